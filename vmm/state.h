@@ -74,7 +74,7 @@ struct cpu_state {
 
 _Static_assert(sizeof(struct segment) == 16, "segment is 16 bytes in every ABI that uses it");
 _Static_assert(offsetof(struct cpu_state, rip) == 136, "layout is fixed");
-_Static_assert(sizeof(struct cpu_state) == 456, "layout is fixed");
+_Static_assert(sizeof(struct cpu_state) == 424, "layout is fixed");
 
 /* RFLAGS (SDM 1 3.4.3). Bit 1 reads as one. */
 #define FLAG_CF   (1u << 0)
