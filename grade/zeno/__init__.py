@@ -1,0 +1,1 @@
+"""Zeno's grading harness: machines, evidence, verdicts."""
