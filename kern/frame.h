@@ -1,0 +1,51 @@
+/*
+ * Physical memory: one record per machine frame.
+ *
+ * Before frame_init() has run (and for ever, as long as exercise 0.4 is not done) memory comes from
+ * the boot allocator, which only ever goes up; after it, from the page allocator that Lab 0 writes.
+ */
+#pragma once
+
+#include <inc/addr.h>
+
+enum frame_type {
+	FRAME_RESERVED, /* not RAM, or firmware's */
+	FRAME_FREE,
+	FRAME_HOST,  /* kernel image, heap, page tables */
+	FRAME_GUEST, /* some domain's RAM: `owner` says whose */
+};
+
+#define OWNER_HOST 0
+
+struct frame {
+	uint32_t refs;  /* 0: free or reserved */
+	uint16_t owner; /* domain id, OWNER_HOST for Zeno itself */
+	uint8_t type;   /* enum frame_type */
+	uint8_t pad;
+	struct frame *next; /* on the free list; the owner's while allocated */
+};
+
+extern struct frame *frames; /* frames[mfn] for mfn < frame_count */
+extern uint64_t frame_count;
+
+mfn_t frame_mfn(const struct frame *f);
+struct frame *frame_of(mfn_t f); /* NULL if the number is out of range */
+
+/* Boot allocator: zeroed memory from the direct map, `align` a power of two; panics when out of
+ * RAM. */
+void *boot_alloc(size_t bytes, size_t align);
+
+/* Lab 0.4. frame_alloc: one zeroed frame with refs 1, NULL when none is left; frame_free: drops a
+ * reference and, at 0, gives the frame back; freeing a free or reserved frame is the host's bug:
+ * panic. */
+void frame_list_init(void);
+struct frame *frame_list_alloc(void);
+void frame_list_free(struct frame *f);
+
+/* What the rest of the kernel calls: MFN_NONE when out of memory. The frame is zeroed. */
+mfn_t frame_alloc(enum frame_type type, uint16_t owner);
+void frame_get(mfn_t f);
+void frame_put(mfn_t f);
+uint64_t frames_free(void);
+
+void frame_init(void);

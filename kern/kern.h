@@ -1,0 +1,112 @@
+/*
+ * A map of the rest of the kernel: prototypes under the name of the file that holds them.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define NORETURN          __attribute__((noreturn))
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
+
+/*
+ * Linker sets: a registered table joins a lab to the kernel, so that the kernel grows with LAB=N
+ * and without #if. SET_ADD(engines, te_engine) adds a pointer; set_foreach (struct engine *, e,
+ * engines) walks.
+ */
+#define SET_ADD(set, object)                          \
+	static const void *const set_##set##_##object \
+		__attribute__((used, retain, section("set_" #set))) = &object
+#define SET_DECLARE(set)                                                                          \
+	extern const void *const __start_set_##set[] __attribute__((weak, visibility("hidden"))); \
+	extern const void *const __stop_set_##set[] __attribute__((weak, visibility("hidden")))
+#define set_foreach(type, var, set)                                                      \
+	for (const void *const *var##_p = __start_set_##set; var##_p < __stop_set_##set; \
+	     var##_p++)                                                                  \
+		for (type var = (type)*var##_p; var; var = NULL)
+
+/* console.c: COM1 and VGA out, COM1 and keyboard in; the side channel on port 0xE9. */
+void console_init(void);
+void console_putc(int c);
+int console_getc(void); /* -1: nothing there */
+void side_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void side_putc(int c);
+
+/* printf.c: %d %i %u %x %X %p %s %c %% with l, ll, z, width, 0, -, precision for strings. */
+int printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+int vprintf(const char *fmt, va_list ap);
+int snprintf(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
+int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
+
+/* string.c */
+void *memcpy(void *dst, const void *src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+size_t strlen(const char *s);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+/* Parses 0x-hex or decimal; 0 or -EINVAL. */
+int parse_u64(const char *s, uint64_t *out);
+
+/* panic.c: the host's own bug. Prints where, a symbolised backtrace, and stops the machine. */
+void panic(const char *fmt, ...) PRINTF_LIKE(1, 2) NORETURN;
+#define ASSERT(x)                                                                      \
+	do {                                                                           \
+		if (!(x))                                                              \
+			panic("assertion failed: %s (%s:%d)", #x, __FILE__, __LINE__); \
+	} while (0)
+/* An exercise whose region is still the skeleton's: says so, once per exercise, and goes on. */
+void exercise_todo(const char *id, const char *where);
+/* Ends the machine: QEMU's debug exit with `code`, Bochs' shutdown, else a dead halt. */
+void machine_off(unsigned code) NORETURN;
+
+/* symbols.c: the kernel's own symbol table, linked in by tools/ksyms.py. */
+const char *symbol_find(uint64_t addr, uint64_t *offset); /* "?" if none */
+
+/* Lab 0.3, backtrace.c: prints the return addresses from frame pointer rbp upwards. */
+void backtrace(uint64_t rip, uint64_t rbp);
+
+/* clock.c: PIT tick and TSC. */
+#define TICK_HZ 100
+void clock_init(void);
+uint64_t clock_ns(void); /* since boot, monotonic */
+extern volatile uint64_t ticks;
+
+/* cmdline.c: the boot command line, `key=value ... -- command; command`. */
+const char *cmdline_get(const char *key, const char *fallback); /* value of key=, kept for ever */
+const char *cmdline_commands(void);                             /* what follows `--`, or "" */
+
+/* monitor.c */
+struct monitor_command {
+	const char *name, *args, *help;
+	int (*run)(int argc, char **argv); /* 0, or -errno: the monitor says which */
+};
+#define MONITOR_COMMAND(fn, name_, args_, help_)                                        \
+	static const struct monitor_command command_##fn = { name_, args_, help_, fn }; \
+	SET_ADD(monitor, command_##fn)
+void monitor_input(void);           /* polls the console; runs a line when it is complete */
+void monitor_run(const char *line); /* runs `a; b; c` */
+/* Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. */
+void monitor_wait(bool (*done)(void *), void *arg);
+
+/* boot modules (bootinfo.c) */
+struct module {
+	const char *words;    /* module command line */
+	char name[24];        /* first word's basename without extension */
+	uint64_t paddr, size; /* hpa, bytes */
+};
+extern struct module modules[];
+extern unsigned module_count;
+
+/* Things that must be set up before K>, in order of `order`: vmm/ and labs plug in here. */
+struct initcall {
+	int order;
+	void (*init)(void);
+};
+#define INITCALL(order_, fn)                                         \
+	static const struct initcall initcall_##fn = { order_, fn }; \
+	SET_ADD(initcalls, initcall_##fn)

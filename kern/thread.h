@@ -1,0 +1,47 @@
+/*
+ * The scheduler's unit: one thing that can be given the CPU for a while. A vCPU now, a ring-3 env
+ * later.
+ *
+ * There is one host stack. A thing runs by a call that returns: `turn` runs it until it must give
+ * way, blocks or ends, and says which. Nothing returns twice, nothing never returns.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum turn {
+	TURN_AGAIN,   /* runnable, its slice is over or it gave way */
+	TURN_BLOCKED, /* waits for thread_wake() */
+	TURN_ENDED,   /* never to be run again; the owner frees it */
+};
+
+struct thread;
+
+struct thread_class {
+	const char *name;
+	enum turn (*turn)(struct thread *);
+	void (*ended)(struct thread *); /* after the last turn; may free */
+};
+
+struct thread {
+	const struct thread_class *class;
+	char name[24];
+	enum { THREAD_NEW, THREAD_READY, THREAD_BLOCKED, THREAD_ENDED } state;
+	struct thread *next; /* in the list of all threads */
+	uint64_t turns;
+	uint64_t dr[8]; /* DR0-3, DR6, DR7 while it does not run (4 and 5 unused) */
+	uint8_t fpu[512] __attribute__((aligned(16))); /* FXSAVE area, SDM 1 10.5 */
+};
+
+void thread_add(struct thread *t); /* makes it READY; FPU and DRs at their reset values */
+void thread_wake(struct thread *t);
+void thread_remove(struct thread *t);
+
+/* Runs one ready thread for one turn (FPU and DRs switched only when the thread changes). False:
+ * none is ready. */
+bool sched_step(void);
+/* Set by the timer IRQ at the end of a slice; cleared by sched_step(). Turns poll it. */
+extern volatile bool need_resched;
+/* The main loop: monitor input, threads, idle. Never returns. */
+void sched_loop(void) __attribute__((noreturn));
