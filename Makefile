@@ -143,7 +143,7 @@ $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
 build/boot/%.bin: boot/%.asm
 	@mkdir -p $(@D)
 	@echo "nasm $<"
-	@$(NASM) -f bin -I . -MD build/boot/$*.d -MP -o $@ $<
+	@$(NASM) -f bin -I . -I boot/ -MD build/boot/$*.d -MP -o $@ $<
 
 # The plugin is loaded by the emulator, so it is built for the build machine.
 build/zcount.so: grade/plugin/zcount.c
