@@ -1,0 +1,123 @@
+"""The TCG plugin: building it, its arguments, and reading its result file while it grows."""
+
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .machine import Block, Counts
+
+SOURCE = Path(__file__).resolve().parent.parent / "plugin" / "zcount.c"
+TREE = SOURCE.parent.parent.parent
+FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"]
+
+# struct result of zcount.c
+MAGIC = 0x31544E554F435A
+HEADER, MAX_WATCH, RING = 10, 32, 64
+WORDS = HEADER + 2 * MAX_WATCH + 2 * RING
+VERDICTS = {0: None, 1: "instructions", 2: "halts"}
+
+_built = None
+
+
+def plugin():
+    """The compiled plugin's path, built when it is missing or older than its source; else None.
+
+    None means that there is no C compiler: runs are then limited by CPU seconds only.
+    """
+    global _built
+    if _built and _built.exists():
+        return _built
+    for directory in (TREE / "build" / "plugin", Path(tempfile.gettempdir()) / f"zeno-{os.getuid()}"):
+        target = directory / "zcount.so"
+        if target.exists() and target.stat().st_mtime >= SOURCE.stat().st_mtime:
+            _built = target
+            return target
+        if _build(target):
+            _built = target
+            return target
+    return None
+
+
+def _build(target):
+    compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+    if not compiler:
+        return False
+    try:
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # Built beside its place and renamed: parallel runs never load half a file.
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            new = Path(scratch) / target.name
+            done = subprocess.run([compiler, *FLAGS, "-o", str(new), str(SOURCE)],
+                                  stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            if done.returncode != 0:
+                return False
+            os.replace(new, target)
+    except OSError:
+        return False
+    return True
+
+
+def argument(path, out, limits, start, exact, watch):
+    """The text for QEMU's -plugin option."""
+    words = [str(path), f"out={out}", f"start={start:#x}"]
+    if limits.instructions is not None:
+        words.append(f"limit={limits.instructions}")
+    if limits.halts is not None:
+        words.append(f"halts={limits.halts}")
+    if exact:
+        words.append("exact=1")
+    if len(watch) > MAX_WATCH:
+        raise ValueError(f"at most {MAX_WATCH} addresses can be watched")
+    words += [f"watch={address:#x}" for address in watch]
+    return ",".join(word.replace(",", ",,") for word in words)
+
+
+class Reader:
+    """Reads the plugin's result file, at any time."""
+
+    def __init__(self, path, exact=False):
+        self.path = path
+        self.exact = exact
+
+    def _words(self):
+        try:
+            raw = Path(self.path).read_bytes()
+        except OSError:
+            return None
+        if len(raw) != 8 * WORDS:
+            return None
+        words = struct.unpack(f"={WORDS}Q", raw)
+        return words if words[0] == MAGIC else None
+
+    def pulse(self):
+        """A value that changes while the CPU executes anything."""
+        words = self._words()
+        return words and (words[2], words[3], words[6], words[8])
+
+    def verdict(self):
+        """None, "instructions" or "halts": the limit that ended the run."""
+        words = self._words()
+        return VERDICTS.get(words[1]) if words else None
+
+    def counts(self):
+        """Counts so far, or None if the plugin has not come up."""
+        words = self._words()
+        if not words:
+            return None
+        _, _, low, high, boot, entered, halts, _, blocks, watched = words[:HEADER]
+        at = HEADER
+        addresses = words[at:at + MAX_WATCH]
+        times = words[at + MAX_WATCH:at + 2 * MAX_WATCH]
+        ring_at = words[at + 2 * MAX_WATCH:at + 2 * MAX_WATCH + RING]
+        sizes = words[at + 2 * MAX_WATCH + RING:]
+        watched = min(watched, MAX_WATCH)
+        last = [Block(ring_at[i % RING], sizes[i % RING])
+                for i in range(max(0, blocks - RING), blocks)]
+        if not entered:
+            boot = low
+        return Counts(total=low + high, boot=boot, low=low - boot, high=high, halts=halts,
+                      exact=self.exact, watches=dict(zip(addresses[:watched], times[:watched])),
+                      last=tuple(last))
