@@ -7,9 +7,11 @@ an exercise that was taken from the reference, goes to standard error.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
+import region
 from course import ROOT, SAFE_NAME, SOURCE_SUFFIXES, CourseError, closure, parse_lab
 
 
@@ -29,25 +31,143 @@ def common_sources(labs):
     return found
 
 
-def lab_sources(lab, from_reference):
-    """The files of one lab that are compiled, as paths from the root."""
-    place = lab.solutions if from_reference else lab.labs
-    return [f"{place.relative_to(ROOT)}/{name}" for name in lab.source_names()
-            if (place / name).is_file()]
+class Chosen:
+    """Where the files of one lab come from."""
+
+    def __init__(self, lab, wish, target, variant):
+        self.lab = lab
+        self.wish = wish
+        self.target = target
+        self.merged = Path("build") / variant / "merged" / lab.dir
+        self.taken = set()
+        self.open = set()
+
+    def sources(self):
+        """The lab's files that are compiled, as paths from the root."""
+        if self.wish.whole(self.lab):
+            return [str(self.reference(name).relative_to(ROOT)) for name in self.lab.source_names()]
+        return [str(self.one(name)) for name in self.lab.source_names()]
+
+    def reference(self, name):
+        """The solution's file, which must be here."""
+        path = self.lab.solutions / name
+        if not self.lab.solutions.is_dir():
+            raise CourseError(f"lab {self.lab.number}: the reference (solutions/) is not here")
+        if not path.is_file():
+            raise CourseError(f"{path.relative_to(ROOT)} is not there")
+        return path
+
+    def one(self, name):
+        """The student's file, or a copy of it in which the wanted exercises are the reference's."""
+        path = self.lab.labs / name
+        if not path.is_file():
+            if self.target or not self.lab.solutions.is_dir():
+                raise CourseError(f"{path.relative_to(ROOT)} is not there")
+            self.taken.add(name)
+            return self.reference(name).relative_to(ROOT)
+        text = path.read_text(errors="surrogateescape")
+        try:
+            regions = region.parse(text, path.relative_to(ROOT))
+        except region.RegionError as error:
+            print(f"note: {error}", file=sys.stderr)
+            return path.relative_to(ROOT)
+        wanted = self.wanted(regions)
+        if not wanted:
+            return path.relative_to(ROOT)
+        self.taken |= wanted
+        self.merge(name, text, regions, wanted)
+        return self.merged / name
+
+    def wanted(self, regions):
+        """The exercises of a file that come from the reference; notes those that nobody has."""
+        mine = {one.exercise for one in regions}
+        wanted = mine & self.wish.exercises
+        if not self.target:
+            unfinished = {one.exercise for one in regions if region.is_open(one)} - wanted
+            if self.lab.solutions.is_dir():
+                wanted |= unfinished
+            else:
+                self.open |= unfinished
+        if wanted and not self.lab.solutions.is_dir():
+            raise CourseError(f"REF={' '.join(sorted(wanted))}: the reference (solutions/) is not here")
+        return wanted
+
+    def merge(self, name, text, regions, wanted):
+        """Write the merged file. The reference's N.0 comes along where the student's is empty."""
+        path = self.reference(name)
+        theirs = {one.id: one for one in region.parse(path.read_text(), path.relative_to(ROOT))}
+        bodies = {}
+        for one in regions:
+            blank = one.free and not "".join(one.body).strip()
+            if one.exercise in wanted or blank:
+                if one.id not in theirs:
+                    raise CourseError(f"{path.relative_to(ROOT)} has no EXERCISE {one.id}")
+                bodies[one.id] = theirs[one.id].body
+        data = region.with_bodies(text, regions, bodies).encode("utf-8", "surrogateescape")
+        write_if_new(ROOT / self.merged / name, data)
+
+    def tell(self):
+        """Say what is not the student's own."""
+        number = self.lab.number
+        if self.taken:
+            print(f"note: lab {number}: taken from the reference: {', '.join(sorted(self.taken))}",
+                  file=sys.stderr)
+        if self.open:
+            print(f"note: lab {number} is needed, and not done yet: {', '.join(sorted(self.open))}",
+                  file=sys.stderr)
+
+
+class Wish:
+    """What SOLUTION= and REF= ask for."""
+
+    def __init__(self, solution, ref, labs):
+        self.solution = bool(solution)
+        self.labs, self.exercises = set(), set()
+        numbers = [lab.number for lab in labs]
+        for word in ref.replace(",", " ").split():
+            found = re.fullmatch(r"([0-9]{1,3})(\.[0-9]{1,3})?", word)
+            if not found or int(found[1]) not in numbers:
+                raise CourseError(f"REF={ref}: {word!r} is no lab or exercise of this build; "
+                                  f"labs: {' '.join(map(str, numbers))}, exercises like 1.3")
+            if found[2]:
+                self.exercises.add(word)
+            else:
+                self.labs.add(int(found[1]))
+
+    def whole(self, lab):
+        """True if the lab is the reference's altogether."""
+        return self.solution or lab.number in self.labs
+
+    def suffix(self):
+        """What tells this variant's directory from others'."""
+        words = [str(number) for number in sorted(self.labs)] + sorted(self.exercises)
+        return ("-solution" if self.solution else "") + (f"-ref-{'-'.join(words)}" if words else "")
+
+    def check(self, chosen):
+        """Fail on an exercise that nobody has."""
+        missing = self.exercises - {e for one in chosen for e in one.taken}
+        missing -= {e for e in self.exercises if int(e.split(".")[0]) in self.labs or self.solution}
+        if missing:
+            raise CourseError(f"REF: there is no exercise {sorted(missing)[0]}")
 
 
 def make_variables(args):
     """Write lab.mk for the lab that the arguments name; its path."""
     lab = parse_lab(args.lab)
     labs = closure(lab)
-    variant = f"lab{lab.number}" + ("-solution" if args.solution else "") + args.suffix
+    wish = Wish(args.solution, args.ref, labs)
+    variant = f"lab{lab.number}{wish.suffix()}{args.suffix}"
+    chosen = [Chosen(one, wish, one is lab, variant) for one in labs]
     sources = common_sources(labs)
-    for one in labs:
-        sources += lab_sources(one, bool(args.solution))
+    for one in chosen:
+        sources += one.sources()
+    wish.check(chosen)
     bad = [s for s in sources if not all(SAFE_NAME.match(part) for part in s.split("/"))]
     if bad:
         raise CourseError(f"{bad[0]!r} is no name for a source file")
-    text = (f"NUMBER := {lab.number}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n")
+    for one in chosen:
+        one.tell()
+    text = f"NUMBER := {lab.number}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
     path = Path("build") / variant / "lab.mk"
     write_if_new(ROOT / path, text.encode())
     return path
