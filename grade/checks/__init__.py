@@ -1,0 +1,1 @@
+"""What the tests of the labs look at: one module per lab."""

@@ -1,0 +1,204 @@
+"""Builds the kernel under test in a scratch tree, so that the work tree is never touched.
+
+The tree holds what the build reads and nothing else: the kernel, the hypervisor, the tools, the
+upper part of grade/labs/*.toml, the labs that this one needs, and of the graded lab's folder the
+pristine skeleton with just the manifest's files replaced by the student's. It holds no solution of
+the graded lab, no test, no mutant, no answer. Only images leave it.
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import sandbox
+from .course import ROOT
+
+LEFT_OUT = {".git", ".ci", "build", "labs", "solutions", "tests", "handouts", "__pycache__",
+            "compile_commands.json"}
+GRADE_KEPT = {"machines.toml"}
+SOURCE_CAP = 512 << 10
+IMAGE_CAP = 64 << 20
+LOG_CAP = 24 << 10
+
+
+class BuildTrouble(Exception):
+    """The build could not be tried: not the student's failure."""
+
+
+@dataclass
+class Image:
+    """What came out of a build. `ok` is False if the student's code does not build."""
+
+    ok: bool
+    log: str
+    elf: Path | None = None
+    mb: Path | None = None
+    guests: Path | None = None
+    """The folder of the tree's own guests."""
+    mkimage: Path = ROOT / "tools" / "mkimage.py"
+    root: Path = ROOT
+    files: dict = field(default_factory=dict)
+    """The submission as taken: {name: bytes}, answers.txt included."""
+    notes: list = field(default_factory=list)
+
+
+def manifest_part(text):
+    """The upper part of a lab's data file, which is all that a build needs."""
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("[[exercises]]", "[[tests]]", "[exercises", "[tests")):
+            break
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def cap_log(text, cap=LOG_CAP):
+    """A compiler's output, the middle cut out if it is long: the first error matters most."""
+    if len(text) <= cap:
+        return text
+    return (f"{text[:cap * 2 // 3]}\n[... {len(text) - cap} characters left out ...]\n"
+            f"{text[-cap // 3:]}")
+
+
+def take_folder(folder, lab):
+    """{name: bytes} of the manifest's files in a folder: regular files only, none too long."""
+    found = {}
+    for name in lab.files:
+        path = Path(folder, name)
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise BuildTrouble(f"the manifest names {name!r}")
+        for parent in list(path.parents)[:len(Path(name).parts) - 1]:
+            if parent.is_symlink():
+                raise ValueError(f"{name}: a link is on the way to it")
+        if path.is_symlink() or path.exists():
+            found[name] = sandbox.take_file(path, SOURCE_CAP, name)
+    return found
+
+
+class Tree:
+    """A scratch tree of one lab. Building again after other files were put in is incremental."""
+
+    def __init__(self, lab, walls=None, root=ROOT, ref=None, needs_from_work=True):
+        self.lab = lab
+        self.walls = walls
+        self.ref = ref
+        self.root = Path(root)
+        self.path = Path(tempfile.mkdtemp(prefix="zeno-build-"))
+        self.pristine = self.root / "labs" / lab.directory
+        self._copy(needs_from_work)
+
+    def remove(self):
+        """Take the tree away."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _copy(self, needs_from_work):
+        for entry in sorted(self.root.iterdir()):
+            if entry.name in LEFT_OUT or entry.name == "grade" or entry.is_symlink():
+                continue
+            self._copy_entry(entry, self.path / entry.name)
+        (self.path / "grade" / "labs").mkdir(parents=True)
+        for name in GRADE_KEPT:
+            if (self.root / "grade" / name).is_file():
+                shutil.copy2(self.root / "grade" / name, self.path / "grade" / name)
+        for data in sorted((self.root / "grade" / "labs").glob("*.toml")):
+            (self.path / "grade" / "labs" / data.name).write_text(manifest_part(data.read_text()))
+        for kind in ("labs", "solutions"):
+            (self.path / kind).mkdir()
+            for folder in sorted(self._folders(kind, needs_from_work)):
+                self._copy_entry(folder, self.path / kind / folder.name)
+        if not self.pristine.is_dir():
+            raise BuildTrouble(f"labs/{self.lab.directory} is not here: `make skeletons` writes it")
+
+    def _folders(self, kind, needs_from_work):
+        """Lab folders that go along: all skeletons; solutions but for the graded lab's."""
+        if not (self.root / kind).is_dir():
+            return []
+        return [folder for folder in (self.root / kind).iterdir() if folder.is_dir()
+                and (kind == "labs" or folder.name != self.lab.directory)
+                and (kind == "solutions" or needs_from_work
+                     or folder.name == self.lab.directory
+                     or not (self.root / "solutions" / folder.name).is_dir())]
+
+    @staticmethod
+    def _copy_entry(entry, target):
+        if entry.is_dir():
+            shutil.copytree(entry, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc",
+                                                                         "mutants"))
+        else:
+            shutil.copy2(entry, target)
+
+    def put(self, files):
+        """Lay the pristine skeleton, then the submission's files over it.
+
+        A file is written only if its bytes change, so that make sees what to do again.
+        """
+        target = self.path / "labs" / self.lab.directory
+        for path in sorted(self.pristine.rglob("*")):
+            if path.is_file():
+                name = str(path.relative_to(self.pristine))
+                self._write(target / name, files.get(name, path.read_bytes()))
+        for name, data in files.items():
+            self._write(target / name, data)
+
+    @staticmethod
+    def _write(path, data):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_bytes() != data:
+            path.write_bytes(data)
+
+    def build(self, files, out):
+        """Build the lab with these files; the images are copied to `out`. An Image."""
+        self.put(files)
+        command = ["make", "--no-print-directory", f"LAB={self.lab.number}", "-j2",
+                   f"build/lab{self.lab.number}/zeno.mb"]
+        if self.ref:
+            command.append(f"REF={self.ref}")
+        if self.walls:
+            self.walls.own(self.path)
+            done = self.walls.run(command, self.path)
+        else:
+            done = self._make(command)
+        if done.trouble:
+            raise BuildTrouble(done.trouble)
+        log = cap_log(done.output.replace(str(self.path) + "/", ""))
+        image = Image(done.status == 0, log, files=dict(files),
+                      notes=list(self.walls.gaps) if self.walls else [])
+        if image.ok:
+            self._take_images(image, Path(out))
+        return image
+
+    def _make(self, command):
+        keep = {key: os.environ[key] for key in ("PATH", "HOME", "CROSS", "CC", "LC_ALL")
+                if key in os.environ}
+        return sandbox.run(command, self.path, keep | {"TMPDIR": tempfile.gettempdir()})
+
+    def build_guests(self, out):
+        """Build what is nobody's exercise: guests and boot sectors. Their folder below `out`.
+
+        Done by the grader itself, never behind the walls, so that no submission has a hand in it.
+        """
+        done = self._make(["make", "--no-print-directory", "-j2", "guests", "boot"])
+        if done.trouble or done.status:
+            raise BuildTrouble(done.trouble or "the guests do not build:\n" + done.output)
+        for kind in ("guest", "boot"):
+            target = Path(out) / kind
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted((self.path / "build" / kind).glob("*")):
+                if path.suffix in (".elf", ".bin"):
+                    shutil.copy2(path, target / path.name)
+        return Path(out) / "guest"
+
+    def _take_images(self, image, out):
+        out.mkdir(parents=True, exist_ok=True)
+        made = self.path / "build" / f"lab{self.lab.number}"
+        for name in ("zeno.elf", "zeno.mb"):
+            try:
+                data = sandbox.take_file(made / name, IMAGE_CAP, name)
+            except ValueError as error:
+                image.ok = False
+                image.log += f"\nThe build ended well, but {error}.\n"
+                return
+            (out / name).write_bytes(data)
+        image.elf, image.mb = out / "zeno.elf", out / "zeno.mb"

@@ -1,0 +1,183 @@
+"""What was seen from outside, in a form that a check can compare and a person can read."""
+
+import bisect
+import re
+import struct
+
+EXITS_SHOWN = 10
+"""How many of a guest's last exits a failure report tells."""
+
+
+class Ambiguous(Exception):
+    """A symbol stands in the image more than once: none of them can be trusted."""
+
+
+class Symbols:
+    """Symbols and loaded ranges of an ELF32 or ELF64 file, read without any tool."""
+
+    def __init__(self, path):
+        self.path = path
+        data = open(path, "rb").read()
+        if data[:4] != b"\x7fELF":
+            raise ValueError(f"{path} is no ELF file")
+        self.wide = data[4] == 2
+        self.by_name = {}
+        self.segments = []
+        self._read(data)
+        self._sorted = sorted((value, name) for name, places in self.by_name.items()
+                              for value, kind in places if kind == 2)
+
+    def _read(self, data):
+        if self.wide:
+            phoff, shoff = struct.unpack_from("<QQ", data, 32)
+            phsize, phnum, shsize, shnum = struct.unpack_from("<HHHH", data, 54)
+        else:
+            phoff, shoff = struct.unpack_from("<II", data, 28)
+            phsize, phnum, shsize, shnum = struct.unpack_from("<HHHH", data, 42)
+        for i in range(phnum):
+            at = phoff + i * phsize
+            if self.wide:
+                kind, flags, off, va, pa, fsz, msz = struct.unpack_from("<IIQQQQQ", data, at)
+            else:
+                kind, off, va, pa, fsz, msz, flags = struct.unpack_from("<IIIIIII", data, at)
+            if kind == 1:
+                self.segments.append({"va": va, "pa": pa, "size": msz, "flags": flags,
+                                      "bytes": data[off:off + fsz]})
+        for i in range(shnum):
+            self._section(data, shoff, shsize, i)
+
+    def _header(self, data, at):
+        """type, offset, size, link of one section."""
+        if self.wide:
+            kind, = struct.unpack_from("<I", data, at + 4)
+            offset, size = struct.unpack_from("<QQ", data, at + 24)
+            link, = struct.unpack_from("<I", data, at + 40)
+        else:
+            kind, = struct.unpack_from("<I", data, at + 4)
+            offset, size, link = struct.unpack_from("<III", data, at + 16)
+        return kind, offset, size, link
+
+    def _section(self, data, shoff, shsize, index):
+        kind, offset, size, link = self._header(data, shoff + index * shsize)
+        if kind != 2:  # SHT_SYMTAB
+            return
+        _, text, text_size, _ = self._header(data, shoff + link * shsize)
+        strings = data[text:text + text_size]
+        entry = 24 if self.wide else 16
+        for at in range(offset, offset + size, entry):
+            if self.wide:
+                name, info, _, shndx, value, _ = struct.unpack_from("<IBBHQQ", data, at)
+            else:
+                name, value, _, info, _, shndx = struct.unpack_from("<IIIBBH", data, at)
+            if shndx and name and info & 15 in (0, 1, 2):
+                word = strings[name:strings.index(b"\0", name)].decode("utf-8", "replace")
+                places = self.by_name.setdefault(word, [])
+                if (value, info & 15) not in places:
+                    places.append((value, info & 15))
+
+    def has(self, name):
+        """True if the image defines this symbol."""
+        return name in self.by_name
+
+    def address(self, name):
+        """Where `name` is. KeyError if nowhere; Ambiguous if in several places."""
+        places = {value for value, _ in self.by_name[name]}
+        if len(places) > 1:
+            raise Ambiguous(f"the symbol {name} stands in the kernel {len(places)} times: call "
+                            "your own function something else")
+        return places.pop()
+
+    def function(self, address):
+        """(name, offset) of the function that holds `address`, or None."""
+        at = bisect.bisect_right(self._sorted, (address, "\uffff")) - 1
+        if at < 0:
+            return None
+        value, _ = self._sorted[at]
+        # Aliases share an address; the first in the alphabet is as good as any, so take all.
+        names = [name for found, name in self._sorted if found == value]
+        return names, address - value
+
+
+def guest_output(run, domain=1):
+    """The bytes that a guest printed under an engine: `@Z out dN <hex>` on the side channel."""
+    data = bytearray()
+    for _, args in run.tagged("out"):
+        words = args.split()
+        if words and words[0] == f"d{domain}":
+            try:
+                data += bytes.fromhex("".join(words[1:]))
+            except ValueError:
+                data += b"<bytes that are no hex>"
+    return bytes(data)
+
+
+def guest_end(run, domain=1):
+    """(verdict, text) of the last `@Z end dN verdict text`, or None: what the kernel reports."""
+    last = None
+    for _, args in run.tagged("end"):
+        words = args.split(" ", 2)
+        if words and words[0] == f"d{domain}":
+            last = (words[1] if len(words) > 1 else "", words[2] if len(words) > 2 else "")
+    return last
+
+
+EXIT_LINE = re.compile(r"d(\d+) (\d+) (.*?) ([0-9a-f]+) (\d+)(?: exit \d+: (.*))?$")
+"""`@Z exit d1 7 port I/O 00100010 2 exit 7: #GP at 00100010, out: port 3f8 <- 41`."""
+
+
+def exit_records(run, domain=1):
+    """[(seq, reason, rip, length, words)] of a guest, oldest first. Reported evidence only."""
+    found = []
+    for _, args in run.tagged("exit"):
+        match = EXIT_LINE.match(args)
+        if match and int(match[1]) == domain:
+            found.append((int(match[2]), match[3], int(match[4], 16), int(match[5]),
+                          match[6] or ""))
+    return found
+
+
+def exits_in_words(run, count=EXITS_SHOWN):
+    """The last exits of all guests of a run, one sentence each."""
+    lines = []
+    for _, args in run.tagged("exit"):
+        match = EXIT_LINE.match(args)
+        if match:
+            words = match[6] or f"{match[3]} at {match[4]}"
+            lines.append(f"guest {match[1]}, exit {match[2]}: {words}")
+    return lines[-count:]
+
+
+def show(data, limit=600):
+    """Bytes or text for a report: printable, and cut in the middle if it is long."""
+    if data is None:
+        return "(nothing)"
+    if isinstance(data, (bytes, bytearray)):
+        data = data.decode("utf-8", "backslashreplace")
+    data = str(data).replace("\r\n", "\n")
+    if not data:
+        return "(nothing at all)"
+    if len(data) > limit:
+        cut = len(data) - limit
+        data = f"{data[:limit // 2]}\n[... {cut} characters left out ...]\n{data[-limit // 2:]}"
+    return data
+
+
+def around_difference(expected, got):
+    """Where two byte strings part, in one sentence, with both lines shown."""
+    where = next((i for i, (a, b) in enumerate(zip(expected, got)) if a != b),
+                 min(len(expected), len(got)))
+    line = expected.count(b"\n", 0, where) + 1
+
+    def at(data):
+        start = data.rfind(b"\n", 0, where) + 1
+        stop = data.find(b"\n", where)
+        text = data[start:stop if stop >= 0 else len(data)]
+        return show(text, 160)
+
+    if where == len(got):
+        return (f"the output stops after {where} bytes, in line {line}; "
+                f"the next line should be: {at(expected)}")
+    if where == len(expected):
+        return f"there are {len(got) - where} bytes too many at the end: {show(got[where:], 160)}"
+    return (f"they part at byte {where}, in line {line}: "
+            f"expected \"{at(expected)}\", got \"{at(got)}\"")

@@ -1,0 +1,73 @@
+"""Known mistakes: matches a failure against the symptoms of the lab's mutants.
+
+A mutant is a mistake that students make, kept as a patch with lines of words above it:
+
+    symptom: a regular expression that a failure's text matches
+    hint:    what to look at, in one or two sentences
+
+Where the mutants are not (a student's export), their symptoms and hints may stand in
+grade/hints/labN.toml instead; the patches themselves would give the answers away.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+from .course import ROOT
+
+
+def _from_patch(path):
+    found = {"name": path.stem}
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith(("---", "diff ")):
+            break
+        match = re.match(r"[#\s]*([a-z]+):\s*(.*)", line)
+        if match:
+            found[match[1]] = match[2].strip()
+            last = match[1]
+        elif line.strip("# \t") and len(found) > 1:
+            found[last] += " " + line.strip("# \t")
+    return found
+
+
+def load(lab, root=ROOT):
+    """[{name, exercise, symptom, hint}] of a lab."""
+    found = []
+    folder = Path(root) / "solutions" / lab.directory / "mutants"
+    for path in sorted(folder.glob("*.patch")):
+        found.append(_from_patch(path))
+    data = Path(root) / "grade" / "hints" / f"lab{lab.number}.toml"
+    if not found and data.is_file():
+        found = tomllib.loads(data.read_text()).get("hints", [])
+    return [one for one in found if one.get("symptom") and one.get("hint")]
+
+
+def text_of(verdict):
+    """All words of a failure, in one string for matching."""
+    parts = [f"{verdict.test}:", verdict.reason, verdict.expected, verdict.got, verdict.console,
+             verdict.explanation, *verdict.exits, *verdict.notes]
+    return "\n".join(part for part in parts if part)
+
+
+def matches(symptom, text):
+    """True if the symptom, a regular expression or plain words, is in the text."""
+    flat = " ".join(text.split())
+    try:
+        return re.search(symptom, flat, re.IGNORECASE) is not None
+    except re.error:
+        return " ".join(symptom.split()).lower() in flat.lower()
+
+
+def explainer(lab, root=ROOT):
+    """A function verdict -> {"known mistake": [...]} for the report."""
+    known = load(lab, root)
+
+    def explain(verdict):
+        text = text_of(verdict)
+        hints = [one["hint"] for one in known
+                 if one.get("exercise", verdict.exercise) == verdict.exercise
+                 and matches(one["symptom"], text)]
+        return {"known mistakes that look like this": list(dict.fromkeys(hints))[:4]
+                or ["none of the known mistakes looks like this"]}
+
+    return explain

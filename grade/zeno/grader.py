@@ -1,0 +1,352 @@
+"""Runs a lab's tests and gives each one of four verdicts.
+
+    pass    what had to hold was seen
+    fail    it was not, and `why` says what is wrong
+    skip    it could not be tried here, or a test that it rests on did not pass: earns nothing
+    error   the harness has trouble: never the student's failure, and the whole report bails out
+
+Results are written after every single test (`results.json`), so whatever comes next, what is done
+stays done. Tests run in parallel threads; each has a folder of its own.
+"""
+
+import fcntl
+import importlib
+import json
+import os
+import queue
+import random
+import shutil
+import tempfile
+import threading
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import evidence, machine
+from .course import GRADE
+from .trial import Failed, Skipped, Trial, Trouble
+
+VERDICTS = ("pass", "skip", "fail", "error")
+"""From best to worst."""
+
+
+@dataclass
+class Verdict:
+    """What became of one test. Everything in it is plain data for JSON."""
+
+    test: str
+    exercise: str
+    title: str
+    points: int
+    evidence: str
+    verdict: str
+    reason: str = ""
+    machine: str = ""
+    seed: int = 0
+    expected: str = ""
+    got: str = ""
+    exits: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    todo: str = ""
+    console: str = ""
+    explanation: str = ""
+    logs: str = ""
+    handout: str = ""
+    reproduce: str = ""
+    emulator: str = ""
+    emulator_gdb: str = ""
+    runs: int = 1
+    bad: int = 0
+
+    @property
+    def earned(self):
+        """Points are earned by a pass and by nothing else."""
+        return self.points if self.verdict == "pass" else 0
+
+    def diagnosis(self):
+        """The YAML block of a test that did not pass."""
+        keys = {"verdict": self.verdict, "why": self.reason, "expected": self.expected,
+                "got": self.got, "chain of faults": self.explanation, "notes": self.notes,
+                "last exits (as the kernel reports them)": self.exits, "console": self.console,
+                "evidence": EVIDENCE_IN_WORDS.get(self.evidence, self.evidence),
+                "machine": self.machine, "read": self.handout, "logs": self.logs,
+                "run it again": self.reproduce, "boot it by hand": self.emulator,
+                "boot it under GDB": self.emulator_gdb}
+        return {key: value for key, value in keys.items() if value not in ("", [], None)}
+
+
+EVIDENCE_IN_WORDS = {
+    "witnessed": "witnessed (seen from outside your code: breakpoints, memory, counts)",
+    "equivalent": "equivalent (compared with the same program on the bare machine)",
+    "reported": "reported (what your kernel says of itself)",
+}
+
+
+class OutFolder:
+    """A folder for results and logs that no other grader works in at the same time."""
+
+    def __init__(self, path):
+        path = Path(path)
+        self.path, self.lock = self._claim(path)
+        for entry in self.path.iterdir():
+            if entry.name != ".lock":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    @staticmethod
+    def _claim(path):
+        for attempt in range(100):
+            place = path if attempt == 0 else path.with_name(f"{path.name}.{attempt}")
+            place.mkdir(parents=True, exist_ok=True)
+            lock = open(place / ".lock", "w", encoding="ascii")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return place, lock
+            except BlockingIOError:
+                lock.close()
+        raise Trouble(f"{path}: a hundred graders work there already")
+
+
+def find_check(name):
+    """The function that "lab1.ring1" names: grade/checks/lab1.py, ring1."""
+    module, _, function = name.partition(".")
+    try:
+        found = getattr(importlib.import_module(f"checks.{module}"), function)
+    except (ImportError, AttributeError) as error:
+        raise Trouble(f"the check {name} is not there: {error}") from None
+    return found
+
+
+def pick_machine(names):
+    """The first of these machines that is here: (name, None), or (None, what is missing)."""
+    reasons = []
+    for name in names:
+        reason = machine.missing(name)
+        if reason is None:
+            return name, None
+        reasons.append(reason)
+    return None, "; ".join(reasons)
+
+
+def run_check(lab, test, image, seed, directory):
+    """Run one test once. A Verdict; whatever happens in it, no exception gets out."""
+    handout = f"{lab.handout}#{test.handout}" if test.handout else lab.handout
+    verdict = Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "error",
+                      seed=seed, handout=handout)
+    trial = None
+    try:
+        name, missing = pick_machine(test.machines)
+        if name is None:
+            raise Skipped(f"no machine for it: {missing}")
+        verdict.machine = f"{name} ({machine.version(name)})"
+        check = find_check(test.check)
+        trial = Trial(lab, test, image, seed, name, directory)
+        check(trial)
+        verdict.verdict = "pass"
+    except Failed as failed:
+        verdict.verdict, verdict.reason = "fail", failed.why
+        verdict.expected = "" if failed.expected is None else evidence.show(failed.expected)
+        verdict.got = "" if failed.got is None else evidence.show(failed.got)
+    except Skipped as skipped:
+        verdict.verdict, verdict.reason = "skip", str(skipped)
+    except Trouble as trouble:
+        verdict.verdict, verdict.reason = "error", str(trouble)
+    except BaseException as error:  # pylint: disable=broad-except
+        verdict.verdict = "error"
+        verdict.reason = f"{type(error).__name__}: {error}"
+        verdict.got = traceback.format_exc()
+    if trial is not None:
+        _tell(verdict, trial)
+    return verdict
+
+
+def _tell(verdict, trial):
+    """Copy from the trial what a person needs to understand the verdict."""
+    verdict.notes = list(trial.notes)
+    verdict.todo = trial.todo or ""
+    last = trial.runs[-1] if trial.runs else None
+    if last is not None and verdict.verdict in ("fail", "error"):
+        verdict.exits = evidence.exits_in_words(last)
+        verdict.explanation = last.explanation or ""
+        verdict.console = evidence.show("\n".join(last.text().splitlines()[-12:]), 1500)
+        verdict.emulator, verdict.emulator_gdb = last.command, last.command_gdb
+        verdict.logs = str(last.directory or "")
+        _keep_logs(verdict, trial, last)
+    for run in trial.runs:
+        run.cleanup()
+    if verdict.verdict == "pass":
+        shutil.rmtree(trial.directory, ignore_errors=True)
+
+
+def _keep_logs(verdict, trial, run):
+    """The last run's folder moves to the test's own, where it stays; commands follow."""
+    if not run.directory or not Path(run.directory).is_dir():
+        return
+    target = trial.path("run")
+    shutil.copytree(run.directory, target, dirs_exist_ok=True,
+                    ignore=lambda folder, names: [n for n in names if _is_special(folder, n)])
+    for name in ("emulator", "emulator_gdb"):
+        setattr(verdict, name, getattr(verdict, name).replace(str(run.directory), str(target)))
+    verdict.logs = str(target)
+
+
+def _is_special(folder, name):
+    path = Path(folder, name)
+    return not path.is_dir() and (path.is_symlink() or not path.is_file())
+
+
+class Grader:
+    """One lab, one image, all its tests."""
+
+    def __init__(self, lab, image, out, jobs=2, seed=None, repeat=1, only=None, again=None):
+        self.lab = lab
+        self.image = image
+        self.out = Path(out)
+        self.jobs = max(1, jobs)
+        self.seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+        self.repeat = max(1, repeat)
+        self.again = again or f"grade/grade {lab.number}"
+        self.tests = self._selected(only)
+        self.verdicts = {}
+        self.lock = threading.Condition()
+        self.stopped = None
+        self.finished = None
+
+    def _selected(self, only):
+        """The tests to run: those asked for and all that they rest on."""
+        if not only:
+            return list(self.lab.tests)
+        wanted = {self.lab.tests[0].name}
+        todo = list(only)
+        while todo:
+            test = self.lab.test(todo.pop())
+            if test.name not in wanted:
+                wanted.add(test.name)
+                todo += test.base
+        return [test for test in self.lab.tests if test.name in wanted]
+
+    # -- running ------------------------------------------------------------------------------
+
+    def run(self, tell=None):
+        """Run everything; `tell(verdict)` hears of each verdict as it falls. {name: Verdict}"""
+        with tempfile.TemporaryDirectory(prefix="zeno-grade-") as scratch:
+            old, tempfile.tempdir = tempfile.tempdir, scratch
+            try:
+                self._run_all(tell)
+            except KeyboardInterrupt:
+                self.stopped = "interrupted"
+                raise
+            finally:
+                tempfile.tempdir = old
+                self.finished = self.stopped is None
+                self.write()
+        return self.verdicts
+
+    def _run_all(self, tell):
+        ready, waiting = queue.Queue(), list(self.tests)
+        threads = [threading.Thread(target=self._worker, args=(ready,), daemon=True)
+                   for _ in range(min(self.jobs, len(waiting)))]
+        for thread in threads:
+            thread.start()
+        told = set()
+        with self.lock:
+            while waiting or len(told) < len(self.tests):
+                waiting = [test for test in waiting if not self._place(test, ready)]
+                fresh = [name for name in self.verdicts if name not in told]
+                for name in fresh:
+                    told.add(name)
+                    self.write()
+                    if tell:
+                        tell(self.verdicts[name])
+                if not fresh:
+                    self.lock.wait(timeout=1.0)
+        for _ in threads:
+            ready.put(None)
+
+    def _place(self, test, ready):
+        """Queue the test if all that it rests on has passed, skip it if something did not."""
+        first = self.tests[0]
+        for base in dict.fromkeys((*test.base, first.name)):
+            if base == test.name:
+                continue
+            found = self.verdicts.get(base)
+            if found is None:
+                return False
+            if found.verdict != "pass" and not (found.todo and found.verdict == "fail"):
+                self.verdicts[test.name] = self._skipped(test, found)
+                return True
+        ready.put(test)
+        return True
+
+    def _skipped(self, test, base):
+        said = {"fail": "did not pass", "skip": "was skipped", "error": "had harness trouble"}
+        return Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "skip",
+                       f"it rests on `{base.test}`, which {said[base.verdict]}", seed=self.seed,
+                       handout=f"{self.lab.handout}#{test.handout}")
+
+    def _worker(self, ready):
+        while (test := ready.get()) is not None:
+            verdict = self._repeated(test)
+            with self.lock:
+                self.verdicts[test.name] = verdict
+                self.lock.notify_all()
+
+    def _repeated(self, test):
+        """Run a test as often as was asked for; the worst verdict is the one that counts."""
+        worst, bad = None, 0
+        for turn in range(self.repeat):
+            seed = (self.seed + turn) & 0xffffffff
+            place = self.out / test.name if turn == 0 else self.out / f"{test.name}.{turn}"
+            verdict = run_check(self.lab, test, self.image, seed, place)
+            verdict.reproduce = f"{self.again} --only {test.name} --seed {seed}"
+            bad += verdict.verdict != "pass"
+            if worst is None or VERDICTS.index(verdict.verdict) > VERDICTS.index(worst.verdict):
+                worst = verdict
+        worst.runs, worst.bad = self.repeat, bad
+        if self.repeat > 1 and bad:
+            worst.reason += f" (in {bad} of {self.repeat} runs)"
+        return worst
+
+    # -- results ------------------------------------------------------------------------------
+
+    def of(self, exercise):
+        """The verdicts of an exercise's tests that have fallen, in the order of the data file."""
+        return [self.verdicts[test.name] for test in self.tests
+                if test.exercise == exercise and test.name in self.verdicts]
+
+    @property
+    def earned(self):
+        """The points of the lab."""
+        return sum(verdict.earned for verdict in self.verdicts.values())
+
+    def trouble(self):
+        """The first test in harness trouble, or None."""
+        return next((v for v in self.verdicts.values() if v.verdict == "error"), None)
+
+    def results(self):
+        """Everything as plain data."""
+        return {
+            "lab": self.lab.number, "title": self.lab.title, "seed": self.seed,
+            "finished": bool(self.finished), "stopped": self.stopped,
+            "earned": self.earned, "points": self.lab.points,
+            "build": {"ok": self.image.ok, "log": self.image.log, "notes": self.image.notes},
+            "exercises": [{"id": one.id, "title": one.title, "points": one.points,
+                           "property": one.property,
+                           "earned": sum(v.earned for v in self.of(one.id))}
+                          for one in self.lab.exercises],
+            "tests": [vars(self.verdicts[test.name]) | {"earned": self.verdicts[test.name].earned}
+                      for test in self.tests if test.name in self.verdicts],
+        }
+
+    def write(self):
+        """results.json, replaced in one step so that a reader never sees half of it."""
+        path = self.out / "results.json"
+        fresh = self.out / f".results.{os.getpid()}"
+        fresh.write_text(json.dumps(self.results(), indent=1) + "\n")
+        fresh.replace(path)
+
+
+def add_checks_to_path():
+    """Make `checks.labN` importable: the checks stand beside the package, not in it."""
+    import sys  # pylint: disable=import-outside-toplevel
+    if str(GRADE) not in sys.path:
+        sys.path.insert(0, str(GRADE))

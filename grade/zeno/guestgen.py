@@ -1,0 +1,246 @@
+"""Fresh guest programs, made for one run and thrown away.
+
+A Program is NASM source that grows instruction by instruction: a 32-bit multiboot kernel which
+computes what it prints, so that nothing of the expected output stands in the image. The same ELF
+file runs on the bare emulator (which gives the expectation) and on the engine under test.
+
+    p = Program(rng)
+    p.op("mov ecx, 17")
+    p.say("ecx", "c")            # prints `c=` and ECX, eight hex digits
+    p.end(code=3)
+    guest = p.assemble(folder, "first")
+
+What it prints goes to COM1 by single-byte `out dx, al`; it ends by a write to the debug exit port,
+then Bochs' shutdown port, then a dead halt.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from .trial import Trouble
+
+COM1 = 0x3F8
+DEBUG_EXIT = 0xF4
+REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp")
+MEMORY_LOW, MEMORY_HIGH = 0x110000, 0x600000
+"""Where a program may be linked: inside the smallest guest that tests start."""
+
+HEAD = """\
+        bits 32
+        section .text
+        align 4
+        dd 0x1badb002, 0x00000003, -(0x1badb002 + 0x00000003)
+        times {gap} db 0x90
+        global _start
+_start:
+"""
+
+# Prints EAX as eight hex digits. Changes nothing but EFLAGS: callers keep those if they need to.
+# The stack below holds: return address, then what PUSHA saved.
+LIBRARY = """\
+put_hex:
+        pusha
+        mov ecx, 8
+.digit:
+        rol eax, 4
+        push eax
+        and eax, 15
+        cmp al, 10
+        sbb al, 0x69
+        das
+        call put_byte
+        pop eax
+        loop .digit
+        popa
+        ret
+put_text:
+        pusha
+.next:
+        mov al, [esi]
+        inc esi
+        test al, al
+        jz .done
+        call put_byte
+        jmp .next
+.done:
+        popa
+        ret
+put_byte:
+        push edx
+        mov edx, 0x3f8
+        out dx, al
+        pop edx
+        ret
+"""
+
+
+def _tool(name):
+    prefix = os.environ.get("CROSS")
+    if prefix is None:
+        prefix = "" if os.uname().machine in ("x86_64", "amd64") else "x86_64-linux-gnu-"
+    path = shutil.which(prefix + name)
+    if not path:
+        raise Trouble(f"{prefix + name} is not here (package binutils)")
+    return path
+
+
+def _run(command):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          check=False)
+    if done.returncode:
+        raise Trouble(f"{Path(command[0]).name} failed on a generated guest: {done.stderr.strip()}")
+
+
+def assemble(source, folder, name, base=0x100000):
+    """NASM source to a 32-bit ELF that is linked at `base`; its path."""
+    nasm = shutil.which("nasm")
+    if not nasm:
+        raise Trouble("nasm is not here (package nasm)")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text, middle, out = folder / f"{name}.asm", folder / f"{name}.o", folder / f"{name}.elf"
+    text.write_text(source)
+    _run([nasm, "-f", "elf32", "-o", str(middle), str(text)])
+    _run([_tool("ld"), "-m", "elf_i386", "-N", "-nostdlib", "-z", "noexecstack",
+          f"-Ttext={base:#x}", "-e", "_start", "-o", str(out), str(middle)])
+    middle.unlink()
+    return out
+
+
+class Program:
+    """A guest under construction; `rng` decides where it lies and what is left to chance."""
+
+    def __init__(self, rng, stack=True, base=None, gap=None):
+        self.rng = rng
+        self.base = base if base is not None else rng.randrange(MEMORY_LOW, MEMORY_HIGH, 4096)
+        self.gap = rng.randrange(0, 2048) if gap is None else gap
+        self.lines = []
+        self.data = []
+        self.count = 0
+        if stack:
+            # The stack stands apart from the code: code and hot data on one page slow QEMU down.
+            self.op(f"mov esp, {self.base + 0x10000:#x}")
+
+    # -- building -----------------------------------------------------------------------------
+
+    def op(self, *lines):
+        """Instructions, one per argument."""
+        self.lines += [f"        {line}" for line in lines]
+
+    def label(self, name=None):
+        """A label here; a fresh name if none is given. The name."""
+        if name is None:
+            self.count += 1
+            name = f"at{self.count}"
+        self.lines.append(f"{name}:")
+        return name
+
+    def text(self, words):
+        """A zero-ended string in the image; its label."""
+        self.count += 1
+        name = f"text{self.count}"
+        codes = ", ".join(str(byte) for byte in words.encode("ascii"))
+        self.data.append(f"{name}: db {codes + ', ' if codes else ''}0")
+        return name
+
+    def print(self, words):
+        """Print fixed words: titles only, never a result."""
+        self.op("push esi", f"mov esi, {self.text(words)}", "call put_text", "pop esi")
+
+    def say(self, register, name=""):
+        """Print `name=XXXXXXXX` and a new line; no register changes, flags do."""
+        if name:
+            self.print(f"{name}=")
+        if register == "eax":
+            self.op("call put_hex")
+        else:
+            self.op("push eax", f"mov eax, {register}", "call put_hex", "pop eax")
+        self.op("push eax", "mov al, 10", "call put_byte", "pop eax")
+
+    def word(self):
+        """A random 32-bit constant."""
+        return self.rng.getrandbits(32)
+
+    def churn(self, count=6, registers=REGISTERS):
+        """Random arithmetic without a trap: registers that only a CPU (or an emulator) knows."""
+        for _ in range(count):
+            a, b = self.rng.choice(registers), self.rng.choice(registers)
+            self.op(self.rng.choice((
+                f"mov {a}, {self.word():#x}", f"add {a}, {b}", f"xor {a}, {self.word():#x}",
+                f"imul {a}, {b}, {self.rng.randrange(3, 1 << 20) | 1}", f"lea {a}, [{b} + {a}]",
+                f"rol {a}, {self.rng.randrange(1, 31)}", f"sub {a}, {b}", f"bswap {a}",
+                f"not {a}", f"adc {a}, {b}", f"sbb {a}, {b}")))
+
+    def end(self, code=0):
+        """The end of every guest."""
+        self.op(f"mov al, {code}", f"out {DEBUG_EXIT:#x}, al")
+        for letter in b"Shutdown":
+            self.op("mov dx, 0x8900", f"mov al, {letter}", "out dx, al")
+        self.op("cli")
+        self.label("dead_end")
+        self.op("hlt", "jmp dead_end")
+
+    # -- the result ---------------------------------------------------------------------------
+
+    def source(self):
+        """The whole program."""
+        return "\n".join([HEAD.format(gap=self.gap) + "\n".join(self.lines), LIBRARY,
+                          *self.data, ""])
+
+    def assemble(self, folder, name):
+        """The ELF file, as a multiboot loader takes it."""
+        return assemble(self.source(), folder, name, self.base)
+
+
+def printable(p, byte="al"):
+    """Instructions that map AL to a letter, so that consoles show it as it is."""
+    p.op(f"and {byte}, 31", f"add {byte}, 64")
+
+
+def outs(rng, count=24):
+    """OUT in its forms, to COM1 and to ports that are nobody's; registers full of other bits."""
+    p = Program(rng)
+    p.churn(12)
+    p.op(f"mov esi, {p.word():#x}")
+    for _ in range(count):
+        kind = rng.choice(("com", "com", "com", "foreign", "odd"))
+        p.op(f"imul esi, esi, {rng.randrange(5, 1 << 24) | 1}", f"add esi, {p.word():#x}")
+        p.op("mov eax, esi", "rol eax, 9")
+        if kind == "com":
+            printable(p)
+            # Only DX is the port: what stands above it in EDX must not matter.
+            p.op(f"mov edx, {rng.getrandbits(16) << 16 | COM1:#x}",
+                 rng.choice(("out dx, al", "db 0x2e, 0xee", "db 0x66, 0xee", "db 0x3e, 0x66, 0xee")))
+        elif kind == "odd":
+            # A line's end at random places, from another register through AL.
+            p.op("mov ebx, eax", "mov al, 10", f"mov edx, {COM1:#x}", "out dx, al",
+                 "mov eax, ebx")
+        else:
+            port = rng.choice((0x80, 0xE0, 0xE5, 0xED))
+            p.op(rng.choice((f"out {port:#x}, al", f"out {port:#x}, eax", f"out {port:#x}, ax")))
+        if rng.random() < 0.3:
+            p.churn(2, ("ebx", "ecx", "edi", "ebp"))
+    p.op("mov al, 10", f"mov dx, {COM1:#x}", "out dx, al")
+    for register in ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp"):
+        p.say(register, register)
+    p.end(rng.randrange(0, 60))
+    return p
+
+
+def flags_survive(rng, count=12):
+    """Flags and registers before and after each emulated OUT, folded into one sum."""
+    p = Program(rng)
+    p.op("xor edi, edi")
+    for _ in range(count):
+        p.op(f"mov ebx, {p.word():#x}", f"mov ecx, {p.word():#x}")
+        p.op(rng.choice(("add ebx, ecx", "sub ebx, ecx", "cmp ebx, ecx", "test ebx, ecx", "stc",
+                         "clc", "std", "neg ecx")))
+        p.op(f"out {rng.choice((0x80, 0xED)):#x}, al")
+        # LAHF and SETO see the arithmetic flags without the parts that ring 1 changes.
+        p.op("mov edx, 0", "lahf", "seto dl", "cld", "movzx eax, ah", "imul edi, edi, 33",
+             "add edi, eax", "shl edx, 8", "xor edi, edx", "add edi, ebx", "xor edi, ecx")
+        p.say("edi")
+    p.end(rng.randrange(0, 60))
+    return p

@@ -1,0 +1,76 @@
+"""A lab's verdicts as TAP 14: one subtest per exercise, in order, as soon as each is complete."""
+
+from . import tap
+
+BOOT_TITLE = "It builds and boots"
+
+
+class TapReport:
+    """Give it verdicts as they fall (`add`); it prints what can be printed in order."""
+
+    def __init__(self, grader, file, explain=None):
+        self.grader = grader
+        self.explain = explain
+        self.out = tap.Writer(file)
+        tests = grader.tests
+        self.groups = [(ident, [t for t in tests if t.exercise == ident])
+                       for ident in dict.fromkeys(t.exercise for t in tests)]
+        self.next = 0
+        self.out.comment(f"Lab {grader.lab.number}, {grader.lab.title}; seed {grader.seed}")
+        for note in grader.image.notes:
+            self.out.comment(f"NOT ISOLATED: {note}")
+        self.out.plan(len(self.groups))
+
+    def add(self, _verdict):
+        """A verdict has fallen: print every exercise that is complete now, in order."""
+        while self.next < len(self.groups):
+            ident, tests = self.groups[self.next]
+            if any(test.name not in self.grader.verdicts for test in tests):
+                return
+            self._exercise(ident, [self.grader.verdicts[test.name] for test in tests])
+            self.next += 1
+
+    def _title(self, ident):
+        one = self.grader.lab.exercise(ident)
+        return f"{ident} {one.title}" if one else BOOT_TITLE
+
+    def _exercise(self, ident, verdicts):
+        title = self._title(ident)
+        sub = self.out.subtest(title)
+        sub.plan(len(verdicts))
+        for verdict in verdicts:
+            self._test(sub, verdict)
+        earned, worth = sum(v.earned for v in verdicts), sum(v.points for v in verdicts)
+        line = f"{title} ({earned} of {worth} points)" if worth else title
+        if all(v.verdict == "skip" for v in verdicts):
+            self.out.result(False, line, skip=verdicts[0].reason)
+        else:
+            self.out.result(sub.passed, line)
+
+    def _test(self, sub, verdict):
+        line = (f"{verdict.test}: {verdict.title} ({verdict.earned} of {verdict.points} points, "
+                f"{verdict.evidence})")
+        if verdict.verdict == "pass":
+            sub.result(True, line)
+        elif verdict.verdict == "skip":
+            sub.result(False, line, skip=verdict.reason)
+        else:
+            diagnosis = verdict.diagnosis()
+            if verdict.verdict == "fail" and self.explain:
+                diagnosis |= self.explain(verdict)
+            sub.result(False, line, todo=verdict.todo or None, diagnosis=diagnosis)
+
+    def close(self):
+        """The end: a bail-out if the harness had trouble, and the sum in words."""
+        trouble = self.grader.trouble()
+        if self.grader.stopped:
+            self.out.bail_out(f"{self.grader.stopped}: finished results are kept")
+        elif trouble:
+            self.out.bail_out(f"harness trouble in {trouble.test}, not your failure: "
+                              f"{trouble.reason}")
+        skipped = [v for v in self.grader.verdicts.values() if v.verdict == "skip"]
+        if skipped:
+            self.out.comment(f"{len(skipped)} of {len(self.grader.tests)} tests were skipped and "
+                             f"earn nothing ({sum(v.points for v in skipped)} points).")
+        self.out.comment(f"Lab {self.grader.lab.number}: {self.grader.earned} of "
+                         f"{sum(t.points for t in self.grader.tests)} points.")

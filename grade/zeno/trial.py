@@ -1,0 +1,203 @@
+"""What a check works with: one Trial per test and run, and the three ways in which it can end early.
+
+A check is a function `def ring1(t):` in grade/checks/labN.py that returns if the test passes. It
+boots machines through the Trial (which keeps every run for the report), and says what must hold:
+
+    run = t.boot("start first; off", modules=[(guest, "")])
+    t.orderly(run)
+    t.equal(expected, evidence.guest_output(run), "what the guest printed")
+
+Failed, Skipped and Trouble are three different things, and nothing else ends a check: any other
+exception is the harness's own trouble and never the student's failure.
+"""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from . import evidence, machine
+
+
+class Failed(Exception):
+    """The student's code does not do what the test asks for."""
+
+    def __init__(self, why, expected=None, got=None):
+        super().__init__(why)
+        self.why = why
+        self.expected = expected
+        self.got = got
+
+
+class Skipped(Exception):
+    """The test can't run here; the text says why and what would help."""
+
+
+class Trouble(Exception):
+    """The harness can't tell: bail out."""
+
+
+class Trial:
+    """One run of one test."""
+
+    def __init__(self, lab, test, image, seed, name, directory):
+        self.lab = lab
+        self.test = test
+        self.image = image
+        self.seed = seed
+        self.machine = name
+        self.directory = Path(directory)
+        self.rng = random.Random(f"{seed}/{lab.number}/{test.name}")
+        self.runs = []
+        self.notes = []
+        self.todo = None
+        self.symbols_ = None
+
+    # -- machines -----------------------------------------------------------------------------
+
+    def path(self, name):
+        """A file of this trial's own."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return self.directory / name
+
+    @property
+    def symbols(self):
+        """Symbols of the kernel under test."""
+        if self.symbols_ is None:
+            self.symbols_ = evidence.Symbols(self.image.elf)
+        return self.symbols_
+
+    def symbol(self, name):
+        """Address of a kernel symbol; the test fails if the image lacks it or has it twice."""
+        try:
+            return self.symbols.address(name)
+        except KeyError:
+            raise Failed(f"the kernel has no symbol `{name}`, which this test needs to look at; "
+                         "is the function that the skeleton had still there, not static?",
+                         f"a function {name}", "none") from None
+        except evidence.Ambiguous as error:
+            raise Failed(str(error), f"one {name}", "several") from None
+
+    def disk(self, kernel, cmdline, modules, name):
+        """A disk image that Zeno's own loader boots."""
+        path = self.path(name)
+        boot = Path(self.image.guests).parent / "boot"
+        command = [sys.executable, str(self.image.mkimage), "--output", str(path),
+                   "--kernel", str(kernel), "--cmdline", cmdline,
+                   "--mbr", str(boot / "mbr.bin"), "--loader", str(boot / "loader.bin")]
+        for module, words in modules:
+            command += ["--module", str(module), f"{module} {words}".rstrip()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Trouble(f"tools/mkimage.py failed: {done.stderr.strip()}")
+        return path
+
+    def setup(self, cmdline, modules=(), elf=(), kernel=None, **more):
+        """The keywords for machine.start(): the kernel under test with this command line."""
+        bare = kernel is not None
+        kernel = kernel or self.image.mb
+        where = more.pop("machine", self.machine)
+        symbols = list(elf) if bare else [self.image.elf, *elf]
+        keys = {"machine": where, "elf": symbols, **more}
+        if where == "bochs" or more.pop("from_disk", False):
+            keys.pop("from_disk", None)
+            keys["disk"] = self.disk(kernel, cmdline, modules, f"disk{len(self.runs)}.img")
+        else:
+            keys |= {"kernel": kernel, "cmdline": cmdline, "modules": list(modules)}
+        return keys
+
+    def start(self, cmdline="", modules=(), **more):
+        """Start the kernel under test; the caller waits for it with `finish(live)`."""
+        try:
+            return machine.start(**self.setup(cmdline, modules, **more))
+        except machine.MachineMissing as missing:
+            raise Skipped(str(missing)) from None
+
+    def finish(self, live):
+        """Wait for a started machine, keep the run for the report, bail out on trouble."""
+        run = live.wait()
+        self.runs.append(run)
+        if run.end is machine.End.TROUBLE:
+            raise Trouble(f"{run.machine}: {run.detail}")
+        return run
+
+    def boot(self, cmdline="", modules=(), **more):
+        """Run the kernel under test to its end."""
+        return self.finish(self.start(cmdline, modules, **more))
+
+    def bare(self, guest, words="", **more):
+        """Run a guest on the bare machine, with the same emulator and CPU model.
+
+        The run is the yardstick, so one that does not end as a guest should is the harness's
+        trouble.
+        """
+        run = self.boot(words, kernel=guest, elf=[guest], **more)
+        self.runs.pop()
+        if run.end is not machine.End.SHUTDOWN:
+            raise Trouble(f"the bare machine did not end in order: {run.end.value}: {run.detail}")
+        if not run.console:
+            raise Trouble("the bare machine printed nothing: there is nothing to compare with")
+        return run
+
+    # -- what must hold -----------------------------------------------------------------------
+
+    def fail(self, why, expected=None, got=None):
+        """End the check: this is what is wrong."""
+        raise Failed(why, expected, got)
+
+    def check(self, holds, why, expected=None, got=None):
+        """Fail with `why` (a sentence that says what is wrong) unless `holds`."""
+        if not holds:
+            raise Failed(why, expected, got)
+
+    def equal(self, expected, got, what):
+        """Fail unless two byte strings (or values) are the same. An empty expectation is trouble."""
+        if expected is None or (hasattr(expected, "__len__") and len(expected) == 0):
+            raise Trouble(f"the expectation of {what} is empty")
+        if expected == got:
+            return
+        if isinstance(expected, bytes) and isinstance(got, bytes):
+            where = evidence.around_difference(expected, got)
+            raise Failed(f"{what} is not the same: {where}", expected, got)
+        raise Failed(f"{what} is not what it should be", expected, got)
+
+    def orderly(self, run, code=0):
+        """Fail unless the kernel itself ended the machine, with this code, in one boot."""
+        if run.end is machine.End.SHUTDOWN and (run.code is None or run.code == code):
+            return
+        expected = f"the kernel ends the machine by `off` (debug exit code {code})"
+        if run.end is machine.End.SHUTDOWN:
+            got = f"debug exit code {run.code}"
+            why = f"the machine was ended with code {run.code}, not {code}"
+            panic = panic_line(run)
+            if panic:
+                why, got = f"the kernel panicked: {panic}", panic
+        else:
+            got = f"{run.end.value}: {run.detail}"
+            why = END_IN_WORDS.get(run.end, "the run did not end in order") + f" ({run.detail})"
+            if run.explanation:
+                got = run.explanation
+        raise Failed(why, expected, got)
+
+
+END_IN_WORDS = {
+    machine.End.RESET: "the machine was reset in the middle of the run",
+    machine.End.TRIPLE_FAULT: "the machine triple-faulted, which on real hardware is a reboot",
+    machine.End.DEAD_HALT: "the CPU sits in HLT with interrupts off: nothing can wake it again",
+    machine.End.IDLE: "the machine fell asleep before the work was done",
+    machine.End.INSTRUCTIONS: "the run used up its instructions: something loops for ever",
+    machine.End.HALTS: "the machine went to sleep again and again: it waits for something that "
+                       "never comes",
+    machine.End.CPU: "the run used up its CPU time: something loops for ever",
+    machine.End.FLOOD: "the kernel printed far more than any output here can be",
+    machine.End.KILLED: "the emulator was killed",
+    machine.End.UNTIL: "the run was stopped from outside before it was done",
+}
+
+
+def panic_line(run):
+    """The line in which the kernel says that it panicked, or None."""
+    for line in run.text().splitlines():
+        if "panic" in line.lower():
+            return line.strip()
+    return None

@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+"""The grader's core on made-up labs: every kind of verdict, and what must never be a pass."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "grade"))
+sys.dont_write_bytecode = True
+
+from zeno import build, course, evidence, explain, grader, guestgen, machine, report, tap  # noqa: E402
+
+COUNT = 0
+BAD = 0
+
+
+def ok(holds, what, **details):
+    """One TAP line of this test."""
+    global COUNT, BAD
+    COUNT += 1
+    BAD += not holds
+    print(f"{'ok' if holds else 'not ok'} {COUNT} - {tap.clean(what)}", flush=True)
+    if not holds:
+        print("  ---")
+        for line in tap.yaml_lines({key: str(value) for key, value in details.items()}):
+            print("  " + line)
+        print("  ...", flush=True)
+
+
+LAB = """
+lab = 7
+title = "Made up"
+dir = "7-made-up"
+needs = []
+files = ["a.c"]
+
+[[exercises]]
+id = "7.1"
+title = "First"
+hours = 1
+difficulty = "easy"
+property = "equivalence"
+
+[[exercises]]
+id = "7.2"
+title = "Second"
+hours = 2.5
+difficulty = "hard"
+property = "resource control"
+
+[[tests]]
+name = "boots"
+exercise = ""
+title = "it builds and boots"
+points = 0
+evidence = "witnessed"
+check = "madeup.passes"
+"""
+
+TEST = """
+[[tests]]
+name = "{name}"
+exercise = "{exercise}"
+title = "made up"
+points = {points}
+evidence = "{evidence}"
+base = {base}
+check = "madeup.{check}"
+machines = {machines}
+"""
+
+
+def a_test(name, check="passes", exercise="7.1", points=5, evidence_="witnessed", base=(),
+           machines=("qemu",)):
+    """One [[tests]] table."""
+    return TEST.format(name=name, check=check, exercise=exercise, points=points, base=list(base),
+                       evidence=evidence_, machines=json.dumps(list(machines)))
+
+
+def a_lab(*tests):
+    """A made-up lab; 7.2 always has a test that passes."""
+    return course.parse(LAB + "".join(tests) + a_test("second", exercise="7.2", points=40))
+
+
+CHECKS = types.ModuleType("checks.madeup")
+
+
+def check(function):
+    """Registers a made-up check."""
+    setattr(CHECKS, function.__name__, function)
+    return function
+
+
+@check
+def passes(t):
+    """Passes."""
+
+
+@check
+def fails(t):
+    """Fails with words that would break a careless TAP writer."""
+    t.fail("no good", "ok 1 - all well\n1..0", "\x1b[31m\nnot ok # TODO\nBail out! ha")
+
+
+@check
+def nothing_expected(t):
+    """An empty expectation is trouble, never a pass."""
+    t.equal(b"", b"", "nothing")
+
+
+@check
+def breaks(t):
+    """A bug of the harness."""
+    raise RuntimeError("a bug of the harness")
+
+
+@check
+def known_gap(t):
+    """An expected failure."""
+    t.todo = "a gap that is stated"
+    t.fail("as expected")
+
+
+@check
+def by_chance(t):
+    """Fails for some seeds."""
+    t.check(t.seed % 3, "the seed is a multiple of 3")
+
+
+def assembled(rng, end):
+    """A made-up kernel that prints something and ends in some way."""
+    p = guestgen.Program(rng)
+    p.op("mov ebx, 0x1234", "imul ebx, ebx, 77")
+    p.say("ebx")
+    end(p)
+    return p
+
+
+ENDS = {
+    "exits": lambda p: p.end(),
+    "exits_code": lambda p: p.end(3),
+    "reboots": lambda p: p.op("mov al, 6", "mov dx, 0xcf9", "out dx, al", "cli", "hlt"),
+    "triple": lambda p: p.op("lidt [zero]", "ud2", "zero: dq 0"),
+    "dead": lambda p: p.op("cli", "hlt"),
+    "loops": lambda p: p.op("mov eax, 1", "l: add eax, 3", "jmp l"),
+    "floods": lambda p: p.op("mov dx, 0x3f8", "l: mov al, 65", "out dx, al", "jmp l"),
+}
+
+
+def kernel_check(name):
+    """A check that boots one of the made-up kernels and expects it to end in order."""
+    def run(t):
+        path = assembled(random.Random(1), ENDS[name]).assemble(t.directory, name)
+        limits = machine.Limits(instructions=3_000_000, console_bytes=20_000)
+        done = t.boot(kernel=path, limits=limits)
+        t.orderly(done)
+    run.__name__ = "boot_" + name
+    return check(run)
+
+
+for _name in ENDS:
+    kernel_check(_name)
+
+
+def run_lab(lab, **options):
+    """(grader, TAP text) of a made-up lab."""
+    image = build.Image(True, "", elf=None, mb=None)
+    text = io.StringIO()
+    with tempfile.TemporaryDirectory() as out:
+        work = grader.Grader(lab, image, out, **{"jobs": 2, "seed": 5, **options})
+        shown = report.TapReport(work, text)
+        work.run(shown.add)
+        shown.close()
+        work.saved = json.loads(Path(out, "results.json").read_text())
+    return work, text.getvalue()
+
+
+def verdict_of(name, **options):
+    """The verdict of a single made-up check."""
+    work, text = run_lab(a_lab(a_test("one", name, **options)))
+    return work.verdicts["one"], text, work
+
+
+def refused(what, text, words):
+    """The data file `text` must be refused with these words."""
+    try:
+        course.parse(text)
+        ok(False, what, got="it was taken")
+    except course.CourseError as error:
+        ok(words in str(error), what, got=error)
+
+
+def test_course():
+    """The loader refuses what would give points away."""
+    lab = a_lab(a_test("one"), a_test("said", exercise="7.2", points=5, evidence_="reported"))
+    ok(lab.points == 50 and lab.exercise("7.1").points == 5, "a lab's points add up")
+    refused("reported tests carry a tenth at most",
+            LAB + a_test("a") + a_test("b", exercise="7.2", points=10)
+            + a_test("c", points=2, evidence_="reported"), "a tenth")
+    refused("an exercise needs a witnessed or equivalent test",
+            LAB + a_test("a", points=90)
+            + a_test("b", exercise="7.2", points=5, evidence_="reported"), "7.2 has no witnessed")
+    refused("a test's base must stand above it", LAB + a_test("a", base=["later"]), "later")
+    refused("unknown keys are refused", LAB + a_test("a") + "colour = 1\n", "colour")
+    refused("a test without an exercise carries no points",
+            LAB + a_test("a", exercise="", points=1), "carries points")
+    refused("the first test must be the ungated one",
+            LAB.rsplit("[[tests]]", 1)[0] + a_test("a") + a_test("b", exercise="7.2"), "first test")
+
+
+def test_verdicts():
+    """Four verdicts, and nothing else ends a check."""
+    v, text, work = verdict_of("passes")
+    ok(v.verdict == "pass" and work.earned == 45, "a check that returns passes", got=text)
+    v, text, work = verdict_of("fails")
+    ok(v.verdict == "fail" and work.earned == 40, "a failed check earns nothing", got=text)
+    inside = [line.strip() for line in text.splitlines() if "Bail out" in line or "all well" in line]
+    ok(not any(line.startswith(("ok", "not ok", "Bail", "1..")) for line in inside) or
+       all(line.startswith("  ") for line in text.splitlines() if "all well" in line),
+       "a guest's text can't pose as TAP", got=text)
+    ok("\x1b" not in text, "control bytes are shown, not sent", got=repr(text))
+    v, text, work = verdict_of("nothing_expected")
+    ok(v.verdict == "error" and "Bail out!" in text, "an empty expectation is trouble", got=text)
+    v, text, work = verdict_of("breaks")
+    ok(v.verdict == "error" and "not your failure" in text and work.saved["tests"],
+       "a bug of the harness bails out and is no failure", got=text)
+    v, text, _ = verdict_of("is_not_there")
+    ok(v.verdict == "error", "a check that is missing is trouble", got=text)
+    lab = a_lab(a_test("one"), a_test("gap", "known_gap", points=0))
+    work, text = run_lab(lab)
+    ok("# TODO a gap" in text and "not ok 2 - gap" in text and work.earned == 45,
+       "an expected failure is a TODO", got=text)
+
+
+def test_bases():
+    """What rests on something that did not pass is skipped and earns nothing."""
+    lab = a_lab(a_test("a", "fails"), a_test("b", base=["a"]), a_test("c", base=["b"]),
+                a_test("d"))
+    work, text = run_lab(lab)
+    got = {name: v.verdict for name, v in work.verdicts.items()}
+    ok(got == {"boots": "pass", "a": "fail", "b": "skip", "c": "skip", "d": "pass",
+               "second": "pass"} and work.earned == 45, "a base that fails skips what is above", got=got)
+    ok("# SKIP it rests on `a`, which did not pass" in text, "the skip says why", got=text)
+    lab = course.parse(LAB.replace("madeup.passes", "madeup.fails") + a_test("a")
+                       + a_test("b", exercise="7.2"))
+    work, text = run_lab(lab)
+    ok(work.earned == 0, "a kernel that does not boot earns nothing", got=text)
+    work, _ = run_lab(a_lab(a_test("a", "fails"), a_test("b", base=["a"]), a_test("c")),
+                      only=["b"])
+    ok(set(work.verdicts) == {"boots", "a", "b"}, "--only takes the bases along",
+       got=set(work.verdicts))
+
+
+def test_repeat():
+    """One bad run of many is a failure that says how often."""
+    work, _ = run_lab(a_lab(a_test("a", "by_chance")), repeat=3)
+    v = work.verdicts["a"]
+    ok(v.verdict == "fail" and v.bad == 1 and "in 1 of 3 runs" in v.reason,
+       "--repeat: the worst run counts", got=v)
+
+
+def test_machines():
+    """How a machine ends decides; what it printed does not."""
+    reason = machine.missing("qemu")
+    if reason:
+        print(f"# SKIP the made-up kernels: {reason}")
+        return
+    expected = {"exits": None, "exits_code": "code 3", "reboots": "reset", "triple": "triple",
+                "dead": "interrupts off", "loops": "instructions", "floods": "printed far more"}
+    tests = [a_test(name, "boot_" + name, points=1) for name in ENDS]
+    work, text = run_lab(a_lab(*tests))
+    for name, words in expected.items():
+        v = work.verdicts[name]
+        if words is None:
+            ok(v.verdict == "pass", f"a kernel that {name} passes", got=v)
+        else:
+            ok(v.verdict == "fail" and words in v.reason, f"a kernel that {name} fails", got=v)
+    v = work.verdicts["triple"]
+    ok("#UD" in v.explanation, "a triple fault is told in words", got=v.explanation)
+    ok(v.emulator and "qemu" in v.emulator and "--gdb" in v.emulator_gdb,
+       "a failure says how to boot it by hand", got=v.emulator)
+    ok("boot it under GDB" in text and "read: " in text, "the report has the commands", got=text)
+    work, text = run_lab(a_lab(a_test("nowhere", machines=["qemu"])))
+    keep, machine.missing = machine.missing, lambda name: "it is not here; install it"
+    try:
+        work, text = run_lab(a_lab(a_test("nowhere")))
+    finally:
+        machine.missing = keep
+    ok(work.verdicts["boots"].verdict == "skip" and work.earned == 0 and "install it" in text,
+       "a machine that is missing is a skip with its reason, and earns nothing", got=text)
+
+
+def test_interrupt():
+    """Results that are there stay there when somebody loses patience."""
+    code = f"""
+import sys, time, types
+sys.path.insert(0, {str(ROOT / 'grade')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})
+sys.dont_write_bytecode = True
+from zeno import build, course, grader
+m = types.ModuleType("checks.madeup"); sys.modules["checks.madeup"] = m
+m.passes = lambda t: None
+def slow(t):
+    print("slow", flush=True); time.sleep(600)
+m.slow = slow
+lab = course.parse(sys.argv[1])
+try:
+    grader.Grader(lab, build.Image(True, ""), sys.argv[2], 1, 1).run()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    with tempfile.TemporaryDirectory() as out:
+        text = LAB + a_test("one") + a_test("second", "slow", exercise="7.2")
+        child = subprocess.Popen([sys.executable, "-c", code, text, out], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        status = child.wait(timeout=60)
+        child.stdout.close()
+        saved = json.loads(Path(out, "results.json").read_text())
+        names = [one["test"] for one in saved["tests"]]
+        ok(status == 130 and names == ["boots", "one"] and not saved["finished"],
+           "Ctrl-C keeps what is finished", got=(status, saved))
+
+
+def test_words():
+    """Sentences for a person."""
+    run = types.SimpleNamespace(tagged=lambda kind: [
+        ("exit", "d1 1 cli 00100010 1 exit 1: #GP at 00100010, cli: IF=0"),
+        ("exit", "d1 2 port I/O 00100011 2 exit 2: #GP at 00100011, out: port 3f8 <- 41"),
+        ("exit", "garbage")] if kind == "exit" else [("out", "d1 48 69"), ("out", "d2 58"),
+                                                     ("out", "d1 zz")])
+    ok(evidence.exits_in_words(run)[1] == "guest 1, exit 2: #GP at 00100011, out: port 3f8 <- 41",
+       "exits in words", got=evidence.exits_in_words(run))
+    ok(evidence.guest_output(run).startswith(b"Hi") and b"X" not in evidence.guest_output(run),
+       "a guest's output is its own", got=evidence.guest_output(run))
+    ok("stops after 2 bytes" in evidence.around_difference(b"abc", b"ab"), "output that stops")
+    ok("line 2" in evidence.around_difference(b"a\nbc\n", b"a\nbd\n"), "the line that differs")
+    v = grader.Verdict("one", "7.1", "t", 1, "witnessed", "fail", "EDX is read whole: port 0xab03f8")
+    ok(explain.matches("read whole.*port", explain.text_of(v)), "a symptom is found")
+    ok(not explain.matches("IF=1", explain.text_of(v)), "another symptom is not")
+
+
+def main():
+    """Everything, with a plan at the end."""
+    import checks
+    sys.modules["checks.madeup"] = CHECKS
+    checks.madeup = CHECKS
+    print("TAP version 14")
+    for function in (test_course, test_verdicts, test_bases, test_repeat, test_machines,
+                     test_interrupt, test_words):
+        function()
+    print(f"1..{COUNT}")
+    return 1 if BAD else 0
+
+
+sys.exit(main())
