@@ -106,10 +106,9 @@ int insn_read_opnd(const struct cpu_state *state, const struct insn *insn, unsig
 int insn_write_opnd(struct cpu_state *state, const struct insn *insn, unsigned i, uint64_t value,
 		    const struct emu_ops *ops, void *ctx, struct emu_fault *fault);
 
-/* The pointer of lgdt, ljmp, lds ...: `offset_size` bytes of offset or base; see insn_read_far. */
 struct far_pointer {
-	uint16_t sel;    /* or the limit */
-	uint64_t offset; /* or the base */
+	uint16_t sel;
+	uint64_t offset;
 };
 
 /* m16:16, m16:32, m16:64 of far transfers and lds & co.: the offset (insn->opsize bytes) comes

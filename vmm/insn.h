@@ -256,14 +256,15 @@ enum insn_map {
 
 enum operand_kind {
 	OPND_NONE,
-	OPND_REG,  /* gpr `reg`, low `size` bytes */
-	OPND_HIGH, /* bits 15:8 of gpr `reg`: ah ch dh bh are 0..3 */
-	OPND_MEM,  /* `size` bytes at mem_seg:insn_ea() */
-	OPND_IMM,  /* insn.imm, already sign-extended where the instruction does so */
-	OPND_IMM2, /* insn.imm2: the selector of a far pointer, the level of enter */
-	OPND_REL,  /* branch target: rip after this instruction + (int64_t)insn.imm */
-	OPND_ONE,  /* the constant 1 of d0, d1 */
-	OPND_SEG,  /* segment register `reg` (enum seg_reg) */
+	OPND_REG,   /* gpr `reg`, low `size` bytes */
+	OPND_HIGH,  /* bits 15:8 of gpr `reg`: ah ch dh bh are 0..3 */
+	OPND_MEM,   /* `size` bytes at mem_seg:insn_ea() */
+	OPND_IMM,   /* insn.imm, already sign-extended where the instruction does so */
+	OPND_IMM2,  /* insn.imm2: the selector of a far pointer, the level of enter */
+	OPND_REL,   /* branch target: rip after this instruction + (int64_t)insn.imm */
+	OPND_ONE,   /* the constant 1 of d0, d1 */
+	OPND_ES_DI, /* `size` bytes at es:rDI: a string instruction's destination */
+	OPND_SEG,   /* segment register `reg` (enum seg_reg) */
 	OPND_CR,
 	OPND_DR,
 };
