@@ -54,6 +54,8 @@ int parse_u64(const char *s, uint64_t *out);
 
 /* panic.c: the host's own bug. Prints where, a symbolised backtrace, and stops the machine. */
 void panic(const char *fmt, ...) PRINTF_LIKE(1, 2) NORETURN;
+/* The same for a trap: the backtrace starts at the trapped rip and rbp. */
+void panic_at(uint64_t rip, uint64_t rbp, const char *fmt, ...) PRINTF_LIKE(3, 4) NORETURN;
 #define ASSERT(x)                                                                      \
 	do {                                                                           \
 		if (!(x))                                                              \

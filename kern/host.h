@@ -1,0 +1,36 @@
+/*
+ * What the files of kern/ call in each other and nobody else does; see kern/kern.h for the rest.
+ */
+#pragma once
+
+#include <kern/kern.h>
+
+/* A function that debuggers set breakpoints on: a call of it stays a call, of just this function.
+ */
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline, used))
+#else
+#define NOINLINE __attribute__((noinline, noclone, used))
+#endif
+
+/* main.c: entry.asm calls it on the boot stack with what the loader left in EAX and EBX. */
+void kernel_main(uint64_t magic, uint64_t info) NORETURN;
+
+/* pic.c: the 8259s at vectors IRQ_BASE.., every line masked until irq_register(). */
+void host_pic_init(void);
+
+/* cmdline.c: takes the loader's command line apart. */
+void cmdline_init(const char *line);
+
+/* thread.c: waits for an interrupt. */
+void sched_idle(void);
+
+/* monitor.c */
+const char *error_words(int error); /* errno, positive */
+/* The last step before the main loop: the prompt, once the boot command line's commands are done.
+ */
+void monitor_prompt(void);
+
+/* trials.c: a seeded sequence, the same on every machine (and in grade/). */
+uint64_t seeded_start(uint64_t seed);
+uint64_t seeded_next(uint64_t *state);

@@ -1,0 +1,92 @@
+/*
+ * Monitor commands about the host as a whole: backtrace, off, uptime, echo, and crash for tests.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/host.h>
+#include <kern/kern.h>
+#include <kern/map.h>
+
+static int
+command_off(int argc, char **argv)
+{
+	uint64_t code = 0;
+
+	if (argc > 2 || (argc == 2 && (parse_u64(argv[1], &code) || code > 127)))
+		return -EINVAL;
+	machine_off((unsigned)code);
+}
+MONITOR_COMMAND(command_off, "off", "[CODE]", "switches the machine off");
+
+static int
+command_echo(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		printf("%s%s", i > 1 ? " " : "", argv[i]);
+	printf("\n");
+	return 0;
+}
+MONITOR_COMMAND(command_echo, "echo", "[WORD]...", "prints its words");
+
+static int
+command_uptime(int argc, char **argv)
+{
+	uint64_t us = clock_ns() / 1000;
+
+	printf("up %lu.%06lu s, %lu ticks of %d ms\n", us / 1000000, us % 1000000, ticks,
+	       1000 / TICK_HZ);
+	return 0;
+}
+MONITOR_COMMAND(command_uptime, "uptime", "", "time since boot");
+
+static int
+command_backtrace(int argc, char **argv)
+{
+	uint64_t rip;
+
+	__asm__ volatile("lea (%%rip), %0" : "=r"(rip));
+	backtrace(rip, (uint64_t)__builtin_frame_address(0));
+	return 0;
+}
+MONITOR_COMMAND(command_backtrace, "backtrace", "", "who called this command");
+
+/* Overflows the stack, if `more` says so for long enough; works on after its call: no loop. */
+static NOINLINE unsigned
+deepen(unsigned n, unsigned more)
+{
+	volatile char room[256];
+
+	room[n % sizeof(room)] = 1;
+	return (n < more ? deepen(n + 1, more) : 0) + (unsigned)room[(n + 1) % sizeof(room)];
+}
+
+/* Ways to end the host, so that tests can see what it says then. */
+static int
+command_crash(int argc, char **argv)
+{
+	const char *kind = argc == 2 ? argv[1] : "";
+	volatile unsigned zero = 0;
+
+	if (!strcmp(kind, "panic"))
+		panic("asked for with %s", "crash panic");
+	else if (!strcmp(kind, "assert"))
+		ASSERT(zero == 1);
+	else if (!strcmp(kind, "stack"))
+		zero = deepen(zero, ~zero);
+	else if (!strcmp(kind, "ud"))
+		__asm__ volatile("ud2");
+	else if (!strcmp(kind, "divide"))
+		zero = 1 / zero;
+	else if (!strcmp(kind, "null"))
+		zero = *(volatile unsigned *)(uintptr_t)zero;
+	else if (!strcmp(kind, "text"))
+		*(volatile char *)(uintptr_t)command_crash = 0;
+	else if (!strcmp(kind, "nx"))
+		((void (*)(void))(uintptr_t)&ticks)();
+	else if (!strcmp(kind, "nmi"))
+		__asm__ volatile("int $2");
+	else
+		return -EINVAL;
+	return 0;
+}
+MONITOR_COMMAND(command_crash, "crash", "panic|assert|stack|ud|divide|null|text|nx|nmi", "");

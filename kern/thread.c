@@ -1,0 +1,188 @@
+/*
+ * The scheduler: round robin over all threads, a slice is what is left until the next tick.
+ *
+ * Interrupts are off everywhere but in idle() and where a turn runs a guest. So nothing here can be
+ * interrupted, and a wake-up can't be lost between the check and the hlt.
+ *
+ * SDM = Intel SDM order no. 325462-080, June 2023.
+ */
+#include <kern/fpu.h>
+#include <kern/host.h>
+#include <kern/kern.h>
+#include <kern/thread.h>
+
+#define DR6_RESET   0xffff0ff0 /* SDM 3A table 10-1 "Processor States Following Power-up, ..." */
+#define DR7_RESET   0x400
+#define FCW_RESET   0x037f /* as after FNINIT, SDM 1 8.1.5 */
+#define MXCSR_RESET 0x1f80
+#define FCW_AT      0 /* in the FXSAVE area, SDM 1 table 10-2 */
+#define MXCSR_AT    24
+
+volatile bool need_resched;
+
+static struct thread *threads; /* all of them, linked by `next` */
+static struct thread *last;    /* had the last turn */
+static struct thread *loaded;  /* whose FPU and DRs the CPU holds */
+
+#define READ_DR(n, to)    __asm__ volatile("mov %%db" #n ", %0" : "=r"(to))
+#define WRITE_DR(n, from) __asm__ volatile("mov %0, %%db" #n : : "r"(from))
+
+static void
+dr_save(uint64_t dr[8])
+{
+	READ_DR(0, dr[0]);
+	READ_DR(1, dr[1]);
+	READ_DR(2, dr[2]);
+	READ_DR(3, dr[3]);
+	READ_DR(6, dr[6]);
+	READ_DR(7, dr[7]);
+}
+
+/* DR7 first goes off and comes last: no moment has one thread's addresses with another's enables.
+ */
+static void
+dr_restore(const uint64_t dr[8])
+{
+	WRITE_DR(7, (uint64_t)DR7_RESET);
+	WRITE_DR(0, dr[0]);
+	WRITE_DR(1, dr[1]);
+	WRITE_DR(2, dr[2]);
+	WRITE_DR(3, dr[3]);
+	WRITE_DR(6, dr[6]);
+	WRITE_DR(7, dr[7]);
+}
+
+void
+thread_add(struct thread *t)
+{
+	struct thread **end = &threads;
+
+	ASSERT(t->state == THREAD_NEW);
+	memset(t->fpu, 0, sizeof(t->fpu));
+	*(uint16_t *)(t->fpu + FCW_AT) = FCW_RESET;
+	*(uint32_t *)(t->fpu + MXCSR_AT) = MXCSR_RESET;
+	memset(t->dr, 0, sizeof(t->dr));
+	t->dr[6] = DR6_RESET;
+	t->dr[7] = DR7_RESET;
+	t->turns = 0;
+	t->next = NULL;
+	while (*end)
+		end = &(*end)->next;
+	*end = t;
+	t->state = THREAD_READY;
+}
+
+void
+thread_wake(struct thread *t)
+{
+	if (t->state == THREAD_BLOCKED)
+		t->state = THREAD_READY;
+}
+
+void
+thread_remove(struct thread *t)
+{
+	struct thread **at = &threads;
+
+	while (*at && *at != t)
+		at = &(*at)->next;
+	ASSERT(*at == t);
+	*at = t->next;
+	t->next = NULL;
+	t->state = THREAD_ENDED;
+	if (last == t)
+		last = NULL;
+	if (loaded == t) {
+		/* Its breakpoints must not outlive it; its registers are replaced before anyone
+		 * else runs. */
+		WRITE_DR(7, (uint64_t)DR7_RESET);
+		loaded = NULL;
+	}
+}
+
+static struct thread *
+next_ready(void)
+{
+	struct thread *start = last && last->next ? last->next : threads, *t = start;
+
+	if (!t)
+		return NULL;
+	do {
+		if (t->state == THREAD_READY)
+			return t;
+		t = t->next ? t->next : threads;
+	} while (t != start);
+	return NULL;
+}
+
+static void
+switch_to(struct thread *t)
+{
+	if (t == loaded)
+		return;
+	if (loaded) {
+		fpu_save(loaded->fpu);
+		dr_save(loaded->dr);
+	}
+	fpu_restore(t->fpu);
+	dr_restore(t->dr);
+	loaded = t;
+}
+
+bool
+sched_step(void)
+{
+	struct thread *t = next_ready();
+
+	if (!t)
+		return false;
+	switch_to(t);
+	last = t;
+	need_resched = false;
+	t->turns++;
+	switch (t->class->turn(t)) {
+	case TURN_AGAIN:
+		break;
+	case TURN_BLOCKED:
+		t->state = THREAD_BLOCKED;
+		break;
+	case TURN_ENDED:
+		thread_remove(t);
+		if (t->class->ended)
+			t->class->ended(t);
+		break;
+	}
+	return true;
+}
+
+void
+sched_idle(void)
+{
+	/* No interrupt comes between sti and hlt: SDM 2B, STI, "delayed until after the next
+	 * instruction". */
+	__asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+void
+sched_loop(void)
+{
+	for (;;) {
+		monitor_input();
+		if (!sched_step())
+			sched_idle();
+	}
+}
+
+static int
+command_threads(int argc, char **argv)
+{
+	static const char *const states[] = { "new", "ready", "blocked", "ended" };
+
+	if (!threads)
+		printf("no threads: the host is idle\n");
+	for (const struct thread *t = threads; t; t = t->next)
+		printf("%-20s %-8s %-8s %8lu turns%s\n", t->name, t->class->name, states[t->state],
+		       t->turns, t == loaded ? ", its FPU is loaded" : "");
+	return 0;
+}
+MONITOR_COMMAND(command_threads, "threads", "", "what the scheduler runs");

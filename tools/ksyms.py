@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Make the kernel's own symbol table, for backtraces that name functions.
+
+    ksyms.py zeno.stage1.elf > ksyms.asm     the functions of .text as a table for NASM
+    ksyms.py --verify zeno.stage1.elf zeno.elf
+
+The link has two stages:
+
+    1. link all objects: kern/symbols.c brings an empty, weak table
+    2. ksyms.py zeno.stage1.elf > ksyms.asm; nasm -f elf64 ksyms.asm -o ksyms.o
+    3. link all objects and ksyms.o: its strong symbols take over
+    4. ksyms.py --verify zeno.stage1.elf zeno.elf
+
+The table is in a section of its own, .ksyms, which kern/kernel.ld puts behind all code and all
+read-only data, so only .data and .bss move. --verify checks that: every function must have the same
+address in both, or the names would be wrong. Exit status 0, 1 (differs), 2 (cannot read the file).
+
+Reads ELF64 itself, so that it needs no binutils for a foreign target.
+"""
+
+import struct
+import sys
+
+KB = 0xFFFF828000000000
+STT_NOTYPE, STT_FUNC = 0, 2
+SHT_SYMTAB = 2
+
+
+class BadElf(Exception):
+    """Not an ELF64 little-endian file with a symbol table and a .text section."""
+
+
+def sections(image):
+    """[(name, type, address, offset, size, link)] of an ELF64 image (gABI, "Sections")."""
+    if image[:6] != b"\x7fELF\x02\x01":
+        raise BadElf("not a little-endian ELF64 file")
+    shoff, = struct.unpack_from("<Q", image, 0x28)
+    shentsize, shnum, shstrndx = struct.unpack_from("<HHH", image, 0x3A)
+    raw = [struct.unpack_from("<IIQQQQII", image, shoff + i * shentsize) for i in range(shnum)]
+    names = raw[shstrndx][4]
+    return [(cstring(image, names + r[0]), r[1], r[3], r[4], r[5], r[6]) for r in raw]
+
+
+def cstring(image, at):
+    """The NUL-terminated string at a file offset."""
+    return image[at:image.index(b"\0", at)].decode("ascii", "replace")
+
+
+def functions(path):
+    """[(address, name)] of the code in .text, sorted, one name per address."""
+    with open(path, "rb") as file:
+        image = file.read()
+    table = sections(image)
+    text = [i for i, s in enumerate(table) if s[0] == ".text"]
+    symtab = [s for s in table if s[1] == SHT_SYMTAB]
+    if not text or not symtab:
+        raise BadElf("no .text section or no symbol table")
+    _, _, _, offset, size, link = symtab[0]
+    strings = table[link][3]
+    found = {}
+    for at in range(offset, offset + size, 24):
+        name, info, _, index, value, _ = struct.unpack_from("<IBBHQQ", image, at)
+        if index != text[0]:
+            continue
+        word, kind, bind = cstring(image, strings + name), info & 15, info >> 4
+        # Labels within a function of an assembly file (high.halt) are not functions; gcc's own
+        # foo.part.0 is one.
+        if kind == STT_FUNC or (kind == STT_NOTYPE and word and "." not in word):
+            # A global name is better than a local one, a function better than a label.
+            rank = (kind == STT_FUNC, bind, word)
+            found[value] = max(found.get(value, rank), rank)
+    return sorted((value, rank[2]) for value, rank in found.items()
+                  if not rank[2].startswith("__text_"))
+
+
+def table_asm(symbols):
+    """The table as NASM source; struct ksym of kern/symbols.c is its layout."""
+    lines = ["; Made by tools/ksyms.py from the first link.",
+             "section .ksyms progbits alloc noexec nowrite align=16",
+             "global ksyms_count:data hidden, ksyms:data hidden, ksyms_names:data hidden",
+             "ksyms_count:", f"\tdd {len(symbols)}", "ksyms:"]
+    offset = 0
+    for address, name in symbols:
+        lines.append(f"\tdd {address - KB:#x}, {offset}")
+        offset += len(name) + 1
+    lines.append("ksyms_names:")
+    lines += [f'\tdb "{name}", 0' for _, name in symbols]
+    if not symbols:
+        lines.append("\tdb 0")
+    lines.append("section .note.GNU-stack noalloc noexec nowrite progbits")
+    return "\n".join(lines) + "\n"
+
+
+def verify(first, second):
+    """None, or a sentence about the first function that has moved."""
+    before, after = dict(functions(first)), dict(functions(second))
+    for address, name in before.items():
+        if after.get(address) != name:
+            return f"{name} was at {address:#x} in {first}, but is not in {second}"
+    if len(after) != len(before):
+        return f"{second} has {len(after)} functions, {first} had {len(before)}"
+    return None
+
+
+def main(arguments):
+    """The command line; see the module's docstring."""
+    try:
+        if len(arguments) == 3 and arguments[0] == "--verify":
+            trouble = verify(arguments[1], arguments[2])
+            if trouble:
+                print(f"ksyms.py: {trouble}", file=sys.stderr)
+            return 1 if trouble else 0
+        if len(arguments) == 1 and not arguments[0].startswith("-"):
+            sys.stdout.write(table_asm(functions(arguments[0])))
+            return 0
+    except (OSError, BadElf, struct.error, ValueError, IndexError) as error:
+        print(f"ksyms.py: {arguments[-1]}: {error}", file=sys.stderr)
+        return 2
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
