@@ -97,6 +97,11 @@ def check_segments(path, data, segments):
             raise ImageError(
                 f"{path}: the segment at {paddr:#x} lies below {KERNEL_MIN:#x}, in the loader's memory"
             )
+        if paddr < 0x100000 and paddr + memsz > 0xA0000:
+            raise ImageError(
+                f"{path}: the segment at {paddr:#x} lies in the ROM area below 1 MiB"
+                " (the ELF headers? link with ld -n)"
+            )
         if paddr + memsz > 1 << 32:
             raise ImageError(f"{path}: the segment at {paddr:#x} does not end below 4 GiB")
         if paddr < end:

@@ -98,6 +98,8 @@ kernel_main(uint32_t magic, uint64_t info)
 	put("\n");
 	put(words[(magic & 3)]);
 	put("\nhigh: end\n");
+	while (!(inb(0x3fd) & 0x40)) /* LSR.TEMT: the last byte has left the UART */
+		;
 	outl(0xf4, 0);
 	for (const char *s = "Shutdown"; *s; s++)
 		outb(0x8900, (uint8_t)*s);

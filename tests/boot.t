@@ -1,0 +1,575 @@
+#!/usr/bin/env python3
+"""The way from the BIOS to a kernel: boot sector, loader, mkimage, kern/entry.asm.
+
+A small kernel (tests/boot/probe.asm) tells what it found; it must find the same under QEMU's -kernel,
+from a disk on QEMU and from a disk on Bochs. Then everything is damaged, one thing at a time: each
+must end in its message on COM1 and a halt, never in a reset.
+"""
+
+import concurrent.futures
+import contextlib
+import importlib.util
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "tests/boot"))
+import machines  # noqa: E402
+
+spec = importlib.util.spec_from_file_location("mkimage", ROOT / "tools/mkimage.py")
+mkimage = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(mkimage)
+
+SECTOR = 512
+DIR = mkimage.DIR_LBA * SECTOR
+KERNEL_LBA = mkimage.DIR_LBA + mkimage.DIR_SECTORS
+
+tests = []
+
+
+def test(name, needs=("qemu-system-x86_64",)):
+    """Registers a test: a function of a fresh folder that returns what is wrong, or None."""
+
+    def register(function):
+        tests.append((name, needs, function))
+        return function
+
+    return register
+
+
+# ---- what is booted -------------------------------------------------------------------------------
+
+
+def run(*words):
+    """Runs a tool; its failure ends the whole test file."""
+    subprocess.run([str(w) for w in words], check=True, cwd=ROOT)
+
+
+class Parts:
+    """Everything built once, in `folder`."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.mbr = folder / "mbr.bin"
+        run("nasm", "-Wall", "-Werror", "-f", "bin", "-i", "boot/", "-o", self.mbr, "boot/mbr.asm")
+        self.loader = self.assemble_loader("loader")
+        self.probe = self.assemble_probe("probe", "-DPAD=65536")
+        self.small = folder / "small"
+        self.small.write_bytes(bytes(range(256)) * 5 + b"end")
+        self.big = folder / "big"
+        self.big.write_bytes(b"".join(struct.pack("<I", i * 2654435761 % 2**32) for i in range(700001)))
+        self.modules = [(self.small, "small with words"), (self.big, "big")]
+        self.image = folder / "good.img"
+        self.image.write_bytes(self.make())
+
+    def assemble_loader(self, name, *options):
+        out = self.folder / f"{name}.bin"
+        run("nasm", "-Wall", "-Werror", *options, "-f", "bin", "-i", "boot/", "-o", out, "boot/loader.asm")
+        return out
+
+    def assemble_probe(self, name, *options, link=("-Ttext=0x100000",)):
+        out = self.folder / name
+        run("nasm", "-Wall", "-Werror", *options, "-f", "elf32", "-o", f"{out}.o", "tests/boot/probe.asm")
+        run("ld", "-n", "-m", "elf_i386", "-z", "noexecstack", "--no-warn-rwx-segments", *link, "-o", out,
+            f"{out}.o")
+        return out
+
+    def link_high(self):
+        """The 64-bit probe, compiled and linked as the kernel is (see CFLAGS in the Makefile)."""
+        entry, high, elf, out = (self.folder / f"high{x}" for x in ("-entry.o", ".o", ".elf", ".mb"))
+        run("nasm", "-Wall", "-Werror", "-f", "elf64", "-I", ".", "-o", entry, "kern/entry.asm")
+        run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fPIC",
+            "-fvisibility=hidden", "-include", "kern/hidden.h", "-mno-red-zone", "-mgeneral-regs-only",
+            "-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables",
+            "-fno-omit-frame-pointer", "-I.", "-c", "-o", high, "tests/boot/high.c")
+        run("ld", "-m", "elf_x86_64", "-nostdlib", "-static", "-z", "max-page-size=4096", "-z",
+            "noexecstack", "--orphan-handling=error", "--fatal-warnings", "--build-id=none",
+            "-T", "kern/kernel.ld", "-o", elf, entry, high)
+        run("objcopy", "-O", "elf32-i386", elf, out)
+        return out
+
+    def make(self, kernel=None, modules=None, loader=None):
+        """The bytes of an image; the good one unless told otherwise."""
+        modules = self.modules if modules is None else modules
+        return mkimage.make(
+            kernel or self.probe, "probe one=1 two", modules, self.mbr, loader or self.loader
+        )
+
+    def make_unchecked(self, folder, kernel_bytes):
+        """An image whose kernel mkimage would refuse: does the loader refuse it too?"""
+        path = folder / "bad-kernel"
+        path.write_bytes(kernel_bytes)
+        checks, mkimage.check_kernel = mkimage.check_kernel, lambda path, data: None
+        try:
+            return self.make(path)
+        finally:
+            mkimage.check_kernel = checks
+
+
+parts = None  # made by main()
+
+
+def facts(text):
+    """The probe's lines without the command lines, which QEMU's -kernel changes."""
+    return [line for line in text.splitlines() if not line.startswith(("cmdline=", "module="))]
+
+
+def fact(text, name):
+    """The values of all lines NAME=."""
+    return [line.split("=", 1)[1] for line in text.splitlines() if line.startswith(name + "=")]
+
+
+def rolling_sum(data):
+    """The sum that the probe prints for a module."""
+    s = 0
+    for byte in data:
+        s = (s << 1 | s >> 31) & 0xFFFFFFFF
+        s = (s + byte) & 0xFFFFFFFF
+    return f"{s:08x}"
+
+
+def expect_end(result, end):
+    """What is wrong with how a run ended, or None."""
+    if result.end != end:
+        return f"the machine ended by {result.end}, not by {end}\n{result.serial}"
+    return None
+
+
+def expect_stop(result, message):
+    """A message on a line of its own, after it nothing, and a dead halt."""
+    lines = [line for line in result.serial.replace("\r", "").split("\n") if line]
+    if len(lines) != 1 or message not in lines[0]:
+        return f"expected one line with: {message}\ngot: {result.serial!r} ({result.end})"
+    return expect_end(result, "halt")
+
+
+def boot_image(folder, data, **options):
+    """Boots these bytes as a disk on QEMU."""
+    image = folder / "disk.img"
+    image.write_bytes(data)
+    return machines.qemu(folder / "qemu", *machines.disk(image), **options)
+
+
+def boot_bochs(folder, data):
+    """Boots these bytes as a disk on Bochs, which wants whole cylinders."""
+    image = folder / "disk.img"
+    image.write_bytes(data)
+    return machines.bochs(folder / "bochs", image, mkimage.geometry(len(data)))
+
+
+# ---- it boots, and the kernel finds the same everywhere --------------------------------------------
+
+
+@test("from a disk on QEMU: registers, segments, A20, memory, command lines, contents of modules")
+def disk_facts(folder):
+    r = boot_image(folder, parts.make())
+    wanted = {
+        "magic": ["2badb002"], "eflags": ["00000002"], "cr0": ["00000011"], "cr4": ["00000000"],
+        "cs": ["00000008"], "cs-limit": ["ffffffff"], "ds": ["00000010"], "ds-limit": ["ffffffff"],
+        "segments-equal": ["00000001"], "a20-alias": ["00000000"], "bss": ["00000000"],
+        "pad": [f"{sum((0x9E3779B1 * (i + 1)) % 2**32 * 16 for i in range(1024)) % 2**32:08x}"],
+        "flags": ["0000004d"], "cmdline": ["probe one=1 two"], "modules": ["00000002"],
+        "module": [words for _, words in parts.modules],
+        "misaligned": ["00000000"] * 2, "overlaps": ["00000000"] * 2,
+        "bytes": [f"{path.stat().st_size:08x}" for path, _ in parts.modules],
+        "sum": [rolling_sum(path.read_bytes()) for path, _ in parts.modules],
+    }
+    for name, values in wanted.items():
+        if fact(r.serial, name) != values:
+            return f"{name}: expected {values}, got {fact(r.serial, name)}\n{r.serial}"
+    if "probe: end" not in r.serial:
+        return r.serial
+    return expect_end(r, "off")
+
+
+@test("QEMU's -kernel and the disk differ in no fact but the command lines")
+def kernel_and_disk(folder):
+    r = machines.qemu(
+        folder / "kernel", "-kernel", str(parts.probe), "-append", "one=1 two",
+        "-initrd", f"{parts.small} with words,{parts.big}",
+    )
+    d = boot_image(folder, parts.make())
+    if not facts(r.serial) or facts(r.serial) != facts(d.serial):
+        return f"-kernel:\n{r.serial}\ndisk:\n{d.serial}"
+    return expect_end(r, "off")
+
+
+@test("Bochs and QEMU differ in no fact but the size of the memory", ("qemu-system-x86_64", "bochs"))
+def bochs_and_qemu(folder):
+    data = parts.make()
+    machine_own = ("mem-", "ram-")
+    b, q = ([line for line in r.serial.splitlines() if not line.startswith(machine_own)]
+            for r in (boot_bochs(folder, data), boot_image(folder, data)))
+    if not b or b != q:
+        return f"Bochs:\n{b}\nQEMU:\n{q}"
+    return None
+
+
+@test("no modules; a module of no bytes; a kernel and modules with 16 MiB of memory")
+def few_modules(folder):
+    empty = folder / "empty"
+    empty.write_bytes(b"")
+    for i, (modules, mem, count) in enumerate(
+        (([], 64, "00000000"), ([(empty, "empty"), (parts.small, "s")], 64, "00000002"),
+         (parts.modules, 16, "00000002"))):
+        (sub := folder / str(i)).mkdir()
+        r = boot_image(sub, parts.make(modules=modules), mem=mem)
+        if fact(r.serial, "modules") != [count] or r.end != "off":
+            return f"{modules}: {r.end}\n{r.serial}"
+        if fact(r.serial, "sum") != [rolling_sum(path.read_bytes()) for path, _ in modules]:
+            return r.serial
+    return None
+
+
+HIGH = ["kernel_main", "magic=000000002badb002", "rip-slot=0000000001ffff05",
+        "on-boot-stack=0000000000000001", "guard-page-aligned=0000000000000001",
+        "initialised=0000000000001234", "bss=0000000000000000", "monitor=0000000000000001",
+        "engines=0000000000000000", "efer=0000000000000900", "cr0=0000000080010033",
+        "cr4=0000000000000020", "high: end"]
+
+
+def check_high(result):
+    missing = [line for line in HIGH if line not in result.serial]
+    return f"missing {missing} in\n{result.serial}" if missing else expect_end(result, "off")
+
+
+@test("entry.asm enters 64-bit C in the high half: -kernel, disk")
+def high_half(folder):
+    r = machines.qemu(folder / "kernel", "-kernel", str(parts.link_high()))
+    return check_high(r) or check_high(boot_image(folder, parts.make(parts.folder / "high.mb")))
+
+
+@test("entry.asm enters 64-bit C in the high half: Bochs", ("bochs",))
+def high_half_bochs(folder):
+    high = parts.folder / "high.mb"
+    return check_high(boot_bochs(folder, parts.make(high if high.exists() else parts.link_high())))
+
+
+@test("entry.asm refuses a CPU without long mode, and one without NX")
+def old_cpus(folder):
+    high = parts.link_high()
+    for name, cpu, message in (("a", "qemu32", "this CPU has no long mode"),
+                               ("b", "qemu64,-nx", "this CPU has no NX")):
+        r = machines.qemu(folder / name, "-kernel", str(high), cpu=cpu)
+        if wrong := expect_stop(r, message):
+            return wrong
+    return None
+
+
+@test("A20 shut: the BIOS opens it, or the 8042, or port 0x92; if none can, it says so")
+def a20(folder):
+    every = ("BIOS", "8042", "FAST")
+    for works in (*every, None):
+        skip = [f"-DTEST_A20_SKIP_{x}" for x in every if x != works]
+        loader = parts.assemble_loader(f"a20-{works}", "-DTEST_A20_OFF", *skip)
+        (sub := folder / str(works)).mkdir()
+        r = boot_image(sub, parts.make(loader=loader))
+        if works is None:
+            return expect_stop(r, "zeno loader: the A20 gate does not open")
+        if fact(r.serial, "a20-alias") != ["00000000"] or r.end != "off":
+            return f"only {works}: {r.end}\n{r.serial}"
+    return None
+
+
+@test("a read that fails once is tried again")
+def read_once(folder):
+    r = boot_failing(folder, "once = \"on\"")
+    if "probe: end" not in r.serial:
+        return r.serial
+    return expect_end(r, "off")
+
+
+@test("a sector that can't be read is named")
+def read_never(folder):
+    return expect_stop(boot_failing(folder, ""), "zeno loader: cannot read the kernel image from the disk")
+
+
+def boot_failing(folder, option):
+    """A disk on which a sector of the kernel can't be read."""
+    image, rules = folder / "disk.img", folder / "rules"
+    image.write_bytes(parts.make())
+    rules.write_text(
+        f'[inject-error]\nevent = "none"\niotype = "read"\nerrno = "5"\n'
+        f'sector = "{KERNEL_LBA + 60}"\n{option}\n', encoding="utf-8")
+    return machines.qemu(folder / "qemu", *machines.disk(f"blkdebug:{rules}:{image}"))
+
+
+# ---- damage -----------------------------------------------------------------------------------------
+
+
+def flipped(data, at):
+    """`data` with one bit changed."""
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:]
+
+
+def module_lba(index):
+    """The first sector of a module of the good image."""
+    at = DIR + mkimage.DIR_HEADER.size + (index + 1) * mkimage.DIR_ITEM.size
+    return mkimage.DIR_ITEM.unpack_from(parts.image.read_bytes(), at)[1]
+
+
+def with_directory(data, change):
+    """`data` with its directory changed by change(bytearray), under a right checksum."""
+    d = bytearray(data[DIR:DIR + mkimage.DIR_BYTES])
+    change(d)
+    d[20:24] = bytes(4)
+    d[20:24] = struct.pack("<I", zlib.crc32(d))
+    return data[:DIR] + bytes(d) + data[DIR + len(d):]
+
+
+def damage(name, message, make, **options):
+    """Registers a test: the image make(good bytes) must stop with `message`."""
+
+    @test(f"{name}: {message}")
+    def damaged(folder):
+        return expect_stop(boot_image(folder, make(parts.image.read_bytes()), **options), message)
+
+
+damage("boot sector alone", "zeno boot: cannot read the loader", lambda d: d[:SECTOR])
+damage("cut in the loader", "zeno boot: the loader on the disk is damaged", lambda d: d[:4 * SECTOR])
+damage("bit in the loader", "zeno boot: the loader on the disk is damaged", lambda d: flipped(d, 5000))
+damage("cut after the loader", "zeno loader: cannot read the image directory from the disk",
+       lambda d: d[:DIR])
+damage("cut in the kernel", "zeno loader: the disk image is truncated", lambda d: d[:40 * SECTOR])
+damage("cut in a module", "zeno loader: the disk image is truncated",
+       lambda d: d[:(module_lba(1) + 100) * SECTOR])
+damage("bit in the directory", "zeno loader: the image directory is damaged (checksum",
+       lambda d: flipped(d, DIR + 40))
+damage("bit in a command line", "zeno loader: the image directory is damaged (checksum",
+       lambda d: flipped(d, DIR + 140))
+damage("bit in the magic", "zeno loader: no image directory on this disk (bad magic)",
+       lambda d: flipped(d, DIR))
+damage("another version", "zeno loader: the image directory has another version",
+       lambda d: flipped(d, DIR + 8))
+damage("a directory without items", "zeno loader: the image directory makes no sense",
+       lambda d: with_directory(d, lambda x: x.__setitem__(slice(12, 16), bytes(4))))
+damage("a directory with 1000 items", "zeno loader: the image directory makes no sense",
+       lambda d: with_directory(d, lambda x: x.__setitem__(slice(12, 16), struct.pack("<I", 1000))))
+damage("bit in the kernel", "zeno loader: kernel image is damaged (checksum",
+       lambda d: flipped(d, (KERNEL_LBA + 9) * SECTOR + 77))
+damage("bit in the first module", "zeno loader: module small is damaged (checksum",
+       lambda d: flipped(d, module_lba(0) * SECTOR + 1))
+damage("last bit of the last module", "zeno loader: module big is damaged (checksum",
+       lambda d: flipped(d, module_lba(1) * SECTOR + parts.big.stat().st_size - 1))
+
+
+@test("damage on Bochs: a bit in the kernel, a cut image", ("bochs",))
+def damage_bochs(folder):
+    good = parts.image.read_bytes()
+    cases = (
+        (flipped(good, (KERNEL_LBA + 9) * SECTOR + 77), "zeno loader: kernel image is damaged (checksum"),
+        (good[:mkimage.CYLINDER], "zeno loader: the disk image is truncated"),
+    )
+    for i, (data, message) in enumerate(cases):
+        (sub := folder / str(i)).mkdir()
+        if wrong := expect_stop(boot_bochs(sub, data), message):
+            return wrong
+    return None
+
+
+# ---- kernels that mkimage refuses, and so does the loader -------------------------------------------
+
+
+def patched(fmt, at, *values):
+    """The probe's file with a field changed."""
+    data = bytearray(parts.probe.read_bytes())
+    struct.pack_into(fmt, data, at, *values)
+    return bytes(data)
+
+
+PHDR = 52  # ld puts the program headers behind the ELF header
+
+BAD_KERNELS = [
+    ("text", "not an ELF file", lambda: b"#!/bin/sh\n" * 100),
+    ("an empty file", "not an ELF file", lambda: b""),
+    ("ELF64", "not a 32-bit executable for the 386", lambda: patched("<B", 4, 2)),
+    ("for another machine", "not a 32-bit executable for the 386", lambda: patched("<H", 18, 8)),
+    ("an object file", "not a 32-bit executable for the 386", lambda: patched("<H", 16, 1)),
+    ("program headers elsewhere", "program headers are not in the file",
+     lambda: patched("<I", 28, 0x7FFFFF00)),
+    ("program headers that wrap", "program headers are not in the file",
+     lambda: patched("<I", 28, 0xFFFFFFE0)),
+    ("truncated", "segment", lambda: parts.probe.read_bytes()[:2000]),
+    ("a segment's offset that wraps", "segment", lambda: patched("<I", PHDR + 4, 0xFFFFFF00)),
+    ("larger in the file than in memory", "segment", lambda: patched("<I", PHDR + 20, 16)),
+    ("a segment in the loader's memory", "segment at ", lambda: patched("<I", PHDR + 12, 0x8000)),
+    ("a segment in ROM", "segment at ", lambda: patched("<I", PHDR + 12, 0xA0000)),
+    ("a segment that wraps", "segment at ", lambda: patched("<I", PHDR + 20, 0xFFF80000)),
+    ("an entry point elsewhere", "in no segment", lambda: patched("<I", 24, 0x200000)),
+    ("no multiboot header", "no multiboot header",
+     lambda: parts.probe.read_bytes().replace(struct.pack("<I", 0x1BADB002), bytes(4), 1)),
+    ("unknown multiboot features", "requires multiboot features",
+     lambda: parts.probe.read_bytes().replace(
+         struct.pack("<III", 0x1BADB002, 3, 2**32 - 0x1BADB005),
+         struct.pack("<III", 0x1BADB002, 7, 2**32 - 0x1BADB009), 1)),
+]
+
+
+def bad_kernel(name, message, make):
+    """Registers two tests: mkimage refuses the kernel, and so does the loader."""
+
+    @test(f"mkimage refuses a kernel: {name}", ())
+    def refused(folder):
+        path = folder / "kernel"
+        path.write_bytes(make())
+        return expect_refusal(folder, message_of_mkimage(message), "--kernel", path)
+
+    @test(f"the loader refuses a kernel: {name}")
+    def stopped(folder):
+        return expect_stop(boot_image(folder, parts.make_unchecked(folder, make())), message)
+
+
+def message_of_mkimage(message):
+    """mkimage says less where it can't know the machine."""
+    return {"program headers are not in the file": "program headers",
+            "segment at ": "segment"}.get(message, message)
+
+
+def expect_refusal(folder, message, *arguments):
+    """mkimage must fail with status 1 and one line, and leave what was there as it was."""
+    out = folder / "out.img"
+    out.write_bytes(b"precious")
+    p = subprocess.run(
+        [sys.executable, ROOT / "tools/mkimage.py", "-o", out, "--mbr", parts.mbr, "--loader",
+         parts.loader, *arguments], capture_output=True, text=True, check=False)
+    if p.returncode != 1 or message not in p.stderr or p.stderr.count("\n") != 1:
+        return f"expected status 1 and: {message}\ngot {p.returncode}: {p.stderr}"
+    if out.read_bytes() != b"precious" or len(list(folder.glob(".mkimage-*"))) != 0:
+        return "the image that was there is lost, or a temporary file is left"
+    return None
+
+
+for case in BAD_KERNELS:
+    bad_kernel(*case)
+
+
+@test("a kernel with more memory than the machine has is refused")
+def large_bss(folder):
+    kernel = parts.assemble_probe("large-bss", "-DBSS=0x8000000")
+    message = "zeno loader: bad kernel image: the segment at 00100000 with 0800"
+    return expect_stop(boot_image(folder, parts.make(kernel)), message)
+
+
+@test("a kernel whose segments would run over its file at the top of memory is refused")
+def no_room_to_copy(folder):
+    kernel = parts.assemble_probe("tight", "-DBSS=0x3e00000")
+    grown = folder / "grown"
+    grown.write_bytes(kernel.read_bytes() + bytes(4 << 20))
+    message = "zeno loader: the kernel image is too large for this machine's memory: segment at 00100000"
+    return expect_stop(boot_image(folder, parts.make(grown)), message)
+
+
+@test("a kernel file and a module larger than the memory are refused")
+def large_files(folder):
+    grown, module = folder / "grown", folder / "module"
+    grown.write_bytes(parts.probe.read_bytes() + bytes(20 << 20))
+    module.write_bytes(bytes(20 << 20))
+    for name, kernel, modules, message in (
+        ("a", grown, [], "zeno loader: the kernel image is too large for this machine's memory ("),
+        ("b", parts.probe, [(module, "huge one")],
+         "zeno loader: module huge is too large for this machine's memory ("),
+    ):
+        (sub := folder / name).mkdir()
+        r = boot_image(sub, parts.make(kernel, modules), mem=16)
+        if wrong := expect_stop(r, message):
+            return wrong
+    return None
+
+
+# ---- mkimage ------------------------------------------------------------------------------------------
+
+
+@test("mkimage: the same input gives the same bytes, in whole cylinders, and --geometry says how many", ())
+def reproducible(folder):
+    images = []
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        out = folder / name / "disk.img"
+        p = subprocess.run(
+            [sys.executable, ROOT / "tools/mkimage.py", "-o", out, "--mbr", parts.mbr, "--loader",
+             parts.loader, "--kernel", parts.probe, "--cmdline", "a b", "--geometry",
+             "--module", parts.big, "big one"], capture_output=True, text=True, check=True)
+        images.append(out.read_bytes())
+    size = len(images[0])
+    if images[0] != images[1]:
+        return "two images of the same input differ"
+    if size % (16 * 63 * 512) or p.stdout != f"cylinders={size // (16 * 63 * 512)}, heads=16, spt=63\n":
+        return f"{size} bytes, geometry {p.stdout!r}"
+    return None
+
+
+@test("mkimage: missing files, overlapping segments, too long command lines", ())
+def refusals(folder):
+    # a second segment over the first
+    data = bytearray(parts.probe.read_bytes())
+    data[PHDR + 32:PHDR + 64] = data[PHDR:PHDR + 32]
+    (folder / "overlap").write_bytes(data)
+    probe = ["--kernel", parts.probe]
+    return (
+        expect_refusal(folder, "No such file", "--kernel", folder / "nothing")
+        or expect_refusal(folder, "No such file", *probe, "--module", folder / "nothing", "x")
+        or expect_refusal(folder, "Is a directory", "--kernel", folder)
+        or expect_refusal(folder, "overlaps", "--kernel", folder / "overlap")
+        or expect_refusal(folder, "do not fit in the directory", *probe, "--cmdline", "x" * 9000)
+        or expect_refusal(folder, "must be ASCII", *probe, "--cmdline", "caf\u00e9")
+        or expect_refusal(folder, "not a boot sector", *probe, "--mbr", parts.loader)
+        or expect_refusal(folder, "not the loader", *probe, "--loader", parts.mbr)
+        or expect_refusal(folder, "33 modules", *probe, *["--module", parts.small, "x"] * 33)
+    )
+
+
+# ---- TAP ----------------------------------------------------------------------------------------------
+
+
+def attempt(base, number):
+    """Runs test `number`: (skip reason, what is wrong)."""
+    _, needs, function = tests[number]
+    for program in needs:
+        if not shutil.which(program):
+            return f"{program} is not installed", None
+    folder = Path(base) / f"t{number}"
+    folder.mkdir()
+    try:
+        return None, function(folder)
+    except Exception as e:  # one broken test must not hide the others' results
+        return None, f"{type(e).__name__}: {e}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    global parts
+    print("TAP version 14")
+    missing = [p for p in ("nasm", "ld", "gcc", "objcopy") if not shutil.which(p)]
+    if missing:
+        print(f"Bail out! not installed: {' '.join(missing)}")
+        return 1
+    print(f"1..{len(tests)}", flush=True)
+    failed = 0
+    with contextlib.ExitStack() as stack:
+        base = stack.enter_context(tempfile.TemporaryDirectory(prefix="zeno-boot-"))
+        parts = Parts(Path(base))
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2)))
+        results = [pool.submit(attempt, base, n) for n in range(len(tests))]
+        for n, (result, (name, _, _)) in enumerate(zip(results, tests), 1):
+            skip, wrong = result.result()
+            words = name.replace("#", "\\#")
+            if skip:
+                print(f"ok {n} - {words} # SKIP {skip}", flush=True)
+                continue
+            print(f"{'not ok' if wrong else 'ok'} {n} - {words}", flush=True)
+            if wrong:
+                failed += 1
+                print("\n".join(f"# {line}" for line in str(wrong).splitlines()), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
