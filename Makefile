@@ -1,4 +1,4 @@
-# Every command that a person types. `make help` prints the lines that are marked with `## `.
+# Every command that a person types; `make help` prints the words behind `## `.
 #
 #   make LAB=n              build lab n from labs/, and what it needs
 #   make LAB=n SOLUTION=1   build it from solutions/
@@ -27,6 +27,8 @@ CLANG := $(findstring clang,$(notdir $(CC)))
 LD := $(CROSS)ld
 OBJCOPY := $(CROSS)objcopy
 
+SUFFIX := $(if $(CLANG),-clang)$(if $(WERROR),-werror)
+
 # A word for the shell, whatever is in it.
 quote = '$(subst ','\'',$1)'
 
@@ -34,17 +36,24 @@ quote = '$(subst ','\'',$1)'
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help clean demo check doctor skeletons student update handouts format unit guests \
-	demo-run check-run mutants boot plugin
+	boot plugin check-run
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
+# Which part of tools/packages the goals need; demo and check install it themselves.
+NEED := $(if $(filter qemu bochs gdb grade,$(GOALS)),run,$(if $(filter handouts,$(GOALS)),handouts,$(if \
+	$(filter format unit check-run,$(GOALS)),check,$(if $(filter-out help clean demo check \
+	doctor,$(GOALS)),build))))
 
-ifneq ($(filter-out $(LABLESS) build/guest/% build/boot/% build/tests/% build/zcount.so,$(GOALS)),)
-MISSING := $(shell sh tools/install.sh --missing build)
+ifneq ($(NEED),)
+MISSING := $(shell sh tools/install.sh --missing $(NEED))
 ifneq ($(.SHELLSTATUS),0)
 $(error $(or $(MISSING),tools/install.sh does not work))
 endif
+endif
+
+ifneq ($(filter-out $(LABLESS) build/guest% build/boot/% build/tests/% build/zcount.so,$(GOALS)),)
 LABINFO := $(shell $(PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
 	--solution $(call quote,$(SOLUTION)) --ref $(call quote,$(REF)) \
-	--suffix $(call quote,$(if $(CLANG),-clang)$(if $(WERROR),-werror)))
+	--suffix $(call quote,$(SUFFIX)) --variant $(call quote,$(VARIANT)))
 ifneq ($(.SHELLSTATUS),0)
 $(error $(or $(LABINFO),tools/labinfo.py does not work))
 endif
@@ -57,7 +66,8 @@ KERNEL := $(O)/zeno.elf
 IMAGE := $(O)/zeno.mb
 
 GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
-GUEST_ELFS := $(GUESTS:%=build/guest/%.elf)
+GO := build/guest$(SUFFIX)
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
@@ -82,7 +92,7 @@ GUEST_LDFLAGS := -m elf_i386 -nostdlib -static -z max-page-size=4096 -z noexecst
 OBJECTS := $(SOURCES:%=$(O)/obj/%.o)
 
 .PHONY: build guests boot plugin
-build: $(IMAGE) guests boot plugin ## builds lab n: build/labN/zeno.elf, zeno.mb, and all guests
+build: $(IMAGE) guests boot plugin ## LAB=n: build the lab, the guests and the boot sectors (the default)
 guests: $(GUEST_ELFS)
 boot: $(BOOT_BINS)
 plugin: $(PLUGIN)
@@ -93,7 +103,7 @@ $(O)/flags: always
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quote,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS) / $(OBJECTS)) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
-build/guest/flags: always
+$(GO)/flags: always
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quote,$(CC) $(GUEST_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS)) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
@@ -123,18 +133,18 @@ $(KERNEL): $(O)/stage1.elf $(O)/ksyms.o
 $(IMAGE): $(KERNEL)
 	@$(OBJCOPY) -O elf32-i386 $< $@ 2> $@.err || { cat $@.err >&2; exit 1; }
 
-build/guest/obj/%.c.o: guest/%.c build/guest/flags
+$(GO)/obj/%.c.o: guest/%.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	@$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
-build/guest/obj/%.asm.o: guest/%.asm build/guest/flags
+$(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(NASM) $(GUEST_NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
 
-guest_objects = $(patsubst guest/%,build/guest/obj/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
+guest_objects = $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
 define guest_rule
-build/guest/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) guest/lib/guest.ld
+$(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) guest/lib/guest.ld
 	@echo "ld   $$@"
 	@$$(LD) $$(GUEST_LDFLAGS) -T guest/lib/guest.ld -o $$@ $$(filter %.o,$$^)
 endef
@@ -146,11 +156,105 @@ build/boot/%.bin: boot/%.asm
 	@$(NASM) -f bin -I . -I boot/ -MD build/boot/$*.d -MP -o $@ $<
 
 # The plugin is loaded by the emulator, so it is built for the build machine.
+HOST_CC ?= gcc
 build/zcount.so: grade/plugin/zcount.c
 	@mkdir -p $(@D)
 	@echo "cc   $<"
-	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra -fPIC -shared -o $@ $<
-HOST_CC ?= gcc
+	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
 -include $(OBJECTS:.o=.d) $(foreach g,lib $(GUESTS),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
 	$(wildcard build/boot/*.d)
+
+# ---- unit tests: parts of the kernel compiled for the build machine -----------------------------
+
+# tests/unit/NAME.c starts with a line `/* BUILD: sources and flags */`.
+UNITS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*.c)))
+UNIT_CFLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Wvla \
+	$(if $(WERROR),-Werror) -I.
+unit_words = $(shell sed -n '1s|^/\* BUILD:\(.*\)\*/.*|\1|p' tests/unit/$1.c)
+define unit_rule
+unit_words_$1 := $$(call unit_words,$1)
+unit_objects_$1 := $$(patsubst %,build/tests/obj/$1/%.o,tests/unit/$1.c $$(filter %.c %.asm,$$(unit_words_$1)))
+build/tests/obj/$1/%.c.o: %.c tests/unit/$1.c Makefile
+	@mkdir -p $$(@D)
+	@$$(HOST_CC) $$(UNIT_CFLAGS) $$(filter-out %.c %.asm -l%,$$(unit_words_$1)) -MMD -MP -c -o $$@ $$<
+build/tests/obj/$1/%.asm.o: %.asm tests/unit/$1.c Makefile
+	@mkdir -p $$(@D)
+	@$$(NASM) -f elf64 -I . -o $$@ $$<
+build/tests/unit/$1: $$(unit_objects_$1)
+	@mkdir -p $$(@D)
+	@echo "unit $1"
+	@$$(HOST_CC) $$(UNIT_CFLAGS) $$(filter-out %.c %.asm -l%,$$(unit_words_$1)) -o $$@ $$^ \
+		$$(filter -l%,$$(unit_words_$1))
+-include $$(unit_objects_$1:.o=.d)
+endef
+ifneq ($(filter unit check-run build/tests/unit/%,$(GOALS)),)
+$(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
+endif
+
+.PHONY: unit
+unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
+	@prove -j2 -e '' $(UNITS:%=build/tests/unit/%)
+
+# ---- what people do -----------------------------------------------------------------------------
+
+.PHONY: demo check check-run help qemu bochs gdb grade submit skeletons student update doctor \
+	handouts format clean
+
+demo: ## install what is missing, then show it all in two minutes
+	@sh tools/install.sh run
+	@$(MAKE) --no-print-directory SOLUTION=1 LAB= REF= build
+	@$(PYTHON) tools/demo.py
+
+check: ## install what is missing, then run every test (under ten minutes)
+	@sh tools/install.sh check
+	@$(MAKE) --no-print-directory check-run
+
+TESTS := $(sort $(wildcard tests/*.t))
+check-run: $(UNITS:%=build/tests/unit/%)
+	@prove -j2 --timer -e '' $(TESTS) $(UNITS:%=build/tests/unit/%)
+
+help: ## print this
+	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \
+		$(word 1,$(LAB)),the last lab) unless you say so."
+	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
+		awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
+
+grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
+	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
+		$(if $(SOLUTION),--ref) $(if $(EXPLAIN),--explain) \
+		$(if $(ONLY),--only $(call quote,$(ONLY)))
+
+submit: ## LAB=n: pack what you hand in: zeno-labN.tar
+ifeq ($(LAB),)
+	@echo "make submit: say which lab: make submit LAB=n" >&2; exit 1
+else
+	@$(PYTHON) tools/submit.py $(NUMBER)
+endif
+
+skeletons: ## write labs/ from solutions/ (FORCE=1 overwrites work in labs/)
+	@$(PYTHON) tools/skeletons.py $(if $(FORCE),--force)
+
+student: ## OUT=dir: export a tree for students, without solutions
+	@$(PYTHON) tools/student.py $(call quote,$(OUT))
+
+update: ## FROM=dir: carry your work from another tree's labs/ into this one's
+	@$(PYTHON) tools/update.py $(call quote,$(FROM))
+
+doctor: ## say what is here, what is missing, and which labs that is enough for
+	@if command -v $(PYTHON) > /dev/null; then $(PYTHON) tools/doctor.py; \
+		else sh tools/install.sh --missing build; fi
+
+handouts: ## build the handouts as HTML: build/handouts/
+	@$(PYTHON) tools/handouts.py build/handouts
+
+format: ## lay out all C as .clang-format says
+	@$(PYTHON) tools/format.py
+
+compile_commands.json: always ## LAB=n: tell an editor how files are compiled
+	@$(PYTHON) tools/compdb.py $(call quote,$(CC) $(CFLAGS)) $(SOURCES) > $@.new
+	@mv $@.new $@
+
+clean: ## remove build/
+	rm -rf build compile_commands.json

@@ -61,7 +61,7 @@ class Chosen:
         """The student's file, or a copy of it in which the wanted exercises are the reference's."""
         path = self.lab.labs / name
         if not path.is_file():
-            if self.target or not self.lab.solutions.is_dir():
+            if self.lab.labs.is_dir() and self.target or not self.lab.solutions.is_dir():
                 raise CourseError(f"{path.relative_to(ROOT)} is not there")
             self.taken.add(name)
             return self.reference(name).relative_to(ROOT)
@@ -156,7 +156,9 @@ def make_variables(args):
     lab = parse_lab(args.lab)
     labs = closure(lab)
     wish = Wish(args.solution, args.ref, labs)
-    variant = f"lab{lab.number}{wish.suffix()}{args.suffix}"
+    variant = args.variant or f"lab{lab.number}{wish.suffix()}{args.suffix}"
+    if not SAFE_NAME.match(variant):
+        raise CourseError(f"VARIANT={variant}: no name for a directory")
     chosen = [Chosen(one, wish, one is lab, variant) for one in labs]
     sources = common_sources(labs)
     for one in chosen:
@@ -180,6 +182,7 @@ def main():
     parser.add_argument("--solution", default="")
     parser.add_argument("--ref", default="")
     parser.add_argument("--suffix", default="")
+    parser.add_argument("--variant", default="")
     args = parser.parse_args()
     try:
         print(make_variables(args))
