@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,6 +48,20 @@ ok(bool passed, const char *format, ...)
 	va_end(args);
 	fflush(stdout);
 	return passed;
+}
+
+__attribute__((unused, format(printf, 3, 4))) static bool
+is_u64(uint64_t got, uint64_t want, const char *format, ...)
+{
+	char name[200];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	if (!ok(got == want, "%s", name))
+		diag("got %#llx, want %#llx", (unsigned long long)got, (unsigned long long)want);
+	return got == want;
 }
 
 /* A check that can't be made here; the reason is for whoever reads that it was not. */
