@@ -211,7 +211,7 @@ entry_found:	db 0
 		times LOADER_SECTORS * 512 - ($ - $$) db 0
 
 absolute TABLES_ADDR
-crc_table:	resd 256
+crc_table:	resd 4 * 256
 ram_table:	resb RAM_MAX * ram_size
 idt:		resb EXCEPTIONS * 8
 		resb DIR_ADDR - $		; an error if the tables have grown too large

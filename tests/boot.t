@@ -106,7 +106,7 @@ class Parts:
         """An image whose kernel mkimage would refuse: does the loader refuse it too?"""
         path = folder / "bad-kernel"
         path.write_bytes(kernel_bytes)
-        checks, mkimage.check_kernel = mkimage.check_kernel, lambda path, data: None
+        checks, mkimage.check_kernel = mkimage.check_kernel, lambda path, data: data
         try:
             return self.make(path)
         finally:
@@ -460,25 +460,23 @@ def large_bss(folder):
 @test("a kernel whose segments would run over its file at the top of memory is refused")
 def no_room_to_copy(folder):
     kernel = parts.assemble_probe("tight", "-DBSS=0x3e00000")
-    grown = folder / "grown"
-    grown.write_bytes(kernel.read_bytes() + bytes(4 << 20))
+    data = kernel.read_bytes() + bytes(4 << 20)
     message = "zeno loader: the kernel image is too large for this machine's memory: segment at 00100000"
-    return expect_stop(boot_image(folder, parts.make(grown)), message)
+    return expect_stop(boot_image(folder, parts.make_unchecked(folder, data)), message)
 
 
 @test("a kernel file and a module larger than the memory are refused")
 def large_files(folder):
-    grown, module = folder / "grown", folder / "module"
-    grown.write_bytes(parts.probe.read_bytes() + bytes(20 << 20))
+    module = folder / "module"
     module.write_bytes(bytes(20 << 20))
-    for name, kernel, modules, message in (
-        ("a", grown, [], "zeno loader: the kernel image is too large for this machine's memory ("),
-        ("b", parts.probe, [(module, "huge one")],
-         "zeno loader: module huge is too large for this machine's memory ("),
+    too_large = "is too large for this machine's memory ("
+    for name, image, message in (
+        ("a", parts.make_unchecked(folder, parts.probe.read_bytes() + bytes(20 << 20)),
+         f"zeno loader: the kernel image {too_large}"),
+        ("b", parts.make(modules=[(module, "huge one")]), f"zeno loader: module huge {too_large}"),
     ):
         (sub := folder / name).mkdir()
-        r = boot_image(sub, parts.make(kernel, modules), mem=16)
-        if wrong := expect_stop(r, message):
+        if wrong := expect_stop(boot_image(sub, image, mem=16), message):
             return wrong
     return None
 
@@ -502,6 +500,15 @@ def reproducible(folder):
         return "two images of the same input differ"
     if size % (16 * 63 * 512) or p.stdout != f"cylinders={size // (16 * 63 * 512)}, heads=16, spt=63\n":
         return f"{size} bytes, geometry {p.stdout!r}"
+    return None
+
+
+@test("mkimage leaves a kernel's symbols and debug information out of the image", ())
+def trimmed(folder):
+    grown = folder / "grown"
+    grown.write_bytes(parts.probe.read_bytes() + b"debug information" * 100000)
+    if parts.make(grown) != parts.make():
+        return "what follows the last segment is in the image"
     return None
 
 

@@ -122,9 +122,17 @@ def check_multiboot(path, data):
 
 
 def check_kernel(path, data):
-    """All that the loader checks in a kernel but for the size of the machine's memory."""
-    check_segments(path, data, load_segments(path, data))
+    """All that the loader checks in a kernel but for the size of the machine's memory.
+
+    Returns what the loader needs of the file: symbols and debug information, which come after the
+    last segment, would only make the disk slower.
+    """
+    segments = load_segments(path, data)
+    check_segments(path, data, segments)
     check_multiboot(path, data)
+    phoff, phnum = struct.unpack_from("<28xI12xH", data)
+    headers = phoff + phnum * PROGRAM_HEADER.size
+    return data[:max(headers, *(offset + filesz for offset, _, filesz, _ in segments))]
 
 
 def text(words, what):
@@ -167,9 +175,8 @@ def make(kernel, cmdline, modules, mbr, loader):
     total = sum(struct.unpack(f"<{len(second) // 4}I", second)) & 0xFFFFFFFF
     boot = boot[:MBR_SUM] + struct.pack("<I", total) + boot[MBR_SUM + 4:]
 
-    data = read(kernel)
-    check_kernel(kernel, data)
-    contents = [(ITEM_KERNEL, data, text(cmdline, "kernel"))]
+    needed = check_kernel(kernel, read(kernel))
+    contents = [(ITEM_KERNEL, needed, text(cmdline, "kernel"))]
     for path, words in modules:
         contents.append((ITEM_MODULE, read(path), text(words, path)))
     if len(modules) > MODULES_MAX:
