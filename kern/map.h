@@ -53,3 +53,18 @@ mfn_ptr(mfn_t f)
 {
 	return hpa_ptr(mfn_to_hpa(f));
 }
+
+static inline mfn_t
+ptr_mfn(const void *p) /* of a pointer into the direct map */
+{
+	return hpa_to_mfn(hpa((uint64_t)p - DIRECT_MAP));
+}
+
+/* The machine-to-phys table: which guest frame a machine frame is, for whoever owns it. */
+#define M2P_INVALID (~0ull)
+
+static inline void
+m2p_set(mfn_t f, uint64_t gfn)
+{
+	((uint64_t *)M2P_BASE)[f.v] = gfn;
+}

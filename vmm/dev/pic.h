@@ -41,7 +41,8 @@ struct pic_chip {
 
 struct pic {
 	uint32_t version;
-	uint32_t pad;
+	uint8_t noise; /* line 2 as pic_set_irq() set it */
+	uint8_t pad[3];
 	struct pic_chip chip[2]; /* master, slave */
 };
 _Static_assert(sizeof(struct pic_chip) == 16, "the migration record depends on it");

@@ -1,0 +1,92 @@
+/*
+ * Exit dispatch: one handler per exit reason, from a registered table.
+ *
+ * A handler for one engine goes before a handler for any engine. A reason without a handler is loud: it ends
+ * the guest, and rip is not advanced.
+ */
+#include <inc/errno.h>
+#include <kern/trap.h>
+#include <vmm/domain.h>
+#include <vmm/insn.h>
+
+SET_DECLARE(exit_handlers);
+SET_DECLARE(engines);
+
+#define ENGINE_MAX 5
+
+static const struct engine *engine_list[ENGINE_MAX];
+static enum verdict (*handlers[ENGINE_MAX][EXIT_COUNT])(struct vcpu *, struct exit *);
+
+/* Fills one row of handlers per engine, so that dispatch is one indexed call. */
+static void
+dispatch_init(void)
+{
+	unsigned n = 0;
+
+	set_foreach (const struct engine *, engine, engines) {
+		ASSERT(n < ENGINE_MAX);
+		engine_list[n++] = engine;
+	}
+	for (unsigned i = 0; i < n; i++)
+		set_foreach (const struct exit_handler *, h, exit_handlers) {
+			bool own = h->engine && !strcmp(h->engine, engine_list[i]->name);
+
+			if (own || (!h->engine && !handlers[i][h->reason]))
+				handlers[i][h->reason] = h->handle;
+		}
+}
+INITCALL(40, dispatch_init);
+
+/* NULL: no such engine in this build. */
+const struct engine *
+engine_find(const char *name)
+{
+	for (unsigned i = 0; i < ENGINE_MAX && engine_list[i]; i++)
+		if (!strcmp(engine_list[i]->name, name))
+			return engine_list[i];
+	return NULL;
+}
+
+enum verdict
+exit_dispatch(struct vcpu *v, struct exit *e)
+{
+	unsigned i = 0;
+
+	while (engine_list[i] != v->engine)
+		i++;
+	ASSERT(e->reason < EXIT_COUNT);
+	if (!handlers[i][e->reason])
+		return exit_stop(v, e, "lab1a.md#exits",
+				 "nothing in this build handles this exit (%s)",
+				 exit_names[e->reason]);
+	return handlers[i][e->reason](v, e);
+}
+
+/* The line that ends a guest: what it did, then where and by which exit, then the page that explains. */
+enum verdict
+exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
+{
+	char what[120], insn[40] = "";
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (e->insn_len)
+		snprintf(insn, sizeof(insn), ", %s", insn_name(e->insn_op));
+	if (v->last && !v->last->effect)
+		exit_effect(v, EFFECT_STOP, 0, e->gva);
+	domain_stop(v->domain, "%s [exit %lu: %s error %x at %04x:%08lx%s; see handouts/%s]", what,
+		    v->exits, vector_short(e->vector), e->error, v->state.seg[SEG_CS].sel, e->rip,
+		    insn, page);
+	return STOP;
+}
+
+static enum verdict
+exit_irq(struct vcpu *v, struct exit *e)
+{
+	irq(e->vector);
+	exit_effect(v, EFFECT_IRQ, e->vector, 0);
+	return RESUME;
+}
+EXIT_HANDLER(IRQ, NULL, exit_irq);

@@ -1,0 +1,230 @@
+/*
+ * Domains: made from a boot module, run as a thread, ended with one line that says why.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/domain.h>
+
+#define LOW_HOLE_FIRST 0xa0u /* gfn: 640 KiB, where a PC has video memory and ROMs */
+#define LOW_HOLE_END   0x100u
+
+static struct domain *domains[DOMAIN_MAX + 1]; /* by id; 0 is the host */
+static struct domain *last_ended;              /* kept, so that its exits can still be looked at */
+
+static void
+thread_ended(struct thread *t)
+{
+	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
+
+	if (last_ended)
+		domain_free(last_ended);
+	last_ended = v->domain;
+}
+
+static const struct thread_class vcpu_class = {
+	.name = "vcpu",
+	.turn = vcpu_turn,
+	.ended = thread_ended,
+};
+
+static int
+give_ram(struct domain *d, uint64_t ram)
+{
+	d->ram = ram;
+	for (uint64_t g = 0; g < ram >> PAGE_SHIFT; g++) {
+		mfn_t m;
+
+		if (g >= LOW_HOLE_FIRST && g < LOW_HOLE_END)
+			continue;
+		m = frame_alloc(FRAME_GUEST, d->id);
+		if (!mfn_ok(m))
+			return -ENOMEM;
+		if (p2m_set(d, gfn(g), m, P2M_RAM)) {
+			frame_put(m);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int
+vcpu_create(struct domain *d, const struct engine *engine)
+{
+	mfn_t v = frame_alloc(FRAME_HOST, OWNER_HOST);
+	mfn_t log = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	if (mfn_ok(v)) {
+		d->vcpu = mfn_ptr(v);
+		d->vcpu->domain = d;
+		if (mfn_ok(log))
+			d->vcpu->log = mfn_ptr(log);
+	} else if (mfn_ok(log)) {
+		frame_put(log);
+	}
+	if (!d->vcpu || !d->vcpu->log)
+		return -ENOMEM;
+	d->vcpu->engine = engine;
+	d->vcpu->thread.class = &vcpu_class;
+	snprintf(d->vcpu->thread.name, sizeof(d->vcpu->thread.name), "d%u %s", d->id, d->name);
+	return 0;
+}
+
+/* The domain's number and its frame: a free id, so that the oldest name is used up last. */
+static struct domain *
+new_domain(const struct module *m)
+{
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		mfn_t f;
+
+		if (domains[id])
+			continue;
+		f = frame_alloc(FRAME_HOST, OWNER_HOST);
+		if (!mfn_ok(f))
+			return NULL;
+		domains[id] = mfn_ptr(f);
+		domains[id]->id = id;
+		domains[id]->root = domains[id]->window_page = MFN_NONE;
+		domains[id]->window = WINDOW_DEFAULT;
+		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
+		return domains[id];
+	}
+	return NULL;
+}
+
+/*
+ * Makes a domain out of a boot module and lets it run. `ram` in bytes, a multiple of the page size from 2 MiB to
+ * GUEST_RAM_MAX. The domain ends through domain_stop() or domain_exit() and is freed when the next one ends.
+ * Errors: -EINVAL (ram), -ENOMEM, -ENOEXEC (the image; a line says why), -ENODEV (the engine).
+ */
+int
+domain_create(struct domain **out, const struct module *m, const struct engine *engine,
+	      uint64_t ram)
+{
+	struct domain *d;
+	int err;
+
+	if (ram < 2u << 20 || ram > GUEST_RAM_MAX || (ram & PAGE_MASK))
+		return -EINVAL;
+	if (last_ended) {
+		domain_free(last_ended);
+		last_ended = NULL;
+	}
+	d = new_domain(m);
+	if (!d)
+		return -ENOMEM;
+	err = p2m_init(d);
+	if (!err)
+		err = give_ram(d, ram);
+	if (!err)
+		err = vcpu_create(d, engine);
+	if (!err)
+		err = load_guest(d, m);
+	if (!err)
+		err = mmu_flat_init(d);
+	if (!err)
+		err = engine->init(d->vcpu);
+	if (err) {
+		domain_free(d);
+		return err;
+	}
+	d->clock_offset = clock_ns();
+	uart_init(&d->uart);
+	pic_init(&d->pic);
+	pit_init(&d->pit, domain_now(d));
+	thread_add(&d->vcpu->thread);
+	*out = d;
+	return 0;
+}
+
+/* Takes a half-made domain too. Its thread must not be running. */
+void
+domain_free(struct domain *d)
+{
+	if (d->vcpu) {
+		if (d->vcpu->engine_data)
+			d->vcpu->engine->free(d->vcpu);
+		if (d->vcpu->log)
+			frame_put(ptr_mfn(d->vcpu->log));
+		frame_put(ptr_mfn(d->vcpu));
+	}
+	mmu_flat_free(d);
+	p2m_free(d);
+	if (last_ended == d)
+		last_ended = NULL;
+	domains[d->id] = NULL;
+	frame_put(ptr_mfn(d));
+}
+
+struct domain *
+domain_find(unsigned id)
+{
+	return id <= DOMAIN_MAX ? domains[id] : NULL;
+}
+
+static void
+end(struct domain *d, const char *verdict)
+{
+	d->state = DOMAIN_ENDED;
+	domain_flush(d);
+	printf("d%u %s: %s: %s\n", d->id, d->name, verdict, d->verdict);
+	side_printf("@Z end d%u %s %s\n", d->id, verdict, d->verdict);
+}
+
+void
+domain_stop(struct domain *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (d->state == DOMAIN_ENDED)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(d->verdict, sizeof(d->verdict), fmt, ap);
+	va_end(ap);
+	end(d, "stopped");
+	exit_print_last(d->vcpu, 10);
+}
+
+void
+domain_exit(struct domain *d, unsigned code)
+{
+	if (d->state == DOMAIN_ENDED)
+		return;
+	d->exit_code = code;
+	snprintf(d->verdict, sizeof(d->verdict), "exit code %u after %lu exits", code,
+		 d->vcpu->exits);
+	end(d, "ended");
+}
+
+uint64_t
+domain_now(const struct domain *d)
+{
+	return (d->clock_paused ? d->clock_paused_at : clock_ns()) - d->clock_offset;
+}
+
+/* Bytes go to the side channel as they are, and to the host's console by lines, under the guest's name. */
+void
+domain_putc(struct domain *d, uint8_t byte)
+{
+	d->side[d->side_len++] = (char)byte;
+	if (byte >= ' ' && byte < 0x7f)
+		d->line[d->line_len++] = (char)byte;
+	else if (byte != '\n' && byte != '\r')
+		d->line_len += snprintf(d->line + d->line_len, 5, "\\x%02x", byte);
+	if (byte == '\n' || d->side_len == sizeof(d->side) || d->line_len + 5 > sizeof(d->line))
+		domain_flush(d);
+}
+
+void
+domain_flush(struct domain *d)
+{
+	if (d->side_len) {
+		side_printf("@Z out d%u ", d->id);
+		for (unsigned i = 0; i < d->side_len; i++)
+			side_printf("%02x", (uint8_t)d->side[i]);
+		side_printf("\n");
+	}
+	if (d->side_len) /* an empty line of the guest's is a line, too */
+		printf("d%u| %.*s\n", d->id, (int)d->line_len, d->line);
+	d->side_len = d->line_len = 0;
+}

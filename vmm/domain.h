@@ -1,0 +1,227 @@
+/*
+ * Domains and their virtual CPUs.
+ */
+#pragma once
+
+#include <inc/addr.h>
+#include <kern/kern.h>
+#include <kern/paging.h>
+#include <kern/thread.h>
+#include <vmm/dev/pic.h>
+#include <vmm/dev/pit.h>
+#include <vmm/dev/uart.h>
+#include <vmm/exit.h>
+#include <vmm/state.h>
+
+#define DOMAIN_MAX    16
+#define GUEST_RAM_MAX (1024ul << 20)
+
+/* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (DESIGN). */
+#define WINDOW_SIZE    (4ul << 20)
+#define WINDOW_DEFAULT (0x100000000ul - WINDOW_SIZE)
+
+/*
+ * One exit as it is remembered: a line of the trace, and of the last words of a guest. 64 of them make a
+ * page. `effect` says what the handler did, in terms of a and b (exitlog.c turns it into words).
+ */
+enum effect {
+	EFFECT_NONE,
+	EFFECT_OUT,
+	EFFECT_IN,
+	EFFECT_IF,
+	EFFECT_HALT,
+	EFFECT_CR_READ,
+	EFFECT_CR_WRITE,
+	EFFECT_DR_READ,
+	EFFECT_DR_WRITE,
+	EFFECT_TABLE,
+	EFFECT_SEGMENT,
+	EFFECT_STOP,
+	EFFECT_IRQ,
+	EFFECT_WRITE,
+	EFFECT_READ,
+	EFFECT_FAR,
+};
+
+struct exit_record {
+	uint64_t seq; /* counts from 1 in each vCPU */
+	uint64_t rip;
+	uint64_t a, b;
+	uint32_t error;
+	uint16_t reason;  /* enum exit_reason */
+	uint16_t insn_op; /* enum insn_op */
+	uint8_t vector;
+	uint8_t insn_len;
+	uint8_t effect; /* enum effect */
+	uint8_t ring;   /* the guest's CPL */
+	uint8_t pad[16];
+};
+_Static_assert(sizeof(struct exit_record) == 64, "a page holds 64; the trace format depends on it");
+#define EXIT_RING 64
+
+struct exit_log {
+	struct exit_record ring[EXIT_RING];
+};
+
+struct domain;
+struct vcpu;
+
+/*
+ * The engine contract. run() enters the guest from v->state, returns after the first thing that is not the
+ * guest's to do, with v->state true again and *e filled in. It never panics on what a guest did.
+ */
+struct engine {
+	const char *name;
+	const char *what;
+	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
+	void (*free)(struct vcpu *v);
+	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
+	void (*run)(struct vcpu *v, struct exit *e);
+	/* The guest's descriptor tables or their contents changed: [base, base + len) of kind. */
+	void (*tables_changed)(struct vcpu *v);
+};
+struct vcpu {
+	struct cpu_state state; /* one truth: what the guest would see */
+	struct thread thread;
+	struct domain *domain;
+	const struct engine *engine;
+	void *engine_data;
+	uint64_t exits; /* total; the next record's seq is exits + 1 */
+	uint64_t exits_by[EXIT_COUNT];
+	struct exit_log *log;     /* one frame */
+	struct exit_record *last; /* the record of the exit being handled */
+	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
+};
+_Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
+
+enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED };
+
+/* Why a frame is write-protected: a bit each in p2m_entry.trace, an owner each in trace_owners[]. */
+enum trace_why { TRACE_GDT, TRACE_LDT, TRACE_PAGE_TABLE, TRACE_CODE, TRACE_WHYS };
+
+struct p2m_entry {
+	uint32_t mfn;  /* 16 TiB of machine memory */
+	uint8_t type;  /* enum p2m_type */
+	uint8_t trace; /* bit per enum trace_why */
+	uint16_t pad;
+};
+_Static_assert(sizeof(struct p2m_entry) == 8, "512 entries make a leaf page");
+#define P2M_LEAF_ENTRIES 512
+
+enum domain_state { DOMAIN_RUNNING, DOMAIN_ENDED };
+
+struct domain {
+	uint16_t id; /* 1..; 0 is the host */
+	char name[24];
+	enum domain_state state;
+	uint64_t
+		ram; /* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
+	struct p2m_entry **p2m; /* one frame of pointers to leaf frames */
+	mfn_t root;             /* MMU mode "flat": linear = gpa; Lab 2 brings shadows */
+	uint64_t window;        /* linear address of the VMM window */
+	mfn_t window_page;
+	struct vcpu *vcpu; /* one vCPU until Lab 7 */
+
+	/* The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused. */
+	uint64_t clock_offset, clock_paused_at;
+	bool clock_paused;
+
+	struct uart uart;
+	struct pic pic;
+	struct pit pit;
+	uint64_t unclaimed; /* accesses to ports that no device claims */
+
+	char line[128]; /* console line being collected */
+	unsigned line_len;
+	char side[64]; /* bytes not yet told to the side channel */
+	unsigned side_len;
+
+	char verdict[200]; /* why it ended, in words */
+	unsigned exit_code;
+};
+_Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
+
+/* domain.c. The caller owns the result until domain_free(). Errors: -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */
+int domain_create(struct domain **out, const struct module *m, const struct engine *engine,
+		  uint64_t ram);
+void domain_free(struct domain *d);
+struct domain *domain_find(unsigned id);
+/* Ends the domain, once; says why in one line: what it did, where, and which handout explains it. */
+void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Orderly end: the guest wrote `code` to the debug exit port. */
+void domain_exit(struct domain *d, unsigned code);
+uint64_t domain_now(const struct domain *d); /* ns of the domain's own clock */
+void domain_putc(struct domain *d, uint8_t byte);
+void domain_flush(struct domain *d);
+
+/* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
+int load_guest(struct domain *d, const struct module *m);
+
+/* p2m.c */
+int p2m_init(struct domain *d);
+void p2m_free(struct domain *d);
+struct p2m_entry *p2m_entry(struct domain *d, gfn_t g); /* NULL: beyond the table */
+int p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type);
+/*
+ * A pointer to guest RAM through the direct map, good for `*len` bytes (cut at the frame's end), or NULL
+ * where there is no RAM. The one way in which the host touches guest memory.
+ */
+void *gpa_ptr(struct domain *d, gpa_t a, size_t *len);
+int gpa_read(struct domain *d, gpa_t a, void *buf, size_t len);        /* 0 or -EFAULT */
+int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells trace owners */
+
+/* trace.c: write-protects a guest frame in whatever MMU mode runs and calls the owner after each write. */
+int trace(struct domain *d, gfn_t g, enum trace_why why);
+void untrace(struct domain *d, gfn_t g, enum trace_why why);
+void trace_written(struct domain *d, gpa_t a, size_t len);
+struct trace_owner {
+	enum trace_why why;
+	void (*written)(struct domain *d, gpa_t a, size_t len);
+};
+
+/* mmu_flat.c: the MMU mode of a guest whose paging is off: linear = guest-physical. */
+int mmu_flat_init(struct domain *d);
+void mmu_flat_free(struct domain *d);
+void mmu_flat_protect(struct domain *d, gfn_t g, bool readonly);
+
+/* guestmem.c: guest memory by linear address or by segment, walked in software. */
+bool in_window(const struct domain *d, uint64_t linear, size_t len);
+int gva_read(struct vcpu *v, gva_t a, void *buf, size_t len); /* 0 or -EFAULT */
+int gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len);
+
+/* run.c */
+enum turn vcpu_turn(struct thread *t);
+/* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
+void vcpu_advance(struct vcpu *v, const struct exit *e);
+
+/* dispatch.c: one handler per exit reason; a lab adds its own with EXIT_HANDLER. */
+struct exit_handler {
+	enum exit_reason reason;
+	const char *engine; /* NULL: any */
+	enum verdict (*handle)(struct vcpu *v, struct exit *e);
+};
+#define EXIT_HANDLER(reason_, engine_, fn)                                                 \
+	static const struct exit_handler exit_handler_##fn##_##reason_ = { EXIT_##reason_, \
+									   engine_, fn };  \
+	SET_ADD(exit_handlers, exit_handler_##fn##_##reason_)
+enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
+/* The end of a guest for what it did at this exit: the line names exit, rip, instruction, and `page`. */
+enum verdict exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+
+/* exitlog.c */
+void exit_log(struct vcpu *v, const struct exit *e);
+void exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b);
+void exit_words(const struct exit_record *r, char *buf, size_t size);
+void exit_print_last(struct vcpu *v, unsigned count);
+void exit_summary(struct vcpu *v);
+void exit_stream(struct vcpu *v); /* to the side channel, where trace=1 asks for it */
+extern const char *const exit_names[EXIT_COUNT];
+const char *vector_short(unsigned vector);
+
+/* io.c: the I/O bus. Accesses wider than a byte go bytewise to consecutive ports, as on an ISA bus. */
+uint32_t io_read(struct domain *d, uint16_t port, unsigned size);
+void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
+
+/* engine.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in this build. */
+const struct engine *engine_find(const char *name);

@@ -1,0 +1,72 @@
+/*
+ * An exit: why an engine gave the CPU back, in words that all engines share.
+ *
+ * The engine translates (a #GP on `out` under te, exit reason 30 under vmx, exit code 0x7b under svm are
+ * all EXIT_IO), the handler in vmm/ or in a lab decides. The raw code is kept for whoever debugs.
+ * Fixed layout, no pointers: later this is part of the user-level device model's run page.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* List once: EXIT(name, what it is). The order is ABI: add at the end. */
+#define EXIT_REASONS(EXIT)                              \
+	EXIT(NONE, "nothing")                           \
+	EXIT(IRQ, "host interrupt")                     \
+	EXIT(EXCEPTION, "the guest's own exception")    \
+	EXIT(MMU, "memory access that the MMU refused") \
+	EXIT(IO, "port I/O")                            \
+	EXIT(CLI, "cli")                                \
+	EXIT(STI, "sti")                                \
+	EXIT(HLT, "hlt")                                \
+	EXIT(CR, "control register")                    \
+	EXIT(DR, "debug register")                      \
+	EXIT(LGDT, "lgdt")                              \
+	EXIT(LIDT, "lidt")                              \
+	EXIT(LLDT, "lldt")                              \
+	EXIT(LTR, "ltr")                                \
+	EXIT(SEGMENT, "segment register load")          \
+	EXIT(FAR, "far transfer")                       \
+	EXIT(IRET, "iret")                              \
+	EXIT(INT, "software interrupt")                 \
+	EXIT(MSR, "model-specific register")            \
+	EXIT(CACHE, "cache or TLB control")             \
+	EXIT(SYSCALL, "syscall or sysenter")            \
+	EXIT(OTHER, "another privileged instruction")   \
+	EXIT(ENTRY_FAILED, "failed entry")
+
+enum exit_reason {
+#define EXIT(name, words) EXIT_##name,
+	EXIT_REASONS(EXIT)
+#undef EXIT
+		EXIT_COUNT
+};
+
+#define EXIT_INSN_MAX 15
+
+enum mmu_access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_FETCH = 2 };
+
+struct exit {
+	uint16_t reason;  /* enum exit_reason */
+	uint8_t insn_len; /* bytes of the instruction at rip; 0: not decoded */
+	uint8_t vector;   /* te, bt: the trap that brought us here */
+	uint32_t error;   /* its error code */
+	uint64_t raw;     /* the engine's own code: vector, VMX basic reason, SVM EXITCODE */
+	uint64_t rip;
+	uint64_t gva;     /* EXIT_MMU, #PF: linear address */
+	uint16_t insn_op; /* enum insn_op */
+	uint8_t access;   /* EXIT_MMU: enum mmu_access */
+	uint8_t insn[EXIT_INSN_MAX];
+	uint8_t pad[6];
+};
+
+_Static_assert(offsetof(struct exit, gva) == 24, "layout is fixed");
+_Static_assert(sizeof(struct exit) == 56, "layout is fixed");
+
+/* What a handler decides. */
+enum verdict {
+	RESUME, /* enter the guest again */
+	BLOCK,  /* nothing to do until thread_wake() */
+	STOP,   /* the domain has ended; domain_stop() has said why */
+};

@@ -1,0 +1,142 @@
+/*
+ * Every exit leaves a record: counted by reason, kept in a ring, told in words when the guest ends, and
+ * streamed to the side channel where the command line says trace=1.
+ */
+#include <kern/trap.h>
+#include <vmm/domain.h>
+#include <vmm/insn.h>
+
+const char *const exit_names[EXIT_COUNT] = {
+#define EXIT(name, words) [EXIT_##name] = words,
+	EXIT_REASONS(EXIT)
+#undef EXIT
+};
+
+static bool stream;
+
+static void
+stream_init(void)
+{
+	stream = !strcmp(cmdline_get("trace", "0"), "1");
+}
+INITCALL(50, stream_init);
+
+/* Counts the exit and opens its record; handlers add the effect. */
+void
+exit_log(struct vcpu *v, const struct exit *e)
+{
+	struct exit_record *r = &v->log->ring[v->exits % EXIT_RING];
+
+	v->exits++;
+	v->exits_by[e->reason]++;
+	*r = (struct exit_record){
+		.seq = v->exits,
+		.rip = e->rip,
+		.error = e->error,
+		.reason = e->reason,
+		.insn_op = e->insn_op,
+		.vector = e->vector,
+		.insn_len = e->insn_len,
+		.ring = v->state.seg[SEG_CS].sel & 3,
+		.b = e->reason == EXIT_MMU ? e->gva : 0,
+	};
+	v->last = r;
+}
+
+/* What the handler did, for the record of the exit at hand. The last word counts. */
+void
+exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
+{
+	v->last->effect = effect;
+	v->last->a = a;
+	v->last->b = b;
+}
+
+static const struct {
+	const char *format; /* takes a, then b */
+} effects[] = {
+	[EFFECT_OUT] = { ": port %lx <- %lx" },
+	[EFFECT_IN] = { ": port %lx -> %lx" },
+	[EFFECT_IF] = { ": IF=%lu" },
+	[EFFECT_HALT] = { ": halts" },
+	[EFFECT_CR_READ] = { ": cr%lu -> %08lx" },
+	[EFFECT_CR_WRITE] = { ": cr%lu <- %08lx" },
+	[EFFECT_DR_READ] = { ": dr%lu -> %08lx" },
+	[EFFECT_DR_WRITE] = { ": dr%lu <- %08lx" },
+	[EFFECT_TABLE] = { ": table at %08lx, limit %04lx" },
+	[EFFECT_SEGMENT] = { ": segment register %lu <- %04lx" },
+	[EFFECT_STOP] = { ": the guest is stopped" },
+	[EFFECT_IRQ] = { ": the host served vector %02lx" },
+	[EFFECT_WRITE] = { ": emulated a write of %lu bytes at %08lx" },
+	[EFFECT_READ] = { ": emulated a read of %lu bytes at %08lx" },
+	[EFFECT_FAR] = { ": to %04lx:%08lx" },
+};
+
+/* "#GP" or "IRQ 0": the trap that brought us here, in a trace's few columns. */
+const char *
+vector_short(unsigned vector)
+{
+	static const char names[][4] = { "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM",
+					 "#DF", "#9",  "#TS", "#NP", "#SS", "#GP", "#PF", "#15",
+					 "#MF", "#AC", "#MC", "#XM", "#20", "#CP" };
+
+	if (vector < ARRAY_LEN(names))
+		return names[vector];
+	return vector_name(vector);
+}
+
+/* One exit in words: "exit 7: #GP at 00100010, cli: IF=0". */
+void
+exit_words(const struct exit_record *r, char *buf, size_t size)
+{
+	char trap[40] = "", effect[64] = "";
+
+	snprintf(trap, sizeof(trap), "%s", vector_short(r->vector));
+	if (r->effect < ARRAY_LEN(effects) && effects[r->effect].format)
+		snprintf(effect, sizeof(effect), effects[r->effect].format, r->a, r->b);
+	if (r->reason == EXIT_IRQ)
+		snprintf(buf, size, "exit %lu: %s at %08lx%s", r->seq, trap, r->rip, effect);
+	else if (r->reason == EXIT_MMU && !r->effect)
+		snprintf(buf, size, "exit %lu: %s at %08lx, %s, address %08lx", r->seq, trap,
+			 r->rip, insn_name(r->insn_op), r->b);
+	else
+		snprintf(buf, size, "exit %lu: %s at %08lx, %s%s", r->seq, trap, r->rip,
+			 r->insn_len ? insn_name(r->insn_op) : exit_names[r->reason], effect);
+}
+
+/* The last `count` exits, oldest first. */
+void
+exit_print_last(struct vcpu *v, unsigned count)
+{
+	uint64_t n = count < EXIT_RING ? count : EXIT_RING;
+	char line[128];
+
+	if (n > v->exits)
+		n = v->exits;
+	for (uint64_t i = v->exits - n; i < v->exits; i++) {
+		exit_words(&v->log->ring[i % EXIT_RING], line, sizeof(line));
+		printf("  %s\n", line);
+	}
+}
+
+void
+exit_summary(struct vcpu *v)
+{
+	printf("d%u %s: %lu exits\n", v->domain->id, v->domain->name, v->exits);
+	for (unsigned i = 0; i < EXIT_COUNT; i++)
+		if (v->exits_by[i])
+			printf("  %8lu  %s\n", v->exits_by[i], exit_names[i]);
+}
+
+/* The finished record, for whoever listens on the side channel. */
+void
+exit_stream(struct vcpu *v)
+{
+	char line[128];
+
+	if (!stream)
+		return;
+	exit_words(v->last, line, sizeof(line));
+	side_printf("@Z exit d%u %lu %s %08lx %u %s\n", v->domain->id, v->last->seq,
+		    exit_names[v->last->reason], v->last->rip, v->last->insn_len, line);
+}

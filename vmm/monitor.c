@@ -1,0 +1,165 @@
+/*
+ * The monitor's commands about guests: start, list, stop, exits, trace of the last ones.
+ */
+#include <inc/errno.h>
+#include <vmm/domain.h>
+
+#define DEFAULT_RAM_MIB 8
+
+static bool
+ended(void *arg)
+{
+	struct domain *d = domain_find((unsigned)(uintptr_t)arg);
+
+	return !d || d->state == DOMAIN_ENDED;
+}
+
+static const struct module *
+module_find(const char *name)
+{
+	for (unsigned i = 0; i < module_count; i++)
+		if (!strcmp(modules[i].name, name))
+			return &modules[i];
+	return NULL;
+}
+
+static int
+list_modules(void)
+{
+	printf("guests to start:");
+	for (unsigned i = 0; i < module_count; i++)
+		printf(" %s", modules[i].name);
+	printf(module_count ? "\n" : " none: no boot module was given\n");
+	return -ENOENT;
+}
+
+/* Options after the name: engine=NAME, mem=MiB, & for the background. */
+static int
+start_options(int argc, char **argv, const struct engine **engine, uint64_t *mib, bool *background)
+{
+	for (int i = 2; i < argc; i++) {
+		if (!strncmp(argv[i], "engine=", 7)) {
+			*engine = engine_find(argv[i] + 7);
+			if (!*engine) {
+				printf("no engine %s in this build\n", argv[i] + 7);
+				return -ENODEV;
+			}
+		} else if (!strncmp(argv[i], "mem=", 4)) {
+			if (parse_u64(argv[i] + 4, mib) || *mib < 2 || *mib > GUEST_RAM_MAX >> 20) {
+				printf("mem= takes MiB, 2 to %lu\n", GUEST_RAM_MAX >> 20);
+				return -EINVAL;
+			}
+		} else if (!strcmp(argv[i], "&")) {
+			*background = true;
+		} else {
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int
+start(int argc, char **argv)
+{
+	const struct engine *engine = engine_find("te");
+	uint64_t mib = DEFAULT_RAM_MIB;
+	const struct module *m;
+	bool background = false;
+	struct domain *d;
+	int err;
+
+	if (argc < 2)
+		return list_modules();
+	m = module_find(argv[1]);
+	if (!m) {
+		printf("no guest %s\n", argv[1]);
+		return list_modules();
+	}
+	err = start_options(argc, argv, &engine, &mib, &background);
+	if (!err && !engine)
+		err = -ENODEV;
+	if (!err)
+		err = domain_create(&d, m, engine, mib << 20);
+	if (err)
+		return err;
+	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, engine->name, mib);
+	if (!background)
+		monitor_wait(ended, (void *)(uintptr_t)d->id);
+	return 0;
+}
+MONITOR_COMMAND(start, "start", "[GUEST [engine=te] [mem=MIB] [&]]",
+		"start a guest from a boot module and wait for its end");
+
+static int
+list(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		struct domain *d = domain_find(id);
+
+		if (d)
+			printf("d%-3u %-16s %-4s %5lu MiB %8lu exits  %s\n", id, d->name,
+			       d->vcpu->engine->name, d->ram >> 20, d->vcpu->exits,
+			       d->state == DOMAIN_ENDED ? d->verdict : "running");
+	}
+	return 0;
+}
+MONITOR_COMMAND(list, "list", "", "the guests, running and last ended");
+
+/* The domain that a command means: by its number, or the only or latest one. */
+static struct domain *
+which(int argc, char **argv)
+{
+	struct domain *d = NULL;
+	uint64_t id;
+
+	if (argc > 1) {
+		const char *s = argv[1][0] == 'd' ? argv[1] + 1 : argv[1];
+
+		return parse_u64(s, &id) || id > DOMAIN_MAX ? NULL : domain_find(id);
+	}
+	for (unsigned i = 1; i <= DOMAIN_MAX; i++)
+		if (domain_find(i))
+			d = domain_find(i);
+	return d;
+}
+
+static int
+stop(int argc, char **argv)
+{
+	struct domain *d = which(argc, argv);
+
+	if (!d)
+		return -ENOENT;
+	if (d->state == DOMAIN_ENDED)
+		return 0;
+	domain_stop(d, "by the monitor's stop command");
+	thread_wake(&d->vcpu->thread); /* its next turn sees that it has ended */
+	return 0;
+}
+MONITOR_COMMAND(stop, "stop", "[ID]", "end a guest");
+
+static int
+exits(int argc, char **argv)
+{
+	struct domain *d = which(argc, argv);
+
+	if (!d)
+		return -ENOENT;
+	exit_summary(d->vcpu);
+	return 0;
+}
+MONITOR_COMMAND(exits, "exits", "[ID]", "a guest's exits by reason");
+
+static int
+last(int argc, char **argv)
+{
+	struct domain *d = which(argc, argv);
+
+	if (!d)
+		return -ENOENT;
+	exit_print_last(d->vcpu, EXIT_RING);
+	return 0;
+}
+MONITOR_COMMAND(last, "last", "[ID]", "a guest's last exits in words");

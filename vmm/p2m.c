@@ -1,0 +1,129 @@
+/*
+ * The p2m: which machine frame, if any, stands behind each guest frame.
+ *
+ * Two levels of one frame each: 512 pointers to leaves of 512 entries, which covers 1 GiB of guest-physical
+ * memory. Nothing assumes that a guest's memory is contiguous in the machine.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/domain.h>
+
+/* Returns 0 or -ENOMEM; the table is the domain's until p2m_free(). */
+int
+p2m_init(struct domain *d)
+{
+	mfn_t top = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	if (!mfn_ok(top))
+		return -ENOMEM;
+	d->p2m = mfn_ptr(top);
+	return 0;
+}
+
+static void
+leaf_free(struct p2m_entry *leaf)
+{
+	for (unsigned i = 0; i < P2M_LEAF_ENTRIES; i++)
+		if (leaf[i].type == P2M_RAM) {
+			m2p_set(mfn(leaf[i].mfn), M2P_INVALID);
+			frame_put(mfn(leaf[i].mfn));
+		}
+	frame_put(ptr_mfn(leaf));
+}
+
+/* Gives back the table and the domain's reference to every RAM frame in it. */
+void
+p2m_free(struct domain *d)
+{
+	if (!d->p2m)
+		return;
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(d->p2m[0]); i++)
+		if (d->p2m[i])
+			leaf_free(d->p2m[i]);
+	frame_put(ptr_mfn(d->p2m));
+	d->p2m = NULL;
+}
+
+struct p2m_entry *
+p2m_entry(struct domain *d, gfn_t g)
+{
+	uint64_t i = g.v / P2M_LEAF_ENTRIES;
+
+	if (i >= PAGE_SIZE / sizeof(d->p2m[0]) || !d->p2m[i])
+		return NULL;
+	return &d->p2m[i][g.v % P2M_LEAF_ENTRIES];
+}
+
+/* Takes over the caller's reference to m. Errors: -ENOMEM, -EINVAL (guest frame beyond 1 GiB). */
+int
+p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type)
+{
+	uint64_t i = g.v / P2M_LEAF_ENTRIES;
+
+	if (i >= PAGE_SIZE / sizeof(d->p2m[0]))
+		return -EINVAL;
+	if (!d->p2m[i]) {
+		mfn_t leaf = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+		if (!mfn_ok(leaf))
+			return -ENOMEM;
+		d->p2m[i] = mfn_ptr(leaf);
+	}
+	d->p2m[i][g.v % P2M_LEAF_ENTRIES] = (struct p2m_entry){ .mfn = m.v, .type = type };
+	if (type == P2M_RAM)
+		m2p_set(m, g.v);
+	return 0;
+}
+
+void *
+gpa_ptr(struct domain *d, gpa_t a, size_t *len)
+{
+	struct p2m_entry *e = p2m_entry(d, gpa_to_gfn(a));
+	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
+
+	if (!e || e->type != P2M_RAM)
+		return NULL;
+	if (*len > left)
+		*len = left;
+	return (uint8_t *)mfn_ptr(mfn(e->mfn)) + (a.v & PAGE_MASK);
+}
+
+int
+gpa_read(struct domain *d, gpa_t a, void *buf, size_t len)
+{
+	while (len) {
+		size_t n = len;
+		void *p = gpa_ptr(d, a, &n);
+
+		if (!p)
+			return -EFAULT;
+		memcpy(buf, p, n);
+		buf = (uint8_t *)buf + n;
+		a.v += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Writes nothing at all when a part of the range is no RAM. */
+int
+gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
+{
+	if (len == 0)
+		return 0;
+	for (uint64_t g = a.v >> PAGE_SHIFT; g <= (a.v + len - 1) >> PAGE_SHIFT; g++) {
+		size_t n = 1;
+
+		if (!gpa_ptr(d, gfn_to_gpa(gfn(g)), &n))
+			return -EFAULT;
+	}
+	for (size_t done = 0; done < len;) {
+		size_t n = len - done;
+
+		memcpy(gpa_ptr(d, gpa(a.v + done), &n), (const uint8_t *)buf + done, n);
+		trace_written(d, gpa(a.v + done), n);
+		done += n;
+	}
+	return 0;
+}

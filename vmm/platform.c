@@ -1,0 +1,68 @@
+/*
+ * The platform of a classic domain: COM1, two 8259s, an 8254, and the debug exit, on the I/O bus.
+ */
+#include <vmm/domain.h>
+#include <vmm/io.h>
+
+static void
+uart_tx(void *ctx, uint8_t byte)
+{
+	domain_putc(ctx, byte);
+}
+
+static uint8_t
+uart_port_read(struct domain *d, uint16_t port)
+{
+	return uart_read(&d->uart, port - UART_COM1_BASE);
+}
+
+static void
+uart_port_write(struct domain *d, uint16_t port, uint8_t value)
+{
+	struct uart_host host = { .tx = uart_tx, .ctx = d };
+
+	uart_write(&d->uart, port - UART_COM1_BASE, value, &host);
+}
+
+static uint8_t
+pic_port_read(struct domain *d, uint16_t port)
+{
+	return pic_read(&d->pic, port);
+}
+
+static void
+pic_port_write(struct domain *d, uint16_t port, uint8_t value)
+{
+	pic_write(&d->pic, port, value);
+}
+
+static uint8_t
+pit_port_read(struct domain *d, uint16_t port)
+{
+	return pit_read(&d->pit, port, domain_now(d));
+}
+
+static void
+pit_port_write(struct domain *d, uint16_t port, uint8_t value)
+{
+	pit_write(&d->pit, port, value, domain_now(d));
+}
+
+/* QEMU's isa-debug-exit: any write ends the machine; the value is the guest's exit code. */
+static void
+debug_exit(struct domain *d, uint16_t port, uint8_t value)
+{
+	(void)port;
+	domain_exit(d, value);
+}
+
+const struct io_range io_ranges[] = {
+	{ 0x20, 2, "pic", pic_port_read, pic_port_write },
+	{ 0x40, 4, "pit", pit_port_read, pit_port_write },
+	{ 0x61, 1, "pit", pit_port_read, pit_port_write },
+	{ 0xa0, 2, "pic", pic_port_read, pic_port_write },
+	{ 0xf4, 1, "debug exit", NULL, debug_exit },
+	{ 0x3f8, 8, "uart", uart_port_read, uart_port_write },
+	{ 0x4d0, 2, "pic", pic_port_read, pic_port_write },
+	{ 0, 0, NULL, NULL, NULL },
+};

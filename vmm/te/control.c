@@ -1,0 +1,179 @@
+/*
+ * Control, debug and task registers, and the LDT: the guest's are virtual, and these are the rules for them.
+ */
+#include <vmm/te/te.h>
+
+#define CR0_KNOWN                                                                          \
+	((uint64_t)CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | \
+	 CR0_NW | CR0_CD | CR0_PG)
+#define CR4_KNOWN                                                                                 \
+	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
+	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT)
+
+static enum verdict
+gp0(struct vcpu *v, struct exit *e)
+{
+	const struct emu_fault f = { .vector = VEC_GP, .has_error = true };
+
+	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
+}
+
+static enum verdict
+guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
+{
+	/* SDM 2B "MOV (Move to/from Control Registers)": what is #GP(0). */
+	if ((value & CR0_PG && !(value & CR0_PE)) || (value & CR0_NW && !(value & CR0_CD)))
+		return gp0(v, e);
+	if (!(value & CR0_PE))
+		return exit_stop(v, e, LAB_1A "#limits", "te has no real mode: it cleared CR0.PE");
+	if (value & CR0_PG)
+		return exit_stop(v, e, "lab2.md#paging", "it turned paging on, which is Lab 2");
+	v->state.cr0 = (value & CR0_KNOWN) | CR0_ET;
+	return RESUME;
+}
+
+/*
+ * Writes the guest's control register n. RESUME: done, rip not advanced; else the guest has faulted or is
+ * stopped. Real control registers follow at the next entry, and only CR0's TS, EM and MP do.
+ */
+enum verdict
+te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
+{
+	enum verdict verdict = RESUME;
+
+	switch (n) {
+	case 0:
+		verdict = guest_cr0(v, e, value);
+		break;
+	case 2:
+		v->state.cr2 = value;
+		break;
+	case 3:
+		v->state.cr3 = value;
+		break;
+	case 4:
+		if (value & ~CR4_KNOWN)
+			return gp0(v, e);
+		v->state.cr4 = value;
+		break;
+	default:
+		verdict = exit_stop(v, e, LAB_1B "#faults", "there is no cr%u: #UD", n);
+	}
+	if (verdict == RESUME)
+		exit_effect(v, EFFECT_CR_WRITE, n, value);
+	return verdict;
+}
+
+/* clts, lmsw: parts of CR0 (SDM 2A "CLTS", "LMSW": it can set PE, not clear it). */
+enum verdict
+te_cr0_parts(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = te_insn(v);
+	struct te_access access = { .v = v };
+	uint64_t cr0 = v->state.cr0, value;
+	enum verdict verdict;
+	struct emu_fault f;
+
+	if (i->op == INSN_CLTS) {
+		cr0 &= ~(uint64_t)CR0_TS;
+	} else {
+		if (insn_read_rm(&v->state, i, 2, &te_ops, &access, &value, &f))
+			return te_guest_fault(v, e, &access, &f);
+		cr0 = (cr0 & ~0xeull) | (value & 0xf);
+	}
+	verdict = te_write_cr(v, e, 0, cr0);
+	if (verdict == RESUME)
+		vcpu_advance(v, e); /* safe: clts and lmsw do nothing else */
+	return verdict;
+}
+
+/*
+ * Debug registers are kept and given back. None is armed before Lab 1B, so a neighbour's breakpoints can
+ * neither fire here nor be read. DR4 and DR5 are DR6 and DR7 (SDM 3B 17.2.2; CR4.DE is not honoured).
+ */
+static enum verdict
+exit_dr(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = te_insn(v);
+	bool to = i->op == INSN_MOV_TO_DR;
+	unsigned n = i->opnd[!to].reg & 7, gpr = i->opnd[to].reg;
+	uint64_t *dr;
+
+	n = n == 4 || n == 5 ? n + 2 : n;
+	dr = &v->state.dr[n];
+	if (to) {
+		*dr = gpr_read(&v->state, gpr, 4);
+		if (n == 6)
+			*dr = (*dr & ~0x1000ull) | 0xffff0ff0; /* SDM 3B 17.2.3: reserved bits */
+		if (n == 7)
+			*dr = (*dr & 0xffff2fff) | 0x400;
+	} else {
+		gpr_write(&v->state, gpr, 4, *dr);
+	}
+	exit_effect(v, to ? EFFECT_DR_WRITE : EFFECT_DR_READ, n, *dr);
+	vcpu_advance(v, e); /* safe: the register has been moved */
+	return RESUME;
+}
+EXIT_HANDLER(DR, "te", exit_dr);
+
+static enum verdict
+fault_sel(struct vcpu *v, struct exit *e, enum vector vector, uint16_t sel)
+{
+	const struct emu_fault f = { .vector = vector, .has_error = true, .error = sel & ~3u };
+
+	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
+}
+
+/* lldt and ltr: a system segment of the GDT into its register (SDM 2A "LLDT", "LTR"). */
+static enum verdict
+system_segment(struct vcpu *v, struct exit *e, uint16_t sel)
+{
+	bool ldt = e->reason == EXIT_LLDT;
+	unsigned type;
+	uint64_t desc;
+
+	if (sel & 4 || te_guest_descriptor(v, sel, &desc))
+		return fault_sel(v, e, VEC_GP, sel);
+	type = (desc >> 40) & 15;
+	if (desc & DESC_S || (ldt ? type != 2 : type != 9 && type != 1))
+		return fault_sel(v, e, VEC_GP, sel);
+	if (!(desc & DESC_P))
+		return fault_sel(v, e, VEC_NP, sel);
+	if (ldt) {
+		v->state.ldtr = desc_segment(desc, sel);
+		return te_ldt_changed(v)
+			       ? exit_stop(v, e, LAB_1A "#limits", "no memory for its LDT")
+			       : RESUME;
+	}
+	desc |= 2ull << 40; /* busy */
+	v->state.tr = desc_segment(desc, sel);
+	gva_write(v, gva(v->state.gdtr.base + (sel & ~7)), &desc, 8);
+	return RESUME;
+}
+
+static enum verdict
+exit_system_segment(struct vcpu *v, struct exit *e)
+{
+	struct te_access access = { .v = v };
+	enum verdict verdict = RESUME;
+	struct emu_fault f;
+	uint64_t sel;
+
+	if (insn_read_rm(&v->state, te_insn(v), 2, &te_ops, &access, &sel, &f))
+		return te_guest_fault(v, e, &access, &f);
+	if (sel & ~3) {
+		verdict = system_segment(v, e, sel);
+	} else if (e->reason == EXIT_LTR) {
+		return gp0(v, e);
+	} else {
+		v->state.ldtr = (struct segment){ .sel = sel };
+		te_ldt_changed(v); /* an empty LDT needs no memory */
+	}
+	if (verdict != RESUME)
+		return verdict;
+	exit_effect(v, EFFECT_TABLE, sel, 0);
+	vcpu_advance(v, e); /* safe: the register and its shadow are loaded */
+	return RESUME;
+}
+EXIT_HANDLER(LLDT, "te", exit_system_segment);
+EXIT_HANDLER(LTR, "te", exit_system_segment);

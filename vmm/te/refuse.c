@@ -1,0 +1,72 @@
+/*
+ * What te does not do, each with one clear line: the guest ends, the host and its neighbours go on.
+ */
+#include <vmm/te/te.h>
+
+/* Lab 1B reflects exceptions into the guest's IDT; before it, an exception is the guest's end. */
+static enum verdict
+exit_exception(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, LAB_1B "#faults",
+			 "it took %s, which only its own IDT could handle (Lab 1B reflects faults)",
+			 vector_name(e->vector));
+}
+EXIT_HANDLER(EXCEPTION, "te", exit_exception);
+
+static enum verdict
+exit_int(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, LAB_1B "#faults",
+			 "int %02lx: Lab 1B reflects it into the guest's IDT",
+			 te_insn(v)->imm & 0xff);
+}
+EXIT_HANDLER(INT, "te", exit_int);
+
+/* On this CPU model a 32-bit kernel without paging has no business with any MSR. */
+static enum verdict
+exit_msr(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, LAB_1A "#limits", "%s of MSR %08lx: te gives a guest no MSRs",
+			 insn_name(e->insn_op), v->state.gpr[RCX]);
+}
+EXIT_HANDLER(MSR, "te", exit_msr);
+
+static enum verdict
+exit_syscall(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, LAB_1A "#syscall",
+			 "%s is off under te: it would enter ring 0 on the guest's stack",
+			 insn_name(e->insn_op));
+}
+EXIT_HANDLER(SYSCALL, "te", exit_syscall);
+
+static enum verdict
+exit_other(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, LAB_1A "#limits", "te does not emulate %s", insn_name(e->insn_op));
+}
+EXIT_HANDLER(OTHER, "te", exit_other);
+
+/* invd, wbinvd, invlpg: there is no cache to be flushed, and no paging before Lab 2. */
+static enum verdict
+exit_cache(struct vcpu *v, struct exit *e)
+{
+	vcpu_advance(v, e); /* safe: without effect by design */
+	return RESUME;
+}
+EXIT_HANDLER(CACHE, "te", exit_cache);
+
+static enum verdict
+exit_entry_failed(struct vcpu *v, struct exit *e)
+{
+	if (e->raw == ~0ull)
+		return exit_stop(v, e, LAB_1A "#ex-1-1",
+				 "ring 1 was not entered: exercise 1.1 is not done");
+	return exit_stop(
+		v, e, LAB_1A "#entry-failed",
+		"entering ring 1 failed with %s, error %x: is selector %04x a present descriptor of "
+		"DPL 1 in the shadow tables, and RPL equal to the ring? (cs %04x, ss %04x)",
+		vector_name(e->vector), e->error, e->error & ~7u,
+		te_of(v)->real_sel[SEG_CS] | te_ring(v), te_of(v)->real_sel[SEG_SS] | te_ring(v));
+}
+EXIT_HANDLER(ENTRY_FAILED, "te", exit_entry_failed);

@@ -1,0 +1,183 @@
+/*
+ * Segment registers and far transfers whose real form faults in ring 1 though the guest's may be right: a
+ * stack selector has RPL 0 where ring 1 wants 1; a descriptor may have no shadow.
+ */
+#include <vmm/te/te.h>
+
+static enum verdict
+fault(struct vcpu *v, struct exit *e, enum vector vector, uint16_t sel)
+{
+	const struct emu_fault f = { .vector = vector, .has_error = true, .error = sel & ~3u };
+
+	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
+}
+
+/* What the CPU checks when CPL is 0 (SDM 2B "MOV": the operation of a load of SS, and of DS ES FS GS). */
+static int
+check_load(uint64_t desc, enum seg_reg seg, uint16_t sel)
+{
+	bool code = desc & DESC_CODE;
+
+	if (!(desc & DESC_S))
+		return VEC_GP;
+	if (seg == SEG_SS) {
+		if ((sel & 3) || code || !(desc & DESC_RW) || desc_dpl(desc) != 0)
+			return VEC_GP;
+		return desc & DESC_P ? 0 : VEC_SS;
+	}
+	if (code && !(desc & DESC_RW))
+		return VEC_GP;
+	if ((!code || !(desc & DESC_EC)) && desc_dpl(desc) < (sel & 3))
+		return VEC_GP;
+	return desc & DESC_P ? 0 : VEC_NP;
+}
+
+static enum verdict
+null_load(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
+{
+	if (seg == SEG_SS)
+		return fault(v, e, VEC_GP, 0);
+	v->state.seg[seg] = (struct segment){ .sel = sel };
+	te_of(v)->real_desc[seg] = 0;
+	te_resync(v);
+	return RESUME;
+}
+
+/* Loads a data or stack segment register. RESUME: done, rip not advanced; else the guest has faulted. */
+enum verdict
+te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
+{
+	uint64_t desc, shadow;
+	int vector;
+
+	if (!(sel & ~3))
+		return null_load(v, e, seg, sel);
+	if (te_guest_descriptor(v, sel, &desc))
+		return fault(v, e, VEC_GP, sel);
+	vector = check_load(desc, seg, sel);
+	if (vector)
+		return fault(v, e, vector, sel);
+	shadow = shadow_descriptor(desc, v->domain->window);
+	if (!(shadow & DESC_P))
+		return exit_stop(
+			v, e, LAB_1A "#limits",
+			"selector %04x (base %08x, limit %08x) has no shadow that ends below the "
+			"VMM window",
+			sel, desc_base(desc), desc_limit(desc));
+	v->state.seg[seg] = desc_segment(desc | DESC_A, sel);
+	te_of(v)->real_desc[seg] = shadow;
+	te_resync(v);
+	exit_effect(v, EFFECT_SEGMENT, seg, sel);
+	return RESUME;
+}
+
+/* mov to segment, pop segment, lds & co. */
+static enum verdict
+exit_segment(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = te_insn(v);
+	struct te_access access = { .v = v };
+	struct cpu_state after = v->state;
+	struct far_pointer far = { 0 };
+	struct emu_fault f;
+	enum seg_reg seg = SEG_DS;
+	enum verdict verdict;
+	uint64_t value = 0;
+	int err;
+
+	switch (i->op) {
+	case INSN_MOV_TO_SEG:
+		seg = i->opnd[0].reg;
+		err = insn_read_opnd(&v->state, i, 1, &te_ops, &access, &value, &f);
+		break;
+	case INSN_POP_SEG:
+		seg = i->opnd[0].reg;
+		err = emu_pop(&after, i->opsize, &value, &te_ops, &access, &f);
+		break;
+	default:
+		seg = i->op == INSN_LSS   ? SEG_SS
+		      : i->op == INSN_LES ? SEG_ES
+		      : i->op == INSN_LFS ? SEG_FS
+		      : i->op == INSN_LGS ? SEG_GS
+					  : SEG_DS;
+		err = insn_read_far(&v->state, i, &te_ops, &access, &far, &f);
+		value = far.sel;
+		gpr_write(&after, i->opnd[0].reg, i->opsize, far.offset);
+	}
+	if (err)
+		return te_guest_fault(v, e, &access, &f);
+	verdict = te_load_segment(v, e, seg, value);
+	if (verdict != RESUME)
+		return verdict;
+	memcpy(v->state.gpr, after.gpr, sizeof(after.gpr));
+	vcpu_advance(v, e); /* safe: the selector is loaded, the stack or register updated */
+	return RESUME;
+}
+EXIT_HANDLER(SEGMENT, "te", exit_segment);
+
+/* The selector that a far transfer goes to, if it is in the instruction or in memory; 0 if not. */
+static uint16_t
+far_target(struct vcpu *v)
+{
+	const struct insn *i = te_insn(v);
+	struct te_access access = { .v = v };
+	struct far_pointer far = { 0 };
+	struct cpu_state s = v->state;
+	struct emu_fault f;
+	uint64_t value = 0;
+
+	switch (i->op) {
+	case INSN_JMP_FAR:
+	case INSN_CALL_FAR:
+		return i->imm2;
+	case INSN_JMP_FAR_IND:
+	case INSN_CALL_FAR_IND:
+		return insn_read_far(&v->state, i, &te_ops, &access, &far, &f) ? 0 : far.sel;
+	default: /* retf, iret: rip is on top of the stack, the selector below it */
+		if (emu_pop(&s, i->opsize, &value, &te_ops, &access, &f) ||
+		    emu_pop(&s, i->opsize, &value, &te_ops, &access, &f))
+			return 0;
+		return value;
+	}
+}
+
+static const char *
+system_type(uint64_t desc)
+{
+	/* SDM 3A 3.5, table 3-2 */
+	static const char *const names[16] = {
+		[1] = "a 16-bit TSS",       [2] = "an LDT",
+		[3] = "a busy TSS",         [4] = "a 16-bit call gate",
+		[5] = "a task gate",        [9] = "a TSS",
+		[11] = "a busy TSS",        [12] = "a call gate",
+		[6] = "an interrupt gate",  [7] = "a trap gate",
+		[14] = "an interrupt gate", [15] = "a trap gate",
+	};
+	unsigned type = (desc >> 40) & 15;
+
+	return names[type] ? names[type] : "a reserved system descriptor";
+}
+
+/* Gates, TSSs and rings: never the CPU's to follow, and not emulated before Lab 1B. */
+static enum verdict
+exit_far(struct vcpu *v, struct exit *e)
+{
+	uint16_t sel = far_target(v);
+	uint64_t desc;
+
+	if ((sel & ~3) >= GDT_GUEST_PAGES * PAGE_SIZE && !(sel & 4))
+		return exit_stop(v, e, LAB_1A "#host-selectors",
+				 "it used selector %04x, which is the host's", sel);
+	if (te_guest_descriptor(v, sel, &desc))
+		return exit_stop(v, e, LAB_1A "#far", "selector %04x is not in its tables", sel);
+	if (!(desc & DESC_S))
+		return exit_stop(v, e, LAB_1A "#gates",
+				 "selector %04x is %s; gates are never followed", sel,
+				 system_type(desc));
+	if ((sel & 3) || desc_dpl(desc))
+		return exit_stop(v, e, LAB_1B "#rings", "selector %04x leads to ring %u", sel,
+				 (sel & 3) > desc_dpl(desc) ? sel & 3u : desc_dpl(desc));
+	return exit_stop(v, e, LAB_1B "#far", "far transfer to %04x, which Lab 1B emulates", sel);
+}
+EXIT_HANDLER(FAR, "te", exit_far);
+EXIT_HANDLER(IRET, "te", exit_far);

@@ -1,0 +1,307 @@
+/*
+ * Shadow GDT and LDT: what the CPU sees instead of the guest's descriptor tables.
+ *
+ * The guest's tables stay in its memory and are traced. Their shadows lie in pages 0-13 of the GDT window and
+ * in the LDT window, in slot 260 of the guest's own root, and hold what shadow_descriptor() (Lab 1A) makes of
+ * each entry. Pages without an entry are the host's page of zeros.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/paging.h>
+#include <vmm/te/te.h>
+
+#define PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
+
+/* Gives the guest's root a slot 260 of its own, which at first shows what the host's shows. */
+static int
+own_area(struct vcpu *v)
+{
+	mfn_t root = v->domain->root;
+
+	*root_slot(root, 260) = 0;
+	for (unsigned i = 0; i < GDT_WINDOW_PAGES + LDT_WINDOW_PAGES; i++) {
+		uint64_t va = VCPU_AREA_BASE + i * PAGE_SIZE;
+		pte_t *pte = page_entry(host_root, va, &(int){ 0 });
+		int err;
+
+		if (!pte || !(*pte & PTE_P))
+			continue;
+		err = page_map(root, va, mfn(PTE_ADDR(*pte) >> PAGE_SHIFT), *pte & ~PTE_ADDR(~0ul));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* The shadow page with entry `index`, made if need be; NULL: no memory. */
+static uint64_t *
+shadow_page(struct vcpu *v, uint64_t **pages, uint64_t window, unsigned index)
+{
+	unsigned n = index / PER_PAGE;
+	mfn_t f;
+
+	if (pages[n])
+		return pages[n];
+	f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	if (!mfn_ok(f))
+		return NULL;
+	/* Read-only: every A bit is set already, so the CPU never writes here. */
+	if (page_map(v->domain->root, window + n * PAGE_SIZE, f, PTE_P | PTE_A | PTE_NX)) {
+		frame_put(f);
+		return NULL;
+	}
+	pages[n] = mfn_ptr(f);
+	return pages[n];
+}
+
+static uint64_t *
+gdt_page(struct vcpu *v, unsigned index)
+{
+	return shadow_page(v, te_of(v)->gdt, GDT_WINDOW, index);
+}
+
+/* What the CPU would load for this selector now. 0: not present. */
+static uint64_t
+shadow_at(struct te *te, uint16_t sel)
+{
+	uint64_t **pages = sel & 4 ? te->ldt : te->gdt;
+	unsigned index = sel >> 3;
+
+	if (!(sel & 4) && index >= GDT_GUEST_PAGES * PER_PAGE)
+		return 0;
+	return pages[index / PER_PAGE] ? pages[index / PER_PAGE][index % PER_PAGE] : 0;
+}
+
+/*
+ * Until its first lgdt a multiboot kernel has segments but no table (Multiboot 3.2: "GDTR may be invalid"):
+ * they start as cached ones.
+ */
+int
+te_tables_init(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	int err = own_area(v);
+
+	if (err)
+		return err;
+	if (!gdt_page(v, CACHED_SEL(0) >> 3))
+		return -ENOMEM;
+	for (int i = 0; i < SEG_COUNT; i++)
+		te->real_desc[i] =
+			shadow_descriptor(desc_of_segment(&v->state.seg[i]), v->domain->window);
+	te_resync(v);
+	return 0;
+}
+
+void
+te_tables_free(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+
+	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)
+		if (te->gdt[i])
+			frame_put(ptr_mfn(te->gdt[i]));
+	for (unsigned i = 0; i < LDT_WINDOW_PAGES; i++)
+		if (te->ldt[i])
+			frame_put(ptr_mfn(te->ldt[i]));
+}
+
+int
+te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
+{
+	uint64_t base = v->state.gdtr.base, limit = v->state.gdtr.limit;
+	unsigned at = sel & ~7u;
+
+	if (sel & 4) {
+		if (!(v->state.ldtr.attr & ATTR_P))
+			return -EINVAL;
+		base = v->state.ldtr.base;
+		limit = v->state.ldtr.limit;
+	} else if (at == 0) {
+		return -EINVAL;
+	}
+	if (at + 7 > limit || (!(sel & 4) && at > GUEST_GDT_LIMIT))
+		return -EINVAL;
+	return gva_read(v, gva(base + at), desc, 8) ? -EINVAL : 0;
+}
+
+/* Makes the shadow of one entry anew. */
+static int
+sync_entry(struct vcpu *v, uint16_t sel)
+{
+	struct te *te = te_of(v);
+	bool local = sel & 4;
+	uint64_t guest, shadow = 0;
+	uint64_t *page;
+
+	if (!te_guest_descriptor(v, sel, &guest))
+		shadow = shadow_descriptor(guest, v->domain->window);
+	if (shadow == shadow_at(te, sel))
+		return 0;
+	page = local ? shadow_page(v, te->ldt, LDT_WINDOW, sel >> 3) : gdt_page(v, sel >> 3);
+	if (!page)
+		return -ENOMEM;
+	page[(sel >> 3) % PER_PAGE] = shadow;
+	return 0;
+}
+
+static void
+clear_shadow(uint64_t **pages, unsigned count, unsigned last_entry)
+{
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned j = 0; pages[i] && j < PER_PAGE; j++)
+			if (i * PER_PAGE + j <= last_entry)
+				pages[i][j] = 0;
+}
+
+static void
+retrace(struct vcpu *v, struct table_reg *traced, const struct table_reg *table, enum trace_why why)
+{
+	struct domain *d = v->domain;
+	uint64_t g;
+
+	/* A traced range is base..base + limit; base and limit 0 mean that nothing is traced. */
+	if (traced->base || traced->limit)
+		for (g = traced->base >> PAGE_SHIFT;
+		     g <= (traced->base + traced->limit) >> PAGE_SHIFT; g++)
+			untrace(d, gfn(g & 0xfffff), why);
+	*traced = *table;
+	if (traced->base || traced->limit)
+		for (g = traced->base >> PAGE_SHIFT;
+		     g <= (traced->base + traced->limit) >> PAGE_SHIFT; g++)
+			trace(d, gfn(g & 0xfffff), why); /* -EFAULT: no memory there, all zeros */
+}
+
+static int
+sync_all(struct vcpu *v, unsigned ti, unsigned limit)
+{
+	for (unsigned at = 0; at + 7 <= limit; at += 8) {
+		int err = sync_entry(v, at | ti);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int
+te_gdt_changed(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	unsigned limit = v->state.gdtr.limit;
+	int err;
+
+	clear_shadow(te->gdt, GDT_GUEST_PAGES, GUEST_GDT_LIMIT >> 3);
+	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
+	err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
+	te_resync(v);
+	return err;
+}
+
+int
+te_ldt_changed(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	struct table_reg ldt = { 0 };
+	int err;
+
+	if (v->state.ldtr.attr & ATTR_P) {
+		ldt.base = v->state.ldtr.base;
+		ldt.limit = v->state.ldtr.limit < 0xffff ? v->state.ldtr.limit : 0xffff;
+	}
+	clear_shadow(te->ldt, LDT_WINDOW_PAGES, 8191);
+	retrace(v, &te->traced_ldt, &ldt, TRACE_LDT);
+	err = sync_all(v, 4, ldt.limit);
+	gdt_set_ldt(LDT_WINDOW, ldt.limit ? 0xffff : 0);
+	te_resync(v);
+	return err;
+}
+
+/* The guest wrote [a, a + len) of a table in use. A failure leaves the entry not present: the guest faults. */
+static void
+table_written(struct domain *d, const struct table_reg *t, unsigned ti, gpa_t a, size_t len)
+{
+	uint64_t from = a.v > t->base ? a.v - t->base : 0;
+	uint64_t to = a.v + len > t->base ? a.v + len - t->base : 0;
+
+	if (to > (uint64_t)t->limit + 1)
+		to = (uint64_t)t->limit + 1;
+	for (uint64_t at = from & ~7ull; at < to; at += 8)
+		sync_entry(d->vcpu, at | ti);
+	te_resync(d->vcpu);
+}
+
+static void
+gdt_written(struct domain *d, gpa_t a, size_t len)
+{
+	table_written(d, &te_of(d->vcpu)->traced_gdt, 0, a, len);
+}
+
+static void
+ldt_written(struct domain *d, gpa_t a, size_t len)
+{
+	table_written(d, &te_of(d->vcpu)->traced_ldt, 4, a, len);
+}
+
+static const struct trace_owner gdt_owner = { TRACE_GDT, gdt_written };
+static const struct trace_owner ldt_owner = { TRACE_LDT, ldt_written };
+SET_ADD(trace_owners, gdt_owner);
+SET_ADD(trace_owners, ldt_owner);
+
+/*
+ * A segment register keeps its hidden part when its descriptor changes in memory (SDM 3A 3.4.3), but a vCPU
+ * that comes back to the CPU loads it anew. So a register whose descriptor is no longer what the CPU
+ * holds is loaded from a slot of Zeno's own; and when the guest then loads the same selector itself, the
+ * real selector shows it.
+ */
+void
+te_resync(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+
+	for (int i = 0; i < SEG_COUNT; i++) {
+		uint16_t sel = v->state.seg[i].sel, real = sel;
+
+		if (i == SEG_CS || i == SEG_SS)
+			real &= ~3;
+		if (te->real_desc[i] && te->real_desc[i] != shadow_at(te, sel)) {
+			real = CACHED_SEL(i);
+			te->gdt[GDT_GUEST_PAGES - 1][(real >> 3) % PER_PAGE] = te->real_desc[i];
+		}
+		if (real != te->real_sel[i])
+			te->reload = true;
+		te->real_sel[i] = real;
+	}
+}
+
+/* Segment register i now holds `real`, which the guest loaded without our help. */
+static void
+taken_over(struct vcpu *v, int i, uint16_t real)
+{
+	struct te *te = te_of(v);
+	uint16_t sel = i == SEG_CS || i == SEG_SS ? real & ~3 : real;
+	uint64_t guest;
+
+	te->real_sel[i] = sel;
+	te->real_desc[i] = sel & ~3 ? shadow_at(te, sel) : 0;
+	if (te_guest_descriptor(v, sel, &guest))
+		v->state.seg[i] = (struct segment){ .sel = sel };
+	else
+		v->state.seg[i] = desc_segment(guest | DESC_A, sel);
+}
+
+void
+te_segments_in(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	uint16_t real[SEG_COUNT];
+
+	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
+			 : "=rm"(real[SEG_ES]), "=rm"(real[SEG_DS]), "=rm"(real[SEG_FS]),
+			   "=rm"(real[SEG_GS]));
+	real[SEG_CS] = te->frame.cs & ~3;
+	real[SEG_SS] = te->frame.ss & ~3;
+	for (int i = 0; i < SEG_COUNT; i++)
+		if (real[i] != te->real_sel[i])
+			taken_over(v, i, real[i]);
+}

@@ -1,0 +1,249 @@
+/*
+ * The engine te: entry, exit, and what a trap from ring 1 means.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/paging.h>
+#include <vmm/te/te.h>
+
+static bool paranoid; /* the host runs on a root without the guest's slot 0 */
+
+static int
+te_init(struct vcpu *v)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	v->engine_data = mfn_ptr(f);
+	paranoid = !strcmp(cmdline_get("paranoid", "0"), "1");
+	return te_tables_init(v);
+}
+
+static void
+te_free(struct vcpu *v)
+{
+	te_tables_free(v);
+	frame_put(ptr_mfn(v->engine_data));
+	v->engine_data = NULL;
+}
+
+/*
+ * Another vCPU ran before, or none. syscall and sysenter would be ring-0 entries on the guest's stack
+ * (DESIGN, "Address map and descriptors"), so both are off while a guest runs in ring 1.
+ */
+static void
+te_load(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+
+	write_cr3(mfn_to_hpa(v->domain->root).v);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE);
+	wrmsr(MSR_SYSENTER_CS, 0);
+	gdt_set_ldt(LDT_WINDOW, v->state.ldtr.attr & ATTR_P ? 0xffff : 0);
+	tss_set_rsp0((uint64_t)(&te->frame + 1));
+	ring_exit = ring_leave;
+	te_resync(v);
+	te->reload = true;
+}
+
+/* The guest's TS and EM must trap its FPU instructions; the host has none of its own. */
+static void
+load_cr0(struct vcpu *v)
+{
+	const uint64_t mask = CR0_TS | CR0_EM | CR0_MP;
+	uint64_t now = read_cr0();
+	uint64_t want = (now & ~mask) | (v->state.cr0 & mask);
+
+	if (now != want)
+		write_cr0(want);
+}
+
+/* What an instruction that faulted with #GP, #UD, #NP or #SS asked for. 0 = EXIT_NONE: nothing special. */
+static const uint8_t reason_of[INSN_OP_COUNT] = {
+	[INSN_CLI] = EXIT_CLI,
+	[INSN_STI] = EXIT_STI,
+	[INSN_HLT] = EXIT_HLT,
+	[INSN_IN] = EXIT_IO,
+	[INSN_OUT] = EXIT_IO,
+	[INSN_INS] = EXIT_IO,
+	[INSN_OUTS] = EXIT_IO,
+	[INSN_MOV_FROM_CR] = EXIT_CR,
+	[INSN_MOV_TO_CR] = EXIT_CR,
+	[INSN_CLTS] = EXIT_CR,
+	[INSN_LMSW] = EXIT_CR,
+	[INSN_SMSW] = EXIT_CR,
+	[INSN_MOV_FROM_DR] = EXIT_DR,
+	[INSN_MOV_TO_DR] = EXIT_DR,
+	[INSN_LGDT] = EXIT_LGDT,
+	[INSN_LIDT] = EXIT_LIDT,
+	[INSN_LLDT] = EXIT_LLDT,
+	[INSN_LTR] = EXIT_LTR,
+	[INSN_MOV_TO_SEG] = EXIT_SEGMENT,
+	[INSN_POP_SEG] = EXIT_SEGMENT,
+	[INSN_LDS] = EXIT_SEGMENT,
+	[INSN_LES] = EXIT_SEGMENT,
+	[INSN_LFS] = EXIT_SEGMENT,
+	[INSN_LGS] = EXIT_SEGMENT,
+	[INSN_LSS] = EXIT_SEGMENT,
+	[INSN_JMP_FAR] = EXIT_FAR,
+	[INSN_JMP_FAR_IND] = EXIT_FAR,
+	[INSN_CALL_FAR] = EXIT_FAR,
+	[INSN_CALL_FAR_IND] = EXIT_FAR,
+	[INSN_RETF] = EXIT_FAR,
+	[INSN_IRET] = EXIT_IRET,
+	[INSN_INT] = EXIT_INT,
+	[INSN_RDMSR] = EXIT_MSR,
+	[INSN_WRMSR] = EXIT_MSR,
+	[INSN_INVLPG] = EXIT_CACHE,
+	[INSN_INVPCID] = EXIT_CACHE,
+	[INSN_INVD] = EXIT_CACHE,
+	[INSN_WBINVD] = EXIT_CACHE,
+	[INSN_SYSCALL] = EXIT_SYSCALL,
+	[INSN_SYSRET] = EXIT_SYSCALL,
+	[INSN_SYSENTER] = EXIT_SYSCALL,
+	[INSN_SYSEXIT] = EXIT_SYSCALL,
+	[INSN_RDPMC] = EXIT_OTHER,
+	[INSN_MONITOR] = EXIT_OTHER,
+	[INSN_MWAIT] = EXIT_OTHER,
+	[INSN_XSETBV] = EXIT_OTHER,
+	[INSN_RSM] = EXIT_OTHER,
+};
+
+/* Fetches and decodes at rip. False: the bytes are not there, or are no instruction. */
+static bool
+decode_at_rip(struct vcpu *v, struct exit *e)
+{
+	gva_t at = gva(v->state.seg[SEG_CS].base + v->state.rip);
+	size_t n = 0;
+
+	while (n < EXIT_INSN_MAX && !gva_read(v, gva(at.v + n), &e->insn[n], 1))
+		n++;
+	if (decode(&te_of(v)->insn, e->insn, n, cpu_mode_of(&v->state)))
+		return false;
+	e->insn_len = te_insn(v)->len;
+	e->insn_op = te_insn(v)->op;
+	return true;
+}
+
+static bool
+is_stack_op(unsigned op)
+{
+	return op == INSN_PUSH || op == INSN_POP || op == INSN_CALL || op == INSN_CALL_IND ||
+	       op == INSN_RET || op == INSN_PUSHA || op == INSN_POPA || op == INSN_PUSHF ||
+	       op == INSN_POPF || op == INSN_ENTER || op == INSN_LEAVE || op == INSN_PUSH_SEG;
+}
+
+/*
+ * A plain instruction that faulted on a segment limit: was it the shadow's limit, which Zeno cut, and not
+ * the guest's own? Then it is a memory access for the MMU to judge.
+ */
+static bool
+hit_cut_limit(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = te_insn(v);
+	uint64_t linear;
+
+	if (i->has_mem)
+		linear = te_linear(v, i);
+	else if (is_stack_op(i->op))
+		linear = (uint32_t)(v->state.seg[SEG_SS].base + (uint32_t)v->state.gpr[RSP] - 4);
+	else
+		return false;
+	e->gva = linear;
+	e->access = ACCESS_WRITE;
+	return in_window(v->domain, linear, 8) || linear + 8 > v->domain->window - PAGE_SIZE;
+}
+
+/* Vector to neutral exit. The raw vector and error code stay in *e. */
+static void
+translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+{
+	*e = (struct exit){ .vector = f->vector,
+			    .raw = f->vector,
+			    .error = f->error,
+			    .rip = v->state.rip,
+			    .reason = EXIT_EXCEPTION };
+	switch (f->vector) {
+	case VEC_GP:
+	case VEC_UD:
+	case VEC_NP:
+	case VEC_SS:
+		if (!decode_at_rip(v, e))
+			return;
+		if (reason_of[e->insn_op])
+			e->reason = reason_of[e->insn_op];
+		else if (hit_cut_limit(v, e))
+			e->reason = EXIT_MMU;
+		return;
+	case VEC_PF:
+		e->gva = read_cr2();
+		/* Error code: SDM 3A 4.7, figure 4-12. I/D is there since EFER.NXE is on. */
+		e->access = f->error & 16  ? ACCESS_FETCH
+			    : f->error & 2 ? ACCESS_WRITE
+					   : ACCESS_READ;
+		if (e->access != ACCESS_FETCH)
+			decode_at_rip(v, e);
+		e->reason = EXIT_MMU;
+		return;
+	case VEC_DF:
+	case VEC_MC:
+		panic("%s from ring %lu: the host's own tables or the machine are broken",
+		      vector_name(f->vector), f->cs & 3);
+	case VEC_NMI:
+		e->reason = EXIT_IRQ;
+		return;
+	default:
+		if (f->vector >= IRQ_BASE)
+			e->reason = EXIT_IRQ;
+	}
+}
+
+static void
+entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
+{
+	*e = (struct exit){ .reason = EXIT_ENTRY_FAILED,
+			    .vector = failure,
+			    .raw = failure,
+			    .error = failure >> 32,
+			    .rip = v->state.rip };
+}
+
+/* The engine contract (vmm/domain.h). */
+static void
+te_run(struct vcpu *v, struct exit *e)
+{
+	struct te *te = te_of(v);
+	uint64_t failure = 0;
+
+	if (paranoid)
+		write_cr3(mfn_to_hpa(v->domain->root).v);
+	if (te->reload)
+		failure = te_load_data_segments(te->real_sel);
+	te->reload = false;
+	if (!failure) {
+		te_to_frame(v, &te->frame);
+		load_cr0(v);
+		failure = ring_enter(&te->frame);
+	}
+	if (paranoid)
+		write_cr3(mfn_to_hpa(host_root).v);
+	if (failure) {
+		entry_failed(v, e, failure);
+		return;
+	}
+	te_from_frame(v, &te->frame);
+	te_segments_in(v);
+	translate(v, e, &te->frame);
+}
+
+static const struct engine te_engine = {
+	.name = "te",
+	.what = "trap and emulate in ring 1",
+	.init = te_init,
+	.free = te_free,
+	.load = te_load,
+	.run = te_run,
+};
+SET_ADD(engines, te_engine);

@@ -1,0 +1,118 @@
+/*
+ * The engine te, trap and emulate: a 32-bit protected-mode kernel in ring 1.
+ *
+ * Its privileged instructions fault, since CPL is 1 and IOPL 0, and are emulated; everything else runs
+ * natively. The guest's descriptor tables are never loaded: the CPU sees shadows of them.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#pragma once
+
+#include <kern/map.h>
+#include <kern/trap.h>
+#include <vmm/descriptor.h>
+#include <vmm/domain.h>
+#include <vmm/emulate.h>
+#include <vmm/insn.h>
+
+#define GUEST_KERNEL_RING 1u
+#define LAB_1A            "lab1a.md"
+#define LAB_1B            "lab1b.md"
+
+/*
+ * The last entries of the shadow GDT's page 13 are not the guest's: slot i holds the descriptor of
+ * segment register i when the guest's table no longer does (see te_resync). A guest GDT ends before them.
+ */
+#define CACHED_SEL(seg) ((uint16_t)(0xdfc0 + 8 * (seg)))
+#define GUEST_GDT_LIMIT 0xdfbfu
+
+struct te {
+	struct trap_frame
+		frame;    /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
+	struct insn insn; /* the instruction of the last #GP, #UD, #SS, #NP */
+	/* What the CPU holds, or will at the next entry: selectors (CS, SS without RPL), descriptors. */
+	uint16_t real_sel[SEG_COUNT];
+	uint64_t real_desc[SEG_COUNT];
+	bool reload; /* DS, ES, FS, GS must be loaded before the next entry */
+	uint64_t *gdt
+		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
+	uint64_t *ldt[LDT_WINDOW_PAGES];
+	struct table_reg traced_gdt,
+		traced_ldt; /* the ranges whose frames are traced; base 0: none */
+};
+_Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
+
+static inline struct te *
+te_of(struct vcpu *v)
+{
+	return v->engine_data;
+}
+
+static inline const struct insn *
+te_insn(struct vcpu *v)
+{
+	return &te_of(v)->insn;
+}
+
+/* The real ring for the guest's CPL: its kernel's ring 0 is ring 1, user ring 3 is ring 3. */
+static inline unsigned
+te_ring(const struct vcpu *v)
+{
+	unsigned cpl = v->state.seg[SEG_CS].sel & 3;
+
+	return cpl == 0 ? GUEST_KERNEL_RING : cpl;
+}
+
+/* tables.c: shadow GDT and LDT. */
+int te_tables_init(struct vcpu *v); /* 0, -ENOMEM */
+void te_tables_free(struct vcpu *v);
+/*
+ * Call after v->state.gdtr or ldtr changed: traces the frames of the guest's table and builds its shadow.
+ * Returns 0, or -ENOMEM with an empty shadow.
+ */
+int te_gdt_changed(struct vcpu *v);
+int te_ldt_changed(struct vcpu *v);
+/* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
+int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
+/* Decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
+void te_resync(struct vcpu *v);
+/* After an exit: takes over what the guest loaded into segment registers without a trap. */
+void te_segments_in(struct vcpu *v);
+/* Loads a segment register as the guest's CPU would; see segload.c. */
+enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
+
+/* memory.c: the emulator's view of guest memory. */
+struct te_access {
+	struct vcpu *v;
+	bool hit_window; /* an access to the VMM window was refused */
+};
+extern const struct emu_ops te_ops;
+/* Emulates the instruction of this exit with the general emulator. */
+enum verdict te_emulate(struct vcpu *v, struct exit *e);
+enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
+			    const struct emu_fault *fault);
+uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
+
+/* control.c */
+enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);
+enum verdict te_cr0_parts(struct vcpu *v, struct exit *e);
+
+/* stringio.c */
+enum verdict te_string_io(struct vcpu *v, struct exit *e);
+
+/* load.asm */
+uint64_t te_load_data_segments(const uint16_t sel[SEG_COUNT]); /* 0, or error << 32 | vector */
+
+/* Lab 1A, enter.asm: into ring 1 and back. 0 after a trap from the guest; error << 32 | vector if the
+ * entry itself faulted. */
+uint64_t ring_enter(struct trap_frame *f);
+void ring_leave(void);
+
+/* Lab 1A, world.c */
+void te_to_frame(struct vcpu *v, struct trap_frame *f);
+void te_from_frame(struct vcpu *v, const struct trap_frame *f);
+uint64_t real_rflags(uint64_t guest);
+uint64_t guest_rflags(uint64_t real, uint64_t before);
+
+/* Lab 1A, segments.c: pure. `window` is the linear address where the guest's memory ends. */
+uint64_t shadow_descriptor(uint64_t guest, uint64_t window);
