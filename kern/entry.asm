@@ -12,6 +12,8 @@
 ;
 ; SDM = Intel SDM order no. 325462-080, June 2023. MB = Multiboot Specification version 0.6.96.
 
+%include "kern/map.inc"
+
 %define MB_HEADER_MAGIC	0x1badb002		; MB 3.1.1
 %define MB_HEADER_FLAGS	0x00000003		; bit 0: modules page-aligned; bit 1: memory map wanted
 %define MB_BOOT_MAGIC	0x2badb002		; MB 3.2
@@ -197,7 +199,6 @@ gdtr_low:
 	dw gdt_end - gdt - 1
 	dd gdt
 
-KB	equ 0xffff828000000000		; kern/map.h
 align 8
 gdtr_high:
 	dw gdt_end - gdt - 1
