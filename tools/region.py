@@ -14,8 +14,8 @@ never changes its meaning. An exercise with several regions gives them letters (
 the students' own space, one in each file.
 
 `until then:` is for the skeleton: what must follow the call of exercise_todo() so that it compiles.
-Several lines of it stand below a line that holds `until then:` alone (in NASM: one `; until then:` per
-instruction).
+Several lines of it stand below a line that holds `until then:` alone, or each has its own (in NASM
+always). It comes last in the comment.
 """
 
 import re
@@ -193,6 +193,7 @@ class _Parser:
         until = [self.until_text(first)] if self.until_text(first) else []
         for j in range(first + 1, body):
             text = re.sub(r"^\s*\*?(?!/) ?", "", self.lines[j].replace("*/", "").rstrip())
+            text = re.sub(r"^until then: ?", "", text)
             if text.strip():
                 until.append(text)
         if not until:
@@ -251,7 +252,7 @@ def todo_of(region, name, handout):
     """The line that says at run time that the region is still a hole."""
     where = f"{handout}#ex-{region.lab}-{region.number}"
     if PurePath(name).suffix == ".asm":
-        return f"EXERCISE_TODO {region.lab}, {region.number}"
+        return f'EXERCISE_TODO {region.lab}, {region.number}, "{where}"'
     return f'exercise_todo("{region.exercise}", "{where}");'
 
 

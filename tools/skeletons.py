@@ -105,6 +105,10 @@ def generate(lab):
     """{name: text} of labs/N-topic/ as it should be. Raises for what is wrong in solutions/."""
     handed_out = given(lab.root)
     files, where = {}, {}
+    for path in sorted(lab.solutions.iterdir()):
+        if path.is_file() and path.name not in lab.names():
+            raise CourseError(f"{path.relative_to(lab.root)} is not among the `files` of "
+                              f"grade/labs/{lab.number}.toml")
     for name in lab.names():
         path = lab.solutions / name
         if not path.is_file():
