@@ -6,7 +6,7 @@
  * finds the tools for them here: effective addresses, operands, the stack, string steps.
  *
  * Atomic: on EMU_FAULT nothing has changed but what completed iterations of a repeated string
- * instruction changed, and memory that ENTER writes below the stack pointer.
+ * instruction changed, and memory that pusha and enter write below the stack pointer.
  *
  * Flags are exact. Where the SDM calls one undefined:
  *   AF after and, or, xor, test          cleared
@@ -82,8 +82,10 @@ unsigned stack_size_of(const struct cpu_state *state);
 uint64_t gpr_read(const struct cpu_state *state, unsigned reg, unsigned size);
 void gpr_write(struct cpu_state *state, unsigned reg, unsigned size, uint64_t value);
 
-/* Adds the instruction's length to rip, within the mode's width. Touches nothing else (no RF, no
- * TF). */
+/* rip after the instruction, within the mode's width: the return address of call and int. */
+uint64_t insn_next_rip(const struct cpu_state *state, const struct insn *insn);
+
+/* Moves rip there and touches nothing else: RF, TF and the shadow of sti are the caller's. */
 void insn_advance(struct cpu_state *state, const struct insn *insn);
 
 /* Offset of the memory operand in its segment (insn->mem_seg); the segment's base is not added. */
