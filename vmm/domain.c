@@ -93,13 +93,14 @@ new_domain(const struct module *m)
 }
 
 /*
- * Makes a domain out of a boot module and lets it run. `ram` in bytes, a multiple of the page size from 2 MiB to
+ * Makes a domain out of a boot module and lets it run. `words` are added to
+ * the guest's command line. `ram` is in bytes, a multiple of the page size from 2 MiB to
  * GUEST_RAM_MAX. The domain ends through domain_stop() or domain_exit() and is freed when the next one ends.
  * Errors: -EINVAL (ram), -ENOMEM, -ENOEXEC (the image; a line says why), -ENODEV (the engine).
  */
 int
-domain_create(struct domain **out, const struct module *m, const struct engine *engine,
-	      uint64_t ram)
+domain_create(struct domain **out, const struct module *m, const char *words,
+	      const struct engine *engine, uint64_t ram)
 {
 	struct domain *d;
 	int err;
@@ -119,7 +120,7 @@ domain_create(struct domain **out, const struct module *m, const struct engine *
 	if (!err)
 		err = vcpu_create(d, engine);
 	if (!err)
-		err = load_guest(d, m);
+		err = load_guest(d, m, words);
 	if (!err)
 		err = mmu_flat_init(d);
 	if (!err)

@@ -142,8 +142,8 @@ struct domain {
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 
 /* domain.c. The caller owns the result until domain_free(). Errors: -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */
-int domain_create(struct domain **out, const struct module *m, const struct engine *engine,
-		  uint64_t ram);
+int domain_create(struct domain **out, const struct module *m, const char *words,
+		  const struct engine *engine, uint64_t ram);
 void domain_free(struct domain *d);
 struct domain *domain_find(unsigned id);
 /* Ends the domain, once; says why in one line: what it did, where, and which handout explains it. */
@@ -155,7 +155,7 @@ void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
 
 /* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
-int load_guest(struct domain *d, const struct module *m);
+int load_guest(struct domain *d, const struct module *m, const char *words);
 
 /* p2m.c */
 int p2m_init(struct domain *d);

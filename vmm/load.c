@@ -109,7 +109,7 @@ load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct
 }
 
 static void
-write_boot_page(struct domain *d, const struct module *m)
+write_boot_page(struct domain *d, const struct module *m, const char *words)
 {
 	struct boot_page *p;
 	size_t len = sizeof(*p);
@@ -127,7 +127,7 @@ write_boot_page(struct domain *d, const struct module *m)
 	p->map[0] = (struct multiboot_mmap){ 20, 0, LOW_RAM_END, MULTIBOOT_RAM };
 	p->map[1] = (struct multiboot_mmap){ 20, HIGH_RAM, d->ram - HIGH_RAM, MULTIBOOT_RAM };
 	snprintf(p->loader, sizeof(p->loader), "zeno");
-	snprintf(p->words, sizeof(p->words), "%s", m->words);
+	snprintf(p->words, sizeof(p->words), "%s %s", m->words, words);
 }
 
 static struct segment
@@ -157,9 +157,9 @@ boot_registers(struct cpu_state *s, uint32_t entry)
 	s->idtr.limit = 0xffff;
 }
 
-/* Errors: -ENOEXEC, after a line that says what is wrong with the image. */
+/* `words` follow the module's own on the guest's command line. Errors: -ENOEXEC, after a line that says what is wrong with the image. */
 int
-load_guest(struct domain *d, const struct module *m)
+load_guest(struct domain *d, const struct module *m, const char *words)
 {
 	const uint8_t *image = hpa_ptr(hpa(m->paddr));
 	struct elf32_header h = { 0 };
@@ -182,7 +182,7 @@ load_guest(struct domain *d, const struct module *m)
 		if (wrong)
 			return refuse(m, wrong);
 	}
-	write_boot_page(d, m);
+	write_boot_page(d, m, words);
 	boot_registers(&d->vcpu->state, h.entry);
 	return 0;
 }

@@ -33,38 +33,57 @@ list_modules(void)
 	return -ENOENT;
 }
 
-/* Options after the name: engine=NAME, mem=MiB, & for the background. */
+struct start {
+	const struct engine *engine;
+	uint64_t mib;
+	bool background;
+	char words[256]; /* for the guest's own command line */
+};
+
 static int
-start_options(int argc, char **argv, const struct engine **engine, uint64_t *mib, bool *background)
+start_option(struct start *s, const char *word)
 {
-	for (int i = 2; i < argc; i++) {
-		if (!strncmp(argv[i], "engine=", 7)) {
-			*engine = engine_find(argv[i] + 7);
-			if (!*engine) {
-				printf("no engine %s in this build\n", argv[i] + 7);
-				return -ENODEV;
-			}
-		} else if (!strncmp(argv[i], "mem=", 4)) {
-			if (parse_u64(argv[i] + 4, mib) || *mib < 2 || *mib > GUEST_RAM_MAX >> 20) {
-				printf("mem= takes MiB, 2 to %lu\n", GUEST_RAM_MAX >> 20);
-				return -EINVAL;
-			}
-		} else if (!strcmp(argv[i], "&")) {
-			*background = true;
-		} else {
-			return -EINVAL;
-		}
+	if (!strncmp(word, "engine=", 7)) {
+		s->engine = engine_find(word + 7);
+		if (s->engine)
+			return 0;
+		printf("no engine %s in this build\n", word + 7);
+		return -ENODEV;
 	}
-	return 0;
+	if (!strncmp(word, "mem=", 4)) {
+		if (!parse_u64(word + 4, &s->mib) && s->mib >= 2 && s->mib <= GUEST_RAM_MAX >> 20)
+			return 0;
+		printf("mem= takes MiB, 2 to %lu\n", GUEST_RAM_MAX >> 20);
+		return -EINVAL;
+	}
+	s->background = !strcmp(word, "&");
+	return s->background ? 0 : -EINVAL;
+}
+
+/* What stands after the guest's name: options, then `--` and the guest's own words. */
+static int
+start_options(struct start *s, int argc, char **argv)
+{
+	int i = 2, err = 0;
+
+	for (; i < argc && strcmp(argv[i], "--") && !err; i++)
+		err = start_option(s, argv[i]);
+	for (i++; i < argc && !err; i++) {
+		size_t used = strlen(s->words);
+
+		if (used + strlen(argv[i]) + 2 > sizeof(s->words))
+			err = -E2BIG;
+		else
+			snprintf(s->words + used, sizeof(s->words) - used, "%s ", argv[i]);
+	}
+	return err;
 }
 
 static int
 start(int argc, char **argv)
 {
-	const struct engine *engine = engine_find("te");
-	uint64_t mib = DEFAULT_RAM_MIB;
+	struct start s = { .engine = engine_find("te"), .mib = DEFAULT_RAM_MIB };
 	const struct module *m;
-	bool background = false;
 	struct domain *d;
 	int err;
 
@@ -75,19 +94,19 @@ start(int argc, char **argv)
 		printf("no guest %s\n", argv[1]);
 		return list_modules();
 	}
-	err = start_options(argc, argv, &engine, &mib, &background);
-	if (!err && !engine)
+	err = start_options(&s, argc, argv);
+	if (!err && !s.engine)
 		err = -ENODEV;
 	if (!err)
-		err = domain_create(&d, m, engine, mib << 20);
+		err = domain_create(&d, m, s.words, s.engine, s.mib << 20);
 	if (err)
 		return err;
-	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, engine->name, mib);
-	if (!background)
+	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, s.engine->name, s.mib);
+	if (!s.background)
 		monitor_wait(ended, (void *)(uintptr_t)d->id);
 	return 0;
 }
-MONITOR_COMMAND(start, "start", "[GUEST [engine=te] [mem=MIB] [&]]",
+MONITOR_COMMAND(start, "start", "[GUEST [engine=te] [mem=MIB] [&] [-- WORDS]]",
 		"start a guest from a boot module and wait for its end");
 
 static int
