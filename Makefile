@@ -221,6 +221,16 @@ help: ## print this
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
 		awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
 
+# APPEND="-- start hello; exits" is the kernel's command line.
+RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
+	$(GUEST_ELFS:%=--module %) --append $(call quote,$(APPEND))
+qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
+	@$(RUN)
+bochs: build ## LAB=n: boot it on Bochs
+	@$(RUN) --machine bochs
+gdb: build ## LAB=n: boot it on QEMU, stopped, with GDB attached
+	@$(RUN) --gdb
+
 grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
 	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) $(if $(EXPLAIN),--explain) \
