@@ -37,9 +37,8 @@ kernel_main(uint64_t magic, uint64_t info)
 	console_init(); /* first: whatever fails from here on can say so */
 	bootinfo_init((uint32_t)magic, info);
 	cmdline_init(boot_cmdline);
-	trap_init();
 	memory_init();
-	frame_init();
+	trap_init(); /* its stacks need memory; a fault before it resets the machine */
 	host_pic_init();
 	clock_init();
 	run_initcalls();

@@ -34,7 +34,11 @@ command_mem(int argc, char **argv)
 {
 	static const char *const kinds[] = { "?",           "RAM",      "reserved",
 					     "ACPI tables", "ACPI NVS", "bad" };
-	extern char __boot_start[], __kernel_end[];
+	extern char __kernel_end[];
+	uint64_t start;
+
+	/* In the low half, out of reach of RIP-relative code. */
+	__asm__("movabs $__boot_start, %0" : "=r"(start));
 
 	printf("memory map from the loader:\n");
 	for (unsigned i = 0; i < memory_range_count; i++) {
@@ -44,7 +48,7 @@ command_mem(int argc, char **argv)
 			    r->base + r->length, "");
 	}
 	printf("in it:\n");
-	print_range("kernel", (uint64_t)__boot_start, (uint64_t)__kernel_end - KB, "");
+	print_range("kernel", start, (uint64_t)__kernel_end - KB, "");
 	for (unsigned i = 0; i < module_count; i++)
 		print_range("module", modules[i].paddr, modules[i].paddr + modules[i].size,
 			    modules[i].name);

@@ -24,34 +24,6 @@ static struct thread *threads; /* all of them, linked by `next` */
 static struct thread *last;    /* had the last turn */
 static struct thread *loaded;  /* whose FPU and DRs the CPU holds */
 
-#define READ_DR(n, to)    __asm__ volatile("mov %%db" #n ", %0" : "=r"(to))
-#define WRITE_DR(n, from) __asm__ volatile("mov %0, %%db" #n : : "r"(from))
-
-static void
-dr_save(uint64_t dr[8])
-{
-	READ_DR(0, dr[0]);
-	READ_DR(1, dr[1]);
-	READ_DR(2, dr[2]);
-	READ_DR(3, dr[3]);
-	READ_DR(6, dr[6]);
-	READ_DR(7, dr[7]);
-}
-
-/* DR7 first goes off and comes last: no moment has one thread's addresses with another's enables.
- */
-static void
-dr_restore(const uint64_t dr[8])
-{
-	WRITE_DR(7, (uint64_t)DR7_RESET);
-	WRITE_DR(0, dr[0]);
-	WRITE_DR(1, dr[1]);
-	WRITE_DR(2, dr[2]);
-	WRITE_DR(3, dr[3]);
-	WRITE_DR(6, dr[6]);
-	WRITE_DR(7, dr[7]);
-}
-
 void
 thread_add(struct thread *t)
 {
@@ -95,7 +67,7 @@ thread_remove(struct thread *t)
 	if (loaded == t) {
 		/* Its breakpoints must not outlive it; its registers are replaced before anyone
 		 * else runs. */
-		WRITE_DR(7, (uint64_t)DR7_RESET);
+		debug_registers_clear();
 		loaded = NULL;
 	}
 }
@@ -122,10 +94,10 @@ switch_to(struct thread *t)
 		return;
 	if (loaded) {
 		fpu_save(loaded->fpu);
-		dr_save(loaded->dr);
+		debug_registers_save(loaded->dr);
 	}
 	fpu_restore(t->fpu);
-	dr_restore(t->dr);
+	debug_registers_restore(t->dr);
 	loaded = t;
 }
 

@@ -96,6 +96,19 @@ command_bt_trial(int argc, char **argv)
 }
 MONITOR_COMMAND(command_bt_trial, "bt-trial", "SEED", "calls backtrace() from a seeded depth");
 
+/* For tests of a chain that can't be followed. */
+static int
+command_backtrace_at(int argc, char **argv)
+{
+	uint64_t rbp;
+
+	if (argc != 2 || parse_u64(argv[1], &rbp))
+		return -EINVAL;
+	backtrace((uint64_t)command_backtrace_at, rbp);
+	return 0;
+}
+MONITOR_COMMAND(command_backtrace_at, "backtrace-at", "RBP", "");
+
 /*
  * Exercise 0.4. A seeded run of allocations and frees; `held` knows what is allocated.
  */
@@ -240,9 +253,18 @@ MONITOR_COMMAND(command_frames_trial, "frames-trial", "SEED COUNT",
 static int
 command_frames_drain(int argc, char **argv)
 {
-	uint64_t before = frames_free(), count = 0;
-	struct frame *held = NULL, *f;
+	struct frame *held = frame_list_alloc(), *f;
+	uint64_t before, count = 0;
 
+	if (!held) {
+		printf("frames-drain: frame_list_alloc() gave NULL at once\n");
+		return -ENOMEM;
+	}
+	frame_list_free(held);
+	held = NULL;
+	/* The frame that frame_init() keeps aside joins the others. */
+	frame_put(frame_alloc(FRAME_HOST, OWNER_HOST));
+	before = frames_free();
 	while (count <= frame_count && (f = frame_list_alloc())) {
 		frames_trial_got(f, frame_mfn(f).v, count++);
 		f->next = held;

@@ -55,12 +55,14 @@ def functions(path):
     symtab = [s for s in table if s[1] == SHT_SYMTAB]
     if not text or not symtab:
         raise BadElf("no .text section or no symbol table")
+    _, _, start, _, length, _ = table[text[0]]
     _, _, _, offset, size, link = symtab[0]
     strings = table[link][3]
     found = {}
     for at in range(offset, offset + size, 24):
         name, info, _, index, value, _ = struct.unpack_from("<IBBHQQ", image, at)
-        if index != text[0]:
+        # The linker counts a script's symbols to the section that is nearest.
+        if index != text[0] or not start <= value < start + length:
             continue
         word, kind, bind = cstring(image, strings + name), info & 15, info >> 4
         # Labels within a function of an assembly file (high.halt) are not functions; gcc's own
