@@ -48,4 +48,8 @@ void frame_get(mfn_t f);
 void frame_put(mfn_t f);
 uint64_t frames_free(void);
 
+/* Fills the frame table in and hands the free frames to the page allocator: see kern/frame.c. */
 void frame_init(void);
+
+/* RAM from this address on is not used: the direct map has no room for it. */
+uint64_t ram_limit(void);

@@ -29,12 +29,18 @@ mfn_t root_new(void);
 /* Frees a root and the *tables* below slots 0-255 and its own slot 260, not the frames they map. */
 void root_free(mfn_t root);
 
+/* The PML4 entry of a slot. A root gets its own slot 260 by clearing the entry, then page_map(). */
+pte_t *root_slot(mfn_t root, unsigned slot);
+
 /* Maps one 4 KiB page; makes tables as needed. 0, -ENOMEM. Flushes the page if it is in the live
  * root. */
 int page_map(mfn_t root, uint64_t va, mfn_t frame, pte_t flags);
 void page_unmap(mfn_t root, uint64_t va);
 /* The entry that maps va, of whatever size, or NULL; *level is 1 (4 KiB), 2 (2 MiB), 3 (1 GiB). */
 pte_t *page_entry(mfn_t root, uint64_t va, int *level);
+
+/* Zeroed memory from the boot allocator, mapped read-write at va in the host's hole. Panics. */
+void *table_area(uint64_t va, size_t bytes);
 
 /* A stack of `pages` pages with an unmapped guard page below. Returns its top. */
 uint64_t stack_alloc(unsigned pages, const char *name);

@@ -37,6 +37,9 @@ extern void (*ring_exit)(void);
 /* Sets TSS.RSP0, which must be 16-byte aligned. */
 void tss_set_rsp0(uint64_t rsp0);
 
+/* The LDT descriptor at HOST_LDT, and LDTR; limit 0: LDTR is null. */
+void gdt_set_ldt(uint64_t base, uint32_t limit);
+
 const char *vector_name(unsigned vector); /* "#GP general protection", "IRQ 0" for 0x20.. */
 
 /* IRQs. Host IRQ n of the PIC arrives at vector IRQ_BASE + n. */

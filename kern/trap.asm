@@ -1,0 +1,148 @@
+; Every trap enters here: 256 stubs, one frame shape (struct trap_frame, kern/trap.h).
+;
+;   CPU                                             software
+;   1. from ring 1-3: rsp = TSS.RSP0;
+;      NMI, #DB, #DF, #MC: rsp = TSS.ISTn, from
+;      any ring; aligns rsp down to 16
+;   2. pushes ss rsp rflags cs rip, and for ten
+;      vectors an error code; clears IF TF NT RF
+;      VM (interrupt gate, SDM 3A 6.14, 6.12.1.3) -->
+;                                                    3. stub: pushes a zero where the CPU pushed no
+;                                                       error code, then the vector
+;                                                    4. trap_common: pushes 15 registers; cld
+;                                                    5. by CS.RPL of the frame:
+;                                                       0     trap_host(frame), registers back, iretq
+;                                                       1-3   jmp [ring_exit], rsp = start of frame
+;
+;        | ss                 |   <- RSP0, or an IST; for ring 0 the old rsp, aligned down
+;        | rsp                |
+;        | rflags             |
+;        | cs                 |
+;        | rip                |
+;        | error code or 0    |
+;        | vector             |
+;        | rax rcx rdx rbx rbp|
+;        | rsi rdi r8 ... r15 |   <- rsp = start of struct trap_frame, 16-byte aligned
+;
+; Not saved: DS and ES, whose contents 64-bit code ignores, FS and GS, which the host never uses (DESIGN), and
+; the FPU, which belongs to the thread. AC stays as the guest had it: alignment is checked at CPL 3 only (SDM 3A
+; 6.15, "#AC"), and CR4.SMAP is 0. DF must be 0 for C.
+;
+; SDM = Intel SDM order no. 325462-080, June 2023.
+
+%include "kern/trap.inc"
+
+default rel
+extern trap_host, ring_exit, tss_rsp0
+
+; TRAP vector, common: the stub, and its slot in trap_stubs[].
+%macro TRAP 2
+[section .text]
+trap_%1:
+; #DF #TS #NP #SS #GP #PF #AC #CP push an error code (SDM 3A table 6-1), and AMD's #VC #SX (APM 2 table 8-1).
+%if !(%1 == 8 || (%1 >= 10 && %1 <= 14) || %1 == 17 || %1 == 21 || %1 == 29 || %1 == 30)
+	push	0
+%endif
+	push	%1
+	jmp	%2
+[section .rodata.trap_stubs]
+	dq	trap_%1
+%endmacro
+
+section .text align=16
+global trap_text_start:hidden, trap_text_end:hidden
+trap_text_start:
+
+section .rodata.trap_stubs progbits alloc noexec nowrite align=16
+global trap_stubs:data hidden
+trap_stubs:
+
+%assign vector 0
+%rep 256
+%if vector == 1 || vector == 2 || vector == 8 || vector == 18
+	TRAP	vector, trap_on_ist
+%else
+	TRAP	vector, trap_common
+%endif
+%assign vector vector + 1
+%endrep
+
+section .text
+
+; On entry: vector and error code are pushed. Leaves the start of the frame in rsp.
+%macro PUSH_REGISTERS 0
+	push	rax
+	push	rcx
+	push	rdx
+	push	rbx
+	push	rbp
+	push	rsi
+	push	rdi
+	push	r8
+	push	r9
+	push	r10
+	push	r11
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	cld
+%endmacro
+
+trap_common:
+	PUSH_REGISTERS
+	test	byte [rsp + FRAME_CS], 3
+	jz	from_host
+	jmp	[ring_exit]
+
+from_host:
+	mov	rdi, rsp
+	call	trap_host			; may have changed the frame: exception table
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	r11
+	pop	r10
+	pop	r9
+	pop	r8
+	pop	rdi
+	pop	rsi
+	pop	rbp
+	pop	rbx
+	pop	rdx
+	pop	rcx
+	pop	rax
+	add	rsp, 16				; vector, error code
+	iretq
+
+; NMI, #DB, #DF, #MC: the frame is on a stack of the vector's own. If it came from an outer ring it moves to
+; where all the others are, so that ring_exit finds it there, and so that the IST stack is free again before
+; anything can come a second time.
+;
+;        IST stack                                  struct trap_frame of what runs
+;        | ss ... r15 |   <- rsp    -- copy -->     | ss ... r15 |   <- new rsp = RSP0 - FRAME_SIZE
+trap_on_ist:
+	PUSH_REGISTERS
+	test	byte [rsp + FRAME_CS], 3
+	jz	from_host
+	mov	rsi, rsp
+	mov	rdi, [tss_rsp0]
+	sub	rdi, FRAME_SIZE
+	mov	rax, rdi
+	mov	ecx, FRAME_SIZE / 8
+	rep movsq
+	mov	rsp, rax
+	jmp	[ring_exit]
+
+global nobody_exits:function hidden
+extern trap_nobody
+; ring_exit's first value: no code that runs outer rings has set it.
+nobody_exits:
+	mov	rdi, rsp
+	call	trap_nobody
+	ud2
+
+trap_text_end:
+
+section .note.GNU-stack noalloc noexec nowrite progbits

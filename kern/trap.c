@@ -1,0 +1,198 @@
+/*
+ * Traps: the IDT, and what becomes of a trap that hits the host itself.
+ *
+ * SDM = Intel SDM order no. 325462-080, June 2023.
+ */
+#include <kern/cpu.h>
+#include <kern/fpu.h>
+#include <kern/kern.h>
+#include <kern/map.h>
+#include <kern/paging.h>
+#include <kern/traps.h>
+
+#define VEC_DB  1
+#define VEC_NMI 2
+#define VEC_BP  3
+#define VEC_OF  4
+#define VEC_DF  8
+#define VEC_PF  14
+#define VEC_MC  18
+
+#define GATE_INTERRUPT 0x8e00u /* P, DPL 0, 64-bit interrupt gate: SDM 3A figure 6-8 */
+#define GATE_DPL3      0x6000u
+#define FLAG_TF        (1ul << 8)
+
+_Static_assert(offsetof(struct trap_frame, rdi) == 64, "kern/map.inc");
+_Static_assert(offsetof(struct trap_frame, rax) == 112, "kern/map.inc");
+_Static_assert(offsetof(struct trap_frame, rip) == 136, "kern/map.inc");
+_Static_assert(offsetof(struct trap_frame, ss) == 168, "kern/map.inc");
+_Static_assert(KB == 0xffff828000000000 && GDT_WINDOW == 0xffff820000000000, "kern/map.inc");
+_Static_assert(DIRECT_MAP == 0xffff830000000000, "kern/map.inc");
+
+/* kern/kernel.ld; filled by EXTABLE of kern/trap.inc */
+extern const struct extable __start___extable[], __stop___extable[];
+
+struct gate {
+	uint16_t offset_low;
+	uint16_t selector;
+	uint16_t ist_type; /* IST in bits 2:0; type, DPL, P in the high byte */
+	uint16_t offset_middle;
+	uint32_t offset_high;
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct gate) == 16, "SDM 3A figure 6-8");
+
+static struct gate idt[256] __attribute__((aligned(4096)));
+
+void (*ring_exit)(void) = nobody_exits;
+
+static const uint8_t ist_of[32] = {
+	[VEC_NMI] = IST_NMI,
+	[VEC_DB] = IST_DB,
+	[VEC_DF] = IST_DF,
+	[VEC_MC] = IST_MC,
+};
+
+/* DPL 3 for int3 and into, so that they stay what they are for a guest. All other `int n` of an outer
+ * ring are #GP, and decoded (DESIGN). */
+static struct gate
+make_gate(unsigned vector)
+{
+	uint64_t stub = (uint64_t)trap_stubs[vector];
+	unsigned dpl = vector == VEC_BP || vector == VEC_OF ? GATE_DPL3 : 0;
+
+	return (struct gate){
+		.offset_low = (uint16_t)stub,
+		.selector = HOST_CS64,
+		.ist_type = (uint16_t)(GATE_INTERRUPT | dpl |
+				       (vector < ARRAY_LEN(ist_of) ? ist_of[vector] : IST_NONE)),
+		.offset_middle = (uint16_t)(stub >> 16),
+		.offset_high = (uint32_t)(stub >> 32),
+	};
+}
+
+void
+trap_init(void)
+{
+	const struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) idtr = { sizeof(idt) - 1, (uint64_t)idt };
+
+	gdt_init();
+	for (unsigned v = 0; v < ARRAY_LEN(idt); v++)
+		idt[v] = make_gate(v);
+	__asm__ volatile("lidt %0" : : "m"(idtr) : "memory");
+	wrmsr(MSR_SYSENTER_CS, 0); /* sysenter is a #GP: SDM 2B, SYSENTER */
+	debug_registers_clear();
+}
+
+/* Whether an instruction may fault on a guest's account; then the host goes on where it says. */
+static bool
+resume(struct trap_frame *f)
+{
+	if (f->vector >= IRQ_BASE || ist_of[f->vector])
+		return false;
+	for (const struct extable *e = __start___extable; e < __stop___extable; e++)
+		if (e->fault_rip == f->rip) {
+			f->rax = f->vector;
+			f->rdx = f->error;
+			f->rip = e->resume_rip;
+			return true;
+		}
+	return false;
+}
+
+static const char *
+ring0_flags(uint64_t rflags, char *buf)
+{
+	static const struct {
+		unsigned bit;
+		char name[3];
+	} flags[] = { { 0, "CF" },  { 2, "PF" },  { 4, "AF" },  { 6, "ZF" },  { 7, "SF" },
+		      { 8, "TF" },  { 9, "IF" },  { 10, "DF" }, { 11, "OF" }, { 14, "NT" },
+		      { 16, "RF" }, { 17, "VM" }, { 18, "AC" } };
+	char *p = buf;
+
+	for (unsigned i = 0; i < ARRAY_LEN(flags); i++)
+		if (rflags >> flags[i].bit & 1) {
+			*p++ = ' ';
+			*p++ = flags[i].name[0];
+			*p++ = flags[i].name[1];
+		}
+	*p = '\0';
+	return buf;
+}
+
+static void
+print_frame(const struct trap_frame *f)
+{
+	char flags[64], words[96];
+
+	error_code_words((unsigned)f->vector, f->error, words, sizeof(words));
+	printf("\ntrap %lu, %s, error code %lx%s%s\n", f->vector, vector_name((unsigned)f->vector),
+	       f->error, *words ? ": " : "", words);
+	printf("rip %04lx:%016lx  rsp %04lx:%016lx\n", f->cs, f->rip, f->ss, f->rsp);
+	printf("rflags %08lx%s  cr2 %016lx\n", f->rflags, ring0_flags(f->rflags, flags),
+	       read_cr2());
+	printf("rax %016lx  rbx %016lx  rcx %016lx\n", f->rax, f->rbx, f->rcx);
+	printf("rdx %016lx  rsi %016lx  rdi %016lx\n", f->rdx, f->rsi, f->rdi);
+	printf("rbp %016lx  r8  %016lx  r9  %016lx\n", f->rbp, f->r8, f->r9);
+	printf("r10 %016lx  r11 %016lx  r12 %016lx\n", f->r10, f->r11, f->r12);
+	printf("r13 %016lx  r14 %016lx  r15 %016lx\n", f->r13, f->r14, f->r15);
+}
+
+/* The host's own bug. A second one while the first is printed gets no print of its own. */
+static NORETURN void
+die(const struct trap_frame *f)
+{
+	static bool printing;
+	const char *name = vector_name((unsigned)f->vector), *stack;
+	uint64_t cr2 = read_cr2();
+	char words[96];
+
+	if (!printing) {
+		printing = true;
+		print_frame(f);
+	}
+	/* A push onto a guard page is a #PF that can't push either: SDM 3A 6.15 "#DF". CR2 is still
+	 * the #PF's. */
+	stack = f->vector == VEC_PF || f->vector == VEC_DF ? stack_guard_name(cr2) : NULL;
+	if (stack)
+		panic_at(f->rip, f->rbp,
+			 "stack overflow: %016lx is in the guard page of %s's stack", cr2, stack);
+	error_code_words((unsigned)f->vector, f->error, words, sizeof(words));
+	if (f->vector == VEC_PF)
+		panic_at(f->rip, f->rbp, "%s at %016lx: %s", name, cr2, words);
+	panic_at(f->rip, f->rbp, "%s%s%s", name, *words ? ": " : "", words);
+}
+
+/*
+ * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3. The breakpoint
+ * waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one of our stub. Any
+ * other one is the host's, which sets no breakpoints.
+ */
+static bool
+late_debug_trap(const struct trap_frame *f)
+{
+	return f->vector == VEC_DB && f->rip >= (uint64_t)trap_text_start &&
+	       f->rip < (uint64_t)trap_text_end && !(f->rflags & FLAG_TF);
+}
+
+void
+trap_host(struct trap_frame *f)
+{
+	if (f->vector - IRQ_BASE < IRQ_COUNT)
+		irq((unsigned)f->vector);
+	else if (f->vector == VEC_NMI)
+		printf("NMI at %016lx\n", f->rip);
+	else if (!late_debug_trap(f) && !resume(f))
+		die(f);
+}
+
+void
+trap_nobody(struct trap_frame *f)
+{
+	print_frame(f);
+	panic("a trap from ring %lu, but nothing runs there", f->cs & 3);
+}
