@@ -8,9 +8,9 @@
  * kern/kern.h lists what the kernel offers: parse_u64() reads a number, decimal or 0x...
  */
 #include <inc/errno.h>
-#include <kern/bootinfo.h>
 #include <kern/kern.h>
 #include <kern/map.h>
+#include <kern/probe.h>
 
 #define XP_COUNT_MAX 1024
 
@@ -31,7 +31,7 @@ static int
 xp(int argc, char **argv)
 {
 	/* EXERCISE 0.1: read the two numbers, refuse what can't be done (ram_contains() of
-	 * kern/bootinfo.h knows what is RAM), and print the words. Physical memory is mapped in
+	 * kern/probe.h knows what is RAM), and print the words. Physical memory is mapped in
 	 * the direct map: hpa_ptr() of kern/map.h makes a pointer from a physical address.
 	 */
 	exercise_todo("0.1", "handouts/lab0.md#ex-0-1");
