@@ -84,6 +84,7 @@ trap_init(void)
 		idt[v] = make_gate(v);
 	__asm__ volatile("lidt %0" : : "m"(idtr) : "memory");
 	wrmsr(MSR_SYSENTER_CS, 0); /* sysenter is a #GP: SDM 2B, SYSENTER */
+	fpu_init();
 	debug_registers_clear();
 }
 
