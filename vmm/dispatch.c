@@ -85,8 +85,8 @@ exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fm
 static enum verdict
 exit_irq(struct vcpu *v, struct exit *e)
 {
-	irq(e->vector);
-	exit_effect(v, EFFECT_IRQ, e->vector, 0);
+	if (e->vector >= IRQ_BASE) /* an NMI needs no more than that its handler returns */
+		irq(e->vector);
 	return RESUME;
 }
 EXIT_HANDLER(IRQ, NULL, exit_irq);

@@ -37,7 +37,6 @@ enum effect {
 	EFFECT_TABLE,
 	EFFECT_SEGMENT,
 	EFFECT_STOP,
-	EFFECT_IRQ,
 	EFFECT_WRITE,
 	EFFECT_READ,
 	EFFECT_FAR,
@@ -86,7 +85,8 @@ struct vcpu {
 	struct domain *domain;
 	const struct engine *engine;
 	void *engine_data;
-	uint64_t exits; /* total; the next record's seq is exits + 1 */
+	uint64_t streamed; /* up to which exit the side channel has been told */
+	uint64_t exits;    /* total; the next record's seq is exits + 1 */
 	uint64_t exits_by[EXIT_COUNT];
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */

@@ -12,6 +12,12 @@ const char *const exit_names[EXIT_COUNT] = {
 #undef EXIT
 };
 
+static const char *const exit_tags[EXIT_COUNT] = {
+#define EXIT(name, words) [EXIT_##name] = #name,
+	EXIT_REASONS(EXIT)
+#undef EXIT
+};
+
 static bool stream;
 
 static void
@@ -21,14 +27,19 @@ stream_init(void)
 }
 INITCALL(50, stream_init);
 
-/* Counts the exit and opens its record; handlers add the effect. */
+/*
+ * Counts the exit and opens its record; handlers add the effect. Interrupts of the host are counted and no more:
+ * they are not the guest's doing, and without them two runs of one guest number their exits alike.
+ */
 void
 exit_log(struct vcpu *v, const struct exit *e)
 {
 	struct exit_record *r = &v->log->ring[v->exits % EXIT_RING];
 
-	v->exits++;
 	v->exits_by[e->reason]++;
+	if (e->reason == EXIT_IRQ)
+		return;
+	v->exits++;
 	*r = (struct exit_record){
 		.seq = v->exits,
 		.rip = e->rip,
@@ -66,7 +77,6 @@ static const struct {
 	[EFFECT_TABLE] = { ": table at %08lx, limit %04lx" },
 	[EFFECT_SEGMENT] = { ": segment register %lu <- %04lx" },
 	[EFFECT_STOP] = { ": the guest is stopped" },
-	[EFFECT_IRQ] = { ": the host served vector %02lx" },
 	[EFFECT_WRITE] = { ": emulated a write of %lu bytes at %08lx" },
 	[EFFECT_READ] = { ": emulated a read of %lu bytes at %08lx" },
 	[EFFECT_FAR] = { ": to %04lx:%08lx" },
@@ -94,9 +104,7 @@ exit_words(const struct exit_record *r, char *buf, size_t size)
 	snprintf(trap, sizeof(trap), "%s", vector_short(r->vector));
 	if (r->effect < ARRAY_LEN(effects) && effects[r->effect].format)
 		snprintf(effect, sizeof(effect), effects[r->effect].format, r->a, r->b);
-	if (r->reason == EXIT_IRQ)
-		snprintf(buf, size, "exit %lu: %s at %08lx%s", r->seq, trap, r->rip, effect);
-	else if (r->reason == EXIT_MMU && !r->effect)
+	if (r->reason == EXIT_MMU && !r->effect)
 		snprintf(buf, size, "exit %lu: %s at %08lx, %s, address %08lx", r->seq, trap,
 			 r->rip, insn_name(r->insn_op), r->b);
 	else
@@ -134,9 +142,10 @@ exit_stream(struct vcpu *v)
 {
 	char line[128];
 
-	if (!stream)
+	if (!stream || v->streamed == v->exits)
 		return;
+	v->streamed = v->exits;
 	exit_words(v->last, line, sizeof(line));
 	side_printf("@Z exit d%u %lu %s %08lx %u %s\n", v->domain->id, v->last->seq,
-		    exit_names[v->last->reason], v->last->rip, v->last->insn_len, line);
+		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line);
 }

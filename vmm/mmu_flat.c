@@ -61,8 +61,12 @@ mmu_flat_init(struct domain *d)
 void
 mmu_flat_free(struct domain *d)
 {
-	if (mfn_ok(d->root))
+	if (mfn_ok(d->root)) {
+		/* The host stays on the last guest's root until it needs another one. */
+		if (PTE_ADDR(read_cr3()) == mfn_to_hpa(d->root).v)
+			write_cr3(mfn_to_hpa(host_root).v);
 		root_free(d->root);
+	}
 	if (mfn_ok(d->window_page))
 		frame_put(d->window_page);
 	d->root = d->window_page = MFN_NONE;

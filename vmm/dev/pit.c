@@ -160,12 +160,20 @@ rises(const struct pit_channel *c, uint64_t from, uint64_t to)
 	return next_rise(c, from) <= to;
 }
 
+/* After a change of the channel at c->at that may have changed OUT at once. */
+static void
+changed(struct pit_channel *c, bool before)
+{
+	if (!before && out_at(c, c->at))
+		c->edges++;
+}
+
 /* The count register enters the counting element at pulse t. */
 static void
 load(struct pit_channel *c, uint64_t t)
 {
 	/* A new count for mode 3 in the middle of a period begins with the low half. */
-	bool low = c->phase == PIT_COUNTING && c->mode == 3 && !out_at(c, t);
+	bool before = out_at(c, t), low = c->phase == PIT_COUNTING && c->mode == 3 && !before;
 
 	c->count = c->next;
 	c->start = t;
@@ -175,6 +183,7 @@ load(struct pit_channel *c, uint64_t t)
 	c->null = 0;
 	c->load_at = PIT_NEVER;
 	c->phase = c->gate || triggered(c) ? PIT_COUNTING : PIT_HELD;
+	changed(c, before);
 }
 
 /* Brings the channel up to pulse t: what was due is loaded, and edges counted. */
@@ -190,14 +199,6 @@ advance(struct pit_channel *c, uint64_t t)
 	}
 	c->edges += rises(c, c->at, t);
 	c->at = t;
-}
-
-/* After a change of the channel at c->at that may have changed OUT at once. */
-static void
-changed(struct pit_channel *c, bool before)
-{
-	if (!before && out_at(c, c->at))
-		c->edges++;
 }
 
 /* Stops counting: OUT is as the mode's control word leaves it, until a count is loaded. */
