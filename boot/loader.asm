@@ -11,8 +11,8 @@
 ;	6. multiboot information; jump to the kernel
 ;
 ; What the kernel finds (MB 3.2), the same as under QEMU's -kernel: 32-bit flat segments (CS 0x08,
-; the others 0x10), A20 open, paging and interrupts off, CR0 = PE|ET, CR4 = 0, EAX = 0x2badb002, EBX =
-; information. All that it points to lies below 64 KiB, the modules above the kernel.
+; the others 0x10), A20 open, paging and interrupts off, CR0 = PE|ET, CR4 = 0, EAX = 0x2badb002,
+; EBX = information. All that it points to lies below 64 KiB, the modules above the kernel.
 ;
 ; Every fault of the disk or the image ends in one line on COM1 and on the screen, and a halt; never
 ; in a reset.

@@ -1,6 +1,6 @@
 /*
- * What the loader said, copied out of its memory: nothing points there once bootinfo_init() is done,
- * so only the modules' contents stay where the loader put them. (The list of modules is in
+ * What the loader said, copied out of its memory: nothing points there once bootinfo_init() is
+ * done, so only the modules' contents stay where the loader put them. (The list of modules is in
  * kern/kern.h.)
  */
 #pragma once

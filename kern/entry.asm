@@ -1,21 +1,21 @@
 ; The first instructions of the kernel: from a multiboot loader to C in the high half.
 ;
 ;   loader        32-bit flat protected mode, paging off; EAX = magic, EBX = physical address of
-;                 the multiboot information. QEMU -kernel and boot/loader.asm arrive in the same way.
+;                 the multiboot information. QEMU -kernel and boot/loader.asm do this.
 ;   _start        refuses, with a message on COM1 and on the screen, a loader or a CPU that will not
 ;                 do; builds the boot page tables; turns long mode on
 ;   long_mode     64-bit code, still at its low address; leaves it by one jump
 ;   high          on the boot stack in slot 261; calls kernel_main(magic, info) and stays there
 ;
-; Everything before `high` is in .boot* (VMA = LMA, from 1 MiB); it may not name a symbol of the high
-; half except by a 64-bit absolute move. See kern/kernel.ld.
+; Everything before `high` is in .boot* (VMA = LMA, from 1 MiB); it may not name a symbol of the
+; high half except by a 64-bit absolute move. See kern/kernel.ld.
 ;
 ; SDM = Intel SDM order no. 325462-080, June 2023. MB = Multiboot Specification version 0.6.96.
 
 %include "kern/map.inc"
 
 %define MB_HEADER_MAGIC	0x1badb002		; MB 3.1.1
-%define MB_HEADER_FLAGS	0x00000003		; bit 0: modules page-aligned; bit 1: memory map wanted
+%define MB_HEADER_FLAGS	0x00000003		; bit 0: modules page-aligned; bit 1: memory map
 %define MB_BOOT_MAGIC	0x2badb002		; MB 3.2
 
 %define CODE32		0x08
@@ -181,7 +181,7 @@ refuse:
 	hlt
 	jmp .halt
 
-no_loader:	db 13, 10, "zeno: not started by a multiboot loader (EAX is not 0x2badb002)", 13, 10, 0
+no_loader:	db 13, 10, "zeno: not started by a multiboot loader (EAX)", 13, 10, 0
 no_cpuid:	db 13, 10, "zeno: this CPU has no CPUID instruction", 13, 10, 0
 no_long_mode:	db 13, 10, "zeno: this CPU has no long mode (64-bit)", 13, 10, 0
 no_nx:		db 13, 10, "zeno: this CPU has no NX page protection", 13, 10, 0
@@ -221,7 +221,7 @@ section .text
 bits 64
 default rel
 high:
-	; The low mapping goes away with paging_init(): reach the GDT through the high half from here.
+	; The low mapping goes away with paging_init(): reach the GDT through the high half.
 	mov rax, gdtr_high
 	mov rcx, KB
 	lgdt [rax + rcx]

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """The way from the BIOS to a kernel: boot sector, loader, mkimage, kern/entry.asm.
 
-A small kernel (tests/boot/probe.asm) tells what it found; it must find the same under QEMU's -kernel,
-from a disk on QEMU and from a disk on Bochs. Then everything is damaged, one thing at a time: each
-must end in its message on COM1 and a halt, never in a reset.
+A small kernel (tests/boot/probe.asm) tells what it found; it must find the same under QEMU's
+-kernel, from a disk on QEMU and from a disk on Bochs. Then everything is damaged, one thing at a
+time: each must end in its message on COM1 and a halt, never in a reset.
 """
 
 import concurrent.futures
 import contextlib
-import importlib.util
 import os
 import shutil
 import struct
@@ -22,10 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests/boot"))
 import machines  # noqa: E402
-
-spec = importlib.util.spec_from_file_location("mkimage", ROOT / "tools/mkimage.py")
-mkimage = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(mkimage)
+from images import Parts, fact, facts, mkimage, rolling_sum  # noqa: E402
 
 SECTOR = 512
 DIR = mkimage.DIR_LBA * SECTOR
@@ -44,95 +40,7 @@ def test(name, needs=("qemu-system-x86_64",)):
     return register
 
 
-# ---- what is booted -------------------------------------------------------------------------------
-
-
-def run(*words):
-    """Runs a tool; its failure ends the whole test file."""
-    subprocess.run([str(w) for w in words], check=True, cwd=ROOT)
-
-
-class Parts:
-    """Everything built once, in `folder`."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.mbr = folder / "mbr.bin"
-        run("nasm", "-Wall", "-Werror", "-f", "bin", "-i", "boot/", "-o", self.mbr, "boot/mbr.asm")
-        self.loader = self.assemble_loader("loader")
-        self.probe = self.assemble_probe("probe", "-DPAD=65536")
-        self.small = folder / "small"
-        self.small.write_bytes(bytes(range(256)) * 5 + b"end")
-        self.big = folder / "big"
-        self.big.write_bytes(b"".join(struct.pack("<I", i * 2654435761 % 2**32) for i in range(700001)))
-        self.modules = [(self.small, "small with words"), (self.big, "big")]
-        self.image = folder / "good.img"
-        self.image.write_bytes(self.make())
-
-    def assemble_loader(self, name, *options):
-        out = self.folder / f"{name}.bin"
-        run("nasm", "-Wall", "-Werror", *options, "-f", "bin", "-i", "boot/", "-o", out, "boot/loader.asm")
-        return out
-
-    def assemble_probe(self, name, *options, link=("-Ttext=0x100000",)):
-        out = self.folder / name
-        run("nasm", "-Wall", "-Werror", *options, "-f", "elf32", "-o", f"{out}.o", "tests/boot/probe.asm")
-        run("ld", "-n", "-m", "elf_i386", "-z", "noexecstack", "--no-warn-rwx-segments", *link, "-o", out,
-            f"{out}.o")
-        return out
-
-    def link_high(self):
-        """The 64-bit probe, compiled and linked as the kernel is (see CFLAGS in the Makefile)."""
-        entry, high, elf, out = (self.folder / f"high{x}" for x in ("-entry.o", ".o", ".elf", ".mb"))
-        run("nasm", "-Wall", "-Werror", "-f", "elf64", "-I", ".", "-o", entry, "kern/entry.asm")
-        run("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fPIC",
-            "-fvisibility=hidden", "-include", "kern/hidden.h", "-mno-red-zone", "-mgeneral-regs-only",
-            "-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables",
-            "-fno-omit-frame-pointer", "-I.", "-c", "-o", high, "tests/boot/high.c")
-        run("ld", "-m", "elf_x86_64", "-nostdlib", "-static", "-z", "max-page-size=4096", "-z",
-            "noexecstack", "--orphan-handling=error", "--fatal-warnings", "--build-id=none",
-            "-T", "kern/kernel.ld", "-o", elf, entry, high)
-        run("objcopy", "-O", "elf32-i386", elf, out)
-        return out
-
-    def make(self, kernel=None, modules=None, loader=None):
-        """The bytes of an image; the good one unless told otherwise."""
-        modules = self.modules if modules is None else modules
-        return mkimage.make(
-            kernel or self.probe, "probe one=1 two", modules, self.mbr, loader or self.loader
-        )
-
-    def make_unchecked(self, folder, kernel_bytes):
-        """An image whose kernel mkimage would refuse: does the loader refuse it too?"""
-        path = folder / "bad-kernel"
-        path.write_bytes(kernel_bytes)
-        checks, mkimage.check_kernel = mkimage.check_kernel, lambda path, data: data
-        try:
-            return self.make(path)
-        finally:
-            mkimage.check_kernel = checks
-
-
 parts = None  # made by main()
-
-
-def facts(text):
-    """The probe's lines without the command lines, which QEMU's -kernel changes."""
-    return [line for line in text.splitlines() if not line.startswith(("cmdline=", "module="))]
-
-
-def fact(text, name):
-    """The values of all lines NAME=."""
-    return [line.split("=", 1)[1] for line in text.splitlines() if line.startswith(name + "=")]
-
-
-def rolling_sum(data):
-    """The sum that the probe prints for a module."""
-    s = 0
-    for byte in data:
-        s = (s << 1 | s >> 31) & 0xFFFFFFFF
-        s = (s + byte) & 0xFFFFFFFF
-    return f"{s:08x}"
 
 
 def expect_end(result, end):
@@ -164,7 +72,7 @@ def boot_bochs(folder, data):
     return machines.bochs(folder / "bochs", image, mkimage.geometry(len(data)))
 
 
-# ---- it boots, and the kernel finds the same everywhere --------------------------------------------
+# ---- it boots, and the kernel finds the same everywhere ----
 
 
 @test("from a disk on QEMU: registers, segments, A20, memory, command lines, contents of modules")
@@ -201,7 +109,7 @@ def kernel_and_disk(folder):
     return expect_end(r, "off")
 
 
-@test("Bochs and QEMU differ in no fact but the size of the memory", ("qemu-system-x86_64", "bochs"))
+@test("Bochs and QEMU differ in no fact but the memory's size", ("qemu-system-x86_64", "bochs"))
 def bochs_and_qemu(folder):
     data = parts.make()
     machine_own = ("mem-", "ram-")
@@ -242,22 +150,20 @@ def check_high(result):
 
 @test("entry.asm enters 64-bit C in the high half: -kernel, disk")
 def high_half(folder):
-    r = machines.qemu(folder / "kernel", "-kernel", str(parts.link_high()))
-    return check_high(r) or check_high(boot_image(folder, parts.make(parts.folder / "high.mb")))
+    r = machines.qemu(folder / "kernel", "-kernel", str(parts.high))
+    return check_high(r) or check_high(boot_image(folder, parts.make(parts.high)))
 
 
 @test("entry.asm enters 64-bit C in the high half: Bochs", ("bochs",))
 def high_half_bochs(folder):
-    high = parts.folder / "high.mb"
-    return check_high(boot_bochs(folder, parts.make(high if high.exists() else parts.link_high())))
+    return check_high(boot_bochs(folder, parts.make(parts.high)))
 
 
 @test("entry.asm refuses a CPU without long mode, and one without NX")
 def old_cpus(folder):
-    high = parts.link_high()
     for name, cpu, message in (("a", "qemu32", "this CPU has no long mode"),
                                ("b", "qemu64,-nx", "this CPU has no NX")):
-        r = machines.qemu(folder / name, "-kernel", str(high), cpu=cpu)
+        r = machines.qemu(folder / name, "-kernel", str(parts.high), cpu=cpu)
         if wrong := expect_stop(r, message):
             return wrong
     return None
@@ -288,7 +194,8 @@ def read_once(folder):
 
 @test("a sector that can't be read is named")
 def read_never(folder):
-    return expect_stop(boot_failing(folder, ""), "zeno loader: cannot read the kernel image from the disk")
+    message = "zeno loader: cannot read the kernel image from the disk (BIOS error 000000"
+    return expect_stop(boot_failing(folder, ""), message)
 
 
 def boot_failing(folder, option):
@@ -301,7 +208,7 @@ def boot_failing(folder, option):
     return machines.qemu(folder / "qemu", *machines.disk(f"blkdebug:{rules}:{image}"))
 
 
-# ---- damage -----------------------------------------------------------------------------------------
+# ---- damage ----
 
 
 def flipped(data, at):
@@ -333,8 +240,10 @@ def damage(name, message, make, **options):
 
 
 damage("boot sector alone", "zeno boot: cannot read the loader", lambda d: d[:SECTOR])
-damage("cut in the loader", "zeno boot: the loader on the disk is damaged", lambda d: d[:4 * SECTOR])
-damage("bit in the loader", "zeno boot: the loader on the disk is damaged", lambda d: flipped(d, 5000))
+damage("cut in the loader", "zeno boot: the loader on the disk is damaged",
+       lambda d: d[:4 * SECTOR])
+damage("bit in the loader", "zeno boot: the loader on the disk is damaged",
+       lambda d: flipped(d, 5000))
 damage("cut after the loader", "zeno loader: cannot read the image directory from the disk",
        lambda d: d[:DIR])
 damage("cut in the kernel", "zeno loader: the disk image is truncated", lambda d: d[:40 * SECTOR])
@@ -364,7 +273,8 @@ damage("last bit of the last module", "zeno loader: module big is damaged (check
 def damage_bochs(folder):
     good = parts.image.read_bytes()
     cases = (
-        (flipped(good, (KERNEL_LBA + 9) * SECTOR + 77), "zeno loader: kernel image is damaged (checksum"),
+        (flipped(good, (KERNEL_LBA + 9) * SECTOR + 77),
+         "zeno loader: kernel image is damaged (checksum"),
         (good[:mkimage.CYLINDER], "zeno loader: the disk image is truncated"),
     )
     for i, (data, message) in enumerate(cases):
@@ -374,7 +284,7 @@ def damage_bochs(folder):
     return None
 
 
-# ---- kernels that mkimage refuses, and so does the loader -------------------------------------------
+# ---- kernels that mkimage refuses, and so does the loader ----
 
 
 def patched(fmt, at, *values):
@@ -461,7 +371,7 @@ def large_bss(folder):
 def no_room_to_copy(folder):
     kernel = parts.assemble_probe("tight", "-DBSS=0x3e00000")
     data = kernel.read_bytes() + bytes(4 << 20)
-    message = "zeno loader: the kernel image is too large for this machine's memory: segment at 00100000"
+    message = "zeno loader: the kernel image is too large for this machine's memory: segment at"
     return expect_stop(boot_image(folder, parts.make_unchecked(folder, data)), message)
 
 
@@ -481,10 +391,10 @@ def large_files(folder):
     return None
 
 
-# ---- mkimage ------------------------------------------------------------------------------------------
+# ---- mkimage ----
 
 
-@test("mkimage: the same input gives the same bytes, in whole cylinders, and --geometry says how many", ())
+@test("mkimage: the same input gives the same bytes; --geometry says how many cylinders", ())
 def reproducible(folder):
     images = []
     for name in ("one", "two"):
@@ -498,7 +408,8 @@ def reproducible(folder):
     size = len(images[0])
     if images[0] != images[1]:
         return "two images of the same input differ"
-    if size % (16 * 63 * 512) or p.stdout != f"cylinders={size // (16 * 63 * 512)}, heads=16, spt=63\n":
+    cylinders, rest = divmod(size, 16 * 63 * 512)
+    if rest or p.stdout != f"cylinders={cylinders}, heads=16, spt=63\n":
         return f"{size} bytes, geometry {p.stdout!r}"
     return None
 
@@ -532,7 +443,7 @@ def refusals(folder):
     )
 
 
-# ---- TAP ----------------------------------------------------------------------------------------------
+# ---- TAP ----
 
 
 def attempt(base, number):
@@ -563,7 +474,8 @@ def main():
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(tempfile.TemporaryDirectory(prefix="zeno-boot-"))
         parts = Parts(Path(base))
-        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2)))
+        workers = concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2))
+        pool = stack.enter_context(workers)
         results = [pool.submit(attempt, base, n) for n in range(len(tests))]
         for n, (result, (name, _, _)) in enumerate(zip(results, tests), 1):
             skip, wrong = result.result()

@@ -8,12 +8,12 @@ The layout is described in boot/layout.inc:
 
     sector 0    boot sector, with the sum of the loader's dwords at byte 0x1b4
     sector 1    loader
-    sector 17   directory: magic, version, CRC-32; per item kind, sector, length, CRC-32, command line
+    sector 17   directory: magic, version, CRC-32; per item kind, sector, length, CRC-32, words
     sector 33   the items, each from a sector of its own; zeros up to a whole cylinder
 
 The kernel is an ELF32 executable for the 386 with a multiboot 1 header; all that the loader would
-refuse is refused here first, so that a mistake shows when the image is made. The same input gives the
-same bytes. The image appears under its name only when it is complete.
+refuse is refused here first, so that a mistake shows when the image is made. The same input gives
+the same bytes. The image appears under its name only when it is complete.
 """
 
 import argparse
@@ -92,10 +92,11 @@ def check_segments(path, data, segments):
         if offset + filesz > len(data):
             raise ImageError(f"{path}: truncated: the segment at {paddr:#x} is not in the file")
         if filesz > memsz:
-            raise ImageError(f"{path}: the segment at {paddr:#x} is larger in the file than in memory")
+            raise ImageError(f"{path}: the segment at {paddr:#x} is smaller in memory than on disk")
         if paddr < KERNEL_MIN:
             raise ImageError(
-                f"{path}: the segment at {paddr:#x} lies below {KERNEL_MIN:#x}, in the loader's memory"
+                f"{path}: the segment at {paddr:#x} lies in the loader's memory"
+                f" (below {KERNEL_MIN:#x})"
             )
         if paddr < 0x100000 and paddr + memsz > 0xA0000:
             raise ImageError(
@@ -166,7 +167,7 @@ def sectors(size):
 
 
 def make(kernel, cmdline, modules, mbr, loader):
-    """The whole image. `kernel`, `mbr`, `loader` are paths; `modules` is a list of (path, words)."""
+    """The whole image. `kernel`, `mbr`, `loader` are paths; `modules` a list of (path, words)."""
     boot, second = read(mbr), read(loader)
     if len(boot) != SECTOR or boot[-2:] != b"\x55\xaa":
         raise ImageError(f"{mbr}: not a boot sector")

@@ -1,7 +1,7 @@
 """Runs one image on QEMU or Bochs until it ends or halts for ever; for tests/boot.t.
 
-Nothing here knows what the output means. Every wait has an end; only processes that were started here
-are ended; each run has a folder of its own, without fixed ports.
+Nothing here knows what the output means. Every wait has an end; only processes that were started
+here are ended; each run has a folder of its own.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-PATIENCE = 60  # seconds of wall time after which a machine is called hung: never a verdict by itself
+PATIENCE = 60  # seconds; then a machine is called hung. Far more than any run takes
 
 BOCHSRC = """\
 display_library: rfb, options="timeout=0"
@@ -168,8 +168,8 @@ def bochs(folder, image, geometry):
     serial = folder / "com1"
     text = serial.read_bytes().decode(errors="replace") if serial.exists() else ""
     if how == "ended":
-        off = b"Shutdown port: shutdown requested" in (folder / "out").read_bytes() or said(b"Shutdown port")
-        how = "off" if off else "reset"
+        off = b"Shutdown port: shutdown requested"
+        how = "off" if off in (folder / "out").read_bytes() or said(off) else "reset"
     if not text and how == "reset":
         text = (folder / "out").read_text(errors="replace")[-400:]
     return Result(text, {"done": "halt"}.get(how, how))

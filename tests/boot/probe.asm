@@ -1,5 +1,5 @@
-; A 32-bit multiboot kernel that prints over COM1 what the loader left behind, one fact per line, then
-; ends the machine. tests/boot.t boots it by QEMU's -kernel and from disk images, and compares.
+; A 32-bit multiboot kernel that prints over COM1 what the loader left behind, one fact per line,
+; then ends the machine. tests/boot.t boots it by QEMU's -kernel and from disk images, and compares.
 ;
 ;	nasm -f elf32 -o probe.o probe.asm && ld -n -m elf_i386 -Ttext=0x100000 -o probe probe.o
 ;
