@@ -464,7 +464,6 @@ def attempt(base, number):
 
 def main():
     global parts
-    print("TAP version 14")
     missing = [p for p in ("nasm", "ld", "gcc", "objcopy") if not shutil.which(p)]
     if missing:
         print(f"Bail out! not installed: {' '.join(missing)}")
