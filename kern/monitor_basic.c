@@ -76,7 +76,9 @@ command_crash(int argc, char **argv)
 	else if (!strcmp(kind, "ud"))
 		__asm__ volatile("ud2");
 	else if (!strcmp(kind, "divide"))
-		zero = 1 / zero;
+		__asm__ volatile("divl %0"
+				 :
+				 : "r"(0), "a"(1), "d"(0)); /* C may not, so gcc does not */
 	else if (!strcmp(kind, "null"))
 		zero = *(volatile unsigned *)(uintptr_t)zero;
 	else if (!strcmp(kind, "text"))
