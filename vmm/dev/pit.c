@@ -173,8 +173,10 @@ static void
 load(struct pit_channel *c, uint64_t t)
 {
 	/* A new count for mode 3 in the middle of a period begins with the low half. */
-	bool before = out_at(c, t), low = c->phase == PIT_COUNTING && c->mode == 3 && !before;
+	bool low = c->phase == PIT_COUNTING && c->mode == 3 && !out_at(c, t);
+	bool before = out_at(c, c->at);
 
+	c->at = t;
 	c->count = c->next;
 	c->start = t;
 	c->held = 0;
@@ -193,8 +195,9 @@ advance(struct pit_channel *c, uint64_t t)
 	while (c->load_at <= t) {
 		uint64_t due = c->load_at;
 
-		c->edges += rises(c, c->at, due);
-		c->at = due;
+		/* Before it: at that very pulse OUT is what the new count says. */
+		c->edges += rises(c, c->at, due - 1);
+		c->at = due - 1;
 		load(c, due);
 	}
 	c->edges += rises(c, c->at, t);
