@@ -101,6 +101,16 @@ switch_to(struct thread *t)
 	loaded = t;
 }
 
+/*
+ * A preemption point. Ticks that came while the host worked with interrupts off are served here: left to the
+ * thread, they would end its slice before its first instruction, again and again.
+ */
+static void
+serve_pending(void)
+{
+	__asm__ volatile("sti; nop; cli" : : : "memory");
+}
+
 bool
 sched_step(void)
 {
@@ -110,6 +120,7 @@ sched_step(void)
 		return false;
 	switch_to(t);
 	last = t;
+	serve_pending();
 	need_resched = false;
 	t->turns++;
 	switch (t->class->turn(t)) {

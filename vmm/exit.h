@@ -34,8 +34,8 @@
 	EXIT(CACHE, "cache or TLB control")             \
 	EXIT(SYSCALL, "syscall or sysenter")            \
 	EXIT(OTHER, "another privileged instruction")   \
-	EXIT(ENTRY_FAILED, "failed entry")
-
+	EXIT(ENTRY_FAILED, "failed entry")              \
+	EXIT(V86, "virtual-8086 mode")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
 	EXIT_REASONS(EXIT)

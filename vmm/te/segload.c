@@ -181,3 +181,17 @@ exit_far(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(FAR, "te", exit_far);
 EXIT_HANDLER(IRET, "te", exit_far);
+
+/*
+ * Long mode has no virtual-8086 mode, and only CPL 0 may return to it anywhere (SDM 2A "IRET"). QEMU 7.2 checks
+ * neither (handouts/emulators.md), so a guest can get there by an iret with VM set: still ring 3 and still under
+ * its own page tables, but no state that any CPU has.
+ */
+static enum verdict
+exit_v86(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(
+		v, e, "emulators.md#iret-vm",
+		"an iret with VM set took it to virtual-8086 mode, which only QEMU allows here");
+}
+EXIT_HANDLER(V86, "te", exit_v86);

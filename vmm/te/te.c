@@ -165,6 +165,10 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 			    .error = f->error,
 			    .rip = v->state.rip,
 			    .reason = EXIT_EXCEPTION };
+	if (f->rflags & FLAG_VM) {
+		e->reason = EXIT_V86;
+		return;
+	}
 	switch (f->vector) {
 	case VEC_GP:
 	case VEC_UD:
