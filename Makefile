@@ -53,7 +53,7 @@ endif
 ifneq ($(filter-out $(LABLESS) build/guest% build/boot/% build/tests/% build/zcount.so,$(GOALS)),)
 LABINFO := $(shell $(PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
 	--solution $(call quote,$(SOLUTION)) --ref $(call quote,$(REF)) \
-	--suffix $(call quote,$(SUFFIX)) --variant $(call quote,$(VARIANT)))
+	--suffix=$(call quote,$(SUFFIX)) --variant $(call quote,$(VARIANT)))
 ifneq ($(.SHELLSTATUS),0)
 $(error $(or $(LABINFO),tools/labinfo.py does not work))
 endif
