@@ -59,7 +59,7 @@ take_memory32(struct insn *insn, struct cursor *c)
 	if ((insn->modrm & 7) == RSP) {
 		take_sib(insn, c);
 	} else if (insn->mod == 0 && (insn->modrm & 7) == RBP) {
-		insn->mem_base = long_mode(insn) ? REG_RIP : REG_NONE;
+		insn->mem_base = long_mode(insn) ? BASE_RIP : REG_NONE;
 		insn->disp_size = 4;
 	}
 }

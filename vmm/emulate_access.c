@@ -60,7 +60,7 @@ insn_ea(const struct cpu_state *state, const struct insn *insn)
 {
 	uint64_t ea = insn->disp;
 
-	if (insn->mem_base == REG_RIP)
+	if (insn->mem_base == BASE_RIP)
 		ea += state->rip + insn->len;
 	else if (insn->mem_base != REG_NONE)
 		ea += state->gpr[insn->mem_base];

@@ -252,7 +252,7 @@ enum insn_map {
 
 #define SEG_NONE 0xff
 #define REG_NONE 0xff
-#define REG_RIP  0x10 /* as a base register only */
+#define BASE_RIP 0x10 /* as a base register only */
 
 enum operand_kind {
 	OPND_NONE,
@@ -297,7 +297,7 @@ struct insn {
 	/* The memory operand of ModR/M, moffs, xlat or a string instruction's source. */
 	bool has_mem;
 	uint8_t mem_seg;   /* after defaults and override */
-	uint8_t mem_base;  /* enum gpr, REG_RIP or REG_NONE */
+	uint8_t mem_base;  /* enum gpr, BASE_RIP or REG_NONE */
 	uint8_t mem_index; /* enum gpr or REG_NONE; a vector register for VSIB, never used here */
 	uint8_t mem_scale; /* 1, 2, 4, 8 */
 	uint64_t disp;     /* sign-extended */

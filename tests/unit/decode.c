@@ -261,7 +261,7 @@ check_memory_operands(void)
 	ok(i.mem_seg == SEG_DS && i.seg_override == SEG_NONE,
 	   "cs overrides nothing in 64-bit mode");
 	i = DECODED(MODE64, 0x8b, 0x05, 1, 0, 0, 0);
-	ok(i.mem_base == REG_RIP && i.disp == 1, "mod 0 rm 5 is relative to rip in 64-bit mode");
+	ok(i.mem_base == BASE_RIP && i.disp == 1, "mod 0 rm 5 is relative to rip in 64-bit mode");
 	i = DECODED(MODE32, 0x8b, 0x05, 1, 0, 0, 0);
 	ok(i.mem_base == REG_NONE && i.disp == 1, "and absolute in 32-bit mode");
 	i = DECODED(MODE64, 0x42, 0x8b, 0x04, 0x20); /* mov eax, [rax + r12] */
