@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests/boot"))
 import machines  # noqa: E402
-from images import Parts, fact, facts, mkimage, rolling_sum  # noqa: E402
+from images import (  # noqa: E402
+    Parts, expect_end, expect_stop, fact, facts, mkimage, rolling_sum,
+)
 
 SECTOR = 512
 DIR = mkimage.DIR_LBA * SECTOR
@@ -41,21 +43,6 @@ def test(name, needs=("qemu-system-x86_64",)):
 
 
 parts = None  # made by main()
-
-
-def expect_end(result, end):
-    """What is wrong with how a run ended, or None."""
-    if result.end != end:
-        return f"the machine ended by {result.end}, not by {end}\n{result.serial}"
-    return None
-
-
-def expect_stop(result, message):
-    """A message on a line of its own, after it nothing, and a dead halt."""
-    lines = [line for line in result.serial.replace("\r", "").split("\n") if line]
-    if len(lines) != 1 or message not in lines[0]:
-        return f"expected one line with: {message}\ngot: {result.serial!r} ({result.end})"
-    return expect_end(result, "halt")
 
 
 def boot_image(folder, data, **options):
@@ -182,6 +169,25 @@ def a20(folder):
         if fact(r.serial, "a20-alias") != ["00000000"] or r.end != "off":
             return f"only {works}: {r.end}\n{r.serial}"
     return None
+
+
+@test("kernels at 64 KiB and high in memory; 5 GiB of memory")
+def elsewhere(folder):
+    for name, base, mem in (("low", 0x10000, 64), ("high", 0x2000000, 64), ("5g", 0x100000, 5120)):
+        kernel = parts.assemble_probe(name, "-DPAD=65536", base=base)
+        (sub := folder / name).mkdir()
+        r = boot_image(sub, parts.make(kernel), mem=mem)
+        sums = [rolling_sum(path.read_bytes()) for path, _ in parts.modules]
+        if fact(r.serial, "sum") != sums or fact(r.serial, "bss") != ["00000000"] or r.end != "off":
+            return f"{name}: {r.end}\n{r.serial}"
+    return None
+
+
+@test("an exception in the loader ends in a message, not in a reset")
+def exception(folder):
+    loader = parts.assemble_loader("exception", "-DTEST_EXCEPTION")
+    message = "zeno loader: internal error: CPU exception 00000006"
+    return expect_stop(boot_image(folder, parts.make(loader=loader)), message)
 
 
 @test("a read that fails once is tried again")

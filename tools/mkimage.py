@@ -22,7 +22,9 @@ import struct
 import sys
 import tempfile
 import zlib
+from pathlib import Path
 
+BOOT = Path(__file__).resolve().parent.parent / "build/boot"
 SECTOR = 512
 HEADS, SPT = 16, 63
 CYLINDER = HEADS * SPT * SECTOR  # Bochs wants cylinders * heads * spt sectors, exactly
@@ -234,8 +236,8 @@ def arguments():
         "--module", nargs=2, action="append", default=[], metavar=("FILE", "WORDS"),
         help="a module and its command line, whose first word names it; may be repeated",
     )
-    parser.add_argument("--mbr", default="build/boot/mbr.bin", metavar="FILE")
-    parser.add_argument("--loader", default="build/boot/loader.bin", metavar="FILE")
+    parser.add_argument("--mbr", default=BOOT / "mbr.bin", metavar="FILE", help="see `make boot`")
+    parser.add_argument("--loader", default=BOOT / "loader.bin", metavar="FILE", help="the same")
     parser.add_argument(
         "--geometry", action="store_true", help="print the disk's geometry as in a bochsrc"
     )

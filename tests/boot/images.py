@@ -53,12 +53,12 @@ class Parts:
         run(*NASM, *options, "-f", "bin", "-i", "boot/", "-o", out, "boot/loader.asm")
         return out
 
-    def assemble_probe(self, name, *options):
-        """Assembles and links tests/boot/probe.asm with these options."""
+    def assemble_probe(self, name, *options, base=0x100000):
+        """Assembles tests/boot/probe.asm with these options and links it at `base`."""
         out = self.folder / name
         run(*NASM, *options, "-f", "elf32", "-o", f"{out}.o", "tests/boot/probe.asm")
         run("ld", "-n", "-m", "elf_i386", "-z", "noexecstack", "--no-warn-rwx-segments",
-            "-Ttext=0x100000", "-o", out, f"{out}.o")
+            f"-Ttext={base:#x}", "-o", out, f"{out}.o")
         return out
 
     def link_high(self):
@@ -105,3 +105,18 @@ def rolling_sum(data):
         s = (s << 1 | s >> 31) & 0xFFFFFFFF
         s = (s + byte) & 0xFFFFFFFF
     return f"{s:08x}"
+
+
+def expect_end(result, end):
+    """What is wrong with how a run ended, or None."""
+    if result.end != end:
+        return f"the machine ended by {result.end}, not by {end}\n{result.serial}"
+    return None
+
+
+def expect_stop(result, message):
+    """A message on a line of its own, after it nothing, and a dead halt."""
+    lines = [line for line in result.serial.replace("\r", "").split("\n") if line]
+    if len(lines) != 1 or message not in lines[0]:
+        return f"expected one line with: {message}\ngot: {result.serial!r} ({result.end})"
+    return expect_end(result, "halt")

@@ -79,14 +79,16 @@ _start:
 	movzx ebx, al
 	line "segments-equal", ebx
 
-	; The first MiB and the second differ: A20.
-	mov dword [0x500], 1
+	; Two addresses that differ in bit 20 alone are two: A20.
 	mov dword [bss], 0
 	mov ebx, bss
 	xor ebx, 1 << 20
+	push dword [ebx]		; a module may lie there
 	mov dword [ebx], 0x12345678
-	mov ebx, [bss]
-	line "a20-alias", ebx
+	mov edx, [bss]
+	pop dword [ebx]
+	mov [alias], edx
+	line "a20-alias", [alias]
 
 	call sum_bss
 	line "bss", ebx
@@ -273,6 +275,7 @@ section .data
 magic:		dd 0
 eflags:		dd 0
 mbi:		dd 0
+alias:		dd 0
 digits:		db "0123456789abcdef"
 end:		db "probe: end", 10, 0
 shutdown:	db "Shutdown"
