@@ -30,9 +30,10 @@ def take(path, shown):
     except OSError as error:
         reason = "is a symbolic link" if path.is_symlink() else (error.strerror or "?").lower()
         raise CourseError(f"{shown}: {reason}; nothing was packed") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise CourseError(f"{shown}: no regular file; nothing was packed")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CourseError(f"{shown}: no regular file; nothing was packed")
         data = file.read(CAP + 1)
     if len(data) > CAP:
         raise CourseError(f"{shown}: larger than {CAP >> 10} KiB; nothing was packed")

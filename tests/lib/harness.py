@@ -1,0 +1,135 @@
+"""TAP, scratch folders and made-up course trees for the tests of the tools."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOOLS = ROOT / "tools"
+
+_count = 0
+_bad = 0
+_folders = []
+
+
+def ok(holds, what, **details):
+    """One TAP line; the details are printed where it does not hold."""
+    global _count, _bad
+    _count += 1
+    _bad += not holds
+    print(f"{'ok' if holds else 'not ok'} {_count} - {what.replace('#', '')}", flush=True)
+    if not holds:
+        for key, value in details.items():
+            for line in str(value).split("\n"):
+                print(f"# {key}: {line}", flush=True)
+    return holds
+
+
+def skip(what, why):
+    """A test that can't be made here: it counts as neither."""
+    global _count
+    _count += 1
+    print(f"ok {_count} - {what} # SKIP {why}", flush=True)
+
+
+def finish():
+    """The plan, and the exit status."""
+    print(f"1..{_count}")
+    sys.exit(1 if _bad or not _count else 0)
+
+
+def folder():
+    """A scratch folder that is gone when the test ends."""
+    path = Path(tempfile.mkdtemp(prefix="zeno-test-"))
+    _folders.append(path)
+    return path
+
+
+@atexit.register
+def _remove():
+    for path in _folders:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def run(*words, cwd=None, env=None, **more):
+    """Run a program; the result has out (both streams) and status."""
+    clean = {k: v for k, v in os.environ.items()
+             if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "LAB", "REF", "SOLUTION", "WERROR", "CC",
+                          "VARIANT", "MAKEOVERRIDES")}
+    clean["PYTHONDONTWRITEBYTECODE"] = "1"
+    done = subprocess.run([str(w) for w in words], cwd=cwd, env={**clean, **(env or {})},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+                          **more)
+    done.out = done.stdout
+    done.status = done.returncode
+    return done
+
+
+LAB = """lab = {number}
+title = "Made up"
+version = {version}
+dir = "{number}-made-up"
+needs = {needs}
+sources = []
+files = {files}
+handout = "handouts/lab{number}.md"
+"""
+
+
+class Tree:
+    """A course tree of its own: our tools, and the labs that a test writes into it."""
+
+    def __init__(self, path=None):
+        self.path = path or folder() / "tree"
+        self.path.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(TOOLS, self.path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+        self.write("course.toml", 'given = []\n[export]\nleave_out = ["course.toml"]\n')
+
+    def write(self, name, text):
+        """Write a file of the tree."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def read(self, name):
+        """A file's text."""
+        return (self.path / name).read_text()
+
+    def lab(self, number, files, needs=(), version=1):
+        """Make a lab: {name: text of the solution}."""
+        names = "[" + ", ".join(f'"{name}"' for name in files) + "]"
+        self.write(f"grade/labs/{number}.toml", LAB.format(
+            number=number, version=version, needs=list(needs), files=names))
+        for name, text in files.items():
+            self.write(f"solutions/{number}-made-up/{name}", text)
+
+    def tool(self, name, *words):
+        """Run one of the tools in this tree."""
+        return run("/usr/bin/env", "python3", self.path / "tools" / f"{name}.py", *words,
+                   cwd=self.path)
+
+    def skeletons(self, *words):
+        """Run the generator; it has to work."""
+        done = self.tool("skeletons", *words)
+        if done.status:
+            raise AssertionError(done.out)
+        return done
+
+    def work(self, name, old, new):
+        """Be a student: change some text of a file in labs/."""
+        path = self.path / "labs" / name
+        text = path.read_text()
+        assert old in text, (name, old, text)
+        path.write_text(text.replace(old, new, 1))
+
+    def fingerprint(self, place="labs"):
+        """Every file below a folder with its bytes, to see that nothing changed."""
+        return {str(p.relative_to(self.path)): p.read_bytes()
+                for p in sorted((self.path / place).rglob("*")) if p.is_file()}
