@@ -133,6 +133,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 	uart_init(&d->uart);
 	pic_init(&d->pic);
 	pit_init(&d->pit, domain_now(d));
+	side_printf("@Z start d%u %s\n", d->id, d->name);
 	thread_add(&d->vcpu->thread);
 	*out = d;
 	return 0;
