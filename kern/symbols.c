@@ -22,9 +22,13 @@ extern char __text_start[], __text_end[];
 const char *
 symbol_find(uint64_t addr, uint64_t *offset)
 {
-	uint32_t low = 0, high = *(const volatile uint32_t *)&ksyms_count;
 	const struct ksym *table = ksyms;
+	const char *names = ksyms_names;
+	uint32_t low = 0, high;
 
+	/* The compiler sees arrays of one element and may not reason from that. */
+	__asm__("" : "+r"(table), "+r"(names));
+	high = *(const volatile uint32_t *)&ksyms_count;
 	*offset = 0;
 	if (addr < (uint64_t)__text_start || addr >= (uint64_t)__text_end || !high)
 		return "?";
@@ -40,5 +44,5 @@ symbol_find(uint64_t addr, uint64_t *offset)
 	if (KB + table[low].address > addr)
 		return "?";
 	*offset = addr - KB - table[low].address;
-	return ksyms_names + table[low].name;
+	return names + table[low].name;
 }
