@@ -39,9 +39,14 @@ def outputs(run):
     return found
 
 
-def witness(t, commands, points, **more):
-    """Boot stopped, with a function at each address; then run to the end. A Run."""
+def witness(t, commands, points, keep=None, **more):
+    """Boot stopped, with a function at each address; then run to the end. (Run, {address: hits}).
+
+    `keep` is a list into which the running machine is put, for functions that need it.
+    """
     live = t.start("-- " + "; ".join([*commands, "off"]), paused=True, **more)
+    if keep is not None:
+        keep.append(live)
     trouble = []
 
     def guarded(function):
@@ -224,14 +229,148 @@ def xp_refuses(t):
 # -- 0.2 ---------------------------------------------------------------------------------------------
 
 
-def answers_gdb(t):
-    """The answers that belong to the name in answers.txt, found by the grader with its own eyes."""
-    raise Trouble("not written yet")
+ANSWER = re.compile(r"\s*([a-z0-9]+)\s*:\s*(.*?)\s*$")
+NAME = re.compile(r"[a-z0-9._-]{2,32}\Z")
 
 
-def answers_bochs(t):
-    """The answers that need Bochs."""
-    raise Trouble("not written yet")
+def answers(t):
+    """{key: value} of answers.txt; `name` must be one that the puzzle takes."""
+    try:
+        text = t.image.files["answers.txt"].decode("utf-8", "replace")
+    except KeyError:
+        t.fail("answers.txt is not there", "a file answers.txt in the lab's folder", "none")
+    found = {}
+    for line in text.splitlines():
+        match = ANSWER.match(line)
+        if match and not line.lstrip().startswith("#"):
+            found[match[1]] = match[2]
+    name = found.get("name", "")
+    t.check(name, "answers.txt has no name behind `name:`", "name: something of your own", "nothing")
+    t.check(NAME.match(name), "the name in answers.txt is none that the puzzle takes",
+            "2 to 32 characters of a-z 0-9 . - _", name)
+    return found
+
+
+def puzzle(t):
+    """What a debugger sees in `puzzle NAME`, seen by the grader itself: {key: value}."""
+    name = answers(t)["name"]
+    hits, cells, seen = [], [], {}
+    cell = t.symbol("puzzle_cell")
+
+    def target(client, regs):
+        if hits:
+            cells.append(struct.unpack("<I", client.read(cell, 4))[0])
+        hits.append((regs["rdi"] & 0xFFFFFFFF,
+                     struct.unpack("<Q", client.read(regs["rsp"], 8))[0]))
+        return False
+
+    def secret(client, regs):
+        cells.append(struct.unpack("<I", client.read(cell, 4))[0])
+        seen["secret"] = client.read(regs["rdi"], 8)
+        return False
+
+    def off(client, regs):
+        words = live[0].console().decode("latin-1").split("the linear address is ")
+        if len(words) > 1:
+            seen["physical"] = translate(client, regs["cr3"], int(words[1].split()[0], 16))
+        return True
+
+    live = []
+    run, _ = witness(t, [f"puzzle {name}"], {t.symbol("walk_target"): target,
+                                             t.symbol("puzzle_secret"): secret,
+                                             t.symbol("machine_off"): off}, keep=live)
+    t.orderly(run)
+    if len(hits) < 12 or "physical" not in seen:
+        raise Trouble("the puzzle did not show all of its parts to the grader")
+    names = Names(t.symbols)
+    return seen | {"hit9": hits[8][0], "caller12": names.find(hits[11][1], 1)[0],
+                   "cell": next((value for value in cells if value >> 31), 0)}
+
+
+def translate(client, cr3, address):
+    """The physical address of a linear one, by the tables as they are."""
+    table = cr3 & ~0xFFF
+    for level in (4, 3, 2, 1):
+        shift = 12 + 9 * (level - 1)
+        entry, = struct.unpack("<Q", client.read(table + 8 * (address >> shift & 511), 8,
+                                                 physical=True))
+        if not entry & 1:
+            raise Trouble(f"{address:#x} is not mapped")
+        table = entry & 0x000FFFFFFFFFF000
+        if level == 1 or (level < 4 and entry & 0x80):
+            return (table & ~((1 << shift) - 1)) | address & ((1 << shift) - 1)
+    return None
+
+
+def number_answer(t, key, right):
+    """A number from answers.txt. The key is not printed: it is for the student to find."""
+    text = answers(t).get(key, "")
+    t.check(text, f"answers.txt has no value behind `{key}:`", "a number", "nothing")
+    try:
+        value = int(text, 0)
+    except ValueError:
+        t.fail(f"the value behind `{key}:` is no number", "hexadecimal (0x1f) or decimal", text)
+    t.check(value == right, f"the value behind `{key}:` is not what a debugger shows for this name "
+            "(the right one is not printed here)", "what you see for `puzzle NAME`", text)
+
+
+def answer_hit9(t):
+    """EDI at the ninth hit."""
+    number_answer(t, "hit9", puzzle(t)["hit9"])
+
+
+def answer_caller12(t):
+    """Who calls the twelfth time."""
+    right, text = puzzle(t)["caller12"], answers(t).get("caller12", "")
+    t.check(text in right, "the function behind `caller12:` is not the one that calls walk_target "
+            "for the 12th time", "the name of a function: `up` or `backtrace` in GDB shows it",
+            text or "nothing")
+
+
+def answer_secret(t):
+    """Eight bytes in memory."""
+    right, text = puzzle(t)["secret"], answers(t).get("secret", "")
+    digits = re.sub(r"0x|[\s,]", "", text.lower())
+    if len(digits) == 16 and digits == right[::-1].hex():
+        t.fail("the bytes behind `secret:` stand in the wrong order: the machine is little-endian, "
+               "and a number of 8 bytes shows its highest byte first", "lowest address first", text)
+    t.check(digits == right.hex(), "the bytes behind `secret:` are not those that RDI points to in "
+            "puzzle_secret", "eight bytes, two hex digits each, lowest address first",
+            text or "nothing")
+
+
+def answer_cell(t):
+    """A watchpoint's first hit with bit 31 set."""
+    number_answer(t, "cell", puzzle(t)["cell"])
+
+
+def answer_physical(t):
+    """A walk through the page tables."""
+    number_answer(t, "physical", puzzle(t)["physical"])
+
+
+def answer_paging(t):
+    """The instruction that sets CR0.PG, found by watching CR0."""
+    boot = next((part for part in t.symbols.segments if part["va"] < KB and part["bytes"]), None)
+    if boot is None:
+        raise Trouble("the image has no boot segment")
+    places = [boot["va"] + i for i in range(len(boot["bytes"]) - 2)
+              if boot["bytes"][i:i + 2] == b"\x0f\x22" and boot["bytes"][i + 2] & 0xF8 == 0xC0]
+    found = []
+
+    def look(client, regs):
+        if not regs["cr0"] >> 31 & 1:
+            client.step()
+            if client.regs()["cr0"] >> 31 & 1:
+                found.append(regs["rip"])
+                return True
+        return False
+
+    run, _ = witness(t, [], dict.fromkeys(places, look))
+    t.orderly(run)
+    if not found:
+        raise Trouble("nobody was seen turning paging on")
+    number_answer(t, "paging", found[0])
 
 
 # -- 0.3 ---------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 SIGTRAP, SIGINT = 5, 2
 CHUNK = 1024
 BROKEN = 1 << 20
+IDLE_STEPS = 8
 
 
 class Gone(Exception):
@@ -110,18 +111,23 @@ class Client:
                 if tail.lower() != checksum(body):
                     continue
                 if self._acks:
-                    self.sock.send(b"+")
+                    self._acknowledge()
                 return expand(body)
             if start < 0 or len(self._buffer) > BROKEN:
                 self._buffer = b""
             self._receive()
 
+    def _acknowledge(self):
+        try:
+            self.sock.send(b"+")
+        except OSError:
+            pass  # the machine has ended behind this packet: the packet is still good
+
     def _receive(self):
-        ready, _, _ = select.select([self.sock], [], [], 0)
+        # pump() waits a moment for events of the machine; an answer of the stub ends no select()
+        # there, so wait at the socket first, and pump only if nothing came.
+        ready, _, _ = select.select([self.sock], [], [], 0.02)
         if not ready:
-            # pump() waits a moment for events of the machine; an answer of the stub ends no
-            # select() there, so look at the socket first and keep the moment short.
-            select.select([self.sock], [], [], 0.02)
             if not self.pump():
                 ready, _, _ = select.select([self.sock], [], [], 0)
                 if not ready:
@@ -258,15 +264,21 @@ class Client:
 
     def cont(self):
         """Run to the next breakpoint; steps off one that the CPU stands on."""
-        here = self.regs()["rip"]
+        before = self.regs()
+        here = before["rip"]
         under = [point for point in self._points if point[0] == here]
         for address, hardware in under:
             self._command(f"z{int(hardware)},{address:x},1")
         if under:
-            stop = self.step()
+            stop, after = self.step(), self.regs()
+            # QEMU may report a step before the CPU took it, when its other threads want the CPU.
+            for _ in range(IDLE_STEPS):
+                if after != before:
+                    break
+                stop, after = self.step(), self.regs()
             for address, hardware in under:
                 self._command(f"Z{int(hardware)},{address:x},1")
-            if self.regs()["rip"] in {address for address, _ in self._points}:
+            if after["rip"] in {address for address, _ in self._points}:
                 return stop
         self._send("c")
         self._running = True

@@ -112,16 +112,17 @@ def assemble(source, folder, name, base=0x100000):
 class Program:
     """A guest under construction; `rng` decides where it lies and what is left to chance."""
 
-    def __init__(self, rng, stack=True, base=None, gap=None):
+    def __init__(self, rng, base=None, gap=None):
         self.rng = rng
         self.base = base if base is not None else rng.randrange(MEMORY_LOW, MEMORY_HIGH, 4096)
         self.gap = rng.randrange(0, 2048) if gap is None else gap
         self.lines = []
         self.data = []
         self.count = 0
-        if stack:
-            # The stack stands apart from the code: code and hot data on one page slow QEMU down.
-            self.op(f"mov esp, {self.base + 0x10000:#x}")
+        # The stack stands apart from the code: code and hot data on one page slow QEMU down.
+        # A loader leaves most registers and the flags as they happen to be: begin with known ones.
+        self.op(f"mov esp, {self.base + 0x10000:#x}", "xor eax, eax")
+        self.op(*(f"mov {register}, {self.word():#x}" for register in REGISTERS))
 
     # -- building -----------------------------------------------------------------------------
 
@@ -199,6 +200,11 @@ def printable(p, byte="al"):
     p.op(f"and {byte}, 31", f"add {byte}, 64")
 
 
+def mask_interrupts(p):
+    """Both 8259s off: with IF on, the bare machine's timer would want an IDT."""
+    p.op("mov al, 0xff", "out 0x21, al", "out 0xa1, al")
+
+
 def outs(rng, count=24):
     """OUT in its forms, to COM1 and to ports that are nobody's; registers full of other bits."""
     p = Program(rng)
@@ -229,18 +235,234 @@ def outs(rng, count=24):
     return p
 
 
-def flags_survive(rng, count=12):
-    """Flags and registers before and after each emulated OUT, folded into one sum."""
+def flags_survive(rng, count=12, emulated=("out 0x80, al", "out 0xed, al")):
+    """Flags and registers before and after each emulated instruction, folded into one sum."""
     p = Program(rng)
+    mask_interrupts(p)
     p.op("xor edi, edi")
     for _ in range(count):
         p.op(f"mov ebx, {p.word():#x}", f"mov ecx, {p.word():#x}")
         p.op(rng.choice(("add ebx, ecx", "sub ebx, ecx", "cmp ebx, ecx", "test ebx, ecx", "stc",
                          "clc", "std", "neg ecx")))
-        p.op(f"out {rng.choice((0x80, 0xED)):#x}, al")
+        p.op(rng.choice(emulated))
         # LAHF and SETO see the arithmetic flags without the parts that ring 1 changes.
         p.op("mov edx, 0", "lahf", "seto dl", "cld", "movzx eax, ah", "imul edi, edi, 33",
              "add edi, eax", "shl edx, 8", "xor edi, edx", "add edi, ebx", "xor edi, ecx")
         p.say("edi")
     p.end(rng.randrange(0, 60))
     return p
+
+
+def interrupt_flag(rng, count=10):
+    """cli and sti in a random order, with work and other exits between. (Program, [(label, IF)])"""
+    p, points, flag = Program(rng), [], 0
+    mask_interrupts(p)
+    for _ in range(count):
+        flag = rng.randrange(2)
+        p.op("sti" if flag else "cli")
+        for _ in range(rng.randrange(3)):
+            # A later exit must not bring the CPU's own IF into the guest's flags.
+            p.op(rng.choice(("out 0x80, al", "mov eax, 5", "out 0xed, al")))
+        p.churn(2)
+        points.append((p.label(), flag))
+        p.op("nop")
+    p.op("cli")
+    p.print("the end\n")
+    p.end(rng.randrange(0, 60))
+    return p, points
+
+
+def halt(rng, flag):
+    """A random road to HLT with the guest's IF at `flag`. (Program, label behind the HLT)"""
+    p = Program(rng)
+    for _ in range(rng.randrange(1, 6)):
+        p.op(rng.choice(("cli", "sti", "out 0x80, al")))
+        p.churn(2)
+    p.print("to sleep\n")
+    p.op("sti" if flag else "cli", "hlt")
+    after = p.label("after")
+    p.print("awake\n")
+    p.end(1)
+    return p, after
+
+
+CR0_PLAY = (1 << 1, 1 << 3, 1 << 5, 1 << 16, 1 << 18)
+CR4_PLAY = (1 << 2, 1 << 3, 1 << 4, 1 << 6)
+
+
+def control_registers(rng, count=16):
+    """CR0, CR2, CR3, CR4 and DR0-3 written and read in a random order, from random registers."""
+    p = Program(rng)
+    others = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp")
+    written = set()
+    for _ in range(count):
+        kind = rng.choice(("cr0", "cr0", "cr2", "cr3", "cr4", "clts", "lmsw", "dr"))
+        a, b = rng.choice(others), rng.choice(others)
+        if kind == "cr0":
+            bits = sum(bit for bit in CR0_PLAY if rng.random() < 0.5)
+            p.op(f"mov {a}, {bits | 1:#x}", f"mov cr0, {a}")
+        elif kind == "cr2":
+            p.op(f"mov {a}, {p.word():#x}", f"mov cr2, {a}")
+        elif kind == "cr3":
+            p.op(f"mov {a}, {p.word() & 0xfffff000:#x}", f"mov cr3, {a}")
+        elif kind == "cr4":
+            bits = sum(bit for bit in CR4_PLAY if rng.random() < 0.5)
+            p.op(f"mov {a}, {bits:#x}", f"mov cr4, {a}")
+        elif kind == "clts":
+            p.op("clts")
+        elif kind == "lmsw":
+            p.op(f"mov ebx, {p.word() & 0xffff0000 | rng.choice((1, 3, 9, 11)):#x}", "lmsw bx")
+        else:
+            register = f"dr{rng.randrange(4)}"
+            p.op(f"mov {a}, {p.word():#x}", f"mov {register}, {a}", f"mov {b}, {register}")
+            p.say(b, register)
+        if kind != "dr":
+            register = rng.choice(("cr0", "cr0", "cr4", "cr2" if "cr2" in written else "cr0"))
+            if kind in ("cr2", "cr3"):
+                register = kind
+                written.add(kind)
+            p.op(f"mov {b}, {register}")
+            p.say(b, register)
+    p.op("mov eax, 1", "mov cr0, eax")
+    p.end(rng.randrange(0, 60))
+    return p
+
+
+class Tables:
+    """A GDT that the guest builds at run time, entry by entry, at a place of its own choice."""
+
+    def __init__(self, p):
+        rng = p.rng
+        self.p = p
+        self.entries = rng.randrange(16, 60)
+        self.base = p.base + 0x20000 + rng.randrange(0, 0x2000, 8)
+        self.free = list(range(1, self.entries))
+        rng.shuffle(self.free)
+        self.pointer = self.base - 16
+
+    def put(self, descriptor, index=None):
+        """Write an 8-byte descriptor into an entry; its selector (RPL 0)."""
+        index = self.free.pop() if index is None else index
+        at = self.base + 8 * index
+        order = [(at, descriptor & 0xffffffff), (at + 4, descriptor >> 32)]
+        for where, word in order if self.p.rng.random() < 0.5 else reversed(order):
+            self.p.op(f"mov dword [{where:#x}], {word:#x}")
+        return index * 8
+
+    def load(self):
+        """LGDT."""
+        limit = self.entries * 8 - 1
+        self.p.op(f"mov word [{self.pointer:#x}], {limit:#x}",
+                  f"mov dword [{self.pointer + 2:#x}], {self.base:#x}",
+                  f"lgdt [{self.pointer:#x}]")
+        return limit
+
+    def enter(self, code, data):
+        """Reload CS by a far jump, and all data segments."""
+        there = f"there{len(self.p.lines)}"
+        self.p.op(f"jmp {code:#x}:{there}")
+        self.p.label(there)
+        self.p.op(f"mov eax, {data:#x}")
+        order = ["ds", "es", "fs", "gs", "ss"]
+        self.p.rng.shuffle(order)
+        self.p.op(*(f"mov {segment}, ax" for segment in order))
+
+
+def descriptor(base, limit, access, flags=0x4):
+    """A segment descriptor; `flags` are G, D/B, L, AVL from bit 3 down."""
+    return (limit & 0xffff | (base & 0xffffff) << 16 | access << 40 | (limit >> 16 & 15) << 48
+            | flags << 52 | (base >> 24) << 56)
+
+
+FLAT_CODE = descriptor(0, 0xfffff, 0x9a, 0xc)
+FLAT_DATA = descriptor(0, 0xfffff, 0x92, 0xc)
+PLAY = 0x40000
+"""Where, from the program's base, segments with bases of their own begin."""
+
+
+def own_tables(rng, count=10):
+    """A GDT of the guest's own: bases, limits, edits in place, reloads. Prints what it reads."""
+    p = Program(rng)
+    tables = Tables(p)
+    if rng.random() < 0.5:
+        p.op("cli")
+    # Accessed or not when loaded: the CPU would set the bit, and the shadow has it set.
+    code, data = tables.put(FLAT_CODE | rng.randrange(2) << 40), tables.put(FLAT_DATA)
+    spare = [(tables.free.pop(), rng.choice((0x92, 0x93, 0xf2))) for _ in range(3)]
+    tables.load()
+    tables.enter(code, data)
+    for _ in range(count):
+        (index, access), segment = rng.choice(spare), rng.choice(("es", "fs", "gs"))
+        base = p.base + PLAY + rng.randrange(0, 0x8000)
+        tables.put(descriptor(base, rng.choice((0xfff, 0xffff, 0x3ffff)), access), index)
+        offset = rng.randrange(0, 0xff0)
+        rpl = 3 if access == 0xf2 and rng.random() < 0.5 else 0
+        p.op(f"mov ecx, {index * 8 | rpl:#x}", f"mov {segment}, cx", f"mov eax, {p.word():#x}",
+             f"mov [{segment}:{offset:#x}], eax", f"rol dword [{base + offset:#x}], 7",
+             f"mov eax, [{segment}:{offset:#x}]")
+        p.say("eax", segment)
+        if rng.random() < 0.5:
+            # A register keeps its hidden part until it is loaded again.
+            moved = base + 8 * rng.randrange(1, 200)
+            p.op(f"mov dword [{moved + offset:#x}], {p.word():#x}")
+            tables.put(descriptor(moved, 0x3ffff, access), index)
+            p.op(f"mov eax, [{segment}:{offset:#x}]")
+            p.say("eax", "kept")
+            if rng.random() < 0.5:
+                # Another exit in between must not bring the new one in.
+                p.op("out 0x80, al", f"mov eax, [{segment}:{offset:#x}]")
+                p.say("eax", "kept")
+            p.op(f"mov {segment}, cx", f"mov eax, [{segment}:{offset:#x}]")
+            p.say("eax", "new")
+        if rng.random() < 0.3:
+            p.op(f"mov ecx, {data:#x}", f"mov {segment}, cx", f"mov eax, [{segment}:esp - 4]")
+            p.op("xor eax, eax")
+    p.end(rng.randrange(0, 60))
+    return p
+
+
+def evil_descriptors(rng, count):
+    """Descriptors that a guest should not get as they are, among some that it should."""
+    found = []
+    for _ in range(count):
+        base, limit = rng.getrandbits(32), rng.getrandbits(20)
+        kind = rng.randrange(9)
+        if kind == 0:
+            found.append(rng.getrandbits(64))
+        elif kind == 1:  # long code
+            found.append(descriptor(0, 0xfffff, 0x9a, 0xa))
+        elif kind == 2:  # conforming code
+            found.append(descriptor(rng.choice((0, base)), 0xfffff, 0x9e, 0xc))
+        elif kind == 3:  # gates, TSSs, LDTs
+            found.append(rng.getrandbits(64) & ~(0x1f << 40) | rng.randrange(16) << 40 | 1 << 47)
+        elif kind == 4:  # rings 1 and 2, and code of ring 3
+            found.append(descriptor(0, limit, 0x92 | rng.choice((0x20, 0x40, 0x60, 0x68)), 0xc))
+        elif kind == 5:  # expand-down
+            found.append(descriptor(rng.choice((0, base)), limit, 0x96, rng.choice((0, 4, 8, 12))))
+        elif kind == 6:  # near the window, over the end of the 4 GiB
+            found.append(descriptor(rng.randrange(0xff800000, 0x100000000), limit, 0x92,
+                                    rng.choice((4, 12))))
+        else:
+            found.append(descriptor(base, limit, rng.choice((0x92, 0x9a, 0x93, 0x90, 0xf2, 0x98)),
+                                    rng.choice((0, 4, 8, 12))))
+    return found
+
+
+def evil_tables(rng):
+    """A GDT full of them, loaded and edited. (Program, [labels to look at])"""
+    p = Program(rng)
+    tables = Tables(p)
+    code, data = tables.put(FLAT_CODE), tables.put(FLAT_DATA)
+    for one in evil_descriptors(rng, len(tables.free) - 6):
+        tables.put(one)
+    tables.load()
+    first = p.label()
+    p.op("nop")
+    tables.enter(code, data)
+    for one in evil_descriptors(rng, 4):
+        tables.put(one)
+    p.op("nop")
+    second = p.label()
+    p.op("nop")
+    p.end(0)
+    return p, [first, second]
