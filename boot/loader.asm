@@ -94,6 +94,12 @@ main:
 	call crc_init
 	call a20_enable
 	call memory_map
+%ifdef TEST_DIRTY			; tests/boot.t: emulators start with zeros, machines don't
+	mov edi, 0x100000
+	mov ecx, 0x800000 / 4
+	mov eax, 0xa5a5a5a5
+	rep stosd
+%endif
 	call read_directory
 	call load_kernel
 	call load_modules
