@@ -169,12 +169,21 @@ translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	}
 }
 
+/*
+ * The CPU's thread also wakes and sleeps again for QEMU's own work, such as the monitor's "info
+ * registers": that is no new sleep of the guest, which ran nothing.
+ */
 static void
 sleeps(qemu_plugin_id_t id, unsigned int cpu)
 {
+	static uint64_t blocks_before;
+
 	(void)id;
 	(void)cpu;
-	if (res->started && ++res->halts >= halt_limit)
+	if (!res->started || res->blocks == blocks_before)
+		return;
+	blocks_before = res->blocks;
+	if (++res->halts >= halt_limit)
 		finish(LIMIT_HALTS);
 }
 

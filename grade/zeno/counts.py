@@ -30,7 +30,8 @@ def plugin():
     global _built
     if _built and _built.exists():
         return _built
-    for directory in (TREE / "build" / "plugin", Path(tempfile.gettempdir()) / f"zeno-{os.getuid()}"):
+    # The Makefile's own place first, then one where a read-only tree does not matter.
+    for directory in (TREE / "build", Path(tempfile.gettempdir()) / f"zeno-{os.getuid()}"):
         target = directory / "zcount.so"
         if target.exists() and target.stat().st_mtime >= SOURCE.stat().st_mtime:
             _built = target

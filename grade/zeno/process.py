@@ -13,11 +13,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 FILE_BYTES = 1 << 30
 
 
+def die_with_parent():
+    """Called in a child before exec: the kernel kills it when our thread goes away."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _before_exec(cpu_seconds, in_child):
     """Runs in the child between fork and exec: die with the parent, respect hard limits."""
     if in_child:
         in_child()  # first: the kernel forgets the next setting when credentials change
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     if cpu_seconds is not None:
         # A backstop in the kernel, should the harness itself hang; it comes after our own check.
         hard = int(cpu_seconds) + 30

@@ -25,6 +25,7 @@ WITH_ERROR = {8, 10, 11, 12, 13, 14, 17, 21}
 SELECTOR_ERRORS = {10, 11, 12, 13}
 EFER_LMA = 1 << 10
 CR0_PG = 1 << 31
+REAL_MODE_LIMIT = 0x3FF
 
 
 @dataclass
@@ -113,6 +114,8 @@ def _page_fault_cause(fault, before):
 def why(fault, before):
     """Why `before` could not be delivered, which raised `fault`; one clause."""
     regs = fault.registers
+    if (regs.get("idt_base"), regs.get("idt_limit")) == (0, REAL_MODE_LIMIT):
+        return "the IDT register is as the BIOS left it: lidt was never run"
     if fault.error is None and fault.vector in SELECTOR_ERRORS:
         return ""
     about_idt = fault.error is not None and fault.error & 2 and fault.vector in SELECTOR_ERRORS

@@ -1,0 +1,12 @@
+; A reset through the keyboard controller.
+%include "common.inc"
+main:
+	mov esi, words
+	call puts
+	mov al, 0xfe
+	out KBD_COMMAND, al
+.wait:
+	jmp .wait
+
+section .data
+words:	db "once", 10, 0

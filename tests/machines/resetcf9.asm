@@ -1,0 +1,15 @@
+; A reset through the chipset's reset control register.
+%include "common.inc"
+main:
+	mov esi, words
+	call puts
+	mov dx, RESET_CONTROL
+	mov al, 2
+	out dx, al
+	mov al, 6
+	out dx, al
+.wait:
+	jmp .wait
+
+section .data
+words:	db "once", 10, 0

@@ -1,0 +1,433 @@
+#!/usr/bin/env python3
+"""Runs a kernel on an emulator for a person: `make qemu`, `make bochs`, `make gdb` are this.
+
+    run.py --kernel build/lab1/zeno.mb --elf build/lab1/zeno.elf \\
+           --module "build/guest/hello.elf" --append "-- start hello"
+    run.py --disk image.img                    the same machine from a disk image
+    run.py --machine bochs --kernel ...        on Bochs (an image is made on the way)
+    run.py --gdb --kernel ...                  stopped, with GDB attached; symbols of each --elf
+    run.py --gdb --batch script.gdb ...        GDB runs a script instead of talking
+
+The console is your terminal. If the machine resets although nobody asked for it, a triple fault for
+one, the whole chain of faults is printed in words.
+
+The exit status is 0 if the machine was shut down in order (debug exit code 0) or you left it, else
+1; 2 if it could not be started.
+"""
+
+import argparse
+import os
+import pty
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import tty
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "grade"))
+
+# pylint: disable=wrong-import-position
+from zeno import bochs, machine, qemu, triplefault  # noqa: E402
+from zeno.live import Tail  # noqa: E402
+from zeno.process import die_with_parent  # noqa: E402
+from zeno.qmp import Qmp  # noqa: E402
+from zeno.symbols import Symbols  # noqa: E402
+
+LEAVE = 1  # Ctrl-A, as in QEMU
+GDB_INIT = """\
+set pagination off
+set confirm off
+set architecture i386:x86-64
+{symbols}
+target remote {socket}
+"""
+
+
+def say(text):
+    """A line from us, apart from the guest's words."""
+    print(f"[zeno] {text}", file=sys.stderr, flush=True)
+
+
+def die(text):
+    """Something on our side is wrong."""
+    say(text)
+    sys.exit(2)
+
+
+class Faults(threading.Thread):
+    """Drains a log that an emulator writes to a pipe, and keeps its end."""
+
+    def __init__(self, bochs_log=False):
+        super().__init__(daemon=True)
+        self.read_fd, self.write_fd = os.pipe()
+        self.tail = Tail()
+        self.notes = []
+        self._bochs = bochs_log
+        self._line = b""
+        self.on_note = None
+
+    def path(self):
+        """What to tell the emulator, once it has inherited the descriptor."""
+        return f"/dev/fd/{self.write_fd}"
+
+    def begin(self):
+        """The emulator runs: only it may hold the writing end."""
+        os.close(self.write_fd)
+        self.start()
+
+    def run(self):
+        while data := os.read(self.read_fd, 1 << 16):
+            self.tail.add(data)
+            if self._bochs:
+                *lines, self._line = (self._line + data).split(b"\n")
+                for line in lines:
+                    self._note(line)
+        os.close(self.read_fd)
+
+    def _note(self, line):
+        for mark in (bochs.HALT, bochs.RESET, b">>PANIC<<"):
+            if mark in line:
+                self.notes.append(line.decode("ascii", "backslashreplace"))
+                if self.on_note:
+                    self.on_note(self.notes)
+
+
+def report(end, detail, explanation=None):
+    """Say how it ended; the exit status for that."""
+    say(f"{end}: {detail}" if detail else end)
+    if explanation:
+        print(explanation, file=sys.stderr, flush=True)
+
+
+# ---- QEMU -------------------------------------------------------------------------------------------
+
+
+def qemu_argv(setup, faults, monitor_fd):
+    """QEMU's arguments but for the console and the stub."""
+    argv = qemu.boot_argv(setup)
+    argv += ["-no-shutdown", "-chardev", f"socket,id=qmp,fd={monitor_fd}",
+             "-mon", "chardev=qmp,mode=control"]
+    if faults:
+        argv += ["-d", "int,cpu_reset", "-D", faults.path()]
+    return argv
+
+
+class Qemu:
+    """A QEMU that a person talks to."""
+
+    def __init__(self, setup, console, explain, linger=False):
+        """`linger` leaves the machine standing after a reset, for GDB to look at."""
+        self.linger = linger
+        self.symbols = Symbols(setup.elf)
+        self.faults = Faults() if explain else None
+        ours, theirs = socket.socketpair()
+        argv = qemu_argv(setup, self.faults, theirs.fileno()) + console
+        fds = [theirs.fileno()] + ([self.faults.write_fd] if self.faults else [])
+        self.process = subprocess.Popen(argv, pass_fds=fds, preexec_fn=die_with_parent,
+                                        stdin=None if "mon:stdio" in console
+                                        else subprocess.DEVNULL)
+        theirs.close()
+        if self.faults:
+            self.faults.begin()
+        self.qmp = Qmp(ours, lambda: self.process.poll() is None)
+        self.verdict = None
+
+    def watch(self):
+        """Wait for the end; the exit status. The machine stands still after a reset."""
+        try:
+            self.qmp.hello()
+        except Exception:  # pylint: disable=broad-except
+            pass
+        while self.process.poll() is None:
+            select.select([self.qmp], [], [], 0.2)
+            self.qmp.pump()
+            event = self.qmp.event("SHUTDOWN")
+            if event:
+                return self._stopped(event.get("data", {}).get("reason"))
+        return self._exited(self.process.returncode)
+
+    def _quit(self):
+        try:
+            self.qmp.command("quit")
+        except Exception:  # pylint: disable=broad-except
+            self.process.kill()
+        self.process.wait()
+        if self.faults:
+            self.faults.join(10)
+
+    def explanation(self):
+        """The chain of faults in words, if the log has one."""
+        return triplefault.explain_qemu(self.faults.tail.text(), self.symbols) \
+            if self.faults else None
+
+    def _stopped(self, reason):
+        if reason != "guest-reset":
+            self._quit()
+            return 0
+        rip = None
+        try:
+            rip = qemu.parse_registers(self.qmp.human("info registers")).get("rip")
+        except Exception:  # pylint: disable=broad-except
+            pass
+        if self.linger:
+            # QEMU wrote its log before the event: give the thread that reads it a moment.
+            select.select([], [], [], 0.5)
+        else:
+            self._quit()
+        where = f"rip {self.symbols.describe(rip)}" if rip is not None else ""
+        words = self.explanation()
+        if words:
+            report("the machine reset itself", where, words)
+        else:
+            report("the guest asked for a reset", where)
+        return 1
+
+    def _exited(self, status):
+        if status & 1 and status > 0 and self.qmp.greeted:
+            code = status >> 1
+            report("shutdown", f"the guest wrote {code:#x} to the debug exit port")
+            return 0 if code == 0 else 1
+        if status == 0:
+            return 0
+        report("QEMU ended", f"status {status}")
+        return 2
+
+
+def run_qemu(setup, options):
+    """An interactive QEMU on this terminal."""
+    say("Ctrl-A x leaves QEMU, Ctrl-A c switches between the console and QEMU's monitor")
+    guest = Qemu(setup, ["-serial", "mon:stdio"], options.explain)
+    return guest.watch()
+
+
+# ---- GDB --------------------------------------------------------------------------------------------
+
+
+def gdb_init(setup, socket_path, directory):
+    """A start file for GDB: symbols of the kernel, then of the guests, then the connection."""
+    lines = []
+    for number, path in enumerate(setup.elf):
+        words = "file" if number == 0 else "add-symbol-file"
+        lines.append(f"{words} {shlex.quote(str(Path(path).resolve()))}")
+    path = directory / "gdbinit"
+    path.write_text(GDB_INIT.format(symbols="\n".join(lines), socket=socket_path),
+                    encoding="utf-8")
+    return path
+
+
+def run_gdb(setup, options):
+    """QEMU stopped at its first instruction, GDB in this terminal."""
+    if not shutil.which("gdb"):
+        die("gdb is not here; install the package gdb")
+    with tempfile.TemporaryDirectory(prefix="zeno-gdb-") as name:
+        directory = Path(name)
+        console = Path(options.console or directory / "console")
+        socket_path = directory / "gdb.sock"
+        guest = Qemu(setup, ["-serial", f"file:{console}", "-S", "-gdb",
+                             f"unix:{socket_path},server=on,wait=off"], options.explain, linger=True)
+        watcher = threading.Thread(target=lambda: setattr(guest, "verdict", guest.watch()),
+                                   daemon=True)
+        watcher.start()
+        if not wait_for(socket_path.exists, guest):
+            die("QEMU did not open its GDB stub")
+        say(f"the guest's console: tail -f {console}")
+        argv = ["gdb", "-q", "-nx", "-x", str(gdb_init(setup, socket_path, directory))]
+        if options.batch:
+            argv += ["-batch", "-x", options.batch]
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        done = subprocess.run(argv, check=False, preexec_fn=default_sigint)
+        signal.signal(signal.SIGINT, before)
+        if guest.process.poll() is None:
+            guest.process.terminate()
+        watcher.join(20)
+        if options.batch and console.exists() and not options.console:
+            sys.stdout.write(console.read_bytes().decode("utf-8", "backslashreplace"))
+    return guest.verdict if guest.verdict else (2 if done.returncode else 0)
+
+
+def default_sigint():
+    """GDB itself must get Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def wait_for(condition, guest):
+    """Poll until it holds or QEMU is gone."""
+    while guest.process.poll() is None:
+        if condition():
+            return True
+        select.select([], [], [], 0.02)
+    return False
+
+
+# ---- Bochs ------------------------------------------------------------------------------------------
+
+
+def run_bochs(setup, options):
+    """Bochs with COM1 on this terminal, through a terminal of our own."""
+    with tempfile.TemporaryDirectory(prefix="zeno-bochs-") as name:
+        directory = Path(name)
+        faults = Faults(bochs_log=True)
+        ours, theirs = pty.openpty()
+        tty.setraw(theirs)
+        rc = bochs.bochsrc(setup, directory, faults.path(), os.ttyname(theirs), options.explain)
+        text = rc.read_text(encoding="utf-8").replace("mode=file", "mode=term")
+        rc.write_text(text, encoding="utf-8")
+        commands = directory / "commands"
+        commands.write_text("c\nq\n", encoding="ascii")
+        say("Ctrl-A x leaves Bochs")
+        with open(directory / "out", "wb") as out:
+            process = subprocess.Popen(
+                [bochs.PROGRAM, "-q", "-f", str(rc), "-rc", str(commands)], stdout=out, stderr=out,
+                stdin=subprocess.DEVNULL, cwd=directory, pass_fds=[faults.write_fd],
+                preexec_fn=lambda: (bochs.hide_network(), die_with_parent()),
+                start_new_session=True)
+        faults.on_note = lambda notes: over(notes) and process.kill()
+        faults.begin()
+        left = relay(ours, process)
+        process.kill()
+        process.wait()
+        faults.join(10)
+        os.close(theirs)
+        os.close(ours)
+        if left:
+            return 0
+        return bochs_verdict(faults, Symbols(setup.elf), process.returncode, directory)
+
+
+def over(notes):
+    """True when Bochs' log says that the machine will do nothing more (it may not end by itself)."""
+    resets = sum("bx_pc_system_c::Reset(" in note for note in notes)
+    return resets > 1 or any(bochs.HALT.decode() in note for note in notes)
+
+
+def bochs_verdict(faults, symbols, status, directory):
+    """Say how Bochs ended; the exit status."""
+    text = faults.tail.text()
+    words = triplefault.explain_bochs(text, symbols)
+    notes = "\n".join(faults.notes)
+    if words:
+        report("the machine stopped", "", words)
+        return 1
+    if bochs.POWER_OFF.decode() in notes:
+        report("shutdown", "")
+        return 0
+    if bochs.HALT.decode() in notes:
+        report("dead halt", "HLT with interrupts off")
+        return 1
+    if notes.count("bx_pc_system_c::Reset(") > 1:
+        report("the guest asked for a reset", "")
+        return 1
+    out = (directory / "out").read_bytes()[-600:].decode("utf-8", "backslashreplace")
+    report("Bochs ended", f"status {status}: {out}")
+    return 2
+
+
+def relay(master, process):
+    """Pass bytes between this terminal and the guest's; True if the person left."""
+    stdin = sys.stdin.fileno()
+    saved = termios.tcgetattr(stdin) if os.isatty(stdin) else None
+    sources = [master, stdin]
+    escaped = False
+    try:
+        if saved:
+            tty.setraw(stdin)
+        while True:
+            ready, _, _ = select.select(sources, [], [], 0.1)
+            if master in ready:
+                os.write(sys.stdout.fileno(), os.read(master, 65536))
+            elif process.poll() is not None:
+                return False
+            if stdin in ready:
+                data = os.read(stdin, 1024)
+                if not data:
+                    sources.remove(stdin)
+                if escaped and data[:1] in b"xX":
+                    return True
+                escaped = data[-1:] == bytes([LEAVE])
+                os.write(master, data.replace(bytes([LEAVE]), b""))
+    except OSError:
+        return False
+    finally:
+        if saved:
+            termios.tcsetattr(stdin, termios.TCSADRAIN, saved)
+
+
+# ---- the command line -------------------------------------------------------------------------------
+
+
+def make_image(options, directory):
+    """A disk image with this kernel, made on the way for Bochs."""
+    image = Path(directory) / "disk.img"
+    argv = [sys.executable, str(ROOT / "tools" / "mkimage.py"), "-o", str(image),
+            "--kernel", options.kernel,
+            "--cmdline", f"{Path(options.kernel).name} {options.append}".rstrip()]
+    for module in options.module:
+        argv += ["--module", module.split()[0], module]
+    done = subprocess.run(argv, check=False)
+    if done.returncode:
+        die("tools/mkimage.py failed")
+    return image
+
+
+def parse():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--machine", choices=machine.machine_names(), default="qemu")
+    parser.add_argument("--kernel", help="multiboot image (zeno.mb)")
+    parser.add_argument("--disk", help="raw disk image, in place of --kernel")
+    parser.add_argument("--elf", action="append", default=[], help="symbols: the host kernel first")
+    parser.add_argument("--module", action="append", default=[], metavar="'PATH WORDS'")
+    parser.add_argument("--append", default="", help="the kernel's command line")
+    parser.add_argument("--cpu", default="te", help="a CPU of grade/machines.toml")
+    parser.add_argument("--mem", type=int, default=128, help="MiB")
+    parser.add_argument("--gdb", action="store_true", help="start stopped, with GDB attached")
+    parser.add_argument("--batch", metavar="SCRIPT", help="with --gdb: run this GDB script and end")
+    parser.add_argument("--console", metavar="FILE", help="with --gdb: the guest's console")
+    parser.add_argument("--no-explain", dest="explain", action="store_false",
+                        help="no log of faults: faster where a guest faults a lot")
+    options = parser.parse_args()
+    if (options.kernel is None) == (options.disk is None):
+        parser.error("give --kernel or --disk")
+    if options.disk and (options.module or options.append):
+        parser.error("a disk image holds its own modules and command line")
+    for path in [options.kernel, options.disk, *options.elf, *(m.split()[0] for m in options.module)]:
+        if path and not Path(path).is_file():
+            parser.error(f"there is no file {path}")
+    return options
+
+
+def main():
+    """Run it."""
+    options = parse()
+    name = "qemu" if options.gdb else options.machine
+    absent = machine.missing(name)
+    if absent:
+        die(absent)
+    with tempfile.TemporaryDirectory(prefix="zeno-run-") as directory:
+        boots = {"kernel": options.kernel, "cmdline": options.append,
+                 "modules": [(m.split()[0], m.split()[1:]) for m in options.module]}
+        if options.disk or name == "bochs":
+            boots = {"disk": options.disk or make_image(options, directory)}
+        setup = machine.Setup(machine=name, cpu=options.cpu, mem=options.mem, elf=options.elf,
+                              **boots)
+        try:
+            if options.gdb:
+                return run_gdb(setup, options)
+            return run_bochs(setup, options) if name == "bochs" else run_qemu(setup, options)
+        except machine.MachineMissing as absent:
+            die(str(absent))
+        except KeyboardInterrupt:
+            return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
