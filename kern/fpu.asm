@@ -37,8 +37,8 @@ fpu_init:
 	and	rax, ~(CR0_EM | CR0_TS)
 	or	rax, CR0_MP | CR0_NE
 	mov	cr0, rax
-	; OSXSAVE stays 0: with it a guest in ring 1 could run xgetbv, and AVX would be state that no
-	; thread switch saves.
+	; OSXSAVE stays 0: with it a guest in ring 1 could run xgetbv, and AVX would be state that
+	; no thread switch saves.
 	mov	rax, cr4
 	and	rax, ~CR4_OSXSAVE
 	or	rax, CR4_OSFXSR | CR4_OSXMMEXCPT
@@ -46,8 +46,8 @@ fpu_init:
 	lea	rdi, [clean]
 	jmp	fpu_restore
 
-; Without these FXSAVE and FXRSTOR would raise #NM or #UD, on the account of a guest's TS or EM. Writing
-; CR0 is slow where it is intercepted, hence the test. Changes rax only.
+; Without these FXSAVE and FXRSTOR would raise #NM or #UD, on the account of a guest's TS or EM.
+; Writing CR0 is slow where it is intercepted, hence the test. Changes rax only.
 fpu_open:
 	mov	rax, cr0
 	test	eax, CR0_EM | CR0_TS
@@ -56,19 +56,19 @@ fpu_open:
 	mov	cr0, rax
 .done:	ret
 
-; void fpu_save(void *area);
-; The form without REX.W: it keeps the 16-bit FCS and FDS, which a 32-bit guest sees in fnstenv. The 64-bit
-; form would keep 64-bit instruction pointers instead (SDM 1 10.5.1).
+; void fpu_save(void *area); The form without REX.W: it keeps the 16-bit FCS and FDS, which a 32-bit
+; guest sees in fnstenv. The 64-bit form would keep 64-bit instruction pointers instead (SDM 1
+; 10.5.1).
 global fpu_save:function hidden
 fpu_save:
 	call	fpu_open
 	fxsave	[rdi]
 	ret
 
-; void fpu_restore(const void *area);
-; On AMD FXRSTOR leaves the last instruction's pointers and opcode alone unless an exception is pending (APM 2
-; 11.4.4), so the next owner could read the last one's. A load of our own makes them ours, in two steps so
-; that no pending exception fires and a register is free.
+; void fpu_restore(const void *area); On AMD FXRSTOR leaves the last instruction's pointers and
+; opcode alone unless an exception is pending (APM 2 11.4.4), so the next owner could read the last
+; one's. A load of our own makes them ours, in two steps so that no pending exception fires and a
+; register is free.
 global fpu_restore:function hidden
 fpu_restore:
 	call	fpu_open
@@ -110,7 +110,7 @@ debug_registers_restore:
 	mov	dr2, rax
 	mov	rax, [rdi + 8 * 3]
 	mov	dr3, rax
-	mov	eax, [rdi + 8 * 6]		; 32 bits: the upper halves must be 0 (SDM 3B 18.2.6)
+	mov	eax, [rdi + 8 * 6]		; 32 bits: the upper half must be 0
 	mov	dr6, rax
 	mov	eax, [rdi + 8 * 7]
 	and	eax, ~DR7_GD			; or the next save would be a #DB in the host

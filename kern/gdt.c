@@ -4,11 +4,11 @@
  * The CPU reads the GDT through the window (slot 260), so a vCPU's root can show its own pages 0-13
  * there, and the host's selectors start at 0xe000, above all of the guest's.
  *
- * The ring-3 selectors (0xe023, 0xe02b, 0xe033) stay not present until a ring-3 user runs on a host that
- * has no ring-1 guest loaded: a guest of te could `iret` from ring 1 to a DPL-3 code segment, 64-bit or
- * untruncated, which no trap would tell us; and it could load a flat DPL-3 data segment at once, since
- * CPL 1 <= DPL 3, and reach past the limits that keep it from the VMM window. 0xe008 and 0xe010 are out
- * of its reach: DPL 0 < CPL 1.
+ * The ring-3 selectors (0xe023, 0xe02b, 0xe033) stay not present until a ring-3 user runs on a host
+ * that has no ring-1 guest loaded: a guest of te could `iret` from ring 1 to a DPL-3 code segment,
+ * 64-bit or untruncated, which no trap would tell us; and it could load a flat DPL-3 data segment
+ * at once, since CPL 1 <= DPL 3, and reach past the limits that keep it from the VMM window. 0xe008
+ * and 0xe010 are out of its reach: DPL 0 < CPL 1.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
@@ -18,7 +18,7 @@
 #include <kern/paging.h>
 #include <kern/traps.h>
 
-/* SDM 3A 3.4.5, figure 3-8. Accessed is set from the start. In 64-bit mode base and limit are unused. */
+/* SDM 3A 3.4.5, figure 3-8. Accessed is set from the start; base and limit mean nothing. */
 #define DESC_CODE64    0x00209b0000000000ul /* P, DPL 0, code, readable, accessed; L */
 #define DESC_DATA      0x00cf93000000fffful /* P, DPL 0, data, writable, accessed */
 #define DESC_TSS       0x9ul                /* 64-bit TSS, available: SDM 3A table 3-2 */
@@ -43,7 +43,7 @@ _Static_assert(offsetof(struct tss, ist) == 36, "SDM 3A figure 8-11");
 _Static_assert(offsetof(struct tss, iomap) == 102, "SDM 3A figure 8-11");
 _Static_assert(sizeof(struct tss) == 104, "SDM 3A figure 8-11");
 
-/* One cache line boundary or none: the CPU reads it by linear address, on every trap from a guest. */
+/* The CPU reads it by linear address on every trap from a guest; all in one page. */
 static struct tss tss __attribute__((aligned(128)));
 uint64_t tss_rsp0; /* the same as in the TSS, aligned, for trap.asm */
 
@@ -83,8 +83,8 @@ load_gdt(void)
 	} __attribute__((packed)) gdtr = { GDT_LIMIT, GDT_WINDOW };
 
 	__asm__ volatile("lgdt %0" : : "m"(gdtr) : "memory");
-	/* SS is null, as the CPU leaves it after each trap from an outer ring (SDM 3A 6.14.4): so it
-	 * is always the same. */
+	/* SS is null, as the CPU leaves it after each trap from an outer ring (SDM 3A 6.14.4):
+	 * so it is always the same. */
 	__asm__ volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs; mov %w0, %%ss"
 			 :
 			 : "r"(0));
@@ -103,10 +103,11 @@ gdt_init(void)
 	*GDT_AT(HOST_DS) = DESC_DATA;
 	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
 		tss.ist[i] = stack_alloc(IST_PAGES, names[i]);
-	/* Until something runs in an outer ring: a trap from there is a bug that must be able to say so. */
+	/* Until something runs in an outer ring a trap from there is a bug, and must get this far
+	 * to say so. */
 	tss_set_rsp0(stack_alloc(RSP0_PAGES, "traps from outer rings"));
-	tss.iomap =
-		LIMIT_NO_IOMAP; /* beyond the limit: SDM 1 19.5.2, no port is allowed to CPL > IOPL */
+	/* Beyond the limit, so no port is allowed to CPL > IOPL: SDM 1 19.5.2. */
+	tss.iomap = LIMIT_NO_IOMAP;
 	set_system(HOST_TSS, DESC_TSS, (uint64_t)&tss, sizeof(tss) - 1);
 	load_gdt();
 	gdt_set_ldt(0, 0);

@@ -7,14 +7,14 @@
  *          data, bss                            R W (boot stack's guard: none)
  *   RAM and the first MiB DIRECT_MAP + physical R W; the image's text, .boot    2 MiB; 4 KiB where
  *                                               and rodata: R                   the image is
- *   frame table, M2P      FRAME_TABLE, M2P_BASE R W                             2 MiB, 4 KiB at ends
+ *   frame table, M2P      FRAME_TABLE, M2P_BASE R W                             2 MiB, 4 KiB
  *   stacks                STACK_AREA            R W, a guard page below each    4 KiB
  *   GDT window 0-13, LDT  slot 260              R (a page of zeros)             4 KiB
  *   GDT window 14         slot 260              R W (the CPU sets a TSS busy)   4 KiB
  *
  * Only text is executable, nothing is both writable and executable, nothing here is a user's. The
- * identity map of entry.asm ends with paging_init(). There are no global pages: CR3 is loaded only when
- * vCPUs are switched, so little would be saved, and a stale entry could outlive its root.
+ * identity map of entry.asm ends with paging_init(). There are no global pages: CR3 is loaded only
+ * when vCPUs are switched, so little would be saved, and a stale entry could outlive its root.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
@@ -55,8 +55,8 @@ index_at(uint64_t va, int level)
 }
 
 /*
- * The table behind *entry, made if need be; NULL: no memory. Rights are the leaf's to say, but U: no
- * table of the host's hole may ever lead a user anywhere.
+ * The table behind *entry, made if need be; NULL: no memory. Rights are the leaf's to say, but U:
+ * no table of the host's hole may ever lead a user anywhere.
  */
 static pte_t *
 next_table(pte_t *entry, uint64_t va)
@@ -240,8 +240,9 @@ map_direct(uint64_t start, uint64_t end)
 }
 
 /*
- * Code must not be writable under its other name either, so around the image the pages are small. They
- * are mapped after the RAM, so what is there already must not be a big page: hence the two pieces.
+ * Code must not be writable under its other name either, so around the image the pages are small.
+ * They are mapped after the RAM, so what is there already must not be a big page: hence the two
+ * pieces.
  */
 static void
 map_ram(uint64_t start, uint64_t end)
@@ -294,9 +295,9 @@ map_windows(void)
 }
 
 /*
- * The bits of SDM 3A 2.5 that the host runs with, all others off: ring 1 is supervisor to the pager, so
- * SMEP and SMAP would hit guests; UMIP would make sgdt & co. fault, which te wants to show that they
- * don't. PCIDE, PGE: see above.
+ * The bits of SDM 3A 2.5 that the host runs with, all others off: ring 1 is supervisor to the
+ * pager, so SMEP and SMAP would hit guests; UMIP would make sgdt & co. fault, which te wants to
+ * show that they don't. PCIDE, PGE: see above.
  */
 static void
 set_control_registers(void)
@@ -316,7 +317,7 @@ paging_init(void)
 {
 	set_control_registers();
 	host_root = ptr_mfn(boot_alloc(PAGE_SIZE, PAGE_SIZE));
-	/* All of the hole's tables now: a root that root_new() makes sees whatever is added later. */
+	/* All of the hole's tables now: a root of root_new() sees whatever is added later. */
 	for (unsigned slot = HOLE_FIRST_SLOT; slot <= HOLE_LAST_SLOT; slot++)
 		next_table(root_slot(host_root, slot), SLOT(slot));
 	map_image();

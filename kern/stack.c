@@ -1,6 +1,6 @@
 /*
- * Guarded stacks: below each one lies a page that is never mapped, so that an overflow is a fault and
- * not somebody else's data.
+ * Guarded stacks: below each one lies a page that is never mapped, so that an overflow is a fault
+ * and not somebody else's data.
  */
 #include <kern/frame.h>
 #include <kern/kern.h>

@@ -11,7 +11,7 @@
 ;                                                       error code, then the vector
 ;                                                    4. trap_common: pushes 15 registers; cld
 ;                                                    5. by CS.RPL of the frame:
-;                                                       0     trap_host(frame), registers back, iretq
+;                                                       0     trap_host(frame), iretq
 ;                                                       1-3   jmp [ring_exit], rsp = start of frame
 ;
 ;        | ss                 |   <- RSP0, or an IST; for ring 0 the old rsp, aligned down
@@ -24,9 +24,9 @@
 ;        | rax rcx rdx rbx rbp|
 ;        | rsi rdi r8 ... r15 |   <- rsp = start of struct trap_frame, 16-byte aligned
 ;
-; Not saved: DS and ES, whose contents 64-bit code ignores, FS and GS, which the host never uses (DESIGN), and
-; the FPU, which belongs to the thread. AC stays as the guest had it: alignment is checked at CPL 3 only (SDM 3A
-; 6.15, "#AC"), and CR4.SMAP is 0. DF must be 0 for C.
+; Not saved: DS and ES, whose contents 64-bit code ignores, FS and GS, which the host never uses
+; (DESIGN), and the FPU, which belongs to the thread. AC stays as the guest had it: alignment is
+; checked at CPL 3 only (SDM 3A 6.15, "#AC"), and CR4.SMAP is 0. DF must be 0 for C.
 ;
 ; SDM = Intel SDM order no. 325462-080, June 2023.
 
@@ -39,7 +39,8 @@ extern trap_host, ring_exit, tss_rsp0
 %macro TRAP 2
 [section .text]
 trap_%1:
-; #DF #TS #NP #SS #GP #PF #AC #CP push an error code (SDM 3A table 6-1), and AMD's #VC #SX (APM 2 table 8-1).
+; #DF #TS #NP #SS #GP #PF #AC #CP push an error code (SDM 3A table 6-1), and AMD's #VC #SX (APM 2
+; table 8-1).
 %if !(%1 == 8 || (%1 >= 10 && %1 <= 14) || %1 == 17 || %1 == 21 || %1 == 29 || %1 == 30)
 	push	0
 %endif
@@ -116,9 +117,9 @@ from_host:
 	add	rsp, 16				; vector, error code
 	iretq
 
-; NMI, #DB, #DF, #MC: the frame is on a stack of the vector's own. If it came from an outer ring it moves to
-; where all the others are, so that ring_exit finds it there, and so that the IST stack is free again before
-; anything can come a second time.
+; NMI, #DB, #DF, #MC: the frame is on a stack of the vector's own. If it came from an outer ring it
+; moves to where all the others are, so that ring_exit finds it there, and so that the IST stack is
+; free again before anything can come a second time.
 ;
 ;        IST stack                                  struct trap_frame of what runs
 ;        | ss ... r15 |   <- rsp    -- copy -->     | ss ... r15 |   <- new rsp = RSP0 - FRAME_SIZE

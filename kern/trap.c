@@ -53,8 +53,8 @@ static const uint8_t ist_of[32] = {
 	[VEC_MC] = IST_MC,
 };
 
-/* DPL 3 for int3 and into, so that they stay what they are for a guest. All other `int n` of an outer
- * ring are #GP, and decoded (DESIGN). */
+/* DPL 3 for int3 and into, so that they stay what they are for a guest. All other `int n` of an
+ * outer ring are #GP, and decoded (DESIGN). */
 static struct gate
 make_gate(unsigned vector)
 {
@@ -169,9 +169,9 @@ die(const struct trap_frame *f)
 }
 
 /*
- * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3. The breakpoint
- * waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one of our stub. Any
- * other one is the host's, which sets no breakpoints.
+ * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3. The
+ * breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one of
+ * our stub. Any other one is the host's, which sets no breakpoints.
  */
 static bool
 late_debug_trap(const struct trap_frame *f)

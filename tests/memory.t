@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The host's page tables, descriptor tables and control registers, read from outside the host.
 
-The kernel is stopped when it has come up. Nothing that it says is believed: page tables are walked in
-physical memory, and the descriptor tables are read where the CPU's own registers point.
+The kernel is stopped when it has come up. Nothing that it says is believed: page tables are walked
+in physical memory, and the descriptor tables are read where the CPU's own registers point.
 """
 
 import sys
@@ -106,7 +106,8 @@ def windows(tables, host):
     ok(len(zeros) == 1, "the guest's pages of the GDT and LDT windows are one frame")
     ok(not any(host.words(zeros.pop(), 512, physical=True)), "and it is full of zeros")
     none((p for p in tables.between(SLOT[260], SLOT[261])
-          if p.writable and p.va != GDT_WINDOW + 0xE000), "only the host's GDT page is writable there")
+          if p.writable and p.va != GDT_WINDOW + 0xE000),
+         "only the host's GDT page is writable there")
     ok(tables.find(GDT_WINDOW + 0xE000).writable, "the host's GDT page is writable")
     ok(not tables.find(GDT_WINDOW + 0xF000), "page 15 of the GDT window is absent")
     ok(not tables.find(LDT_WINDOW + 0x10000), "nothing lies behind the LDT window")

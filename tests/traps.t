@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Every trap vector, from ring 0 and from a ring 1 that this test builds itself, watched from outside.
+"""Every trap vector, from ring 0 and from a ring 1 of this test's own, watched from outside.
 
-QEMU's stub puts an instruction where the host stands, lets it run, and looks at what arrives where: the
-frame, the stack, the flags, and that all registers come back. No part of a lab is needed.
+QEMU's stub puts an instruction where the host stands, lets it run, and looks at what arrives where:
+the frame, the stack, the flags, and that all registers come back.
 """
 
 import struct
@@ -53,12 +53,13 @@ class Ring0:
         return dict(zip(FRAME, self.host.words(address, len(FRAME))))
 
     def home(self, regs, wanted):
-        """Let trap_host() return at once; the registers behind the instruction, where they differ."""
+        """Let trap_host() return at once; the registers after the instruction that differ."""
         self.gdb.set_reg("rip", self.host.words(regs["rsp"])[0])
         self.gdb.set_reg("rsp", regs["rsp"] + 8)
         self.host.run_to(wanted["rip"])
         after = self.gdb.regs()
-        return {name: hex(after[name]) for name in (*GPRS, "rsp", "rip") if after[name] != wanted[name]}
+        return {name: hex(after[name]) for name in (*GPRS, "rsp", "rip")
+                if after[name] != wanted[name]}
 
 
 def software(ring0, tss):
@@ -79,7 +80,8 @@ def software(ring0, tss):
         lost = ring0.home(regs, {**ring0.before, "rsp": ring0.rsp, "rip": ring0.here + 2})
         if lost:
             back.append(f"{vector}: {lost}")
-    ok(not wrong, "246 vectors by `int n`: frame, its place, DF and IF clear", wrong="\n".join(wrong))
+    ok(not wrong, "246 vectors by `int n`: frame, its place, DF and IF clear",
+       wrong="\n".join(wrong))
     ok(not back, "and all registers come back from each", wrong="\n".join(back))
 
 
@@ -94,7 +96,8 @@ def stubs(ring0, idt):
             pushes = ring0.gdb.read(stub, 4) == b"\x6a\x00\x6a\x00"
         if pushes == (vector in WITH_ERROR):
             wrong.append(vector)
-    ok(not wrong, "a zero is pushed where the CPU pushes no error code, and only there", wrong=wrong)
+    ok(not wrong, "a zero is pushed where the CPU pushes no error code, and only there",
+       wrong=wrong)
 
 
 def faults(ring0):

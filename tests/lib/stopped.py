@@ -1,4 +1,4 @@
-"""The host kernel, stopped from outside where we want it, for tests that look at the machine itself."""
+"""The host kernel, stopped from outside, for tests that look at the machine itself."""
 
 import os
 import struct
@@ -38,7 +38,8 @@ class Stopped:
     def __init__(self, symbol="sched_loop", variant="lab0-solution", lab=0, **setup):
         build = ROOT / "build" / variant
         env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
-        made = subprocess.run(["make", "-s", f"LAB={lab}", "SOLUTION=1", f"build/{variant}/zeno.mb"],
+        made = subprocess.run(["make", "-s", f"LAB={lab}", "SOLUTION=1",
+                               f"build/{variant}/zeno.mb"],
                               cwd=ROOT, capture_output=True, text=True, check=False, env=env)
         if made.returncode:
             print(f"Bail out! the kernel does not build: {(made.stderr or made.stdout)[-500:]!r}")
