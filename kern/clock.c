@@ -27,6 +27,7 @@
 volatile uint64_t ticks;
 
 static uint64_t tsc_at_boot;
+static uint64_t tsc_hz;
 static uint64_t ns_per_tsc; /* 32.32 fixed point */
 
 struct sample {
@@ -100,14 +101,14 @@ tick(void *arg)
 void
 clock_init(void)
 {
-	uint64_t hz = measure_tsc_hz();
 	unsigned divisor = PIT_HZ / TICK_HZ;
 
-	if (!hz) {
+	tsc_hz = measure_tsc_hz();
+	if (!tsc_hz) {
 		printf("clock: the PIT does not count; taking the TSC as 1 GHz\n");
-		hz = DEFAULT_TSC_HZ;
+		tsc_hz = DEFAULT_TSC_HZ;
 	}
-	ns_per_tsc = (1000000000ul << 32) / hz;
+	ns_per_tsc = (1000000000ul << 32) / tsc_hz;
 	tsc_at_boot = rdtsc();
 	outb(PIT_CONTROL, CONTROL_CH0_RATE);
 	outb(PIT_CHANNEL0, (uint8_t)divisor);
@@ -119,4 +120,10 @@ uint64_t
 clock_ns(void)
 {
 	return (uint64_t)((unsigned __int128)(rdtsc() - tsc_at_boot) * ns_per_tsc >> 32);
+}
+
+uint64_t
+clock_tsc_hz(void)
+{
+	return tsc_hz;
 }

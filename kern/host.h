@@ -19,6 +19,9 @@ void kernel_main(uint64_t magic, uint64_t info) NORETURN;
 /* pic.c: the 8259s at vectors IRQ_BASE.., every line masked until irq_register(). */
 void host_pic_init(void);
 
+/* clock.c */
+uint64_t clock_tsc_hz(void);
+
 /* cmdline.c: takes the loader's command line apart. */
 void cmdline_init(const char *line);
 

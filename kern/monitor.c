@@ -9,14 +9,15 @@
 #include <kern/kern.h>
 #include <kern/thread.h>
 
-#define LINE_MAX      256
-#define ARGS_MAX      16
-#define HISTORY       8
-#define AHEAD_MAX     64
-#define CTRL(c)       ((c)&0x1f)
-#define ESC           0x1b
-#define DELETE        0x7f
-#define COMMANDS_HELP "type `help` for the list"
+#define LINE_MAX       256
+#define ARGS_MAX       16
+#define HISTORY        8
+#define AHEAD_MAX      64
+#define CTRL(c)        ((c)&0x1f)
+#define ESC            0x1b
+#define DELETE         0x7f
+#define SYNOPSIS_WIDTH 24
+#define COMMANDS_HELP  "type `help` for the list"
 
 SET_DECLARE(monitor);
 
@@ -326,10 +327,23 @@ monitor_wait(bool (*done)(void *), void *arg)
 	}
 }
 
+/* The first name after `name` in the alphabet, NULL at the end: the set is in the linker's order. */
+static const struct monitor_command *
+command_after(const char *name)
+{
+	const struct monitor_command *found = NULL;
+
+	set_foreach (const struct monitor_command *, c, monitor)
+		if (strcmp(c->name, name) > 0 && (!found || strcmp(c->name, found->name) < 0))
+			found = c;
+	return found;
+}
+
 static int
 command_help(int argc, char **argv)
 {
 	const struct monitor_command *c;
+	char synopsis[128];
 
 	if (argc > 2)
 		return -EINVAL;
@@ -340,13 +354,16 @@ command_help(int argc, char **argv)
 		printf("%s %s\n  %s\n", c->name, c->args, c->help);
 		return 0;
 	}
-	set_foreach (const struct monitor_command *, each, monitor) {
-		char synopsis[64];
-
-		snprintf(synopsis, sizeof(synopsis), "%s %s", each->name, each->args);
-		if (*each->help) /* commands for tests have none */
-			printf("  %-28s %s\n", synopsis, each->help);
+	for (c = command_after(""); c; c = command_after(c->name)) {
+		if (!*c->help) /* for tests only */
+			continue;
+		snprintf(synopsis, sizeof(synopsis), "%s %s", c->name, c->args);
+		if (strlen(synopsis) > SYNOPSIS_WIDTH)
+			printf("  %s\n  %-*s  %s\n", synopsis, SYNOPSIS_WIDTH, "", c->help);
+		else
+			printf("  %-*s  %s\n", SYNOPSIS_WIDTH, synopsis, c->help);
 	}
+	printf("On the boot command line commands stand behind ` -- `, with `;` between them.\n");
 	return 0;
 }
 MONITOR_COMMAND(command_help, "help", "[COMMAND]", "this list");

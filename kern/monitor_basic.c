@@ -33,11 +33,30 @@ command_uptime(int argc, char **argv)
 {
 	uint64_t us = clock_ns() / 1000;
 
-	printf("up %lu.%06lu s, %lu ticks of %d ms\n", us / 1000000, us % 1000000, ticks,
-	       1000 / TICK_HZ);
+	printf("up %lu.%06lu s, %lu ticks of %d ms, TSC at %lu kHz\n", us / 1000000, us % 1000000,
+	       ticks, 1000 / TICK_HZ, clock_tsc_hz() / 1000);
 	return 0;
 }
 MONITOR_COMMAND(command_uptime, "uptime", "", "time since boot");
+
+static bool
+is_over(void *deadline)
+{
+	return clock_ns() >= *(uint64_t *)deadline;
+}
+
+static int
+command_sleep(int argc, char **argv)
+{
+	uint64_t ms, deadline;
+
+	if (argc != 2 || parse_u64(argv[1], &ms) || ms > UINT32_MAX)
+		return -EINVAL;
+	deadline = clock_ns() + ms * 1000000;
+	monitor_wait(is_over, &deadline);
+	return 0;
+}
+MONITOR_COMMAND(command_sleep, "sleep", "MS", "lets the threads run; Ctrl-C ends it");
 
 static int
 command_backtrace(int argc, char **argv)
@@ -87,8 +106,11 @@ command_crash(int argc, char **argv)
 		((void (*)(void))(uintptr_t)&ticks)();
 	else if (!strcmp(kind, "nmi"))
 		__asm__ volatile("int $2");
+	else if (!strcmp(kind, "spurious")) /* IR7 that no device has raised */
+		__asm__ volatile("int $0x27");
 	else
 		return -EINVAL;
 	return 0;
 }
-MONITOR_COMMAND(command_crash, "crash", "panic|assert|stack|ud|divide|null|text|nx|nmi", "");
+MONITOR_COMMAND(command_crash, "crash", "panic|assert|stack|ud|divide|null|text|nx|nmi|spurious",
+		"");

@@ -21,10 +21,11 @@
 static struct {
 	void (*handler)(void *);
 	void *arg;
+	uint64_t count;
 } lines[IRQ_COUNT];
 
 static uint16_t masked = 0xffff;
-static uint64_t spurious, unclaimed;
+static uint64_t spurious;
 
 static void
 write_masks(void)
@@ -86,8 +87,19 @@ irq(unsigned vector)
 	if (line >= 8)
 		outb(SLAVE, OCW2_EOI);
 	outb(MASTER, OCW2_EOI);
+	lines[line].count++;
 	if (lines[line].handler)
 		lines[line].handler(lines[line].arg);
-	else
-		unclaimed++;
 }
+
+static int
+command_irqs(int argc, char **argv)
+{
+	for (unsigned line = 0; line < IRQ_COUNT; line++)
+		if (lines[line].handler || lines[line].count)
+			printf("  IRQ %-2u %9lu times%s\n", line, lines[line].count,
+			       lines[line].handler ? "" : ", but nobody asked for it");
+	printf("  spurious %6lu times\n", spurious);
+	return 0;
+}
+MONITOR_COMMAND(command_irqs, "irqs", "", "how often each interrupt has come");

@@ -258,7 +258,10 @@ def typing():
     live = machine.start(kernel=BUILD / "zeno.mb", cmdline="", interactive=True)
     steps = [(b"", b"K> "), (b"echo onr\x7fe\r", b"\none\n"), (b"nonsense\x15echo two\r", b"\ntwo\n"),
              (b"\x1b[A\x1b[A\r", b"\none\n"), (b"\x1b[A\x1b[A\x1b[B\x1b[B echo three\r\n", b"\nthree\n"),
-             (b"echo no\x03", b"^C\nK> "), (b"\r", b"K> "),
+             (b"echo no\x03", b"^C\nK> "),
+             (b"sleep 4000000000; echo never\recho later\r\x03", b"^C\nK> "),
+             (b"echo after\r", b"K> echo after\nafter\n"), (b"sleep 50\recho ahead\r", b"\nahead\n"),
+             (b"\r", b"K> "),
              (b"echo " + b"y" * 600 + b"\r", b"\n" + b"y" * 250 + b"\n")]
     for send, expected in steps:
         if send:
@@ -274,10 +277,26 @@ def typing():
 
 @test
 def clock():
-    """the same commands give the same bytes under -icount, where a TSC tick is a nanosecond"""
-    first, said, _ = boot(["uptime", "echo x"], icount=True)
-    check(first == boot(["uptime", "echo x"], icount=True)[0], "two runs differ", first)
-    check(float(said["uptime"].split()[1]) < 1, "uptime", first)
+    """under -icount TSC, PIT and ticks agree, and two runs give the same bytes"""
+    commands = ["sleep 55", "uptime", "sleep 1000", "uptime ", "irqs"]
+    first, said, _ = boot(commands, icount=True)
+    check(first == boot(commands, icount=True)[0], "two runs differ", first)
+    ups = [re.match(r"up (\d+)\.(\d{6}) s, (\d+) ticks of 10 ms, TSC at (\d+) kHz", said[name])
+           for name in ("uptime", "uptime ")]
+    check(all(ups), "uptime", first)
+    (at, before, khz), (later, after, _) = ((int(u[1] + u[2]), int(u[3]), int(u[4])) for u in ups)
+    check(998000 <= khz <= 1002000, "a TSC tick is a nanosecond there", first)
+    check(1000000 <= later - at < 1011000, "sleep 1000", first)
+    check(abs((later - at) / 10000 - (after - before)) <= 2, "ticks and TSC drift apart", first)
+
+
+@test
+def interrupts():
+    """a spurious interrupt is counted as such; only the timer has come"""
+    text, said, _ = boot(["crash spurious", "crash spurious", "sleep 30", "irqs"])
+    check(re.search(r"^  spurious +2 times$", said["irqs"], re.M), "spurious interrupts", text)
+    check(re.search(r"^  IRQ 0 +[1-9]\d* times$", said["irqs"], re.M), "timer", text)
+    check("nobody" not in said["irqs"], "an interrupt that nobody asked for", text)
 
 
 @test
