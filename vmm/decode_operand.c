@@ -199,7 +199,8 @@ take_immediate(struct insn *insn, struct cursor *c, struct operand *opnd, unsign
 		opnd->kind = OPND_REL;
 	if (method != METHOD_I || size == 4)
 		insn->imm = sign_extend(insn->imm, size);
-	if (method != METHOD_I)
+	/* A doubleword is extended to the operand size with the rest (SDM 1 3.6.1). */
+	if (method != METHOD_I || size == 4)
 		opnd->size = insn->opsize;
 }
 

@@ -133,7 +133,7 @@ const struct opcode map_0f[256] = {
 	[0xbc] = I(BSF, PFX, Gv, Ev), [0xbd] = I(BSR, PFX, Gv, Ev),
 	[0xbe] = I(MOVSX, 0, Gv, Eb), [0xbf] = I(MOVSX, 0, Gv, Ew),
 	[0xc0] = I(XADD, LOCK, Eb, Gb), [0xc1] = I(XADD, LOCK, Ev, Gv),
-	[0xc2] = I(OTHER, 0, E, Ib), [0xc3] = I(MOV, 0, My, Gy), /* movnti */
+	[0xc2] = I(OTHER, 0, E, Ib), [0xc3] = I(MOV, PFX, My, Gy), /* movnti */
 	[0xc4] = I(OTHER, 0, E, Ib), [0xc5] = I(OTHER, 0, U, Ib), [0xc6] = I(OTHER, 0, E, Ib),
 	[0xc7] = G(GRP9, PFX),
 	[0xc8 ... 0xcf] = I(BSWAP, 0, Zv),
@@ -162,14 +162,20 @@ const struct prefixed prefixed[] = {
 	{ MAP_0F, 0xb8, PFX_REP, I(POPCNT, 0, Gv, Ev) },
 	{ MAP_0F, 0xbc, PFX_REP, I(TZCNT, 0, Gv, Ev) },
 	{ MAP_0F, 0xbd, PFX_REP, I(LZCNT, 0, Gv, Ev) },
+	{ MAP_0F, 0xc3, PFX_REP, I(NONE, 0) },
+	{ MAP_0F, 0xc3, PFX_REPNE, I(NONE, 0) },
+	{ MAP_0F, 0xc3, PFX_OSIZE, I(NONE, 0) },
 	{ MAP_0F, 0xc7, PFX_REP, G(GRP9_F3, 0) },
 	{ MAP_0F38, 0x80, PFX_OSIZE, I(VMX, O64, Gn, M) }, /* invept */
 	{ MAP_0F38, 0x81, PFX_OSIZE, I(VMX, O64, Gn, M) }, /* invvpid */
 	{ MAP_0F38, 0x82, PFX_OSIZE, I(INVPCID, O64, Gn, M) },
+	{ MAP_0F38, 0xf0, PFX_REP, I(NONE, 0) },
+	{ MAP_0F38, 0xf1, PFX_REP, I(NONE, 0) },
 	{ MAP_0F38, 0xf0, PFX_REPNE, I(CRC32, 0, Gy, Eb) },
 	{ MAP_0F38, 0xf1, PFX_REPNE, I(CRC32, 0, Gy, Ev) },
 	{ MAP_0F38, 0xf5, PFX_OSIZE, I(OTHER, 0, M) }, /* wruss */
 	{ MAP_0F38, 0xf6, PFX_OSIZE, I(ADCX, 0, Gy, Ey) },
+	{ MAP_0F38, 0xf6, PFX_REPNE, I(NONE, 0) },
 	{ MAP_0F38, 0xf6, PFX_REP, I(ADOX, 0, Gy, Ey) },
 	{ MAP_0F38, 0xf8, PFX_OSIZE, I(OTHER, 0, M) }, /* movdir64b */
 	{ MAP_0F38, 0xf8, PFX_REPNE, I(OTHER, 0, M) }, /* enqcmd */

@@ -267,7 +267,10 @@ emu_div(struct emu *e)
 	return EMU_OK;
 }
 
-/* "The destination is never left unwritten": it gets its old value back if the comparison fails. */
+/*
+ * If the comparison fails, memory gets its old value back: it is written in any case (SDM 2A "CMPXCHG").
+ * A register is left alone, so that its bits 63:32 stay: the SDM does not say so, CPUs do it.
+ */
 enum emu_result
 emu_cmpxchg(struct emu *e)
 {
@@ -278,7 +281,7 @@ emu_cmpxchg(struct emu *e)
 	if (load_rmw(e, 0, &old) || load(e, 1, &new))
 		return EMU_FAULT;
 	equal = old == rax;
-	if (store(e, 0, equal ? new : old))
+	if ((equal || e->insn->opnd[0].kind == OPND_MEM) && store(e, 0, equal ? new : old))
 		return EMU_FAULT;
 	if (!equal)
 		gpr_write(e->state, RAX, size, old);
