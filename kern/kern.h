@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define PRINTF_LIKE(f, a) __attribute__((format(__printf__, f, a)))
 #define NORETURN          __attribute__((noreturn))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
