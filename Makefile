@@ -127,11 +127,12 @@ $(O)/ksyms.asm: $(O)/stage1.elf tools/ksyms.py
 	@$(PYTHON) tools/ksyms.py $< > $@
 $(O)/ksyms.o: $(O)/ksyms.asm
 	@$(NASM) $(NASMFLAGS) -o $@ $<
-$(KERNEL): $(O)/stage1.elf $(O)/ksyms.o
+$(KERNEL): $(O)/stage1.elf $(O)/ksyms.o kern/kernel.ld
 	@echo "ld   $@"
 	@$(LD) $(LDFLAGS) -T kern/kernel.ld -Map $(O)/zeno.map -o $@ $(OBJECTS) $(O)/ksyms.o
+	@$(PYTHON) tools/ksyms.py --verify $(O)/stage1.elf $@
 $(IMAGE): $(KERNEL)
-	@$(OBJCOPY) -O elf32-i386 $< $@ 2> $@.err || { cat $@.err >&2; exit 1; }
+	@$(OBJCOPY) -S -O elf32-i386 $< $@ 2> $@.err || { cat $@.err >&2; exit 1; }
 
 $(GO)/obj/%.c.o: guest/%.c $(GO)/flags
 	@mkdir -p $(@D)

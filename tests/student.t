@@ -30,9 +30,7 @@ symptom: the domain ended with 7
 hint: look at what comes first
 --- a/solutions/5-made-up/a.c
 +++ b/solutions/5-made-up/a.c
-@@ -7,3 +7,3 @@
- 	int y = a_very_telling_line(x);
- 
+@@ -9,1 +9,1 @@
 -	if (y == another_telling_value)
 +	if (y != another_telling_value)
 """

@@ -3,8 +3,9 @@
 
 A line *tells* if it stands inside of a region that is a hole, has twelve characters or more besides
 white space, is no mere return of a name, and does not stand in what we hand out on purpose: the
-scaffold of the labs and their `until then` lines. No telling line may occur anywhere in the tree. In the kernel's, guests'
-and tests' own sources a single common line, such as an error return, is no leak, but three in a row are.
+scaffold of the labs and their `until then` lines. No telling line may occur anywhere in the tree. In
+the sources of the kernel, the guests and the tests a single common line, such as one that prints an
+empty line, is no leak; three in a row are.
 """
 
 import re

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Every lab, solution and skeleton, builds with gcc and clang without a warning; and how it is built."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path.insert(0, str(TOOLS))
+from course import lab_numbers, load_lab  # noqa: E402
+
+
+def all_variants():
+    for compiler in ("gcc", "clang"):
+        if not shutil.which(compiler):
+            skip(f"{compiler}: all labs", f"{compiler} is not here")
+            continue
+        for number in lab_numbers():
+            for solution in ("", "1"):
+                what = "solution" if solution else "skeleton"
+                if solution and not load_lab(number).solutions.is_dir():
+                    skip(f"{compiler}: lab {number}, {what}", "no solutions in this tree")
+                    continue
+                done = run("make", "-j2", "WERROR=1", f"CC={compiler}", f"LAB={number}",
+                           f"SOLUTION={solution}", cwd=ROOT)
+                ok(done.status == 0, f"{compiler} -Werror: lab {number}, {what}, and all guests",
+                   out=done.out[-3000:])
+
+
+def copy():
+    """The tree's own files somewhere else, in a folder with a space in its name."""
+    there = folder() / "zeno again"
+    names = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT,
+                           capture_output=True, check=True).stdout.decode().split("\0")
+    for name in names:
+        if name and (ROOT / name).is_file():
+            (there / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, there / name)
+    return there
+
+
+def habits():
+    there = copy()
+    image = "build/lab0/zeno.mb"
+    done = run("make", "-j2", "LAB=0", image, cwd=there)
+    if not ok(done.status == 0, "builds in a folder with a space in its name", out=done.out[-3000:]):
+        return
+    first = (there / image).read_bytes()
+    done = run("make", "LAB=0", image, cwd=there)
+    ok(done.status == 0 and "cc " not in done.out and "ld " not in done.out,
+       "a second make has nothing to do", out=done.out)
+    again = copy()
+    run("make", "-j2", "LAB=0", image, cwd=again)
+    ok((again / image).read_bytes() == first, "the same sources give the same bytes elsewhere")
+    with open(there / "kern/kern.h", "a", encoding="ascii") as file:
+        file.write("#define SOMETHING_NEW\n")
+    done = run("make", "LAB=0", image, cwd=there)
+    ok("cc   kern/printf.c" in done.out and "nasm kern/entry.asm" not in done.out,
+       "a changed header builds again what includes it, and nothing else", out=done.out)
+    (there / "kern/zz_twice.c").write_text("#include <kern/kern.h>\nint\nputs_twice(void)\n"
+                                           "{\n\treturn 0;\n}\n")
+    (there / "labs/0-boot/commands.c").open("a").write("int puts_twice(void);\nint\n"
+                                                       "puts_twice(void)\n{\n\treturn 1;\n}\n")
+    done = run("make", "LAB=0", image, cwd=there)
+    ok(done.status != 0 and "multiple definition" in done.out,
+       "a lab's file can't displace a function of the kernel", out=done.out[-2000:])
+    (there / "kern/zz_twice.c").unlink()
+    (there / "labs/0-boot/commands.c").open("a").write("this is no C\n")
+    done = run("make", "LAB=0", image, cwd=there)
+    ok(done.status != 0 and "labs/0-boot/commands.c:" in done.out,
+       "a mistake is reported with its place", out=done.out[-2000:])
+    done = run("make", "LAB=0", "CROSS=nowhere-", image, cwd=there)
+    ok(done.status != 0 and "nowhere-gcc" in done.out, "CROSS is the prefix of the target's programs",
+       out=done.out[-2000:])
+
+
+def no_build_inputs_from_labs():
+    there = copy()
+    for name, text in (("Makefile", "$(shell touch pwned)\n"), ("GNUmakefile", "x:\n\ttouch pwned\n"),
+                       ("0.mk", "$(shell touch pwned)\n"), ("course.py", "open('pwned', 'w')\n"),
+                       ("region.py", "open('pwned', 'w')\n"), ("a$(touch pwned).c", "int x;\n")):
+        (there / "labs/0-boot" / name).write_text(text)
+    done = run("make", "-j2", "LAB=0", cwd=there)
+    ok(done.status == 0 and not list(there.rglob("pwned")), "nothing of labs/ is run on this machine",
+       out=done.out[-2000:])
+
+
+all_variants()
+habits()
+no_build_inputs_from_labs()
+finish()
