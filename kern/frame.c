@@ -238,14 +238,15 @@ frame_get(mfn_t m)
 	f->refs++;
 }
 
-/* The list isn't there: the frame is lost until the next boot. */
+/* The list isn't there: without references the frame is lost until the next boot. */
 static void
 lose(struct frame *f)
 {
 	static bool said;
 
 	ASSERT(f->refs > 0);
-	f->refs--;
+	if (--f->refs)
+		return;
 	if (!said)
 		printf("frame %lx can't be given back: the boot allocator only goes up "
 		       "(exercise 0.4 is not done)\n",

@@ -36,9 +36,10 @@ class Stopped:
     """A machine that stands at `symbol`; `gdb` is the stub's client."""
 
     def __init__(self, symbol="sched_loop", variant="lab0-solution", lab=0, **setup):
+        solution = ["SOLUTION=1"] if variant.endswith("-solution") else []
         build = ROOT / "build" / variant
         env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
-        made = subprocess.run(["make", "-s", f"LAB={lab}", "SOLUTION=1",
+        made = subprocess.run(["make", "-s", f"LAB={lab}", *solution,
                                f"build/{variant}/zeno.mb"],
                               cwd=ROOT, capture_output=True, text=True, check=False, env=env)
         if made.returncode:
@@ -61,6 +62,19 @@ class Stopped:
         self.gdb.cont()
         self.gdb.remove(address)
         assert self.gdb.regs()["rip"] == address, hex(self.gdb.regs()["rip"])
+
+    def call(self, name, *arguments):
+        """Let the host call one of its C functions; what it returns."""
+        before = self.gdb.regs()
+        rsp = (before["rsp"] - 256 & ~15) - 8
+        self.gdb.write(rsp, struct.pack("<Q", before["rip"]))
+        for register, value in zip(("rip", "rsp", "rdi", "rsi", "rdx", "rcx"),
+                                   (self.at(name), rsp, *arguments)):
+            self.gdb.set_reg(register, value)
+        self.run_to(before["rip"])
+        result = self.gdb.regs()["rax"]
+        self.gdb.set_reg("rsp", before["rsp"])
+        return result
 
     def cpu(self):
         """Everything that QEMU's monitor says of the CPU: also gdt_base, idt_base, tr_base."""
