@@ -92,6 +92,8 @@ vector_short(unsigned vector)
 
 	if (vector < ARRAY_LEN(names))
 		return names[vector];
+	if (vector >= 0xff)
+		return "no trap";
 	return vector_name(vector);
 }
 

@@ -291,7 +291,7 @@ flag_tf:
 popf_iopl:
 	push	dword 0x3002
 	popf
-	mov	ecx, 30000000
+	mov	ecx, 10000000
 .spin:	loop	.spin			; more than a tick
 	xor	eax, eax
 	ret
@@ -372,7 +372,7 @@ int_host:
 ; Spins with interrupts off: the timer takes the CPU back all the same. Ends by itself for the bare machine.
 	ATTACK	"spin", spin, 0
 spin:	cli
-	mov	ecx, 200000000
+	mov	ecx, 20000000
 .loop:	loop	.loop
 	xor	eax, eax
 	ret
@@ -423,7 +423,7 @@ secret_leave:
 	pshufd	xmm0, xmm0, 0
 	movaps	xmm7, xmm0
 	mov	dr0, eax
-	mov	ecx, 60000000
+	mov	ecx, 20000000
 .wait:	loop	.wait
 	movd	eax, xmm7
 	mov	edx, dr0

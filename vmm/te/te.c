@@ -210,7 +210,7 @@ entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
 	*e = (struct exit){ .reason = EXIT_ENTRY_FAILED,
 			    .vector = failure,
 			    .raw = failure,
-			    .error = failure >> 32,
+			    .error = ~failure ? failure >> 32 : 0,
 			    .rip = v->state.rip };
 }
 
