@@ -204,6 +204,8 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 	handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
+	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
+		"not; start with: make LAB=0 qemu" >&2; exit 1; }
 	@sh tools/install.sh run
 	@$(MAKE) --no-print-directory SOLUTION=1 LAB= REF= build
 	@$(PYTHON) tools/demo.py

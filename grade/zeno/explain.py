@@ -1,6 +1,7 @@
 """Known mistakes: matches a failure against the symptoms of the lab's mutants.
 
-A mutant is a mistake that students make, kept as a patch with lines of words above it:
+A mutant is a mistake that students make, kept as a patch in grade/mutants/ (tools/mutants.py has
+the format) with lines of words above it:
 
     symptom: a regular expression that a failure's text matches
     hint:    what to look at, in one or two sentences
@@ -33,8 +34,8 @@ def _from_patch(path):
 def load(lab, root=ROOT):
     """[{name, exercise, symptom, hint}] of a lab."""
     found = []
-    folder = Path(root) / "solutions" / lab.directory / "mutants"
-    for path in sorted(folder.glob("*.patch")):
+    folder = Path(root) / "grade" / "mutants"
+    for path in sorted(folder.glob(f"{lab.number}.*.patch")):
         found.append(_from_patch(path))
     data = Path(root) / "grade" / "hints" / f"lab{lab.number}.toml"
     if not found and data.is_file():
