@@ -180,26 +180,53 @@ def allocator():
           "a double free goes unnoticed", text)
 
 
-def puzzle_page(name):
-    """(linear, physical) of the page that `puzzle NAME` maps: the seed's sequence, done again."""
+def puzzle_key(name):
+    """What kern/puzzle.c shows for a name, as the answers' keys: the seed's sequence, done again."""
     seed = 0x811C9DC5
     for byte in name.encode():
         seed = (seed ^ byte) * 0x01000193 & 0xFFFFFFFF
     state = seed * 0x9E3779B97F4A7C15 + 0x6A09E667F3BCC909 & (1 << 64) - 1
     values = []
-    for _ in range(8 + 33 + 3):
+    for _ in range(8 + 2 * 16 + 4):
         state ^= state << 13 & (1 << 64) - 1
         state ^= state >> 7
         state ^= state << 17 & (1 << 64) - 1
         values.append(state)
-    page, frame, offset = values[-3:]
-    return SCRATCH + (page % 512 * 513 << 12) + offset % 4096, (0x20 + frame % 64) * 4096 + offset % 4096
+    hits = [(value >> 16 & 0xFFFFFFFF, ("red", "green", "blue")[colour % 3])
+            for value, colour in zip(values[8:40:2], values[9:40:2])]
+    cells = [value ^ {"red": 0x1111, "green": 0x2222, "blue": 0x4444}[colour]
+             for value, colour in hits]
+    secret, page, frame, offset = values[40:]
+    return {"hit9": hits[8][0], "caller12": "puzzle_" + hits[11][1],
+            "secret": secret.to_bytes(8, "little").hex(" "),
+            "cell": next((cell for cell in cells if cell >> 31), 0),
+            "linear": SCRATCH + (page % 512 * 513 << 12) + offset % 4096,
+            "physical": (0x20 + frame % 64) * 4096 + offset % 4096}
+
+
+@test
+def answers():
+    """the solution's answers.txt is right for its name, and says where paging is turned on"""
+    lines = (ROOT / "solutions/0-boot/answers.txt").read_text().splitlines()
+    said = dict(line.split(": ", 1) for line in lines if line and line[0] != "#")
+    key = puzzle_key(said["name"])
+    for name in ("hit9", "cell", "physical"):
+        check(int(said[name], 0) == key[name], f"{name} is {key[name]:#x}, not {said[name]}")
+    for name in ("caller12", "secret"):
+        check(said[name] == key[name], f"{name} is {key[name]}, not {said[name]}")
+    listing = subprocess.run(["objdump", "-d", "-j", ".boot", BUILD / "zeno.elf"], check=True,
+                             capture_output=True, text=True).stdout
+    places = re.findall(r"^ *([0-9a-f]+):.*mov +%\w+,%cr0", listing, re.M)
+    check(len(places) == 1, "CR0 is written more than once before long mode", listing)
+    check(int(said["paging"], 0) == int(places[0], 16),
+          f"paging is turned on at 0x{places[0]}, not {said['paging']}")
 
 
 @test
 def puzzle():
     """puzzle maps the page that its name says, twice too"""
-    linear, physical = puzzle_page("ada")
+    key = puzzle_key("ada")
+    linear, physical = key["linear"], key["physical"]
     text, said, _ = boot(["puzzle ada", "puzzle bob", f"walk {linear:#x}", "puzzle ada", "puzzle"])
     check(f"{linear:#018x}" in said["puzzle ada"], "the linear address", text)
     check(f"physical {physical:016x}, in a page of 4 KiB" in said[f"walk {linear:#x}"],
