@@ -200,6 +200,16 @@ def absent_gate(kind):
              "#DF double fault", "present")
 
 
+@on_all
+def long_mode(kind):
+    """a triple fault in 64-bit code: the gate's size and the error code's index are right"""
+    result = boot("longfault", on=kind)
+    ended(result, End.TRIPLE_FAULT, "bad_far_instruction")
+    contains(result.explanation, "1. #UD", "IDT entry 0x6", "bad_far_instruction+0x0")
+    if kind != "bochs":
+        contains(result.explanation, "its limit is 0x1f, a gate there needs 0x6f")
+
+
 @test
 def recursion():
     """a handler that raises its own exception is recognised"""
@@ -272,8 +282,11 @@ def watch_points():
 
 @test
 def exact_equals_blocks():
-    """without faults both ways of counting agree"""
-    equal(boot("count", exact=True).counts.total, boot("count").counts.total, "total")
+    """without faults both ways of counting agree, but for the block that ends the run"""
+    exact, blocks = boot("count", exact=True).counts, boot("count").counts
+    more = blocks.total - exact.total
+    if not 0 <= more < blocks.last[-1].instructions:
+        raise AssertionError(f"exact {exact.total}, by blocks {blocks.total}")
 
 
 @test
@@ -289,10 +302,12 @@ def high_half():
 @on_all
 def flood(kind):
     """a flood on the console is stopped, and capped"""
-    limits = Limits(instructions=None, cpu_seconds=60, console_bytes=100_000)
-    result = boot("flood", on=kind, limits=limits)
-    ended(result, End.FLOOD, "100000 bytes")
-    equal(len(result.console), 100_000, "bytes kept")
+    # Bochs sends no faster than the line, so a small flood must do there.
+    cap = 1_000 if kind == "bochs" else 100_000
+    result = boot("flood", on=kind, limits=Limits(instructions=None, cpu_seconds=60,
+                                                  console_bytes=cap))
+    ended(result, End.FLOOD, f"{cap} bytes")
+    equal(len(result.console), cap, "bytes kept")
 
 
 @on_all
@@ -311,7 +326,9 @@ def reset(name, kind):
     """A reset is an end of its own, seen once."""
     result = boot(name, on=kind)
     ended(result, End.RESET)
-    equal(result.console, b"once\n", "console")
+    # Bochs goes on after a reset until the log has reached us; QEMU stops at once.
+    repeated = result.console.replace(b"once\n", b"") if kind == "bochs" else b""
+    equal((result.console[:5], repeated), (b"once\n", b""), "console")
     equal(result.explanation, None, "explanation")
 
 
@@ -342,8 +359,8 @@ def command_lines():
 
 @test
 def typed_input():
-    """typed bytes reach the guest, and a flood of them is answered whole"""
-    with machine.start(**where("echo", interactive=True)) as live:
+    """typed bytes reach the guest"""
+    with machine.start(**where("echo", interactive=True, limits=Limits(instructions=None))) as live:
         equal(live.wait_for(b">"), True, "prompt")
         live.send(b"abc")
         equal(live.wait_for(b"bcd"), True, "echo")
@@ -616,7 +633,7 @@ def by_hand_wrong():
 @test
 def cpus():
     """machines.toml knows the CPUs of both machines"""
-    for cpu in ("te", "svm"):
+    for cpu in ("te", "te-intel", "pv", "svm"):
         for name in machine.machine_names():
             if not re.fullmatch(r"[\w=,+.\- ]+", machine.cpu_string(name, cpu)):
                 raise AssertionError(f"{name} {cpu}")

@@ -3,6 +3,7 @@
 main:
 	mov esi, words
 	call puts
+	call sent
 	mov al, 0xfe
 	out KBD_COMMAND, al
 .wait:

@@ -3,6 +3,7 @@
 main:
 	mov esi, words
 	call puts
+	call sent
 	mov dx, RESET_CONTROL
 	mov al, 2
 	out dx, al
