@@ -38,7 +38,7 @@ kernel_main(uint64_t magic, uint64_t info)
 	bootinfo_init((uint32_t)magic, info);
 	cmdline_init(boot_cmdline);
 	memory_init();
-	trap_init(); /* its stacks need memory; a fault before it resets the machine */
+	trap_init();  /* its stacks need memory; a fault before it resets the machine */
 	frame_init(); /* after the traps: a page allocator that faults is named */
 	host_pic_init();
 	clock_init();
