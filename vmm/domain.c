@@ -131,6 +131,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 	}
 	d->clock_offset = clock_ns();
 	uart_init(&d->uart);
+	d->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
 	pic_init(&d->pic);
 	pit_init(&d->pit, domain_now(d));
 	side_printf("@Z start d%u %s\n", d->id, d->name);
