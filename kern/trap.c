@@ -171,8 +171,8 @@ die(const struct trap_frame *f)
 /*
  * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3. The
  * breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one of
- * our stub. Any other one is the host's, which sets no breakpoints. And where it hits #DB's own stub
- * (`mov ss`, then int1) it has overwritten that one's frame on the IST stack: a panic, not an
+ * our stub. Any other one is the host's, which sets no breakpoints. And where it hits #DB's own
+ * stub (`mov ss`, then int1) it has overwritten that one's frame on the IST stack: a panic, not an
  * endless loop. No guest gets there while its breakpoints are not in the real DR7.
  */
 static bool
