@@ -331,15 +331,18 @@ except KeyboardInterrupt:
 
 def test_words():
     """Sentences for a person."""
-    run = types.SimpleNamespace(tagged=lambda kind: [
+    run = types.SimpleNamespace(tagged=lambda kind=None: [
         ("exit", "d1 1 cli 00100010 1 exit 1: #GP at 00100010, cli: IF=0"),
         ("exit", "d1 2 port I/O 00100011 2 exit 2: #GP at 00100011, out: port 3f8 <- 41"),
-        ("exit", "garbage")] if kind == "exit" else [("out", "d1 48 69"), ("out", "d2 58"),
-                                                     ("out", "d1 zz")])
+        ("exit", "garbage")] if kind == "exit" else [
+            ("start", "d1 first"), ("out", "d1 48 69"), ("start", "d2 other"), ("out", "d2 58"),
+            ("end", "d1 ended exit code 3"), ("start", "d1 second"), ("out", "d1 zz")])
     ok(evidence.exits_in_words(run)[1] == "guest 1, exit 2: #GP at 00100011, out: port 3f8 <- 41",
        "exits in words", got=evidence.exits_in_words(run))
-    ok(evidence.guest_output(run).startswith(b"Hi") and b"X" not in evidence.guest_output(run),
-       "a guest's output is its own", got=evidence.guest_output(run))
+    first, other, second = evidence.lives(run)
+    ok(first.output == b"Hi" and other.output == b"X" and second.name == "second",
+       "a guest's output is its own, though numbers are used again", got=evidence.lives(run))
+    ok(first.end == ("ended", "exit code 3") and second.end is None, "so is its end", got=first)
     ok("stops after 2 bytes" in evidence.around_difference(b"abc", b"ab"), "output that stops")
     ok("line 2" in evidence.around_difference(b"a\nbc\n", b"a\nbd\n"), "the line that differs")
     v = grader.Verdict("one", "7.1", "t", 1, "witnessed", "fail", "EDX is read whole: port 0xab03f8")

@@ -44,26 +44,7 @@ def witness(t, commands, points, keep=None, **more):
 
     `keep` is a list into which the running machine is put, for functions that need it.
     """
-    live = t.start("-- " + "; ".join([*commands, "off"]), paused=True, **more)
-    if keep is not None:
-        keep.append(live)
-    trouble = []
-
-    def guarded(function):
-        def call(client, regs):
-            try:
-                return function(client, regs)
-            except gdbremote.Refused as error:
-                trouble.append(str(error))
-                return True
-        return call
-
-    seen = gdbremote.witness(live, {address: guarded(function)
-                                    for address, function in points.items()}, hits=200_000)
-    run = t.finish(live)
-    if trouble:
-        raise Trouble(f"the GDB stub: {trouble[0]}")
-    return run, seen
+    return t.witness("-- " + "; ".join([*commands, "off"]), points, keep=keep, **more)
 
 
 def free_address(t, align=4, size=PAGE):

@@ -18,6 +18,7 @@ files, ...); the lists `exercises` and `tests` belong to the grader:
     evidence = "witnessed"           # witnessed, equivalent, reported
     machines = ["qemu"]              # the first that is here is used
     base = []                        # tests that must pass first
+    hostile = false                  # true: what it feeds in is hostile
     check = "lab1.ring1"             # grade/checks/lab1.py, function ring1
     handout = "ex-1-1"               # anchor in the lab's handout; the exercise's if left out
 
@@ -69,6 +70,7 @@ class Test:
     base: tuple
     check: str
     handout: str
+    hostile: bool
 
 
 @dataclass
@@ -170,7 +172,8 @@ def _tests(data, exercises, where):
         table.setdefault("handout", "ex-" + ident.replace(".", "-") if ident else "")
         one = Test(**_take(table, spot, name=(str, ...), exercise=(str, ...), title=(str, ...),
                            points=(int, ...), evidence=(str, ...), machines=(list, ["qemu"]),
-                           base=(list, []), check=(str, ...), handout=(str, "")))
+                           base=(list, []), check=(str, ...), handout=(str, ""),
+                           hostile=(bool, False)))
         if any(one.name == other.name for other in tests):
             raise CourseError(f"{spot}: there are two of it")
         if one.evidence not in EVIDENCE:

@@ -1,8 +1,12 @@
 """What was seen from outside, in a form that a check can compare and a person can read."""
 
 import bisect
+import os
 import re
+import shutil
 import struct
+import subprocess
+from dataclasses import dataclass
 
 EXITS_SHOWN = 10
 """How many of a guest's last exits a failure report tells."""
@@ -98,42 +102,47 @@ class Symbols:
         return names, address - value
 
 
-def guest_output(run, domain=1):
-    """The bytes that a guest printed under an engine: `@Z out dN <hex>` on the side channel."""
-    data = bytearray()
-    for _, args in run.tagged("out"):
-        words = args.split()
-        if words and words[0] == f"d{domain}":
+@dataclass
+class Life:
+    """One guest from its start to its end, as the side channel tells it. Numbers are used again."""
+
+    domain: int
+    name: str
+    output: bytes = b""
+    end: tuple | None = None
+    """(verdict, text), or None while nothing was said of an end."""
+
+    def said(self):
+        """What the kernel says of its end, in words."""
+        return f"{self.end[0]}: {self.end[1]}" if self.end else "its end is not reported"
+
+
+def lives(run):
+    """The guests of a run in the order of their starts. `out` lines hold bytes in hex."""
+    found, current = [], {}
+    for kind, args in run.tagged():
+        words = args.split(" ")
+        domain = words[0][1:]
+        if words[0][:1] != "d" or not domain.isdigit():
+            continue
+        if kind == "start":
+            current[domain] = Life(int(domain), " ".join(words[1:2]))
+            found.append(current[domain])
+        elif kind == "out":
+            if domain not in current:
+                current[domain] = Life(int(domain), "?")
+                found.append(current[domain])
             try:
-                data += bytes.fromhex("".join(words[1:]))
+                current[domain].output += bytes.fromhex("".join(words[1:]))
             except ValueError:
-                data += b"<bytes that are no hex>"
-    return bytes(data)
-
-
-def guest_end(run, domain=1):
-    """(verdict, text) of the last `@Z end dN verdict text`, or None: what the kernel reports."""
-    last = None
-    for _, args in run.tagged("end"):
-        words = args.split(" ", 2)
-        if words and words[0] == f"d{domain}":
-            last = (words[1] if len(words) > 1 else "", words[2] if len(words) > 2 else "")
-    return last
+                current[domain].output += b"<bytes that are no hex>"
+        elif kind == "end" and domain in current and current[domain].end is None:
+            current[domain].end = (words[1] if len(words) > 1 else "", " ".join(words[2:]))
+    return found
 
 
 EXIT_LINE = re.compile(r"d(\d+) (\d+) (.*?) ([0-9a-f]+) (\d+)(?: exit \d+: (.*))?$")
 """`@Z exit d1 7 port I/O 00100010 2 exit 7: #GP at 00100010, out: port 3f8 <- 41`."""
-
-
-def exit_records(run, domain=1):
-    """[(seq, reason, rip, length, words)] of a guest, oldest first. Reported evidence only."""
-    found = []
-    for _, args in run.tagged("exit"):
-        match = EXIT_LINE.match(args)
-        if match and int(match[1]) == domain:
-            found.append((int(match[2]), match[3], int(match[4], 16), int(match[5]),
-                          match[6] or ""))
-    return found
 
 
 def exits_in_words(run, count=EXITS_SHOWN):
@@ -147,7 +156,7 @@ def exits_in_words(run, count=EXITS_SHOWN):
     return lines[-count:]
 
 
-def show(data, limit=600):
+def show(data, limit=1200):
     """Bytes or text for a report: printable, and cut in the middle if it is long."""
     if data is None:
         return "(nothing)"
@@ -181,3 +190,29 @@ def around_difference(expected, got):
         return f"there are {len(got) - where} bytes too many at the end: {show(got[where:], 160)}"
     return (f"they part at byte {where}, in line {line}: "
             f"expected \"{at(expected)}\", got \"{at(got)}\"")
+
+
+OFFSETS = {}
+
+
+def offset_of(root, header, struct_name, field):
+    """The offset of a field of a kernel structure, asked from the compiler.
+
+    The headers are the tree's own, not the submission's: no manifest names one.
+    """
+    key = (str(root), header, struct_name, field)
+    if key not in OFFSETS:
+        text = (f"#include <stddef.h>\n#include <{header}>\nvoid f(void);\nvoid f(void)\n"
+                f'{{ __asm__ volatile("@@%c0@@" : : "i"(offsetof({struct_name}, {field}))); }}\n')
+        compiler = next((path for name in (os.environ.get("CROSS", "") + "gcc",
+                                           "x86_64-linux-gnu-gcc", "clang")
+                         if (path := shutil.which(name))), "gcc")
+        done = subprocess.run([compiler, "-std=gnu11", "-ffreestanding", f"-I{root}", "-w", "-S",
+                               "-o", "-", "-xc", "-"], input=text, capture_output=True, text=True,
+                              check=False)
+        found = re.search(r"@@(\d+)@@", done.stdout)
+        if not found:
+            raise RuntimeError(f"{compiler} does not tell where {field} of {struct_name} is: "
+                               f"{done.stderr.strip()[:500]}")
+        OFFSETS[key] = int(found[1])
+    return OFFSETS[key]

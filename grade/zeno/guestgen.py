@@ -119,6 +119,7 @@ class Program:
         self.lines = []
         self.data = []
         self.count = 0
+        self.listening = False
         # The stack stands apart from the code: code and hot data on one page slow QEMU down.
         # A loader leaves most registers and the flags as they happen to be: begin with known ones.
         self.op(f"mov esp, {self.base + 0x10000:#x}", "xor eax, eax")
@@ -146,12 +147,20 @@ class Program:
         self.data.append(f"{name}: db {codes + ', ' if codes else ''}0")
         return name
 
+    def console(self):
+        """COM1 to 8 data bits: at reset it has 5. Done once, before the first byte."""
+        if not self.listening:
+            self.listening = True
+            self.op("pusha", f"mov edx, {COM1 + 3:#x}", "mov al, 3", "out dx, al", "popa")
+
     def print(self, words):
         """Print fixed words: titles only, never a result."""
+        self.console()
         self.op("push esi", f"mov esi, {self.text(words)}", "call put_text", "pop esi")
 
     def say(self, register, name=""):
         """Print `name=XXXXXXXX` and a new line; no register changes, flags do."""
+        self.console()
         if name:
             self.print(f"{name}=")
         if register == "eax":
@@ -174,9 +183,13 @@ class Program:
                 f"rol {a}, {self.rng.randrange(1, 31)}", f"sub {a}, {b}", f"bswap {a}",
                 f"not {a}", f"adc {a}, {b}", f"sbb {a}, {b}")))
 
+    def exit(self, code=0):
+        """A write to the debug exit port, behind which nothing runs any more."""
+        self.op(f"mov al, {code}", f"out {DEBUG_EXIT:#x}, al")
+
     def end(self, code=0):
         """The end of every guest."""
-        self.op(f"mov al, {code}", f"out {DEBUG_EXIT:#x}, al")
+        self.exit(code)
         for letter in b"Shutdown":
             self.op("mov dx, 0x8900", f"mov al, {letter}", "out dx, al")
         self.op("cli")
@@ -208,6 +221,7 @@ def mask_interrupts(p):
 def outs(rng, count=24):
     """OUT in its forms, to COM1 and to ports that are nobody's; registers full of other bits."""
     p = Program(rng)
+    p.console()
     p.churn(12)
     p.op(f"mov esi, {p.word():#x}")
     for _ in range(count):
@@ -227,11 +241,21 @@ def outs(rng, count=24):
             port = rng.choice((0x80, 0xE0, 0xE5, 0xED))
             p.op(rng.choice((f"out {port:#x}, al", f"out {port:#x}, eax", f"out {port:#x}, ax")))
         if rng.random() < 0.3:
+            # A wide access is bytewise: here its third byte or second sets DLAB, behind which a
+            # byte for COM1 is a divisor's and not printed; then all is as before.
+            port, register, shift = rng.choice(((0x3F9, "eax", 16), (0x3FA, "ax", 8)))
+            high = rng.getrandbits(16) << 16
+            p.op(f"mov eax, {0x83 << shift:#x}", f"mov edx, {high | port:#x}", f"out dx, {register}",
+                 f"mov al, {rng.randrange(65, 91)}", f"mov edx, {high | COM1:#x}", "out dx, al",
+                 f"mov eax, {0x03 << shift:#x}", f"mov edx, {high | port:#x}", f"out dx, {register}")
+        if rng.random() < 0.3:
             p.churn(2, ("ebx", "ecx", "edi", "ebp"))
     p.op("mov al, 10", f"mov dx, {COM1:#x}", "out dx, al")
     for register in ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp"):
         p.say(register, register)
-    p.end(rng.randrange(0, 60))
+    p.exit(rng.randrange(0, 60))
+    p.print("nobody may see this\n")
+    p.end()
     return p
 
 
@@ -466,3 +490,21 @@ def evil_tables(rng):
     p.op("nop")
     p.end(0)
     return p, [first, second]
+
+
+def forbidden_cr(rng):
+    """Writes a control register value that te refuses; behind it nothing may run. (Program, what)."""
+    p = Program(rng)
+    p.churn(4)
+    p.print("before\n")
+    register, what = rng.choice(("eax", "ebx", "ecx", "edi")), rng.randrange(3)
+    if what == 0:
+        p.op(f"mov {register}, 0x80000011", f"mov cr0, {register}")
+    elif what == 1:
+        p.op(f"mov {register}, 0x10", f"mov cr0, {register}")
+    else:
+        p.op(f"mov {register}, 0x80000000", f"mov cr4, {register}")
+    p.label("after")
+    p.print("behind it\n")
+    p.end(1)
+    return p, ("CR0.PG was set", "CR0.PE was cleared", "a reserved bit of CR4 was set")[what]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import evidence, machine
+from . import evidence, gdbremote, machine
 
 
 class Failed(Exception):
@@ -138,6 +138,37 @@ class Trial:
         if not run.console:
             raise Trouble("the bare machine printed nothing: there is nothing to compare with")
         return run
+
+    def witness(self, cmdline, points, modules=(), keep=None, hits=200_000, **more):
+        """Boot stopped, call a function(client, registers) at each address, run to the end.
+
+        A function that returns something true ends the watching. `keep`, a list, gets the running
+        machine. Gives (Run, {address: how often it was reached}).
+        """
+        live = self.start(cmdline, modules, paused=True, **more)
+        if keep is not None:
+            keep.append(live)
+        raised = []
+
+        def guarded(function):
+            def call(client, regs):
+                try:
+                    return function(client, regs)
+                except gdbremote.Gone:
+                    raise
+                except Exception as error:  # pylint: disable=broad-except
+                    raised.append(error)
+                    return True
+            return call
+
+        seen = gdbremote.witness(live, {address: guarded(function)
+                                        for address, function in points.items()}, hits=hits)
+        run = self.finish(live)
+        if raised and isinstance(raised[0], gdbremote.Refused):
+            raise Trouble(f"the GDB stub: {raised[0]}")
+        if raised:
+            raise raised[0]
+        return run, seen
 
     # -- what must hold -----------------------------------------------------------------------
 
