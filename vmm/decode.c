@@ -390,13 +390,13 @@ decode(struct insn *out, const uint8_t *bytes, size_t n, enum cpu_mode mode)
 	uint8_t byte;
 	int error;
 
-	*out = (struct insn){
-		.mode = mode,
-		.seg_override = SEG_NONE,
-		.mem_base = REG_NONE,
-		.mem_index = REG_NONE,
-		.mem_scale = 1,
-	};
+	__builtin_memset(out, 0,
+			 sizeof(*out)); /* padding too: two results can be compared as bytes */
+	out->mode = mode;
+	out->seg_override = SEG_NONE;
+	out->mem_base = REG_NONE;
+	out->mem_index = REG_NONE;
+	out->mem_scale = 1;
 	byte = take_prefixes(out, &c);
 	set_sizes(out);
 	if (is_vector_prefix(out, &c, byte))

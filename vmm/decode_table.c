@@ -102,7 +102,7 @@ const struct opcode map_0f[256] = {
 	[0x0d] = I(NOP, 0, Ev), /* prefetchw */
 	[0x0e] = I(OTHER, 0), /* femms */
 	[0x10 ... 0x17] = I(OTHER, 0, E),
-	[0x18 ... 0x1f] = I(NOP, 0, Ev), /* prefetch, hints; endbr and bnd* while CET and MPX are off */
+	[0x18 ... 0x1f] = I(NOP, 0, Ev), /* prefetch, hints; endbr, bnd* with CET, MPX off */
 	[0x20] = I(MOV_FROM_CR, O64, Rn, Cn), [0x21] = I(MOV_FROM_DR, O64, Rn, Dn),
 	[0x22] = I(MOV_TO_CR, O64, Cn, Rn), [0x23] = I(MOV_TO_DR, O64, Dn, Rn),
 	[0x28 ... 0x2f] = I(OTHER, 0, E),
@@ -216,7 +216,8 @@ static const struct opcode grp5[8] = {
 };
 
 static const struct opcode grp6[8] = {
-	I(SLDT, 0, Vw), I(STR, 0, Vw), I(LLDT, 0, Ew), I(LTR, 0, Ew), I(VERR, 0, Ew), I(VERW, 0, Ew),
+	I(SLDT, 0, Vw), I(STR, 0, Vw), I(LLDT, 0, Ew), I(LTR, 0, Ew),
+	I(VERR, 0, Ew), I(VERW, 0, Ew),
 };
 
 static const struct opcode grp7_mem[8] = {

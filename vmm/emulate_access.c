@@ -1,6 +1,6 @@
 /*
- * Registers by parts, effective addresses, operands, the stack: what the emulator's handlers stand on,
- * and what engines use to emulate sensitive instructions themselves.
+ * Registers by parts, effective addresses, operands, the stack: what the emulator's handlers
+ * stand on, and what engines use to emulate sensitive instructions themselves.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */

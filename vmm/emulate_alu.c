@@ -1,7 +1,8 @@
 /*
  * Arithmetic and logic, multiplication, division, and the exchanges that do arithmetic.
  *
- * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation" section.
+ * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation"
+ * section.
  */
 #include <vmm/emulate_private.h>
 
@@ -268,8 +269,9 @@ emu_div(struct emu *e)
 }
 
 /*
- * If the comparison fails, memory gets its old value back: it is written in any case (SDM 2A "CMPXCHG").
- * A register is left alone, so that its bits 63:32 stay: the SDM does not say so, CPUs do it.
+ * If the comparison fails, memory gets its old value back: it is written in any case (SDM 2A
+ * "CMPXCHG"). A register is left alone, so that its bits 63:32 stay: the SDM does not say so,
+ * CPUs do it.
  */
 enum emu_result
 emu_cmpxchg(struct emu *e)

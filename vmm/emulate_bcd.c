@@ -1,7 +1,8 @@
 /*
  * Decimal arithmetic: daa das aaa aas aam aad. 16 and 32-bit code only.
  *
- * SDM = Intel SDM order no. 325462-080, June 2023: volume 2A, each instruction's "Operation" section.
+ * SDM = Intel SDM order no. 325462-080, June 2023: volume 2A, each instruction's "Operation"
+ * section.
  */
 #include <vmm/emulate_private.h>
 

@@ -1,7 +1,8 @@
 /*
  * Shifts, rotates, single bits, bit counts.
  *
- * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation" section.
+ * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation"
+ * section.
  */
 #include <vmm/emulate_private.h>
 
@@ -70,8 +71,9 @@ shift(struct shift *s, unsigned op)
 }
 
 /*
- * OF is defined for a count of 1 only, and can then be told from the result: to the left it is whether
- * the top bit changed, to the right whether the two top bits differ; sar always clears it.
+ * OF is defined for a count of 1 only, and can then be told from the result: to the left it is
+ * whether the top bit changed, to the right whether the two top bits differ; sar always clears
+ * it.
  */
 static bool
 shift_overflow(const struct shift *s, unsigned op)
@@ -109,8 +111,8 @@ run_shift(struct shift *s, unsigned op)
 }
 
 /*
- * The count has five bits, six for 64-bit operands. A count of 0 writes the operand but no flag, and so
- * do rcl, rcr if the bits come round to where they were.
+ * The count has five bits, six for 64-bit operands. A count of 0 writes the operand but no flag,
+ * and so do rcl, rcr if the bits come round to where they were.
  */
 enum emu_result
 emu_shift(struct emu *e)
@@ -194,8 +196,8 @@ change_bit(unsigned op, uint64_t value, uint64_t mask)
 }
 
 /*
- * A bit number in a register reaches beyond a memory operand, in both directions (SDM 1 3.1.1.9 in 2A
- * "Bit(BitBase, BitOffset)"); an immediate one, or one for a register operand, wraps.
+ * A bit number in a register reaches beyond a memory operand, in both directions (SDM 2A
+ * 3.1.1.9 "Operation Section": Bit(BitBase, BitOffset)); an immediate one, or one for a register operand, wraps.
  */
 enum emu_result
 emu_bit_test(struct emu *e)
@@ -267,7 +269,10 @@ emu_bit_scan(struct emu *e)
 	return EMU_OK;
 }
 
-/* popcnt clears all flags but ZF; tzcnt and lzcnt have CF for an operand of zero, ZF for the result. */
+/*
+ * popcnt clears all flags but ZF; tzcnt and lzcnt have CF for an operand of zero, ZF for the
+ * result.
+ */
 enum emu_result
 emu_count(struct emu *e)
 {

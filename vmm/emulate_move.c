@@ -1,7 +1,8 @@
 /*
  * Moves, conversions, conditions, flags, bound.
  *
- * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation" section.
+ * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation"
+ * section.
  */
 #include <vmm/emulate_private.h>
 
@@ -71,7 +72,9 @@ emu_xchg(struct emu *e)
 	return EMU_OK;
 }
 
-/* The source is read, and may fault, and a 32-bit destination is cleared above, whatever cc says. */
+/*
+ * The source is read, and may fault, and a 32-bit destination is cleared above, whatever cc says.
+ */
 enum emu_result
 emu_cmov(struct emu *e)
 {

@@ -1,7 +1,7 @@
 /*
  * What the emulator's files share. A handler does one class of instruction: it returns EMU_OK with
- * everything written, or EMU_FAULT with nothing written. So it writes memory first, which may fail, then
- * registers and flags, which can't.
+ * everything written, or EMU_FAULT with nothing written. So it writes memory first, which may
+ * fail, then registers and flags, which can't.
  */
 #pragma once
 

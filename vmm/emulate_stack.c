@@ -1,7 +1,8 @@
 /*
  * The stack, and branches within a segment.
  *
- * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation" section.
+ * SDM = Intel SDM order no. 325462-080, June 2023: volume 2, each instruction's "Operation"
+ * section.
  */
 #include <vmm/emulate_private.h>
 
@@ -135,8 +136,8 @@ canonical(uint64_t address)
 }
 
 /*
- * Sends rip to a target, cut to the operand size. Beyond the code segment's limit, or not canonical,
- * it is #GP(0) on the branch itself (SDM 2A "CALL", 2A "Jcc").
+ * Sends rip to a target, cut to the operand size. Beyond the code segment's limit, or not
+ * canonical, it is #GP(0) on the branch itself (SDM 2A "CALL", 2A "Jcc").
  */
 static int
 branch(struct emu *e, uint64_t target)

@@ -1,9 +1,9 @@
 /*
  * String instructions: movs cmps stos lods scas, and the steps that ins and outs share with them.
  *
- * A repeated one does at most EMU_REP_MAX iterations per call and then says EMU_AGAIN, with rip where it
- * was and rSI, rDI, rCX on: that is how a CPU takes an interrupt in one (SDM 2B "REP": "a repeating
- * string operation can be suspended by an exception or interrupt").
+ * A repeated one does at most EMU_REP_MAX iterations per call and then says EMU_AGAIN, with rip
+ * where it was and rSI, rDI, rCX on: that is how a CPU takes an interrupt in one (SDM 2B "REP":
+ * "a repeating string operation can be suspended by an exception or interrupt").
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */

@@ -2,10 +2,10 @@
 /*
  * Story: a million random instructions per mode, their lengths compared with Capstone's.
  *
- * Where Capstone (4.0.2, Debian 12) is wrong stands in `exceptions`, each with a predicate as narrow as
- * it can be and an example that must still differ: an exception that is no longer needed fails here.
- * What Capstone does not know at all (newer AVX-512, say) proves nothing and is counted aside; those
- * lengths are tested against a CPU by decode_cpu.
+ * Where Capstone (4.0.2, Debian 12) is wrong stands in `exceptions`, each with a predicate as
+ * narrow as it can be and an example that must still differ: an exception that is no longer
+ * needed fails here. What Capstone does not know at all (newer AVX-512, say) proves nothing and
+ * is counted aside; those lengths are tested against a CPU by decode_cpu.
  */
 #include <string.h>
 
@@ -36,8 +36,8 @@ is_prefix(uint8_t byte, enum cpu_mode mode)
 }
 
 /*
- * Capstone loses count of near branches and immediates when 66 or 67 comes with f2, f3, REX or the other
- * one; and ret has two bytes of immediate whatever REX says.
+ * Capstone loses count of near branches and immediates when 66 or 67 comes with f2, f3, REX or
+ * the other one; and ret has two bytes of immediate whatever REX says.
  */
 static bool
 immediate_with_prefix(const struct sample *s)
@@ -98,14 +98,20 @@ swapgs_outside_64(const struct sample *s)
 	return s->error && s->insn.op == INSN_SWAPGS && s->insn.mode < MODE64;
 }
 
-/* CR1, CR5 ..., DR8 ... do not exist; and Capstone takes mod for real: [memory] that is a register. */
+/*
+ * CR1, CR5 ..., DR8 ... do not exist; and Capstone takes mod for real: [memory] that is a
+ * register.
+ */
 static bool
 system_register(const struct sample *s)
 {
 	return s->insn.map == MAP_0F && (s->insn.opcode & 0xfc) == 0x20 && s->error;
 }
 
-/* vmread and vmwrite with 66, f2, f3 are extrq, insertq or nothing; with 67 and REX Capstone errs. */
+/*
+ * vmread and vmwrite with 66, f2, f3 are extrq, insertq or nothing; with 67 and REX Capstone
+ * errs.
+ */
 static bool
 vmread_with_prefix(const struct sample *s)
 {
@@ -150,11 +156,25 @@ rdrand_with_f3(const struct sample *s)
 	       (s->insn.prefixes & PFX_REP);
 }
 
-/* lfence, mfence, sfence with 66, f2, f3 are other instructions or none; the CPU's test says #UD. */
+/*
+ * lfence, mfence, sfence with 66, f2, f3 are other instructions or none; the CPU's test says #UD.
+ */
 static bool
 fence_with_prefix(const struct sample *s)
 {
 	return s->error && s->insn.map == MAP_0F && s->insn.opcode == 0xae && s->insn.mod == 3 &&
+	       (s->insn.prefixes & (PFX_OSIZE | PFX_REP | PFX_REPNE));
+}
+
+/* movnti, movbe, adcx, adox with a prefix that none of them has: #UD, says the CPU's test. */
+static bool
+np_with_prefix(const struct sample *s)
+{
+	bool movnti = s->insn.map == MAP_0F && s->insn.opcode == 0xc3;
+	bool movbe = s->insn.map == MAP_0F38 &&
+		     ((s->insn.opcode & 0xfe) == 0xf0 || s->insn.opcode == 0xf6);
+
+	return s->error && (movnti || movbe) &&
 	       (s->insn.prefixes & (PFX_OSIZE | PFX_REP | PFX_REPNE));
 }
 
@@ -172,9 +192,10 @@ static const struct exception {
 	{ "system register that is none", system_register, MODE32, { 0x0f, 0x20, 0xff } },
 	{ "vmread with a prefix", vmread_with_prefix, MODE32, { 0x66, 0x0f, 0x78, 0x05 } },
 	{ "fence with a prefix", fence_with_prefix, MODE32, { 0x66, 0x0f, 0xae, 0xe8 } },
+	{ "movnti with a prefix", np_with_prefix, MODE32, { 0x66, 0x0f, 0xc3, 0x08 } },
 	{ "PadLock", padlock, MODE32, { 0x0f, 0xa6, 0xc8 } },
 	{ "ud0, ud1", ud_modrm, MODE32, { 0x0f, 0xff, 0xe7 } },
-	{ "immediate with f3", immediate_with_prefix, MODE64_AMD, { 0x66, 0xf3, 0xe8, 0x0d, 0x21 } },
+	{ "imm with f3", immediate_with_prefix, MODE64_AMD, { 0x66, 0xf3, 0xe8, 0x0d, 0x21 } },
 	{ "EVEX rounding", evex_rounding, MODE64_AMD, { 0x62, 0x41, 0x7c, 0xfc, 0x5e, 0xd0 } },
 	{ "XOP in 16-bit code", xop_immediate, MODE16, { 0x8f, 0xea, 0x38, 0x10, 0x03 } },
 	{ "rdrand with f3", rdrand_with_f3, MODE32, { 0xf3, 0x0f, 0xc7, 0xf6 } },

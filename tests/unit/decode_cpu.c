@@ -2,9 +2,10 @@
 /*
  * Story: a million random instructions, 32 and 64-bit, their lengths taken from this machine's CPU.
  *
- * The CPU must not ask for more than the bytes that the decoder counted, and must ask for more when the
- * last one is missing (tests/unit/native.h has the method). What the decoder refuses, the CPU must
- * refuse. An opcode that this CPU happens not to have ends in #UD before its length can be seen.
+ * The CPU must not ask for more than the bytes that the decoder counted, and must ask for more
+ * when the last one is missing (tests/unit/native.h has the method). What the decoder refuses,
+ * the CPU must refuse. An opcode that this CPU happens not to have ends in #UD before its length
+ * can be seen.
  */
 #define _GNU_SOURCE
 #include <inc/errno.h>
@@ -46,8 +47,8 @@ static struct {
 } count;
 
 /*
- * What must not run even so: it would enter the kernel in earnest, put the CPU to sleep, or take away
- * the segment registers that the process lives on.
+ * What must not run even so: it would enter the kernel in earnest, put the CPU to sleep, or take
+ * away the segment registers that the process lives on.
  */
 static bool
 must_not_run(const struct insn *insn)
@@ -133,8 +134,8 @@ judge_refused(const struct sample *s, const struct native_test *t)
 
 /*
  * The CPU wanted more. Of an opcode that no CPU has it may fetch what the opcode's neighbours need,
- * before it finds out (AMD's do so for VEX with a one-byte opcode of a jump, and for vmread): with all
- * fifteen bytes there it must then say #UD.
+ * before it finds out (AMD's do so for VEX with a one-byte opcode of a jump, and for vmread):
+ * with all fifteen bytes there it must then say #UD.
  */
 static void
 judge_again(unsigned suspects)
@@ -210,7 +211,7 @@ compare(enum cpu_mode mode)
 	memset(&count, 0, sizeof(count));
 	for (unsigned done = 0; done < TOTAL && alive; done += BATCH)
 		alive = run_batch(&rng, mode);
-	diag("%s, seed %#x: %u proved, %u this CPU does not have, %u refused by both, %u over 15 bytes",
+	diag("%s, seed %#x: %u proved, %u not in this CPU, %u refused by both, %u over 15 bytes",
 	     name, SEED + mode, count.proved, count.undefined, count.refused, count.too_long);
 	ok(alive, "%s: %u instructions ran", name, TOTAL);
 	ok(count.wrong == 0, "%s: the CPU agrees", name);

@@ -1,7 +1,8 @@
 /* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c vmm/emulate.c vmm/emulate_access.c vmm/emulate_alu.c vmm/emulate_bcd.c vmm/emulate_bits.c vmm/emulate_move.c vmm/emulate_stack.c vmm/emulate_string.c */
 /*
- * Story: what a CPU can't be asked in user mode. 16-bit code and stacks, wrapping addresses, faults from
- * memory and what they must leave alone, far pointers and descriptor tables, what is left to the caller.
+ * Story: what a CPU can't be asked in user mode. 16-bit code and stacks, wrapping addresses,
+ * faults from memory and what they must leave alone, far pointers and descriptor tables, what is
+ * left to the caller.
  */
 #include <string.h>
 

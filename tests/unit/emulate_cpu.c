@@ -1,7 +1,8 @@
 /* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c vmm/emulate.c vmm/emulate_access.c vmm/emulate_alu.c vmm/emulate_bcd.c vmm/emulate_bits.c vmm/emulate_move.c vmm/emulate_stack.c vmm/emulate_string.c */
 /*
- * Story: random integer instructions with random registers, flags and memory, emulated and then run by
- * this machine's CPU, 32 and 64-bit: registers, memory, rip, defined flags and faults must be the same.
+ * Story: random integer instructions with random registers, flags and memory, emulated and then
+ * run by this machine's CPU, 32 and 64-bit: registers, memory, rip, defined flags and faults must
+ * be the same.
  *
  * What the manual calls undefined is not compared; undefined_flags() is the list.
  */
@@ -216,7 +217,10 @@ wanted(const struct sample *s)
 
 	if (insn->op < INSN_UD || insn->op >= INSN_OTHER)
 		return false;
-	/* fs and gs have other bases here; code can't be written. Both are for ops, not for emulate(). */
+	/*
+	 * fs and gs have other bases here; code can't be written. Both are for ops, not for
+	 * emulate().
+	 */
 	if (insn->has_mem &&
 	    (insn->mem_seg == SEG_FS || insn->mem_seg == SEG_GS || insn->mem_seg == SEG_CS))
 		return false;
@@ -397,21 +401,36 @@ difference(const struct sample *s, const struct native_test *t)
 }
 
 /*
- * Results, not flags alone, that the manual leaves undefined: shld, shrd of a word by more than 16, bswap
- * of a word. And loope, loopne with f2 or f3, which is "reserved" (SDM 2A 2.1.1): AMD's CPUs let the
- * prefix decide, as in a string instruction, which of the two it is.
+ * Results, not flags alone, that the manual leaves undefined: shld, shrd of a word by more than 16,
+ * bswap of a word. loope, loopne with f2 or f3 are "reserved" (SDM 2A 2.1.1): AMD's CPUs let the
+ * prefix decide, as in a string instruction, which of the two it is. The emulator does with bits
+ * 63:32 what AMD's CPUs do where bsf, bsr, cmpxchg do not write a 32-bit destination; others may
+ * clear them.
  */
 static bool
 undefined_result(const struct sample *s)
 {
 	const struct insn *insn = &s->insn;
 	unsigned count = insn->opnd[2].kind == OPND_REG ? s->before.gpr[RCX] : insn->imm;
+	bool unwritten = insn->mode == MODE64 && insn->opnd[0].size == 4;
 
-	if (insn->op == INSN_SHLD || insn->op == INSN_SHRD)
+	switch (insn->op) {
+	case INSN_SHLD:
+	case INSN_SHRD:
 		return insn->opnd[0].size == 2 && (count & 31) > 16;
-	if (insn->op == INSN_LOOPE || insn->op == INSN_LOOPNE)
+	case INSN_LOOPE:
+	case INSN_LOOPNE:
 		return insn->prefixes & (PFX_REP | PFX_REPNE);
-	return insn->op == INSN_BSWAP && insn->opsize == 2;
+	case INSN_BSWAP:
+		return insn->opsize == 2;
+	case INSN_BSF:
+	case INSN_BSR:
+		return unwritten && (s->after.rflags & FLAG_ZF);
+	case INSN_CMPXCHG:
+		return unwritten && !(s->after.rflags & FLAG_ZF);
+	default:
+		return false;
+	}
 }
 
 static void

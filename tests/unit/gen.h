@@ -1,6 +1,6 @@
 /*
- * Random instructions, the same ones for the same seed: every opcode map about evenly, with prefixes that
- * matter more often than chance would have them.
+ * Random instructions, the same ones for the same seed: every opcode map about evenly, with
+ * prefixes that matter more often than chance would have them.
  */
 #pragma once
 

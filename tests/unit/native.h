@@ -1,20 +1,22 @@
 /*
  * Single instructions on the build machine's own CPU, 32 and 64-bit code, in a child process.
  *
- * The child lets the kernel do the switching: its signal handler writes a test's registers, code segment
- * and RFLAGS.TF into the signal frame and returns, which starts the instruction; the trap or fault that
- * ends it is the next signal, whose frame has the results. So one signal per instruction, and no
- * assembly. 32-bit code runs in compatibility mode, through Linux' user code segment 0x23.
+ * The child lets the kernel do the switching: its signal handler writes a test's registers, code
+ * segment and RFLAGS.TF into the signal frame and returns, which starts the instruction; the trap
+ * or fault that ends it is the next signal, whose frame has the results. So one signal per
+ * instruction, and no assembly. 32-bit code runs in compatibility mode, through Linux' user code
+ * segment 0x23.
  *
- * The instruction's bytes end where a page ends and the next page is not mapped: if the CPU wants more
- * of them than there are, it faults fetching from there, and the error code says so (the page-end method).
- * The handler's own code must not be instrumented nor use thread-local data: an instruction under test
- * may have changed anything below 4 GiB, a sanitizer's shadow memory included.
+ * The instruction's bytes end where a page ends and the next page is not mapped: if the CPU wants
+ * more of them than there are, it faults fetching from there, and the error code says so (the
+ * page-end method). The handler's own code must not be instrumented nor use thread-local data: an
+ * instruction under test may have changed anything below 4 GiB, a sanitizer's shadow memory
+ * included.
  */
 #pragma once
 
 #ifndef __USE_GNU
-#error "define _GNU_SOURCE before the first #include: the names of a signal frame's registers need it"
+#error "define _GNU_SOURCE before the first #include, for the names of REG_*"
 #endif
 #include <signal.h>
 #include <stdbool.h>
@@ -110,7 +112,10 @@ native_finish(const greg_t *gregs)
 	t->ran = true;
 }
 
-/* A repeated instruction is stepped once per iteration: the next one starts when the handler returns. */
+/*
+ * A repeated instruction is stepped once per iteration: the next one starts when the handler
+ * returns.
+ */
 UNINSTRUMENTED static bool
 native_repeats(const greg_t *gregs)
 {
@@ -120,7 +125,10 @@ native_repeats(const greg_t *gregs)
 	       (uint64_t)gregs[REG_RIP] == NATIVE_START(t->n);
 }
 
-/* Every signal is the end of one test and the start of the next; the first and the last are neither. */
+/*
+ * Every signal is the end of one test and the start of the next; the first and the last are
+ * neither.
+ */
 UNINSTRUMENTED static void
 native_handler(int signal, siginfo_t *info, void *context)
 {
@@ -191,7 +199,9 @@ native_tests(unsigned count)
 	return tests == MAP_FAILED ? NULL : tests;
 }
 
-/* Runs them all; false if the child died, with the number of the test that killed it in *culprit. */
+/*
+ * Runs them all; false if the child died, with the number of the test that killed it in *culprit.
+ */
 __attribute__((unused)) static bool
 native_run(struct native_test *tests, unsigned count, unsigned *culprit)
 {
