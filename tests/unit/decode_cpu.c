@@ -1,6 +1,7 @@
 /* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c */
 /*
- * Story: a million random instructions, 32 and 64-bit, their lengths taken from this machine's CPU.
+ * Story: a million random instructions, 16, 32, 64-bit, their lengths taken from this machine's
+ * CPU.
  *
  * The CPU must not ask for more than the bytes that the decoder counted, and must ask for more
  * when the last one is missing (tests/unit/native.h has the method). What the decoder refuses,
@@ -28,8 +29,8 @@ main(void)
 #include "native.h"
 
 #define SEED  0x5eed0011
-#define TOTAL 500000 /* per mode */
-#define BATCH 20000
+#define TOTAL 350000 /* per mode */
+#define BATCH 17500
 
 struct sample {
 	struct insn insn;
@@ -78,14 +79,14 @@ must_not_run(const struct insn *insn)
 
 /* All registers point to where nothing is, so that no instruction finds memory. */
 static void
-prepare(struct native_test *t, const uint8_t *bytes, unsigned n, bool code32)
+prepare(struct native_test *t, const uint8_t *bytes, unsigned n, enum cpu_mode mode)
 {
 	memcpy(t->code, bytes, 15);
 	t->n = n;
-	t->code32 = code32;
+	t->mode = mode;
 	t->memory = false;
 	for (unsigned i = 0; i < GPR_COUNT; i++)
-		t->gpr[i] = code32 ? 0x40000000ull : 0x400000000000ull;
+		t->gpr[i] = mode < MODE64 ? 0x40000000ull : 0x400000000000ull;
 	t->rflags = FLAG_ONE | FLAG_IF;
 }
 
@@ -161,7 +162,7 @@ judge(const struct sample *s, const struct native_test *t, unsigned *suspects)
 	if (s->error) {
 		judge_refused(s, t);
 	} else if (t[0].wants_more) {
-		prepare(&again[*suspects], s->bytes, 15, t[0].code32);
+		prepare(&again[*suspects], s->bytes, 15, t[0].mode);
 		suspect_of[(*suspects)++] = s;
 	} else if (s->insn.len > 1 && !t[1].wants_more) {
 		if (t[0].trap == VEC_UD)
@@ -187,9 +188,9 @@ run_batch(struct rng *rng, enum cpu_mode mode)
 			s->error = decode(&s->insn, s->bytes, 15, mode);
 		} while (must_not_run(&s->insn));
 		n = s->error ? 15 : s->insn.len;
-		prepare(&tests[2 * i], s->bytes, n, mode == MODE32);
+		prepare(&tests[2 * i], s->bytes, n, mode);
 		/* A piece of one byte less may be refused early: then it stays what it is. */
-		prepare(&tests[2 * i + 1], s->bytes, n > 1 ? n - 1 : n, mode == MODE32);
+		prepare(&tests[2 * i + 1], s->bytes, n > 1 ? n - 1 : n, mode);
 	}
 	if (!native_run(tests, 2 * BATCH, &culprit)) {
 		explain(&samples[culprit / 2 % BATCH], &tests[culprit & ~1u], "ended the child");
@@ -204,7 +205,7 @@ run_batch(struct rng *rng, enum cpu_mode mode)
 static void
 compare(enum cpu_mode mode)
 {
-	const char *name = mode == MODE32 ? "32-bit" : "64-bit";
+	const char *name = mode == MODE16 ? "16-bit" : mode == MODE32 ? "32-bit" : "64-bit";
 	struct rng rng = { SEED + mode };
 	bool alive = true;
 
@@ -236,6 +237,10 @@ main(void)
 	again = failed ? NULL : native_tests(BATCH);
 	if (!tests || !again)
 		bail_out("%s failed", failed ? failed : "mmap of the tests");
+	if (native_map16())
+		compare(MODE16);
+	else
+		skip("16-bit code: this kernel has no modify_ldt");
 	compare(MODE32);
 	compare(mode64_of_this_cpu());
 	return done_testing();

@@ -1,8 +1,8 @@
 /* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c vmm/emulate.c vmm/emulate_access.c vmm/emulate_alu.c vmm/emulate_bcd.c vmm/emulate_bits.c vmm/emulate_move.c vmm/emulate_stack.c vmm/emulate_string.c */
 /*
  * Story: random integer instructions with random registers, flags and memory, emulated and then
- * run by this machine's CPU, 32 and 64-bit: registers, memory, rip, defined flags and faults must
- * be the same.
+ * run by this machine's CPU, 16, 32 and 64-bit: registers, memory, rip, defined flags and faults
+ * must be the same.
  *
  * What the manual calls undefined is not compared; undefined_flags() is the list.
  */
@@ -40,14 +40,15 @@ struct sample {
 
 static struct sample *samples;
 static struct native_test *tests;
-static unsigned wrong, seen[INSN_OP_COUNT];
+static unsigned wrong, with_memory, seen[INSN_OP_COUNT];
 static bool available[INSN_OP_COUNT];
 
 /* Memory of the emulated run: the window, and nothing else. */
 static void *
-window_at(struct sample *s, uint64_t offset, size_t size)
+window_at(struct sample *s, enum seg_reg seg, uint64_t offset, size_t size)
 {
-	uint64_t at = offset - NATIVE_WINDOW_AT;
+	bool low = s->insn.mode == MODE16 && (seg == SEG_DS || seg == SEG_ES);
+	uint64_t at = offset - (low ? NATIVE_WINDOW16_AT : NATIVE_WINDOW_AT);
 
 	return at < NATIVE_WINDOW && size <= NATIVE_WINDOW - at ? s->window + at : NULL;
 }
@@ -63,9 +64,8 @@ static int
 window_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 	    struct emu_fault *fault)
 {
-	void *at = window_at(ctx, offset, size);
+	void *at = window_at(ctx, seg, offset, size);
 
-	(void)seg;
 	if (!at || (size == 16 && offset % 16)) /* cmpxchg16b: #GP */
 		return outside(fault);
 	memcpy(buf, at, size);
@@ -76,9 +76,8 @@ static int
 window_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
 	     struct emu_fault *fault)
 {
-	void *at = window_at(ctx, offset, size);
+	void *at = window_at(ctx, seg, offset, size);
 
-	(void)seg;
 	if (!at)
 		return outside(fault);
 	memcpy(at, buf, size);
@@ -126,8 +125,17 @@ in_window(struct rng *rng)
 	return NATIVE_WINDOW_AT + NATIVE_WINDOW / 2 + rng_below(rng, 64) - 32;
 }
 
+/* The same for what the instruction reaches through ds or es. */
+static uint64_t
+in_data(struct rng *rng, const struct insn *insn)
+{
+	bool low = insn->mode == MODE16 && insn->mem_seg != SEG_SS;
+
+	return in_window(rng) - (low ? NATIVE_WINDOW_AT - NATIVE_WINDOW16_AT : 0);
+}
+
 static void
-random_state(struct rng *rng, struct cpu_state *state, bool code32)
+random_state(struct rng *rng, struct cpu_state *state, enum cpu_mode mode)
 {
 	static const uint64_t flags =
 		FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF | FLAG_DF;
@@ -136,7 +144,7 @@ random_state(struct rng *rng, struct cpu_state *state, bool code32)
 	memset(state, 0, sizeof(*state));
 	for (unsigned i = 0; i < GPR_COUNT; i++) {
 		state->gpr[i] = rng_below(rng, 3) ? interesting(rng) : in_window(rng);
-		if (code32)
+		if (mode < MODE64)
 			state->gpr[i] = i < 8 ? (uint32_t)state->gpr[i] : 0;
 	}
 	state->gpr[RSP] = in_window(rng) & ~7ull;
@@ -145,7 +153,9 @@ random_state(struct rng *rng, struct cpu_state *state, bool code32)
 	state->efer = EFER_LME | EFER_LMA;
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		state->seg[i] = flat;
-	if (!code32)
+	if (mode == MODE16)
+		state->seg[SEG_CS].attr = 0x9b | ATTR_G;
+	else if (mode >= MODE64)
 		state->seg[SEG_CS].attr = 0x9b | ATTR_L | ATTR_G;
 }
 
@@ -157,8 +167,8 @@ steer(struct rng *rng, struct sample *s)
 	uint64_t *gpr = s->before.gpr;
 
 	if (insn->op >= INSN_MOVS && insn->op <= INSN_SCAS) {
-		gpr[RSI] = in_window(rng);
-		gpr[RDI] = in_window(rng);
+		gpr[RSI] = in_data(rng, insn);
+		gpr[RDI] = in_data(rng, insn);
 		gpr[RCX] = rng_below(rng, 6);
 	}
 	if (insn->op == INSN_LEAVE)
@@ -169,29 +179,29 @@ steer(struct rng *rng, struct sample *s)
 		gpr[insn->opnd[1].reg] = (int)rng_below(rng, 1024) - 512;
 	if ((insn->op == INSN_DIV || insn->op == INSN_IDIV) && rng_below(rng, 4))
 		gpr[RDX] = rng_below(rng, 3) ? rng_below(rng, 16) : ~0ull;
-	if (insn->mode == MODE32) {
+	if (insn->mode < MODE64) {
 		for (unsigned i = 0; i < 8; i++)
 			gpr[i] = (uint32_t)gpr[i];
 	}
 	if (insn->has_mem && insn->mem_base < GPR_COUNT && insn->mem_base != insn->mem_index &&
 	    insn->mem_base != RSP && insn->op < INSN_MOVS) {
-		gpr[insn->mem_base] += in_window(rng) - insn_ea(&s->before, insn);
-		if (insn->mode == MODE32)
+		gpr[insn->mem_base] += in_data(rng, insn) - insn_ea(&s->before, insn);
+		if (insn->mode < MODE64)
 			gpr[insn->mem_base] = (uint32_t)gpr[insn->mem_base];
 	}
 }
 
-/* A 32-bit displacement is part of the bytes: rewrite it so that the address is in the window. */
+/* A long displacement is part of the bytes: rewrite it so that the address is in the window. */
 static void
 aim_displacement(struct rng *rng, struct sample *s, uint8_t *bytes)
 {
 	struct insn *insn = &s->insn;
 	uint64_t ea = insn_ea(&s->before, insn);
-	uint32_t disp = insn->disp + in_window(rng) - ea;
+	uint32_t disp = insn->disp + in_data(rng, insn) - ea;
 
-	if (!insn->has_mem || insn->disp_size != 4 || insn->mem_base == RSP)
+	if (!insn->has_mem || insn->disp_size < 2 || insn->disp_size > 4 || insn->mem_base == RSP)
 		return;
-	memcpy(bytes + insn->disp_at, &disp, 4);
+	memcpy(bytes + insn->disp_at, &disp, insn->disp_size);
 	decode(insn, bytes, 15, insn->mode);
 }
 
@@ -266,11 +276,13 @@ make_sample(struct rng *rng, struct sample *s, struct native_test *t, enum cpu_m
 	gen_insn(rng, t->code, mode);
 	if (decode(&s->insn, t->code, 15, mode) || !wanted(s))
 		return false;
-	random_state(rng, &s->before, mode == MODE32);
+	random_state(rng, &s->before, mode);
 	steer(rng, s);
 	aim_displacement(rng, s, t->code);
 	aim_enter(s, t->code);
-	s->before.rip = NATIVE_START(s->insn.len);
+	t->n = s->insn.len;
+	t->mode = mode;
+	s->before.rip = native_rip(t);
 	if (s->insn.mem_base == BASE_RIP) {
 		aim_displacement(rng, s, t->code);
 		if (s->insn.addrsize != 8)
@@ -286,8 +298,6 @@ make_sample(struct rng *rng, struct sample *s, struct native_test *t, enum cpu_m
 	s->result = emulate(&s->after, &s->insn, &window_ops, s, &s->fault);
 	if (s->result == EMU_FAULT && (s->fault.vector == VEC_PF || s->fault.vector == VEC_GP))
 		return false;
-	t->n = s->insn.len;
-	t->code32 = mode == MODE32;
 	t->memory = true;
 	t->repeat = s->insn.op >= INSN_MOVS && s->insn.op <= INSN_SCAS;
 	memcpy(t->gpr, s->before.gpr, sizeof(t->gpr));
@@ -381,14 +391,14 @@ difference(const struct sample *s, const struct native_test *t)
 		sprintf(what, "vector %u, not %u", t->trap, expected_trap(s));
 		return what;
 	}
-	for (unsigned i = 0; i < (t->code32 ? 8 : GPR_COUNT); i++) {
+	for (unsigned i = 0; i < (t->mode < MODE64 ? 8 : GPR_COUNT); i++) {
 		if (t->gpr[i] != s->after.gpr[i]) {
 			sprintf(what, "gpr %u is %#lx, not %#lx", i, (long)t->gpr[i],
 				(long)s->after.gpr[i]);
 			return what;
 		}
 	}
-	if (NATIVE_START(t->n) + t->rip != s->after.rip)
+	if (t->rip != s->after.rip)
 		return "rip";
 	if ((t->rflags ^ s->after.rflags) & ~ignored) {
 		sprintf(what, "flags differ in %#lx",
@@ -412,7 +422,7 @@ undefined_result(const struct sample *s)
 {
 	const struct insn *insn = &s->insn;
 	unsigned count = insn->opnd[2].kind == OPND_REG ? s->before.gpr[RCX] : insn->imm;
-	bool unwritten = insn->mode == MODE64 && insn->opnd[0].size == 4;
+	bool unwritten = insn->mode == MODE64 && insn->opnd[0].size == 4; /* not MODE64_AMD */
 
 	switch (insn->op) {
 	case INSN_SHLD:
@@ -440,6 +450,7 @@ judge(const struct sample *s, const struct native_test *t)
 	char hex[64] = "";
 
 	seen[s->insn.op]++;
+	with_memory += s->insn.has_mem;
 	if (!what || wrong++ >= 20)
 		return;
 	for (unsigned i = 0; i < s->insn.len; i++)
@@ -451,12 +462,12 @@ judge(const struct sample *s, const struct native_test *t)
 static void
 compare(enum cpu_mode mode)
 {
-	const char *name = mode == MODE32 ? "32-bit" : "64-bit";
+	const char *name = mode == MODE16 ? "16-bit" : mode == MODE32 ? "32-bit" : "64-bit";
 	struct rng rng = { SEED + mode };
 	unsigned culprit = 0;
 	bool alive = true;
 
-	wrong = 0;
+	wrong = with_memory = 0;
 	for (unsigned done = 0; done < TOTAL && alive; done += BATCH) {
 		for (unsigned i = 0; i < BATCH;)
 			i += make_sample(&rng, &samples[i], &tests[i], mode);
@@ -466,8 +477,9 @@ compare(enum cpu_mode mode)
 	}
 	if (!alive)
 		diag("%s ended the child", insn_name(samples[culprit % BATCH].insn.op));
-	diag("%s, seed %#x", name, SEED + mode);
+	diag("%s, seed %#x: %u with an operand in memory", name, SEED + mode, with_memory);
 	ok(alive, "%s: %u instructions ran", name, TOTAL);
+	ok(with_memory > TOTAL / 10, "%s: many of them with memory", name);
 	ok(wrong == 0, "%s: the CPU's results are the emulator's (%u differ)", name, wrong);
 }
 
@@ -508,6 +520,10 @@ main(void)
 		bail_out("%s failed", failed ? failed : "mmap of the tests");
 	for (unsigned op = 0; op < INSN_OP_COUNT; op++)
 		available[op] = cpu_has(op);
+	if (native_map16())
+		compare(MODE16);
+	else
+		skip("16-bit code: this kernel has no modify_ldt");
 	compare(MODE32);
 	compare(mode64_of_this_cpu());
 	check_coverage();

@@ -1,5 +1,5 @@
 /*
- * Single instructions on the build machine's own CPU, 32 and 64-bit code, in a child process.
+ * Single instructions on the build machine's own CPU, 16, 32 and 64-bit code, in a child process.
  *
  * The child lets the kernel do the switching: its signal handler writes a test's registers, code
  * segment and RFLAGS.TF into the signal frame and returns, which starts the instruction; the trap
@@ -18,31 +18,35 @@
 #ifndef __USE_GNU
 #error "define _GNU_SOURCE before the first #include, for the names of REG_*"
 #endif
+#include <asm/ldt.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <vmm/insn.h>
 #include <vmm/state.h>
 
 #define NATIVE_WINDOW 512 /* bytes of memory that a test starts with and that come back */
 
 struct native_test {
 	uint8_t code[16];
-	uint8_t n;           /* bytes of it that are mapped */
-	bool code32, memory; /* memory: load and save the window */
-	bool repeat;         /* a string instruction: step until rip moves on */
+	uint8_t n;    /* bytes of it that are mapped */
+	uint8_t mode; /* enum cpu_mode */
+	bool memory;  /* load and save the window */
+	bool repeat;  /* a string instruction: step until rip moves on */
 	uint64_t gpr[GPR_COUNT], rflags;
 	uint8_t window[NATIVE_WINDOW];
 	/* Results, in place of what was there. */
 	uint8_t trap;    /* vector */
 	bool wants_more; /* fetch fault right behind the bytes */
 	bool ran;
-	uint64_t rip; /* relative to the code's start */
+	uint64_t rip;
 };
 
 /* Both below 4 GiB, for 32-bit code, and below the shadow memory of the address sanitizer. */
@@ -54,6 +58,15 @@ struct native_test {
 
 /* Where the first byte of an instruction of n bytes stands. */
 #define NATIVE_START(n) (NATIVE_CODE + NATIVE_PAGE - (n))
+
+/*
+ * 16-bit code runs in a segment of the process' local descriptor table that starts at the code
+ * page. Its ds and es start so that the window is where 16-bit offsets reach; ss stays flat, and
+ * 32-bit.
+ */
+#define NATIVE_CS16        0x07     /* entry 0 */
+#define NATIVE_DS16        0x0f     /* entry 1 */
+#define NATIVE_WINDOW16_AT 0x8000ul /* the window's offset in ds and es */
 
 static struct {
 	struct native_test *tests;
@@ -77,6 +90,25 @@ native_copy(volatile uint8_t *to, const volatile uint8_t *from, unsigned n)
 		to[i] = from[i];
 }
 
+/* Where the test starts, as an offset in its code segment. */
+UNINSTRUMENTED static uint64_t
+native_rip(const struct native_test *t)
+{
+	return NATIVE_START(t->n) - (t->mode == MODE16 ? NATIVE_CODE : 0);
+}
+
+UNINSTRUMENTED static uint64_t
+native_cs(const struct native_test *t)
+{
+	return t->mode == MODE16 ? NATIVE_CS16 : t->mode == MODE32 ? 0x23 : 0x33;
+}
+
+UNINSTRUMENTED static unsigned
+native_ds(const struct native_test *t)
+{
+	return t->mode == MODE16 && t->memory ? NATIVE_DS16 : 0x2b;
+}
+
 UNINSTRUMENTED static void
 native_start(greg_t *gregs)
 {
@@ -89,8 +121,9 @@ native_start(greg_t *gregs)
 	for (unsigned i = 0; i < GPR_COUNT; i++)
 		gregs[native_gregs[i]] = t->gpr[i];
 	gregs[REG_EFL] = t->rflags | FLAG_TF;
-	gregs[REG_RIP] = NATIVE_START(t->n);
-	gregs[REG_CSGSFS] = segments | (t->code32 ? 0x23 : 0x33);
+	gregs[REG_RIP] = native_rip(t);
+	gregs[REG_CSGSFS] = segments | native_cs(t);
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(native_ds(t)) : "memory");
 }
 
 UNINSTRUMENTED static void
@@ -102,11 +135,11 @@ native_finish(const greg_t *gregs)
 	t->trap = gregs[REG_TRAPNO];
 	t->wants_more = t->trap == VEC_PF && (gregs[REG_ERR] & 0x10) &&
 			(uint64_t)gregs[REG_CR2] == hole &&
-			(uint64_t)gregs[REG_RIP] == NATIVE_START(t->n);
+			(uint64_t)gregs[REG_RIP] == native_rip(t);
 	for (unsigned i = 0; i < GPR_COUNT; i++)
 		t->gpr[i] = gregs[native_gregs[i]];
 	t->rflags = gregs[REG_EFL];
-	t->rip = gregs[REG_RIP] - NATIVE_START(t->n);
+	t->rip = gregs[REG_RIP];
 	if (t->memory)
 		native_copy(t->window, (uint8_t *)NATIVE_WINDOW_AT, NATIVE_WINDOW);
 	t->ran = true;
@@ -122,7 +155,7 @@ native_repeats(const greg_t *gregs)
 	const struct native_test *t = &native.tests[native.at];
 
 	return t->repeat && gregs[REG_TRAPNO] == VEC_DB &&
-	       (uint64_t)gregs[REG_RIP] == NATIVE_START(t->n);
+	       (uint64_t)gregs[REG_RIP] == native_rip(t);
 }
 
 /*
@@ -164,7 +197,7 @@ native_child(void)
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &action, NULL);
 	alarm(60); /* a test that never ends must not hang the build */
-	__asm__ volatile("mov %0, %%ds; mov %0, %%es; int3" ::"r"(0x2b) : "memory", "cc");
+	__asm__ volatile("int3" ::: "memory", "cc");
 	_exit(0);
 }
 
@@ -187,6 +220,24 @@ native_map(void)
 		return "mmap of the data pages";
 	close(file);
 	return NULL;
+}
+
+/* The descriptors for 16-bit code; false if this kernel has no modify_ldt. */
+__attribute__((unused)) static bool
+native_map16(void)
+{
+	struct user_desc code = { .entry_number = 0,
+				  .base_addr = NATIVE_CODE,
+				  .limit = 0xfffff,
+				  .limit_in_pages = 1,
+				  .contents = MODIFY_LDT_CONTENTS_CODE };
+	struct user_desc data = { .entry_number = 1,
+				  .base_addr = NATIVE_WINDOW_AT - NATIVE_WINDOW16_AT,
+				  .limit = 0xfffff,
+				  .limit_in_pages = 1 };
+
+	return !syscall(SYS_modify_ldt, 1, &code, sizeof(code)) &&
+	       !syscall(SYS_modify_ldt, 1, &data, sizeof(data));
 }
 
 /* Memory that the child can write results to. */
