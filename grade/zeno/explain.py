@@ -10,37 +10,28 @@ Where the mutants are not (a student's export), their symptoms and hints may sta
 grade/hints/labN.toml instead; the patches themselves would give the answers away.
 """
 
+import importlib
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 from .course import ROOT
 
 
-def _from_patch(path):
-    found = {"name": path.stem}
-    for line in path.read_text(errors="replace").splitlines():
-        if line.startswith(("---", "diff ")):
-            break
-        match = re.match(r"[#\s]*([a-z]+):\s*(.*)", line)
-        if match:
-            found[match[1]] = match[2].strip()
-            last = match[1]
-        elif line.strip("# \t") and len(found) > 1:
-            found[last] += " " + line.strip("# \t")
-    return found
-
-
 def load(lab, root=ROOT):
-    """[{name, exercise, symptom, hint}] of a lab."""
-    found = []
-    folder = Path(root) / "grade" / "mutants"
-    for path in sorted(folder.glob(f"{lab.number}.*.patch")):
-        found.append(_from_patch(path))
+    """[{exercise, symptom, hint}] of a lab: from the mutants, or from the hints of an export."""
     data = Path(root) / "grade" / "hints" / f"lab{lab.number}.toml"
-    if not found and data.is_file():
-        found = tomllib.loads(data.read_text()).get("hints", [])
-    return [one for one in found if one.get("symptom") and one.get("hint")]
+    if data.is_file():
+        return tomllib.loads(data.read_text()).get("hints", [])
+    tools = Path(root) / "tools"
+    if not (tools / "mutants.py").is_file() or not (Path(root) / "grade" / "mutants").is_dir():
+        return []
+    # tools/ is no package: its modules find each other on the path.
+    sys.path.append(str(tools))
+    mutants = importlib.import_module("mutants")
+    return [{"name": one.name, "exercise": one.exercise, "symptom": one.symptom, "hint": one.hint}
+            for one in mutants.load_all(Path(root), lab.number)]
 
 
 def text_of(verdict):

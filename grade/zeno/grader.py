@@ -164,6 +164,9 @@ def _tell(verdict, trial):
     verdict.notes = list(trial.notes)
     verdict.todo = trial.todo or ""
     last = trial.runs[-1] if trial.runs else None
+    undone = f"exercise {trial.test.exercise} is not done yet"
+    if verdict.verdict == "fail" and any(undone in run.text() for run in trial.runs):
+        verdict.notes.insert(0, f"your kernel says: {undone}")
     if last is not None and verdict.verdict in ("fail", "error"):
         verdict.exits = evidence.exits_in_words(last)
         verdict.explanation = last.explanation or ""
@@ -210,6 +213,7 @@ class Grader:
         self.lock = threading.Condition()
         self.stopped = None
         self.finished = None
+        self.extra = {}
 
     def _selected(self, only):
         """The tests to run: those asked for and all that they rest on."""
@@ -335,7 +339,7 @@ class Grader:
                           for one in self.lab.exercises],
             "tests": [vars(self.verdicts[test.name]) | {"earned": self.verdicts[test.name].earned}
                       for test in self.tests if test.name in self.verdicts],
-        }
+        } | self.extra
 
     def write(self):
         """results.json, replaced in one step so that a reader never sees half of it."""

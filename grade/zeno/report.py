@@ -55,7 +55,7 @@ class TapReport:
         elif verdict.verdict == "skip":
             sub.result(False, line, skip=verdict.reason)
         else:
-            diagnosis = verdict.diagnosis()
+            diagnosis = {"why": verdict.reason} if verdict.todo else verdict.diagnosis()
             if verdict.verdict == "fail" and self.explain:
                 diagnosis |= self.explain(verdict)
             sub.result(False, line, todo=verdict.todo or None, diagnosis=diagnosis)
