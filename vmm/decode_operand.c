@@ -229,6 +229,22 @@ take_offset(struct insn *insn, struct cursor *c, struct operand *opnd)
 	insn->disp = next_little_endian(c, insn->addrsize);
 }
 
+/* A register that the opcode names, by itself or in its low three bits. */
+static unsigned
+implied_register(const struct insn *insn, unsigned method)
+{
+	switch (method) {
+	case METHOD_A:
+		return RAX;
+	case METHOD_CL:
+		return RCX;
+	case METHOD_DX:
+		return RDX;
+	default:
+		return (insn->opcode & 7) | (insn->rex & REX_B ? 8 : 0);
+	}
+}
+
 int
 take_operand(struct insn *insn, struct cursor *c, struct operand *opnd, uint8_t form)
 {
@@ -239,16 +255,10 @@ take_operand(struct insn *insn, struct cursor *c, struct operand *opnd, uint8_t 
 	case METHOD_NONE:
 		break;
 	case METHOD_Z:
-		set_register(insn, opnd, (insn->opcode & 7) | (insn->rex & REX_B ? 8 : 0));
-		break;
 	case METHOD_A:
-		set_register(insn, opnd, RAX);
-		break;
 	case METHOD_CL:
-		set_register(insn, opnd, RCX);
-		break;
 	case METHOD_DX:
-		set_register(insn, opnd, RDX);
+		set_register(insn, opnd, implied_register(insn, method));
 		break;
 	case METHOD_ONE:
 		opnd->kind = OPND_ONE;
