@@ -9,7 +9,9 @@ can be read before it ends. Where the log of interrupts is on, it goes through a
 keep the end only, since a guest that faults a million times would write gigabytes.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import os
 import select
 import shlex
@@ -17,6 +19,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from . import counts, triplefault
@@ -56,9 +59,26 @@ def _comma(path):
     return str(path).replace(",", ",,")
 
 
+def _without_spaces(path):
+    """The path, or a link to it: QEMU takes what follows a module's first space for its words.
+
+    The link stays, so that the commands we print can be typed; its folder is the user's own.
+    """
+    if not any(c.isspace() for c in str(path)):
+        return path
+    links = Path(tempfile.gettempdir(), f"zeno-links-{os.getuid()}")
+    links.mkdir(mode=0o700, exist_ok=True)
+    if links.is_symlink() or links.stat().st_uid != os.getuid():
+        raise OSError(f"{links} is somebody else's")
+    folder = links / hashlib.sha256(str(path.parent).encode()).hexdigest()[:16]
+    with contextlib.suppress(FileExistsError):
+        folder.symlink_to(path.parent)
+    return folder / path.name
+
+
 def _module(path, words):
     text = words if isinstance(words, str) else " ".join(words)
-    return _comma(f"{Path(path).resolve()} {text}".rstrip())
+    return _comma(f"{_without_spaces(Path(path).resolve())} {text}".rstrip())
 
 
 def boot_argv(setup):
@@ -94,7 +114,7 @@ def shell_command_gdb(setup):
             argv += ["--append", setup.cmdline]
         for path, words in setup.modules:
             words = words if isinstance(words, str) else " ".join(words)
-            argv += ["--module", f"{path} {words}".rstrip()]
+            argv += ["--module", f"{_without_spaces(Path(path))} {words}".rstrip()]
     else:
         argv += ["--disk", str(setup.disk)]
     for path in setup.elf:
