@@ -235,6 +235,13 @@ def idle_halt():
 
 
 @test
+def idle_with_ticks():
+    """a kernel that sleeps from tick to tick and prints nothing ends as idle"""
+    ended(boot("ticks", limits=Limits(instructions=5_000_000, cpu_seconds=60, quiet_halts=9)),
+          End.IDLE, "since anything was printed")
+
+
+@test
 def halt_limit():
     """timer ticks for ever: limited by the number of halts"""
     result = boot("ticks", limits=Limits(instructions=5_000_000, cpu_seconds=60, halts=7))

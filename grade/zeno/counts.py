@@ -98,6 +98,11 @@ class Reader:
         words = self._words()
         return words and (words[2], words[3], words[6], words[8])
 
+    def halts(self):
+        """How often the CPU went to sleep so far."""
+        words = self._words()
+        return words[6] if words else 0
+
     def verdict(self):
         """None, "instructions" or "halts": the limit that ended the run."""
         words = self._words()

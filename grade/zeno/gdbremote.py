@@ -123,20 +123,21 @@ class Client:
         except OSError:
             pass  # the machine has ended behind this packet: the packet is still good
 
+    def _readable(self, seconds):
+        try:
+            return bool(select.select([self.sock], [], [], seconds)[0])
+        except ValueError:  # the machine ended, and its driver closed our socket
+            raise Gone("the machine has ended") from None
+
     def _receive(self):
-        # pump() waits a moment for events of the machine; an answer of the stub ends no select()
-        # there, so wait at the socket first, and pump only if nothing came.
-        ready, _, _ = select.select([self.sock], [], [], 0.02)
-        if not ready:
-            if not self.pump():
-                ready, _, _ = select.select([self.sock], [], [], 0)
-                if not ready:
-                    raise Gone("the machine has ended")
+        # pump() would not wake up for an answer of the stub: look here first, and for a short time.
+        if not self._readable(0.02) and not self.pump() and not self._readable(0):
+            raise Gone("the machine has ended")
         try:
             data = self.sock.recv(65536)
         except BlockingIOError:
             return
-        except (OSError, ValueError):
+        except OSError:
             raise Gone("the stub is closed") from None
         if not data:
             self.pump()

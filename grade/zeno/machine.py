@@ -53,7 +53,7 @@ class End(enum.Enum):
     DEAD_HALT = "dead halt"
     """HLT with interrupts off: nothing can wake the CPU any more."""
     IDLE = "idle halt"
-    """HLT with interrupts on, and nothing happens any more. Only with idle=True."""
+    """HLT with interrupts on, and nothing happens any more but timer ticks. Only with idle=True."""
     UNTIL = "until"
     """The awaited text was printed (`until=`), or the caller said that it has seen enough."""
     INSTRUCTIONS = "limit: instructions"
@@ -79,6 +79,10 @@ class Limits:
     instructions: int | None = 2_000_000_000
     halts: int | None = None
     """QEMU: the run ends when the CPU has gone to sleep this many times (timer ticks wake it)."""
+    quiet_halts: int = 500
+    """QEMU, with idle=True: the run ends as idle when the CPU has gone to sleep this many times since
+    anything was last printed. A kernel that waits at its prompt ends so; at 100 ticks a second this
+    is five seconds of the guest's time, however busy the harness's machine is."""
     cpu_seconds: float | None = 60.0
     console_bytes: int = 8 << 20
     side_bytes: int = 64 << 20
@@ -174,8 +178,9 @@ class Setup:
     exact     count per instruction, not per block (about twice as slow)
     watch     linear addresses whose executions are counted
     until     bytes, or a list of bytes: stop (End.UNTIL) when one of them is on the console
-    idle      stop (End.IDLE) when the CPU sleeps with interrupts on and nothing happens any more.
-              Set it to False where somebody types
+    idle      stop (End.IDLE) when the CPU sleeps with interrupts on and nothing happens any more
+              (see Limits.quiet_halts). Set it to False where somebody types. Bochs executes time
+              while the CPU sleeps: there CPU seconds end such a run (End.CPU)
     interactive  COM1 becomes a two-way channel (Live.send); implies idle=False
     gdb       open the GDB stub's socket (QEMU; Live.gdb())
     paused    do not run before Live.gdb() says so (implies gdb)

@@ -137,6 +137,8 @@ class Live(LiveBase):
         self._stub = None
         self._client = None
         self._log_fd = -1
+        self._printed = (0, 0)
+        self._halts = 0
         super().__init__(setup)
 
     def _pair(self):
@@ -271,6 +273,8 @@ class Live(LiveBase):
         pulse = self.reader.pulse() if self.reader else self.child.cpu_seconds()
         if self._standing_still(pulse):
             self._judge_halt()
+        elif self.setup.idle and self.reader:
+            self._judge_ticking()
 
     def _read_registers(self):
         try:
@@ -298,6 +302,16 @@ class Live(LiveBase):
             self._finish(End.DEAD_HALT, "HLT with interrupts off; " + self._where())
         elif not deaf and self._still >= IDLE_SAMPLES and self.setup.idle:
             self._finish(End.IDLE, "HLT with interrupts on, and no interrupt comes; " + self._where())
+
+    def _judge_ticking(self):
+        """The CPU wakes and sleeps: does anything come of it?"""
+        printed = len(self._console.data), len(self._side.data)
+        halts = self.reader.halts()
+        if printed != self._printed:
+            self._printed, self._halts = printed, halts
+        elif halts - self._halts >= self.setup.limits.quiet_halts:
+            self._finish(End.IDLE, f"the CPU went to sleep {halts - self._halts} times since anything "
+                                   "was printed; " + self._where())
 
     def _stopped(self, data):
         """QEMU reports that the guest shut down or reset the machine, and has stopped it."""
