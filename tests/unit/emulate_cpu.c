@@ -213,10 +213,11 @@ aim_enter(struct sample *s, uint8_t *bytes)
 
 	if (insn->op != INSN_ENTER)
 		return;
-	s->before.gpr[RBP] = s->before.gpr[RSP] + 64;
 	bytes[insn->imm_at] &= 31;
 	bytes[insn->imm_at + 1] = 0;
 	bytes[insn->imm_at + 2] &= 0xe3;
+	if (bytes[insn->imm_at + 2] & 2) /* reads the outer frames' pointers below rBP */
+		s->before.gpr[RBP] = s->before.gpr[RSP] + 64;
 	decode(insn, bytes, 15, insn->mode);
 }
 
