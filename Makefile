@@ -196,7 +196,7 @@ endif
 
 .PHONY: unit
 unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
-	@prove -j2 -e '' $(UNITS:%=build/tests/unit/%)
+	@prove -j2 -e tools/runtest $(UNITS:%=build/tests/unit/%)
 
 # ---- what people do -----------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ check: ## install what is missing, then run every test (under ten minutes)
 
 TESTS := $(sort $(wildcard tests/*.t))
 check-run: $(UNITS:%=build/tests/unit/%)
-	@prove -j2 --timer -e '' $(TESTS) $(UNITS:%=build/tests/unit/%)
+	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 help: ## print this
 	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \
