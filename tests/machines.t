@@ -379,6 +379,17 @@ def typed_input():
 
 
 @test
+def typed_to_the_deaf():
+    """waiting for an answer of a sleeping kernel ends as idle, soon"""
+    with machine.start(**where("idlehalt", interactive=True)) as live:
+        live.send(b"anyone?")
+        equal(live.wait_for(b"yes"), False, "answer")
+        result = live.wait()
+    RUNS.append(result)
+    ended(result, End.IDLE)
+
+
+@test
 def until():
     """a run can end as soon as a text is printed"""
     ended(boot("loop", until=b"round", limits=Limits(instructions=None)), End.UNTIL, "round")

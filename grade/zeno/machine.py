@@ -179,9 +179,9 @@ class Setup:
     watch     linear addresses whose executions are counted
     until     bytes, or a list of bytes: stop (End.UNTIL) when one of them is on the console
     idle      stop (End.IDLE) when the CPU sleeps with interrupts on and nothing happens any more
-              (see Limits.quiet_halts). Set it to False where somebody types. Bochs executes time
-              while the CPU sleeps: there CPU seconds end such a run (End.CPU)
-    interactive  COM1 becomes a two-way channel (Live.send); implies idle=False
+              (see Limits.quiet_halts); wait_for() then gives False. Bochs executes time while
+              the CPU sleeps: there CPU seconds end such a run (End.CPU)
+    interactive  COM1 becomes a two-way channel (Live.send); typing counts as an event for idle
     gdb       open the GDB stub's socket (QEMU; Live.gdb())
     paused    do not run before Live.gdb() says so (implies gdb)
     elf       ELF files (host kernel first, then guests) for symbols in explanations
@@ -219,8 +219,6 @@ class Setup:
             raise ValueError("Bochs boots disk images only: make one with tools/mkimage.py")
         if isinstance(self.until, bytes):
             self.until = [self.until]
-        if self.interactive:
-            self.idle = False
         if self.paused:
             self.gdb = True
 

@@ -243,6 +243,9 @@ class Live(LiveBase):
         """Type into COM1."""
         if not self.setup.interactive:
             raise ValueError("send() needs interactive=True")
+        # The guest has something to do again: what it slept before does not count as idle.
+        self._still = 0
+        self._halts = self.reader.halts() if self.reader else 0
         while data and self.end is None and self._serial:
             try:
                 data = data[self._serial.send(data):]
