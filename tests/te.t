@@ -133,7 +133,7 @@ def neighbours():
 
 def equivalence():
     """The same image bare and under te, on both machines, also on a paranoid host."""
-    for name in ("hello", "tables", "sieve"):
+    for name in ("hello", "tables", "sieve", "crowded"):
         bare = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
         expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
         bare.cleanup()
@@ -176,6 +176,18 @@ def bad_images():
     ok("hello: ended: exit code 0" in text, "and a good one runs after them", text=text)
 
 
+def chaos():
+    """Random programs of sensitive instructions. These seeds end by themselves; not every one does."""
+    seeds = range(60)
+    for where in MACHINES:
+        text, end = host([f"start chaos -- seed={s}" for s in seeds] + ["start hello"],
+                         ["chaos", "hello"], where)
+        ends = re.findall(r"^d1 chaos: (?:stopped|ended): ", text, re.M)
+        ok(end is machine.End.SHUTDOWN and len(ends) == len(seeds) and
+           "hello: ended: exit code 0" in text, f"{len(seeds)} random programs on {where}: the host "
+           "runs another guest after them", ends=len(ends), end=end.value, text=text[-1500:])
+
+
 MACHINES = ["qemu"] + (["bochs"] if shutil.which("bochs") else [])
 
 
@@ -193,6 +205,7 @@ def main():
         skip("attacks on Bochs", "Bochs is not installed: make demo installs it")
     neighbours()
     equivalence()
+    chaos()
     frames_come_back()
     bad_images()
     finish()

@@ -113,6 +113,8 @@ te_emulate(struct vcpu *v, struct exit *e)
 		return RESUME;
 	case EMU_FAULT:
 		return te_guest_fault(v, e, &access, &fault);
+	case EMU_SENSITIVE:
+		return te_emulate_sensitive(v, e, &access);
 	default:
 		return exit_stop(v, e, LAB_1A "#limits",
 				 "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),

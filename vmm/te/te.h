@@ -93,6 +93,9 @@ enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_acce
 			    const struct emu_fault *fault);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
 
+/* holes.c */
+enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
+
 /* control.c */
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);
 enum verdict te_cr0_parts(struct vcpu *v, struct exit *e);

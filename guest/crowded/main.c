@@ -1,0 +1,64 @@
+/*
+ * A guest whose GDT and whose stack share a page, as in many a small kernel: every push writes to a traced frame, so
+ * the hypervisor emulates it. It must not be noticed.
+ */
+#include <guest/lib/guest.h>
+
+void run_on_page(void *page, uint32_t gdt_limit, void (*body)(void));
+uint32_t pushed_flags(void);
+uint32_t pushed_selectors(void);
+void store_system(void *where);
+uint32_t popped(uint32_t flags);
+uint32_t load_far_data(const void *pointer);
+
+static uint32_t page[1024] __attribute__((aligned(4096)));
+
+static uint32_t
+fibonacci(uint32_t n)
+{
+	return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2);
+}
+
+static void
+say(const char *what, uint32_t value)
+{
+	print(what);
+	print(" = ");
+	print_hex(value);
+	put('\n');
+}
+
+static void
+body(void)
+{
+	static const uint8_t text[] = "string instructions";
+	uint32_t *here = page + 256;
+
+	say("fibonacci 10", fibonacci(10));
+	say("pushf", pushed_flags());
+	say("popf, pushf", popped(0x0cd7));
+	say("push ds, push ss", pushed_selectors());
+	store_system(here);
+	say("sgdt, limit", here[0] & 0xffff);
+	say("sgdt, base is the page", (here[0] >> 16 | here[1] << 16) == (uint32_t)page);
+	say("smsw", here[2] & 0xffff);
+	say("mov [mem], es", here[3] & 0xffff);
+	memcpy(here, text, sizeof(text));
+	print((const char *)here);
+	put('\n');
+	here[0] = 0x1234;
+	here[1] = 0x10;
+	say("les from the page", load_far_data(here));
+}
+
+uint32_t
+guest_main(uint32_t magic, const uint32_t *info)
+{
+	(void)magic, (void)info;
+	console_init();
+	page[2] = 0x0000ffff, page[3] = 0x00cf9b00;
+	page[4] = 0x0000ffff, page[5] = 0x00cf9300;
+	run_on_page(page, 23, body);
+	print("and back on a stack of its own\n");
+	return 0;
+}

@@ -1,0 +1,93 @@
+/*
+ * Sensitive instructions that do not trap in ring 1, for the one case in which they come to us all the same: their
+ * memory operand or their stack lies in a frame that is traced, or where there is no memory.
+ *
+ * Run natively they show the real machine (Lab 1B makes a list of that); done here they show the guest's own.
+ */
+#include <vmm/te/te.h>
+
+/* What popf may change when CPL is 0 (SDM 2B "POPF/POPFD/POPFQ", table 4-16). */
+#define POPF_CHANGES                                                                               \
+	(FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_OF | \
+	 FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID)
+
+static int
+popf(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu_fault *f)
+{
+	uint64_t mask = i->opsize == 2 ? POPF_CHANGES & 0xffff : POPF_CHANGES, value;
+
+	if (emu_pop(&v->state, i->opsize, &value, &te_ops, a, f))
+		return -1;
+	v->state.rflags = (v->state.rflags & ~mask) | (value & mask) | FLAG_ONE;
+	return 0;
+}
+
+static int
+store_table(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu_fault *f)
+{
+	const struct table_reg *t = i->op == INSN_SGDT ? &v->state.gdtr : &v->state.idtr;
+
+	return insn_write_table(&v->state, i, t, &te_ops, a, f);
+}
+
+static int
+store_selector(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu_fault *f)
+{
+	uint64_t value = i->op == INSN_SLDT   ? v->state.ldtr.sel
+			 : i->op == INSN_STR  ? v->state.tr.sel
+			 : i->op == INSN_SMSW ? v->state.cr0 & 0xffff
+					      : v->state.seg[i->opnd[1].reg].sel;
+
+	return insn_write_rm(&v->state, i, 2, value, &te_ops, a, f);
+}
+
+/* RESUME with rip advanced, or the guest's end. */
+enum verdict
+te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
+{
+	const struct insn *i = te_insn(v);
+	struct emu_fault f;
+	int err;
+
+	switch (i->op) {
+	case INSN_PUSHF: /* the image has RF and VM clear */
+		err = emu_push(&v->state, i->opsize,
+			       v->state.rflags & ~(uint64_t)(FLAG_RF | FLAG_VM), &te_ops, a, &f);
+		break;
+	case INSN_POPF:
+		err = popf(v, i, a, &f);
+		break;
+	case INSN_PUSH_SEG:
+		err = emu_push(&v->state, i->opsize, v->state.seg[i->opnd[0].reg].sel, &te_ops, a,
+			       &f);
+		break;
+	case INSN_SGDT:
+	case INSN_SIDT:
+		err = store_table(v, i, a, &f);
+		break;
+	case INSN_SLDT:
+	case INSN_STR:
+	case INSN_SMSW:
+	case INSN_MOV_FROM_SEG:
+		err = store_selector(v, i, a, &f);
+		break;
+	case INSN_MOV_TO_SEG:
+	case INSN_POP_SEG:
+	case INSN_LDS:
+	case INSN_LES:
+	case INSN_LFS:
+	case INSN_LGS:
+	case INSN_LSS:
+		e->reason = EXIT_SEGMENT;
+		return exit_dispatch(v, e);
+	default:
+		return exit_stop(v, e, LAB_1A "#limits",
+				 "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),
+				 e->gva);
+	}
+	if (err)
+		return te_guest_fault(v, e, a, &f);
+	exit_effect(v, EFFECT_WRITE, i->opsize, e->gva);
+	vcpu_advance(v, e); /* safe: the whole of the instruction is done */
+	return RESUME;
+}
