@@ -1,0 +1,395 @@
+#!/usr/bin/env python3
+"""Keep the handouts true: what they show is what really happens.
+
+    transcripts.py [--write] [--tables] [FILE...]
+
+Two kinds of blocks in handouts/*.md are made, not written:
+
+A *transcript* is a fenced block below a line `<!-- transcript: REF="1.1" -->` (or SOLUTION=1, or nothing:
+the skeletons). Its lines `$ command` and `(gdb) command` are what a reader types. This program types
+them, too, on a build of that kind, and compares what comes out. `make qemu`, `make bochs` and `make gdb`
+are driven by their APPEND= alone; what make says before the boot, and the way out of the emulator, are
+left away. A line `[...]` stands for any lines. Addresses and numbers that change with the compiler or
+with the machine's speed are masked when lines are compared.
+
+A *table* stands between `<!-- made: KIND ARGUMENT -->` and `<!-- end -->`, and is made from the labs' data
+files, from the mutants or from the tests.
+
+Without --write it prints what differs, and fails. With --write it puts it right. --tables leaves the
+transcripts alone.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mutants
+from course import ROOT
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno import machine  # noqa: E402
+
+HANDOUTS = ROOT / "handouts"
+TRANSCRIPT = re.compile(r"<!-- transcript:(.*)-->\s*\Z")
+MADE = re.compile(r"<!-- made: (.*?) *-->\s*\Z")
+END = "<!-- end -->"
+ELLIPSIS = "[...]"
+BOOTS = ("qemu", "bochs", "gdb")
+LIMITS = machine.Limits(instructions=3_000_000_000)
+
+MASKS = [
+    (re.compile(r"^ *\d+(?=  host interrupt)"), "N"),
+    (re.compile(r"\bat (0008:)?[0-9a-f]{8}\b"), r"at \1ADDRESS"),
+    (re.compile(r"\b[0-9a-f]{16} (\w+)\+0x[0-9a-f]+"), r"ADDRESS \1+OFFSET"),
+    (re.compile(r"^[0-9a-f]{16}:(?: [0-9a-f]{8})+$"), lambda m: re.sub("[0-9a-f]{8}", "WORD", m[0][16:])),
+    (re.compile(r"\b(0x)?0*ffff8[0-9a-f]{11}\b"), "ADDRESS"),
+    (re.compile(r"\b0x0*10[0-9a-f]{4}\b"), "GUEST"),
+    (re.compile(r"-\d{12,}"), "DECIMAL"),
+    (re.compile(r"\b10[45]\d{4}\b"), "DECIMAL"),
+    (re.compile(r"(\.(?:c|asm)(?::|, line ))\d+"), r"\1LINE"),
+    (re.compile(r"^\d+\t"), "LINE\t"),
+    (re.compile(r"[0-9a-f]{16}-[0-9a-f]{16} +\d+ KiB  (kernel|module)"), r"FROM-TO \1"),
+    (re.compile(r"^\d+ of \d+ frames|\b\d+ MiB free of \d+ MiB"), "FREE"),
+    (re.compile(r"^(  \w+ +)\d+ frames +\d+ KiB"), r"\1FRAMES"),
+    (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
+    (re.compile(r"\[ *\d+\] [0-9a-f]{16} -> [0-9a-f]{13}|CR3 +[0-9a-f]{16}"), "ENTRY"),
+    (re.compile(r"insn = \"[^\"]*\""), "INSN"),
+    (re.compile(r" +"), " "),
+]
+
+
+class Stale(Exception):
+    """Something in a handout can't be made again; the text says why."""
+
+
+def masked(line):
+    """A line without what may change though nothing changed."""
+    line = line.expandtabs(1).rstrip() if not re.match(r"\d+\t", line) else line.rstrip()
+    for pattern, instead in MASKS:
+        line = pattern.sub(instead, line)
+    return line
+
+
+# ---- transcripts ---------------------------------------------------------------------------------
+
+
+class Build:
+    """One variant of one lab, built once."""
+
+    made = {}
+
+    def __init__(self, lab, words):
+        wish = dict(word.split("=", 1) for word in words)
+        if set(wish) - {"REF", "SOLUTION"}:
+            raise Stale(f"transcript: {' '.join(words)}: only REF= and SOLUTION= are known")
+        self.make = ["make", "-s", "-j2", f"LAB={lab}", *words, "build"]
+        suffix = "-solution" if wish.get("SOLUTION") else ""
+        if wish.get("REF"):
+            suffix += "-ref-" + "-".join(sorted(wish["REF"].split()))
+        self.path = ROOT / "build" / f"lab{lab}{suffix}"
+
+    @classmethod
+    def of(cls, lab, words):
+        """The build, made if it has not been yet."""
+        key = (lab, *words)
+        if key not in cls.made:
+            one = cls(lab, words)
+            run(one.make, must=True)
+            cls.made[key] = one
+        return cls.made[key]
+
+
+def environment():
+    """Without what an outer make says."""
+    words = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "LAB", "REF", "SOLUTION", "VARIANT",
+             "WERROR", "CC")
+    return {k: v for k, v in os.environ.items() if k not in words} | {"LC_ALL": "C.UTF-8"}
+
+
+def run(command, must=False):
+    """A program's output, both streams."""
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", check=False)
+    if must and done.returncode:
+        raise Stale(f"{shlex.join(command)}: status {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def guests():
+    """The guests that the Makefile makes modules of, in its order."""
+    return [path for path in sorted((ROOT / "build/guest").glob("*.elf"))
+            if (ROOT / "guest" / path.stem).is_dir()]
+
+
+def tidy(text):
+    """What a person sees: sources have the names that a student knows."""
+    text = text.replace("\r", "")
+    text = re.sub(r"build/[\w.-]+/merged/|solutions/", "labs/", text)
+    return [line.rstrip() for line in text.rstrip("\n").split("\n")]
+
+
+def disk(folder, build, cmdline):
+    """A disk image, for Bochs."""
+    image = Path(folder) / "zeno.img"
+    modules = [word for path in guests() for word in ("--module", str(path), path.stem)]
+    run([sys.executable, "tools/mkimage.py", "-o", str(image), "--kernel", str(build.path / "zeno.mb"),
+         "--cmdline", cmdline, *modules], must=True)
+    return str(image)
+
+
+def boot(where, build, append):
+    """The console, from the greeting to the prompt that follows the last command."""
+    cmdline = f"panic=off {append}{';' if ' -- ' in f' {append}' else ' --'} off"
+    with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
+        if where == "bochs":
+            result = machine.boot(machine="bochs", disk=disk(folder, build, cmdline), cpu="te", limits=LIMITS)
+        else:
+            result = machine.boot(machine="qemu", kernel=str(build.path / "zeno.mb"), cmdline=cmdline,
+                                  cpu="te", modules=[(str(path), "") for path in guests()], limits=LIMITS)
+    text, how = result.text(), result.end
+    result.cleanup()
+    if how is not machine.End.SHUTDOWN:
+        raise Stale(f"{build.path.name}: {append}: ended by {how.value}\n{text}")
+    return tidy(re.sub(r"K> of?f?\s*\Z", "K>", text))
+
+
+def debug(build, append, commands):
+    """[[command, output lines]] of a GDB session."""
+    with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
+        script = Path(folder) / "script"
+        script.write_text("".join(f"echo \\n@@{i}\\n\n{c}\n" for i, c in enumerate(commands))
+                          + "echo \\n@@end\\n\nkill\n")
+        command = [sys.executable, "tools/run.py", "--gdb", "--batch", str(script),
+                   "--console", str(Path(folder) / "console"),
+                   "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
+                   "--append", append]
+        for path in guests():
+            command += ["--elf", str(path), "--module", str(path)]
+        text = run(command)
+    parts = re.split(r"^@@(?:\d+|end)\n", text, flags=re.M)
+    if len(parts) != len(commands) + 2:
+        raise Stale(f"make gdb: after {commands[max(0, len(parts) - 2)]!r}:\n{text}")
+    return [[c, tidy(part.strip("\n")) if part.strip() else []] for c, part in zip(commands, parts[1:])]
+
+
+def shown_make(line):
+    """(goal, {variable: value}) of a typed `make`, or None for another command."""
+    words = shlex.split(line)
+    if words[0] != "make":
+        return None
+    goals = [word for word in words[1:] if "=" not in word]
+    variables = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+    return (goals[0], variables) if len(goals) == 1 and goals[0] in BOOTS else None
+
+
+def replay(lines, wish):
+    """The block's lines as they are today."""
+    new, at = [], 0
+    while at < len(lines):
+        if not lines[at].startswith("$ "):
+            raise Stale(f"a transcript starts with a line `$ command`, not with {lines[at]!r}")
+        command = lines[at][2:]
+        end = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("$ ")), len(lines))
+        new.append(lines[at])
+        boots = shown_make(command)
+        if not boots:
+            new += tidy(run(["sh", "-c", command]))
+        elif boots[0] == "gdb":
+            typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
+            session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
+            for one, output in session:
+                new += [f"(gdb) {one}", *output]
+        else:
+            new += boot(boots[0], Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""))
+        at = end
+    return new
+
+
+def same(old, new):
+    """Do the handout's lines say what really comes out?"""
+    if not old:
+        return not new
+    if old[0].strip() == ELLIPSIS:
+        return any(same(old[1:], new[i:]) for i in range(len(new) + 1))
+    return bool(new) and masked(old[0]) == masked(new[0]) and same(old[1:], new[1:])
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def lab_data(number):
+    """A lab's data file."""
+    return tomllib.loads((ROOT / f"grade/labs/{number}.toml").read_text())
+
+
+def row(*cells):
+    """One row of a table."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def anchor(exercise):
+    """1.3 -> #ex-1-3"""
+    return "#ex-" + exercise.replace(".", "-")
+
+
+def points_of(data, exercise):
+    """What an exercise's tests carry."""
+    return sum(one["points"] for one in data["tests"] if one["exercise"] == exercise)
+
+
+def made_exercises(number):
+    """Hours, difficulty and points."""
+    data = lab_data(number)
+    lines = [row("exercise", "hours", "difficulty", "points", "it is about"), row(*["---"] * 5)]
+    for one in data["exercises"]:
+        lines.append(row(f"[{one['id']} {one['title']}]({anchor(one['id'])})", one["hours"],
+                         one["difficulty"], points_of(data, one["id"]), one["property"]))
+    total = sum(one["hours"] for one in data["exercises"])
+    return lines + [row("all", total, "", sum(t["points"] for t in data["tests"]), "")]
+
+
+def made_tests(number):
+    """What the grader checks, by which evidence."""
+    data = lab_data(number)
+    lines = [row("test", "exercise", "points", "what it checks", "evidence"), row(*["---"] * 5)]
+    for one in data["tests"]:
+        evidence = one["evidence"] + (", hostile guest" if one.get("hostile") else "")
+        evidence += "".join(f", {m} only" for m in one.get("machines", []))
+        lines.append(row(f"`{one['name']}`", one["exercise"] or "-", one["points"], one["title"], evidence))
+    return lines
+
+
+def symptom_words(pattern):
+    """A mutant's regular expression as words for a person."""
+    return ", ".join(re.sub(r"\.\*", " ... ", re.sub(r"[\\^$]", "", word)) for word in pattern.split("|"))
+
+
+def made_symptoms(number):
+    """The mistakes that the mutants make, by exercise."""
+    lines = [row("exercise", "what you see speaks of", "what it often means"), row(*["---"] * 3)]
+    for one in mutants.load_all(ROOT, int(number)):
+        lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))
+    return lines
+
+
+def made_attacks(_):
+    """What becomes of each attack of guest/hostile."""
+    data = tomllib.loads((ROOT / "tests/te/attacks.toml").read_text())
+    lines = [row("`attack=`", "what becomes of it"), row(*["---"] * 2)]
+    for name, one in data.items():
+        fate = "no effect; the guest goes on" if one.get("harmless") else f"stopped: `{one['stopped']}`"
+        if one.get("qemu"):
+            fate += f"; on QEMU: `{one['qemu']}`"
+        if one.get("qemu_gap"):
+            fate += f"; **not contained on QEMU**: {one['qemu_gap']}"
+        lines.append(row(f"`{name}`", fate))
+    return lines
+
+
+MAKERS = {"exercises": made_exercises, "tests": made_tests, "symptoms": made_symptoms,
+          "attacks": made_attacks}
+
+
+def make_table(words):
+    """The lines of a made table."""
+    kind, _, argument = words.partition(" ")
+    if kind not in MAKERS:
+        raise Stale(f"made: {kind}: there are {', '.join(MAKERS)}")
+    return MAKERS[kind](argument)
+
+
+# ---- a handout -----------------------------------------------------------------------------------
+
+
+class Block:
+    """Lines [first, last) of a handout that are made."""
+
+    def __init__(self, path, first, last, maker, exact):
+        self.path, self.first, self.last, self.maker, self.exact = path, first, last, maker, exact
+        self.new, self.error = None, None
+
+    def work(self):
+        """Make it again."""
+        try:
+            self.new = self.maker()
+        except (Stale, mutants.MutantError, OSError, KeyError, ValueError) as error:
+            self.error = f"{type(error).__name__}: {error}"
+
+    def fits(self, lines):
+        """Is the handout true?"""
+        old = lines[self.first:self.last]
+        return old == self.new if self.exact else same(old, self.new)
+
+
+def blocks(path, lines, tables_only):
+    """All made blocks of a handout."""
+    found = []
+    for i, line in enumerate(lines):
+        transcript, made = TRANSCRIPT.match(line), MADE.match(line)
+        if transcript and not tables_only:
+            if i + 1 >= len(lines) or not lines[i + 1].startswith("```"):
+                raise Stale(f"{path.name}:{i + 1}: a fenced block must follow")
+            end = lines.index("```", i + 2)
+            wish = shlex.split(transcript[1])
+            body = lines[i + 2:end]
+            found.append(Block(path, i + 2, end, lambda b=body, w=wish: replay(b, w), False))
+        elif made:
+            end = lines.index(END, i + 1)
+            found.append(Block(path, i + 1, end, lambda w=made[1]: make_table(w), True))
+    return found
+
+
+def difference(block, lines):
+    """Old against new, for a person."""
+    where = f"{block.path.relative_to(ROOT)}:{block.first + 1}"
+    if block.error:
+        return f"{where}: {block.error}"
+    return "\n".join(difflib.unified_diff(lines[block.first:block.last], block.new, where, "today",
+                                          lineterm="", n=1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put the handouts right")
+    parser.add_argument("--tables", action="store_true", help="the tables only: boots nothing")
+    parser.add_argument("files", nargs="*", type=Path)
+    args = parser.parse_args()
+    texts, found = {}, []
+    for path in [p.resolve() for p in args.files] or sorted(HANDOUTS.glob("*.md")):
+        texts[path] = path.read_text().split("\n")
+        found += blocks(path, texts[path], args.tables)
+    wishes = sorted({(m[1]["LAB"], tuple(shlex.split(TRANSCRIPT.match(texts[b.path][b.first - 2])[1])))
+                     for b in found if not b.exact for line in texts[b.path][b.first:b.last]
+                     if line.startswith("$ ") and (m := shown_make(line[2:]))})
+    try:
+        for lab, wish in wishes:
+            Build.of(lab, list(wish))
+    except Stale as error:
+        print(error)
+        return 1
+    with ThreadPoolExecutor(2) as pool:  # a block waits for its own emulator
+        list(pool.map(Block.work, found))
+    bad = [b for b in found if b.error or not b.fits(texts[b.path])]
+    for block in bad:
+        print(difference(block, texts[block.path]))
+    if not args.write:
+        return 1 if bad else 0
+    for block in reversed(bad):
+        if not block.error:
+            texts[block.path][block.first:block.last] = block.new
+    for path in {b.path for b in bad}:
+        path.write_text("\n".join(texts[path]))
+    return 1 if any(b.error for b in bad) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
