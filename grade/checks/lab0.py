@@ -17,6 +17,10 @@ DIRECT_MAP = 0xFFFF830000000000
 PAGE = 4096
 MIB = 1 << 20
 RAM_MIB = 128
+RAM_END = RAM_MIB * MIB - 0x20000
+"""QEMU's firmware keeps the last 128 KiB for its tables."""
+LOW_END = 0x9FC00
+""" ... and the last KiB of conventional memory."""
 FREE_RAM = range(48 * MIB, 112 * MIB)
 """Far above the kernel and its modules, far below the end: nothing lives there at boot."""
 
@@ -159,7 +163,6 @@ def xp_module(t):
 def xp_refuses(t):
     """What can't be done is refused without any output, and the next command still works."""
     where, data = free_address(t, size=64), t.rng.randbytes(16)
-    ram_end = RAM_MIB * MIB
     bad = {
         f"xp {where + t.rng.randrange(1, 4):#x} 1": "the address is no multiple of 4",
         f"xp {where:#x} 0": "the count is 0",
@@ -168,8 +171,11 @@ def xp_refuses(t):
         f"xp {where:#x} 1 2": "there is a word too many",
         "xp here 4": "`here` is no number",
         f"xp {where:#x} four": "`four` is no number",
-        f"xp {ram_end:#x} 1": "RAM ends there",
-        f"xp {ram_end - 8:#x} 1024": "the last words lie beyond the end of RAM",
+        f"xp {RAM_MIB * MIB:#x} 1": "RAM has ended there",
+        f"xp {RAM_END - 8:#x} {t.rng.randrange(3, 1025)}":
+            "the last words lie beyond the end of RAM",
+        f"xp {LOW_END - 4:#x} {t.rng.randrange(2, 200)}":
+            "the last words are the firmware's, not RAM",
         "xp 0xfffffffffffffffc 4": "the end of the range overflows 64 bits",
         f"xp {t.rng.randrange(1 << 40, 1 << 51, 4):#x} 1": "there is no RAM there",
         "xp 0xa0000 1": "640 KiB is video memory, not RAM",

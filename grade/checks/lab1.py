@@ -9,7 +9,7 @@ import shutil
 import struct
 
 from zeno import evidence, gdbremote, guestgen, machine
-from zeno.guestgen import REGISTERS, Program
+from zeno.guestgen import Program
 from zeno.trial import Trouble
 
 GDT_WINDOW = 0xFFFF820000000000
@@ -206,6 +206,39 @@ def registers_equal(t, bare, regs, where):
     t.check(not (bare["eflags"] ^ regs["eflags"]) & ARITHMETIC,
             f"arithmetic flags differ from the bare machine's at {where}",
             f"{bare['eflags'] & ARITHMETIC:#x}", f"{regs['eflags'] & ARITHMETIC:#x}")
+
+
+def ring1_registers(t):
+    """Random registers are put into the virtual CPU's state: the guest must begin with them."""
+    guest, _ = cli_guest(t, points=1)
+    entry, = labels(guest, "_start")
+    wanted = {name: t.rng.getrandbits(32) for name in GPR_ORDER}
+    flags = t.rng.getrandbits(12) & ARITHMETIC | 2
+    poked, found = [], []
+
+    def poke(client, regs):
+        if not poked:
+            poked.append(regs["rdi"])
+            client.write(regs["rdi"] + STATE_GPR, struct.pack("<8Q", *wanted.values()))
+            client.write(regs["rdi"] + STATE_RFLAGS, struct.pack("<Q", flags))
+        return False
+
+    def look(_client, regs):
+        found.append(regs)
+        return True
+
+    run, _ = witness(t, commands("first"), {t.symbol("te_to_frame"): poke, entry: look},
+                     modules=[module(guest)], elf=[guest])
+    if not found:
+        never_there(t, run, f"its first instruction ({entry:#x})")
+    got = gprs(found[0])
+    wrong = [name for name in GPR_ORDER if wanted[name] != got[name]]
+    t.check(not wrong, "registers of the virtual CPU's state do not reach the guest: "
+            + ", ".join(f"e{name[1:]}" for name in wrong),
+            ", ".join(f"e{name[1:]}={wanted[name]:08x}" for name in wrong),
+            ", ".join(f"e{name[1:]}={got[name]:08x}" for name in wrong))
+    t.check(not (flags ^ found[0]["eflags"]) & ARITHMETIC, "the guest's arithmetic flags do not "
+            "reach the CPU", f"{flags & ARITHMETIC:#x}", f"{found[0]['eflags'] & ARITHMETIC:#x}")
 
 
 def ring1_exit(t):

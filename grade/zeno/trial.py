@@ -203,6 +203,9 @@ class Trial:
             panic = panic_line(run)
             if panic:
                 why, got = f"the kernel panicked: {panic}", panic
+        elif panic_line(run):
+            got = f"{panic_line(run)}\n({run.end.value}: {run.detail})"
+            why = f"the kernel panicked: {panic_line(run)}"
         else:
             got = f"{run.end.value}: {run.detail}"
             why = END_IN_WORDS.get(run.end, "the run did not end in order") + f" ({run.detail})"
