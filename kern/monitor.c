@@ -282,17 +282,25 @@ edit(int c)
 	}
 }
 
+static int
+next_char(void)
+{
+	int c;
+
+	if (!ahead_count)
+		return console_getc();
+	c = (uint8_t)ahead[0];
+	memmove(ahead, ahead + 1, --ahead_count);
+	return c;
+}
+
+/* A command that edit() runs may leave more in `ahead`: that comes first, so look again each time. */
 void
 monitor_input(void)
 {
 	int c;
 
-	while (ahead_count) {
-		c = ahead[0];
-		memmove(ahead, ahead + 1, --ahead_count);
-		edit(c);
-	}
-	while ((c = console_getc()) >= 0)
+	while ((c = next_char()) >= 0)
 		edit(c);
 }
 

@@ -282,19 +282,23 @@ def panic_stays():
 @test
 def typing():
     """line editing: backspace, Ctrl-U, arrows for history, Ctrl-C; a long line is cut"""
-    live = machine.start(kernel=BUILD / "zeno.mb", cmdline="", interactive=True)
+    # An idle host wakes 100 times a second: a minute without the awaited answer ends the run.
+    live = machine.start(kernel=BUILD / "zeno.mb", cmdline="", interactive=True,
+                         limits=machine.Limits(halts=6000))
     steps = [(b"", b"K> "), (b"echo onr\x7fe\r", b"\none\n"), (b"nonsense\x15echo two\r", b"\ntwo\n"),
              (b"\x1b[A\x1b[A\r", b"\none\n"), (b"\x1b[A\x1b[A\x1b[B\x1b[B echo three\r\n", b"\nthree\n"),
              (b"echo no\x03", b"^C\nK> "),
              (b"sleep 4000000000; echo never\recho later\r\x03", b"^C\nK> "),
-             (b"echo after\r", b"K> echo after\nafter\n"), (b"sleep 50\recho ahead\r", b"\nahead\n"),
+             (b"echo after\r", b"echo after\nafter\n"), (b"sleep 50\recho ahead\r", b"\nahead\n"),
              (b"\r", b"K> "),
              (b"echo " + b"y" * 600 + b"\r", b"\n" + b"y" * 250 + b"\n")]
     for send, expected in steps:
         if send:
             live.send(send)
-        check(live.wait_for(expected), f"{send!r} does not give {expected!r}",
-              live.console().decode("latin-1"))
+        if not live.wait_for(expected):
+            run = live.wait()
+            raise Failure(f"{send!r} does not give {expected!r} ({run.end.value}: {run.detail}):\n"
+                          + run.text())
     live.send(b"off 5\r")
     run = live.wait()
     text = run.text()
