@@ -101,12 +101,12 @@ plugin: $(PLUGIN)
 .PHONY: always
 $(O)/flags: always
 	@mkdir -p $(@D)
-	@printf '%s\n' $(call quote,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS) / $(OBJECTS)) > $@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@printf '%s\n' $(call quote,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS) / $(OBJECTS)) > $@.$$$$ && \
+	if cmp -s $@.$$$$ $@; then rm $@.$$$$; else mv $@.$$$$ $@; fi
 $(GO)/flags: always
 	@mkdir -p $(@D)
-	@printf '%s\n' $(call quote,$(CC) $(GUEST_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS)) > $@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@printf '%s\n' $(call quote,$(CC) $(GUEST_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS)) > $@.$$$$ && \
+	if cmp -s $@.$$$$ $@; then rm $@.$$$$; else mv $@.$$$$ $@; fi
 
 $(O)/obj/%.c.o: %.c $(O)/flags
 	@mkdir -p $(@D)
@@ -214,8 +214,14 @@ check: ## install what is missing, then run every test (under ten minutes)
 	@sh tools/install.sh check
 	@$(MAKE) --no-print-directory check-run
 
-TESTS := $(sort $(wildcard tests/*.t))
+# The long ones first, so that none of them is left over at the end.
+LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs te boot build machines kernel))
+TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
+LABS := $(sort $(patsubst grade/labs/%.toml,%,$(wildcard grade/labs/[0-9]*.toml)))
+# All that tests boot is built before they start: two of them must not build the same thing at once.
 check-run: $(UNITS:%=build/tests/unit/%)
+	@for lab in $(LABS); do for solution in '' $(if $(wildcard solutions),1); do \
+		$(MAKE) --no-print-directory LAB=$$lab SOLUTION=$$solution REF= build || exit 1; done; done
 	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 help: ## print this
@@ -229,8 +235,8 @@ RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--
 	$(GUEST_ELFS:%=--module %) --append $(call quote,$(APPEND))
 qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
-bochs: build ## LAB=n: boot it on Bochs
-	@$(RUN) --machine bochs
+bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
+	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 gdb: build ## LAB=n: boot it on QEMU, stopped, with GDB attached
 	@$(RUN) --gdb
 

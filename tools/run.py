@@ -7,6 +7,7 @@
     run.py --machine bochs --kernel ...        on Bochs (an image is made on the way)
     run.py --gdb --kernel ...                  stopped, with GDB attached; symbols of each --elf
     run.py --gdb --batch script.gdb ...        GDB runs a script instead of talking
+    run.py --debugger --kernel ...             Bochs' own debugger in this terminal
 
 The console is your terminal. If the machine resets although nobody asked for it, a triple fault for
 one, the whole chain of faults is printed in words.
@@ -18,6 +19,7 @@ The exit status is 0 if the machine was shut down in order (debug exit code 0) o
 import argparse
 import os
 import pty
+import re
 import select
 import shlex
 import shutil
@@ -211,10 +213,22 @@ def run_qemu(setup, options):
 # ---- GDB --------------------------------------------------------------------------------------------
 
 
+def wanted_symbols(setup):
+    """The kernel's ELF file, and of the guests those that the command line names.
+
+    All guests are linked at one address: with the symbols of several GDB would name any of them.
+    """
+    named = re.findall(r"[\w.-]+", setup.cmdline or "")
+    guests = [path for path in setup.elf[1:] if len(setup.elf) == 2 or Path(path).stem in named]
+    if len(setup.elf) > 2 and not guests:
+        say("of a guest GDB knows no symbols yet; for hello: add-symbol-file build/guest/hello.elf")
+    return [*setup.elf[:1], *guests]
+
+
 def gdb_init(setup, socket_path, directory):
     """A start file for GDB: symbols of the kernel, then of the guests, then the connection."""
     lines = []
-    for number, path in enumerate(setup.elf):
+    for number, path in enumerate(wanted_symbols(setup)):
         words = "file" if number == 0 else "add-symbol-file"
         lines.append(f"{words} {shlex.quote(str(Path(path).resolve()))}")
     path = directory / "gdbinit"
@@ -300,6 +314,24 @@ def run_bochs(setup, options):
         if left:
             return 0
         return bochs_verdict(faults, Symbols(setup.elf), process.returncode, directory)
+
+
+def run_bochs_debugger(setup, options):
+    """Bochs with its own debugger on this terminal, and the console in a file."""
+    with tempfile.TemporaryDirectory(prefix="zeno-bochs-") as name:
+        directory = Path(name)
+        console = Path(options.console or directory / "console").resolve()
+        console.touch()
+        rc = bochs.bochsrc(setup, directory, directory / "log", str(console), False)
+        say(f"the guest's console: tail -f {console}")
+        say("c goes on, Ctrl-C stops the machine, help lists the debugger's commands, q leaves")
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        process = subprocess.Popen([bochs.PROGRAM, "-q", "-f", str(rc)], cwd=directory,
+                                   preexec_fn=lambda: (default_sigint(), bochs.hide_network(),
+                                                       die_with_parent()))
+        status = process.wait()
+        signal.signal(signal.SIGINT, before)
+    return 0 if status in (0, 1) else 2
 
 
 def over(notes):
@@ -391,7 +423,10 @@ def parse():
     parser.add_argument("--mem", type=int, default=128, help="MiB")
     parser.add_argument("--gdb", action="store_true", help="start stopped, with GDB attached")
     parser.add_argument("--batch", metavar="SCRIPT", help="with --gdb: run this GDB script and end")
-    parser.add_argument("--console", metavar="FILE", help="with --gdb: the guest's console")
+    parser.add_argument("--debugger", action="store_true",
+                        help="Bochs, stopped, with its own debugger in this terminal")
+    parser.add_argument("--console", metavar="FILE",
+                        help="with --gdb or --debugger: the guest's console")
     parser.add_argument("--no-explain", dest="explain", action="store_false",
                         help="no log of faults: faster where a guest faults a lot")
     options = parser.parse_args()
@@ -408,7 +443,7 @@ def parse():
 def main():
     """Run it."""
     options = parse()
-    name = "qemu" if options.gdb else options.machine
+    name = "qemu" if options.gdb else "bochs" if options.debugger else options.machine
     absent = machine.missing(name)
     if absent:
         die(absent)
@@ -422,6 +457,8 @@ def main():
         try:
             if options.gdb:
                 return run_gdb(setup, options)
+            if options.debugger:
+                return run_bochs_debugger(setup, options)
             return run_bochs(setup, options) if name == "bochs" else run_qemu(setup, options)
         except machine.MachineMissing as absent:
             die(str(absent))
