@@ -294,7 +294,7 @@ next_char(void)
 	return c;
 }
 
-/* A command that edit() runs may leave more in `ahead`: that comes first, so look again each time. */
+/* A command that edit() runs may leave more in `ahead`, which comes first: look again each time. */
 void
 monitor_input(void)
 {
@@ -335,7 +335,7 @@ monitor_wait(bool (*done)(void *), void *arg)
 	}
 }
 
-/* The first name after `name` in the alphabet, NULL at the end: the set is in the linker's order. */
+/* The first name after `name` in the alphabet, or NULL: the set is in the linker's order. */
 static const struct monitor_command *
 command_after(const char *name)
 {
