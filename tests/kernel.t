@@ -375,7 +375,7 @@ def main():
     if machine.missing("qemu"):
         print(f"1..0 # SKIP {machine.missing('qemu')}")
         return 0
-    print(f"TAP version 14\n1..{len(tests)}", flush=True)
+    print(f"1..{len(tests)}", flush=True)
     failed = 0
     with ThreadPoolExecutor(2) as pool:
         for number, (function, wrong) in enumerate(zip(tests, pool.map(judge, tests)), 1):
