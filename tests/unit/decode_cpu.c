@@ -119,6 +119,17 @@ lock_that_amd_takes(const struct sample *s)
 	return verw || (s->insn.opcode & 0xfd) == 0x20;
 }
 
+/*
+ * A prefix before VEX, EVEX or XOP: the decoder stops there, the CPU may go on to find over 15 bytes.
+ */
+static bool
+too_long_as_well(const struct sample *s, const struct native_test *t)
+{
+	uint8_t last = s->bytes[s->insn.len - 1];
+
+	return t->trap == VEC_GP && (last == 0xc4 || last == 0xc5 || last == 0x62 || last == 0x8f);
+}
+
 static void
 judge_refused(const struct sample *s, const struct native_test *t)
 {
@@ -128,7 +139,7 @@ judge_refused(const struct sample *s, const struct native_test *t)
 			explain(s, t, "over 15 bytes, but no #GP");
 	} else {
 		count.refused++;
-		if (t[0].trap != VEC_UD && !lock_that_amd_takes(s))
+		if (t[0].trap != VEC_UD && !lock_that_amd_takes(s) && !too_long_as_well(s, t))
 			explain(s, t, "refused, but no #UD");
 	}
 }
