@@ -6,7 +6,8 @@
 Two kinds of blocks in handouts/*.md are made, not written:
 
 A *transcript* is a fenced block below a line `<!-- transcript: REF="1.1" -->` (or SOLUTION=1, or nothing:
-the skeletons). Its lines `$ command` and `(gdb) command` are what a reader types. This program types
+the skeletons). Its lines `$ command`, `(gdb) command`, `<bochs:1> command`
+are what a reader types. This program types
 them, too, on a build of that kind, and compares what comes out. `make qemu`, `make bochs` and `make gdb`
 are driven by their APPEND= alone; what make says before the boot, and the way out of the emulator, are
 left away. A line `[...]` stands for any lines. Addresses and numbers that change with the compiler or
@@ -24,9 +25,11 @@ import difflib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -60,6 +63,10 @@ MASKS = [
     (re.compile(r"^\d+ of \d+ frames|\b\d+ MiB free of \d+ MiB"), "FREE"),
     (re.compile(r"^(  \w+ +)\d+ frames +\d+ KiB"), r"\1FRAMES"),
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
+    (re.compile(r"\b\d+ modules"), "MODULES"),
+    (re.compile(r"^Next at t=\d+"), "Next at t=T"),
+    (re.compile(r"^\(0\) \[0x.*"), "(0) WHERE"),
+    (re.compile(r"^(PML4|PDPE| *PDE): 0x[0-9a-f]+"), r"\1: ENTRY"),
     (re.compile(r"\[ *\d+\] [0-9a-f]{16} -> [0-9a-f]{13}|CR3 +[0-9a-f]{16}"), "ENTRY"),
     (re.compile(r"insn = \"[^\"]*\""), "INSN"),
     (re.compile(r" +"), " "),
@@ -181,6 +188,37 @@ def debug(build, append, commands):
     return [[c, tidy(part.strip("\n")) if part.strip() else []] for c, part in zip(commands, parts[1:])]
 
 
+def bochs_debug(build, append, commands):
+    """The lines of a session with Bochs' debugger. A command ^C stops the machine at its prompt."""
+    with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
+        console = Path(folder) / "console"
+        command = [sys.executable, "tools/run.py", "--debugger", "--console", str(console),
+                   "--kernel", str(build.path / "zeno.mb"), "--append", append]
+        for path in guests():
+            command += ["--module", str(path)]
+        with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
+                              start_new_session=True) as process:
+            for one in commands:
+                if one != "^C":
+                    process.stdin.write(one.encode() + b"\n")
+                    continue
+                for _ in range(1200):
+                    if process.poll() is not None or (console.is_file()
+                                                      and console.read_bytes().endswith(b"K> ")):
+                        break
+                    time.sleep(0.1)
+                os.killpg(process.pid, signal.SIGINT)
+            try:
+                out = process.communicate(timeout=120)[0].decode("ascii", "replace")
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+    text = out[max(0, out.find("<bochs:1>")):]
+    text = re.sub(r"^(\d{11}[ip]\[|@Z|\(0\)\.).*\n?", "", text, flags=re.M)
+    return tidy(re.sub(r"^(<bochs:\d+> c\n)", r"\1^C\n", text, flags=re.M))
+
+
 def shown_make(line):
     """(goal, {variable: value}) of a typed `make`, or None for another command."""
     words = shlex.split(line)
@@ -203,6 +241,10 @@ def replay(lines, wish):
         boots = shown_make(command)
         if not boots:
             new += tidy(run(["sh", "-c", command]))
+        elif boots[0] == "bochs" and boots[1].get("DEBUG"):
+            typed = [re.sub(r"^<bochs:\d+> ", "", x) for x in lines[at + 1:end]
+                     if x.startswith("<bochs:") or x == "^C"]
+            new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
         elif boots[0] == "gdb":
             typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
             session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
