@@ -35,11 +35,11 @@ quote = '$(subst ','\'',$1)'
 # ---- what to build ------------------------------------------------------------------------------
 
 # Goals that need no lab, so that they work where nothing is installed yet.
-LABLESS := help clean demo check doctor skeletons student update handouts format unit guests \
+LABLESS := help clean demo check bench doctor skeletons student update handouts format unit guests \
 	boot plugin check-run
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
-NEED := $(if $(filter qemu bochs gdb grade,$(GOALS)),run,$(if $(filter handouts,$(GOALS)),handouts,$(if \
+NEED := $(if $(filter qemu bochs gdb grade bench,$(GOALS)),run,$(if $(filter handouts,$(GOALS)),handouts,$(if \
 	$(filter format unit check-run,$(GOALS)),check,$(if $(filter-out help clean demo check \
 	doctor,$(GOALS)),build))))
 
@@ -200,7 +200,7 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: demo check check-run help qemu bochs gdb grade submit skeletons student update doctor \
+.PHONY: demo check bench check-run help qemu bochs gdb grade submit skeletons student update doctor \
 	handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
@@ -223,6 +223,10 @@ check-run: $(UNITS:%=build/tests/unit/%)
 	@for lab in $(LABS); do for solution in '' $(if $(wildcard solutions),1); do \
 		$(MAKE) --no-print-directory LAB=$$lab SOLUTION=$$solution REF= build || exit 1; done; done
 	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
+
+bench: ## what an exit costs on each engine, in instructions, with the reference solutions
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB= REF= build
+	@$(PYTHON) tools/bench.py build/lab1-solution
 
 help: ## print this
 	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \

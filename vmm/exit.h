@@ -57,12 +57,11 @@ struct exit {
 	uint64_t gva;     /* EXIT_MMU, #PF: linear address */
 	uint16_t insn_op; /* enum insn_op */
 	uint8_t access;   /* EXIT_MMU: enum mmu_access */
-	uint8_t insn[EXIT_INSN_MAX];
-	uint8_t pad[6];
+	uint8_t pad[5];
 };
 
 _Static_assert(offsetof(struct exit, gva) == 24, "layout is fixed");
-_Static_assert(sizeof(struct exit) == 56, "layout is fixed");
+_Static_assert(sizeof(struct exit) == 40, "layout is fixed");
 
 /* What a handler decides. */
 enum verdict {

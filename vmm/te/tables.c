@@ -290,6 +290,17 @@ taken_over(struct vcpu *v, int i, uint16_t real)
 		v->state.seg[i] = desc_segment(guest | DESC_A, sel);
 }
 
+/* The usual case: the guest has loaded none since it was entered. */
+static bool
+as_loaded(const struct te *te, const uint16_t real[SEG_COUNT])
+{
+	const uint16_t *was = te->real_sel;
+
+	return !((real[SEG_ES] ^ was[SEG_ES]) | (real[SEG_CS] ^ was[SEG_CS]) |
+		 (real[SEG_SS] ^ was[SEG_SS]) | (real[SEG_DS] ^ was[SEG_DS]) |
+		 (real[SEG_FS] ^ was[SEG_FS]) | (real[SEG_GS] ^ was[SEG_GS]));
+}
+
 void
 te_segments_in(struct vcpu *v)
 {
@@ -297,10 +308,12 @@ te_segments_in(struct vcpu *v)
 	uint16_t real[SEG_COUNT];
 
 	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
-			 : "=rm"(real[SEG_ES]), "=rm"(real[SEG_DS]), "=rm"(real[SEG_FS]),
-			   "=rm"(real[SEG_GS]));
+			 : "=r"(real[SEG_ES]), "=r"(real[SEG_DS]), "=r"(real[SEG_FS]),
+			   "=r"(real[SEG_GS]));
 	real[SEG_CS] = te->frame.cs & ~3;
 	real[SEG_SS] = te->frame.ss & ~3;
+	if (as_loaded(te, real))
+		return;
 	for (int i = 0; i < SEG_COUNT; i++)
 		if (real[i] != te->real_sel[i])
 			taken_over(v, i, real[i]);

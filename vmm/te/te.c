@@ -111,22 +111,6 @@ static const uint8_t reason_of[INSN_OP_COUNT] = {
 	[INSN_RSM] = EXIT_OTHER,
 };
 
-/* Fetches and decodes at rip. False: the bytes are not there, or are no instruction. */
-static bool
-decode_at_rip(struct vcpu *v, struct exit *e)
-{
-	gva_t at = gva(v->state.seg[SEG_CS].base + v->state.rip);
-	size_t n = 0;
-
-	while (n < EXIT_INSN_MAX && !gva_read(v, gva(at.v + n), &e->insn[n], 1))
-		n++;
-	if (decode(&te_of(v)->insn, e->insn, n, cpu_mode_of(&v->state)))
-		return false;
-	e->insn_len = te_insn(v)->len;
-	e->insn_op = te_insn(v)->op;
-	return true;
-}
-
 static bool
 is_stack_op(unsigned op)
 {
@@ -174,7 +158,7 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 	case VEC_UD:
 	case VEC_NP:
 	case VEC_SS:
-		if (!decode_at_rip(v, e))
+		if (!te_fetch(v, e))
 			return;
 		if (reason_of[e->insn_op])
 			e->reason = reason_of[e->insn_op];
@@ -188,7 +172,7 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 			    : f->error & 2 ? ACCESS_WRITE
 					   : ACCESS_READ;
 		if (e->access != ACCESS_FETCH)
-			decode_at_rip(v, e);
+			te_fetch(v, e);
 		e->reason = EXIT_MMU;
 		return;
 	case VEC_DF:

@@ -26,10 +26,18 @@
 #define CACHED_SEL(seg) ((uint16_t)(0xdfc0 + 8 * (seg)))
 #define GUEST_GDT_LIMIT 0xdfbfu
 
+/* An instruction that was decoded before, with its bytes (more than it has: 16). mode 0xff: not valid. */
+#define TE_DECODED 16
+struct te_decoded {
+	uint64_t bytes[2];
+	struct insn insn;
+	uint8_t mode; /* enum cpu_mode */
+};
+
 struct te {
 	struct trap_frame
-		frame;    /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
-	struct insn insn; /* the instruction of the last #GP, #UD, #SS, #NP */
+		frame; /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
+	const struct insn *insn; /* the instruction of this exit, after te_fetch() */
 	/* What the CPU holds, or will at the next entry: selectors (CS, SS without RPL), descriptors. */
 	uint16_t real_sel[SEG_COUNT];
 	uint64_t real_desc[SEG_COUNT];
@@ -37,6 +45,7 @@ struct te {
 	uint64_t *gdt
 		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
 	uint64_t *ldt[LDT_WINDOW_PAGES];
+	struct te_decoded decoded[TE_DECODED]; /* by linear address */
 	struct table_reg traced_gdt,
 		traced_ldt; /* the ranges whose frames are traced; base 0: none */
 };
@@ -51,7 +60,7 @@ te_of(struct vcpu *v)
 static inline const struct insn *
 te_insn(struct vcpu *v)
 {
-	return &te_of(v)->insn;
+	return te_of(v)->insn;
 }
 
 /* The real ring for the guest's CPL: its kernel's ring 0 is ring 1, user ring 3 is ring 3. */
@@ -80,6 +89,9 @@ void te_resync(struct vcpu *v);
 void te_segments_in(struct vcpu *v);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
+
+/* fetch.c */
+bool te_fetch(struct vcpu *v, struct exit *e);
 
 /* memory.c: the emulator's view of guest memory. */
 struct te_access {

@@ -1,0 +1,124 @@
+; The operations. Each is `void op(void)`: one instruction and a ret; measure() takes the ret off.
+
+%macro OPERATION 2
+	[section .rodata]
+%%name:	db	%1, 0
+	[section .operations]
+	dd	%%name, %2
+	__?SECT?__
+global bench_%2
+bench_%2:
+%2:
+%endmacro
+
+section .operations progbits alloc noexec nowrite align=4
+global operations
+operations:
+
+section .data
+	align	8
+gdtr:	dw	0
+	dd	0
+
+section .text
+extern bench_gdt
+
+global nothing
+nothing:
+	ret
+
+	OPERATION "cli", op_cli
+	cli
+	ret
+
+	OPERATION "sti", op_sti
+	sti
+	ret
+
+	OPERATION "out 0x80, al", op_out
+	out	0x80, al
+	ret
+
+	OPERATION "in al, 0x80", op_in
+	in	al, 0x80
+	ret
+
+	OPERATION "mov eax, cr0", op_read_cr0
+	mov	eax, cr0
+	ret
+
+	OPERATION "mov cr3, eax", op_write_cr3
+	mov	cr3, eax
+	ret
+
+	OPERATION "mov ss, eax", op_ss
+	mov	ss, eax
+	ret
+
+	OPERATION "lgdt", op_lgdt
+	lgdt	[gdtr]
+	ret
+
+	OPERATION "write to the GDT", op_gdt_write
+	mov	[bench_gdt + 4], eax
+	ret
+
+	OPERATION "cpuid", op_cpuid
+	cpuid
+	ret
+
+; The last one needs the guest's own IDT: main.c runs it on the bare machine only.
+	OPERATION "int and iret", op_int
+	int	0x40
+	ret
+
+section .operations
+	dd	0, 0
+
+section .text
+global interrupt_return
+interrupt_return:
+	iret
+
+; uint32_t measure(void (*run)(void)): eax is 16, a selector of stack data and a harmless CR3, at the call.
+global measure
+measure:
+	push	ebx
+	push	esi
+	push	edi
+	mov	edi, [esp + 16]
+	rdtsc
+	mov	esi, eax
+	mov	eax, 16
+	call	edi
+	rdtsc
+	sub	eax, esi
+	pop	edi
+	pop	esi
+	pop	ebx
+	ret
+
+; void load_tables(gdt, limit, idt, limit)
+;   esp at the loads -> | limit (2) | base (4) | unused (2) | return | gdt | limit | idt | limit |
+global load_tables
+load_tables:
+	sub	esp, 8
+	mov	eax, [esp + 12]
+	mov	ecx, [esp + 16]
+	mov	[gdtr], cx
+	mov	[gdtr + 2], eax
+	lgdt	[gdtr]
+	mov	eax, [esp + 20]
+	mov	ecx, [esp + 24]
+	mov	[esp], cx
+	mov	[esp + 2], eax
+	lidt	[esp]
+	add	esp, 8
+	mov	eax, 16
+	mov	ds, eax
+	mov	es, eax
+	mov	fs, eax
+	mov	gs, eax
+	mov	ss, eax
+	jmp	8:.there
+.there:	ret

@@ -1,0 +1,72 @@
+/*
+ * The instruction at the guest's rip, fetched and taken apart.
+ *
+ * A guest's kernel faults at the same few instructions again and again, so each is decoded once and kept together
+ * with the bytes that it came from. The bytes are compared each time: a guest may rewrite its code as it likes.
+ */
+#include <vmm/te/te.h>
+
+/* Copies what of the 15 bytes at `at` is in RAM, over at most two pages. */
+static size_t
+fetch_slow(struct vcpu *v, uint64_t at, uint8_t *buf)
+{
+	size_t done = 0;
+
+	while (done < EXIT_INSN_MAX) {
+		size_t n = EXIT_INSN_MAX - done;
+		const void *p = gpa_ptr(v->domain, gpa((uint32_t)(at + done)), &n);
+
+		if (!p)
+			break;
+		memcpy(buf + done, p, n);
+		done += n;
+	}
+	return done;
+}
+
+static enum cpu_mode
+mode_of(const struct vcpu *v)
+{
+	return v->state.seg[SEG_CS].attr & ATTR_DB ? MODE32 : MODE16;
+}
+
+static bool
+decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
+{
+	te_of(v)->insn = insn;
+	e->insn_len = insn->len;
+	e->insn_op = insn->op;
+	return true;
+}
+
+/*
+ * Fills in insn_len and insn_op of *e, and te_insn(v). False: the bytes are not all there, or are no instruction.
+ */
+bool
+te_fetch(struct vcpu *v, struct exit *e)
+{
+	struct te *te = te_of(v);
+	uint64_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
+	struct te_decoded *known = &te->decoded[at % TE_DECODED];
+	enum cpu_mode mode = mode_of(v);
+	uint8_t bytes[EXIT_INSN_MAX];
+	size_t n = sizeof(known->bytes);
+	const uint64_t *p = gpa_ptr(v->domain, gpa(at), &n);
+
+	if (p && n == sizeof(known->bytes)) {
+		if (known->bytes[0] == p[0] && known->bytes[1] == p[1] && known->mode == mode)
+			return decoded(v, e, &known->insn);
+		known->mode = 0xff;
+		if (decode(&known->insn, (const uint8_t *)p, EXIT_INSN_MAX, mode))
+			return false;
+		known->bytes[0] = p[0];
+		known->bytes[1] = p[1];
+		known->mode = mode;
+		return decoded(v, e, &known->insn);
+	}
+	known->mode = 0xff;
+	n = fetch_slow(v, at, bytes);
+	if (decode(&known->insn, bytes, n, mode))
+		return false;
+	return decoded(v, e, &known->insn);
+}
