@@ -80,6 +80,8 @@ next_ready(void)
 	if (!t)
 		return NULL;
 	do {
+		if (t->state == THREAD_BLOCKED && t->class->ready && t->class->ready(t))
+			t->state = THREAD_READY;
 		if (t->state == THREAD_READY)
 			return t;
 		t = t->next ? t->next : threads;

@@ -21,6 +21,7 @@ struct thread;
 struct thread_class {
 	const char *name;
 	enum turn (*turn)(struct thread *);
+	bool (*ready)(struct thread *); /* asked while it is blocked: may it go on? NULL: no */
 	void (*ended)(struct thread *); /* after the last turn; may free */
 };
 

@@ -25,6 +25,7 @@ thread_ended(struct thread *t)
 static const struct thread_class vcpu_class = {
 	.name = "vcpu",
 	.turn = vcpu_turn,
+	.ready = vcpu_ready,
 	.ended = thread_ended,
 };
 
@@ -134,10 +135,29 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 	d->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
 	pic_init(&d->pic);
 	pit_init(&d->pit, domain_now(d));
+	d->pit_edges = pit_edge_count(&d->pit, domain_now(d));
+	snprintf(d->words, sizeof(d->words), "%s", words);
+	for (d->input = d->words; *d->input; d->input++)
+		if (!strncmp(d->input, "input=", 6)) {
+			d->input += 6;
+			break;
+		}
 	side_printf("@Z start d%u %s\n", d->id, d->name);
 	thread_add(&d->vcpu->thread);
 	*out = d;
 	return 0;
+}
+
+/*
+ * The next character that is typed into its COM1, -1 if there is none: from input= of its words, `_` is the Enter key.
+ * Nobody types before the guest listens: before it has enabled received-data interrupts, or polls (platform.c).
+ */
+int
+domain_input(struct domain *d)
+{
+	if (!d->input || !*d->input || *d->input == ' ')
+		return -1;
+	return *d->input == '_' ? (d->input++, '\n') : *d->input++;
 }
 
 /* Takes a half-made domain too. Its thread must not be running. */
@@ -205,6 +225,25 @@ domain_now(const struct domain *d)
 	return (d->clock_paused ? d->clock_paused_at : clock_ns()) - d->clock_offset;
 }
 
+static void
+flush_side(struct domain *d)
+{
+	if (d->side_len) {
+		side_printf("@Z out d%u ", d->id);
+		for (unsigned i = 0; i < d->side_len; i++)
+			side_printf("%02x", (uint8_t)d->side[i]);
+		side_printf("\n");
+	}
+	d->side_len = 0;
+}
+
+static void
+flush_line(struct domain *d)
+{
+	printf("d%u| %.*s\n", d->id, (int)d->line_len, d->line);
+	d->line_len = 0;
+}
+
 /* Bytes go to the side channel as they are, and to the host's console by lines, under the guest's name. */
 void
 domain_putc(struct domain *d, uint8_t byte)
@@ -214,20 +253,17 @@ domain_putc(struct domain *d, uint8_t byte)
 		d->line[d->line_len++] = (char)byte;
 	else if (byte != '\n' && byte != '\r')
 		d->line_len += snprintf(d->line + d->line_len, 5, "\\x%02x", byte);
-	if (byte == '\n' || d->side_len == sizeof(d->side) || d->line_len + 5 > sizeof(d->line))
-		domain_flush(d);
+	if (byte == '\n' || d->side_len == sizeof(d->side))
+		flush_side(d);
+	if (byte == '\n' || d->line_len + 5 > sizeof(d->line))
+		flush_line(d);
 }
 
+/* What has been collected and not shown yet. */
 void
 domain_flush(struct domain *d)
 {
-	if (d->side_len) {
-		side_printf("@Z out d%u ", d->id);
-		for (unsigned i = 0; i < d->side_len; i++)
-			side_printf("%02x", (uint8_t)d->side[i]);
-		side_printf("\n");
-	}
-	if (d->side_len) /* an empty line of the guest's is a line, too */
-		printf("d%u| %.*s\n", d->id, (int)d->line_len, d->line);
-	d->side_len = d->line_len = 0;
+	flush_side(d);
+	if (d->line_len)
+		flush_line(d);
 }

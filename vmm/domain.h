@@ -40,6 +40,8 @@ enum effect {
 	EFFECT_WRITE,
 	EFFECT_READ,
 	EFFECT_FAR,
+	EFFECT_DELIVER,
+	EFFECT_IRET,
 };
 
 struct exit_record {
@@ -76,8 +78,8 @@ struct engine {
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
 	void (*run)(struct vcpu *v, struct exit *e);
-	/* The guest's descriptor tables or their contents changed: [base, base + len) of kind. */
-	void (*tables_changed)(struct vcpu *v);
+	/* Brings an interrupt to the guest, whose IF is 1. RESUME, or the domain has ended. */
+	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
 };
 struct vcpu {
 	struct cpu_state state; /* one truth: what the guest would see */
@@ -129,6 +131,9 @@ struct domain {
 	struct uart uart;
 	struct pic pic;
 	struct pit pit;
+	uint64_t pit_edges; /* how many of its edges IRQ 0 has been told */
+	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
+	char words[256];
 	uint64_t unclaimed; /* accesses to ports that no device claims */
 
 	char line[128]; /* console line being collected */
@@ -191,6 +196,7 @@ int gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len);
 
 /* run.c */
 enum turn vcpu_turn(struct thread *t);
+bool vcpu_ready(struct thread *t);
 /* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
 void vcpu_advance(struct vcpu *v, const struct exit *e);
 
@@ -218,6 +224,11 @@ void exit_summary(struct vcpu *v);
 void exit_stream(struct vcpu *v); /* to the side channel, where trace=1 asks for it */
 extern const char *const exit_names[EXIT_COUNT];
 const char *vector_short(unsigned vector);
+
+/* Lab 1B, lines.c: devices to 8259s. */
+#define PIT_BACKLOG 16 /* edges that a late guest still gets; older ones are lost */
+void platform_lines(struct domain *d);
+int domain_input(struct domain *d); /* the next character for its COM1, -1: none */
 
 /* io.c: the I/O bus. Accesses wider than a byte go bytewise to consecutive ports, as on an ISA bus. */
 uint32_t io_read(struct domain *d, uint16_t port, unsigned size);

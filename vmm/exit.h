@@ -65,7 +65,8 @@ _Static_assert(sizeof(struct exit) == 40, "layout is fixed");
 
 /* What a handler decides. */
 enum verdict {
-	RESUME, /* enter the guest again */
-	BLOCK,  /* nothing to do until thread_wake() */
-	STOP,   /* the domain has ended; domain_stop() has said why */
+	RESUME,  /* enter the guest again */
+	FAULTED, /* enter it again, in its own handler: nothing of the instruction was done */
+	BLOCK,   /* nothing to do until thread_wake() */
+	STOP,    /* the domain has ended; domain_stop() has said why */
 };

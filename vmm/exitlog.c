@@ -80,6 +80,8 @@ static const struct {
 	[EFFECT_WRITE] = { ": emulated a write of %lu bytes at %08lx" },
 	[EFFECT_READ] = { ": emulated a read of %lu bytes at %08lx" },
 	[EFFECT_FAR] = { ": to %04lx:%08lx" },
+	[EFFECT_DELIVER] = { ": vector %02lx to its handler at %08lx" },
+	[EFFECT_IRET] = { ": back to %04lx:%08lx" },
 };
 
 /* "#GP" or "IRQ 0": the trap that brought us here, in a trace's few columns. */

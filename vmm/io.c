@@ -21,8 +21,12 @@ read_byte(struct domain *d, uint16_t port)
 {
 	const struct io_range *r = claimant(port);
 
-	if (r && r->read)
-		return r->read(d, port);
+	if (r && r->read) {
+		uint8_t value = r->read(d, port);
+
+		platform_lines(d);
+		return value;
+	}
 	d->unclaimed++;
 	return 0xff;
 }
@@ -32,9 +36,10 @@ write_byte(struct domain *d, uint16_t port, uint8_t value)
 {
 	const struct io_range *r = claimant(port);
 
-	if (r && r->write)
+	if (r && r->write) {
 		r->write(d, port, value);
-	else
+		platform_lines(d);
+	} else
 		d->unclaimed++;
 }
 

@@ -13,6 +13,12 @@ uart_tx(void *ctx, uint8_t byte)
 static uint8_t
 uart_port_read(struct domain *d, uint16_t port)
 {
+	int c;
+
+	/* A guest that polls is listening now; see also platform_lines(). */
+	if (port == UART_COM1_BASE + 5 && uart_room(&d->uart) == UART_FIFO_SIZE &&
+	    (c = domain_input(d)) >= 0)
+		uart_receive(&d->uart, (uint8_t)c);
 	return uart_read(&d->uart, port - UART_COM1_BASE);
 }
 

@@ -3,6 +3,25 @@
  */
 #include <vmm/domain.h>
 
+/* An interrupt for the guest, if it takes one now: RESUME, or the domain has ended. */
+static enum verdict
+interrupt(struct vcpu *v)
+{
+	if (!(v->state.rflags & FLAG_IF) || v->sti_shadow || !pic_pending(&v->domain->pic))
+		return RESUME;
+	return v->engine->interrupt(v, (uint8_t)pic_ack(&v->domain->pic));
+}
+
+/* Asked while the vCPU is blocked: whether it may go on. */
+bool
+vcpu_ready(struct thread *t)
+{
+	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
+
+	platform_lines(v->domain);
+	return v->domain->state == DOMAIN_ENDED || pic_pending(&v->domain->pic);
+}
+
 /*
  * One turn of a vCPU on the CPU. The scheduler's contract (kern/thread.h): it returns when its slice is over,
  * when the guest waits, or when the domain has ended.
@@ -17,12 +36,16 @@ vcpu_turn(struct thread *t)
 	if (v->domain->state == DOMAIN_ENDED)
 		return TURN_ENDED;
 	v->engine->load(v);
+	platform_lines(v->domain);
 	do {
+		verdict = interrupt(v);
+		if (verdict != RESUME)
+			break;
 		v->engine->run(v, &e);
 		exit_log(v, &e);
 		verdict = exit_dispatch(v, &e);
 		exit_stream(v);
-	} while (verdict == RESUME && !need_resched);
+	} while ((verdict == RESUME || verdict == FAULTED) && !need_resched);
 
 	if (v->domain->state == DOMAIN_ENDED)
 		return TURN_ENDED;

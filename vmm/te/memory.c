@@ -85,7 +85,7 @@ te_linear(struct vcpu *v, const struct insn *insn)
 	return (uint32_t)(v->state.seg[insn->mem_seg].base + insn_ea(&v->state, insn));
 }
 
-/* The guest's own fault, met while the host did an instruction for it. */
+/* The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is stopped. */
 enum verdict
 te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	       const struct emu_fault *fault)
@@ -96,7 +96,7 @@ te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	e->vector = fault->vector;
 	e->error = fault->error;
 	e->reason = EXIT_EXCEPTION;
-	return exit_dispatch(v, e);
+	return exit_dispatch(v, e) == RESUME ? FAULTED : STOP;
 }
 
 enum verdict

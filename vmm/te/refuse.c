@@ -3,25 +3,6 @@
  */
 #include <vmm/te/te.h>
 
-/* Lab 1B reflects exceptions into the guest's IDT; before it, an exception is the guest's end. */
-static enum verdict
-exit_exception(struct vcpu *v, struct exit *e)
-{
-	return exit_stop(v, e, LAB_1B "#faults",
-			 "it took %s, which only its own IDT could handle (Lab 1B reflects faults)",
-			 vector_name(e->vector));
-}
-EXIT_HANDLER(EXCEPTION, "te", exit_exception);
-
-static enum verdict
-exit_int(struct vcpu *v, struct exit *e)
-{
-	return exit_stop(v, e, LAB_1B "#faults",
-			 "int %02lx: Lab 1B reflects it into the guest's IDT",
-			 te_insn(v)->imm & 0xff);
-}
-EXIT_HANDLER(INT, "te", exit_int);
-
 /* On this CPU model a 32-bit kernel without paging has no business with any MSR. */
 static enum verdict
 exit_msr(struct vcpu *v, struct exit *e)

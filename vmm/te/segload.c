@@ -12,22 +12,22 @@ fault(struct vcpu *v, struct exit *e, enum vector vector, uint16_t sel)
 	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 }
 
-/* What the CPU checks when CPL is 0 (SDM 2B "MOV": the operation of a load of SS, and of DS ES FS GS). */
+/* What the CPU checks (SDM 2B "MOV": the operation of a load of SS, and of DS ES FS GS). */
 static int
-check_load(uint64_t desc, enum seg_reg seg, uint16_t sel)
+check_load(uint64_t desc, enum seg_reg seg, uint16_t sel, unsigned cpl)
 {
 	bool code = desc & DESC_CODE;
 
 	if (!(desc & DESC_S))
 		return VEC_GP;
 	if (seg == SEG_SS) {
-		if ((sel & 3) || code || !(desc & DESC_RW) || desc_dpl(desc) != 0)
+		if ((sel & 3) != cpl || code || !(desc & DESC_RW) || desc_dpl(desc) != cpl)
 			return VEC_GP;
 		return desc & DESC_P ? 0 : VEC_SS;
 	}
 	if (code && !(desc & DESC_RW))
 		return VEC_GP;
-	if ((!code || !(desc & DESC_EC)) && desc_dpl(desc) < (sel & 3))
+	if ((!code || !(desc & DESC_EC)) && (desc_dpl(desc) < (sel & 3) || desc_dpl(desc) < cpl))
 		return VEC_GP;
 	return desc & DESC_P ? 0 : VEC_NP;
 }
@@ -54,10 +54,10 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 		return null_load(v, e, seg, sel);
 	if (te_guest_descriptor(v, sel, &desc))
 		return fault(v, e, VEC_GP, sel);
-	vector = check_load(desc, seg, sel);
+	vector = check_load(desc, seg, sel, te_cpl(v));
 	if (vector)
 		return fault(v, e, vector, sel);
-	shadow = shadow_descriptor(desc, v->domain->window);
+	shadow = te_shadow_for(v, desc, te_cpl(v));
 	if (!(shadow & DESC_P))
 		return exit_stop(
 			v, e, LAB_1A "#limits",
@@ -180,7 +180,6 @@ exit_far(struct vcpu *v, struct exit *e)
 	return exit_stop(v, e, LAB_1B "#far", "far transfer to %04x, which Lab 1B emulates", sel);
 }
 EXIT_HANDLER(FAR, "te", exit_far);
-EXIT_HANDLER(IRET, "te", exit_far);
 
 /*
  * Long mode has no virtual-8086 mode, and only CPL 0 may return to it anywhere (SDM 2A "IRET"). QEMU 7.2 checks

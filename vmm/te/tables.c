@@ -125,6 +125,34 @@ te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
 	return gva_read(v, gva(base + at), desc, 8) ? -EINVAL : 0;
 }
 
+static bool
+is_user_code(uint64_t d)
+{
+	return d & DESC_P && d & DESC_S && d & DESC_CODE && desc_dpl(d) == 3;
+}
+
+/* Ring-3 code is cut as data is, and there in ring 3 only. */
+uint64_t
+te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
+{
+	uint64_t window = v->domain->window, shadow;
+
+	if (!is_user_code(desc) || cpl != 3)
+		return shadow_descriptor(desc, window);
+	shadow = shadow_descriptor(desc & ~(DESC_CODE | DESC_EC), window);
+	return shadow & DESC_P ? shadow | DESC_CODE : 0;
+}
+
+static void
+remember_user_code(struct te *te, uint16_t sel)
+{
+	for (unsigned i = 0; i < te->user_codes; i++)
+		if (te->user_code[i] == sel)
+			return;
+	if (te->user_codes < TE_USER_CODE)
+		te->user_code[te->user_codes++] = sel;
+}
+
 /* Makes the shadow of one entry anew. */
 static int
 sync_entry(struct vcpu *v, uint16_t sel)
@@ -134,8 +162,11 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	uint64_t guest, shadow = 0;
 	uint64_t *page;
 
-	if (!te_guest_descriptor(v, sel, &guest))
-		shadow = shadow_descriptor(guest, v->domain->window);
+	if (!te_guest_descriptor(v, sel, &guest)) {
+		shadow = te_shadow_for(v, guest, te_cpl(v));
+		if (is_user_code(guest))
+			remember_user_code(te, sel);
+	}
 	if (shadow == shadow_at(te, sel))
 		return 0;
 	page = local ? shadow_page(v, te->ldt, LDT_WINDOW, sel >> 3) : gdt_page(v, sel >> 3);
@@ -143,6 +174,16 @@ sync_entry(struct vcpu *v, uint16_t sel)
 		return -ENOMEM;
 	page[(sel >> 3) % PER_PAGE] = shadow;
 	return 0;
+}
+
+void
+te_cpl_changed(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+
+	for (unsigned i = 0; i < te->user_codes; i++)
+		sync_entry(v, te->user_code[i]);
+	te_resync(v);
 }
 
 static void
@@ -279,10 +320,11 @@ static void
 taken_over(struct vcpu *v, int i, uint16_t real)
 {
 	struct te *te = te_of(v);
-	uint16_t sel = i == SEG_CS || i == SEG_SS ? real & ~3 : real;
+	unsigned cpl = (te->frame.cs & 3) == 3 ? 3 : 0;
+	uint16_t sel = i == SEG_CS || i == SEG_SS ? (real & ~3) | cpl : real;
 	uint64_t guest;
 
-	te->real_sel[i] = sel;
+	te->real_sel[i] = real;
 	te->real_desc[i] = sel & ~3 ? shadow_at(te, sel) : 0;
 	if (te_guest_descriptor(v, sel, &guest))
 		v->state.seg[i] = (struct segment){ .sel = sel };

@@ -7,6 +7,8 @@
 #include <kern/paging.h>
 #include <vmm/te/te.h>
 
+#define DR6_BS (1ul << 14) /* SDM 3B 17.2.3: single step */
+
 static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 
 static int
@@ -46,6 +48,15 @@ te_load(struct vcpu *v)
 	ring_exit = ring_leave;
 	te_resync(v);
 	te->reload = true;
+}
+
+static uint64_t
+read_dr6(void)
+{
+	uint64_t dr6;
+
+	__asm__ volatile("mov %%dr6, %0; mov %1, %%dr6" : "=&r"(dr6) : "r"(0xffff0ff0ul));
+	return dr6;
 }
 
 /* The guest's TS and EM must trap its FPU instructions; the host has none of its own. */
@@ -140,6 +151,18 @@ hit_cut_limit(struct vcpu *v, struct exit *e)
 	return in_window(v->domain, linear, 8) || linear + 8 > v->domain->window - PAGE_SIZE;
 }
 
+/* A sensitive instruction: emulated, unless the guest's own CPL forbids it. */
+static void
+classify(struct vcpu *v, struct exit *e)
+{
+	e->reason = reason_of[e->insn_op];
+	if (te_allowed(v, e))
+		return;
+	e->reason = EXIT_EXCEPTION;
+	e->vector = VEC_GP;
+	e->error = 0;
+}
+
 /* Vector to neutral exit. The raw vector and error code stay in *e. */
 static void
 translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
@@ -161,7 +184,7 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 		if (!te_fetch(v, e))
 			return;
 		if (reason_of[e->insn_op])
-			e->reason = reason_of[e->insn_op];
+			classify(v, e);
 		else if (hit_cut_limit(v, e))
 			e->reason = EXIT_MMU;
 		return;
@@ -174,6 +197,9 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 		if (e->access != ACCESS_FETCH)
 			te_fetch(v, e);
 		e->reason = EXIT_MMU;
+		return;
+	case VEC_DB: /* DR6 is the CPU's until it is read; no breakpoint of the guest's is armed */
+		v->state.dr[6] |= read_dr6() & DR6_BS;
 		return;
 	case VEC_DF:
 	case VEC_MC:
@@ -203,7 +229,7 @@ static void
 te_run(struct vcpu *v, struct exit *e)
 {
 	struct te *te = te_of(v);
-	uint64_t failure = 0;
+	uint64_t failure = 0, entered_at = v->state.rip;
 
 	if (paranoid)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
@@ -223,6 +249,8 @@ te_run(struct vcpu *v, struct exit *e)
 	}
 	te_from_frame(v, &te->frame);
 	te_segments_in(v);
+	if (v->state.rip != entered_at)
+		v->sti_shadow = false; /* the one instruction that it covers has run */
 	translate(v, e, &te->frame);
 }
 
@@ -233,5 +261,6 @@ static const struct engine te_engine = {
 	.free = te_free,
 	.load = te_load,
 	.run = te_run,
+	.interrupt = te_interrupt,
 };
 SET_ADD(engines, te_engine);

@@ -27,7 +27,8 @@
 #define GUEST_GDT_LIMIT 0xdfbfu
 
 /* An instruction that was decoded before, with its bytes (more than it has: 16). mode 0xff: not valid. */
-#define TE_DECODED 16
+#define TE_USER_CODE 32 /* ring-3 code descriptors that show up in ring 3; more are cached ones */
+#define TE_DECODED   16
 struct te_decoded {
 	uint64_t bytes[2];
 	struct insn insn;
@@ -45,6 +46,8 @@ struct te {
 	uint64_t *gdt
 		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
 	uint64_t *ldt[LDT_WINDOW_PAGES];
+	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
+	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
 	struct table_reg traced_gdt,
 		traced_ldt; /* the ranges whose frames are traced; base 0: none */
@@ -72,6 +75,36 @@ te_ring(const struct vcpu *v)
 	return cpl == 0 ? GUEST_KERNEL_RING : cpl;
 }
 
+struct te_access;
+
+/* What is on its way to one of the guest's own handlers. */
+enum event_kind { EVENT_FAULT, EVENT_SOFTWARE, EVENT_INTERRUPT };
+
+struct te_event {
+	uint8_t vector;
+	uint8_t kind; /* enum event_kind */
+	bool has_error;
+	uint32_t error;
+	uint64_t rip;       /* where the handler is to return to */
+	uint64_t fault_rip; /* where the instruction is, for a fault on the way */
+};
+
+/* event.c */
+enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
+
+/* user.c */
+unsigned te_cpl(const struct vcpu *v); /* the guest's: 0 or 3 */
+bool te_allowed(struct vcpu *v, const struct exit *e);
+void te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc);
+void te_drop_inner_segments(struct vcpu *v);
+
+/* Lab 1B, reflect.c: 0, or -EFAULT with *fault filled in and v->state in between. */
+int te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *access,
+		    struct emu_fault *fault);
+/* Lab 1B, interrupts.c */
+enum verdict te_interrupt(struct vcpu *v, uint8_t vector);
+enum verdict te_wait(struct vcpu *v, struct exit *e);
+
 /* tables.c: shadow GDT and LDT. */
 int te_tables_init(struct vcpu *v); /* 0, -ENOMEM */
 void te_tables_free(struct vcpu *v);
@@ -83,6 +116,10 @@ int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
+/* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
+void te_cpl_changed(struct vcpu *v);
+/* The shadow of a descriptor of the guest's while its CPL is `cpl`. */
+uint64_t te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl);
 /* Decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
 void te_resync(struct vcpu *v);
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */

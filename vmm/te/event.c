@@ -1,0 +1,108 @@
+/*
+ * Exceptions, software interrupts and interrupts on their way to the guest: which one it is, and what becomes of a
+ * fault that is met on the way.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/te/te.h>
+
+/* SDM 3A 6.13: the vectors that push an error code. */
+static bool
+pushes_error(unsigned vector)
+{
+	return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == VEC_AC;
+}
+
+/* SDM 3A table 6-4 "Interrupt and Exception Classes". */
+static bool
+contributory(unsigned vector)
+{
+	return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
+}
+
+/* SDM 3A table 6-5: the second fault comes on top of the first, or both are one #DF. */
+static struct te_event
+after_fault(const struct te_event *first, const struct emu_fault *second)
+{
+	bool twice = contributory(second->vector) || second->vector == VEC_PF;
+	bool both = (contributory(first->vector) && contributory(second->vector)) ||
+		    (first->vector == VEC_PF && twice);
+	struct te_event next = { .vector = second->vector,
+				 .kind = EVENT_FAULT,
+				 .has_error = second->has_error,
+				 .error = second->error,
+				 .rip = first->fault_rip,
+				 .fault_rip = first->fault_rip };
+
+	if (first->kind == EVENT_SOFTWARE)
+		both = false; /* int n is benign, whatever its vector */
+	if (both) {
+		next.vector = VEC_DF;
+		next.has_error = true;
+		next.error = 0;
+	}
+	return next;
+}
+
+/*
+ * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a bare machine would
+ * reset, so the domain ends, with the chain of faults in words.
+ */
+enum verdict
+te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
+{
+	struct te_event event = *first;
+	char chain[80];
+	size_t used = snprintf(chain, sizeof(chain), "%s", vector_short(event.vector));
+
+	for (;;) {
+		struct te_access access = { .v = v };
+		struct cpu_state before = v->state;
+		struct emu_fault fault;
+		unsigned was = event.vector;
+
+		if (!te_deliver_once(v, &event, &access, &fault)) {
+			te_cpl_changed(v);
+			if (v->last) /* an interrupt may come before the first exit */
+				exit_effect(v, EFFECT_DELIVER, event.vector, v->state.rip);
+			return RESUME;
+		}
+		v->state = before;
+		if (access.hit_window)
+			return te_guest_fault(v, e, &access, &fault);
+		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",
+				 vector_short(fault.vector), fault.error);
+		if (was == VEC_DF && event.kind == EVENT_FAULT)
+			return exit_stop(v, e, LAB_1B "#triple", "triple fault: %s", chain);
+		event = after_fault(&event, &fault);
+	}
+}
+
+/* An exception of the guest's own code: the vector and error code of the exit. */
+static enum verdict
+exit_exception(struct vcpu *v, struct exit *e)
+{
+	struct te_event event = { .vector = e->vector,
+				  .kind = e->vector == VEC_BP || e->vector == VEC_OF
+						  ? EVENT_SOFTWARE
+						  : EVENT_FAULT,
+				  .has_error = pushes_error(e->vector),
+				  .error = e->error,
+				  .rip = v->state.rip,
+				  .fault_rip = v->state.rip };
+
+	return te_deliver(v, e, &event);
+}
+EXIT_HANDLER(EXCEPTION, "te", exit_exception);
+
+static enum verdict
+exit_int(struct vcpu *v, struct exit *e)
+{
+	struct te_event event = { .vector = te_insn(v)->imm & 0xff,
+				  .kind = EVENT_SOFTWARE,
+				  .rip = (uint32_t)(v->state.rip + e->insn_len),
+				  .fault_rip = v->state.rip };
+
+	return te_deliver(v, e, &event);
+}
+EXIT_HANDLER(INT, "te", exit_int);
