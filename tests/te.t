@@ -19,7 +19,7 @@ from zeno import machine  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab1-solution"
-SOURCE = (ROOT / "guest/hostile/attacks.asm").read_text()
+SOURCE = "".join(p.read_text() for p in sorted((ROOT / "guest/hostile").glob("*.asm")))
 ATTACKS = re.findall(r'ATTACK\s+"([^"]+)"', SOURCE)
 EXPECTED = tomllib.loads((ROOT / "tests/te/attacks.toml").read_text())
 PER_BOOT = 12
@@ -133,7 +133,7 @@ def neighbours():
 
 def equivalence():
     """The same image bare and under te, on both machines, also on a paranoid host."""
-    for name in ("hello", "tables", "sieve", "crowded"):
+    for name in ("hello", "tables", "sieve", "crowded", "traps"):
         bare = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
         expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
         bare.cleanup()

@@ -2,39 +2,7 @@
 ;
 ; SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
 
-CODE	equ 0x08			; the selectors of tables() in main.c
-DATA	equ 0x10
-CODE_LONG equ 0x18
-GATE	equ 0x20
-TSS	equ 0x28
-TASK	equ 0x30
-LDT	equ 0x38
-USER_CODE equ 0x43
-USER_DATA equ 0x4b
-WRAP	equ 0x50
-CONFORMING equ 0x58
-DOWN	equ 0x60
-IN_WINDOW equ 0x68
-LDT_LONG equ 0x04
-LDT_GATE equ 0x0c
-
-HOST_CS64 equ 0xe008
-HOST_DS	equ 0xe010
-HOST_USER_CS32 equ 0xe023
-HOST_USER_SS equ 0xe02b
-HOST_USER_CS64 equ 0xe033
-HOST_TSS equ 0xe040
-WINDOW	equ 0xffc00000
-WINDOW_MAGIC equ 0x6f6e657a
-
-; name, label, whether it wants tables
-%macro ATTACK 3
-	[section .rodata]
-%%name:	db	%1, 0
-	[section .attacks]
-	dd	%%name, %2, %3
-	__?SECT?__
-%endmacro
+%include "guest/hostile/attacks.inc"
 
 section .attacks progbits alloc noexec nowrite align=4
 global attacks
@@ -473,5 +441,5 @@ load_gdt:
 	jmp	CODE:.here
 .here:	ret
 
-section .attacks
+section .attacks.end progbits alloc noexec nowrite align=4
 	dd	0, 0, 0

@@ -13,4 +13,6 @@ struct attack {
 
 extern const struct attack attacks[];
 
+extern uint64_t *const gdt_alias;
+
 void load_gdt(const void *base, uint32_t limit);

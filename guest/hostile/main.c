@@ -12,6 +12,7 @@
 static uint64_t gdt[16] __attribute__((aligned(16)));
 static uint64_t ldt[4] __attribute__((aligned(16)));
 static uint32_t tss[26];
+uint64_t *const gdt_alias = gdt; /* for those that edit it while it is in use */
 
 static uint64_t
 descriptor(uint32_t base, uint32_t limit, uint32_t access, uint32_t flags)

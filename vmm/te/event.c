@@ -44,6 +44,15 @@ after_fault(const struct te_event *first, const struct emu_fault *second)
 	return next;
 }
 
+static const char *
+event_name(unsigned vector, char buf[16])
+{
+	if (vector < 32)
+		return vector_short(vector);
+	snprintf(buf, 16, "vector %02x", vector);
+	return buf;
+}
+
 /*
  * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a bare machine would
  * reset, so the domain ends, with the chain of faults in words.
@@ -52,8 +61,8 @@ enum verdict
 te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
 {
 	struct te_event event = *first;
-	char chain[80];
-	size_t used = snprintf(chain, sizeof(chain), "%s", vector_short(event.vector));
+	char chain[80], name[16];
+	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(event.vector, name));
 
 	for (;;) {
 		struct te_access access = { .v = v };

@@ -125,13 +125,14 @@ te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
 	return gva_read(v, gva(base + at), desc, 8) ? -EINVAL : 0;
 }
 
+/* Code that ring 3 can run: of DPL 3, or conforming. */
 static bool
 is_user_code(uint64_t d)
 {
-	return d & DESC_P && d & DESC_S && d & DESC_CODE && desc_dpl(d) == 3;
+	return d & DESC_P && d & DESC_S && d & DESC_CODE && (desc_dpl(d) == 3 || d & DESC_EC);
 }
 
-/* Ring-3 code is cut as data is, and there in ring 3 only. */
+/* In ring 3 its code is cut as data is, has DPL 3, and does not conform. */
 uint64_t
 te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
 {
@@ -139,7 +140,7 @@ te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
 
 	if (!is_user_code(desc) || cpl != 3)
 		return shadow_descriptor(desc, window);
-	shadow = shadow_descriptor(desc & ~(DESC_CODE | DESC_EC), window);
+	shadow = shadow_descriptor((desc & ~(DESC_CODE | DESC_EC)) | DESC_DPL(3), window);
 	return shadow & DESC_P ? shadow | DESC_CODE : 0;
 }
 

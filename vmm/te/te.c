@@ -224,6 +224,22 @@ entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
 			    .rip = v->state.rip };
 }
 
+/*
+ * The shadow of a sti ends when the next instruction has run: when rip has moved, or, for one that jumps to itself,
+ * at the second exit. The first may be a tick that was pending before the guest was entered.
+ */
+static void
+end_sti_shadow(struct vcpu *v, uint64_t entered_at)
+{
+	struct te *te = te_of(v);
+
+	if (!v->sti_shadow)
+		return;
+	if (v->state.rip != entered_at || te->sti_stalled)
+		v->sti_shadow = false;
+	te->sti_stalled = v->sti_shadow;
+}
+
 /* The engine contract (vmm/domain.h). */
 static void
 te_run(struct vcpu *v, struct exit *e)
@@ -249,8 +265,7 @@ te_run(struct vcpu *v, struct exit *e)
 	}
 	te_from_frame(v, &te->frame);
 	te_segments_in(v);
-	if (v->state.rip != entered_at)
-		v->sti_shadow = false; /* the one instruction that it covers has run */
+	end_sti_shadow(v, entered_at);
 	translate(v, e, &te->frame);
 }
 
