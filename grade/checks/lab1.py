@@ -25,7 +25,7 @@ STATE_GPR, STATE_RIP, STATE_RFLAGS = 8, 136, 144
 STATE_GDTR, STATE_IDTR, STATE_CR0 = 280, 296, 312
 STATE_SIZE = 424
 EXIT_CLI = 5
-LIMITS = machine.Limits(instructions=1_000_000_000)
+LIMITS = machine.Limits(instructions=1_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
 
 
 # -- what all of them share -------------------------------------------------------------------------
