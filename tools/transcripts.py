@@ -64,6 +64,10 @@ MASKS = [
     (re.compile(r"^(  \w+ +)\d+ frames +\d+ KiB"), r"\1FRAMES"),
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
+    (re.compile(r"^frames-drain: .*"), lambda m: re.sub(r"\d+", "N", m[0])),
+    (re.compile(r"^CR3=0x[0-9a-f]+"), "CR3=ROOT"),
+    (re.compile(r"^(0x[0-9a-f]{16} <bogus\+ +\d+>:).*"), r"\1 WORDS"),
+    (re.compile(r"^Makefile:\d+"), "Makefile:LINE"),
     (re.compile(r"^Next at t=\d+"), "Next at t=T"),
     (re.compile(r"^\(0\) \[0x.*"), "(0) WHERE"),
     (re.compile(r"^(PML4|PDPE| *PDE): 0x[0-9a-f]+"), r"\1: ENTRY"),
@@ -226,7 +230,7 @@ def shown_make(line):
         return None
     goals = [word for word in words[1:] if "=" not in word]
     variables = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    return (goals[0], variables) if len(goals) == 1 and goals[0] in BOOTS else None
+    return (goals[0], variables) if goals in [[x] for x in BOOTS] and "APPEND" in variables else None
 
 
 def replay(lines, wish):
@@ -337,8 +341,18 @@ def made_attacks(_):
     return lines
 
 
+def made_cheats(_):
+    """The cheats that are known to succeed, from the tests that show it."""
+    lines = [row("cheat", "what it does", "lab", "what it earns"), row(*["---"] * 4)]
+    for path in sorted((ROOT / "tests/cheats").glob("known-*/cheat.toml")):
+        one = tomllib.loads(path.read_text())
+        earns = f"{one['earns']} points of " + ", ".join(f"`{test}`" for test in one["tests"])
+        lines.append(row(f"`{path.parent.name}`", one["what"], one["lab"], earns))
+    return lines
+
+
 MAKERS = {"exercises": made_exercises, "tests": made_tests, "symptoms": made_symptoms,
-          "attacks": made_attacks}
+          "attacks": made_attacks, "cheats": made_cheats}
 
 
 def make_table(words):
