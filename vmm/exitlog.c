@@ -18,6 +18,27 @@ static const char *const exit_tags[EXIT_COUNT] = {
 #undef EXIT
 };
 
+const char *
+exit_tag(unsigned reason)
+{
+	return exit_tags[reason];
+}
+
+/* In any case of letters. */
+unsigned
+exit_by_tag(const char *tag)
+{
+	unsigned reason = 0, i;
+
+	for (; reason < EXIT_COUNT; reason++) {
+		for (i = 0; tag[i] && (tag[i] & ~0x20) == (exit_tags[reason][i] & ~0x20); i++)
+			;
+		if (!tag[i] && !exit_tags[reason][i])
+			break;
+	}
+	return reason;
+}
+
 static unsigned stream; /* 1: in words, 2: with all details */
 
 static void

@@ -3,6 +3,25 @@
  */
 #include <vmm/domain.h>
 
+/* What an exit means, and what becomes of it. */
+enum verdict
+exit_handle(struct vcpu *v, struct exit *e)
+{
+	enum verdict verdict;
+
+	exit_log(v, e);
+	verdict = exit_dispatch(v, e);
+	exit_stream(v);
+	return verdict;
+}
+
+static enum turn
+turn_ended(struct vcpu *v)
+{
+	debug_ended(v);
+	return TURN_ENDED;
+}
+
 /*
  * One turn of a vCPU on the CPU. The scheduler's contract (kern/thread.h): it returns when its slice is over,
  * when the guest waits, or when the domain has ended.
@@ -14,18 +33,22 @@ vcpu_turn(struct thread *t)
 	enum verdict verdict;
 	struct exit e;
 
+	if (v->debug.held)
+		return debug_park(v);
 	if (v->domain->state == DOMAIN_ENDED)
-		return TURN_ENDED;
+		return turn_ended(v);
 	v->engine->load(v);
 	do {
-		v->engine->run(v, &e);
-		exit_log(v, &e);
-		verdict = exit_dispatch(v, &e);
-		exit_stream(v);
+		if (v->debug.attached) {
+			verdict = debug_one_exit(v);
+		} else {
+			v->engine->run(v, &e);
+			verdict = exit_handle(v, &e);
+		}
 	} while (verdict == RESUME && !need_resched);
 
-	if (v->domain->state == DOMAIN_ENDED)
-		return TURN_ENDED;
+	if (v->domain->state == DOMAIN_ENDED && !v->debug.held)
+		return turn_ended(v);
 	return verdict == BLOCK ? TURN_BLOCKED : TURN_AGAIN;
 }
 
