@@ -292,6 +292,11 @@ def row(*cells):
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
+def rule(*widths):
+    """The line below a table's head; pandoc takes the columns' widths from it."""
+    return "|" + "|".join("-" * width for width in widths) + "|"
+
+
 def anchor(exercise):
     """1.3 -> #ex-1-3"""
     return "#ex-" + exercise.replace(".", "-")
@@ -305,7 +310,7 @@ def points_of(data, exercise):
 def made_exercises(number):
     """Hours, difficulty and points."""
     data = lab_data(number)
-    lines = [row("exercise", "hours", "difficulty", "points", "it is about"), row(*["---"] * 5)]
+    lines = [row("exercise", "hours", "difficulty", "points", "it is about"), rule(34, 8, 13, 8, 22)]
     for one in data["exercises"]:
         lines.append(row(f"[{one['id']} {one['title']}]({anchor(one['id'])})", one["hours"],
                          one["difficulty"], points_of(data, one["id"]), one["property"]))
@@ -316,7 +321,7 @@ def made_exercises(number):
 def made_tests(number):
     """What the grader checks, by which evidence."""
     data = lab_data(number)
-    lines = [row("test", "exercise", "points", "what it checks", "evidence"), row(*["---"] * 5)]
+    lines = [row("test", "exercise", "points", "what it checks", "evidence"), rule(20, 9, 8, 42, 21)]
     for one in data["tests"]:
         evidence = one["evidence"] + (", hostile guest" if one.get("hostile") else "")
         evidence += "".join(f", {m} only" for m in one.get("machines", []))
@@ -331,7 +336,7 @@ def symptom_words(pattern):
 
 def made_symptoms(number):
     """The mistakes that the mutants make, by exercise."""
-    lines = [row("exercise", "what you see speaks of", "what it often means"), row(*["---"] * 3)]
+    lines = [row("exercise", "what you see speaks of", "what it often means"), rule(9, 31, 60)]
     for one in mutants.load_all(ROOT, int(number)):
         lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))
     return lines
@@ -340,7 +345,7 @@ def made_symptoms(number):
 def made_attacks(_):
     """What becomes of each attack of guest/hostile."""
     data = tomllib.loads((ROOT / "tests/te/attacks.toml").read_text())
-    lines = [row("`attack=`", "what becomes of it"), row(*["---"] * 2)]
+    lines = [row("`attack=`", "what becomes of it"), rule(24, 76)]
     for name, one in data.items():
         fate = "no effect; the guest goes on" if one.get("harmless") else f"stopped: `{one['stopped']}`"
         if one.get("qemu"):
@@ -353,7 +358,7 @@ def made_attacks(_):
 
 def made_cheats(_):
     """The cheats that are known to succeed, from the tests that show it."""
-    lines = [row("cheat", "what it does", "lab", "what it earns"), row(*["---"] * 4)]
+    lines = [row("cheat", "what it does", "lab", "what it earns"), rule(22, 40, 6, 32)]
     for path in sorted((ROOT / "tests/cheats").glob("known-*/cheat.toml")):
         one = tomllib.loads(path.read_text())
         earns = f"{one['earns']} points of " + ", ".join(f"`{test}`" for test in one["tests"])
