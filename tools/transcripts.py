@@ -51,7 +51,7 @@ LIMITS = machine.Limits(instructions=3_000_000_000)
 MASKS = [
     (re.compile(r"[0-9a-f]{16}-[0-9a-f]{16} +\d+ KiB  (kernel|module)"), r"FROM-TO \1"),
     (re.compile(r"^\(0\) \[0x.*"), "(0) WHERE"),
-    (re.compile(r"^ *\d+(?=  host interrupt)"), "N"),
+    (re.compile(r"^r(\w+ +[0-9a-f]{16}.*|flags [0-9a-f]{8}.*|ip [0-9a-f]{4}:.*)"), "REGISTERS"),
     (re.compile(r"\bat (0008:)?[0-9a-f]{8}\b"), r"at \1ADDRESS"),
     (re.compile(r"\b[0-9a-f]{16} (\w+)\+0x[0-9a-f]+"), r"ADDRESS \1+OFFSET"),
     (re.compile(r"^[0-9a-f]{16}:(?: [0-9a-f]{8})+$"), lambda m: re.sub("[0-9a-f]{8}", "WORD", m[0][16:])),
@@ -261,6 +261,11 @@ def replay(lines, wish):
     return new
 
 
+def without_chance(lines):
+    """Without the count of the host's interrupts: a fast machine has none, and no such line."""
+    return [line for line in lines if not re.match(r" *\d+  host interrupt", line)]
+
+
 def same(old, new):
     """Do the handout's lines say what really comes out?"""
     if not old:
@@ -400,7 +405,7 @@ class Block:
 
     def fits(self):
         """Is the handout true?"""
-        return self.old == self.new if self.exact else same(self.old, self.new)
+        return self.old == self.new if self.exact else same(without_chance(self.old), without_chance(self.new))
 
 
 def blocks(path, lines, tables_only):
