@@ -156,6 +156,8 @@ def finish(work, shown):
 def under_gdb(verdict):
     """Boot the machine of a test once more, under GDB."""
     command = verdict.emulator_gdb if verdict else ""
+    if " start " in command and "--disk" not in command:
+        command += " --stub zeno --first-exit"  # it runs a guest: on to that one's first exit
     if not command:
         print("# that test booted nothing that could be repeated: no GDB session")
     elif sys.stdin.isatty():
