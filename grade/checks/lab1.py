@@ -845,7 +845,7 @@ def refused_cr(t):
     honest = guestgen.outs(t.rng, 6).assemble(t.directory, "after")
     bare = t.bare(honest)
     run = t.boot(commands("forbidden", "after"), modules=[module(guest), module(honest)],
-                 elf=[guest, honest], watch=(behind,), limits=LIMITS)
+                 elf=[guest, honest], watch=(behind,), limits=LIMITS, icount=True)
     times = run.counts.watches.get(behind, 0) if run.counts else 0
     t.check(not times, f"the guest ran on although {what}, which te refuses: what te_write_cr() says "
             "decides", "nothing runs behind that instruction", f"{times} times behind it")

@@ -149,7 +149,8 @@ class Trial:
         A function that returns something true ends the watching. `keep`, a list, gets the running
         machine. Gives (Run, {address: how often it was reached}).
         """
-        live = self.start(cmdline, modules, paused=True, **more)
+        # A machine that the stub holds looks asleep: that must not end the run.
+        live = self.start(cmdline, modules, paused=True, idle=False, **more)
         if keep is not None:
             keep.append(live)
         raised = []
