@@ -245,7 +245,8 @@ def replay(lines, wish):
         new.append(lines[at])
         boots = shown_make(command)
         if not boots:
-            new += tidy(run(["sh", "-c", command]))
+            out = run(["sh", "-c", command])
+            new += [x for x in tidy(out) if not x.startswith("[zeno] ")] if out else []
         elif boots[0] == "bochs" and boots[1].get("DEBUG"):
             typed = [re.sub(r"^<bochs:\d+> ", "", x) for x in lines[at + 1:end]
                      if x.startswith("<bochs:") or x == "^C"]
