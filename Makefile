@@ -241,8 +241,16 @@ qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a c
 	@$(RUN)
 bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
-gdb: build ## LAB=n: boot it on QEMU, stopped, with GDB attached
-	@$(RUN) --gdb
+ifdef TEST
+gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); TEST=t: at a test's first exit
+	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
+		$(if $(SOLUTION),--ref) --gdb $(call quote,$(TEST))
+else
+gdb: build
+	@$(RUN) --gdb $(if $(STUB),--stub $(call quote,$(STUB))) \
+		$(if $(MACHINE),--machine $(call quote,$(MACHINE))) \
+		$(if $(BATCH),--batch $(call quote,$(BATCH)))
+endif
 
 grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
 	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \

@@ -7,6 +7,7 @@
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
 #include <kern/fpu.h>
+#include <kern/gdb.h>
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/thread.h>
@@ -116,8 +117,11 @@ serve_pending(void)
 bool
 sched_step(void)
 {
-	struct thread *t = next_ready();
+	struct thread *t;
 
+	if (gdb_enabled)
+		gdb_poll();
+	t = next_ready();
 	if (!t)
 		return false;
 	switch_to(t);

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import types
 from pathlib import Path
@@ -16,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
-from zeno import build, course, evidence, explain, grader, guestgen, machine, report, tap  # noqa: E402
+from zeno import build, course, evidence, explain, grader, guestgen, machine, report  # noqa: E402
+from zeno import sandbox, submission, tap  # noqa: E402
 
 COUNT = 0
 BAD = 0
@@ -350,6 +352,80 @@ def test_words():
     ok(not explain.matches("IF=1", explain.text_of(v)), "another symptom is not")
 
 
+def archive(path, members):
+    """A tar from pairs: a name, and bytes or a tuple with a member's type."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(data, bytes):
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+            else:
+                info.type, info.linkname = data[0], "/etc/passwd"
+                tar.addfile(info)
+
+
+def refusal(path, lab):
+    """The words with which a submission is refused, or None."""
+    try:
+        submission.take(path, lab)
+        return None
+    except submission.SubmissionError as error:
+        return str(error)
+
+
+def test_submission():
+    """Only the manifest's files come out of an archive, and only as regular files."""
+    lab = a_lab(a_test("one"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "in.tar")
+        archive(path, [("zeno-lab7/a.c", b"int a;\n"), ("zeno-lab7/Makefile", b"x"),
+                       ("zeno-lab7/../a.c", b"evil"), ("/a.c", b"evil"), ("x/y/a.c", b"evil"),
+                       ("grade/checks/lab0.py", b"evil")])
+        taken = submission.take(path, lab)
+        ok(taken.files == {"a.c": b"int a;\n"}, "names with .., absolute and deep ones stay out",
+           got=taken)
+        ok(sum("not taken" in note for note in taken.notes) == 5, "the rest is named", got=taken.notes)
+        for kind, words in ((tarfile.SYMTYPE, "a link"), (tarfile.LNKTYPE, "a hard link"),
+                            (tarfile.FIFOTYPE, "a pipe"), (tarfile.CHRTYPE, "a device")):
+            archive(path, [("zeno-lab7/a.c", (kind,))])
+            ok("none of the files" in (refusal(path, lab) or ""), f"{words} is not taken",
+               got=refusal(path, lab))
+        archive(path, [("zeno-lab7/a.c", b"1"), ("a.c", b"2")])
+        ok("twice" in (refusal(path, lab) or ""), "a file that is there twice is refused")
+        archive(path, [("a.c", b"x" * (build.SOURCE_CAP + 1))])
+        ok(refusal(path, lab) is not None, "a file that is too long is not taken")
+        archive(path, [("a.c", b"x"), ("MANIFEST", b"zeno-submission 1\nlab 3 3-other\n")])
+        ok("for lab '3" in (refusal(path, lab) or ""), "another lab's archive is refused",
+           got=refusal(path, lab))
+        path.write_bytes(random.Random(1).randbytes(5000))
+        ok("no tar archive" in (refusal(path, lab) or ""), "garbage is no archive")
+        place = Path(folder, "tree")
+        place.mkdir()
+        os.symlink("/etc/passwd", place / "a.c")
+        ok("none of the files" in (refusal(place, lab) or ""), "a folder's link is not followed")
+
+
+def test_sandbox():
+    """What the walls promise, tried from inside."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "tree")
+        place.mkdir()
+        walls = sandbox.Sandbox(hide=[ROOT])
+        os.chmod(folder, 0o755)
+        walls.own(place)
+        done = walls.run(["sh", "-c", f"ls {ROOT}/grade; echo uid $(id -u); "
+                          "cut -d: -f1 /proc/self/net/dev | tr '\\n' ' '; ulimit -t"], place)
+        if walls.gaps:
+            ok(os.geteuid() != 0 or done.output, "gaps are named: " + "; ".join(walls.gaps))
+            return
+        ok("checks" not in done.output, "the tree is hidden from a build", got=done.output)
+        ok(f"uid {walls.uid}" in done.output and walls.uid, "a build has a user of its own",
+           got=done.output)
+        ok("eth" not in done.output, "a build has no network", got=done.output)
+        ok(str(sandbox.CPU_SECONDS) in done.output, "a build has limits", got=done.output)
+
+
 def main():
     """Everything, with a plan at the end."""
     import checks
@@ -357,7 +433,7 @@ def main():
     checks.madeup = CHECKS
     print("TAP version 14")
     for function in (test_course, test_verdicts, test_bases, test_repeat, test_machines,
-                     test_interrupt, test_words):
+                     test_interrupt, test_words, test_submission, test_sandbox):
         function()
     print(f"1..{COUNT}")
     return 1 if BAD else 0

@@ -7,6 +7,8 @@
     run.py --machine bochs --kernel ...        on Bochs (an image is made on the way)
     run.py --gdb --kernel ...                  stopped, with GDB attached; symbols of each --elf
     run.py --gdb --batch script.gdb ...        GDB runs a script instead of talking
+    run.py --gdb --stub zeno --kernel ...      GDB on the guests, through the kernel's own stub (COM2),
+                                               on QEMU or, with --machine bochs, on Bochs
     run.py --debugger --kernel ...             Bochs' own debugger in this terminal
 
 The console is your terminal. If the machine resets although nobody asked for it, a triple fault for
@@ -239,8 +241,6 @@ def gdb_init(setup, socket_path, directory):
 
 def run_gdb(setup, options):
     """QEMU stopped at its first instruction, GDB in this terminal."""
-    if not shutil.which("gdb"):
-        die("gdb is not here; install the package gdb")
     with tempfile.TemporaryDirectory(prefix="zeno-gdb-") as name:
         directory = Path(name)
         console = Path(options.console or directory / "console")
@@ -253,18 +253,159 @@ def run_gdb(setup, options):
         if not wait_for(socket_path.exists, guest):
             die("QEMU did not open its GDB stub")
         say(f"the guest's console: tail -f {console}")
-        argv = ["gdb", "-q", "-nx", "-x", str(gdb_init(setup, socket_path, directory))]
-        if options.batch:
-            argv += ["-batch", "-x", options.batch]
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        done = subprocess.run(argv, check=False, preexec_fn=default_sigint)
-        signal.signal(signal.SIGINT, before)
+        done = talk(gdb_init(setup, socket_path, directory), options)
         if guest.process.poll() is None:
             guest.process.terminate()
         watcher.join(20)
         if options.batch and console.exists() and not options.console:
             sys.stdout.write(console.read_bytes().decode("utf-8", "backslashreplace"))
     return guest.verdict if guest.verdict else (2 if done.returncode else 0)
+
+
+# ---- GDB on the guests, by the kernel's own stub -----------------------------------------------------
+
+GUESTS_INIT = """\
+set pagination off
+set confirm off
+set schedule-multiple on
+source {commands}
+zeno-symbols {symbols}
+target extended-remote {socket}
+guests
+{more}
+"""
+HELD = b"waits for the debugger before its first instruction"
+STARTING = re.compile(r"(^|[\s;])start\s+\w")
+
+
+class Bridge(threading.Thread):
+    """Passes bytes between Bochs, which connects to a port of ours, and GDB at a unix socket."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self.port = self.listener.getsockname()[1]
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        self.server.listen(1)
+
+    def run(self):
+        emulator, _ = self.listener.accept()
+        self.listener.close()  # nobody else may come
+        debugger, _ = self.server.accept()
+        ends = {emulator: debugger, debugger: emulator}
+        try:
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
+        except OSError:
+            pass
+        finally:
+            emulator.close()
+            debugger.close()
+
+
+def bochs_for_gdb(setup, options, directory, console, socket_path):
+    """Bochs with COM1 in a file and COM2 on its way to GDB: (process, a function that says how it ended)."""
+    bridge = Bridge(socket_path)
+    bridge.start()
+    setup.extra += (f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{bridge.port}"',)
+    faults = Faults(bochs_log=True)
+    rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain)
+    commands = directory / "commands"
+    commands.write_text("c\nq\n", encoding="ascii")
+    with open(directory / "out", "wb") as out:
+        process = subprocess.Popen(
+            [bochs.PROGRAM, "-q", "-f", str(rc), "-rc", str(commands)], stdout=out, stderr=out,
+            stdin=subprocess.DEVNULL, cwd=directory, pass_fds=[faults.write_fd],
+            preexec_fn=die_with_parent, start_new_session=True)
+    faults.on_note = lambda notes: over(notes) and process.kill()
+    faults.begin()
+
+    def end():
+        """To be called once GDB has left: the verdict."""
+        left = process.poll() is None
+        if left:
+            process.kill()
+        process.wait()
+        faults.join(10)
+        return 0 if left else bochs_verdict(faults, Symbols(setup.elf), process.returncode, directory)
+
+    return process, end
+
+
+def qemu_for_gdb(setup, options, console, socket_path):
+    """The same on QEMU."""
+    guest = Qemu(setup, ["-serial", f"file:{console}", "-chardev",
+                         f"socket,id=com2,path={socket_path},server=on,wait=off",
+                         "-serial", "chardev:com2"], options.explain, linger=True)
+    watcher = threading.Thread(target=lambda: setattr(guest, "verdict", guest.watch()), daemon=True)
+    watcher.start()
+
+    def end():
+        """To be called once GDB has left: the verdict."""
+        if guest.process.poll() is None:
+            guest.process.terminate()
+        watcher.join(20)
+        return guest.verdict or 0
+
+    return guest.process, end
+
+
+def wait_for_guest(process, console):
+    """Until the first guest is held. Ends us where none comes: the host has stopped or sits at K>."""
+    while process.poll() is None:
+        text = console.read_bytes() if console.exists() else b""
+        if HELD in text:
+            return
+        if text.endswith(b"K> ") or b"\npanic:" in text:
+            break
+        select.select([], [], [], 0.05)
+    print(text.decode("utf-8", "backslashreplace"), file=sys.stderr)
+    die("no guest was started, so there is nothing to debug")
+
+
+def run_gdb_guests(setup, options):
+    """GDB in this terminal on the first guest, before its first instruction."""
+    with tempfile.TemporaryDirectory(prefix="zeno-gdb-") as name:
+        directory = Path(name)
+        console = Path(options.console or directory / "console").resolve()
+        console.write_bytes(b"")
+        socket_path = directory / "gdb.sock"
+        if setup.machine == "bochs":
+            process, end = bochs_for_gdb(setup, options, directory, console, socket_path)
+        else:
+            process, end = qemu_for_gdb(setup, options, console, socket_path)
+        try:
+            wait_for_guest(process, console)
+            say(f"the guest's console, in another terminal: tail -f {console}")
+            say("inferior N is domain N; the host itself: make gdb without STUB=zeno; help zeno")
+            init = directory / "gdbinit"
+            init.write_text(GUESTS_INIT.format(
+                commands=shlex.quote(str(ROOT / "tools" / "gdb" / "zeno.py")), socket=socket_path,
+                more="vmexit" if options.first_exit else "", symbols=" ".join(shlex.quote(str(Path(path).resolve())) for path in setup.elf[1:])),
+                encoding="utf-8")
+            done = talk(init, options)
+        finally:
+            verdict = end()
+        if options.batch and not options.console:
+            sys.stdout.write(console.read_bytes().decode("utf-8", "backslashreplace"))
+    return verdict if verdict else (2 if done.returncode else 0)
+
+
+def talk(init, options):
+    """Run GDB with a start file until it ends."""
+    argv = ["gdb", "-q", "-nx", "-x", str(init)]
+    if options.batch:
+        argv += ["-batch", "-x", options.batch]
+    sys.stdout.flush()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done = subprocess.run(argv, check=False, preexec_fn=default_sigint)
+    signal.signal(signal.SIGINT, before)
+    return done
 
 
 def default_sigint():
@@ -422,6 +563,10 @@ def parse():
     parser.add_argument("--cpu", default="te", help="a CPU of grade/machines.toml")
     parser.add_argument("--mem", type=int, default=128, help="MiB")
     parser.add_argument("--gdb", action="store_true", help="start stopped, with GDB attached")
+    parser.add_argument("--stub", choices=["qemu", "zeno"], default="qemu",
+                        help="with --gdb: QEMU's stub (the host), or the kernel's own (guests)")
+    parser.add_argument("--first-exit", action="store_true",
+                        help="with --stub zeno: run to the first guest's first exit")
     parser.add_argument("--batch", metavar="SCRIPT", help="with --gdb: run this GDB script and end")
     parser.add_argument("--debugger", action="store_true",
                         help="Bochs, stopped, with its own debugger in this terminal")
@@ -434,19 +579,38 @@ def parse():
         parser.error("give --kernel or --disk")
     if options.disk and (options.module or options.append):
         parser.error("a disk image holds its own modules and command line")
+    if options.stub == "zeno":
+        for_guests(parser, options)
+    elif options.gdb and options.machine == "bochs":
+        parser.error("Debian's Bochs has no GDB stub: --stub zeno shows the guests, and --debugger all")
     for path in [options.kernel, options.disk, *options.elf, *(m.split()[0] for m in options.module)]:
         if path and not Path(path).is_file():
             parser.error(f"there is no file {path}")
     return options
 
 
+def for_guests(parser, options):
+    """The kernel's stub is asked for on its command line, and needs a guest."""
+    if not options.gdb:
+        parser.error("--stub zeno goes with --gdb")
+    if options.disk:
+        parser.error("--stub zeno needs --kernel: the command line in an image can't be added to")
+    if not STARTING.search(options.append):
+        say("no guest is started on the command line: taking `start hello`")
+        words, dashes, commands = options.append.partition("-- ")
+        options.append = f"{words.rstrip()} -- {f'{commands}; ' if dashes else ''}start hello".strip()
+    options.append = f"gdb=wait {options.append}"
+
+
 def main():
     """Run it."""
     options = parse()
-    name = "qemu" if options.gdb else "bochs" if options.debugger else options.machine
+    name = "bochs" if options.debugger else options.machine
     absent = machine.missing(name)
     if absent:
         die(absent)
+    if options.gdb and not shutil.which("gdb"):
+        die("gdb is not here; install the package gdb")
     with tempfile.TemporaryDirectory(prefix="zeno-run-") as directory:
         boots = {"kernel": options.kernel, "cmdline": options.append,
                  "modules": [(m.split()[0], m.split()[1:]) for m in options.module]}
@@ -456,7 +620,7 @@ def main():
                               **boots)
         try:
             if options.gdb:
-                return run_gdb(setup, options)
+                return (run_gdb_guests if options.stub == "zeno" else run_gdb)(setup, options)
             if options.debugger:
                 return run_bochs_debugger(setup, options)
             return run_bochs(setup, options) if name == "bochs" else run_qemu(setup, options)

@@ -143,6 +143,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 			break;
 		}
 	side_printf("@Z start d%u %s\n", d->id, d->name);
+	debug_created(d->vcpu);
 	thread_add(&d->vcpu->thread);
 	*out = d;
 	return 0;
@@ -204,6 +205,7 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(d->verdict, sizeof(d->verdict), fmt, ap);
 	va_end(ap);
+	d->stopped = true;
 	end(d, "stopped");
 	exit_print_last(d->vcpu, 10);
 }

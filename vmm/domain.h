@@ -81,6 +81,16 @@ struct engine {
 	/* Brings an interrupt to the guest, whose IF is 1. RESUME, or the domain has ended. */
 	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
 };
+
+/* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
+struct vcpu_debug {
+	bool attached; /* the debugger has it */
+	bool held;     /* ... and keeps it from running */
+	bool parked;   /* could run, once it is no longer held */
+	bool announce; /* the debugger is to be told that there is a new one */
+	bool step;     /* stops after one instruction */
+};
+
 struct vcpu {
 	struct cpu_state state; /* one truth: what the guest would see */
 	struct thread thread;
@@ -93,6 +103,7 @@ struct vcpu {
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */
 	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
+	struct vcpu_debug debug;
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
@@ -143,6 +154,7 @@ struct domain {
 
 	char verdict[200]; /* why it ended, in words */
 	unsigned exit_code;
+	bool stopped; /* ended by domain_stop() */
 };
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 
@@ -193,10 +205,12 @@ void mmu_flat_protect(struct domain *d, gfn_t g, bool readonly);
 bool in_window(const struct domain *d, uint64_t linear, size_t len);
 int gva_read(struct vcpu *v, gva_t a, void *buf, size_t len); /* 0 or -EFAULT */
 int gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len);
+uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no memory there */
 
 /* run.c */
 enum turn vcpu_turn(struct thread *t);
 bool vcpu_ready(struct thread *t);
+enum verdict exit_handle(struct vcpu *v, struct exit *e);
 /* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
 void vcpu_advance(struct vcpu *v, const struct exit *e);
 
@@ -223,6 +237,8 @@ void exit_print_last(struct vcpu *v, unsigned count);
 void exit_summary(struct vcpu *v);
 void exit_stream(struct vcpu *v); /* to the side channel, where trace=1 asks for it */
 extern const char *const exit_names[EXIT_COUNT];
+const char *exit_tag(unsigned reason);
+unsigned exit_by_tag(const char *tag); /* enum exit_reason; EXIT_COUNT: none is called so */
 const char *vector_short(unsigned vector);
 
 /* Lab 1B, lines.c: devices to 8259s. */
@@ -236,3 +252,9 @@ void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 
 /* engine.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in this build. */
 const struct engine *engine_find(const char *name);
+
+/* gdb_run.c: a vCPU under a debugger. */
+void debug_created(struct vcpu *v);
+enum turn debug_park(struct vcpu *v);
+void debug_ended(struct vcpu *v);
+enum verdict debug_one_exit(struct vcpu *v);

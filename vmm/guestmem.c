@@ -50,3 +50,11 @@ gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len)
 	return gpa_write(v->domain, gva_to_gpa(v, gva(a.v + first)), (const uint8_t *)buf + first,
 			 len - first);
 }
+
+uint8_t *
+gva_byte(struct vcpu *v, gva_t a)
+{
+	size_t one = 1;
+
+	return gpa_ptr(v->domain, gva_to_gpa(v, a), &one);
+}

@@ -11,7 +11,7 @@ ended(void *arg)
 {
 	struct domain *d = domain_find((unsigned)(uintptr_t)arg);
 
-	return !d || d->state == DOMAIN_ENDED;
+	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held);
 }
 
 static const struct module *

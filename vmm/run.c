@@ -18,8 +18,29 @@ vcpu_ready(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 
+	if (v->debug.held)
+		return false;
 	platform_lines(v->domain);
 	return v->domain->state == DOMAIN_ENDED || pic_pending(&v->domain->pic);
+}
+
+/* What an exit means, and what becomes of it. */
+enum verdict
+exit_handle(struct vcpu *v, struct exit *e)
+{
+	enum verdict verdict;
+
+	exit_log(v, e);
+	verdict = exit_dispatch(v, e);
+	exit_stream(v);
+	return verdict;
+}
+
+static enum turn
+turn_ended(struct vcpu *v)
+{
+	debug_ended(v);
+	return TURN_ENDED;
 }
 
 /*
@@ -33,22 +54,26 @@ vcpu_turn(struct thread *t)
 	enum verdict verdict;
 	struct exit e;
 
+	if (v->debug.held)
+		return debug_park(v);
 	if (v->domain->state == DOMAIN_ENDED)
-		return TURN_ENDED;
+		return turn_ended(v);
 	v->engine->load(v);
 	platform_lines(v->domain);
 	do {
 		verdict = interrupt(v);
 		if (verdict != RESUME)
 			break;
-		v->engine->run(v, &e);
-		exit_log(v, &e);
-		verdict = exit_dispatch(v, &e);
-		exit_stream(v);
+		if (v->debug.attached) {
+			verdict = debug_one_exit(v);
+		} else {
+			v->engine->run(v, &e);
+			verdict = exit_handle(v, &e);
+		}
 	} while ((verdict == RESUME || verdict == FAULTED) && !need_resched);
 
-	if (v->domain->state == DOMAIN_ENDED)
-		return TURN_ENDED;
+	if (v->domain->state == DOMAIN_ENDED && !v->debug.held)
+		return turn_ended(v);
 	return verdict == BLOCK ? TURN_BLOCKED : TURN_AGAIN;
 }
 

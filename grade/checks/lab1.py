@@ -25,7 +25,7 @@ STATE_GPR, STATE_RIP, STATE_RFLAGS = 8, 136, 144
 STATE_GDTR, STATE_IDTR, STATE_CR0 = 280, 296, 312
 STATE_SIZE = 424
 EXIT_CLI = 5
-LIMITS = machine.Limits(instructions=1_000_000_000)
+LIMITS = machine.Limits(instructions=1_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
 
 
 # -- what all of them share -------------------------------------------------------------------------
@@ -845,7 +845,7 @@ def refused_cr(t):
     honest = guestgen.outs(t.rng, 6).assemble(t.directory, "after")
     bare = t.bare(honest)
     run = t.boot(commands("forbidden", "after"), modules=[module(guest), module(honest)],
-                 elf=[guest, honest], watch=(behind,), limits=LIMITS)
+                 elf=[guest, honest], watch=(behind,), limits=LIMITS, icount=True)
     times = run.counts.watches.get(behind, 0) if run.counts else 0
     t.check(not times, f"the guest ran on although {what}, which te refuses: what te_write_cr() says "
             "decides", "nothing runs behind that instruction", f"{times} times behind it")

@@ -108,7 +108,7 @@ def grade(lab, args):
     image = make_image(lab, source_of(lab, args), out.path, args.take)
     only = [args.gdb] if args.gdb else args.only
     work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, only,
-                         again(args, lab))
+                         again(args, lab), keep=bool(args.gdb))
     hints = explain.explainer(lab) if args.explain else None
     sink = open(out.path / "results.tap", "w", encoding="utf-8")
     shown = report.TapReport(work, sink if args.json else Both(sys.stdout, sink), hints)
@@ -156,8 +156,10 @@ def finish(work, shown):
 def under_gdb(verdict):
     """Boot the machine of a test once more, under GDB."""
     command = verdict.emulator_gdb if verdict else ""
+    if " start " in command and "--disk" not in command:
+        command += " --stub zeno --first-exit"  # it runs a guest: on to that one's first exit
     if not command:
-        print("# that test passed or booted nothing that could be repeated: no GDB session")
+        print("# that test booted nothing that could be repeated: no GDB session")
     elif sys.stdin.isatty():
         subprocess.run(["sh", "-c", command], check=False)
     else:

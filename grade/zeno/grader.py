@@ -127,8 +127,11 @@ def pick_machine(names):
     return None, "; ".join(reasons)
 
 
-def run_check(lab, test, image, seed, directory):
-    """Run one test once. A Verdict; whatever happens in it, no exception gets out."""
+def run_check(lab, test, image, seed, directory, keep=False):
+    """Run one test once. A Verdict; whatever happens in it, no exception gets out.
+
+    `keep` keeps guests, logs and commands of a test that passes, too: for --gdb.
+    """
     handout = f"{lab.handout}#{test.handout}" if test.handout else lab.handout
     verdict = Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "error",
                       seed=seed, handout=handout)
@@ -155,11 +158,11 @@ def run_check(lab, test, image, seed, directory):
         verdict.reason = f"{type(error).__name__}: {error}"
         verdict.got = traceback.format_exc()
     if trial is not None:
-        _tell(verdict, trial)
+        _tell(verdict, trial, keep)
     return verdict
 
 
-def _tell(verdict, trial):
+def _tell(verdict, trial, keep):
     """Copy from the trial what a person needs to understand the verdict."""
     verdict.notes = list(trial.notes)
     verdict.todo = trial.todo or ""
@@ -167,7 +170,7 @@ def _tell(verdict, trial):
     undone = f"exercise {trial.test.exercise} is not done yet"
     if verdict.verdict == "fail" and any(undone in run.text() for run in trial.runs):
         verdict.notes.insert(0, f"your kernel says: {undone}")
-    if last is not None and verdict.verdict in ("fail", "error"):
+    if last is not None and (keep or verdict.verdict in ("fail", "error")):
         verdict.exits = evidence.exits_in_words(last)
         verdict.explanation = last.explanation or ""
         verdict.console = evidence.show("\n".join(last.text().splitlines()[-12:]), 1500)
@@ -176,7 +179,7 @@ def _tell(verdict, trial):
         _keep_logs(verdict, trial, last)
     for run in trial.runs:
         run.cleanup()
-    if verdict.verdict == "pass":
+    if verdict.verdict == "pass" and not keep:
         shutil.rmtree(trial.directory, ignore_errors=True)
 
 
@@ -200,7 +203,8 @@ def _is_special(folder, name):
 class Grader:
     """One lab, one image, all its tests."""
 
-    def __init__(self, lab, image, out, jobs=2, seed=None, repeat=1, only=None, again=None):
+    def __init__(self, lab, image, out, jobs=2, seed=None, repeat=1, only=None, again=None,
+                 keep=False):
         self.lab = lab
         self.image = image
         self.out = Path(out)
@@ -214,6 +218,7 @@ class Grader:
         self.stopped = None
         self.finished = None
         self.extra = {}
+        self.keep = keep
 
     def _selected(self, only):
         """The tests to run: those asked for and all that they rest on."""
@@ -300,7 +305,7 @@ class Grader:
         for turn in range(self.repeat):
             seed = (self.seed + turn) & 0xffffffff
             place = self.out / test.name if turn == 0 else self.out / f"{test.name}.{turn}"
-            verdict = run_check(self.lab, test, self.image, seed, place)
+            verdict = run_check(self.lab, test, self.image, seed, place, self.keep)
             verdict.reproduce = f"{self.again} --only {test.name} --seed {seed}"
             bad += verdict.verdict != "pass"
             if worst is None or VERDICTS.index(verdict.verdict) > VERDICTS.index(worst.verdict):

@@ -532,8 +532,8 @@ def timers(rng):
     k.label("shield")
     k.op("sti", "cli", "dec ecx", "jnz shield", "cmp dword [ticks], 0")
     _fact(k, None, "e", "nothing came between sti and cli")
-    k.op("sti", "nop", "nop", "cli", "cmp dword [ticks], 1")
-    _fact(k, None, "ae", "it came behind the nop")
+    k.op("mov ecx, 1000", "sti", "loop $", "out 0x80, al", "nop", "cli", "cmp dword [ticks], 1")
+    _fact(k, None, "ae", "it came when sti had its way")
 
     def body():
         hash_loop("second", rng.randrange(2_200_000, 2_600_000))
@@ -575,12 +575,18 @@ deep:
         call put_hex
         cmp eax, {depth}
         jae deep_enough
-        sti
+        sti                     ; the next one comes in this loop
 deep_wait:
         cmp [ticks], eax
         je deep_wait
         cli
+        jmp deep_last
 deep_enough:
+        push eax
+        mov al, 0xff
+        out 0x21, al
+        pop eax
+deep_last:
         call put_hex
         pop eax
         iret""".splitlines()

@@ -19,6 +19,10 @@ from pathlib import Path
 from . import evidence, gdbremote, machine
 
 
+LIMITS = machine.Limits(instructions=400_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
+"""Ten times what a boot and any trial of the kernel's need."""
+
+
 class Failed(Exception):
     """The student's code does not do what the test asks for."""
 
@@ -98,7 +102,7 @@ class Trial:
         kernel = kernel or self.image.mb
         where = more.pop("machine", self.machine)
         symbols = list(elf) if bare else [self.image.elf, *elf]
-        keys = {"machine": where, "elf": symbols, **more}
+        keys = {"machine": where, "elf": symbols, "limits": LIMITS, **more}
         if where == "bochs" or more.pop("from_disk", False):
             keys.pop("from_disk", None)
             keys["disk"] = self.disk(kernel, cmdline, modules, f"disk{len(self.runs)}.img")
@@ -145,7 +149,8 @@ class Trial:
         A function that returns something true ends the watching. `keep`, a list, gets the running
         machine. Gives (Run, {address: how often it was reached}).
         """
-        live = self.start(cmdline, modules, paused=True, **more)
+        # A machine that the stub holds looks asleep: that must not end the run.
+        live = self.start(cmdline, modules, paused=True, idle=False, **more)
         if keep is not None:
             keep.append(live)
         raised = []
