@@ -29,7 +29,12 @@ class Lab:
     sources: tuple
     files: tuple
     handout: str
+    handout_of: dict
     root: Path = field(repr=False)
+
+    def page(self, exercise):
+        """The handout that tells about an exercise."""
+        return self.handout_of.get(exercise, self.handout)
 
     @property
     def labs(self):
@@ -71,11 +76,14 @@ def load_lab(number, root=ROOT):
                       ("needs", list), ("sources", list), ("files", list), ("handout", str)):
         if not isinstance(table.get(key), kind):
             raise CourseError(f"grade/labs/{number}.toml: `{key}` is missing or no {kind.__name__}")
+    elsewhere = table.get("handout_of", {})
+    if not isinstance(elsewhere, dict) or not all(isinstance(p, str) for p in elsewhere.values()):
+        raise CourseError(f"grade/labs/{number}.toml: `handout_of` is exercises and their handouts")
     for name in [table["dir"], *table["files"]]:
         if not SAFE_NAME.match(str(name)):
             raise CourseError(f"grade/labs/{number}.toml: {name!r} is no name for a file")
     return Lab(number, table["title"], table["version"], table["dir"], tuple(table["needs"]),
-               tuple(table["sources"]), tuple(table["files"]), table["handout"], Path(root))
+               tuple(table["sources"]), tuple(table["files"]), table["handout"], elsewhere, Path(root))
 
 
 def parse_lab(text, root=ROOT):

@@ -149,7 +149,13 @@ class Lint:
 
     def lab(self, data):
         """A lab's handout against the template and the lab's data."""
-        name = Path(data["handout"]).name
+        elsewhere = data.get("handout_of", {})
+        for name in sorted({data["handout"], *elsewhere.values()}):
+            told = [one for one in data["exercises"] if elsewhere.get(one["id"], data["handout"]) == name]
+            self.lab_page(data, Path(name).name, told, alone=not elsewhere)
+
+    def lab_page(self, data, name, told, alone):
+        """One handout of a lab, which tells about these exercises."""
         page = self.pages.get(name)
         if page is None:
             self.wrong(name, 0, f"lab {data['lab']} has no handout")
@@ -159,11 +165,12 @@ class Lint:
             self.wrong(name, 0, f"the sections are {sections}, and must be {TEMPLATE}")
         text = page.path.read_text()
         for kind in ("exercises", "symptoms", "tests"):
-            if f"<!-- made: {kind} {data['lab']} -->" not in text:
-                self.wrong(name, 0, f"the table `made: {kind} {data['lab']}` is missing")
+            made = f"made: {kind} {data['lab']}" + ("" if alone else f" {name}")
+            if f"<!-- {made} -->" not in text:
+                self.wrong(name, 0, f"the table `{made}` is missing")
         if not any(match[1] for match in LINK.finditer("\n".join(page.section("background")))):
             self.wrong(name, 0, "the background has no figure")
-        for one in data["exercises"]:
+        for one in told:
             self.exercise(page, one)
         self.misconceptions(page, {test["name"] for test in data["tests"]})
 

@@ -47,7 +47,7 @@ def hole(one, name, lab):
         return []
     if suffix == ".txt":
         return one.until
-    todo = region.todo_of(one, name, lab.handout)
+    todo = region.todo_of(one, name, lab.page(one.exercise))
     if suffix in (".asm", ".inc"):
         lines = ([] if one.free else [todo]) + one.until
         return [line if line.endswith(":") else "\t" + line for line in lines]

@@ -288,9 +288,18 @@ def refreshed(old, new):
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def lab_data(number):
-    """A lab's data file."""
-    return tomllib.loads((ROOT / f"grade/labs/{number}.toml").read_text())
+def lab_data(words):
+    """A lab's data file: `1`, or of two handouts' lab what one of them tells about: `1 lab1b.md`."""
+    number, _, page = words.partition(" ")
+    data = tomllib.loads((ROOT / f"grade/labs/{number}.toml").read_text())
+    if page:
+        elsewhere = data.get("handout_of", {})
+
+        def here(exercise):
+            return Path(elsewhere.get(exercise, data["handout"])).name == page
+        data["exercises"] = [one for one in data["exercises"] if here(one["id"])]
+        data["tests"] = [one for one in data["tests"] if here(one["exercise"])]
+    return data
 
 
 def row(*cells):
@@ -313,9 +322,9 @@ def points_of(data, exercise):
     return sum(one["points"] for one in data["tests"] if one["exercise"] == exercise)
 
 
-def made_exercises(number):
+def made_exercises(words):
     """Hours, difficulty and points."""
-    data = lab_data(number)
+    data = lab_data(words)
     lines = [row("exercise", "hours", "difficulty", "points", "it is about"), rule(34, 8, 13, 8, 22)]
     for one in data["exercises"]:
         lines.append(row(f"[{one['id']} {one['title']}]({anchor(one['id'])})", one["hours"],
@@ -324,9 +333,9 @@ def made_exercises(number):
     return lines + [row("all", total, "", sum(t["points"] for t in data["tests"]), "")]
 
 
-def made_tests(number):
+def made_tests(words):
     """What the grader checks, by which evidence."""
-    data = lab_data(number)
+    data = lab_data(words)
     lines = [row("test", "exercise", "points", "what it checks", "evidence"), rule(20, 9, 8, 42, 21)]
     for one in data["tests"]:
         evidence = one["evidence"] + (", hostile guest" if one.get("hostile") else "")
@@ -340,10 +349,13 @@ def symptom_words(pattern):
     return ", ".join(re.sub(r"\.\*", " ... ", re.sub(r"[\\^$]", "", word)) for word in pattern.split("|"))
 
 
-def made_symptoms(number):
+def made_symptoms(words):
     """The mistakes that the mutants make, by exercise."""
     lines = [row("exercise", "what you see speaks of", "what it often means"), rule(9, 31, 60)]
-    for one in mutants.load_all(ROOT, int(number)):
+    told = {one["id"] for one in lab_data(words)["exercises"]}
+    for one in mutants.load_all(ROOT, int(words.partition(" ")[0])):
+        if one.exercise not in told:
+            continue
         lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))
     return lines
 

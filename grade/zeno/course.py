@@ -20,7 +20,7 @@ files, ...); the lists `exercises` and `tests` belong to the grader:
     base = []                        # tests that must pass first
     hostile = false                  # true: what it feeds in is hostile
     check = "lab1.ring1"             # grade/checks/lab1.py, function ring1
-    handout = "ex-1-1"               # anchor in the lab's handout; the exercise's if left out
+    handout = "ex-1-1"               # anchor in the exercise's handout; its own if left out
 
 Loading is strict, so that a mistake in the data can't quietly give or take points.
 """
@@ -109,6 +109,10 @@ class Lab:
     def handout(self):
         """The handout's path from the root of the tree."""
         return self.data.get("handout", f"handouts/lab{self.number}.md")
+
+    def page(self, exercise):
+        """The handout that tells about an exercise; the lab's for most, and for ""."""
+        return self.data.get("handout_of", {}).get(exercise, self.handout)
 
     def test(self, name):
         """The test called `name`; LookupError says what there is."""

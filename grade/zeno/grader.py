@@ -132,7 +132,8 @@ def run_check(lab, test, image, seed, directory, keep=False):
 
     `keep` keeps guests, logs and commands of a test that passes, too: for --gdb.
     """
-    handout = f"{lab.handout}#{test.handout}" if test.handout else lab.handout
+    page = lab.page(test.exercise)
+    handout = f"{page}#{test.handout}" if test.handout else page
     verdict = Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "error",
                       seed=seed, handout=handout)
     trial = None
@@ -290,7 +291,7 @@ class Grader:
         said = {"fail": "did not pass", "skip": "was skipped", "error": "had harness trouble"}
         return Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "skip",
                        f"it rests on `{base.test}`, which {said[base.verdict]}", seed=self.seed,
-                       handout=f"{self.lab.handout}#{test.handout}")
+                       handout=f"{self.lab.page(test.exercise)}#{test.handout}")
 
     def _worker(self, ready):
         while (test := ready.get()) is not None:

@@ -1,0 +1,121 @@
+/*
+ * Interrupts into the guest, and its way back from a handler. Lab 1B, exercise 1.7.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <vmm/te/te.h>
+
+/* What iret changes when CPL is 0; IOPL and IF are the privileged ones (SDM 2A "IRET", operation). */
+#define IRET_CHANGES                                                                               \
+	(FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_OF | \
+	 FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_AC | FLAG_ID)
+
+/* EXERCISE 1.0: free region for helpers of your own. */
+/* END EXERCISE 1.0 */
+
+/* The engine contract (vmm/domain.h): brings an interrupt, which the guest's 8259 has given up, to its handler. */
+enum verdict
+te_interrupt(struct vcpu *v, uint8_t vector)
+{
+	struct exit e = { .vector = vector, .rip = v->state.rip };
+
+	/* EXERCISE 1.7a: te_deliver() an event of kind EVENT_INTERRUPT. Where does its handler return to?
+	 * (SDM 3A 6.8.1, 6.12.1)
+	 */
+	exercise_todo("1.7", "handouts/lab1b.md#ex-1-7");
+	return exit_stop(v, &e, LAB_1B "#ex-1-7", "an interrupt came: exercise 1.7 is not done");
+	/* END EXERCISE 1.7a */
+}
+
+/* hlt with the guest's IF at 1: it sleeps until its 8259 has an interrupt for it (SDM 2A "HLT"). */
+enum verdict
+te_wait(struct vcpu *v, struct exit *e)
+{
+	/* EXERCISE 1.7b: The handler returns to the instruction after the hlt. BLOCK says that there is nothing to do until
+	 * thread_wake(); kern/thread.c asks the vCPU now and then.
+	 */
+	exercise_todo("1.7", "handouts/lab1b.md#ex-1-7");
+	return exit_stop(v, e, LAB_1B "#interrupts", "it waits for an interrupt, and exercise 1.7 injects them");
+	/* END EXERCISE 1.7b */
+}
+
+struct return_frame {
+	uint64_t eip, cs, eflags;
+	uint64_t esp, ss; /* on a return to an outer ring */
+};
+
+static int
+fault_at(enum vector vector, uint16_t sel, struct emu_fault *fault)
+{
+	*fault = (struct emu_fault){ .vector = vector, .has_error = true, .error = sel & ~3u };
+	return -EFAULT;
+}
+
+/* The code segment that iret goes to. (SDM 2A "IRET": RETURN-TO-SAME- and -OUTER-PRIVILEGE-LEVEL) */
+static int
+check_code(struct vcpu *v, uint16_t sel, uint64_t *desc, struct emu_fault *fault)
+{
+	unsigned rpl = sel & 3;
+
+	if (!(sel & ~3))
+		return fault_at(VEC_GP, 0, fault);
+	if (te_guest_descriptor(v, sel, desc) || !(*desc & DESC_S) || !(*desc & DESC_CODE) ||
+	    rpl < te_cpl(v))
+		return fault_at(VEC_GP, sel, fault);
+	if (*desc & DESC_EC ? desc_dpl(*desc) > rpl : desc_dpl(*desc) != rpl)
+		return fault_at(VEC_GP, sel, fault);
+	return *desc & DESC_P ? 0 : fault_at(VEC_NP, sel, fault);
+}
+
+static int
+check_stack(struct vcpu *v, uint16_t sel, unsigned rpl, uint64_t *desc, struct emu_fault *fault)
+{
+	if (!(sel & ~3))
+		return fault_at(VEC_GP, 0, fault);
+	if ((sel & 3) != rpl || te_guest_descriptor(v, sel, desc) || !(*desc & DESC_S) ||
+	    *desc & DESC_CODE || !(*desc & DESC_RW) || desc_dpl(*desc) != rpl)
+		return fault_at(VEC_GP, sel, fault);
+	return *desc & DESC_P ? 0 : fault_at(VEC_SS, sel, fault);
+}
+
+/* iret: 0, or -EFAULT with *fault filled in and v->state to be put back. */
+static int
+iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_fault *fault)
+{
+	struct cpu_state *s = &v->state;
+	struct return_frame f = { 0 };
+	uint64_t code = 0, stack = 0;
+	unsigned size = i->opsize, rpl, from = te_cpl(v);
+	int err = 0;
+
+	/* EXERCISE 1.7c: Pop EIP, CS and EFLAGS, `size` bytes each, with emu_pop(s, size, &f.eip, &te_ops, access, fault);
+	 * check_code(); if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check_stack(). Then load: CS and
+	 * SS by te_set_segment(), ESP, EIP; of EFLAGS what IRET_CHANGES says, but IOPL only if CPL was 0, IF only if CPL was
+	 * at most IOPL, and with a 16-bit operand only the lower half. On the way to an outer ring call
+	 * te_drop_inner_segments() at the end. (SDM 2A "IRET/IRETD")
+	 */
+	exercise_todo("1.7", "handouts/lab1b.md#ex-1-7");
+	(void)s, (void)f, (void)code, (void)stack, (void)size, (void)rpl, (void)from, (void)err, (void)access;
+	return fault_at(VEC_GP, 0, fault);
+	/* END EXERCISE 1.7c */
+}
+
+static enum verdict
+exit_iret(struct vcpu *v, struct exit *e)
+{
+	const struct cpu_state before = v->state;
+	struct te_access access = { .v = v };
+	struct emu_fault fault;
+
+	if (before.rflags & FLAG_NT)
+		return exit_stop(v, e, LAB_1B "#limits", "iret with NT set would be a task switch");
+	if (iret(v, te_insn(v), &access, &fault)) {
+		v->state = before;
+		return te_guest_fault(v, e, &access, &fault);
+	}
+	te_cpl_changed(v);
+	exit_effect(v, EFFECT_IRET, v->state.seg[SEG_CS].sel, v->state.rip);
+	return RESUME;
+}
+EXIT_HANDLER(IRET, "te", exit_iret);
