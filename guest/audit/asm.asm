@@ -250,28 +250,32 @@ do_call:
 	mov	[seen], eax
 	TRIED
 
-; To ring 0's code with RPL 1: more than ring 0 may ask for, more than ring 3 may have.
-global do_jmp
-do_jmp:	TRY
+; To the level's own code; ring 0 asks with RPL 1 (asked[3]), which is more than it may.
+%macro BY_FAR 1+
+	TRY
 	mov	dword [pointer], .in
 	mov	eax, [asked + 12]
-	or	eax, 1
+	mov	[pointer + 4], eax
+	%1
+.in:	mov	dword [seen], 1
+	mov	dword [pointer], .on
+	mov	eax, [own_code]
 	mov	[pointer + 4], eax
 	jmp	far [pointer]
-.in:	mov	dword [seen], 1
-	jmp	8:.on
 	TRIED
+%endmacro
+
+global do_jmp
+do_jmp:	BY_FAR jmp far [pointer]
+
+%macro RETURN_FAR 0
+	push	eax
+	push	dword [pointer]
+	retf
+%endmacro
 
 global do_ret
-do_ret:	TRY
-	mov	eax, [asked + 12]
-	or	eax, 1
-	push	eax
-	push	dword .in
-	retf
-.in:	mov	dword [seen], 1
-	jmp	8:.on
-	TRIED
+do_ret:	BY_FAR RETURN_FAR
 
 global do_int
 do_int:	TRY
