@@ -89,7 +89,7 @@ te_cr0_parts(struct vcpu *v, struct exit *e)
 
 /*
  * Debug registers are kept and given back. None is armed before Lab 1B, so a neighbour's breakpoints can
- * neither fire here nor be read. DR4 and DR5 are DR6 and DR7 (SDM 3B 17.2.2; CR4.DE is not honoured).
+ * neither fire here nor be read. DR4 and DR5 are DR6 and DR7 (SDM 3B "Debug Registers DR4 and DR5"; CR4.DE is not honoured).
  */
 static enum verdict
 exit_dr(struct vcpu *v, struct exit *e)
@@ -104,7 +104,8 @@ exit_dr(struct vcpu *v, struct exit *e)
 	if (to) {
 		*dr = gpr_read(&v->state, gpr, 4);
 		if (n == 6)
-			*dr = (*dr & ~0x1000ull) | 0xffff0ff0; /* SDM 3B 17.2.3: reserved bits */
+			*dr = (*dr & ~0x1000ull) |
+			      0xffff0ff0; /* SDM 3B "Debug Status Register (DR6)": reserved bits */
 		if (n == 7)
 			*dr = (*dr & 0xffff2fff) | 0x400;
 	} else {

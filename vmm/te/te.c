@@ -7,7 +7,7 @@
 #include <kern/paging.h>
 #include <vmm/te/te.h>
 
-#define DR6_BS (1ul << 14) /* SDM 3B 17.2.3: single step */
+#define DR6_BS (1ul << 14) /* SDM 3B "Debug Status Register (DR6)" */
 
 static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 
