@@ -374,7 +374,8 @@ class Live(LiveBase):
             self._finish(End.TROUBLE, f"QEMU did not start (status {status}): {words}")
         elif status < 0:
             self._finish(End.KILLED, f"QEMU died of signal {-status}: {words}")
-        elif status & 1 and not words.startswith(PROGRAM):
+        elif status & 1 and not [one for one in words.split("; ") if one.startswith(PROGRAM)
+                                 and not one.startswith(f"{PROGRAM}: warning:")]:
             self.code = status >> 1
             self._finish(End.SHUTDOWN, f"the guest wrote {self.code:#x} to the debug exit port")
         else:
