@@ -20,7 +20,7 @@ from .lab1 import DESC_CODE, DESC_P, DESC_S
 
 STATE_SEG = 152
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
-USER_INSTRUCTIONS = 400_000_000
+TIMED_INSTRUCTIONS = 250_000_000
 
 
 def segments(state):
@@ -230,7 +230,7 @@ def timed(t, program, name):
     guest = program.assemble(t.directory, name)
     bare = t.bare(guest, icount=True)
     run = t.boot(commands(name), modules=[module(guest)], elf=[guest], icount=True,
-                 limits=machine.Limits(instructions=USER_INSTRUCTIONS, console_bytes=1 << 20))
+                 limits=machine.Limits(instructions=TIMED_INSTRUCTIONS, console_bytes=1 << 20))
     said = f"`no: ` in what the guest `{name}` prints"
     t.check(b"no: " not in bare.console, "", said, bare.console)
     wrong = re.findall(rb"no: ([^\n]*)", life(run).output)

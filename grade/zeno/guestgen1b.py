@@ -170,7 +170,9 @@ class Kernel(Program):
             self.op(f"mov dword [{self.tss + 4 + 8 * ring:#x}], {esp:#x}",
                     f"mov dword [{self.tss + 8 + 8 * ring:#x}], {ss:#x}")
         self.op(f"mov word [{self.tss + 102:#x}], 0x68")
-        order = [*range(0, 20), *range(0x30, 0x38), CALL, LEAVE, PROBE]
+        # Some lie behind the IDT's limit: they are none, however well they look.
+        self.behind = rng.sample(range((self.limit + 1) // 8, 256), 3)
+        order = [*range(0, 20), *range(0x30, 0x38), CALL, LEAVE, PROBE, *self.behind]
         rng.shuffle(order)
         self.open_gates = [v for v in range(0x30, 0x38)]
         for vector in order:
@@ -250,7 +252,7 @@ class Kernel(Program):
             6: (["ud2"], True),
             7: ([f"mov eax, {beyond:#x}", f"mov {load}, ax"], True),
             8: ([f"mov eax, {self.no_data:#x}", f"mov {load}, ax"], True),
-            9: ([f"int {rng.randrange((self.limit + 1) // 8, 256):#x}"], True),
+            9: ([f"int {rng.choice(self.behind):#x}"], True),
             10: (["mov al, 127", "add al, 1", "into"], False),
             11: ([f"mov ebx, {self.word() | 1:#x}", "mov edx, ebx", "xor eax, eax", "div ebx"],
                  True),
@@ -403,6 +405,10 @@ def gates(rng):
     k.begin()
     k.flag(rng.randrange(2))
     k.bad_gates()
+    for vector in k.behind:
+        on = k.fresh()
+        k.op(f"mov dword [resume], {on}", f"int {vector:#x}")
+        k.label(on)
     k.finish()
     return k
 
@@ -439,6 +445,14 @@ def handmade_iret(k):
 def refused_iret(k):
     """An iret that ends in a fault at the iret itself."""
     on, rng = k.fresh(), k.rng
+    if rng.random() < 0.4:
+        stack = rng.choice((0, 3, k.data_, k.udata & ~3, k.ucode, k.data_ | 3, k.no_data | 3))
+        k.op("mov [kernel_esp], esp", f"mov dword [resume], {on}", f"push dword {stack:#x}",
+             f"push dword {k.user_stack:#x}", "push dword 2", f"push dword {k.ucode:#x}",
+             f"push dword {on}", "iret")
+        k.label(on)
+        k.op("mov esp, [kernel_esp]")
+        return
     selector = rng.choice((0, rng.randrange(1, 4), k.data_, k.no_code, k.tables.entries * 8 + 32,
                            k.ucode & ~3))
     k.op("mov [kernel_esp], esp", f"mov dword [resume], {on}", "push dword 2",
