@@ -228,11 +228,14 @@ class Kernel(Program):
         return f"on{self.count}"
 
     def routine(self, depth):
-        """A function that a handler calls: another event inside of it. Its name."""
+        """A function that a handler calls: another event inside of it; PROBE if depth is 0."""
         name, kept = self.fresh(), self.lines
         self.lines = []
         self.label(name)
-        self.event(depth)
+        if depth:
+            self.event(depth)
+        else:
+            self.op(f"int {PROBE:#x}")
         self.op("ret")
         self.routines += self.lines
         self.lines = kept
@@ -285,6 +288,19 @@ class Kernel(Program):
         for vector in self.open_gates:
             if self.rng.random() < 0.4:
                 self.gate(vector, TRAP_GATE)
+
+    def inside(self):
+        """The guest's IF in handlers behind both kinds of gates, with IF on and off before."""
+        vectors = self.rng.sample(self.open_gates, 4)
+        for i, vector in enumerate(vectors):
+            on = self.fresh()
+            self.gate(vector, (INTERRUPT_GATE, TRAP_GATE)[i % 2])
+            self.flag(i < 2)
+            self.op(f"mov dword [hook], {self.routine(0)}")
+            if not self.returns:
+                self.op(f"mov dword [resume], {on}")
+            self.op(f"int {vector:#x}")
+            self.label(on)
 
     # -- ring 3 -------------------------------------------------------------------------------
 
@@ -388,6 +404,7 @@ def reflect(rng, count=18):
     """1.6: faults and software interrupts in ring 0, nested; no handler returns."""
     k = Kernel(rng, returns=False)
     k.begin()
+    k.inside()
     k.play_gates()
     for _ in range(count):
         if rng.random() < 0.4:
