@@ -430,19 +430,17 @@ def gates(rng):
     return k
 
 
-def returns(rng, count=16):
+def returns(rng):
     """1.7: the same events as in reflect(), but the handlers return; and irets of other kinds."""
     k = Kernel(rng)
     k.begin()
+    k.inside()
     k.play_gates()
-    for _ in range(count):
-        what = rng.randrange(5)
-        if what == 0:
-            k.flag(rng.randrange(2))
-        elif what == 1:
-            handmade_iret(k)
-        elif what == 2:
-            refused_iret(k)
+    steps = [handmade_iret] * 3 + [refused_code] * 3 + [refused_stack] * 4
+    steps += [lambda k: k.flag(rng.randrange(2))] * 4
+    rng.shuffle(steps)
+    for step in steps:
+        step(k)
         k.event()
         k.probe()
     k.finish()
@@ -459,21 +457,23 @@ def handmade_iret(k):
     k.op("cld")
 
 
-def refused_iret(k):
-    """An iret that ends in a fault at the iret itself."""
-    on, rng = k.fresh(), k.rng
-    if rng.random() < 0.4:
-        stack = rng.choice((0, 3, k.data_, k.udata & ~3, k.ucode, k.data_ | 3, k.no_data | 3))
-        k.op("mov [kernel_esp], esp", f"mov dword [resume], {on}", f"push dword {stack:#x}",
-             f"push dword {k.user_stack:#x}", "push dword 2", f"push dword {k.ucode:#x}",
-             f"push dword {on}", "iret")
-        k.label(on)
-        k.op("mov esp, [kernel_esp]")
-        return
-    selector = rng.choice((0, rng.randrange(1, 4), k.data_, k.no_code, k.tables.entries * 8 + 32,
-                           k.ucode & ~3))
-    k.op("mov [kernel_esp], esp", f"mov dword [resume], {on}", "push dword 2",
-         f"push dword {selector:#x}", f"push dword {on}", "iret")
+def refused_code(k):
+    """An iret that ends in a fault at the iret itself: a CS that it may not load."""
+    refused(k, (k.rng.choice((0, k.rng.randrange(1, 4), k.data_, k.no_code,
+                              k.tables.entries * 8 + 32, k.ucode & ~3)), 2))
+
+
+def refused_stack(k):
+    """The same with a good CS of ring 3, and an SS that is not ring 3's."""
+    stack = k.rng.choice((0, 3, k.data_, k.udata & ~3, k.ucode, k.data_ | 3, k.no_data | 3))
+    refused(k, (k.ucode, 2, k.user_stack, stack))
+
+
+def refused(k, words):
+    """An iret to `words` (CS, flags, and so on, upwards) that the CPU refuses."""
+    on = k.fresh()
+    k.op("mov [kernel_esp], esp", f"mov dword [resume], {on}")
+    k.op(*(f"push dword {word:#x}" for word in reversed(words)), f"push dword {on}", "iret")
     k.label(on)
     k.op("mov esp, [kernel_esp]")
 
