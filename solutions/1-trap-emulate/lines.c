@@ -47,7 +47,7 @@ void
 platform_lines(struct domain *d)
 {
 	pit_line(d);
-	/* A guest that polls its UART has no line to bring up, or down. */
-	if (d->uart.ier || d->pic.chip[0].lines & 1 << UART_COM1_IRQ)
+	/* On a PC the pin OUT2 opens the way from the UART to the 8259: while it is off, nothing can come. */
+	if (d->uart.mcr & UART_MCR_OUT2 || d->pic.chip[0].lines & 1 << UART_COM1_IRQ)
 		uart_line(d);
 }
