@@ -110,6 +110,29 @@ def efficiency(engine):
     check(native / (native + exits) > .99, f"{native / (native + exits):.3%} ran natively")
 
 
+def grub():
+    title("Debian's GRUB, which nobody here wrote, in ring 1 under te")
+    modules = Path("/usr/lib/grub/i386-coreboot")
+    if not shutil.which("grub-mkimage") or not modules.is_dir():
+        print("  not shown: grub-mkimage or grub-coreboot-bin is not installed")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        early, image = Path(folder) / "early.cfg", Path(folder) / "grub.elf"
+        early.write_text("serial --unit=0 --speed=115200\nterminal_output serial\n"
+                         "terminal_input serial\n")
+        subprocess.run(["grub-mkimage", "-O", "i386-coreboot", "-c", early, "-p", "/boot/grub",
+                        "-o", image, "serial", "terminal", "echo", "hello", "help"], check=True)
+        run = machine.boot(kernel=str(HOST / "zeno.mb"), modules=[(str(image), "")], cpu="te",
+                           until=b"grub> echo this is ring 1", idle=False,
+                           cmdline="panic=off -- start grub mem=32 -- boot=coreboot "
+                                   "input=hello_echo~this~is~ring~1_")
+        text = re.sub(r"(\\x1b|\x1b)\[[0-9;?]*[A-Za-z]", "", run.text().replace("\r", ""))
+        run.cleanup()
+    lines = [line for line in guest_lines(text) if line.strip()]
+    show(lines)
+    check(any("Hello World" in line for line in lines), "it came to its prompt and ran a command")
+
+
 def hostile(where):
     title(f"Hostile guests on {where}: each is stopped or has no effect, and the next guest runs")
     for attack in ATTACKS:
@@ -126,6 +149,7 @@ def main():
     for engine in ENGINES:
         equivalence(engine)
         efficiency(engine)
+    grub()
     hostile("qemu")
     if shutil.which("bochs"):
         hostile("bochs")

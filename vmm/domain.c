@@ -150,7 +150,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 }
 
 /*
- * The next character that is typed into its COM1, -1 if there is none: from input= of its words, `_` is the Enter key.
+ * The next character that is typed into its COM1, -1 if there is none: from input= of its words, `_` is the Enter key, `~` a space.
  * Nobody types before the guest listens: before it has enabled received-data interrupts, or polls (platform.c).
  */
 int
@@ -158,7 +158,14 @@ domain_input(struct domain *d)
 {
 	if (!d->input || !*d->input || *d->input == ' ')
 		return -1;
-	return *d->input == '_' ? (d->input++, '\n') : *d->input++;
+	switch (*d->input) {
+	case '_':
+		return d->input++, '\r';
+	case '~':
+		return d->input++, ' ';
+	default:
+		return *d->input++;
+	}
 }
 
 /* Takes a half-made domain too. Its thread must not be running. */
@@ -259,6 +266,21 @@ domain_putc(struct domain *d, uint8_t byte)
 		flush_side(d);
 	if (byte == '\n' || d->line_len + 5 > sizeof(d->line))
 		flush_line(d);
+}
+
+/*
+ * At the start of each turn: a guest that has said nothing for a second, in the middle of a line, waits; a prompt is no
+ * line. Not sooner, so that a busy guest's lines stay whole.
+ */
+void
+domain_quiet(struct domain *d)
+{
+	if (!d->line_len || d->quiet_at != d->line_len) {
+		d->quiet_at = d->line_len;
+		d->quiet_since = clock_ns();
+	} else if (clock_ns() - d->quiet_since > 1000000000) {
+		domain_flush(d);
+	}
 }
 
 /* What has been collected and not shown yet. */

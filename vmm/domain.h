@@ -142,13 +142,16 @@ struct domain {
 	struct uart uart;
 	struct pic pic;
 	struct pit pit;
-	uint64_t pit_edges; /* how many of its edges IRQ 0 has been told */
-	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
+	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
+	unsigned uart_polls; /* of its UART's line status, one after the other */
+	const char *input;   /* what will be typed into its COM1; NUL-terminated, in `words` */
 	char words[256];
 	uint64_t unclaimed; /* accesses to ports that no device claims */
 
-	char line[128]; /* console line being collected */
+	char line[400]; /* console line being collected */
 	unsigned line_len;
+	unsigned quiet_at; /* the line's length when it was looked at last, and since when */
+	uint64_t quiet_since;
 	char side[64]; /* bytes not yet told to the side channel */
 	unsigned side_len;
 
@@ -170,6 +173,7 @@ void domain_exit(struct domain *d, unsigned code);
 uint64_t domain_now(const struct domain *d); /* ns of the domain's own clock */
 void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
+void domain_quiet(struct domain *d);
 
 /* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
 int load_guest(struct domain *d, const struct module *m, const char *words);

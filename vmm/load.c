@@ -7,7 +7,7 @@
 #include <inc/errno.h>
 #include <kern/map.h>
 #include <kern/multiboot.h>
-#include <vmm/domain.h>
+#include <vmm/load.h>
 
 /* ELF32 (System V ABI, "Object Files"), only what a loader reads. */
 struct elf32_header {
@@ -34,11 +34,9 @@ _Static_assert(sizeof(struct elf32_segment) == 32, "System V ABI, figure 5-1");
 #define PT_LOAD     1
 
 /* Where the boot information goes: the last page but one of conventional memory. */
-#define INFO_GPA    0x9e000u
-#define LOW_RAM_END 0xa0000u
-#define HIGH_RAM    0x100000u
-#define BOOT_CS     0x08 /* QEMU's multiboot loader and ours use the same two selectors */
-#define BOOT_DS     0x10
+#define INFO_GPA 0x9e000u
+#define BOOT_CS  0x08 /* QEMU's multiboot loader and ours use the same two selectors */
+#define BOOT_DS  0x10
 
 struct boot_page {
 	struct multiboot_info info;
@@ -157,12 +155,16 @@ boot_registers(struct cpu_state *s, uint32_t entry)
 	s->idtr.limit = 0xffff;
 }
 
-/* `words` follow the module's own on the guest's command line. Errors: -ENOEXEC, after a line that says what is wrong with the image. */
+/*
+ * `words` follow the module's own on the guest's command line; if they begin with boot=coreboot, the image is started as
+ * coreboot starts a payload. Errors: -ENOEXEC, after a line that says what is wrong with the image.
+ */
 int
 load_guest(struct domain *d, const struct module *m, const char *words)
 {
 	const uint8_t *image = hpa_ptr(hpa(m->paddr));
 	struct elf32_header h = { 0 };
+	bool coreboot = !strncmp(words, "boot=coreboot", 13);
 	const char *wrong;
 
 	if (m->size >= sizeof(h))
@@ -170,7 +172,7 @@ load_guest(struct domain *d, const struct module *m, const char *words)
 	wrong = check_header(&h, m->size);
 	if (wrong)
 		return refuse(m, wrong);
-	if (!has_multiboot_header(image, m->size))
+	if (!coreboot && !has_multiboot_header(image, m->size))
 		return refuse(m, "it has no multiboot header in its first 8 KiB");
 	for (unsigned i = 0; i < h.phnum; i++) {
 		struct elf32_segment s;
@@ -182,7 +184,10 @@ load_guest(struct domain *d, const struct module *m, const char *words)
 		if (wrong)
 			return refuse(m, wrong);
 	}
-	write_boot_page(d, m, words);
+	if (coreboot)
+		coreboot_table(d);
+	else
+		write_boot_page(d, m, words);
 	boot_registers(&d->vcpu->state, h.entry);
 	return 0;
 }

@@ -4,6 +4,8 @@
 #include <vmm/domain.h>
 #include <vmm/io.h>
 
+#define POLLS_OF_A_LISTENER 100
+
 static void
 uart_tx(void *ctx, uint8_t byte)
 {
@@ -15,10 +17,15 @@ uart_port_read(struct domain *d, uint16_t port)
 {
 	int c;
 
-	/* A guest that polls is listening now; see also platform_lines(). */
-	if (port == UART_COM1_BASE + 5 && uart_room(&d->uart) == UART_FIFO_SIZE &&
-	    (c = domain_input(d)) >= 0)
+	/*
+	 * A guest that asks again and again whether a character has come, and does nothing else with its UART, waits for one
+	 * (see also platform_lines()). One that drains its buffer at start, or waits before it writes, asks once or twice.
+	 */
+	if (port == UART_COM1_BASE + UART_LSR && !d->uart.rx_count &&
+	    ++d->uart_polls > POLLS_OF_A_LISTENER && (c = domain_input(d)) >= 0) {
+		d->uart_polls = 0;
 		uart_receive(&d->uart, (uint8_t)c);
+	}
 	return uart_read(&d->uart, port - UART_COM1_BASE);
 }
 
@@ -26,6 +33,8 @@ static void
 uart_port_write(struct domain *d, uint16_t port, uint8_t value)
 {
 	struct uart_host host = { .tx = uart_tx, .ctx = d };
+
+	d->uart_polls = 0;
 
 	uart_write(&d->uart, port - UART_COM1_BASE, value, &host);
 }

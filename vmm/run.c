@@ -60,6 +60,7 @@ vcpu_turn(struct thread *t)
 		return turn_ended(v);
 	v->engine->load(v);
 	platform_lines(v->domain);
+	domain_quiet(v->domain);
 	do {
 		verdict = interrupt(v);
 		if (verdict != RESUME)

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Debian's GRUB, which nobody here wrote, runs on te: to its prompt, and commands typed to it.
+
+The image is made here by Debian's own grub-mkimage for a flat 32-bit machine (coreboot's). It runs bare,
+started by tests/grub/shim.asm, and on te; the two outputs, cursor movements removed, must be the same.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno import machine  # noqa: E402
+
+HOST = ROOT / "build/lab1-solution"
+EARLY = """serial --unit=0 --speed=115200
+terminal_output serial
+terminal_input serial
+"""
+MODULES = ["serial", "terminal", "echo", "hello", "cpuid", "hexdump", "ls", "help"]
+COMMANDS = ["hello", "echo zeno", "cpuid -l", "hexdump (mem) -s 0x500 -n 72", "help echo", "ls"]
+LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=120)
+CURSOR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def make_image(place):
+    """Debian's GRUB as an ELF image; None if grub-mkimage can't."""
+    (place / "early.cfg").write_text(EARLY)
+    done = run("grub-mkimage", "-O", "i386-coreboot", "-c", place / "early.cfg", "-p", "/boot/grub",
+               "-o", place / "grub.elf", *MODULES)
+    ok(done.status == 0, "grub-mkimage makes an image", out=done.out)
+    return place / "grub.elf" if done.status == 0 else None
+
+
+def make_shim(place):
+    done = run("nasm", "-f", "elf32", ROOT / "tests/grub/shim.asm", "-o", place / "shim.o")
+    if done.status == 0:
+        done = run("ld", "-m", "elf_i386", "-z", "noexecstack", "-T", ROOT / "tests/grub/shim.ld",
+                   "-o", place / "shim.elf", place / "shim.o")
+    ok(done.status == 0, "the shim builds", out=done.out)
+    return place / "shim.elf"
+
+
+def plain(output):
+    """The lines without cursor movements and trailing spaces."""
+    text = CURSOR.sub(b"", output).decode("ascii", "replace").replace("\r", "")
+    return [line.rstrip() for line in text.split("\n")]
+
+
+def bare(shim, image):
+    """Types each command when the prompt is there."""
+    with machine.start(kernel=shim, modules=[(image, "")], cpu="te", interactive=True,
+                       limits=LIMIT) as live:
+        for command in COMMANDS:
+            if not live.wait_for(b"grub> "):
+                break
+            live.send(command.encode() + b"\r")
+        live.wait_for(b"grub> ")
+        live.stop()
+        result = live.wait()
+    output = result.console
+    result.cleanup()
+    return plain(output)
+
+
+def on_te(image):
+    """The same from the command line: `_` is the Enter key, `~` a space."""
+    typed = "_".join(COMMANDS).replace(" ", "~") + "_"
+    result = machine.boot(kernel=HOST / "zeno.mb", modules=[(image, "")], cpu="te", limits=LIMIT,
+                          until=(f"d1| grub> {COMMANDS[-1]}".encode()), idle=False,
+                          cmdline=f"panic=off -- start grub mem=32 -- boot=coreboot input={typed}")
+    raw = b"".join(bytes.fromhex(words.split()[1]) for _, words in result.tagged("out"))
+    console = result.text()
+    result.cleanup()
+    return plain(raw), console
+
+
+def main():
+    if not shutil.which("grub-mkimage") or not Path("/usr/lib/grub/i386-coreboot").is_dir():
+        skip("Debian's GRUB on te", "grub-mkimage or its i386-coreboot modules are not installed")
+        finish()
+    place = folder()
+    built = run("make", "-s", "-C", ROOT, "LAB=1", "SOLUTION=1", "build")
+    if not ok(built.status == 0, "the reference of Lab 1 builds", out=built.out):
+        finish()
+    image, shim = make_image(place), make_shim(place)
+    if image:
+        expected = bare(shim, image)
+        got, console = on_te(image)
+        ok(any(line.startswith("grub> ") for line in got), "GRUB on te comes to its prompt",
+           console=console[-2000:])
+        ok("Hello World" in got and "zeno" in got, "and runs commands that are typed to it",
+           got="\n".join(got))
+        length = min(len(expected), len(got))
+        ok(length > 20 and expected[:length - 1] == got[:length - 1],
+           "its output is the bare machine's", expected="\n".join(expected), got="\n".join(got))
+    finish()
+
+
+if __name__ == "__main__":
+    main()
