@@ -174,13 +174,13 @@ def boot(where, build, append):
     return tidy(re.sub(r"K> of?f?\s*\Z", "K>", text))
 
 
-def debug(build, append, commands):
+def debug(build, append, commands, more=()):
     """[[command, output lines]] of a GDB session."""
     with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
         script = Path(folder) / "script"
         script.write_text("".join(f"echo \\n@@{i}\\n\n{c}\n" for i, c in enumerate(commands))
                           + "echo \\n@@end\\n\nkill\n")
-        command = [sys.executable, "tools/run.py", "--gdb", "--batch", str(script),
+        command = [sys.executable, "tools/run.py", "--gdb", *more, "--batch", str(script),
                    "--console", str(Path(folder) / "console"),
                    "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
                    "--append", append]
@@ -253,7 +253,9 @@ def replay(lines, wish):
             new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
         elif boots[0] == "gdb":
             typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
-            session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
+            more = [word for name in ("STUB", "MACHINE") if name in boots[1]
+                    for word in (f"--{name.lower()}", boots[1][name])]
+            session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed, more)
             for one, output in session:
                 new += [f"(gdb) {one}", *output]
         else:
