@@ -5,12 +5,15 @@ What each session did to the guest is judged by the guest's own output, which th
 never by how long anything took.
 """
 
+import os
+import pty
 import random
 import re
 import select
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -314,6 +317,40 @@ python host_ends()
              what=f"{where}: it goes on as the debugger changed it, and other guests run after it")
 
 
+def typed():
+    """GDB in a terminal: Ctrl-C there stops what GDB looks at, and ends no emulator; by either stub."""
+    for stub in ("zeno", "qemu"):
+        argv = [sys.executable, str(ROOT / "tools/run.py"), "--gdb", "--stub", stub,
+                "--kernel", str(HOST / "zeno.mb"), "--elf", str(HOST / "zeno.elf"),
+                "--elf", guest("spin"), "--module", guest("spin"), "--append", "-- start spin"]
+        child, terminal = pty.fork()
+        if not child:
+            os.execvp("timeout", ["timeout", "--foreground", "100", *argv])
+        said = read_until(terminal, rb"\(gdb\) $")
+        os.write(terminal, b"echo typed-\\n\ncontinue\n")
+        said += read_until(terminal, rb"Continuing\.")
+        time.sleep(0.5)  # if it is short GDB stops earlier, which is as good
+        os.write(terminal, b"\x03")
+        said += read_until(terminal, rb"(?s)SIGINT.*\(gdb\) |closed|exited")
+        os.write(terminal, b"quit\n")
+        read_until(terminal, rb"nothing more")
+        os.waitpid(child, 0)
+        os.close(terminal)
+        ok(b"Program received signal SIGINT" in said, f"Ctrl-C in a terminal reaches GDB alone ({stub})",
+           got=said.decode("utf-8", "replace"))
+
+
+def read_until(terminal, pattern):
+    """What a terminal shows until the pattern, or its end."""
+    said = b""
+    while not re.search(pattern, said):
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:
+            break
+    return said
+
+
 def killed():
     """kill ends the guest alone."""
     text, console = session("qemu", "start spin; start hello", "kill\npython host_ends()\n")
@@ -472,7 +509,7 @@ def main():
     wanted = sys.argv[1:]
     tests = [(walk, where) for where in MACHINES] + [(two, where) for where in MACHINES] + \
         [(steps, where) for where in MACHINES] + \
-        [(interrupt, where) for where in MACHINES] + [(corpse, None), (killed, None)]
+        [(interrupt, where) for where in MACHINES] + [(corpse, None), (killed, None), (typed, None)]
     for test, where in tests:
         if wanted and not {test.__name__, where, f"{test.__name__}-{where}"} & set(wanted):
             continue

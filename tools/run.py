@@ -137,7 +137,9 @@ class Qemu:
         fds = [theirs.fileno(), *pass_fds] + ([self.faults.write_fd] if self.faults else [])
         self.process = subprocess.Popen(argv, pass_fds=fds, preexec_fn=die_with_parent,
                                         stdin=None if "mon:stdio" in console
-                                        else subprocess.DEVNULL)
+                                        else subprocess.DEVNULL,
+                                        # Ctrl-C in the terminal is GDB's, and no end of the machine
+                                        start_new_session="mon:stdio" not in console)
         theirs.close()
         if self.faults:
             self.faults.begin()
