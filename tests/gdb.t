@@ -483,8 +483,24 @@ def fuzz(line):
     ok(line.live.pump(), "the host lives through 150 random packets")
 
 
+def caught():
+    """gdb=com2: guests run without a debugger, until one comes; it can attach again after it has let go."""
+    line = Line("gdb=com2", "start spin", ["spin"])
+    line.live.wait_for(b"spin: started")
+    enough = int(re.search(r"(\w+) . enough", run("nm", guest("spin")).out)[1], 16)
+    ok(line.ask(b"?") == b"T05thread:p1.1;", "a guest that runs is caught by a debugger that comes")
+    ok(line.ask(b"D;1") == b"OK" and line.ask(b"?") is not None and line.ask(b"D;1") == b"OK" and
+       line.ask(b"vAttach;1") == b"T00thread:p1.1;", "let go and caught again, by ? and by its number")
+    ok(line.ask(b"M%x,4:42000000" % enough) == b"OK" and line.ask(b"vCont;c:p1.-1") == b"W00;process:1",
+       "what it is waiting for is written, and its end is told")
+    line.live.stop()
+    run_ = line.live.wait()
+    ok(b"d1| 00000042" in run_.console, "it saw it", got=run_.console)
+    run_.cleanup()
+
+
 def without():
-    """gdb= absent: COM2 is nobody's; gdb=com2: guests run, and one is caught in the middle."""
+    """gdb= absent: COM2 is nobody's."""
     line = Line("", "start sieve; start hello; off", ["sieve", "hello"])
     line.raw(b"$?#3f$qSupported#37\x03" * 5)
     run_ = line.live.wait()
@@ -519,7 +535,7 @@ def main():
             skip(f"{test.__name__} on {where or 'qemu'}", reason)
         else:
             test(*([where] if where else []))
-    for test in (protocol, without):
+    for test in (protocol, caught, without):
         if not wanted or test.__name__ in wanted:
             test()
     finish()
