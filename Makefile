@@ -36,12 +36,12 @@ quote = '$(subst ','\'',$1)'
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help clean demo check bench doctor skeletons student update handouts format unit guests \
-	boot plugin check-run
+	boot plugin check-run traces
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
-NEED := $(if $(filter qemu bochs gdb grade bench,$(GOALS)),run,$(if $(filter handouts,$(GOALS)),handouts,$(if \
-	$(filter format unit check-run,$(GOALS)),check,$(if $(filter-out help clean demo check \
-	doctor,$(GOALS)),build))))
+NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
+	$(filter handouts,$(GOALS)),handouts,$(if $(filter format unit check-run,$(GOALS)),check,$(if \
+	$(filter-out help clean demo check doctor,$(GOALS)),build))))
 
 ifneq ($(NEED),)
 MISSING := $(shell sh tools/install.sh --missing $(NEED))
@@ -200,8 +200,8 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: demo check bench check-run help qemu bochs gdb grade submit skeletons student update doctor \
-	handouts format clean
+.PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces submit \
+	skeletons student update doctor handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
 	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
@@ -256,6 +256,19 @@ grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
 	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) $(if $(EXPLAIN),--explain) \
 		$(if $(ONLY),--only $(call quote,$(ONLY)))
+
+# TEST is a guest (hello), an attack (hostile:call-gate) or a test of the grader (out-forms; SEED=n).
+TRACE = $(call quote,$(TEST)) --lab $(NUMBER) --kernel $(IMAGE) --elf $(KERNEL) --guests $(GO) \
+	$(if $(SEED),--seed $(call quote,$(SEED)))
+trace: build ## TEST=x LAB=n: print a guest's exits; and as a page, build/trace/x.html
+	@$(PYTHON) tools/trace.py run $(TRACE)
+
+# A difference is no failure of make's.
+tracediff: build ## TEST=x LAB=n: compare a guest's exits with the reference's, and explain
+	@$(PYTHON) tools/trace.py diff $(TRACE) || [ $$? = 1 ]
+
+traces: guests ## write the reference traces (grade/traces/) from solutions/
+	@$(PYTHON) tools/trace.py references --guests $(GO)
 
 submit: ## LAB=n: pack what you hand in: zeno-labN.tar
 ifeq ($(LAB),)

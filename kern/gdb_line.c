@@ -32,8 +32,8 @@
 #define LSR_DATA_READY 0x01
 #define LSR_THRE       0x20
 
-#define SEND_PATIENCE  200000 /* polls of the LSR before a packet is given up */
-#define BYTE_PATIENCE  2000   /* ... for the next byte of a packet that has begun */
+#define SEND_PATIENCE  5000000000ul /* ns for one byte, before a packet is given up */
+#define BYTE_PATIENCE  2000         /* ... for the next byte of a packet that has begun */
 #define BYTES_PER_POLL (2 * GDB_PACKET)
 
 static enum { IDLE, BODY, TOO_LONG, SUM_HIGH, SUM_LOW } state;
@@ -82,10 +82,10 @@ get(unsigned patience)
 static bool
 put(int c)
 {
-	unsigned patience = SEND_PATIENCE;
+	uint64_t start = clock_ns();
 
 	while (!(inb(UART_LSR) & LSR_THRE))
-		if (!--patience)
+		if (clock_ns() - start > SEND_PATIENCE)
 			return false;
 	outb(UART_DATA, (uint8_t)c);
 	return true;

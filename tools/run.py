@@ -127,17 +127,19 @@ def qemu_argv(setup, faults, monitor_fd):
 class Qemu:
     """A QEMU that a person talks to."""
 
-    def __init__(self, setup, console, explain, linger=False):
+    def __init__(self, setup, console, explain, linger=False, pass_fds=()):
         """`linger` leaves the machine standing after a reset, for GDB to look at."""
         self.linger = linger
         self.symbols = Symbols(setup.elf)
         self.faults = Faults() if explain else None
         ours, theirs = socket.socketpair()
         argv = qemu_argv(setup, self.faults, theirs.fileno()) + console
-        fds = [theirs.fileno()] + ([self.faults.write_fd] if self.faults else [])
+        fds = [theirs.fileno(), *pass_fds] + ([self.faults.write_fd] if self.faults else [])
         self.process = subprocess.Popen(argv, pass_fds=fds, preexec_fn=die_with_parent,
                                         stdin=None if "mon:stdio" in console
-                                        else subprocess.DEVNULL)
+                                        else subprocess.DEVNULL,
+                                        # Ctrl-C in the terminal is GDB's, and no end of the machine
+                                        start_new_session="mon:stdio" not in console)
         theirs.close()
         if self.faults:
             self.faults.begin()
@@ -279,40 +281,66 @@ STARTING = re.compile(r"(^|[\s;])start\s+\w")
 
 
 class Bridge(threading.Thread):
-    """Passes bytes between Bochs, which connects to a port of ours, and GDB at a unix socket."""
+    """Passes bytes between an emulator's COM2 and GDB at a unix socket of ours.
 
-    def __init__(self, path):
+    When the machine is gone GDB may still read what it said last, and nobody minds what GDB says.
+    """
+
+    def __init__(self, path, accept):
         super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1)
-        self.port = self.listener.getsockname()[1]
+        self.accept = accept
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(str(path))
         self.server.listen(1)
 
     def run(self):
-        emulator, _ = self.listener.accept()
-        self.listener.close()  # nobody else may come
+        emulator = self.accept()
         debugger, _ = self.server.accept()
-        ends = {emulator: debugger, debugger: emulator}
-        try:
-            while True:
-                for end in select.select(list(ends), [], [])[0]:
-                    data = end.recv(65536)
-                    if not data:
-                        return
-                    ends[end].sendall(data)
-        except OSError:
-            pass
-        finally:
-            emulator.close()
-            debugger.close()
+        with emulator, debugger:
+            self.relay(emulator, debugger)
+
+    @staticmethod
+    def relay(emulator, debugger):
+        """Until GDB leaves."""
+        alive = [emulator]
+        while True:
+            ready = select.select([*alive, debugger], [], [])[0]
+            if emulator in ready:
+                data = receive(emulator)
+                if data:
+                    debugger.sendall(data)
+                else:
+                    alive.clear()
+                    debugger.shutdown(socket.SHUT_WR)
+            if debugger in ready:
+                data = receive(debugger)
+                if not data:
+                    return
+                try:
+                    emulator.sendall(data)
+                except OSError:
+                    pass
+
+
+def receive(end):
+    """What has come; nothing where the other side is gone."""
+    try:
+        return end.recv(65536)
+    except OSError:
+        return b""
 
 
 def bochs_for_gdb(setup, options, directory, console, socket_path):
     """Bochs with COM1 in a file and COM2 on its way to GDB: (process, a function that says how it ended)."""
-    bridge = Bridge(socket_path)
-    bridge.start()
-    setup.extra += (f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{bridge.port}"',)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+
+    def accept():
+        with listener:  # nobody else may come
+            return listener.accept()[0]
+
+    Bridge(socket_path, accept).start()
+    port = listener.getsockname()[1]
+    setup.extra += (f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{port}"',)
     faults = Faults(bochs_log=True)
     rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain)
     commands = directory / "commands"
@@ -339,9 +367,12 @@ def bochs_for_gdb(setup, options, directory, console, socket_path):
 
 def qemu_for_gdb(setup, options, console, socket_path):
     """The same on QEMU."""
-    guest = Qemu(setup, ["-serial", f"file:{console}", "-chardev",
-                         f"socket,id=com2,path={socket_path},server=on,wait=off",
-                         "-serial", "chardev:com2"], options.explain, linger=True)
+    ours, theirs = socket.socketpair()
+    Bridge(socket_path, lambda: ours).start()
+    guest = Qemu(setup, ["-serial", f"file:{console}", "-chardev", f"socket,id=com2,fd={theirs.fileno()}",
+                         "-serial", "chardev:com2"], options.explain, linger=True,
+                 pass_fds=[theirs.fileno()])
+    theirs.close()
     watcher = threading.Thread(target=lambda: setattr(guest, "verdict", guest.watch()), daemon=True)
     watcher.start()
 

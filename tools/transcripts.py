@@ -174,14 +174,13 @@ def boot(where, build, append):
     return tidy(re.sub(r"K> of?f?\s*\Z", "K>", text))
 
 
-def debug(build, append, commands, stub="qemu", where="qemu"):
-    """[[command, output lines]] of a GDB session, with the host or, by the kernel's own stub, with its guests."""
+def debug(build, append, commands, more=()):
+    """[[command, output lines]] of a GDB session."""
     with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
         script = Path(folder) / "script"
         script.write_text("".join(f"echo \\n@@{i}\\n\n{c}\n" for i, c in enumerate(commands))
                           + "echo \\n@@end\\n\nkill\n")
-        command = [sys.executable, "tools/run.py", "--gdb", "--batch", str(script),
-                   "--stub", stub, "--machine", where,
+        command = [sys.executable, "tools/run.py", "--gdb", *more, "--batch", str(script),
                    "--console", str(Path(folder) / "console"),
                    "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
                    "--append", append]
@@ -254,8 +253,9 @@ def replay(lines, wish):
             new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
         elif boots[0] == "gdb":
             typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
-            session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed,
-                            boots[1].get("STUB", "qemu"), boots[1].get("MACHINE", "qemu"))
+            more = [word for name in ("STUB", "MACHINE") if name in boots[1]
+                    for word in (f"--{name.lower()}", boots[1][name])]
+            session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed, more)
             for one, output in session:
                 new += [f"(gdb) {one}", *output]
         else:

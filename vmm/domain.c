@@ -17,8 +17,7 @@ thread_ended(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 
-	if (last_ended)
-		domain_free(last_ended);
+	domain_forget();
 	last_ended = v->domain;
 }
 
@@ -108,10 +107,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 
 	if (ram < 2u << 20 || ram > GUEST_RAM_MAX || (ram & PAGE_MASK))
 		return -EINVAL;
-	if (last_ended) {
-		domain_free(last_ended);
-		last_ended = NULL;
-	}
+	domain_forget();
 	d = new_domain(m);
 	if (!d)
 		return -ENOMEM;
@@ -187,6 +183,13 @@ domain_free(struct domain *d)
 	frame_put(ptr_mfn(d));
 }
 
+void
+domain_forget(void)
+{
+	if (last_ended)
+		domain_free(last_ended);
+}
+
 struct domain *
 domain_find(unsigned id)
 {
@@ -198,6 +201,8 @@ end(struct domain *d, const char *verdict)
 {
 	d->state = DOMAIN_ENDED;
 	domain_flush(d);
+	if (d->quiet)
+		return;
 	printf("d%u %s: %s: %s\n", d->id, d->name, verdict, d->verdict);
 	side_printf("@Z end d%u %s %s\n", d->id, verdict, d->verdict);
 }
@@ -214,7 +219,8 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	va_end(ap);
 	d->stopped = true;
 	end(d, "stopped");
-	exit_print_last(d->vcpu, 10);
+	if (!d->quiet)
+		exit_print_last(d->vcpu, 10);
 }
 
 void
@@ -237,7 +243,7 @@ domain_now(const struct domain *d)
 static void
 flush_side(struct domain *d)
 {
-	if (d->side_len) {
+	if (d->side_len && !d->quiet) {
 		side_printf("@Z out d%u ", d->id);
 		for (unsigned i = 0; i < d->side_len; i++)
 			side_printf("%02x", (uint8_t)d->side[i]);
@@ -249,7 +255,8 @@ flush_side(struct domain *d)
 static void
 flush_line(struct domain *d)
 {
-	printf("d%u| %.*s\n", d->id, (int)d->line_len, d->line);
+	if (!d->quiet)
+		printf("d%u| %.*s\n", d->id, (int)d->line_len, d->line);
 	d->line_len = 0;
 }
 

@@ -158,6 +158,7 @@ struct domain {
 	char verdict[200]; /* why it ended, in words */
 	unsigned exit_code;
 	bool stopped; /* ended by domain_stop() */
+	bool quiet;   /* says nothing on the console, not even how it ended */
 };
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 
@@ -165,6 +166,7 @@ _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 int domain_create(struct domain **out, const struct module *m, const char *words,
 		  const struct engine *engine, uint64_t ram);
 void domain_free(struct domain *d);
+void domain_forget(void); /* frees the one that ended last, which is kept to be looked at */
 struct domain *domain_find(unsigned id);
 /* Ends the domain, once; says why in one line: what it did, where, and which handout explains it. */
 void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -174,6 +176,9 @@ uint64_t domain_now(const struct domain *d); /* ns of the domain's own clock */
 void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
 void domain_quiet(struct domain *d);
+
+/* monitor.c: the boot module of this name; NULL: none. */
+const struct module *module_find(const char *name);
 
 /* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
 int load_guest(struct domain *d, const struct module *m, const char *words);

@@ -383,7 +383,7 @@ debug_one_exit(struct vcpu *v)
 		else
 			exit_words(v->last, words, sizeof(words));
 		gdb_print("d%u %s: %s\n", v->domain->id, v->domain->name, words);
-		return stop(v, verdict == RESUME || verdict == FAULTED, GDB_SIGTRAP, "");
+		return stop(v, verdict == RESUME || verdict == FAULTED, 0, "");
 	}
 	if (v->debug.step && e.reason != EXIT_IRQ) /* an interrupt came before the instruction */
 		return stop(v, verdict == RESUME || verdict == FAULTED, GDB_SIGTRAP, "");

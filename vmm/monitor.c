@@ -14,7 +14,7 @@ ended(void *arg)
 	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held);
 }
 
-static const struct module *
+const struct module *
 module_find(const char *name)
 {
 	for (unsigned i = 0; i < module_count; i++)

@@ -744,8 +744,10 @@ def halts(t):
         behind, = labels(guest, label)
         honest = guestgen.outs(t.rng, 6).assemble(t.directory, "after")
         bare = t.bare(honest)
-        run = t.boot(commands(guest.stem, "after"), modules=[module(guest), module(honest)],
-                     elf=[guest, honest], watch=(behind,), limits=LIMITS)
+        # With IF=1 it may sleep for ever (after Lab 1B), so nobody waits for its end.
+        run = t.boot(f"trace=1 -- start {guest.stem}{' &' if flag else ''}; start after; off",
+                     modules=[module(guest), module(honest)], elf=[guest, honest], watch=(behind,),
+                     limits=LIMITS)
         times = run.counts.watches.get(behind, 0) if run.counts else 0
         t.check(not times, f"the guest ran on behind its `hlt` with IF={flag}, though no interrupt "
                 "came", "it stays halted", f"{times} times behind the hlt")
@@ -755,6 +757,7 @@ def halts(t):
         t.check(dead == (not flag), f"a `hlt` with IF={flag} " + ("can be woken: it is no dead halt"
                 if flag else "is a dead halt, and the report must say so"),
                 "waits for an interrupt" if flag else "dead halt", said)
+        t.equal(b"to sleep\n", life(run).output, "what the guest prints before its hlt")
         count = len(evidence.lives(run))
         t.check(count == 2, "after a guest's hlt the next guest could not be started",
                 "two guests started", count)

@@ -1,0 +1,160 @@
+/*
+ * The monitor's soak: guests that start and end by the thousand, and the frames that must come back.
+ *
+ * Whatever a domain takes it takes in frames, so the count of free frames is the same before the first guest
+ * and after each one, whether it ended in order, was stopped for what it did, or was stopped from outside
+ * while it slept or ran.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <vmm/domain.h>
+
+#define SOAK_RAM_MIB  2 /* the least that a guest can have: its RAM is zeroed each time */
+#define SOAK_TURNS    3 /* a guest that runs on after so many turns is stopped from outside */
+#define SOAK_PROGRESS 1000
+#define SOAK_WORDS    16
+
+struct soak {
+	const struct module *module;
+	const struct engine *engine;
+	uint64_t count, mib;
+	char words[256];               /* the guests' command lines, one behind the other */
+	const char *lines[SOAK_WORDS]; /* each of them; guest i has the i-th, round and round */
+	unsigned line_count;
+	uint64_t ended, stopped, put_out; /* in order; for what they did; from outside */
+};
+
+/* What stands behind `--`: command lines with `|` between them. */
+static int
+soak_lines(struct soak *s, int argc, char **argv)
+{
+	size_t used = 0;
+
+	s->lines[s->line_count++] = s->words;
+	for (int i = 0; i < argc; i++) {
+		size_t length = strlen(argv[i]);
+		bool next = !strcmp(argv[i], "|");
+
+		if (used + length + 2 > sizeof(s->words) || (next && s->line_count == SOAK_WORDS))
+			return -E2BIG;
+		if (next)
+			s->words[used++] = '\0';
+		else
+			used += (size_t)snprintf(s->words + used, sizeof(s->words) - used, "%s ",
+						 argv[i]);
+		if (next)
+			s->lines[s->line_count++] = s->words + used;
+	}
+	return 0;
+}
+
+static int
+soak_options(struct soak *s, int argc, char **argv)
+{
+	int i = 3;
+
+	if (argc < 3 || parse_u64(argv[2], &s->count) || !s->count)
+		return -EINVAL;
+	s->module = module_find(argv[1]);
+	if (!s->module) {
+		printf("no guest %s\n", argv[1]);
+		return -ENOENT;
+	}
+	for (; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strncmp(argv[i], "engine=", 7))
+			s->engine = engine_find(argv[i] + 7);
+		else if (strncmp(argv[i], "mem=", 4) || parse_u64(argv[i] + 4, &s->mib) ||
+			 s->mib < 2 || s->mib > GUEST_RAM_MAX >> 20)
+			return -EINVAL;
+	}
+	if (!s->engine)
+		return -ENODEV;
+	return soak_lines(s, i < argc ? argc - i - 1 : 0, argv + i + 1);
+}
+
+struct soaked {
+	struct domain *domain;
+	bool put_out; /* stopped from outside */
+};
+
+/* A guest that sleeps has nothing to wake it for, and one that goes on and on must not hold up the rest. */
+static bool
+soak_over(void *arg)
+{
+	struct soaked *one = arg;
+	struct domain *d = one->domain;
+	struct thread *t = &d->vcpu->thread;
+
+	if (d->state == DOMAIN_RUNNING && (t->state == THREAD_BLOCKED || t->turns > SOAK_TURNS)) {
+		domain_stop(d, "by soak");
+		one->put_out = true;
+	}
+	if (d->state == DOMAIN_ENDED)
+		thread_wake(t); /* its next turn sees that it has ended */
+	return t->state == THREAD_ENDED;
+}
+
+/* One guest, from nothing to nothing. Errors: domain_create()'s; -EAGAIN, somebody typed Ctrl-C. */
+static int
+soak_one(struct soak *s, uint64_t i)
+{
+	struct soaked one = { NULL, false };
+	int err = domain_create(&one.domain, s->module, s->lines[i % s->line_count], s->engine,
+				s->mib << 20);
+
+	if (err)
+		return err;
+	one.domain->quiet = true;
+	monitor_wait(soak_over, &one);
+	if (one.domain->vcpu->thread.state != THREAD_ENDED) {
+		one.domain->quiet = false;
+		domain_stop(one.domain, "with soak");
+		thread_wake(&one.domain->vcpu->thread);
+		return -EAGAIN;
+	}
+	if (!one.domain->stopped)
+		s->ended++;
+	else if (one.put_out)
+		s->put_out++;
+	else
+		s->stopped++;
+	domain_free(one.domain);
+	return 0;
+}
+
+static void
+soak_progress(const struct soak *s, uint64_t done)
+{
+	printf("soak: %5lu guests: %lu ended, %lu stopped, %lu stopped by soak; %lu frames free\n",
+	       done, s->ended, s->stopped, s->put_out, frames_free());
+}
+
+static int
+soak(int argc, char **argv)
+{
+	static struct soak s;
+	uint64_t before, after, i;
+	int err;
+
+	s = (struct soak){ .engine = engine_find("te"), .mib = SOAK_RAM_MIB };
+	err = soak_options(&s, argc, argv);
+	if (err)
+		return err;
+	domain_forget();
+	before = frames_free();
+	printf("soak: %lu times %s on %s with %lu MiB; %lu frames free\n", s.count, s.module->name,
+	       s.engine->name, s.mib, before);
+	for (i = 0; i < s.count && !err; i++) {
+		err = soak_one(&s, i);
+		if (!err && ((i + 1) % SOAK_PROGRESS == 0 || i + 1 == s.count))
+			soak_progress(&s, i + 1);
+	}
+	if (err)
+		return err;
+	after = frames_free();
+	printf("soak: %lu frames free before, %lu after: %s\n", before, after,
+	       before == after ? "none lost" : "FRAMES WERE LOST");
+	return before == after ? 0 : -EIO;
+}
+MONITOR_COMMAND(soak, "soak", "GUEST COUNT [engine=te] [mem=2] [-- WORDS [| WORDS]...]",
+		"start a guest again and again, and count the frames that come back");
