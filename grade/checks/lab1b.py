@@ -39,7 +39,7 @@ def same(t, program, name):
     t.orderly(run)
 
 
-# -- 1.6: reflection ----------------------------------------------------------------------------------
+# -- 1.6: reflection -------------------------------------------------------------------------------
 
 
 def reflect_frames(t):
@@ -93,13 +93,13 @@ def reflect_live(t):
     before, (regs, state, words) = found[trap][0], found[handler]
     real_ring(t, regs, 1, "at the handler's first instruction")
     eip, cs, eflags = struct.unpack("<3I", words)
-    t.check(eip == behind, "the return address that the handler finds is not that of the instruction "
-            "behind the int", f"{behind:#x}", f"{eip:#x}")
+    t.check(eip == behind, "the return address that the handler finds is not that of the "
+            "instruction behind the int", f"{behind:#x}", f"{eip:#x}")
     t.check(cs == k.code, "the CS that the handler finds is not the guest's own", f"{k.code:#x}",
             f"{cs:#x}")
     wanted = before["eflags"] & 0xCFF & ~FLAG_IF | flag << 9
-    t.check((eflags & 0x7FFF & ~0x100) == wanted | 2, "the flags that the handler finds are not the "
-            "guest's own", f"{wanted | 2:#x}", f"{eflags:#x}")
+    t.check((eflags & 0x7FFF & ~0x100) == wanted | 2, "the flags that the handler finds are not "
+            "the guest's own", f"{wanted | 2:#x}", f"{eflags:#x}")
     trap_gate = run_gate(k, vector)
     t.check(bool(state.rflags & FLAG_IF) == bool(trap_gate and flag), "the guest's IF at the "
             f"handler's first instruction, behind {'a trap' if trap_gate else 'an interrupt'} gate "
@@ -126,11 +126,11 @@ def real_ring(t, regs, ring, where):
     """The ring that the CPU is really in, and its real flags."""
     got = regs["cs"] & 3
     t.check(got == ring, f"{where} the CPU is in ring {got}", f"CPL {ring}", f"CS {regs['cs']:#x}")
-    t.check(regs["eflags"] & FLAG_IF and not regs["eflags"] & IOPL, f"{where} the CPU's own IF is 0 "
-            "or its IOPL is not", "IF=1, IOPL=0 in the CPU", f"EFLAGS {regs['eflags']:#x}")
+    t.check(regs["eflags"] & FLAG_IF and not regs["eflags"] & IOPL, f"{where} the CPU's own IF is "
+            "0 or its IOPL is not", "IF=1, IOPL=0 in the CPU", f"EFLAGS {regs['eflags']:#x}")
 
 
-# -- 1.7: iret, ring 3, interrupts --------------------------------------------------------------------
+# -- 1.7: iret, ring 3, interrupts -----------------------------------------------------------------
 
 
 def iret_forms(t):
@@ -175,7 +175,7 @@ def ring3_live(t):
 
 
 def judge_rings(t, user, entries, state, regs):
-    """Ring-3 code is in the shadow only in ring 3; nothing of ring 0 is left there in a register."""
+    """Ring-3 code is in the shadow in ring 3 only; there no register holds a segment of ring 0."""
     code3 = [sel for sel, one in entries
              if one & DESC_P and one & DESC_S and one & DESC_CODE and desc_dpl(one) == 3]
     if user:
@@ -219,8 +219,8 @@ def dropped(t):
     for selectors in seen:
         wrong = {name: hex(selectors[name]) for name in ("ds", "es", "fs", "gs")
                  if selectors[name] & ~3 and selectors[name] & 3 != 3}
-        t.check(not wrong, "after an iret to ring 3 the guest's registers still hold segments of its "
-                "ring 0", "0: the CPU takes them away", wrong)
+        t.check(not wrong, "after an iret to ring 3 the guest's registers still hold segments of "
+                "its ring 0", "0: the CPU takes them away", wrong)
     t.orderly(run)
 
 
@@ -251,7 +251,7 @@ def timed(t, program, name):
 
 
 def interrupt_place(t):
-    """An interrupt goes to its handler only while the guest's IF is 1, and comes back to its place."""
+    """An interrupt comes only while the guest's IF is 1, and goes back to its place."""
     k, handler, places = guestgen1b.one_interrupt(t.rng)
     guest = k.assemble(t.directory, "place")
     at, = labels(guest, handler)
@@ -271,9 +271,11 @@ def interrupt_place(t):
         real_ring(t, regs, 1, "at the timer handler's first instruction")
         t.check(eflags & FLAG_IF and cs == k.code, "the frame of an interrupt is not the guest's",
                 f"CS {k.code:#x}, IF=1", f"CS {cs:#x}, EFLAGS {eflags:#x}")
-        t.check(any(low <= eip <= high for low, high in ranges), "an interrupt's return address is not "
-                "in the code that runs with IF=1", [f"{a:#x}-{b:#x}" for a, b in ranges], f"{eip:#x}")
-        t.check(given and given[-1] == eip, "an interrupt's return address is not where the guest was",
+        t.check(any(low <= eip <= high for low, high in ranges), "an interrupt's return address is "
+                "not in the code that runs with IF=1", [f"{a:#x}-{b:#x}" for a, b in ranges],
+                f"{eip:#x}")
+        t.check(given and given[-1] == eip, "an interrupt's return address is not where the guest "
+                "was",
                 f"{given[-1]:#x}" if given else "te_interrupt() first", f"{eip:#x}")
         return len(taken) >= 12
 
@@ -287,7 +289,7 @@ def interrupt_place(t):
             b"the end\n", life(run).output)
 
 
-# -- 1.8: the UART ------------------------------------------------------------------------------------
+# -- 1.8: the UART ---------------------------------------------------------------------------------
 
 
 def uart_received(t):
@@ -341,7 +343,7 @@ def uart_line(t):
             sorted(levels))
 
 
-# -- 1.9: the audit -----------------------------------------------------------------------------------
+# -- 1.9: the audit --------------------------------------------------------------------------------
 
 AUDITED = ("sgdt", "sidt", "sldt", "smsw", "pushf", "popf", "lar", "lsl", "verr", "verw", "pop",
            "push", "call", "jmp", "int", "ret", "str", "mov")
@@ -351,7 +353,7 @@ ANSWER = re.compile(r"\s*([a-z]+\.(?:kernel|user))\s*=\s*(.*?)\s*(?:#.*)?$")
 
 
 def audit_rows(t):
-    """{row: "same" or "differs"}: guest/audit on the bare machine and on te, compared here and now."""
+    """{row: "same" or "differs"}: guest/audit, bare and on te, compared here and now."""
     image = t.image.guests / "audit.elf"
     if not image.is_file():
         raise Trouble("guest/audit was not built")

@@ -397,7 +397,7 @@ timer_if:
         iret""".splitlines()
 
 
-# -- programs -----------------------------------------------------------------------------------------
+# -- programs --------------------------------------------------------------------------------------
 
 
 def reflect(rng, count=18):
@@ -652,7 +652,7 @@ def one_interrupt(rng):
     return k, "timer", open_places
 
 
-# -- the UART -----------------------------------------------------------------------------------------
+# -- the UART --------------------------------------------------------------------------------------
 
 UART_HANDLER = """\
 uart:
@@ -735,7 +735,7 @@ def _sleep_until(k, variable, value, patience):
 
 
 def typed(rng, length):
-    """Receives `length` characters by interrupts and prints what it got. Says `go` when it listens."""
+    """Receives `length` characters by interrupts and prints them. Says `go` when it listens."""
     k = _uart_kernel(rng, rng.choice((0x00, 0x01, 0x41, 0x81, 0xC1)))
     k.print("go\n")
     k.op("mov edx, 0x3f9", "mov al, 1", "out dx, al")
