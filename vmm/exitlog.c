@@ -117,7 +117,7 @@ vector_short(unsigned vector)
 
 	if (vector < ARRAY_LEN(names))
 		return names[vector];
-	if (vector >= 0xff)
+	if (vector >= NO_TRAP)
 		return "no trap";
 	return vector_name(vector);
 }

@@ -44,6 +44,23 @@ turn_ended(struct vcpu *v)
 }
 
 /*
+ * Runs the guest to its next exit, and handles that; but behind a sti an interrupt may have been waiting for the end of
+ * its shadow, and comes before the instruction that brought us here: `sti; nop; cli`.
+ */
+static enum verdict
+one_exit(struct vcpu *v)
+{
+	uint64_t shadow_at = v->sti_shadow ? v->state.rip : 0;
+	struct exit e;
+
+	v->engine->run(v, &e);
+	if (shadow_at && v->state.rip != shadow_at && e.reason != EXIT_IRQ &&
+	    v->state.rflags & FLAG_IF && pic_pending(&v->domain->pic))
+		return RESUME;
+	return exit_handle(v, &e);
+}
+
+/*
  * One turn of a vCPU on the CPU. The scheduler's contract (kern/thread.h): it returns when its slice is over,
  * when the guest waits, or when the domain has ended.
  */
@@ -52,7 +69,6 @@ vcpu_turn(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 	enum verdict verdict;
-	struct exit e;
 
 	if (v->debug.held)
 		return debug_park(v);
@@ -65,12 +81,7 @@ vcpu_turn(struct thread *t)
 		verdict = interrupt(v);
 		if (verdict != RESUME)
 			break;
-		if (v->debug.attached) {
-			verdict = debug_one_exit(v);
-		} else {
-			v->engine->run(v, &e);
-			verdict = exit_handle(v, &e);
-		}
+		verdict = v->debug.attached ? debug_one_exit(v) : one_exit(v);
 	} while ((verdict == RESUME || verdict == FAULTED) && !need_resched);
 
 	if (v->domain->state == DOMAIN_ENDED && !v->debug.held)

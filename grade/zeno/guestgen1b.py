@@ -559,7 +559,7 @@ def timers(rng):
 
     # An interrupt waits behind this loop: the shadow of sti covers the cli each time.
     k.op(f"mov ecx, {rng.randrange(6_500_000, 7_500_000)}", "loop $", "mov dword [ticks], 0",
-         f"mov ecx, {rng.randrange(15, 25)}")
+         f"mov ecx, {rng.randrange(150, 250)}")
     k.label("shield")
     k.op("sti", "cli", "dec ecx", "jnz shield", "cmp dword [ticks], 0")
     _fact(k, None, "e", "nothing came between sti and cli")

@@ -18,7 +18,7 @@
 enum verdict
 te_interrupt(struct vcpu *v, uint8_t vector)
 {
-	struct exit e = { .vector = vector, .rip = v->state.rip };
+	struct exit e = { .vector = NO_TRAP, .rip = v->state.rip };
 
 	/* EXERCISE 1.7a: te_deliver() an event of kind EVENT_INTERRUPT. Where does its handler return to?
 	 * (SDM 3A 6.8.1, 6.12.1)

@@ -45,11 +45,11 @@ after_fault(const struct te_event *first, const struct emu_fault *second)
 }
 
 static const char *
-event_name(unsigned vector, char buf[16])
+event_name(const struct te_event *event, char buf[16])
 {
-	if (vector < 32)
-		return vector_short(vector);
-	snprintf(buf, 16, "vector %02x", vector);
+	if (event->kind == EVENT_FAULT || event->vector == VEC_BP || event->vector == VEC_OF)
+		return vector_short(event->vector);
+	snprintf(buf, 16, "vector %02x", event->vector);
 	return buf;
 }
 
@@ -62,7 +62,7 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
 {
 	struct te_event event = *first;
 	char chain[80], name[16];
-	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(event.vector, name));
+	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(&event, name));
 
 	for (;;) {
 		struct te_access access = { .v = v };

@@ -158,7 +158,7 @@ system_type(uint64_t desc)
 	return names[type] ? names[type] : "a reserved system descriptor";
 }
 
-/* Gates, TSSs and rings: never the CPU's to follow, and not emulated before Lab 1B. */
+/* Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way between rings. */
 static enum verdict
 exit_far(struct vcpu *v, struct exit *e)
 {
@@ -177,7 +177,8 @@ exit_far(struct vcpu *v, struct exit *e)
 	if ((sel & 3) || desc_dpl(desc))
 		return exit_stop(v, e, LAB_1B "#rings", "selector %04x leads to ring %u", sel,
 				 (sel & 3) > desc_dpl(desc) ? sel & 3u : desc_dpl(desc));
-	return exit_stop(v, e, LAB_1B "#far", "far transfer to %04x, which Lab 1B emulates", sel);
+	return exit_stop(v, e, LAB_1B "#far", "far transfer to %04x, which te does not emulate",
+			 sel);
 }
 EXIT_HANDLER(FAR, "te", exit_far);
 

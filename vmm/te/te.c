@@ -233,8 +233,10 @@ end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 {
 	struct te *te = te_of(v);
 
-	if (!v->sti_shadow)
+	if (!v->sti_shadow) {
+		te->sti_stalled = false; /* it ended otherwise, and the next one starts afresh */
 		return;
+	}
 	if (v->state.rip != entered_at || te->sti_stalled)
 		v->sti_shadow = false;
 	te->sti_stalled = v->sti_shadow;
