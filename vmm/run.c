@@ -32,6 +32,9 @@ exit_handle(struct vcpu *v, struct exit *e)
 
 	exit_log(v, e);
 	verdict = exit_dispatch(v, e);
+	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
+		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
+		      v->domain->id, v->exits, exit_names[e->reason]);
 	exit_stream(v);
 	return verdict;
 }
