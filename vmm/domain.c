@@ -9,6 +9,8 @@
 #define LOW_HOLE_FIRST 0xa0u /* gfn: 640 KiB, where a PC has video memory and ROMs */
 #define LOW_HOLE_END   0x100u
 
+#define QUIET_TURNS 100
+
 static struct domain *domains[DOMAIN_MAX + 1]; /* by id; 0 is the host */
 static struct domain *last_ended;              /* kept, so that its exits can still be looked at */
 
@@ -276,16 +278,16 @@ domain_putc(struct domain *d, uint8_t byte)
 }
 
 /*
- * At the start of each turn: a guest that has said nothing for a second, in the middle of a line, waits; a prompt is no
- * line. Not sooner, so that a busy guest's lines stay whole.
+ * At the start of each turn: a guest that has said nothing for QUIET_TURNS turns (a second, if it is busy) in the middle
+ * of a line waits; a prompt is no line. Turns, not time: a debugger may hold it for as long as it likes.
  */
 void
 domain_quiet(struct domain *d)
 {
 	if (!d->line_len || d->quiet_at != d->line_len) {
 		d->quiet_at = d->line_len;
-		d->quiet_since = clock_ns();
-	} else if (clock_ns() - d->quiet_since > 1000000000) {
+		d->quiet_turns = 0;
+	} else if (++d->quiet_turns > QUIET_TURNS) {
 		domain_flush(d);
 	}
 }

@@ -150,8 +150,9 @@ struct domain {
 
 	char line[400]; /* console line being collected */
 	unsigned line_len;
-	unsigned quiet_at; /* the line's length when it was looked at last, and since when */
-	uint64_t quiet_since;
+	unsigned
+		quiet_at; /* the line's length at the last turn, and for how many turns it has been that */
+	unsigned quiet_turns;
 	char side[64]; /* bytes not yet told to the side channel */
 	unsigned side_len;
 

@@ -97,6 +97,7 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 	 */
 	exercise_todo("1.7", "handouts/lab1b.md#ex-1-7");
 	(void)s, (void)f, (void)code, (void)stack, (void)size, (void)rpl, (void)from, (void)err, (void)access, (void)fault;
+	(void)check_code, (void)check_stack;
 	return -ENOSYS;
 	/* END EXERCISE 1.7c */
 }

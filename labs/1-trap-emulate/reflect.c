@@ -123,7 +123,7 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 	 * gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
 	 */
 	exercise_todo("1.6", "handouts/lab1b.md#ex-1-6");
-	(void)old, (void)size, (void)access;
+	(void)old, (void)size, (void)access, (void)switch_stack;
 	/* END EXERCISE 1.6b */
 	te_set_segment(v, SEG_CS, (GATE_SELECTOR(gate) & ~3) | cpl, desc);
 	s->rip = GATE_IS_32(gate) ? GATE_OFFSET(gate) : GATE_OFFSET(gate) & 0xffff;

@@ -102,6 +102,7 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 	 * te_drop_inner_segments() at the end. (SDM 2A "IRET/IRETD")
 	 * until then:
 	 * (void)s, (void)f, (void)code, (void)stack, (void)size, (void)rpl, (void)from, (void)err, (void)access, (void)fault;
+	 * (void)check_code, (void)check_stack;
 	 * return -ENOSYS;
 	 */
 	uint64_t mask = IRET_CHANGES;

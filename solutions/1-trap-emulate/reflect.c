@@ -133,7 +133,7 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 	 * ESP, then EFLAGS, CS and event->rip, then event->error if event->has_error. Which EFLAGS, the CPU's or the
 	 * guest's? Then the flags that the handler starts with: TF, NT, RF and VM off, IF off if the gate is an interrupt
 	 * gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
-	 * until then: (void)old, (void)size, (void)access;
+	 * until then: (void)old, (void)size, (void)access, (void)switch_stack;
 	 */
 	if (cpl < te_cpl(v)) {
 		err = switch_stack(v, event, cpl, fault);
