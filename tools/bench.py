@@ -49,7 +49,7 @@ def bare():
 
 def on_engine(host, engine):
     run = machine.boot(kernel=host / "zeno.mb", icount=True, limits=LIMIT, modules=[(GUEST, "")],
-                       cmdline=f"panic=off -- start bench engine={engine}; off")
+                       cmdline=f"panic=off -- start bench engine={engine} -- int=1; off")
     text = run.text().replace("\r", "")
     run.cleanup()
     return measured(text)

@@ -67,7 +67,7 @@ nothing:
 	cpuid
 	ret
 
-; The last one needs the guest's own IDT: main.c runs it on the bare machine only.
+; The last one needs the guest's own IDT, and Lab 1B on te: main.c runs it if int=1 asks for it.
 	OPERATION "int and iret", op_int
 	int	0x40
 	ret

@@ -2,7 +2,8 @@
  * What an exit costs, in instructions: under QEMU's -icount the time stamp counter counts them. Each operation is
  * measured RUNS times from guest code to guest code; a line gives minimum, median and maximum.
  *
- * `int=1` on the command line adds a round trip through the guest's own IDT: the floor of any world switch.
+ * `int=1` on the command line adds a round trip through its own IDT; on the bare machine that is the floor of any world
+ * switch.
  */
 #include <guest/lib/guest.h>
 
