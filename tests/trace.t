@@ -169,10 +169,12 @@ def real(out):
        and "the test if-flags passes" in seeds[0].out,
        "a test of the grader is traced; the same seed gives the same trace", got=seeds[0].out[-600:])
     for words, pattern in ((["nope"], "no guest and no test; there are the guests"),
-                           (["hostile"], "say which attack.*call-gate"), ([""], "say what to trace")):
-        done = traced("run", words[0], BUILDS["solution"], out)
+                           (["hostile"], "say which attack.*call-gate"), ([""], "say what to trace"),
+                           (["cli", "--seed", "x"], "a seed is a number"),
+                           (["cli", "--lab", "0"], "lab 0 has no guests")):
+        done = traced("run", words[0], BUILDS["solution"], out, *words[1:])
         ok(done.status == 2 and re.search(pattern, done.out) and done.out.count("\n") == 1,
-           f"TEST={words[0]!r} gets one clear line", got=done.out)
+           f"{' '.join(words)!r} gets one clear line", got=done.out)
 
 
 def mutant(name):
@@ -243,16 +245,30 @@ def made_page(out):
     return path
 
 
-def dump(path, fragment=""):
-    """The page's document after its script has run, as chromium sees it; None if chromium can't."""
+def chromium(url, *options):
+    """Run chromium without a window; its standard output, or None if it does not run here."""
     words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
              "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={folder()}",
-             "--window-size=1200,900", "--dump-dom", f"file://{path}{fragment}"]
+             "--hide-scrollbars", "--window-size=1200,1200", *options, url]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
         return None
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def dump(path, fragment=""):
+    """The page's document after its script has run."""
+    return chromium(f"file://{path}{fragment}", "--dump-dom")
+
+
+def picture(path, name, *options):
+    """A screenshot for people: build/tests/NAME. True if there is something on it."""
+    target = ROOT / "build" / "tests" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    chromium(f"file://{path}", f"--screenshot={target}", *options)
+    return target.is_file() and target.stat().st_size > 20_000
 
 
 def element(document, name):
@@ -272,7 +288,7 @@ def page(out):
     kept, count = trace_page.kept(long)
     ok(len(kept) == trace_page.MOST + 1 and count == trace_page.MOST + 5, "an endless trace is cut, and it is said")
     names = ["keys, filters and clicks choose exits", "the record and the difference are shown",
-             "the address's fragment filters and chooses"]
+             "the address's fragment filters and chooses", "screenshots: build/tests/trace-*.png"]
     if not shutil.which("chromium"):
         for name in names:
             skip(name, "chromium is not here: apt-get install chromium")
@@ -295,6 +311,9 @@ def page(out):
     rows = re.findall(r'role="option" aria-selected="(\w+)"', document)
     ok(rows == ["true"] and element(document, "shown") == "1 of 7 exits"
        and element(document, "record-head") == "Exit 3 of made-up", names[2], got=rows)
+    real_page = ROOT / "build/trace/hello.html"
+    ok(picture(real_page, "trace-light.png") and picture(real_page, "trace-dark.png", "--force-dark-mode"),
+       names[3])
 
 
 def main():

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trace_page
+from course import CourseError, closure, load_lab
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
@@ -269,14 +270,23 @@ def run_test(test, name, lab, kernel, elf, folder, seed, printer):
     return Traced(test, reader, [], list(dict.fromkeys(remarks)))
 
 
+def check_options(options):
+    """Refuse what can't be, before anything runs."""
+    if not re.fullmatch(r"[0-9]{1,10}", options.seed):
+        raise Unusable(f"SEED={options.seed}: a seed is a number")
+    if not any("vmm" in one.sources for one in closure(load_lab(options.lab))):
+        raise Unusable(f"lab {options.lab} has no guests: its kernel is no hypervisor yet")
+
+
 def run_any(options, printer):
     """Run what the person asked for."""
+    check_options(options)
     kind, name, words = resolve(options.test, options.lab)
     if kind == "guest":
         return run_guest(options.test, name, words, options.kernel, options.elf, options.guests,
                          printer)
     return run_test(options.test, name, options.lab, options.kernel, options.elf, options.guests,
-                    options.seed, printer)
+                    int(options.seed), printer)
 
 
 def write_files(traced, options, comparison=None, against=None):
@@ -427,7 +437,7 @@ def parse():
         one.add_argument("--elf", required=True)
         one.add_argument("--guests", default=str(ROOT / "build" / "guest"))
         one.add_argument("--out", default=str(OUT))
-        one.add_argument("--seed", type=int, default=1)
+        one.add_argument("--seed", default="1")
     one = commands.add_parser("references")
     one.add_argument("tests", nargs="*")
     one.add_argument("--check", action="store_true")
@@ -442,7 +452,7 @@ def main():
     command = {"run": command_run, "diff": command_diff, "references": command_references}
     try:
         return command[options.command](options)
-    except (Unusable, machine.MachineMissing, course.CourseError, Trouble) as error:
+    except (Unusable, machine.MachineMissing, course.CourseError, CourseError, Trouble) as error:
         print(f"trace: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
