@@ -118,6 +118,16 @@ def explaining():
     for name, life, pattern in cases:
         got = said(life)
         ok(re.search(pattern, got, re.S), f"explained: {name}", expected=pattern, got=got)
+    tick = b"@Z int d1 4 40 00000300\n"
+    shown, later = story(*PLAIN[:4], tick, *PLAIN[4:]), story(*PLAIN[:6], tick, *PLAIN[6:])
+    reference = trace.parse_reference(trace.Reference(shown, "", "abc").text())
+    ok(len(reference.life.exits) == 4 and "after" not in reference.life.end[1]
+       and reference.life.interrupts[0].place == "0x300", "a reference trace ends with its first interrupt")
+    ok(re.search("exit 4, `sti` .*reference injected vector 0x40 before the next instruction.*never injected",
+                 said(story(*PLAIN), reference.life)), "explained: an interrupt that never comes",
+       got=said(story(*PLAIN), reference.life))
+    ok(said(later, reference.life) == "same" and said(changed(3, b=0), reference.life) != "same",
+       "when an interrupt comes is not compared; what comes before it is")
     quiet = tracediff.compare(story(*PLAIN), changed(1, effect="-"))
     ok(not quiet.difference and "exit_effect()" in quiet.notes[0],
        "a handler that does not say what it did is worth a note, no more")
@@ -234,7 +244,7 @@ def made_page(out):
     """A page with a difference at exit 4, and a guest that prints HTML."""
     life = changed(4, flag=0)
     side = (b"@Z start d1 made-up\n@Z out d1 " + b"</script><b id=bad>&".hex().encode() + b"\n" + b"".join(PLAIN)
-            + b"@Z end d1 ended exit code 0 after 7 exits\n")
+            + b"@Z int d1 7 40 00000300\n@Z end d1 ended exit code 0 after 7 exits\n")
     reader = trace.read(side)
     reader.lives[0].exits[3].flag = 0
     events = [trace.event_data(event) for event in reader.events]
@@ -288,7 +298,8 @@ def page(out):
     kept, count = trace_page.kept(long)
     ok(len(kept) == trace_page.MOST + 1 and count == trace_page.MOST + 5, "an endless trace is cut, and it is said")
     names = ["keys, filters and clicks choose exits", "the record and the difference are shown",
-             "the address's fragment filters and chooses", "screenshots: build/tests/trace-*.png"]
+             "the address's fragment filters and chooses", "screenshots: build/tests/trace-*.png",
+             "an interrupt stands behind its exit"]
     if not shutil.which("chromium"):
         for name in names:
             skip(name, "chromium is not here: apt-get install chromium")
@@ -307,6 +318,8 @@ def page(out):
        and element(document, "printed") == "</script><b id=bad>&" and 'id="bad"' not in document
        and "a <remark>" in (element(document, "remarks") or ""),
        names[1], fields=fields, diff=element(document, "diff-text"))
+    last = dump(path, "#exit=7") or ""
+    ok("vector 40, to its handler at 0x300" in (element(last, "fields") or ""), names[4], got=element(last, "fields"))
     document = dump(path, "#reason=IO&where=12&exit=3") or ""
     rows = re.findall(r'role="option" aria-selected="(\w+)"', document)
     ok(rows == ["true"] and element(document, "shown") == "1 of 7 exits"

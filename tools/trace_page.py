@@ -29,7 +29,7 @@ def kept(events):
             count += 1
             if count > MOST:
                 continue
-        elif event["type"] == "out" and count > MOST:
+        elif event["type"] in ("out", "int") and count > MOST:
             continue
         chosen.append(event)
     return chosen, count

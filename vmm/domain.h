@@ -246,6 +246,7 @@ void exit_words(const struct exit_record *r, char *buf, size_t size);
 void exit_print_last(struct vcpu *v, unsigned count);
 void exit_summary(struct vcpu *v);
 void exit_stream(struct vcpu *v); /* to the side channel, where trace=1 asks for it */
+void exit_stream_interrupt(struct vcpu *v, uint8_t vector);
 extern const char *const exit_names[EXIT_COUNT];
 const char *exit_tag(unsigned reason);
 unsigned exit_by_tag(const char *tag); /* enum exit_reason; EXIT_COUNT: none is called so */

@@ -179,7 +179,10 @@ static const char *const effect_tags[] = {
 	[EFFECT_WRITE] = "WRITE",
 	[EFFECT_READ] = "READ",
 	[EFFECT_FAR] = "FAR",
+	[EFFECT_DELIVER] = "DELIVER",
+	[EFFECT_IRET] = "IRET",
 };
+_Static_assert(ARRAY_LEN(effects) == ARRAY_LEN(effect_tags), "an effect has words and a tag");
 
 /*
  * Every field of the record for a program (grade/zeno/trace.py), and the guest's state behind the exit: where it goes
@@ -197,6 +200,15 @@ exit_details(const struct vcpu *v, char *buf, size_t size)
 		 r->vector, r->error, r->ring, effect ? effect : "?", r->a, r->b, v->state.rip,
 		 !!(v->state.rflags & FLAG_IF), v->sti_shadow,
 		 r->insn_len ? insn_name(r->insn_op) : "-");
+}
+
+/* An interrupt of the guest's own came to its handler, behind its last exit: not an exit, but part of the story. */
+void
+exit_stream_interrupt(struct vcpu *v, uint8_t vector)
+{
+	if (stream > 1)
+		side_printf("@Z int d%u %lu %x %08lx\n", v->domain->id, v->exits, vector,
+			    v->state.rip);
 }
 
 /* The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. */

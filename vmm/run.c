@@ -7,9 +7,16 @@
 static enum verdict
 interrupt(struct vcpu *v)
 {
+	enum verdict verdict;
+	uint8_t vector;
+
 	if (!(v->state.rflags & FLAG_IF) || v->sti_shadow || !pic_pending(&v->domain->pic))
 		return RESUME;
-	return v->engine->interrupt(v, (uint8_t)pic_ack(&v->domain->pic));
+	vector = (uint8_t)pic_ack(&v->domain->pic);
+	verdict = v->engine->interrupt(v, vector);
+	if (verdict == RESUME)
+		exit_stream_interrupt(v, vector);
+	return verdict;
 }
 
 /* Asked while the vCPU is blocked: whether it may go on. */

@@ -15,7 +15,7 @@ a guest that another compiler built has other addresses, and perhaps other exits
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from . import evidence
@@ -26,6 +26,7 @@ TRAPS = ("#DE #DB NMI #BP #OF #BR #UD #NM #DF #9 #TS #NP #SS #GP #PF #15 #MF #AC
 HEAD = re.compile(r"d(\d+) (\d+) ([A-Z]+) ([0-9a-f]+) (\d+) (.*?)(?: \| (.*))?$")
 DETAIL = re.compile(r"vec=([0-9a-f]+) err=([0-9a-f]+) ring=(\d) effect=(\S+) a=([0-9a-f]+) "
                     r"b=([0-9a-f]+) next=([0-9a-f]+) if=(\d) shadow=(\d) insn=(.*)$")
+INTERRUPT = re.compile(r"(\d+) ([0-9a-f]+) ([0-9a-f]+)$")
 FIELDS = 13
 
 
@@ -111,8 +112,23 @@ EFFECTS = {
     "WRITE": lambda a, b: f"a write of {a} bytes at {b:08x}, emulated",
     "READ": lambda a, b: f"a read of {a} bytes at {b:08x}, emulated",
     "FAR": lambda a, b: f"to {a:04x}:{b:08x}",
+    "DELIVER": lambda a, b: f"vector {a:02x} to its handler at {b:08x}",
+    "IRET": lambda a, b: f"back to {a:04x}:{b:08x}",
 }
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
+
+
+@dataclass
+class Interrupt:
+    """An interrupt that came to the guest's handler, behind the exit with this number (0: before all)."""
+
+    seq: int
+    vector: int
+    place: str
+
+    def line(self):
+        """A line for a person who reads the whole trace."""
+        return f"        interrupt, vector {self.vector:02x}: to its handler at {self.place}"
 
 
 @dataclass
@@ -125,6 +141,8 @@ class Life:
     output: bytes = b""
     end: tuple | None = None
     """(verdict, text)"""
+    interrupts: list = field(default_factory=list)
+    """Interrupts that were brought to the guest's handlers."""
 
     def said(self):
         """Its end in words."""
@@ -150,7 +168,8 @@ class Places:
 class Reader:
     """Turns side channel lines into events, one by one; what is no line of ours is left out.
 
-    An event is (domain, kind, what): "start" a Life, "exit" an Exit, "out" bytes, "end" a Life.
+    An event is (domain, kind, what): "start" a Life, "exit" an Exit, "int" an Interrupt, "out" bytes,
+    "end" a Life.
     """
 
     def __init__(self, places=None):
@@ -185,6 +204,10 @@ class Reader:
             if record:
                 life.exits.append(record)
             return record and (domain, kind, record)
+        if kind == "int" and (found := INTERRUPT.match(rest)):
+            life.interrupts.append(Interrupt(int(found[1]), int(found[2], 16),
+                                             self.places.of(life.name, int(found[3], 16))))
+            return domain, kind, life.interrupts[-1]
         if kind == "out":
             try:
                 data = bytes.fromhex("".join(rest.split()))
@@ -227,6 +250,8 @@ def event_data(event):
     if kind == "exit":
         return {"type": "exit", "domain": domain, **asdict(what), "trap": what.trap,
                 "done": what.done}
+    if kind == "int":
+        return {"type": "int", "domain": domain, **asdict(what)}
     if kind == "out":
         return {"type": "out", "domain": domain, "text": what.decode("utf-8", "backslashreplace")}
     if kind == "end":
@@ -248,24 +273,40 @@ def image_hash(path):
 
 @dataclass
 class Reference:
-    """A reference trace: the guest's life under the reference solution."""
+    """A reference trace: the guest's life under the reference solution.
+
+    When an interrupt comes depends on time. With the first one the trace ends: it is `cut`, and the
+    interrupt is told.
+    """
 
     life: Life
     words: str
     image: str
 
+    def __post_init__(self):
+        if self.life.interrupts:
+            del self.life.interrupts[1:]
+            del self.life.exits[self.life.interrupts[0].seq:]
+            verdict, text = self.life.end
+            self.life.end = verdict, text.split(" after ")[0]
+
     def text(self):
         """The file's text."""
         lines = ["# A reference trace, made by `make traces`: reason, place, length, vector, error,"
                  " ring, effect, a, b,", "# where it goes on (+ behind it, = the same again), IF,"
-                 " sti's shadow, instruction; numbers in hex.",
+                 " sti's shadow, instruction; numbers in hex.", "# *N is exit N once more.",
                  f"guest {self.life.name}", f"words {self.words}".rstrip(), f"image {self.image}",
                  f"output {json.dumps(self.life.output.decode('latin-1'))}",
-                 f"end {self.life.end[0]} {self.life.end[1]}", ""]
-        for one in self.life.exits:
-            lines.append(f"{one.reason} {one.place} {one.length} {one.vector:x} {one.error:x} "
-                         f"{one.ring} {one.effect} {one.a:x} {one.b:x} {one.after} {one.flag} "
-                         f"{one.shadow} {one.insn.replace(' ', '_')}")
+                 f"end {self.life.end[0]} {self.life.end[1]}"]
+        lines += [f"interrupt {one.seq} {one.vector:x} {one.place}" for one in self.life.interrupts]
+        lines.append("")
+        known = {}
+        for number, one in enumerate(self.life.exits, 1):
+            line = (f"{one.reason} {one.place} {one.length} {one.vector:x} {one.error:x} "
+                    f"{one.ring} {one.effect} {one.a:x} {one.b:x} {one.after} {one.flag} "
+                    f"{one.shadow} {one.insn.replace(' ', '_')}")
+            lines.append(f"*{known[line]}" if line in known else line)
+            known.setdefault(line, number)
         return "\n".join(lines) + "\n"
 
 
@@ -281,8 +322,13 @@ def parse_reference(text):
         verdict, _, said = keys["end"].partition(" ")
         life = Life(1, keys["guest"], output=json.loads(keys["output"]).encode("latin-1"),
                     end=(verdict, said))
+        if "interrupt" in keys:
+            seq, vector, place = keys["interrupt"].split(" ")
+            life.interrupts.append(Interrupt(int(seq), int(vector, 16), place))
         for seq, line in enumerate(body.split("\n"), 1):
-            if line:
+            if re.fullmatch(r"\*\d+", line) and 0 < int(line[1:]) < seq:
+                life.exits.append(replace(life.exits[int(line[1:]) - 1], seq=seq))
+            elif line:
                 life.exits.append(_reference_exit(seq, line.split(" ")))
         return Reference(life, keys["words"], keys["image"])
     except KeyError as missing:

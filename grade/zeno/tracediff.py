@@ -17,7 +17,8 @@ SURE = 3
 REFUSED = ("MMU", "SEGMENT", "FAR", "IRET", "EXCEPTION")
 """Exits that come from what the CPU found in descriptors or page tables, not from the instruction."""
 
-ADDRESSES = {"TABLE": "a", "WRITE": "b", "READ": "b", "FAR": "b", "STOP": "b", "-": "b"}
+ADDRESSES = {"TABLE": "a", "WRITE": "b", "READ": "b", "FAR": "b", "DELIVER": "b", "IRET": "b",
+             "STOP": "b", "-": "b"}
 """Which value of an effect is an address."""
 
 
@@ -51,6 +52,10 @@ class Compare:
         self.theirs, self.mine = theirs, mine
         self.ref = self._kept(theirs.exits)
         self.own = self._kept(mine.exits)
+        # When an interrupt comes depends on time: behind the first one nothing can be compared.
+        self.cut = bool(theirs.interrupts)
+        if self.cut:
+            self.ref = [one for one in self.ref if one.seq <= theirs.interrupts[0].seq]
 
     def _kept(self, exits):
         return exits if self.exact else [one for one in exits if one.reason != "MMU"]
@@ -58,12 +63,33 @@ class Compare:
     def result(self):
         """The Comparison."""
         silent = []
-        for k in range(max(len(self.ref), len(self.own))):
+        for k in range(len(self.ref) if self.cut else max(len(self.ref), len(self.own))):
+            if self.cut and self.early_interrupt(k):
+                break
             found = self.at(k, silent)
             if found:
                 found.before = self.own[k - 1] if k else None
                 return Comparison(k, len(self.ref), found, self.notes(silent))
-        return Comparison(len(self.ref), len(self.ref), self.ends(), self.notes(silent))
+        end = self.interrupted() if self.cut else self.ends()
+        return Comparison(len(self.ref), len(self.ref), end, self.notes(silent))
+
+    def early_interrupt(self, k):
+        """True if the student's guest got an interrupt before exit k: from there on time decides."""
+        return (self.mine.interrupts and k < len(self.own)
+                and self.mine.interrupts[0].seq < self.own[k].seq)
+
+    def interrupted(self):
+        """The reference's guest got an interrupt: did the student's, ever?"""
+        first = self.theirs.interrupts[0]
+        if self.mine.interrupts:
+            return None
+        last = self.ref[-1] if self.ref else None
+        where = f"exit {last.seq}, {last.name()} at {last.where()}: " if last else ""
+        own = self.own[len(self.ref) - 1] if 0 < len(self.ref) <= len(self.own) else None
+        return Difference("interrupt", f"{where}the reference injected vector {first.vector:#04x} "
+                          f"before the next instruction (handler at {first.place}); yours went on "
+                          f"without it, and never injected an interrupt; {self.mine.said()}.", last,
+                          own)
 
     @staticmethod
     def notes(silent):
