@@ -480,7 +480,7 @@ def shadow_trouble(shadow, window):
     code, base = shadow & DESC_CODE, desc_base(shadow)
     if not shadow & DESC_S:
         return "a gate, TSS or LDT (S=0) is present in the shadow: the guest may use it to leave ring 1"
-    if shadow & DESC_L:
+    if code and shadow & DESC_L:
         return "a shadow descriptor has L=1: ring 1 in 64-bit mode is a supervisor over the host"
     if desc_dpl(shadow) not in (1, 3):
         return f"a shadow descriptor has DPL {desc_dpl(shadow)}; ring 1 and 3 are the guest's"
