@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import build, course, explain, grader, report, sandbox
+from . import build, course, explain, formats, grader, report, sandbox
 from .trial import Trouble
 
 PASS, FAIL, USAGE, TROUBLE = 0, 1, 2, 3
@@ -38,6 +38,7 @@ def arguments(argv):
                         help="take the lab's files from this folder instead of labs/")
     parser.add_argument("--out", metavar="DIR", help="where results and logs go "
                         "(build/grade/labN)")
+    formats.add_options(parser)
     parser.add_argument("--list", action="store_true", help="list the lab's tests and stop")
     return parser.parse_args(argv)
 
@@ -101,7 +102,7 @@ def again(args, lab):
     return shlex.join(words)
 
 
-def grade(lab, args):
+def grade(lab, args, also):
     """Build, run, report. The status: 0 only if every point there was to earn was earned."""
     out = grader.OutFolder(args.out or course.ROOT / "build" / "grade" / f"lab{lab.number}")
     quietly(f"building lab {lab.number} in a tree of its own")
@@ -109,6 +110,7 @@ def grade(lab, args):
     only = [args.gdb] if args.gdb else args.only
     work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, only,
                          again(args, lab), keep=bool(args.gdb))
+    also.attach(work)
     hints = explain.explainer(lab) if args.explain else None
     sink = open(out.path / "results.tap", "w", encoding="utf-8")
     shown = report.TapReport(work, sink if args.json else Both(sys.stdout, sink), hints)
@@ -177,8 +179,9 @@ def main(argv=None):
         if args.list:
             list_tests(lab)
             return PASS
-        return grade(lab, args)
-    except (course.CourseError, LookupError) as error:
+        with formats.Files(lab, args).guard() as also:
+            return grade(lab, args, also)
+    except (course.CourseError, LookupError, formats.FormatError) as error:
         print(f"grade: {error.args[0]}", file=sys.stderr)
         return USAGE
     except (build.BuildTrouble, sandbox.SandboxTrouble, Trouble) as error:

@@ -219,6 +219,7 @@ class Grader:
         self.stopped = None
         self.finished = None
         self.extra = {}
+        self.also = None
         self.keep = keep
 
     def _selected(self, only):
@@ -351,8 +352,11 @@ class Grader:
         """results.json, replaced in one step so that a reader never sees half of it."""
         path = self.out / "results.json"
         fresh = self.out / f".results.{os.getpid()}"
-        fresh.write_text(json.dumps(self.results(), indent=1) + "\n")
+        results = self.results()
+        fresh.write_text(json.dumps(results, indent=1) + "\n")
         fresh.replace(path)
+        if self.also:
+            self.also.write(results)
 
 
 def add_checks_to_path():

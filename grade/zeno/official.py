@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import build, cli, course, grader, report, sandbox, submission
+from . import build, cli, course, formats, grader, report, sandbox, submission
 from .trial import Trouble
 
 
@@ -31,6 +31,7 @@ def arguments(argv):
                         help="run this test and what it rests on; may be given again")
     parser.add_argument("--require-walls", action="store_true",
                         help="refuse to grade where the build can't be isolated completely")
+    formats.add_options(parser)
     return parser.parse_args(argv)
 
 
@@ -65,7 +66,7 @@ class Workshop:
         self.tree.remove()
 
 
-def grade(lab, args):
+def grade(lab, args, also):
     """Take, build, run, report."""
     taken = submission.take(args.submission, lab)
     out = grader.OutFolder(args.out)
@@ -82,6 +83,7 @@ def grade(lab, args):
         shop.close()
     work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, args.only,
                          f"grade/official {args.submission} --lab {lab.number} --out {args.out}")
+    also.attach(work)
     work.extra = {"official": {"taken": taken.sums(), "notes": taken.notes,
                                "isolation": walls.gaps or ["complete"]}}
     with open(out.path / "results.tap", "w", encoding="utf-8") as sink:
@@ -99,8 +101,10 @@ def main(argv=None):
         lab = cli.load_lab(args.lab)
         for name in args.only or []:
             lab.test(name)
-        return grade(lab, args)
-    except (course.CourseError, LookupError, submission.SubmissionError) as error:
+        with formats.Files(lab, args).guard(submission.SubmissionError) as also:
+            return grade(lab, args, also)
+    except (course.CourseError, LookupError, submission.SubmissionError,
+            formats.FormatError) as error:
         print(f"official: {error.args[0]}", file=sys.stderr)
         return cli.USAGE
     except (build.BuildTrouble, sandbox.SandboxTrouble, Trouble) as error:
