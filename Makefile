@@ -36,7 +36,7 @@ quote = '$(subst ','\'',$1)'
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help clean demo check bench doctor skeletons student update handouts format unit guests \
-	boot plugin check-run traces
+	boot plugin check-run traces catchup
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
@@ -90,6 +90,10 @@ GUEST_NASMFLAGS := -f elf32 -g -F dwarf -I .
 GUEST_LDFLAGS := -m elf_i386 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none
 
 OBJECTS := $(SOURCES:%=$(O)/obj/%.o)
+# Compiled reference objects of labs that this one needs (catchup/N-topic), and what defines their symbols.
+STAMP := $(if $(CATCHUP),$(O)/catchup.o)
+TOOLCHAIN = --objcopy $(call quote,$(OBJCOPY)) --cc $(call quote,$(CC)) --cflags $(call quote,$(CFLAGS)) --nasm $(call quote,$(NASM)) \
+	--nasmflags $(call quote,$(NASMFLAGS))
 
 .PHONY: build guests boot plugin
 build: $(IMAGE) guests boot plugin ## LAB=n: build the lab, the guests and the boot sectors (the default)
@@ -108,6 +112,14 @@ $(GO)/flags: always
 	@printf '%s\n' $(call quote,$(CC) $(GUEST_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS)) > $@.$$$$ && \
 	if cmp -s $@.$$$$ $@; then rm $@.$$$$; else mv $@.$$$$ $@; fi
 
+# Objects that don't fit are refused before anything is compiled.
+$(OBJECTS): | $(STAMP)
+$(O)/catchup.asm: always
+	@mkdir -p $(@D)
+	@$(PYTHON) tools/catchup.py stamp $(TOOLCHAIN) --out $@ --folders $(sort $(dir $(CATCHUP)))
+$(O)/catchup.o: $(O)/catchup.asm
+	@$(NASM) $(NASMFLAGS) -o $@ $<
+
 $(O)/obj/%.c.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
@@ -120,16 +132,16 @@ $(O)/obj/%.asm.o: %.asm $(O)/flags
 # Two links: the symbol table needs the addresses of the first, and comes last in .rodata so that it
 # moves no code. Objects are linked as objects, never from an archive: a symbol that is defined twice
 # is an error.
-$(O)/stage1.elf: $(OBJECTS) kern/kernel.ld
+$(O)/stage1.elf: $(STAMP) $(OBJECTS) $(CATCHUP) kern/kernel.ld
 	@echo "ld   $@"
-	@$(LD) $(LDFLAGS) -T kern/kernel.ld -o $@ $(OBJECTS)
+	@$(LD) $(LDFLAGS) -T kern/kernel.ld -o $@ $(OBJECTS) $(CATCHUP) $(STAMP)
 $(O)/ksyms.asm: $(O)/stage1.elf tools/ksyms.py
 	@$(PYTHON) tools/ksyms.py $< > $@
 $(O)/ksyms.o: $(O)/ksyms.asm
 	@$(NASM) $(NASMFLAGS) -o $@ $<
 $(KERNEL): $(O)/stage1.elf $(O)/ksyms.o kern/kernel.ld
 	@echo "ld   $@"
-	@$(LD) $(LDFLAGS) -T kern/kernel.ld -Map $(O)/zeno.map -o $@ $(OBJECTS) $(O)/ksyms.o
+	@$(LD) $(LDFLAGS) -T kern/kernel.ld -Map $(O)/zeno.map -o $@ $(OBJECTS) $(CATCHUP) $(STAMP) $(O)/ksyms.o
 	@$(PYTHON) tools/ksyms.py --verify $(O)/stage1.elf $@
 $(IMAGE): $(KERNEL)
 	@$(OBJCOPY) -S -O elf32-i386 $< $@ 2> $@.err || { cat $@.err >&2; exit 1; }
@@ -201,7 +213,7 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 # ---- what people do -----------------------------------------------------------------------------
 
 .PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces submit \
-	skeletons student update doctor handouts format clean
+	skeletons student update catchup doctor handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
 	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
@@ -282,6 +294,9 @@ skeletons: ## write labs/ from solutions/ (FORCE=1 overwrites work in labs/)
 
 student: ## OUT=dir: export a tree for students, without solutions
 	@$(PYTHON) tools/student.py $(call quote,$(OUT))
+
+catchup: ## LAB=n OUT=dir: compile the reference for students who missed the lab
+	@$(PYTHON) tools/catchup.py pack $(TOOLCHAIN) --lab $(call quote,$(LAB)) --out $(call quote,$(OUT))
 
 update: ## FROM=dir: carry your work from another tree's labs/ into this one's
 	@$(PYTHON) tools/update.py $(call quote,$(FROM))

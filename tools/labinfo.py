@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+import catchup
 import region
 from course import ROOT, SAFE_NAME, SOURCE_SUFFIXES, CourseError, closure, parse_lab
 
@@ -41,9 +42,12 @@ class Chosen:
         self.merged = Path("build") / variant / "merged" / lab.dir
         self.taken = set()
         self.open = set()
+        self.compiled = [] if target or wish.whole(lab) else catchup.objects(ROOT, lab)
 
     def sources(self):
         """The lab's files that are compiled, as paths from the root."""
+        if self.compiled:
+            return []
         if self.wish.whole(self.lab):
             return [str(self.reference(name).relative_to(ROOT)) for name in self.lab.source_names()]
         return [str(self.one(name)) for name in self.lab.source_names()]
@@ -109,6 +113,9 @@ class Chosen:
     def tell(self):
         """Say what is not the student's own."""
         number = self.lab.number
+        if self.compiled:
+            print(f"note: lab {number}: the compiled reference in {catchup.PLACE}/{self.lab.dir}, not "
+                  f"labs/{self.lab.dir}", file=sys.stderr)
         if self.taken:
             print(f"note: lab {number}: taken from the reference: {', '.join(sorted(self.taken))}",
                   file=sys.stderr)
@@ -170,6 +177,7 @@ def make_variables(args):
     for one in chosen:
         one.tell()
     text = f"NUMBER := {lab.number}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
+    text += f"CATCHUP := {' '.join(name for one in chosen for name in one.compiled)}\n"
     path = Path("build") / variant / "lab.mk"
     write_if_new(ROOT / path, text.encode())
     return path
