@@ -377,12 +377,12 @@ def tell(traced, result, exact):
     """A Comparison in lines."""
     if not exact:
         yield ("note: your guest's image is not the one of the reference trace (another compiler built "
-               "it?): addresses and emulated memory accesses are not compared")
+               "it?): addresses, emulated memory accesses and what it prints are not compared")
     for line in result.notes:
         yield f"note: {line}"
     difference = result.difference
     if not difference:
-        rest = ("" if traced.life.interrupts else ", output and end")
+        rest = "" if traced.life.interrupts else ", output and end" if exact else " and end"
         yield f"{traced.test}: the same {result.same} exits{rest} as the reference"
         if traced.life.interrupts:
             yield ("an interrupt came then: when one comes depends on time, so what is behind it is not "
