@@ -244,7 +244,7 @@ help: ## print this
 	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \
 		$(word 1,$(LAB)),the last lab) unless you say so."
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
-		awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
+		awk -F'|' '{ printf "%-32s%s\n", $$1, $$2 }'
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
@@ -254,14 +254,14 @@ qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a c
 bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 ifdef TEST
-gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); TEST=t: at a test's first exit
+gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
 	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) --gdb $(call quote,$(TEST))
 else
 gdb: build
 	@$(RUN) --gdb $(if $(STUB),--stub $(call quote,$(STUB))) \
 		$(if $(MACHINE),--machine $(call quote,$(MACHINE))) \
-		$(if $(BATCH),--batch $(call quote,$(BATCH)))
+		$(if $(REVERSE),--reverse) $(if $(BATCH),--batch $(call quote,$(BATCH)))
 endif
 
 grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
