@@ -240,10 +240,14 @@ bench: ## what an exit costs on each engine, in instructions, with the reference
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB= REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 
+# What needs the solutions isn't for students.
+HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|demo|skeletons|student|traces)[|])
 help: ## print this
-	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \
+	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
+		else does,make check installs what it needs; nothing else does). LAB=n is $(or \
 		$(word 1,$(LAB)),the last lab) unless you say so."
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
+		grep -Ev $(call quote,$(HIDDEN)) | \
 		awk -F'|' '{ printf "%-32s%s\n", $$1, $$2 }'
 
 # APPEND="-- start hello; exits" is the kernel's command line.
