@@ -252,7 +252,7 @@ help: ## print this
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) --append $(call quote,$(APPEND))
+	$(GUEST_ELFS:%=--module %) --append $(call quote,$(APPEND)) $(if $(CPU),--cpu $(call quote,$(CPU)))
 qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
 bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
