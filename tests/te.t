@@ -171,6 +171,29 @@ def timer_waits():
     run_.cleanup()
 
 
+def umip():
+    """With UMIP five of the audit's instructions trap, and show the guest what the bare machine shows."""
+    def rows(text, names):
+        return [line for line in re.findall(r"^(?:d1\| )?(\w+\.\w+: .*?) *$", text, re.M) if line.split(".")[0] in names]
+
+    closed = {"sgdt", "sidt", "sldt", "str", "smsw"}
+    bare = machine.boot(machine="qemu", kernel=guest("audit"), cpu="te", limits=LIMIT)
+    expected = rows(bare.console.decode("ascii", "replace").replace("\r", ""), closed)
+    bare.cleanup()
+    for options, caught in (("umip=1 panic=off", 10), ("panic=off", 0)):
+        result = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cpu="te-umip", limits=LIMIT,
+                              cmdline=f"{options} -- start audit; exits; off", modules=[(guest("audit"), "")])
+        text = result.console.decode("ascii", "replace").replace("\r", "")
+        result.cleanup()
+        same = len(expected) == 10 and rows(text, closed) == expected
+        count = re.search(r"^ +(\d+)  .*caught by UMIP$", text, re.M)
+        ok(same == bool(caught) and int(count[1] if count else 0) == caught,
+           f"{options}: {caught} of the audit's rows are caught, and right", expected="\n".join(expected), got=text)
+    text, _ = host(["start hello"], ["hello"], options="umip=1 panic=off")
+    ok("umip=1: this CPU has no UMIP" in text and "hello: ended: exit code 0" in text,
+       "without UMIP the host says so and goes on", got=text)
+
+
 def frames_come_back():
     """Starting and ending guests loses no frame."""
     text, _ = host(["start hello", "frames"] + ["start hello", "start hostile -- attack=ud"] * 10 +
@@ -232,6 +255,7 @@ def main():
     neighbours()
     equivalence()
     timer_waits()
+    umip()
     chaos()
     frames_come_back()
     bad_images()
