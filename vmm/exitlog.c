@@ -211,18 +211,26 @@ exit_stream_interrupt(struct vcpu *v, uint8_t vector)
 			    v->state.rip);
 }
 
-/* The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. */
-void
-exit_stream(struct vcpu *v)
+static void
+stream_record(struct vcpu *v)
 {
 	char line[128], details[160] = "";
 
-	if (!stream || v->streamed == v->exits)
-		return;
 	v->streamed = v->exits;
 	exit_words(v->last, line, sizeof(line));
 	if (stream > 1)
 		exit_details(v, details, sizeof(details));
 	side_printf("@Z exit d%u %lu %s %08lx %u %s%s\n", v->domain->id, v->last->seq,
 		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line, details);
+}
+
+/*
+ * The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. Every
+ * exit comes here, so the buffers are another function's.
+ */
+void
+exit_stream(struct vcpu *v)
+{
+	if (stream && v->streamed != v->exits)
+		stream_record(v);
 }
