@@ -5,10 +5,14 @@
     linux_guest.py --again          fetch it again: the archive may have a newer kernel
     linux_guest.py --session FILE   with these lines as the session that /init types
 
+It comes to build/linux/, or where the variable ZENO_LINUX says. Then, for one:
+
+    make qemu LAB=1 SOLUTION=1 LINUX=1 APPEND="-- start vmlinuz mem=64 -- boot=linux initrd=initrd"
+
 Nothing is installed, and the machine's own lists of packages stay as they are: apt-get gets the machine's
 sources, but lists, cache and state of its own and the architecture i386, and dpkg-deb unpacks. The kernel is
 the one that linux-image-686 (without PAE) depends on today; the RAM disk holds a static busybox, three
-device nodes and tests/linux/init. The status is 1, after one line, if the network or a package is missing.
+device nodes and guest/linux/init. The status is 1, after one line, if the network or a package is missing.
 """
 
 import argparse
@@ -21,9 +25,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = ROOT / "build/linux"
-INIT = ROOT / "tests/linux/init"
-SESSION = ROOT / "tests/linux/session"
+PLACE = ROOT / os.environ.get("ZENO_LINUX", "build/linux")
+INIT = ROOT / "guest/linux/init"
+SESSION = ROOT / "guest/linux/session"
 META = "linux-image-686"
 PATIENCE = 600  # seconds for one download: only a dead network takes that long
 TRAILER = "TRAILER!!!"
@@ -160,12 +164,22 @@ def make_initrd(session=SESSION, to=PLACE / "initrd"):
     return to
 
 
+# For a machine without ACPI, PCI, APIC and firmware tables, with Zeno's window at the top of the address space.
+# quiet: what the kernel says at boot depends on its version.
+CMDLINE = ("console=ttyS0 reservetop=8M nosmp noapic nolapic acpi=off pci=off pnpbios=off noisapnp "
+           "mitigations=off nokaslr panic=-1 quiet")
+
+
 def main():
     """The command line."""
     parser = argparse.ArgumentParser(description="fetch Debian's 32-bit Linux as a guest")
     parser.add_argument("--again", action="store_true", help="fetch it even if it is there")
     parser.add_argument("--session", default=SESSION, help="lines that /init types")
+    parser.add_argument("--words", action="store_true", help="print its command line, do nothing")
     options = parser.parse_args()
+    if options.words:
+        print(CMDLINE)
+        return 0
     try:
         bring(options.again)
         make_initrd(options.session)
@@ -173,7 +187,7 @@ def main():
         print(f"no Linux guest: {error}", file=sys.stderr)
         return 1
     sizes = ", ".join(f"{name} {(PLACE / name).stat().st_size} bytes" for name in ("vmlinuz", "initrd"))
-    print(f"build/linux: {(PLACE / 'version').read_text().strip()}: {sizes}")
+    print(f"{os.path.relpath(PLACE, ROOT)}: {(PLACE / 'version').read_text().strip()}: {sizes}")
     return 0
 
 
