@@ -11,7 +11,7 @@ It comes to build/linux/, or where the variable ZENO_LINUX says. Then, for one:
 
 Nothing is installed, and the machine's own lists of packages stay as they are: apt-get gets the machine's
 sources, but lists, cache and state of its own and the architecture i386, and dpkg-deb unpacks. The kernel is
-the one that linux-image-686 (without PAE) depends on today; the RAM disk holds a static busybox, three
+the one that linux-image-686 (without PAE) depends on today; the RAM disk holds a static busybox, a few
 device nodes and guest/linux/init. The status is 1, after one line, if the network or a package is missing.
 """
 
@@ -130,6 +130,7 @@ def initrd(busybox, session):
     files += [
         ("bin/busybox", stat.S_IFREG | 0o755, busybox, (0, 0)),
         ("dev/console", stat.S_IFCHR | 0o600, b"", (5, 1)),
+        ("dev/ttyS0", stat.S_IFCHR | 0o600, b"", (4, 64)),
         ("dev/null", stat.S_IFCHR | 0o666, b"", (1, 3)),
         ("dev/port", stat.S_IFCHR | 0o600, b"", (1, 4)),
         ("etc/session", stat.S_IFREG | 0o644, session, (0, 0)),
