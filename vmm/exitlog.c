@@ -63,17 +63,18 @@ exit_log(struct vcpu *v, const struct exit *e)
 	if (e->reason == EXIT_IRQ)
 		return;
 	v->exits++;
-	*r = (struct exit_record){
-		.seq = v->exits,
-		.rip = e->rip,
-		.error = e->error,
-		.reason = e->reason,
-		.insn_op = e->insn_op,
-		.vector = e->vector,
-		.insn_len = e->insn_len,
-		.ring = v->state.seg[SEG_CS].sel & 3,
-		.b = e->reason == EXIT_MMU ? e->gva : 0,
-	};
+	/* Field by field, for this is on every exit's way: a literal would clear `pad` anew each time. */
+	r->seq = v->exits;
+	r->rip = e->rip;
+	r->a = 0;
+	r->b = e->reason == EXIT_MMU ? e->gva : 0;
+	r->error = e->error;
+	r->reason = e->reason;
+	r->insn_op = e->insn_op;
+	r->vector = e->vector;
+	r->insn_len = e->insn_len;
+	r->effect = EFFECT_NONE;
+	r->ring = v->state.seg[SEG_CS].sel & 3;
 	v->last = r;
 }
 
@@ -224,7 +225,10 @@ stream_record(struct vcpu *v)
 		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line, details);
 }
 
-/* The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. */
+/*
+ * The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. Every
+ * exit comes here, so the buffers are another function's.
+ */
 void
 exit_stream(struct vcpu *v)
 {
