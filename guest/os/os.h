@@ -123,7 +123,7 @@ unsigned frame_refs(void *page);
 uint32_t frame_count(void);
 
 /* space.c */
-extern const char stack_full[];
+extern const char stack_full[], no_memory[];
 #define PTE_P   1u
 #define PTE_W   2u
 #define PTE_U   4u

@@ -9,7 +9,7 @@
 #define KERNEL_PDE (KB >> 22)
 #define ADDR       (~(PAGE - 1))
 
-const char stack_full[] = "the stack is full";
+const char stack_full[] = "the stack is full", no_memory[] = "memory has run out";
 
 static void *
 page_of(uint32_t entry)
@@ -165,10 +165,10 @@ first_touch(struct space *s, uint32_t va)
 		return "nothing is there";
 	page = frame_get();
 	if (!page)
-		return "memory has run out";
+		return no_memory;
 	if (space_map(s, va, page, PTE_W)) {
 		frame_put(page);
-		return "memory has run out";
+		return no_memory;
 	}
 	return NULL;
 }
@@ -181,7 +181,7 @@ copy_on_write(uint32_t *pte, uint32_t va)
 	if (frame_refs(old) > 1) {
 		page = frame_get();
 		if (!page)
-			return "memory has run out";
+			return no_memory;
 		copy(page, old, PAGE);
 		frame_put(old);
 	}

@@ -76,7 +76,7 @@ clock_tick(void)
 	outb(PIC1, PIC_EOI);
 }
 
-/* The program is at fault, and ends. Nothing is printed that depends on where a compiler put its code. */
+/* The program is at fault, and ends. Nothing is printed that depends on compilers or on the size of memory. */
 static void
 kill_current(const struct trapframe *f, const char *why)
 {
@@ -84,7 +84,7 @@ kill_current(const struct trapframe *f, const char *why)
 	print(": killed: ");
 	print(f->vector < sizeof(words) / sizeof(words[0]) && words[f->vector] ? words[f->vector]
 									       : "exception");
-	if (f->vector == VEC_PF && why == stack_full) {
+	if (f->vector == VEC_PF && (why == stack_full || why == no_memory)) {
 		print(", ");
 		print(why);
 	} else if (f->vector == VEC_PF) {

@@ -17,11 +17,10 @@ static void
 write_file(const char *name, uint32_t *seed)
 {
 	int fd = open(name, O_WRITE | O_CREATE | O_TRUNC);
-	uint32_t chunk[32];
+	uint32_t chunk[32] = { 0 };
 
 	for (int i = 0; i < CHUNKS; i++) {
-		for (int k = 0; k < 32; k++)
-			chunk[k] = mix(seed);
+		chunk[i % 32] = mix(seed);
 		if (write(fd, chunk, sizeof(chunk)) != sizeof(chunk))
 			fail("bench-files: %s: write error", name);
 	}
@@ -31,11 +30,11 @@ write_file(const char *name, uint32_t *seed)
 static uint32_t
 read_file(const char *name)
 {
-	uint32_t word, sum = 0;
+	uint32_t words[4], sum = 0;
 	int fd = open(name, O_READ);
 
-	while (read(fd, &word, sizeof(word)) == sizeof(word))
-		sum = sum * 31 + word;
+	while (read(fd, words, sizeof(words)) == sizeof(words))
+		sum = (sum ^ words[0] ^ words[3]) * 16777619;
 	close(fd);
 	return sum;
 }
@@ -54,7 +53,7 @@ main(int argc, char **argv)
 		}
 		for (int i = 0; i < FILES; i++) {
 			name_of(name, i);
-			sum = sum * 31 + read_file(name);
+			sum = (sum ^ read_file(name)) * 16777619;
 			unlink(name);
 		}
 	}

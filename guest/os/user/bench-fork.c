@@ -1,7 +1,7 @@
 /* Processes: fork, copy-on-write, exec, exit, wait. */
 #include <guest/os/libc/user.h>
 
-#define ROUNDS 60
+#define ROUNDS 240
 #define WORDS  16384
 
 static uint32_t words[WORDS];
