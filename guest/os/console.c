@@ -6,7 +6,8 @@
 
 #define COM1      0x3f8
 #define COM1_LSR  (COM1 + 5)
-#define LSR_DR    1
+#define LSR_DR    0x01
+#define LSR_TEMT  0x40
 #define END_INPUT 4 /* control-D */
 #define DELETE    127
 
@@ -67,6 +68,15 @@ console_read(char *dst, uint32_t bytes)
 	length = 0;
 	complete = 0;
 	return (int)n;
+}
+
+/* The end of the machine. A UART that is switched off with it loses what it has not sent yet. */
+void
+console_end(uint32_t code)
+{
+	while (!(inb(COM1_LSR) & LSR_TEMT))
+		;
+	guest_exit(code);
 }
 
 int

@@ -15,7 +15,7 @@ panic(const char *why)
 	print("kernel: ");
 	print(why);
 	put('\n');
-	guest_exit(EXIT_PANIC);
+	console_end(EXIT_PANIC);
 }
 
 /* The boot loader's text lies anywhere in RAM, also where frames are going to be. */

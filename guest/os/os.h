@@ -198,6 +198,7 @@ int pipe_write(struct pipe *p, const char *src, uint32_t bytes);
 /* console.c */
 int console_read(char *dst, uint32_t bytes);
 int console_write(const char *src, uint32_t bytes);
+void console_end(uint32_t code) __attribute__((noreturn));
 void console_poll(void); /* from the clock's handler */
 
 /* syscall.c, filecall.c */

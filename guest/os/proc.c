@@ -79,7 +79,7 @@ proc_exit(int status)
 	struct space space = current->space;
 
 	if (current == procs)
-		guest_exit((uint32_t)status);
+		console_end((uint32_t)status);
 	for (int i = 0; i < FDS; i++)
 		if (current->fd[i])
 			file_close(current->fd[i]);
