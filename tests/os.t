@@ -16,6 +16,9 @@ from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno import machine  # noqa: E402
 
+sys.path.insert(0, str(TOOLS))
+import mkramdisk  # noqa: E402
+
 BUILD = ROOT / "build"
 OS = BUILD / "guest" / "os.elf"
 MACHINES = ["qemu"] + (["bochs"] if shutil.which("bochs") else [])
@@ -168,6 +171,18 @@ def typed():
     result.cleanup()
 
 
+def one_layout():
+    """abi.h and mkramdisk.py say the same about the disk."""
+    text = (ROOT / "guest/os/abi.h").read_text()
+    c = {name: int(value, 0) for name, value in
+         re.findall(r"#define (\w+) +(0x[0-9a-f]+|\d+)u?\b(?! \+)", text)}
+    for name, their in (("DISK_MAGIC", "MAGIC"), ("BLOCK", "BLOCK"), ("DISK_BLOCKS", "BLOCKS"),
+                        ("DISK_INODES", "INODES"), ("BITMAP_BLOCK", "BITMAP_BLOCK"),
+                        ("INODE_BLOCK", "INODE_BLOCK"), ("ROOT_INUM", "ROOT"), ("DIRECT", "DIRECT"),
+                        ("NAME_BYTES", "NAME_BYTES")):
+        ok(name in c and c[name] == getattr(mkramdisk, their), f"{name} is one number", c=c.get(name))
+
+
 def full_disk_image():
     """What does not fit on the RAM disk is refused in words, when it is built."""
     place = folder()
@@ -189,6 +204,7 @@ def main():
     if not ok(done.status == 0, "the OS builds", out=done.out[-2000:]):
         finish()
     holes()
+    one_layout()
     full_disk_image()
     transcripts()
     bare_machines()
