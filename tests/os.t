@@ -116,6 +116,7 @@ def bare_machines():
     for where in MACHINES:
         for name, (words, _) in SCRIPTS.items():
             compare(f"bare {where}", name, bare(where, words, 32))
+        compare(f"bare {where} with 5,000 ticks in a second", "transcript", bare(where, "hz=5000", 32))
     compare("bare qemu with 16 MiB", "transcript", bare("qemu", "", 16))
     if "bochs" not in MACHINES:
         skip("the OS on Bochs", "Bochs is not installed: make demo installs it")

@@ -45,6 +45,17 @@ unfold(const char *s)
 		script[i] = s[i] == '_' ? ' ' : s[i] == '+' ? '\n' : s[i];
 }
 
+/* A word's value; `otherwise` where it is missing or the clock could not do it. */
+static uint32_t
+number(const char *s, uint32_t otherwise)
+{
+	uint32_t n = 0;
+
+	for (; s && *s >= '0' && *s <= '9' && n < 100000; s++)
+		n = n * 10 + (uint32_t)(*s - '0');
+	return n >= 20 && n <= 10000 ? n : otherwise;
+}
+
 /* The first process, still in the kernel: it becomes the shell. */
 static void
 start(void)
@@ -79,7 +90,7 @@ guest_main(uint32_t magic, const uint32_t *info)
 	save_words(info);
 	console_init();
 	segment_init();
-	trap_init();
+	trap_init(number(word("hz"), 100));
 	large = option_is(word("pse"), "1");
 	space_init(ram, large);
 	frame_init(ram);

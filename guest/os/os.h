@@ -109,7 +109,7 @@ extern volatile uint32_t ticks;
 extern unsigned int_depth;
 void int_off(void);
 void int_on(void);
-void trap_init(void);
+void trap_init(uint32_t hz);
 void trap(struct trapframe *f);
 uint32_t
 clock_count(void); /* the counter of the 8254, which counts down whether interrupts are on or not */

@@ -8,7 +8,7 @@
 #define PIC_EOI  0x20
 #define PIT      0x40
 #define PIT_MODE 0x43
-#define PIT_100  11932 /* 1,193,182 Hz / 100 */
+#define PIT_HZ   1193182
 
 #define VEC_BP    3
 #define VEC_PF    14
@@ -40,16 +40,17 @@ int_on(void)
 		sti();
 }
 
-/* The two 8259s at vectors 0x20 and 0x28 with only the clock open; the 8254 as a rate generator of 100 Hz. */
+/* The two 8259s at vectors 0x20 and 0x28 with only the clock open; the 8254 as a rate generator. */
 void
-trap_init(void)
+trap_init(uint32_t hz)
 {
-	static const uint16_t script[][2] = {
-		{ PIC1, 0x11 },        { PIC1 + 1, IRQ_BASE }, { PIC1 + 1, 4 },
-		{ PIC1 + 1, 1 },       { PIC2, 0x11 },         { PIC2 + 1, 0x28 },
-		{ PIC2 + 1, 2 },       { PIC2 + 1, 1 },        { PIC1 + 1, 0xfe },
-		{ PIC2 + 1, 0xff },    { PIT_MODE, 0x34 },     { PIT, PIT_100 & 0xff },
-		{ PIT, PIT_100 >> 8 },
+	const uint32_t count = PIT_HZ / hz;
+	const uint32_t script[][2] = {
+		{ PIC1, 0x11 },      { PIC1 + 1, IRQ_BASE }, { PIC1 + 1, 4 },
+		{ PIC1 + 1, 1 },     { PIC2, 0x11 },         { PIC2 + 1, 0x28 },
+		{ PIC2 + 1, 2 },     { PIC2 + 1, 1 },        { PIC1 + 1, 0xfe },
+		{ PIC2 + 1, 0xff },  { PIT_MODE, 0x34 },     { PIT, count & 0xff },
+		{ PIT, count >> 8 },
 	};
 
 	for (unsigned i = 0; i < sizeof(script) / sizeof(script[0]); i++)
