@@ -156,12 +156,26 @@ $(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags
 	@$(NASM) $(GUEST_NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
 
 guest_objects = $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
+# A guest may have a linker script of its own.
 define guest_rule
-$(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) guest/lib/guest.ld
+$(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard guest/$1/$1.ld),guest/lib/guest.ld)
 	@echo "ld   $$@"
-	@$$(LD) $$(GUEST_LDFLAGS) -T guest/lib/guest.ld -o $$@ $$(filter %.o,$$^)
+	@$$(LD) $$(GUEST_LDFLAGS) -T $$(filter %.ld,$$^) -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
+
+# Programs of guest/os: one per file of user/, each with libc/. They and root/ make the RAM disk, which is a part
+# of the kernel's image.
+OS_PROGRAMS := $(patsubst guest/os/user/%.c,$(GO)/os/bin/%,$(sort $(wildcard guest/os/user/*.c)))
+OS_LIBC := $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/os/libc/*.c guest/os/libc/*.asm)))
+$(GO)/os/bin/%: $(GO)/obj/os/user/%.c.o $(OS_LIBC) guest/os/libc/user.ld
+	@mkdir -p $(@D)
+	@$(LD) $(GUEST_LDFLAGS) -s -T guest/os/libc/user.ld -o $@ $(filter %.o,$^)
+$(GO)/os/ramdisk.img: tools/mkramdisk.py $(OS_PROGRAMS) $(wildcard guest/os/root/*/*)
+	@echo "disk $@"
+	@$(PYTHON) tools/mkramdisk.py -o $@ guest/os/root $(OS_PROGRAMS)
+$(GO)/obj/os/disk.asm.o: $(GO)/os/ramdisk.img
+$(GO)/obj/os/disk.asm.o: private GUEST_NASMFLAGS += -I $(GO)/os/
 
 build/boot/%.bin: boot/%.asm
 	@mkdir -p $(@D)
@@ -176,6 +190,7 @@ build/zcount.so: grade/plugin/zcount.c
 	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
 -include $(OBJECTS:.o=.d) $(foreach g,lib $(GUESTS),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
 
 # ---- unit tests: parts of the kernel compiled for the build machine -----------------------------
