@@ -155,9 +155,8 @@ do_access:
 	jz	.push
 	dec	edx
 	jz	.jump
-	mov	edi, ecx		; a copy of eight bytes, from `value` to the address
+	mov	edi, ecx		; a copy from `value` to the address
 	mov	esi, eax
-	movsd
 	movsd
 	ret
 .read:	mov	eax, [ecx]
