@@ -219,7 +219,7 @@ demo: ## install what is missing, then show it all in two minutes
 	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
 		"not; start with: make LAB=0 qemu" >&2; exit 1; }
 	@sh tools/install.sh run
-	@$(MAKE) --no-print-directory SOLUTION=1 LAB= REF= build
+	@$(MAKE) --no-print-directory SOLUTION=1 LAB=1 REF= build
 	@$(PYTHON) tools/demo.py
 
 check: ## install what is missing, then run every test (under ten minutes)
@@ -238,7 +238,7 @@ check-run: $(UNITS:%=build/tests/unit/%)
 	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 bench: ## what an exit costs on each engine, in instructions, with the reference solutions
-	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB= REF= build
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=1 REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 
 help: ## print this

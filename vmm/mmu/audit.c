@@ -210,7 +210,7 @@ check_pool(struct audit *a)
 			continue;
 		used++;
 		if (s->kind.geometry != SHADOW_DIRECT &&
-		    (!p || !(p->trace & 1 << TRACE_PAGE_TABLE)))
+		    (p && p->type == P2M_RAM && !(p->trace & 1 << TRACE_PAGE_TABLE)))
 			differ(a, "frame %lx has a shadow and is not traced", s->gfn);
 	}
 	if (used != a->m->live)
