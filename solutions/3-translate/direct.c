@@ -43,8 +43,9 @@ nothing(struct vcpu *v, struct exit *e)
 	*e = (struct exit){ .reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip };
 }
 
-static void
-single_step(struct vcpu *v, struct exit *e)
+/* The #DB of a step that the guest takes itself. */
+void
+bt_single_step(struct vcpu *v, struct exit *e)
 {
 	v->state.dr[6] |= DR6_BS;
 	*e = (struct exit){ .reason = EXIT_EXCEPTION,
@@ -134,7 +135,7 @@ called_out(struct vcpu *v, struct exit *e, const struct bt_place *p, bool steppe
 		if (!bt_follow(v, p, e))
 			return true;
 		if (v->state.rflags & FLAG_TF)
-			single_step(v, e);
+			bt_single_step(v, e);
 		else if (stepped)
 			nothing(v, e);
 		else

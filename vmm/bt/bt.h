@@ -35,6 +35,7 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_HASH     2048u
 #define BT_MAP_PAGE (PAGE_SIZE / sizeof(struct bt_map))
 #define BT_MAPS     64u
+#define BT_NOWHERE  (~0ull)
 #define BT_HOT      512u
 #define BT_HOT_AT   8u /* this many faults, and one more, make an instruction a call-out */
 #define BT_MIXED    16u
@@ -94,6 +95,7 @@ struct bt {
 	unsigned generation; /* flushes: a block of another one is gone */
 	uint16_t straddling; /* the list of blocks on two frames */
 	bool gs_ours;        /* the real GS holds BT_DS */
+	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
@@ -160,6 +162,7 @@ void bt_count_fault(struct vcpu *v, uint32_t eip);
 /* Lab 3B, direct.c */
 void bt_run_user(struct vcpu *v, struct exit *e);
 uint64_t bt_enter(struct vcpu *v);
+void bt_single_step(struct vcpu *v, struct exit *e);
 bool bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step);
 
 /* far.c, verify.c */

@@ -35,6 +35,7 @@ bt_init(struct vcpu *v)
 	if (!mfn_ok(f))
 		return -ENOMEM;
 	te_of(v)->bt = mfn_ptr(f);
+	bt_of(v)->trap_at = BT_NOWHERE;
 	set_descriptors(v);
 	return bt_window_init(v);
 }
@@ -82,7 +83,19 @@ done_by_host(struct vcpu *v, struct exit *e)
 	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
 		return false;
 	bt_callout(v, e);
+	if (v->state.rflags & FLAG_TF && !v->debug.step)
+		bt_of(v)->trap_at = (uint32_t)(v->state.rip + e->insn_len);
 	return true;
+}
+
+/* The guest steps itself, and the host has done an instruction for it, to its end: the #DB is due now. */
+static bool
+step_is_due(struct vcpu *v)
+{
+	uint64_t at = bt_of(v)->trap_at;
+
+	bt_of(v)->trap_at = BT_NOWHERE;
+	return at == v->state.rip;
 }
 
 static void
@@ -128,7 +141,9 @@ run_16_bit(struct vcpu *v, struct exit *e)
 static void
 bt_run(struct vcpu *v, struct exit *e)
 {
-	if (te_cpl(v) != 0)
+	if (step_is_due(v))
+		bt_single_step(v, e);
+	else if (te_cpl(v) != 0)
 		bt_run_user(v, e);
 	else if (v->state.seg[SEG_CS].attr & ATTR_DB)
 		run_kernel(v, e);
