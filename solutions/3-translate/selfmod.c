@@ -8,22 +8,6 @@
 /* EXERCISE 3.0: free region for helpers of your own. */
 /* END EXERCISE 3.0 */
 
-/* Takes a block out of the list of its eip. */
-static void
-forget(struct bt *bt, struct bt_block *b)
-{
-	for (unsigned h = 0; h < BT_HASH; h++) {
-		uint16_t *n = &bt->hash[h];
-
-		while (*n && bt_block(bt, *n) != b)
-			n = &bt_block(bt, *n)->next;
-		if (*n) {
-			*n = b->next;
-			return;
-		}
-	}
-}
-
 /* Nobody runs this translation again. Jumps lead to it, so its start becomes a stub that leads to its own eip. */
 void
 bt_kill(struct vcpu *v, struct bt_block *b)
@@ -31,11 +15,11 @@ bt_kill(struct vcpu *v, struct bt_block *b)
 	struct bt *bt = bt_of(v);
 	uint8_t stub[BT_STUB_SIZE] = { 0xcd, BT_VECTOR, 0x90, 0x90, 0x90 };
 
-	/* EXERCISE 3.7a: forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
+	/* EXERCISE 3.7a: bt_forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
 	 * b->eip behind it to the block's start, and mark it BT_DEAD.
-	 * until then: (void)stub, (void)forget; bt_flush(v); (void)bt;
+	 * until then: (void)stub; bt_flush(v); (void)bt;
 	 */
-	forget(bt, b);
+	bt_forget(bt, b);
 	bt_table_clear(bt, b->eip, bt_address(v, b->at));
 	memcpy(stub + 5, &b->eip, sizeof(b->eip));
 	bt_code_write(bt, b->at, stub, sizeof(stub));

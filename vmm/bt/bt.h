@@ -95,6 +95,8 @@ struct bt {
 	unsigned generation; /* flushes: a block of another one is gone */
 	uint16_t straddling; /* the list of blocks on two frames */
 	bool gs_ours;        /* the real GS holds BT_DS */
+	const struct bt_block *left; /* by the last exit, in this generation */
+	unsigned left_generation;
 	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
@@ -142,6 +144,8 @@ struct bt_block *bt_block(struct bt *bt, unsigned n);
 struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, const struct bt_translation *t);
 void bt_flush(struct vcpu *v);
+void bt_forget(struct bt *bt, const struct bt_block *b);
+uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
 struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 
 /* Lab 3A, callout.c */

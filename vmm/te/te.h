@@ -18,7 +18,6 @@
 #define GUEST_KERNEL_RING 1u
 #define LAB_1A            "lab1a.md"
 #define LAB_1B            "lab1b.md"
-#define CALLOUT_VECTOR    0xe0 /* its gate has DPL 1 while a vCPU of bt is loaded */
 
 /*
  * The last entries of the shadow GDT's page 13 are not the guest's: slot i holds the descriptor of
