@@ -133,6 +133,7 @@ def bare(name):
     result = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
+    assert result.end is machine.End.SHUTDOWN, result.detail
     return text.splitlines()
 
 

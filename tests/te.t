@@ -16,6 +16,7 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno import machine  # noqa: E402
+from zeno.symbols import Symbols  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab1-solution"
@@ -139,12 +140,32 @@ def equivalence():
         bare = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
         expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
         bare.cleanup()
+        ok(bare.end is machine.End.SHUTDOWN, f"{name} comes to its end on bare QEMU", end=bare.detail)
         for where in MACHINES:
             for options in ("panic=off", "panic=off paranoid=1"):
                 text, _ = host([f"start {name}"], [name], where, options)
                 got = [line[4:] for line in text.splitlines() if line.startswith("d1| ")]
                 ok(expected and got == expected, f"{name} on {where} ({options}): as on bare QEMU",
                    expected="\n".join(expected), got="\n".join(got))
+
+
+def timer_waits():
+    """
+    `tables` turns interrupts on for a moment and has no IDT. On the bare machine the BIOS left its timer running:
+    on a busy build machine an interrupt waits by then, so the guest has to mask it.
+    """
+    with machine.start(kernel=guest("tables"), cpu="te", limits=LIMIT, paused=True, gdb=True,
+                       extra=["-icount", "shift=10,sleep=off"]) as live:
+        gdb = live.gdb()
+        gdb.insert(Symbols([guest("tables")]).address("interrupts_on"))
+        gdb.cont()
+        for port, value in ((0x43, 0x34), (0x40, 2), (0x40, 0)):  # a period of 1.7 us
+            live.qmp.human(f"o /1 {port:#x} {value:#x}")
+        gdb.detach()
+        run_ = live.wait()
+    ok(run_.end is machine.End.SHUTDOWN and "interrupts on and off again" in run_.text(),
+       "tables on a bare machine whose timer has an interrupt for it", end=run_.detail, text=run_.text())
+    run_.cleanup()
 
 
 def frames_come_back():
@@ -207,6 +228,7 @@ def main():
         skip("attacks on Bochs", "Bochs is not installed: make demo installs it")
     neighbours()
     equivalence()
+    timer_waits()
     chaos()
     frames_come_back()
     bad_images()
