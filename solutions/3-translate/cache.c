@@ -85,6 +85,8 @@ bt_flush(struct vcpu *v)
 	memset(bt->hash, 0, BT_HASH * sizeof(*bt->hash));
 	memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
 	bt->straddling = 0;
+	bt->region_count = 0;
+	bt->remapped = false;
 	bt->generation++;
 	bt->stats.flushes++;
 	/* END EXERCISE 3.3b */
@@ -108,6 +110,7 @@ watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 			b->flags |= BT_COMPARED;
 		else
 			trace(v->domain, gfn(b->gfn[i]), TRACE_CODE);
+	bt_space_note(v, b);
 	memcpy(b->bytes, bytes, b->guest_len < EXIT_INSN_MAX ? b->guest_len : EXIT_INSN_MAX);
 }
 

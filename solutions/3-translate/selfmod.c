@@ -107,7 +107,7 @@ bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 
 	hit = kill_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
 	hit |= kill_list(v, &bt->straddling, g, from, to, &live);
-	if (!live)
+	if (!live && !bt_space_has(bt, g))
 		untrace(v->domain, gfn(g), TRACE_CODE);
 	else if (!hit && counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
 		retreat(v, g);
@@ -116,9 +116,10 @@ bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 static void
 code_written(struct domain *d, gpa_t a, size_t len)
 {
-	uint32_t from = a.v & PAGE_MASK;
+	uint32_t from = a.v & PAGE_MASK, g = (uint32_t)gpa_to_gfn(a).v;
 
-	bt_kill_range(d->vcpu, (uint32_t)gpa_to_gfn(a).v, from, from + (uint32_t)len);
+	bt_space_written(d->vcpu, g, from, from + (uint32_t)len);
+	bt_kill_range(d->vcpu, g, from, from + (uint32_t)len);
 }
 static const struct trace_owner code_owner = { TRACE_CODE, code_written };
 SET_ADD(trace_owners, code_owner);
@@ -132,7 +133,8 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes.
 	 * until then: (void)now; return false;
 	 */
-	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, now, b->guest_len) != b->guest_len)
+	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | HOW_QUIET, now,
+		     b->guest_len) != b->guest_len)
 		return false;
 	bt_of(v)->stats.compared++;
 	return !memcmp(now, b->bytes, b->guest_len);

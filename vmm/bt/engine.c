@@ -122,6 +122,7 @@ run_kernel(struct vcpu *v, struct exit *e)
 	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
 	bool step = v->sti_shadow && pic_pending(&v->domain->pic);
 
+	bt_space_check(v);
 	do {
 		uint32_t at;
 
