@@ -123,6 +123,10 @@ run_kernel(struct vcpu *v, struct exit *e)
 	bool step = v->sti_shadow && pic_pending(&v->domain->pic);
 
 	bt_space_check(v);
+	if (!bt_space_reach(v)) {
+		te_entry_failed(v, e, VEC_PF);
+		return;
+	}
 	do {
 		uint32_t at;
 
