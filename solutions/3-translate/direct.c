@@ -170,7 +170,7 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 		return true;
 	}
 	te_translate(v, e, f);
-	if (e->reason != EXIT_EXCEPTION && e->reason != EXIT_IRQ)
-		bt_count_fault(v, p.eip);
+	if (e->reason == EXIT_MMU)
+		bt_of(v)->refused_at = p.eip;
 	return true;
 }

@@ -161,16 +161,18 @@ bt_count_fault(struct vcpu *v, uint32_t eip)
 {
 	struct bt *bt = bt_of(v);
 	struct bt_count *c = hot_slot(bt, eip);
-	uint64_t linear = bt->cs_base + eip;
-	bool live;
+	uint64_t linear = (uint32_t)(bt->cs_base + eip);
+	bool live = true;
+	uint32_t g;
 
 	if (c->key != eip && c->count > BT_HOT_AT)
 		return; /* that one keeps the slot */
 	if (!counts_up_to(c, eip, BT_HOT_AT) || c->count > BT_HOT_AT + 1)
 		return;
-	live = true;
-	kill_list(v, &bt->in_page[bt_gfn(v, linear) % BT_HASH], bt_gfn(v, linear),
-		  linear & PAGE_MASK, (linear & PAGE_MASK) + 1, &live);
-	kill_list(v, &bt->straddling, bt_gfn(v, linear), linear & PAGE_MASK,
-		  (linear & PAGE_MASK) + 1, &live);
+	if (!gva_byte(v, gva(linear)))
+		return;
+	g = bt_gfn(v, linear);
+	linear &= PAGE_MASK;
+	kill_list(v, &bt->in_page[g % BT_HASH], g, linear, linear + 1, &live);
+	kill_list(v, &bt->straddling, g, linear, linear + 1, &live);
 }

@@ -111,6 +111,7 @@ struct bt {
 	bool gs_ours;        /* the real GS holds BT_DS */
 	const struct bt_block *left; /* by the last exit, in this generation */
 	unsigned left_generation;
+	uint64_t refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
 	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;

@@ -35,7 +35,7 @@ bt_init(struct vcpu *v)
 	if (!mfn_ok(f))
 		return -ENOMEM;
 	te_of(v)->bt = mfn_ptr(f);
-	bt_of(v)->trap_at = BT_NOWHERE;
+	bt_of(v)->trap_at = bt_of(v)->refused_at = BT_NOWHERE;
 	set_descriptors(v);
 	return bt_window_init(v);
 }
@@ -114,6 +114,18 @@ entry_for(struct vcpu *v, struct exit *e)
 	return bt_address(v, b->at);
 }
 
+/* Whether the host has done the instruction whose access was refused; a hidden fault is no reason to call out. */
+static void
+count_refused(struct vcpu *v)
+{
+	uint64_t at = bt_of(v)->refused_at;
+
+	bt_of(v)->refused_at = BT_NOWHERE;
+	if (at != BT_NOWHERE && v->last &&
+	    (v->last->effect == EFFECT_READ || v->last->effect == EFFECT_WRITE))
+		bt_count_fault(v, (uint32_t)at);
+}
+
 static void
 run_kernel(struct vcpu *v, struct exit *e)
 {
@@ -122,6 +134,7 @@ run_kernel(struct vcpu *v, struct exit *e)
 	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
 	bool step = v->sti_shadow && pic_pending(&v->domain->pic);
 
+	count_refused(v);
 	bt_space_check(v);
 	if (!bt_space_reach(v)) {
 		te_entry_failed(v, e, VEC_PF);
