@@ -38,6 +38,7 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_NOWHERE  (~0ull)
 #define BT_HOT      512u
 #define BT_HOT_AT   8u /* this many faults, and one more, make an instruction a call-out */
+#define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
 #define BT_MIXED    16u
 #define BT_MIXED_AT 64u /* this many writes beside its code make a frame mixed */
 
@@ -184,6 +185,7 @@ void bt_kill_range(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_is_mixed(const struct bt *bt, uint32_t gfn);
 bool bt_unchanged(struct vcpu *v, const struct bt_block *b);
 void bt_count_fault(struct vcpu *v, uint32_t eip);
+void bt_count_callout(struct vcpu *v, uint32_t eip, bool needed);
 
 /* Lab 3B, direct.c */
 void bt_run_user(struct vcpu *v, struct exit *e);

@@ -114,14 +114,17 @@ entry_for(struct vcpu *v, struct exit *e)
 	return bt_address(v, b->at);
 }
 
-/* Whether the host has done the instruction whose access was refused; a hidden fault is no reason to call out. */
+/*
+ * Whether the host has done the instruction whose access was refused; a hidden fault is no reason to call out. Nor
+ * is one of a repeated string instruction, which the CPU does fast where it may.
+ */
 static void
 count_refused(struct vcpu *v)
 {
 	uint64_t at = bt_of(v)->refused_at;
 
 	bt_of(v)->refused_at = BT_NOWHERE;
-	if (at != BT_NOWHERE && v->last &&
+	if (at != BT_NOWHERE && v->last && !(te_insn(v)->prefixes & (PFX_REP | PFX_REPNE)) &&
 	    (v->last->effect == EFFECT_READ || v->last->effect == EFFECT_WRITE))
 		bt_count_fault(v, (uint32_t)at);
 }
