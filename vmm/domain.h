@@ -79,6 +79,7 @@ struct vcpu;
 struct engine {
 	const char *name;
 	const char *what;
+	const char *kin; /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
@@ -87,6 +88,8 @@ struct engine {
 	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
 	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
 	void (*window_moved)(struct vcpu *v);
+	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
+	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
 };
 
 /* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
@@ -299,6 +302,7 @@ void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 const struct engine *engine_find(const char *name);
 
 /* gdb_run.c: a vCPU under a debugger. */
+extern unsigned debug_changes; /* counts what puts or takes a breakpoint */
 void debug_created(struct vcpu *v);
 enum turn debug_park(struct vcpu *v);
 void debug_ended(struct vcpu *v);

@@ -36,7 +36,8 @@
 	EXIT(OTHER, "another privileged instruction")   \
 	EXIT(ENTRY_FAILED, "failed entry")              \
 	EXIT(V86, "virtual-8086 mode")                  \
-	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP")
+	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP") \
+	EXIT(EMULATE, "instruction that Zeno does for the guest")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
 	EXIT_REASONS(EXIT)
@@ -45,6 +46,7 @@ enum exit_reason {
 };
 
 #define EXIT_INSN_MAX 15
+#define CALLOUT_VECTOR 0xe0 /* bt: its gate has DPL 1 while a vCPU of bt is loaded */
 #define NO_TRAP       0xff /* as a vector: nothing of the guest's brought us here */
 
 enum mmu_access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_FETCH = 2 };

@@ -121,7 +121,7 @@ vector_short(unsigned vector)
 		return names[vector];
 	if (vector >= NO_TRAP)
 		return "no trap";
-	return vector_name(vector);
+	return vector == CALLOUT_VECTOR ? "call-out" : vector_name(vector);
 }
 
 /* One exit in words: "exit 7: #GP at 00100010, cli: IF=0". */

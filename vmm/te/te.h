@@ -59,6 +59,7 @@ struct te {
 	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
+	struct bt *bt; /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
@@ -98,6 +99,18 @@ struct te_event {
 	uint64_t fault_rip; /* where the instruction is, for a fault on the way */
 };
 
+/* te.c: the engine, in the parts that bt uses, too. */
+int te_init(struct vcpu *v);
+void te_free(struct vcpu *v);
+void te_load(struct vcpu *v);
+void te_run(struct vcpu *v, struct exit *e);
+uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what ring_enter() says */
+void te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f);
+void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
+void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
+uint64_t te_take_dr6(void); /* reads and clears it */
+enum exit_reason te_reason(unsigned op);
+
 /* event.c */
 enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
 
@@ -136,8 +149,11 @@ uint64_t te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl);
 void te_resync(struct vcpu *v);
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
 void te_segments_in(struct vcpu *v);
+void te_data_segments_in(struct vcpu *v);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
+
+enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that ends the guest */
 
 /* fetch.c */
 bool te_fetch(struct vcpu *v, struct exit *e);
