@@ -36,6 +36,7 @@
 	EXIT(OTHER, "another privileged instruction")   \
 	EXIT(ENTRY_FAILED, "failed entry")              \
 	EXIT(V86, "virtual-8086 mode")                  \
+	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP") \
 	EXIT(EMULATE, "instruction that Zeno does for the guest")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
