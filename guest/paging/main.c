@@ -1,9 +1,11 @@
 /*
  * A small kernel with paging (Lab 2): 4 KiB and large pages, high addresses, faults of each kind, rings, accessed and
- * dirty bits, aliases, a page directory that maps itself, two address spaces. It prints what it sees, so that its output can be
- * compared with the bare machine's. pae=1 on its command line: PAE paging;
- * fuzz=N: N random operations instead, from seed=;
- * log=M tells them from the Mth on.
+ * dirty bits, aliases, a page directory that maps itself, two address spaces. It prints what it sees, so that its
+ * output can be compared with the bare machine's. Its words:
+ *
+ *   pae=1       PAE paging
+ *   fuzz=N      N random operations instead, from seed=S; log=M tells them from the Mth on (fuzz.c)
+ *   hostile=X   an attack instead (hostile.c)
  */
 #include "kernel.h"
 
@@ -278,7 +280,9 @@ guest_main(uint32_t magic, const uint32_t *info)
 	map(HIGH, DATA | W | P);
 	*(volatile uint32_t *)DATA = 0xcafe0001;
 	report("high", kernel_access(ACCESS_READ, HIGH, 0));
-	if (option(info, "fuzz"))
+	if (option(info, "hostile"))
+		hostile(option(info, "hostile"));
+	else if (option(info, "fuzz"))
 		fuzz(number(option(info, "seed")), number(option(info, "fuzz")),
 		     number(option(info, "log")));
 	else

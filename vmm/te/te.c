@@ -303,5 +303,6 @@ static const struct engine te_engine = {
 	.load = te_load,
 	.run = te_run,
 	.interrupt = te_interrupt,
+	.window_moved = te_window_moved,
 };
 SET_ADD(engines, te_engine);
