@@ -56,8 +56,8 @@ struct bt_translation {
 	uint32_t eip;
 	const uint8_t *bytes; /* the guest's, from eip on */
 	size_t n;
-	unsigned max;  /* instructions */
-	bool stack32;  /* SS.B: the stack pointer is esp */
+	unsigned max;                         /* instructions */
+	bool stack32;                         /* SS.B: the stack pointer is esp */
 	bool (*hot)(void *ctx, uint32_t eip); /* true: make this one a call-out; may be NULL */
 	void *ctx;
 	/* out */
@@ -152,9 +152,9 @@ bt_emit_here(struct bt_translation *t, unsigned from)
 	t->code[from - 1] = (uint8_t)(t->len - from);
 }
 
-#define BT_EMIT(t, ...)                                                               \
-	do {                                                                          \
-		static const uint8_t bytes_[] = { __VA_ARGS__ };                      \
-		for (unsigned i_ = 0; i_ < sizeof(bytes_); i_++)                      \
-			bt_emit8(t, bytes_[i_]);                                      \
+#define BT_EMIT(t, ...)                                          \
+	do {                                                     \
+		static const uint8_t bytes_[] = { __VA_ARGS__ }; \
+		for (unsigned i_ = 0; i_ < sizeof(bytes_); i_++) \
+			bt_emit8(t, bytes_[i_]);                 \
 	} while (0)
