@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Debian's GRUB, which nobody here wrote, runs on te: to its prompt, and commands typed to it.
+"""Debian's GRUB, which nobody here wrote, runs on te and bt: to its prompt, with commands typed to it and modules
+that it loads into its memory and runs.
 
 The image is made here by Debian's own grub-mkimage for a flat 32-bit machine (coreboot's). It runs bare,
-started by tests/grub/shim.asm, and on te; the two outputs, cursor movements removed, must be the same.
+started by tests/grub/shim.asm, and on the engines; the outputs, cursor movements removed, must be the same.
 """
 
+import io
 import re
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -16,22 +19,37 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno import machine  # noqa: E402
 
-HOST = ROOT / "build/lab1-solution"
+PLATFORM = Path("/usr/lib/grub/i386-coreboot")
+ENGINES = [("te", 1), ("bt", 3)]  # and the lab whose reference has it
 EARLY = """serial --unit=0 --speed=115200
 terminal_output serial
 terminal_input serial
 """
-MODULES = ["serial", "terminal", "echo", "hello", "cpuid", "hexdump", "ls", "help"]
-COMMANDS = ["hello", "echo zeno", "cpuid -l", "hexdump (mem) -s 0x500 -n 72", "help echo", "ls"]
+MODULES = ["serial", "terminal", "echo", "hello", "cpuid", "hexdump", "ls", "help", "memdisk", "tar"]
+LOADED = ["cat", "tr", "extcmd"]  # from its memory disk, when somebody asks for them
+GREETING = b"from the memory disk\n"
+COMMANDS = ["hello", "echo zeno", "cpuid -l", "hexdump (mem) -s 0x500 -n 72", "help echo", "insmod cat",
+            "cat (memdisk)/greeting", "insmod tr", "tr abc xyz aabbcc", "ls"]
 LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=120)
 CURSOR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def make_disk(path):
+    """A tar archive that GRUB sees as a disk: modules where it looks for them, and a text."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in [f"{one}.mod" for one in LOADED] + ["moddep.lst"]:
+            tar.add(PLATFORM / name, f"boot/grub/i386-coreboot/{name}")
+        text = tarfile.TarInfo("greeting")
+        text.size = len(GREETING)
+        tar.addfile(text, io.BytesIO(GREETING))
 
 
 def make_image(place):
     """Debian's GRUB as an ELF image; None if grub-mkimage can't."""
     (place / "early.cfg").write_text(EARLY)
-    done = run("grub-mkimage", "-O", "i386-coreboot", "-c", place / "early.cfg", "-p", "/boot/grub",
-               "-o", place / "grub.elf", *MODULES)
+    make_disk(place / "disk.tar")
+    done = run("grub-mkimage", "-O", "i386-coreboot", "-c", place / "early.cfg",
+               "-p", "(memdisk)/boot/grub", "-m", place / "disk.tar", "-o", place / "grub.elf", *MODULES)
     ok(done.status == 0, "grub-mkimage makes an image", out=done.out)
     return place / "grub.elf" if done.status == 0 else None
 
@@ -67,37 +85,45 @@ def bare(shim, image):
     return plain(output)
 
 
-def on_te(image):
+def on_engine(image, engine, lab):
     """The same from the command line: `_` is the Enter key, `~` a space."""
     typed = "_".join(COMMANDS).replace(" ", "~") + "_"
-    result = machine.boot(kernel=HOST / "zeno.mb", modules=[(image, "")], cpu="te", limits=LIMIT,
+    result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", modules=[(image, "")], cpu="te", limits=LIMIT,
                           until=(f"d1| grub> {COMMANDS[-1]}".encode()), idle=False,
-                          cmdline=f"panic=off -- start grub mem=32 -- boot=coreboot input={typed}")
+                          cmdline=f"panic=off -- start grub engine={engine} mem=32 -- "
+                                  f"boot=coreboot input={typed}")
     raw = b"".join(bytes.fromhex(words.split()[1]) for _, words in result.tagged("out"))
     console = result.text()
     result.cleanup()
     return plain(raw), console
 
 
+def compare(engine, lab, image, expected):
+    built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
+    if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
+        return
+    got, console = on_engine(image, engine, lab)
+    ok(any(line.startswith("grub> ") for line in got), f"GRUB on {engine} comes to its prompt",
+       console=console[-2000:])
+    ok("Hello World" in got and "zeno" in got, "and runs commands that are typed to it",
+       got="\n".join(got))
+    ok(GREETING.decode().strip() in got and "xxyyzz" in got, "and modules that it loads",
+       got="\n".join(got))
+    length = min(len(expected), len(got))
+    ok(length > 20 and expected[:length - 1] == got[:length - 1],
+       "its output is the bare machine's", expected="\n".join(expected), got="\n".join(got))
+
+
 def main():
-    if not shutil.which("grub-mkimage") or not Path("/usr/lib/grub/i386-coreboot").is_dir():
-        skip("Debian's GRUB on te", "grub-mkimage or its i386-coreboot modules are not installed")
+    if not shutil.which("grub-mkimage") or not PLATFORM.is_dir():
+        skip("Debian's GRUB", "grub-mkimage or its i386-coreboot modules are not installed")
         finish()
     place = folder()
-    built = run("make", "-s", "-C", ROOT, "LAB=1", "SOLUTION=1", "build")
-    if not ok(built.status == 0, "the reference of Lab 1 builds", out=built.out):
-        finish()
     image, shim = make_image(place), make_shim(place)
     if image:
         expected = bare(shim, image)
-        got, console = on_te(image)
-        ok(any(line.startswith("grub> ") for line in got), "GRUB on te comes to its prompt",
-           console=console[-2000:])
-        ok("Hello World" in got and "zeno" in got, "and runs commands that are typed to it",
-           got="\n".join(got))
-        length = min(len(expected), len(got))
-        ok(length > 20 and expected[:length - 1] == got[:length - 1],
-           "its output is the bare machine's", expected="\n".join(expected), got="\n".join(got))
+        for engine, lab in ENGINES:
+            compare(engine, lab, image, expected)
     finish()
 
 

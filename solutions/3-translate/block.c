@@ -92,8 +92,8 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 	if ((t->hot && t->hot(t->ctx, eip)) || uses_our_segments(i))
 		return BT_CALL_OUT;
 	if (is_control(i->op))
-		return i->opsize == 4 && (t->stack32 || i->op != INSN_RET) ? BT_CONTROL :
-									     BT_CALL_OUT;
+		return i->opsize == 4 && (t->stack32 || i->op != INSN_RET) ? BT_CONTROL
+									   : BT_CALL_OUT;
 	if (is_flags(i->op)) {
 		if (i->op == INSN_CLI || i->op == INSN_STI)
 			return BT_INLINE;
