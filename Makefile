@@ -36,7 +36,7 @@ quote = '$(subst ','\'',$1)'
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help clean demo check bench doctor skeletons student update handouts format unit guests \
-	boot plugin check-run traces catchup
+	boot plugin check-run traces catchup linux
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
@@ -227,18 +227,19 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces submit \
+.PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
 	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
 		"not; start with: make LAB=0 qemu" >&2; exit 1; }
 	@sh tools/install.sh run
-	@$(MAKE) --no-print-directory SOLUTION=1 LAB= REF= build
+	@$(MAKE) --no-print-directory SOLUTION=1 LAB=1 REF= build
 	@$(PYTHON) tools/demo.py
 
 check: ## install what is missing, then run every test (under ten minutes)
 	@sh tools/install.sh check
+	@$(PYTHON) tools/linux_guest.py || true # without a network, tests/linux.t skips and says so
 	@$(MAKE) --no-print-directory check-run
 
 # The long ones first, so that none of them is left over at the end.
@@ -252,31 +253,41 @@ check-run: $(UNITS:%=build/tests/unit/%)
 	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 bench: ## what an exit costs on each engine, in instructions, with the reference solutions
-	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB= REF= build
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=1 REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 
+# What needs the solutions isn't for students.
+HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|demo|skeletons|student|traces)[|])
 help: ## print this
-	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \
+	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
+		else does,make check installs what it needs; nothing else does). LAB=n is $(or \
 		$(word 1,$(LAB)),the last lab) unless you say so."
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
-		awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
+		grep -Ev $(call quote,$(HIDDEN)) | \
+		awk -F'|' '{ printf "%-32s%s\n", $$1, $$2 }'
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) --append $(call quote,$(APPEND))
-qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
+	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
+	$(if $(CPU),--cpu $(call quote,$(CPU)))
+# LINUX=1 adds Debian's Linux to the guests. Its words are tools/linux_guest.py's.
+ifdef LINUX
+LINUX_WORDS := $(shell $(PYTHON) tools/linux_guest.py --words)
+LINUX_MODULES := --module $(call quote,build/linux/vmlinuz $(LINUX_WORDS)) --module build/linux/initrd
+endif
+qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
 bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 ifdef TEST
-gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); TEST=t: at a test's first exit
+gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
 	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) --gdb $(call quote,$(TEST))
 else
 gdb: build
 	@$(RUN) --gdb $(if $(STUB),--stub $(call quote,$(STUB))) \
 		$(if $(MACHINE),--machine $(call quote,$(MACHINE))) \
-		$(if $(BATCH),--batch $(call quote,$(BATCH)))
+		$(if $(REVERSE),--reverse) $(if $(BATCH),--batch $(call quote,$(BATCH)))
 endif
 
 grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
@@ -296,6 +307,9 @@ tracediff: build ## TEST=x LAB=n: compare a guest's exits with the reference's, 
 
 traces: guests ## write the reference traces (grade/traces/) from solutions/
 	@$(PYTHON) tools/trace.py references --guests $(GO)
+
+linux: ## fetch Debian's 32-bit Linux as a guest (LINUX=1 then adds it to make qemu's)
+	@$(PYTHON) tools/linux_guest.py
 
 submit: ## LAB=n: pack what you hand in: zeno-labN.tar
 ifeq ($(LAB),)

@@ -9,6 +9,7 @@
 #include <kern/thread.h>
 #include <vmm/dev/pic.h>
 #include <vmm/dev/pit.h>
+#include <vmm/dev/rtc.h>
 #include <vmm/dev/uart.h>
 #include <vmm/exit.h>
 #include <vmm/state.h>
@@ -142,6 +143,7 @@ struct domain {
 	struct uart uart;
 	struct pic pic;
 	struct pit pit;
+	struct rtc rtc;
 	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
 	unsigned uart_polls; /* of its UART's line status, one after the other */
 	const char *input;   /* what will be typed into its COM1; NUL-terminated, in `words` */

@@ -235,6 +235,9 @@ wanted(const struct sample *s)
 	if (insn->has_mem &&
 	    (insn->mem_seg == SEG_FS || insn->mem_seg == SEG_GS || insn->mem_seg == SEG_CS))
 		return false;
+	/* f3 90 with REX.B: Intel's CPUs pause, as if there were no REX; AMD's exchange r8 and rAX. */
+	if (insn->op == INSN_XCHG && insn->opcode == 0x90 && insn->prefixes & PFX_REP)
+		return false;
 	return insn->op != INSN_NOP && available[insn->op];
 }
 
