@@ -35,6 +35,12 @@ all_traps:
         mov es, eax
         cld
         mov ebp, esp
+        cmp dword [ebp + 40], 14
+        jne .exact
+        test byte [ebp + 44], 8
+        jz .exact
+        or byte [ebp + 44], 1   ; reserved bits are an entry's that is present; QEMU 7.2 says not
+.exact:
         mov ecx, 40
         call field
         mov ecx, 44

@@ -47,8 +47,10 @@ class Paged(Kernel):
         self.pool = [self.base + POOL + 4096 * i for i in range(POOL_FRAMES)]
         rng.shuffle(self.pool)
         self.paging = False
+        self.now = None
         self.wp = False
         self.recursive = None
+        self.shared = []
         self.big_kernel = not user and form != "plain" and rng.random() < 0.5
         last = (self.base + POOL + 4096 * POOL_FRAMES - 1) >> self.shift
         self.kernel_slots = list(range(self.base >> self.shift, last + 1))
@@ -60,14 +62,14 @@ class Paged(Kernel):
         """A frame that nothing uses."""
         return self.pool.pop()
 
-    def slots(self, count, low=None, high=None):
-        """Free slots of the upper level, apart from each other; some in each half of the 4 GiB."""
-        end = (WINDOW >> self.shift) - 4
-        low, high = 2 if low is None else low, end if high is None else high
+    def slots(self, count, space=None):
+        """Slots of the upper level that are not the kernel's, nor in use; in two GiB at least."""
         while True:
-            found = self.rng.sample(range(low, high), count)
-            halves = {slot >> 9 if self.pae else slot >> 8 for slot in found}
-            if not set(found) & set(self.kernel_slots) and (len(halves) > 1 or count < 2):
+            found = self.rng.sample(range(2, (WINDOW >> self.shift) - 4), count)
+            spread = {slot >> (30 - self.shift) for slot in found}
+            used = [slot for slot in found if slot in self.kernel_slots
+                    or space and self.upper_value(space, slot)]
+            if not used and (len(spread) > 1 or count < 2):
                 return found
 
     def space(self):
@@ -97,6 +99,12 @@ class Paged(Kernel):
         inside = slot % per_gib if self.pae else slot
         return self.directory(space, slot // per_gib) + self.size * inside
 
+    def upper_value(self, space, slot):
+        """The upper entry itself, as the model has it; 0 where there is no directory."""
+        if slot >> (30 - self.shift) not in space.directories:
+            return 0
+        return self.memory.get(self.upper(space, slot), 0)
+
     def kernel_entry(self, slot):
         """The upper entry that maps the kernel where it is."""
         start = slot << self.shift
@@ -119,14 +127,14 @@ class Paged(Kernel):
 
     def entry_of(self, space, va):
         """Address of the last-level entry that maps va; None where a level above is absent or large."""
-        value = self.memory.get(self.upper(space, va >> self.shift), 0)
+        value = self.upper_value(space, va >> self.shift)
         if not value & P or (value & PS and self.form != "plain"):
             return None
         return (value & ADDRESS) + self.size * (va >> 12 & self.per_table - 1)
 
     def translate(self, space, va, write=False, user=False):
         """The model's walk: physical address, or None for a fault."""
-        upper = self.memory.get(self.upper(space, va >> self.shift), 0)
+        upper = self.upper_value(space, va >> self.shift)
         rights = upper
         if not upper & P:
             return None
@@ -214,7 +222,7 @@ class Paged(Kernel):
                 f"jmp {self.fresh()}")
         self.label(f"on{self.count}")
         self.label("paging_on")
-        self.paging, self.wp = True, wp
+        self.paging, self.now, self.wp = True, space, wp
 
     def set_wp(self, on):
         """CR0.WP."""
@@ -223,6 +231,7 @@ class Paged(Kernel):
 
     def load(self, space):
         """CR3, so that the TLB is empty."""
+        self.now = space
         self.op(f"mov eax, {space.cr3:#x}", "mov cr3, eax")
 
     # -- what the program does behind its tables -----------------------------------------------
@@ -237,6 +246,8 @@ class Paged(Kernel):
     def touch(self, va, kind=None):
         """One access, and what it gave: EAX is printed, or a fault's frame and then EAX."""
         kind = kind or self.rng.choice(("read", "read", "write", "write", "rmw", "byte"))
+        if kind in ("rmw", "byte") and self.translate(self.now, va) is None:
+            kind = "write"  # QEMU reads first, and its fault says so (SDM 3A 4.7: W/R is 1)
         value = self.word()
         self.op(f"mov eax, {value:#x}")
         if kind == "read":
@@ -273,7 +284,16 @@ class Paged(Kernel):
         old = self.memory.get(at, 0)
         self.put(at, value, self.way_to(space, va, at))
         if old & P:
-            self.op(f"mov ebx, {va:#x}", "invlpg [ebx]")
+            self.flush(space, va, at)
+
+    def flush(self, space, va, at):
+        """INVLPG for the address whose entry is at `at`, and for others that use the same entry."""
+        slots = {va >> self.shift} | {slot for slot in self.shared if self.upper_value(space, slot)
+                                      & (ADDRESS | PS) == at & ADDRESS}
+        for slot in sorted(slots):
+            where = slot << self.shift | (at & 0xFFF) // self.size << 12
+            self.op(*self.rng.choice(((f"mov ebx, {where:#x}", "invlpg [ebx]"),
+                                      (f"invlpg [{where:#x}]",))))
 
     def way_to(self, space, va, at):
         """The linear address by which an entry is written: its own, or through the recursive slot."""
@@ -288,9 +308,16 @@ class Paged(Kernel):
 
     def make_recursive(self, space):
         """One slot of the directory points to the directory."""
-        self.recursive, = self.slots(1)
+        self.recursive, = self.slots(1, space)
         pd = self.directory(space, (self.recursive << self.shift) >> 30)
         self.put(self.upper(space, self.recursive), pd | A | D | W | P)
+
+    def finish(self):
+        if self.polled:
+            self.op("mov edx, 0x3fd")
+            self.label("drained")
+            self.op("in al, dx", "test al, 0x40", "jz drained")
+        super().finish()
 
     def source(self):
         self.routines += ["        align 64", "kept_esp: dd 0", "kept_stack: dd 0"]
@@ -328,7 +355,7 @@ def offset(rng):
 def playground(k, space, count=3, pages=5, flags=None):
     """Slots with tables and some pages in each: [(linear address, its frame)]; frames are used twice."""
     rng, found, frames = k.rng, [], []
-    for slot in k.slots(count):
+    for slot in k.slots(count, space):
         k.table(space, slot)
         for index in rng.sample(range(k.per_table), pages):
             shared = frames and rng.random() < 0.3
@@ -338,9 +365,7 @@ def playground(k, space, count=3, pages=5, flags=None):
             k.put(k.entry_of(space, va), pa | (W | P if flags is None else flags))
             found.append((va, pa))
     if k.form != "plain":
-        slot, = k.slots(1)
-        while k.memory.get(k.upper(space, slot), 0):
-            slot, = k.slots(1)
+        slot, = k.slots(1, space)
         home = rng.choice(frames)
         k.put(k.upper(space, slot), home >> k.shift << k.shift | PS | W | P)
         for pa in rng.sample(frames, min(3, len(frames))):
@@ -386,7 +411,7 @@ def identity(rng, form, count=26, polled=False):
 def absent(k, space, pages):
     """Addresses where a true fault waits, one kind at a time."""
     rng = k.rng
-    found = [rng.choice(k.slots(1)) << k.shift | rng.randrange(1 << k.shift)]
+    found = [rng.choice(k.slots(1, space)) << k.shift | rng.randrange(1 << k.shift)]
     va = rng.choice([va for va, _ in pages if k.entry_of(space, va)])
     table = va >> k.shift << k.shift
     for _ in range(40):
@@ -394,7 +419,8 @@ def absent(k, space, pages):
         if not k.memory.get(k.entry_of(space, other), 0):
             found.append(other | rng.randrange(4096))
             break
-    found.append(rng.randrange(4096))  # page 0, which null pointers point to
+    if k.translate(space, 0) is None:
+        found.append(rng.randrange(4096))  # page 0, which null pointers point to
     if k.pae:
         missing = [gib for gib in range(4) if gib not in space.directories]
         if missing:
@@ -406,16 +432,24 @@ def reserved(k, space):
     """Addresses of entries that are present and have a reserved bit set."""
     rng, found = k.rng, []
     if k.form == "pse":
-        slot, = k.slots(1)
+        slot, = k.slots(1, space)
         k.put(k.upper(space, slot), rng.randrange(1, 512) << 22 | 1 << 21 | PS | W | P)
         found.append(slot << 22 | rng.randrange(1 << 22))
     if k.pae:
-        slot, = k.slots(1)
+        slot, = k.slots(1, space)
         table = k.table(space, slot)
         index = rng.randrange(512)
         k.put(table + 8 * index, 1 << rng.choice((63, 45, 50)) | k.frame() | W | P)
         found.append(slot << 21 | index << 12 | rng.randrange(4096))
     return found
+
+
+def crossing(k, space, pages):
+    """Accesses that begin on one page and end on the next, where there is none."""
+    for va in k.rng.sample([va for va, _ in pages], 4):
+        after = (va & ~0xFFF) + 0x1000
+        if k.translate(space, after) is None:
+            k.touch(after - k.rng.randrange(1, 4), k.rng.choice(("read", "write")))
 
 
 def faults(rng, form, count=16, polled=False):
@@ -440,6 +474,7 @@ def faults(rng, form, count=16, polled=False):
         if rng.random() < 0.2:
             k.op("mov eax, cr2")
             k.say("eax", "cr2")
+    crossing(k, space, pages)
     k.op(f"mov eax, {k.word():#x}", "mov cr2, eax")
     k.touch(rng.choice(pages)[0])  # a hidden fault must not show
     k.op("mov eax, cr2")
@@ -457,7 +492,7 @@ class Play:
     def __init__(self, k, space):
         rng = k.rng
         self.k, self.space = k, space
-        self.slots = k.slots(3)
+        self.slots = k.shared = k.slots(3)
         self.frames = [k.frame() for _ in range(6)]
         self.pages = []
         for slot in self.slots:
@@ -513,7 +548,8 @@ def demand(play):
     k.routines += k.lines
     k.lines = kept
     k.op(f"mov dword [hook], {name}", f"mov eax, {k.word():#x}",
-         f"{rng.choice(('mov', 'add', 'xchg'))} [{va + offset(rng):#x}], eax")
+         f"mov [{va + offset(rng):#x}], eax" if rng.random() < 0.5 else
+         f"mov eax, [{va + offset(rng):#x}]")
     k.say("eax", "demanded")
 
 
@@ -570,7 +606,7 @@ def by_alias(play):
     k.put(entry, 0 if old & P else rng.choice(play.frames) | W | P,
           alias | entry & 0xFFF)
     if old & P:
-        k.op(f"invlpg [{target:#x}]")
+        k.flush(play.space, target, entry)
     k.touch(target + offset(rng))
     # The table is a page no more, or data would be written into it.
     k.change(play.space, alias, rng.choice(play.frames) | W | P)
@@ -702,11 +738,14 @@ def mark(k, space, kind, va, page, slots):
         k.show(at)
         k.memory[at] |= A
     elif kind == "outs":
-        # Read by whoever does the I/O.
-        k.op(f"mov byte [{pa + (va & 0xFFF):#x}], {rng.randrange(65, 91)}", f"mov esi, {va:#x}",
-             "mov edx, 0x3f8", "outsb")
+        # Read and written by whoever does the I/O: the UART's scratch register takes any byte.
+        k.op(f"mov byte [{pa + (va & 0xFFF):#x}], {rng.randrange(256)}", f"mov esi, {va:#x}",
+             "mov edx, 0x3ff", "outsb", "in al, dx")
+        k.say("eax", "sent")
     elif kind == "ins":
-        k.op(f"mov edi, {va:#x}", "mov edx, 0x3fb", "insb")
+        k.op(f"mov al, {rng.randrange(256)}", f"mov edi, {va:#x}", "mov edx, 0x3ff", "out dx, al",
+             "insb")
+        k.say(f"[{pa + (va & 0xFFF):#x}]", "got")
     else:
         # The page is a page table, so the write is not an ordinary one on every machine.
         table = k.memory[k.upper(space, slots[0])] & ADDRESS
@@ -719,9 +758,7 @@ def mark(k, space, kind, va, page, slots):
 
 def large_marks(k, space):
     """A and D of a large page stand in the upper entry."""
-    slot, = k.slots(1)
-    while k.memory.get(k.upper(space, slot), 0) & P:
-        slot, = k.slots(1)
+    slot, = k.slots(1, space)
     pa = k.frame()
     at = k.upper(space, slot)
     k.put(at, pa >> k.shift << k.shift | PS | W | P, simply=True)
@@ -743,9 +780,7 @@ def rights(rng, form, rounds=3, count=9, polled=False):
     space = k.space()
     pages, codes = [], set()
     for upper in (P, W | P, U | P, U | W | P):
-        slot, = k.slots(1)
-        while k.memory.get(k.upper(space, slot), 0):
-            slot, = k.slots(1)
+        slot, = k.slots(1, space)
         table = k.table(space, slot, upper | A)
         for index, lower in zip(rng.sample(range(k.per_table), 4), (P, W | P, U | P, U | W | P)):
             pa = k.frame()
@@ -755,9 +790,7 @@ def rights(rng, form, rounds=3, count=9, polled=False):
             codes.add(pages[-1])
     if form != "plain":
         for lower in rng.sample((P, W | P, U | P, U | W | P), 3):
-            slot, = k.slots(1)
-            while k.memory.get(k.upper(space, slot), 0):
-                slot, = k.slots(1)
+            slot, = k.slots(1, space)
             pa = k.frame()
             k.fill_code(pa)
             k.put(k.upper(space, slot), pa >> k.shift << k.shift | PS | lower)
@@ -786,6 +819,8 @@ def user_touches(k, seen, pages):
             k.op(f"mov ecx, {va:#x}")
             k.attempt("call ecx")
         else:
+            if kind == "rmw" and k.translate(k.now, va, user=True) is None:
+                kind = "write"
             k.attempt({"read": f"mov eax, [{where:#x}]", "write": f"mov [{where:#x}], eax",
                        "rmw": f"xchg [{where:#x}], eax"}[kind])
         k.op(f"int {CALL:#x}")
