@@ -368,7 +368,8 @@ def playground(k, space, count=3, pages=5, flags=None):
         slot, = k.slots(1, space)
         home = rng.choice(frames)
         k.put(k.upper(space, slot), home >> k.shift << k.shift | PS | W | P)
-        for pa in rng.sample(frames, min(3, len(frames))):
+        near = sorted({pa for pa in frames if pa >> k.shift == home >> k.shift})
+        for pa in rng.sample(near, min(3, len(near))):
             found.append((slot << k.shift | pa & (1 << k.shift) - 1, pa))
     return found
 
