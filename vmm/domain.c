@@ -87,6 +87,7 @@ new_domain(const struct module *m)
 		domains[id] = mfn_ptr(f);
 		domains[id]->id = id;
 		domains[id]->root = domains[id]->window_page = MFN_NONE;
+		domains[id]->mmu = mmu_paging_mode();
 		domains[id]->window = WINDOW_DEFAULT;
 		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
 		return domains[id];
@@ -177,6 +178,8 @@ domain_free(struct domain *d)
 			frame_put(ptr_mfn(d->vcpu->log));
 		frame_put(ptr_mfn(d->vcpu));
 	}
+	if (d->mmu)
+		d->mmu->free(d);
 	mmu_flat_free(d);
 	p2m_free(d);
 	if (last_ended == d)

@@ -149,7 +149,7 @@ gdt(struct vcpu *v, int argc, char **argv)
 	(void)argc, (void)argv;
 	for (unsigned sel = 0; sel < GDT_GUEST_PAGES * PAGE_SIZE; sel += 8) {
 		bool own = sel + 7 <= v->state.gdtr.limit &&
-			   !gva_read(v, gva(v->state.gdtr.base + sel), &desc, 8);
+			   !gva_read_as(v, gva(v->state.gdtr.base + sel), HOW_QUIET, &desc, 8);
 
 		if (!own)
 			desc = 0;

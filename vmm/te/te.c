@@ -41,6 +41,7 @@ te_load(struct vcpu *v)
 	struct te *te = te_of(v);
 
 	write_cr3(mfn_to_hpa(v->domain->root).v);
+	v->domain->flush = false;
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE);
 	wrmsr(MSR_SYSENTER_CS, 0);
 	gdt_set_ldt(LDT_WINDOW, v->state.ldtr.attr & ATTR_P ? 0xffff : 0);
@@ -249,8 +250,9 @@ te_run(struct vcpu *v, struct exit *e)
 	struct te *te = te_of(v);
 	uint64_t failure = 0, entered_at = v->state.rip;
 
-	if (paranoid)
+	if (paranoid || v->domain->flush)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
+	v->domain->flush = false;
 	if (te->reload)
 		failure = te_load_data_segments(te->real_sel);
 	te->reload = false;

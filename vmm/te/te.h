@@ -35,6 +35,15 @@ struct te_decoded {
 	uint8_t mode; /* enum cpu_mode */
 };
 
+/* A descriptor table of the guest's and the frames that are traced for it, page by page. */
+#define TE_TABLE_PAGES 17 /* 64 KiB that begin anywhere */
+#define TE_NO_FRAME    0xffffffffu
+struct te_traced {
+	struct table_reg table; /* base and limit 0: none */
+	unsigned pages;
+	uint32_t gfn[TE_TABLE_PAGES]; /* TE_NO_FRAME: not mapped, or no memory */
+};
+
 struct te {
 	struct trap_frame
 		frame; /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
@@ -50,8 +59,7 @@ struct te {
 	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
-	struct table_reg traced_gdt,
-		traced_ldt; /* the ranges whose frames are traced; base 0: none */
+	struct te_traced traced_gdt, traced_ldt;
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
 
@@ -115,6 +123,8 @@ void te_tables_free(struct vcpu *v);
  */
 int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
+/* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
+int te_tables_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
@@ -141,6 +151,7 @@ extern const struct emu_ops te_ops;
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
 enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 			    const struct emu_fault *fault);
+enum verdict te_page_fault(struct vcpu *v, struct exit *e);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
 
 /* holes.c */
