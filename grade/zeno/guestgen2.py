@@ -173,7 +173,9 @@ class Paged(Kernel):
     def store(self, where, before, after):
         """A dword that holds `before` becomes `after`, by one of the ways that kernels know."""
         change, rng = before ^ after, self.rng
-        ways = ["mov", "register", "xchg", "xor", "stosd", "add", "cmpxchg", "bytes", "halves"]
+        ways = ["mov", "register", "xchg", "xor", "stosd", "cmpxchg", "bytes", "halves"]
+        if not after & (A | D):
+            ways += ["add"]  # the CPU may have set those: a sum must not carry out of them
         if change and not change & (change - 1):
             ways += ["bit", "bit"]
         if before & ~after == 0:
