@@ -51,6 +51,7 @@ class Paged(Kernel):
         self.wp = False
         self.recursive = None
         self.shared = []
+        self.places = []
         self.big_kernel = not user and form != "plain" and rng.random() < 0.5
         last = (self.base + POOL + 4096 * POOL_FRAMES - 1) >> self.shift
         self.kernel_slots = list(range(self.base >> self.shift, last + 1))
@@ -244,6 +245,11 @@ class Paged(Kernel):
         self.op("mov [kept_esp], esp", f"mov dword [resume], {on}", *lines)
         self.label(on)
         self.op("mov esp, [kept_esp]", "mov dword [resume], 0")
+        self.place()
+
+    def place(self):
+        """A label at which a test may stop."""
+        self.places.append(self.label(self.fresh()))
 
     def touch(self, va, kind=None):
         """One access, and what it gave: EAX is printed, or a fault's frame and then EAX."""
@@ -287,6 +293,7 @@ class Paged(Kernel):
         self.put(at, value, self.way_to(space, va, at))
         if old & P:
             self.flush(space, va, at)
+        self.place()
 
     def flush(self, space, va, at):
         """INVLPG for the address whose entry is at `at`, and for others that use the same entry."""
@@ -323,6 +330,8 @@ class Paged(Kernel):
 
     def source(self):
         self.routines += ["        align 64", "kept_esp: dd 0", "kept_stack: dd 0"]
+        self.routines += ["came_through:", f"        mov esi, {self.text('went through')}",
+                          "        jmp put_text"]
         text = super().source()
         if self.polled:
             # Bochs' UART loses what is written before the last byte is gone.
@@ -547,6 +556,7 @@ def demand(play):
     name, kept, k.lines = k.fresh(), k.lines, []
     k.label(name)
     k.change(play.space, va, rng.choice(play.frames) | W | P)
+    k.places.pop()  # the handler comes here only if the page was absent
     k.op("ret")
     k.routines += k.lines
     k.lines = kept
@@ -893,5 +903,211 @@ def reuse(k, found, now, slot, index):
         k.touch((slot << k.shift | one << 12) + offset(rng))
 
 
+def carousel(rng, form, number, rounds):
+    """Address spaces that take turns, each with pages of its own. (Program, how many pages)"""
+    k = Paged(rng, form)
+    k.begin()
+    slot, = k.slots(1)
+    index = rng.sample(range(k.per_table), 4)
+    found = []
+    for _ in range(number):
+        one = k.space()
+        k.table(one, slot)
+        for at in index:
+            k.put(k.entry_of(one, slot << k.shift | at << 12), k.frame() | W | P)
+        found.append(one)
+    k.turn_on(found[0])
+    k.op(f"mov edi, {rounds}", f"mov ecx, {k.word():#x}")
+    again = k.label(k.fresh())
+    for one in found:
+        k.load(one)
+        for at in index:
+            where = (slot << k.shift | at << 12) + 4 * rng.randrange(1024)
+            k.op(f"add ecx, [{where:#x}]", "rol ecx, 5", f"mov [{where:#x}], ecx")
+    k.op("dec edi", f"jnz {again}")
+    k.say("ecx", "sum")
+    k.finish()
+    return k, number * len(index)
+
+
+def flood(rng, form, number=28, turns=3):
+    """More page tables than a host likes to shadow: address spaces that use their tables in all four GiB."""
+    k = Paged(rng, form)
+    k.begin()
+    data = [k.frame() for _ in range(3)]
+    inside = rng.sample(range(8, (1 << (30 - k.shift)) - 8), 4)
+    index = [rng.randrange(k.per_table // 2), rng.randrange(k.per_table // 2, k.per_table)]
+    slots = [gib << (30 - k.shift) | one for gib, one in enumerate(inside)]
+    found = []
+    for _ in range(number):
+        one = Space(k.frame()) if not k.pae else Space(k.frame() + 32 * rng.randrange(128))
+        if k.pae:
+            # One directory for all: as a part of each GiB it is another one to whoever shadows it.
+            pd = k.frame()
+            one.directories = dict.fromkeys(range(4), pd)
+            for gib in range(4):
+                k.put(one.cr3 + 8 * gib, pd | P)
+        else:
+            one.directories = dict.fromkeys(range(4), one.cr3)
+        for slot in k.kernel_slots:
+            if slot not in k.kernel_entries:
+                k.kernel_entries[slot] = k.kernel_entry(slot)
+            k.put(k.upper(one, slot), k.kernel_entries[slot])
+        table = k.frame()
+        for slot in slots:
+            k.table(one, slot, at=table)
+        for at in index:
+            k.put(table + k.size * at, rng.choice(data) | W | P)
+        found.append(one)
+    k.turn_on(found[0])
+    k.op(f"mov edi, {turns}", f"mov ecx, {k.word():#x}")
+    again = k.label(k.fresh())
+    for one in found:
+        k.load(one)
+        for slot in slots:
+            for at in index:
+                where = (slot << k.shift | at << 12) + 4 * rng.randrange(1024)
+                k.op(f"add ecx, [{where:#x}]", "rol ecx, 5", f"mov [{where:#x}], ecx")
+        k.place()
+    k.op("dec edi", f"jnz {again}")
+    k.say("ecx", "sum")
+    k.finish()
+    return k
+
+
+# -- tables as weapons -----------------------------------------------------------------------------
+
+ATTACKS = ["beyond", "cr3-nowhere", "tables-nowhere", "window", "window-mapped", "self", "storm",
+           "all-large", "stack-lost", "idt-lost", "code-lost"]
+"""What attack() can make."""
+
+
+def attack(rng, kind):
+    """A guest whose page tables are meant to hurt its host. It prints `begins`, and how it went if it can."""
+    form = rng.choice(("pse", "pae"))
+    k = Paged(rng, form)
+    k.begin()
+    space = k.space()
+    slots = k.slots(3)
+    tables = [k.table(space, slot) for slot in slots]
+    for i in range(6):
+        k.put(tables[0] + k.size * i, k.frame() | W | P)
+    k.turn_on(space)
+    k.print("begins\n")
+    va = slots[0] << k.shift
+    k.touch(va, "write")
+    {"beyond": beyond, "cr3-nowhere": cr3_nowhere, "tables-nowhere": tables_nowhere,
+     "window": window, "window-mapped": window_mapped, "self": onto_itself, "storm": storm,
+     "all-large": all_large, "stack-lost": stack_lost, "idt-lost": idt_lost,
+     "code-lost": code_lost}[kind](k, space, slots, tables)
+    k.print("no effect\n")
+    k.finish()
+    return k
+
+
+def went_through(k, va):
+    """Says so if what is written to va can be read there."""
+    on = k.fresh()
+    k.op("mov [kept_esp], esp", f"mov dword [resume], {on}", f"mov ebx, {va:#x}",
+         f"mov eax, {k.word() | 1:#x}", "mov [ebx], eax", "cmp [ebx], eax", f"jne {on}",
+         "call came_through")
+    k.label(on)
+    k.op("mov esp, [kept_esp]", "mov dword [resume], 0")
+
+
+def beyond(k, space, slots, tables):
+    """Pages where the guest has no memory, and the host has."""
+    for i in range(8, 24):
+        pa = k.rng.choice((0x800000, 0x1000000, 0x2000000, 0x4000000, 0x7000000, 0xA0000, 0xB8000,
+                           0xFEE00000, 0xFFFFF000)) + k.rng.randrange(0, 1) * 4096
+        k.put(tables[0] + k.size * i, pa | U | W | P)
+        went_through(k, (slots[0] << k.shift) + (i << 12) + 4 * k.rng.randrange(1000))
+
+
+def cr3_nowhere(k, space, slots, tables):
+    """CR3 where there is no memory: its tables are all ones, or nothing."""
+    k.op(f"mov eax, {k.rng.choice((0xFFFFE000, 0x00800000, 0x7FFFF000, 0x000A0000)):#x}", "mov cr3, eax")
+    k.op("mov eax, [0x1000]")
+
+
+def tables_nowhere(k, space, slots, tables):
+    """Page tables where there is no memory, and in the guest's code."""
+    for pa in (0xFFFFF000, 0x00800000, 0x000A0000, 0x000B8000, k.base):
+        k.put(k.upper(space, slots[1]), pa | U | W | P)
+        k.load(space)
+        k.touch((slots[1] << k.shift) + 4096 * k.rng.randrange(k.per_table), "read")
+        k.touch((slots[1] << k.shift) + 4096 * k.rng.randrange(k.per_table), "write")
+
+
+def window(k, space, slots, tables):
+    """The VMM window, which the guest does not map."""
+    for _ in range(6):
+        went_through(k, WINDOW + k.rng.choice((0, 4096, k.rng.randrange(0, 4 << 20, 4))))
+
+
+def window_mapped(k, space, slots, tables):
+    """The VMM window, where the guest maps pages of its own, writable for all."""
+    low = WINDOW >> k.shift
+    k.directory(space, 3)
+    k.load(space)
+    for slot in range(low, 1 << (32 - k.shift)):
+        k.put(k.upper(space, slot), tables[0] | U | W | P)
+    k.load(space)
+    for _ in range(6):
+        k.touch(WINDOW + k.rng.choice((0, 4096, k.rng.randrange(0, 4 << 20, 4))))
+
+
+def onto_itself(k, space, slots, tables):
+    """A directory that is its own table and page, and is written through all of these mappings."""
+    at = k.upper(space, slots[1])
+    pd = at & ADDRESS
+    k.put(at, pd | U | W | P)
+    inside = (slots[1] << k.shift) + (((at & 0xFFF) // k.size) << 12)
+    for i in range(40):
+        k.op(f"mov dword [{inside + k.size * ((slots[2] & k.per_table - 1)):#x}], "
+             f"{k.rng.choice((0, tables[2] | 7, pd | 7, 0x87)):#x}", f"mov eax, [{inside:#x}]",
+             f"invlpg [{slots[2] << k.shift:#x}]")
+        k.attempt(f"mov eax, [{(slots[2] << k.shift) + 4096 * (i % 7):#x}]")
+
+
+def storm(k, space, slots, tables):
+    """A page's entry changes for as long as the guest has time, each time with a use of it."""
+    k.op("mov ecx, 3000")
+    again = k.label(k.fresh())
+    k.op(f"btc dword [{tables[0]:#x}], 1", f"mov eax, [{slots[0] << k.shift:#x}]",
+         f"invlpg [{slots[0] << k.shift:#x}]", "dec ecx", f"jnz {again}")
+
+
+def all_large(k, space, slots, tables):
+    """All of the 4 GiB as large pages, for which there is memory behind two of them at most."""
+    for slot in range(0, 1 << (32 - k.shift), 16 if k.pae else 8):
+        if slot in k.kernel_slots or slot >> (30 - k.shift) not in space.directories:
+            continue
+        k.op(f"mov dword [{k.upper(space, slot):#x}], {slot << k.shift | 0x87:#x}")
+        if k.pae:
+            k.op(f"mov dword [{k.upper(space, slot) + 4:#x}], 0")
+        if k.rng.random() < 0.3 and slot << k.shift >= 0x800000:
+            went_through(k, (slot << k.shift) + 0x123400)
+
+
+def stack_lost(k, space, slots, tables):
+    """A fault whose frame has no stack: double fault, triple fault."""
+    k.op(f"mov esp, {(slots[2] << k.shift) + 0x8000:#x}", "push eax")
+
+
+def idt_lost(k, space, slots, tables):
+    """An IDT on a page that is not there."""
+    k.op(f"mov dword [{k.idt - 6:#x}], {(slots[2] << k.shift) + 0x5000:#x}", f"lidt [{k.idt - 8:#x}]",
+         "int 0x30")
+
+
+def code_lost(k, space, slots, tables):
+    """The program unmaps itself."""
+    for slot in k.kernel_slots:
+        k.op(f"mov dword [{k.upper(space, slot):#x}], 0")
+    k.load(space)
+
+
 PROGRAMS = {"identity": identity, "faults": faults, "edits": edits, "marks": marks,
-            "rights": rights, "spaces": spaces}
+            "rights": rights, "spaces": spaces, "flood": flood,
+            "carousel": lambda rng, form: carousel(rng, form, 3, 40)[0]}
