@@ -188,6 +188,8 @@ void domain_quiet(struct domain *d);
 
 /* monitor.c: the boot module of this name; NULL: none. */
 const struct module *module_find(const char *name);
+/* The domain that argv[1] names, or the latest one; NULL: none. */
+struct domain *monitor_domain(int argc, char **argv);
 
 /* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
 int load_guest(struct domain *d, const struct module *m, const char *words);

@@ -53,6 +53,8 @@ struct mmu_mode {
 	/* 0, or -EFAULT with *fault filled in. */
 	int (*translate)(struct vcpu *v, gva_t a, unsigned how, gpa_t *out,
 			 struct page_fault *fault);
+	/* One line of words about where an address leads, from the top; false: there are no more. */
+	bool (*show)(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
 };
 

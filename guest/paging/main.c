@@ -1,115 +1,16 @@
 /*
  * A small kernel with paging (Lab 2): 4 KiB and large pages, high addresses, faults of each kind, rings, accessed and
  * dirty bits, aliases, a page directory that maps itself, two address spaces. It prints what it sees, so that its output can be
- * compared with the bare machine's. pae=1 on its command line: PAE paging.
+ * compared with the bare machine's. pae=1 on its command line: PAE paging;
+ * fuzz=N: N random operations instead, from seed=;
+ * log=M tells them from the Mth on.
  */
-#include <guest/lib/guest.h>
+#include "kernel.h"
 
-#include "asm.h"
-
-#define P  1u
-#define W  2u
-#define U  4u
-#define A  0x20u
-#define D  0x40u
-#define PS 0x80u
-
-#define CR0_PG  0x80000000u
-#define CR0_WP  0x10000u
-#define CR4_PSE 0x10u
-#define CR4_PAE 0x20u
-#define CR4_PGE 0x80u
-
-/* Physical memory that tests use; the kernel itself is at 1 MiB. */
-#define PDPT      0x200000u /* two of them, one for each address space */
-#define PD        0x204000u /* space 0: four pages; space 1: four more */
-#define TABLES    0x210000u /* page tables, one after the other */
-#define DATA      0x300000u
-#define USER_PAGE 0x3f0000u
-#define LARGE     0x400000u
-
-#define TEST 0x40000000u /* linear addresses of the tests */
-#define HIGH 0xc0000000u
-#define SELF 0xff400000u /* its own tables; the VMM window is above */
-
-static int pae;
-static uint32_t next_table = TABLES;
-static unsigned space; /* the address space that map() changes */
-
-static void
-say(const char *what, uint32_t value)
-{
-	print(what);
-	put(' ');
-	print_hex(value);
-	put('\n');
-}
-
-static uint64_t
-get(uint32_t at)
-{
-	return pae ? *(volatile uint64_t *)at : *(volatile uint32_t *)at;
-}
-
-static void
-set(uint32_t at, uint64_t entry)
-{
-	if (pae) {
-		((volatile uint32_t *)at)[1] = entry >> 32;
-		((volatile uint32_t *)at)[0] = entry;
-	} else {
-		*(volatile uint32_t *)at = entry;
-	}
-}
-
-static uint32_t
-pde_of(uint32_t va)
-{
-	return pae ? PD + space * 0x4000 + (va >> 30) * 4096 + (va >> 21 & 511) * 8
-		   : PD + space * 0x4000 + (va >> 22) * 4;
-}
-
-/* The page table entry of va; the table is made if there is none. */
-static uint32_t
-pte_of(uint32_t va)
-{
-	uint32_t pde = pde_of(va);
-
-	if (!(get(pde) & P)) {
-		set(pde, next_table | U | W | P);
-		memset((void *)next_table, 0, 4096);
-		next_table += 4096;
-	}
-	return (get(pde) & 0xfffff000) + (pae ? (va >> 12 & 511) * 8 : (va >> 12 & 1023) * 4);
-}
-
-static void
-map(uint32_t va, uint64_t entry)
-{
-	set(pte_of(va), entry);
-	if (read_cr0() & CR0_PG)
-		invalidate(va);
-}
-
-static uint32_t
-cr3_of(unsigned n)
-{
-	return pae ? PDPT + n * 4096 : PD + n * 0x4000;
-}
-
-/* The low 4 MiB to themselves, for the kernel alone. */
-static void
-make_space(unsigned n)
-{
-	space = n;
-	memset((void *)(PD + n * 0x4000), 0, 0x4000);
-	memset((void *)(PDPT + n * 4096), 0, 4096);
-	for (unsigned i = 0; pae && i < 4; i++)
-		set(PDPT + n * 4096 + i * 8, (PD + n * 0x4000 + i * 4096) | P);
-	for (uint32_t at = 0; at < 0x400000; at += 4096)
-		map(at, at | W | P);
-	map(USER_PAGE, USER_PAGE | U | W | P);
-}
+#define COM1_LSR 0x3fd
+#define LSR_TEMT 0x40
+#define HIGH     0xc0000000u
+#define SELF     0xff400000u /* its own tables; the VMM window is above */
 
 static void
 report(const char *what, uint32_t value)
@@ -334,6 +235,29 @@ spaces(void)
 	report("changed while paging was off", kernel_access(ACCESS_READ, TEST, 0));
 }
 
+static void
+one_by_one(void)
+{
+	rights();
+	accessed_dirty();
+	aliases();
+	crossing();
+	self_map();
+	large();
+	reserved();
+	spaces();
+}
+
+static uint32_t
+number(const char *s)
+{
+	uint32_t n = 0;
+
+	while (s && *s >= '0' && *s <= '9')
+		n = n * 10 + (uint32_t)(*s++ - '0');
+	return n;
+}
+
 uint32_t
 guest_main(uint32_t magic, const uint32_t *info)
 {
@@ -354,14 +278,13 @@ guest_main(uint32_t magic, const uint32_t *info)
 	map(HIGH, DATA | W | P);
 	*(volatile uint32_t *)DATA = 0xcafe0001;
 	report("high", kernel_access(ACCESS_READ, HIGH, 0));
-	rights();
-	accessed_dirty();
-	aliases();
-	crossing();
-	self_map();
-	large();
-	reserved();
-	spaces();
+	if (option(info, "fuzz"))
+		fuzz(number(option(info, "seed")), number(option(info, "fuzz")),
+		     number(option(info, "log")));
+	else
+		one_by_one();
 	say("faults", faults);
+	while (!(inb(COM1_LSR) & LSR_TEMT)) /* Bochs loses what is still on its way */
+		;
 	return 0;
 }

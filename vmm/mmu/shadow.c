@@ -8,7 +8,7 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/map.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/audit.h>
 
 #define ROOT_SLOT 0u
 
@@ -134,6 +134,7 @@ load(struct vcpu *v)
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);
+	audit_now_and_then(v);
 	v->domain->flush = true;
 	return 0;
 }
@@ -186,6 +187,7 @@ static const struct mmu_mode shadow_mode = {
 	.protect = shadow_protect,
 	.window = shadow_window,
 	.translate = translate,
+	.show = shadow_show,
 	.fault = shadow_fault,
 };
 SET_ADD(mmu_modes, shadow_mode);
