@@ -209,11 +209,11 @@ class Tables:
         return low if self.rng.random() < 0.5 else low | 0xFFFF800000000000
 
     def chain(self, spoil=None):
-        """A path from the top to a page, spoilt at a level by `spoil`, (level, how); its address."""
+        """A path from the top to a page, spoilt at a level by `spoil`, (level, how). Its address or None."""
         form, rng = self.form, self.rng
         leaf = rng.choice([level for level in range(1, 4) if maps(form, level, PS)
                            and level <= LEVELS[form]])
-        while True:
+        for _ in range(200):
             va, table, full = self.address(), self.root, rng.random() < 0.4
             for level in range(LEVELS[form], 0, -1):
                 entry = self.pdpte[index(form, level, va)] if form == "PAE" and level == 3 else \
@@ -236,6 +236,7 @@ class Tables:
                     entry = self.frame() | self.flags(level, full)
                     self.put(level, table, va, entry)
                 table = target(form, level, entry)
+        return None  # all entries of that level are taken
 
     def odd(self, level, entry):
         """True for an entry that a walk does not get past, or that leads out of RAM."""
@@ -266,7 +267,7 @@ class Tables:
     def good(self, count):
         """Walks that lead somewhere, with accesses that every rule allows."""
         spots = [self.chain() for _ in range(count)]
-        for va in spots:
+        for va in [va for va in spots if va is not None]:
             while True:
                 case = self.case(va, self.rng.randrange(8), self.rng.random() < 0.5)
                 if not (case.how & HOW_WRITE and case.how & HOW_FETCH) \
@@ -281,6 +282,8 @@ class Tables:
             kind = self.rng.choice(("absent", "reserved", "reserved", "nowhere"))
             spots.append(self.chain((self.rng.randrange(1, LEVELS[self.form] + 1), kind)))
         for va in spots:
+            if va is None:
+                continue
             case = self.case(va, self.rng.choice((0, 1, 2, 3, 4, 6)), self.rng.random() < 0.5)
             right = self.walk(case)
             if right.error is None or right.error & P and not right.error & RSVD:
