@@ -168,15 +168,16 @@ def judge_fill(t, host, case):
     got = path[-1] >> 12 & (1 << 40) - 1
     t.check(got == want, f"the shadow of {case.told()} maps another machine frame",
             f"{want:#x}, which is guest frame {case.gpa >> 12:#x}", f"{got:#x}")
+    traced = host.traced(case.gpa)
     for entry, level in zip(path[1:], (3, 2, 1)):
-        right = case.rights(level)
+        right = case.rights(level) & ~(W if traced and level == 1 else 0)
         real = entry & (U | W)
         names = f"at level {level} (bits U=4, W=2) for {case.told()}"
         t.check(not real & ~right, f"the shadow allows more than the guest's tables {names}",
                 f"{right:#x}", f"{real:#x}")
         t.check(real == right, f"the shadow allows less than the guest's tables {names}",
                 f"{right:#x}", f"{real:#x}")
-    if host.traced(case.gpa):
+    if traced:
         t.check(not path[-1] & W, f"a traced guest frame is writable in the shadow of {case.told()}",
                 "W=0", f"{path[-1]:#x}")
 

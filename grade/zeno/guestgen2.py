@@ -92,6 +92,8 @@ class Paged(Kernel):
         if gib not in space.directories:
             space.directories[gib] = self.frame()
             self.put(space.cr3 + 8 * gib, space.directories[gib] | P)
+            if self.paging and space is self.now:
+                self.load(space)  # it stands in a register (SDM 3A 4.4.1)
         return space.directories[gib]
 
     def upper(self, space, slot):
@@ -1026,8 +1028,9 @@ def beyond(k, space, slots, tables):
 
 def cr3_nowhere(k, space, slots, tables):
     """CR3 where there is no memory: its tables are all ones, or nothing."""
-    k.op(f"mov eax, {k.rng.choice((0xFFFFE000, 0x00800000, 0x7FFFF000, 0x000A0000)):#x}", "mov cr3, eax")
-    k.op("mov eax, [0x1000]")
+    for pa in (0x000A0000, 0x00800000, 0x7FFFF000, 0xFFFFE000):
+        k.op(f"mov eax, {pa:#x}")
+        k.attempt("mov cr3, eax", "mov eax, [0x1000]")
 
 
 def tables_nowhere(k, space, slots, tables):
