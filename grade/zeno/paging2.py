@@ -311,6 +311,11 @@ class Fill:
                             sorted(self.entries.items(), reverse=True))
         return f"{self.va:#x} in {self.form} paging ({entries}; it leads to {self.gpa:#x})"
 
+    def writable(self):
+        """True if every entry grants W."""
+        return all(entry & W for level, entry in self.entries.items()
+                   if not (self.form == "PAE" and level == 3))
+
     def rights(self, level):
         """What the shadow's entry at this level must allow, trace aside."""
         if level > LEVELS[self.form] or (self.form == "PAE" and level == 3) or level < self.last:
