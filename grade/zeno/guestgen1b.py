@@ -2,8 +2,8 @@
 
 A Kernel is a Program with a GDT, an IDT, a TSS and handlers that print the frames which they are
 given: what the CPU pushed, where the handler's stack is, which data segments it began with. RF is
-left out (emulators differ in it), and CS, SS and the flags are never read by an instruction: in
-ring 1 those would show the real machine. `int` with a trap gate shows the guest's IF instead.
+left out (emulators differ in it), a page fault's line ends in CR2, and CS, SS and the flags are
+never read by an instruction: in ring 1 those would show the real machine. `int` with a trap gate shows the guest's IF instead.
 
     k = Kernel(rng, returns=True)
     k.begin()
@@ -35,6 +35,12 @@ all_traps:
         mov es, eax
         cld
         mov ebp, esp
+        cmp dword [ebp + 40], 14
+        jne .exact
+        test byte [ebp + 44], 8
+        jz .exact
+        or byte [ebp + 44], 1   ; reserved bits are an entry's that is present; QEMU 7.2 says not
+.exact:
         mov ecx, 40
         call field
         mov ecx, 44
@@ -61,6 +67,11 @@ all_traps:
         mov ecx, 64
         call half
 .inner:
+        cmp dword [ebp + 40], 14
+        jne .no_page
+        mov eax, cr2
+        call put_field
+.no_page:
         mov al, 10
         call put_byte
         cmp dword [ebp + 40], {leave:#x}
