@@ -88,6 +88,12 @@ trap_init(void)
 	debug_registers_clear();
 }
 
+void
+trap_gate_dpl(unsigned vector, unsigned dpl)
+{
+	idt[vector].ist_type = (uint16_t)((idt[vector].ist_type & ~GATE_DPL3) | dpl << 13);
+}
+
 /* Whether an instruction may fault on a guest's account; then the host goes on where it says. */
 static bool
 resume(struct trap_frame *f)

@@ -40,6 +40,9 @@ void tss_set_rsp0(uint64_t rsp0);
 /* The LDT descriptor at HOST_LDT, and LDTR; limit 0: LDTR is null. */
 void gdt_set_ldt(uint64_t base, uint32_t limit);
 
+/* Lets `int vector` of ring `dpl` and the rings inside of it through; 0: the host only. */
+void trap_gate_dpl(unsigned vector, unsigned dpl);
+
 const char *vector_name(unsigned vector); /* "#GP general protection", "IRQ 0" for 0x20.. */
 
 /* IRQs. Host IRQ n of the PIC arrives at vector IRQ_BASE + n. */

@@ -1,7 +1,7 @@
 /*
  * Exit dispatch: one handler per exit reason, from a registered table.
  *
- * A handler for one engine goes before a handler for any engine. A reason without a handler is loud: it ends
+ * A handler for one engine goes before one for its kin, and that before a handler for any engine. A reason without a handler is loud: it ends
  * the guest, and rip is not advanced.
  */
 #include <inc/errno.h>
@@ -17,6 +17,15 @@ SET_DECLARE(engines);
 static const struct engine *engine_list[ENGINE_MAX];
 static enum verdict (*handlers[ENGINE_MAX][EXIT_COUNT])(struct vcpu *, struct exit *);
 
+/* Puts the handlers for `engine`, NULL for those for any, into row i, over what is there. */
+static void
+fill_row(unsigned i, const char *engine)
+{
+	set_foreach (const struct exit_handler *, h, exit_handlers)
+		if (engine ? h->engine && !strcmp(h->engine, engine) : !h->engine)
+			handlers[i][h->reason] = h->handle;
+}
+
 /* Fills one row of handlers per engine, so that dispatch is one indexed call. */
 static void
 dispatch_init(void)
@@ -27,13 +36,12 @@ dispatch_init(void)
 		ASSERT(n < ENGINE_MAX);
 		engine_list[n++] = engine;
 	}
-	for (unsigned i = 0; i < n; i++)
-		set_foreach (const struct exit_handler *, h, exit_handlers) {
-			bool own = h->engine && !strcmp(h->engine, engine_list[i]->name);
-
-			if (own || (!h->engine && !handlers[i][h->reason]))
-				handlers[i][h->reason] = h->handle;
-		}
+	for (unsigned i = 0; i < n; i++) {
+		fill_row(i, NULL);
+		if (engine_list[i]->kin)
+			fill_row(i, engine_list[i]->kin);
+		fill_row(i, engine_list[i]->name);
+	}
 }
 INITCALL(40, dispatch_init);
 

@@ -74,6 +74,7 @@ struct vcpu;
 struct engine {
 	const char *name;
 	const char *what;
+	const char *kin; /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
@@ -265,6 +266,7 @@ void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 const struct engine *engine_find(const char *name);
 
 /* gdb_run.c: a vCPU under a debugger. */
+extern unsigned debug_changes; /* counts what puts or takes a breakpoint */
 void debug_created(struct vcpu *v);
 enum turn debug_park(struct vcpu *v);
 void debug_ended(struct vcpu *v);

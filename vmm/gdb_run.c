@@ -25,6 +25,7 @@ static struct breakpoint {
 	uint8_t original;
 } breakpoints[BREAKPOINTS_MAX];
 
+unsigned debug_changes;
 static char stop_on[16]; /* "": no exit stops a vCPU */
 
 struct vcpu *
@@ -52,6 +53,7 @@ debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert)
 	struct vcpu *v = gdb_vcpu(t);
 	struct breakpoint *b = breakpoint_at(v->domain, (uint32_t)addr);
 
+	debug_changes++;
 	if (!insert) {
 		if (b)
 			b->domain = NULL;
@@ -198,6 +200,7 @@ debug_detach(int pid)
 	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++)
 		if (breakpoints[i].domain == v->domain)
 			breakpoints[i].domain = NULL;
+	debug_changes++;
 	v->debug.attached = v->debug.step = false;
 	release(v);
 	release_strangers();

@@ -35,10 +35,11 @@ store_selector(struct vcpu *v, const struct insn *i, struct te_access *a, struct
 {
 	uint64_t value = i->op == INSN_SLDT   ? v->state.ldtr.sel
 			 : i->op == INSN_STR  ? v->state.tr.sel
-			 : i->op == INSN_SMSW ? v->state.cr0 & 0xffff
+			 : i->op == INSN_SMSW ? v->state.cr0 & 0xffffffff
 					      : v->state.seg[i->opnd[1].reg].sel;
 
-	return insn_write_rm(&v->state, i, 2, value, &te_ops, a, f);
+	/* A register gets all of its operand size (SDM 2B "SLDT", "SMSW", "STR"; SDM 2B "MOV": zeros above a selector). */
+	return insn_write_rm(&v->state, i, i->has_mem ? 2 : i->opsize, value, &te_ops, a, f);
 }
 
 /* RESUME with rip advanced, or the guest's end. */

@@ -159,8 +159,8 @@ system_type(uint64_t desc)
 }
 
 /* Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way between rings. */
-static enum verdict
-exit_far(struct vcpu *v, struct exit *e)
+enum verdict
+te_far(struct vcpu *v, struct exit *e)
 {
 	uint16_t sel = far_target(v);
 	uint64_t desc;
@@ -180,7 +180,7 @@ exit_far(struct vcpu *v, struct exit *e)
 	return exit_stop(v, e, LAB_1B "#far", "far transfer to %04x, which te does not emulate",
 			 sel);
 }
-EXIT_HANDLER(FAR, "te", exit_far);
+EXIT_HANDLER(FAR, "te", te_far);
 
 /*
  * Long mode has no virtual-8086 mode, and only CPL 0 may return to it anywhere (SDM 2A "IRET"). QEMU 7.2 checks

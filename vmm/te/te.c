@@ -11,7 +11,7 @@
 
 static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 
-static int
+int
 te_init(struct vcpu *v)
 {
 	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
@@ -23,7 +23,7 @@ te_init(struct vcpu *v)
 	return te_tables_init(v);
 }
 
-static void
+void
 te_free(struct vcpu *v)
 {
 	te_tables_free(v);
@@ -35,7 +35,7 @@ te_free(struct vcpu *v)
  * Another vCPU ran before, or none. syscall and sysenter would be ring-0 entries on the guest's stack
  * (DESIGN, "Address map and descriptors"), so both are off while a guest runs in ring 1.
  */
-static void
+void
 te_load(struct vcpu *v)
 {
 	struct te *te = te_of(v);
@@ -46,12 +46,13 @@ te_load(struct vcpu *v)
 	gdt_set_ldt(LDT_WINDOW, v->state.ldtr.attr & ATTR_P ? 0xffff : 0);
 	tss_set_rsp0((uint64_t)(&te->frame + 1));
 	ring_exit = ring_leave;
+	trap_gate_dpl(CALLOUT_VECTOR, 0);
 	te_resync(v);
 	te->reload = true;
 }
 
-static uint64_t
-read_dr6(void)
+uint64_t
+te_take_dr6(void)
 {
 	uint64_t dr6;
 
@@ -122,6 +123,13 @@ static const uint8_t reason_of[INSN_OP_COUNT] = {
 	[INSN_RSM] = EXIT_OTHER,
 };
 
+/* EXIT_NONE: a trap at this instruction says nothing special. */
+enum exit_reason
+te_reason(unsigned op)
+{
+	return reason_of[op];
+}
+
 static bool
 is_stack_op(unsigned op)
 {
@@ -164,8 +172,8 @@ classify(struct vcpu *v, struct exit *e)
 }
 
 /* Vector to neutral exit. The raw vector and error code stay in *e. */
-static void
-translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+void
+te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 {
 	*e = (struct exit){ .vector = f->vector,
 			    .raw = f->vector,
@@ -199,7 +207,7 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 		e->reason = EXIT_MMU;
 		return;
 	case VEC_DB: /* DR6 is the CPU's until it is read; no breakpoint of the guest's is armed */
-		v->state.dr[6] |= read_dr6() & DR6_BS;
+		v->state.dr[6] |= te_take_dr6() & DR6_BS;
 		return;
 	case VEC_DF:
 	case VEC_MC:
@@ -214,8 +222,8 @@ translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 	}
 }
 
-static void
-entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
+void
+te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
 {
 	*e = (struct exit){ .reason = EXIT_ENTRY_FAILED,
 			    .vector = failure,
@@ -228,8 +236,8 @@ entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
  * The shadow of a sti ends when the next instruction has run: when rip has moved, or, for one that jumps to itself,
  * at the second exit. The first may be a tick that was pending before the guest was entered.
  */
-static void
-end_sti_shadow(struct vcpu *v, uint64_t entered_at)
+void
+te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 {
 	struct te *te = te_of(v);
 
@@ -242,33 +250,44 @@ end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 	te->sti_stalled = v->sti_shadow;
 }
 
-/* The engine contract (vmm/domain.h). */
-static void
-te_run(struct vcpu *v, struct exit *e)
+/* Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`. */
+uint64_t
+te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
 	struct te *te = te_of(v);
-	uint64_t failure = 0, entered_at = v->state.rip;
+	uint64_t failure = 0;
 
 	if (paranoid)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
 	if (te->reload)
-		failure = te_load_data_segments(te->real_sel);
+		failure = te_load_data_segments(sel);
 	te->reload = false;
 	if (!failure) {
-		te_to_frame(v, &te->frame);
 		load_cr0(v);
 		failure = ring_enter(&te->frame);
 	}
 	if (paranoid)
 		write_cr3(mfn_to_hpa(host_root).v);
+	return failure;
+}
+
+/* The engine contract (vmm/domain.h). */
+void
+te_run(struct vcpu *v, struct exit *e)
+{
+	struct te *te = te_of(v);
+	uint64_t failure, entered_at = v->state.rip;
+
+	te_to_frame(v, &te->frame);
+	failure = te_enter(v, te->real_sel);
 	if (failure) {
-		entry_failed(v, e, failure);
+		te_entry_failed(v, e, failure);
 		return;
 	}
 	te_from_frame(v, &te->frame);
 	te_segments_in(v);
-	end_sti_shadow(v, entered_at);
-	translate(v, e, &te->frame);
+	te_end_sti_shadow(v, entered_at);
+	te_translate(v, e, &te->frame);
 }
 
 static const struct engine te_engine = {

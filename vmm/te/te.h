@@ -18,6 +18,7 @@
 #define GUEST_KERNEL_RING 1u
 #define LAB_1A            "lab1a.md"
 #define LAB_1B            "lab1b.md"
+#define CALLOUT_VECTOR    0xe0 /* its gate has DPL 1 while a vCPU of bt is loaded */
 
 /*
  * The last entries of the shadow GDT's page 13 are not the guest's: slot i holds the descriptor of
@@ -50,6 +51,7 @@ struct te {
 	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
+	struct bt *bt; /* the engine bt adds its own; NULL under te */
 	struct table_reg traced_gdt,
 		traced_ldt; /* the ranges whose frames are traced; base 0: none */
 };
@@ -90,6 +92,18 @@ struct te_event {
 	uint64_t fault_rip; /* where the instruction is, for a fault on the way */
 };
 
+/* te.c: the engine, in the parts that bt uses, too. */
+int te_init(struct vcpu *v);
+void te_free(struct vcpu *v);
+void te_load(struct vcpu *v);
+void te_run(struct vcpu *v, struct exit *e);
+uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what ring_enter() says */
+void te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f);
+void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
+void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
+uint64_t te_take_dr6(void); /* reads and clears it */
+enum exit_reason te_reason(unsigned op);
+
 /* event.c */
 enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
 
@@ -127,6 +141,8 @@ void te_resync(struct vcpu *v);
 void te_segments_in(struct vcpu *v);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
+
+enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that ends the guest */
 
 /* fetch.c */
 bool te_fetch(struct vcpu *v, struct exit *e);

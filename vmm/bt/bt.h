@@ -1,0 +1,169 @@
+/*
+ * The engine bt, binary translation: the guest's kernel runs in ring 1 as translated code only, its ring 3 directly.
+ *
+ * bt is te and a translator: exits that te has bt has, too, and te's handlers serve them. What differs is how a sensitive
+ * instruction gets there, and that none is missed.
+ *
+ * The cache lies in the VMM window, at
+ *
+ *   BT_CODE_AT    code: read-only, executable, supervisor
+ *   BT_SHARED_AT  one page that translated code writes: virtual flags and scratch (enum of BT_AT_...)
+ *                 then the table of indirect targets: read-only
+ *
+ * The host writes code and table through the direct map, and believes nothing that it reads from the shared page but
+ * the guest's own flags and target.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#pragma once
+
+#include <vmm/bt/translate.h>
+#include <vmm/te/te.h>
+
+_Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
+
+#define BT_CODE_AT   0x100000u
+#define BT_CODE_SIZE 0x100000u
+#define BT_SHARED_AT 0x200000u
+#define BT_TABLE     (8u << BT_TABLE_BITS)
+
+/* Behind the slots of CACHED_SEL: the code segment and GS of translated code. */
+#define BT_CS 0xdff0u
+#define BT_DS 0xdff8u
+
+#define BT_BLOCKS   8192u /* 0 is none */
+#define BT_HASH     2048u
+#define BT_MAP_PAGE (PAGE_SIZE / sizeof(struct bt_map))
+#define BT_MAPS     64u
+#define BT_NOWHERE  (~0ull)
+#define BT_HOT      512u
+#define BT_HOT_AT   8u /* this many faults, and one more, make an instruction a call-out */
+#define BT_MIXED    16u
+#define BT_MIXED_AT 64u /* this many writes beside its code make a frame mixed */
+
+struct bt_block {
+	uint32_t eip; /* in the code segment */
+	uint32_t at;  /* in the cache's code */
+	uint16_t len; /* of the translation */
+	uint16_t next;         /* with the same hash of eip */
+	uint16_t next_in_page; /* on the same frame, by hash, or straddling, too */
+	uint16_t maps;
+	struct bt_map *map;
+	uint32_t gfn[2]; /* of its first and last byte */
+	uint32_t entries; /* by the host; chains are not counted */
+	uint8_t guest_len;
+	uint8_t flags;
+	uint8_t bytes[EXIT_INSN_MAX]; /* the guest's, of one that is compared */
+	uint8_t pad[11];
+};
+_Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
+#define BT_DEAD     1 /* its code has changed: its start is a stub that leads to the new one */
+#define BT_COMPARED 2 /* on a mixed frame: one instruction, compared before each entry, never chained to */
+
+/* What translated code and the host share. */
+struct bt_shared {
+	uint32_t vif, viopl, pending, slow, save[2], target, jump;
+};
+_Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
+_Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
+
+struct bt_pages { /* host pointers to frames; one frame itself */
+	uint8_t *code[BT_CODE_SIZE / PAGE_SIZE];
+	uint32_t *table[BT_TABLE / PAGE_SIZE];
+	struct bt_block *blocks[BT_BLOCKS / 64];
+};
+_Static_assert(sizeof(struct bt_pages) == PAGE_SIZE, "one frame");
+
+struct bt_count {
+	uint32_t key;
+	uint32_t count;
+};
+
+struct bt_stats {
+	uint64_t translated, guest_bytes, flushes, killed, chained, misses, polls, steps, compared;
+	uint32_t callouts[INSN_OP_COUNT];
+};
+
+struct bt {
+	struct bt_pages *pages;
+	struct bt_shared *shared;
+	uint16_t *hash;   /* of eip: block numbers */
+	uint16_t *in_page; /* of gfn */
+	struct bt_count *hot; /* faults by eip */
+	struct bt_map *maps[BT_MAPS];
+	unsigned map_used, blocks, code_used;
+	unsigned generation; /* flushes: a block of another one is gone */
+	uint16_t straddling; /* the list of blocks on two frames */
+	bool gs_ours;        /* the real GS holds BT_DS */
+	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
+	/* what all blocks of the cache depend on */
+	uint32_t cs_base, cs_limit;
+	bool stack32;
+	unsigned debug_changes;
+	uint32_t mixed[BT_MIXED];
+	unsigned mixed_count;
+	struct bt_count writes[32]; /* beside code, by gfn */
+	struct bt_stats stats;
+};
+_Static_assert(sizeof(struct bt) <= PAGE_SIZE, "one frame");
+
+static inline struct bt *
+bt_of(struct vcpu *v)
+{
+	return te_of(v)->bt;
+}
+
+/* Where an address in the cache is, in the guest's terms. */
+struct bt_place {
+	struct bt_block *block;
+	uint16_t at;  /* in the translation */
+	uint8_t kind; /* enum bt_kind */
+	bool exact;   /* registers and flags are the guest's */
+	uint32_t eip; /* the instruction that it belongs to, or goes to */
+};
+
+/* window.c: the pages of the cache. */
+int bt_window_init(struct vcpu *v); /* 0, -ENOMEM */
+void bt_window_free(struct vcpu *v);
+void bt_code_write(struct bt *bt, uint32_t at, const void *bytes, size_t n);
+void bt_code_read(struct bt *bt, uint32_t at, void *bytes, size_t n);
+uint32_t bt_address(struct vcpu *v, uint32_t at); /* linear, of an offset in the code */
+/* The table of indirect targets: the entry of `eip` leads to `to`; 0: to nothing. */
+void bt_table_set(struct bt *bt, uint32_t eip, uint32_t to);
+void bt_table_clear(struct bt *bt, uint32_t eip, uint32_t to); /* if it leads there */
+
+/* make.c: from guest memory to a block. */
+struct bt_block *bt_make(struct vcpu *v, uint32_t eip, struct exit *e); /* NULL: *e says why */
+uint32_t bt_gfn(struct vcpu *v, uint64_t linear);
+size_t bt_fetch(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t n);
+
+/* Lab 3A, cache.c */
+struct bt_block *bt_block(struct bt *bt, unsigned n);
+struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
+struct bt_block *bt_insert(struct vcpu *v, const struct bt_translation *t);
+void bt_flush(struct vcpu *v);
+struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
+
+/* Lab 3A, callout.c */
+bool bt_where(struct vcpu *v, uint32_t address, struct bt_place *p); /* false: no block there */
+void bt_callout(struct vcpu *v, struct exit *e);
+bool bt_is_hot(void *bt, uint32_t eip);
+
+/* Lab 3B, link.c */
+struct bt_block *bt_follow(struct vcpu *v, const struct bt_place *p, struct exit *e);
+
+/* Lab 3B, selfmod.c */
+void bt_kill(struct vcpu *v, struct bt_block *b);
+void bt_kill_range(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
+bool bt_is_mixed(const struct bt *bt, uint32_t gfn);
+bool bt_unchanged(struct vcpu *v, const struct bt_block *b);
+void bt_count_fault(struct vcpu *v, uint32_t eip);
+
+/* Lab 3B, direct.c */
+void bt_run_user(struct vcpu *v, struct exit *e);
+uint64_t bt_enter(struct vcpu *v);
+void bt_single_step(struct vcpu *v, struct exit *e);
+bool bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step);
+
+/* far.c, verify.c */
+enum verdict bt_verify(struct vcpu *v, struct exit *e);

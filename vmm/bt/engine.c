@@ -1,0 +1,164 @@
+/*
+ * The engine bt: what runs how.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <vmm/bt/bt.h>
+
+#define OUR_TYPE (DESC_P | DESC_S | DESC_A | DESC_DPL(GUEST_KERNEL_RING) | DESC_DB)
+
+/*
+ * The code segment of translated code ends where the cache's code does; its GS begins at the shared page and ends with the
+ * table.
+ */
+static void
+set_descriptors(struct vcpu *v)
+{
+	uint64_t *page = te_of(v)->gdt[GDT_GUEST_PAGES - 1];
+	uint64_t base = v->domain->window + BT_SHARED_AT;
+	uint64_t data = OUR_TYPE | DESC_RW | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
+
+	page[BT_CS / 8 % 512] = desc_with_limit(OUR_TYPE | DESC_CODE | DESC_RW,
+						bt_address(v, BT_CODE_SIZE) - 1);
+	page[BT_DS / 8 % 512] = desc_with_limit(data, BT_AT_TABLE + BT_TABLE - 1);
+}
+
+static int
+bt_init(struct vcpu *v)
+{
+	int err = te_init(v);
+	mfn_t f;
+
+	if (err)
+		return err;
+	f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	te_of(v)->bt = mfn_ptr(f);
+	bt_of(v)->trap_at = BT_NOWHERE;
+	set_descriptors(v);
+	return bt_window_init(v);
+}
+
+static void
+bt_free(struct vcpu *v)
+{
+	if (bt_of(v)) {
+		bt_window_free(v);
+		frame_put(ptr_mfn(bt_of(v)));
+	}
+	te_free(v);
+}
+
+static void
+bt_load(struct vcpu *v)
+{
+	te_load(v);
+	bt_of(v)->gs_ours = false;
+	trap_gate_dpl(BT_VECTOR, GUEST_KERNEL_RING);
+}
+
+/* The guest's IF and IOPL to where translated code has them, and whether an interrupt waits. */
+static void
+share(struct vcpu *v)
+{
+	struct bt_shared *s = bt_of(v)->shared;
+	bool pending = pic_pending(&v->domain->pic);
+
+	s->vif = v->state.rflags & FLAG_IF;
+	s->viopl = v->state.rflags & FLAG_IOPL;
+	s->pending = pending;
+	s->slow = FLAG_TF | (pending ? FLAG_IF : 0);
+}
+
+/* While TF is set the sequences of Zeno's own would be stepped through; what they stand for the host does. */
+static bool
+done_by_host(struct vcpu *v, struct exit *e)
+{
+	const struct bt_translation any = { .stack32 = true };
+
+	*e = (struct exit){ 0 };
+	if (!te_fetch(v, e) || bt_classify(&any, te_insn(v), 0) == BT_IDENTITY)
+		return false;
+	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
+		return false;
+	bt_callout(v, e);
+	if (v->state.rflags & FLAG_TF && !v->debug.step)
+		bt_of(v)->trap_at = (uint32_t)(v->state.rip + e->insn_len);
+	return true;
+}
+
+/* The guest steps itself, and the host has done an instruction for it, to its end: the #DB is due now. */
+static bool
+step_is_due(struct vcpu *v)
+{
+	uint64_t at = bt_of(v)->trap_at;
+
+	bt_of(v)->trap_at = BT_NOWHERE;
+	return at == v->state.rip;
+}
+
+static void
+run_kernel(struct vcpu *v, struct exit *e)
+{
+	struct te *te = te_of(v);
+	uint64_t entered_at = v->state.rip, failure;
+	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
+	bool step = v->sti_shadow && pic_pending(&v->domain->pic);
+
+	do {
+		struct bt_block *b;
+
+		if ((step || v->state.rflags & FLAG_TF) && done_by_host(v, e))
+			return;
+		b = bt_block_for(v, (uint32_t)v->state.rip, e);
+		if (!b)
+			return;
+		b->entries++;
+		share(v);
+		te_to_frame(v, &te->frame);
+		te->frame.rip = bt_address(v, b->at);
+		te->frame.cs = BT_CS | GUEST_KERNEL_RING;
+		if (step)
+			te->frame.rflags |= FLAG_TF;
+		failure = bt_enter(v);
+		if (failure) {
+			te_entry_failed(v, e, failure);
+			return;
+		}
+	} while (!bt_left(v, e, entered_at, step));
+}
+
+/* 16-bit code is not translated: the host does it, instruction by instruction, and hears its interrupts in between. */
+static void
+run_16_bit(struct vcpu *v, struct exit *e)
+{
+	__asm__ volatile("sti; nop; cli" : : : "memory");
+	bt_callout(v, e);
+}
+
+/* The engine contract (vmm/domain.h). */
+static void
+bt_run(struct vcpu *v, struct exit *e)
+{
+	if (step_is_due(v))
+		bt_single_step(v, e);
+	else if (te_cpl(v) != 0)
+		bt_run_user(v, e);
+	else if (v->state.seg[SEG_CS].attr & ATTR_DB)
+		run_kernel(v, e);
+	else
+		run_16_bit(v, e);
+}
+
+static const struct engine bt_engine = {
+	.name = "bt",
+	.what = "binary translation of ring 0, ring 3 directly",
+	.kin = "te",
+	.init = bt_init,
+	.free = bt_free,
+	.load = bt_load,
+	.run = bt_run,
+	.interrupt = te_interrupt,
+};
+SET_ADD(engines, bt_engine);

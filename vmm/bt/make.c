@@ -1,0 +1,103 @@
+/*
+ * From guest memory to a block: fetch, translate, insert; or the fault that the guest's CPU takes instead.
+ */
+#include <inc/errno.h>
+#include <vmm/bt/bt.h>
+
+/* Copies what is there of the n bytes at `linear`. */
+size_t
+bt_fetch(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		uint64_t at = (uint32_t)(linear + done);
+		size_t part = PAGE_SIZE - (at & PAGE_MASK);
+		const uint8_t *p = gva_byte(v, gva(at));
+
+		if (!p || in_window(v->domain, at, 1))
+			break;
+		if (part > n - done)
+			part = n - done;
+		memcpy(buf + done, p, part);
+		done += part;
+	}
+	return done;
+}
+
+/* The guest frame behind a linear address that is known to be there. */
+uint32_t
+bt_gfn(struct vcpu *v, uint64_t linear)
+{
+	const uint8_t *p = gva_byte(v, gva((uint32_t)linear));
+
+	ASSERT(p);
+	return (uint32_t)((const uint64_t *)M2P_BASE)[ptr_mfn(p).v];
+}
+
+static void
+fault(struct vcpu *v, struct exit *e, enum vector vector)
+{
+	*e = (struct exit){ .reason = EXIT_EXCEPTION,
+			    .vector = vector,
+			    .raw = vector,
+			    .rip = v->state.rip };
+}
+
+/* Nothing could be translated at eip: `n` bytes are there, and the decoder said `err`. */
+static void
+not_code(struct vcpu *v, struct exit *e, uint32_t eip, size_t n, int err)
+{
+	uint32_t limit = v->state.seg[SEG_CS].limit;
+
+	v->state.rip = eip;
+	if (err == -EINVAL) {
+		fault(v, e, VEC_UD);
+	} else if (err == -E2BIG || eip + n > limit) {
+		fault(v, e, VEC_GP);
+	} else {
+		fault(v, e, VEC_PF);
+		e->reason = EXIT_MMU;
+		e->access = ACCESS_FETCH;
+		e->gva = (uint32_t)(v->state.seg[SEG_CS].base + eip + n);
+	}
+}
+
+/* How many bytes from eip on a block may look at: its page and one instruction more, within the segment. */
+static size_t
+reach(struct vcpu *v, uint32_t eip)
+{
+	const struct segment *cs = &v->state.seg[SEG_CS];
+	size_t n = PAGE_SIZE - ((cs->base + eip) & PAGE_MASK) + EXIT_INSN_MAX;
+
+	if (eip > cs->limit)
+		return 0;
+	if (n > BT_GUEST_MAX + EXIT_INSN_MAX)
+		n = BT_GUEST_MAX + EXIT_INSN_MAX;
+	return n - 1 > cs->limit - eip ? (size_t)(cs->limit - eip) + 1 : n;
+}
+
+struct bt_block *
+bt_make(struct vcpu *v, uint32_t eip, struct exit *e)
+{
+	static uint8_t bytes[BT_GUEST_MAX + EXIT_INSN_MAX];
+	static struct bt_translation t; /* one CPU, and nothing here is entered twice */
+	uint64_t linear = v->state.seg[SEG_CS].base + eip;
+	int err;
+
+	t.eip = eip;
+	t.bytes = bytes;
+	t.n = bt_fetch(v, linear, bytes, reach(v, eip));
+	t.max = BT_INSNS_MAX;
+	t.stack32 = bt_of(v)->stack32;
+	t.hot = bt_is_hot;
+	t.ctx = bt_of(v);
+	if (t.n && bt_is_mixed(bt_of(v), bt_gfn(v, linear)))
+		t.max = 1;
+	err = bt_translate(&t);
+	if (err) {
+		not_code(v, e, eip, t.n, err);
+		return NULL;
+	}
+	return bt_insert(v, &t);
+}
