@@ -676,7 +676,7 @@ timer_right:
 """
 
 
-def interrupted(rng, loops=4):
+def interrupted(rng, loops=3):
     """Interrupts in loops full of flags, calls and call-outs: each comes between two instructions."""
     k = Mix(rng)
     k.begin()
@@ -694,17 +694,20 @@ def interrupted(rng, loops=4):
         step("add esi, eax", "rol esi, 7", "ret")
 
     for _ in range(loops):
-        name, again = k.function(leaf), k.fresh()
-        k.op("mov dword [ticks], 0", *(f"mov {r}, {k.word():#x}" for r in FREE), f"mov edi, {rng.randrange(25_000, 30_000)}",
-             "mov dword [facts + 4], 0")
+        name, again, on = k.function(leaf), k.fresh(), k.fresh()
+        k.op("mov dword [ticks], 0", *(f"mov {r}, {k.word():#x}" for r in FREE),
+             f"mov edi, {rng.randrange(100_000, 120_000)}")
         step("sti", "nop")
         k.label(again)
-        for _ in range(rng.randrange(5, 9)):
+        for _ in range(6):
             step(*rng.choice((
                 ("pushfd", "pop ebx", "and ebx, 0x200", "add eax, ebx"), (f"call {name}",),
                 (f"mov ecx, {name}", "call ecx"), ("pushfd", "cli", "inc edx", "popfd"),
-                ("cli", "add eax, 3", "sti", "nop"), ("push ecx", "pop ecx"), ("mov ecx, cs", "add eax, ecx"),
+                ("cli", "add eax, 3", "sti", "nop"), ("push ecx", "pop ecx"),
                 ("imul eax, eax, 77",), ("rcl edx, 3", "xor edx, eax"))))
+        # A call-out costs: not each time.
+        step("test edi, 0x1fff", f"jnz {on}", "mov ecx, cs", "add eax, ecx")
+        k.label(on)
         step("dec edi", f"jnz {again}", "cli")
         k.op("and ebx, 0x200")
         for register in FREE:
