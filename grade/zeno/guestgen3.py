@@ -841,20 +841,17 @@ def again(rng, functions=40, rounds=60):
     return _done(k), 2 * functions + 500
 
 
-def flag_loop(rng, count=4000):
-    """The four flag instructions in a loop: (program, its rounds)."""
+def flag_loop(rng, rounds=500, groups=16):
+    """The four flag instructions in a loop, without a branch between: (program, how many of them run)."""
     k = _ready(rng)
-
-    def body():
-        for _ in range(3):
-            k.op(*rng.choice((
-                ["cli", "nop"], ["sti", "nop"], ["pushfd", "pop eax", "and eax, 0x3ed7", "add edx, eax"],
-                ["pushfd", "cli", "inc ebx", "popfd"], ["pushfd", "sti", "dec esi", "popfd"],
-                [f"push dword {rng.getrandbits(22) & POPPED & ~0x400 | 2:#x}", "popfd", "adc edx, esi"])))
-        k.op("pushfd", "pop ecx", "and ecx, 0xfffeffef", "rol edi, 5", "xor edi, ecx")
-
-    _loop(k, count, body)
-    return _done(k), count
+    names = ("cli", "sti", "pushfd", "popfd")
+    kinds = (["cli", "nop"], ["sti", "nop"], ["pushfd", "pop eax", "and eax, 0x3ed7", "add edx, eax"],
+             ["pushfd", "cli", "inc ebx", "popfd"], ["pushfd", "sti", "dec esi", "popfd"],
+             [f"push dword {rng.getrandbits(22) & POPPED & ~0x400 | 2:#x}", "popfd", "adc edx, esi"])
+    lines = [line for _ in range(groups) for line in rng.choice(kinds)]
+    lines += ["pushfd", "pop ecx", "and ecx, 0xfffeffef", "rol edi, 5", "xor edi, ecx"]
+    _loop(k, rounds, lambda: k.op(*lines))
+    return _done(k), rounds * sum(line in names for line in lines)
 
 
 def pending(rng):
