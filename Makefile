@@ -36,7 +36,7 @@ quote = '$(subst ','\'',$1)'
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help clean demo check bench doctor skeletons student update handouts format unit guests \
-	boot plugin check-run traces catchup
+	boot plugin check-run traces catchup linux
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
@@ -212,7 +212,7 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces submit \
+.PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
@@ -224,6 +224,7 @@ demo: ## install what is missing, then show it all in two minutes
 
 check: ## install what is missing, then run every test (under ten minutes)
 	@sh tools/install.sh check
+	@$(PYTHON) tools/linux_guest.py || true # without a network, tests/linux.t skips and says so
 	@$(MAKE) --no-print-directory check-run
 
 # The long ones first, so that none of them is left over at the end.
@@ -248,8 +249,13 @@ help: ## print this
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) --append $(call quote,$(APPEND))
-qemu: build ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
+	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND))
+# LINUX=1 adds Debian's Linux to the guests. Its words are tools/linux_guest.py's.
+ifdef LINUX
+LINUX_WORDS := $(shell $(PYTHON) tools/linux_guest.py --words)
+LINUX_MODULES := --module $(call quote,build/linux/vmlinuz $(LINUX_WORDS)) --module build/linux/initrd
+endif
+qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
 bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
@@ -281,6 +287,9 @@ tracediff: build ## TEST=x LAB=n: compare a guest's exits with the reference's, 
 
 traces: guests ## write the reference traces (grade/traces/) from solutions/
 	@$(PYTHON) tools/trace.py references --guests $(GO)
+
+linux: ## fetch Debian's 32-bit Linux as a guest (LINUX=1 then adds it to make qemu's)
+	@$(PYTHON) tools/linux_guest.py
 
 submit: ## LAB=n: pack what you hand in: zeno-labN.tar
 ifeq ($(LAB),)

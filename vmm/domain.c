@@ -87,6 +87,7 @@ new_domain(const struct module *m)
 		domains[id] = mfn_ptr(f);
 		domains[id]->id = id;
 		domains[id]->root = domains[id]->window_page = MFN_NONE;
+		domains[id]->mmu = mmu_paging_mode();
 		domains[id]->window = WINDOW_DEFAULT;
 		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
 		return domains[id];
@@ -133,6 +134,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 	d->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
 	pic_init(&d->pic);
 	pit_init(&d->pit, domain_now(d));
+	rtc_init(&d->rtc, d->ram, domain_now(d));
 	d->pit_edges = pit_edge_count(&d->pit, domain_now(d));
 	snprintf(d->words, sizeof(d->words), "%s", words);
 	for (d->input = d->words; *d->input; d->input++)
@@ -177,6 +179,8 @@ domain_free(struct domain *d)
 			frame_put(ptr_mfn(d->vcpu->log));
 		frame_put(ptr_mfn(d->vcpu));
 	}
+	if (d->mmu)
+		d->mmu->free(d);
 	mmu_flat_free(d);
 	p2m_free(d);
 	if (last_ended == d)

@@ -9,8 +9,10 @@
 #include <kern/thread.h>
 #include <vmm/dev/pic.h>
 #include <vmm/dev/pit.h>
+#include <vmm/dev/rtc.h>
 #include <vmm/dev/uart.h>
 #include <vmm/exit.h>
+#include <vmm/mmu.h>
 #include <vmm/state.h>
 
 #define DOMAIN_MAX    16
@@ -19,6 +21,7 @@
 /* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (DESIGN). */
 #define WINDOW_SIZE    (4ul << 20)
 #define WINDOW_DEFAULT (0x100000000ul - WINDOW_SIZE)
+#define WINDOW_TABLES  2u /* page tables of ours that it takes */
 
 /*
  * One exit as it is remembered: a line of the trace, and of the last words of a guest. 64 of them make a
@@ -42,6 +45,7 @@ enum effect {
 	EFFECT_FAR,
 	EFFECT_DELIVER,
 	EFFECT_IRET,
+	EFFECT_FILL,
 };
 
 struct exit_record {
@@ -105,6 +109,7 @@ struct vcpu {
 	struct exit_record *last; /* the record of the exit being handled */
 	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
 	struct vcpu_debug debug;
+	struct page_fault page_fault; /* met by the host while it did something for the guest */
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
@@ -131,9 +136,13 @@ struct domain {
 	uint64_t
 		ram; /* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
 	struct p2m_entry **p2m; /* one frame of pointers to leaf frames */
-	mfn_t root;             /* MMU mode "flat": linear = gpa; Lab 2 brings shadows */
-	uint64_t window;        /* linear address of the VMM window */
-	mfn_t window_page;
+	mfn_t root;             /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
+	uint64_t flat[4];       /* its first four GiB while paging is off: linear = gpa */
+	bool flush;             /* the CPU may hold more in its TLB than the root allows now */
+	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
+	void *mmu_data;
+	uint64_t window; /* linear address of the VMM window */
+	mfn_t window_page, window_tables[WINDOW_TABLES];
 	struct vcpu *vcpu; /* one vCPU until Lab 7 */
 
 	/* The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused. */
@@ -143,6 +152,7 @@ struct domain {
 	struct uart uart;
 	struct pic pic;
 	struct pit pit;
+	struct rtc rtc;
 	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
 	unsigned uart_polls; /* of its UART's line status, one after the other */
 	const char *input;   /* what will be typed into its COM1; NUL-terminated, in `words` */
@@ -181,6 +191,8 @@ void domain_quiet(struct domain *d);
 
 /* monitor.c: the boot module of this name; NULL: none. */
 const struct module *module_find(const char *name);
+/* The domain that argv[1] names, or the latest one; NULL: none. */
+struct domain *monitor_domain(int argc, char **argv);
 
 /* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
 int load_guest(struct domain *d, const struct module *m, const char *words);
@@ -212,10 +224,23 @@ int mmu_flat_init(struct domain *d);
 void mmu_flat_free(struct domain *d);
 void mmu_flat_protect(struct domain *d, gfn_t g, bool readonly);
 
-/* guestmem.c: guest memory by linear address or by segment, walked in software. */
+/* window.c: the VMM window, whatever MMU mode runs. */
+int window_init(struct domain *d); /* 0, -ENOMEM; window_free() takes a half-made one too */
+void window_free(struct domain *d);
+/* Maps a frame at this offset in the window; the frame stays the caller's. U is never given. */
+void window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags);
 bool in_window(const struct domain *d, uint64_t linear, size_t len);
-int gva_read(struct vcpu *v, gva_t a, void *buf, size_t len); /* 0 or -EFAULT */
+
+/*
+ * guestmem.c: guest memory by linear address, walked in software. 0, or -EFAULT: there is no memory, or, with
+ * v->page_fault.pending, the guest's page tables say no. `how` is made of HOW_ bits, a write's own is implied. Without it
+ * the access is a supervisor's, as the CPU's own to descriptor tables are (SDM 3A 4.6).
+ */
+int gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out);
+int gva_read(struct vcpu *v, gva_t a, void *buf, size_t len);
 int gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len);
+int gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len);
+int gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len);
 uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no memory there */
 
 /* run.c */

@@ -106,6 +106,7 @@ static const struct {
 	[EFFECT_FAR] = { ": to %04lx:%08lx" },
 	[EFFECT_DELIVER] = { ": vector %02lx to its handler at %08lx" },
 	[EFFECT_IRET] = { ": back to %04lx:%08lx" },
+	[EFFECT_FILL] = { ": hidden fault at %08lx, filled" },
 };
 
 /* "#GP" or "IRQ 0": the trap that brought us here, in a trace's few columns. */
@@ -120,7 +121,7 @@ vector_short(unsigned vector)
 		return names[vector];
 	if (vector >= NO_TRAP)
 		return "no trap";
-	return vector_name(vector);
+	return vector == CALLOUT_VECTOR ? "call-out" : vector_name(vector);
 }
 
 /* One exit in words: "exit 7: #GP at 00100010, cli: IF=0". */
@@ -182,6 +183,7 @@ static const char *const effect_tags[] = {
 	[EFFECT_FAR] = "FAR",
 	[EFFECT_DELIVER] = "DELIVER",
 	[EFFECT_IRET] = "IRET",
+	[EFFECT_FILL] = "FILL",
 };
 _Static_assert(ARRAY_LEN(effects) == ARRAY_LEN(effect_tags), "an effect has words and a tag");
 

@@ -70,6 +70,17 @@ list(struct vcpu *v, int argc, char **argv)
 }
 
 static int
+walk_tables(struct vcpu *v, uint64_t addr)
+{
+	char line[160];
+
+	gdb_print("linear %08lx through the guest's page tables and through ours\n", addr);
+	for (unsigned i = 0; v->domain->mmu->show(v, gva(addr), i, line, sizeof(line)); i++)
+		gdb_print("%s\n", line);
+	return 0;
+}
+
+static int
 walk(struct vcpu *v, int argc, char **argv)
 {
 	static const char *const types[] = { "nothing",           "RAM",     "MMIO",
@@ -81,6 +92,8 @@ walk(struct vcpu *v, int argc, char **argv)
 		gdb_print("walk takes an address below 4 GiB, as 0x100000\n");
 		return 0;
 	}
+	if (v->state.cr0 & CR0_PG)
+		return walk_tables(v, addr);
 	gdb_print("linear %08lx: paging is off, so it is guest-physical %08lx\n", addr, addr);
 	if (in_window(v->domain, addr, 1)) {
 		gdb_print("  it lies in the VMM window (from %08lx): the guest has nothing there\n",
@@ -149,7 +162,7 @@ gdt(struct vcpu *v, int argc, char **argv)
 	(void)argc, (void)argv;
 	for (unsigned sel = 0; sel < GDT_GUEST_PAGES * PAGE_SIZE; sel += 8) {
 		bool own = sel + 7 <= v->state.gdtr.limit &&
-			   !gva_read(v, gva(v->state.gdtr.base + sel), &desc, 8);
+			   !gva_read_as(v, gva(v->state.gdtr.base + sel), HOW_QUIET, &desc, 8);
 
 		if (!own)
 			desc = 0;

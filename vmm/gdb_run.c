@@ -297,7 +297,7 @@ next_insn(struct vcpu *v, struct insn *i)
 	uint8_t bytes[EXIT_INSN_MAX];
 	size_t n = 0;
 
-	while (n < sizeof(bytes) && !gva_read(v, gva(at.v + n), &bytes[n], 1))
+	while (n < sizeof(bytes) && !gva_read_as(v, gva(at.v + n), HOW_QUIET, &bytes[n], 1))
 		n++;
 	return decode(i, bytes, n, cpu_mode_of(&v->state)) ? 0 : i->op;
 }
@@ -311,9 +311,9 @@ correct_pushf(struct vcpu *v)
 	gva_t at = gva((uint32_t)(v->state.seg[SEG_SS].base + sp + 1)); /* TF is bit 8 */
 	uint8_t byte;
 
-	if (!gva_read(v, at, &byte, 1)) {
+	if (!gva_read_as(v, at, HOW_QUIET, &byte, 1)) {
 		byte &= (uint8_t) ~(FLAG_TF >> 8);
-		gva_write(v, at, &byte, 1);
+		gva_write_as(v, at, HOW_QUIET, &byte, 1);
 	}
 }
 

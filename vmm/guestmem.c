@@ -4,57 +4,104 @@
 #include <inc/errno.h>
 #include <vmm/domain.h>
 
-/* Whether any byte of [linear, linear + len) lies in the VMM window. */
-bool
-in_window(const struct domain *d, uint64_t linear, size_t len)
+/* With paging off, linear addresses wrap at 4 GiB and are guest-physical. */
+int
+gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out)
 {
-	return linear < d->window + WINDOW_SIZE && linear + len > d->window;
+	struct page_fault fault;
+	int err;
+
+	if (!(v->state.efer & EFER_LMA))
+		a.v &= 0xffffffff;
+	*out = gpa(a.v);
+	if (!(v->state.cr0 & CR0_PG))
+		return 0;
+	err = v->domain->mmu->translate(v, a, how, out, &fault);
+	if (err && !(how & HOW_QUIET))
+		v->page_fault = fault;
+	return err;
 }
 
-/* Guest paging is off until Lab 2: linear addresses wrap at 4 GiB and are guest-physical. */
-static gpa_t
-gva_to_gpa(struct vcpu *v, gva_t a)
-{
-	return gpa(a.v & 0xffffffff);
-}
-
-/* Splits where the address space wraps, so that no range below is ever ambiguous. */
+/* How much of [a, a + len) lies in the page of a. */
 static size_t
-until_wrap(gva_t a, size_t len)
+in_page(gva_t a, size_t len)
 {
-	uint64_t left = 0x100000000ul - (a.v & 0xffffffff);
+	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
 
 	return len < left ? len : left;
+}
+
+/* The usual case of a guest without paging: one range, the same in both kinds of address. */
+static bool
+is_flat(struct vcpu *v, gva_t a, size_t len)
+{
+	return !(v->state.cr0 & CR0_PG) && a.v + len <= 0x100000000ul;
+}
+
+int
+gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
+{
+	if (is_flat(v, a, len))
+		return gpa_read(v->domain, gpa(a.v), buf, len);
+	for (size_t done = 0; done < len;) {
+		size_t n = in_page(gva(a.v + done), len - done);
+		gpa_t at;
+		int err = gva_to_gpa(v, gva(a.v + done), how, &at);
+
+		if (!err)
+			err = gpa_read(v->domain, at, (uint8_t *)buf + done, n);
+		if (err)
+			return err;
+		done += n;
+	}
+	return 0;
+}
+
+/* Nothing is written before all pages are known to be writable. */
+int
+gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
+{
+	size_t done, n;
+	gpa_t at;
+
+	if (is_flat(v, a, len))
+		return gpa_write(v->domain, gpa(a.v), buf, len);
+	how |= how & HOW_QUIET ? 0 : HOW_WRITE; /* a debugger may write anywhere */
+	for (done = 0; done < len; done += n) {
+		size_t one = 1;
+		int err = gva_to_gpa(v, gva(a.v + done), how | HOW_QUIET, &at);
+
+		n = in_page(gva(a.v + done), len - done);
+		if (err) /* once more, to be noted */
+			return gva_to_gpa(v, gva(a.v + done), how, &at);
+		if (!gpa_ptr(v->domain, at, &one))
+			return -EFAULT;
+	}
+	for (done = 0; done < len; done += n) {
+		n = in_page(gva(a.v + done), len - done);
+		if (!gva_to_gpa(v, gva(a.v + done), how, &at))
+			gpa_write(v->domain, at, (const uint8_t *)buf + done, n);
+	}
+	return 0;
 }
 
 int
 gva_read(struct vcpu *v, gva_t a, void *buf, size_t len)
 {
-	size_t first = until_wrap(a, len);
-	int err = gpa_read(v->domain, gva_to_gpa(v, a), buf, first);
-
-	if (err || first == len)
-		return err;
-	return gpa_read(v->domain, gva_to_gpa(v, gva(a.v + first)), (uint8_t *)buf + first,
-			len - first);
+	return gva_read_as(v, a, 0, buf, len);
 }
 
 int
 gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len)
 {
-	size_t first = until_wrap(a, len);
-	int err = gpa_write(v->domain, gva_to_gpa(v, a), buf, first);
-
-	if (err || first == len)
-		return err;
-	return gpa_write(v->domain, gva_to_gpa(v, gva(a.v + first)), (const uint8_t *)buf + first,
-			 len - first);
+	return gva_write_as(v, a, 0, buf, len);
 }
 
 uint8_t *
 gva_byte(struct vcpu *v, gva_t a)
 {
 	size_t one = 1;
+	gpa_t at;
 
-	return gpa_ptr(v->domain, gva_to_gpa(v, a), &one);
+	return gva_to_gpa(v, a, HOW_QUIET, &at) ? NULL : gpa_ptr(v->domain, at, &one);
 }

@@ -9,7 +9,6 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
-#include <vmm/window.h>
 
 #define RAM_FLAGS (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 
@@ -29,20 +28,13 @@ map_ram(struct domain *d)
 	return 0;
 }
 
-/* The window's one page so far: read-only, supervisor, never executed, and with no secret in it. */
-static int
-map_window(struct domain *d)
+/* Another MMU mode may put other tables into the root; these stay. */
+static void
+remember(struct domain *d)
 {
-	struct window_page *w;
+	const pte_t *pdpt = hpa_ptr(hpa(PTE_ADDR(*root_slot(d->root, 0))));
 
-	d->window_page = frame_alloc(FRAME_HOST, OWNER_HOST);
-	if (!mfn_ok(d->window_page))
-		return -ENOMEM;
-	w = mfn_ptr(d->window_page);
-	w->magic = WINDOW_MAGIC;
-	w->version = WINDOW_VERSION;
-	w->domain = d->id;
-	return page_map(d->root, d->window, d->window_page, PTE_P | PTE_A | PTE_D | PTE_NX);
+	memcpy(d->flat, pdpt, sizeof(d->flat));
 }
 
 /* Returns 0 or -ENOMEM; mmu_flat_free() takes a half-made one too. */
@@ -55,7 +47,11 @@ mmu_flat_init(struct domain *d)
 	if (!mfn_ok(d->root))
 		return -ENOMEM;
 	err = map_ram(d);
-	return err ? err : map_window(d);
+	if (!err)
+		err = window_init(d);
+	if (!err)
+		remember(d);
+	return err;
 }
 
 void
@@ -67,19 +63,24 @@ mmu_flat_free(struct domain *d)
 			write_cr3(mfn_to_hpa(host_root).v);
 		root_free(d->root);
 	}
-	if (mfn_ok(d->window_page))
-		frame_put(d->window_page);
-	d->root = d->window_page = MFN_NONE;
+	window_free(d);
+	d->root = MFN_NONE;
 }
 
+/* Not through the root, which may show shadows. */
 void
 mmu_flat_protect(struct domain *d, gfn_t g, bool readonly)
 {
-	int level;
-	pte_t *pte = page_entry(d->root, g.v << PAGE_SHIFT, &level);
+	pte_t entry = d->flat[g.v >> 18];
 
-	if (!pte)
+	if (!(entry & PTE_P))
 		return;
-	*pte = readonly ? *pte & ~PTE_W : *pte | PTE_W;
+	entry = ((const pte_t *)hpa_ptr(hpa(PTE_ADDR(entry))))[g.v >> 9 & 511];
+	if (!(entry & PTE_P))
+		return;
+	pte_t *pte = (pte_t *)hpa_ptr(hpa(PTE_ADDR(entry))) + (g.v & 511);
+
+	if (*pte & PTE_P)
+		*pte = readonly ? *pte & ~PTE_W : *pte | PTE_W;
 	invlpg(g.v << PAGE_SHIFT);
 }

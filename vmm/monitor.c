@@ -127,8 +127,8 @@ list(int argc, char **argv)
 MONITOR_COMMAND(list, "list", "", "the guests, running and last ended");
 
 /* The domain that a command means: by its number, or the only or latest one. */
-static struct domain *
-which(int argc, char **argv)
+struct domain *
+monitor_domain(int argc, char **argv)
 {
 	struct domain *d = NULL;
 	uint64_t id;
@@ -147,7 +147,7 @@ which(int argc, char **argv)
 static int
 stop(int argc, char **argv)
 {
-	struct domain *d = which(argc, argv);
+	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
 		return -ENOENT;
@@ -162,7 +162,7 @@ MONITOR_COMMAND(stop, "stop", "[ID]", "end a guest");
 static int
 exits(int argc, char **argv)
 {
-	struct domain *d = which(argc, argv);
+	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
 		return -ENOENT;
@@ -174,7 +174,7 @@ MONITOR_COMMAND(exits, "exits", "[ID]", "a guest's exits by reason");
 static int
 last(int argc, char **argv)
 {
-	struct domain *d = which(argc, argv);
+	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
 		return -ENOENT;

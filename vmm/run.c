@@ -37,6 +37,7 @@ exit_handle(struct vcpu *v, struct exit *e)
 {
 	enum verdict verdict;
 
+	v->page_fault.pending = false;
 	exit_log(v, e);
 	verdict = exit_dispatch(v, e);
 	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)

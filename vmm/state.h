@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CPU_STATE_VERSION 1
+#define CPU_STATE_VERSION 2
 
 /* General registers in the order of their encoding (SDM 2B "ModR/M", table 2-2). */
 enum gpr {
@@ -85,11 +85,12 @@ struct cpu_state {
 	uint64_t cr0, cr2, cr3, cr4, cr8;
 	uint64_t dr[8];
 	uint64_t efer;
+	uint64_t pdpte[4]; /* PAE paging: what the last load of CR3 read (SDM 3A 4.4.1) */
 };
 
 _Static_assert(sizeof(struct segment) == 16, "segment is 16 bytes in every ABI that uses it");
 _Static_assert(offsetof(struct cpu_state, rip) == 136, "layout is fixed");
-_Static_assert(sizeof(struct cpu_state) == 424, "layout is fixed");
+_Static_assert(sizeof(struct cpu_state) == 456, "layout is fixed");
 
 /* RFLAGS (SDM 1 3.4.3). Bit 1 reads as one. */
 #define FLAG_CF   (1u << 0)

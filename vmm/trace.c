@@ -9,6 +9,7 @@
 #include <vmm/domain.h>
 
 SET_DECLARE(trace_owners);
+SET_DECLARE(mmu_modes);
 
 /* Errors: -EFAULT, the frame is no RAM. Tracing twice for one reason is one trace. */
 int
@@ -18,8 +19,11 @@ trace(struct domain *d, gfn_t g, enum trace_why why)
 
 	if (!e || e->type != P2M_RAM)
 		return -EFAULT;
-	if (!e->trace)
+	if (!e->trace) {
 		mmu_flat_protect(d, g, true);
+		if (d->mmu)
+			d->mmu->protect(d, g);
+	}
 	e->trace |= 1u << why;
 	return 0;
 }
@@ -33,7 +37,15 @@ untrace(struct domain *d, gfn_t g, enum trace_why why)
 		return;
 	e->trace &= ~(1u << why);
 	if (!e->trace)
-		mmu_flat_protect(d, g, false);
+		mmu_flat_protect(d, g, false); /* in other modes the next write finds out */
+}
+
+const struct mmu_mode *
+mmu_paging_mode(void)
+{
+	set_foreach (const struct mmu_mode *, mode, mmu_modes)
+		return mode;
+	return NULL;
 }
 
 /* [a, a + len) lies in one frame and has just been written. */

@@ -79,6 +79,16 @@ struct bt_count {
 	uint32_t count;
 };
 
+/* 2 MiB of linear addresses with translated code in them, and what maps them while the guest's paging is on. */
+struct bt_region {
+	uint32_t base;  /* linear address >> 21 */
+	uint32_t table; /* the guest frame of its page table, which is traced; BT_NO_TABLE: a large page */
+	uint64_t entry; /* of the page directory, without A and D */
+	uint64_t pages[8]; /* a bit per page with code */
+};
+#define BT_REGIONS  (PAGE_SIZE / sizeof(struct bt_region))
+#define BT_NO_TABLE 0xffffffffu
+
 struct bt_stats {
 	uint64_t translated, guest_bytes, flushes, killed, chained, misses, polls, steps, compared;
 	uint32_t callouts[INSN_OP_COUNT];
@@ -90,11 +100,17 @@ struct bt {
 	uint16_t *hash;   /* of eip: block numbers */
 	uint16_t *in_page; /* of gfn */
 	struct bt_count *hot; /* faults by eip */
+	struct bt_region *regions;
+	unsigned region_count;
+	bool remapped; /* a page with code in it is mapped otherwise now */
+	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
 	struct bt_map *maps[BT_MAPS];
 	unsigned map_used, blocks, code_used;
 	unsigned generation; /* flushes: a block of another one is gone */
 	uint16_t straddling; /* the list of blocks on two frames */
 	bool gs_ours;        /* the real GS holds BT_DS */
+	const struct bt_block *left; /* by the last exit, in this generation */
+	unsigned left_generation;
 	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
@@ -135,13 +151,21 @@ void bt_table_clear(struct bt *bt, uint32_t eip, uint32_t to); /* if it leads th
 /* make.c: from guest memory to a block. */
 struct bt_block *bt_make(struct vcpu *v, uint32_t eip, struct exit *e); /* NULL: *e says why */
 uint32_t bt_gfn(struct vcpu *v, uint64_t linear);
-size_t bt_fetch(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t n);
+size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, size_t n);
+
+/* space.c: blocks are known by linear address, so a change of what that means must be noticed. */
+void bt_space_note(struct vcpu *v, const struct bt_block *b);
+void bt_space_check(struct vcpu *v);
+void bt_space_written(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
+bool bt_space_has(const struct bt *bt, uint32_t gfn); /* a page table that is watched */
 
 /* Lab 3A, cache.c */
 struct bt_block *bt_block(struct bt *bt, unsigned n);
 struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, const struct bt_translation *t);
 void bt_flush(struct vcpu *v);
+void bt_forget(struct bt *bt, const struct bt_block *b);
+uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
 struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 
 /* Lab 3A, callout.c */

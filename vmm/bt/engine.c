@@ -98,6 +98,22 @@ step_is_due(struct vcpu *v)
 	return at == v->state.rip;
 }
 
+/* Where in the cache the guest goes on; 0: nowhere, and *e says why. */
+static uint32_t
+entry_for(struct vcpu *v, struct exit *e)
+{
+	uint32_t eip = (uint32_t)v->state.rip, at = bt_resume_at(v, eip);
+	struct bt_block *b;
+
+	if (at)
+		return at;
+	b = bt_block_for(v, eip, e);
+	if (!b)
+		return 0;
+	b->entries++;
+	return bt_address(v, b->at);
+}
+
 static void
 run_kernel(struct vcpu *v, struct exit *e)
 {
@@ -106,18 +122,18 @@ run_kernel(struct vcpu *v, struct exit *e)
 	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
 	bool step = v->sti_shadow && pic_pending(&v->domain->pic);
 
+	bt_space_check(v);
 	do {
-		struct bt_block *b;
+		uint32_t at;
 
 		if ((step || v->state.rflags & FLAG_TF) && done_by_host(v, e))
 			return;
-		b = bt_block_for(v, (uint32_t)v->state.rip, e);
-		if (!b)
+		at = entry_for(v, e);
+		if (!at)
 			return;
-		b->entries++;
 		share(v);
 		te_to_frame(v, &te->frame);
-		te->frame.rip = bt_address(v, b->at);
+		te->frame.rip = at;
 		te->frame.cs = BT_CS | GUEST_KERNEL_RING;
 		if (step)
 			te->frame.rflags |= FLAG_TF;

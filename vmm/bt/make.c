@@ -6,16 +6,21 @@
 
 /* Copies what is there of the n bytes at `linear`. */
 size_t
-bt_fetch(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t n)
+bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, size_t n)
 {
 	size_t done = 0;
 
 	while (done < n) {
 		uint64_t at = (uint32_t)(linear + done);
 		size_t part = PAGE_SIZE - (at & PAGE_MASK);
-		const uint8_t *p = gva_byte(v, gva(at));
+		size_t one = 1;
+		const uint8_t *p;
+		gpa_t where;
 
-		if (!p || in_window(v->domain, at, 1))
+		if (in_window(v->domain, at, 1) || gva_to_gpa(v, gva(at), how, &where))
+			break;
+		p = gpa_ptr(v->domain, where, &one);
+		if (!p)
 			break;
 		if (part > n - done)
 			part = n - done;
@@ -87,7 +92,7 @@ bt_make(struct vcpu *v, uint32_t eip, struct exit *e)
 
 	t.eip = eip;
 	t.bytes = bytes;
-	t.n = bt_fetch(v, linear, bytes, reach(v, eip));
+	t.n = bt_fetch(v, linear, HOW_FETCH | HOW_QUIET, bytes, reach(v, eip));
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
 	t.hot = bt_is_hot;
@@ -99,5 +104,6 @@ bt_make(struct vcpu *v, uint32_t eip, struct exit *e)
 		not_code(v, e, eip, t.n, err);
 		return NULL;
 	}
+	bt_fetch(v, linear, HOW_FETCH, bytes, t.guest_len); /* sets accessed bits */
 	return bt_insert(v, &t);
 }

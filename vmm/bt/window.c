@@ -5,13 +5,6 @@
 #include <kern/frame.h>
 #include <vmm/bt/bt.h>
 
-/* The one place that puts a page into the window: `offset` from its start. */
-static int
-window_map(struct domain *d, uint32_t offset, mfn_t f, pte_t flags)
-{
-	return page_map(d->root, d->window + offset, f, flags | PTE_P | PTE_A | PTE_D);
-}
-
 /* A frame of the host's, seen by the guest's CPU at `offset`. NULL: no memory. */
 static void *
 window_page(struct domain *d, uint32_t offset, pte_t flags)
@@ -20,10 +13,7 @@ window_page(struct domain *d, uint32_t offset, pte_t flags)
 
 	if (!mfn_ok(f))
 		return NULL;
-	if (window_map(d, offset, f, flags)) {
-		frame_put(f);
-		return NULL;
-	}
+	window_map(d, offset, f, flags | PTE_P);
 	return mfn_ptr(f);
 }
 
@@ -49,7 +39,8 @@ host_pages(struct bt *bt)
 	bt->hash = host_page();
 	bt->in_page = host_page();
 	bt->hot = host_page();
-	if (!bt->pages || !bt->hash || !bt->in_page || !bt->hot)
+	bt->regions = host_page();
+	if (!bt->pages || !bt->hash || !bt->in_page || !bt->hot || !bt->regions)
 		return -ENOMEM;
 	for (unsigned i = 0; i < BT_MAPS; i++)
 		if (!(bt->maps[i] = host_page()))
@@ -106,6 +97,7 @@ bt_window_free(struct vcpu *v)
 	give_back(bt->hash);
 	give_back(bt->in_page);
 	give_back(bt->hot);
+	give_back(bt->regions);
 }
 
 void

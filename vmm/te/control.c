@@ -1,6 +1,7 @@
 /*
  * Control, debug and task registers, and the LDT: the guest's are virtual, and these are the rules for them.
  */
+#include <inc/errno.h>
 #include <vmm/te/te.h>
 
 #define CR0_KNOWN                                                                          \
@@ -26,10 +27,50 @@ guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
 		return gp0(v, e);
 	if (!(value & CR0_PE))
 		return exit_stop(v, e, LAB_1A "#limits", "te has no real mode: it cleared CR0.PE");
-	if (value & CR0_PG)
+	if (value & CR0_PG && !v->domain->mmu)
 		return exit_stop(v, e, "lab2.md#paging", "it turned paging on, which is Lab 2");
 	v->state.cr0 = (value & CR0_KNOWN) | CR0_ET;
 	return RESUME;
+}
+
+/* Registers that paging depends on have been written; before them, *old was. RESUME, or the guest faulted or is stopped. */
+static enum verdict
+paging_changed(struct vcpu *v, struct exit *e, const struct cpu_state *old)
+{
+	struct cpu_state *s = &v->state;
+	bool was_on = old->cr0 & CR0_PG, is_on = s->cr0 & CR0_PG;
+	int err;
+
+	if (!is_on && !was_on)
+		return RESUME;
+	err = v->domain->mmu->load(v);
+	if (!err)
+		err = te_tables_moved(v);
+	switch (err) {
+	case 0:
+		return RESUME;
+	case -EINVAL:
+		s->cr0 = old->cr0;
+		s->cr3 = old->cr3;
+		s->cr4 = old->cr4;
+		return gp0(v, e);
+	case -ENOMEM:
+		return exit_stop(v, e, "lab2b.md#reclaim",
+				 "the host has no memory for shadow page tables");
+	default:
+		return exit_stop(v, e, "lab2a.md#ex-2-1",
+				 "it turned paging on: exercise 2.1 is not done");
+	}
+}
+
+/* SDM 3A 4.10.4.1: what invalidates TLB entries; 4.4.1: what loads PAE's registers. TS changes at every switch of tasks. */
+static bool
+paging_written(const struct cpu_state *old, const struct cpu_state *new, unsigned n)
+{
+	const uint64_t cr4_bits = CR4_PSE | CR4_PAE | CR4_PGE;
+
+	return n == 3 || (n == 0 && (old->cr0 ^ new->cr0) & (CR0_PG | CR0_WP)) ||
+	       (n == 4 && (old->cr4 ^ new->cr4) & cr4_bits);
 }
 
 /*
@@ -39,6 +80,7 @@ guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
 enum verdict
 te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 {
+	const struct cpu_state old = v->state;
 	enum verdict verdict = RESUME;
 
 	switch (n) {
@@ -59,6 +101,8 @@ te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 	default:
 		verdict = exit_stop(v, e, LAB_1B "#faults", "there is no cr%u: #UD", n);
 	}
+	if (verdict == RESUME && paging_written(&old, &v->state, n))
+		verdict = paging_changed(v, e, &old);
 	if (verdict == RESUME)
 		exit_effect(v, EFFECT_CR_WRITE, n, value);
 	return verdict;
@@ -147,8 +191,9 @@ system_segment(struct vcpu *v, struct exit *e, uint16_t sel)
 			       : RESUME;
 	}
 	desc |= 2ull << 40; /* busy */
+	if (gva_write(v, gva(v->state.gdtr.base + (sel & ~7)), &desc, 8) && v->page_fault.pending)
+		return te_page_fault(v, e);
 	v->state.tr = desc_segment(desc, sel);
-	gva_write(v, gva(v->state.gdtr.base + (sel & ~7)), &desc, 8);
 	return RESUME;
 }
 

@@ -54,6 +54,23 @@ event_name(const struct te_event *event, char buf[16])
 }
 
 /*
+ * A delivery reads descriptor tables and the TSS. If they are not mapped, that is the fault, whatever the reader made of it;
+ * CR2 has it even if it ends in another one.
+ */
+static void
+take_page_fault(struct vcpu *v, struct emu_fault *fault)
+{
+	if (v->page_fault.pending)
+		*fault = (struct emu_fault){ .vector = VEC_PF,
+					     .has_error = true,
+					     .error = v->page_fault.error,
+					     .address = v->page_fault.address };
+	v->page_fault.pending = false;
+	if (fault->vector == VEC_PF)
+		v->state.cr2 = fault->address;
+}
+
+/*
  * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a bare machine would
  * reset, so the domain ends, with the chain of faults in words.
  */
@@ -77,6 +94,7 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
 			return RESUME;
 		}
 		v->state = before;
+		take_page_fault(v, &fault);
 		if (access.hit_window)
 			return te_guest_fault(v, e, &access, &fault);
 		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",

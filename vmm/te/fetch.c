@@ -6,6 +6,20 @@
  */
 #include <vmm/te/te.h>
 
+/*
+ * Guest memory at a linear address, good for *len bytes, or NULL. The CPU has fetched from there already, so
+ * it is nobody's fault any more and sets no bit.
+ */
+static const void *
+code_ptr(struct vcpu *v, uint64_t linear, size_t *len)
+{
+	gpa_t at = gpa(linear);
+
+	if (v->state.cr0 & CR0_PG && gva_to_gpa(v, gva(linear), HOW_FETCH | HOW_QUIET, &at))
+		return NULL;
+	return gpa_ptr(v->domain, at, len);
+}
+
 /* Copies what of the 15 bytes at `at` is in RAM, over at most two pages. */
 static size_t
 fetch_slow(struct vcpu *v, uint64_t at, uint8_t *buf)
@@ -14,7 +28,7 @@ fetch_slow(struct vcpu *v, uint64_t at, uint8_t *buf)
 
 	while (done < EXIT_INSN_MAX) {
 		size_t n = EXIT_INSN_MAX - done;
-		const void *p = gpa_ptr(v->domain, gpa((uint32_t)(at + done)), &n);
+		const void *p = code_ptr(v, (uint32_t)(at + done), &n);
 
 		if (!p)
 			break;
@@ -51,7 +65,7 @@ te_fetch(struct vcpu *v, struct exit *e)
 	enum cpu_mode mode = mode_of(v);
 	uint8_t bytes[EXIT_INSN_MAX];
 	size_t n = sizeof(known->bytes);
-	const uint64_t *p = gpa_ptr(v->domain, gpa(at), &n);
+	const uint64_t *p = code_ptr(v, at, &n);
 
 	if (p && n == sizeof(known->bytes)) {
 		if (known->bytes[0] == p[0] && known->bytes[1] == p[1] && known->mode == mode)

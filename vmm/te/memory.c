@@ -40,6 +40,36 @@ check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool 
 	return 0;
 }
 
+static gva_t
+linear_of(const struct te_access *a, enum seg_reg seg, uint64_t offset)
+{
+	return gva((uint32_t)(a->v->state.seg[seg].base + offset));
+}
+
+/*
+ * Whose access it is to the pager: SS has the CPL, on the way through a gate to an inner ring, too, where the pushes
+ * are the inner ring's already.
+ */
+static unsigned
+how_of(const struct vcpu *v)
+{
+	return (v->state.seg[SEG_SS].sel & 3) == 3 ? HOW_USER : 0;
+}
+
+/* Whether an access failed since the guest's tables say no; if not, there is no memory. */
+static bool
+page_fault(struct te_access *a, struct emu_fault *fault)
+{
+	const struct page_fault *f = &a->v->page_fault;
+
+	if (!f->pending)
+		return false;
+	*fault = (struct emu_fault){
+		.vector = VEC_PF, .has_error = true, .error = f->error, .address = f->address
+	};
+	return true;
+}
+
 /* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
 static int
 op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
@@ -49,8 +79,31 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (gva_read(a->v, gva((uint32_t)(a->v->state.seg[seg].base + offset)), buf, size))
-		memset(buf, 0xff, size);
+	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+		return 0;
+	if (page_fault(a, fault))
+		return -EFAULT;
+	memset(buf, 0xff, size);
+	return 0;
+}
+
+/* With paging on, the read of a read-modify-write faults as a write does (SDM 3A 4.7: W/R). */
+static int
+check_write(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
+	    struct emu_fault *fault)
+{
+	uint64_t at = linear_of(a, seg, offset).v;
+	gpa_t ignored;
+
+	if (!(a->v->state.cr0 & CR0_PG))
+		return 0;
+	for (uint64_t page = at & ~PAGE_MASK; page < at + size; page += PAGE_SIZE) {
+		gva_t first = gva(page > at ? page : at);
+
+		if (!gva_to_gpa(a->v, first, how_of(a->v) | HOW_WRITE, &ignored))
+			continue;
+		return page_fault(a, fault) ? -EFAULT : 0;
+	}
 	return 0;
 }
 
@@ -60,7 +113,7 @@ op_read_rmw(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size
 {
 	struct te_access *a = ctx;
 
-	if (check(a, seg, offset, size, true, fault))
+	if (check(a, seg, offset, size, true, fault) || check_write(a, seg, offset, size, fault))
 		return -EFAULT;
 	return op_read(ctx, seg, offset, buf, size, fault);
 }
@@ -73,8 +126,9 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	gva_write(a->v, gva((uint32_t)(a->v->state.seg[seg].base + offset)), buf, size);
-	return 0;
+	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+		return 0;
+	return page_fault(a, fault) ? -EFAULT : 0;
 }
 
 const struct emu_ops te_ops = { .read = op_read, .write = op_write, .read_rmw = op_read_rmw };
@@ -85,6 +139,18 @@ te_linear(struct vcpu *v, const struct insn *insn)
 	return (uint32_t)(v->state.seg[insn->mem_seg].base + insn_ea(&v->state, insn));
 }
 
+/* The #PF in v->page_fault is the guest's: FAULTED, or the guest is stopped. */
+enum verdict
+te_page_fault(struct vcpu *v, struct exit *e)
+{
+	v->page_fault.pending = false;
+	v->state.cr2 = v->page_fault.address;
+	e->vector = VEC_PF;
+	e->error = v->page_fault.error;
+	e->reason = EXIT_EXCEPTION;
+	return exit_dispatch(v, e) == RESUME ? FAULTED : STOP;
+}
+
 /* The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is stopped. */
 enum verdict
 te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
@@ -93,6 +159,10 @@ te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	if (access->hit_window)
 		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
 				 v->domain->window);
+	if (v->page_fault.pending) /* it came first, on the way to what the caller missed */
+		return te_page_fault(v, e);
+	if (fault->vector == VEC_PF)
+		v->state.cr2 = fault->address;
 	e->vector = fault->vector;
 	e->error = fault->error;
 	e->reason = EXIT_EXCEPTION;
@@ -122,21 +192,48 @@ te_emulate(struct vcpu *v, struct exit *e)
 	}
 }
 
-/* A memory access that paging or a cut limit refused. */
+/* What the CPU can't do for the guest, since there is no memory, or somebody is to be told: done for it. */
 static enum verdict
-exit_mmu(struct vcpu *v, struct exit *e)
+refused(struct vcpu *v, struct exit *e)
 {
-	size_t one = 1;
-
-	if (in_window(v->domain, e->gva, 1))
-		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
-				 e->gva);
-	if (e->access == ACCESS_FETCH && !gpa_ptr(v->domain, gpa(e->gva), &one))
+	if (e->access == ACCESS_FETCH && !gva_byte(v, gva(e->gva)))
 		return exit_stop(v, e, LAB_1A "#no-memory",
 				 "it jumped to %08lx, where it has no memory", e->gva);
 	if (!e->insn_len)
 		return exit_stop(v, e, LAB_1A "#no-memory",
 				 "memory at %08lx, and the instruction cannot be decoded", e->gva);
 	return te_emulate(v, e);
+}
+
+/* A #PF while the guest's paging is on. */
+static enum verdict
+paging_fault(struct vcpu *v, struct exit *e)
+{
+	switch (v->domain->mmu->fault(v, e, &v->page_fault)) {
+	case MMU_FILLED:
+		exit_effect(v, EFFECT_FILL, e->gva, 0);
+		return RESUME;
+	case MMU_TRUE_FAULT:
+		return te_page_fault(v, e);
+	case MMU_NO_MEMORY:
+		return exit_stop(v, e, "lab2b.md#reclaim",
+				 "the host has no memory for the shadows of its page tables");
+	case MMU_TODO:
+		return exit_stop(v, e, "lab2a.md#ex-2-2",
+				 "a page fault at %08lx: exercises 2.2 and 2.3 are not done",
+				 e->gva);
+	default:
+		return refused(v, e);
+	}
+}
+
+/* A memory access that paging or a cut limit refused. */
+static enum verdict
+exit_mmu(struct vcpu *v, struct exit *e)
+{
+	if (in_window(v->domain, e->gva, 1))
+		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
+				 e->gva);
+	return v->state.cr0 & CR0_PG && e->vector == VEC_PF ? paging_fault(v, e) : refused(v, e);
 }
 EXIT_HANDLER(MMU, "te", exit_mmu);

@@ -3,15 +3,6 @@
  */
 #include <vmm/te/te.h>
 
-/* On this CPU model a 32-bit kernel without paging has no business with any MSR. */
-static enum verdict
-exit_msr(struct vcpu *v, struct exit *e)
-{
-	return exit_stop(v, e, LAB_1A "#limits", "%s of MSR %08lx: te gives a guest no MSRs",
-			 insn_name(e->insn_op), v->state.gpr[RCX]);
-}
-EXIT_HANDLER(MSR, "te", exit_msr);
-
 static enum verdict
 exit_syscall(struct vcpu *v, struct exit *e)
 {
@@ -28,11 +19,17 @@ exit_other(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(OTHER, "te", exit_other);
 
-/* invd, wbinvd, invlpg: there is no cache to be flushed, and no paging before Lab 2. */
+/* invd, wbinvd: there is no cache to be flushed. invlpg: only with paging is there anything to forget. */
 static enum verdict
 exit_cache(struct vcpu *v, struct exit *e)
 {
-	vcpu_advance(v, e); /* safe: without effect by design */
+	if (e->insn_op == INSN_INVLPG && v->state.cr0 & CR0_PG) {
+		v->domain->mmu->invlpg(v, gva(te_linear(v, te_insn(v))));
+		if (te_tables_moved(v))
+			return exit_stop(v, e, LAB_1A "#limits",
+					 "no memory for the shadow of its GDT");
+	}
+	vcpu_advance(v, e); /* safe: that is all there is to do */
 	return RESUME;
 }
 EXIT_HANDLER(CACHE, "te", exit_cache);

@@ -106,8 +106,8 @@ te_tables_free(struct vcpu *v)
 			frame_put(ptr_mfn(te->ldt[i]));
 }
 
-int
-te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
+static int
+read_descriptor(struct vcpu *v, uint16_t sel, unsigned how, uint64_t *desc)
 {
 	uint64_t base = v->state.gdtr.base, limit = v->state.gdtr.limit;
 	unsigned at = sel & ~7u;
@@ -122,7 +122,13 @@ te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
 	}
 	if (at + 7 > limit || (!(sel & 4) && at > GUEST_GDT_LIMIT))
 		return -EINVAL;
-	return gva_read(v, gva(base + at), desc, 8) ? -EINVAL : 0;
+	return gva_read_as(v, gva((uint32_t)(base + at)), how, desc, 8) ? -EINVAL : 0;
+}
+
+int
+te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
+{
+	return read_descriptor(v, sel, 0, desc);
 }
 
 /* Code that ring 3 can run: of DPL 3, or conforming. */
@@ -163,7 +169,7 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	uint64_t guest, shadow = 0;
 	uint64_t *page;
 
-	if (!te_guest_descriptor(v, sel, &guest)) {
+	if (!read_descriptor(v, sel, HOW_QUIET, &guest)) {
 		shadow = te_shadow_for(v, guest, te_cpl(v));
 		if (is_user_code(guest))
 			remember_user_code(te, sel);
@@ -196,22 +202,37 @@ clear_shadow(uint64_t **pages, unsigned count, unsigned last_entry)
 				pages[i][j] = 0;
 }
 
+/* Where the table lies: a frame for each of its pages. */
 static void
-retrace(struct vcpu *v, struct table_reg *traced, const struct table_reg *table, enum trace_why why)
+find_frames(struct vcpu *v, struct te_traced *t, const struct table_reg *table)
+{
+	uint64_t first = table->base & ~PAGE_MASK;
+
+	*t = (struct te_traced){ .table = *table };
+	if (!table->base && !table->limit)
+		return;
+	t->pages = ((table->base & PAGE_MASK) + table->limit) / PAGE_SIZE + 1;
+	for (unsigned i = 0; i < t->pages; i++) {
+		gpa_t at;
+
+		t->gfn[i] = TE_NO_FRAME;
+		if (!gva_to_gpa(v, gva(first + i * PAGE_SIZE), HOW_QUIET, &at))
+			t->gfn[i] = gpa_to_gfn(at).v;
+	}
+}
+
+static void
+retrace(struct vcpu *v, struct te_traced *t, const struct table_reg *table, enum trace_why why)
 {
 	struct domain *d = v->domain;
-	uint64_t g;
 
-	/* A traced range is base..base + limit; base and limit 0 mean that nothing is traced. */
-	if (traced->base || traced->limit)
-		for (g = traced->base >> PAGE_SHIFT;
-		     g <= (traced->base + traced->limit) >> PAGE_SHIFT; g++)
-			untrace(d, gfn(g & 0xfffff), why);
-	*traced = *table;
-	if (traced->base || traced->limit)
-		for (g = traced->base >> PAGE_SHIFT;
-		     g <= (traced->base + traced->limit) >> PAGE_SHIFT; g++)
-			trace(d, gfn(g & 0xfffff), why); /* -EFAULT: no memory there, all zeros */
+	for (unsigned i = 0; i < t->pages; i++)
+		if (t->gfn[i] != TE_NO_FRAME)
+			untrace(d, gfn(t->gfn[i]), why);
+	find_frames(v, t, table);
+	for (unsigned i = 0; i < t->pages; i++)
+		if (t->gfn[i] != TE_NO_FRAME)
+			trace(d, gfn(t->gfn[i]), why); /* -EFAULT: no memory there, all zeros */
 }
 
 static int
@@ -259,17 +280,44 @@ te_ldt_changed(struct vcpu *v)
 	return err;
 }
 
+static bool
+has_moved(struct vcpu *v, const struct te_traced *t)
+{
+	struct te_traced now;
+
+	find_frames(v, &now, &t->table);
+	return memcmp(now.gfn, t->gfn, t->pages * sizeof(t->gfn[0]));
+}
+
+int
+te_tables_moved(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	int err = 0;
+
+	if (has_moved(v, &te->traced_gdt))
+		err = te_gdt_changed(v);
+	if (!err && has_moved(v, &te->traced_ldt))
+		err = te_ldt_changed(v);
+	return err;
+}
+
 /* The guest wrote [a, a + len) of a table in use. A failure leaves the entry not present: the guest faults. */
 static void
-table_written(struct domain *d, const struct table_reg *t, unsigned ti, gpa_t a, size_t len)
+table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a, size_t len)
 {
-	uint64_t from = a.v > t->base ? a.v - t->base : 0;
-	uint64_t to = a.v + len > t->base ? a.v + len - t->base : 0;
+	uint64_t base = t->table.base, end = base + t->table.limit + 1;
 
-	if (to > (uint64_t)t->limit + 1)
-		to = (uint64_t)t->limit + 1;
-	for (uint64_t at = from & ~7ull; at < to; at += 8)
-		sync_entry(d->vcpu, at | ti);
+	for (unsigned i = 0; i < t->pages; i++) {
+		uint64_t from = (base & ~PAGE_MASK) + i * PAGE_SIZE + (a.v & PAGE_MASK);
+		uint64_t to = from + len < end ? from + len : end;
+
+		if (t->gfn[i] != gpa_to_gfn(a).v || to <= base)
+			continue;
+		from = from > base ? from - base : 0;
+		for (uint64_t at = from & ~7ull; at < to - base; at += 8)
+			sync_entry(d->vcpu, at | ti);
+	}
 	te_resync(d->vcpu);
 }
 
@@ -327,7 +375,7 @@ taken_over(struct vcpu *v, int i, uint16_t real)
 
 	te->real_sel[i] = real;
 	te->real_desc[i] = sel & ~3 ? shadow_at(te, sel) : 0;
-	if (te_guest_descriptor(v, sel, &guest))
+	if (read_descriptor(v, sel, HOW_QUIET, &guest))
 		v->state.seg[i] = (struct segment){ .sel = sel };
 	else
 		v->state.seg[i] = desc_segment(guest | DESC_A, sel);

@@ -41,6 +41,7 @@ te_load(struct vcpu *v)
 	struct te *te = te_of(v);
 
 	write_cr3(mfn_to_hpa(v->domain->root).v);
+	v->domain->flush = false;
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE);
 	wrmsr(MSR_SYSENTER_CS, 0);
 	gdt_set_ldt(LDT_WINDOW, v->state.ldtr.attr & ATTR_P ? 0xffff : 0);
@@ -257,8 +258,9 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	struct te *te = te_of(v);
 	uint64_t failure = 0;
 
-	if (paranoid)
+	if (paranoid || v->domain->flush)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
+	v->domain->flush = false;
 	if (te->reload)
 		failure = te_load_data_segments(sel);
 	te->reload = false;

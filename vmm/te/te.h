@@ -18,7 +18,6 @@
 #define GUEST_KERNEL_RING 1u
 #define LAB_1A            "lab1a.md"
 #define LAB_1B            "lab1b.md"
-#define CALLOUT_VECTOR    0xe0 /* its gate has DPL 1 while a vCPU of bt is loaded */
 
 /*
  * The last entries of the shadow GDT's page 13 are not the guest's: slot i holds the descriptor of
@@ -34,6 +33,15 @@ struct te_decoded {
 	uint64_t bytes[2];
 	struct insn insn;
 	uint8_t mode; /* enum cpu_mode */
+};
+
+/* A descriptor table of the guest's and the frames that are traced for it, page by page. */
+#define TE_TABLE_PAGES 17 /* 64 KiB that begin anywhere */
+#define TE_NO_FRAME    0xffffffffu
+struct te_traced {
+	struct table_reg table; /* base and limit 0: none */
+	unsigned pages;
+	uint32_t gfn[TE_TABLE_PAGES]; /* TE_NO_FRAME: not mapped, or no memory */
 };
 
 struct te {
@@ -52,8 +60,7 @@ struct te {
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
 	struct bt *bt; /* the engine bt adds its own; NULL under te */
-	struct table_reg traced_gdt,
-		traced_ldt; /* the ranges whose frames are traced; base 0: none */
+	struct te_traced traced_gdt, traced_ldt;
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
 
@@ -129,6 +136,8 @@ void te_tables_free(struct vcpu *v);
  */
 int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
+/* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
+int te_tables_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
@@ -157,6 +166,7 @@ extern const struct emu_ops te_ops;
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
 enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 			    const struct emu_fault *fault);
+enum verdict te_page_fault(struct vcpu *v, struct exit *e);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
 
 /* holes.c */

@@ -1,0 +1,205 @@
+/*
+ * Random operations on page tables, and random accesses; all that can be seen of them goes into a checksum. The same
+ * seed must give the same sum on the bare machine and under any hypervisor.
+ *
+ * What the manual leaves open is kept out: after each change the TLB is told, and after a fault the accessed bit of the
+ * table's entry is set by hand, for CPUs differ in whether a walk that fails sets it (SDM 3A 4.8).
+ */
+#include "kernel.h"
+
+#define SLOTS  8u /* page directory entries of each space that are played with */
+#define PAGES  8u /* pages below each */
+#define PTS    4u /* page tables that they share */
+#define FRAMES 16u
+
+static uint32_t state, sum;
+static int logging;
+static uint32_t tables[PTS];
+
+static uint32_t
+pick(uint32_t below)
+{
+	state = state * 1664525u + 1013904223u;
+	return (state >> 8) % below;
+}
+
+static void
+mix(uint32_t value)
+{
+	sum = (sum ^ value) * 16777619u;
+}
+
+static uint32_t
+address(void)
+{
+	return TEST + pick(SLOTS) * (pae ? 0x200000 : 0x400000) + pick(PAGES) * 4096;
+}
+
+/* An entry for a page: most are good ones. Sometimes it is a page table's frame. */
+static uint32_t
+page_entry(void)
+{
+	uint32_t flags = P | W | U;
+
+	if (pick(2))
+		flags = pick(8);
+	flags |= pick(4) * A;
+	return (pick(8) ? DATA + pick(FRAMES) * 4096 : tables[pick(PTS)]) | flags;
+}
+
+static uint32_t
+directory_entry(void)
+{
+	uint32_t flags = pick(3) ? P | W | U : pick(8);
+
+	if (!pick(6))
+		return LARGE | PS | flags | pick(4) * A;
+	return tables[pick(PTS)] | flags | pick(2) * A;
+}
+
+/* One page's entry has changed, and a table may be shown at several places. */
+static void
+flush(uint32_t va)
+{
+	if (pick(2)) {
+		write_cr3(read_cr3());
+		return;
+	}
+	for (uint32_t i = 0; i < SLOTS; i++)
+		invalidate(TEST + i * (pae ? 0x200000 : 0x400000) + (va & 0x1fffff));
+}
+
+static void
+change_page(void)
+{
+	uint32_t va = address(), at = tables[pick(PTS)];
+
+	at += (va >> 12) % PAGES * (pae ? 8 : 4);
+	switch (pick(5)) {
+	case 0:
+		set(at, DATA);
+		break;
+	case 1:
+		set(at, get(at) & ~(uint64_t)(A | D));
+		break;
+	case 2:
+		*(volatile uint8_t *)at = page_entry(); /* a part of an entry */
+		break;
+	default:
+		set(at, page_entry());
+	}
+	write_cr3(read_cr3());
+}
+
+static void
+change_directory(void)
+{
+	uint32_t va = address();
+
+	space = pick(SPACES_MAX);
+	if (pick(4))
+		set(pde_of(va), directory_entry());
+	else
+		set(pde_of(va), get(pde_of(va)) & ~(uint64_t)(A | D));
+	write_cr3(read_cr3());
+}
+
+/* An add to the entry that maps it: when D is set, before the read or after it, is not the same on all CPUs. */
+static int
+leads_to_table(uint32_t va)
+{
+	uint32_t pde, pte;
+
+	space = (read_cr3() - cr3_of(0)) / (cr3_of(1) - cr3_of(0));
+	pde = get(pde_of(va));
+	if (!(pde & P) || pde & PS)
+		return 0;
+	pte = get((pde & 0xfffff000) + (va >> 12) % PAGES * (pae ? 8 : 4));
+	return (pte & 0xfffff000) >= TABLES && (pte & 0xfffff000) < next_table;
+}
+
+static void
+access(void)
+{
+	uint32_t va = address() + pick(PAGES) * (pae ? 8 : 4), value = page_entry(), kind = pick(4);
+	if (kind == 3)
+		kind = ACCESS_COPY, value = address();
+	else if (kind == ACCESS_ADD)
+		value = pick(2);
+	if (kind == ACCESS_ADD && leads_to_table(va))
+		kind = ACCESS_READ;
+	value = pick(3) ? user_access(kind, va, value) : kernel_access(kind, va, value);
+	if (logging) {
+		print_hex(kind), put(' '), print_hex(va), put(' '), print_hex(value), put(' ');
+		print_hex(fault_vector), put(' '),
+			print_hex(fault_error & 8 ? fault_error | P : fault_error), put(' ');
+		say("access", fault_cr2);
+	}
+	mix(value);
+	mix(fault_vector);
+	if (fault_vector) {
+		mix(fault_error & 8 ? fault_error | P : fault_error);
+		mix(fault_cr2);
+		space = (read_cr3() - cr3_of(0)) / (cr3_of(1) - cr3_of(0));
+		if (get(pde_of(fault_cr2)) & P)
+			set(pde_of(fault_cr2), get(pde_of(fault_cr2)) | A);
+	}
+	flush(va); /* what was written may have been a page table */
+}
+
+static void
+look(void)
+{
+	uint32_t va = address(), pde, pte;
+
+	space = pick(SPACES_MAX);
+	pde = get(pde_of(va));
+	pte = get(tables[pick(PTS)] + pick(PAGES) * (pae ? 8 : 4));
+	if (logging)
+		say("directory entry", pde), say("page entry", pte);
+	mix(pde);
+	mix(pte);
+}
+
+void
+fuzz(uint32_t seed, uint32_t count, uint32_t log)
+{
+	static volatile uint32_t nowhere; /* 0, but not NULL to the compiler */
+
+	state = seed;
+	memset((void *)nowhere, 0, 4096); /* entries that were written in part lead here */
+	write_cr4(read_cr4() | CR4_PSE);
+	for (unsigned i = 1; i < SPACES_MAX; i++) /* space 0 is in use */
+		make_space(i);
+	for (unsigned i = 0; i < PTS; i++) {
+		tables[i] = next_table;
+		for (unsigned j = 0; j < PAGES; j++)
+			set(next_table + j * (pae ? 8 : 4), DATA);
+		next_table += 4096;
+	}
+	for (unsigned i = 0; i < SPACES_MAX; i++)
+		for (unsigned j = 0; j < SLOTS; j++) {
+			space = i;
+			set(pde_of(TEST + j * (pae ? 0x200000 : 0x400000)), directory_entry());
+		}
+	for (uint32_t n = 1; n <= count; n++) {
+		uint32_t what = pick(16);
+
+		logging = log && n >= log;
+		if (what < 8)
+			access();
+		else if (what < 11)
+			change_page();
+		else if (what < 12)
+			change_directory();
+		else if (what < 13)
+			write_cr3(cr3_of(pick(SPACES_MAX)));
+		else if (what < 15)
+			look();
+		else
+			write_cr0(read_cr0() ^ CR0_WP);
+		if (n % 1024 == 0 || logging)
+			say("sum", sum);
+	}
+	say("sum", sum);
+}

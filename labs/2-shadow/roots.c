@@ -1,0 +1,56 @@
+/*
+ * Shadows outlive a change of CR3, and are given up when there are too many. Lab 2B, exercise 2.7.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <kern/map.h>
+#include <vmm/mmu/shadow.h>
+
+#define ROOT_SLOT    0u
+#define PDPT_ENTRIES 4u
+
+/* EXERCISE 2.0: free region for helpers of your own. */
+/* END EXERCISE 2.0 */
+
+/* The page directory of the guest's that covers GiB i, by the registers as they are now; false: it has none. */
+static bool
+directory_of(const struct paging *p, unsigned i, gfn_t *g)
+{
+	uint64_t table = p->geometry->registers ? p->pdpte[i] : p->root | PTE_P;
+
+	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
+	return table & PTE_P;
+}
+
+/* CR3 was loaded: m->paging says what with. The root's four entries lead to the shadows that belong to it. */
+void
+shadow_load_root(struct shadow_mmu *m)
+{
+	const struct paging *p = &m->paging;
+
+	for (unsigned i = 0; i < PDPT_ENTRIES; i++)
+		shadow_clear(m, ROOT_SLOT, i);
+	/* EXERCISE 2.7a: That would do, for faults fill the root like any other table. But the shadows of this
+	 * CR3 may still be there from the last time: shadow_find() the page directory's for each GiB (level 2, quadrant i,
+	 * the geometry's id) and shadow_set() the entry, with all rights. (SDM 3A 4.10.4 tells what a load of CR3
+	 * must make the CPU forget)
+	 */
+	exercise_todo("2.7", "handouts/lab2b.md#ex-2-7");
+	(void)p, (void)directory_of, shadow_free_all(m);
+	/* END EXERCISE 2.7a */
+}
+
+/* Sees to it that `n` shadows can be made; false: not even with all others given up. */
+bool
+shadow_reclaim(struct shadow_mmu *m, unsigned n)
+{
+	if (shadow_room(m, n))
+		return true;
+	/* EXERCISE 2.7b: The pool is used up. The simplest thing that is right: give all shadows up (shadow_free_all())
+	 * and ask again; what is in use comes back by faults.
+	 */
+	exercise_todo("2.7", "handouts/lab2b.md#ex-2-7");
+	exercise_todo("2.7", "roots.c");
+	return false;
+	/* END EXERCISE 2.7b */
+}

@@ -1,0 +1,28 @@
+/*
+ * Who may do what with a page: rings and write protection. Lab 2B, exercise 2.6.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/mmu/shadow.h>
+
+/* EXERCISE 2.0: free region for helpers of your own. */
+/* END EXERCISE 2.0 */
+
+/* Whether the entries of a walk, which together grant `rights`, allow this access. */
+bool
+rights_allow(const struct paging *p, uint64_t rights, unsigned how)
+{
+	/* EXERCISE 2.6: A user needs PTE_U. A write needs PTE_W, but a supervisor's only while p->wp is set. A fetch
+	 * needs PTE_NX to be clear. SMEP and SMAP are off. (SDM 3A 4.6.1 "Determination of Access Rights")
+	 * until then:
+	 * if (how & HOW_USER)
+	 * 	exercise_todo("2.6", "rings.c");
+	 * return true;
+	 */
+	if (how & HOW_USER && !(rights & PTE_U))
+		return false;
+	if (how & HOW_WRITE && !(rights & PTE_W) && (how & HOW_USER || p->wp))
+		return false;
+	return !(how & HOW_FETCH && rights & PTE_NX);
+	/* END EXERCISE 2.6 */
+}

@@ -1,0 +1,188 @@
+/*
+ * Address spaces: blocks are known by linear address, and chains and the table of targets lead from one to the other
+ * without the host. So all of the cache belongs to one mapping of the pages with code in them.
+ *
+ * A guest changes that by a page table, or by CR3. The page tables that map code are traced, and the entry of the page
+ * directory above is compared at each load of CR3. Kernels map their code alike in all their address spaces, so
+ * little is lost when a difference flushes everything.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/bt/bt.h>
+#include <vmm/mmu/shadow.h>
+
+#define REGION_SHIFT 21
+#define DIRECTORY    2u /* the level whose entries cover a region, or two */
+
+static bool
+paging(const struct vcpu *v)
+{
+	return v->state.cr0 & CR0_PG;
+}
+
+/* The guest's walk to a page; false: it is not mapped for a fetch. */
+static bool
+walk(struct vcpu *v, uint64_t linear, struct walk *w)
+{
+	struct shadow_mmu *m = shadow_of(v->domain);
+	struct walk_memory memory = guest_memory(m);
+
+	*w = (struct walk){ 0 };
+	return !guest_walk(&m->paging, gva(linear), HOW_FETCH | HOW_QUIET, &memory, w);
+}
+
+static uint64_t
+directory_entry(const struct walk *w)
+{
+	return w->step[DIRECTORY].entry & ~(PTE_A | PTE_D);
+}
+
+static struct bt_region *
+region_of(struct bt *bt, uint64_t linear)
+{
+	for (unsigned i = 0; i < bt->region_count; i++)
+		if (bt->regions[i].base == linear >> REGION_SHIFT)
+			return &bt->regions[i];
+	return NULL;
+}
+
+static void
+note(struct vcpu *v, uint64_t linear)
+{
+	const struct paging *p = &shadow_of(v->domain)->paging;
+	struct bt *bt = bt_of(v);
+	struct bt_region *r = region_of(bt, linear);
+	unsigned page = linear >> PAGE_SHIFT & 511;
+	struct walk w;
+
+	if (!r && bt->region_count == BT_REGIONS) {
+		bt->remapped = true; /* flushed at the next entry */
+		return;
+	}
+	if (!r) {
+		walk(v, linear, &w);
+		r = &bt->regions[bt->region_count++];
+		*r = (struct bt_region){ .base = (uint32_t)(linear >> REGION_SHIFT),
+					 .table = BT_NO_TABLE,
+					 .entry = directory_entry(&w) };
+		if (w.last < DIRECTORY) {
+			r->table = (uint32_t)gpa_to_gfn(
+					   gpa(paging_address(p, DIRECTORY, w.step[DIRECTORY].entry)))
+					   .v;
+			trace(v->domain, gfn(r->table), TRACE_CODE);
+		}
+	}
+	r->pages[page / 64] |= 1ull << page % 64;
+}
+
+/* A new block: its pages are looked after from now on. */
+void
+bt_space_note(struct vcpu *v, const struct bt_block *b)
+{
+	uint64_t linear = bt_of(v)->cs_base + b->eip;
+
+	if (!paging(v))
+		return;
+	note(v, (uint32_t)linear);
+	if (b->gfn[0] != b->gfn[1])
+		note(v, (uint32_t)(linear + b->guest_len - 1));
+}
+
+bool
+bt_space_has(const struct bt *bt, uint32_t g)
+{
+	for (unsigned i = 0; i < bt->region_count; i++)
+		if (bt->regions[i].table == g)
+			return true;
+	return false;
+}
+
+/* Whether the page still leads to the frame that its blocks are of. */
+static bool
+still_mapped(struct vcpu *v, uint64_t linear)
+{
+	struct bt *bt = bt_of(v);
+	struct walk w;
+	uint32_t g;
+
+	if (!walk(v, linear, &w))
+		return false;
+	g = (uint32_t)gpa_to_gfn(w.gpa).v;
+	for (unsigned n = bt->in_page[g % BT_HASH]; n; n = bt_block(bt, n)->next_in_page) {
+		const struct bt_block *b = bt_block(bt, n);
+
+		if (b->gfn[0] == g && !(b->flags & BT_DEAD) &&
+		    (uint32_t)(bt->cs_base + b->eip) >> PAGE_SHIFT == linear >> PAGE_SHIFT)
+			return true;
+	}
+	return false;
+}
+
+/* The guest wrote from..to - 1 of frame g: if that is an entry for a page with code, look where it leads now. */
+void
+bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
+{
+	struct bt *bt = bt_of(v);
+	unsigned size, half;
+
+	for (unsigned i = 0; paging(v) && i < bt->region_count; i++) {
+		const struct bt_region *r = &bt->regions[i];
+
+		if (r->table != g)
+			continue;
+		size = shadow_of(v->domain)->paging.geometry->entry_size;
+		half = size == 4 ? (r->base & 1) * 512 : 0;
+		for (uint32_t n = from / size; n * size < to; n++)
+			if (n >= half && n < half + 512 &&
+			    r->pages[(n - half) / 64] >> (n - half) % 64 & 1 &&
+			    !still_mapped(v, (uint64_t)r->base << REGION_SHIFT |
+						     (n - half) << PAGE_SHIFT))
+				bt->remapped = true;
+	}
+}
+
+/* A page of the region that has code in it. */
+static uint64_t
+page_in(const struct bt_region *r)
+{
+	unsigned page = 0;
+
+	while (page < 511 && !(r->pages[page / 64] >> page % 64 & 1))
+		page++;
+	return (uint64_t)r->base << REGION_SHIFT | page << PAGE_SHIFT;
+}
+
+static bool
+same_directories(struct vcpu *v)
+{
+	struct bt *bt = bt_of(v);
+
+	for (unsigned i = 0; i < bt->region_count; i++) {
+		const struct bt_region *r = &bt->regions[i];
+		struct walk w;
+
+		if (!walk(v, page_in(r), &w) || directory_entry(&w) != r->entry)
+			return false;
+	}
+	return true;
+}
+
+/* Before each entry: flushes the cache if linear addresses mean something else than they did. */
+void
+bt_space_check(struct vcpu *v)
+{
+	const struct cpu_state *s = &v->state;
+	struct bt *bt = bt_of(v);
+	uint64_t loads = paging(v) ? shadow_of(v->domain)->stats.loads : 0;
+	bool toggled = (s->cr0 ^ bt->cr0) & CR0_PG;
+
+	if (!bt->remapped && !toggled && loads == bt->loads && s->cr3 == bt->cr3 &&
+	    s->cr4 == bt->cr4)
+		return;
+	if (bt->remapped || toggled || (paging(v) && !same_directories(v)))
+		bt_flush(v);
+	bt->loads = loads;
+	bt->cr0 = s->cr0;
+	bt->cr3 = s->cr3;
+	bt->cr4 = s->cr4;
+}

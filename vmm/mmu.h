@@ -1,0 +1,62 @@
+/*
+ * MMU modes: what stands between a guest's linear addresses and the machine's memory once the guest has
+ * turned paging on. Until then a guest is in mode "flat" (mmu_flat.c). A lab brings a mode by a registered
+ * table: SET_ADD(mmu_modes, shadow_mode).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <inc/addr.h>
+
+struct domain;
+struct vcpu;
+struct exit;
+
+/* How memory is accessed: by whom, and what for. */
+#define HOW_WRITE 1u
+#define HOW_USER \
+	2u /* as ring 3; without it as a supervisor, or implicitly by the CPU (SDM 3A 4.6) */
+#define HOW_FETCH 4u
+#define HOW_QUIET 8u /* the host only looks: no accessed or dirty bit is set, no fault is noted */
+
+/* A #PF that the guest's own page tables are to blame for. */
+struct page_fault {
+	uint64_t address; /* for CR2 */
+	uint32_t error;   /* SDM 3A 4.7 "Page-Fault Exceptions" */
+	bool pending;
+};
+
+enum mmu_outcome {
+	MMU_FILLED,     /* a hidden fault: try again */
+	MMU_TRUE_FAULT, /* the guest's: *fault */
+	MMU_EMULATE,    /* the access can't be given to the CPU: emulate the instruction */
+	MMU_NO_MEMORY,  /* the host has no frame left for it */
+	MMU_TODO,       /* the lab is not that far; a line has said so */
+};
+
+struct mmu_mode {
+	const char *name;
+	/*
+	 * CR0, CR3 or CR4 have new values in v->state, with paging on or, after it was on, off. Errors: -EINVAL, a
+	 * register of PAE paging may not have this value (#GP; nothing has changed); -ENOMEM; -ENOSYS, see MMU_TODO.
+	 */
+	int (*load)(struct vcpu *v);
+	void (*free)(struct domain *d);
+	void (*invlpg)(struct vcpu *v, gva_t a);
+	/* No mapping of this frame may be writable any more. */
+	void (*protect)(struct domain *d, gfn_t g);
+	/* The window has new tables, or another place. */
+	void (*window)(struct domain *d);
+	/* 0, or -EFAULT with *fault filled in. */
+	int (*translate)(struct vcpu *v, gva_t a, unsigned how, gpa_t *out,
+			 struct page_fault *fault);
+	/* One line of words about where an address leads, from the top; false: there are no more. */
+	bool (*show)(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
+	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
+};
+
+/* trace.c: the mode for guests with paging; NULL: none in this build. */
+const struct mmu_mode *mmu_paging_mode(void);

@@ -1,0 +1,205 @@
+/*
+ * The MMU mode "shadow": how the rest of the hypervisor reaches it, and where a guest's registers become the
+ * parameters of a walk.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/mmu/audit.h>
+
+#define ROOT_SLOT 0u
+
+/* NULL as long as the guest has never turned its paging on. */
+struct shadow_mmu *
+shadow_of(struct domain *d)
+{
+	return d->mmu_data;
+}
+
+/* Where there is no memory a PC's bus floats: a table there is all ones. */
+static uint64_t
+read_entry(void *ctx, gpa_t at, unsigned size)
+{
+	struct shadow_mmu *m = ctx;
+	size_t n = size;
+	uint64_t entry = 0;
+	const void *p = gpa_ptr(m->domain, at, &n);
+
+	if (!p)
+		return size == 4 ? 0xffffffff : ~0ull;
+	memcpy(&entry, p, size);
+	return entry;
+}
+
+/* Owners are told, for the frame may hold more than tables; our own shadows stay right (`marking`). */
+static void
+write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
+{
+	struct shadow_mmu *m = ctx;
+	bool was = m->marking;
+
+	m->marking = true;
+	gpa_write(m->domain, at, &entry, size);
+	m->marking = was;
+}
+
+struct walk_memory
+guest_memory(struct shadow_mmu *m)
+{
+	return (struct walk_memory){ m, read_entry, write_entry };
+}
+
+/* SDM 3A 4.1.1: which mode CR0.PG, CR4 and EFER select. CPUID.80000008H:EAX has MAXPHYADDR in its lowest byte. */
+static struct paging
+paging_of(const struct cpu_state *s)
+{
+	static unsigned address_bits;
+	struct paging p = { .wp = s->cr0 & CR0_WP, .nx = s->efer & EFER_NXE };
+	enum geometry_id id = s->cr4 & CR4_PSE ? PAGING_32_PSE : PAGING_32;
+	uint64_t low = 0xfff;
+	uint32_t r[4];
+
+	if (!address_bits) {
+		cpuid(0x80000008, 0, r);
+		address_bits = r[0] & 0xff;
+	}
+	if (s->cr4 & CR4_PAE) {
+		id = s->efer & EFER_LMA ? PAGING_LONG : PAGING_PAE;
+		low = id == PAGING_PAE ? 0x1f : 0xfff; /* SDM 3A 4.4.1: the PDPT lies at 32 bytes */
+	}
+	p.geometry = &geometries[id];
+	p.root = s->cr3 & ~low & (id == PAGING_LONG ? 0x000fffffffffffff : 0xffffffff);
+	p.address_bits = address_bits;
+	memcpy(p.pdpte, s->pdpte, sizeof(p.pdpte));
+	return p;
+}
+
+static int
+shadow_init(struct domain *d)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct shadow_mmu *m;
+
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	m = mfn_ptr(f);
+	m->domain = d;
+	d->mmu_data = m;
+	return shadow_pool_init(m);
+}
+
+/* The root's first four GiB show shadows, none yet, or the flat map. */
+static void
+switch_root(struct shadow_mmu *m, bool on)
+{
+	pte_t *pdpt = shadow_at_slot(m, ROOT_SLOT)->table;
+
+	if (on == m->on)
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(m->domain->flat); i++) {
+		if (m->on)
+			shadow_clear(m, ROOT_SLOT, i);
+		pdpt[i] = on ? 0 : m->domain->flat[i];
+	}
+	m->on = on;
+	m->domain->flush = true;
+}
+
+static int
+load(struct vcpu *v)
+{
+	struct paging p = paging_of(&v->state);
+	struct shadow_mmu *m = shadow_of(v->domain);
+	int err = m ? 0 : shadow_init(v->domain);
+
+	if (err)
+		return err;
+	m = shadow_of(v->domain);
+	if (!(v->state.cr0 & CR0_PG)) {
+		switch_root(m, false);
+		return 0;
+	}
+	if (p.geometry->registers) {
+		struct walk_memory memory = guest_memory(m);
+
+		err = paging_load_pdptes(&p, &memory, p.pdpte);
+		if (err)
+			return err;
+		memcpy(v->state.pdpte, p.pdpte, sizeof(p.pdpte));
+	}
+	m->paging = p;
+	m->stats.loads++;
+	switch_root(m, true);
+	shadow_load_root(m);
+	audit_now_and_then(v);
+	v->domain->flush = true;
+	return 0;
+}
+
+static void
+shadow_done(struct domain *d)
+{
+	struct shadow_mmu *m = shadow_of(d);
+
+	if (!m)
+		return;
+	if (m->shadows[0] && shadow_at_slot(m, ROOT_SLOT)->used)
+		switch_root(m, false);
+	shadow_pool_free(m);
+	frame_put(ptr_mfn(m));
+	d->mmu_data = NULL;
+}
+
+/* Shadows follow their tables at once; what is left to do is the CPU's TLB. */
+static void
+shadow_invlpg(struct vcpu *v, gva_t a)
+{
+	(void)v;
+	invlpg(a.v);
+}
+
+static int
+translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
+{
+	struct shadow_mmu *m = shadow_of(v->domain);
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+	int err = guest_walk(&m->paging, a, how, &memory, &w);
+
+	if (err) {
+		*fault = (struct page_fault){ a.v, w.error, true };
+		return -EFAULT;
+	}
+	if (!(how & HOW_QUIET))
+		walk_mark(&m->paging, how, &memory, &w);
+	*out = w.gpa;
+	return 0;
+}
+
+static const struct mmu_mode shadow_mode = {
+	.name = "shadow",
+	.load = load,
+	.free = shadow_done,
+	.invlpg = shadow_invlpg,
+	.protect = shadow_protect,
+	.window = shadow_window,
+	.translate = translate,
+	.show = shadow_show,
+	.fault = shadow_fault,
+};
+SET_ADD(mmu_modes, shadow_mode);
+
+static void
+table_written(struct domain *d, gpa_t a, size_t len)
+{
+	struct shadow_mmu *m = shadow_of(d);
+
+	if (!m->marking)
+		shadow_table_written(m, a, len);
+}
+
+static const struct trace_owner table_owner = { TRACE_PAGE_TABLE, table_written };
+SET_ADD(trace_owners, table_owner);
