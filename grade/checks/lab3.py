@@ -129,10 +129,14 @@ def short_guest(t, name, count=4):
 def translated(t):
     """Where the guest's kernel runs, with which rights, and what the pages of the window allow."""
     guest, _ = short_guest(t, "first")
+    start, = labels(guest, "_start")
     found = []
 
     def look(client, regs):
         found.append(regs)
+        mine, copy = (client.read(at, 5) for at in (start, regs["rip"]))
+        t.check(mine == copy, "the guest's first instruction is the same in ring 1 (mov to a register), and its "
+                "translation is not a copy", mine.hex(" "), copy.hex(" "))
         real_ring(t, regs, 1, "at the first translated instruction")
         judge_window(t, client, regs)
         return True

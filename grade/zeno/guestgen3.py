@@ -695,18 +695,18 @@ def interrupted(rng, loops=3):
 
     for _ in range(loops):
         name, again, on = k.function(leaf), k.fresh(), k.fresh()
+        steps = [line for _ in range(6) for line in rng.choice((
+            ("pushfd", "pop ebx", "and ebx, 0x200", "add eax, ebx"), (f"call {name}",),
+            (f"mov ecx, {name}", "call ecx"), ("pushfd", "cli", "inc edx", "popfd"),
+            ("cli", "add eax, 3", "sti", "nop"), ("push ecx", "pop ecx"),
+            ("imul eax, eax, 77",), ("rcl edx, 3", "xor edx, eax")))]
+        # The host looks at the guest's devices at its own tick, and that comes every 10 million instructions.
         k.op("mov dword [ticks], 0", *(f"mov {r}, {k.word():#x}" for r in FREE),
-             f"mov edi, {rng.randrange(100_000, 120_000)}")
+             f"mov edi, {12_500_000 // (len(steps) + 4) + rng.randrange(9999)}")
         step("sti", "nop")
         k.label(again)
-        for _ in range(6):
-            step(*rng.choice((
-                ("pushfd", "pop ebx", "and ebx, 0x200", "add eax, ebx"), (f"call {name}",),
-                (f"mov ecx, {name}", "call ecx"), ("pushfd", "cli", "inc edx", "popfd"),
-                ("cli", "add eax, 3", "sti", "nop"), ("push ecx", "pop ecx"),
-                ("imul eax, eax, 77",), ("rcl edx, 3", "xor edx, eax"))))
         # A call-out costs: not each time.
-        step("test edi, 0x1fff", f"jnz {on}", "mov ecx, cs", "add eax, ecx")
+        step(*steps, "test edi, 0x3ffff", f"jnz {on}", "mov ecx, cs", "add eax, ecx")
         k.label(on)
         step("dec edi", f"jnz {again}", "cli")
         k.op("and ebx, 0x200")

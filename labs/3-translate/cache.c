@@ -33,6 +33,18 @@ bt_lookup(struct bt *bt, uint32_t eip)
 	/* END EXERCISE 3.3a */
 }
 
+/* Takes a block out of the list of its eip. */
+void
+bt_forget(struct bt *bt, const struct bt_block *b)
+{
+	uint16_t *n = &bt->hash[hash(b->eip)];
+
+	while (*n && bt_block(bt, *n) != b)
+		n = &bt_block(bt, *n)->next;
+	if (*n)
+		*n = b->next;
+}
+
 /* Room for what describes n instructions, in one piece; NULL: there is none. */
 static struct bt_map *
 new_map(struct bt *bt, unsigned n)
@@ -82,6 +94,7 @@ watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 			b->flags |= BT_COMPARED;
 		else
 			trace(v->domain, gfn(b->gfn[i]), TRACE_CODE);
+	bt_space_note(v, b);
 	memcpy(b->bytes, bytes, b->guest_len < EXIT_INSN_MAX ? b->guest_len : EXIT_INSN_MAX);
 }
 
@@ -137,6 +150,25 @@ check_world(struct vcpu *v)
 	bt->cs_limit = cs->limit;
 	bt->stack32 = stack32;
 	bt->debug_changes = debug_changes;
+}
+
+/*
+ * The block that the guest left last, if it has an instruction at eip: where that is in the cache, 0 if not. The host has done
+ * an instruction in its middle, and the rest need not be translated again.
+ */
+uint32_t
+bt_resume_at(struct vcpu *v, uint32_t eip)
+{
+	struct bt *bt = bt_of(v);
+	const struct bt_block *b = bt->left;
+
+	check_world(v);
+	if (!b || bt->left_generation != bt->generation || b->flags || eip - b->eip >= b->guest_len)
+		return 0;
+	for (unsigned i = 0; i < b->maps; i++)
+		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
+			return b->map[i].kind == BT_SHADOW ? 0 : bt_address(v, b->at + b->map[i].at);
+	return 0;
 }
 
 /* The translation of what is at eip, made if need be. NULL: it can't be fetched or decoded; *e says what happens. */

@@ -144,6 +144,8 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 	uint64_t failure = to_boundary(v, &p, &step);
 
 	take_state(v, &p, step);
+	bt_of(v)->left = p.block;
+	bt_of(v)->left_generation = bt_of(v)->generation;
 	if (failure) {
 		te_entry_failed(v, e, failure);
 		return true;

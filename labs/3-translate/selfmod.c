@@ -8,22 +8,6 @@
 /* EXERCISE 3.0: free region for helpers of your own. */
 /* END EXERCISE 3.0 */
 
-/* Takes a block out of the list of its eip. */
-static void
-forget(struct bt *bt, struct bt_block *b)
-{
-	for (unsigned h = 0; h < BT_HASH; h++) {
-		uint16_t *n = &bt->hash[h];
-
-		while (*n && bt_block(bt, *n) != b)
-			n = &bt_block(bt, *n)->next;
-		if (*n) {
-			*n = b->next;
-			return;
-		}
-	}
-}
-
 /* Nobody runs this translation again. Jumps lead to it, so its start becomes a stub that leads to its own eip. */
 void
 bt_kill(struct vcpu *v, struct bt_block *b)
@@ -31,11 +15,11 @@ bt_kill(struct vcpu *v, struct bt_block *b)
 	struct bt *bt = bt_of(v);
 	uint8_t stub[BT_STUB_SIZE] = { 0xcd, BT_VECTOR, 0x90, 0x90, 0x90 };
 
-	/* EXERCISE 3.7a: forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
+	/* EXERCISE 3.7a: bt_forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
 	 * b->eip behind it to the block's start, and mark it BT_DEAD.
 	 */
 	exercise_todo("3.7", "handouts/lab3b.md#ex-3-7");
-	(void)stub, (void)forget;
+	(void)stub;
 	bt_flush(v);
 	(void)bt;
 	/* END EXERCISE 3.7a */
@@ -116,7 +100,7 @@ bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 
 	hit = kill_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
 	hit |= kill_list(v, &bt->straddling, g, from, to, &live);
-	if (!live)
+	if (!live && !bt_space_has(bt, g))
 		untrace(v->domain, gfn(g), TRACE_CODE);
 	else if (!hit && counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
 		retreat(v, g);
@@ -125,9 +109,10 @@ bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 static void
 code_written(struct domain *d, gpa_t a, size_t len)
 {
-	uint32_t from = a.v & PAGE_MASK;
+	uint32_t from = a.v & PAGE_MASK, g = (uint32_t)gpa_to_gfn(a).v;
 
-	bt_kill_range(d->vcpu, (uint32_t)gpa_to_gfn(a).v, from, from + (uint32_t)len);
+	bt_space_written(d->vcpu, g, from, from + (uint32_t)len);
+	bt_kill_range(d->vcpu, g, from, from + (uint32_t)len);
 }
 static const struct trace_owner code_owner = { TRACE_CODE, code_written };
 SET_ADD(trace_owners, code_owner);
