@@ -959,7 +959,21 @@ def mixed_loop(rng, count=1500):
     k = _ready(rng)
     _mixed_page(k, count)
     _mixed_page(k, count)
-    return _done(k), 2 * count
+    # And now its code changes, when the page is known as one of both kinds.
+    counter, at, again_ = k.fresh(), k.fresh(), k.fresh()
+
+    def body():
+        k.label(at)
+        k.op(f"add eax, {k.word():#x}", f"add [{counter}], eax", "ret")
+        k.label(counter)
+        k.op(f"dd {k.word():#x}")
+
+    name = k.function(body)
+    k.op(f"mov ecx, {count // 2}")
+    k.label(again_)
+    k.op(f"call {name}", "mov edx, ecx", "and edx, 127", f"cmp edx, {rng.randrange(128)}", "sete dl", "mov ebx, edx",
+         "imul ebx, ebx, 0x1357", f"add [{at} + 1], ebx", "dec ecx", f"jnz {again_}")
+    return _done(k), 5 * count // 2
 
 
 def user_loop(rng, count=20_000):
