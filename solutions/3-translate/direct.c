@@ -32,14 +32,9 @@ bt_run_user(struct vcpu *v, struct exit *e)
 {
 	struct te *te = te_of(v);
 
-	/* EXERCISE 3.8b: te_run() it, with its own segment registers: where GS is Zeno's (te->bt->gs_ours), they are to be
-	 * loaded (te->reload).
-	 * until then: (void)te; te_run(v, e);
-	 */
 	te->reload |= te->bt->gs_ours;
 	te->bt->gs_ours = false;
 	te_run(v, e);
-	/* END EXERCISE 3.8b */
 }
 
 static void
@@ -87,7 +82,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 
 		if (!bt_where(v, address_of(f), p))
 			panic("rip %08lx is in no block of the translation cache", f->rip);
-		/* EXERCISE 3.8a: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
+		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
 		 * again. (SDM 3B 18.3.1.4 "Single-Step Exception Condition")
 		 * until then: (void)failure, (void)is_asynchronous; (void)stepped; return 0;
@@ -104,7 +99,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		failure = bt_enter(v);
 		if (failure)
 			return failure;
-		/* END EXERCISE 3.8a */
+		/* END EXERCISE 3.8 */
 	}
 	panic("a sequence of the translation cache has no end, at %08lx", f->rip);
 }
