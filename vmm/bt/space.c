@@ -167,6 +167,13 @@ same_directories(struct vcpu *v)
 	return true;
 }
 
+/* Whether the CPU can get at the cache; false: no memory. */
+bool
+bt_space_reach(struct vcpu *v)
+{
+	return !paging(v) || shadow_reach_window(shadow_of(v->domain));
+}
+
 /* Before each entry: flushes the cache if linear addresses mean something else than they did. */
 void
 bt_space_check(struct vcpu *v)

@@ -191,6 +191,9 @@ unsigned shadow_of_frame(struct shadow_mmu *m, gfn_t g, unsigned after);
 void shadow_free_all(struct shadow_mmu *m);
 void shadow_window(struct domain *d);
 
+/* reach.c */
+bool shadow_reach_window(struct shadow_mmu *m);
+
 /* monitor.c */
 bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 
