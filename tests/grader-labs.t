@@ -20,7 +20,8 @@ sys.dont_write_bytecode = True
 import mutants  # noqa: E402
 from zeno import build, course, explain, grader, machine, tap  # noqa: E402
 
-ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["rights-table", "fill-kinds"]}
+ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["rights-table", "fill-kinds"],
+        3: ["translated", "straight", "callouts"]}
 """Tests of which a mutant that fails all of its own exercise's must pass one."""
 SEED = int(os.environ.get("SEED", "0")) or None
 JOBS = os.cpu_count() or 2

@@ -24,7 +24,7 @@ void
 bt_stub_jump(uint8_t stub[5], uint32_t from, uint32_t to)
 {
 	/* EXERCISE 3.5a: jmp rel32 (0xe9): relative to what? (SDM 2A "JMP") */
-	exercise_todo("3.5", "handouts/lab3a.md#ex-3-5");
+	exercise_todo("3.5", "handouts/lab3b.md#ex-3-5");
 	stub[0] = 0xcd;
 	stub[1] = BT_VECTOR;
 	stub[2] = stub[3] = stub[4] = 0x90;
@@ -44,7 +44,7 @@ bt_emit_direct(struct bt_translation *t, const struct insn *i)
 	 * jump to a stub just behind a short jump over it. Keep jecxz's and loop's opcode (i->opcode), and
 	 * their address size: a prefix 67 makes it cx. (SDM 2A "Jcc", "LOOP/LOOPcc")
 	 */
-	exercise_todo("3.5", "handouts/lab3a.md#ex-3-5");
+	exercise_todo("3.5", "handouts/lab3b.md#ex-3-5");
 	(void)target, (void)after;
 	t->maps--;
 	bt_emit_callout(t, BT_CALLOUT);

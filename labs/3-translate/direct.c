@@ -86,7 +86,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
 		 * again. (SDM 3B 18.3.1.4 "Single-Step Exception Condition")
 		 */
-		exercise_todo("3.8", "handouts/lab3a.md#ex-3-8");
+		exercise_todo("3.8", "handouts/lab3b.md#ex-3-8");
 		(void)failure, (void)is_asynchronous;
 		(void)stepped;
 		return 0;

@@ -19,7 +19,7 @@ lookup(struct bt_translation *t)
 	 * to the hit. A miss gives both registers back and calls out with BT_MISS. The hit moves the entry's second word
 	 * to BT_AT_JUMP, gives them back, and jumps through it. An entry is at gs:[BT_AT_TABLE + 8 * index].
 	 */
-	exercise_todo("3.6", "handouts/lab3a.md#ex-3-6");
+	exercise_todo("3.6", "handouts/lab3b.md#ex-3-6");
 	bt_emit_callout(t, BT_MISS);
 	/* END EXERCISE 3.6a */
 }
@@ -31,7 +31,7 @@ bt_emit_ret(struct bt_translation *t, const struct insn *i)
 	/* EXERCISE 3.6b: Pop into BT_AT_TARGET (65 8f 05: pop dword gs:[disp32]), which faults as the ret would; ret n then moves
 	 * esp by lea. (SDM 2B "RET")
 	 */
-	exercise_todo("3.6", "handouts/lab3a.md#ex-3-6");
+	exercise_todo("3.6", "handouts/lab3b.md#ex-3-6");
 	(void)i;
 	t->maps--;
 	bt_emit_callout(t, BT_CALLOUT);
@@ -49,7 +49,7 @@ bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *
 	 * behind it 0; keep what that read at BT_AT_TARGET, give eax back. A call now pushes its return address,
 	 * `push imm32` (0x68): it may fault, too, and then nothing of the call has happened.
 	 */
-	exercise_todo("3.6", "handouts/lab3a.md#ex-3-6");
+	exercise_todo("3.6", "handouts/lab3b.md#ex-3-6");
 	(void)bytes;
 	t->maps--;
 	bt_emit_callout(t, BT_CALLOUT);

@@ -19,7 +19,7 @@ chain(struct vcpu *v, const struct bt_place *p, const struct bt_block *to)
 	/* EXERCISE 3.5c: bt_stub_jump() to the block, written over the stub by bt_code_write(). Both at their addresses:
 	 * bt_address().
 	 */
-	exercise_todo("3.5", "handouts/lab3a.md#ex-3-5");
+	exercise_todo("3.5", "handouts/lab3b.md#ex-3-5");
 	(void)to, (void)jump, (void)at, (void)bt;
 	/* END EXERCISE 3.5c */
 }
@@ -37,7 +37,7 @@ bt_follow(struct vcpu *v, const struct bt_place *p, struct exit *e)
 	if (p->kind == BT_MISS) {
 		bt->stats.misses++;
 		/* EXERCISE 3.6d: bt_table_set(): from now on p->eip leads to the block's address. */
-		exercise_todo("3.6", "handouts/lab3a.md#ex-3-6");
+		exercise_todo("3.6", "handouts/lab3b.md#ex-3-6");
 		(void)bt;
 		/* END EXERCISE 3.6d */
 	} else if (generation == bt->generation) { /* else the stub is gone */

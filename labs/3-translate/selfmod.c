@@ -18,7 +18,7 @@ bt_kill(struct vcpu *v, struct bt_block *b)
 	/* EXERCISE 3.7a: bt_forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
 	 * b->eip behind it to the block's start, and mark it BT_DEAD.
 	 */
-	exercise_todo("3.7", "handouts/lab3a.md#ex-3-7");
+	exercise_todo("3.7", "handouts/lab3b.md#ex-3-7");
 	(void)stub;
 	bt_flush(v);
 	(void)bt;
@@ -69,7 +69,7 @@ retreat(struct vcpu *v, uint32_t g)
 	/* EXERCISE 3.7b: Remember g in bt->mixed, drop all blocks, and untrace() the frame: from now on its blocks are compared
 	 * before each entry. Where bt->mixed is full, nothing is to be done.
 	 */
-	exercise_todo("3.7", "handouts/lab3a.md#ex-3-7");
+	exercise_todo("3.7", "handouts/lab3b.md#ex-3-7");
 	(void)bt, (void)g;
 	/* END EXERCISE 3.7b */
 }
@@ -124,7 +124,7 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 	uint8_t now[EXIT_INSN_MAX];
 
 	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes. */
-	exercise_todo("3.7", "handouts/lab3a.md#ex-3-7");
+	exercise_todo("3.7", "handouts/lab3b.md#ex-3-7");
 	(void)now;
 	return false;
 	/* END EXERCISE 3.7c */
