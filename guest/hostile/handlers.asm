@@ -82,8 +82,13 @@ idt_task_gate:
 	mov	dword [idt + 3 * 8], TSS << 16
 	mov	dword [idt + 3 * 8 + 4], 0xe500
 	int3
+; Gates lead to no task here: #GP instead, with the IDT's entry 3 as its error code (SDM 3A 6.13).
+;	| eflags | cs | eip | error |  <- esp
 .handler:
-	mov	eax, 1
+	xor	eax, eax
+	cmp	dword [esp], 3 * 8 + 2
+	setne	al
+	add	esp, 16
 	ret
 
 ; An interrupt arrives while the stack is at the top of the address space.
