@@ -497,6 +497,26 @@ def faults(rng, form, count=16, polled=False):
     return k
 
 
+def nowhere(rng, form):
+    """2.3: pages where the guest has no memory, among others. What is read there is not printed."""
+    k = Paged(rng, form)
+    k.begin()
+    space = k.space()
+    pages = playground(k, space)
+    slot, = k.slots(1, space)
+    table = k.table(space, slot)
+    for i, pa in enumerate((0x800000, 0x1000000, 0x40000000, 0x7FFFF000, 0xFFFFF000, 0xA0000)):
+        k.put(table + k.size * i, pa | W | P)
+    k.turn_on(space)
+    for number in range(18):
+        va = slot << k.shift | number % 6 << 12 | rng.randrange(1000) * 4
+        k.op(rng.choice((f"mov eax, [{va:#x}]", f"cmp eax, [{va:#x}]", f"mov [{va:#x}], eax")))
+        k.place()
+        k.touch(rng.choice(pages)[0] + offset(rng))
+    k.finish()
+    return k
+
+
 # -- 2.4: tables that change -----------------------------------------------------------------------
 
 
@@ -511,7 +531,8 @@ class Play:
         self.pages = []
         for slot in self.slots:
             table = k.table(space, slot)
-            for index in rng.sample(range(k.per_table), 4):
+            half = k.per_table // 2
+            for index in (*rng.sample(range(half), 2), *rng.sample(range(half, 2 * half), 2)):
                 va = slot << k.shift | index << 12
                 self.pages.append(va)
                 if rng.random() < 0.6:
@@ -571,22 +592,19 @@ def demand(play):
 def slot_off_on(play):
     """The entry above a table goes and comes back; or another table takes its place."""
     k, rng = play.k, play.k.rng
-    va = play.page()
-    slot = va >> k.shift
+    slot = play.page() >> k.shift
+    pages = [va for va in play.pages if va >> k.shift == slot]
     at = k.upper(play.space, slot)
     old = k.memory[at]
-    k.touch(va + offset(rng))
+    for va in pages:
+        k.touch(va + offset(rng))
     k.put(at, 0)
     k.load(play.space)
-    k.touch(va + offset(rng))
-    if rng.random() < 0.5:
-        other = rng.choice(play.slots)
-        k.put(at, k.memory.get(k.upper(play.space, other), 0) or old)
-    else:
-        k.put(at, old)
-    if not k.memory[at] & P:
-        k.put(at, old)
-    k.touch(va + offset(rng))
+    for va in pages:
+        k.touch(va + offset(rng))
+    other = k.memory.get(k.upper(play.space, rng.choice(play.slots)), 0)
+    k.put(at, other if other & P and rng.random() < 0.5 else old)
+    k.touch(rng.choice(pages) + offset(rng))
 
 
 def large(play):
@@ -667,6 +685,11 @@ def split_write(play):
     k.memory[second] = pa
     for page in pages:
         k.touch(page + offset(rng))
+    # The same with a second entry that is present, and goes.
+    k.op("xor edx, edx", f"mov [{second - 2:#x}], edx")
+    k.memory[second] = pa & ~0xFFFF
+    k.flush(play.space, pages[1], second)
+    k.touch(pages[1] + offset(rng))
 
 
 def edits(rng, form, count=16, polled=False):
@@ -749,8 +772,9 @@ def mark(k, space, kind, va, page, slots):
         k.put(at, k.memory[at] & ~A, simply=True)
         k.load(space)
         k.show(at)
-        k.touch(va, "read")
-        k.show(at)
+        for one in ("read", "write"):
+            k.touch(va, one)
+            k.show(at)
         k.memory[at] |= A
     elif kind == "outs":
         # Read and written by whoever does the I/O: the UART's scratch register takes any byte.
@@ -867,6 +891,10 @@ def spaces(rng, form, number=5, count=24, polled=False):
         if kind < 2:
             now = rng.choice(found)
             k.load(now)
+            # What is mapped in the first GiB is not therefore in the others.
+            echo = rng.randrange(1, 4) << 30 | k.base + POOL + offset(rng)
+            if k.translate(now, echo) is None:
+                k.touch(echo)
         elif kind == 2:
             # A table that is not in use now; when its space comes back, all is as it says.
             other = rng.choice([one for one in found if one is not now])
