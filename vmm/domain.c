@@ -134,6 +134,7 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 	d->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
 	pic_init(&d->pic);
 	pit_init(&d->pit, domain_now(d));
+	rtc_init(&d->rtc, d->ram, domain_now(d));
 	d->pit_edges = pit_edge_count(&d->pit, domain_now(d));
 	snprintf(d->words, sizeof(d->words), "%s", words);
 	for (d->input = d->words; *d->input; d->input++)

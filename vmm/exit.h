@@ -35,7 +35,8 @@
 	EXIT(SYSCALL, "syscall or sysenter")            \
 	EXIT(OTHER, "another privileged instruction")   \
 	EXIT(ENTRY_FAILED, "failed entry")              \
-	EXIT(V86, "virtual-8086 mode")
+	EXIT(V86, "virtual-8086 mode")                  \
+	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
 	EXIT_REASONS(EXIT)

@@ -63,17 +63,18 @@ exit_log(struct vcpu *v, const struct exit *e)
 	if (e->reason == EXIT_IRQ)
 		return;
 	v->exits++;
-	*r = (struct exit_record){
-		.seq = v->exits,
-		.rip = e->rip,
-		.error = e->error,
-		.reason = e->reason,
-		.insn_op = e->insn_op,
-		.vector = e->vector,
-		.insn_len = e->insn_len,
-		.ring = v->state.seg[SEG_CS].sel & 3,
-		.b = e->reason == EXIT_MMU ? e->gva : 0,
-	};
+	/* Field by field, for this is on every exit's way: a literal would clear `pad` anew each time. */
+	r->seq = v->exits;
+	r->rip = e->rip;
+	r->a = 0;
+	r->b = e->reason == EXIT_MMU ? e->gva : 0;
+	r->error = e->error;
+	r->reason = e->reason;
+	r->insn_op = e->insn_op;
+	r->vector = e->vector;
+	r->insn_len = e->insn_len;
+	r->effect = EFFECT_NONE;
+	r->ring = v->state.seg[SEG_CS].sel & 3;
 	v->last = r;
 }
 
@@ -213,18 +214,26 @@ exit_stream_interrupt(struct vcpu *v, uint8_t vector)
 			    v->state.rip);
 }
 
-/* The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. */
-void
-exit_stream(struct vcpu *v)
+static void
+stream_record(struct vcpu *v)
 {
 	char line[128], details[160] = "";
 
-	if (!stream || v->streamed == v->exits)
-		return;
 	v->streamed = v->exits;
 	exit_words(v->last, line, sizeof(line));
 	if (stream > 1)
 		exit_details(v, details, sizeof(details));
 	side_printf("@Z exit d%u %lu %s %08lx %u %s%s\n", v->domain->id, v->last->seq,
 		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line, details);
+}
+
+/*
+ * The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. Every
+ * exit comes here, so the buffers are another function's.
+ */
+void
+exit_stream(struct vcpu *v)
+{
+	if (stream && v->streamed != v->exits)
+		stream_record(v);
 }

@@ -136,28 +136,36 @@ flat(uint16_t sel, uint16_t type)
 				 .limit = 0xffffffff };
 }
 
-/* "Machine state": EAX, EBX, flat segments, A20 on, CR0.PE on and PG off, EFLAGS.VM and IF clear. */
-static void
-boot_registers(struct cpu_state *s, uint32_t entry)
+/* Flat 32-bit protected mode without paging and interrupts, all else zero or as after power-up. */
+void
+start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds)
 {
 	memset(s, 0, sizeof(*s));
 	s->version = CPU_STATE_VERSION;
-	s->gpr[RAX] = MULTIBOOT_BOOT_MAGIC;
-	s->gpr[RBX] = INFO_GPA;
-	s->rip = entry;
 	s->rflags = FLAG_ONE;
 	s->cr0 = CR0_PE | CR0_ET;
 	s->dr[6] = 0xffff0ff0; /* SDM 3A table 10-1, "state following power-up" */
 	s->dr[7] = 0x400;
 	for (int i = 0; i < SEG_COUNT; i++)
-		s->seg[i] = flat(BOOT_DS, ATTR_RW | ATTR_A);
-	s->seg[SEG_CS] = flat(BOOT_CS, ATTR_CODE | ATTR_RW | ATTR_A);
+		s->seg[i] = flat(ds, ATTR_RW | ATTR_A);
+	s->seg[SEG_CS] = flat(cs, ATTR_CODE | ATTR_RW | ATTR_A);
 	s->idtr.limit = 0xffff;
+}
+
+/* "Machine state": EAX, EBX, flat segments, A20 on, CR0.PE on and PG off, EFLAGS.VM and IF clear. */
+static void
+boot_registers(struct cpu_state *s, uint32_t entry)
+{
+	start_registers(s, BOOT_CS, BOOT_DS);
+	s->gpr[RAX] = MULTIBOOT_BOOT_MAGIC;
+	s->gpr[RBX] = INFO_GPA;
+	s->rip = entry;
 }
 
 /*
  * `words` follow the module's own on the guest's command line; if they begin with boot=coreboot, the image is started as
- * coreboot starts a payload. Errors: -ENOEXEC, after a line that says what is wrong with the image.
+ * coreboot starts a payload, with boot=linux as a 32-bit Linux (linux.c). Errors: -ENOEXEC, after a line that says what is
+ * wrong with the image.
  */
 int
 load_guest(struct domain *d, const struct module *m, const char *words)
@@ -167,6 +175,8 @@ load_guest(struct domain *d, const struct module *m, const char *words)
 	bool coreboot = !strncmp(words, "boot=coreboot", 13);
 	const char *wrong;
 
+	if (!strncmp(words, "boot=linux ", 11))
+		return linux_load(d, m, words + 11);
 	if (m->size >= sizeof(h))
 		memcpy(&h, image, sizeof(h));
 	wrong = check_header(&h, m->size);

@@ -9,3 +9,5 @@
 #define HIGH_RAM    0x100000u
 
 void coreboot_table(struct domain *d);
+void start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds); /* load.c */
+int linux_load(struct domain *d, const struct module *m, const char *words);

@@ -1,5 +1,6 @@
 /*
- * The platform of a classic domain: COM1, two 8259s, an 8254, and the debug exit, on the I/O bus.
+ * The platform of a classic domain: COM1, two 8259s, an 8254, the clock and CMOS memory, and the debug exit, on the
+ * I/O bus. The clock's interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
  */
 #include <vmm/domain.h>
 #include <vmm/io.h>
@@ -63,6 +64,18 @@ pit_port_write(struct domain *d, uint16_t port, uint8_t value)
 	pit_write(&d->pit, port, value, domain_now(d));
 }
 
+static uint8_t
+rtc_port_read(struct domain *d, uint16_t port)
+{
+	return rtc_read(&d->rtc, port, domain_now(d));
+}
+
+static void
+rtc_port_write(struct domain *d, uint16_t port, uint8_t value)
+{
+	rtc_write(&d->rtc, port, value, domain_now(d));
+}
+
 /* QEMU's isa-debug-exit: any write ends the machine; the value is the guest's exit code. */
 static void
 debug_exit(struct domain *d, uint16_t port, uint8_t value)
@@ -75,6 +88,7 @@ const struct io_range io_ranges[] = {
 	{ 0x20, 2, "pic", pic_port_read, pic_port_write },
 	{ 0x40, 4, "pit", pit_port_read, pit_port_write },
 	{ 0x61, 1, "pit", pit_port_read, pit_port_write },
+	{ RTC_INDEX, 2, "rtc", rtc_port_read, rtc_port_write },
 	{ 0xa0, 2, "pic", pic_port_read, pic_port_write },
 	{ 0xf4, 1, "debug exit", NULL, debug_exit },
 	{ 0x3f8, 8, "uart", uart_port_read, uart_port_write },

@@ -19,7 +19,6 @@
 static pte_t
 entry_rights(const struct paging *p, const struct walk *w, unsigned level)
 {
-	uint64_t entry = w->step[level].entry;
 	pte_t rights = PTE_P | PTE_A | PTE_D;
 
 	/* EXERCISE 2.2a: The CPU combines the rights of all levels, so each entry of ours copies U, W (and NX, if p->nx)
@@ -28,6 +27,7 @@ entry_rights(const struct paging *p, const struct walk *w, unsigned level)
 	 * as well. (SDM 3A 4.6.1)
 	 */
 	exercise_todo("2.2", "handouts/lab2a.md#ex-2-2");
+	(void)p, (void)w, (void)level;
 	return rights | PTE_U | PTE_W;
 	/* END EXERCISE 2.2a */
 }
@@ -56,6 +56,8 @@ shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct 
 	 * paging? (SDM 3A table 4-2)
 	 */
 	exercise_todo("2.2", "handouts/lab2a.md#ex-2-2");
+	(void)a, (void)w;
+	return kind;
 	/* END EXERCISE 2.2b */
 }
 
@@ -66,7 +68,7 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	const struct paging *p = &m->paging;
 	const struct p2m_entry *frame = p2m_entry(m->domain, gpa_to_gfn(w->gpa));
 
-	/* EXERCISE 2.2c: From the root (slot 0, level 3) down to level 2: the child is shadow_get(m, child_frame(),
+	/* EXERCISE 2.2c: From the top (shadow_top(m), at m->top_level) down to level 2: the child is shadow_get(m, child_frame(),
 	 * shadow_child_kind()); shadow_set() the entry at shadow_index(level, a) to its table (ptr_mfn(), mfn_to_hpa()) with
 	 * entry_rights(), in the list LIST_OF_SHADOW(child); go on there, and note that it is in use: its `writes` is 0.
 	 * At level 1 the entry maps the machine frame frame->mfn, in LIST_OF_FRAME(guest frame); a frame that is

@@ -19,15 +19,18 @@
 static pte_t
 entry_rights(const struct paging *p, const struct walk *w, unsigned level)
 {
-	uint64_t entry = w->step[level].entry;
 	pte_t rights = PTE_P | PTE_A | PTE_D;
 
 	/* EXERCISE 2.2a: The CPU combines the rights of all levels, so each entry of ours copies U, W (and NX, if p->nx)
 	 * from the guest's entry at the same level. Where the guest has none, all is allowed: above its tables
 	 * (g->levels), in PAE's registers, and below a large page (level < w->last). At w->last, W needs walk_dirty()
 	 * as well. (SDM 3A 4.6.1)
-	 * until then: return rights | PTE_U | PTE_W;
+	 * until then:
+	 * (void)p, (void)w, (void)level;
+	 * return rights | PTE_U | PTE_W;
 	 */
+	uint64_t entry = w->step[level].entry;
+
 	if (level > p->geometry->levels || level == p->geometry->registers || level < w->last)
 		return rights | PTE_U | PTE_W;
 	rights |= entry & (PTE_U | PTE_W);
@@ -61,6 +64,9 @@ shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct 
 	 * 2 of a guest with up to 3 levels the quadrant is the number of the GiB: a page directory of 32-bit paging
 	 * has 1024 entries of 4 MiB, ours has 512 of 2 MiB. Which half of a page table is it at level 1 of 32-bit
 	 * paging? (SDM 3A table 4-2)
+	 * until then:
+	 * (void)a, (void)w;
+	 * return kind;
 	 */
 	if (level <= w->last)
 		kind.geometry = SHADOW_DIRECT;
@@ -79,7 +85,7 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	const struct paging *p = &m->paging;
 	const struct p2m_entry *frame = p2m_entry(m->domain, gpa_to_gfn(w->gpa));
 
-	/* EXERCISE 2.2c: From the root (slot 0, level 3) down to level 2: the child is shadow_get(m, child_frame(),
+	/* EXERCISE 2.2c: From the top (shadow_top(m), at m->top_level) down to level 2: the child is shadow_get(m, child_frame(),
 	 * shadow_child_kind()); shadow_set() the entry at shadow_index(level, a) to its table (ptr_mfn(), mfn_to_hpa()) with
 	 * entry_rights(), in the list LIST_OF_SHADOW(child); go on there, and note that it is in use: its `writes` is 0.
 	 * At level 1 the entry maps the machine frame frame->mfn, in LIST_OF_FRAME(guest frame); a frame that is
@@ -88,10 +94,10 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	 * (void)p, (void)frame, (void)a, (void)entry_rights, (void)child_frame;
 	 * return -ENOSYS;
 	 */
-	unsigned slot = 0;
+	unsigned slot = shadow_top(m);
 	pte_t rights;
 
-	for (unsigned level = 3; level > 1; level--) {
+	for (unsigned level = m->top_level; level > 1; level--) {
 		unsigned child =
 			shadow_get(m, child_frame(p, level, w), shadow_child_kind(p, level, a, w));
 		hpa_t table = mfn_to_hpa(ptr_mfn(shadow_at_slot(m, child)->table));

@@ -3,15 +3,6 @@
  */
 #include <vmm/te/te.h>
 
-/* On this CPU model a 32-bit kernel without paging has no business with any MSR. */
-static enum verdict
-exit_msr(struct vcpu *v, struct exit *e)
-{
-	return exit_stop(v, e, LAB_1A "#limits", "%s of MSR %08lx: te gives a guest no MSRs",
-			 insn_name(e->insn_op), v->state.gpr[RCX]);
-}
-EXIT_HANDLER(MSR, "te", exit_msr);
-
 static enum verdict
 exit_syscall(struct vcpu *v, struct exit *e)
 {

@@ -125,6 +125,7 @@ int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
 /* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
 int te_tables_moved(struct vcpu *v);
+void te_window_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
@@ -156,6 +157,7 @@ uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory op
 
 /* holes.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
+bool te_umip_refuses(const struct insn *i); /* it faulted, since CR4.UMIP is set */
 
 /* control.c */
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Debian's 32-bit Linux, which nobody here wrote: bare, and on Zeno's engines.
+
+tools/linux_guest.py fetches the kernel and makes a RAM disk around a static busybox; its first process types the
+lines of guest/linux/session. What it prints from its first prompt on must be guest/linux/transcript.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+import linux_guest  # noqa: E402
+from zeno import machine  # noqa: E402
+
+TRANSCRIPT = ROOT / "guest/linux/transcript"
+LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
+# Engine, lab, and None where the session must succeed, or where it ends today: an expected failure.
+ENGINES = [("te", 1, r"it turned paging on, which is Lab 2 .* at 0010:010[0-9a-f]{5}, mov to cr;")]
+KERNEL_LINE = re.compile(r"^\[ *\d+\.\d+\] .*\n?", re.M)
+
+
+def session(output):
+    """What the session printed, without lines of the kernel's own."""
+    text = KERNEL_LINE.sub("", output.replace("\r", ""))
+    return text[text.find("zeno# "):] if "zeno# " in text else text
+
+
+def without_network():
+    """The tool with sources that have nothing: one line, and no debris."""
+    place = folder()
+    (place / "conf").write_text(f'Dir::Etc::sourcelist "{place}/none";\n'
+                                f'Dir::Etc::sourceparts "{place}/none.d";\n')
+    done = run(sys.executable, TOOLS / "linux_guest.py",
+               env={"ZENO_LINUX": place / "linux", "APT_CONFIG": place / "conf"})
+    ok(done.status == 1 and re.fullmatch(r"no Linux guest: no linux-image-686 for i386 in .*\n",
+                                         done.out),
+       "without the packages the tool says so in one line", status=done.status, out=done.out)
+    ok(not (place / "linux/vmlinuz").exists(), "and leaves no half of a guest")
+
+
+def archive():
+    """The RAM disk's format, read by another hand: cpio's fields are where newc has them."""
+    data = linux_guest.initrd(b"busybox", b"echo hello\n")
+    at, names = 0, {}
+    while True:
+        fields = [int(data[at + 6 + 8 * i:at + 14 + 8 * i], 16) for i in range(13)]
+        end = at + 110 + fields[11]
+        name = data[at + 110:end - 1].decode()
+        start = (end + 3) & ~3
+        names[name] = (fields, data[start:start + fields[6]])
+        at = (start + fields[6] + 3) & ~3
+        if name == "TRAILER!!!":
+            break
+    ok(at == len(data) and names["etc/session"][1] == b"echo hello\n"
+       and names["dev/console"][0][9:11] == [5, 1] and names["init"][0][1] == 0o100755,
+       "the RAM disk is a cpio archive of the form newc", names=list(names))
+
+
+def bare():
+    result = machine.boot(kernel=linux_guest.PLACE / "vmlinuz", mem=64, cpu="te", limits=LIMIT,
+                          modules=[(linux_guest.PLACE / "initrd", "")], idle=False,
+                          cmdline=linux_guest.CMDLINE)
+    got, code = session(result.text()), result.code
+    result.cleanup()
+    ok(got == TRANSCRIPT.read_text() and code == 0, "bare, it types its session and switches itself off",
+       got=got, end=result.end)
+
+
+def on_zeno(engine, lab, stop):
+    """The same on an engine."""
+    name = f"on {engine} (Lab {lab})"
+    built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
+    if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
+        return
+    result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu="te", limits=LIMIT,
+                          modules=[(linux_guest.PLACE / "vmlinuz", linux_guest.CMDLINE),
+                                   (linux_guest.PLACE / "initrd", "")], idle=False,
+                          cmdline=f"panic=off -- start vmlinuz engine={engine} mem=64 -- "
+                                  "boot=linux initrd=initrd; off")
+    console = result.text()
+    output = b"".join(bytes.fromhex(words.split()[1]) for _, words in result.tagged("out"))
+    result.cleanup()
+    if stop:
+        ok(re.search(stop, console), f"{name} it gets as far as is known: {stop}",
+           console=console[-3000:])
+        return
+    ok(session(output.decode("utf-8", "replace")) == TRANSCRIPT.read_text(),
+       f"{name} its session is the bare machine's", console=console[-5000:])
+    ok("ended: exit code 0" in console, f"{name} it switches itself off", console=console[-2000:])
+
+
+def refusals():
+    """Images and words that can't be started, each with its line."""
+    place = folder()
+    image = (linux_guest.PLACE / "vmlinuz").read_bytes()
+    (place / "cut").write_bytes(image[:-4096])
+    (place / "text").write_bytes(b"no kernel\n" * 100)
+    (place / "initrd").write_bytes(b"x")
+    lines = [
+        ("start cut mem=64 -- boot=linux", "protected-mode part goes beyond the file's end"),
+        ("start text mem=64 -- boot=linux", "it is no Linux kernel: it has no setup header"),
+        ("start initrd mem=64 -- boot=linux", "the file is shorter than a Linux setup header"),
+        ("start whole mem=16 -- boot=linux", "it needs more memory to unpack itself"),
+        ("start whole mem=64 -- boot=linux initrd=none", "no module is called as its initrd= says"),
+    ]
+    (place / "whole").write_bytes(image)
+    result = machine.boot(kernel=ROOT / "build/lab1-solution/zeno.mb", cpu="te", limits=LIMIT,
+                          modules=[(place / name, "") for name in ("cut", "text", "initrd", "whole")],
+                          cmdline=f"panic=off -- {'; '.join(line for line, _ in lines)}; off")
+    console = result.text()
+    result.cleanup()
+    for line, why in lines:
+        ok(why in console, f"{line}: refused", console=console)
+
+
+def main():
+    without_network()
+    archive()
+    try:
+        linux_guest.bring()
+        linux_guest.make_initrd()
+    except linux_guest.NoGuest as why:
+        skip("Debian's Linux", f"it could not be fetched: {why}")
+        finish()
+    bare()
+    for engine, lab, stop in ENGINES:
+        on_zeno(engine, lab, stop)
+    refusals()
+    finish()
+
+
+if __name__ == "__main__":
+    main()

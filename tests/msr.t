@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Model-specific registers under te: those that a kernel looks for read as zero, the others are #GP(0), none is the host's."""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, ok, run  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno import machine  # noqa: E402
+
+ZERO = ["patch level", "MCG_CAP", "PERF_CTL0", "PERF_CTR3", "HWCR", "interrupt pending", "DE_CFG", "EFER"]
+FAULT = ["APIC base", "SYSENTER_CS", "LSTAR", "GS base", "a hypervisor's", "behind the counters"]
+EXPECTED = ([f"{name} read 0000000000000000, written" for name in ZERO]
+            + [f"{name} read: #GP, written: #GP" for name in FAULT])
+EFER = {
+    "efer=1": r"stopped: it set EFER\.SCE: syscall would enter ring 0 .*lab1a\.md#syscall\]",
+    "efer=2": r"stopped: te has no long mode and no NX: EFER 100 .*lab1a\.md#limits\]",
+    "efer=3": r"d1\| : #GPpatch level",  # a reserved bit: the guest's own #GP
+}
+
+
+def boot(*words):
+    """What the guest prints on te."""
+    result = machine.boot(kernel=ROOT / "build/lab1-solution/zeno.mb", cpu="te",
+                          modules=[(ROOT / "build/guest/msr.elf", "")],
+                          cmdline=f"panic=off -- start msr -- {' '.join(words)}; off")
+    text = result.text().replace("\r", "")
+    result.cleanup()
+    return text
+
+
+def main():
+    built = run("make", "-s", "-C", ROOT, "LAB=1", "SOLUTION=1", "build")
+    if not ok(built.status == 0, "the reference of Lab 1 builds", out=built.out):
+        finish()
+    console = boot()
+    got = [line[4:] for line in console.splitlines() if line.startswith("d1| ")]
+    ok(got == EXPECTED and "ended: exit code 0" in console, "each register is what it should be",
+       console=console)
+    for word, line in EFER.items():
+        console = boot(word)
+        ok(re.search(line, console), f"{word}: {line}", console=console)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

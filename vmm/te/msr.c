@@ -1,0 +1,83 @@
+/*
+ * The MSRs of a classic guest. None of them is the host's: each is answered from this table.
+ *
+ * The CPU models of grade/machines.toml [cpu.te] say that they are an AMD of family 15, so a kernel looks for that
+ * family's registers. They read as zero and swallow what is written, as on the bare emulators. What is not in the
+ * table is not implemented: #GP(0), as the manual has it (SDM 2B "RDMSR", "WRMSR").
+ *
+ * SDM = Intel SDM order no. 325462-080, June 2023. BKDG = AMD BIOS and Kernel Developer's Guide for AMD NPT
+ * Family 0Fh, no. 32559, 3.08.
+ */
+#include <vmm/te/te.h>
+
+#define MSR_EFER_NUMBER 0xc0000080
+
+struct zero_msr {
+	uint32_t first, last;
+	const char *name;
+};
+
+static const struct zero_msr zero_msrs[] = {
+	{ 0x0000008b, 0x0000008b, "PATCH_LEVEL" },          /* BKDG: no microcode was loaded */
+	{ 0x00000179, 0x00000179, "MCG_CAP" },              /* no bank of machine checks */
+	{ 0xc0010000, 0xc0010003, "PERF_CTL0-3" },          /* kernels try them, and see that */
+	{ 0xc0010004, 0xc0010007, "PERF_CTR0-3" },          /* ... nothing counts */
+	{ 0xc0010015, 0xc0010015, "HWCR" },                 /* nothing to configure */
+	{ 0xc0010055, 0xc0010055, "INTERRUPT_PENDING" },    /* no C1E */
+	{ 0xc0011029, 0xc0011029, "DE_CFG (later models)" } /* lfence needs no help */
+};
+
+static bool
+reads_as_zero(uint32_t n)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(zero_msrs); i++)
+		if (n >= zero_msrs[i].first && n <= zero_msrs[i].last)
+			return true;
+	return false;
+}
+
+static enum verdict
+not_implemented(struct vcpu *v, struct exit *e)
+{
+	const struct emu_fault f = { .vector = VEC_GP, .has_error = true };
+
+	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
+}
+
+/* EFER is the guest's own, and all of its features are what a classic guest can't have. */
+static enum verdict
+write_efer(struct vcpu *v, struct exit *e, uint64_t value)
+{
+	const uint64_t features = EFER_SCE | EFER_LME | EFER_NXE;
+
+	if (value & ~features)
+		return not_implemented(v, e);
+	if (value & EFER_SCE)
+		return exit_stop(v, e, LAB_1A "#syscall",
+				 "it set EFER.SCE: syscall would enter ring 0 on its own stack");
+	if (value)
+		return exit_stop(v, e, LAB_1A "#limits", "te has no long mode and no NX: EFER %lx",
+				 value);
+	vcpu_advance(v, e); /* safe: EFER is 0 already */
+	return RESUME;
+}
+
+static enum verdict
+exit_msr(struct vcpu *v, struct exit *e)
+{
+	uint32_t n = gpr_read(&v->state, RCX, 4);
+	bool write = e->insn_op == INSN_WRMSR;
+
+	if (n == MSR_EFER_NUMBER && write)
+		return write_efer(v, e,
+				  gpr_read(&v->state, RAX, 4) | gpr_read(&v->state, RDX, 4) << 32);
+	if (n != MSR_EFER_NUMBER && !reads_as_zero(n))
+		return not_implemented(v, e);
+	if (!write) {
+		gpr_write(&v->state, RAX, 4, 0);
+		gpr_write(&v->state, RDX, 4, 0);
+	}
+	vcpu_advance(v, e); /* safe: the register is read, or what was written has no effect */
+	return RESUME;
+}
+EXIT_HANDLER(MSR, "te", exit_msr);
