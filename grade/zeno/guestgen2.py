@@ -18,7 +18,7 @@ from .guestgen1b import CALL, Kernel
 
 P, W, U, A, D, PS = 1, 2, 4, 0x20, 0x40, 0x80
 FORMATS = ("plain", "pse", "pae")
-POOL, POOL_FRAMES = 0x40000, 96
+POOL, POOL_FRAMES = 0x40000, 136
 """From the program's base: the frames that tables and pages are made of."""
 TEXT_END = 0x10000
 WINDOW = 0xFFC00000
@@ -466,6 +466,24 @@ def crossing(k, space, pages):
             k.touch(after - k.rng.randrange(1, 4), k.rng.choice(("read", "write")))
 
 
+def read_only(k, space):
+    """A page without W, to which a supervisor may write all the same: CR0.WP is 0."""
+    slot, = k.slots(1, space)
+    table = k.table(space, slot)
+    index = k.rng.randrange(k.per_table)
+    k.put(table + k.size * index, k.frame() | P)
+    return slot << k.shift | index << 12
+
+
+def scribble(k, space, pages):
+    """Writes to an entry that change only what is the kernel's own in it: bits 9 to 11 (SDM 3A table 4-6)."""
+    va = k.rng.choice([va for va, _ in pages if k.entry_of(space, va)])
+    at = k.entry_of(space, va)
+    k.op(f"{k.rng.choice(('or', 'xor'))} dword [{at:#x}], {k.rng.randrange(1, 8) << 9:#x}")
+    k.show(at, ~(A | D) & 0xFFFFFFFF)
+    k.touch(va + offset(k.rng))
+
+
 def faults(rng, form, count=16, polled=False):
     """2.3: true faults of every kind among accesses that are none. No table is changed."""
     k = Paged(rng, form, polled=polled)
@@ -473,6 +491,7 @@ def faults(rng, form, count=16, polled=False):
     space = k.space()
     pages = playground(k, space)
     bad = reserved(k, space)
+    fixed = read_only(k, space)
     k.turn_on(space)
     bad += absent(k, space, pages)
     for number in range(count):
@@ -482,6 +501,8 @@ def faults(rng, form, count=16, polled=False):
                 k.execute(va)
             else:
                 k.touch(va)
+        elif number % 3 == 0:
+            scribble(k, space, pages)
         else:
             va, pa = rng.choice(pages)
             k.touch(va + offset(rng))
@@ -489,6 +510,9 @@ def faults(rng, form, count=16, polled=False):
             k.op("mov eax, cr2")
             k.say("eax", "cr2")
     crossing(k, space, pages)
+    k.touch(fixed + offset(rng), "write")
+    k.touch(fixed + offset(rng), "read")
+    scribble(k, space, pages)
     k.op(f"mov eax, {k.word():#x}", "mov cr2, eax")
     k.touch(rng.choice(pages)[0])  # a hidden fault must not show
     k.op("mov eax, cr2")
@@ -960,7 +984,7 @@ def carousel(rng, form, number, rounds):
     return k, number * len(index)
 
 
-def flood(rng, form, number=28, turns=3):
+def flood(rng, form, number=58, turns=2):
     """More page tables than a host likes to shadow: address spaces that use their tables in all four GiB."""
     k = Paged(rng, form)
     k.begin()
@@ -968,9 +992,9 @@ def flood(rng, form, number=28, turns=3):
     inside = rng.sample(range(8, (1 << (30 - k.shift)) - 8), 4)
     index = [rng.randrange(k.per_table // 2), rng.randrange(k.per_table // 2, k.per_table)]
     slots = [gib << (30 - k.shift) | one for gib, one in enumerate(inside)]
-    found = []
-    for _ in range(number):
-        one = Space(k.frame()) if not k.pae else Space(k.frame() + 32 * rng.randrange(128))
+    found, registers = [], k.frame()
+    for count in range(number):
+        one = Space(registers + 32 * count if k.pae else k.frame())
         if k.pae:
             # One directory for all: as a part of each GiB it is another one to whoever shadows it.
             pd = k.frame()
