@@ -74,6 +74,10 @@ MASKS = [
     (re.compile(r"^(PML4|PDPE| *PDE): 0x[0-9a-f]+"), r"\1: ENTRY"),
     (re.compile(r"\[ *\d+\] [0-9a-f]{16} -> [0-9a-f]{13}|CR3 +[0-9a-f]{16}"), "ENTRY"),
     (re.compile(r"insn = \"[^\"]*\""), "INSN"),
+    (re.compile(r"guest [0-9a-f]{8}: [0-9a-f]{16} ([P-][W-][U-])"), r"guest AT: ENTRY \1"),
+    (re.compile(r"ours [0-9a-f]{16} ([P-][W-][U-])"), r"ours ENTRY \1"),
+    (re.compile(r"^  guest-physical [0-9a-f]{8}: machine frame ([0-9a-f]+); ours: \1$"),
+     "guest-physical AT: machine frame and ours: MFN"),
     (re.compile(r" +"), " "),
 ]
 

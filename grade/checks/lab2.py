@@ -244,7 +244,9 @@ def audited(t, program, name, stops=8, after=None):
 
 def fault_live(t):
     """The tables that the CPU uses: nothing but the guest's frames in them, where the guest's tables say."""
-    audited(t, guestgen2.faults(t.rng, t.rng.choice(guestgen2.FORMATS)), "live")
+    form = t.rng.choice(guestgen2.FORMATS)
+    audited(t, guestgen2.faults(t.rng, form), "live")
+    audited(t, guestgen2.nowhere(t.rng, form), "nowhere")
 
 
 # -- 2.4: tables that change ------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from .guestgen1b import CALL, Kernel
 
 P, W, U, A, D, PS = 1, 2, 4, 0x20, 0x40, 0x80
 FORMATS = ("plain", "pse", "pae")
-POOL, POOL_FRAMES = 0x40000, 96
+POOL, POOL_FRAMES = 0x40000, 136
 """From the program's base: the frames that tables and pages are made of."""
 TEXT_END = 0x10000
 WINDOW = 0xFFC00000
@@ -466,6 +466,24 @@ def crossing(k, space, pages):
             k.touch(after - k.rng.randrange(1, 4), k.rng.choice(("read", "write")))
 
 
+def read_only(k, space):
+    """A page without W, to which a supervisor may write all the same: CR0.WP is 0."""
+    slot, = k.slots(1, space)
+    table = k.table(space, slot)
+    index = k.rng.randrange(k.per_table)
+    k.put(table + k.size * index, k.frame() | P)
+    return slot << k.shift | index << 12
+
+
+def scribble(k, space, pages):
+    """Writes to an entry that change only what is the kernel's own in it: bits 9 to 11 (SDM 3A table 4-6)."""
+    va = k.rng.choice([va for va, _ in pages if k.entry_of(space, va)])
+    at = k.entry_of(space, va)
+    k.op(f"{k.rng.choice(('or', 'xor'))} dword [{at:#x}], {k.rng.randrange(1, 8) << 9:#x}")
+    k.show(at, ~(A | D) & 0xFFFFFFFF)
+    k.touch(va + offset(k.rng))
+
+
 def faults(rng, form, count=16, polled=False):
     """2.3: true faults of every kind among accesses that are none. No table is changed."""
     k = Paged(rng, form, polled=polled)
@@ -473,6 +491,7 @@ def faults(rng, form, count=16, polled=False):
     space = k.space()
     pages = playground(k, space)
     bad = reserved(k, space)
+    fixed = read_only(k, space)
     k.turn_on(space)
     bad += absent(k, space, pages)
     for number in range(count):
@@ -482,6 +501,8 @@ def faults(rng, form, count=16, polled=False):
                 k.execute(va)
             else:
                 k.touch(va)
+        elif number % 3 == 0:
+            scribble(k, space, pages)
         else:
             va, pa = rng.choice(pages)
             k.touch(va + offset(rng))
@@ -489,10 +510,33 @@ def faults(rng, form, count=16, polled=False):
             k.op("mov eax, cr2")
             k.say("eax", "cr2")
     crossing(k, space, pages)
+    k.touch(fixed + offset(rng), "write")
+    k.touch(fixed + offset(rng), "read")
+    scribble(k, space, pages)
     k.op(f"mov eax, {k.word():#x}", "mov cr2, eax")
     k.touch(rng.choice(pages)[0])  # a hidden fault must not show
     k.op("mov eax, cr2")
     k.say("eax", "cr2")
+    k.finish()
+    return k
+
+
+def nowhere(rng, form):
+    """2.3: pages where the guest has no memory, among others. What is read there is not printed."""
+    k = Paged(rng, form)
+    k.begin()
+    space = k.space()
+    pages = playground(k, space)
+    slot, = k.slots(1, space)
+    table = k.table(space, slot)
+    for i, pa in enumerate((0x800000, 0x1000000, 0x40000000, 0x7FFFF000, 0xFFFFF000, 0xA0000)):
+        k.put(table + k.size * i, pa | W | P)
+    k.turn_on(space)
+    for number in range(18):
+        va = slot << k.shift | number % 6 << 12 | rng.randrange(1000) * 4
+        k.op(rng.choice((f"mov eax, [{va:#x}]", f"cmp eax, [{va:#x}]", f"mov [{va:#x}], eax")))
+        k.place()
+        k.touch(rng.choice(pages)[0] + offset(rng))
     k.finish()
     return k
 
@@ -511,7 +555,8 @@ class Play:
         self.pages = []
         for slot in self.slots:
             table = k.table(space, slot)
-            for index in rng.sample(range(k.per_table), 4):
+            half = k.per_table // 2
+            for index in (*rng.sample(range(half), 2), *rng.sample(range(half, 2 * half), 2)):
                 va = slot << k.shift | index << 12
                 self.pages.append(va)
                 if rng.random() < 0.6:
@@ -571,22 +616,19 @@ def demand(play):
 def slot_off_on(play):
     """The entry above a table goes and comes back; or another table takes its place."""
     k, rng = play.k, play.k.rng
-    va = play.page()
-    slot = va >> k.shift
+    slot = play.page() >> k.shift
+    pages = [va for va in play.pages if va >> k.shift == slot]
     at = k.upper(play.space, slot)
     old = k.memory[at]
-    k.touch(va + offset(rng))
+    for va in pages:
+        k.touch(va + offset(rng))
     k.put(at, 0)
     k.load(play.space)
-    k.touch(va + offset(rng))
-    if rng.random() < 0.5:
-        other = rng.choice(play.slots)
-        k.put(at, k.memory.get(k.upper(play.space, other), 0) or old)
-    else:
-        k.put(at, old)
-    if not k.memory[at] & P:
-        k.put(at, old)
-    k.touch(va + offset(rng))
+    for va in pages:
+        k.touch(va + offset(rng))
+    other = k.memory.get(k.upper(play.space, rng.choice(play.slots)), 0)
+    k.put(at, other if other & P and rng.random() < 0.5 else old)
+    k.touch(rng.choice(pages) + offset(rng))
 
 
 def large(play):
@@ -667,6 +709,11 @@ def split_write(play):
     k.memory[second] = pa
     for page in pages:
         k.touch(page + offset(rng))
+    # The same with a second entry that is present, and goes.
+    k.op("xor edx, edx", f"mov [{second - 2:#x}], edx")
+    k.memory[second] = pa & ~0xFFFF
+    k.flush(play.space, pages[1], second)
+    k.touch(pages[1] + offset(rng))
 
 
 def edits(rng, form, count=16, polled=False):
@@ -749,8 +796,9 @@ def mark(k, space, kind, va, page, slots):
         k.put(at, k.memory[at] & ~A, simply=True)
         k.load(space)
         k.show(at)
-        k.touch(va, "read")
-        k.show(at)
+        for one in ("read", "write"):
+            k.touch(va, one)
+            k.show(at)
         k.memory[at] |= A
     elif kind == "outs":
         # Read and written by whoever does the I/O: the UART's scratch register takes any byte.
@@ -867,6 +915,10 @@ def spaces(rng, form, number=5, count=24, polled=False):
         if kind < 2:
             now = rng.choice(found)
             k.load(now)
+            # What is mapped in the first GiB is not therefore in the others.
+            echo = rng.randrange(1, 4) << 30 | k.base + POOL + offset(rng)
+            if k.translate(now, echo) is None:
+                k.touch(echo)
         elif kind == 2:
             # A table that is not in use now; when its space comes back, all is as it says.
             other = rng.choice([one for one in found if one is not now])
@@ -932,7 +984,7 @@ def carousel(rng, form, number, rounds):
     return k, number * len(index)
 
 
-def flood(rng, form, number=28, turns=3):
+def flood(rng, form, number=58, turns=2):
     """More page tables than a host likes to shadow: address spaces that use their tables in all four GiB."""
     k = Paged(rng, form)
     k.begin()
@@ -940,9 +992,9 @@ def flood(rng, form, number=28, turns=3):
     inside = rng.sample(range(8, (1 << (30 - k.shift)) - 8), 4)
     index = [rng.randrange(k.per_table // 2), rng.randrange(k.per_table // 2, k.per_table)]
     slots = [gib << (30 - k.shift) | one for gib, one in enumerate(inside)]
-    found = []
-    for _ in range(number):
-        one = Space(k.frame()) if not k.pae else Space(k.frame() + 32 * rng.randrange(128))
+    found, registers = [], k.frame()
+    for count in range(number):
+        one = Space(registers + 32 * count if k.pae else k.frame())
         if k.pae:
             # One directory for all: as a part of each GiB it is another one to whoever shadows it.
             pd = k.frame()

@@ -71,3 +71,9 @@ load_cr3:
 	mov	eax, [esp + 4]
 	mov	cr3, eax
 	ret
+
+global flush_page
+flush_page:
+	mov	eax, [esp + 4]
+	invlpg	[eax]
+	ret

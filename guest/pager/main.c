@@ -80,7 +80,11 @@ guest_main(uint32_t magic, const uint32_t *info)
 	say("c0000000 holds ", *at(HIGH));
 	*at(HIGH + PAGE) = 0x11111111;
 	say("c0001000 holds ", *at(HIGH + PAGE));
-	say("its entry is ", high[0][1]);
+	say("the flags of its entry are ", high[0][1] % PAGE);
+	*at((uint32_t)(uintptr_t)frames[3]) = 0x33333333;
+	high[0][1] = entry(frames[3]);
+	flush_page(HIGH + PAGE);
+	say("on another frame it holds ", *at(HIGH + PAGE));
 	for (uint32_t i = 0; i < TURNS; i++) {
 		load_cr3((uint32_t)(uintptr_t)directory[i % 2]);
 		*at(HIGH) += 1;

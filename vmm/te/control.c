@@ -28,7 +28,7 @@ guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
 	if (!(value & CR0_PE))
 		return exit_stop(v, e, LAB_1A "#limits", "te has no real mode: it cleared CR0.PE");
 	if (value & CR0_PG && !v->domain->mmu)
-		return exit_stop(v, e, "lab2.md#paging", "it turned paging on, which is Lab 2");
+		return exit_stop(v, e, "lab2a.md#paging", "it turned paging on, which is Lab 2");
 	v->state.cr0 = (value & CR0_KNOWN) | CR0_ET;
 	return RESUME;
 }
