@@ -112,7 +112,7 @@ bt_callout(struct vcpu *v, struct exit *e)
 		bt_of(v)->loads = ~0ull; /* look at the address space again */
 	/* EXERCISE 3.2c: The reason is what te_reason() says of the operation; EXIT_EMULATE where that is nothing, and for smsw,
 	 * which does not trap like its kin.
-	 * until then: e->reason = EXIT_EMULATE;
+	 * until then: e->reason = EXIT_NONE;
 	 */
 	e->reason = e->insn_op == INSN_SMSW ? EXIT_NONE : te_reason(e->insn_op);
 	if (!e->reason)
