@@ -46,7 +46,7 @@ map_at(const struct bt_block *b, uint32_t at)
 	const struct bt_map *m = b->map;
 
 	/* EXERCISE 3.2a: The entries are in the order of their `at`, and the first is 0.
-	 * until then: (void)at;
+	 * until then: (void)at; m = &b->map[b->maps - 1];
 	 */
 	for (unsigned i = 1; i < b->maps && b->map[i].at <= at; i++)
 		m = &b->map[i];
@@ -80,7 +80,7 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 	p->exact = m->at == at;
 	/* EXERCISE 3.2b: p->eip, by kind: the guest's instruction; for BT_CHAIN stub_target(), if the place is exact; for
 	 * BT_MISS bt->shared->target.
-	 * until then: p->eip = b->eip;
+	 * until then: p->eip = (uint32_t)v->domain->window;
 	 */
 	switch (m->kind) {
 	case BT_CHAIN:
@@ -112,7 +112,7 @@ bt_callout(struct vcpu *v, struct exit *e)
 		bt_of(v)->loads = ~0ull; /* look at the address space again */
 	/* EXERCISE 3.2c: The reason is what te_reason() says of the operation; EXIT_EMULATE where that is nothing, and for smsw,
 	 * which does not trap like its kin.
-	 * until then: e->reason = EXIT_EMULATE;
+	 * until then: e->reason = EXIT_NONE;
 	 */
 	e->reason = e->insn_op == INSN_SMSW ? EXIT_NONE : te_reason(e->insn_op);
 	if (!e->reason)

@@ -79,16 +79,20 @@ block_line(struct vcpu *v, const struct bt_block *b, char *buf, size_t size)
 		 bt_is_hot(bt_of(v), b->eip) ? ", hot" : "");
 }
 
-/* The call-out that came most often below `limit` times; 0: none is left. */
+/* The operation with `rank` others ahead of it by their call-outs; among equals in their own order. 0: none. */
 static unsigned
-most_often(const struct bt_stats *s, uint32_t limit)
+at_rank(const struct bt_stats *s, unsigned rank)
 {
-	unsigned found = 0;
+	for (unsigned op = 1; op < INSN_OP_COUNT; op++) {
+		unsigned ahead = 0;
 
-	for (unsigned op = 1; op < INSN_OP_COUNT; op++)
-		if (s->callouts[op] < limit && s->callouts[op] > s->callouts[found])
-			found = op;
-	return found;
+		for (unsigned other = 1; other < INSN_OP_COUNT; other++)
+			ahead += s->callouts[other] > s->callouts[op] ||
+				 (s->callouts[other] == s->callouts[op] && other < op);
+		if (s->callouts[op] && ahead == rank)
+			return op;
+	}
+	return 0;
 }
 
 static bool
@@ -116,9 +120,9 @@ totals(struct vcpu *v, unsigned line, char *buf, size_t size)
 			s->chained, s->misses, s->steps, s->polls);
 		return true;
 	default:
-		for (uint32_t limit = ~0u; line >= 3; line--, limit = s->callouts[op])
-			if (!(op = most_often(s, limit)))
-				return false;
+		op = at_rank(s, line - 3);
+		if (!op)
+			return false;
 		snprintf(buf, size, "  %8u call-outs for %s", s->callouts[op], insn_name(op));
 		return true;
 	}
