@@ -34,14 +34,15 @@ enum mmu_outcome {
 	MMU_TRUE_FAULT, /* the guest's: *fault */
 	MMU_EMULATE,    /* the access can't be given to the CPU: emulate the instruction */
 	MMU_NO_MEMORY,  /* the host has no frame left for it */
-	MMU_TODO,       /* the lab is not that far; a line has said so */
+	MMU_TODO_FILL,  /* exercise 2.2 is not done */
+	MMU_TODO_FAULT, /* exercise 2.3 is not done */
 };
 
 struct mmu_mode {
 	const char *name;
 	/*
 	 * CR0, CR3 or CR4 have new values in v->state, with paging on or, after it was on, off. Errors: -EINVAL, a
-	 * register of PAE paging may not have this value (#GP; nothing has changed); -ENOMEM; -ENOSYS, see MMU_TODO.
+	 * register of PAE paging may not have this value (#GP; nothing has changed); -ENOMEM; -ENOSYS, exercise 2.1 is not done.
 	 */
 	int (*load)(struct vcpu *v);
 	void (*free)(struct domain *d);

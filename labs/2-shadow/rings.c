@@ -16,8 +16,7 @@ rights_allow(const struct paging *p, uint64_t rights, unsigned how)
 	 * needs PTE_NX to be clear. SMEP and SMAP are off. (SDM 3A 4.6.1 "Determination of Access Rights")
 	 */
 	exercise_todo("2.6", "handouts/lab2b.md#ex-2-6");
-	if (how & HOW_USER)
-		exercise_todo("2.6", "rings.c");
+	(void)p, (void)rights, (void)how;
 	return true;
 	/* END EXERCISE 2.6 */
 }

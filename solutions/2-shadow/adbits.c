@@ -22,7 +22,6 @@ walk_mark(const struct paging *p, unsigned how, const struct walk_memory *memory
 	 * w->last PTE_D, too, if `how` has HOW_WRITE. Write with memory->write() and only what changes; keep w->step[]
 	 * up to date. (SDM 3A 4.8 "Accessed and Dirty Flags")
 	 * until then:
-	 * exercise_todo("2.5", "adbits.c");
 	 * (void)g, (void)how, (void)memory, (void)w;
 	 */
 	for (unsigned level = g->levels; level >= w->last; level--) {

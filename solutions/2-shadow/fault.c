@@ -29,9 +29,17 @@ may_map(struct shadow_mmu *m, const struct walk *w, unsigned how)
 
 	if (!frame || frame->type != P2M_RAM)
 		return false;
+	/* EXERCISE 2.3a: A read or a fetch of RAM is the CPU's to do. A write is not if the frame is traced (frame->trace);
+	 * nor if the guest's entries do not grant PTE_W, and a walk that went well all the same: what must be 0 then in
+	 * the guest's CR0, and is 1 in the host's? (SDM 3A 4.6.1)
+	 * until then:
+	 * (void)w, (void)how;
+	 * return true;
+	 */
 	if (!(how & HOW_WRITE))
 		return true;
-	return !frame->trace && w->rights & PTE_W; /* else: CR0.WP is 0, and the host's is 1 */
+	return !frame->trace && w->rights & PTE_W;
+	/* END EXERCISE 2.3a */
 }
 
 /* The CPU could not go through our tables at e->gva: could it have gone through the guest's? */
@@ -41,22 +49,22 @@ shadow_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 	struct shadow_mmu *m = shadow_of(v->domain);
 	struct walk_memory memory = guest_memory(m);
 	unsigned how = how_of(e);
-	struct walk w = { 0 };
+	struct walk w;
 
-	/* EXERCISE 2.3: guest_walk() from e->gva with how_of(e). If it fails, this is a true fault: fill *fault in with
-	 * the address and the guest's own error code, and say MMU_TRUE_FAULT. If not, the fault is hidden from the guest: if
-	 * may_map(), walk_mark() the guest's entries, make room (shadow_reclaim(m, TABLES_PER_FILL); MMU_NO_MEMORY
-	 * if there is none) and shadow_fill(): MMU_FILLED. If the CPU may not do it alone: MMU_EMULATE, and no bit is
-	 * set here. Count stats.faults, .filled, .emulated. (SDM 3A 4.7; 6.15 "Interrupt 14")
-	 * until then:
-	 * (void)memory, (void)how, (void)w, (void)fault, (void)may_map;
-	 * return MMU_TODO;
-	 */
 	if (guest_walk(&m->paging, gva(e->gva), how, &memory, &w)) {
+		/* EXERCISE 2.3b: No: a true fault, the guest's own. Fill *fault in: `pending`, the address, and which
+		 * error code, the CPU's (e->error) or that of the guest's tables? Count stats.faults; MMU_TRUE_FAULT.
+		 * (SDM 3A 4.7; 6.15 "Interrupt 14")
+		 * until then:
+		 * (void)fault;
+		 * return MMU_TODO_FAULT;
+		 */
 		*fault = (struct page_fault){ e->gva, w.error, true };
 		m->stats.faults++;
 		return MMU_TRUE_FAULT;
+		/* END EXERCISE 2.3b */
 	}
+	/* Yes: a fault that is hidden from the guest. What can't be given to the CPU is done for it, and sets no bit here. */
 	if (!may_map(m, &w, how)) {
 		m->stats.emulated++;
 		return MMU_EMULATE;
@@ -65,6 +73,5 @@ shadow_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 		return MMU_NO_MEMORY;
 	walk_mark(&m->paging, how, &memory, &w);
 	m->stats.filled++;
-	return shadow_fill(m, gva(e->gva), &w) ? MMU_TODO : MMU_FILLED;
-	/* END EXERCISE 2.3 */
+	return shadow_fill(m, gva(e->gva), &w) ? MMU_TODO_FILL : MMU_FILLED;
 }

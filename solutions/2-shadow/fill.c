@@ -19,15 +19,18 @@
 static pte_t
 entry_rights(const struct paging *p, const struct walk *w, unsigned level)
 {
-	uint64_t entry = w->step[level].entry;
 	pte_t rights = PTE_P | PTE_A | PTE_D;
 
 	/* EXERCISE 2.2a: The CPU combines the rights of all levels, so each entry of ours copies U, W (and NX, if p->nx)
 	 * from the guest's entry at the same level. Where the guest has none, all is allowed: above its tables
 	 * (g->levels), in PAE's registers, and below a large page (level < w->last). At w->last, W needs walk_dirty()
 	 * as well. (SDM 3A 4.6.1)
-	 * until then: return rights | PTE_U | PTE_W;
+	 * until then:
+	 * (void)p, (void)w, (void)level;
+	 * return rights | PTE_U | PTE_W;
 	 */
+	uint64_t entry = w->step[level].entry;
+
 	if (level > p->geometry->levels || level == p->geometry->registers || level < w->last)
 		return rights | PTE_U | PTE_W;
 	rights |= entry & (PTE_U | PTE_W);
@@ -61,6 +64,9 @@ shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct 
 	 * 2 of a guest with up to 3 levels the quadrant is the number of the GiB: a page directory of 32-bit paging
 	 * has 1024 entries of 4 MiB, ours has 512 of 2 MiB. Which half of a page table is it at level 1 of 32-bit
 	 * paging? (SDM 3A table 4-2)
+	 * until then:
+	 * (void)a, (void)w;
+	 * return kind;
 	 */
 	if (level <= w->last)
 		kind.geometry = SHADOW_DIRECT;

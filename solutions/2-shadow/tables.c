@@ -35,7 +35,6 @@ drop_entries(struct shadow_mmu *m, unsigned slot, gpa_t a, size_t len)
 	 * With four-byte entries the shadow stands for per_shadow of them, beginning at kind.quadrant * per_shadow: which
 	 * of ours, if any, are that? shadow_clear() each, and count stats.dropped. (SDM 3A table 4-2)
 	 * until then:
-	 * exercise_todo("2.4", "tables.c");
 	 * (void)a, (void)len, (void)size, (void)per_shadow, (void)m;
 	 */
 	unsigned first = (a.v & PAGE_MASK) / size, last = ((a.v & PAGE_MASK) + len - 1) / size;
@@ -61,7 +60,7 @@ shadow_table_written(struct shadow_mmu *m, gpa_t a, size_t len)
 	/* EXERCISE 2.4b: drop_entries() in each shadow of the frame (shadow_of_frame()) that shadows a table, for one
 	 * frame may be a page directory and a page table at once. Count its `writes`; at FLOOD, shadow_free() it, and
 	 * count stats.flooded. Mind that a shadow that was freed is no longer in the list that you go along.
-	 * until then: exercise_todo("2.4", "tables.c"), (void)g, (void)drop_entries;
+	 * until then: (void)g, (void)drop_entries;
 	 */
 	unsigned next, slot = shadow_of_frame(m, g, NO_SHADOW);
 

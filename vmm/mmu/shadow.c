@@ -108,6 +108,16 @@ switch_root(struct shadow_mmu *m, bool on)
 	m->domain->flush = true;
 }
 
+/* Whether exercise 2.1 is done. */
+static bool
+has_walk(struct shadow_mmu *m, const struct paging *p)
+{
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+
+	return guest_walk(p, gva(0), 0, &memory, &w) != -ENOSYS;
+}
+
 static int
 load(struct vcpu *v)
 {
@@ -130,6 +140,8 @@ load(struct vcpu *v)
 			return err;
 		memcpy(v->state.pdpte, p.pdpte, sizeof(p.pdpte));
 	}
+	if (!m->on && !has_walk(m, &p))
+		return -ENOSYS;
 	m->paging = p;
 	m->stats.loads++;
 	switch_root(m, true);

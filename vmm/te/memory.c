@@ -218,10 +218,12 @@ paging_fault(struct vcpu *v, struct exit *e)
 	case MMU_NO_MEMORY:
 		return exit_stop(v, e, "lab2b.md#reclaim",
 				 "the host has no memory for the shadows of its page tables");
-	case MMU_TODO:
+	case MMU_TODO_FILL:
 		return exit_stop(v, e, "lab2a.md#ex-2-2",
-				 "a page fault at %08lx: exercises 2.2 and 2.3 are not done",
-				 e->gva);
+				 "a hidden fault at %08lx: exercise 2.2 is not done", e->gva);
+	case MMU_TODO_FAULT:
+		return exit_stop(v, e, "lab2a.md#ex-2-3",
+				 "a true fault at %08lx: exercise 2.3 is not done", e->gva);
 	default:
 		return refused(v, e);
 	}
