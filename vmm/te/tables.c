@@ -183,13 +183,48 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	return 0;
 }
 
+/* A GDT that is short and in one page. */
+static bool
+is_late(struct vcpu *v)
+{
+	const struct table_reg *t = &v->state.gdtr;
+
+	return te_of(v)->bt && t->limit < TE_LATE_GDT * 8 &&
+	       (t->base & PAGE_MASK) + t->limit < PAGE_SIZE;
+}
+
+/* Makes the shadows of entries that have changed since. What is not mapped reads as zeros. */
+static int
+look_at_gdt(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	const uint8_t *table = gva_byte(v, gva((uint32_t)v->state.gdtr.base));
+	int err = 0;
+
+	for (unsigned i = 0; i * 8 + 7 <= v->state.gdtr.limit; i++) {
+		uint64_t now = 0;
+
+		if (table)
+			memcpy(&now, table + i * 8, sizeof(now));
+		if (now == te->seen[i])
+			continue;
+		te->seen[i] = now;
+		err |= sync_entry(v, (uint16_t)(i * 8));
+	}
+	return err;
+}
+
 void
 te_cpl_changed(struct vcpu *v)
 {
 	struct te *te = te_of(v);
 
-	for (unsigned i = 0; i < te->user_codes; i++)
-		sync_entry(v, te->user_code[i]);
+	if (te->late && te_cpl(v) != 0)
+		look_at_gdt(v);
+	if (te->shadow_cpl != te_cpl(v))
+		for (unsigned i = 0; i < te->user_codes; i++)
+			sync_entry(v, te->user_code[i]);
+	te->shadow_cpl = (uint8_t)te_cpl(v);
 	te_resync(v);
 }
 
@@ -247,6 +282,11 @@ sync_all(struct vcpu *v, unsigned ti, unsigned limit)
 	return 0;
 }
 
+/*
+ * bt runs ring 0 as translated code, which leaves the loading of segments to the host; only ring 3 loads what the shadow
+ * has. So there a GDT need not be traced, if looking at it on the way to ring 3 is cheap. Kernels write to it at every
+ * switch of tasks, and some keep it on a page with their stack.
+ */
 int
 te_gdt_changed(struct vcpu *v)
 {
@@ -255,8 +295,13 @@ te_gdt_changed(struct vcpu *v)
 	int err;
 
 	clear_shadow(te->gdt, GDT_GUEST_PAGES, GUEST_GDT_LIMIT >> 3);
-	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
-	err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
+	te->late = is_late(v);
+	memset(te->seen, 0, sizeof(te->seen));
+	retrace(v, &te->traced_gdt, te->late ? &(struct table_reg){ 0 } : &v->state.gdtr, TRACE_GDT);
+	if (te->late)
+		err = look_at_gdt(v);
+	else
+		err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
 	te_resync(v);
 	return err;
 }
