@@ -112,6 +112,7 @@ take_state(struct vcpu *v, const struct bt_place *p, bool stepped)
 	uint64_t tf = v->state.rflags & FLAG_TF;
 
 	te_from_frame(v, &te_of(v)->frame);
+	te_data_segments_in(v);
 	v->state.rip = p->eip;
 	v->state.rflags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
 	v->state.rflags |= (shared->vif & FLAG_IF) | (shared->viopl & FLAG_IOPL);
@@ -170,7 +171,7 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 		return true;
 	}
 	te_translate(v, e, f);
-	if (e->reason != EXIT_EXCEPTION && e->reason != EXIT_IRQ)
-		bt_count_fault(v, p.eip);
+	if (e->reason == EXIT_MMU)
+		bt_of(v)->refused_at = p.eip;
 	return true;
 }

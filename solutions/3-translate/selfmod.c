@@ -155,22 +155,45 @@ bt_is_hot(void *ctx, uint32_t eip)
 	return c->key == eip && c->count > BT_HOT_AT;
 }
 
+/* The translations of the instruction at eip, made with or without a call-out, are no longer wanted. */
+static void
+translate_again(struct vcpu *v, uint32_t eip)
+{
+	struct bt *bt = bt_of(v);
+	uint32_t linear = bt->cs_base + eip, at = linear & PAGE_MASK, g;
+	bool live = true;
+
+	if (!gva_byte(v, gva(linear)))
+		return;
+	g = bt_gfn(v, linear);
+	kill_list(v, &bt->in_page[g % BT_HASH], g, at, at + 1, &live);
+	kill_list(v, &bt->straddling, g, at, at + 1, &live);
+}
+
 /* The instruction at eip has faulted, and the host did it: after a few times it becomes a call-out. */
 void
 bt_count_fault(struct vcpu *v, uint32_t eip)
 {
-	struct bt *bt = bt_of(v);
-	struct bt_count *c = hot_slot(bt, eip);
-	uint64_t linear = bt->cs_base + eip;
-	bool live;
+	struct bt_count *c = hot_slot(bt_of(v), eip);
 
-	if (c->key != eip && c->count > BT_HOT_AT)
-		return; /* that one keeps the slot */
-	if (!counts_up_to(c, eip, BT_HOT_AT) || c->count > BT_HOT_AT + 1)
+	if (bt_is_hot(bt_of(v), c->key))
+		return; /* it keeps the slot */
+	if (!counts_up_to(c, eip, BT_HOT_AT))
 		return;
-	live = true;
-	kill_list(v, &bt->in_page[bt_gfn(v, linear) % BT_HASH], bt_gfn(v, linear),
-		  linear & PAGE_MASK, (linear & PAGE_MASK) + 1, &live);
-	kill_list(v, &bt->straddling, bt_gfn(v, linear), linear & PAGE_MASK,
-		  (linear & PAGE_MASK) + 1, &live);
+	c->count = BT_HOT_AT + BT_COOL_AFTER;
+	translate_again(v, eip);
+}
+
+/* A call-out for a hot instruction: did it have to be? One that often would not have faulted is copied again. */
+void
+bt_count_callout(struct vcpu *v, uint32_t eip, bool needed)
+{
+	struct bt_count *c = hot_slot(bt_of(v), eip);
+
+	if (needed)
+		c->count = BT_HOT_AT + BT_COOL_AFTER;
+	else if (--c->count <= BT_HOT_AT) {
+		c->count = 0;
+		translate_again(v, eip);
+	}
 }

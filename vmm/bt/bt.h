@@ -38,6 +38,7 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_NOWHERE  (~0ull)
 #define BT_HOT      512u
 #define BT_HOT_AT   8u /* this many faults, and one more, make an instruction a call-out */
+#define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
 #define BT_MIXED    16u
 #define BT_MIXED_AT 64u /* this many writes beside its code make a frame mixed */
 
@@ -62,10 +63,12 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 
 /* What translated code and the host share. */
 struct bt_shared {
-	uint32_t vif, viopl, pending, slow, save[2], target, jump;
+	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
+_Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
+_Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
 
 struct bt_pages { /* host pointers to frames; one frame itself */
 	uint8_t *code[BT_CODE_SIZE / PAGE_SIZE];
@@ -111,6 +114,7 @@ struct bt {
 	bool gs_ours;        /* the real GS holds BT_DS */
 	const struct bt_block *left; /* by the last exit, in this generation */
 	unsigned left_generation;
+	uint64_t refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
 	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
@@ -183,6 +187,7 @@ void bt_kill_range(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_is_mixed(const struct bt *bt, uint32_t gfn);
 bool bt_unchanged(struct vcpu *v, const struct bt_block *b);
 void bt_count_fault(struct vcpu *v, uint32_t eip);
+void bt_count_callout(struct vcpu *v, uint32_t eip, bool needed);
 
 /* Lab 3B, direct.c */
 void bt_run_user(struct vcpu *v, struct exit *e);

@@ -14,6 +14,31 @@ software_exception(struct vcpu *v, struct exit *e, enum vector vector)
 	return exit_dispatch(v, e);
 }
 
+/* Whether the CPU could not have done this access: somebody wants to be told, or there is no memory. */
+static bool
+is_refused(struct vcpu *v, uint32_t linear)
+{
+	const struct p2m_entry *p;
+	gpa_t at;
+
+	if (gva_to_gpa(v, gva(linear), HOW_WRITE | HOW_QUIET, &at))
+		return true;
+	p = p2m_entry(v->domain, gpa_to_gfn(at));
+	return !p || p->type != P2M_RAM || p->trace;
+}
+
+static void
+count_hot(struct vcpu *v, const struct insn *i)
+{
+	uint32_t eip = (uint32_t)v->state.rip;
+	uint64_t sp = v->state.seg[SEG_SS].base + v->state.gpr[RSP];
+
+	if (te_cpl(v) == 0 && !insn_is_sensitive(i->op) && bt_is_hot(bt_of(v), eip))
+		bt_count_callout(
+			v, eip,
+			is_refused(v, (uint32_t)(i->has_mem ? te_linear(v, i) : sp - 4)));
+}
+
 static enum verdict
 exit_emulate(struct vcpu *v, struct exit *e)
 {
@@ -35,6 +60,7 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	case INSN_VERW:
 		return bt_verify(v, e);
 	default:
+		count_hot(v, i);
 		if (i->has_mem)
 			e->gva = te_linear(v, i);
 		return te_emulate(v, e);
