@@ -85,6 +85,8 @@ struct engine {
 	void (*run)(struct vcpu *v, struct exit *e);
 	/* Brings an interrupt to the guest, whose IF is 1. RESUME, or the domain has ended. */
 	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
+	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
+	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
 };
 
 /* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
