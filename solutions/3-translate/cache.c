@@ -119,7 +119,7 @@ struct bt_block *
 bt_insert(struct vcpu *v, const struct bt_translation *t)
 {
 	struct bt *bt = bt_of(v);
-	unsigned size = t->len < BT_STUB_SIZE ? BT_STUB_SIZE : t->len;
+	unsigned size = ((t->len < BT_STUB_SIZE ? BT_STUB_SIZE : t->len) + 7) & ~7u;
 	struct bt_map *map = new_map(bt, t->maps);
 	struct bt_block *b;
 
@@ -150,7 +150,7 @@ bt_insert(struct vcpu *v, const struct bt_translation *t)
 	return b;
 }
 
-/* All blocks belong to one code segment, one width of the stack, and one set of breakpoints. */
+/* All blocks belong to one code segment, one width of the stack, one way to load segments, and one set of breakpoints. */
 static void
 check_world(struct vcpu *v)
 {
@@ -159,12 +159,13 @@ check_world(struct vcpu *v)
 	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
 
 	if (bt->cs_base == cs->base && bt->cs_limit == cs->limit && bt->stack32 == stack32 &&
-	    bt->debug_changes == debug_changes)
+	    bt->late == te_of(v)->late && bt->debug_changes == debug_changes)
 		return;
 	bt_flush(v);
 	bt->cs_base = (uint32_t)cs->base;
 	bt->cs_limit = cs->limit;
 	bt->stack32 = stack32;
+	bt->late = te_of(v)->late;
 	bt->debug_changes = debug_changes;
 }
 

@@ -119,6 +119,7 @@ struct bt {
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
+	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
 	unsigned debug_changes;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;

@@ -60,6 +60,7 @@ struct bt_translation {
 	size_t n;
 	unsigned max;  /* instructions */
 	bool stack32;  /* SS.B: the stack pointer is esp */
+	bool host_loads; /* the CPU may not load segments itself: its GDT is not up to date */
 	bool (*hot)(void *ctx, uint32_t eip); /* true: make this one a call-out; may be NULL */
 	void *ctx;
 	/* out */

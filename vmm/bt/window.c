@@ -100,14 +100,28 @@ bt_window_free(struct vcpu *v)
 	give_back(bt->regions);
 }
 
+/*
+ * Eight bytes at a time: QEMU looks at every store to a page that it has translated code from, and the fewer there are
+ * the better.
+ */
 void
 bt_code_write(struct bt *bt, uint32_t at, const void *bytes, size_t n)
 {
 	const uint8_t *from = bytes;
 
 	ASSERT(at + n <= BT_CODE_SIZE);
-	for (size_t i = 0; i < n; i++)
-		bt->pages->code[(at + i) >> PAGE_SHIFT][(at + i) & PAGE_MASK] = from[i];
+	for (size_t done = 0; done < n;) {
+		uint64_t *word = (uint64_t *)(bt->pages->code[(at + done) >> PAGE_SHIFT] +
+					      ((at + done) & PAGE_MASK & ~7u));
+		size_t skip = (at + done) % 8, part = 8 - skip;
+		uint64_t value = *word;
+
+		if (part > n - done)
+			part = n - done;
+		memcpy((uint8_t *)&value + skip, from + done, part);
+		*(volatile uint64_t *)word = value;
+		done += part;
+	}
 }
 
 void

@@ -183,23 +183,12 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	return 0;
 }
 
-/* A GDT that is short and in one page. */
-static bool
-is_late(struct vcpu *v)
-{
-	const struct table_reg *t = &v->state.gdtr;
-
-	return te_of(v)->bt && t->limit < TE_LATE_GDT * 8 &&
-	       (t->base & PAGE_MASK) + t->limit < PAGE_SIZE;
-}
-
-/* Makes the shadows of entries that have changed since. What is not mapped reads as zeros. */
-static int
-look_at_gdt(struct vcpu *v)
+/* Notes entries that have changed since, and with `sync` makes their shadows anew. What is not mapped reads as zeros. */
+static void
+look_at_gdt(struct vcpu *v, bool sync)
 {
 	struct te *te = te_of(v);
 	const uint8_t *table = gva_byte(v, gva((uint32_t)v->state.gdtr.base));
-	int err = 0;
 
 	for (unsigned i = 0; i * 8 + 7 <= v->state.gdtr.limit; i++) {
 		uint64_t now = 0;
@@ -209,9 +198,9 @@ look_at_gdt(struct vcpu *v)
 		if (now == te->seen[i])
 			continue;
 		te->seen[i] = now;
-		err |= sync_entry(v, (uint16_t)(i * 8));
+		if (sync)
+			sync_entry(v, (uint16_t)(i * 8));
 	}
-	return err;
 }
 
 void
@@ -220,7 +209,7 @@ te_cpl_changed(struct vcpu *v)
 	struct te *te = te_of(v);
 
 	if (te->late && te_cpl(v) != 0)
-		look_at_gdt(v);
+		look_at_gdt(v, true);
 	if (te->shadow_cpl != te_cpl(v))
 		for (unsigned i = 0; i < te->user_codes; i++)
 			sync_entry(v, te->user_code[i]);
@@ -282,11 +271,6 @@ sync_all(struct vcpu *v, unsigned ti, unsigned limit)
 	return 0;
 }
 
-/*
- * bt runs ring 0 as translated code, which leaves the loading of segments to the host; only ring 3 loads what the shadow
- * has. So there a GDT need not be traced, if looking at it on the way to ring 3 is cheap. Kernels write to it at every
- * switch of tasks, and some keep it on a page with their stack.
- */
 int
 te_gdt_changed(struct vcpu *v)
 {
@@ -295,13 +279,10 @@ te_gdt_changed(struct vcpu *v)
 	int err;
 
 	clear_shadow(te->gdt, GDT_GUEST_PAGES, GUEST_GDT_LIMIT >> 3);
-	te->late = is_late(v);
-	memset(te->seen, 0, sizeof(te->seen));
-	retrace(v, &te->traced_gdt, te->late ? &(struct table_reg){ 0 } : &v->state.gdtr, TRACE_GDT);
-	if (te->late)
-		err = look_at_gdt(v);
-	else
-		err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
+	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
+	err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
+	te->late = false;
+	te->beside = 0;
 	te_resync(v);
 	return err;
 }
@@ -347,11 +328,12 @@ te_tables_moved(struct vcpu *v)
 	return err;
 }
 
-/* The guest wrote [a, a + len) of a table in use. A failure leaves the entry not present: the guest faults. */
-static void
+/* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */
+static bool
 table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a, size_t len)
 {
 	uint64_t base = t->table.base, end = base + t->table.limit + 1;
+	bool hit = false;
 
 	for (unsigned i = 0; i < t->pages; i++) {
 		uint64_t from = (base & ~PAGE_MASK) + i * PAGE_SIZE + (a.v & PAGE_MASK);
@@ -360,16 +342,40 @@ table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a,
 		if (t->gfn[i] != gpa_to_gfn(a).v || to <= base)
 			continue;
 		from = from > base ? from - base : 0;
-		for (uint64_t at = from & ~7ull; at < to - base; at += 8)
+		for (uint64_t at = from & ~7ull; at < to - base; at += 8) {
 			sync_entry(d->vcpu, at | ti);
+			hit = true;
+		}
 	}
-	te_resync(d->vcpu);
+	if (hit)
+		te_resync(d->vcpu);
+	return hit;
+}
+
+/*
+ * A kernel may keep a short GDT on one page with its stack, and each push is then an exit. Ring 0 under bt loads no segment
+ * that it doesn't want to (bt_is_segment()), so such a table need not be traced: it is looked at on the way to ring 3.
+ */
+static void
+written_beside(struct vcpu *v)
+{
+	const struct table_reg *t = &v->state.gdtr;
+	struct te *te = te_of(v);
+
+	if (!te->bt || te_cpl(v) != 0 || ++te->beside < TE_BESIDE || t->limit >= TE_LATE_GDT * 8 ||
+	    (t->base & PAGE_MASK) + t->limit >= PAGE_SIZE)
+		return;
+	te->late = true;
+	memset(te->seen, 0, sizeof(te->seen));
+	look_at_gdt(v, false);
+	retrace(v, &te->traced_gdt, &(struct table_reg){ 0 }, TRACE_GDT);
 }
 
 static void
 gdt_written(struct domain *d, gpa_t a, size_t len)
 {
-	table_written(d, &te_of(d->vcpu)->traced_gdt, 0, a, len);
+	if (!table_written(d, &te_of(d->vcpu)->traced_gdt, 0, a, len))
+		written_beside(d->vcpu);
 }
 
 static void
