@@ -106,15 +106,21 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 }
 
 /*
- * cmpxchg8b begins a block of the emulator's own: QEMU 7.2 takes the flags that it keeps from where they were when its
- * block began (TRICKS), and ours may begin anywhere.
+ * QEMU 7.2 computes cmpxchg8b's flags from what its translator has not stored yet, and leaves rubbish in the flags register,
+ * TF and NT among it. At the end of a block of QEMU's own all is stored: a jump to the next instruction.
  */
+static void
+settle_flags(struct bt_translation *t, const struct insn *i)
+{
+	if (i->op == INSN_CMPXCHG8B)
+		BT_EMIT(t, 0xeb, 0x00);
+}
+
 static void
 copy(struct bt_translation *t, const struct insn *i, enum bt_kind kind)
 {
 	bt_mark(t, kind);
-	if (i->op == INSN_CMPXCHG8B)
-		BT_EMIT(t, 0xeb, 0); /* jmp to the next */
+	settle_flags(t, i);
 	for (unsigned n = 0; n < i->len; n++)
 		bt_emit8(t, t->bytes[t->guest_len + n]);
 	t->guest_len += i->len;

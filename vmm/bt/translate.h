@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <kern/kern.h>
 #include <vmm/insn.h>
 
 #define BT_VECTOR    0xe0 /* `int BT_VECTOR` is a call-out */
