@@ -23,18 +23,19 @@
 _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 
 #define BT_CODE_AT   0x100000u
-#define BT_CODE_SIZE 0x100000u
-#define BT_SHARED_AT 0x200000u
+#define BT_CODE_SIZE 0x200000u
+#define BT_SHARED_AT 0x300000u
 #define BT_TABLE     (8u << BT_TABLE_BITS)
 
 /* Behind the slots of CACHED_SEL: the code segment and GS of translated code. */
 #define BT_CS 0xdff0u
 #define BT_DS 0xdff8u
 
-#define BT_BLOCKS     8192u /* 0 is none */
-#define BT_HASH       2048u
+#define BT_BLOCKS     32768u /* 0 is none */
+#define BT_EIPS       8192u  /* lists of blocks, by eip */
+#define BT_HASH       2048u  /* and by frame */
 #define BT_MAP_PAGE   (PAGE_SIZE / sizeof(struct bt_map))
-#define BT_MAPS       64u
+#define BT_MAPS       256u
 #define BT_NOWHERE    (~0ull)
 #define BT_HOT        512u
 #define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
@@ -71,12 +72,20 @@ _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
 _Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
 _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
 
-struct bt_pages { /* host pointers to frames; one frame itself */
-	uint8_t *code[BT_CODE_SIZE / PAGE_SIZE];
+/*
+ * Host pointers to frames. Of blocks, maps and code only those that are in use have one: the cache of a small guest is
+ * small.
+ */
+struct bt_pages {
 	uint32_t *table[BT_TABLE / PAGE_SIZE];
-	struct bt_block *blocks[BT_BLOCKS / 64];
+	struct bt_map *maps[BT_MAPS];
+	uint16_t *eips[BT_EIPS * 2 / PAGE_SIZE];
+	uint8_t **code; /* a frame of pointers, and another one */
+	struct bt_block **blocks;
 };
-_Static_assert(sizeof(struct bt_pages) == PAGE_SIZE, "one frame");
+_Static_assert(sizeof(struct bt_pages) <= PAGE_SIZE, "one frame");
+_Static_assert(BT_CODE_SIZE / PAGE_SIZE <= PAGE_SIZE / 8, "one frame of pointers");
+_Static_assert(BT_BLOCKS / 64 <= PAGE_SIZE / 8, "one frame of pointers");
 
 struct bt_count {
 	uint32_t key;
@@ -102,14 +111,12 @@ struct bt_stats {
 struct bt {
 	struct bt_pages *pages;
 	struct bt_shared *shared;
-	uint16_t *hash;       /* of eip: block numbers */
-	uint16_t *in_page;    /* of gfn */
+	uint16_t *in_page;    /* by gfn: block numbers */
 	struct bt_count *hot; /* faults by eip */
 	struct bt_region *regions;
 	unsigned region_count;
 	bool remapped;                 /* a page with code in it is mapped otherwise now */
 	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
-	struct bt_map *maps[BT_MAPS];
 	unsigned map_used, blocks, code_used;
 	unsigned generation;         /* flushes: a block of another one is gone */
 	uint16_t straddling;         /* the list of blocks on two frames */
@@ -123,6 +130,7 @@ struct bt {
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
+	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
 	unsigned debug_changes;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
@@ -149,6 +157,10 @@ struct bt_place {
 /* window.c: the pages of the cache. */
 int bt_window_init(struct vcpu *v); /* 0, -ENOMEM */
 void bt_window_free(struct vcpu *v);
+/* Frames for the code up to here, for this block, for this page of maps; false: no more are allowed, or there are. */
+bool bt_window_code(struct vcpu *v, uint32_t end);
+bool bt_window_block(struct bt *bt, unsigned block);
+bool bt_window_maps(struct bt *bt, unsigned page);
 void bt_code_write(struct bt *bt, uint32_t at, const void *bytes, size_t n);
 void bt_code_read(struct bt *bt, uint32_t at, void *bytes, size_t n);
 uint32_t bt_address(struct vcpu *v, uint32_t at); /* linear, of an offset in the code */
@@ -171,7 +183,7 @@ bool bt_space_has(const struct bt *bt, uint32_t gfn); /* a page table that is wa
 /* Lab 3A, cache.c */
 struct bt_block *bt_block(struct bt *bt, unsigned n);
 struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
-struct bt_block *bt_insert(struct vcpu *v, const struct bt_translation *t);
+struct bt_block *bt_insert(struct vcpu *v, struct bt_translation *t);
 void bt_flush(struct vcpu *v);
 void bt_forget(struct bt *bt, const struct bt_block *b);
 uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
@@ -183,6 +195,7 @@ void bt_callout(struct vcpu *v, struct exit *e);
 bool bt_is_hot(void *bt, uint32_t eip);
 
 /* Lab 3B, link.c */
+void bt_link_early(struct vcpu *v, struct bt_translation *t, uint32_t at);
 struct bt_block *bt_follow(struct vcpu *v, const struct bt_place *p, struct exit *e);
 
 /* Lab 3B, selfmod.c */

@@ -94,6 +94,7 @@ bt_make(struct vcpu *v, uint32_t eip, struct exit *e)
 	t.n = bt_fetch(v, linear, HOW_FETCH | HOW_QUIET, bytes, reach(v, eip));
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
+	t.host_loads = bt_of(v)->late;
 	t.hot = bt_is_hot;
 	t.ctx = bt_of(v);
 	if (t.n && bt_is_mixed(bt_of(v), bt_gfn(v, linear)))

@@ -26,6 +26,8 @@ bt_is_segment(const struct bt_translation *t, const struct insn *i)
 {
 	enum seg_reg seg = segment_of(i);
 
+	if (loads(i) && t->host_loads)
+		return false;
 	switch (i->op) {
 	case INSN_PUSH_SEG:
 		return i->opsize == 4;

@@ -59,8 +59,9 @@ struct bt_translation {
 	uint32_t eip;
 	const uint8_t *bytes; /* the guest's, from eip on */
 	size_t n;
-	unsigned max;                         /* instructions */
-	bool stack32;                         /* SS.B: the stack pointer is esp */
+	unsigned max;    /* instructions */
+	bool stack32;    /* SS.B: the stack pointer is esp */
+	bool host_loads; /* the CPU may not load segments itself: its GDT is not up to date */
 	bool (*hot)(void *ctx, uint32_t eip); /* true: make this one a call-out; may be NULL */
 	void *ctx;
 	/* out */

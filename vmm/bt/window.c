@@ -36,19 +36,59 @@ static int
 host_pages(struct bt *bt)
 {
 	bt->pages = host_page();
-	bt->hash = host_page();
 	bt->in_page = host_page();
 	bt->hot = host_page();
 	bt->regions = host_page();
-	if (!bt->pages || !bt->hash || !bt->in_page || !bt->hot || !bt->regions)
+	if (!bt->pages || !bt->in_page || !bt->hot || !bt->regions)
 		return -ENOMEM;
-	for (unsigned i = 0; i < BT_MAPS; i++)
-		if (!(bt->maps[i] = host_page()))
-			return -ENOMEM;
-	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->blocks); i++)
-		if (!(bt->pages->blocks[i] = host_page()))
+	bt->pages->code = host_page();
+	bt->pages->blocks = host_page();
+	if (!bt->pages->code || !bt->pages->blocks)
+		return -ENOMEM;
+	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->eips); i++)
+		if (!(bt->pages->eips[i] = host_page()))
 			return -ENOMEM;
 	return 0;
+}
+
+bool
+bt_window_code(struct vcpu *v, uint32_t end)
+{
+	uint8_t **code = bt_of(v)->pages->code;
+
+	if (end > BT_CODE_SIZE)
+		return false;
+	for (uint32_t i = bt_of(v)->code_used >> PAGE_SHIFT; i << PAGE_SHIFT < end; i++) {
+		if (!code[i])
+			code[i] = window_page(v->domain, BT_CODE_AT + i * PAGE_SIZE, 0);
+		if (!code[i])
+			return false;
+	}
+	return true;
+}
+
+bool
+bt_window_block(struct bt *bt, unsigned block)
+{
+	struct bt_block **part = &bt->pages->blocks[block / 64];
+
+	if (block >= BT_BLOCKS)
+		return false;
+	if (!*part)
+		*part = host_page();
+	return *part;
+}
+
+bool
+bt_window_maps(struct bt *bt, unsigned page)
+{
+	struct bt_map **part = &bt->pages->maps[page];
+
+	if (page >= BT_MAPS)
+		return false;
+	if (!*part)
+		*part = host_page();
+	return *part;
 }
 
 int
@@ -62,9 +102,6 @@ bt_window_init(struct vcpu *v)
 	if (err)
 		return err;
 	p = bt->pages;
-	for (uint32_t i = 0; i < ARRAY_LEN(p->code); i++)
-		if (!(p->code[i] = window_page(d, BT_CODE_AT + i * PAGE_SIZE, 0)))
-			return -ENOMEM;
 	bt->shared = window_page(d, BT_SHARED_AT, PTE_W | PTE_NX);
 	if (!bt->shared)
 		return -ENOMEM;
@@ -73,7 +110,18 @@ bt_window_init(struct vcpu *v)
 			      window_page(d, BT_SHARED_AT + BT_AT_TABLE + i * PAGE_SIZE, PTE_NX)))
 			return -ENOMEM;
 	bt_table_set(bt, 0, 0);
+	if (!bt_window_code(v, BT_CODE_MAX) || !bt_window_block(bt, 1) || !bt_window_maps(bt, 0))
+		return -ENOMEM; /* with these there is room for one block, at least */
 	return 0;
+}
+
+static void
+give_back_all(void *pages, unsigned n)
+{
+	void **p = pages;
+
+	for (unsigned i = 0; p && i < n; i++)
+		give_back(p[i]);
 }
 
 /* Takes a half-made one, too. */
@@ -81,33 +129,46 @@ void
 bt_window_free(struct vcpu *v)
 {
 	struct bt *bt = bt_of(v);
+	struct bt_pages *p = bt->pages;
 
-	for (unsigned i = 0; i < BT_MAPS; i++)
-		give_back(bt->maps[i]);
-	if (bt->pages) {
-		for (unsigned i = 0; i < ARRAY_LEN(bt->pages->code); i++)
-			give_back(bt->pages->code[i]);
-		for (unsigned i = 0; i < ARRAY_LEN(bt->pages->table); i++)
-			give_back(bt->pages->table[i]);
-		for (unsigned i = 0; i < ARRAY_LEN(bt->pages->blocks); i++)
-			give_back(bt->pages->blocks[i]);
+	if (p) {
+		give_back_all(p->table, ARRAY_LEN(p->table));
+		give_back_all(p->maps, ARRAY_LEN(p->maps));
+		give_back_all(p->eips, ARRAY_LEN(p->eips));
+		give_back_all(p->code, BT_CODE_SIZE / PAGE_SIZE);
+		give_back_all(p->blocks, BT_BLOCKS / 64);
+		give_back(p->code);
+		give_back(p->blocks);
 	}
 	give_back(bt->shared);
 	give_back(bt->pages);
-	give_back(bt->hash);
 	give_back(bt->in_page);
 	give_back(bt->hot);
 	give_back(bt->regions);
 }
 
+/*
+ * Eight bytes at a time: QEMU looks at every store to a page that it has translated code from, and the fewer there are
+ * the better.
+ */
 void
 bt_code_write(struct bt *bt, uint32_t at, const void *bytes, size_t n)
 {
 	const uint8_t *from = bytes;
 
 	ASSERT(at + n <= BT_CODE_SIZE);
-	for (size_t i = 0; i < n; i++)
-		bt->pages->code[(at + i) >> PAGE_SHIFT][(at + i) & PAGE_MASK] = from[i];
+	for (size_t done = 0; done < n;) {
+		uint64_t *word = (uint64_t *)(bt->pages->code[(at + done) >> PAGE_SHIFT] +
+					      ((at + done) & PAGE_MASK & ~7u));
+		size_t skip = (at + done) % 8, part = 8 - skip;
+		uint64_t value = *word;
+
+		if (part > n - done)
+			part = n - done;
+		memcpy((uint8_t *)&value + skip, from + done, part);
+		*(volatile uint64_t *)word = value;
+		done += part;
+	}
 }
 
 void

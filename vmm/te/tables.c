@@ -193,13 +193,37 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	return 0;
 }
 
+/* Notes entries that have changed since, and with `sync` makes their shadows anew. What is not mapped reads as zeros. */
+static void
+look_at_gdt(struct vcpu *v, bool sync)
+{
+	struct te *te = te_of(v);
+	const uint8_t *table = gva_byte(v, gva((uint32_t)v->state.gdtr.base));
+
+	for (unsigned i = 0; i * 8 + 7 <= v->state.gdtr.limit; i++) {
+		uint64_t now = 0;
+
+		if (table)
+			memcpy(&now, table + i * 8, sizeof(now));
+		if (now == te->seen[i])
+			continue;
+		te->seen[i] = now;
+		if (sync)
+			sync_entry(v, (uint16_t)(i * 8));
+	}
+}
+
 void
 te_cpl_changed(struct vcpu *v)
 {
 	struct te *te = te_of(v);
 
-	for (unsigned i = 0; i < te->user_codes; i++)
-		sync_entry(v, te->user_code[i]);
+	if (te->late && te_cpl(v) != 0)
+		look_at_gdt(v, true);
+	if (te->shadow_cpl != te_cpl(v))
+		for (unsigned i = 0; i < te->user_codes; i++)
+			sync_entry(v, te->user_code[i]);
+	te->shadow_cpl = (uint8_t)te_cpl(v);
 	te_resync(v);
 }
 
@@ -267,6 +291,8 @@ te_gdt_changed(struct vcpu *v)
 	clear_shadow(te->gdt, GDT_GUEST_PAGES, GUEST_GDT_LIMIT >> 3);
 	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
 	err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
+	te->late = false;
+	te->beside = 0;
 	te_resync(v);
 	return err;
 }
@@ -328,11 +354,12 @@ te_tables_moved(struct vcpu *v)
 	return err;
 }
 
-/* The guest wrote [a, a + len) of a table in use. A failure leaves the entry not present: the guest faults. */
-static void
+/* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */
+static bool
 table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a, size_t len)
 {
 	uint64_t base = t->table.base, end = base + t->table.limit + 1;
+	bool hit = false;
 
 	for (unsigned i = 0; i < t->pages; i++) {
 		uint64_t from = (base & ~PAGE_MASK) + i * PAGE_SIZE + (a.v & PAGE_MASK);
@@ -341,16 +368,40 @@ table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a,
 		if (t->gfn[i] != gpa_to_gfn(a).v || to <= base)
 			continue;
 		from = from > base ? from - base : 0;
-		for (uint64_t at = from & ~7ull; at < to - base; at += 8)
+		for (uint64_t at = from & ~7ull; at < to - base; at += 8) {
 			sync_entry(d->vcpu, at | ti);
+			hit = true;
+		}
 	}
-	te_resync(d->vcpu);
+	if (hit)
+		te_resync(d->vcpu);
+	return hit;
+}
+
+/*
+ * A kernel may keep a short GDT on one page with its stack, and each push is then an exit. Ring 0 under bt loads no segment
+ * that it doesn't want to (bt_is_segment()), so such a table need not be traced: it is looked at on the way to ring 3.
+ */
+static void
+written_beside(struct vcpu *v)
+{
+	const struct table_reg *t = &v->state.gdtr;
+	struct te *te = te_of(v);
+
+	if (!te->bt || te_cpl(v) != 0 || ++te->beside < TE_BESIDE || t->limit >= TE_LATE_GDT * 8 ||
+	    (t->base & PAGE_MASK) + t->limit >= PAGE_SIZE)
+		return;
+	te->late = true;
+	memset(te->seen, 0, sizeof(te->seen));
+	look_at_gdt(v, false);
+	retrace(v, &te->traced_gdt, &(struct table_reg){ 0 }, TRACE_GDT);
 }
 
 static void
 gdt_written(struct domain *d, gpa_t a, size_t len)
 {
-	table_written(d, &te_of(d->vcpu)->traced_gdt, 0, a, len);
+	if (!table_written(d, &te_of(d->vcpu)->traced_gdt, 0, a, len))
+		written_beside(d->vcpu);
 }
 
 static void

@@ -38,6 +38,8 @@ struct te_decoded {
 /* A descriptor table of the guest's and the frames that are traced for it, page by page. */
 #define TE_TABLE_PAGES 17 /* 64 KiB that begin anywhere */
 #define TE_NO_FRAME    0xffffffffu
+#define TE_LATE_GDT    32 /* entries; a longer one is traced always */
+#define TE_BESIDE      64 /* writes beside a GDT before it is no longer traced */
 struct te_traced {
 	struct table_reg table; /* base and limit 0: none */
 	unsigned pages;
@@ -61,6 +63,10 @@ struct te {
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
 	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
+	bool late; /* the GDT is looked at on the way to ring 3, not traced; see tables.c */
+	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
+	unsigned beside;            /* writes to its frame that did not hit it */
+	uint8_t shadow_cpl;         /* that the shadow tables were made for */
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
 
