@@ -10,7 +10,7 @@ struct proc *current;
 volatile int resched;
 
 static uint32_t *scheduler;
-static uint8_t stacks[PROCS][KSTACK] __attribute__((aligned(16)));
+static uint8_t stacks[PROCS][KSTACK] __attribute__((aligned(4096)));
 
 uint32_t
 proc_stack_top(const struct proc *p)

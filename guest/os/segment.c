@@ -17,7 +17,11 @@ struct tss {
 };
 _Static_assert(sizeof(struct tss) == 104, "SDM 3A figure 8-2");
 
-static uint64_t gdt[6], idt[SYSCALL_INT + 1];
+#define GDT_ENTRIES 6
+
+/* A page of its own: a hypervisor may trap all writes to a page that holds descriptors. */
+static uint64_t gdt[PAGE / 8] __attribute__((aligned(4096)));
+static uint64_t idt[SYSCALL_INT + 1];
 static struct tss tss;
 
 static uint64_t
@@ -44,7 +48,7 @@ segment_kernel_stack(uint32_t esp)
 void
 segment_init(void)
 {
-	struct table gdtr = { sizeof(gdt) - 1, (uint32_t)gdt };
+	struct table gdtr = { GDT_ENTRIES * 8 - 1, (uint32_t)gdt };
 	struct table idtr = { sizeof(idt) - 1, (uint32_t)idt };
 
 	gdt[1] = descriptor(0, 0xfffff, 0x9b, 0xc);

@@ -85,7 +85,7 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 	/* EXERCISE 3.1a: What is the same in ring 1, at another address, is BT_IDENTITY. A call-out (BT_CALL_OUT) is whatever
 	 * t->hot() names, what reaches memory through CS or GS, every sensitive instruction (insn_is_sensitive()) but those that
 	 * are the same in ring 1, and branches with a 16-bit operand. is_control() is BT_CONTROL; is_flags() with
-	 * 32-bit operands is BT_INLINE, if the stack is 32 bits wide. So is a ret, or a call-out. (SDM 3A 20.1 in older editions
+	 * 32-bit operands is BT_INLINE, if the stack is 32 bits wide, as is bt_is_segment(). So is a ret, or a call-out. (SDM 3A 20.1 in older editions
 	 * lists what a monitor meets; the audit of Lab 1B is the same list)
 	 * until then: return BT_CALL_OUT;
 	 */
@@ -99,6 +99,8 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 			return BT_INLINE;
 		return i->opsize == 4 && t->stack32 ? BT_INLINE : BT_CALL_OUT;
 	}
+	if (bt_is_segment(t, i))
+		return BT_INLINE;
 	return insn_is_sensitive(i->op) && !same_in_ring_1(i->op) ? BT_CALL_OUT : BT_IDENTITY;
 	/* END EXERCISE 3.1a */
 }
@@ -143,7 +145,7 @@ sti(struct bt_translation *t, const struct insn *i)
 	return true;
 }
 
-/* cli, sti, pushf, popf. True: the block goes on. */
+/* cli, sti, pushf, popf, and segment registers. True: the block goes on. */
 static bool
 inline_flags(struct bt_translation *t, const struct insn *i)
 {
@@ -159,8 +161,10 @@ inline_flags(struct bt_translation *t, const struct insn *i)
 		bt_emit_cli(t);
 	else if (i->op == INSN_PUSHF)
 		bt_emit_pushf(t);
-	else
+	else if (i->op == INSN_POPF)
 		bt_emit_popf(t);
+	else
+		bt_emit_segment(t, i, t->bytes + t->guest_len);
 	t->guest_len += i->len;
 	t->insns++;
 	return true;

@@ -112,6 +112,7 @@ take_state(struct vcpu *v, const struct bt_place *p, bool stepped)
 	uint64_t tf = v->state.rflags & FLAG_TF;
 
 	te_from_frame(v, &te_of(v)->frame);
+	te_data_segments_in(v);
 	v->state.rip = p->eip;
 	v->state.rflags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
 	v->state.rflags |= (shared->vif & FLAG_IF) | (shared->viopl & FLAG_IOPL);

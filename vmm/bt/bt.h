@@ -64,10 +64,12 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 
 /* What translated code and the host share. */
 struct bt_shared {
-	uint32_t vif, viopl, pending, slow, save[2], target, jump;
+	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
+_Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
+_Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
 
 struct bt_pages { /* host pointers to frames; one frame itself */
 	uint8_t *code[BT_CODE_SIZE / PAGE_SIZE];

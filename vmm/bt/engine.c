@@ -69,6 +69,10 @@ share(struct vcpu *v)
 	s->viopl = v->state.rflags & FLAG_IOPL;
 	s->pending = pending;
 	s->slow = FLAG_TF | (pending ? FLAG_IF : 0);
+	for (int i = 0; i < SEG_COUNT; i++)
+		s->sel[i] = v->state.seg[i].sel;
+	/* A GS whose descriptor has changed since it was loaded is loaded anew (SDM 3A 3.4.3). */
+	s->minus_gs = te_of(v)->real_sel[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
 }
 
 /* While TF is set the sequences of Zeno's own would be stepped through; what they stand for the host does. */

@@ -32,6 +32,8 @@
 #define BT_AT_SAVE1   20
 #define BT_AT_TARGET  24 /* of an indirect branch: guest eip */
 #define BT_AT_JUMP    28 /* and where its translation is */
+#define BT_AT_SEL(seg) (32 + 4 * (seg)) /* the guest's selectors, by enum seg_reg */
+#define BT_AT_MINUS_GS 56 /* minus the selector with which a load of GS changes nothing */
 #define BT_AT_TABLE   0x1000
 #define BT_TABLE_BITS 16
 
@@ -81,6 +83,9 @@ void bt_emit_popf(struct bt_translation *t);
 void bt_emit_poll(struct bt_translation *t);
 void bt_emit_ret(struct bt_translation *t, const struct insn *i);
 void bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *bytes);
+/* vmm/bt/segments.c */
+bool bt_is_segment(const struct bt_translation *t, const struct insn *i);
+void bt_emit_segment(struct bt_translation *t, const struct insn *i, const uint8_t *bytes);
 void bt_emit_chain(struct bt_translation *t, uint32_t target);
 void bt_emit_direct(struct bt_translation *t, const struct insn *i);
 /* The bytes of a stub that goes to `to`; both are addresses in the cache. */

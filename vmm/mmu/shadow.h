@@ -104,7 +104,7 @@ struct shadow_kind {
 #define SHADOW_DIRECT GEOMETRIES
 
 #define SHADOW_MAX 2048u /* per domain */
-#define SHADOW_MIN 128u
+#define SHADOW_MIN 256u
 #define TABLE_SIZE 512u
 #define NO_SHADOW  0xffffu
 

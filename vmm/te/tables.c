@@ -407,6 +407,22 @@ taken_over(struct vcpu *v, int i, uint16_t real)
 		v->state.seg[i] = desc_segment(guest | DESC_A, sel);
 }
 
+/* The same after translated code, whose CS and GS are Zeno's, and which never loads SS. */
+void
+te_data_segments_in(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	uint16_t es, ds, fs;
+
+	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2" : "=r"(es), "=r"(ds), "=r"(fs));
+	if (es != te->real_sel[SEG_ES])
+		taken_over(v, SEG_ES, es);
+	if (ds != te->real_sel[SEG_DS])
+		taken_over(v, SEG_DS, ds);
+	if (fs != te->real_sel[SEG_FS])
+		taken_over(v, SEG_FS, fs);
+}
+
 /* The usual case: the guest has loaded none since it was entered. */
 static bool
 as_loaded(const struct te *te, const uint16_t real[SEG_COUNT])

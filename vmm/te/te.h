@@ -149,6 +149,7 @@ uint64_t te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl);
 void te_resync(struct vcpu *v);
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
 void te_segments_in(struct vcpu *v);
+void te_data_segments_in(struct vcpu *v);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
 
