@@ -43,6 +43,12 @@ gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 {
 	if (is_flat(v, a, len))
 		return gpa_read(v->domain, gpa(a.v), buf, len);
+	if (in_page(a, len) == len) {
+		gpa_t at;
+		int err = gva_to_gpa(v, a, how, &at);
+
+		return err ? err : gpa_read(v->domain, at, buf, len);
+	}
 	for (size_t done = 0; done < len;) {
 		size_t n = in_page(gva(a.v + done), len - done);
 		gpa_t at;
@@ -67,6 +73,11 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	if (is_flat(v, a, len))
 		return gpa_write(v->domain, gpa(a.v), buf, len);
 	how |= how & HOW_QUIET ? 0 : HOW_WRITE; /* a debugger may write anywhere */
+	if (in_page(a, len) == len) {
+		int err = gva_to_gpa(v, a, how, &at);
+
+		return err ? err : gpa_write(v->domain, at, buf, len);
+	}
 	for (done = 0; done < len; done += n) {
 		size_t one = 1;
 		int err = gva_to_gpa(v, gva(a.v + done), how | HOW_QUIET, &at);

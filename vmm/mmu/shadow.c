@@ -195,22 +195,31 @@ shadow_invlpg(struct vcpu *v, gva_t a)
 	invlpg(a.v);
 }
 
+/* The walk that a CPU with the guest's own tables would take. */
+static int
+walk_tables(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
+{
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+
+	if (guest_walk(&m->paging, a, how, &memory, &w)) {
+		*fault = (struct page_fault){ a.v, w.error, true };
+		return -EFAULT;
+	}
+	*out = w.gpa;
+	if (!(how & HOW_QUIET)) {
+		walk_mark(&m->paging, how, &memory, &w);
+		shadow_keep(m, a, &w);
+	}
+	return 0;
+}
+
 static int
 translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
 	struct shadow_mmu *m = shadow_of(v->domain);
-	struct walk_memory memory = guest_memory(m);
-	struct walk w;
-	int err = guest_walk(&m->paging, a, how, &memory, &w);
 
-	if (err) {
-		*fault = (struct page_fault){ a.v, w.error, true };
-		return -EFAULT;
-	}
-	if (!(how & HOW_QUIET))
-		walk_mark(&m->paging, how, &memory, &w);
-	*out = w.gpa;
-	return 0;
+	return shadow_lookup(m, a, how, out) ? 0 : walk_tables(m, a, how, out, fault);
 }
 
 static const struct mmu_mode shadow_mode = {

@@ -200,6 +200,10 @@ void shadow_window(struct domain *d);
 /* reach.c */
 bool shadow_reach_window(struct shadow_mmu *m);
 
+/* lookup.c */
+bool shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out);
+void shadow_keep(struct shadow_mmu *m, gva_t a, const struct walk *w);
+
 /* monitor.c */
 bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 

@@ -79,7 +79,7 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
 {
 	struct te_event event = *first;
 	char chain[80], name[16];
-	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(&event, name));
+	size_t used = 0; /* of the chain, which is told only if there is one */
 
 	for (;;) {
 		struct te_access access = { .v = v };
@@ -97,6 +97,8 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
 		take_page_fault(v, &fault);
 		if (access.hit_window)
 			return te_guest_fault(v, e, &access, &fault);
+		if (!used)
+			used = snprintf(chain, sizeof(chain), "%s", event_name(first, name));
 		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",
 				 vector_short(fault.vector), fault.error);
 		if (was == VEC_DF && event.kind == EVENT_FAULT)
