@@ -3,7 +3,8 @@
 
 #include <stdint.h>
 
-void load_tables(void); /* a GDT, and an IDT with one gate: #PF, which calls page_fault() and returns */
+void
+load_tables(void); /* a GDT, and an IDT with one gate: #PF, which calls page_fault() and returns */
 void paging_on(uint32_t directory);
 void load_cr3(uint32_t directory);
 void flush_page(uint32_t address); /* INVLPG */
