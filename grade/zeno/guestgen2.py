@@ -916,9 +916,11 @@ def spaces(rng, form, number=5, count=24, polled=False):
             now = rng.choice(found)
             k.load(now)
             # What is mapped in the first GiB is not therefore in the others.
-            echo = rng.randrange(1, 4) << 30 | k.base + POOL + offset(rng)
-            if k.translate(now, echo) is None:
-                k.touch(echo)
+            echo = rng.randrange(1, 4) << 30
+            if k.translate(now, echo | k.base) is None:
+                k.op(f"mov eax, {k.word():#x}")
+                k.attempt(f"mov eax, [kept_esp + {echo:#x}]")
+                k.say("eax", "echo")
         elif kind == 2:
             # A table that is not in use now; when its space comes back, all is as it says.
             other = rng.choice([one for one in found if one is not now])
