@@ -44,9 +44,9 @@ enum exit_reason {
 		EXIT_COUNT
 };
 
-#define EXIT_INSN_MAX 15
+#define EXIT_INSN_MAX  15
 #define CALLOUT_VECTOR 0xe0 /* bt: its gate has DPL 1 while a vCPU of bt is loaded */
-#define NO_TRAP       0xff /* as a vector: nothing of the guest's brought us here */
+#define NO_TRAP        0xff /* as a vector: nothing of the guest's brought us here */
 
 enum mmu_access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_FETCH = 2 };
 

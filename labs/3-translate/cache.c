@@ -72,7 +72,7 @@ bt_flush(struct vcpu *v)
 	 * bt->generation and bt->stats.flushes.
 	 */
 	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
-	(void)v;
+	(void)bt;
 	/* END EXERCISE 3.3b */
 }
 
@@ -167,7 +167,8 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 		return 0;
 	for (unsigned i = 0; i < b->maps; i++)
 		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
-			return b->map[i].kind == BT_SHADOW ? 0 : bt_address(v, b->at + b->map[i].at);
+			return b->map[i].kind == BT_SHADOW ? 0
+							   : bt_address(v, b->at + b->map[i].at);
 	return 0;
 }
 

@@ -59,7 +59,7 @@ struct te {
 	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
-	struct bt *bt; /* the engine bt adds its own; NULL under te */
+	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
