@@ -6,7 +6,7 @@ and compared, entry by entry, with the guest's (paging2.py). Equivalent: program
 own print the same under te as on the bare machine.
 """
 
-from zeno import guestgen2, paging2
+from zeno import guestgen2, guestgen2b, paging2
 from zeno.paging2 import FORMS, NX, P, U, W
 
 from .lab1 import commands, compare, labels, life, module, never_there, witness
@@ -265,7 +265,7 @@ def tables_live(t):
 
 def tables_hostile(t):
     """Tables as weapons: each attack fails, and an honest guest runs after it."""
-    attacks(t, guestgen2.ATTACKS)
+    attacks(t, guestgen2b.ATTACKS)
 
 
 def attacks(t, kinds):
@@ -273,7 +273,7 @@ def attacks(t, kinds):
     honest = guestgen2.identity(t.rng, t.rng.choice(guestgen2.FORMATS)).assemble(t.directory, "after")
     bare = t.bare(honest)
     kinds = t.rng.sample(kinds, len(kinds))
-    guests = [guestgen2.attack(t.rng, kind).assemble(t.directory, f"attack-{kind}") for kind in kinds]
+    guests = [guestgen2b.attack(t.rng, kind).assemble(t.directory, f"attack-{kind}") for kind in kinds]
     names = [name for guest in guests for name in (guest.stem, "after")]
     run = t.boot(commands(*names), modules=[module(g) for g in [*guests, honest]],
                  elf=[*guests, honest], limits=FEW)

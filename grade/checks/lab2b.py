@@ -3,7 +3,7 @@
 Evidence as in Lab 2A (lab2.py). One test runs on Bochs, whose CPU is another implementation than QEMU's.
 """
 
-from zeno import guestgen2, paging2
+from zeno import guestgen2, guestgen2b, paging2
 from zeno.paging2 import A, D, HOW_FETCH, HOW_USER, HOW_WRITE, NX, U, W
 from zeno.trial import Trouble
 
@@ -16,7 +16,7 @@ from .lab2 import audited, outside, trio
 
 def marks_shown(t):
     """A and D of the guest's own entries, printed by the guest after accesses of all kinds."""
-    trio(t, guestgen2.marks, "marks")
+    trio(t, guestgen2b.marks, "marks")
 
 
 def marks_live(t):
@@ -34,7 +34,7 @@ def marks_live(t):
                     "entry is not marked dirty: the write would not mark it",
                     "D (bit 6), or W=0 in the shadow", entries)
 
-    program = guestgen2.marks(t.rng, t.rng.choice(guestgen2.FORMATS))
+    program = guestgen2b.marks(t.rng, t.rng.choice(guestgen2.FORMATS))
     audited(t, program, "marks-live", after=after)
 
 
@@ -63,18 +63,18 @@ def rights_table(t):
 
 def rights_ring3(t):
     """U/S, R/W and WP at both levels, from ring 0 and from ring 3: which accesses fault, and how."""
-    trio(t, guestgen2.rights, "rights")
+    trio(t, guestgen2b.rights, "rights")
 
 
 def rights_live(t):
     """What the CPU's own tables allow the guest's ring 3, at places in both rings."""
-    audited(t, guestgen2.rights(t.rng, t.rng.choice(guestgen2.FORMATS)), "rights-live", stops=10)
+    audited(t, guestgen2b.rights(t.rng, t.rng.choice(guestgen2.FORMATS)), "rights-live", stops=10)
 
 
 def rights_bochs(t):
     """The same on Bochs, against the bare machine there."""
     form = t.rng.choice(guestgen2.FORMATS)
-    guest = guestgen2.rights(t.rng, form, rounds=2, polled=True).assemble(t.directory, "rights")
+    guest = guestgen2b.rights(t.rng, form, rounds=2, polled=True).assemble(t.directory, "rights")
     bare = t.boot("", kernel=guest, elf=[guest], limits=FEW)
     t.runs.pop()
     if not bare.console:
@@ -90,14 +90,14 @@ def rights_bochs(t):
 
 def spaces_many(t):
     """Address spaces that share tables, change behind each other's back, end, and are used again."""
-    trio(t, guestgen2.spaces, "spaces")
+    trio(t, guestgen2b.spaces, "spaces")
 
 
 def spaces_cached(t):
     """Efficiency: back in an address space, what was mapped is mapped."""
     form = t.rng.choice(guestgen2.FORMATS)
     rounds = t.rng.randrange(30, 60)
-    k, pages = guestgen2.carousel(t.rng, form, 3, rounds)
+    k, pages = guestgen2b.carousel(t.rng, form, 3, rounds)
     guest = k.assemble(t.directory, "carousel")
     bare = t.bare(guest)
     fault = t.symbol("shadow_fault")
@@ -118,8 +118,8 @@ def spaces_cached(t):
 def pool_hostile(t):
     """Page tables without end: the guest's own loss, and nobody else's."""
     form = t.rng.choice(guestgen2.FORMATS)
-    guest = guestgen2.flood(t.rng, form).assemble(t.directory, "flood")
-    honest = guestgen2.spaces(t.rng, form, number=3, count=6).assemble(t.directory, "after")
+    guest = guestgen2b.flood(t.rng, form).assemble(t.directory, "flood")
+    honest = guestgen2b.spaces(t.rng, form, number=3, count=6).assemble(t.directory, "after")
     bare = [t.bare(guest), t.bare(honest)]
     run = t.boot(commands("flood", "after"), modules=[module(guest), module(honest)],
                  elf=[guest, honest], limits=FEW)
@@ -130,5 +130,5 @@ def pool_hostile(t):
 
 def pool_live(t):
     """While shadows are given up and made again, the CPU's tables still say what the guest's say."""
-    audited(t, guestgen2.flood(t.rng, t.rng.choice(guestgen2.FORMATS)), "flood-live",
+    audited(t, guestgen2b.flood(t.rng, t.rng.choice(guestgen2.FORMATS)), "flood-live",
             stops=5)

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Lab 2's generated guests on the bare emulators: one seed makes one program, and QEMU and Bochs agree.
+
+What both CPUs print can be taken for what the manual says; what only one of them does is no yardstick. Flags are left
+out of the frames, for the emulators differ in undefined ones.
+"""
+
+import os
+import random
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno import guestgen2b, machine  # noqa: E402
+
+BOOT = ROOT / "build/boot"
+LIMITS = machine.Limits(instructions=400_000_000)
+SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 31))
+FRAME = re.compile(rb"^([0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8}) [0-9A-F]{8} ", re.M)
+
+
+def program(name, form):
+    """The program of this seed; it polls COM1, as Bochs wants it."""
+    return guestgen2b.PROGRAMS[name](random.Random(f"{SEED}/{name}/{form}"), form, polled=True)
+
+
+def printed(where, guest):
+    """What the bare machine prints, flags left out, and how it ended."""
+    if where == "qemu":
+        result = machine.boot(machine="qemu", kernel=str(guest), cpu="te", limits=LIMITS)
+    else:
+        disk = guest.with_suffix(".img")
+        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", "", "--mbr",
+                   BOOT / "mbr.bin", "--loader", BOOT / "loader.bin", "--kernel", guest)
+        if done.status:
+            raise RuntimeError(done.out)
+        result = machine.boot(machine="bochs", disk=str(disk), cpu="te", limits=LIMITS)
+    output, end = FRAME.sub(rb"\1 FLAGS ", result.console), result.end
+    result.cleanup()
+    return output, end
+
+
+def main():
+    print(f"# SEED={SEED}")
+    here = folder()
+    for name in guestgen2b.PROGRAMS:
+        form = random.Random(f"{SEED}/{name}").choice(guestgen2b.FORMATS)
+        source = program(name, form).source()
+        ok(source == program(name, form).source(), f"{name}, {form}: one seed makes one program")
+        guest = program(name, form).assemble(here, name)
+        output, end = printed("qemu", guest)
+        ok(end is machine.End.SHUTDOWN and output.count(b"\n") > 0,
+           f"{name}, {form}: it comes to its end on QEMU", end=end.value)
+        if machine.missing("bochs") is not None:
+            skip(f"{name}, {form}: Bochs prints the same", "Bochs is not here")
+            continue
+        other, end = printed("bochs", guest)
+        ok(output == other, f"{name}, {form}: Bochs prints the same", end=end.value,
+           qemu=output.decode("latin-1")[-400:], bochs=other.decode("latin-1")[-400:])
+    finish()
+
+
+main()
