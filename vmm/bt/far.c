@@ -124,8 +124,8 @@ far_return(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu
 	if (rpl > from) {
 		te_set_segment(v, SEG_SS, (uint16_t)ss, stack);
 		s->gpr[RSP] = esp;
-		drop(v, i);
 		te_drop_inner_segments(v);
+		drop(v, i);
 	}
 	return 0;
 }
