@@ -21,7 +21,8 @@
 /* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (DESIGN). */
 #define WINDOW_SIZE    (4ul << 20)
 #define WINDOW_DEFAULT (0x100000000ul - WINDOW_SIZE)
-#define WINDOW_TABLES  2u /* page tables of ours that it takes */
+#define WINDOW_LOWEST  0xc0000000ul /* where it may move to: guest RAM ends below */
+#define WINDOW_TABLES  2u           /* page tables of ours that it takes */
 
 /*
  * One exit as it is remembered: a line of the trace, and of the last words of a guest. 64 of them make a
@@ -87,6 +88,8 @@ struct engine {
 	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
 	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
 	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
+	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
+	void (*window_moved)(struct vcpu *v);
 };
 
 /* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
@@ -145,6 +148,7 @@ struct domain {
 	void *mmu_data;
 	uint64_t window; /* linear address of the VMM window */
 	mfn_t window_page, window_tables[WINDOW_TABLES];
+	unsigned window_moves;
 	struct vcpu *vcpu; /* one vCPU until Lab 7 */
 
 	/* The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused. */
@@ -232,6 +236,11 @@ void window_free(struct domain *d);
 /* Maps a frame at this offset in the window; the frame stays the caller's. U is never given. */
 void window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags);
 bool in_window(const struct domain *d, uint64_t linear, size_t len);
+/*
+ * Moves it away from addresses that the guest has use for: to the highest 4 MiB of the last GiB where its page tables, as
+ * they are now, have nothing. 0, or -EBUSY: there are none, and the window stays.
+ */
+int window_move(struct domain *d);
 
 /*
  * guestmem.c: guest memory by linear address, walked in software. 0, or -EFAULT: there is no memory, or, with

@@ -49,8 +49,10 @@ struct mmu_mode {
 	void (*invlpg)(struct vcpu *v, gva_t a);
 	/* No mapping of this frame may be writable any more. */
 	void (*protect)(struct domain *d, gfn_t g);
-	/* The window has new tables, or another place. */
+	/* The window has another place. */
 	void (*window)(struct domain *d);
+	/* Whether the guest's tables, as they are now, have anything in the 2 MiB at `a`. */
+	bool (*in_use)(struct domain *d, gva_t a);
 	/* 0, or -EFAULT with *fault filled in. */
 	int (*translate)(struct vcpu *v, gva_t a, unsigned how, gpa_t *out,
 			 struct page_fault *fault);

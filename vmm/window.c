@@ -67,6 +67,47 @@ window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags)
 	d->flush = true;
 }
 
+/* The flat map's entry for the 2 MiB at va; all places that the window may have are in one GiB, which has a directory. */
+static pte_t *
+flat_entry(struct domain *d, uint64_t va)
+{
+	pte_t *pd = hpa_ptr(hpa(PTE_ADDR(d->flat[va >> 30])));
+
+	return &pd[va / TABLE_SPAN % 512];
+}
+
+static bool
+is_free(struct domain *d, uint64_t at)
+{
+	for (unsigned i = 0; i < WINDOW_TABLES; i++)
+		if (d->mmu->in_use(d, gva(at + i * TABLE_SPAN)))
+			return false;
+	return true;
+}
+
+int
+window_move(struct domain *d)
+{
+	uint64_t at = WINDOW_DEFAULT;
+
+	while (!is_free(d, at)) {
+		at -= WINDOW_SIZE;
+		if (at < WINDOW_LOWEST)
+			return -EBUSY;
+	}
+	for (unsigned i = 0; i < WINDOW_TABLES; i++) {
+		*flat_entry(d, at + i * TABLE_SPAN) = *flat_entry(d, d->window + i * TABLE_SPAN);
+		*flat_entry(d, d->window + i * TABLE_SPAN) = 0;
+	}
+	d->window = at;
+	d->window_moves++;
+	d->flush = true;
+	d->mmu->window(d);
+	if (d->vcpu->engine->window_moved)
+		d->vcpu->engine->window_moved(d->vcpu);
+	return 0;
+}
+
 /* Whether any byte of [linear, linear + len) lies in the VMM window. */
 bool
 in_window(const struct domain *d, uint64_t linear, size_t len)

@@ -104,7 +104,10 @@ change_directory(void)
 	write_cr3(read_cr3());
 }
 
-/* An add to the entry that maps it: when D is set, before the read or after it, is not the same on all CPUs. */
+/*
+ * Whether an access reads page tables. An instruction that reads the entry for what it writes itself, an add or a copy, may see
+ * it with or without A and D: CPUs differ, and so do those that run it again after a fault.
+ */
 static int
 leads_to_table(uint32_t va)
 {
@@ -126,7 +129,8 @@ access(void)
 		kind = ACCESS_COPY, value = address();
 	else if (kind == ACCESS_ADD)
 		value = pick(2);
-	if (kind == ACCESS_ADD && leads_to_table(va))
+	if ((kind == ACCESS_ADD && leads_to_table(va)) ||
+	    (kind == ACCESS_COPY && leads_to_table(value)))
 		kind = ACCESS_READ;
 	value = pick(3) ? user_access(kind, va, value) : kernel_access(kind, va, value);
 	if (logging) {

@@ -44,6 +44,9 @@ void make_space(unsigned n); /* the low 4 MiB to themselves, for the kernel alon
 
 void say(const char *what, uint32_t value);
 
+/* hostile.c */
+void hostile(const char *name);
+
 /* fuzz.c */
 /* From operation `log` on, if that is not 0, each is told. */
 void fuzz(uint32_t seed, uint32_t count, uint32_t log);

@@ -1,9 +1,11 @@
 /*
  * A small kernel with paging (Lab 2): 4 KiB and large pages, high addresses, faults of each kind, rings, accessed and
- * dirty bits, aliases, a page directory that maps itself, two address spaces. It prints what it sees, so that its output can be
- * compared with the bare machine's. pae=1 on its command line: PAE paging;
- * fuzz=N: N random operations instead, from seed=;
- * log=M tells them from the Mth on.
+ * dirty bits, aliases, a page directory that maps itself, two address spaces. It prints what it sees, so that its
+ * output can be compared with the bare machine's. Its words:
+ *
+ *   pae=1       PAE paging
+ *   fuzz=N      N random operations instead, from seed=S; log=M tells them from the Mth on (fuzz.c)
+ *   hostile=X   an attack instead (hostile.c)
  */
 #include "kernel.h"
 
@@ -212,6 +214,34 @@ reserved(void)
 	all("NX, which is off", TEST);
 }
 
+/* The CPU's own accesses to descriptor tables, which are a supervisor's: tables that end on a page that is not there. */
+static void
+implicit(void)
+{
+	uint32_t page = TEST + 0x20000;
+	uint8_t *table = (uint8_t *)(page + 4096 - 8 * 0x30);
+
+	map(page, (DATA + 0x8000) | W | P);
+	map(page + 4096, (DATA + 0x9000) | W | P);
+	memcpy(table, idt, 8 * 64);
+	load_idt(table, 8 * 64 - 1);
+	report("int through a mapped gate", user_access(ACCESS_READ, USER_PAGE, 0) & 0xff);
+	map(page + 4096, 0);
+	report("int through one that is not", user_access(ACCESS_READ, USER_PAGE, 0) & 0xff);
+	load_idt(idt, 8 * 64 - 1);
+	table = (uint8_t *)(page + 4096 - 0x20);
+	map(page + 4096, (DATA + 0x9000) | W | P);
+	memcpy(table, gdt, 48);
+	load_gdt(table, 47);
+	report("a selector that is mapped", load_fs(0x23));
+	map(page + 4096, 0);
+	report("one that is not", load_fs(0x23));
+	map(page + 4096, (DATA + 0x9000) | W | P);
+	report("one that is again", load_fs(0x23));
+	load_gdt(gdt, 47);
+	load_fs(0);
+}
+
 static void
 spaces(void)
 {
@@ -245,6 +275,7 @@ one_by_one(void)
 	self_map();
 	large();
 	reserved();
+	implicit();
 	spaces();
 }
 
@@ -278,7 +309,9 @@ guest_main(uint32_t magic, const uint32_t *info)
 	map(HIGH, DATA | W | P);
 	*(volatile uint32_t *)DATA = 0xcafe0001;
 	report("high", kernel_access(ACCESS_READ, HIGH, 0));
-	if (option(info, "fuzz"))
+	if (option(info, "hostile"))
+		hostile(option(info, "hostile"));
+	else if (option(info, "fuzz"))
 		fuzz(number(option(info, "seed")), number(option(info, "fuzz")),
 		     number(option(info, "log")));
 	else

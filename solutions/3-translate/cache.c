@@ -190,7 +190,8 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 		return 0;
 	for (unsigned i = 0; i < b->maps; i++)
 		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
-			return b->map[i].kind == BT_SHADOW ? 0 : bt_address(v, b->at + b->map[i].at);
+			return b->map[i].kind == BT_SHADOW ? 0
+							   : bt_address(v, b->at + b->map[i].at);
 	return 0;
 }
 

@@ -18,8 +18,8 @@ set_descriptors(struct vcpu *v)
 	uint64_t base = v->domain->window + BT_SHARED_AT;
 	uint64_t data = OUR_TYPE | DESC_RW | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
 
-	page[BT_CS / 8 % 512] = desc_with_limit(OUR_TYPE | DESC_CODE | DESC_RW,
-						bt_address(v, BT_CODE_SIZE) - 1);
+	page[BT_CS / 8 % 512] =
+		desc_with_limit(OUR_TYPE | DESC_CODE | DESC_RW, bt_address(v, BT_CODE_SIZE) - 1);
 	page[BT_DS / 8 % 512] = desc_with_limit(data, BT_AT_TABLE + BT_TABLE - 1);
 }
 
@@ -56,6 +56,17 @@ bt_load(struct vcpu *v)
 	te_load(v);
 	bt_of(v)->gs_ours = false;
 	trap_gate_dpl(BT_VECTOR, GUEST_KERNEL_RING);
+}
+
+/* The engine contract. All addresses of translated code have changed. */
+static void
+bt_window_moved(struct vcpu *v)
+{
+	bt_table_empty(bt_of(v));
+	bt_flush(v);
+	set_descriptors(v);
+	bt_of(v)->gs_ours = false;
+	te_window_moved(v);
 }
 
 /* The guest's IF and IOPL to where translated code has them, and whether an interrupt waits. */
@@ -200,6 +211,7 @@ static const struct engine bt_engine = {
 	.load = bt_load,
 	.run = bt_run,
 	.interrupt = te_interrupt,
+	.window_moved = bt_window_moved,
 	.show = bt_show,
 };
 SET_ADD(engines, bt_engine);

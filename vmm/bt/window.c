@@ -106,8 +106,8 @@ bt_window_init(struct vcpu *v)
 	if (!bt->shared)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < ARRAY_LEN(p->table); i++)
-		if (!(p->table[i] = window_page(
-			      d, BT_SHARED_AT + BT_AT_TABLE + i * PAGE_SIZE, PTE_NX)))
+		if (!(p->table[i] =
+			      window_page(d, BT_SHARED_AT + BT_AT_TABLE + i * PAGE_SIZE, PTE_NX)))
 			return -ENOMEM;
 	bt_table_set(bt, 0, 0);
 	if (!bt_window_code(v, BT_CODE_MAX) || !bt_window_block(bt, 1) || !bt_window_maps(bt, 0))
@@ -210,4 +210,12 @@ bt_table_clear(struct bt *bt, uint32_t eip, uint32_t to)
 {
 	if (entry(bt, eip)[1] == to)
 		bt_table_set(bt, eip, 0);
+}
+
+void
+bt_table_empty(struct bt *bt)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->table); i++)
+		memset(bt->pages->table[i], 0, PAGE_SIZE);
+	bt_table_set(bt, 0, 0);
 }

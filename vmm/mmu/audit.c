@@ -135,6 +135,20 @@ check_reach(struct audit *a)
 	}
 }
 
+/* What the guest's entry allows: it says W; if it maps a page, also D, and the frame is nobody's to watch. */
+static bool
+may_write(struct audit *a, const struct shadow *s, uint64_t entry)
+{
+	struct p2m_entry *p = p2m_entry(a->m->domain, gfn(entry >> 12 & 0xffffffffff));
+	bool large = s->kind.level == 2 && s->kind.geometry != PAGING_32 && entry & 0x80;
+
+	if (!(entry & 2))
+		return false;
+	if (s->kind.level > 1)
+		return !large || entry & 0x40;
+	return entry & 0x40 && p && !p->trace;
+}
+
 /* One entry of a shadow that is in the pool, in use or not: against the guest's word that it stands for. */
 static void
 check_entry(struct audit *a, const struct shadow *s, unsigned i)
@@ -155,7 +169,7 @@ check_entry(struct audit *a, const struct shadow *s, unsigned i)
 	}
 	entry = word(a, (s->gfn << 12) + at, narrow ? 4 : 8);
 	if ((entry & 0x21) != 0x21 || (s->table[i] & PTE_U && !(entry & 4)) ||
-	    (s->table[i] & PTE_W && !(entry & 2)))
+	    (s->table[i] & PTE_W && !may_write(a, s, entry)))
 		differ(a, "shadow of table %lx, level %u: entry %u is %lx, the guest's is %lx",
 		       s->gfn, s->kind.level, i, s->table[i], entry);
 }
@@ -182,6 +196,8 @@ check_pool(struct audit *a)
 		const struct p2m_entry *p = p2m_entry(a->m->domain, gfn(s->gfn));
 
 		for (unsigned i = 0; i < 512; i++) {
+			if (s->table[i] & PTE_WINDOW)
+				check_window(a, a->m->domain->window + (i % 2 << 21), s->table[i]);
 			if (!(s->table[i] & PTE_P) || s->table[i] & PTE_WINDOW)
 				continue;
 			a->present++;
@@ -194,7 +210,7 @@ check_pool(struct audit *a)
 			continue;
 		used++;
 		if (s->kind.geometry != SHADOW_DIRECT &&
-		    (!p || !(p->trace & 1 << TRACE_PAGE_TABLE)))
+		    (p && p->type == P2M_RAM && !(p->trace & 1 << TRACE_PAGE_TABLE)))
 			differ(a, "frame %lx has a shadow and is not traced", s->gfn);
 	}
 	if (used != a->m->live)

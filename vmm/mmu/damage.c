@@ -142,8 +142,8 @@ elsewhere(struct shadow_mmu *m, enum damage kind, uint64_t *saved, bool back)
 	return true;
 }
 
-/* Whether the auditor saw it. */
-static bool
+/* What the auditor made of it. */
+static const char *
 one(struct vcpu *v, enum damage kind)
 {
 	struct shadow_mmu *m = shadow_of(v->domain);
@@ -155,7 +155,7 @@ one(struct vcpu *v, enum damage kind)
 	if (is_entry) {
 		e = choose(m, kind, &value);
 		if (!e)
-			return false;
+			return "there is none";
 		saved = *e;
 		*e = value;
 	} else {
@@ -166,7 +166,7 @@ one(struct vcpu *v, enum damage kind)
 		*e = saved;
 	else
 		elsewhere(m, kind, &saved, true);
-	return found > 0;
+	return found ? "seen" : "not seen";
 }
 
 /* damage SEED [ID] */
@@ -180,8 +180,7 @@ damage(int argc, char **argv)
 	if (!d || !shadow_of(d) || shadow_of(d)->live == 0)
 		return -ENOENT;
 	for (unsigned kind = 0; kind < DAMAGES; kind++)
-		printf("damage: an entry %s: %s\n", names[kind],
-		       one(d->vcpu, kind) ? "seen" : "not seen");
+		printf("damage: an entry %s: %s\n", names[kind], one(d->vcpu, kind));
 	return 0;
 }
 MONITOR_COMMAND(damage, "damage", "SEED [ID]", "try out the audit of a guest that has ended");

@@ -123,6 +123,7 @@ shadow(int argc, char **argv)
 	}
 	printf("d%u: %s, %u shadows of at most %u\n", d->id,
 	       m->on ? m->paging.geometry->name : "paging off", m->live, m->limit);
+	printf("  VMM window at %08lx, moved %u times\n", d->window, d->window_moves);
 	printf("  faults: %lu true, %lu hidden and filled, %lu emulated\n", m->stats.faults,
 	       m->stats.filled, m->stats.emulated);
 	printf("  tables: %lu writes, %lu entries dropped, %lu given up as no tables\n",

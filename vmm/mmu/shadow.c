@@ -118,6 +118,26 @@ has_walk(struct shadow_mmu *m, const struct paging *p)
 	return guest_walk(p, gva(0), 0, &memory, &w) != -ENOSYS;
 }
 
+/* A table that may be empty counts: the guest wants these addresses. */
+static bool
+in_use(struct domain *d, gva_t a)
+{
+	struct shadow_mmu *m = shadow_of(d);
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+
+	guest_walk(&m->paging, a, HOW_QUIET, &memory, &w);
+	return w.last < 2 || w.step[2].entry & PTE_P;
+}
+
+/* The VMM window may not lie where the guest has something; if it must, what is there is out of the guest's reach. */
+static void
+clear_window(struct domain *d)
+{
+	if (in_use(d, gva(d->window)) || in_use(d, gva(d->window + level_span(2))))
+		window_move(d);
+}
+
 static int
 load(struct vcpu *v)
 {
@@ -143,9 +163,11 @@ load(struct vcpu *v)
 	if (!m->on && !has_walk(m, &p))
 		return -ENOSYS;
 	m->paging = p;
+	m->top_level = p.geometry->levels == 4 ? 4 : 3;
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);
+	clear_window(v->domain);
 	audit_now_and_then(v);
 	v->domain->flush = true;
 	return 0;
@@ -198,19 +220,35 @@ static const struct mmu_mode shadow_mode = {
 	.invlpg = shadow_invlpg,
 	.protect = shadow_protect,
 	.window = shadow_window,
+	.in_use = in_use,
 	.translate = translate,
 	.show = shadow_show,
 	.fault = shadow_fault,
 };
 SET_ADD(mmu_modes, shadow_mode);
 
+/* Whether a frame is the page directory, in use now, of the GiB with the window. */
+static bool
+is_window_directory(struct shadow_mmu *m, gfn_t g)
+{
+	const struct paging *p = &m->paging;
+	unsigned i = m->domain->window / level_span(3);
+
+	if (p->geometry->registers)
+		return p->pdpte[i] & PTE_P && PTE_ADDR(p->pdpte[i]) >> PAGE_SHIFT == g.v;
+	return p->root >> PAGE_SHIFT == g.v;
+}
+
 static void
 table_written(struct domain *d, gpa_t a, size_t len)
 {
 	struct shadow_mmu *m = shadow_of(d);
 
-	if (!m->marking)
-		shadow_table_written(m, a, len);
+	if (m->marking)
+		return;
+	shadow_table_written(m, a, len);
+	if (m->on && is_window_directory(m, gpa_to_gfn(a)))
+		clear_window(d);
 }
 
 static const struct trace_owner table_owner = { TRACE_PAGE_TABLE, table_written };

@@ -33,9 +33,14 @@ guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
 	return RESUME;
 }
 
+/* What a write to a control register may have to give back. */
+struct control {
+	uint64_t cr0, cr3, cr4;
+};
+
 /* Registers that paging depends on have been written; before them, *old was. RESUME, or the guest faulted or is stopped. */
 static enum verdict
-paging_changed(struct vcpu *v, struct exit *e, const struct cpu_state *old)
+paging_changed(struct vcpu *v, struct exit *e, const struct control *old)
 {
 	struct cpu_state *s = &v->state;
 	bool was_on = old->cr0 & CR0_PG, is_on = s->cr0 & CR0_PG;
@@ -65,7 +70,7 @@ paging_changed(struct vcpu *v, struct exit *e, const struct cpu_state *old)
 
 /* SDM 3A 4.10.4.1: what invalidates TLB entries; 4.4.1: what loads PAE's registers. TS changes at every switch of tasks. */
 static bool
-paging_written(const struct cpu_state *old, const struct cpu_state *new, unsigned n)
+paging_written(const struct control *old, const struct cpu_state *new, unsigned n)
 {
 	const uint64_t cr4_bits = CR4_PSE | CR4_PAE | CR4_PGE;
 
@@ -80,7 +85,7 @@ paging_written(const struct cpu_state *old, const struct cpu_state *new, unsigne
 enum verdict
 te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 {
-	const struct cpu_state old = v->state;
+	const struct control old = { v->state.cr0, v->state.cr3, v->state.cr4 };
 	enum verdict verdict = RESUME;
 
 	switch (n) {

@@ -21,6 +21,20 @@ within_segment(const struct segment *s, uint64_t offset, size_t size, bool write
 	return last <= s->limit;
 }
 
+/*
+ * Whether an access is one to the VMM window and no other. With paging on the window lies where the guest's tables have
+ * nothing, so that is a page fault of its own, as on the bare machine; unless there was no such place (window_move).
+ */
+static bool
+hits_window(struct vcpu *v, uint64_t linear, size_t len)
+{
+	gpa_t at;
+
+	if (!in_window(v->domain, linear, len))
+		return false;
+	return !(v->state.cr0 & CR0_PG) || !gva_to_gpa(v, gva(linear), HOW_QUIET, &at);
+}
+
 static int
 check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write,
       struct emu_fault *fault)
@@ -32,7 +46,7 @@ check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool 
 					     .has_error = true };
 		return -EFAULT;
 	}
-	if (in_window(a->v->domain, (uint32_t)(s->base + offset), size)) {
+	if (hits_window(a->v, (uint32_t)(s->base + offset), size)) {
 		a->hit_window = true;
 		*fault = (struct emu_fault){ .vector = VEC_GP, .has_error = true };
 		return -EFAULT;
@@ -233,7 +247,7 @@ paging_fault(struct vcpu *v, struct exit *e)
 static enum verdict
 exit_mmu(struct vcpu *v, struct exit *e)
 {
-	if (in_window(v->domain, e->gva, 1))
+	if (hits_window(v, e->gva, 1))
 		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
 				 e->gva);
 	return v->state.cr0 & CR0_PG && e->vector == VEC_PF ? paging_fault(v, e) : refused(v, e);

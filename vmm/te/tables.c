@@ -138,11 +138,21 @@ is_user_code(uint64_t d)
 	return d & DESC_P && d & DESC_S && d & DESC_CODE && (desc_dpl(d) == 3 || d & DESC_EC);
 }
 
+/*
+ * Where segments are cut. A window that had to move lies in the middle of the guest's addresses, where no limit can keep
+ * one from reading it: page rights alone keep it from being written.
+ */
+static uint64_t
+cut_at(const struct domain *d)
+{
+	return d->window == WINDOW_DEFAULT ? d->window : 1ul << 32;
+}
+
 /* In ring 3 its code is cut as data is, has DPL 3, and does not conform. */
 uint64_t
 te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
 {
-	uint64_t window = v->domain->window, shadow;
+	uint64_t window = cut_at(v->domain), shadow;
 
 	if (!is_user_code(desc) || cpl != 3)
 		return shadow_descriptor(desc, window);
@@ -304,6 +314,22 @@ te_ldt_changed(struct vcpu *v)
 	gdt_set_ldt(LDT_WINDOW, ldt.limit ? 0xffff : 0);
 	te_resync(v);
 	return err;
+}
+
+/* The engine contract. Segments are cut elsewhere now: those in tables, and those in registers. */
+void
+te_window_moved(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+
+	te_gdt_changed(v);
+	te_ldt_changed(v);
+	for (int i = 0; i < SEG_COUNT; i++)
+		if (te->real_desc[i])
+			te->real_desc[i] =
+				te_shadow_for(v, desc_of_segment(&v->state.seg[i]), te_cpl(v));
+	te_resync(v);
+	te->reload = true;
 }
 
 static bool

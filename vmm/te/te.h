@@ -61,11 +61,11 @@ struct te {
 	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
-	struct bt *bt; /* the engine bt adds its own; NULL under te */
+	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
 	bool late; /* the GDT is looked at on the way to ring 3, not traced; see tables.c */
 	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
-	unsigned beside; /* writes to its frame that did not hit it */
+	unsigned beside;            /* writes to its frame that did not hit it */
 	uint8_t shadow_cpl;         /* that the shadow tables were made for */
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
@@ -144,6 +144,7 @@ int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
 /* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
 int te_tables_moved(struct vcpu *v);
+void te_window_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
@@ -178,6 +179,7 @@ uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory op
 
 /* holes.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
+bool te_umip_refuses(const struct insn *i); /* it faulted, since CR4.UMIP is set */
 
 /* control.c */
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);
