@@ -18,9 +18,9 @@ from zeno import machine  # noqa: E402
 
 TRANSCRIPT = ROOT / "guest/linux/transcript"
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
-# Engine, lab, and None where the session must succeed, or where it ends today: an expected failure.
-ENGINES = [("te", 1, r"it turned paging on, which is Lab 2 .* at 0010:010[0-9a-f]{5}, mov to cr;"),
-           ("bt", 3, None)]
+# Engine, lab, words for the kernel. Without reservetop its fixed maps lie where the VMM window is, which has to move.
+ENGINES = [("bt", 3, linux_guest.CMDLINE),
+           ("bt", 3, linux_guest.CMDLINE.replace("reservetop=8M ", ""))]
 KERNEL_LINE = re.compile(r"^\[ *\d+\.\d+\] .*\n?", re.M)
 
 
@@ -71,24 +71,20 @@ def bare():
        got=got, end=result.end)
 
 
-def on_zeno(engine, lab, stop):
+def on_zeno(engine, lab, words):
     """The same on an engine."""
-    name = f"on {engine} (Lab {lab})"
+    name = f"on {engine} (Lab {lab}, {words.split()[1]} ...)"
     built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
     if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
         return
     result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu="te", limits=LIMIT,
-                          modules=[(linux_guest.PLACE / "vmlinuz", linux_guest.CMDLINE),
+                          modules=[(linux_guest.PLACE / "vmlinuz", words),
                                    (linux_guest.PLACE / "initrd", "")], idle=False,
                           cmdline=f"panic=off -- start vmlinuz engine={engine} mem=64 -- "
                                   "boot=linux initrd=initrd; off")
     console = result.text()
     output = b"".join(bytes.fromhex(words.split()[1]) for _, words in result.tagged("out"))
     result.cleanup()
-    if stop:
-        ok(re.search(stop, console), f"{name} it gets as far as is known: {stop}",
-           console=console[-3000:])
-        return
     ok(session(output.decode("utf-8", "replace")) == TRANSCRIPT.read_text(),
        f"{name} its session is the bare machine's", console=console[-5000:])
     ok("ended: exit code 0" in console, f"{name} it switches itself off", console=console[-2000:])
@@ -109,7 +105,7 @@ def refusals():
         ("start whole mem=64 -- boot=linux initrd=none", "no module is called as its initrd= says"),
     ]
     (place / "whole").write_bytes(image)
-    result = machine.boot(kernel=ROOT / "build/lab1-solution/zeno.mb", cpu="te", limits=LIMIT,
+    result = machine.boot(kernel=ROOT / "build/lab3-solution/zeno.mb", cpu="te", limits=LIMIT,
                           modules=[(place / name, "") for name in ("cut", "text", "initrd", "whole")],
                           cmdline=f"panic=off -- {'; '.join(line for line, _ in lines)}; off")
     console = result.text()
@@ -128,8 +124,8 @@ def main():
         skip("Debian's Linux", f"it could not be fetched: {why}")
         finish()
     bare()
-    for engine, lab, stop in ENGINES:
-        on_zeno(engine, lab, stop)
+    for engine, lab, words in ENGINES:
+        on_zeno(engine, lab, words)
     refusals()
     finish()
 

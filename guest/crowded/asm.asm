@@ -73,3 +73,13 @@ load_far_data:
 	mov	eax, [esp + 4]
 	les	eax, [eax]
 	ret
+
+; uint32_t read_through(selector, offset): what a segment has there; ES is as before
+global read_through
+read_through:
+	push	es
+	mov	ecx, [esp + 12]
+	mov	es, [esp + 8]
+	mov	eax, [es:ecx]
+	pop	es
+	ret

@@ -10,6 +10,7 @@ uint32_t pushed_selectors(void);
 void store_system(void *where);
 uint32_t popped(uint32_t flags);
 uint32_t load_far_data(const void *pointer);
+uint32_t read_through(uint32_t selector, uint32_t offset);
 
 static uint32_t page[1024] __attribute__((aligned(4096)));
 
@@ -28,10 +29,22 @@ say(const char *what, uint32_t value)
 	put('\n');
 }
 
+/* The last entry of the table, edited where the CPU will look for it next. */
+static uint32_t
+through_entry_based_at(const uint32_t *base)
+{
+	uint32_t at = (uint32_t)base;
+
+	page[6] = at << 16 | 0xffff;
+	page[7] = (at & 0xff000000) | 0x00409300 | (at >> 16 & 0xff);
+	return read_through(24, 0);
+}
+
 static void
 body(void)
 {
 	static const uint8_t text[] = "string instructions";
+	static const uint32_t one = 0x11111111, two = 0x22222222;
 	uint32_t *here = page + 256;
 
 	say("fibonacci 10", fibonacci(10));
@@ -49,6 +62,8 @@ body(void)
 	here[0] = 0x1234;
 	here[1] = 0x10;
 	say("les from the page", load_far_data(here));
+	say("through an entry just written", through_entry_based_at(&one));
+	say("and written again", through_entry_based_at(&two));
 }
 
 uint32_t
@@ -58,7 +73,7 @@ guest_main(uint32_t magic, const uint32_t *info)
 	console_init();
 	page[2] = 0x0000ffff, page[3] = 0x00cf9b00;
 	page[4] = 0x0000ffff, page[5] = 0x00cf9300;
-	run_on_page(page, 23, body);
+	run_on_page(page, 31, body);
 	print("and back on a stack of its own\n");
 	return 0;
 }

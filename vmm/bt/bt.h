@@ -167,6 +167,7 @@ uint32_t bt_address(struct vcpu *v, uint32_t at); /* linear, of an offset in the
 /* The table of indirect targets: the entry of `eip` leads to `to`; 0: to nothing. */
 void bt_table_set(struct bt *bt, uint32_t eip, uint32_t to);
 void bt_table_clear(struct bt *bt, uint32_t eip, uint32_t to); /* if it leads there */
+void bt_table_empty(struct bt *bt);
 
 /* make.c: from guest memory to a block. */
 struct bt_block *bt_make(struct vcpu *v, uint32_t eip, struct exit *e); /* NULL: *e says why */

@@ -58,6 +58,17 @@ bt_load(struct vcpu *v)
 	trap_gate_dpl(BT_VECTOR, GUEST_KERNEL_RING);
 }
 
+/* The engine contract. All addresses of translated code have changed. */
+static void
+bt_window_moved(struct vcpu *v)
+{
+	bt_table_empty(bt_of(v));
+	bt_flush(v);
+	set_descriptors(v);
+	bt_of(v)->gs_ours = false;
+	te_window_moved(v);
+}
+
 /* The guest's IF and IOPL to where translated code has them, and whether an interrupt waits. */
 static void
 share(struct vcpu *v)
@@ -200,6 +211,7 @@ static const struct engine bt_engine = {
 	.load = bt_load,
 	.run = bt_run,
 	.interrupt = te_interrupt,
+	.window_moved = bt_window_moved,
 	.show = bt_show,
 };
 SET_ADD(engines, bt_engine);

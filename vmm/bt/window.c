@@ -211,3 +211,11 @@ bt_table_clear(struct bt *bt, uint32_t eip, uint32_t to)
 	if (entry(bt, eip)[1] == to)
 		bt_table_set(bt, eip, 0);
 }
+
+void
+bt_table_empty(struct bt *bt)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->table); i++)
+		memset(bt->pages->table[i], 0, PAGE_SIZE);
+	bt_table_set(bt, 0, 0);
+}
