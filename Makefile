@@ -234,7 +234,7 @@ demo: ## install what is missing, then show it all in two minutes
 	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
 		"not; start with: make LAB=0 qemu" >&2; exit 1; }
 	@sh tools/install.sh run
-	@$(MAKE) --no-print-directory SOLUTION=1 LAB=1 REF= build
+	@for lab in 2 3; do $(MAKE) --no-print-directory SOLUTION=1 LAB=$$lab REF= build || exit 1; done
 	@$(PYTHON) tools/demo.py
 
 check: ## install what is missing, then run every test (under ten minutes)
@@ -252,9 +252,10 @@ check-run: $(UNITS:%=build/tests/unit/%)
 		$(MAKE) --no-print-directory LAB=$$lab SOLUTION=$$solution REF= build || exit 1; done; done
 	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
-bench: ## what an exit costs on each engine, in instructions, with the reference solutions
-	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=1 REF= build
+bench: ## what exits cost, and each engine beside the bare machine, in instructions, with the reference solutions
+	@for lab in 1 2 3; do $(MAKE) --no-print-directory -s SOLUTION=1 LAB=$$lab REF= build || exit 1; done
 	@$(PYTHON) tools/bench.py build/lab1-solution
+	@$(PYTHON) tools/bench_table.py
 
 # What needs the solutions isn't for students.
 HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|demo|skeletons|student|traces)[|])

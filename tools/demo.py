@@ -18,9 +18,13 @@ sys.path.insert(0, str(ROOT / "grade"))
 
 from zeno import machine  # noqa: E402
 
+import bench_table  # noqa: E402
+
 BUILD = ROOT / "build"
-HOST = BUILD / "lab1-solution"
-ENGINES = ["te"]
+HOST = BUILD / "lab3-solution"
+ENGINES = ["te", "bt"]
+EIGHTEEN = 18  # the first rows of guest/audit; more follow, for comparison
+SHELL_SCRIPT = "script=cat_/etc/poem_|_grep_the_|_sort+cowtest+primes_2000+stress+flags"
 ATTACKS = ["call-gate", "window-write", "spin"]
 
 failures = []
@@ -135,6 +139,48 @@ def grub():
     check(any("Hello World" in line for line in lines), "it came to its prompt and ran a command")
 
 
+def audit():
+    """The eighteen: how each looks in the guest's ring 0, bare and on the engines."""
+    title("The eighteen instructions that are sensitive but do not trap, run in ring 0")
+    bare = machine.boot(kernel=guest("audit"), cpu="te")
+    expected = audit_rows(bare.console.decode("ascii", "replace").replace("\r", "").splitlines())
+    bare.cleanup()
+    seen = {engine: audit_rows(guest_lines(host(f"start audit engine={engine}", "audit")[0])) for engine in ENGINES}
+    width = max(map(len, expected.values()), default=0) + 2
+    print(f"    {'':8}{'bare QEMU':{width}}" + "".join(f"{engine:10}" for engine in ENGINES).rstrip())
+    for name, what in list(expected.items())[:EIGHTEEN]:
+        verdicts = ["the same" if seen[engine].get(name) == what else "DIFFERS" for engine in ENGINES]
+        print(f"    {name:8}{what:{width}}" + "".join(f"{verdict:10}" for verdict in verdicts).rstrip())
+    holes = {engine: [n for n in list(expected)[:EIGHTEEN] if seen[engine].get(n) != expected[n]] for engine in ENGINES}
+    check(len(expected) >= EIGHTEEN and holes["te"] and not holes["bt"],
+          f"te shows {len(holes['te'])} holes (Lab 1B), bt has closed them all (Lab 3)")
+
+
+def audit_rows(lines):
+    found = (re.match(r"(\w+)\.kernel: (.*)", line) for line in lines)
+    return {row[1]: re.sub(r"\b0{1,7}(?=[0-9a-f])", "", row[2].strip()) for row in found if row}
+
+
+def shell():
+    """The small OS: processes, pipes, files, demand paging, copy-on-write; by its own shell, on bt."""
+    title("A small OS with paging and processes, bare and under bt: the output must be the same")
+    bare = machine.boot(kernel=guest("os"), cmdline=f"os {SHELL_SCRIPT}", cpu="te", mem=64)
+    expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
+    bare.cleanup()
+    text, _ = host(f"start os engine=bt mem=32 -- {SHELL_SCRIPT}; exits", "os")
+    got = guest_lines(text)
+    show(got)
+    check(expected and expected == got, f"{len(expected)} lines, the same on both")
+
+
+def bench():
+    title("What it costs, in instructions: the bare machine, te and bt (make bench has all of it)")
+    columns = bench_table.columns_of(loads=False)
+    rows = [row for row in columns["bare"] if all(row in column for column in columns.values())]
+    bench_table.table(columns, rows)
+    check(len(rows) >= 7, "the seven nanobenchmarks ran to their end on each")
+
+
 def hostile(where):
     title(f"Hostile guests on {where}: each is stopped or has no effect, and the next guest runs")
     for attack in ATTACKS:
@@ -151,6 +197,9 @@ def main():
     for engine in ENGINES:
         equivalence(engine)
         efficiency(engine)
+    audit()
+    shell()
+    bench()
     grub()
     hostile("qemu")
     if shutil.which("bochs"):

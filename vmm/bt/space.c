@@ -146,10 +146,11 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 static uint64_t
 page_in(const struct bt_region *r)
 {
-	unsigned page = 0;
+	unsigned word = 0, page;
 
-	while (page < 511 && !(r->pages[page / 64] >> page % 64 & 1))
-		page++;
+	while (word < ARRAY_LEN(r->pages) - 1 && !r->pages[word])
+		word++;
+	page = word * 64 + (r->pages[word] ? (unsigned)__builtin_ctzll(r->pages[word]) : 0);
 	return (uint64_t)r->base << REGION_SHIFT | page << PAGE_SHIFT;
 }
 

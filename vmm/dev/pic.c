@@ -60,17 +60,19 @@ static int
 request(const struct pic *p, unsigned which)
 {
 	const struct pic_chip *c = &p->chip[which];
-	int ir = highest(c, c->irr & ~c->imr);
 	uint8_t blocking = c->isr;
-	int serving;
+	int ir, serving;
 
+	if (!(c->irr & ~c->imr)) /* the usual case, asked for on every way into a guest */
+		return NO_REQUEST;
+	ir = highest(c, c->irr & ~c->imr);
 	if (c->special_mask)
 		blocking &= ~c->imr;
 	/* 8259A "Special Fully Nested Mode" a: a slave in service isn't locked out of the master. */
 	if (which == MASTER && (c->icw4 & ICW4_SFNM))
 		blocking &= ~CASCADE_BIT;
 	serving = highest(c, blocking);
-	if (ir == NO_REQUEST || (serving != NO_REQUEST && rank(c, serving) <= rank(c, ir)))
+	if (serving != NO_REQUEST && rank(c, serving) <= rank(c, ir))
 		return NO_REQUEST;
 	return ir;
 }

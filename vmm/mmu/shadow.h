@@ -126,7 +126,9 @@ struct shadow {
 _Static_assert(sizeof(struct shadow) <= 64, "64 of them in a frame");
 #define SHADOWS_PER_FRAME 64u
 
-#define PTE_WINDOW (1ul << 9) /* a bit that CPUs ignore: an entry that leads to the VMM window */
+/* Bits that CPUs ignore: an entry that leads to the VMM window; one that allows writes but for the frame's being traced. */
+#define PTE_WINDOW (1ul << 9)
+#define PTE_TRACED (1ul << 10)
 
 struct shadow_stats {
 	uint64_t filled, faults, emulated, dropped, written, made, freed, flooded, emptied, loads;

@@ -54,9 +54,10 @@ quick(uint32_t *from, uint32_t *to)
 int
 main(int argc, char **argv)
 {
+	int rounds = argc > 1 ? number(argv[1]) : 8;
 	uint32_t seed = 1, sum = 0;
 
-	for (int round = 0; round < 8; round++) {
+	for (int round = 0; round < rounds; round++) {
 		sum = sum * 31 + multiply(&seed);
 		for (int i = 0; i < WORDS; i++)
 			words[i] = mix(&seed);

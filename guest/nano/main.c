@@ -1,0 +1,183 @@
+/*
+ * Seven nanobenchmarks, after Adams and Agesen ("A Comparison of Software and Hardware Techniques for x86
+ * Virtualization", 2006): what is dear to a hypervisor, one at a time, in a kernel with paging and a ring 3.
+ *
+ * Under QEMU's -icount the time stamp counter counts instructions. Each operation is measured RUNS times from guest code
+ * to guest code, less the measuring itself; a line gives minimum, median and maximum.
+ */
+#include <guest/lib/guest.h>
+
+#define RUNS 1000
+#define P    1u
+#define W    2u
+#define U    4u
+
+struct idtr {
+	uint16_t limit;
+	uint32_t base;
+} __attribute__((packed));
+
+void load_tables(const struct idtr *idtr);
+void paging_on(const void *directory);
+uint32_t measure(void (*run)(void), uint32_t eax);
+void run_user(const void *code, uint32_t *samples);
+void do_nothing(void), do_in(void), do_cr3(void), do_call(void), do_fault(void), do_divide(void);
+void do_write(void), do_touch(void);
+void on_divide(void), on_fault(void), on_syscall(void), on_done(void);
+extern const char user_nothing[], user_nothing_end[], user_syscall[], user_syscall_end[];
+
+#define PAGE __attribute__((aligned(4096)))
+static uint32_t directory[1024] PAGE, low[1024] PAGE;
+uint32_t table[1024] PAGE;   /* of the addresses from `window` on */
+static char user[4096] PAGE; /* ring 3's code */
+static uint32_t samples[1024] PAGE, pages[2][1024] PAGE;
+static uint64_t idt[0x82];
+
+/* Symbols for the operations: linear addresses, no memory of the image. */
+__asm__(".globl window, absent; window = 0x40000000; absent = 0x40001000");
+#define WINDOW 0x40000000u
+
+static void
+print_number(uint32_t n)
+{
+	char digits[10];
+	int i = 0;
+
+	do
+		digits[i++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (i)
+		put(digits[--i]);
+}
+
+static void
+sort(uint32_t *a, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++) {
+		uint32_t x = a[i], j = i;
+
+		for (; j && a[j - 1] > x; j--)
+			a[j] = a[j - 1];
+		a[j] = x;
+	}
+}
+
+/* The floor is what measuring costs, so no sample is below it. */
+static void
+report(const char *name, uint32_t floor)
+{
+	sort(samples, RUNS);
+	print(name);
+	print(": ");
+	print_number(samples[0] - floor);
+	put(' ');
+	print_number(samples[RUNS / 2] - floor);
+	put(' ');
+	print_number(samples[RUNS - 1] - floor);
+	put('\n');
+}
+
+static uint32_t
+kernel_floor(void)
+{
+	for (int i = 0; i < RUNS; i++)
+		samples[i] = measure(do_nothing, 0);
+	sort(samples, RUNS);
+	return samples[0];
+}
+
+static void
+nano(const char *name, void (*run)(void), uint32_t eax)
+{
+	uint32_t floor = kernel_floor();
+
+	for (int i = 0; i < RUNS; i++)
+		samples[i] = measure(run, eax);
+	report(name, floor);
+}
+
+/* One page and the other, so that each write changes where `window` leads. */
+static uint32_t
+entry_for(int i)
+{
+	return (uint32_t)pages[i % 2] | W | P;
+}
+
+/* A page table that is written and not used in between is no page table for long, so it is used. */
+static void
+page_table(void)
+{
+	uint32_t floor = kernel_floor();
+
+	for (int i = 0; i < RUNS; i++) {
+		samples[i] = measure(do_write, entry_for(i));
+		measure(do_touch, 0);
+	}
+	report("page-table write", floor);
+	for (int i = 0; i < RUNS; i++) {
+		measure(do_write, entry_for(i));
+		samples[i] = measure(do_touch, 0);
+	}
+	report("invlpg and touch", floor);
+}
+
+static uint32_t
+ring_3(const char *code, const char *end)
+{
+	memcpy(user, code, (size_t)(end - code));
+	run_user(user, samples);
+	sort(samples, RUNS);
+	return samples[0];
+}
+
+static void
+gate(uint32_t vector, void (*to)(void), uint64_t access)
+{
+	uint32_t handler = (uint32_t)to;
+
+	idt[vector] =
+		(handler & 0xffff) | 8ull << 16 | access << 40 | (uint64_t)(handler >> 16) << 48;
+}
+
+static void
+kernel_init(void)
+{
+	const struct idtr idtr = { sizeof(idt) - 1, (uint32_t)idt };
+
+	outb(0x21, 0xff);
+	outb(0xa1, 0xff);
+	gate(0, on_divide, 0x8e);
+	gate(14, on_fault, 0x8e);
+	gate(0x80, on_syscall, 0xee);
+	gate(0x81, on_done, 0xee);
+	load_tables(&idtr);
+	for (uint32_t i = 0; i < 1024; i++)
+		low[i] = i << 12 | W | P;
+	low[(uint32_t)user >> 12] |= U;
+	low[(uint32_t)samples >> 12] |= U;
+	directory[0] = (uint32_t)low | U | W | P;
+	directory[WINDOW >> 22] = (uint32_t)table | W | P;
+	table[0] = entry_for(0);
+	paging_on(directory);
+}
+
+uint32_t
+guest_main(uint32_t magic, const uint32_t *info)
+{
+	uint32_t floor;
+
+	(void)magic;
+	(void)info;
+	console_init();
+	kernel_init();
+	floor = ring_3(user_nothing, user_nothing_end);
+	ring_3(user_syscall, user_syscall_end);
+	report("system call", floor);
+	nano("in", do_in, 0);
+	nano("cr3 write", do_cr3, (uint32_t)directory);
+	nano("call and ret", do_call, 0);
+	nano("page fault", do_fault, 0);
+	nano("divide error", do_divide, 1);
+	page_table();
+	return 0;
+}

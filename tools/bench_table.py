@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""The second half of `make bench`: software against hardware, in instructions, each engine beside the bare machine.
+
+Seven small operations (guest/nano) and three loads (programs of guest/os), under QEMU's -icount, with the reference
+solutions. An engine joins by a line of ENGINES. Where a number misses its aim, one operation is stepped through from
+outside, instruction by instruction, and what would change it is said.
+"""
+
+import re
+import sys
+import textwrap
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "grade"))
+
+from zeno import gdbremote, machine  # noqa: E402
+from zeno.symbols import Symbols  # noqa: E402
+
+NANO = ROOT / "build/guest/nano.elf"
+SMALL_OS = ROOT / "build/guest/os.elf"
+LOADS = ["bench-compute 40", "bench-fork", "bench-files"]
+SCRIPT = "script=" + "+".join(f"ticks {load}" for load in LOADS).replace(" ", "_")
+LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=400)
+HIGH = 0xFFFF800000000000
+STEPS = 40_000
+SETTLED = 200  # times that an operation is run before it is stepped through
+
+
+@dataclass
+class Engine:
+    name: str
+    build: str  # below build/: the first lab that has it
+    words: str  # of `start`
+    cpu: str = "te"
+
+    @property
+    def host(self):
+        return ROOT / "build" / self.build
+
+
+ENGINES = [
+    Engine("te", "lab2-solution", "engine=te"),
+    Engine("bt", "lab3-solution", "engine=bt"),
+]
+
+
+@dataclass
+class Aim:
+    row: str
+    engine: str
+    limit: float
+    of: str  # whose number is multiplied by `limit`
+    through: str | None  # where it is missed, a stay in the host is shown that leads through this function
+    change: str  # what would make it
+
+
+AIMS = [
+    Aim("bench-compute 40", "te", 1.01, "bare", None,
+        "it runs directly: what is left is its start, the clock at 100 Hz, and pages that come by faults"),
+    Aim("bench-compute 40", "bt", 1.01, "bare", None, "as for te"),
+    Aim("call and ret", "bt", 4, "bare", None,
+        "a guess of the target at each ret (the last one, compared inline, then a chained jump): half as many "
+        "instructions where a function has one caller, more where it has many"),
+    Aim("page-table write", "bt", 0.5, "te", "shadow_table_written",
+        "a call-out that has the decoded instruction with it, and emulates a plain mov without the general emulator"),
+    Aim("bench-files", "bt", 2, "bare", "exit_iret",
+        "its system calls are 340 instructions long. Both ways go through the host: gate, stack, descriptors and the ring-3 "
+        "segments are read and checked each time. Keeping checked gates as long as IDT, GDT and TSS are traced, and doing "
+        "iret inline, would leave the two switches"),
+]
+
+
+def measured(text):
+    """{row: instructions} of what the guests printed: medians, and the ticks of loads."""
+    text = re.sub(r"^d1\| ", "", text.replace("\r", ""), flags=re.M)
+    rows = {name: int(median) for name, median in re.findall(r"^(.+?): \d+ (\d+) \d+$", text, re.M)}
+    rows |= {name: int(n) for name, n in re.findall(r"^\$ ticks (.+)\n.*\nticks: (\d+)$", text, re.M)}
+    return rows
+
+
+def run(**setup):
+    done = machine.boot(icount=True, limits=LIMIT, **setup)
+    text = done.text()
+    done.cleanup()
+    return measured(text)
+
+
+def bare(loads):
+    rows = run(kernel=NANO)
+    return rows | run(kernel=SMALL_OS, cmdline=f"os {SCRIPT}", mem=64) if loads else rows
+
+
+def on_engine(engine, loads):
+    boot = {"kernel": engine.host / "zeno.mb", "cpu": engine.cpu}
+    rows = run(modules=[(NANO, "")], cmdline=f"panic=off -- start nano {engine.words}; off", **boot)
+    if not loads:
+        return rows
+    return rows | run(modules=[(SMALL_OS, "")], **boot,
+                      cmdline=f"panic=off -- start os mem=32 {engine.words} -- {SCRIPT}; off")
+
+
+def table(columns, rows):
+    """Prints rows of the columns {name: {row: instructions}}; the first is what the others are compared with."""
+    first, *others = columns
+    print(f"  {'':22}{first:>14}" + "".join(f"{name:>14}{'':9}" for name in others).rstrip())
+    for row in rows:
+        floor = columns[first][row]
+        cells = "".join(f"{columns[name][row]:>14,}{'x' + ratio(columns[name][row], floor):>9}" for name in others)
+        print(f"  {row:22}{floor:>14,}{cells}")
+
+
+def ratio(n, floor):
+    return f"{n / floor:.3f}" if n < 10 * floor else f"{n / floor:,.0f}"
+
+
+def visits(gdb, symbols):
+    """Steps, and gives each stay in the host from one instruction of the guest to its next: {function: instructions}."""
+    counts = Counter()
+    for _ in range(STEPS):
+        gdb.step()
+        rip = gdb.regs()["rip"]
+        if rip >= HIGH:
+            counts[(symbols.name(rip) or "trap_stub").split("+")[0]] += 1
+        elif counts:
+            yield counts
+            counts = Counter()
+
+
+def profile(engine, through):
+    """The stay in the host that leads through a function of its: {function: instructions}."""
+    symbols = Symbols([engine.host / "zeno.elf"])
+    with machine.start(kernel=engine.host / "zeno.mb", icount=True, paused=True, modules=[(NANO, "")], limits=LIMIT,
+                       cpu=engine.cpu, cmdline=f"panic=off -- start nano {engine.words}; off") as live:
+        gdb = live.gdb()
+        start = symbols.address(through)
+        gdb.insert(start)
+        for _ in range(SETTLED):
+            gdb.cont()
+        gdb.remove(start)
+        stays = visits(gdb, symbols)
+        next(stays, None)  # the rest of this one
+        found = next((counts for counts in stays if through in counts), Counter())
+        live.stop()
+        live.wait().cleanup()
+    return found
+
+
+def show_profile(engine, through):
+    counts = profile(engine, through)
+    words = [f"{function} {n}" for function, n in counts.most_common(18)]
+    print(f"    one exit through {through}() is {sum(counts.values()):,} instructions in the host, stepped through from outside:")
+    for i in range(0, len(words), 6):
+        print("      " + ", ".join(words[i:i + 6]) + ("," if i + 6 < len(words) else ""))
+
+
+def show_aims(columns):
+    for aim in AIMS:
+        got, most = columns[aim.engine][aim.row], columns[aim.of][aim.row] * aim.limit
+        print(f"\n  aim for {aim.row} on {aim.engine}: at most {aim.limit:g} times {aim.of}; it is "
+              f"{got / columns[aim.of][aim.row]:,.3f} times{'' if got <= most else ': missed'}")
+        if got <= most:
+            continue
+        for line in textwrap.wrap(f"What would change it: {aim.change}.", 96):
+            print(f"    {line}")
+        if aim.through:
+            show_profile(next(e for e in ENGINES if e.name == aim.engine), aim.through)
+
+
+def columns_of(loads=True):
+    """{engine: {row: instructions}}, the bare machine first."""
+    return {"bare": bare(loads)} | {engine.name: on_engine(engine, loads) for engine in ENGINES}
+
+
+def main():
+    columns = columns_of()
+    rows = list(columns["bare"])
+    missing = [f"{row} on {name}" for name, got in columns.items() for row in rows if row not in got]
+    if missing or len(rows) < len(LOADS):
+        print(f"bench: not measured: {', '.join(missing) or 'anything'}: do the labs work? (make grade)", file=sys.stderr)
+        return 1
+    print("\nSoftware against hardware: instructions (median of 1,000; loads once), and times the bare machine\n")
+    table(columns, rows)
+    show_aims(columns)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except machine.MachineMissing as missing:
+        print(f"bench: {missing}", file=sys.stderr)
+        sys.exit(1)
+    except gdbremote.Gone:
+        print("bench: the machine ended while it was stepped through", file=sys.stderr)
+        sys.exit(1)
