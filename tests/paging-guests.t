@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import guestgen2b, machine  # noqa: E402
+from zeno import guestgen2, guestgen2b, machine  # noqa: E402
 
 BOOT = ROOT / "build/boot"
 LIMITS = machine.Limits(instructions=400_000_000)
@@ -48,7 +48,7 @@ def main():
     print(f"# SEED={SEED}")
     here = folder()
     for name in guestgen2b.PROGRAMS:
-        form = random.Random(f"{SEED}/{name}").choice(guestgen2b.FORMATS)
+        form = random.Random(f"{SEED}/{name}").choice(guestgen2.FORMATS)
         source = program(name, form).source()
         ok(source == program(name, form).source(), f"{name}, {form}: one seed makes one program")
         guest = program(name, form).assemble(here, name)

@@ -6,7 +6,7 @@ SDM = Intel SDM order no. 325462-080, June 2023.
 """
 
 from .guestgen1b import CALL
-from .guestgen2 import (A, ADDRESS, FORMATS, P, PS, U, W, WINDOW, Paged, Space, edits, faults,
+from .guestgen2 import (A, ADDRESS, P, PS, U, W, WINDOW, Paged, Space, edits, faults,
                         identity, offset)
 
 # -- 2.5: accessed and dirty -----------------------------------------------------------------------
