@@ -172,6 +172,7 @@ uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory op
 
 /* holes.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
+bool te_umip_refuses(const struct insn *i); /* it faulted, since CR4.UMIP is set */
 
 /* control.c */
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);
