@@ -243,7 +243,7 @@ check: ## install what is missing, then run every test (under ten minutes)
 	@$(MAKE) --no-print-directory check-run
 
 # The long ones first, so that none of them is left over at the end.
-LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs te boot build machines kernel))
+LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs linux te cheats grub bt os shadow bt-fuzz boot build machines))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 LABS := $(sort $(patsubst grade/labs/%.toml,%,$(wildcard grade/labs/[0-9]*.toml)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.
