@@ -226,6 +226,10 @@ def audited(t, program, name, stops=8, after=None):
     def look(client, regs):
         host = paging2.Host(t, client, regs, vcpu=vcpu[0])
         seen.append(regs["rip"])
+        t.check(regs["cs"] & 3 in (1, 3), "the guest with paging runs in the host's ring", "CPL 1 or 3",
+                f"CS {regs['cs']:#x}")
+        t.check(regs["cr3"] & ~0xFFF == host.root, "the CPU does not use the domain's root while the "
+                "guest runs", f"CR3 {host.root:#x}", f"CR3 {regs['cr3']:#x}")
         leaves = host.leaves()
         paging2.audit(t, host, leaves)
         if after:
