@@ -89,14 +89,27 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 	 * lists what a monitor meets; the audit of Lab 1B is the same list)
 	 */
 	exercise_todo("3.1", "handouts/lab3a.md#ex-3-1");
+	(void)is_flags, (void)is_control, (void)uses_our_segments, (void)same_in_ring_1;
 	return BT_CALL_OUT;
 	/* END EXERCISE 3.1a */
+}
+
+/*
+ * QEMU 7.2 computes cmpxchg8b's flags from what its translator has not stored yet, and leaves rubbish in the flags register,
+ * TF and NT among it. At the end of a block of QEMU's own all is stored: a jump to the next instruction.
+ */
+static void
+settle_flags(struct bt_translation *t, const struct insn *i)
+{
+	if (i->op == INSN_CMPXCHG8B)
+		BT_EMIT(t, 0xeb, 0x00);
 }
 
 static void
 copy(struct bt_translation *t, const struct insn *i, enum bt_kind kind)
 {
 	bt_mark(t, kind);
+	settle_flags(t, i);
 	for (unsigned n = 0; n < i->len; n++)
 		bt_emit8(t, t->bytes[t->guest_len + n]);
 	t->guest_len += i->len;
@@ -205,7 +218,7 @@ bt_translate(struct bt_translation *t)
 	 * bt_emit_chain() to the address behind it. The first instruction's error is the block's.
 	 */
 	exercise_todo("3.1", "handouts/lab3a.md#ex-3-1");
-	(void)one;
-	return next(t, 0, &i) ? -1 : (bt_emit_callout(t, BT_CALLOUT), t->guest_len = i.len, 0);
+	(void)one, (void)err, (void)i;
+	return -1;
 	/* END EXERCISE 3.1b */
 }

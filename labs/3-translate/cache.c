@@ -10,10 +10,13 @@
 /* EXERCISE 3.0: free region for helpers of your own. */
 /* END EXERCISE 3.0 */
 
-static unsigned
-hash(uint32_t x)
+/* The list of blocks with this hash of eip. */
+static uint16_t *
+eip_list(struct bt *bt, uint32_t eip)
 {
-	return (x ^ x >> 11) % BT_HASH;
+	unsigned n = (eip ^ eip >> 13) % BT_EIPS;
+
+	return &bt->pages->eips[n * 2 / PAGE_SIZE][n % (PAGE_SIZE / 2)];
 }
 
 /* Blocks have numbers from 1 up, in the order of their code. */
@@ -27,7 +30,7 @@ bt_block(struct bt *bt, unsigned n)
 struct bt_block *
 bt_lookup(struct bt *bt, uint32_t eip)
 {
-	/* EXERCISE 3.3a: Follow the list of block numbers that starts at bt->hash[hash(eip)], by their next. */
+	/* EXERCISE 3.3a: Follow the list of block numbers that starts at *eip_list(), by their next. */
 	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
 	return NULL;
 	/* END EXERCISE 3.3a */
@@ -37,7 +40,7 @@ bt_lookup(struct bt *bt, uint32_t eip)
 void
 bt_forget(struct bt *bt, const struct bt_block *b)
 {
-	uint16_t *n = &bt->hash[hash(b->eip)];
+	uint16_t *n = eip_list(bt, b->eip);
 
 	while (*n && bt_block(bt, *n) != b)
 		n = &bt_block(bt, *n)->next;
@@ -55,10 +58,10 @@ new_map(struct bt *bt, unsigned n)
 		page++;
 		used = 0;
 	}
-	if (page >= BT_MAPS)
+	if (!bt_window_maps(bt, page))
 		return NULL;
 	bt->map_used = page * BT_MAP_PAGE + used + n;
-	return bt->maps[page] + used;
+	return bt->pages->maps[page] + used;
 }
 
 /* Every translation is gone, and with it all that leads there. */
@@ -67,12 +70,12 @@ bt_flush(struct vcpu *v)
 {
 	struct bt *bt = bt_of(v);
 
-	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the two hashes (BT_HASH entries each), in the list of
+	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the lists by eip and by frame (BT_HASH of them), in the list of
 	 * straddling blocks, and for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
 	 * bt->generation and bt->stats.flushes.
 	 */
 	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
-	(void)v;
+	(void)bt;
 	/* END EXERCISE 3.3b */
 }
 
@@ -100,15 +103,15 @@ watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 
 /* Puts a translation into the cache. */
 struct bt_block *
-bt_insert(struct vcpu *v, const struct bt_translation *t)
+bt_insert(struct vcpu *v, struct bt_translation *t)
 {
 	struct bt *bt = bt_of(v);
-	unsigned size = t->len < BT_STUB_SIZE ? BT_STUB_SIZE : t->len;
+	unsigned size = ((t->len < BT_STUB_SIZE ? BT_STUB_SIZE : t->len) + 7) & ~7u;
 	struct bt_map *map = new_map(bt, t->maps);
 	struct bt_block *b;
 
-	/* EXERCISE 3.3c: If the code has no room for `size` bytes more (BT_CODE_SIZE), no map was to be had or the last number,
-	 * BT_BLOCKS - 1, is taken: flush, and take a new map. Then number, code (bt_code_write()) and list of eip.
+	/* EXERCISE 3.3c: If no map was to be had, or there is no room for `size` bytes of code more (bt_window_code()) or for
+	 * a block more (bt_window_block()): flush, and take a new map. Then number, code (bt_code_write()) and list of eip.
 	 */
 	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
 	bt_flush(v);
@@ -124,17 +127,18 @@ bt_insert(struct vcpu *v, const struct bt_translation *t)
 				.map = map,
 				.guest_len = (uint8_t)t->guest_len };
 	memcpy(map, t->map, t->maps * sizeof(*map));
+	bt_link_early(v, t, b->at);
 	bt_code_write(bt, b->at, t->code, t->len);
 	bt->code_used += size;
-	b->next = bt->hash[hash(b->eip)];
-	bt->hash[hash(b->eip)] = (uint16_t)bt->blocks;
+	b->next = *eip_list(bt, b->eip);
+	*eip_list(bt, b->eip) = (uint16_t)bt->blocks;
 	watch(v, b, bt->blocks, t->bytes);
 	bt->stats.translated++;
 	bt->stats.guest_bytes += t->guest_len;
 	return b;
 }
 
-/* All blocks belong to one code segment, one width of the stack, and one set of breakpoints. */
+/* All blocks belong to one code segment, one width of the stack, one way to load segments, and one set of breakpoints. */
 static void
 check_world(struct vcpu *v)
 {
@@ -143,12 +147,13 @@ check_world(struct vcpu *v)
 	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
 
 	if (bt->cs_base == cs->base && bt->cs_limit == cs->limit && bt->stack32 == stack32 &&
-	    bt->debug_changes == debug_changes)
+	    bt->late == te_of(v)->late && bt->debug_changes == debug_changes)
 		return;
 	bt_flush(v);
 	bt->cs_base = (uint32_t)cs->base;
 	bt->cs_limit = cs->limit;
 	bt->stack32 = stack32;
+	bt->late = te_of(v)->late;
 	bt->debug_changes = debug_changes;
 }
 
@@ -167,7 +172,8 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 		return 0;
 	for (unsigned i = 0; i < b->maps; i++)
 		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
-			return b->map[i].kind == BT_SHADOW ? 0 : bt_address(v, b->at + b->map[i].at);
+			return b->map[i].kind == BT_SHADOW ? 0
+							   : bt_address(v, b->at + b->map[i].at);
 	return 0;
 }
 

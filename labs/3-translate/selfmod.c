@@ -100,9 +100,10 @@ bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 
 	hit = kill_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
 	hit |= kill_list(v, &bt->straddling, g, from, to, &live);
-	if (!live && !bt_space_has(bt, g))
+	if (!live && !bt_space_has(bt, g)) /* a page table that maps code stays traced */
 		untrace(v->domain, gfn(g), TRACE_CODE);
-	else if (!hit && counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
+	else if (live && !hit &&
+		 counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
 		retreat(v, g);
 }
 

@@ -40,7 +40,9 @@ bt_run_user(struct vcpu *v, struct exit *e)
 static void
 nothing(struct vcpu *v, struct exit *e)
 {
-	*e = (struct exit){ .reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip };
+	*e = (struct exit){
+		.reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip
+	};
 }
 
 /* The #DB of a step that the guest takes itself. */
@@ -48,10 +50,9 @@ void
 bt_single_step(struct vcpu *v, struct exit *e)
 {
 	v->state.dr[6] |= DR6_BS;
-	*e = (struct exit){ .reason = EXIT_EXCEPTION,
-			    .vector = VEC_DB,
-			    .raw = VEC_DB,
-			    .rip = v->state.rip };
+	*e = (struct exit){
+		.reason = EXIT_EXCEPTION, .vector = VEC_DB, .raw = VEC_DB, .rip = v->state.rip
+	};
 }
 
 static uint32_t
@@ -64,8 +65,7 @@ address_of(const struct trap_frame *f)
 static bool
 is_asynchronous(uint64_t vector)
 {
-	return vector == VEC_DB || vector == VEC_NMI ||
-	       (vector >= IRQ_BASE && vector != BT_VECTOR);
+	return vector == VEC_DB || vector == VEC_NMI || (vector >= IRQ_BASE && vector != BT_VECTOR);
 }
 
 /*

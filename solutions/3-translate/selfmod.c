@@ -109,7 +109,8 @@ bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 	hit |= kill_list(v, &bt->straddling, g, from, to, &live);
 	if (!live && !bt_space_has(bt, g)) /* a page table that maps code stays traced */
 		untrace(v->domain, gfn(g), TRACE_CODE);
-	else if (live && !hit && counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
+	else if (live && !hit &&
+		 counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
 		retreat(v, g);
 }
 
@@ -133,8 +134,8 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes.
 	 * until then: (void)now; return false;
 	 */
-	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | HOW_QUIET, now,
-		     b->guest_len) != b->guest_len)
+	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | HOW_QUIET, now, b->guest_len) !=
+	    b->guest_len)
 		return false;
 	bt_of(v)->stats.compared++;
 	return !memcmp(now, b->bytes, b->guest_len);
