@@ -41,7 +41,8 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
 #define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
 #define BT_MIXED      16u
-#define BT_MIXED_AT   64u /* this many writes beside its code make a frame mixed */
+/* This many writes beside its code make a frame mixed: more than a kernel that boots patches on one page. */
+#define BT_MIXED_AT 2048u
 
 struct bt_block {
 	uint32_t eip;          /* in the code segment */
