@@ -88,6 +88,8 @@ struct engine {
 	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
 	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
 	void (*window_moved)(struct vcpu *v);
+	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
+	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
 };
 
 /* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */

@@ -70,6 +70,22 @@ list(struct vcpu *v, int argc, char **argv)
 }
 
 static int
+tc(struct vcpu *v, int argc, char **argv)
+{
+	uint64_t addr = 0;
+	char line[200];
+
+	if (!v->engine->show || (argc > 1 && parse_u64(argv[1], &addr))) {
+		gdb_print(v->engine->show ? "tc takes an address, as 0x100000\n"
+					  : "this guest's engine translates nothing\n");
+		return 0;
+	}
+	for (unsigned i = 0; v->engine->show(v, addr, i, line, sizeof(line)); i++)
+		gdb_print("%s\n", line);
+	return 0;
+}
+
+static int
 walk_tables(struct vcpu *v, uint64_t addr)
 {
 	char line[160];
@@ -183,6 +199,7 @@ static const struct {
 	  stop_on_exit, false },
 	{ "exits", "[N]", "exits by reason, and the last N in words", exits, true },
 	{ "list", "", "the domains", list, false },
+	{ "tc", "[ADDR]", "the translation cache, or the block at ADDR", tc, true },
 	{ "walk", "ADDR", "from a guest's address to the machine's", walk, true },
 	{ "vcpu", "", "all that the guest would see of its CPU", vcpu, true },
 	{ "gdt", "", "selector, the guest's descriptor, its shadow", gdt, true },

@@ -74,7 +74,7 @@ bt_flush(struct vcpu *v)
 	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the two hashes (BT_HASH entries each), in the list of
 	 * straddling blocks, and for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
 	 * bt->generation and bt->stats.flushes.
-	 * until then: (void)v;
+	 * until then: (void)bt;
 	 */
 	for (unsigned n = 1; n <= bt->blocks; n++) {
 		struct bt_block *b = bt_block(bt, n);

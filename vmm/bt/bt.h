@@ -199,5 +199,8 @@ uint64_t bt_enter(struct vcpu *v);
 void bt_single_step(struct vcpu *v, struct exit *e);
 bool bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step);
 
-/* far.c, verify.c */
+/* tc.c */
+bool bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size);
+
+/* verify.c */
 enum verdict bt_verify(struct vcpu *v, struct exit *e);

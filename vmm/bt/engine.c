@@ -200,5 +200,6 @@ static const struct engine bt_engine = {
 	.load = bt_load,
 	.run = bt_run,
 	.interrupt = te_interrupt,
+	.show = bt_show,
 };
 SET_ADD(engines, bt_engine);

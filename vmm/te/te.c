@@ -9,6 +9,10 @@
 
 #define DR6_BS (1ul << 14) /* SDM 3B "Debug Status Register (DR6)" */
 
+/* Bits of RFLAGS that no CPU sets, and those that every arithmetic instruction does (SDM 1 3.4.3). */
+#define RFLAGS_ZERO   0xffffffffffc08028ul
+#define RFLAGS_STATUS ((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
+
 static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 
 int
@@ -259,7 +263,7 @@ uint64_t
 te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
 	struct te *te = te_of(v);
-	uint64_t failure = 0;
+	uint64_t failure = 0, flags = te->frame.rflags;
 
 	if (paranoid || v->domain->flush)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
@@ -273,6 +277,8 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	}
 	if (paranoid)
 		write_cr3(mfn_to_hpa(host_root).v);
+	if (te->frame.rflags & RFLAGS_ZERO) /* QEMU 7.2 after a cmpxchg8b: see TRICKS.md */
+		te->frame.rflags = (te->frame.rflags & RFLAGS_STATUS) | (flags & ~RFLAGS_STATUS);
 	return failure;
 }
 

@@ -1,0 +1,189 @@
+/*
+ * The translation cache: blocks by the guest's eip, and what happens when it is full. Lab 3A, exercise 3.3.
+ *
+ * Code is handed out upwards and never freed by the block: when there is no room, all of it goes.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/bt/bt.h>
+
+/* EXERCISE 3.0: free region for helpers of your own. */
+/* END EXERCISE 3.0 */
+
+static unsigned
+hash(uint32_t x)
+{
+	return (x ^ x >> 11) % BT_HASH;
+}
+
+/* Blocks have numbers from 1 up, in the order of their code. */
+struct bt_block *
+bt_block(struct bt *bt, unsigned n)
+{
+	return &bt->pages->blocks[n / 64][n % 64];
+}
+
+/* NULL: not translated. */
+struct bt_block *
+bt_lookup(struct bt *bt, uint32_t eip)
+{
+	/* EXERCISE 3.3a: Follow the list of block numbers that starts at bt->hash[hash(eip)], by their next. */
+	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
+	return NULL;
+	/* END EXERCISE 3.3a */
+}
+
+/* Takes a block out of the list of its eip. */
+void
+bt_forget(struct bt *bt, const struct bt_block *b)
+{
+	uint16_t *n = &bt->hash[hash(b->eip)];
+
+	while (*n && bt_block(bt, *n) != b)
+		n = &bt_block(bt, *n)->next;
+	if (*n)
+		*n = b->next;
+}
+
+/* Room for what describes n instructions, in one piece; NULL: there is none. */
+static struct bt_map *
+new_map(struct bt *bt, unsigned n)
+{
+	unsigned page = bt->map_used / BT_MAP_PAGE, used = bt->map_used % BT_MAP_PAGE;
+
+	if (used + n > BT_MAP_PAGE) {
+		page++;
+		used = 0;
+	}
+	if (page >= BT_MAPS)
+		return NULL;
+	bt->map_used = page * BT_MAP_PAGE + used + n;
+	return bt->maps[page] + used;
+}
+
+/* Every translation is gone, and with it all that leads there. */
+void
+bt_flush(struct vcpu *v)
+{
+	struct bt *bt = bt_of(v);
+
+	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the two hashes (BT_HASH entries each), in the list of
+	 * straddling blocks, and for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
+	 * bt->generation and bt->stats.flushes.
+	 */
+	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
+	(void)bt;
+	/* END EXERCISE 3.3b */
+}
+
+/* The blocks of each guest frame are linked, so that a write finds them; and the frame is traced. */
+static void
+watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
+{
+	struct bt *bt = bt_of(v);
+	uint64_t linear = v->state.seg[SEG_CS].base + b->eip;
+	uint16_t *list; /* straddling blocks are rare: every write looks at all of them */
+
+	b->gfn[0] = bt_gfn(v, linear);
+	b->gfn[1] = bt_gfn(v, linear + b->guest_len - 1);
+	list = b->gfn[0] == b->gfn[1] ? &bt->in_page[b->gfn[0] % BT_HASH] : &bt->straddling;
+	b->next_in_page = *list;
+	*list = (uint16_t)n;
+	for (unsigned i = 0; i < 2; i++)
+		if (bt_is_mixed(bt, b->gfn[i]))
+			b->flags |= BT_COMPARED;
+		else
+			trace(v->domain, gfn(b->gfn[i]), TRACE_CODE);
+	bt_space_note(v, b);
+	memcpy(b->bytes, bytes, b->guest_len < EXIT_INSN_MAX ? b->guest_len : EXIT_INSN_MAX);
+}
+
+/* Puts a translation into the cache. */
+struct bt_block *
+bt_insert(struct vcpu *v, const struct bt_translation *t)
+{
+	struct bt *bt = bt_of(v);
+	unsigned size = t->len < BT_STUB_SIZE ? BT_STUB_SIZE : t->len;
+	struct bt_map *map = new_map(bt, t->maps);
+	struct bt_block *b;
+
+	/* EXERCISE 3.3c: If the code has no room for `size` bytes more (BT_CODE_SIZE), no map was to be had or the last number,
+	 * BT_BLOCKS - 1, is taken: flush, and take a new map. Then number, code (bt_code_write()) and list of eip.
+	 */
+	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
+	bt_flush(v);
+	map = new_map(bt, t->maps);
+	bt->blocks = 0;
+	bt->code_used = 0;
+	/* END EXERCISE 3.3c */
+	b = bt_block(bt, ++bt->blocks);
+	*b = (struct bt_block){ .eip = t->eip,
+				.at = bt->code_used,
+				.len = (uint16_t)size,
+				.maps = (uint16_t)t->maps,
+				.map = map,
+				.guest_len = (uint8_t)t->guest_len };
+	memcpy(map, t->map, t->maps * sizeof(*map));
+	bt_code_write(bt, b->at, t->code, t->len);
+	bt->code_used += size;
+	b->next = bt->hash[hash(b->eip)];
+	bt->hash[hash(b->eip)] = (uint16_t)bt->blocks;
+	watch(v, b, bt->blocks, t->bytes);
+	bt->stats.translated++;
+	bt->stats.guest_bytes += t->guest_len;
+	return b;
+}
+
+/* All blocks belong to one code segment, one width of the stack, and one set of breakpoints. */
+static void
+check_world(struct vcpu *v)
+{
+	struct bt *bt = bt_of(v);
+	const struct segment *cs = &v->state.seg[SEG_CS];
+	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
+
+	if (bt->cs_base == cs->base && bt->cs_limit == cs->limit && bt->stack32 == stack32 &&
+	    bt->debug_changes == debug_changes)
+		return;
+	bt_flush(v);
+	bt->cs_base = (uint32_t)cs->base;
+	bt->cs_limit = cs->limit;
+	bt->stack32 = stack32;
+	bt->debug_changes = debug_changes;
+}
+
+/*
+ * The block that the guest left last, if it has an instruction at eip: where that is in the cache, 0 if not. The host has done
+ * an instruction in its middle, and the rest need not be translated again.
+ */
+uint32_t
+bt_resume_at(struct vcpu *v, uint32_t eip)
+{
+	struct bt *bt = bt_of(v);
+	const struct bt_block *b = bt->left;
+
+	check_world(v);
+	if (!b || bt->left_generation != bt->generation || b->flags || eip - b->eip >= b->guest_len)
+		return 0;
+	for (unsigned i = 0; i < b->maps; i++)
+		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
+			return b->map[i].kind == BT_SHADOW ? 0
+							   : bt_address(v, b->at + b->map[i].at);
+	return 0;
+}
+
+/* The translation of what is at eip, made if need be. NULL: it can't be fetched or decoded; *e says what happens. */
+struct bt_block *
+bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e)
+{
+	struct bt *bt = bt_of(v);
+	struct bt_block *b;
+
+	check_world(v);
+	b = bt_lookup(bt, eip);
+	if (b && b->flags & BT_COMPARED && !bt_unchanged(v, b)) {
+		bt_kill(v, b);
+		b = NULL;
+	}
+	return b ? b : bt_make(v, eip, e);
+}

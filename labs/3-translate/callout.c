@@ -1,0 +1,109 @@
+/*
+ * Call-outs: from the cache to the host, and from an address in the cache to the guest's. Lab 3A, exercise 3.2.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/bt/bt.h>
+
+/* EXERCISE 3.0: free region for helpers of your own. */
+/* END EXERCISE 3.0 */
+
+/* Blocks have their code in the order of their numbers. NULL: no block has this offset. */
+static struct bt_block *
+block_at(struct bt *bt, uint32_t at)
+{
+	unsigned low = 1, high = bt->blocks;
+	struct bt_block *b;
+
+	while (low < high) {
+		unsigned middle = (low + high + 1) / 2;
+
+		if (bt_block(bt, middle)->at <= at)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	if (!bt->blocks)
+		return NULL;
+	b = bt_block(bt, low);
+	return at >= b->at && at - b->at < b->len ? b : NULL;
+}
+
+/* The target of the stub at p->at. */
+static uint32_t
+stub_target(struct bt *bt, const struct bt_place *p)
+{
+	uint32_t target;
+
+	bt_code_read(bt, p->block->at + p->at + 5, &target, sizeof(target));
+	return target;
+}
+
+/* The last entry of the block's map that is not behind `at`. */
+static const struct bt_map *
+map_at(const struct bt_block *b, uint32_t at)
+{
+	const struct bt_map *m = b->map;
+
+	/* EXERCISE 3.2a: The entries are in the order of their `at`, and the first is 0. */
+	exercise_todo("3.2", "handouts/lab3a.md#ex-3-2");
+	(void)at;
+	/* END EXERCISE 3.2a */
+	return m;
+}
+
+/*
+ * What an address in the cache is to the guest. Exact is where an instruction, a stub or a call-out begins; anywhere else
+ * registers may be Zeno's, and p->eip is the instruction that they are borrowed for.
+ */
+bool
+bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
+{
+	struct bt *bt = bt_of(v);
+	struct bt_block *b = block_at(bt, address - bt_address(v, 0));
+	const struct bt_map *m;
+	uint32_t at;
+
+	if (!b)
+		return false;
+	at = address - bt_address(v, b->at);
+	*p = (struct bt_place){ .block = b, .at = (uint16_t)at, .kind = BT_CHAIN };
+	if (b->flags & BT_DEAD) { /* all that is left of it is the stub that leads to itself */
+		p->exact = at == 0;
+		p->eip = b->eip;
+		return true;
+	}
+	m = map_at(b, at);
+	p->kind = m->kind;
+	p->exact = m->at == at;
+	/* EXERCISE 3.2b: p->eip, by kind: the guest's instruction; for BT_CHAIN stub_target(), if the place is exact; for
+	 * BT_MISS bt->shared->target.
+	 */
+	exercise_todo("3.2", "handouts/lab3a.md#ex-3-2");
+	(void)stub_target;
+	p->eip = b->eip;
+	/* END EXERCISE 3.2b */
+	return true;
+}
+
+/* The exit for the instruction at v->state.rip, which the host does. */
+void
+bt_callout(struct vcpu *v, struct exit *e)
+{
+	*e = (struct exit){ .vector = BT_VECTOR, .raw = BT_VECTOR, .rip = v->state.rip };
+	if (!te_fetch(v, e)) { /* it has changed since it was translated */
+		bt_flush(v);
+		e->vector = VEC_NMI;
+		e->reason = EXIT_IRQ;
+		return;
+	}
+	bt_of(v)->stats.callouts[e->insn_op]++;
+	if (e->insn_op == INSN_INVLPG)
+		bt_of(v)->loads = ~0ull; /* look at the address space again */
+	/* EXERCISE 3.2c: The reason is what te_reason() says of the operation; EXIT_EMULATE where that is nothing, and for smsw,
+	 * which does not trap like its kin.
+	 */
+	exercise_todo("3.2", "handouts/lab3a.md#ex-3-2");
+	e->reason = EXIT_EMULATE;
+	/* END EXERCISE 3.2c */
+}

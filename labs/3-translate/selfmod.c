@@ -1,0 +1,188 @@
+/*
+ * Code that changes: traced frames, dead blocks, and frames that are both code and data. Lab 3B, exercise 3.7.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/bt/bt.h>
+
+/* EXERCISE 3.0: free region for helpers of your own. */
+/* END EXERCISE 3.0 */
+
+/* Nobody runs this translation again. Jumps lead to it, so its start becomes a stub that leads to its own eip. */
+void
+bt_kill(struct vcpu *v, struct bt_block *b)
+{
+	struct bt *bt = bt_of(v);
+	uint8_t stub[BT_STUB_SIZE] = { 0xcd, BT_VECTOR, 0x90, 0x90, 0x90 };
+
+	/* EXERCISE 3.7a: bt_forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
+	 * b->eip behind it to the block's start, and mark it BT_DEAD.
+	 */
+	exercise_todo("3.7", "handouts/lab3a.md#ex-3-7");
+	(void)stub;
+	bt_flush(v);
+	(void)bt;
+	/* END EXERCISE 3.7a */
+}
+
+/* Whether a block has bytes at from..to - 1 of frame g. */
+static bool
+overlaps(const struct bt *bt, const struct bt_block *b, uint32_t g, uint32_t from, uint32_t to)
+{
+	uint32_t start = (bt->cs_base + b->eip) & PAGE_MASK, end = start + b->guest_len;
+
+	if (b->gfn[0] == g && from < end && start < to)
+		return true;
+	return b->gfn[0] != b->gfn[1] && b->gfn[1] == g && from + PAGE_SIZE < end;
+}
+
+/* All blocks of frame g: those that a write to from..to - 1 hits die. Sets *live if others are there. */
+static bool
+kill_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint32_t to, bool *live)
+{
+	struct bt *bt = bt_of(v);
+	bool hit = false;
+
+	while (*list) {
+		struct bt_block *b = bt_block(bt, *list);
+
+		if (!(b->flags & BT_DEAD) && overlaps(bt, b, g, from, to)) {
+			bt_kill(v, b);
+			hit = true;
+		}
+		if (b->flags & BT_DEAD) {
+			*list = b->next_in_page;
+			continue;
+		}
+		*live |= b->gfn[0] == g || b->gfn[1] == g;
+		list = &b->next_in_page;
+	}
+	return hit;
+}
+
+/* A frame that is written again and again beside its code: code and data on one page. */
+static void
+retreat(struct vcpu *v, uint32_t g)
+{
+	struct bt *bt = bt_of(v);
+
+	/* EXERCISE 3.7b: Remember g in bt->mixed, drop all blocks, and untrace() the frame: from now on its blocks are compared
+	 * before each entry. Where bt->mixed is full, nothing is to be done.
+	 */
+	exercise_todo("3.7", "handouts/lab3a.md#ex-3-7");
+	(void)bt, (void)g;
+	/* END EXERCISE 3.7b */
+}
+
+bool
+bt_is_mixed(const struct bt *bt, uint32_t g)
+{
+	for (unsigned i = 0; i < bt->mixed_count; i++)
+		if (bt->mixed[i] == g)
+			return true;
+	return false;
+}
+
+static bool
+counts_up_to(struct bt_count *c, uint32_t key, uint32_t limit)
+{
+	if (c->key != key)
+		*c = (struct bt_count){ .key = key };
+	return ++c->count > limit;
+}
+
+/* Bytes from..to - 1 of frame g have been written. */
+void
+bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
+{
+	struct bt *bt = bt_of(v);
+	bool live = false, hit;
+
+	hit = kill_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
+	hit |= kill_list(v, &bt->straddling, g, from, to, &live);
+	if (!live && !bt_space_has(bt, g))
+		untrace(v->domain, gfn(g), TRACE_CODE);
+	else if (!hit && counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
+		retreat(v, g);
+}
+
+static void
+code_written(struct domain *d, gpa_t a, size_t len)
+{
+	uint32_t from = a.v & PAGE_MASK, g = (uint32_t)gpa_to_gfn(a).v;
+
+	bt_space_written(d->vcpu, g, from, from + (uint32_t)len);
+	bt_kill_range(d->vcpu, g, from, from + (uint32_t)len);
+}
+static const struct trace_owner code_owner = { TRACE_CODE, code_written };
+SET_ADD(trace_owners, code_owner);
+
+/* Of a block on a mixed frame: whether the guest's bytes still are those that were translated. */
+bool
+bt_unchanged(struct vcpu *v, const struct bt_block *b)
+{
+	uint8_t now[EXIT_INSN_MAX];
+
+	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes. */
+	exercise_todo("3.7", "handouts/lab3a.md#ex-3-7");
+	(void)now;
+	return false;
+	/* END EXERCISE 3.7c */
+}
+
+static struct bt_count *
+hot_slot(struct bt *bt, uint32_t eip)
+{
+	return &bt->hot[(eip ^ eip >> 9) % BT_HOT];
+}
+
+bool
+bt_is_hot(void *ctx, uint32_t eip)
+{
+	const struct bt_count *c = hot_slot(ctx, eip);
+
+	return c->key == eip && c->count > BT_HOT_AT;
+}
+
+/* The translations of the instruction at eip, made with or without a call-out, are no longer wanted. */
+static void
+translate_again(struct vcpu *v, uint32_t eip)
+{
+	struct bt *bt = bt_of(v);
+	uint32_t linear = bt->cs_base + eip, at = linear & PAGE_MASK, g;
+	bool live = true;
+
+	if (!gva_byte(v, gva(linear)))
+		return;
+	g = bt_gfn(v, linear);
+	kill_list(v, &bt->in_page[g % BT_HASH], g, at, at + 1, &live);
+	kill_list(v, &bt->straddling, g, at, at + 1, &live);
+}
+
+/* The instruction at eip has faulted, and the host did it: after a few times it becomes a call-out. */
+void
+bt_count_fault(struct vcpu *v, uint32_t eip)
+{
+	struct bt_count *c = hot_slot(bt_of(v), eip);
+
+	if (bt_is_hot(bt_of(v), c->key))
+		return; /* it keeps the slot */
+	if (!counts_up_to(c, eip, BT_HOT_AT))
+		return;
+	c->count = BT_HOT_AT + BT_COOL_AFTER;
+	translate_again(v, eip);
+}
+
+/* A call-out for a hot instruction: did it have to be? One that often would not have faulted is copied again. */
+void
+bt_count_callout(struct vcpu *v, uint32_t eip, bool needed)
+{
+	struct bt_count *c = hot_slot(bt_of(v), eip);
+
+	if (needed)
+		c->count = BT_HOT_AT + BT_COOL_AFTER;
+	else if (--c->count <= BT_HOT_AT) {
+		c->count = 0;
+		translate_again(v, eip);
+	}
+}

@@ -1,0 +1,166 @@
+/*
+ * The translation cache in words: `tc` in the monitor and GDB. Totals, or one block beside its translation.
+ */
+#include <inc/errno.h>
+#include <vmm/bt/bt.h>
+
+#define BYTES_SHOWN 18u
+
+static void
+hex(char *to, size_t size, const uint8_t *bytes, unsigned n)
+{
+	size_t used = 0;
+
+	to[0] = '\0';
+	for (unsigned i = 0; i < n && i < BYTES_SHOWN; i++)
+		used += (size_t)snprintf(to + used, size - used, "%02x", bytes[i]);
+	if (n > BYTES_SHOWN)
+		snprintf(to + used, size - used, "+%u", n - BYTES_SHOWN);
+}
+
+/* What a call-out or a stub of a map's entry is for. */
+static void
+purpose(struct vcpu *v, const struct bt_block *b, const struct bt_map *m, char *to, size_t size)
+{
+	uint8_t stub[BT_STUB_SIZE];
+	uint32_t target;
+
+	to[0] = '\0';
+	if (m->kind == BT_CALLOUT)
+		snprintf(to, size, "call-out");
+	else if (m->kind == BT_MISS)
+		snprintf(to, size, "call-out where the table has no entry");
+	else if (m->kind == BT_POLL)
+		snprintf(to, size, "call-out if an interrupt waits");
+	if (m->kind != BT_CHAIN)
+		return;
+	bt_code_read(bt_of(v), b->at + m->at, stub, sizeof(stub));
+	memcpy(&target, stub + 5, sizeof(target));
+	snprintf(to, size, "to %08x, %s", target, stub[0] == 0xcd ? "not chained" : "chained");
+}
+
+/* The line about entry `n` of the block's map. */
+static void
+entry_line(struct vcpu *v, const struct bt_block *b, unsigned n, char *buf, size_t size)
+{
+	const struct bt_map *m = &b->map[n];
+	unsigned end = n + 1 < b->maps ? b->map[n + 1].at : b->len;
+	char ours[48], theirs[48] = "", words[48];
+	uint8_t bytes[BYTES_SHOWN], guest[EXIT_INSN_MAX];
+	uint32_t eip = b->eip + m->guest;
+	const char *name = "";
+	struct insn i;
+	size_t got;
+
+	bt_code_read(bt_of(v), b->at + m->at, bytes,
+		     end - m->at < BYTES_SHOWN ? end - m->at : BYTES_SHOWN);
+	hex(ours, sizeof(ours), bytes, end - m->at);
+	purpose(v, b, m, words, sizeof(words));
+	if (m->guest < b->guest_len && m->kind <= BT_CALLOUT &&
+	    (!n || b->map[n - 1].guest != m->guest)) {
+		got = bt_fetch(v, bt_of(v)->cs_base + eip, HOW_FETCH | HOW_QUIET, guest,
+			       sizeof(guest));
+		if (!decode(&i, guest, got, MODE32)) {
+			hex(theirs, sizeof(theirs), guest, i.len);
+			name = insn_name(i.op);
+		}
+	}
+	snprintf(buf, size, "  %08x %-16s %-16s %08x %s%s%s", eip, name, theirs,
+		 bt_address(v, b->at + m->at), ours, *words ? "  " : "", words);
+}
+
+static void
+block_line(struct vcpu *v, const struct bt_block *b, char *buf, size_t size)
+{
+	snprintf(buf, size,
+		 "%08x: %u bytes, %u of translation at %08x, entered %u times by the host%s%s",
+		 b->eip, b->guest_len, b->len, bt_address(v, b->at), b->entries,
+		 b->flags & BT_COMPARED ? ", compared" : "",
+		 bt_is_hot(bt_of(v), b->eip) ? ", hot" : "");
+}
+
+/* The call-out that came most often below `limit` times; 0: none is left. */
+static unsigned
+most_often(const struct bt_stats *s, uint32_t limit)
+{
+	unsigned found = 0;
+
+	for (unsigned op = 1; op < INSN_OP_COUNT; op++)
+		if (s->callouts[op] < limit && s->callouts[op] > s->callouts[found])
+			found = op;
+	return found;
+}
+
+static bool
+totals(struct vcpu *v, unsigned line, char *buf, size_t size)
+{
+	const struct bt *bt = bt_of(v);
+	const struct bt_stats *s = &bt->stats;
+	unsigned op = 0;
+
+	switch (line) {
+	case 0:
+		snprintf(buf, size, "%u blocks, %u of %u bytes of code; %u mixed frames",
+			 bt->blocks, bt->code_used, BT_CODE_SIZE, bt->mixed_count);
+		return true;
+	case 1:
+		snprintf(
+			buf, size,
+			"%lu blocks translated from %lu bytes, %lu killed, %lu compared; flushed %lu times",
+			s->translated, s->guest_bytes, s->killed, s->compared, s->flushes);
+		return true;
+	case 2:
+		snprintf(
+			buf, size,
+			"%lu stubs chained, %lu lookups missed, %lu steps to a boundary, %lu polls",
+			s->chained, s->misses, s->steps, s->polls);
+		return true;
+	default:
+		for (uint32_t limit = ~0u; line >= 3; line--, limit = s->callouts[op])
+			if (!(op = most_often(s, limit)))
+				return false;
+		snprintf(buf, size, "  %8u call-outs for %s", s->callouts[op], insn_name(op));
+		return true;
+	}
+}
+
+/* Line by line, from 0: about the block at eip, about all of the cache for eip 0. False: there are no more. */
+bool
+bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size)
+{
+	const struct bt_block *b;
+
+	if (!eip)
+		return totals(v, line, buf, size);
+	b = bt_lookup(bt_of(v), (uint32_t)eip);
+	if (!b || line > b->maps) {
+		snprintf(buf, size, "no block begins at %08lx", eip);
+		return !b && !line;
+	}
+	if (line)
+		entry_line(v, b, line - 1, buf, size);
+	else
+		block_line(v, b, buf, size);
+	return true;
+}
+
+static int
+tc(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc - 1, argv + 1);
+	char line[200];
+	uint64_t eip = 0;
+
+	if (!d)
+		return -ENOENT;
+	if (!d->vcpu->engine->show) {
+		printf("d%u: %s has no translation cache\n", d->id, d->vcpu->engine->name);
+		return 0;
+	}
+	if (argc > 1 && parse_u64(argv[1], &eip))
+		return -EINVAL;
+	for (unsigned i = 0; d->vcpu->engine->show(d->vcpu, eip, i, line, sizeof(line)); i++)
+		printf("%s\n", line);
+	return 0;
+}
+MONITOR_COMMAND(tc, "tc", "[ADDR [ID]]", "the translation cache, or the block at ADDR");
