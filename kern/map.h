@@ -13,15 +13,17 @@
 
 #include <inc/addr.h>
 
-#define SLOT(n)         (0xffff000000000000ul | ((uint64_t)(n) << 39))
-#define M2P_BASE        SLOT(256)
-#define SCRATCH_BASE    SLOT(258)
-#define VCPU_AREA_BASE  SLOT(260)
-#define KB              SLOT(261)
-#define FRAME_TABLE     (KB + 0x4000000000ul) /* 256 GiB into the slot: struct frame[] */
-#define STACK_AREA      (KB + 0x6000000000ul) /* guarded stacks */
-#define MMIO_AREA       (KB + 0x7000000000ul)
-#define DIRECT_MAP      SLOT(262)
+#define SLOT(n)        (0xffff000000000000ul | ((uint64_t)(n) << 39))
+#define M2P_BASE       SLOT(256)
+#define SCRATCH_BASE   SLOT(258)
+#define VCPU_AREA_BASE SLOT(260)
+#define KB             SLOT(261)
+#define FRAME_TABLE    (KB + 0x4000000000ul) /* 256 GiB into the slot: struct frame[] */
+#define STACK_AREA     (KB + 0x6000000000ul) /* guarded stacks */
+#define MMIO_AREA      (KB + 0x7000000000ul)
+#ifndef DIRECT_MAP /* a host test has its frames elsewhere */
+#define DIRECT_MAP SLOT(262)
+#endif
 #define HOLE_FIRST_SLOT 256
 #define HOLE_LAST_SLOT  271
 

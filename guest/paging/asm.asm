@@ -9,6 +9,7 @@ UCODE	equ 0x1b
 UDATA	equ 0x23			; DS and ES in both rings
 TSS_SEL	equ 0x28
 INT_END	equ 0x30			; ring 3: done
+ACCESS_SEGMENT equ 6
 
 section .bss
 	align	16
@@ -16,7 +17,7 @@ trap_stack:
 	resb	4096
 trap_stack_top:
 saved_esp:	resd	1
-global fault_vector, fault_error, fault_cr2, faults, user_entry, user_stack
+global idt, gdt, fault_vector, fault_error, fault_cr2, faults, user_entry, user_stack
 fault_vector:	resd	1
 fault_error:	resd	1
 fault_cr2:	resd	1
@@ -155,6 +156,8 @@ do_access:
 	jz	.push
 	dec	edx
 	jz	.jump
+	cmp	edx, ACCESS_SEGMENT - 4
+	je	.segment
 	mov	edi, ecx		; a copy from `value` to the address
 	mov	esi, eax
 	movsd
@@ -171,6 +174,9 @@ do_access:
 	mov	esp, ebx
 	ret
 .jump:	call	ecx
+	ret
+.segment:
+	mov	fs, eax
 	ret
 user_code_end:
 
@@ -190,6 +196,34 @@ write_%1:
 	CONTROL_REGISTER cr2
 	CONTROL_REGISTER cr3
 	CONTROL_REGISTER cr4
+
+; void load_idt(base, limit);  void load_gdt(base, limit)
+%macro LOAD_TABLE 1
+global load_%1
+load_%1:
+	sub	esp, 8
+	mov	eax, [esp + 16]
+	mov	[esp], ax
+	mov	eax, [esp + 12]
+	mov	[esp + 2], eax
+	l%1	[esp]
+	add	esp, 8
+	ret
+%endmacro
+
+	LOAD_TABLE idt
+	LOAD_TABLE gdt
+
+; uint32_t load_fs(selector)
+global load_fs
+load_fs:
+	mov	eax, [esp + 4]
+	push	eax
+	push	0
+	push	ACCESS_SEGMENT
+	call	kernel_access
+	add	esp, 12
+	ret
 
 global invalidate
 invalidate:

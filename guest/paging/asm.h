@@ -11,6 +11,9 @@ extern volatile uint32_t fault_vector, fault_error, fault_cr2, faults;
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_ADD, ACCESS_PUSH, ACCESS_JUMP, ACCESS_COPY };
 
 void tables_init(void); /* GDT, TSS, IDT */
+extern uint8_t idt[8 * 64], gdt[48];
+void load_idt(const void *base, uint32_t limit), load_gdt(const void *base, uint32_t limit);
+uint32_t load_fs(uint32_t selector); /* a fault is noted as that of an access is */
 /*
  * One access in ring 0, or in ring 3 with the code that user_code()'s page has. Returns the value that was
  * read, or `value`; after a fault 0.

@@ -214,6 +214,34 @@ reserved(void)
 	all("NX, which is off", TEST);
 }
 
+/* The CPU's own accesses to descriptor tables, which are a supervisor's: tables that end on a page that is not there. */
+static void
+implicit(void)
+{
+	uint32_t page = TEST + 0x20000;
+	uint8_t *table = (uint8_t *)(page + 4096 - 8 * 0x30);
+
+	map(page, (DATA + 0x8000) | W | P);
+	map(page + 4096, (DATA + 0x9000) | W | P);
+	memcpy(table, idt, 8 * 64);
+	load_idt(table, 8 * 64 - 1);
+	report("int through a mapped gate", user_access(ACCESS_READ, USER_PAGE, 0) & 0xff);
+	map(page + 4096, 0);
+	report("int through one that is not", user_access(ACCESS_READ, USER_PAGE, 0) & 0xff);
+	load_idt(idt, 8 * 64 - 1);
+	table = (uint8_t *)(page + 4096 - 0x20);
+	map(page + 4096, (DATA + 0x9000) | W | P);
+	memcpy(table, gdt, 48);
+	load_gdt(table, 47);
+	report("a selector that is mapped", load_fs(0x23));
+	map(page + 4096, 0);
+	report("one that is not", load_fs(0x23));
+	map(page + 4096, (DATA + 0x9000) | W | P);
+	report("one that is again", load_fs(0x23));
+	load_gdt(gdt, 47);
+	load_fs(0);
+}
+
 static void
 spaces(void)
 {
@@ -247,6 +275,7 @@ one_by_one(void)
 	self_map();
 	large();
 	reserved();
+	implicit();
 	spaces();
 }
 

@@ -6,7 +6,7 @@
 #include <inc/errno.h>
 #include <vmm/mmu/shadow.h>
 
-#define TABLES_PER_FILL 3u /* shadows that one fill may have to make */
+#define TABLES_PER_FILL PAGE_LEVELS /* shadows that one fill may have to make */
 
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */

@@ -85,7 +85,7 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	const struct paging *p = &m->paging;
 	const struct p2m_entry *frame = p2m_entry(m->domain, gpa_to_gfn(w->gpa));
 
-	/* EXERCISE 2.2c: From the root (slot 0, level 3) down to level 2: the child is shadow_get(m, child_frame(),
+	/* EXERCISE 2.2c: From the top (shadow_top(m), at m->top_level) down to level 2: the child is shadow_get(m, child_frame(),
 	 * shadow_child_kind()); shadow_set() the entry at shadow_index(level, a) to its table (ptr_mfn(), mfn_to_hpa()) with
 	 * entry_rights(), in the list LIST_OF_SHADOW(child); go on there, and note that it is in use: its `writes` is 0.
 	 * At level 1 the entry maps the machine frame frame->mfn, in LIST_OF_FRAME(guest frame); a frame that is
@@ -94,10 +94,10 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	 * (void)p, (void)frame, (void)a, (void)entry_rights, (void)child_frame;
 	 * return -ENOSYS;
 	 */
-	unsigned slot = 0;
+	unsigned slot = shadow_top(m);
 	pte_t rights;
 
-	for (unsigned level = 3; level > 1; level--) {
+	for (unsigned level = m->top_level; level > 1; level--) {
 		unsigned child =
 			shadow_get(m, child_frame(p, level, w), shadow_child_kind(p, level, a, w));
 		hpa_t table = mfn_to_hpa(ptr_mfn(shadow_at_slot(m, child)->table));

@@ -28,6 +28,10 @@ shadow_load_root(struct shadow_mmu *m)
 {
 	const struct paging *p = &m->paging;
 
+	if (m->top_level == 4) { /* its top table has a shadow of its own, or will have one */
+		m->top = NO_SHADOW;
+		return;
+	}
 	for (unsigned i = 0; i < PDPT_ENTRIES; i++)
 		shadow_clear(m, ROOT_SLOT, i);
 	/* EXERCISE 2.7a: That would do, for faults fill the root like any other table. But the shadows of this

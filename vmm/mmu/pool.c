@@ -79,6 +79,8 @@ shadow_pool_init(struct shadow_mmu *m)
 	uint64_t pages = m->domain->ram >> PAGE_SHIFT;
 	uint64_t limit = pages / 32;
 
+	m->top_level = 3;
+	m->top = NO_SHADOW;
 	m->limit = limit < SHADOW_MIN ? SHADOW_MIN : limit > SHADOW_MAX ? SHADOW_MAX : limit;
 	m->free = NO_SHADOW;
 	memset(m->hash, 0xff, sizeof(m->hash)); /* NO_SHADOW */
@@ -193,6 +195,18 @@ shadow_get(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind)
 	return slot;
 }
 
+unsigned
+shadow_top(struct shadow_mmu *m)
+{
+	const struct shadow_kind kind = { .geometry = m->paging.geometry->id, .level = 4 };
+
+	if (m->top_level == 3)
+		return ROOT_SLOT;
+	if (m->top == NO_SHADOW)
+		m->top = shadow_get(m, gpa_to_gfn(gpa(m->paging.root)), kind);
+	return m->top;
+}
+
 static void
 unhash(struct shadow_mmu *m, unsigned slot)
 {
@@ -235,6 +249,8 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 	s->used = false;
 	s->next = m->free;
 	m->free = slot;
+	if (slot == m->top)
+		m->top = NO_SHADOW;
 	m->live--;
 	m->stats.freed++;
 	m->domain->flush = true;

@@ -163,6 +163,7 @@ load(struct vcpu *v)
 	if (!m->on && !has_walk(m, &p))
 		return -ENOSYS;
 	m->paging = p;
+	m->top_level = p.geometry->levels == 4 ? 4 : 3;
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);

@@ -140,7 +140,13 @@ struct shadow_stats {
 struct shadow_mmu {
 	struct domain *domain;
 	struct paging paging; /* of the vCPU, as of its last load */
-	bool on;              /* the root shows shadows, not the flat map */
+	/*
+	 * The table that a fill begins at: the root's PDPT (slot 0, level 3), or, for a guest with 4 levels, the shadow of its
+	 * own top table, which the CPU must use as its root then; NO_SHADOW: it was freed, and the next fill makes another.
+	 */
+	uint16_t top;
+	uint8_t top_level;
+	bool on;      /* the root shows shadows, not the flat map */
 	bool marking; /* we are setting A and D bits ourselves: no shadow has to go for it */
 	uint16_t count, limit, free; /* slots in use ever; how many there may be; the free list */
 	uint16_t live;
@@ -206,6 +212,9 @@ bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 /* shadow.c */
 struct shadow_mmu *shadow_of(struct domain *d);
 struct walk_memory guest_memory(struct shadow_mmu *m);
+
+/* pool.c: m->top, made if need be; shadow_room() has been asked before. */
+unsigned shadow_top(struct shadow_mmu *m);
 
 /* Lab 2A, fill.c: makes the CPU's tables lead from `a` to where *w leads. 0, -ENOSYS. */
 int shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w);
