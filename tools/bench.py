@@ -37,8 +37,8 @@ WAYS = [
     (r"exit_log|exit_effect|exit_stream", "no record of each exit: then no `last`, no traces, no reasons in a report"),
     (r"te_from_frame|te_to_frame|te_segments_in|real_rflags|guest_rflags",
      "registers left in the frame until a handler asks: then `struct vcpu` is no longer the one truth"),
-    (r"te_fetch|gpa_ptr", "a cache of decoded instructions by address: then every guest page that it knows must be "
-     "traced (Lab 3 does that)"),
+    (r"te_fetch|gpa_ptr", "decoded instructions known by address alone, their bytes not compared: then every guest page "
+     "with one must be traced (Lab 3 does that)"),
 ]
 
 
