@@ -156,12 +156,26 @@ $(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags
 	@$(NASM) $(GUEST_NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
 
 guest_objects = $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
+# A guest may have a linker script of its own.
 define guest_rule
-$(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) guest/lib/guest.ld
+$(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard guest/$1/$1.ld),guest/lib/guest.ld)
 	@echo "ld   $$@"
-	@$$(LD) $$(GUEST_LDFLAGS) -T guest/lib/guest.ld -o $$@ $$(filter %.o,$$^)
+	@$$(LD) $$(GUEST_LDFLAGS) -T $$(filter %.ld,$$^) -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
+
+# Programs of guest/os: one per file of user/, each with libc/. They and root/ make the RAM disk, which is a part
+# of the kernel's image.
+OS_PROGRAMS := $(patsubst guest/os/user/%.c,$(GO)/os/bin/%,$(sort $(wildcard guest/os/user/*.c)))
+OS_LIBC := $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/os/libc/*.c guest/os/libc/*.asm)))
+$(GO)/os/bin/%: $(GO)/obj/os/user/%.c.o $(OS_LIBC) guest/os/libc/user.ld
+	@mkdir -p $(@D)
+	@$(LD) $(GUEST_LDFLAGS) -s -T guest/os/libc/user.ld -o $@ $(filter %.o,$^)
+$(GO)/os/ramdisk.img: tools/mkramdisk.py $(OS_PROGRAMS) $(wildcard guest/os/root/*/*)
+	@echo "disk $@"
+	@$(PYTHON) tools/mkramdisk.py -o $@ guest/os/root $(OS_PROGRAMS)
+$(GO)/obj/os/disk.asm.o: $(GO)/os/ramdisk.img
+$(GO)/obj/os/disk.asm.o: private GUEST_NASMFLAGS += -I $(GO)/os/
 
 build/boot/%.bin: boot/%.asm
 	@mkdir -p $(@D)
@@ -176,6 +190,7 @@ build/zcount.so: grade/plugin/zcount.c
 	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
 -include $(OBJECTS:.o=.d) $(foreach g,lib $(GUESTS),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
 
 # ---- unit tests: parts of the kernel compiled for the build machine -----------------------------
@@ -219,7 +234,7 @@ demo: ## install what is missing, then show it all in two minutes
 	@test -d solutions || { echo "make demo shows the reference solutions, which this tree has" \
 		"not; start with: make LAB=0 qemu" >&2; exit 1; }
 	@sh tools/install.sh run
-	@$(MAKE) --no-print-directory SOLUTION=1 LAB= REF= build
+	@$(MAKE) --no-print-directory SOLUTION=1 LAB=1 REF= build
 	@$(PYTHON) tools/demo.py
 
 check: ## install what is missing, then run every test (under ten minutes)
@@ -238,18 +253,23 @@ check-run: $(UNITS:%=build/tests/unit/%)
 	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 bench: ## what an exit costs on each engine, in instructions, with the reference solutions
-	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB= REF= build
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=1 REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 
+# What needs the solutions isn't for students.
+HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|demo|skeletons|student|traces)[|])
 help: ## print this
-	@echo "make demo and make check install what they need; nothing else does. LAB=n is $(or \
+	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
+		else does,make check installs what it needs; nothing else does). LAB=n is $(or \
 		$(word 1,$(LAB)),the last lab) unless you say so."
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
-		awk -F'|' '{ printf "%-28s%s\n", $$1, $$2 }'
+		grep -Ev $(call quote,$(HIDDEN)) | \
+		awk -F'|' '{ printf "%-32s%s\n", $$1, $$2 }'
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND))
+	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
+	$(if $(CPU),--cpu $(call quote,$(CPU)))
 # LINUX=1 adds Debian's Linux to the guests. Its words are tools/linux_guest.py's.
 ifdef LINUX
 LINUX_WORDS := $(shell $(PYTHON) tools/linux_guest.py --words)
@@ -260,14 +280,14 @@ qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- star
 bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 ifdef TEST
-gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); TEST=t: at a test's first exit
+gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
 	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) --gdb $(call quote,$(TEST))
 else
 gdb: build
 	@$(RUN) --gdb $(if $(STUB),--stub $(call quote,$(STUB))) \
 		$(if $(MACHINE),--machine $(call quote,$(MACHINE))) \
-		$(if $(BATCH),--batch $(call quote,$(BATCH)))
+		$(if $(REVERSE),--reverse) $(if $(BATCH),--batch $(call quote,$(BATCH)))
 endif
 
 grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)

@@ -297,8 +297,25 @@ map_windows(void)
 /*
  * The bits of SDM 3A 2.5 that the host runs with, all others off: ring 1 is supervisor to the
  * pager, so SMEP and SMAP would hit guests; UMIP would make sgdt & co. fault, which te wants to
- * show that they don't. PCIDE, PGE: see above.
+ * show that they don't, unless umip=1 asks for the experiment. PCIDE, PGE: see above.
  */
+static uint64_t
+cr4_umip(void)
+{
+	uint32_t r[4];
+
+	if (strcmp(cmdline_get("umip", "0"), "1"))
+		return 0;
+	cpuid(0, 0, r);
+	if (r[0] >= 7) {
+		cpuid(7, 0, r);
+		if (r[2] & 1 << 2)
+			return 1 << 11;
+	}
+	printf("umip=1: this CPU has no UMIP\n");
+	return 0;
+}
+
 static void
 set_control_registers(void)
 {
@@ -308,7 +325,7 @@ set_control_registers(void)
 	const uint64_t efer_sce = 1, efer_nxe = 1 << 11;
 
 	write_cr0(cr0_pg | cr0_wp | cr0_ne | cr0_et | cr0_mp | cr0_pe);
-	write_cr4(cr4_pae | cr4_mce);
+	write_cr4(cr4_pae | cr4_mce | cr4_umip());
 	wrmsr(MSR_EFER, (rdmsr(MSR_EFER) & ~efer_sce) | efer_nxe);
 }
 

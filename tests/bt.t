@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT / "grade"))
 import weave  # noqa: E402
 from zeno import machine  # noqa: E402
 
-SEEDS = {"qemu": range(1, 21), "bochs": (1, 2, 3)}
+SEEDS = range(1, 21)
+RUNAWAY = "idt-task-gate"  # ends in whatever memory holds, or does not end
 GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "paging")
 TALE = re.compile(r"^(\w+)\.kernel: (.*)$", re.M)
 
@@ -65,14 +66,21 @@ def bare(where, elf):
     return text
 
 
+def same(where, expected, got):
+    """Bochs loses what is in the UART when a bare guest switches the machine off: the last byte or two."""
+    if where == "bochs":
+        return len(expected) > 10 and got.startswith(expected) and len(got) - len(expected) < 3
+    return expected and got == expected
+
+
 def equivalence(where):
     """Lab 1's guests and one with paging."""
     for name in GUESTS:
-        expected = bare(where, te.guest(name)).splitlines()
+        expected = bare(where, te.guest(name))
         for options in ("panic=off", "panic=off paranoid=1"):
-            got = lines_of(on_bt([f"start {name}"], [name], where, options)[0])
-            ok(expected and got == expected, f"{name} on {where} ({options}): as on the bare machine",
-               expected="\n".join(expected), got="\n".join(got))
+            got = "\n".join(lines_of(on_bt([f"start {name}"], [name], where, options)[0])) + "\n"
+            ok(same(where, expected, got), f"{name} on {where} ({options}): as on the bare machine",
+               expected=expected, got=got)
 
 
 def audit(where):
@@ -85,10 +93,10 @@ def audit(where):
     ok(len(expected) >= 18, f"all eighteen were tried on {where}", names=sorted(expected))
 
 
-def woven(where):
+def woven(where="qemu"):
     """Random programs: registers, flags and memory."""
     place = folder()
-    for seed in SEEDS[where]:
+    for seed in SEEDS:
         elf = weave.program(random.Random(seed)).assemble(place, f"weave{seed}")
         expected = bare(where, elf).splitlines()
         guest, te.guest = te.guest, lambda name: str(place / f"{name}.elf")
@@ -122,6 +130,14 @@ def cache_shown():
        "and a block beside its translation", text=text[-1500:])
 
 
+def runaway():
+    """A guest that runs away for ever holds up nobody, and can be stopped."""
+    text, end = boot_host([f"start hostile engine=bt & -- attack={RUNAWAY}", "start sieve engine=bt", "stop 1",
+                           "start hello engine=te"], ["hostile", "sieve", "hello"])
+    ok(end is machine.End.SHUTDOWN and "sieve: ended: exit code 0" in text and "hello: ended: exit code 0" in text
+       and re.search(r"d1 hostile: (stopped|ended)", text), f"qemu: {RUNAWAY} holds up no neighbour", text=text)
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
@@ -130,16 +146,18 @@ def main():
     for where in te.MACHINES:
         equivalence(where)
         audit(where)
-        woven(where)
+    woven()
     cache_shown()
+    runaway()
     te.host = on_bt
+    te.ATTACKS.remove(RUNAWAY)
     te.attacks("qemu")
     if "bochs" in te.MACHINES:
         te.attacks("bochs")
     else:
         skip("bt on Bochs", "Bochs is not installed: make demo installs it")
     te.neighbours()
-    te.chaos()
+    te.chaos(range(40))
     te.frames_come_back()
     finish()
 

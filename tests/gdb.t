@@ -318,6 +318,35 @@ python host_ends()
              what=f"{where}: it goes on as the debugger changed it, and other guests run after it")
 
 
+def backwards():
+    """`make gdb REVERSE=1`: a recorded run, in which GDB goes back."""
+    script = folder() / "script.gdb"
+    script.write_text("""\
+break exit_log if v->exits == 5
+continue
+printf "at %u\\n", v->exits
+delete
+break exit_log
+reverse-continue
+printf "back at %u\\n", v->exits
+stepi
+reverse-stepi
+info symbol $pc
+continue
+printf "again at %u\\n", v->exits
+reverse-continue
+reverse-continue
+printf "far back at %u\\n", v->exits
+""")
+    argv = [sys.executable, ROOT / "tools/run.py", "--gdb", "--kernel", HOST / "zeno.mb", "--elf", HOST / "zeno.elf"]
+    done = run("timeout", "200", *argv, "--reverse", "--batch", script, "--elf", ROOT / "build/guest/hello.elf",
+               "--module", ROOT / "build/guest/hello.elf", "--append", "panic=off -- start hello; off", cwd=ROOT)
+    contains(done.out, "d1 hello: ended: exit code 0", "\nat 5\n", "\nback at 4\n", "exit_log in section",
+             "\nagain at 5\n", "\nfar back at 3\n", what="a recorded run goes backwards under GDB")
+    done = run(*argv, "--reverse", "--stub", "zeno", cwd=ROOT)
+    ok(done.status == 2 and "QEMU's own stub" in done.out, "the kernel's own stub can't", got=done.out)
+
+
 def typed():
     """GDB in a terminal: Ctrl-C there stops what GDB looks at, and ends no emulator; by either stub."""
     for stub in ("zeno", "qemu"):
@@ -526,7 +555,7 @@ def main():
     wanted = sys.argv[1:]
     tests = [(walk, where) for where in MACHINES] + [(two, where) for where in MACHINES] + \
         [(steps, where) for where in MACHINES] + \
-        [(interrupt, where) for where in MACHINES] + [(corpse, None), (killed, None), (typed, None)]
+        [(interrupt, where) for where in MACHINES] + [(corpse, None), (killed, None), (typed, None), (backwards, None)]
     for test, where in tests:
         if wanted and not {test.__name__, where, f"{test.__name__}-{where}"} & set(wanted):
             continue

@@ -651,7 +651,7 @@ def by_hand_wrong():
 @test
 def cpus():
     """machines.toml knows the CPUs of both machines"""
-    for cpu in ("te", "te-intel", "pv", "svm"):
+    for cpu in ("te", "te-umip", "te-intel", "pv", "svm"):
         for name in machine.machine_names():
             if not re.fullmatch(r"[\w=,+.\- ]+", machine.cpu_string(name, cpu)):
                 raise AssertionError(f"{name} {cpu}")

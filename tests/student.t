@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`make student`: an export without history and without a line of the solutions."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def tree_of():
                               '"guest/hidden-*", "course.toml"]\n')
     tree.write("grade/mutants/5.1-turned.patch", MUTANT)
     tree.write("tests/all.t", "secret test\n")
+    tree.write("README.md", "make demo\n")
+    tree.write("tools/student-readme.md", "make qemu\n")
     tree.write("tests/unit/x.c", "int x;\n")
     tree.write("guest/hidden-one/main.c", "int hidden;\n")
     tree.write("kern/kernel.c", "int kernel;\n\treturn -EINVAL;\n\tint y = a_very_telling_line(x);\n")
@@ -72,6 +75,8 @@ def good():
                or n.endswith(".t") for n in have), "without what is to stay at home", got=have)
     ok("tests/unit/x.c" in have and "odd name $(x).txt" in have and "labs/5-made-up/a.c" in have
        and "labs/5-made-up/skeleton.sums" in have, "with all else, odd names included", got=have)
+    ok((out / "README.md").read_text() == "make qemu\n" and "tools/student-readme.md" not in have,
+       "with the students' README", got=(out / "README.md").read_text())
     text = (out / "labs/5-made-up/a.c").read_text()
     ok("attempt" not in text and "exercise_todo" in text and "shown_on_purpose" in text,
        "labs/ is fresh, whatever somebody did there", got=text)
@@ -151,6 +156,16 @@ def the_real_one():
         done = run("make", "-j2", f"LAB={lab}", cwd=out)
         ok(done.status == 0 and (out / f"build/lab{lab}/zeno.mb").is_file(),
            f"make LAB={lab} works in it", out=done.out[-2000:])
+    words = (out / "README.md").read_text()
+    absent = [w for w in re.findall(r"\]\(([^)#]+)\)|`((?:handouts|labs|tools|tests|kern|guest)/[^`]*)`", words)
+              if not (out / (w[0] or w[1])).exists()]
+    ok("make demo" not in words and "make student" not in words and not absent,
+       "its README tells of what a student has", absent=absent)
+    done = run("make", "help", cwd=out)
+    ok("make grade" in done.out and "make demo" not in done.out and "skeletons" not in done.out,
+       "make help lists what a student can do", out=done.out)
+    done = run("make", "student", f"OUT={folder() / 'again'}", cwd=out)
+    ok(done.status and "solutions/ is not here" in done.out, "it can't be exported again", out=done.out)
     done = run("make", "submit", "LAB=0", cwd=out)
     ok(done.status == 0 and (out / "zeno-lab0.tar").is_file(), "make submit works in it",
        out=done.out)

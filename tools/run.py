@@ -7,6 +7,7 @@
     run.py --machine bochs --kernel ...        on Bochs (an image is made on the way)
     run.py --gdb --kernel ...                  stopped, with GDB attached; symbols of each --elf
     run.py --gdb --batch script.gdb ...        GDB runs a script instead of talking
+    run.py --gdb --reverse ...                 QEMU records a run first, and GDB can go backwards in it
     run.py --gdb --stub zeno --kernel ...      GDB on the guests, through the kernel's own stub (COM2),
                                                on QEMU or, with --machine bochs, on Bochs
     run.py --debugger --kernel ...             Bochs' own debugger in this terminal
@@ -44,6 +45,8 @@ from zeno.live import Tail  # noqa: E402
 from zeno.process import die_with_parent  # noqa: E402
 from zeno.qmp import Qmp  # noqa: E402
 from zeno.symbols import Symbols  # noqa: E402
+
+import reverse  # noqa: E402
 
 LEAVE = 1  # Ctrl-A, as in QEMU
 GDB_INIT = """\
@@ -247,6 +250,13 @@ def run_gdb(setup, options):
         directory = Path(name)
         console = Path(options.console or directory / "console")
         socket_path = directory / "gdb.sock"
+        if options.reverse:
+            say("recording until the machine ends, or Ctrl-C")
+            if not reverse.record(setup, directory, directory / "recorded"):
+                die("QEMU recorded nothing")
+            sys.stdout.write((directory / "recorded").read_bytes().decode("utf-8", "backslashreplace"))
+            setup.extra += reverse.options("replay", directory)
+            say("now the same again under GDB: reverse-stepi, reverse-continue, reverse-finish")
         guest = Qemu(setup, ["-serial", f"file:{console}", "-S", "-gdb",
                              f"unix:{socket_path},server=on,wait=off"], options.explain, linger=True)
         watcher = threading.Thread(target=lambda: setattr(guest, "verdict", guest.watch()),
@@ -259,7 +269,7 @@ def run_gdb(setup, options):
         if guest.process.poll() is None:
             guest.process.terminate()
         watcher.join(20)
-        if options.batch and console.exists() and not options.console:
+        if options.batch and console.exists() and not options.console and not options.reverse:
             sys.stdout.write(console.read_bytes().decode("utf-8", "backslashreplace"))
     return guest.verdict if guest.verdict else (2 if done.returncode else 0)
 
@@ -599,6 +609,8 @@ def parse():
     parser.add_argument("--first-exit", action="store_true",
                         help="with --stub zeno: run to the first guest's first exit")
     parser.add_argument("--batch", metavar="SCRIPT", help="with --gdb: run this GDB script and end")
+    parser.add_argument("--reverse", action="store_true",
+                        help="with --gdb: record a run first, then go forwards and backwards in it")
     parser.add_argument("--debugger", action="store_true",
                         help="Bochs, stopped, with its own debugger in this terminal")
     parser.add_argument("--console", metavar="FILE",
@@ -614,6 +626,8 @@ def parse():
         for_guests(parser, options)
     elif options.gdb and options.machine == "bochs":
         parser.error("Debian's Bochs has no GDB stub: --stub zeno shows the guests, and --debugger all")
+    if options.reverse and (not options.gdb or options.stub == "zeno" or options.disk):
+        parser.error("--reverse goes with --gdb, --kernel and QEMU's own stub: a recording has no other input")
     for path in [options.kernel, options.disk, *options.elf, *(m.split()[0] for m in options.module)]:
         if path and not Path(path).is_file():
             parser.error(f"there is no file {path}")

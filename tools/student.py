@@ -2,7 +2,7 @@
 """Export a tree for students: `student.py DIR`.
 
 The new repository has one commit and no history. It holds what this tree holds, but for what
-course.toml leaves out, and labs/ freshly made from the solutions. Of the mutants it gets the symptoms
+course.toml leaves out, labs/ freshly made from the solutions, and a README of its own. Of the mutants it gets the symptoms
 and hints, so that `make grade EXPLAIN=1` works there, and none of the patches. If a line of a solution
 is found in it, there is no export.
 """
@@ -23,7 +23,8 @@ from course import ROOT, CourseError, lab_numbers, load_lab
 from leaks import Secrets
 from skeletons import generate, put
 
-ALWAYS_OUT = ["solutions", "solutions/*", "labs/*", "build/*", ".git/*", "*/unplaced-*.txt"]
+README = "tools/student-readme.md"
+ALWAYS_OUT = [README, "solutions", "solutions/*", "labs/*", "build/*", ".git/*", "*/unplaced-*.txt"]
 
 
 def git(*words, cwd):
@@ -85,10 +86,12 @@ def copy(root, out):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, target)
         shutil.copymode(root / name, target)
+    if (root / README).is_file():
+        shutil.copyfile(root / README, out / "README.md")
     for number in lab_numbers(root):
         lab = load_lab(number, root)
         if not lab.solutions.is_dir():
-            raise CourseError("solutions/ is not here: export from the course's own tree")
+            raise CourseError(f"solutions/{lab.dir} is not here: lab {number} can't be handed out")
         for name, text in generate(lab).items():
             put(out / "labs" / lab.dir / name, text)
         if mutants.load_all(root, number):
@@ -105,6 +108,8 @@ def commit(out):
 
 def export(root, out):
     """Make the export, or leave nothing."""
+    if not (root / "solutions").is_dir():
+        raise CourseError("solutions/ is not here: export from the course's own tree")
     if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise CourseError(f"{str(out)!r} is there already and not empty")
     out.mkdir(parents=True, exist_ok=True)

@@ -159,15 +159,15 @@ def disk(folder, build, cmdline):
     return str(image)
 
 
-def boot(where, build, append):
+def boot(where, build, append, cpu="te"):
     """The console, from the greeting to the prompt that follows the last command."""
     cmdline = f"panic=off {append}{';' if ' -- ' in f' {append}' else ' --'} off"
     with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
         if where == "bochs":
-            result = machine.boot(machine="bochs", disk=disk(folder, build, cmdline), cpu="te", limits=LIMITS)
+            result = machine.boot(machine="bochs", disk=disk(folder, build, cmdline), cpu=cpu, limits=LIMITS)
         else:
             result = machine.boot(machine="qemu", kernel=str(build.path / "zeno.mb"), cmdline=cmdline,
-                                  cpu="te", modules=[(str(path), "") for path in guests()], limits=LIMITS)
+                                  cpu=cpu, modules=[(str(path), "") for path in guests()], limits=LIMITS)
     text, how = result.text(), result.end
     result.cleanup()
     if how is not machine.End.SHUTDOWN:
@@ -260,7 +260,8 @@ def replay(lines, wish):
             for one, output in session:
                 new += [f"(gdb) {one}", *output]
         else:
-            new += boot(boots[0], Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""))
+            new += boot(boots[0], Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""),
+                        boots[1].get("CPU", "te"))
         at = end
     return new
 

@@ -11,31 +11,32 @@
 #include <stdint.h>
 
 /* List once: EXIT(name, what it is). The order is ABI: add at the end. */
-#define EXIT_REASONS(EXIT)                              \
-	EXIT(NONE, "nothing")                           \
-	EXIT(IRQ, "host interrupt")                     \
-	EXIT(EXCEPTION, "the guest's own exception")    \
-	EXIT(MMU, "memory access that the MMU refused") \
-	EXIT(IO, "port I/O")                            \
-	EXIT(CLI, "cli")                                \
-	EXIT(STI, "sti")                                \
-	EXIT(HLT, "hlt")                                \
-	EXIT(CR, "control register")                    \
-	EXIT(DR, "debug register")                      \
-	EXIT(LGDT, "lgdt")                              \
-	EXIT(LIDT, "lidt")                              \
-	EXIT(LLDT, "lldt")                              \
-	EXIT(LTR, "ltr")                                \
-	EXIT(SEGMENT, "segment register load")          \
-	EXIT(FAR, "far transfer")                       \
-	EXIT(IRET, "iret")                              \
-	EXIT(INT, "software interrupt")                 \
-	EXIT(MSR, "model-specific register")            \
-	EXIT(CACHE, "cache or TLB control")             \
-	EXIT(SYSCALL, "syscall or sysenter")            \
-	EXIT(OTHER, "another privileged instruction")   \
-	EXIT(ENTRY_FAILED, "failed entry")              \
-	EXIT(V86, "virtual-8086 mode")                  \
+#define EXIT_REASONS(EXIT)                                          \
+	EXIT(NONE, "nothing")                                       \
+	EXIT(IRQ, "host interrupt")                                 \
+	EXIT(EXCEPTION, "the guest's own exception")                \
+	EXIT(MMU, "memory access that the MMU refused")             \
+	EXIT(IO, "port I/O")                                        \
+	EXIT(CLI, "cli")                                            \
+	EXIT(STI, "sti")                                            \
+	EXIT(HLT, "hlt")                                            \
+	EXIT(CR, "control register")                                \
+	EXIT(DR, "debug register")                                  \
+	EXIT(LGDT, "lgdt")                                          \
+	EXIT(LIDT, "lidt")                                          \
+	EXIT(LLDT, "lldt")                                          \
+	EXIT(LTR, "ltr")                                            \
+	EXIT(SEGMENT, "segment register load")                      \
+	EXIT(FAR, "far transfer")                                   \
+	EXIT(IRET, "iret")                                          \
+	EXIT(INT, "software interrupt")                             \
+	EXIT(MSR, "model-specific register")                        \
+	EXIT(CACHE, "cache or TLB control")                         \
+	EXIT(SYSCALL, "syscall or sysenter")                        \
+	EXIT(OTHER, "another privileged instruction")               \
+	EXIT(ENTRY_FAILED, "failed entry")                          \
+	EXIT(V86, "virtual-8086 mode")                              \
+	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP") \
 	EXIT(EMULATE, "instruction that Zeno does for the guest")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
@@ -44,9 +45,9 @@ enum exit_reason {
 		EXIT_COUNT
 };
 
-#define EXIT_INSN_MAX 15
+#define EXIT_INSN_MAX  15
 #define CALLOUT_VECTOR 0xe0 /* bt: its gate has DPL 1 while a vCPU of bt is loaded */
-#define NO_TRAP       0xff /* as a vector: nothing of the guest's brought us here */
+#define NO_TRAP        0xff /* as a vector: nothing of the guest's brought us here */
 
 enum mmu_access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_FETCH = 2 };
 

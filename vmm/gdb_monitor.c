@@ -76,8 +76,8 @@ tc(struct vcpu *v, int argc, char **argv)
 	char line[200];
 
 	if (!v->engine->show || (argc > 1 && parse_u64(argv[1], &addr))) {
-		gdb_print(v->engine->show ? "tc takes an address, as 0x100000\n" :
-					    "this guest's engine translates nothing\n");
+		gdb_print(v->engine->show ? "tc takes an address, as 0x100000\n"
+					  : "this guest's engine translates nothing\n");
 		return 0;
 	}
 	for (unsigned i = 0; v->engine->show(v, addr, i, line, sizeof(line)); i++)

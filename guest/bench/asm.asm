@@ -80,6 +80,82 @@ global interrupt_return
 interrupt_return:
 	iret
 
+; What measures itself, from guest code to guest code. The IDT has gates for what is behind them.
+;   esp in a handler -> | eip | cs | eflags | what the routine pushed |
+
+TIMED_VECTOR	equ 0x41
+IER		equ 0x3f9
+IIR		equ 0x3fa
+IER_THRE	equ 2
+
+global timed_nothing
+timed_nothing:
+	push	esi
+	rdtsc
+	mov	esi, eax
+	rdtsc
+	sub	eax, esi
+	pop	esi
+	ret
+
+; From an int to the first instruction of its handler.
+global timed_int, timed_int_handler
+timed_int:
+	push	esi
+	rdtsc
+	mov	esi, eax
+	int	TIMED_VECTOR
+timed_int_handler:
+	rdtsc
+	sub	eax, esi
+	add	esp, 12
+	pop	esi
+	ret
+
+; From an iret to where it leads. The frame is as an interrupt makes it: its CS is the guest's, and has RPL 0.
+global timed_iret
+timed_iret:
+	push	esi
+	pushfd
+	push	8
+	push	.there
+	rdtsc
+	mov	esi, eax
+	iret
+.there:	rdtsc
+	sub	eax, esi
+	pop	esi
+	ret
+
+; From the out that makes the UART ask for an interrupt to the first instruction of the interrupt's handler.
+global timed_irq, timed_irq_handler
+timed_irq:
+	push	esi
+	push	edi
+	sti
+	rdtsc
+	mov	esi, eax
+	mov	edx, IER
+	mov	al, IER_THRE
+	out	dx, al
+.wait:	jmp	.wait
+timed_irq_handler:
+	rdtsc
+	sub	eax, esi
+	mov	edi, eax
+	mov	al, 0
+	mov	edx, IER
+	out	dx, al
+	mov	edx, IIR
+	in	al, dx
+	mov	al, 0x20
+	out	0x20, al
+	mov	eax, edi
+	add	esp, 12
+	pop	edi
+	pop	esi
+	ret
+
 ; uint32_t measure(void (*run)(void)): eax is 16, a selector of stack data and a harmless CR3, at the call.
 global measure
 measure:

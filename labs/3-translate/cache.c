@@ -74,7 +74,7 @@ bt_flush(struct vcpu *v)
 	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
 	memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
 	bt->straddling = 0;
-	(void)v;
+	(void)v, (void)bt;
 	/* END EXERCISE 3.3b */
 }
 
@@ -169,7 +169,8 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 		return 0;
 	for (unsigned i = 0; i < b->maps; i++)
 		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
-			return b->map[i].kind == BT_SHADOW ? 0 : bt_address(v, b->at + b->map[i].at);
+			return b->map[i].kind == BT_SHADOW ? 0
+							   : bt_address(v, b->at + b->map[i].at);
 	return 0;
 }
 

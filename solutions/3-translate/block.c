@@ -87,13 +87,15 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 	 * are the same in ring 1, and branches with a 16-bit operand. is_control() is BT_CONTROL; is_flags() with
 	 * 32-bit operands is BT_INLINE, if the stack is 32 bits wide, as is bt_is_segment(). So is a ret, or a call-out. (SDM 3A 20.1 in older editions
 	 * lists what a monitor meets; the audit of Lab 1B is the same list)
-	 * until then: return BT_CALL_OUT;
+	 * until then:
+	 * (void)is_flags, (void)is_control, (void)uses_our_segments, (void)same_in_ring_1;
+	 * return BT_CALL_OUT;
 	 */
 	if ((t->hot && t->hot(t->ctx, eip)) || uses_our_segments(i))
 		return BT_CALL_OUT;
 	if (is_control(i->op))
-		return i->opsize == 4 && (t->stack32 || i->op != INSN_RET) ? BT_CONTROL :
-									     BT_CALL_OUT;
+		return i->opsize == 4 && (t->stack32 || i->op != INSN_RET) ? BT_CONTROL
+									   : BT_CALL_OUT;
 	if (is_flags(i->op)) {
 		if (i->op == INSN_CLI || i->op == INSN_STI)
 			return BT_INLINE;
@@ -227,7 +229,9 @@ bt_translate(struct bt_translation *t)
 	 * translates it and says whether the block goes on. It also ends after t->max instructions, after
 	 * BT_GUEST_MAX bytes, or where next() fails; a block that ends in none of its own instructions goes on with
 	 * bt_emit_chain() to the address behind it. The first instruction's error is the block's.
-	 * until then: (void)one; return next(t, 0, &i) ? -1 : (bt_emit_callout(t, BT_CALLOUT), t->guest_len = i.len, 0);
+	 * until then:
+	 * (void)one, (void)err, (void)i;
+	 * return -1;
 	 */
 	err = next(t, 0, &i);
 	if (err)

@@ -77,7 +77,7 @@ bt_flush(struct vcpu *v)
 	 * until then:
 	 * memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
 	 * bt->straddling = 0;
-	 * (void)v;
+	 * (void)v, (void)bt;
 	 */
 	for (unsigned n = 1; n <= bt->blocks; n++) {
 		struct bt_block *b = bt_block(bt, n);
@@ -186,7 +186,8 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 		return 0;
 	for (unsigned i = 0; i < b->maps; i++)
 		if (b->map[i].kind <= BT_CALLOUT && b->map[i].guest == eip - b->eip)
-			return b->map[i].kind == BT_SHADOW ? 0 : bt_address(v, b->at + b->map[i].at);
+			return b->map[i].kind == BT_SHADOW ? 0
+							   : bt_address(v, b->at + b->map[i].at);
 	return 0;
 }
 

@@ -40,7 +40,9 @@ bt_run_user(struct vcpu *v, struct exit *e)
 static void
 nothing(struct vcpu *v, struct exit *e)
 {
-	*e = (struct exit){ .reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip };
+	*e = (struct exit){
+		.reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip
+	};
 }
 
 /* The #DB of a step that the guest takes itself. */
@@ -48,10 +50,9 @@ void
 bt_single_step(struct vcpu *v, struct exit *e)
 {
 	v->state.dr[6] |= DR6_BS;
-	*e = (struct exit){ .reason = EXIT_EXCEPTION,
-			    .vector = VEC_DB,
-			    .raw = VEC_DB,
-			    .rip = v->state.rip };
+	*e = (struct exit){
+		.reason = EXIT_EXCEPTION, .vector = VEC_DB, .raw = VEC_DB, .rip = v->state.rip
+	};
 }
 
 static uint32_t
@@ -64,8 +65,7 @@ address_of(const struct trap_frame *f)
 static bool
 is_asynchronous(uint64_t vector)
 {
-	return vector == VEC_DB || vector == VEC_NMI ||
-	       (vector >= IRQ_BASE && vector != BT_VECTOR);
+	return vector == VEC_DB || vector == VEC_NMI || (vector >= IRQ_BASE && vector != BT_VECTOR);
 }
 
 /*
@@ -85,7 +85,15 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
 		 * again. (SDM 3B 18.3.1.4 "Single-Step Exception Condition")
-		 * until then: (void)failure, (void)is_asynchronous; (void)stepped; return 0;
+		 * until then:
+		 * if (p->exact || !is_asynchronous(f->vector))
+		 * 	return 0;
+		 * if (f->vector >= IRQ_BASE)
+		 * 	irq((unsigned)f->vector);
+		 * failure = bt_enter(v);
+		 * if (failure)
+		 * 	return failure;
+		 * (void)stepped;
 		 */
 		if (p->exact || !is_asynchronous(f->vector))
 			return 0;

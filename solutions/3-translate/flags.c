@@ -100,7 +100,7 @@ bt_emit_popf(struct bt_translation *t)
 	BT_EMIT(t, 0x65, 0x85, 0x05); /* test gs:[BT_AT_SLOW], eax */
 	bt_emit32(t, BT_AT_SLOW);
 	slow = bt_emit_short(t, 0x75); /* jnz */
-	bt_emit8(t, 0x25); /* and eax, IF */
+	bt_emit8(t, 0x25);             /* and eax, IF */
 	bt_emit32(t, FLAG_IF);
 	bt_emit_save(t, RAX, BT_AT_IF);
 	BT_EMIT(t, 0x8b, 0x04, 0x24);

@@ -25,22 +25,22 @@ lookup(struct bt_translation *t)
 	bt_emit_save(t, RAX, BT_AT_SAVE0);
 	bt_emit_save(t, RCX, BT_AT_SAVE1);
 	bt_emit_load(t, RAX, BT_AT_TARGET);
-	BT_EMIT(t, 0x0f, 0xb7, 0xc8);		/* movzx ecx, ax */
-	BT_EMIT(t, 0x65, 0x8b, 0x0c, 0xcd);	/* mov ecx, gs:[ecx * 8 + BT_AT_TABLE] */
+	BT_EMIT(t, 0x0f, 0xb7, 0xc8);       /* movzx ecx, ax */
+	BT_EMIT(t, 0x65, 0x8b, 0x0c, 0xcd); /* mov ecx, gs:[ecx * 8 + BT_AT_TABLE] */
 	bt_emit32(t, BT_AT_TABLE);
-	BT_EMIT(t, 0x8d, 0x0c, 0x08);		/* lea ecx, [eax + ecx] */
-	hit = bt_emit_short(t, 0xe3);		/* jecxz */
+	BT_EMIT(t, 0x8d, 0x0c, 0x08); /* lea ecx, [eax + ecx] */
+	hit = bt_emit_short(t, 0xe3); /* jecxz */
 	bt_emit_load(t, RCX, BT_AT_SAVE1);
 	bt_emit_load(t, RAX, BT_AT_SAVE0);
 	bt_emit_callout(t, BT_MISS);
 	bt_emit_here(t, hit);
-	BT_EMIT(t, 0x0f, 0xb7, 0xc0);		/* movzx eax, ax */
-	BT_EMIT(t, 0x65, 0x8b, 0x04, 0xc5);	/* mov eax, gs:[eax * 8 + BT_AT_TABLE + 4] */
+	BT_EMIT(t, 0x0f, 0xb7, 0xc0);       /* movzx eax, ax */
+	BT_EMIT(t, 0x65, 0x8b, 0x04, 0xc5); /* mov eax, gs:[eax * 8 + BT_AT_TABLE + 4] */
 	bt_emit32(t, BT_AT_TABLE + 4);
 	bt_emit_save(t, RAX, BT_AT_JUMP);
 	bt_emit_load(t, RCX, BT_AT_SAVE1);
 	bt_emit_load(t, RAX, BT_AT_SAVE0);
-	BT_EMIT(t, 0x65, 0xff, 0x25);		/* jmp gs:[BT_AT_JUMP] */
+	BT_EMIT(t, 0x65, 0xff, 0x25); /* jmp gs:[BT_AT_JUMP] */
 	bt_emit32(t, BT_AT_JUMP);
 	/* END EXERCISE 3.6a */
 }
@@ -75,9 +75,9 @@ bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *
 	 */
 	bt_emit_save(t, RAX, BT_AT_SAVE0);
 	for (unsigned n = 0; n < i->len; n++)
-		bt_emit8(t, n == i->opcode_at	     ? 0x8b :
-			    n == i->opcode_at + 1u ? bytes[n] & 0xc7 :
-						     bytes[n]);
+		bt_emit8(t, n == i->opcode_at        ? 0x8b
+			    : n == i->opcode_at + 1u ? bytes[n] & 0xc7
+						     : bytes[n]);
 	bt_emit_save(t, RAX, BT_AT_TARGET);
 	bt_emit_load(t, RAX, BT_AT_SAVE0);
 	if (i->op == INSN_CALL_IND) {

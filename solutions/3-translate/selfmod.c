@@ -133,8 +133,8 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes.
 	 * until then: (void)now; return false;
 	 */
-	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | HOW_QUIET, now,
-		     b->guest_len) != b->guest_len)
+	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | HOW_QUIET, now, b->guest_len) !=
+	    b->guest_len)
 		return false;
 	bt_of(v)->stats.compared++;
 	return !memcmp(now, b->bytes, b->guest_len);

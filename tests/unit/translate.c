@@ -36,11 +36,9 @@ all_hot(void *ctx, uint32_t eip)
 static int
 translate(uint32_t eip, const uint8_t *bytes, size_t n)
 {
-	t = (struct bt_translation){ .eip = eip,
-				     .bytes = bytes,
-				     .n = n,
-				     .max = BT_INSNS_MAX,
-				     .stack32 = true };
+	t = (struct bt_translation){
+		.eip = eip, .bytes = bytes, .n = n, .max = BT_INSNS_MAX, .stack32 = true
+	};
 	return bt_translate(&t);
 }
 
@@ -57,8 +55,9 @@ gives(const uint8_t *guest, size_t n, const uint8_t *ours, size_t len, const cha
 		diag("%3u: %02x", i, t.code[i]);
 }
 
-#define INT      0xcd, BT_VECTOR
-#define STUB(to) INT, 0x90, 0x90, 0x90, (to)&0xff, (to) >> 8 & 0xff, (to) >> 16 & 0xff, (to) >> 24 & 0xff
+#define INT 0xcd, BT_VECTOR
+#define STUB(to) \
+	INT, 0x90, 0x90, 0x90, (to)&0xff, (to) >> 8 & 0xff, (to) >> 16 & 0xff, (to) >> 24 & 0xff
 
 static void
 sequences(void)
@@ -130,7 +129,8 @@ ends(void)
 	ok(!translate(0x1fff, nops + 1, sizeof(nops) - 1) && t.guest_len == 5 && t.insns == 1,
 	   "which is a block of its own");
 	nops[1] = 0x90;
-	ok(!translate(0x1000, nops, 3) && t.guest_len == 3, "and where no more bytes are to be had");
+	ok(!translate(0x1000, nops, 3) && t.guest_len == 3,
+	   "and where no more bytes are to be had");
 	ok(translate(0x1000, nops, 0) && translate(0x1000, BYTES(0xb8, 0)) < 0,
 	   "without one whole instruction there is no block");
 	t = (struct bt_translation){ .eip = 0x1000,
@@ -158,7 +158,8 @@ broken_map(void)
 			return "two entries are at one place";
 		if (m->at >= t.len || m->guest > t.guest_len)
 			return "an entry is beyond the end";
-		if (m->kind >= BT_CALLOUT && (t.code[m->at] != 0xcd || t.code[m->at + 1] != BT_VECTOR))
+		if (m->kind >= BT_CALLOUT &&
+		    (t.code[m->at] != 0xcd || t.code[m->at + 1] != BT_VECTOR))
 			return "a call-out is none";
 	}
 	return NULL;
@@ -220,8 +221,8 @@ random_bytes(void)
 		for (unsigned n = 0; n < sizeof(bytes); n++)
 			bytes[n] = (uint8_t)(next() >> 8);
 		if (i & 1) /* one-byte opcodes of control and flags are rare otherwise */
-			bytes[next() % 8] = (const uint8_t[]){ 0xfb, 0x9c, 0x9d, 0xff, 0xc3, 0xe2, 0x8e,
-							       0x1f }[next() % 8];
+			bytes[next() % 8] = (const uint8_t[]){ 0xfb, 0x9c, 0x9d, 0xff,
+							       0xc3, 0xe2, 0x8e, 0x1f }[next() % 8];
 		if (translate(next(), bytes, sizeof(bytes)))
 			continue;
 		done++;

@@ -31,26 +31,26 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_CS 0xdff0u
 #define BT_DS 0xdff8u
 
-#define BT_BLOCKS   8192u /* 0 is none */
-#define BT_HASH     2048u
-#define BT_MAP_PAGE (PAGE_SIZE / sizeof(struct bt_map))
-#define BT_MAPS     64u
-#define BT_NOWHERE  (~0ull)
-#define BT_HOT      512u
-#define BT_HOT_AT   8u /* this many faults, and one more, make an instruction a call-out */
+#define BT_BLOCKS     8192u /* 0 is none */
+#define BT_HASH       2048u
+#define BT_MAP_PAGE   (PAGE_SIZE / sizeof(struct bt_map))
+#define BT_MAPS       64u
+#define BT_NOWHERE    (~0ull)
+#define BT_HOT        512u
+#define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
 #define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
-#define BT_MIXED    16u
-#define BT_MIXED_AT 64u /* this many writes beside its code make a frame mixed */
+#define BT_MIXED      16u
+#define BT_MIXED_AT   64u /* this many writes beside its code make a frame mixed */
 
 struct bt_block {
-	uint32_t eip; /* in the code segment */
-	uint32_t at;  /* in the cache's code */
-	uint16_t len; /* of the translation */
+	uint32_t eip;          /* in the code segment */
+	uint32_t at;           /* in the cache's code */
+	uint16_t len;          /* of the translation */
 	uint16_t next;         /* with the same hash of eip */
 	uint16_t next_in_page; /* on the same frame, by hash, or straddling, too */
 	uint16_t maps;
 	struct bt_map *map;
-	uint32_t gfn[2]; /* of its first and last byte */
+	uint32_t gfn[2];  /* of its first and last byte */
 	uint32_t entries; /* by the host; chains are not counted */
 	uint8_t guest_len;
 	uint8_t flags;
@@ -58,8 +58,9 @@ struct bt_block {
 	uint8_t pad[11];
 };
 _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
-#define BT_DEAD     1 /* its code has changed: its start is a stub that leads to the new one */
-#define BT_COMPARED 2 /* on a mixed frame: one instruction, compared before each entry, never chained to */
+#define BT_DEAD 1 /* its code has changed: its start is a stub that leads to the new one */
+#define BT_COMPARED \
+	2 /* on a mixed frame: one instruction, compared before each entry, never chained to */
 
 /* What translated code and the host share. */
 struct bt_shared {
@@ -84,9 +85,10 @@ struct bt_count {
 
 /* 2 MiB of linear addresses with translated code in them, and what maps them while the guest's paging is on. */
 struct bt_region {
-	uint32_t base;  /* linear address >> 21 */
-	uint32_t table; /* the guest frame of its page table, which is traced; BT_NO_TABLE: a large page */
-	uint64_t entry; /* of the page directory, without A and D */
+	uint32_t base; /* linear address >> 21 */
+	uint32_t
+		table; /* the guest frame of its page table, which is traced; BT_NO_TABLE: a large page */
+	uint64_t entry;    /* of the page directory, without A and D */
 	uint64_t pages[8]; /* a bit per page with code */
 };
 #define BT_REGIONS  (PAGE_SIZE / sizeof(struct bt_region))
@@ -100,22 +102,24 @@ struct bt_stats {
 struct bt {
 	struct bt_pages *pages;
 	struct bt_shared *shared;
-	uint16_t *hash;   /* of eip: block numbers */
-	uint16_t *in_page; /* of gfn */
+	uint16_t *hash;       /* of eip: block numbers */
+	uint16_t *in_page;    /* of gfn */
 	struct bt_count *hot; /* faults by eip */
 	struct bt_region *regions;
 	unsigned region_count;
-	bool remapped; /* a page with code in it is mapped otherwise now */
+	bool remapped;                 /* a page with code in it is mapped otherwise now */
 	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
 	struct bt_map *maps[BT_MAPS];
 	unsigned map_used, blocks, code_used;
-	unsigned generation; /* flushes: a block of another one is gone */
-	uint16_t straddling; /* the list of blocks on two frames */
-	bool gs_ours;        /* the real GS holds BT_DS */
+	unsigned generation;         /* flushes: a block of another one is gone */
+	uint16_t straddling;         /* the list of blocks on two frames */
+	bool gs_ours;                /* the real GS holds BT_DS */
 	const struct bt_block *left; /* by the last exit, in this generation */
 	unsigned left_generation;
-	uint64_t refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
-	uint64_t trap_at;    /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
+	uint64_t
+		refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
+	uint64_t
+		trap_at; /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;

@@ -18,8 +18,8 @@ set_descriptors(struct vcpu *v)
 	uint64_t base = v->domain->window + BT_SHARED_AT;
 	uint64_t data = OUR_TYPE | DESC_RW | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
 
-	page[BT_CS / 8 % 512] = desc_with_limit(OUR_TYPE | DESC_CODE | DESC_RW,
-						bt_address(v, BT_CODE_SIZE) - 1);
+	page[BT_CS / 8 % 512] =
+		desc_with_limit(OUR_TYPE | DESC_CODE | DESC_RW, bt_address(v, BT_CODE_SIZE) - 1);
 	page[BT_DS / 8 % 512] = desc_with_limit(data, BT_AT_TABLE + BT_TABLE - 1);
 }
 

@@ -34,9 +34,8 @@ count_hot(struct vcpu *v, const struct insn *i)
 	uint64_t sp = v->state.seg[SEG_SS].base + v->state.gpr[RSP];
 
 	if (te_cpl(v) == 0 && !insn_is_sensitive(i->op) && bt_is_hot(bt_of(v), eip))
-		bt_count_callout(
-			v, eip,
-			is_refused(v, (uint32_t)(i->has_mem ? te_linear(v, i) : sp - 4)));
+		bt_count_callout(v, eip,
+				 is_refused(v, (uint32_t)(i->has_mem ? te_linear(v, i) : sp - 4)));
 }
 
 static enum verdict

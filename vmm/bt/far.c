@@ -92,8 +92,7 @@ drop(struct vcpu *v, const struct insn *i)
 	unsigned size = stack_size_of(&v->state);
 
 	if (i->imm_size)
-		gpr_write(&v->state, RSP, size,
-			  gpr_read(&v->state, RSP, size) + (i->imm & 0xffff));
+		gpr_write(&v->state, RSP, size, gpr_read(&v->state, RSP, size) + (i->imm & 0xffff));
 }
 
 static int

@@ -43,10 +43,9 @@ bt_gfn(struct vcpu *v, uint64_t linear)
 static void
 fault(struct vcpu *v, struct exit *e, enum vector vector)
 {
-	*e = (struct exit){ .reason = EXIT_EXCEPTION,
-			    .vector = vector,
-			    .raw = vector,
-			    .rip = v->state.rip };
+	*e = (struct exit){
+		.reason = EXIT_EXCEPTION, .vector = vector, .raw = vector, .rip = v->state.rip
+	};
 }
 
 /* Nothing could be translated at eip: `n` bytes are there, and the decoder said `err`. */

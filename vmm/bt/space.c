@@ -66,9 +66,10 @@ note(struct vcpu *v, uint64_t linear)
 					 .table = BT_NO_TABLE,
 					 .entry = directory_entry(&w) };
 		if (w.last < DIRECTORY) {
-			r->table = (uint32_t)gpa_to_gfn(
-					   gpa(paging_address(p, DIRECTORY, w.step[DIRECTORY].entry)))
-					   .v;
+			r->table =
+				(uint32_t)gpa_to_gfn(
+					gpa(paging_address(p, DIRECTORY, w.step[DIRECTORY].entry)))
+					.v;
 			trace(v->domain, gfn(r->table), TRACE_CODE);
 		}
 	}

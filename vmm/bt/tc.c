@@ -108,14 +108,16 @@ totals(struct vcpu *v, unsigned line, char *buf, size_t size)
 			 bt->blocks, bt->code_used, BT_CODE_SIZE, bt->mixed_count);
 		return true;
 	case 1:
-		snprintf(buf, size,
-			 "%lu blocks translated from %lu bytes, %lu killed, %lu compared; flushed %lu times",
-			 s->translated, s->guest_bytes, s->killed, s->compared, s->flushes);
+		snprintf(
+			buf, size,
+			"%lu blocks translated from %lu bytes, %lu killed, %lu compared; flushed %lu times",
+			s->translated, s->guest_bytes, s->killed, s->compared, s->flushes);
 		return true;
 	case 2:
-		snprintf(buf, size,
-			 "%lu stubs chained, %lu lookups missed, %lu steps to a boundary, %lu polls",
-			 s->chained, s->misses, s->steps, s->polls);
+		snprintf(
+			buf, size,
+			"%lu stubs chained, %lu lookups missed, %lu steps to a boundary, %lu polls",
+			s->chained, s->misses, s->steps, s->polls);
 		return true;
 	default:
 		op = at_rank(s, line - 3);

@@ -25,18 +25,18 @@
 #define BT_STUB_SIZE 9
 
 /* What translated code finds at GS: a page that it writes, then the table of indirect targets. */
-#define BT_AT_IF      0  /* the guest's IF, in its place in EFLAGS */
-#define BT_AT_IOPL    4  /* its IOPL, likewise */
-#define BT_AT_PENDING 8  /* nonzero: an interrupt waits for IF */
-#define BT_AT_SLOW    12 /* a popf of one of these flags is a call-out */
-#define BT_AT_SAVE0   16
-#define BT_AT_SAVE1   20
-#define BT_AT_TARGET  24 /* of an indirect branch: guest eip */
-#define BT_AT_JUMP    28 /* and where its translation is */
+#define BT_AT_IF       0  /* the guest's IF, in its place in EFLAGS */
+#define BT_AT_IOPL     4  /* its IOPL, likewise */
+#define BT_AT_PENDING  8  /* nonzero: an interrupt waits for IF */
+#define BT_AT_SLOW     12 /* a popf of one of these flags is a call-out */
+#define BT_AT_SAVE0    16
+#define BT_AT_SAVE1    20
+#define BT_AT_TARGET   24               /* of an indirect branch: guest eip */
+#define BT_AT_JUMP     28               /* and where its translation is */
 #define BT_AT_SEL(seg) (32 + 4 * (seg)) /* the guest's selectors, by enum seg_reg */
 #define BT_AT_MINUS_GS 56 /* minus the selector with which a load of GS changes nothing */
-#define BT_AT_TABLE   0x1000
-#define BT_TABLE_BITS 16
+#define BT_AT_TABLE    0x1000
+#define BT_TABLE_BITS  16
 
 /* What begins at an offset of a translation. */
 enum bt_kind {
@@ -59,8 +59,8 @@ struct bt_translation {
 	uint32_t eip;
 	const uint8_t *bytes; /* the guest's, from eip on */
 	size_t n;
-	unsigned max;  /* instructions */
-	bool stack32;  /* SS.B: the stack pointer is esp */
+	unsigned max;                         /* instructions */
+	bool stack32;                         /* SS.B: the stack pointer is esp */
 	bool (*hot)(void *ctx, uint32_t eip); /* true: make this one a call-out; may be NULL */
 	void *ctx;
 	/* out */
@@ -158,9 +158,9 @@ bt_emit_here(struct bt_translation *t, unsigned from)
 	t->code[from - 1] = (uint8_t)(t->len - from);
 }
 
-#define BT_EMIT(t, ...)                                                               \
-	do {                                                                          \
-		static const uint8_t bytes_[] = { __VA_ARGS__ };                      \
-		for (unsigned i_ = 0; i_ < sizeof(bytes_); i_++)                      \
-			bt_emit8(t, bytes_[i_]);                                      \
+#define BT_EMIT(t, ...)                                          \
+	do {                                                     \
+		static const uint8_t bytes_[] = { __VA_ARGS__ }; \
+		for (unsigned i_ = 0; i_ < sizeof(bytes_); i_++) \
+			bt_emit8(t, bytes_[i_]);                 \
 	} while (0)

@@ -69,8 +69,8 @@ bt_window_init(struct vcpu *v)
 	if (!bt->shared)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < ARRAY_LEN(p->table); i++)
-		if (!(p->table[i] = window_page(
-			      d, BT_SHARED_AT + BT_AT_TABLE + i * PAGE_SIZE, PTE_NX)))
+		if (!(p->table[i] =
+			      window_page(d, BT_SHARED_AT + BT_AT_TABLE + i * PAGE_SIZE, PTE_NX)))
 			return -ENOMEM;
 	bt_table_set(bt, 0, 0);
 	return 0;

@@ -92,3 +92,28 @@ te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 	vcpu_advance(v, e); /* safe: the whole of the instruction is done */
 	return RESUME;
 }
+
+/*
+ * With umip=1 the host sets CR4.UMIP, and five of the holes are closed: the CPU refuses them outside of ring 0. The
+ * guest's own CR4.UMIP is clear, so it sees its own values at every level (SDM 3A 2.5, "UMIP").
+ */
+static enum verdict
+exit_umip(struct vcpu *v, struct exit *e)
+{
+	struct te_access access = { .v = v };
+
+	return te_emulate_sensitive(v, e, &access);
+}
+EXIT_HANDLER(UMIP, "te", exit_umip);
+
+bool
+te_umip_refuses(const struct insn *i)
+{
+	static bool on, asked;
+
+	if (!asked)
+		on = !strcmp(cmdline_get("umip", "0"), "1");
+	asked = true;
+	return on && (i->op == INSN_SGDT || i->op == INSN_SIDT || i->op == INSN_SLDT ||
+		      i->op == INSN_STR || i->op == INSN_SMSW);
+}

@@ -196,7 +196,10 @@ te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 	case VEC_SS:
 		if (!te_fetch(v, e))
 			return;
-		if (reason_of[e->insn_op])
+		if (f->vector == VEC_GP && !f->error && te_umip_refuses(te_insn(v))) {
+			e->reason = EXIT_UMIP;
+			e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
+		} else if (reason_of[e->insn_op])
 			classify(v, e);
 		else if (hit_cut_limit(v, e))
 			e->reason = EXIT_MMU;

@@ -59,7 +59,7 @@ struct te {
 	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
 	unsigned user_codes;
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
-	struct bt *bt; /* the engine bt adds its own; NULL under te */
+	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
@@ -172,6 +172,7 @@ uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory op
 
 /* holes.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
+bool te_umip_refuses(const struct insn *i); /* it faulted, since CR4.UMIP is set */
 
 /* control.c */
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""The small OS (guest/os): the same transcripts from the bare machines and, under Zeno, from each engine.
+
+tests/os/NAME.txt is what a script prints, on every machine and engine; the scripts are in SCRIPTS. An engine
+joins by a line of ENGINES.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno import machine  # noqa: E402
+
+sys.path.insert(0, str(TOOLS))
+import mkramdisk  # noqa: E402
+
+BUILD = ROOT / "build"
+OS = BUILD / "guest" / "os.elf"
+MACHINES = ["qemu"] + (["bochs"] if shutil.which("bochs") else [])
+LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=400)
+
+# Transcript: (words of the kernel's command line, exit code).
+SCRIPTS = {
+    "transcript": ("", 0),
+    "large-pages": ("pse=1", 0),
+    "files": ("script=mkdir_/tmp/d+cd_/tmp/d+cat_/etc/poem_>_p+wc_p+sort_<_p_|_grep_the+ls+rm_p+ls+exit_3", 3),
+    "bad": ("script=badptr+echo_a_>_/etc+cat_<_/none+|_wc+echo_a_|+cd_/none+nonsense_|_wc+deep", 0),
+    "bench": ("script=bench-compute+bench-fork+bench-files", 0),
+    "poem": ("script=/etc/poem", 0),
+    "flags": ("script=flags", 0),
+}
+
+# Engine: (the lab whose reference has it, transcripts that it gets wrong, and what it prints there instead).
+ENGINES = {
+    "te": (2, {"flags": ("are on", "are off")}),
+    "bt": (3, {}),
+}
+
+# Sensitive and not privileged: what they show or do in ring 1 is the real machine's. popf_pair() has the only two.
+HOLES = re.compile(r"\b(pushf\w?|popf\w?|sgdt\w?|sidt\w?|sldt\w?|smsw\w?|str|lar|lsl|verr|verw|lcall|lret)\b|"
+                   r"\bpush\w?\s+%[cs]s|\bmov\w?\s+%[cs]s,")
+
+
+def text_of(data):
+    return data.decode("ascii", "replace").replace("\r", "")
+
+
+def disk_for(kernel, cmdline, modules=()):
+    """A disk image for Bochs."""
+    disk = folder() / "os.img"
+    words = [word for path, name in modules for word in ("--module", path, name)]
+    done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr",
+               BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", kernel, *words)
+    if done.status:
+        raise RuntimeError(done.out)
+    return disk
+
+
+def boot(where, kernel, cmdline, modules=(), mem=64):
+    """Boots a kernel; console, exit code (None on Bochs, which has none), how it ended."""
+    if where == "qemu":
+        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", mem=mem,
+                              modules=[(str(path), "") for path, _ in modules], limits=LIMIT)
+    else:
+        result = machine.boot(machine="bochs", disk=str(disk_for(kernel, cmdline, modules)), cpu="te",
+                              mem=mem, limits=LIMIT)
+    got = text_of(result.console), result.code, result.end
+    result.cleanup()
+    return got
+
+
+def bare(where, words, mem):
+    text, code, end = boot(where, OS, f"os {words}", mem=mem)
+    return text, end is machine.End.SHUTDOWN, code
+
+
+def hosted(engine, kernel, where, words):
+    """The guest's lines under Zeno, and its exit code."""
+    cmdline = f"panic=off -- start os engine={engine} mem=32 -- {words}; off"
+    text, _, end = boot(where, kernel, cmdline, [(OS, "os")], 128)
+    guest = "".join(f"{line[4:]}\n" for line in text.split("\n") if line.startswith("d1| "))
+    code = re.search(r"^d1 os: ended: exit code (\d+)", text, re.M)
+    if not code:
+        guest += text[-600:]  # why it did not end well
+    return guest, end is machine.End.SHUTDOWN, int(code[1]) if code else None
+
+
+def difference(expected, got):
+    """The first line that differs, or None."""
+    want, have = expected.split("\n"), got.split("\n")
+    for i in range(max(len(want), len(have))):
+        a = want[i] if i < len(want) else "(the end)"
+        b = have[i] if i < len(have) else "(the end)"
+        if a != b:
+            return f"line {i + 1}: expected {a!r}, got {b!r}"
+    return None
+
+
+def compare(title, name, got, change=None):
+    expected = (ROOT / "tests/os" / f"{name}.txt").read_text()
+    if change:
+        expected = expected.replace(*change)
+    text, orderly, code = got
+    wrong = difference(expected, text)
+    right_code = code in (None, SCRIPTS[name][1])
+    ok(not wrong and orderly and right_code, f"{title}: {name}", wrong=wrong, orderly=orderly, code=code,
+       tail=text[-300:])
+
+
+def bare_machines():
+    for where in MACHINES:
+        for name, (words, _) in SCRIPTS.items():
+            compare(f"bare {where}", name, bare(where, words, 32))
+        compare(f"bare {where} with 5,000 ticks in a second", "transcript", bare(where, "hz=5000", 32))
+    compare("bare qemu with 16 MiB", "transcript", bare("qemu", "", 16))
+    if "bochs" not in MACHINES:
+        skip("the OS on Bochs", "Bochs is not installed: make demo installs it")
+
+
+def engines():
+    for engine, (lab, wrong) in ENGINES.items():
+        if not (ROOT / f"grade/labs/{lab}.toml").exists():
+            skip(f"the OS on {engine}", f"this tree has no Lab {lab}")
+            continue
+        done = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
+        if not ok(done.status == 0, f"the reference of Lab {lab} builds", out=done.out[-2000:]):
+            continue
+        kernel = BUILD / f"lab{lab}-solution" / "zeno.mb"
+        for where in MACHINES:
+            for name, (words, _) in SCRIPTS.items():
+                compare(f"{engine} on {where}", name, hosted(engine, kernel, where, words), wrong.get(name))
+
+
+def transcripts():
+    """The two ways to map the kernel differ in the line that says so, and in nothing else."""
+    small, large = ((ROOT / f"tests/os/{n}.txt").read_text() for n in ("transcript", "large-pages"))
+    ok(small.replace("pages of 4 KiB", "pages of 4 MiB") == large,
+       "large pages change nothing but the line about them")
+
+
+def holes():
+    """Trap-and-emulate can run it, since it uses none of the instructions that do not trap."""
+    code = run("objdump", "-d", "-j", ".text", "--no-show-raw-insn", OS).out
+    found = [line.strip() for line in code.split("\n")
+             if HOLES.search(line.split("\t", 1)[1] if "\t" in line else "")]
+    pair = run("objdump", "-d", "--disassemble=popf_pair", "--no-show-raw-insn", OS).out
+    ok(len(code) > 10000 and len(found) == 2 and all(line.split(":")[0] in pair for line in found),
+       "no sensitive instruction that does not trap, but for popf_pair's two", found=found)
+    done = run("readelf", "-lW", OS)
+    ok(done.status == 0 and "RWE" not in done.out, "no part of the image is both writable and code",
+       out=done.out)
+
+
+def typed():
+    """The shell as a person uses it: a prompt, echo, a corrected word, the end of input."""
+    live = machine.start(machine="qemu", kernel=str(OS), cmdline="os shell=1", cpu="te", mem=32,
+                         interactive=True, limits=LIMIT)
+    for line in (b"echo one\r", b"echo twx\x7fo\r", b"grep clock /etc/poem | wc\r"):
+        live.wait_for(b"$ ")
+        live.send(line)
+    live.wait_for(b"$ ")
+    live.send(b"\x04")
+    result = live.wait()
+    text = text_of(result.console)
+    expected = "$ echo one\none\n$ echo twx\b \bo\ntwo\n$ grep clock /etc/poem | wc\n     1      7     35\n$ "
+    ok(result.end is machine.End.SHUTDOWN and expected in text, "the shell can be typed at", text=text)
+    result.cleanup()
+
+
+def one_layout():
+    """abi.h and mkramdisk.py say the same about the disk."""
+    text = (ROOT / "guest/os/abi.h").read_text()
+    c = {name: int(value, 0) for name, value in
+         re.findall(r"#define (\w+) +(0x[0-9a-f]+|\d+)u?\b(?! \+)", text)}
+    for name, their in (("DISK_MAGIC", "MAGIC"), ("BLOCK", "BLOCK"), ("DISK_BLOCKS", "BLOCKS"),
+                        ("DISK_INODES", "INODES"), ("BITMAP_BLOCK", "BITMAP_BLOCK"),
+                        ("INODE_BLOCK", "INODE_BLOCK"), ("ROOT_INUM", "ROOT"), ("DIRECT", "DIRECT"),
+                        ("NAME_BYTES", "NAME_BYTES")):
+        ok(name in c and c[name] == getattr(mkramdisk, their), f"{name} is one number", c=c.get(name))
+
+
+def full_disk_image():
+    """What does not fit on the RAM disk is refused in words, when it is built."""
+    place = folder()
+    (place / "root").mkdir()
+    big = place / "big"
+    for size, words in ((300 << 10, "too long"), (200 << 10, "blocks")):
+        big.write_bytes(bytes(size))
+        names = []
+        for i in range(6):
+            names.append(place / f"p{i}")
+            shutil.copy(big, names[-1])
+        done = run(sys.executable, TOOLS / "mkramdisk.py", "-o", place / "x", place / "root", *names)
+        ok(done.status == 1 and words in done.out and "Traceback" not in done.out,
+           f"the RAM disk is made, or not, in words: {words}", out=done.out)
+
+
+def main():
+    done = run("make", "-s", "-C", ROOT, "guests", "boot", "plugin")
+    if not ok(done.status == 0, "the OS builds", out=done.out[-2000:]):
+        finish()
+    holes()
+    one_layout()
+    full_disk_image()
+    transcripts()
+    bare_machines()
+    typed()
+    engines()
+    finish()
+
+
+if __name__ == "__main__":
+    main()
