@@ -1,5 +1,5 @@
-; What a translator meets, in a few instructions: flags, a call and its return, a loop, and code that changes. Prints the sum that
-; it has come to; the handouts of Lab 3 look at its blocks.
+; What a translator meets, in a few instructions: flags, a call and its return, a loop, and code that changes. Prints
+; the sum that it has come to; the handouts of Lab 3 look at its blocks.
 
 ROUNDS	equ	100
 CHANGES	equ	20
