@@ -889,7 +889,7 @@ def pending(rng):
              "dec ecx", f"jnz {again_}")
         k.label(on)
         k.op("mov dword [ticks], 0", *lines)
-        fact(k, f"cmp dword [ticks], {int(comes)}", "e", f"{'it came' if comes else 'nothing came'} in: "
+        fact(k, f"cmp dword [ticks], {int(comes)}", "ae" if comes else "e", f"{'it came' if comes else 'nothing came'} in: "
              + ", ".join(lines))
     k.op("mov al, 0xff", "out 0x21, al")
     k.finish()

@@ -80,7 +80,7 @@ bt_flush(struct vcpu *v)
 	 * until then:
 	 * memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
 	 * bt->straddling = 0;
-	 * (void)v;
+	 * (void)v, (void)bt;
 	 */
 	for (unsigned n = 1; n <= bt->blocks; n++) {
 		struct bt_block *b = bt_block(bt, n);

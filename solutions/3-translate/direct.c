@@ -85,7 +85,15 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
 		 * again. (SDM 3B 18.3.1.4 "Single-Step Exception Condition")
-		 * until then: (void)failure, (void)is_asynchronous; (void)stepped; return 0;
+		 * until then:
+		 * if (p->exact || !is_asynchronous(f->vector))
+		 * 	return 0;
+		 * if (f->vector >= IRQ_BASE)
+		 * 	irq((unsigned)f->vector);
+		 * failure = bt_enter(v);
+		 * if (failure)
+		 * 	return failure;
+		 * (void)stepped;
 		 */
 		if (p->exact || !is_asynchronous(f->vector))
 			return 0;
