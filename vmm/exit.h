@@ -11,33 +11,33 @@
 #include <stdint.h>
 
 /* List once: EXIT(name, what it is). The order is ABI: add at the end. */
-#define EXIT_REASONS(EXIT)                                        \
-	EXIT(NONE, "nothing")                                     \
-	EXIT(IRQ, "host interrupt")                               \
-	EXIT(EXCEPTION, "the guest's own exception")              \
-	EXIT(MMU, "memory access that the MMU refused")           \
-	EXIT(IO, "port I/O")                                      \
-	EXIT(CLI, "cli")                                          \
-	EXIT(STI, "sti")                                          \
-	EXIT(HLT, "hlt")                                          \
-	EXIT(CR, "control register")                              \
-	EXIT(DR, "debug register")                                \
-	EXIT(LGDT, "lgdt")                                        \
-	EXIT(LIDT, "lidt")                                        \
-	EXIT(LLDT, "lldt")                                        \
-	EXIT(LTR, "ltr")                                          \
-	EXIT(SEGMENT, "segment register load")                    \
-	EXIT(FAR, "far transfer")                                 \
-	EXIT(IRET, "iret")                                        \
-	EXIT(INT, "software interrupt")                           \
-	EXIT(MSR, "model-specific register")                      \
-	EXIT(CACHE, "cache or TLB control")                       \
-	EXIT(SYSCALL, "syscall or sysenter")                      \
-	EXIT(OTHER, "another privileged instruction")             \
-	EXIT(ENTRY_FAILED, "failed entry")                        \
-	EXIT(V86, "virtual-8086 mode")                            \
-	EXIT(EMULATE, "instruction that Zeno does for the guest") \
-	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP")
+#define EXIT_REASONS(EXIT)                                          \
+	EXIT(NONE, "nothing")                                       \
+	EXIT(IRQ, "host interrupt")                                 \
+	EXIT(EXCEPTION, "the guest's own exception")                \
+	EXIT(MMU, "memory access that the MMU refused")             \
+	EXIT(IO, "port I/O")                                        \
+	EXIT(CLI, "cli")                                            \
+	EXIT(STI, "sti")                                            \
+	EXIT(HLT, "hlt")                                            \
+	EXIT(CR, "control register")                                \
+	EXIT(DR, "debug register")                                  \
+	EXIT(LGDT, "lgdt")                                          \
+	EXIT(LIDT, "lidt")                                          \
+	EXIT(LLDT, "lldt")                                          \
+	EXIT(LTR, "ltr")                                            \
+	EXIT(SEGMENT, "segment register load")                      \
+	EXIT(FAR, "far transfer")                                   \
+	EXIT(IRET, "iret")                                          \
+	EXIT(INT, "software interrupt")                             \
+	EXIT(MSR, "model-specific register")                        \
+	EXIT(CACHE, "cache or TLB control")                         \
+	EXIT(SYSCALL, "syscall or sysenter")                        \
+	EXIT(OTHER, "another privileged instruction")               \
+	EXIT(ENTRY_FAILED, "failed entry")                          \
+	EXIT(V86, "virtual-8086 mode")                              \
+	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP") \
+	EXIT(EMULATE, "instruction that Zeno does for the guest")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
 	EXIT_REASONS(EXIT)
