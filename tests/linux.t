@@ -18,9 +18,12 @@ from zeno import machine  # noqa: E402
 
 TRANSCRIPT = ROOT / "guest/linux/transcript"
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
-# Engine, lab, words for the kernel. Without reservetop its fixed maps lie where the VMM window is, which has to move.
+# Engine, lab, words for the kernel. Without reservetop its fixed maps lie where the VMM window is, which has to move;
+# with `shell` a shell on the console, whose interrupts bring what is typed, comes before the end.
 ENGINES = [("bt", 3, linux_guest.CMDLINE),
-           ("bt", 3, linux_guest.CMDLINE.replace("reservetop=8M ", ""))]
+           ("bt", 3, linux_guest.CMDLINE.replace("reservetop=8M", "shell"))]
+TYPED = "_echo~$((6*7))~typed_exit_"
+SHELL = re.compile(r"\n\nBusyBox .*?^42 typed\nzeno# exit\n", re.M | re.S)
 KERNEL_LINE = re.compile(r"^\[ *\d+\.\d+\] .*\n?", re.M)
 
 
@@ -81,12 +84,14 @@ def on_zeno(engine, lab, words):
                           modules=[(linux_guest.PLACE / "vmlinuz", words),
                                    (linux_guest.PLACE / "initrd", "")], idle=False,
                           cmdline=f"panic=off -- start vmlinuz engine={engine} mem=64 -- "
-                                  "boot=linux initrd=initrd; off")
+                                  f"boot=linux initrd=initrd input={TYPED}; off")
     console = result.text()
-    output = b"".join(bytes.fromhex(words.split()[1]) for _, words in result.tagged("out"))
+    output = b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out"))
     result.cleanup()
-    ok(session(output.decode("utf-8", "replace")) == TRANSCRIPT.read_text(),
-       f"{name} its session is the bare machine's", console=console[-5000:])
+    got, typed = SHELL.subn("", session(output.decode("utf-8", "replace")))
+    ok(got == TRANSCRIPT.read_text(), f"{name} its session is the bare machine's", console=console[-5000:])
+    ok(typed == ("shell" in words.split()), f"{name} a shell has done what was typed, if there is one",
+       console=console[-5000:])
     ok("ended: exit code 0" in console, f"{name} it switches itself off", console=console[-2000:])
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetches Debian's 32-bit Linux as a guest: build/linux/vmlinuz and build/linux/initrd.
+r"""Fetches Debian's 32-bit Linux as a guest: build/linux/vmlinuz and build/linux/initrd.
 
     linux_guest.py                  fetch what is not there yet, and make the initial RAM disk
     linux_guest.py --again          fetch it again: the archive may have a newer kernel
@@ -7,7 +7,8 @@
 
 It comes to build/linux/, or where the variable ZENO_LINUX says. Then, for one:
 
-    make qemu LAB=1 SOLUTION=1 LINUX=1 APPEND="-- start vmlinuz mem=64 -- boot=linux initrd=initrd"
+    make qemu LAB=3 SOLUTION=1 LINUX=1 \
+        APPEND="-- start vmlinuz engine=bt mem=64 -- boot=linux initrd=initrd"
 
 Nothing is installed, and the machine's own lists of packages stay as they are: apt-get gets the machine's
 sources, but lists, cache and state of its own and the architecture i386, and dpkg-deb unpacks. The kernel is
