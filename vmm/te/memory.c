@@ -84,6 +84,55 @@ page_fault(struct te_access *a, struct emu_fault *fault)
 	return true;
 }
 
+/* Where an access within one page goes. -EFAULT: the guest's tables say no. */
+static int
+find_page(struct te_access *a, gva_t at, unsigned how, gpa_t *out)
+{
+	struct te_page *last = &a->last[how & HOW_WRITE ? 1 : 0];
+	uint64_t key = (at.v & ~PAGE_MASK) | how << 1 | 1;
+	int err;
+
+	if (last->key != key) {
+		last->key = 0;
+		err = gva_to_gpa(a->v, at, how, &last->gpa);
+		if (err)
+			return err;
+		last->key = key;
+	}
+	*out = gpa((last->gpa.v & ~PAGE_MASK) | (at.v & PAGE_MASK));
+	return 0;
+}
+
+static bool
+within_page(gva_t at, size_t size)
+{
+	return (at.v & PAGE_MASK) + size <= PAGE_SIZE;
+}
+
+static int
+read_at(struct te_access *a, gva_t at, void *buf, size_t size)
+{
+	unsigned how = how_of(a->v);
+	gpa_t where;
+
+	if (!within_page(at, size))
+		return gva_read_as(a->v, at, how, buf, size);
+	return find_page(a, at, how, &where) ? -EFAULT : gpa_read(a->v->domain, where, buf, size);
+}
+
+static int
+write_at(struct te_access *a, gva_t at, const void *buf, size_t size)
+{
+	unsigned how = how_of(a->v);
+	gpa_t where;
+
+	if (!within_page(at, size))
+		return gva_write_as(a->v, at, how, buf, size);
+	return find_page(a, at, how | HOW_WRITE, &where)
+		       ? -EFAULT
+		       : gpa_write(a->v->domain, where, buf, size);
+}
+
 /* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
 static int
 op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
@@ -93,7 +142,7 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!read_at(a, linear_of(a, seg, offset), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
@@ -140,7 +189,7 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!write_at(a, linear_of(a, seg, offset), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }
