@@ -165,6 +165,7 @@ struct te_access {
 	/* The page that was read last, and the one that was written last: as a CPU's TLB, for one instruction. */
 	struct te_page {
 		uint64_t key; /* of linear address and ring; 0: none */
+		uint8_t *host;
 		gpa_t gpa;
 	} last[2];
 };
