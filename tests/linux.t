@@ -19,7 +19,8 @@ from zeno import machine  # noqa: E402
 TRANSCRIPT = ROOT / "guest/linux/transcript"
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
 # Engine, lab, and None where the session must succeed, or where it ends today: an expected failure.
-ENGINES = [("te", 1, r"it turned paging on, which is Lab 2 .* at 0010:010[0-9a-f]{5}, mov to cr;")]
+ENGINES = [("te", 1, r"it turned paging on, which is Lab 2 .* at 0010:010[0-9a-f]{5}, mov to cr;"),
+           ("bt", 3, None)]
 KERNEL_LINE = re.compile(r"^\[ *\d+\.\d+\] .*\n?", re.M)
 
 
