@@ -65,7 +65,8 @@ AIMS = [
         "a guess of the target at each ret (the last one, compared inline, then a chained jump): half as many "
         "instructions where a function has one caller, more where it has many"),
     Aim("page-table write", "bt", 0.5, "te", "shadow_table_written",
-        "a call-out that has the decoded instruction with it, and emulates a plain mov without the general emulator"),
+        "both leave the guest, and a call-out's place in the cache must be turned into the guest's. A write that is "
+        "done inline and noted in a list, which the host reads at the next exit, would not leave it"),
     Aim("bench-files", "bt", 2, "bare", "exit_iret",
         "its system calls are 340 instructions long. Both ways go through the host: gate, stack, descriptors and the ring-3 "
         "segments are read and checked each time. Keeping checked gates as long as IDT, GDT and TSS are traced, and doing "

@@ -34,8 +34,9 @@ shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out)
 
 	if (!m->on || a.v > 0xffffffff)
 		return false;
-	for (unsigned level = PAGE_LEVELS - 1; level && at; level--)
-		at = step(at, level, a, &all, &any);
+	at = step(at, 3, a, &all, &any);
+	at = at ? step(at, 2, a, &all, &any) : 0;
+	at = at ? step(at, 1, a, &all, &any) : 0;
 	if (!at)
 		return false;
 	if ((how & HOW_WRITE && !(all & PTE_W)) || (how & HOW_USER && !(all & PTE_U)) ||

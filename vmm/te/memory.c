@@ -84,6 +84,63 @@ page_fault(struct te_access *a, struct emu_fault *fault)
 	return true;
 }
 
+/* Where an access within one page goes. NULL: the guest's tables say no, or there is no memory. */
+static struct te_page *
+find_page(struct te_access *a, gva_t at, unsigned how)
+{
+	struct te_page *last = &a->last[how & HOW_WRITE ? 1 : 0];
+	uint64_t key = (at.v & ~PAGE_MASK) | how << 1 | 1;
+	size_t len = PAGE_SIZE;
+
+	if (last->key == key)
+		return last;
+	last->key = 0;
+	if (gva_to_gpa(a->v, gva(at.v & ~PAGE_MASK), how, &last->gpa))
+		return NULL;
+	last->host = gpa_ptr(a->v->domain, last->gpa, &len);
+	if (!last->host)
+		return NULL;
+	last->key = key;
+	return last;
+}
+
+static bool
+within_page(gva_t at, size_t size)
+{
+	return (at.v & PAGE_MASK) + size <= PAGE_SIZE;
+}
+
+static int
+read_at(struct te_access *a, gva_t at, void *buf, size_t size)
+{
+	unsigned how = how_of(a->v);
+	const struct te_page *page;
+
+	if (!within_page(at, size))
+		return gva_read_as(a->v, at, how, buf, size);
+	page = find_page(a, at, how);
+	if (!page)
+		return -EFAULT;
+	memcpy(buf, page->host + (at.v & PAGE_MASK), size);
+	return 0;
+}
+
+static int
+write_at(struct te_access *a, gva_t at, const void *buf, size_t size)
+{
+	unsigned how = how_of(a->v);
+	const struct te_page *page;
+
+	if (!within_page(at, size))
+		return gva_write_as(a->v, at, how, buf, size);
+	page = find_page(a, at, how | HOW_WRITE);
+	if (!page)
+		return -EFAULT;
+	memcpy(page->host + (at.v & PAGE_MASK), buf, size);
+	trace_written(a->v->domain, gpa(page->gpa.v + (at.v & PAGE_MASK)), size);
+	return 0;
+}
+
 /* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
 static int
 op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
@@ -93,7 +150,7 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!read_at(a, linear_of(a, seg, offset), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
@@ -140,7 +197,7 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!write_at(a, linear_of(a, seg, offset), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }

@@ -168,6 +168,12 @@ bool te_fetch(struct vcpu *v, struct exit *e);
 struct te_access {
 	struct vcpu *v;
 	bool hit_window; /* an access to the VMM window was refused */
+	/* The page that was read last, and the one that was written last: as a CPU's TLB, for one instruction. */
+	struct te_page {
+		uint64_t key; /* of linear address and ring; 0: none */
+		uint8_t *host;
+		gpa_t gpa;
+	} last[2];
 };
 extern const struct emu_ops te_ops;
 /* Emulates the instruction of this exit with the general emulator. */
