@@ -184,7 +184,8 @@ tss_no_stack:
 	mov	eax, 1
 	ret
 
-; A handler that rewrites its own gate, and the limit of the IDT, while it runs: the next event finds what is there then.
+; A handler that rewrites its own gate, and the IDT's limit in memory, while it runs: the next event finds what is
+; there then.
 	ATTACK	"idt-in-use", idt_in_use, 1
 idt_in_use:
 	push	ebx
