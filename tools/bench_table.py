@@ -120,7 +120,7 @@ def ratio(n, floor):
 
 
 def visits(gdb, symbols):
-    """Steps, and gives each stay in the host from one instruction of the guest to its next: {function: instructions}."""
+    """Steps, and gives each stay in the host, from one instruction of the guest to its next."""
     counts = Counter()
     for _ in range(STEPS):
         gdb.step()
