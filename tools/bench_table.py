@@ -116,7 +116,7 @@ def table(columns, rows):
 
 
 def ratio(n, floor):
-    return f"{n / floor:.3f}" if n < 10 * floor else f"{n / floor:,.0f}"
+    return f"{n / floor:.3f}" if n < 10 * floor else f"{n / floor:,.1f}" if n < 1000 * floor else f"{n / floor:,.0f}"
 
 
 def visits(gdb, symbols):
