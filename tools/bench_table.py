@@ -21,7 +21,8 @@ from zeno.symbols import Symbols  # noqa: E402
 
 NANO = ROOT / "build/guest/nano.elf"
 SMALL_OS = ROOT / "build/guest/os.elf"
-LOADS = ["bench-compute 100", "bench-fork", "bench-files"]  # the first so long that its start counts little
+# The first is so long that its start counts little.
+LOADS = ["bench-compute 100", "bench-fork", "bench-files"]
 SCRIPT = "script=" + "+".join(f"ticks {load}" for load in LOADS).replace(" ", "_")
 LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=400)
 HIGH = 0xFFFF800000000000
@@ -68,9 +69,9 @@ AIMS = [
         "both leave the guest, and a call-out's place in the cache must be turned into the guest's. A write that is "
         "done inline and noted in a list, which the host reads at the next exit, would not leave it"),
     Aim("bench-files", "bt", 2, "bare", "exit_iret",
-        "its system calls are 340 instructions long. Both ways go through the host: gate, stack, descriptors and the ring-3 "
-        "segments are read and checked each time. Keeping checked gates as long as IDT, GDT and TSS are traced, and doing "
-        "iret inline, would leave the two switches"),
+        "its system calls are 340 instructions long, and both ways go through the host: gate, stack, descriptors and "
+        "segments are read and checked each time. To keep checked gates as long as IDT, GDT and TSS are traced, and "
+        "to do iret inline, would leave the two switches"),
 ]
 
 
@@ -109,16 +110,17 @@ def table(columns, rows):
     print(f"  {'':22}{first:>14}" + "".join(f"{name:>14}{'':9}" for name in others).rstrip())
     for row in rows:
         floor = columns[first][row]
-        cells = "".join(f"{columns[name][row]:>14,}{'x' + ratio(columns[name][row], floor):>9}" for name in others)
+        cells = "".join(f"{columns[name][row]:>14,}{'x' + ratio(columns[name][row], floor):>9}"
+                        for name in others)
         print(f"  {row:22}{floor:>14,}{cells}")
 
 
 def ratio(n, floor):
-    return f"{n / floor:.3f}" if n < 10 * floor else f"{n / floor:,.0f}"
+    return f"{n / floor:.3f}" if n < 10 * floor else f"{n / floor:,.1f}" if n < 1000 * floor else f"{n / floor:,.0f}"
 
 
 def visits(gdb, symbols):
-    """Steps, and gives each stay in the host from one instruction of the guest to its next: {function: instructions}."""
+    """Steps, and gives each stay in the host, from one instruction of the guest to its next."""
     counts = Counter()
     for _ in range(STEPS):
         gdb.step()
@@ -152,7 +154,8 @@ def profile(engine, through):
 def show_profile(engine, through):
     counts = profile(engine, through)
     words = [f"{function} {n}" for function, n in counts.most_common(18)]
-    print(f"    one exit through {through}() is {sum(counts.values()):,} instructions in the host, stepped through from outside:")
+    print(f"    one exit through {through}() is {sum(counts.values()):,} instructions in the host, "
+          "stepped through from outside:")
     for i in range(0, len(words), 6):
         print("      " + ", ".join(words[i:i + 6]) + ("," if i + 6 < len(words) else ""))
 
@@ -180,7 +183,8 @@ def main():
     rows = list(columns["bare"])
     missing = [f"{row} on {name}" for name, got in columns.items() for row in rows if row not in got]
     if missing or len(rows) < len(LOADS):
-        print(f"bench: not measured: {', '.join(missing) or 'anything'}: do the labs work? (make grade)", file=sys.stderr)
+        print(f"bench: not measured: {', '.join(missing) or 'anything'}: do the labs work? (make grade)",
+              file=sys.stderr)
         return 1
     print("\nSoftware against hardware: instructions (median of 1,000; loads once), and times the bare machine\n")
     table(columns, rows)
