@@ -17,7 +17,8 @@ struct tss {
 };
 _Static_assert(sizeof(struct tss) == 104, "SDM 3A figure 8-2");
 
-static uint64_t gdt[6], idt[SYSCALL_INT + 1];
+static uint64_t gdt[512] __attribute__((aligned(4096))); /* a page of its own: Zeno traces it */
+static uint64_t idt[SYSCALL_INT + 1];
 static struct tss tss;
 
 static uint64_t
@@ -44,7 +45,7 @@ segment_kernel_stack(uint32_t esp)
 void
 segment_init(void)
 {
-	struct table gdtr = { sizeof(gdt) - 1, (uint32_t)gdt };
+	struct table gdtr = { 6 * sizeof(gdt[0]) - 1, (uint32_t)gdt };
 	struct table idtr = { sizeof(idt) - 1, (uint32_t)idt };
 
 	gdt[1] = descriptor(0, 0xfffff, 0x9b, 0xc);
