@@ -70,12 +70,10 @@ retreat(struct vcpu *v, uint32_t g)
 	struct bt *bt = bt_of(v);
 
 	/* EXERCISE 3.7b: Remember g in bt->mixed, drop all blocks, and untrace() the frame: from now on its blocks are compared
-	 * before each entry. Where bt->mixed is full, nothing is to be done.
+	 * before each entry. There is room for BT_MIXED frames: the next one takes the place of the oldest.
 	 * until then: (void)bt, (void)g;
 	 */
-	if (bt->mixed_count == BT_MIXED)
-		return;
-	bt->mixed[bt->mixed_count++] = g;
+	bt->mixed[bt->mixed_count++ % BT_MIXED] = g;
 	bt_flush(v);
 	untrace(v->domain, gfn(g), TRACE_CODE);
 	/* END EXERCISE 3.7b */
@@ -84,7 +82,7 @@ retreat(struct vcpu *v, uint32_t g)
 bool
 bt_is_mixed(const struct bt *bt, uint32_t g)
 {
-	for (unsigned i = 0; i < bt->mixed_count; i++)
+	for (unsigned i = 0; i < bt->mixed_count && i < BT_MIXED; i++)
 		if (bt->mixed[i] == g)
 			return true;
 	return false;
