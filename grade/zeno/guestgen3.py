@@ -93,12 +93,18 @@ poll:
 """
 
 
+NATIVE = ("ds", "es", "ss", "fs")
+"""Segments through which translated code reaches memory itself."""
+
+
 class Mix(Kernel):
     """A guest for a translator."""
 
     def __init__(self, rng):
         super().__init__(rng)
         self.scratch, self.fresh_code = self.base + SCRATCH, self.base + FRESH
+        self.native = False
+        """Where visits to the host are counted: no operand through CS or GS, which are the translator's own."""
         self.patient = False
         """Bare Bochs loses bytes that come before the UART is ready; everything else is always ready."""
 
@@ -172,7 +178,7 @@ class Mix(Kernel):
             scale = rng.choice((1, 2, 4))
             return [f"and {index}, 31"], f"[ebp + {index} * {scale} + {at % 0x300:#x}]"
         if kind == 2:
-            segment = rng.choice(("cs", "ds", "es", "ss", "fs", "gs"))
+            segment = rng.choice(NATIVE if self.native else ("cs", *NATIVE, "gs"))
             return [], f"[{segment}:{self.scratch + at & ~(size - 1):#x}]"
         return [], f"[ebp + {at:#x}]"
 
@@ -767,6 +773,7 @@ def _done(k):
 def long_blocks(rng, count=1500):
     """Straight code without a branch, many times: (program, instructions in the loop)."""
     k = _ready(rng)
+    k.native = True
     first = len(k.lines)
 
     def body():
@@ -899,6 +906,7 @@ def pending(rng):
 def direct_loop(rng, count=6000):
     """Direct jumps, taken and not, forwards and backwards, loop and jecxz, in a loop: (program, its rounds)."""
     k = _ready(rng)
+    k.native = True
 
     def body():
         for _ in range(4):
@@ -923,6 +931,7 @@ def direct_loop(rng, count=6000):
 def indirect_loop(rng, count=6000):
     """Returns, calls and jumps through registers, memory and tables, in a loop: (program, its rounds)."""
     k = _ready(rng)
+    k.native = True
 
     def body():
         for step in rng.sample((k.call, k.call, k.table, k.cleaned, k.computed, k.stack_return), 4):
@@ -971,7 +980,7 @@ def beside(rng, functions=60, rounds=40):
     return _done(k), functions, rounds
 
 
-def mixed_loop(rng, count=1500):
+def mixed_loop(rng, count=12_000):
     """A page of code and data, written in each round: (program, its rounds)."""
     k = _ready(rng)
     _mixed_page(k, count)
