@@ -237,7 +237,7 @@ demo: ## install what is missing, then show it all in two minutes
 	@for lab in 2 3; do $(MAKE) --no-print-directory SOLUTION=1 LAB=$$lab REF= build || exit 1; done
 	@$(PYTHON) tools/demo.py
 
-check: ## install what is missing, then run every test (under ten minutes)
+check: ## install what is missing, then run every test (under eighteen minutes)
 	@sh tools/install.sh check
 	@$(PYTHON) tools/linux_guest.py || true # without a network, tests/linux.t skips and says so
 	@$(MAKE) --no-print-directory check-run
