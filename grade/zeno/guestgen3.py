@@ -260,6 +260,14 @@ class Mix(Kernel):
             if segment != "cs":
                 self.op(f"ror dword [{segment}:{at:#x}], 9", f"xor {a}, [{at:#x}]")
 
+    def selectors(self):
+        """Selectors that are read: CS and SS have another RPL in ring 1, and GS is the translator's."""
+        for segment in self.rng.sample(("cs", "ds", "es", "ss", "fs", "gs"), 6):
+            a, at = self.rng.choice(FREE), f"[{self.scratch + 0x3F0:#x}]"
+            self.op(*self.rng.choice(([f"mov {a}, {segment}"], [f"mov {at}, {segment}", f"movzx {a}, word {at}"],
+                                      [f"push {segment}", f"pop {a}", f"movzx {a}, {a[1:]}"])))
+            self.op("call fold")
+
     # -- what is sensitive --------------------------------------------------------------------
 
     def sensitive(self):
@@ -441,10 +449,10 @@ def mix(rng, count=30, rounds=3, kinds=None, above=0):
 
 def straight(rng):
     """
-    Blocks without anything sensitive, and memory by way of each segment register. It lies high: by way of Zeno's own GS its
+    Blocks without anything privileged, and memory by way of each segment register. It lies high: by way of Zeno's own GS its
     addresses, which wrap, are other memory then, and not a hole that the host would emulate.
     """
-    return mix(rng, 24, 2, ["plain", "plain", "overridden", "skip"], above=0x410000)
+    return mix(rng, 24, 2, ["plain", "plain", "overridden", "skip", "selectors"], above=0x410000)
 
 
 def jumps(rng):
