@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno import gdbremote, machine, triplefault  # noqa: E402
+from zeno import bochs, gdbremote, machine, triplefault  # noqa: E402
 from zeno.machine import End, Limits  # noqa: E402
 from zeno.symbols import Elf, Symbols  # noqa: E402
 
@@ -262,6 +263,20 @@ def endless_loop(kind):
     result = boot("loop", on=kind)
     ended(result, End.INSTRUCTIONS, "5000000 instructions", "spin+")
     equal(result.console, b"round and round\n", "console")
+
+
+@test
+def long_runs_on_bochs():
+    """Bochs' debugger counts in 32 bits: a longer run is stepped, and the stops don't show"""
+    equal(sum(bochs.steps_of(10 ** 10 + 1)), 10 ** 10 + 1, "all steps")
+    equal(max(bochs.steps_of(10 ** 10 + 1)) < 1 << 31, True, "each fits")
+    with mock.patch.object(bochs, "STEP", 101):
+        result = boot("hello", on="bochs")
+    ended(result, End.SHUTDOWN)
+    equal(result.side, b"@Z log hello\n@Z end d1 off done\n", "side channel")
+    equal(len(re.findall(b"Next at", (result.directory / "stdout").read_bytes())) > 5, True, "stops in the middle")
+    with mock.patch.object(bochs, "STEP", 1_000_003):
+        ended(boot("loop", on="bochs"), End.INSTRUCTIONS, "5000000 instructions", "spin+")
 
 
 @test

@@ -5,8 +5,9 @@ too (that is cut off). The log goes through a pipe of which we keep the end, and
 it says when the CPU halts with interrupts off, resets, or triple-faults.
 
 The debugger also bounds the run: `lb 0x7c00`, `c`, then `s N` steps N instructions from the boot
-sector on, so the limit never depends on how busy this machine is. A sleeping CPU executes nothing
-but costs CPU time, and is bounded by CPU seconds.
+sector on, so the limit never depends on how busy this machine is. It keeps N in 32 bits, so a long
+run takes several steps. A sleeping CPU executes nothing but costs CPU time, and is bounded by CPU
+seconds.
 """
 
 import ctypes
@@ -29,7 +30,9 @@ PLUGINS = Path("/usr/lib/x86_64-linux-gnu/bochs/plugins")
 BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
 VGA_BIOS = [Path("/usr/share/vgabios/vgabios.bin"), Path("/usr/share/bochs/VGABIOS-lgpl-latest")]
 CYLINDER = 16 * 63 * 512
-NEVER = 10 ** 15
+NEVER = 10 ** 13
+STEP = 2 * 10 ** 9
+"""Instructions in one command of the debugger's, which takes N modulo 2^32."""
 _LIBC = ctypes.CDLL(None)
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -40,6 +43,7 @@ BOOTING = b"Booting from"
 POWER_OFF = b"hutdown"
 
 # The debugger's words when it stops or dies; the guest's last line may be unfinished before them.
+STEPPED = re.compile(rb"Next at t=\d+\n\(0\) \[0x[^\n]*\n(?!CPU0:)")
 STOPPED = re.compile(rb"(Next at t=\d+\n\(0\) \[0x|\(0\)\.\[\d+\] \[0x|=+\nBochs is exiting)")
 
 RC = """\
@@ -145,8 +149,8 @@ class Live(LiveBase):
         rc = bochsrc(setup, self.directory, f"/dev/fd/{pipe}", self.path("console"),
                      setup.explain == "live")
         commands = self.path("commands")
-        number = setup.limits.instructions or NEVER
-        commands.write_text(f"lb 0x7c00\nc\nd 1\ns {number}\nr\nptime\nq\n", encoding="ascii")
+        steps = "".join(f"s {number}\n" for number in steps_of(setup.limits.instructions or NEVER))
+        commands.write_text(f"lb 0x7c00\nc\nd 1\n{steps}r\nptime\nq\n", encoding="ascii")
         self._spawn([PROGRAM, "-q", "-f", str(rc), "-rc", str(commands)], pass_fds=[pipe],
                     env=os.environ | {"TERM": "dumb"}, in_child=hide_network)
         os.close(pipe)
@@ -249,13 +253,22 @@ class Live(LiveBase):
         self.path("log").write_bytes(self.log.data)
 
     def _result(self, run):
-        run.side = side_bytes(run.side)
+        run.side = side_bytes(run.side, len(steps_of(self.setup.limits.instructions or NEVER)) - 1)
         run.command = shell_command(self.setup)
         run.command_gdb = shell_command_gdb(self.setup)
 
 
-def side_bytes(stdout):
-    """What the guest wrote to port 0xE9, without what the debugger says before and after it."""
+def steps_of(number):
+    """A number of instructions as the debugger's `s` can take it: a list."""
+    whole, rest = divmod(number, STEP)
+    return [STEP] * whole + [rest] * bool(rest)
+
+
+def side_bytes(stdout, between):
+    """
+    What the guest wrote to port 0xE9, without what the debugger says before and after it, and at no more than `between` stops
+    in the middle.
+    """
     stdout = re.sub(rb"\n=+\nBochs is exiting[^=]*=+\n", b"", stdout)
     start = stdout.find(b"Next at t=")
     for _ in range(2):
@@ -265,6 +278,7 @@ def side_bytes(stdout):
             break
         start = stdout.find(b"\n", at + 1) + 1
     body = stdout[max(start, 0):]
+    body = STEPPED.sub(b"", body, between) if between else body
     stopped = STOPPED.search(body)
     return body[:stopped.start()] if stopped else body
 
