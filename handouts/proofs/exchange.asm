@@ -5,8 +5,8 @@
 
 OPERAND	equ 0x4000			; NT's bit, for who takes an operand for flags
 
-; The addition's operand and the flags that it leaves: one instruction between popf and cmpxchg8b.
-%macro	exchange 1			; what stands between addition and exchange
+; The flags behind a popf, an addition, what the argument says, and a cmpxchg8b: in eax.
+%macro	exchange 1
 	mov	ecx, OPERAND
 	xor	edx, edx
 	push	edx
