@@ -1,9 +1,5 @@
 #!/usr/bin/env python3
-"""The kernel's own GDB stub: a real GDB on guests, on QEMU and on Bochs, and a peer that sends garbage.
-
-What each session did to the guest is judged by the guest's own output, which the host's console shows, and
-never by how long anything took.
-"""
+"""The kernel's own GDB stub: a real GDB on guests, on QEMU and on Bochs, and a peer that sends garbage."""
 
 import os
 import pty
@@ -20,11 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
+from gdb_session import BUILT, HANG, LIMIT, bare, contains, guest, lines, session  # noqa: E402
 from zeno import gdbremote, machine  # noqa: E402
 
 HOST = ROOT / "build/lab1-solution"
-GUESTS = ("hello", "tables", "sieve", "cli", "steps", "spin")
-LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=60)
 
 # A guest that computes until somebody from outside lets it end.
 SPIN = """
@@ -73,13 +68,6 @@ off:	cli
 """
 
 
-def guest(name):
-    return str(BUILT.get(name, ROOT / f"build/guest/{name}.elf"))
-
-
-BUILT = {}
-
-
 def build(name, text):
     """A guest of this test, linked with the guests' library."""
     place = folder()
@@ -93,59 +81,6 @@ def build(name, text):
     BUILT[name] = place / f"{name}.elf"
     return ok(assembled.status == linked.status == 0, f"this test's guest {name} is built",
               out=assembled.out + linked.out)
-
-
-PRELUDE = """python
-import time
-def attempt(command):
-    try:
-        gdb.execute(command)
-    except gdb.error as error:
-        print(error)
-def host_ends():
-    while "echo that was all" not in open("{console}", errors="replace").read():
-        time.sleep(0.05)
-end
-"""
-
-
-def session(where, commands, script):
-    """A GDB session by way of tools/run.py: (what GDB said, the guests' lines on the console)."""
-    place = folder()
-    (place / "script.gdb").write_text(PRELUDE.format(console=place / "console") + script)
-    names = [name for name in GUESTS if re.search(rf"start {name}\b", commands)]
-    files = [word for name in names for word in ("--elf", guest(name), "--module", guest(name))]
-    done = run("timeout", "100", sys.executable, ROOT / "tools/run.py", "--machine", where, "--gdb",
-               "--stub", "zeno", "--batch", place / "script.gdb", "--console", place / "console",
-               "--kernel", HOST / "zeno.mb", "--elf", HOST / "zeno.elf", *files,
-               "--append", f"panic=off -- {commands}; echo that was all; off", cwd=ROOT)
-    console = (place / "console").read_text(errors="replace").replace("\r", "")
-    return done.out, console
-
-
-def lines(console, domain):
-    """What one guest printed."""
-    return [line[4:] for line in console.split("\n") if line.startswith(f"d{domain}| ")]
-
-
-def bare(name):
-    """What the same image prints on the bare machine."""
-    result = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    assert result.end is machine.End.SHUTDOWN, result.detail
-    return text.splitlines()
-
-
-def contains(text, *words, what, **more):
-    """All of the words, in this order."""
-    at = 0
-    for word in words:
-        found = text.find(word, at)
-        if found < 0:
-            return ok(False, what, missing=word, within=text, **more)
-        at = found + len(word)
-    return ok(True, what)
 
 
 def walk(where):
@@ -339,7 +274,7 @@ reverse-continue
 printf "far back at %u\\n", v->exits
 """)
     argv = [sys.executable, ROOT / "tools/run.py", "--gdb", "--kernel", HOST / "zeno.mb", "--elf", HOST / "zeno.elf"]
-    done = run("timeout", "200", *argv, "--reverse", "--batch", script, "--elf", ROOT / "build/guest/hello.elf",
+    done = run("timeout", HANG, *argv, "--reverse", "--batch", script, "--elf", ROOT / "build/guest/hello.elf",
                "--module", ROOT / "build/guest/hello.elf", "--append", "panic=off -- start hello; off", cwd=ROOT)
     contains(done.out, "d1 hello: ended: exit code 0", "\nat 5\n", "\nback at 4\n", "exit_log in section",
              "\nagain at 5\n", "\nfar back at 3\n", what="a recorded run goes backwards under GDB")
@@ -355,7 +290,7 @@ def typed():
                 "--elf", guest("spin"), "--module", guest("spin"), "--append", "-- start spin"]
         child, terminal = pty.fork()
         if not child:
-            os.execvp("timeout", ["timeout", "--foreground", "100", *argv])
+            os.execvp("timeout", ["timeout", "--foreground", HANG, *argv])
         said = read_until(terminal, rb"\(gdb\) $")
         os.write(terminal, b"echo typed-\\n\ncontinue\n")
         said += read_until(terminal, rb"Continuing\.")

@@ -125,6 +125,14 @@ def hostile():
        text=text)
 
 
+def refused():
+    """A load of CR0 that failed has not happened: what looks at the guest finds it without paging."""
+    built = run("make", "-s", "-C", ROOT, "LAB=2", "build")
+    text = boot(BUILD / "lab2/zeno.mb", "panic=off -- start paging; gwalk 0x100000; off", "qemu", [GUEST])
+    ok("exercise 2.1 is not done" in text and "d1: paging is off: 00100000 is guest-physical" in text,
+       "gwalk after a load of CR0 that failed", text=text, out=built.out)
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=2", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 2 builds", out=built.out):
@@ -133,6 +141,7 @@ def main():
     fuzz()
     damage()
     hostile()
+    refused()
     finish()
 
 

@@ -64,6 +64,7 @@ MASKS = [
     (re.compile(r"^\d+\t"), "LINE\t"),
     (re.compile(r"^\d+ of \d+ frames|\b\d+ MiB free of \d+ MiB"), "FREE"),
     (re.compile(r"^(  \w+ +)\d+ frames +\d+ KiB"), r"\1FRAMES"),
+    (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
     (re.compile(r"\bframe [0-9a-f]+ is free"), "frame MFN is free"),

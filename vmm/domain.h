@@ -90,6 +90,8 @@ struct engine {
 	void (*window_moved)(struct vcpu *v);
 	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
 	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
+	/* Reads from what show() tells of, by its address in the window; how much there is of it. NULL like show. */
+	size_t (*peek)(struct vcpu *v, uint64_t address, void *buf, size_t len);
 };
 
 /* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
@@ -99,6 +101,7 @@ struct vcpu_debug {
 	bool parked;   /* could run, once it is no longer held */
 	bool announce; /* the debugger is to be told that there is a new one */
 	bool step;     /* stops after one instruction */
+	bool waits;    /* stopped while it waited for an interrupt */
 };
 
 struct vcpu {
@@ -258,6 +261,7 @@ uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no 
 enum turn vcpu_turn(struct thread *t);
 bool vcpu_ready(struct thread *t);
 enum verdict exit_handle(struct vcpu *v, struct exit *e);
+bool interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e);
 /* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
 void vcpu_advance(struct vcpu *v, const struct exit *e);
 
@@ -302,7 +306,6 @@ void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 const struct engine *engine_find(const char *name);
 
 /* gdb_run.c: a vCPU under a debugger. */
-extern unsigned debug_changes; /* counts what puts or takes a breakpoint */
 void debug_created(struct vcpu *v);
 enum turn debug_park(struct vcpu *v);
 void debug_ended(struct vcpu *v);

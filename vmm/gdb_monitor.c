@@ -85,6 +85,26 @@ tc(struct vcpu *v, int argc, char **argv)
 	return 0;
 }
 
+/* Bytes of the cache, for tc's disassembly in GDB: the guest has nothing at their addresses. */
+static int
+tc_bytes(struct vcpu *v, int argc, char **argv)
+{
+	uint8_t bytes[64];
+	uint64_t addr, left;
+	size_t n;
+
+	if (!v->engine->peek || argc < 3 || parse_u64(argv[1], &addr) || parse_u64(argv[2], &left))
+		return 0;
+	while (left && (n = v->engine->peek(v, addr, bytes, left < 64 ? left : 64)) > 0) {
+		for (size_t i = 0; i < n; i++)
+			gdb_print("%02x", bytes[i]);
+		addr += n;
+		left -= n;
+	}
+	gdb_print("\n");
+	return 0;
+}
+
 static int
 walk_tables(struct vcpu *v, uint64_t addr)
 {
@@ -200,6 +220,8 @@ static const struct {
 	{ "exits", "[N]", "exits by reason, and the last N in words", exits, true },
 	{ "list", "", "the domains", list, false },
 	{ "tc", "[ADDR]", "the translation cache, or the block at ADDR", tc, true },
+	{ "tc-bytes", "ADDR LENGTH", "what the translation cache holds at its own address ADDR",
+	  tc_bytes, true },
 	{ "walk", "ADDR", "from a guest's address to the machine's", walk, true },
 	{ "vcpu", "", "all that the guest would see of its CPU", vcpu, true },
 	{ "gdt", "", "selector, the guest's descriptor, its shadow", gdt, true },

@@ -6,7 +6,8 @@
  * bytes, and its own int3 is its own. What can see ours is the guest, by reading its own code natively.
  *
  * A step is RFLAGS.TF. pushf would show it, so its image is corrected. `mov ss` and `pop ss` hold the trap back for one
- * instruction (SDM 3A 6.8.3): a step over them is two.
+ * instruction (SDM 3A 6.8.3): a step over them is two. The guest's interrupts wait while it steps, or each step would
+ * lead into the handler of its clock, whose time goes on; only a guest that has halted gets the one that wakes it.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -25,7 +26,6 @@ static struct breakpoint {
 	uint8_t original;
 } breakpoints[BREAKPOINTS_MAX];
 
-unsigned debug_changes;
 static char stop_on[16]; /* "": no exit stops a vCPU */
 
 struct vcpu *
@@ -47,25 +47,33 @@ breakpoint_at(const struct domain *d, uint32_t addr)
 	return NULL;
 }
 
+/* The guest's code is another one at addr, or the same again: whoever has translated it is told. */
+static void
+code_changes(struct vcpu *v, uint32_t addr)
+{
+	gpa_t at;
+
+	if (!gva_to_gpa(v, gva(addr), HOW_QUIET, &at))
+		trace_written(v->domain, at, 1);
+}
+
+/* The guest need not have memory at addr yet: it may be about to turn paging on. */
 int
 debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert)
 {
 	struct vcpu *v = gdb_vcpu(t);
 	struct breakpoint *b = breakpoint_at(v->domain, (uint32_t)addr);
 
-	debug_changes++;
-	if (!insert) {
-		if (b)
-			b->domain = NULL;
+	if (!insert && !b)
 		return 0;
-	}
-	if (addr > 0xffffffff || in_window(v->domain, addr, 1) || !gva_byte(v, gva(addr)))
+	if (addr > 0xffffffff || in_window(v->domain, addr, 1))
 		return -EFAULT;
 	if (!b)
 		b = breakpoint_at(NULL, 0);
 	if (!b)
 		return -ENOSPC;
-	*b = (struct breakpoint){ .domain = v->domain, .addr = (uint32_t)addr };
+	*b = (struct breakpoint){ .domain = insert ? v->domain : NULL, .addr = (uint32_t)addr };
+	code_changes(v, b->addr);
 	return 0;
 }
 
@@ -100,14 +108,19 @@ disarm(struct vcpu *v)
 	}
 }
 
-/* The #BP is our int3's: then the guest has not executed anything yet. */
+/*
+ * The exit is our int3's: then the guest has not executed anything yet. Natively it is a #BP, and rip is behind it; in
+ * translated code it is a call-out at it.
+ */
 static bool
 hit_breakpoint(struct vcpu *v, const struct exit *e)
 {
-	uint64_t rip = (uint32_t)(v->state.rip - 1);
+	uint64_t rip = v->state.rip;
 	struct breakpoint *b;
 
-	if (e->reason != EXIT_EXCEPTION || e->vector != VEC_BP)
+	if (e->reason == EXIT_EXCEPTION && e->vector == VEC_BP)
+		rip = (uint32_t)(rip - 1);
+	else if (e->reason != EXIT_EMULATE || e->insn_op != INSN_INT3)
 		return false;
 	b = breakpoint_at(v->domain, (uint32_t)(v->state.seg[SEG_CS].base + rip));
 	if (!b || b->original == INT3)
@@ -199,8 +212,7 @@ debug_detach(int pid)
 		return;
 	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++)
 		if (breakpoints[i].domain == v->domain)
-			breakpoints[i].domain = NULL;
-	debug_changes++;
+			debug_breakpoint(gdb_thread_of(v), breakpoints[i].addr, false);
 	v->debug.attached = v->debug.step = false;
 	release(v);
 	release_strangers();
@@ -348,8 +360,17 @@ stop(struct vcpu *v, bool could_run, int signal, const char *why)
 {
 	debug_hold(false);
 	v->debug.parked = could_run;
+	v->debug.waits = !could_run;
 	gdb_stopped(gdb_thread_of(v), signal, why);
 	return BLOCK;
+}
+
+/* After an exit of a step's: whether the instruction is still to be executed. A hidden fault is not the guest's affair. */
+static bool
+goes_on(const struct vcpu *v, const struct exit *e, enum verdict verdict)
+{
+	return e->reason == EXIT_IRQ ||
+	       (e->reason == EXIT_MMU && verdict == RESUME && v->state.rip == e->rip);
 }
 
 /*
@@ -360,11 +381,13 @@ stop(struct vcpu *v, bool could_run, int signal, const char *why)
 enum verdict
 debug_one_exit(struct vcpu *v)
 {
+	uint64_t shadow_at = v->sti_shadow ? v->state.rip : 0;
 	enum verdict verdict;
 	char words[128];
 	bool stepped;
 	struct exit e;
 
+	v->debug.waits = false;
 	arm(v);
 	stepped = enter(v, &e);
 	disarm(v);
@@ -372,6 +395,8 @@ debug_one_exit(struct vcpu *v)
 		return stop(v, true, GDB_SIGTRAP, "swbreak:;");
 	if (stepped)
 		return stop(v, true, GDB_SIGTRAP, "");
+	if (!v->debug.step && interrupt_comes_first(v, shadow_at, &e))
+		return RESUME;
 	verdict = exit_handle(v, &e);
 	if (v->domain->state == DOMAIN_ENDED && !v->domain->stopped)
 		return verdict;
@@ -388,7 +413,7 @@ debug_one_exit(struct vcpu *v)
 		gdb_print("d%u %s: %s\n", v->domain->id, v->domain->name, words);
 		return stop(v, verdict == RESUME || verdict == FAULTED, 0, "");
 	}
-	if (v->debug.step && e.reason != EXIT_IRQ) /* an interrupt came before the instruction */
+	if (v->debug.step && !goes_on(v, &e, verdict))
 		return stop(v, verdict == RESUME || verdict == FAULTED, GDB_SIGTRAP, "");
 	return verdict;
 }

@@ -55,9 +55,17 @@ turn_ended(struct vcpu *v)
 }
 
 /*
- * Runs the guest to its next exit, and handles that; but behind a sti an interrupt may have been waiting for the end of
- * its shadow, and comes before the instruction that brought us here: `sti; nop; cli`.
+ * Behind a sti at shadow_at (0: there was none) an interrupt may have been waiting for the end of its shadow: it comes before the
+ * instruction that brought us here: `sti; nop; cli`. Then the exit is none, and that instruction runs again later.
  */
+bool
+interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
+{
+	return shadow_at && v->state.rip != shadow_at && e->reason != EXIT_IRQ &&
+	       v->state.rflags & FLAG_IF && pic_pending(&v->domain->pic);
+}
+
+/* Runs the guest to its next exit, and handles that. */
 static enum verdict
 one_exit(struct vcpu *v)
 {
@@ -65,10 +73,7 @@ one_exit(struct vcpu *v)
 	struct exit e;
 
 	v->engine->run(v, &e);
-	if (shadow_at && v->state.rip != shadow_at && e.reason != EXIT_IRQ &&
-	    v->state.rflags & FLAG_IF && pic_pending(&v->domain->pic))
-		return RESUME;
-	return exit_handle(v, &e);
+	return interrupt_comes_first(v, shadow_at, &e) ? RESUME : exit_handle(v, &e);
 }
 
 /*
@@ -89,7 +94,7 @@ vcpu_turn(struct thread *t)
 	platform_lines(v->domain);
 	domain_quiet(v->domain);
 	do {
-		verdict = interrupt(v);
+		verdict = v->debug.step && !v->debug.waits ? RESUME : interrupt(v);
 		if (verdict != RESUME)
 			break;
 		verdict = v->debug.attached ? debug_one_exit(v) : one_exit(v);

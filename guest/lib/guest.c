@@ -10,6 +10,7 @@
 #define LCR_8N1  0x03
 #define LCR_DLAB 0x80
 #define LSR_THRE 0x20
+#define LSR_TEMT 0x40
 
 #define QEMU_DEBUG_EXIT 0xf4
 #define BOCHS_SHUTDOWN  0x8900
@@ -80,6 +81,8 @@ void
 guest_exit(uint32_t code)
 {
 	outb(QEMU_DEBUG_EXIT, code);
+	while (!(inb(UART_LSR) & LSR_TEMT)) /* Bochs loses what is still on its way */
+		;
 	for (const char *s = "Shutdown"; *s; s++)
 		outb(BOCHS_SHUTDOWN, *s);
 	halt();

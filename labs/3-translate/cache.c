@@ -140,7 +140,7 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 	return b;
 }
 
-/* All blocks belong to one code segment, one width of the stack, one way to load segments, and one set of breakpoints. */
+/* All blocks belong to one code segment, one width of the stack, and one way to load segments. */
 static void
 check_world(struct vcpu *v)
 {
@@ -149,14 +149,13 @@ check_world(struct vcpu *v)
 	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
 
 	if (bt->cs_base == cs->base && bt->cs_limit == cs->limit && bt->stack32 == stack32 &&
-	    bt->late == te_of(v)->late && bt->debug_changes == debug_changes)
+	    bt->late == te_of(v)->late)
 		return;
 	bt_flush(v);
 	bt->cs_base = (uint32_t)cs->base;
 	bt->cs_limit = cs->limit;
 	bt->stack32 = stack32;
 	bt->late = te_of(v)->late;
-	bt->debug_changes = debug_changes;
 }
 
 /*

@@ -8,8 +8,12 @@ import os
 import re
 
 import gdb  # pylint: disable=import-error
+import gdb.disassembler  # pylint: disable=import-error
 
 FRAMES_MAX = 32
+SHARED = ("the guest's IF", "its IOPL", "nonzero: an interrupt waits", "popf of these calls out", "saved", "saved",
+          "target", "where its translation is", "ES", "CS", "SS", "DS", "FS", "GS", "minus GS")
+TC_ENTRY = re.compile(r"^  ([0-9a-f]{8}) (.*?) *([0-9a-f]{8}) [0-9a-f]+(?:\+\d+)?(?:  (.*))?$")
 ACCESSED, WRITABLE, EXPANDS, CODE, SEGMENT = (1 << bit for bit in range(40, 45))
 PRESENT, LONG, BIG, PAGES = (1 << bit for bit in (47, 53, 54, 55))
 SYSTEM = {1: "16-bit TSS", 2: "LDT", 3: "busy 16-bit TSS", 4: "16-bit call gate", 5: "task gate",
@@ -26,7 +30,10 @@ def monitor(words):
 
 def number(text):
     """The value of a GDB expression, as an address."""
-    return int(gdb.parse_and_eval(text)) & 0xffffffff
+    try:
+        return int(gdb.parse_and_eval(text)) & 0xffffffff
+    except gdb.error as error:
+        raise gdb.GdbError(str(error)) from error
 
 
 def place(address):
@@ -196,8 +203,94 @@ Entries marked `cached` hold a segment register whose descriptor the guest no lo
             print(f"{sel}  {descriptor(own):44}  {descriptor(shadow)}{note}")
 
 
+class Cached(gdb.disassembler.DisassembleInfo):
+    """An instruction in the translation cache, which is no memory of the guest's."""
+
+    def __init__(self, info, cache):
+        super().__init__(info)
+        self.cache = cache
+
+    def read_memory(self, length, offset=0):
+        """GDB's disassembler asks for bytes."""
+        at = self.address + offset - self.cache.start
+        if at < 0 or at + length > len(self.cache.data):
+            raise gdb.MemoryError("no code of this block")
+        return self.cache.data[at:at + length]
+
+
+class Cache(gdb.disassembler.Disassembler):
+    """Disassembles the code of the block that `tc` shows; all else is GDB's affair."""
+
+    def __init__(self):
+        super().__init__("zeno-tc")
+        self.start, self.data = 0, b""
+
+    def __call__(self, info):
+        if not self.start <= info.address < self.start + len(self.data):
+            return None
+        return gdb.disassembler.builtin_disassemble(Cached(info, self))
+
+    def is_filler(self, start, end):
+        """Blocks are filled up with zeros."""
+        return not any(self.data[start - self.start:end - self.start])
+
+    def load(self, start, length):
+        """Take these bytes of the cache."""
+        self.start, self.data = start, bytes.fromhex(monitor(f"tc-bytes {start:#x} {length}").strip())
+
+
+CACHE = Cache()
+gdb.disassembler.register_disassembler(CACHE)
+
+
+def instruction(address):
+    """(text, length) of the instruction there, the guest's or one of the block that `tc` shows."""
+    one, = gdb.selected_inferior().architecture().disassemble(address, count=1)
+    return re.sub(r"\s+", " ", one["asm"]).strip(), one["length"]
+
+
+def shared(text):
+    """What an operand on the page that translated code shares with the host is for."""
+    found = re.search(r"\bgs:\[?(0x[0-9a-f]+)\b", text)
+    slot = int(found[1], 16) // 4 if found else len(SHARED)
+    return f" <{SHARED[slot]}>" if slot < len(SHARED) else ""
+
+
+class Tc(Command):
+    """The translation cache of the engine bt in numbers, or a block beside its translation: tc [ADDR]
+
+`<...>` says what a word of the page behind GS is for."""
+
+    def run(self, argument):
+        text = monitor(f"tc {number(argument):#x}" if argument else "tc")
+        head = re.match(r"([0-9a-f]{8}): \d+ bytes, (\d+) of translation at ([0-9a-f]{8})(.*)", text)
+        if not argument or not head:
+            print(text, end="")
+            return
+        start, end = int(head[3], 16), int(head[3], 16) + int(head[2])
+        CACHE.load(start, end - start)
+        print(f"block {place(int(head[1], 16))}{head[4]}")
+        entries = [TC_ENTRY.match(line) for line in text.splitlines()[1:]]
+        for entry, after in zip(entries, entries[1:] + [None]):
+            self.show(entry, int(after[3], 16) if after else end)
+
+    @staticmethod
+    def show(entry, end):
+        """One guest instruction, or a part of Zeno's own, beside what stands for it."""
+        eip, guest, at, words = entry.groups()
+        at = int(at, 16)
+        left = f"{eip}  {instruction(int(eip, 16))[0]}" if guest else ""
+        if words and (words == "call-out" or words.startswith("to ")):
+            end = at + 1  # one instruction; behind it lies the target, or nothing
+        while at < end and not CACHE.is_filler(at, end):
+            text, length = instruction(at)
+            print(f"{left:40} {at:08x}  {text}{shared(text)}{f'  ; {words}' if words else ''}")
+            left, words = "", None
+            at += length
+
+
 class Zeno(Command):
-    """Zeno's own commands: guests, vmexit, vcpu, walk, exits, guest-bt, gdt; and monitor help."""
+    """Zeno's own commands: guests, vmexit, vcpu, walk, tc, exits, guest-bt, gdt; and monitor help."""
 
     def run(self, argument):
         gdb.execute("help zeno")
@@ -205,5 +298,5 @@ class Zeno(Command):
 
 for command, name in ((ZenoSymbols, "zeno-symbols"), (Guests, "guests"), (Vmexit, "vmexit"),
                       (Vcpu, "vcpu"), (Walk, "walk"), (Exits, "exits"), (GuestBacktrace, "guest-bt"),
-                      (Gdt, "gdt"), (Zeno, "zeno")):
+                      (Gdt, "gdt"), (Tc, "tc"), (Zeno, "zeno")):
     command(name)

@@ -132,7 +132,6 @@ struct bt {
 	uint32_t cs_base, cs_limit;
 	bool stack32;
 	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
-	unsigned debug_changes;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
 	struct bt_count writes[32]; /* beside code, by gfn */
@@ -216,6 +215,7 @@ bool bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step);
 
 /* tc.c */
 bool bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size);
+size_t bt_peek(struct vcpu *v, uint64_t address, void *buf, size_t len);
 
 /* verify.c */
 enum verdict bt_verify(struct vcpu *v, struct exit *e);

@@ -213,5 +213,6 @@ static const struct engine bt_engine = {
 	.interrupt = te_interrupt,
 	.window_moved = bt_window_moved,
 	.show = bt_show,
+	.peek = bt_peek,
 };
 SET_ADD(engines, bt_engine);

@@ -128,6 +128,19 @@ totals(struct vcpu *v, unsigned line, char *buf, size_t size)
 	}
 }
 
+/* The block that begins at eip; if none does, one with an instruction there. NULL: none has. */
+static const struct bt_block *
+block_with(struct bt *bt, uint32_t eip)
+{
+	const struct bt_block *b = bt_lookup(bt, eip);
+
+	for (unsigned n = bt->blocks; !b && n; n--)
+		if (!(bt_block(bt, n)->flags & BT_DEAD) &&
+		    eip - bt_block(bt, n)->eip < bt_block(bt, n)->guest_len)
+			b = bt_block(bt, n);
+	return b;
+}
+
 /* Line by line, from 0: about the block at eip, about all of the cache for eip 0. False: there are no more. */
 bool
 bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size)
@@ -136,9 +149,9 @@ bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size)
 
 	if (!eip)
 		return totals(v, line, buf, size);
-	b = bt_lookup(bt_of(v), (uint32_t)eip);
+	b = block_with(bt_of(v), (uint32_t)eip);
 	if (!b || line > b->maps) {
-		snprintf(buf, size, "no block begins at %08lx", eip);
+		snprintf(buf, size, "no block has %08lx", eip);
 		return !b && !line;
 	}
 	if (line)
@@ -146,6 +159,19 @@ bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size)
 	else
 		block_line(v, b, buf, size);
 	return true;
+}
+
+/* The engine contract: the cache's code, as far as it is in use. */
+size_t
+bt_peek(struct vcpu *v, uint64_t address, void *buf, size_t len)
+{
+	uint64_t at = address - bt_address(v, 0), used = bt_of(v)->code_used;
+
+	if (at >= used)
+		return 0;
+	len = len < used - at ? len : used - at;
+	bt_code_read(bt_of(v), (uint32_t)at, buf, len);
+	return len;
 }
 
 static int

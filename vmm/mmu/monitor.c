@@ -46,7 +46,8 @@ show_end(struct shadow_mmu *m, gva_t a, int err, const struct walk *w, char *buf
 	pte_t ours = our_entry(m->domain, a, 1);
 
 	if (err)
-		snprintf(buf, size, "  guest: page fault, error code %x", w->error);
+		snprintf(buf, size, "  guest: page fault, error code %x%s", w->error,
+			 in_window(m->domain, a.v, 1) ? "; ours: the VMM window" : "");
 	else if (!e || e->type != P2M_RAM)
 		snprintf(buf, size, "  guest-physical %08lx: no memory", w->gpa.v);
 	else
@@ -74,7 +75,7 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 		return true;
 	}
 	ours = our_entry(v->domain, a, level);
-	snprintf(theirs, sizeof(theirs), "%-35s",
+	snprintf(theirs, sizeof(theirs), "%-33s",
 		 level > m->paging.geometry->levels ? "has no such level"
 		 : level < w.last                   ? "not reached"
 						    : "");

@@ -51,13 +51,13 @@ paging_changed(struct vcpu *v, struct exit *e, const struct control *old)
 	err = v->domain->mmu->load(v);
 	if (!err)
 		err = te_tables_moved(v);
-	switch (err) {
-	case 0:
+	if (!err)
 		return RESUME;
+	s->cr0 = old->cr0;
+	s->cr3 = old->cr3;
+	s->cr4 = old->cr4;
+	switch (err) {
 	case -EINVAL:
-		s->cr0 = old->cr0;
-		s->cr3 = old->cr3;
-		s->cr4 = old->cr4;
 		return gp0(v, e);
 	case -ENOMEM:
 		return exit_stop(v, e, "lab2b.md#reclaim",
