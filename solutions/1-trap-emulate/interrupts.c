@@ -145,19 +145,20 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 static enum verdict
 exit_iret(struct vcpu *v, struct exit *e)
 {
-	const struct cpu_state before = v->state;
 	struct te_access access = { .v = v };
 	struct emu_fault fault;
+	struct te_saved before;
 	int err;
 
-	if (before.rflags & FLAG_NT)
+	if (v->state.rflags & FLAG_NT)
 		return exit_stop(v, e, LAB_1B "#limits", "iret with NT set would be a task switch");
+	te_save(v, &before);
 	err = iret(v, te_insn(v), &access, &fault);
 	if (err == -ENOSYS)
 		return exit_stop(v, e, LAB_1B "#ex-1-7",
 				 "iret is not emulated: exercise 1.7 is not done");
 	if (err) {
-		v->state = before;
+		te_restore(v, &before);
 		return te_guest_fault(v, e, &access, &fault);
 	}
 	te_cpl_changed(v);

@@ -105,7 +105,7 @@ switch_root(struct shadow_mmu *m, bool on)
 		pdpt[i] = on ? 0 : m->domain->flat[i];
 	}
 	m->on = on;
-	m->domain->flush = true;
+	tlb_flush(m->domain);
 }
 
 /* Whether exercise 2.1 is done. */
@@ -167,9 +167,9 @@ load(struct vcpu *v)
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);
+	tlb_flush(v->domain); /* before anything is read through it */
 	clear_window(v->domain);
 	audit_now_and_then(v);
-	v->domain->flush = true;
 	return 0;
 }
 
@@ -191,7 +191,7 @@ shadow_done(struct domain *d)
 static void
 shadow_invlpg(struct vcpu *v, gva_t a)
 {
-	(void)v;
+	tlb_drop(v, a);
 	invlpg(a.v);
 }
 

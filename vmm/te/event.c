@@ -83,17 +83,18 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
 
 	for (;;) {
 		struct te_access access = { .v = v };
-		struct cpu_state before = v->state;
+		struct te_saved before;
 		struct emu_fault fault;
 		unsigned was = event.vector;
 
+		te_save(v, &before);
 		if (!te_deliver_once(v, &event, &access, &fault)) {
 			te_cpl_changed(v);
 			if (v->last) /* an interrupt may come before the first exit */
 				exit_effect(v, EFFECT_DELIVER, event.vector, v->state.rip);
 			return RESUME;
 		}
-		v->state = before;
+		te_restore(v, &before);
 		take_page_fault(v, &fault);
 		if (access.hit_window)
 			return te_guest_fault(v, e, &access, &fault);

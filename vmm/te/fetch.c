@@ -5,6 +5,7 @@
  * with the bytes that it came from. The bytes are compared each time: a guest may rewrite its code as it likes.
  */
 #include <vmm/te/te.h>
+#include <vmm/tlb.h>
 
 /*
  * Guest memory at a linear address, good for *len bytes, or NULL. The CPU has fetched from there already, so
@@ -13,11 +14,12 @@
 static const void *
 code_ptr(struct vcpu *v, uint64_t linear, size_t *len)
 {
-	gpa_t at = gpa(linear);
+	const struct tlb_entry *e = tlb_find(v, gva(linear), HOW_FETCH | HOW_QUIET);
+	size_t left = PAGE_SIZE - (linear & PAGE_MASK);
 
-	if (v->state.cr0 & CR0_PG && gva_to_gpa(v, gva(linear), HOW_FETCH | HOW_QUIET, &at))
-		return NULL;
-	return gpa_ptr(v->domain, at, len);
+	if (*len > left)
+		*len = left;
+	return e ? e->page + (linear & PAGE_MASK) : NULL;
 }
 
 /* Copies what of the 15 bytes at `at` is in RAM, over at most two pages. */

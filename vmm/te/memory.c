@@ -3,26 +3,24 @@
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
+#include <vmm/tlb.h>
 
 /* SDM 3A 5.3 "Limit checking" and 5.5; #SS for the stack segment, #GP for the others. */
 static bool
 within_segment(const struct segment *s, uint64_t offset, size_t size, bool write)
 {
+	uint16_t need = ATTR_P | ATTR_S | (write || s->attr & ATTR_CODE ? ATTR_RW : 0);
 	uint64_t last = offset + size - 1;
 
-	if (!(s->attr & ATTR_P) || !(s->attr & ATTR_S))
+	if ((s->attr & need) != need || (write && s->attr & ATTR_CODE))
 		return false;
-	if (s->attr & ATTR_CODE)
-		return !write && (s->attr & ATTR_RW) && last <= s->limit;
-	if (write && !(s->attr & ATTR_RW))
-		return false;
-	if (s->attr & ATTR_EC)
+	if ((s->attr & (ATTR_CODE | ATTR_EC)) == ATTR_EC)
 		return offset > s->limit && last <= (s->attr & ATTR_DB ? 0xffffffff : 0xffff);
 	return last <= s->limit;
 }
 
 /*
- * Whether an access is one to the VMM window and no other. With paging on the window lies where the guest's tables have
+ * Whether an access to the VMM window's addresses is one to the window. With paging on it lies where the guest's tables have
  * nothing, so that is a page fault of its own, as on the bare machine; unless there was no such place (window_move).
  */
 static bool
@@ -36,21 +34,25 @@ hits_window(struct vcpu *v, uint64_t linear, size_t len)
 }
 
 static int
+refuse(struct te_access *a, enum seg_reg seg, bool window, struct emu_fault *fault)
+{
+	a->hit_window |= window;
+	*fault = (struct emu_fault){ .vector = seg == SEG_SS && !window ? VEC_SS : VEC_GP,
+				     .has_error = true };
+	return -EFAULT;
+}
+
+static inline int
 check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write,
       struct emu_fault *fault)
 {
 	const struct segment *s = &a->v->state.seg[seg];
+	uint64_t linear = (uint32_t)(s->base + offset);
 
-	if (!within_segment(s, offset, size, write)) {
-		*fault = (struct emu_fault){ .vector = seg == SEG_SS ? VEC_SS : VEC_GP,
-					     .has_error = true };
-		return -EFAULT;
-	}
-	if (hits_window(a->v, (uint32_t)(s->base + offset), size)) {
-		a->hit_window = true;
-		*fault = (struct emu_fault){ .vector = VEC_GP, .has_error = true };
-		return -EFAULT;
-	}
+	if (!within_segment(s, offset, size, write))
+		return refuse(a, seg, false, fault);
+	if (linear + size > a->v->domain->window && hits_window(a->v, linear, size))
+		return refuse(a, seg, true, fault);
 	return 0;
 }
 
@@ -84,63 +86,6 @@ page_fault(struct te_access *a, struct emu_fault *fault)
 	return true;
 }
 
-/* Where an access within one page goes. NULL: the guest's tables say no, or there is no memory. */
-static struct te_page *
-find_page(struct te_access *a, gva_t at, unsigned how)
-{
-	struct te_page *last = &a->last[how & HOW_WRITE ? 1 : 0];
-	uint64_t key = (at.v & ~PAGE_MASK) | how << 1 | 1;
-	size_t len = PAGE_SIZE;
-
-	if (last->key == key)
-		return last;
-	last->key = 0;
-	if (gva_to_gpa(a->v, gva(at.v & ~PAGE_MASK), how, &last->gpa))
-		return NULL;
-	last->host = gpa_ptr(a->v->domain, last->gpa, &len);
-	if (!last->host)
-		return NULL;
-	last->key = key;
-	return last;
-}
-
-static bool
-within_page(gva_t at, size_t size)
-{
-	return (at.v & PAGE_MASK) + size <= PAGE_SIZE;
-}
-
-static int
-read_at(struct te_access *a, gva_t at, void *buf, size_t size)
-{
-	unsigned how = how_of(a->v);
-	const struct te_page *page;
-
-	if (!within_page(at, size))
-		return gva_read_as(a->v, at, how, buf, size);
-	page = find_page(a, at, how);
-	if (!page)
-		return -EFAULT;
-	memcpy(buf, page->host + (at.v & PAGE_MASK), size);
-	return 0;
-}
-
-static int
-write_at(struct te_access *a, gva_t at, const void *buf, size_t size)
-{
-	unsigned how = how_of(a->v);
-	const struct te_page *page;
-
-	if (!within_page(at, size))
-		return gva_write_as(a->v, at, how, buf, size);
-	page = find_page(a, at, how | HOW_WRITE);
-	if (!page)
-		return -EFAULT;
-	memcpy(page->host + (at.v & PAGE_MASK), buf, size);
-	trace_written(a->v->domain, gpa(page->gpa.v + (at.v & PAGE_MASK)), size);
-	return 0;
-}
-
 /* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
 static int
 op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
@@ -150,7 +95,7 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (!read_at(a, linear_of(a, seg, offset), buf, size))
+	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
@@ -164,14 +109,13 @@ check_write(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 	    struct emu_fault *fault)
 {
 	uint64_t at = linear_of(a, seg, offset).v;
-	gpa_t ignored;
 
 	if (!(a->v->state.cr0 & CR0_PG))
 		return 0;
 	for (uint64_t page = at & ~PAGE_MASK; page < at + size; page += PAGE_SIZE) {
 		gva_t first = gva(page > at ? page : at);
 
-		if (!gva_to_gpa(a->v, first, how_of(a->v) | HOW_WRITE, &ignored))
+		if (tlb_find(a->v, first, how_of(a->v) | HOW_WRITE))
 			continue;
 		return page_fault(a, fault) ? -EFAULT : 0;
 	}
@@ -197,7 +141,7 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	if (!write_at(a, linear_of(a, seg, offset), buf, size))
+	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }
@@ -280,6 +224,7 @@ refused(struct vcpu *v, struct exit *e)
 static enum verdict
 paging_fault(struct vcpu *v, struct exit *e)
 {
+	tlb_drop(v, gva(e->gva));
 	switch (v->domain->mmu->fault(v, e, &v->page_fault)) {
 	case MMU_FILLED:
 		exit_effect(v, EFFECT_FILL, e->gva, 0);

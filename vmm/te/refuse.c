@@ -29,6 +29,8 @@ exit_cache(struct vcpu *v, struct exit *e)
 			return exit_stop(v, e, LAB_1A "#limits",
 					 "no memory for the shadow of its GDT");
 	}
+	if (e->insn_op == INSN_INVPCID)
+		tlb_flush(v->domain);
 	vcpu_advance(v, e); /* safe: that is all there is to do */
 	return RESUME;
 }

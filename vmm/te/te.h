@@ -27,7 +27,6 @@
 #define GUEST_GDT_LIMIT 0xdfbfu
 
 /* An instruction that was decoded before, with its bytes (more than it has: 16). mode 0xff: not valid. */
-#define TE_USER_CODE 32 /* ring-3 code descriptors that show up in ring 3; more are cached ones */
 #define TE_DECODED   16
 struct te_decoded {
 	uint64_t bytes[2];
@@ -46,6 +45,21 @@ struct te_traced {
 	uint32_t gfn[TE_TABLE_PAGES]; /* TE_NO_FRAME: not mapped, or no memory */
 };
 
+/* A ring-3 code descriptor of the guest's tables, and its shadow in ring 0 and in ring 3. */
+#define TE_USER_CODE 32 /* so many show up in ring 3; more are cached ones */
+struct te_user_code {
+	uint16_t sel;
+	uint64_t shadow[2];
+};
+
+/* A descriptor, and what te_shadow_for() made of it last. */
+#define TE_SHADOWS 16
+struct te_shadow {
+	uint64_t desc, shadow;
+};
+
+#define TE_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
+
 struct te {
 	struct trap_frame
 		frame; /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
@@ -55,11 +69,14 @@ struct te {
 	uint64_t real_desc[SEG_COUNT];
 	bool sti_stalled; /* one exit without progress has gone by in a sti's shadow */
 	bool reload;      /* DS, ES, FS, GS must be loaded before the next entry */
+	uint8_t loaded;   /* segment registers with another descriptor, a bit each; see registers.c */
 	uint64_t *gdt
 		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
 	uint64_t *ldt[LDT_WINDOW_PAGES];
-	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
+	uint16_t gdt_limit, ldt_limit; /* of the tables that have shadows */
+	struct te_user_code user_code[TE_USER_CODE];
 	unsigned user_codes;
+	struct te_shadow shadows[TE_SHADOWS];
 	struct te_decoded decoded[TE_DECODED]; /* by linear address */
 	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
@@ -82,6 +99,18 @@ te_insn(struct vcpu *v)
 	return te_of(v)->insn;
 }
 
+/* What the CPU would load for this selector now. 0: not present. */
+static inline uint64_t
+te_shadow_at(const struct te *te, uint16_t sel)
+{
+	uint64_t *const *pages = sel & 4 ? te->ldt : te->gdt;
+	unsigned index = sel >> 3;
+
+	if (!(sel & 4) && index >= GDT_GUEST_PAGES * TE_PER_PAGE)
+		return 0;
+	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
+}
+
 /* The real ring for the guest's CPL: its kernel's ring 0 is ring 1, user ring 3 is ring 3. */
 static inline unsigned
 te_ring(const struct vcpu *v)
@@ -92,6 +121,40 @@ te_ring(const struct vcpu *v)
 }
 
 struct te_access;
+
+/* What a transfer to another ring or segment changes before it may still fault. */
+struct te_saved {
+	uint64_t rip, rflags, rsp, real_cs, real_ss;
+	struct segment cs, ss;
+};
+
+static inline void
+te_save(struct vcpu *v, struct te_saved *saved)
+{
+	const struct cpu_state *s = &v->state;
+
+	*saved = (struct te_saved){ s->rip,
+				    s->rflags,
+				    s->gpr[RSP],
+				    te_of(v)->real_desc[SEG_CS],
+				    te_of(v)->real_desc[SEG_SS],
+				    s->seg[SEG_CS],
+				    s->seg[SEG_SS] };
+}
+
+static inline void
+te_restore(struct vcpu *v, const struct te_saved *saved)
+{
+	struct cpu_state *s = &v->state;
+
+	s->rip = saved->rip;
+	s->rflags = saved->rflags;
+	s->gpr[RSP] = saved->rsp;
+	s->seg[SEG_CS] = saved->cs;
+	s->seg[SEG_SS] = saved->ss;
+	te_of(v)->real_desc[SEG_CS] = saved->real_cs;
+	te_of(v)->real_desc[SEG_SS] = saved->real_ss;
+}
 
 /* What is on its way to one of the guest's own handlers. */
 enum event_kind { EVENT_FAULT, EVENT_SOFTWARE, EVENT_INTERRUPT };
@@ -147,12 +210,14 @@ int te_tables_moved(struct vcpu *v);
 void te_window_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
+int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as HOW_QUIET says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
 /* The shadow of a descriptor of the guest's while its CPL is `cpl`. */
 uint64_t te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl);
-/* Decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
+/* registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
 void te_resync(struct vcpu *v);
+void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() changed them */
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
 void te_segments_in(struct vcpu *v);
 void te_data_segments_in(struct vcpu *v);
@@ -168,12 +233,6 @@ bool te_fetch(struct vcpu *v, struct exit *e);
 struct te_access {
 	struct vcpu *v;
 	bool hit_window; /* an access to the VMM window was refused */
-	/* The page that was read last, and the one that was written last: as a CPU's TLB, for one instruction. */
-	struct te_page {
-		uint64_t key; /* of linear address and ring; 0: none */
-		uint8_t *host;
-		gpa_t gpa;
-	} last[2];
 };
 extern const struct emu_ops te_ops;
 /* Emulates the instruction of this exit with the general emulator. */

@@ -70,6 +70,7 @@ te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
 {
 	v->state.seg[seg] = desc_segment(desc | DESC_A, sel);
 	te_of(v)->real_desc[seg] = te_shadow_for(v, desc, sel & 3);
+	te_of(v)->loaded |= 1u << seg;
 }
 
 /* On the way to an outer ring the CPU takes away segments that it may not have (SDM 2A "IRET", RETURN-TO-OUTER). */
@@ -85,6 +86,7 @@ te_drop_inner_segments(struct vcpu *v)
 		if ((s->attr & ATTR_P) && ATTR_DPL(s->attr) < te_cpl(v) && !conforming) {
 			*s = (struct segment){ 0 };
 			te_of(v)->real_desc[data[i]] = 0;
+			te_of(v)->loaded |= 1u << data[i];
 		}
 	}
 }
