@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <inc/errno.h>
 #include <vmm/domain.h>
 
 /* What an entry of this page is marked with; below is a bit for each `how` that was found allowed. */
@@ -64,4 +65,34 @@ copy_few(void *dst, const void *src, size_t len)
 		__builtin_memcpy(dst, src, 8);
 	else
 		memcpy(dst, src, len);
+}
+
+/* gva_read_as() and gva_write_as(), where that is most often needed. */
+static inline int
+tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
+{
+	const struct tlb_entry *e;
+
+	if (!within_page(a, len))
+		return gva_read_as(v, a, how, buf, len);
+	e = tlb_find(v, a, how);
+	if (!e)
+		return -EFAULT;
+	copy_few(buf, e->page + (a.v & PAGE_MASK), len);
+	return 0;
+}
+
+static inline int
+tlb_write(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
+{
+	const struct tlb_entry *e;
+
+	if (!within_page(a, len))
+		return gva_write_as(v, a, how, buf, len);
+	e = tlb_find(v, a, how | HOW_WRITE);
+	if (!e)
+		return -EFAULT;
+	copy_few(e->page + (a.v & PAGE_MASK), buf, len);
+	tlb_written(v, e, a, len);
+	return 0;
 }

@@ -46,7 +46,7 @@ mode_of(const struct vcpu *v)
 	return v->state.seg[SEG_CS].attr & ATTR_DB ? MODE32 : MODE16;
 }
 
-static bool
+static inline bool
 decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
 {
 	te_of(v)->insn = insn;
@@ -55,34 +55,42 @@ decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
 	return true;
 }
 
+/* Not known yet, or its bytes are not 16 in one page. */
+static bool
+decode_anew(struct vcpu *v, struct exit *e, uint64_t at, struct te_decoded *known)
+{
+	size_t n = sizeof(known->bytes);
+	const void *p = code_ptr(v, at, &n);
+	enum cpu_mode mode = mode_of(v);
+	uint8_t bytes[EXIT_INSN_MAX];
+
+	known->mode = 0xff;
+	if (!p || n < sizeof(known->bytes)) {
+		n = fetch_slow(v, at, bytes);
+		return !decode(&known->insn, bytes, n, mode) && decoded(v, e, &known->insn);
+	}
+	if (decode(&known->insn, p, EXIT_INSN_MAX, mode))
+		return false;
+	memcpy(known->bytes, p, sizeof(known->bytes));
+	known->mode = mode;
+	return decoded(v, e, &known->insn);
+}
+
 /*
  * Fills in insn_len and insn_op of *e, and te_insn(v). False: the bytes are not all there, or are no instruction.
  */
 bool
 te_fetch(struct vcpu *v, struct exit *e)
 {
-	struct te *te = te_of(v);
-	uint64_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
-	struct te_decoded *known = &te->decoded[at % TE_DECODED];
-	enum cpu_mode mode = mode_of(v);
-	uint8_t bytes[EXIT_INSN_MAX];
-	size_t n = sizeof(known->bytes);
-	const uint64_t *p = code_ptr(v, at, &n);
+	gva_t at = gva((uint32_t)(v->state.seg[SEG_CS].base + v->state.rip));
+	struct te_decoded *known = &te_of(v)->decoded[at.v % TE_DECODED];
 
-	if (p && n == sizeof(known->bytes)) {
-		if (known->bytes[0] == p[0] && known->bytes[1] == p[1] && known->mode == mode)
+	if (within_page(at, sizeof(known->bytes)) && known->mode == mode_of(v)) {
+		const struct tlb_entry *code = tlb_find(v, at, HOW_FETCH | HOW_QUIET);
+		const uint64_t *p = code ? (const void *)(code->page + (at.v & PAGE_MASK)) : NULL;
+
+		if (p && known->bytes[0] == p[0] && known->bytes[1] == p[1])
 			return decoded(v, e, &known->insn);
-		known->mode = 0xff;
-		if (decode(&known->insn, (const uint8_t *)p, EXIT_INSN_MAX, mode))
-			return false;
-		known->bytes[0] = p[0];
-		known->bytes[1] = p[1];
-		known->mode = mode;
-		return decoded(v, e, &known->insn);
 	}
-	known->mode = 0xff;
-	n = fetch_slow(v, at, bytes);
-	if (decode(&known->insn, bytes, n, mode))
-		return false;
-	return decoded(v, e, &known->insn);
+	return decode_anew(v, e, at.v, known);
 }

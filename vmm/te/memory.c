@@ -95,7 +95,7 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!tlb_read(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
@@ -141,7 +141,7 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!tlb_write(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }

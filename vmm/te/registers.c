@@ -90,31 +90,23 @@ te_data_segments_in(struct vcpu *v)
 		taken_over(v, SEG_FS, fs);
 }
 
-/* The usual case: the guest has loaded none since it was entered. */
-static bool
-as_loaded(const struct te *te, const uint16_t real[SEG_COUNT])
-{
-	const uint16_t *was = te->real_sel;
-
-	return !((real[SEG_ES] ^ was[SEG_ES]) | (real[SEG_CS] ^ was[SEG_CS]) |
-		 (real[SEG_SS] ^ was[SEG_SS]) | (real[SEG_DS] ^ was[SEG_DS]) |
-		 (real[SEG_FS] ^ was[SEG_FS]) | (real[SEG_GS] ^ was[SEG_GS]));
-}
-
 void
 te_segments_in(struct vcpu *v)
 {
 	struct te *te = te_of(v);
-	uint16_t real[SEG_COUNT];
+	const uint16_t *was = te->real_sel;
+	uint16_t cs = te->frame.cs & ~3, ss = te->frame.ss & ~3, es, ds, fs, gs;
 
 	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
-			 : "=r"(real[SEG_ES]), "=r"(real[SEG_DS]), "=r"(real[SEG_FS]),
-			   "=r"(real[SEG_GS]));
-	real[SEG_CS] = te->frame.cs & ~3;
-	real[SEG_SS] = te->frame.ss & ~3;
-	if (as_loaded(te, real))
+			 : "=r"(es), "=r"(ds), "=r"(fs), "=r"(gs));
+	/* The usual case: the guest has loaded none since it was entered. */
+	if (!((es ^ was[SEG_ES]) | (cs ^ was[SEG_CS]) | (ss ^ was[SEG_SS]) | (ds ^ was[SEG_DS]) |
+	      (fs ^ was[SEG_FS]) | (gs ^ was[SEG_GS])))
 		return;
-	for (int i = 0; i < SEG_COUNT; i++)
-		if (real[i] != te->real_sel[i])
+	for (int i = 0; i < SEG_COUNT; i++) {
+		const uint16_t real[SEG_COUNT] = { es, cs, ss, ds, fs, gs };
+
+		if (real[i] != was[i])
 			taken_over(v, i, real[i]);
+	}
 }

@@ -9,6 +9,7 @@
 #include <kern/frame.h>
 #include <kern/paging.h>
 #include <vmm/te/te.h>
+#include <vmm/tlb.h>
 
 #define PER_PAGE TE_PER_PAGE
 
@@ -110,7 +111,9 @@ read_descriptor(struct vcpu *v, uint16_t sel, unsigned how, uint64_t *desc)
 	}
 	if (at + 7 > limit || (!(sel & 4) && at > GUEST_GDT_LIMIT))
 		return -EINVAL;
-	return gva_read_as(v, gva((uint32_t)(base + at)), how, desc, 8) ? -EINVAL : 0;
+	if (how & HOW_QUIET)
+		return gva_read_as(v, gva((uint32_t)(base + at)), how, desc, 8) ? -EINVAL : 0;
+	return tlb_read(v, gva((uint32_t)(base + at)), 0, desc, 8) ? -EINVAL : 0;
 }
 
 int
@@ -157,16 +160,17 @@ make_shadow(struct vcpu *v, uint64_t desc, bool user)
  * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments or five, and each
  * system call loads two of them, so what was made of them is kept.
  */
-uint64_t
-te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
+const struct te_shadow *
+te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl)
 {
 	bool user = cpl == 3;
 	struct te_shadow *known =
 		&te_of(v)->shadows[user << 3 | !!(desc & DESC_CODE) << 2 | desc_dpl(desc)];
 
 	if (known->desc != desc)
-		*known = (struct te_shadow){ desc, make_shadow(v, desc, user) };
-	return known->shadow;
+		*known = (struct te_shadow){ desc, make_shadow(v, desc, user),
+					     desc_segment(desc | DESC_A, 0) };
+	return known;
 }
 
 /* Ring-3 code is shown in ring 3 alone; so it has an entry of this list, or is never shown. */
@@ -188,13 +192,12 @@ show(struct vcpu *v, uint16_t sel, uint64_t shadow)
 	struct te *te = te_of(v);
 	uint64_t *page;
 
-	if (shadow == te_shadow_at(te, sel))
-		return 0;
-	page = sel & 4 ? shadow_page(v, te->ldt, LDT_WINDOW, sel >> 3) : gdt_page(v, sel >> 3);
-	if (!page)
-		return -ENOMEM;
-	page[(sel >> 3) % PER_PAGE] = shadow;
-	return 0;
+	page = (sel & 4 ? te->ldt : te->gdt)[sel / PAGE_SIZE];
+	if (!page && shadow)
+		page = sel & 4 ? shadow_page(v, te->ldt, LDT_WINDOW, sel >> 3) : gdt_page(v, sel >> 3);
+	if (page)
+		page[sel % PAGE_SIZE / 8] = shadow;
+	return page || !shadow ? 0 : -ENOMEM;
 }
 
 /* Makes the shadow of one entry anew. */

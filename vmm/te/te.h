@@ -52,10 +52,11 @@ struct te_user_code {
 	uint64_t shadow[2];
 };
 
-/* A descriptor, and what te_shadow_for() made of it last. */
+/* A descriptor, its shadow in one of the rings, and the hidden part that it gives a segment register. */
 #define TE_SHADOWS 16
 struct te_shadow {
 	uint64_t desc, shadow;
+	struct segment hidden;
 };
 
 #define TE_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
@@ -213,8 +214,14 @@ int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as HOW_QUIET says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
-/* The shadow of a descriptor of the guest's while its CPL is `cpl`. */
-uint64_t te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl);
+/* What is made of a descriptor of the guest's while its CPL is `cpl`. */
+const struct te_shadow *te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl);
+
+static inline uint64_t
+te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
+{
+	return te_made_of(v, desc, cpl)->shadow;
+}
 /* registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
 void te_resync(struct vcpu *v);
 void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() changed them */

@@ -68,9 +68,13 @@ te_allowed(struct vcpu *v, const struct exit *e)
 void
 te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
 {
-	v->state.seg[seg] = desc_segment(desc | DESC_A, sel);
-	te_of(v)->real_desc[seg] = te_shadow_for(v, desc, sel & 3);
-	te_of(v)->loaded |= 1u << seg;
+	const struct te_shadow *made = te_made_of(v, desc, sel & 3);
+	struct te *te = te_of(v);
+
+	v->state.seg[seg] = made->hidden;
+	v->state.seg[seg].sel = sel;
+	te->real_desc[seg] = made->shadow;
+	te->loaded |= 1u << seg;
 }
 
 /* On the way to an outer ring the CPU takes away segments that it may not have (SDM 2A "IRET", RETURN-TO-OUTER). */
