@@ -138,15 +138,6 @@ int emu_pop(struct cpu_state *state, unsigned size, uint64_t *value, const struc
 	    void *ctx, struct emu_fault *fault);
 
 /*
- * n of them, words[0] first, at once where that is possible. After a fault rsp may be in between: the caller puts it back.
- */
-#define EMU_FRAME_WORDS 8u
-int emu_push_frame(struct cpu_state *state, unsigned size, const uint64_t *words, unsigned n,
-		   const struct emu_ops *ops, void *ctx, struct emu_fault *fault);
-int emu_pop_frame(struct cpu_state *state, unsigned size, uint64_t *words, unsigned n,
-		  const struct emu_ops *ops, void *ctx, struct emu_fault *fault);
-
-/*
  * For ins and outs. insn_string_done(): a repeat count of zero, nothing to do. insn_string_step():
  * after one iteration of `size` bytes moves rSI (src), rDI (dst) and the count, and says whether
  * the instruction is finished, in which case the caller advances rip.

@@ -258,62 +258,6 @@ emu_pop(struct cpu_state *state, unsigned size, uint64_t *value, const struct em
 	return error;
 }
 
-/*
- * Whether a frame of n words from the stack offset `low` up is one access like any other: in one page, and the offsets don't
- * wrap. Else, and after a fault, it goes word by word: the fault is that of the first word that has one.
- */
-static bool
-is_one_access(const struct cpu_state *state, unsigned width, uint64_t low, unsigned size, unsigned n)
-{
-	uint64_t bytes = (uint64_t)size * n, linear = state->seg[SEG_SS].base + low;
-
-	return size == 4 && n <= EMU_FRAME_WORDS && low + bytes - 1 <= size_mask(width) &&
-	       (linear & 0xfff) + bytes <= 0x1000;
-}
-
-int
-emu_push_frame(struct cpu_state *state, unsigned size, const uint64_t *words, unsigned n,
-	       const struct emu_ops *ops, void *ctx, struct emu_fault *fault)
-{
-	unsigned width = stack_size_of(state);
-	uint64_t low = gpr_read(state, RSP, width) - (uint64_t)size * n;
-	uint32_t image[EMU_FRAME_WORDS];
-	int error = 0;
-
-	if (n && is_one_access(state, width, low, size, n)) {
-		for (unsigned i = 0; i < n; i++)
-			image[n - 1 - i] = (uint32_t)words[i];
-		if (!ops->write(ctx, SEG_SS, low, image, sizeof(image[0]) * n, fault)) {
-			gpr_write(state, RSP, width, low);
-			return 0;
-		}
-	}
-	for (unsigned i = 0; i < n && !error; i++)
-		error = emu_push(state, size, words[i], ops, ctx, fault);
-	return error;
-}
-
-int
-emu_pop_frame(struct cpu_state *state, unsigned size, uint64_t *words, unsigned n,
-	      const struct emu_ops *ops, void *ctx, struct emu_fault *fault)
-{
-	unsigned width = stack_size_of(state);
-	uint64_t low = gpr_read(state, RSP, width);
-	uint32_t image[EMU_FRAME_WORDS];
-	int error = 0;
-
-	if (is_one_access(state, width, low, size, n) &&
-	    !ops->read(ctx, SEG_SS, low, image, sizeof(image[0]) * n, fault)) {
-		for (unsigned i = 0; i < n; i++)
-			words[i] = image[i];
-		gpr_write(state, RSP, width, low + sizeof(image[0]) * n);
-		return 0;
-	}
-	for (unsigned i = 0; i < n && !error; i++)
-		error = emu_pop(state, size, &words[i], ops, ctx, fault);
-	return error;
-}
-
 bool
 condition_holds(uint64_t rflags, unsigned cc)
 {

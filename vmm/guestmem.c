@@ -41,8 +41,14 @@ through_tlb(const struct vcpu *v, gva_t a, unsigned how, size_t len)
 int
 gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 {
-	if (through_tlb(v, a, how, len))
-		return tlb_read(v, a, how, buf, len);
+	if (through_tlb(v, a, how, len)) {
+		const struct tlb_entry *e = tlb_find(v, a, how);
+
+		if (!e)
+			return -EFAULT;
+		copy_few(buf, e->page + (a.v & PAGE_MASK), len);
+		return 0;
+	}
 	for (size_t done = 0; done < len;) {
 		size_t n = in_page(gva(a.v + done), len - done);
 		gpa_t at;
@@ -65,8 +71,15 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	gpa_t at;
 
 	how |= how & HOW_QUIET ? 0 : HOW_WRITE; /* a debugger may write anywhere */
-	if (through_tlb(v, a, how, len))
-		return tlb_write(v, a, how, buf, len);
+	if (through_tlb(v, a, how, len)) {
+		const struct tlb_entry *e = tlb_find(v, a, how);
+
+		if (!e)
+			return -EFAULT;
+		copy_few(e->page + (a.v & PAGE_MASK), buf, len);
+		tlb_written(v, e, a, len);
+		return 0;
+	}
 	for (done = 0; done < len; done += n) {
 		size_t one = 1;
 		int err = gva_to_gpa(v, gva(a.v + done), how | HOW_QUIET, &at);
@@ -88,13 +101,13 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 int
 gva_read(struct vcpu *v, gva_t a, void *buf, size_t len)
 {
-	return gva_read_as(v, a, 0, buf, len);
+	return tlb_read(v, a, 0, buf, len);
 }
 
 int
 gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len)
 {
-	return gva_write_as(v, a, 0, buf, len);
+	return tlb_write(v, a, 0, buf, len);
 }
 
 uint8_t *

@@ -29,16 +29,23 @@ tlb_at(struct vcpu *v, gva_t a)
 /* tlb.c: by a walk. NULL: the guest's tables say no (v->page_fault, unless HOW_QUIET), or there is no memory. */
 const struct tlb_entry *tlb_fill(struct vcpu *v, gva_t a, unsigned how);
 
-/* The page that `a` leads to in an access of this kind; NULL as tlb_fill(). */
+/* The page that `a` leads to in an access of this kind, if it is known. NULL: ask tlb_find(). */
 static inline const struct tlb_entry *
-tlb_find(struct vcpu *v, gva_t a, unsigned how)
+tlb_hit(struct vcpu *v, gva_t a, unsigned how)
 {
 	const struct tlb_entry *e = tlb_at(v, a);
 	uint64_t allowed = 1ull << (how & (HOW_WRITE | HOW_USER | HOW_FETCH));
 
-	if ((e->tag & (~PAGE_MASK | allowed)) == (tlb_tag(&v->tlb, a) | allowed))
-		return e;
-	return tlb_fill(v, a, how);
+	return (e->tag & (~PAGE_MASK | allowed)) == (tlb_tag(&v->tlb, a) | allowed) ? e : NULL;
+}
+
+/* The page that `a` leads to in an access of this kind; NULL as tlb_fill(). */
+static inline const struct tlb_entry *
+tlb_find(struct vcpu *v, gva_t a, unsigned how)
+{
+	const struct tlb_entry *e = tlb_hit(v, a, how);
+
+	return e ? e : tlb_fill(v, a, how);
 }
 
 /* Whoever traces the frame hears of [a, a + len), which has just been written through *e. */
@@ -55,29 +62,25 @@ within_page(gva_t a, size_t len)
 	return (a.v & PAGE_MASK) + len <= PAGE_SIZE;
 }
 
-/* Up to eight bytes mostly, and those without a loop. */
+/* Words of a stack mostly, or a descriptor. */
 static inline void
 copy_few(void *dst, const void *src, size_t len)
 {
-	if (len == 4)
-		__builtin_memcpy(dst, src, 4);
-	else if (len == 8)
-		__builtin_memcpy(dst, src, 8);
-	else
+	if (len % 4)
 		memcpy(dst, src, len);
+	else
+		for (size_t i = 0; i < len; i += 4)
+			__builtin_memcpy((uint8_t *)dst + i, (const uint8_t *)src + i, 4);
 }
 
 /* gva_read_as() and gva_write_as(), where that is most often needed. */
 static inline int
 tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 {
-	const struct tlb_entry *e;
+	const struct tlb_entry *e = tlb_hit(v, a, how);
 
-	if (!within_page(a, len))
+	if (!e || !within_page(a, len))
 		return gva_read_as(v, a, how, buf, len);
-	e = tlb_find(v, a, how);
-	if (!e)
-		return -EFAULT;
 	copy_few(buf, e->page + (a.v & PAGE_MASK), len);
 	return 0;
 }
@@ -85,13 +88,10 @@ tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 static inline int
 tlb_write(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 {
-	const struct tlb_entry *e;
+	const struct tlb_entry *e = tlb_hit(v, a, how | HOW_WRITE);
 
-	if (!within_page(a, len))
+	if (!e || !within_page(a, len))
 		return gva_write_as(v, a, how, buf, len);
-	e = tlb_find(v, a, how | HOW_WRITE);
-	if (!e)
-		return -EFAULT;
 	copy_few(e->page + (a.v & PAGE_MASK), buf, len);
 	tlb_written(v, e, a, len);
 	return 0;

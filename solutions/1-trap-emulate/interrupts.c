@@ -93,8 +93,8 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 	unsigned size = i->opsize, rpl, from = te_cpl(v);
 	int err = 0;
 
-	/* EXERCISE 1.7c: Pop EIP, CS and EFLAGS, `size` bytes each, with emu_pop_frame(s, size, f, 3, &te_ops, access,
-	 * fault); check_code(); if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check_stack(). Then load: CS and
+	/* EXERCISE 1.7c: Pop EIP, CS and EFLAGS, `size` bytes each, with te_pop_frame(access, size, f, 3, fault);
+	 * check_code(); if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check_stack(). Then load: CS and
 	 * SS by te_set_segment(), ESP, EIP; of EFLAGS what IRET_CHANGES says, but IOPL only if CPL was 0, IF only if CPL was
 	 * at most IOPL, and with a 16-bit operand only the lower half. On the way to an outer ring call
 	 * te_drop_inner_segments() at the end. (SDM 2A "IRET/IRETD")
@@ -105,12 +105,12 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 	 */
 	uint64_t mask = IRET_CHANGES;
 
-	err = emu_pop_frame(s, size, f, 3, &te_ops, access, fault);
+	err = te_pop_frame(access, size, f, 3, fault);
 	if (!err)
 		err = check_code(v, f[CS], &code, fault);
 	rpl = f[CS] & 3;
 	if (!err && rpl > from) {
-		err = emu_pop_frame(s, size, &f[ESP], 2, &te_ops, access, fault);
+		err = te_pop_frame(access, size, &f[ESP], 2, fault);
 		if (!err)
 			err = check_stack(v, f[SS], rpl, &stack, fault);
 	}

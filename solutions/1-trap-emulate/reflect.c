@@ -128,8 +128,8 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 	if (err)
 		return err;
 	size = GATE_IS_32(gate) ? 4 : 2;
-	/* EXERCISE 1.6b: Push what the CPU pushes, `size` bytes each, with emu_push_frame(s, size, frame, n, &te_ops,
-	 * access, fault), which pushes frame[0] first and gives 0 or -EFAULT: after a change of ring (cpl < te_cpl(v): first
+	/* EXERCISE 1.6b: Push what the CPU pushes, `size` bytes each, with te_push_frame(access, size, frame, n, fault),
+	 * which pushes frame[0] first and gives 0 or -EFAULT: after a change of ring (cpl < te_cpl(v): first
 	 * switch_stack()) the old SS and ESP, then EFLAGS, CS and event->rip, then event->error if event->has_error. Which
 	 * EFLAGS, the CPU's or the guest's? Then the flags that the handler starts with: TF, NT, RF and VM off, IF off if
 	 * the gate is an interrupt gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
@@ -146,7 +146,7 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 	if (event->has_error)
 		frame[n++] = event->error;
 	if (!err)
-		err = emu_push_frame(s, size, frame, n, &te_ops, access, fault);
+		err = te_push_frame(access, size, frame, n, fault);
 	if (err)
 		return err;
 	s->rflags &= ~(uint64_t)(FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM);

@@ -55,8 +55,8 @@ decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
 	return true;
 }
 
-/* Not known yet, or its bytes are not 16 in one page. */
-static bool
+/* Not known yet, or where it lies is not; or its bytes are not 16 in one page. */
+static COLD bool
 decode_anew(struct vcpu *v, struct exit *e, uint64_t at, struct te_decoded *known)
 {
 	size_t n = sizeof(known->bytes);
@@ -64,6 +64,9 @@ decode_anew(struct vcpu *v, struct exit *e, uint64_t at, struct te_decoded *know
 	enum cpu_mode mode = mode_of(v);
 	uint8_t bytes[EXIT_INSN_MAX];
 
+	if (p && n == sizeof(known->bytes) && known->mode == mode &&
+	    !memcmp(known->bytes, p, sizeof(known->bytes)))
+		return decoded(v, e, &known->insn);
 	known->mode = 0xff;
 	if (!p || n < sizeof(known->bytes)) {
 		n = fetch_slow(v, at, bytes);
@@ -86,7 +89,7 @@ te_fetch(struct vcpu *v, struct exit *e)
 	struct te_decoded *known = &te_of(v)->decoded[at.v % TE_DECODED];
 
 	if (within_page(at, sizeof(known->bytes)) && known->mode == mode_of(v)) {
-		const struct tlb_entry *code = tlb_find(v, at, HOW_FETCH | HOW_QUIET);
+		const struct tlb_entry *code = tlb_hit(v, at, HOW_FETCH);
 		const uint64_t *p = code ? (const void *)(code->page + (at.v & PAGE_MASK)) : NULL;
 
 		if (p && known->bytes[0] == p[0] && known->bytes[1] == p[1])

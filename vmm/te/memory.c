@@ -42,7 +42,7 @@ refuse(struct te_access *a, enum seg_reg seg, bool window, struct emu_fault *fau
 	return -EFAULT;
 }
 
-static inline int
+static int
 check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write,
       struct emu_fault *fault)
 {
@@ -86,20 +86,47 @@ page_fault(struct te_access *a, struct emu_fault *fault)
 	return true;
 }
 
-/* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
-static int
-op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
-	struct emu_fault *fault)
+/*
+ * The usual access: to an ordinary data segment, below its limit and below the VMM window, and to a page that is known. Whatever is
+ * not so goes a longer way, and may be right all the same.
+ */
+static inline const struct tlb_entry *
+usual(const struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write)
 {
-	struct te_access *a = ctx;
+	const uint16_t rights = ATTR_P | ATTR_S | (write ? ATTR_RW : 0);
+	const struct segment *s = &a->v->state.seg[seg];
+	gva_t at = linear_of(a, seg, offset);
 
+	if ((s->attr & (rights | ATTR_CODE | ATTR_EC)) != rights || offset + size - 1 > s->limit ||
+	    at.v + size > a->v->domain->window || !within_page(at, size))
+		return NULL;
+	return tlb_hit(a->v, at, how_of(a->v) | (write ? HOW_WRITE : 0));
+}
+
+/* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
+static COLD int
+read_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
+	  struct emu_fault *fault)
+{
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (!tlb_read(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
 	memset(buf, 0xff, size);
+	return 0;
+}
+
+static int
+op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
+	struct emu_fault *fault)
+{
+	const struct tlb_entry *e = usual(ctx, seg, offset, size, false);
+
+	if (!e)
+		return read_slow(ctx, seg, offset, buf, size, fault);
+	copy_few(buf, e->page + (linear_of(ctx, seg, offset).v & PAGE_MASK), size);
 	return 0;
 }
 
@@ -133,20 +160,95 @@ op_read_rmw(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size
 	return op_read(ctx, seg, offset, buf, size, fault);
 }
 
-static int
-op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
-	 struct emu_fault *fault)
+static COLD int
+write_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
+	   struct emu_fault *fault)
 {
-	struct te_access *a = ctx;
-
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	if (!tlb_write(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }
 
+static int
+op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
+	 struct emu_fault *fault)
+{
+	const struct tlb_entry *e = usual(ctx, seg, offset, size, true);
+	struct te_access *a = ctx;
+	gva_t at;
+
+	if (!e)
+		return write_slow(a, seg, offset, buf, size, fault);
+	at = linear_of(a, seg, offset);
+	copy_few(e->page + (at.v & PAGE_MASK), buf, size);
+	tlb_written(a->v, e, at, size);
+	return 0;
+}
+
 const struct emu_ops te_ops = { .read = op_read, .write = op_write, .read_rmw = op_read_rmw };
+
+static COLD int
+push_words(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
+	   struct emu_fault *fault)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++)
+		err = emu_push(&a->v->state, size, words[i], &te_ops, a, fault);
+	return err;
+}
+
+static COLD int
+pop_words(struct te_access *a, unsigned size, uint64_t *words, unsigned n, struct emu_fault *fault)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++)
+		err = emu_pop(&a->v->state, size, &words[i], &te_ops, a, fault);
+	return err;
+}
+
+/* All at once if that is a usual access; else word by word, for the fault is that of the first word that has one. */
+int
+te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
+	      struct emu_fault *fault)
+{
+	struct cpu_state *s = &a->v->state;
+	uint64_t low = s->gpr[RSP] - sizeof(uint32_t) * n;
+	const struct tlb_entry *e = usual(a, SEG_SS, low, sizeof(uint32_t) * n, true);
+	uint8_t *to;
+
+	if (!e || size != sizeof(uint32_t) || !(s->seg[SEG_SS].attr & ATTR_DB))
+		return push_words(a, size, words, n, fault);
+	to = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
+	for (unsigned i = n; i--; to += sizeof(uint32_t))
+		__builtin_memcpy(to, &words[i], sizeof(uint32_t));
+	tlb_written(a->v, e, linear_of(a, SEG_SS, low), sizeof(uint32_t) * n);
+	s->gpr[RSP] = low;
+	return 0;
+}
+
+int
+te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n,
+	     struct emu_fault *fault)
+{
+	struct cpu_state *s = &a->v->state;
+	uint64_t low = s->gpr[RSP];
+	const struct tlb_entry *e = usual(a, SEG_SS, low, sizeof(uint32_t) * n, false);
+	const uint8_t *from;
+
+	if (!e || size != sizeof(uint32_t) || !(s->seg[SEG_SS].attr & ATTR_DB))
+		return pop_words(a, size, words, n, fault);
+	from = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
+	for (unsigned i = 0; i < n; i++, from += sizeof(uint32_t)) {
+		words[i] = 0;
+		__builtin_memcpy(&words[i], from, sizeof(uint32_t));
+	}
+	s->gpr[RSP] = (uint32_t)(low + sizeof(uint32_t) * n);
+	return 0;
+}
 
 uint64_t
 te_linear(struct vcpu *v, const struct insn *insn)

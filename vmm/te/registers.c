@@ -51,9 +51,8 @@ te_resync_loaded(struct vcpu *v)
 
 	if ((s[SEG_ES].attr | s[SEG_DS].attr | s[SEG_FS].attr | s[SEG_GS].attr) & ATTR_CODE)
 		loaded = ALL_SEGMENTS;
-	for (int i = 0; loaded >> i; i++)
-		if (loaded >> i & 1)
-			resync(v, i);
+	for (; loaded; loaded &= loaded - 1)
+		resync(v, __builtin_ctz(loaded));
 	te_of(v)->loaded = 0;
 }
 
@@ -90,23 +89,28 @@ te_data_segments_in(struct vcpu *v)
 		taken_over(v, SEG_FS, fs);
 }
 
+static COLD void
+take_over_changed(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_t gs)
+{
+	const struct trap_frame *f = &te_of(v)->frame;
+	const uint16_t real[SEG_COUNT] = { es, f->cs & ~3, f->ss & ~3, ds, fs, gs };
+
+	for (int i = 0; i < SEG_COUNT; i++)
+		if (real[i] != te_of(v)->real_sel[i])
+			taken_over(v, i, real[i]);
+}
+
 void
 te_segments_in(struct vcpu *v)
 {
-	struct te *te = te_of(v);
+	const struct te *te = te_of(v);
 	const uint16_t *was = te->real_sel;
-	uint16_t cs = te->frame.cs & ~3, ss = te->frame.ss & ~3, es, ds, fs, gs;
+	uint16_t es, ds, fs, gs;
 
 	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
 			 : "=r"(es), "=r"(ds), "=r"(fs), "=r"(gs));
-	/* The usual case: the guest has loaded none since it was entered. */
-	if (!((es ^ was[SEG_ES]) | (cs ^ was[SEG_CS]) | (ss ^ was[SEG_SS]) | (ds ^ was[SEG_DS]) |
-	      (fs ^ was[SEG_FS]) | (gs ^ was[SEG_GS])))
-		return;
-	for (int i = 0; i < SEG_COUNT; i++) {
-		const uint16_t real[SEG_COUNT] = { es, cs, ss, ds, fs, gs };
-
-		if (real[i] != was[i])
-			taken_over(v, i, real[i]);
-	}
+	/* Most often the guest has loaded none since it was entered. */
+	if ((es ^ was[SEG_ES]) | (ds ^ was[SEG_DS]) | (fs ^ was[SEG_FS]) | (gs ^ was[SEG_GS]) |
+	    ((te->frame.cs ^ was[SEG_CS]) & ~3ul) | ((te->frame.ss ^ was[SEG_SS]) & ~3ul))
+		take_over_changed(v, es, ds, fs, gs);
 }

@@ -156,21 +156,12 @@ make_shadow(struct vcpu *v, uint64_t desc, bool user)
 	return shadow & DESC_P ? shadow | DESC_CODE : 0;
 }
 
-/*
- * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments or five, and each
- * system call loads two of them, so what was made of them is kept.
- */
 const struct te_shadow *
-te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl)
+te_make_shadow(struct vcpu *v, struct te_shadow *into, uint64_t desc, unsigned cpl)
 {
-	bool user = cpl == 3;
-	struct te_shadow *known =
-		&te_of(v)->shadows[user << 3 | !!(desc & DESC_CODE) << 2 | desc_dpl(desc)];
-
-	if (known->desc != desc)
-		*known = (struct te_shadow){ desc, make_shadow(v, desc, user),
-					     desc_segment(desc | DESC_A, 0) };
-	return known;
+	*into = (struct te_shadow){ desc, make_shadow(v, desc, cpl == 3),
+				    desc_segment(desc | DESC_A, 0) };
+	return into;
 }
 
 /* Ring-3 code is shown in ring 3 alone; so it has an entry of this list, or is never shown. */

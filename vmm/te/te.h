@@ -112,13 +112,18 @@ te_shadow_at(const struct te *te, uint16_t sel)
 	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
 }
 
+/* The guest's CPL: 0 or 3. */
+static inline unsigned
+te_cpl(const struct vcpu *v)
+{
+	return v->state.seg[SEG_CS].sel & 3;
+}
+
 /* The real ring for the guest's CPL: its kernel's ring 0 is ring 1, user ring 3 is ring 3. */
 static inline unsigned
 te_ring(const struct vcpu *v)
 {
-	unsigned cpl = v->state.seg[SEG_CS].sel & 3;
-
-	return cpl == 0 ? GUEST_KERNEL_RING : cpl;
+	return te_cpl(v) == 0 ? GUEST_KERNEL_RING : te_cpl(v);
 }
 
 struct te_access;
@@ -185,7 +190,6 @@ enum exit_reason te_reason(unsigned op);
 enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
 
 /* user.c */
-unsigned te_cpl(const struct vcpu *v); /* the guest's: 0 or 3 */
 bool te_allowed(struct vcpu *v, const struct exit *e);
 void te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc);
 void te_drop_inner_segments(struct vcpu *v);
@@ -214,8 +218,22 @@ int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as HOW_QUIET says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
-/* What is made of a descriptor of the guest's while its CPL is `cpl`. */
-const struct te_shadow *te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl);
+/* What is made of a descriptor of the guest's while its CPL is `cpl`, anew. */
+const struct te_shadow *te_make_shadow(struct vcpu *v, struct te_shadow *into, uint64_t desc,
+				       unsigned cpl);
+
+/*
+ * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments or five, and each
+ * system call loads two of them, so what was made of them is kept.
+ */
+static inline const struct te_shadow *
+te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl)
+{
+	unsigned i = (cpl == 3) << 3 | !!(desc & DESC_CODE) << 2 | desc_dpl(desc);
+	struct te_shadow *known = &te_of(v)->shadows[i];
+
+	return known->desc == desc ? known : te_make_shadow(v, known, desc, cpl);
+}
 
 static inline uint64_t
 te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
@@ -242,6 +260,14 @@ struct te_access {
 	bool hit_window; /* an access to the VMM window was refused */
 };
 extern const struct emu_ops te_ops;
+/*
+ * n words of `size` bytes onto the guest's stack, words[0] first, or off it: 0, or -EFAULT with *fault filled in; rsp may be in
+ * between then, and the caller puts it back.
+ */
+int te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
+		  struct emu_fault *fault);
+int te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n,
+		 struct emu_fault *fault);
 /* Emulates the instruction of this exit with the general emulator. */
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
 enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,

@@ -8,12 +8,6 @@
  */
 #include <vmm/te/te.h>
 
-unsigned
-te_cpl(const struct vcpu *v)
-{
-	return v->state.seg[SEG_CS].sel & 3;
-}
-
 /* Whether the I/O permission bit map of the guest's TSS allows all of `size` ports (SDM 1 19.5.2). */
 static bool
 bitmap_allows(struct vcpu *v, uint16_t port, unsigned size)
