@@ -234,6 +234,7 @@ int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells 
 int trace(struct domain *d, gfn_t g, enum trace_why why);
 void untrace(struct domain *d, gfn_t g, enum trace_why why);
 void trace_written(struct domain *d, gpa_t a, size_t len);
+void trace_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len);
 struct trace_owner {
 	enum trace_why why;
 	void (*written)(struct domain *d, gpa_t a, size_t len);

@@ -53,7 +53,8 @@ static inline void
 tlb_written(struct vcpu *v, const struct tlb_entry *e, gva_t a, size_t len)
 {
 	if (e->frame->trace)
-		trace_written(v->domain, gpa((uint64_t)e->gfn << PAGE_SHIFT | (a.v & PAGE_MASK)), len);
+		trace_tell(v->domain, e->frame,
+			   gpa((uint64_t)e->gfn << PAGE_SHIFT | (a.v & PAGE_MASK)), len);
 }
 
 static inline bool

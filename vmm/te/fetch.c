@@ -61,11 +61,12 @@ decode_anew(struct vcpu *v, struct exit *e, uint64_t at, struct te_decoded *know
 {
 	size_t n = sizeof(known->bytes);
 	const void *p = code_ptr(v, at, &n);
+	const uint64_t *words = p;
 	enum cpu_mode mode = mode_of(v);
 	uint8_t bytes[EXIT_INSN_MAX];
 
-	if (p && n == sizeof(known->bytes) && known->mode == mode &&
-	    !memcmp(known->bytes, p, sizeof(known->bytes)))
+	if (p && n == sizeof(known->bytes) && known->mode == mode && known->bytes[0] == words[0] &&
+	    known->bytes[1] == words[1])
 		return decoded(v, e, &known->insn);
 	known->mode = 0xff;
 	if (!p || n < sizeof(known->bytes)) {

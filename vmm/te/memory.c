@@ -326,12 +326,13 @@ refused(struct vcpu *v, struct exit *e)
 static enum verdict
 paging_fault(struct vcpu *v, struct exit *e)
 {
-	tlb_drop(v, gva(e->gva));
 	switch (v->domain->mmu->fault(v, e, &v->page_fault)) {
 	case MMU_FILLED:
+		tlb_drop(v, gva(e->gva));
 		exit_effect(v, EFFECT_FILL, e->gva, 0);
 		return RESUME;
 	case MMU_TRUE_FAULT:
+		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
 		return te_page_fault(v, e);
 	case MMU_NO_MEMORY:
 		return exit_stop(v, e, "lab2b.md#reclaim",

@@ -258,23 +258,26 @@ clear_shadow(struct te *te, uint64_t **pages, unsigned ti, unsigned limit)
 	te->user_codes = kept;
 }
 
+static uint32_t
+frame_of_page(struct vcpu *v, const struct table_reg *table, unsigned i)
+{
+	gpa_t at;
+
+	if (gva_to_gpa(v, gva((table->base & ~PAGE_MASK) + i * PAGE_SIZE), HOW_QUIET, &at))
+		return TE_NO_FRAME;
+	return (uint32_t)gpa_to_gfn(at).v;
+}
+
 /* Where the table lies: a frame for each of its pages. */
 static void
 find_frames(struct vcpu *v, struct te_traced *t, const struct table_reg *table)
 {
-	uint64_t first = table->base & ~PAGE_MASK;
-
 	*t = (struct te_traced){ .table = *table };
 	if (!table->base && !table->limit)
 		return;
 	t->pages = ((table->base & PAGE_MASK) + table->limit) / PAGE_SIZE + 1;
-	for (unsigned i = 0; i < t->pages; i++) {
-		gpa_t at;
-
-		t->gfn[i] = TE_NO_FRAME;
-		if (!gva_to_gpa(v, gva(first + i * PAGE_SIZE), HOW_QUIET, &at))
-			t->gfn[i] = gpa_to_gfn(at).v;
-	}
+	for (unsigned i = 0; i < t->pages; i++)
+		t->gfn[i] = frame_of_page(v, table, i);
 }
 
 static void
@@ -359,10 +362,10 @@ te_window_moved(struct vcpu *v)
 static bool
 has_moved(struct vcpu *v, const struct te_traced *t)
 {
-	struct te_traced now;
-
-	find_frames(v, &now, &t->table);
-	return memcmp(now.gfn, t->gfn, t->pages * sizeof(t->gfn[0]));
+	for (unsigned i = 0; i < t->pages; i++)
+		if (frame_of_page(v, &t->table, i) != t->gfn[i])
+			return true;
+	return false;
 }
 
 int
@@ -376,6 +379,21 @@ te_tables_moved(struct vcpu *v)
 	if (!err && has_moved(v, &te->traced_ldt))
 		err = te_ldt_changed(v);
 	return err;
+}
+
+static bool
+has_page(const struct te_traced *t, gva_t a)
+{
+	return a.v >> PAGE_SHIFT >= t->table.base >> PAGE_SHIFT &&
+	       a.v >> PAGE_SHIFT < (t->table.base >> PAGE_SHIFT) + t->pages;
+}
+
+int
+te_page_moved(struct vcpu *v, gva_t a)
+{
+	const struct te *te = te_of(v);
+
+	return has_page(&te->traced_gdt, a) || has_page(&te->traced_ldt, a) ? te_tables_moved(v) : 0;
 }
 
 /* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */

@@ -212,6 +212,7 @@ int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
 /* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
 int te_tables_moved(struct vcpu *v);
+int te_page_moved(struct vcpu *v, gva_t a); /* ... in the page at a alone */
 void te_window_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
