@@ -104,7 +104,8 @@ struct vcpu_debug {
 /* The host's own TLB (vmm/tlb.h). */
 #define TLB_ENTRIES 64u
 struct tlb_entry {
-	uint64_t tag;  /* generation, linear page, and a bit for each kind of access that is allowed */
+	uint64_t
+		tag; /* generation, linear page, and a bit for each kind of access that is allowed */
 	uint8_t *page; /* in the direct map */
 	const struct p2m_entry *frame;
 	uint32_t gfn;
@@ -157,7 +158,7 @@ struct domain {
 	struct p2m_entry **p2m; /* one frame of pointers to leaf frames */
 	mfn_t root;             /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
 	uint64_t flat[4];       /* its first four GiB while paging is off: linear = gpa */
-	bool flush;             /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
+	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
 	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
 	void *mmu_data;
 	uint64_t window; /* linear address of the VMM window */

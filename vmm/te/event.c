@@ -125,8 +125,8 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event)
 	struct te_access access = { .v = v };
 	struct emu_fault fault;
 
-	return deliver(v, event, &access, &fault) ? deliver_fault(v, e, event, access, fault) :
-						    RESUME;
+	return deliver(v, event, &access, &fault) ? deliver_fault(v, e, event, access, fault)
+						  : RESUME;
 }
 
 /* An exception of the guest's own code: the vector and error code of the exit. */

@@ -12,15 +12,18 @@ static void
 resync(struct vcpu *v, int i)
 {
 	struct te *te = te_of(v);
-	uint16_t sel = v->state.seg[i].sel, real = sel;
+	bool data = i != SEG_CS && i != SEG_SS; /* those two every entry loads */
+	uint16_t sel = v->state.seg[i].sel, real = data ? sel : sel & ~3;
 
-	if (i == SEG_CS || i == SEG_SS)
-		real &= ~3;
 	if (te->real_desc[i] && te->real_desc[i] != te_shadow_at(te, sel)) {
+		uint64_t *slot = &te->gdt[GDT_GUEST_PAGES - 1][CACHED_SEL(i) % PAGE_SIZE / 8];
+
+		if (*slot != te->real_desc[i])
+			te->reload = true;
+		*slot = te->real_desc[i];
 		real = CACHED_SEL(i);
-		te->gdt[GDT_GUEST_PAGES - 1][(real >> 3) % TE_PER_PAGE] = te->real_desc[i];
 	}
-	if (real != te->real_sel[i])
+	if (data && real != te->real_sel[i])
 		te->reload = true;
 	te->real_sel[i] = real;
 }

@@ -177,18 +177,27 @@ user_code_of(struct te *te, uint16_t sel, bool make)
 	return &te->user_code[te->user_codes++];
 }
 
-static int
-show(struct vcpu *v, uint16_t sel, uint64_t shadow)
+static COLD int
+show_in_new_page(struct vcpu *v, uint16_t sel, uint64_t shadow)
 {
-	struct te *te = te_of(v);
-	uint64_t *page;
+	uint64_t *page = !shadow   ? NULL
+			 : sel & 4 ? shadow_page(v, te_of(v)->ldt, LDT_WINDOW, sel >> 3)
+				   : gdt_page(v, sel >> 3);
 
-	page = (sel & 4 ? te->ldt : te->gdt)[sel / PAGE_SIZE];
-	if (!page && shadow)
-		page = sel & 4 ? shadow_page(v, te->ldt, LDT_WINDOW, sel >> 3) : gdt_page(v, sel >> 3);
 	if (page)
 		page[sel % PAGE_SIZE / 8] = shadow;
 	return page || !shadow ? 0 : -ENOMEM;
+}
+
+static int
+show(struct vcpu *v, uint16_t sel, uint64_t shadow)
+{
+	uint64_t *page = (sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[sel / PAGE_SIZE];
+
+	if (!page)
+		return show_in_new_page(v, sel, shadow);
+	page[sel % PAGE_SIZE / 8] = shadow;
+	return 0;
 }
 
 /* Makes the shadow of one entry anew. */
@@ -251,7 +260,8 @@ clear_shadow(struct te *te, uint64_t **pages, unsigned ti, unsigned limit)
 
 	for (unsigned i = 0; i <= limit / PAGE_SIZE; i++)
 		if (pages[i])
-			memset(pages[i], 0, i < limit / PAGE_SIZE ? PAGE_SIZE : limit % PAGE_SIZE + 1);
+			memset(pages[i], 0,
+			       i < limit / PAGE_SIZE ? PAGE_SIZE : limit % PAGE_SIZE + 1);
 	for (unsigned i = 0; i < te->user_codes; i++)
 		if ((te->user_code[i].sel & 4) != ti)
 			te->user_code[kept++] = te->user_code[i];
@@ -313,7 +323,8 @@ te_gdt_changed(struct vcpu *v)
 	int err;
 
 	clear_shadow(te, te->gdt, 0, te->gdt_limit);
-	te->gdt_limit = v->state.gdtr.limit < GUEST_GDT_LIMIT ? v->state.gdtr.limit : GUEST_GDT_LIMIT;
+	te->gdt_limit =
+		v->state.gdtr.limit < GUEST_GDT_LIMIT ? v->state.gdtr.limit : GUEST_GDT_LIMIT;
 	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
 	err = sync_all(v, 0, te->gdt_limit);
 	te->late = false;
@@ -393,7 +404,8 @@ te_page_moved(struct vcpu *v, gva_t a)
 {
 	const struct te *te = te_of(v);
 
-	return has_page(&te->traced_gdt, a) || has_page(&te->traced_ldt, a) ? te_tables_moved(v) : 0;
+	return has_page(&te->traced_gdt, a) || has_page(&te->traced_ldt, a) ? te_tables_moved(v)
+									    : 0;
 }
 
 /* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */

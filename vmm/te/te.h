@@ -27,7 +27,7 @@
 #define GUEST_GDT_LIMIT 0xdfbfu
 
 /* An instruction that was decoded before, with its bytes (more than it has: 16). mode 0xff: not valid. */
-#define TE_DECODED   16
+#define TE_DECODED 16
 struct te_decoded {
 	uint64_t bytes[2];
 	struct insn insn;
@@ -53,7 +53,7 @@ struct te_user_code {
 };
 
 /* A descriptor, its shadow in one of the rings, and the hidden part that it gives a segment register. */
-#define TE_SHADOWS 16
+#define TE_SHADOWS 8 /* by DPL, and code or not */
 struct te_shadow {
 	uint64_t desc, shadow;
 	struct segment hidden;
@@ -70,16 +70,16 @@ struct te {
 	uint64_t real_desc[SEG_COUNT];
 	bool sti_stalled; /* one exit without progress has gone by in a sti's shadow */
 	bool reload;      /* DS, ES, FS, GS must be loaded before the next entry */
-	uint8_t loaded;   /* segment registers with another descriptor, a bit each; see registers.c */
+	uint8_t loaded; /* segment registers with another descriptor, a bit each; see registers.c */
 	uint64_t *gdt
 		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
 	uint64_t *ldt[LDT_WINDOW_PAGES];
 	uint16_t gdt_limit, ldt_limit; /* of the tables that have shadows */
 	struct te_user_code user_code[TE_USER_CODE];
 	unsigned user_codes;
-	struct te_shadow shadows[TE_SHADOWS];
-	struct te_decoded decoded[TE_DECODED]; /* by linear address */
-	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
+	struct te_shadow shadows[2][TE_SHADOWS]; /* in ring 0, in ring 3 */
+	struct te_decoded decoded[TE_DECODED];   /* by linear address */
+	struct bt *bt;                           /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
 	bool late; /* the GDT is looked at on the way to ring 3, not traced; see tables.c */
 	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
@@ -227,11 +227,16 @@ const struct te_shadow *te_make_shadow(struct vcpu *v, struct te_shadow *into, u
  * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments or five, and each
  * system call loads two of them, so what was made of them is kept.
  */
+static inline struct te_shadow *
+te_shadow_slot(struct te *te, uint64_t desc, unsigned cpl)
+{
+	return &te->shadows[cpl == 3][desc_dpl(desc) << 1 | !!(desc & DESC_CODE)];
+}
+
 static inline const struct te_shadow *
 te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl)
 {
-	unsigned i = (cpl == 3) << 3 | !!(desc & DESC_CODE) << 2 | desc_dpl(desc);
-	struct te_shadow *known = &te_of(v)->shadows[i];
+	struct te_shadow *known = te_shadow_slot(te_of(v), desc, cpl);
 
 	return known->desc == desc ? known : te_make_shadow(v, known, desc, cpl);
 }
