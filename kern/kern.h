@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <inc/compiler.h>
+
 #define PRINTF_LIKE(f, a) __attribute__((format(__printf__, f, a)))
 #define NORETURN          __attribute__((noreturn))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))

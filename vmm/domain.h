@@ -104,6 +104,20 @@ struct vcpu_debug {
 	bool waits;    /* stopped while it waited for an interrupt */
 };
 
+/* The host's own TLB (vmm/tlb.h). */
+#define TLB_ENTRIES 64u
+struct tlb_entry {
+	uint64_t
+		tag; /* generation, linear page, and a bit for each kind of access that is allowed */
+	uint8_t *page; /* in the direct map */
+	const struct p2m_entry *frame;
+	uint32_t gfn;
+};
+struct tlb {
+	uint64_t generation; /* counts flushes, from bit 32 on */
+	struct tlb_entry entry[TLB_ENTRIES];
+};
+
 struct vcpu {
 	struct cpu_state state; /* one truth: what the guest would see */
 	struct thread thread;
@@ -118,6 +132,7 @@ struct vcpu {
 	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */
+	struct tlb tlb;
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
@@ -146,7 +161,7 @@ struct domain {
 	struct p2m_entry **p2m; /* one frame of pointers to leaf frames */
 	mfn_t root;             /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
 	uint64_t flat[4];       /* its first four GiB while paging is off: linear = gpa */
-	bool flush;             /* the CPU may hold more in its TLB than the root allows now */
+	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
 	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
 	void *mmu_data;
 	uint64_t window; /* linear address of the VMM window */
@@ -223,6 +238,7 @@ int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells 
 int trace(struct domain *d, gfn_t g, enum trace_why why);
 void untrace(struct domain *d, gfn_t g, enum trace_why why);
 void trace_written(struct domain *d, gpa_t a, size_t len);
+void trace_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len);
 struct trace_owner {
 	enum trace_why why;
 	void (*written)(struct domain *d, gpa_t a, size_t len);
@@ -238,7 +254,12 @@ int window_init(struct domain *d); /* 0, -ENOMEM; window_free() takes a half-mad
 void window_free(struct domain *d);
 /* Maps a frame at this offset in the window; the frame stays the caller's. U is never given. */
 void window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags);
-bool in_window(const struct domain *d, uint64_t linear, size_t len);
+/* Whether any byte of [linear, linear + len) lies in the VMM window. */
+static inline bool
+in_window(const struct domain *d, uint64_t linear, size_t len)
+{
+	return linear < d->window + WINDOW_SIZE && linear + len > d->window;
+}
 /*
  * Moves it away from addresses that the guest has use for: to the highest 4 MiB of the last GiB where its page tables, as
  * they are now, have nothing. 0, or -EBUSY: there are none, and the window stays.
@@ -256,6 +277,10 @@ int gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len);
 int gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len);
 int gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len);
 uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no memory there */
+
+/* tlb.c: what the guest's TLB may no longer hold, the CPU's and the host's own (vmm/tlb.h) must not: all, or one page. */
+void tlb_flush(struct domain *d);
+void tlb_drop(struct vcpu *v, gva_t a);
 
 /* run.c */
 enum turn vcpu_turn(struct thread *t);

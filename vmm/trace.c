@@ -48,15 +48,30 @@ mmu_paging_mode(void)
 	return NULL;
 }
 
-/* [a, a + len) lies in one frame and has just been written. */
+static const struct trace_owner *owners[TRACE_WHYS];
+
+static void
+trace_init(void)
+{
+	set_foreach (const struct trace_owner *, o, trace_owners)
+		owners[o->why] = o;
+}
+INITCALL(40, trace_init);
+
+/* [a, a + len) lies in one frame and has just been written; `e` is its entry. Owners may end their traces meanwhile. */
+void
+trace_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
+{
+	for (unsigned why = 0; why < TRACE_WHYS; why++)
+		if (e->trace & (1u << why))
+			owners[why]->written(d, a, len);
+}
+
 void
 trace_written(struct domain *d, gpa_t a, size_t len)
 {
-	struct p2m_entry *e = p2m_entry(d, gpa_to_gfn(a));
+	const struct p2m_entry *e = p2m_entry(d, gpa_to_gfn(a));
 
-	if (!e || !e->trace)
-		return;
-	set_foreach (const struct trace_owner *, o, trace_owners)
-		if (e->trace & (1u << o->why))
-			o->written(d, a, len);
+	if (e && e->trace)
+		trace_tell(d, e, a, len);
 }

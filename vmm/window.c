@@ -64,7 +64,7 @@ window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags)
 	ASSERT(offset < WINDOW_SIZE);
 	flags = flags & PTE_P ? (flags & ~PTE_U) | PTE_A | PTE_D : 0;
 	table[offset % TABLE_SPAN >> PAGE_SHIFT] = flags ? mfn_to_hpa(f).v | flags : 0;
-	d->flush = true;
+	tlb_flush(d);
 }
 
 /* The flat map's entry for the 2 MiB at va; all places that the window may have are in one GiB, which has a directory. */
@@ -101,16 +101,9 @@ window_move(struct domain *d)
 	}
 	d->window = at;
 	d->window_moves++;
-	d->flush = true;
+	tlb_flush(d);
 	d->mmu->window(d);
 	if (d->vcpu->engine->window_moved)
 		d->vcpu->engine->window_moved(d->vcpu);
 	return 0;
-}
-
-/* Whether any byte of [linear, linear + len) lies in the VMM window. */
-bool
-in_window(const struct domain *d, uint64_t linear, size_t len)
-{
-	return linear < d->window + WINDOW_SIZE && linear + len > d->window;
 }

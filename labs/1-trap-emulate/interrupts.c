@@ -40,10 +40,8 @@ te_wait(struct vcpu *v, struct exit *e)
 	/* END EXERCISE 1.7b */
 }
 
-struct return_frame {
-	uint64_t eip, cs, eflags;
-	uint64_t esp, ss; /* on a return to an outer ring */
-};
+/* What iret pops; ESP and SS on a return to an outer ring alone. */
+enum { EIP, CS, EFLAGS, ESP, SS, FRAME_WORDS };
 
 static int
 fault_at(enum vector vector, uint16_t sel, struct emu_fault *fault)
@@ -84,12 +82,12 @@ static int
 iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_fault *fault)
 {
 	struct cpu_state *s = &v->state;
-	struct return_frame f = { 0 };
+	uint64_t f[FRAME_WORDS] = { 0 };
 	uint64_t code = 0, stack = 0;
 	unsigned size = i->opsize, rpl, from = te_cpl(v);
 	int err = 0;
 
-	/* EXERCISE 1.7c: Pop EIP, CS and EFLAGS, `size` bytes each, with emu_pop(s, size, &f.eip, &te_ops, access, fault);
+	/* EXERCISE 1.7c: Pop EIP, CS and EFLAGS, `size` bytes each, with te_pop_frame(access, size, f, 3, fault);
 	 * check_code(); if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check_stack(). Then load: CS and
 	 * SS by te_set_segment(), ESP, EIP; of EFLAGS what IRET_CHANGES says, but IOPL only if CPL was 0, IF only if CPL was
 	 * at most IOPL, and with a 16-bit operand only the lower half. On the way to an outer ring call
@@ -105,19 +103,20 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 static enum verdict
 exit_iret(struct vcpu *v, struct exit *e)
 {
-	const struct cpu_state before = v->state;
 	struct te_access access = { .v = v };
 	struct emu_fault fault;
+	struct te_saved before;
 	int err;
 
-	if (before.rflags & FLAG_NT)
+	if (v->state.rflags & FLAG_NT)
 		return exit_stop(v, e, LAB_1B "#limits", "iret with NT set would be a task switch");
+	te_save(v, &before);
 	err = iret(v, te_insn(v), &access, &fault);
 	if (err == -ENOSYS)
 		return exit_stop(v, e, LAB_1B "#ex-1-7",
 				 "iret is not emulated: exercise 1.7 is not done");
 	if (err) {
-		v->state = before;
+		te_restore(v, &before);
 		return te_guest_fault(v, e, &access, &fault);
 	}
 	te_cpl_changed(v);

@@ -106,8 +106,8 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 {
 	struct cpu_state *s = &v->state;
 	const struct cpu_state old = *s;
-	uint64_t gate, desc;
-	unsigned cpl, size;
+	uint64_t gate, desc, frame[6];
+	unsigned cpl, size, n = 0;
 	int err;
 
 	err = read_gate(v, event, &gate, fault);
@@ -116,14 +116,14 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 	if (err)
 		return err;
 	size = GATE_IS_32(gate) ? 4 : 2;
-	/* EXERCISE 1.6b: Push what the CPU pushes, `size` bytes each, with emu_push(s, size, value, &te_ops, access,
-	 * fault), which gives 0 or -EFAULT: after a change of ring (cpl < te_cpl(v): first switch_stack()) the old SS and
-	 * ESP, then EFLAGS, CS and event->rip, then event->error if event->has_error. Which EFLAGS, the CPU's or the
-	 * guest's? Then the flags that the handler starts with: TF, NT, RF and VM off, IF off if the gate is an interrupt
-	 * gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
+	/* EXERCISE 1.6b: Push what the CPU pushes, `size` bytes each, with te_push_frame(access, size, frame, n, fault),
+	 * which pushes frame[0] first and gives 0 or -EFAULT: after a change of ring (cpl < te_cpl(v): first
+	 * switch_stack()) the old SS and ESP, then EFLAGS, CS and event->rip, then event->error if event->has_error. Which
+	 * EFLAGS, the CPU's or the guest's? Then the flags that the handler starts with: TF, NT, RF and VM off, IF off if
+	 * the gate is an interrupt gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
 	 */
 	exercise_todo("1.6", "handouts/lab1b.md#ex-1-6");
-	(void)old, (void)size, (void)access, (void)switch_stack;
+	(void)old, (void)size, (void)n, (void)frame, (void)access, (void)switch_stack;
 	/* END EXERCISE 1.6b */
 	te_set_segment(v, SEG_CS, (GATE_SELECTOR(gate) & ~3) | cpl, desc);
 	s->rip = GATE_IS_32(gate) ? GATE_OFFSET(gate) : GATE_OFFSET(gate) & 0xffff;

@@ -118,8 +118,8 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 {
 	struct cpu_state *s = &v->state;
 	const struct cpu_state old = *s;
-	uint64_t gate, desc;
-	unsigned cpl, size;
+	uint64_t gate, desc, frame[6];
+	unsigned cpl, size, n = 0;
 	int err;
 
 	err = read_gate(v, event, &gate, fault);
@@ -128,28 +128,25 @@ te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *
 	if (err)
 		return err;
 	size = GATE_IS_32(gate) ? 4 : 2;
-	/* EXERCISE 1.6b: Push what the CPU pushes, `size` bytes each, with emu_push(s, size, value, &te_ops, access,
-	 * fault), which gives 0 or -EFAULT: after a change of ring (cpl < te_cpl(v): first switch_stack()) the old SS and
-	 * ESP, then EFLAGS, CS and event->rip, then event->error if event->has_error. Which EFLAGS, the CPU's or the
-	 * guest's? Then the flags that the handler starts with: TF, NT, RF and VM off, IF off if the gate is an interrupt
-	 * gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
-	 * until then: (void)old, (void)size, (void)access, (void)switch_stack;
+	/* EXERCISE 1.6b: Push what the CPU pushes, `size` bytes each, with te_push_frame(access, size, frame, n, fault),
+	 * which pushes frame[0] first and gives 0 or -EFAULT: after a change of ring (cpl < te_cpl(v): first
+	 * switch_stack()) the old SS and ESP, then EFLAGS, CS and event->rip, then event->error if event->has_error. Which
+	 * EFLAGS, the CPU's or the guest's? Then the flags that the handler starts with: TF, NT, RF and VM off, IF off if
+	 * the gate is an interrupt gate. (SDM 3A 6.12.1, figure 6-4; 6.12.1.3 "Flag Usage")
+	 * until then: (void)old, (void)size, (void)n, (void)frame, (void)access, (void)switch_stack;
 	 */
 	if (cpl < te_cpl(v)) {
 		err = switch_stack(v, event, cpl, fault);
-		if (!err)
-			err = emu_push(s, size, old.seg[SEG_SS].sel, &te_ops, access, fault);
-		if (!err)
-			err = emu_push(s, size, old.gpr[RSP], &te_ops, access, fault);
+		frame[n++] = old.seg[SEG_SS].sel;
+		frame[n++] = old.gpr[RSP];
 	}
+	frame[n++] = old.rflags;
+	frame[n++] = old.seg[SEG_CS].sel;
+	frame[n++] = event->rip;
+	if (event->has_error)
+		frame[n++] = event->error;
 	if (!err)
-		err = emu_push(s, size, old.rflags, &te_ops, access, fault);
-	if (!err)
-		err = emu_push(s, size, old.seg[SEG_CS].sel, &te_ops, access, fault);
-	if (!err)
-		err = emu_push(s, size, event->rip, &te_ops, access, fault);
-	if (!err && event->has_error)
-		err = emu_push(s, size, event->error, &te_ops, access, fault);
+		err = te_push_frame(access, size, frame, n, fault);
 	if (err)
 		return err;
 	s->rflags &= ~(uint64_t)(FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM);

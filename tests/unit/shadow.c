@@ -97,6 +97,12 @@ untrace(struct domain *d, gfn_t g, enum trace_why why)
 }
 
 void
+tlb_flush(struct domain *d)
+{
+	d->flush = true;
+}
+
+void
 panic(const char *fmt, ...)
 {
 	bail_out("panic: %s", fmt);

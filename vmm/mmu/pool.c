@@ -253,7 +253,7 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 		m->top = NO_SHADOW;
 	m->live--;
 	m->stats.freed++;
-	m->domain->flush = true;
+	tlb_flush(m->domain);
 }
 
 void

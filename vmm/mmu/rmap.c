@@ -105,7 +105,7 @@ shadow_protect(struct domain *d, gfn_t g)
 		pte_t *at = &shadow_at_slot(m, (id - 1) / TABLE_SIZE)->table[(id - 1) % TABLE_SIZE];
 
 		if (*at & PTE_W)
-			d->flush = true;
+			tlb_flush(d);
 		*at &= ~PTE_W;
 	}
 }

@@ -9,6 +9,7 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/mmu/audit.h>
+#include <vmm/tlb.h>
 
 #define ROOT_SLOT 0u
 
@@ -25,13 +26,11 @@ read_entry(void *ctx, gpa_t at, unsigned size)
 {
 	struct shadow_mmu *m = ctx;
 	size_t n = size;
-	uint64_t entry = 0;
 	const void *p = gpa_ptr(m->domain, at, &n);
 
 	if (!p)
 		return size == 4 ? 0xffffffff : ~0ull;
-	memcpy(&entry, p, size);
-	return entry;
+	return size == 4 ? *(const uint32_t *)p : *(const uint64_t *)p;
 }
 
 /* Owners are told, for the frame may hold more than tables; our own shadows stay right (`marking`). */
@@ -105,7 +104,7 @@ switch_root(struct shadow_mmu *m, bool on)
 		pdpt[i] = on ? 0 : m->domain->flat[i];
 	}
 	m->on = on;
-	m->domain->flush = true;
+	tlb_flush(m->domain);
 }
 
 /* Whether exercise 2.1 is done. */
@@ -134,7 +133,9 @@ in_use(struct domain *d, gva_t a)
 static void
 clear_window(struct domain *d)
 {
-	if (in_use(d, gva(d->window)) || in_use(d, gva(d->window + level_span(2))))
+	bool one_entry = shadow_of(d)->paging.geometry->entry_size == 4; /* of 4 MiB */
+
+	if (in_use(d, gva(d->window)) || (!one_entry && in_use(d, gva(d->window + level_span(2)))))
 		window_move(d);
 }
 
@@ -167,9 +168,9 @@ load(struct vcpu *v)
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);
+	tlb_flush(v->domain); /* before anything is read through it */
 	clear_window(v->domain);
 	audit_now_and_then(v);
-	v->domain->flush = true;
 	return 0;
 }
 
@@ -191,7 +192,7 @@ shadow_done(struct domain *d)
 static void
 shadow_invlpg(struct vcpu *v, gva_t a)
 {
-	(void)v;
+	tlb_drop(v, a);
 	invlpg(a.v);
 }
 
@@ -222,6 +223,19 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 	return shadow_lookup(m, a, how, out) ? 0 : walk_tables(m, a, how, out, fault);
 }
 
+/* A write to a traced frame that the host itself could do is emulated without another walk. */
+static enum mmu_outcome
+fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
+{
+	const unsigned how = e->error & PF_U ? HOW_WRITE | HOW_USER : HOW_WRITE;
+	const struct tlb_entry *known = tlb_hit(v, gva(e->gva), how);
+
+	if (e->access != ACCESS_WRITE || !known || !known->frame->trace)
+		return shadow_fault(v, e, page_fault);
+	shadow_of(v->domain)->stats.emulated++;
+	return MMU_EMULATE;
+}
+
 static const struct mmu_mode shadow_mode = {
 	.name = "shadow",
 	.load = load,
@@ -232,7 +246,7 @@ static const struct mmu_mode shadow_mode = {
 	.in_use = in_use,
 	.translate = translate,
 	.show = shadow_show,
-	.fault = shadow_fault,
+	.fault = fault,
 };
 SET_ADD(mmu_modes, shadow_mode);
 

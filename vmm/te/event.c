@@ -70,41 +70,63 @@ take_page_fault(struct vcpu *v, struct emu_fault *fault)
 		v->state.cr2 = fault->address;
 }
 
-/*
- * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a bare machine would
- * reset, so the domain ends, with the chain of faults in words.
- */
-enum verdict
-te_deliver(struct vcpu *v, struct exit *e, const struct te_event *first)
+/* 0: it has come to its handler. */
+static int
+deliver(struct vcpu *v, const struct te_event *event, struct te_access *access,
+	struct emu_fault *fault)
+{
+	struct te_saved before;
+	int err;
+
+	te_save(v, &before);
+	err = te_deliver_once(v, event, access, fault);
+	if (err) {
+		te_restore(v, &before);
+		return err;
+	}
+	te_cpl_changed(v);
+	if (v->last) /* an interrupt may come before the first exit */
+		exit_effect(v, EFFECT_DELIVER, event->vector, v->state.rip);
+	return 0;
+}
+
+/* What becomes of an event that met *fault on its way: one fault after the other, to the third. */
+static COLD enum verdict
+deliver_fault(struct vcpu *v, struct exit *e, const struct te_event *first, struct te_access access,
+	      struct emu_fault fault)
 {
 	struct te_event event = *first;
 	char chain[80], name[16];
-	size_t used = 0; /* of the chain, which is told only if there is one */
+	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(first, name));
 
-	for (;;) {
-		struct te_access access = { .v = v };
-		struct cpu_state before = v->state;
-		struct emu_fault fault;
+	do {
 		unsigned was = event.vector;
 
-		if (!te_deliver_once(v, &event, &access, &fault)) {
-			te_cpl_changed(v);
-			if (v->last) /* an interrupt may come before the first exit */
-				exit_effect(v, EFFECT_DELIVER, event.vector, v->state.rip);
-			return RESUME;
-		}
-		v->state = before;
 		take_page_fault(v, &fault);
 		if (access.hit_window)
 			return te_guest_fault(v, e, &access, &fault);
-		if (!used)
-			used = snprintf(chain, sizeof(chain), "%s", event_name(first, name));
 		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",
 				 vector_short(fault.vector), fault.error);
 		if (was == VEC_DF && event.kind == EVENT_FAULT)
 			return exit_stop(v, e, LAB_1B "#triple", "triple fault: %s", chain);
 		event = after_fault(&event, &fault);
-	}
+		access = (struct te_access){ .v = v };
+	} while (deliver(v, &event, &access, &fault));
+	return RESUME;
+}
+
+/*
+ * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a bare machine would
+ * reset, so the domain ends, with the chain of faults in words.
+ */
+enum verdict
+te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event)
+{
+	struct te_access access = { .v = v };
+	struct emu_fault fault;
+
+	return deliver(v, event, &access, &fault) ? deliver_fault(v, e, event, access, fault)
+						  : RESUME;
 }
 
 /* An exception of the guest's own code: the vector and error code of the exit. */

@@ -3,26 +3,24 @@
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
+#include <vmm/tlb.h>
 
 /* SDM 3A 5.3 "Limit checking" and 5.5; #SS for the stack segment, #GP for the others. */
 static bool
 within_segment(const struct segment *s, uint64_t offset, size_t size, bool write)
 {
+	uint16_t need = ATTR_P | ATTR_S | (write || s->attr & ATTR_CODE ? ATTR_RW : 0);
 	uint64_t last = offset + size - 1;
 
-	if (!(s->attr & ATTR_P) || !(s->attr & ATTR_S))
+	if ((s->attr & need) != need || (write && s->attr & ATTR_CODE))
 		return false;
-	if (s->attr & ATTR_CODE)
-		return !write && (s->attr & ATTR_RW) && last <= s->limit;
-	if (write && !(s->attr & ATTR_RW))
-		return false;
-	if (s->attr & ATTR_EC)
+	if ((s->attr & (ATTR_CODE | ATTR_EC)) == ATTR_EC)
 		return offset > s->limit && last <= (s->attr & ATTR_DB ? 0xffffffff : 0xffff);
 	return last <= s->limit;
 }
 
 /*
- * Whether an access is one to the VMM window and no other. With paging on the window lies where the guest's tables have
+ * Whether an access to the VMM window's addresses is one to the window. With paging on it lies where the guest's tables have
  * nothing, so that is a page fault of its own, as on the bare machine; unless there was no such place (window_move).
  */
 static bool
@@ -36,21 +34,25 @@ hits_window(struct vcpu *v, uint64_t linear, size_t len)
 }
 
 static int
+refuse(struct te_access *a, enum seg_reg seg, bool window, struct emu_fault *fault)
+{
+	a->hit_window |= window;
+	*fault = (struct emu_fault){ .vector = seg == SEG_SS && !window ? VEC_SS : VEC_GP,
+				     .has_error = true };
+	return -EFAULT;
+}
+
+static int
 check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write,
       struct emu_fault *fault)
 {
 	const struct segment *s = &a->v->state.seg[seg];
+	uint64_t linear = (uint32_t)(s->base + offset);
 
-	if (!within_segment(s, offset, size, write)) {
-		*fault = (struct emu_fault){ .vector = seg == SEG_SS ? VEC_SS : VEC_GP,
-					     .has_error = true };
-		return -EFAULT;
-	}
-	if (hits_window(a->v, (uint32_t)(s->base + offset), size)) {
-		a->hit_window = true;
-		*fault = (struct emu_fault){ .vector = VEC_GP, .has_error = true };
-		return -EFAULT;
-	}
+	if (!within_segment(s, offset, size, write))
+		return refuse(a, seg, false, fault);
+	if (linear + size > a->v->domain->window && hits_window(a->v, linear, size))
+		return refuse(a, seg, true, fault);
 	return 0;
 }
 
@@ -84,77 +86,47 @@ page_fault(struct te_access *a, struct emu_fault *fault)
 	return true;
 }
 
-/* Where an access within one page goes. NULL: the guest's tables say no, or there is no memory. */
-static struct te_page *
-find_page(struct te_access *a, gva_t at, unsigned how)
+/*
+ * The usual access: to an ordinary data segment, below its limit and below the VMM window, and to a page that is known. Whatever is
+ * not so goes a longer way, and may be right all the same.
+ */
+static inline const struct tlb_entry *
+usual(const struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write)
 {
-	struct te_page *last = &a->last[how & HOW_WRITE ? 1 : 0];
-	uint64_t key = (at.v & ~PAGE_MASK) | how << 1 | 1;
-	size_t len = PAGE_SIZE;
+	const uint16_t rights = ATTR_P | ATTR_S | (write ? ATTR_RW : 0);
+	const struct segment *s = &a->v->state.seg[seg];
+	gva_t at = linear_of(a, seg, offset);
 
-	if (last->key == key)
-		return last;
-	last->key = 0;
-	if (gva_to_gpa(a->v, gva(at.v & ~PAGE_MASK), how, &last->gpa))
+	if ((s->attr & (rights | ATTR_CODE | ATTR_EC)) != rights || offset + size - 1 > s->limit ||
+	    at.v + size > a->v->domain->window || !within_page(at, size))
 		return NULL;
-	last->host = gpa_ptr(a->v->domain, last->gpa, &len);
-	if (!last->host)
-		return NULL;
-	last->key = key;
-	return last;
-}
-
-static bool
-within_page(gva_t at, size_t size)
-{
-	return (at.v & PAGE_MASK) + size <= PAGE_SIZE;
-}
-
-static int
-read_at(struct te_access *a, gva_t at, void *buf, size_t size)
-{
-	unsigned how = how_of(a->v);
-	const struct te_page *page;
-
-	if (!within_page(at, size))
-		return gva_read_as(a->v, at, how, buf, size);
-	page = find_page(a, at, how);
-	if (!page)
-		return -EFAULT;
-	memcpy(buf, page->host + (at.v & PAGE_MASK), size);
-	return 0;
-}
-
-static int
-write_at(struct te_access *a, gva_t at, const void *buf, size_t size)
-{
-	unsigned how = how_of(a->v);
-	const struct te_page *page;
-
-	if (!within_page(at, size))
-		return gva_write_as(a->v, at, how, buf, size);
-	page = find_page(a, at, how | HOW_WRITE);
-	if (!page)
-		return -EFAULT;
-	memcpy(page->host + (at.v & PAGE_MASK), buf, size);
-	trace_written(a->v->domain, gpa(page->gpa.v + (at.v & PAGE_MASK)), size);
-	return 0;
+	return tlb_hit(a->v, at, how_of(a->v) | (write ? HOW_WRITE : 0));
 }
 
 /* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
-static int
-op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
-	struct emu_fault *fault)
+static COLD int
+read_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
+	  struct emu_fault *fault)
 {
-	struct te_access *a = ctx;
-
 	if (check(a, seg, offset, size, false, fault))
 		return -EFAULT;
-	if (!read_at(a, linear_of(a, seg, offset), buf, size))
+	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
 	memset(buf, 0xff, size);
+	return 0;
+}
+
+static int
+op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
+	struct emu_fault *fault)
+{
+	const struct tlb_entry *e = usual(ctx, seg, offset, size, false);
+
+	if (!e)
+		return read_slow(ctx, seg, offset, buf, size, fault);
+	copy_few(buf, e->page + (linear_of(ctx, seg, offset).v & PAGE_MASK), size);
 	return 0;
 }
 
@@ -164,14 +136,13 @@ check_write(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 	    struct emu_fault *fault)
 {
 	uint64_t at = linear_of(a, seg, offset).v;
-	gpa_t ignored;
 
 	if (!(a->v->state.cr0 & CR0_PG))
 		return 0;
 	for (uint64_t page = at & ~PAGE_MASK; page < at + size; page += PAGE_SIZE) {
 		gva_t first = gva(page > at ? page : at);
 
-		if (!gva_to_gpa(a->v, first, how_of(a->v) | HOW_WRITE, &ignored))
+		if (tlb_find(a->v, first, how_of(a->v) | HOW_WRITE))
 			continue;
 		return page_fault(a, fault) ? -EFAULT : 0;
 	}
@@ -189,20 +160,95 @@ op_read_rmw(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size
 	return op_read(ctx, seg, offset, buf, size, fault);
 }
 
-static int
-op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
-	 struct emu_fault *fault)
+static COLD int
+write_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
+	   struct emu_fault *fault)
 {
-	struct te_access *a = ctx;
-
 	if (check(a, seg, offset, size, true, fault))
 		return -EFAULT;
-	if (!write_at(a, linear_of(a, seg, offset), buf, size))
+	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }
 
+static int
+op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
+	 struct emu_fault *fault)
+{
+	const struct tlb_entry *e = usual(ctx, seg, offset, size, true);
+	struct te_access *a = ctx;
+	gva_t at;
+
+	if (!e)
+		return write_slow(a, seg, offset, buf, size, fault);
+	at = linear_of(a, seg, offset);
+	copy_few(e->page + (at.v & PAGE_MASK), buf, size);
+	tlb_written(a->v, e, at, size);
+	return 0;
+}
+
 const struct emu_ops te_ops = { .read = op_read, .write = op_write, .read_rmw = op_read_rmw };
+
+static COLD int
+push_words(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
+	   struct emu_fault *fault)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++)
+		err = emu_push(&a->v->state, size, words[i], &te_ops, a, fault);
+	return err;
+}
+
+static COLD int
+pop_words(struct te_access *a, unsigned size, uint64_t *words, unsigned n, struct emu_fault *fault)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++)
+		err = emu_pop(&a->v->state, size, &words[i], &te_ops, a, fault);
+	return err;
+}
+
+/* All at once if that is a usual access; else word by word, for the fault is that of the first word that has one. */
+int
+te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
+	      struct emu_fault *fault)
+{
+	struct cpu_state *s = &a->v->state;
+	uint64_t low = s->gpr[RSP] - sizeof(uint32_t) * n;
+	const struct tlb_entry *e = usual(a, SEG_SS, low, sizeof(uint32_t) * n, true);
+	uint8_t *to;
+
+	if (!e || size != sizeof(uint32_t) || !(s->seg[SEG_SS].attr & ATTR_DB))
+		return push_words(a, size, words, n, fault);
+	to = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
+	for (unsigned i = n; i--; to += sizeof(uint32_t))
+		__builtin_memcpy(to, &words[i], sizeof(uint32_t));
+	tlb_written(a->v, e, linear_of(a, SEG_SS, low), sizeof(uint32_t) * n);
+	s->gpr[RSP] = low;
+	return 0;
+}
+
+int
+te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n,
+	     struct emu_fault *fault)
+{
+	struct cpu_state *s = &a->v->state;
+	uint64_t low = s->gpr[RSP];
+	const struct tlb_entry *e = usual(a, SEG_SS, low, sizeof(uint32_t) * n, false);
+	const uint8_t *from;
+
+	if (!e || size != sizeof(uint32_t) || !(s->seg[SEG_SS].attr & ATTR_DB))
+		return pop_words(a, size, words, n, fault);
+	from = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
+	for (unsigned i = 0; i < n; i++, from += sizeof(uint32_t)) {
+		words[i] = 0;
+		__builtin_memcpy(&words[i], from, sizeof(uint32_t));
+	}
+	s->gpr[RSP] = (uint32_t)(low + sizeof(uint32_t) * n);
+	return 0;
+}
 
 uint64_t
 te_linear(struct vcpu *v, const struct insn *insn)
@@ -282,9 +328,11 @@ paging_fault(struct vcpu *v, struct exit *e)
 {
 	switch (v->domain->mmu->fault(v, e, &v->page_fault)) {
 	case MMU_FILLED:
+		tlb_drop(v, gva(e->gva));
 		exit_effect(v, EFFECT_FILL, e->gva, 0);
 		return RESUME;
 	case MMU_TRUE_FAULT:
+		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
 		return te_page_fault(v, e);
 	case MMU_NO_MEMORY:
 		return exit_stop(v, e, "lab2b.md#reclaim",

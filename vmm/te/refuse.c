@@ -24,11 +24,15 @@ static enum verdict
 exit_cache(struct vcpu *v, struct exit *e)
 {
 	if (e->insn_op == INSN_INVLPG && v->state.cr0 & CR0_PG) {
-		v->domain->mmu->invlpg(v, gva(te_linear(v, te_insn(v))));
-		if (te_tables_moved(v))
+		gva_t at = gva(te_linear(v, te_insn(v)));
+
+		v->domain->mmu->invlpg(v, at);
+		if (te_page_moved(v, at))
 			return exit_stop(v, e, LAB_1A "#limits",
 					 "no memory for the shadow of its GDT");
 	}
+	if (e->insn_op == INSN_INVPCID)
+		tlb_flush(v->domain);
 	vcpu_advance(v, e); /* safe: that is all there is to do */
 	return RESUME;
 }

@@ -9,8 +9,9 @@
 #include <kern/frame.h>
 #include <kern/paging.h>
 #include <vmm/te/te.h>
+#include <vmm/tlb.h>
 
-#define PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
+#define PER_PAGE TE_PER_PAGE
 
 /* Gives the guest's root a slot 260 of its own, which at first shows what the host's shows. */
 static int
@@ -58,18 +59,6 @@ static uint64_t *
 gdt_page(struct vcpu *v, unsigned index)
 {
 	return shadow_page(v, te_of(v)->gdt, GDT_WINDOW, index);
-}
-
-/* What the CPU would load for this selector now. 0: not present. */
-static uint64_t
-shadow_at(struct te *te, uint16_t sel)
-{
-	uint64_t **pages = sel & 4 ? te->ldt : te->gdt;
-	unsigned index = sel >> 3;
-
-	if (!(sel & 4) && index >= GDT_GUEST_PAGES * PER_PAGE)
-		return 0;
-	return pages[index / PER_PAGE] ? pages[index / PER_PAGE][index % PER_PAGE] : 0;
 }
 
 /*
@@ -122,13 +111,21 @@ read_descriptor(struct vcpu *v, uint16_t sel, unsigned how, uint64_t *desc)
 	}
 	if (at + 7 > limit || (!(sel & 4) && at > GUEST_GDT_LIMIT))
 		return -EINVAL;
-	return gva_read_as(v, gva((uint32_t)(base + at)), how, desc, 8) ? -EINVAL : 0;
+	if (how & HOW_QUIET)
+		return gva_read_as(v, gva((uint32_t)(base + at)), how, desc, 8) ? -EINVAL : 0;
+	return tlb_read(v, gva((uint32_t)(base + at)), 0, desc, 8) ? -EINVAL : 0;
 }
 
 int
 te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
 {
 	return read_descriptor(v, sel, 0, desc);
+}
+
+int
+te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
+{
+	return read_descriptor(v, sel, HOW_QUIET, desc);
 }
 
 /* Code that ring 3 can run: of DPL 3, or conforming. */
@@ -148,49 +145,76 @@ cut_at(const struct domain *d)
 	return d->window == WINDOW_DEFAULT ? d->window : 1ul << 32;
 }
 
-/* In ring 3 its code is cut as data is, has DPL 3, and does not conform. */
-uint64_t
-te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
+static uint64_t
+make_shadow(struct vcpu *v, uint64_t desc, bool user)
 {
 	uint64_t window = cut_at(v->domain), shadow;
 
-	if (!is_user_code(desc) || cpl != 3)
+	if (!is_user_code(desc) || !user)
 		return shadow_descriptor(desc, window);
 	shadow = shadow_descriptor((desc & ~(DESC_CODE | DESC_EC)) | DESC_DPL(3), window);
 	return shadow & DESC_P ? shadow | DESC_CODE : 0;
 }
 
-static void
-remember_user_code(struct te *te, uint16_t sel)
+const struct te_shadow *
+te_make_shadow(struct vcpu *v, struct te_shadow *into, uint64_t desc, unsigned cpl)
+{
+	*into = (struct te_shadow){ desc, make_shadow(v, desc, cpl == 3),
+				    desc_segment(desc | DESC_A, 0) };
+	return into;
+}
+
+/* Ring-3 code is shown in ring 3 alone; so it has an entry of this list, or is never shown. */
+static struct te_user_code *
+user_code_of(struct te *te, uint16_t sel, bool make)
 {
 	for (unsigned i = 0; i < te->user_codes; i++)
-		if (te->user_code[i] == sel)
-			return;
-	if (te->user_codes < TE_USER_CODE)
-		te->user_code[te->user_codes++] = sel;
+		if (te->user_code[i].sel == sel)
+			return &te->user_code[i];
+	if (!make || te->user_codes == TE_USER_CODE)
+		return NULL;
+	te->user_code[te->user_codes] = (struct te_user_code){ .sel = sel };
+	return &te->user_code[te->user_codes++];
+}
+
+static COLD int
+show_in_new_page(struct vcpu *v, uint16_t sel, uint64_t shadow)
+{
+	uint64_t *page = !shadow   ? NULL
+			 : sel & 4 ? shadow_page(v, te_of(v)->ldt, LDT_WINDOW, sel >> 3)
+				   : gdt_page(v, sel >> 3);
+
+	if (page)
+		page[sel % PAGE_SIZE / 8] = shadow;
+	return page || !shadow ? 0 : -ENOMEM;
+}
+
+static int
+show(struct vcpu *v, uint16_t sel, uint64_t shadow)
+{
+	uint64_t *page = (sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[sel / PAGE_SIZE];
+
+	if (!page)
+		return show_in_new_page(v, sel, shadow);
+	page[sel % PAGE_SIZE / 8] = shadow;
+	return 0;
 }
 
 /* Makes the shadow of one entry anew. */
 static int
 sync_entry(struct vcpu *v, uint16_t sel)
 {
-	struct te *te = te_of(v);
-	bool local = sel & 4;
-	uint64_t guest, shadow = 0;
-	uint64_t *page;
+	struct te_user_code *code;
+	uint64_t guest = 0;
 
-	if (!read_descriptor(v, sel, HOW_QUIET, &guest)) {
-		shadow = te_shadow_for(v, guest, te_cpl(v));
-		if (is_user_code(guest))
-			remember_user_code(te, sel);
-	}
-	if (shadow == shadow_at(te, sel))
-		return 0;
-	page = local ? shadow_page(v, te->ldt, LDT_WINDOW, sel >> 3) : gdt_page(v, sel >> 3);
-	if (!page)
-		return -ENOMEM;
-	page[(sel >> 3) % PER_PAGE] = shadow;
-	return 0;
+	if (read_descriptor(v, sel, HOW_QUIET, &guest))
+		guest = 0;
+	code = user_code_of(te_of(v), sel, is_user_code(guest));
+	if (!code)
+		return show(v, sel, te_shadow_for(v, guest, 0));
+	code->shadow[0] = te_shadow_for(v, guest, 0);
+	code->shadow[1] = te_shadow_for(v, guest, 3);
+	return show(v, sel, code->shadow[te_cpl(v) == 3]);
 }
 
 /* Notes entries that have changed since, and with `sync` makes their shadows anew. What is not mapped reads as zeros. */
@@ -217,42 +241,53 @@ void
 te_cpl_changed(struct vcpu *v)
 {
 	struct te *te = te_of(v);
+	unsigned cpl = te_cpl(v);
 
-	if (te->late && te_cpl(v) != 0)
+	if (te->late && cpl != 0)
 		look_at_gdt(v, true);
-	if (te->shadow_cpl != te_cpl(v))
+	if (te->shadow_cpl != cpl)
 		for (unsigned i = 0; i < te->user_codes; i++)
-			sync_entry(v, te->user_code[i]);
-	te->shadow_cpl = (uint8_t)te_cpl(v);
-	te_resync(v);
+			show(v, te->user_code[i].sel, te->user_code[i].shadow[cpl == 3]);
+	te->shadow_cpl = (uint8_t)cpl;
+	te_resync_loaded(v);
 }
 
+/* Empties a shadow whose guest's table had this limit. */
 static void
-clear_shadow(uint64_t **pages, unsigned count, unsigned last_entry)
+clear_shadow(struct te *te, uint64_t **pages, unsigned ti, unsigned limit)
 {
-	for (unsigned i = 0; i < count; i++)
-		for (unsigned j = 0; pages[i] && j < PER_PAGE; j++)
-			if (i * PER_PAGE + j <= last_entry)
-				pages[i][j] = 0;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i <= limit / PAGE_SIZE; i++)
+		if (pages[i])
+			memset(pages[i], 0,
+			       i < limit / PAGE_SIZE ? PAGE_SIZE : limit % PAGE_SIZE + 1);
+	for (unsigned i = 0; i < te->user_codes; i++)
+		if ((te->user_code[i].sel & 4) != ti)
+			te->user_code[kept++] = te->user_code[i];
+	te->user_codes = kept;
+}
+
+static uint32_t
+frame_of_page(struct vcpu *v, const struct table_reg *table, unsigned i)
+{
+	gpa_t at;
+
+	if (gva_to_gpa(v, gva((table->base & ~PAGE_MASK) + i * PAGE_SIZE), HOW_QUIET, &at))
+		return TE_NO_FRAME;
+	return (uint32_t)gpa_to_gfn(at).v;
 }
 
 /* Where the table lies: a frame for each of its pages. */
 static void
 find_frames(struct vcpu *v, struct te_traced *t, const struct table_reg *table)
 {
-	uint64_t first = table->base & ~PAGE_MASK;
-
 	*t = (struct te_traced){ .table = *table };
 	if (!table->base && !table->limit)
 		return;
 	t->pages = ((table->base & PAGE_MASK) + table->limit) / PAGE_SIZE + 1;
-	for (unsigned i = 0; i < t->pages; i++) {
-		gpa_t at;
-
-		t->gfn[i] = TE_NO_FRAME;
-		if (!gva_to_gpa(v, gva(first + i * PAGE_SIZE), HOW_QUIET, &at))
-			t->gfn[i] = gpa_to_gfn(at).v;
-	}
+	for (unsigned i = 0; i < t->pages; i++)
+		t->gfn[i] = frame_of_page(v, table, i);
 }
 
 static void
@@ -285,12 +320,13 @@ int
 te_gdt_changed(struct vcpu *v)
 {
 	struct te *te = te_of(v);
-	unsigned limit = v->state.gdtr.limit;
 	int err;
 
-	clear_shadow(te->gdt, GDT_GUEST_PAGES, GUEST_GDT_LIMIT >> 3);
+	clear_shadow(te, te->gdt, 0, te->gdt_limit);
+	te->gdt_limit =
+		v->state.gdtr.limit < GUEST_GDT_LIMIT ? v->state.gdtr.limit : GUEST_GDT_LIMIT;
 	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
-	err = sync_all(v, 0, limit < GUEST_GDT_LIMIT ? limit : GUEST_GDT_LIMIT);
+	err = sync_all(v, 0, te->gdt_limit);
 	te->late = false;
 	te->beside = 0;
 	te_resync(v);
@@ -308,7 +344,8 @@ te_ldt_changed(struct vcpu *v)
 		ldt.base = v->state.ldtr.base;
 		ldt.limit = v->state.ldtr.limit < 0xffff ? v->state.ldtr.limit : 0xffff;
 	}
-	clear_shadow(te->ldt, LDT_WINDOW_PAGES, 8191);
+	clear_shadow(te, te->ldt, 4, te->ldt_limit);
+	te->ldt_limit = ldt.limit;
 	retrace(v, &te->traced_ldt, &ldt, TRACE_LDT);
 	err = sync_all(v, 4, ldt.limit);
 	gdt_set_ldt(LDT_WINDOW, ldt.limit ? 0xffff : 0);
@@ -322,6 +359,7 @@ te_window_moved(struct vcpu *v)
 {
 	struct te *te = te_of(v);
 
+	memset(te->shadows, 0, sizeof(te->shadows));
 	te_gdt_changed(v);
 	te_ldt_changed(v);
 	for (int i = 0; i < SEG_COUNT; i++)
@@ -335,10 +373,10 @@ te_window_moved(struct vcpu *v)
 static bool
 has_moved(struct vcpu *v, const struct te_traced *t)
 {
-	struct te_traced now;
-
-	find_frames(v, &now, &t->table);
-	return memcmp(now.gfn, t->gfn, t->pages * sizeof(t->gfn[0]));
+	for (unsigned i = 0; i < t->pages; i++)
+		if (frame_of_page(v, &t->table, i) != t->gfn[i])
+			return true;
+	return false;
 }
 
 int
@@ -352,6 +390,22 @@ te_tables_moved(struct vcpu *v)
 	if (!err && has_moved(v, &te->traced_ldt))
 		err = te_ldt_changed(v);
 	return err;
+}
+
+static bool
+has_page(const struct te_traced *t, gva_t a)
+{
+	return a.v >> PAGE_SHIFT >= t->table.base >> PAGE_SHIFT &&
+	       a.v >> PAGE_SHIFT < (t->table.base >> PAGE_SHIFT) + t->pages;
+}
+
+int
+te_page_moved(struct vcpu *v, gva_t a)
+{
+	const struct te *te = te_of(v);
+
+	return has_page(&te->traced_gdt, a) || has_page(&te->traced_ldt, a) ? te_tables_moved(v)
+									    : 0;
 }
 
 /* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */
@@ -414,91 +468,3 @@ static const struct trace_owner gdt_owner = { TRACE_GDT, gdt_written };
 static const struct trace_owner ldt_owner = { TRACE_LDT, ldt_written };
 SET_ADD(trace_owners, gdt_owner);
 SET_ADD(trace_owners, ldt_owner);
-
-/*
- * A segment register keeps its hidden part when its descriptor changes in memory (SDM 3A 3.4.3), but a vCPU
- * that comes back to the CPU loads it anew. So a register whose descriptor is no longer what the CPU
- * holds is loaded from a slot of Zeno's own; and when the guest then loads the same selector itself, the
- * real selector shows it.
- */
-void
-te_resync(struct vcpu *v)
-{
-	struct te *te = te_of(v);
-
-	for (int i = 0; i < SEG_COUNT; i++) {
-		uint16_t sel = v->state.seg[i].sel, real = sel;
-
-		if (i == SEG_CS || i == SEG_SS)
-			real &= ~3;
-		if (te->real_desc[i] && te->real_desc[i] != shadow_at(te, sel)) {
-			real = CACHED_SEL(i);
-			te->gdt[GDT_GUEST_PAGES - 1][(real >> 3) % PER_PAGE] = te->real_desc[i];
-		}
-		if (real != te->real_sel[i])
-			te->reload = true;
-		te->real_sel[i] = real;
-	}
-}
-
-/* Segment register i now holds `real`, which the guest loaded without our help. */
-static void
-taken_over(struct vcpu *v, int i, uint16_t real)
-{
-	struct te *te = te_of(v);
-	unsigned cpl = (te->frame.cs & 3) == 3 ? 3 : 0;
-	uint16_t sel = i == SEG_CS || i == SEG_SS ? (real & ~3) | cpl : real;
-	uint64_t guest;
-
-	te->real_sel[i] = real;
-	te->real_desc[i] = sel & ~3 ? shadow_at(te, sel) : 0;
-	if (read_descriptor(v, sel, HOW_QUIET, &guest))
-		v->state.seg[i] = (struct segment){ .sel = sel };
-	else
-		v->state.seg[i] = desc_segment(guest | DESC_A, sel);
-}
-
-/* The same after translated code, whose CS and GS are Zeno's, and which never loads SS. */
-void
-te_data_segments_in(struct vcpu *v)
-{
-	struct te *te = te_of(v);
-	uint16_t es, ds, fs;
-
-	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2" : "=r"(es), "=r"(ds), "=r"(fs));
-	if (es != te->real_sel[SEG_ES])
-		taken_over(v, SEG_ES, es);
-	if (ds != te->real_sel[SEG_DS])
-		taken_over(v, SEG_DS, ds);
-	if (fs != te->real_sel[SEG_FS])
-		taken_over(v, SEG_FS, fs);
-}
-
-/* The usual case: the guest has loaded none since it was entered. */
-static bool
-as_loaded(const struct te *te, const uint16_t real[SEG_COUNT])
-{
-	const uint16_t *was = te->real_sel;
-
-	return !((real[SEG_ES] ^ was[SEG_ES]) | (real[SEG_CS] ^ was[SEG_CS]) |
-		 (real[SEG_SS] ^ was[SEG_SS]) | (real[SEG_DS] ^ was[SEG_DS]) |
-		 (real[SEG_FS] ^ was[SEG_FS]) | (real[SEG_GS] ^ was[SEG_GS]));
-}
-
-void
-te_segments_in(struct vcpu *v)
-{
-	struct te *te = te_of(v);
-	uint16_t real[SEG_COUNT];
-
-	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
-			 : "=r"(real[SEG_ES]), "=r"(real[SEG_DS]), "=r"(real[SEG_FS]),
-			   "=r"(real[SEG_GS]));
-	real[SEG_CS] = te->frame.cs & ~3;
-	real[SEG_SS] = te->frame.ss & ~3;
-	if (as_loaded(te, real))
-		return;
-	for (int i = 0; i < SEG_COUNT; i++)
-		if (real[i] != te->real_sel[i])
-			taken_over(v, i, real[i]);
-}

@@ -169,7 +169,7 @@ static void
 classify(struct vcpu *v, struct exit *e)
 {
 	e->reason = reason_of[e->insn_op];
-	if (te_allowed(v, e))
+	if (te_cpl(v) == 0 || te_allowed(v, e))
 		return;
 	e->reason = EXIT_EXCEPTION;
 	e->vector = VEC_GP;

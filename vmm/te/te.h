@@ -27,8 +27,7 @@
 #define GUEST_GDT_LIMIT 0xdfbfu
 
 /* An instruction that was decoded before, with its bytes (more than it has: 16). mode 0xff: not valid. */
-#define TE_USER_CODE 32 /* ring-3 code descriptors that show up in ring 3; more are cached ones */
-#define TE_DECODED   16
+#define TE_DECODED 16
 struct te_decoded {
 	uint64_t bytes[2];
 	struct insn insn;
@@ -46,6 +45,22 @@ struct te_traced {
 	uint32_t gfn[TE_TABLE_PAGES]; /* TE_NO_FRAME: not mapped, or no memory */
 };
 
+/* A ring-3 code descriptor of the guest's tables, and its shadow in ring 0 and in ring 3. */
+#define TE_USER_CODE 32 /* so many show up in ring 3; more are cached ones */
+struct te_user_code {
+	uint16_t sel;
+	uint64_t shadow[2];
+};
+
+/* A descriptor, its shadow in one of the rings, and the hidden part that it gives a segment register. */
+#define TE_SHADOWS 8 /* by DPL, and code or not */
+struct te_shadow {
+	uint64_t desc, shadow;
+	struct segment hidden;
+};
+
+#define TE_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
+
 struct te {
 	struct trap_frame
 		frame; /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
@@ -55,13 +70,16 @@ struct te {
 	uint64_t real_desc[SEG_COUNT];
 	bool sti_stalled; /* one exit without progress has gone by in a sti's shadow */
 	bool reload;      /* DS, ES, FS, GS must be loaded before the next entry */
+	uint8_t loaded; /* segment registers with another descriptor, a bit each; see registers.c */
 	uint64_t *gdt
 		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
 	uint64_t *ldt[LDT_WINDOW_PAGES];
-	uint16_t user_code[TE_USER_CODE]; /* selectors of ring-3 code in the guest's tables */
+	uint16_t gdt_limit, ldt_limit; /* of the tables that have shadows */
+	struct te_user_code user_code[TE_USER_CODE];
 	unsigned user_codes;
-	struct te_decoded decoded[TE_DECODED]; /* by linear address */
-	struct bt *bt;                         /* the engine bt adds its own; NULL under te */
+	struct te_shadow shadows[2][TE_SHADOWS]; /* in ring 0, in ring 3 */
+	struct te_decoded decoded[TE_DECODED];   /* by linear address */
+	struct bt *bt;                           /* the engine bt adds its own; NULL under te */
 	struct te_traced traced_gdt, traced_ldt;
 	bool late; /* the GDT is looked at on the way to ring 3, not traced; see tables.c */
 	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
@@ -82,16 +100,67 @@ te_insn(struct vcpu *v)
 	return te_of(v)->insn;
 }
 
+/* What the CPU would load for this selector now. 0: not present. */
+static inline uint64_t
+te_shadow_at(const struct te *te, uint16_t sel)
+{
+	uint64_t *const *pages = sel & 4 ? te->ldt : te->gdt;
+	unsigned index = sel >> 3;
+
+	if (!(sel & 4) && index >= GDT_GUEST_PAGES * TE_PER_PAGE)
+		return 0;
+	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
+}
+
+/* The guest's CPL: 0 or 3. */
+static inline unsigned
+te_cpl(const struct vcpu *v)
+{
+	return v->state.seg[SEG_CS].sel & 3;
+}
+
 /* The real ring for the guest's CPL: its kernel's ring 0 is ring 1, user ring 3 is ring 3. */
 static inline unsigned
 te_ring(const struct vcpu *v)
 {
-	unsigned cpl = v->state.seg[SEG_CS].sel & 3;
-
-	return cpl == 0 ? GUEST_KERNEL_RING : cpl;
+	return te_cpl(v) == 0 ? GUEST_KERNEL_RING : te_cpl(v);
 }
 
 struct te_access;
+
+/* What a transfer to another ring or segment changes before it may still fault. */
+struct te_saved {
+	uint64_t rip, rflags, rsp, real_cs, real_ss;
+	struct segment cs, ss;
+};
+
+static inline void
+te_save(struct vcpu *v, struct te_saved *saved)
+{
+	const struct cpu_state *s = &v->state;
+
+	*saved = (struct te_saved){ s->rip,
+				    s->rflags,
+				    s->gpr[RSP],
+				    te_of(v)->real_desc[SEG_CS],
+				    te_of(v)->real_desc[SEG_SS],
+				    s->seg[SEG_CS],
+				    s->seg[SEG_SS] };
+}
+
+static inline void
+te_restore(struct vcpu *v, const struct te_saved *saved)
+{
+	struct cpu_state *s = &v->state;
+
+	s->rip = saved->rip;
+	s->rflags = saved->rflags;
+	s->gpr[RSP] = saved->rsp;
+	s->seg[SEG_CS] = saved->cs;
+	s->seg[SEG_SS] = saved->ss;
+	te_of(v)->real_desc[SEG_CS] = saved->real_cs;
+	te_of(v)->real_desc[SEG_SS] = saved->real_ss;
+}
 
 /* What is on its way to one of the guest's own handlers. */
 enum event_kind { EVENT_FAULT, EVENT_SOFTWARE, EVENT_INTERRUPT };
@@ -121,7 +190,6 @@ enum exit_reason te_reason(unsigned op);
 enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
 
 /* user.c */
-unsigned te_cpl(const struct vcpu *v); /* the guest's: 0 or 3 */
 bool te_allowed(struct vcpu *v, const struct exit *e);
 void te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc);
 void te_drop_inner_segments(struct vcpu *v);
@@ -144,15 +212,43 @@ int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
 /* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
 int te_tables_moved(struct vcpu *v);
+int te_page_moved(struct vcpu *v, gva_t a); /* ... in the page at a alone */
 void te_window_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
+int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as HOW_QUIET says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
-/* The shadow of a descriptor of the guest's while its CPL is `cpl`. */
-uint64_t te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl);
-/* Decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
+/* What is made of a descriptor of the guest's while its CPL is `cpl`, anew. */
+const struct te_shadow *te_make_shadow(struct vcpu *v, struct te_shadow *into, uint64_t desc,
+				       unsigned cpl);
+
+/*
+ * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments or five, and each
+ * system call loads two of them, so what was made of them is kept.
+ */
+static inline struct te_shadow *
+te_shadow_slot(struct te *te, uint64_t desc, unsigned cpl)
+{
+	return &te->shadows[cpl == 3][desc_dpl(desc) << 1 | !!(desc & DESC_CODE)];
+}
+
+static inline const struct te_shadow *
+te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl)
+{
+	struct te_shadow *known = te_shadow_slot(te_of(v), desc, cpl);
+
+	return known->desc == desc ? known : te_make_shadow(v, known, desc, cpl);
+}
+
+static inline uint64_t
+te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
+{
+	return te_made_of(v, desc, cpl)->shadow;
+}
+/* registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
 void te_resync(struct vcpu *v);
+void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() changed them */
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
 void te_segments_in(struct vcpu *v);
 void te_data_segments_in(struct vcpu *v);
@@ -168,14 +264,16 @@ bool te_fetch(struct vcpu *v, struct exit *e);
 struct te_access {
 	struct vcpu *v;
 	bool hit_window; /* an access to the VMM window was refused */
-	/* The page that was read last, and the one that was written last: as a CPU's TLB, for one instruction. */
-	struct te_page {
-		uint64_t key; /* of linear address and ring; 0: none */
-		uint8_t *host;
-		gpa_t gpa;
-	} last[2];
 };
 extern const struct emu_ops te_ops;
+/*
+ * n words of `size` bytes onto the guest's stack, words[0] first, or off it: 0, or -EFAULT with *fault filled in; rsp may be in
+ * between then, and the caller puts it back.
+ */
+int te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
+		  struct emu_fault *fault);
+int te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n,
+		 struct emu_fault *fault);
 /* Emulates the instruction of this exit with the general emulator. */
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
 enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,

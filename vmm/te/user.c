@@ -8,12 +8,6 @@
  */
 #include <vmm/te/te.h>
 
-unsigned
-te_cpl(const struct vcpu *v)
-{
-	return v->state.seg[SEG_CS].sel & 3;
-}
-
 /* Whether the I/O permission bit map of the guest's TSS allows all of `size` ports (SDM 1 19.5.2). */
 static bool
 bitmap_allows(struct vcpu *v, uint16_t port, unsigned size)
@@ -64,27 +58,51 @@ te_allowed(struct vcpu *v, const struct exit *e)
 	}
 }
 
+static COLD void
+set_new_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
+{
+	te_make_shadow(v, te_shadow_slot(te_of(v), desc, sel & 3), desc, sel & 3);
+	te_set_segment(v, seg, sel, desc);
+}
+
 /* Loads CS or SS and nothing else: the caller has checked, and calls te_cpl_changed() when all is loaded. */
 void
 te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
 {
-	v->state.seg[seg] = desc_segment(desc | DESC_A, sel);
-	te_of(v)->real_desc[seg] = te_shadow_for(v, desc, sel & 3);
+	struct te *te = te_of(v);
+	const struct te_shadow *made = te_shadow_slot(te, desc, sel & 3);
+
+	if (made->desc != desc) {
+		set_new_segment(v, seg, sel, desc);
+		return;
+	}
+	v->state.seg[seg] = made->hidden;
+	v->state.seg[seg].sel = sel;
+	te->real_desc[seg] = made->shadow;
+	te->loaded |= 1u << seg;
+}
+
+static inline void
+drop_inner(struct vcpu *v, enum seg_reg seg, unsigned cpl)
+{
+	struct segment *s = &v->state.seg[seg];
+	const uint16_t conforming = ATTR_CODE | ATTR_EC;
+
+	if (!(s->attr & ATTR_P) || ATTR_DPL(s->attr) >= cpl || (s->attr & conforming) == conforming)
+		return;
+	*s = (struct segment){ 0 };
+	te_of(v)->real_desc[seg] = 0;
+	te_of(v)->loaded |= 1u << seg;
 }
 
 /* On the way to an outer ring the CPU takes away segments that it may not have (SDM 2A "IRET", RETURN-TO-OUTER). */
 void
 te_drop_inner_segments(struct vcpu *v)
 {
-	static const enum seg_reg data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
+	unsigned cpl = te_cpl(v);
 
-	for (unsigned i = 0; i < ARRAY_LEN(data); i++) {
-		struct segment *s = &v->state.seg[data[i]];
-		bool conforming = (s->attr & ATTR_CODE) && (s->attr & ATTR_EC);
-
-		if ((s->attr & ATTR_P) && ATTR_DPL(s->attr) < te_cpl(v) && !conforming) {
-			*s = (struct segment){ 0 };
-			te_of(v)->real_desc[data[i]] = 0;
-		}
-	}
+	drop_inner(v, SEG_ES, cpl);
+	drop_inner(v, SEG_DS, cpl);
+	drop_inner(v, SEG_FS, cpl);
+	drop_inner(v, SEG_GS, cpl);
 }

@@ -1,0 +1,119 @@
+/*
+ * The CPU's segment registers while the guest runs: which selectors they are loaded with, so that their hidden parts
+ * equal the guest's, and what the guest itself has loaded since.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/te/te.h>
+
+#define ALL_SEGMENTS ((1u << SEG_COUNT) - 1)
+
+static void
+resync(struct vcpu *v, int i)
+{
+	struct te *te = te_of(v);
+	bool data = i != SEG_CS && i != SEG_SS; /* those two every entry loads */
+	uint16_t sel = v->state.seg[i].sel, real = data ? sel : sel & ~3;
+
+	if (te->real_desc[i] && te->real_desc[i] != te_shadow_at(te, sel)) {
+		uint64_t *slot = &te->gdt[GDT_GUEST_PAGES - 1][CACHED_SEL(i) % PAGE_SIZE / 8];
+
+		if (*slot != te->real_desc[i])
+			te->reload = true;
+		*slot = te->real_desc[i];
+		real = CACHED_SEL(i);
+	}
+	if (data && real != te->real_sel[i])
+		te->reload = true;
+	te->real_sel[i] = real;
+}
+
+/*
+ * A segment register keeps its hidden part when its descriptor changes in memory (SDM 3A 3.4.3), but a vCPU
+ * that comes back to the CPU loads it anew. So a register whose descriptor is no longer what the CPU
+ * holds is loaded from a slot of Zeno's own; and when the guest then loads the same selector itself, the
+ * real selector shows it.
+ */
+void
+te_resync(struct vcpu *v)
+{
+	for (int i = 0; i < SEG_COUNT; i++)
+		resync(v, i);
+	te_of(v)->loaded = 0;
+}
+
+/*
+ * On the way from ring to ring: those that were loaded since. The entries of ring-3 code have come or gone meanwhile, so
+ * all, if a data segment register holds code.
+ */
+void
+te_resync_loaded(struct vcpu *v)
+{
+	const struct segment *s = v->state.seg;
+	unsigned loaded = te_of(v)->loaded;
+
+	if ((s[SEG_ES].attr | s[SEG_DS].attr | s[SEG_FS].attr | s[SEG_GS].attr) & ATTR_CODE)
+		loaded = ALL_SEGMENTS;
+	for (; loaded; loaded &= loaded - 1)
+		resync(v, __builtin_ctz(loaded));
+	te_of(v)->loaded = 0;
+}
+
+/* Segment register i now holds `real`, which the guest loaded without our help. */
+static void
+taken_over(struct vcpu *v, int i, uint16_t real)
+{
+	struct te *te = te_of(v);
+	unsigned cpl = (te->frame.cs & 3) == 3 ? 3 : 0;
+	uint16_t sel = i == SEG_CS || i == SEG_SS ? (real & ~3) | cpl : real;
+	uint64_t guest;
+
+	te->real_sel[i] = real;
+	te->real_desc[i] = sel & ~3 ? te_shadow_at(te, sel) : 0;
+	if (te_look_descriptor(v, sel, &guest))
+		v->state.seg[i] = (struct segment){ .sel = sel };
+	else
+		v->state.seg[i] = desc_segment(guest | DESC_A, sel);
+}
+
+/* The same after translated code, whose CS and GS are Zeno's, and which never loads SS. */
+void
+te_data_segments_in(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+	uint16_t es, ds, fs;
+
+	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2" : "=r"(es), "=r"(ds), "=r"(fs));
+	if (es != te->real_sel[SEG_ES])
+		taken_over(v, SEG_ES, es);
+	if (ds != te->real_sel[SEG_DS])
+		taken_over(v, SEG_DS, ds);
+	if (fs != te->real_sel[SEG_FS])
+		taken_over(v, SEG_FS, fs);
+}
+
+static COLD void
+take_over_changed(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_t gs)
+{
+	const struct trap_frame *f = &te_of(v)->frame;
+	const uint16_t real[SEG_COUNT] = { es, f->cs & ~3, f->ss & ~3, ds, fs, gs };
+
+	for (int i = 0; i < SEG_COUNT; i++)
+		if (real[i] != te_of(v)->real_sel[i])
+			taken_over(v, i, real[i]);
+}
+
+void
+te_segments_in(struct vcpu *v)
+{
+	const struct te *te = te_of(v);
+	const uint16_t *was = te->real_sel;
+	uint16_t es, ds, fs, gs;
+
+	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
+			 : "=r"(es), "=r"(ds), "=r"(fs), "=r"(gs));
+	/* Most often the guest has loaded none since it was entered. */
+	if ((es ^ was[SEG_ES]) | (ds ^ was[SEG_DS]) | (fs ^ was[SEG_FS]) | (gs ^ was[SEG_GS]) |
+	    ((te->frame.cs ^ was[SEG_CS]) & ~3ul) | ((te->frame.ss ^ was[SEG_SS]) & ~3ul))
+		take_over_changed(v, es, ds, fs, gs);
+}

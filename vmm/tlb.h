@@ -1,0 +1,99 @@
+/*
+ * The host's own TLB: where in the direct map the pages lie that it reads and writes for the guest.
+ *
+ * One interrupt takes a dozen accesses to the guest's memory, for gate, descriptors, TSS and stack, and the next one takes
+ * the same. An entry remembers the page that a walk found, and the kinds of access that it was found for: A and D
+ * bits are set by then. It lasts as long as one of the CPU's TLB may, and goes when that must go: on a load of
+ * CR3, INVLPG, and a #PF for the page (SDM 3A 4.10.4.1). Linear addresses are 32 bits here.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#pragma once
+
+#include <inc/errno.h>
+#include <vmm/domain.h>
+
+/* What an entry of this page is marked with; below is a bit for each `how` that was found allowed. */
+static inline uint64_t
+tlb_tag(const struct tlb *t, gva_t a)
+{
+	return t->generation | (a.v & 0xfffff000);
+}
+
+static inline struct tlb_entry *
+tlb_at(struct vcpu *v, gva_t a)
+{
+	return &v->tlb.entry[a.v >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+}
+
+/* tlb.c: by a walk. NULL: the guest's tables say no (v->page_fault, unless HOW_QUIET), or there is no memory. */
+const struct tlb_entry *tlb_fill(struct vcpu *v, gva_t a, unsigned how);
+
+/* The page that `a` leads to in an access of this kind, if it is known. NULL: ask tlb_find(). */
+static inline const struct tlb_entry *
+tlb_hit(struct vcpu *v, gva_t a, unsigned how)
+{
+	const struct tlb_entry *e = tlb_at(v, a);
+	uint64_t allowed = 1ull << (how & (HOW_WRITE | HOW_USER | HOW_FETCH));
+
+	return (e->tag & (~PAGE_MASK | allowed)) == (tlb_tag(&v->tlb, a) | allowed) ? e : NULL;
+}
+
+/* The page that `a` leads to in an access of this kind; NULL as tlb_fill(). */
+static inline const struct tlb_entry *
+tlb_find(struct vcpu *v, gva_t a, unsigned how)
+{
+	const struct tlb_entry *e = tlb_hit(v, a, how);
+
+	return e ? e : tlb_fill(v, a, how);
+}
+
+/* Whoever traces the frame hears of [a, a + len), which has just been written through *e. */
+static inline void
+tlb_written(struct vcpu *v, const struct tlb_entry *e, gva_t a, size_t len)
+{
+	if (e->frame->trace)
+		trace_tell(v->domain, e->frame,
+			   gpa((uint64_t)e->gfn << PAGE_SHIFT | (a.v & PAGE_MASK)), len);
+}
+
+static inline bool
+within_page(gva_t a, size_t len)
+{
+	return (a.v & PAGE_MASK) + len <= PAGE_SIZE;
+}
+
+/* Words of a stack mostly, or a descriptor. */
+static inline void
+copy_few(void *dst, const void *src, size_t len)
+{
+	if (len % 4)
+		memcpy(dst, src, len);
+	else
+		for (size_t i = 0; i < len; i += 4)
+			__builtin_memcpy((uint8_t *)dst + i, (const uint8_t *)src + i, 4);
+}
+
+/* gva_read_as() and gva_write_as(), where that is most often needed. */
+static inline int
+tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
+{
+	const struct tlb_entry *e = tlb_hit(v, a, how);
+
+	if (!e || !within_page(a, len))
+		return gva_read_as(v, a, how, buf, len);
+	copy_few(buf, e->page + (a.v & PAGE_MASK), len);
+	return 0;
+}
+
+static inline int
+tlb_write(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
+{
+	const struct tlb_entry *e = tlb_hit(v, a, how | HOW_WRITE);
+
+	if (!e || !within_page(a, len))
+		return gva_write_as(v, a, how, buf, len);
+	copy_few(e->page + (a.v & PAGE_MASK), buf, len);
+	tlb_written(v, e, a, len);
+	return 0;
+}
