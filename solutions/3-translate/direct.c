@@ -134,7 +134,7 @@ called_out(struct vcpu *v, struct exit *e, const struct bt_place *p, bool steppe
 {
 	switch (p->kind) {
 	case BT_CALLOUT:
-		bt_callout(v, e);
+		bt_callout(v, e, p->known);
 		return true;
 	case BT_POLL:
 		bt_of(v)->stats.polls++;

@@ -37,6 +37,8 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_MAP_PAGE   (PAGE_SIZE / sizeof(struct bt_map))
 #define BT_MAPS       256u
 #define BT_NOWHERE    (~0ull)
+#define BT_KNOWN      128u /* places */
+#define BT_KNOWN_PAGE 32u  /* of them in one frame */
 #define BT_HOT        512u
 #define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
 #define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
@@ -93,6 +95,8 @@ struct bt_count {
 	uint32_t count;
 };
 
+struct bt_known;
+
 /* 2 MiB of linear addresses with translated code in them, and what maps them while the guest's paging is on. */
 struct bt_region {
 	uint32_t base; /* linear address >> 21 */
@@ -115,6 +119,7 @@ struct bt {
 	uint16_t *in_page;    /* by gfn: block numbers */
 	struct bt_count *hot; /* faults by eip */
 	struct bt_region *regions;
+	struct bt_known *known[BT_KNOWN / BT_KNOWN_PAGE];
 	unsigned region_count;
 	bool remapped;                 /* a page with code in it is mapped otherwise now */
 	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
@@ -153,7 +158,21 @@ struct bt_place {
 	uint8_t kind; /* enum bt_kind */
 	bool exact;   /* registers and flags are the guest's */
 	uint32_t eip; /* the instruction that it belongs to, or goes to */
+	struct bt_known *known; /* NULL: nothing is kept about it */
 };
+
+/*
+ * A place that the guest left the cache at before, and what is there: it leaves at the same few again and again. What the
+ * host found out about it holds as long as its block does.
+ */
+struct bt_known {
+	uint32_t address;
+	unsigned generation;
+	bool decoded; /* a call-out's instruction */
+	struct bt_place place;
+	struct insn insn;
+};
+_Static_assert(sizeof(struct bt_known) * BT_KNOWN_PAGE <= PAGE_SIZE, "one frame");
 
 /* window.c: the pages of the cache. */
 int bt_window_init(struct vcpu *v); /* 0, -ENOMEM */
@@ -193,7 +212,7 @@ struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 
 /* Lab 3A, callout.c */
 bool bt_where(struct vcpu *v, uint32_t address, struct bt_place *p); /* false: no block there */
-void bt_callout(struct vcpu *v, struct exit *e);
+void bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known);
 bool bt_is_hot(void *bt, uint32_t eip);
 
 /* Lab 3B, link.c */

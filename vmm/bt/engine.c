@@ -97,7 +97,7 @@ done_by_host(struct vcpu *v, struct exit *e)
 		return false;
 	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
 		return false;
-	bt_callout(v, e);
+	bt_callout(v, e, NULL);
 	if (v->state.rflags & FLAG_TF && !v->debug.step)
 		bt_of(v)->trap_at = (uint32_t)(v->state.rip + e->insn_len);
 	return true;
@@ -185,7 +185,7 @@ static void
 run_16_bit(struct vcpu *v, struct exit *e)
 {
 	__asm__ volatile("sti; nop; cli" : : : "memory");
-	bt_callout(v, e);
+	bt_callout(v, e, NULL);
 }
 
 /* The engine contract (vmm/domain.h). */
