@@ -55,7 +55,7 @@ map_at(const struct bt_block *b, uint32_t at)
 }
 
 /* bt_where() for an address that is not known yet. */
-static bool
+static __attribute__((noinline)) bool
 look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 {
 	struct bt *bt = bt_of(v);
@@ -114,10 +114,9 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 		return false;
 	if (p->exact && p->kind <= BT_CALLOUT && !p->block->flags) {
 		p->known = k;
-		k->address = address;
-		k->generation = bt->generation;
-		k->decoded = false;
-		k->place = *p;
+		*k = (struct bt_known){ .address = address,
+					.generation = bt->generation,
+					.place = *p };
 	}
 	return true;
 }

@@ -128,6 +128,7 @@ struct bt {
 	uint16_t straddling;         /* the list of blocks on two frames */
 	bool gs_ours;                /* the real GS holds BT_DS */
 	const struct bt_block *left; /* by the last exit, in this generation */
+	struct bt_known *left_at;    /* NULL: nothing is kept about the place */
 	unsigned left_generation;
 	uint64_t
 		refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
@@ -154,10 +155,10 @@ bt_of(struct vcpu *v)
 /* Where an address in the cache is, in the guest's terms. */
 struct bt_place {
 	struct bt_block *block;
-	uint16_t at;  /* in the translation */
-	uint8_t kind; /* enum bt_kind */
-	bool exact;   /* registers and flags are the guest's */
-	uint32_t eip; /* the instruction that it belongs to, or goes to */
+	uint16_t at;            /* in the translation */
+	uint8_t kind;           /* enum bt_kind */
+	bool exact;             /* registers and flags are the guest's */
+	uint32_t eip;           /* the instruction that it belongs to, or goes to */
 	struct bt_known *known; /* NULL: nothing is kept about it */
 };
 
@@ -170,6 +171,8 @@ struct bt_known {
 	unsigned generation;
 	bool decoded; /* a call-out's instruction */
 	struct bt_place place;
+	struct bt_block
+		*next; /* where the guest went on, when the host had done it; NULL: not known */
 	struct insn insn;
 };
 _Static_assert(sizeof(struct bt_known) * BT_KNOWN_PAGE <= PAGE_SIZE, "one frame");
@@ -207,6 +210,7 @@ struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, struct bt_translation *t);
 void bt_flush(struct vcpu *v);
 void bt_forget(struct bt *bt, const struct bt_block *b);
+void bt_check_world(struct vcpu *v); /* before each entry */
 uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
 struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 

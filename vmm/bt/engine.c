@@ -117,14 +117,25 @@ step_is_due(struct vcpu *v)
 static uint32_t
 entry_for(struct vcpu *v, struct exit *e)
 {
-	uint32_t eip = (uint32_t)v->state.rip, at = bt_resume_at(v, eip);
+	uint32_t eip = (uint32_t)v->state.rip, at;
+	struct bt_known *left = bt_of(v)->left_at;
 	struct bt_block *b;
 
-	if (at)
-		return at;
-	b = bt_block_for(v, eip, e);
-	if (!b)
-		return 0;
+	bt_check_world(v);
+	if (left && left->generation != bt_of(v)->generation)
+		left = NULL;
+	if (left && left->next && left->next->eip == eip && !left->next->flags) {
+		b = left->next;
+	} else {
+		at = bt_resume_at(v, eip);
+		if (at)
+			return at;
+		b = bt_block_for(v, eip, e);
+		if (!b)
+			return 0;
+		if (left && left->generation == bt_of(v)->generation)
+			left->next = b;
+	}
 	b->entries++;
 	return bt_address(v, b->at);
 }
