@@ -75,7 +75,7 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 	p->kind = m->kind;
 	p->exact = m->at == at;
 	/* EXERCISE 3.2b: p->eip, by kind: the guest's instruction; for BT_CHAIN stub_target(), if the place is exact; for
-	 * BT_MISS bt->shared->target.
+	 * BT_MISS and BT_GUESS bt->shared->target.
 	 */
 	exercise_todo("3.2", "handouts/lab3a.md#ex-3-2");
 	(void)stub_target;

@@ -76,7 +76,7 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 	p->kind = m->kind;
 	p->exact = m->at == at;
 	/* EXERCISE 3.2b: p->eip, by kind: the guest's instruction; for BT_CHAIN stub_target(), if the place is exact; for
-	 * BT_MISS bt->shared->target.
+	 * BT_MISS and BT_GUESS bt->shared->target.
 	 * until then:
 	 * (void)stub_target;
 	 * p->eip = (uint32_t)v->domain->window;
@@ -86,6 +86,7 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 		p->eip = p->exact ? stub_target(bt, p) : b->eip + m->guest;
 		break;
 	case BT_MISS:
+	case BT_GUESS:
 		p->eip = bt->shared->target;
 		break;
 	default:

@@ -42,7 +42,10 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_HOT        512u
 #define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
 #define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
-#define BT_MIXED      16u
+#define BT_WRONG \
+	16u /* a guess may be wrong so often before it is replaced; each time twice as often */
+#define BT_WRONG_MAX 20u /* times */
+#define BT_MIXED     16u
 /* This many writes beside its code make a frame mixed: more than a kernel that boots patches on one page. */
 #define BT_MIXED_AT 2048u
 
@@ -69,11 +72,13 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 /* What translated code and the host share. */
 struct bt_shared {
 	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
+	uint32_t pad, left[BT_LEFTS];
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
 _Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
 _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
+_Static_assert(offsetof(struct bt_shared, left) == BT_AT_LEFT, "translate.h");
 
 /*
  * Host pointers to frames. Of blocks, maps and code only those that are in use have one: the cache of a small guest is
@@ -109,7 +114,8 @@ struct bt_region {
 #define BT_NO_TABLE 0xffffffffu
 
 struct bt_stats {
-	uint64_t translated, guest_bytes, flushes, killed, chained, misses, polls, steps, compared;
+	uint64_t translated, guest_bytes, flushes, killed, chained, guesses, misses, polls, steps,
+		compared;
 	uint32_t callouts[INSN_OP_COUNT];
 };
 
@@ -139,6 +145,7 @@ struct bt {
 	bool stack32;
 	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
 	unsigned debug_changes;
+	uint8_t guessed[BT_LEFTS]; /* how often, by bt_shared's left */
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
 	struct bt_count writes[32]; /* beside code, by gfn */
