@@ -40,10 +40,11 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_KNOWN      128u /* places */
 #define BT_KNOWN_PAGE 32u  /* of them in one frame */
 #define BT_HOT        512u
-#define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
-#define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
-#define BT_WRONG \
-	16u /* a guess may be wrong so often before it is replaced; each time twice as often */
+#define BT_HOT_AT     8u  /* this many faults, and one more, make an instruction a call-out */
+#define BT_COOL_AFTER 8u  /* and this many call-outs in vain make it an ordinary one again */
+#define BT_LINKS      16u /* stubs that wait to be chained */
+/* A guess may be wrong so often before it is replaced; each time twice as often. */
+#define BT_WRONG     16u
 #define BT_WRONG_MAX 20u /* times */
 #define BT_MIXED     16u
 /* This many writes beside its code make a frame mixed: more than a kernel that boots patches on one page. */
@@ -113,9 +114,15 @@ struct bt_region {
 #define BT_REGIONS  (PAGE_SIZE / sizeof(struct bt_region))
 #define BT_NO_TABLE 0xffffffffu
 
+/* A stub that has been met, and will be chained. */
+struct bt_link {
+	uint32_t at; /* in the cache's code */
+	const struct bt_block *to;
+};
+
 struct bt_stats {
-	uint64_t translated, guest_bytes, flushes, killed, chained, guesses, misses, polls, steps,
-		compared;
+	uint64_t translated, guest_bytes, flushes, killed, chained, batches, guesses, misses, polls,
+		steps, compared;
 	uint32_t callouts[INSN_OP_COUNT];
 };
 
@@ -146,6 +153,8 @@ struct bt {
 	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
 	unsigned debug_changes;
 	uint8_t guessed[BT_LEFTS]; /* how often, by bt_shared's left */
+	struct bt_link link[BT_LINKS];
+	unsigned links, links_generation;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
 	struct bt_count writes[32]; /* beside code, by gfn */

@@ -122,8 +122,8 @@ totals(struct vcpu *v, unsigned line, char *buf, size_t size)
 	case 2:
 		snprintf(
 			buf, size,
-			"%lu stubs chained, %lu returns guessed, %lu lookups missed, %lu steps to a boundary, %lu polls",
-			s->chained, s->guesses, s->misses, s->steps, s->polls);
+			"%lu stubs chained in %lu batches, %lu returns guessed, %lu lookups missed, %lu steps to a boundary, %lu polls",
+			s->chained, s->batches, s->guesses, s->misses, s->steps, s->polls);
 		return true;
 	default:
 		op = at_rank(s, line - 3);
