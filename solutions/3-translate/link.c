@@ -40,7 +40,7 @@ chain_all(struct vcpu *v)
 		uint32_t target;
 
 		bt_code_read(bt, l->at + 5, &target, sizeof(target));
-		if (target == l->to->eip)
+		if (target == l->to->eip && !(l->to->flags & BT_DEAD))
 			chain(v, l->at, l->to);
 	}
 	bt->stats.batches++;
