@@ -146,7 +146,8 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 				.len = (uint16_t)size,
 				.maps = (uint16_t)t->maps,
 				.map = map,
-				.guest_len = (uint8_t)t->guest_len };
+				.guest_len = (uint8_t)t->guest_len,
+				.serial = bt->stats.translated };
 	memcpy(map, t->map, t->maps * sizeof(*map));
 	bt_link_early(v, t, b->at);
 	bt_code_write(bt, b->at, t->code, t->len);

@@ -107,7 +107,8 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 	unsigned n = (address ^ address >> 7) % BT_KNOWN;
 	struct bt_known *k = bt->known[n / BT_KNOWN_PAGE] + n % BT_KNOWN_PAGE;
 
-	if (k->address == address && k->generation == bt->generation && !k->place.block->flags) {
+	if (k->address == address && k->generation == bt->generation &&
+	    k->serial == k->place.block->serial && !k->place.block->flags) {
 		*p = k->place;
 		return true;
 	}
@@ -117,6 +118,7 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 		p->known = k;
 		*k = (struct bt_known){ .address = address,
 					.generation = bt->generation,
+					.serial = p->block->serial,
 					.place = *p };
 	}
 	return true;

@@ -63,7 +63,8 @@ struct bt_block {
 	uint8_t guest_len;
 	uint8_t flags;
 	uint8_t bytes[EXIT_INSN_MAX]; /* the guest's, of one that is compared */
-	uint8_t pad[11];
+	uint8_t pad[3];
+	uint64_t serial; /* of all that were ever translated */
 };
 _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 #define BT_DEAD 1 /* its code has changed: its start is a stub that leads to the new one */
@@ -185,7 +186,8 @@ struct bt_place {
 struct bt_known {
 	uint32_t address;
 	unsigned generation;
-	bool decoded; /* a call-out's instruction */
+	uint64_t serial; /* the block's: another one may have its place */
+	bool decoded;    /* a call-out's instruction */
 	struct bt_place place;
 	struct bt_block
 		*next; /* where the guest went on, when the host had done it; NULL: not known */
