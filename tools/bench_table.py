@@ -63,11 +63,11 @@ AIMS = [
         "it runs directly: what is left is its start, the clock at 100 Hz, and pages that come by faults"),
     Aim("bench-compute 100", "bt", 1.01, "bare", None, "as for te"),
     Aim("call and ret", "bt", 4, "bare", None,
-        "a guess of the target at each ret (the last one, compared inline, then a chained jump): half as many "
-        "instructions where a function has one caller, more where it has many"),
+        "a stack of return addresses in the cache beside the guest's own: a call would put its translation there, and a "
+        "ret would compare one word. It helps functions with many callers, too, whose guess is mostly wrong"),
     Aim("page-table write", "bt", 0.5, "te", "shadow_table_written",
-        "both leave the guest, and a call-out's place in the cache must be turned into the guest's. A write that is "
-        "done inline and noted in a list, which the host reads at the next exit, would not leave it"),
+        "both leave the guest, and what is left is the way out and in, and the shadow's entry. A write that is done "
+        "inline and noted in a list, which the host reads at the next exit, would not leave it"),
     Aim("bench-files", "bt", 2, "bare", "exit_iret",
         "its system calls are 340 instructions long, and both ways go through the host: gate, stack, descriptors and "
         "segments are read and checked each time. To keep checked gates as long as IDT, GDT and TSS are traced, and "

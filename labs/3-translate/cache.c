@@ -127,7 +127,8 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 				.len = (uint16_t)size,
 				.maps = (uint16_t)t->maps,
 				.map = map,
-				.guest_len = (uint8_t)t->guest_len };
+				.guest_len = (uint8_t)t->guest_len,
+				.serial = bt->stats.translated };
 	memcpy(map, t->map, t->maps * sizeof(*map));
 	bt_link_early(v, t, b->at);
 	bt_code_write(bt, b->at, t->code, t->len);
@@ -141,21 +142,28 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 }
 
 /* All blocks belong to one code segment, one width of the stack, and one way to load segments. */
-static void
-check_world(struct vcpu *v)
+static __attribute__((noinline)) void
+change_world(struct vcpu *v)
 {
 	struct bt *bt = bt_of(v);
+
+	bt_flush(v);
+	bt->cs_base = (uint32_t)v->state.seg[SEG_CS].base;
+	bt->cs_limit = v->state.seg[SEG_CS].limit;
+	bt->stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
+	bt->late = te_of(v)->late;
+}
+
+void
+bt_check_world(struct vcpu *v)
+{
+	const struct bt *bt = bt_of(v);
 	const struct segment *cs = &v->state.seg[SEG_CS];
 	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
 
-	if (bt->cs_base == cs->base && bt->cs_limit == cs->limit && bt->stack32 == stack32 &&
-	    bt->late == te_of(v)->late)
-		return;
-	bt_flush(v);
-	bt->cs_base = (uint32_t)cs->base;
-	bt->cs_limit = cs->limit;
-	bt->stack32 = stack32;
-	bt->late = te_of(v)->late;
+	if (bt->cs_base != cs->base || bt->cs_limit != cs->limit || bt->stack32 != stack32 ||
+	    bt->late != te_of(v)->late)
+		change_world(v);
 }
 
 /*
@@ -168,7 +176,6 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 	struct bt *bt = bt_of(v);
 	const struct bt_block *b = bt->left;
 
-	check_world(v);
 	if (!b || bt->left_generation != bt->generation || b->flags || eip - b->eip >= b->guest_len)
 		return 0;
 	for (unsigned i = 0; i < b->maps; i++)
@@ -185,7 +192,6 @@ bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e)
 	struct bt *bt = bt_of(v);
 	struct bt_block *b;
 
-	check_world(v);
 	b = bt_lookup(bt, eip);
 	if (b && b->flags & BT_COMPARED && !bt_unchanged(v, b)) {
 		bt_kill(v, b);

@@ -28,8 +28,8 @@ void
 bt_emit_ret(struct bt_translation *t, const struct insn *i)
 {
 	bt_mark(t, BT_INSN);
-	/* EXERCISE 3.6b: Pop into BT_AT_TARGET (65 8f 05: pop dword gs:[disp32]), which faults as the ret would; ret n then moves
-	 * esp by lea. (SDM 2B "RET")
+	/* EXERCISE 3.6b: Save ecx at BT_AT_SAVE1 and pop into it (59), which faults as the ret would, and with the guest's ecx as it
+	 * was; ret n then moves esp by lea. (SDM 2B "RET")
 	 */
 	exercise_todo("3.6", "handouts/lab3b.md#ex-3-6");
 	(void)i;
@@ -37,6 +37,7 @@ bt_emit_ret(struct bt_translation *t, const struct insn *i)
 	bt_emit_callout(t, BT_CALLOUT);
 	return;
 	/* END EXERCISE 3.6b */
+	bt_emit_guess(t);
 	lookup(t);
 }
 

@@ -54,12 +54,9 @@ map_at(const struct bt_block *b, uint32_t at)
 	return m;
 }
 
-/*
- * What an address in the cache is to the guest. Exact is where an instruction, a stub or a call-out begins; anywhere else
- * registers may be Zeno's, and p->eip is the instruction that they are borrowed for.
- */
-bool
-bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
+/* bt_where() for an address that is not known yet. */
+static __attribute__((noinline)) bool
+look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 {
 	struct bt *bt = bt_of(v);
 	struct bt_block *b = block_at(bt, address - bt_address(v, 0));
@@ -79,7 +76,7 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 	p->kind = m->kind;
 	p->exact = m->at == at;
 	/* EXERCISE 3.2b: p->eip, by kind: the guest's instruction; for BT_CHAIN stub_target(), if the place is exact; for
-	 * BT_MISS bt->shared->target.
+	 * BT_MISS and BT_GUESS bt->shared->target.
 	 * until then:
 	 * (void)stub_target;
 	 * p->eip = (uint32_t)v->domain->window;
@@ -89,6 +86,7 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 		p->eip = p->exact ? stub_target(bt, p) : b->eip + m->guest;
 		break;
 	case BT_MISS:
+	case BT_GUESS:
 		p->eip = bt->shared->target;
 		break;
 	default:
@@ -98,12 +96,59 @@ bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
 	return true;
 }
 
+/*
+ * What an address in the cache is to the guest. Exact is where an instruction, a stub or a call-out begins; anywhere else
+ * registers may be Zeno's, and p->eip is the instruction that they are borrowed for.
+ */
+bool
+bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
+{
+	struct bt *bt = bt_of(v);
+	unsigned n = (address ^ address >> 7) % BT_KNOWN;
+	struct bt_known *k = bt->known[n / BT_KNOWN_PAGE] + n % BT_KNOWN_PAGE;
+
+	if (k->address == address && k->generation == bt->generation &&
+	    k->serial == k->place.block->serial && !k->place.block->flags) {
+		*p = k->place;
+		return true;
+	}
+	if (!look_for(v, address, p))
+		return false;
+	if (p->exact && p->kind <= BT_CALLOUT && !p->block->flags) {
+		p->known = k;
+		*k = (struct bt_known){ .address = address,
+					.generation = bt->generation,
+					.serial = p->block->serial,
+					.place = *p };
+	}
+	return true;
+}
+
+/* te_fetch(), once for each place: the code of a block that is not dead has not changed. */
+static bool
+fetch(struct vcpu *v, struct exit *e, struct bt_known *known)
+{
+	if (known && known->decoded) {
+		te_of(v)->insn = &known->insn;
+		e->insn_len = known->insn.len;
+		e->insn_op = known->insn.op;
+		return true;
+	}
+	if (!te_fetch(v, e))
+		return false;
+	if (known) {
+		known->insn = *te_insn(v);
+		known->decoded = true;
+	}
+	return true;
+}
+
 /* The exit for the instruction at v->state.rip, which the host does. */
 void
-bt_callout(struct vcpu *v, struct exit *e)
+bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known)
 {
 	*e = (struct exit){ .vector = BT_VECTOR, .raw = BT_VECTOR, .rip = v->state.rip };
-	if (!te_fetch(v, e)) { /* it has changed since it was translated */
+	if (!fetch(v, e, known)) { /* it has changed since it was translated */
 		bt_flush(v);
 		e->vector = VEC_NMI;
 		e->reason = EXIT_IRQ;

@@ -19,10 +19,12 @@ bt_enter(struct vcpu *v)
 	struct te *te = te_of(v);
 	uint16_t sel[SEG_COUNT];
 
-	memcpy(sel, te->real_sel, sizeof(sel));
-	sel[SEG_GS] = BT_DS | GUEST_KERNEL_RING;
 	te->reload |= !te->bt->gs_ours;
 	te->bt->gs_ours = true;
+	if (te->reload) {
+		memcpy(sel, te->real_sel, sizeof(sel));
+		sel[SEG_GS] = BT_DS | GUEST_KERNEL_RING;
+	}
 	return te_enter(v, sel);
 }
 
@@ -134,7 +136,7 @@ called_out(struct vcpu *v, struct exit *e, const struct bt_place *p, bool steppe
 {
 	switch (p->kind) {
 	case BT_CALLOUT:
-		bt_callout(v, e);
+		bt_callout(v, e, p->known);
 		return true;
 	case BT_POLL:
 		bt_of(v)->stats.polls++;
@@ -163,6 +165,7 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 
 	take_state(v, &p, step);
 	bt_of(v)->left = p.block;
+	bt_of(v)->left_at = p.known;
 	bt_of(v)->left_generation = bt_of(v)->generation;
 	if (failure) {
 		te_entry_failed(v, e, failure);

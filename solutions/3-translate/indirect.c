@@ -49,17 +49,18 @@ void
 bt_emit_ret(struct bt_translation *t, const struct insn *i)
 {
 	bt_mark(t, BT_INSN);
-	/* EXERCISE 3.6b: Pop into BT_AT_TARGET (65 8f 05: pop dword gs:[disp32]), which faults as the ret would; ret n then moves
-	 * esp by lea. (SDM 2B "RET")
+	/* EXERCISE 3.6b: Save ecx at BT_AT_SAVE1 and pop into it (59), which faults as the ret would, and with the guest's ecx as it
+	 * was; ret n then moves esp by lea. (SDM 2B "RET")
 	 * until then: (void)i; t->maps--; bt_emit_callout(t, BT_CALLOUT); return;
 	 */
-	BT_EMIT(t, 0x65, 0x8f, 0x05);
-	bt_emit32(t, BT_AT_TARGET);
+	bt_emit_save(t, RCX, BT_AT_SAVE1);
+	bt_emit8(t, 0x59);
 	if (i->imm_size) {
 		BT_EMIT(t, 0x8d, 0xa4, 0x24); /* lea esp, [esp + n] */
 		bt_emit32(t, (uint32_t)i->imm & 0xffff);
 	}
 	/* END EXERCISE 3.6b */
+	bt_emit_guess(t);
 	lookup(t);
 }
 

@@ -37,10 +37,16 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_MAP_PAGE   (PAGE_SIZE / sizeof(struct bt_map))
 #define BT_MAPS       256u
 #define BT_NOWHERE    (~0ull)
+#define BT_KNOWN      128u /* places */
+#define BT_KNOWN_PAGE 32u  /* of them in one frame */
 #define BT_HOT        512u
-#define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
-#define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
-#define BT_MIXED      16u
+#define BT_HOT_AT     8u  /* this many faults, and one more, make an instruction a call-out */
+#define BT_COOL_AFTER 8u  /* and this many call-outs in vain make it an ordinary one again */
+#define BT_LINKS      16u /* stubs that wait to be chained */
+/* A guess may be wrong so often before it is replaced; each time twice as often. */
+#define BT_WRONG     16u
+#define BT_WRONG_MAX 20u /* times */
+#define BT_MIXED     16u
 /* This many writes beside its code make a frame mixed: more than a kernel that boots patches on one page. */
 #define BT_MIXED_AT 2048u
 
@@ -57,7 +63,8 @@ struct bt_block {
 	uint8_t guest_len;
 	uint8_t flags;
 	uint8_t bytes[EXIT_INSN_MAX]; /* the guest's, of one that is compared */
-	uint8_t pad[11];
+	uint8_t pad[3];
+	uint64_t serial; /* of all that were ever translated */
 };
 _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 #define BT_DEAD 1 /* its code has changed: its start is a stub that leads to the new one */
@@ -67,11 +74,13 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 /* What translated code and the host share. */
 struct bt_shared {
 	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
+	uint32_t pad, left[BT_LEFTS];
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
 _Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
 _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
+_Static_assert(offsetof(struct bt_shared, left) == BT_AT_LEFT, "translate.h");
 
 /*
  * Host pointers to frames. Of blocks, maps and code only those that are in use have one: the cache of a small guest is
@@ -93,6 +102,8 @@ struct bt_count {
 	uint32_t count;
 };
 
+struct bt_known;
+
 /* 2 MiB of linear addresses with translated code in them, and what maps them while the guest's paging is on. */
 struct bt_region {
 	uint32_t base; /* linear address >> 21 */
@@ -104,8 +115,15 @@ struct bt_region {
 #define BT_REGIONS  (PAGE_SIZE / sizeof(struct bt_region))
 #define BT_NO_TABLE 0xffffffffu
 
+/* A stub that has been met, and will be chained. */
+struct bt_link {
+	uint32_t at; /* in the cache's code */
+	const struct bt_block *to;
+};
+
 struct bt_stats {
-	uint64_t translated, guest_bytes, flushes, killed, chained, misses, polls, steps, compared;
+	uint64_t translated, guest_bytes, flushes, killed, chained, batches, guesses, misses, polls,
+		steps, compared;
 	uint32_t callouts[INSN_OP_COUNT];
 };
 
@@ -115,6 +133,7 @@ struct bt {
 	uint16_t *in_page;    /* by gfn: block numbers */
 	struct bt_count *hot; /* faults by eip */
 	struct bt_region *regions;
+	struct bt_known *known[BT_KNOWN / BT_KNOWN_PAGE];
 	unsigned region_count;
 	bool remapped;                 /* a page with code in it is mapped otherwise now */
 	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
@@ -123,6 +142,7 @@ struct bt {
 	uint16_t straddling;         /* the list of blocks on two frames */
 	bool gs_ours;                /* the real GS holds BT_DS */
 	const struct bt_block *left; /* by the last exit, in this generation */
+	struct bt_known *left_at;    /* NULL: nothing is kept about the place */
 	unsigned left_generation;
 	uint64_t
 		refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
@@ -132,6 +152,9 @@ struct bt {
 	uint32_t cs_base, cs_limit;
 	bool stack32;
 	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
+	uint8_t guessed[BT_LEFTS]; /* how often, by bt_shared's left */
+	struct bt_link link[BT_LINKS];
+	unsigned links, links_generation;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
 	struct bt_count writes[32]; /* beside code, by gfn */
@@ -148,11 +171,28 @@ bt_of(struct vcpu *v)
 /* Where an address in the cache is, in the guest's terms. */
 struct bt_place {
 	struct bt_block *block;
-	uint16_t at;  /* in the translation */
-	uint8_t kind; /* enum bt_kind */
-	bool exact;   /* registers and flags are the guest's */
-	uint32_t eip; /* the instruction that it belongs to, or goes to */
+	uint16_t at;            /* in the translation */
+	uint8_t kind;           /* enum bt_kind */
+	bool exact;             /* registers and flags are the guest's */
+	uint32_t eip;           /* the instruction that it belongs to, or goes to */
+	struct bt_known *known; /* NULL: nothing is kept about it */
 };
+
+/*
+ * A place that the guest left the cache at before, and what is there: it leaves at the same few again and again. What the
+ * host found out about it holds as long as its block does.
+ */
+struct bt_known {
+	uint32_t address;
+	unsigned generation;
+	uint64_t serial; /* the block's: another one may have its place */
+	bool decoded;    /* a call-out's instruction */
+	struct bt_place place;
+	struct bt_block
+		*next; /* where the guest went on, when the host had done it; NULL: not known */
+	struct insn insn;
+};
+_Static_assert(sizeof(struct bt_known) * BT_KNOWN_PAGE <= PAGE_SIZE, "one frame");
 
 /* window.c: the pages of the cache. */
 int bt_window_init(struct vcpu *v); /* 0, -ENOMEM */
@@ -187,12 +227,13 @@ struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, struct bt_translation *t);
 void bt_flush(struct vcpu *v);
 void bt_forget(struct bt *bt, const struct bt_block *b);
+void bt_check_world(struct vcpu *v); /* before each entry */
 uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
 struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 
 /* Lab 3A, callout.c */
 bool bt_where(struct vcpu *v, uint32_t address, struct bt_place *p); /* false: no block there */
-void bt_callout(struct vcpu *v, struct exit *e);
+void bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known);
 bool bt_is_hot(void *bt, uint32_t eip);
 
 /* Lab 3B, link.c */

@@ -97,7 +97,7 @@ done_by_host(struct vcpu *v, struct exit *e)
 		return false;
 	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
 		return false;
-	bt_callout(v, e);
+	bt_callout(v, e, NULL);
 	if (v->state.rflags & FLAG_TF && !v->debug.step)
 		bt_of(v)->trap_at = (uint32_t)(v->state.rip + e->insn_len);
 	return true;
@@ -117,14 +117,25 @@ step_is_due(struct vcpu *v)
 static uint32_t
 entry_for(struct vcpu *v, struct exit *e)
 {
-	uint32_t eip = (uint32_t)v->state.rip, at = bt_resume_at(v, eip);
+	uint32_t eip = (uint32_t)v->state.rip, at;
+	struct bt_known *left = bt_of(v)->left_at;
 	struct bt_block *b;
 
-	if (at)
-		return at;
-	b = bt_block_for(v, eip, e);
-	if (!b)
-		return 0;
+	bt_check_world(v);
+	if (left && left->generation != bt_of(v)->generation)
+		left = NULL;
+	if (left && left->next && left->next->eip == eip && !left->next->flags) {
+		b = left->next;
+	} else {
+		at = bt_resume_at(v, eip);
+		if (at)
+			return at;
+		b = bt_block_for(v, eip, e);
+		if (!b)
+			return 0;
+		if (left && left->generation == bt_of(v)->generation)
+			left->next = b;
+	}
 	b->entries++;
 	return bt_address(v, b->at);
 }
@@ -185,7 +196,7 @@ static void
 run_16_bit(struct vcpu *v, struct exit *e)
 {
 	__asm__ volatile("sti; nop; cli" : : : "memory");
-	bt_callout(v, e);
+	bt_callout(v, e, NULL);
 }
 
 /* The engine contract (vmm/domain.h). */

@@ -14,28 +14,71 @@ software_exception(struct vcpu *v, struct exit *e, enum vector vector)
 	return exit_dispatch(v, e);
 }
 
-/* Whether the CPU could not have done this access: somebody wants to be told, or there is no memory. */
+/* Whether the CPU could not have done an access to this place: somebody wants to be told, or there is no memory. */
 static bool
-is_refused(struct vcpu *v, uint32_t linear)
+is_refused(struct vcpu *v, gpa_t at)
 {
-	const struct p2m_entry *p;
-	gpa_t at;
+	const struct p2m_entry *p = p2m_entry(v->domain, gpa_to_gfn(at));
 
-	if (gva_to_gpa(v, gva(linear), HOW_WRITE | HOW_QUIET, &at))
-		return true;
-	p = p2m_entry(v->domain, gpa_to_gfn(at));
 	return !p || p->type != P2M_RAM || p->trace;
 }
 
+/* Of a call-out for a hot instruction: whether it had to be one. */
 static void
 count_hot(struct vcpu *v, const struct insn *i)
 {
 	uint32_t eip = (uint32_t)v->state.rip;
 	uint64_t sp = v->state.seg[SEG_SS].base + v->state.gpr[RSP];
+	uint32_t linear = (uint32_t)(i->has_mem ? te_linear(v, i) : sp - 4);
+	gpa_t at;
 
 	if (te_cpl(v) == 0 && !insn_is_sensitive(i->op) && bt_is_hot(bt_of(v), eip))
 		bt_count_callout(v, eip,
-				 is_refused(v, (uint32_t)(i->has_mem ? te_linear(v, i) : sp - 4)));
+				 gva_to_gpa(v, gva(linear), HOW_WRITE | HOW_QUIET, &at) ||
+					 is_refused(v, at));
+}
+
+/* Ring 0's 32-bit mov to memory within a segment's limit, outside of the window, on one page. */
+static bool
+is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t linear)
+{
+	const struct segment *s = &v->state.seg[i->mem_seg];
+
+	return i->op == INSN_MOV && i->opnd[0].kind == OPND_MEM && i->opnd[0].size == 4 &&
+	       (i->opnd[1].kind == OPND_REG || i->opnd[1].kind == OPND_IMM) && te_cpl(v) == 0 &&
+	       (s->attr & (ATTR_P | ATTR_S | ATTR_CODE | ATTR_EC | ATTR_RW)) ==
+		       (ATTR_P | ATTR_S | ATTR_RW) &&
+	       offset + 3 <= s->limit && (linear & PAGE_MASK) <= PAGE_SIZE - 4 &&
+	       !in_window(v->domain, linear, 4);
+}
+
+/*
+ * Most instructions that fault again and again are stores to page tables: done here, with one walk. False: not that, or the
+ * walk fails; then nothing has happened that the emulator would not do again.
+ */
+static bool
+store(struct vcpu *v, struct exit *e, const struct insn *i)
+{
+	uint64_t offset = insn_ea(&v->state, i);
+	uint32_t linear = (uint32_t)(v->state.seg[i->mem_seg].base + offset), value;
+	uint32_t eip = (uint32_t)v->state.rip;
+	size_t len = 4;
+	gpa_t at;
+	void *p;
+
+	if (!is_plain_store(v, i, offset, linear) || gva_to_gpa(v, gva(linear), HOW_WRITE, &at))
+		return false;
+	p = gpa_ptr(v->domain, at, &len);
+	if (!p)
+		return false;
+	if (bt_is_hot(bt_of(v), eip))
+		bt_count_callout(v, eip, is_refused(v, at));
+	value = (uint32_t)(i->opnd[1].kind == OPND_IMM ? i->imm : v->state.gpr[i->opnd[1].reg]);
+	memcpy(p, &value, sizeof(value));
+	trace_written(v->domain, at, sizeof(value));
+	exit_effect(v, EFFECT_WRITE, sizeof(value), linear);
+	vcpu_advance(v, e); /* safe: the store is all that it does */
+	return true;
 }
 
 static enum verdict
@@ -59,6 +102,8 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	case INSN_VERW:
 		return bt_verify(v, e);
 	default:
+		if (i->has_mem && store(v, e, i))
+			return RESUME;
 		count_hot(v, i);
 		if (i->has_mem)
 			e->gva = te_linear(v, i);

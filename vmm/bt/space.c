@@ -176,22 +176,35 @@ bt_space_reach(struct vcpu *v)
 	return !paging(v) || shadow_reach_window(shadow_of(v->domain));
 }
 
-/* Before each entry: flushes the cache if linear addresses mean something else than they did. */
+static uint64_t
+loads_of(struct vcpu *v)
+{
+	return paging(v) ? shadow_of(v->domain)->stats.loads : 0;
+}
+
+/* Linear addresses may mean something else than they did: then flushes the cache. */
+static __attribute__((noinline)) void
+look_again(struct vcpu *v)
+{
+	const struct cpu_state *s = &v->state;
+	struct bt *bt = bt_of(v);
+
+	if (bt->remapped || (s->cr0 ^ bt->cr0) & CR0_PG || (paging(v) && !same_directories(v)))
+		bt_flush(v);
+	bt->loads = loads_of(v);
+	bt->cr0 = s->cr0;
+	bt->cr3 = s->cr3;
+	bt->cr4 = s->cr4;
+}
+
+/* Before each entry. */
 void
 bt_space_check(struct vcpu *v)
 {
 	const struct cpu_state *s = &v->state;
-	struct bt *bt = bt_of(v);
-	uint64_t loads = paging(v) ? shadow_of(v->domain)->stats.loads : 0;
-	bool toggled = (s->cr0 ^ bt->cr0) & CR0_PG;
+	const struct bt *bt = bt_of(v);
 
-	if (!bt->remapped && !toggled && loads == bt->loads && s->cr3 == bt->cr3 &&
-	    s->cr4 == bt->cr4)
-		return;
-	if (bt->remapped || toggled || (paging(v) && !same_directories(v)))
-		bt_flush(v);
-	bt->loads = loads;
-	bt->cr0 = s->cr0;
-	bt->cr3 = s->cr3;
-	bt->cr4 = s->cr4;
+	if (bt->remapped || (s->cr0 ^ bt->cr0) & CR0_PG || loads_of(v) != bt->loads ||
+	    s->cr3 != bt->cr3 || s->cr4 != bt->cr4)
+		look_again(v);
 }

@@ -30,13 +30,19 @@ purpose(struct vcpu *v, const struct bt_block *b, const struct bt_map *m, char *
 		snprintf(to, size, "call-out");
 	else if (m->kind == BT_MISS)
 		snprintf(to, size, "call-out where the table has no entry");
+	else if (m->kind == BT_GUESS)
+		snprintf(to, size, "call-out, the first time");
 	else if (m->kind == BT_POLL)
 		snprintf(to, size, "call-out if an interrupt waits");
 	if (m->kind != BT_CHAIN)
 		return;
 	bt_code_read(bt_of(v), b->at + m->at, stub, sizeof(stub));
 	memcpy(&target, stub + 5, sizeof(target));
-	snprintf(to, size, "to %08x, %s", target, stub[0] == 0xcd ? "not chained" : "chained");
+	if (m + 1 < b->map + b->maps && m[1].kind == BT_GUESS && !target)
+		snprintf(to, size, "to the guess, which there is not yet");
+	else
+		snprintf(to, size, "to %08x, %s", target,
+			 stub[0] == 0xcd ? "not chained" : "chained");
 }
 
 /* The line about entry `n` of the block's map. */
@@ -116,8 +122,8 @@ totals(struct vcpu *v, unsigned line, char *buf, size_t size)
 	case 2:
 		snprintf(
 			buf, size,
-			"%lu stubs chained, %lu lookups missed, %lu steps to a boundary, %lu polls",
-			s->chained, s->misses, s->steps, s->polls);
+			"%lu stubs chained in %lu batches, %lu returns guessed, %lu lookups missed, %lu steps to a boundary, %lu polls",
+			s->chained, s->batches, s->guesses, s->misses, s->steps, s->polls);
 		return true;
 	default:
 		op = at_rank(s, line - 3);

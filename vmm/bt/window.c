@@ -48,6 +48,9 @@ host_pages(struct bt *bt)
 	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->eips); i++)
 		if (!(bt->pages->eips[i] = host_page()))
 			return -ENOMEM;
+	for (unsigned i = 0; i < ARRAY_LEN(bt->known); i++)
+		if (!(bt->known[i] = host_page()))
+			return -ENOMEM;
 	return 0;
 }
 
@@ -140,6 +143,7 @@ bt_window_free(struct vcpu *v)
 		give_back(p->code);
 		give_back(p->blocks);
 	}
+	give_back_all(bt->known, ARRAY_LEN(bt->known));
 	give_back(bt->shared);
 	give_back(bt->pages);
 	give_back(bt->in_page);
