@@ -747,6 +747,9 @@ def interrupted(rng, loops=2):
             k.say(register, register)
         fact(k, "cmp dword [ticks], 1", "ae", "interrupts came")
         if patience:
+            end = k.fresh()
+            k.op("mov eax, [last]", "cmp eax, [longest]", f"jbe {end}", "mov [longest], eax")
+            k.label(end)
             fact(k, f"cmp dword [longest], {patience // (len(steps) + 4)}", "b", "none of them was long in coming")
 
     for number in range(loops):

@@ -31,16 +31,17 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_CS 0xdff0u
 #define BT_DS 0xdff8u
 
-#define BT_BLOCKS     32768u /* 0 is none */
-#define BT_EIPS       8192u  /* lists of blocks, by eip */
-#define BT_HASH       2048u  /* and by frame */
-#define BT_MAP_PAGE   (PAGE_SIZE / sizeof(struct bt_map))
-#define BT_MAPS       256u
-#define BT_NOWHERE    (~0ull)
-#define BT_HOT        512u
-#define BT_HOT_AT     8u /* this many faults, and one more, make an instruction a call-out */
-#define BT_COOL_AFTER 8u /* and this many call-outs in vain make it an ordinary one again */
-#define BT_MIXED      16u
+#define BT_BLOCKS         32768u /* 0 is none */
+#define BT_EIPS           8192u  /* lists of blocks, by eip */
+#define BT_HASH           2048u  /* and by frame */
+#define BT_MAP_PAGE       (PAGE_SIZE / sizeof(struct bt_map))
+#define BT_MAPS           256u
+#define BT_NOWHERE        (~0ull)
+#define BT_NOT_TRANSLATED 0xfful /* why the cache was not entered: no vector of anybody */
+#define BT_HOT            512u
+#define BT_HOT_AT         8u /* this many faults, and one more, make an instruction a call-out */
+#define BT_COOL_AFTER     8u /* and this many call-outs in vain make it an ordinary one again */
+#define BT_MIXED          16u
 /* This many writes beside its code make a frame mixed: more than a kernel that boots patches on one page. */
 #define BT_MIXED_AT 2048u
 
