@@ -373,6 +373,14 @@ def chained(t):
     at_most(t, entries, rounds // 2 + 1500, f"entries into the cache for {rounds} rounds of direct branches")
 
 
+def linked(t):
+    """A new translation's jumps to blocks that are there are jumps from the beginning."""
+    program, blocks = guestgen3.steps_back(t.rng)
+    entries, = counted(t, program, "ring_enter")
+    at_most(t, entries, blocks + blocks // 2 + 1000, f"entries into the cache for {blocks} new blocks, each with a branch "
+            "to one that is translated")
+
+
 def indirect(t):
     """Indirect branches in a loop, looked up in the cache."""
     program, rounds = guestgen3.indirect_loop(t.rng)

@@ -676,6 +676,13 @@ timer:
         mov eax, {data:#x}
         mov ds, eax
         inc dword [ticks]
+        mov eax, [last]
+        mov [last], edi
+        sub eax, edi
+        cmp eax, [longest]
+        jbe timer_soon
+        mov [longest], eax
+timer_soon:
         test dword [esp + 20], {flag_if:#x}
         jnz timer_if
         or dword [facts], 1
@@ -705,7 +712,7 @@ timer_right:
 """
 
 
-def interrupted(rng, loops=3):
+def interrupted(rng, loops=2):
     """Interrupts in loops full of flags, calls and call-outs: each comes between two instructions."""
     k = Mix(rng)
     k.begin()
@@ -722,20 +729,15 @@ def interrupted(rng, loops=3):
     def leaf():
         step("add esi, eax", "rol esi, 7", "ret")
 
-    for number in range(loops):
-        name, again, on = k.function(leaf), k.fresh(), k.fresh()
-        steps = [line for _ in range(6) for line in rng.choice((
-            ("pushfd", "pop ebx", "and ebx, 0x200", "add eax, ebx"), (f"call {name}",),
-            (f"mov ecx, {name}", "call ecx"), ("pushfd", "cli", "inc edx", "popfd"),
-            ("cli", "add eax, 3", "sti", "nop"), ("push ecx", "pop ecx"),
-            ("imul eax, eax, 77",), ("rcl edx, 3", "xor edx, eax")))]
+    def loop(steps, insns, polled, patience=None):
+        again, on, rounds = k.fresh(), k.fresh(), insns // (len(steps) + 4) + rng.randrange(9999)
         # The host looks at the guest's devices at its own tick, and that comes every 10 million instructions.
         k.op("mov dword [ticks], 0", *(f"mov {r}, {k.word():#x}" for r in FREE),
-             f"mov edi, {12_500_000 // (len(steps) + 4) + rng.randrange(9999)}")
+             f"mov edi, {rounds}", "mov [last], edi", "mov dword [longest], 0")
         step("sti", "nop")
         k.label(again)
         step(*steps)
-        if not number:
+        if polled:
             # A call-out costs: not each time. And it is where devices are looked at: in the other loops only the host's tick is.
             step("test edi, 0x3ffff", f"jnz {on}", "mov ecx, cs", "add eax, ecx")
             k.label(on)
@@ -744,10 +746,32 @@ def interrupted(rng, loops=3):
         for register in FREE:
             k.say(register, register)
         fact(k, "cmp dword [ticks], 1", "ae", "interrupts came")
+        if patience:
+            end = k.fresh()
+            k.op("mov eax, [last]", "cmp eax, [longest]", f"jbe {end}", "mov [longest], eax")
+            k.label(end)
+            fact(k, f"cmp dword [longest], {patience // (len(steps) + 4)}", "b", "none of them was long in coming")
+
+    for number in range(loops):
+        name = k.function(leaf)
+        loop([line for _ in range(6) for line in rng.choice((
+            ("pushfd", "pop ebx", "and ebx, 0x200", "add eax, ebx"), (f"call {name}",),
+            (f"mov ecx, {name}", "call ecx"), ("pushfd", "cli", "inc edx", "popfd"),
+            ("cli", "add eax, 3", "sti", "nop"), ("push ecx", "pop ecx"),
+            ("imul eax, eax, 77",), ("rcl edx, 3", "xor edx, eax")))], 12_500_000, not number)
+    # Hardly any instruction of this one is its own translation: who waits for a tick that meets such a one waits for ten. One
+    # round takes ten times as long as on the bare machine, so between two ticks there are a million instructions. Rounds are of
+    # two lengths, by chance, so that ticks meet all places.
+    name = k.function(lambda: step("ret"))
+    steps = [("pushfd", "popfd"), (f"mov ecx, {name}", "call ecx")] * 6
+    rng.shuffle(steps)
+    on = k.fresh()
+    uneven = ("imul eax, eax, 1664525", "add eax, 1013904223", f"js {on}", "pushfd", "popfd", f"{on}: nop")
+    loop([*uneven, *(line for lines in steps for line in lines)], 25_000_000, False, patience=2_000_000)
     fact(k, "test dword [facts], 1", "e", "all of them with IF=1")
     fact(k, "test dword [facts], 2", "e", "all of them from the kernel's CS")
     fact(k, "test dword [facts], 4", "e", "each between two instructions of the guest's")
-    k.data.append(f"align 4\nboundaries: dd {', '.join(marks)}, 0")
+    k.data.append(f"align 4\nlast: dd 0\nlongest: dd 0\nboundaries: dd {', '.join(marks)}, 0")
     k.op("mov al, 0xff", "out 0x21, al")
     k.finish()
     return k
@@ -934,6 +958,21 @@ def direct_loop(rng, count=6000):
 
     _loop(k, count, body)
     return _done(k), count
+
+
+def steps_back(rng, blocks=4000):
+    """Each new block jumps back to the one before it, which is translated already: (program, blocks)."""
+    k = _ready(rng)
+    names, third = [k.fresh() for _ in range(blocks)], 0x55555556
+    # A third of the additions carries: those in blocks that are new.
+    k.op(f"mov ebx, {third:#x}", f"jmp {names[0]}")
+    for before, name in zip([names[0], *names], names):
+        k.routines += [f"{name}:", f"        xor {rng.choice(('eax', 'ecx', 'esi'))}, {k.word():#x}",
+                       f"        add ebx, {third:#x}", f"        jc near {before}"]
+    out = k.fresh()
+    k.routines.append(f"        jmp {out}")
+    k.label(out)
+    return _done(k), blocks
 
 
 def indirect_loop(rng, count=6000):

@@ -6,6 +6,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
+#include <inc/errno.h>
 #include <vmm/bt/translate.h>
 
 /* EXERCISE 3.0: free region for helpers of your own. */
@@ -231,7 +232,7 @@ bt_translate(struct bt_translation *t)
 	 * bt_emit_chain() to the address behind it. The first instruction's error is the block's.
 	 * until then:
 	 * (void)one, (void)err, (void)i;
-	 * return -1;
+	 * return -ENOSYS;
 	 */
 	err = next(t, 0, &i);
 	if (err)

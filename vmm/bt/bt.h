@@ -31,18 +31,19 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_CS 0xdff0u
 #define BT_DS 0xdff8u
 
-#define BT_BLOCKS     32768u /* 0 is none */
-#define BT_EIPS       8192u  /* lists of blocks, by eip */
-#define BT_HASH       2048u  /* and by frame */
-#define BT_MAP_PAGE   (PAGE_SIZE / sizeof(struct bt_map))
-#define BT_MAPS       256u
-#define BT_NOWHERE    (~0ull)
-#define BT_KNOWN      128u /* places */
-#define BT_KNOWN_PAGE 32u  /* of them in one frame */
-#define BT_HOT        512u
-#define BT_HOT_AT     8u  /* this many faults, and one more, make an instruction a call-out */
-#define BT_COOL_AFTER 8u  /* and this many call-outs in vain make it an ordinary one again */
-#define BT_LINKS      16u /* stubs that wait to be chained */
+#define BT_BLOCKS         32768u /* 0 is none */
+#define BT_EIPS           8192u  /* lists of blocks, by eip */
+#define BT_HASH           2048u  /* and by frame */
+#define BT_MAP_PAGE       (PAGE_SIZE / sizeof(struct bt_map))
+#define BT_MAPS           256u
+#define BT_NOWHERE        (~0ull)
+#define BT_NOT_TRANSLATED 0xfful /* why the cache was not entered: no vector of anybody */
+#define BT_KNOWN          128u   /* places */
+#define BT_KNOWN_PAGE     32u    /* of them in one frame */
+#define BT_HOT            512u
+#define BT_HOT_AT         8u  /* this many faults, and one more, make an instruction a call-out */
+#define BT_COOL_AFTER     8u  /* and this many call-outs in vain make it an ordinary one again */
+#define BT_LINKS          16u /* stubs that wait to be chained */
 /* A guess may be wrong so often before it is replaced; each time twice as often. */
 #define BT_WRONG     16u
 #define BT_WRONG_MAX 20u /* times */
@@ -151,7 +152,7 @@ struct bt {
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
-	bool late; /* the shadow GDT may be behind the guest's: te_of(v)->late */
+	bool late;                 /* the shadow GDT may be behind the guest's: te_of(v)->late */
 	uint8_t guessed[BT_LEFTS]; /* how often, by bt_shared's left */
 	struct bt_link link[BT_LINKS];
 	unsigned links, links_generation;

@@ -111,3 +111,13 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	}
 }
 EXIT_HANDLER(EMULATE, "bt", exit_emulate);
+
+static enum verdict
+exit_entry_failed(struct vcpu *v, struct exit *e)
+{
+	if (e->raw == BT_NOT_TRANSLATED)
+		return exit_stop(v, e, "lab3a.md#ex-3-1",
+				 "its code was not translated: exercise 3.1 is not done");
+	return te_exit_entry_failed(v, e);
+}
+EXIT_HANDLER(ENTRY_FAILED, "bt", exit_entry_failed);

@@ -55,7 +55,9 @@ not_code(struct vcpu *v, struct exit *e, uint32_t eip, size_t n, int err)
 	uint32_t limit = v->state.seg[SEG_CS].limit;
 
 	v->state.rip = eip;
-	if (err == -EINVAL) {
+	if (err == -ENOSYS) {
+		te_entry_failed(v, e, BT_NOT_TRANSLATED);
+	} else if (err == -EINVAL) {
 		fault(v, e, VEC_UD);
 	} else if (err == -E2BIG || eip + n > limit) {
 		fault(v, e, VEC_GP);

@@ -79,7 +79,7 @@ struct bt_translation {
 	struct bt_map map[BT_MAP_MAX];
 };
 
-/* 0, or what decode() says of the first instruction, and nothing has been translated. */
+/* 0, or what decode() says of the first instruction, and nothing has been translated; -ENOSYS: exercise 3.1 is not done. */
 int bt_translate(struct bt_translation *t);
 
 /* How an instruction is translated. */

@@ -38,8 +38,8 @@ exit_cache(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(CACHE, "te", exit_cache);
 
-static enum verdict
-exit_entry_failed(struct vcpu *v, struct exit *e)
+enum verdict
+te_exit_entry_failed(struct vcpu *v, struct exit *e)
 {
 	if (e->raw == ~0ull)
 		return exit_stop(v, e, LAB_1A "#ex-1-1",
@@ -51,4 +51,4 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 		vector_name(e->vector), e->error, e->error & ~7u,
 		te_of(v)->real_sel[SEG_CS] | te_ring(v), te_of(v)->real_sel[SEG_SS] | te_ring(v));
 }
-EXIT_HANDLER(ENTRY_FAILED, "te", exit_entry_failed);
+EXIT_HANDLER(ENTRY_FAILED, "te", te_exit_entry_failed);

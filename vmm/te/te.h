@@ -186,6 +186,9 @@ void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
 uint64_t te_take_dr6(void); /* reads and clears it */
 enum exit_reason te_reason(unsigned op);
 
+/* refuse.c */
+enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
+
 /* event.c */
 enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
 

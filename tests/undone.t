@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Labs 2 and 3 with something not done: the grader must see it.
+
+A whole exercise as handed out earns nothing for itself. A lettered part of one, whose call of
+exercise_todo() was taken out and nothing put in, fails a test of its exercise.
+`tests/undone.t WORD...` tries parts (3.5d) and exercises (3.5), `all` of them in a quarter of an
+hour; without words those exercises whose other tests earn nothing only by what they rest on.
+"""
+
+import os
+import string
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools"), str(ROOT / "tests" / "lib")]
+sys.dont_write_bytecode = True
+
+import harness  # noqa: E402
+import region  # noqa: E402
+from zeno import build, course, grader, machine  # noqa: E402
+
+LABS = (2, 3)
+ALWAYS = {"2.4", "3.8"}
+SEED = int(os.environ.get("SEED", "0")) or None
+JOBS = os.cpu_count() or 2
+
+
+def undone(lab, ids, keep_todo):
+    """The solution's files with these regions as a student has them who did nothing there."""
+    files = build.take_folder(ROOT / "solutions" / lab.directory, lab)
+    for name, data in files.items():
+        text = data.decode()
+        bodies = {}
+        for one in region.parse(text, name):
+            if one.id not in ids:
+                continue
+            todo = region.todo_of(one, name, lab.page(one.exercise))
+            lines = [todo] * keep_todo + [line for line in one.until if line != todo]
+            bodies[one.id] = [one.indent + line for line in lines]
+        files[name] = region.with_bodies(text, region.parse(text, name), bodies).encode()
+    return files
+
+
+def regions(lab):
+    """The ids of a lab's regions, in order."""
+    found = []
+    for name, data in build.take_folder(ROOT / "solutions" / lab.directory, lab).items():
+        found += [one.id for one in region.parse(data.decode(), name) if not one.free]
+    return sorted(found)
+
+
+def part(lab, ident, image, out):
+    """The first test of its exercise that fails, or None; and what passed before."""
+    passed = []
+    for test in lab.exercise(ident.rstrip(string.ascii_lowercase)).tests:
+        if not test.points or all(machine.missing(name) for name in test.machines):
+            continue
+        verdict = grader.run_check(lab, test, image, SEED or 1, out / test.name)
+        if verdict.verdict == "fail":
+            return verdict, passed
+        passed.append(f"{test.name}: {verdict.verdict} {verdict.reason}")
+    return None, passed
+
+
+def try_part(lab, tree, guests, ident, out):
+    """A region."""
+    image = tree.build(undone(lab, {ident}, False), out)
+    image.guests = guests
+    harness.ok(image.ok, f"{ident} undone builds", log=image.log)
+    if image.ok:
+        killed, passed = part(lab, ident, image, out)
+        harness.ok(killed, f"{ident} undone fails {killed.test if killed else 'nothing'}",
+                   passed=passed)
+
+
+def try_exercise(lab, tree, guests, one, ids, out):
+    """A whole exercise: it earns nothing."""
+    image = tree.build(undone(lab, ids, True), out)
+    image.guests = guests
+    harness.ok(image.ok, f"{one.id} as handed out builds", log=image.log)
+    if not image.ok:
+        return
+    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED,
+                         only=[test.name for test in one.tests])
+    verdicts = work.run()
+    earned = [v.test for v in work.of(one.id) if v.earned]
+    broken = [v.reason for v in verdicts.values() if v.verdict == "error"]
+    harness.ok(not earned and not broken, f"{one.id} as handed out earns nothing", earned=earned,
+               trouble=broken, seed=work.seed)
+
+
+def main():
+    """Every lab of LABS."""
+    wanted = set(sys.argv[1:])
+    grader.add_checks_to_path()
+    with tempfile.TemporaryDirectory(prefix="zeno-undone-") as scratch:
+        tempfile.tempdir = scratch
+        for number in LABS:
+            lab = course.load(number)
+            ids = regions(lab)
+            todo = [i for i in ids if "all" in wanted or i in wanted]
+            whole = [one for one in lab.exercises if "all" in wanted or one.id in (wanted or ALWAYS)]
+            if not todo and not whole:
+                continue
+            out = Path(scratch) / f"lab{number}"
+            tree = build.Tree(lab, ref=" ".join(map(str, lab.data["needs"])))
+            guests = tree.build_guests(out / "common")
+            for ident in todo:
+                try_part(lab, tree, guests, ident, out / ident)
+            for one in whole:
+                mine = {i for i in ids if i.rstrip(string.ascii_lowercase) == one.id}
+                try_exercise(lab, tree, guests, one, mine, out / f"{one.id}-whole")
+            tree.remove()
+    harness.finish()
+
+
+main()
