@@ -69,9 +69,9 @@ AIMS = [
         "both leave the guest, and what is left is the way out and in, and the shadow's entry. A write that is done "
         "inline and noted in a list, which the host reads at the next exit, would not leave it"),
     Aim("bench-files", "bt", 2, "bare", "exit_iret",
-        "its system calls are 340 instructions long, and both ways go through the host: gate, stack, descriptors and "
-        "segments are read and checked each time. To keep checked gates as long as IDT, GDT and TSS are traced, and "
-        "to do iret inline, would leave the two switches"),
+        "its system calls are 340 instructions long, and both ways go through the host. Where gate, stack and "
+        "descriptors lie and what they mean is remembered, but all is read and checked each time. To keep checked "
+        "gates as long as IDT, GDT and TSS are traced, and to do iret inline, would leave the two switches"),
 ]
 
 

@@ -180,9 +180,9 @@ forgets(void)
 	   "remapped without a flush: the walk for a write takes the place of the old entry");
 	table[5] = (struct page){ 4, false, true };
 	tlb_flush(&domain);
-	ok(read_word(0x5000, 0) == 44 && !write_word(0x5000, 0, 1) && vcpu.page_fault.pending &&
-		   vcpu.page_fault.address == 0x5000,
-	   "read-only: a write is refused, though reads are remembered");
+	ok(read_word(0x5000, 0) == 44 && !write_word(0x5004, 0, 1) && vcpu.page_fault.pending &&
+		   vcpu.page_fault.address == 0x5004,
+	   "read-only: a write is refused at its own address, though reads are remembered");
 	table[5].frame = 3;
 	ok(read_word(0x5000, 0) == 3, "the refusal, a fault at the page, has taken the entry away");
 	table[5] = (struct page){ 3, true, false };
