@@ -56,7 +56,8 @@ MASKS = [
     (re.compile(r"\b[0-9a-f]{16} (\w+)\+0x[0-9a-f]+"), r"ADDRESS \1+OFFSET"),
     (re.compile(r"^[0-9a-f]{16}:(?: [0-9a-f]{8})+$"), lambda m: re.sub("[0-9a-f]{8}", "WORD", m[0][16:])),
     (re.compile(r"\b(0x)?0*ffff8[0-9a-f]{11}\b"), "ADDRESS"),
-    (re.compile(r"\b0x0*10[0-9a-f]{4}\b|^ *0010[0-9a-f]{4}\b|(?<= to )0010[0-9a-f]{4}\b"), "GUEST"),
+    (re.compile(r"\b0x0*10[0-9a-f]{4}\b|^ *0010[0-9a-f]{4}\b|(?<=^#\d )0010[0-9a-f]{4}\b"
+                r"|(?<= to )0010[0-9a-f]{4}\b|(?<=^block )0010[0-9a-f]{4}\b"), "GUEST"),
     (re.compile(r"\bffd[0-9a-f]{5} (68|e8|e9|cde0|658f|658b|9c65)?[0-9a-f+]+"), "TRANSLATION"),
     (re.compile(r" -\d{12,}"), "DECIMAL"),
     (re.compile(r"\b10[45]\d{4}\b"), "DECIMAL"),
