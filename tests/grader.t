@@ -352,6 +352,37 @@ def test_words():
     ok(not explain.matches("IF=1", explain.text_of(v)), "another symptom is not")
 
 
+ODD = {"why": "it is", "last exits (as they say)": ["d1: exit 1: #PF", "- a", "", "a:", 'b": "c', "{}"], "chain of faults": "a: b",
+       "got": "one\n  two\n\n three: 3\n...\n---\n", "console": "  begins with spaces\nthen not", "empty": "\n\nlate", "nothing": "",
+       "none": None, "list": [], "tuple": ("x", 3), "bytes": "\x00\x1b[1m\u2028\t|", "quote\"": "'q' \"", "'": "~", "one": "1..4\nok 1"}
+PERL = """
+use TAP::Parser;
+my $p = TAP::Parser->new({tap => do { local $/; <STDIN> }});
+while (my $r = $p->next) { print join("|", sort keys %{$r->data}), "\\n" if $r->is_yaml }
+print "errors: ", join("; ", $p->parse_errors), "; plan ", $p->plan, ", run ", $p->tests_run, "\\n";
+"""
+
+
+def test_yaml():
+    """Whatever a diagnosis holds, prove reads on behind it."""
+    rng = random.Random(7)
+    tables = [ODD, *({key: value} for key, value in ODD.items())]
+    tables += [{f"key {i}": "".join(rng.choice("ab:-|#~'\"\\\n \t{[.>") for _ in range(rng.randrange(40)))
+                for i in range(6)} | {"items": ["".join(rng.choice("ab:- '\"\\\n|") for _ in range(9)) for _ in range(4)]}
+               for _ in range(200)]
+    out = io.StringIO()
+    writer = tap.Writer(out)
+    for table in tables:
+        writer.result(False, "made up", diagnosis=table)
+    writer.plan(len(tables))
+    done = subprocess.run(["perl", "-e", PERL], input=out.getvalue().replace("version 14", "version 13"), text=True,
+                          capture_output=True, check=False)
+    said = done.stdout.splitlines()
+    ok(said and said[-1] == f"errors: ; plan 1..{len(tables)}, run {len(tables)}" and len(said) == len(tables) + 1,
+       "prove's parser reads every diagnosis", got=said[-2:], err=done.stderr[:300], blocks=len(said))
+    ok(said and said[0] == "|".join(sorted(ODD)), "and finds its keys", got=said[:1])
+
+
 def archive(path, members):
     """A tar from pairs: a name, and bytes or a tuple with a member's type."""
     with tarfile.open(path, "w") as tar:
@@ -433,7 +464,7 @@ def main():
     checks.madeup = CHECKS
     print("TAP version 14")
     for function in (test_course, test_verdicts, test_bases, test_repeat, test_machines,
-                     test_interrupt, test_words, test_submission, test_sandbox):
+                     test_interrupt, test_words, test_yaml, test_submission, test_sandbox):
         function()
     print(f"1..{COUNT}")
     return 1 if BAD else 0

@@ -12,6 +12,7 @@ bail out, since every value is quoted or indented.
 """
 
 import json
+import re
 
 VERSION = "TAP version 14"
 
@@ -36,20 +37,38 @@ def _printable(line):
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line.replace("\t", "    "))
 
 
+def _key(key):
+    """A key as prove's reader takes it: without quotes it must be one word."""
+    return key if re.fullmatch(r"\w+", key) else _scalar(key)
+
+
+def _item(item):
+    """An item of a list. One that begins `"word: ` would be the beginning of a table to prove's reader."""
+    text = _scalar(item)
+    while found := re.match(r"(\S+\s*):(?=\s|$)", text):
+        text = found[1] + "\\x3a" + text[found.end():]
+    return text
+
+
 def yaml_lines(table):
-    """A dict as YAML lines: scalars quoted, texts of several lines as blocks, lists as items."""
+    """A dict as YAML lines: scalars quoted, texts of several lines as blocks, lists as items.
+
+    All of it is what the reader of Perl's TAP::Parser knows of YAML, too: it knows no digit behind
+    a block's `|`, so a block may not begin with a space or an empty line.
+    """
     lines = []
     for key, value in table.items():
-        if isinstance(value, (list, tuple)):
+        key = _key(key)
+        if isinstance(value, (list, tuple)) and value:
             lines.append(f"{key}:")
-            lines += [f"  - {_scalar(item)}" for item in value]
-        elif isinstance(value, str) and "\n" in value.rstrip("\n"):
-            lines.append(f"{key}: |2")
+            lines += [f"  - {_item(item)}" for item in value]
+        elif isinstance(value, str) and re.match(r"\S.*\n", value.rstrip("\n") + " "):
+            lines.append(f"{key}: |")
             lines += ["  " + _printable(line) for line in value.rstrip("\n").split("\n")]
         elif isinstance(value, str):
             lines.append(f"{key}: {_scalar(value.rstrip(chr(10)))}")
         else:
-            lines.append(f"{key}: {_scalar(value)}")
+            lines.append(f"{key}: {_scalar(None if isinstance(value, (list, tuple)) else value)}")
     return lines
 
 
