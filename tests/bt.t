@@ -23,6 +23,7 @@ SEEDS = range(1, 21)
 RUNAWAY = "idt-task-gate"  # ends in whatever memory holds, or does not end
 GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "paging")
 TALE = re.compile(r"^(\w+)\.kernel: (.*)$", re.M)
+USER = re.compile(r"^(\w+)\.user: (.*)$", re.M)
 
 
 def te_tests():
@@ -77,13 +78,21 @@ def equivalence(where):
 
 
 def audit(where):
-    """The table of the 18: at kernel privilege nothing is left."""
-    expected = dict(TALE.findall(bare(where, te.guest("audit"))))
-    got = dict(TALE.findall("\n".join(lines_of(on_bt(["start audit"], ["audit"], where)[0]))))
+    """The table of the 18: at kernel privilege nothing is left; in ring 3 what handouts/lab3b.md explains."""
+    native = bare(where, te.guest("audit"))
+    shown = "\n".join(lines_of(on_bt(["start audit"], ["audit"], where)[0]))
+    expected, got = dict(TALE.findall(native)), dict(TALE.findall(shown))
     for name, line in expected.items():
         ok(got.get(name) == line, f"{name} in ring 0 on {where} shows the guest's machine", expected=line,
            got=got.get(name))
     ok(len(expected) >= 18, f"all eighteen were tried on {where}", names=sorted(expected))
+    if where == "qemu":
+        expected, got = dict(USER.findall(native)), dict(USER.findall(shown))
+        differ = {name for name, line in expected.items() if got.get(name) != line}
+        page = (ROOT / "handouts/lab3b.md").read_text().split("{#user}")[1].split("\n### ")[0]
+        named = set(re.findall(r"`(\w+)`", page)) & set(expected)
+        ok(differ and differ == named, "in ring 3 the rows that differ are those that lab3b.md explains",
+           differ=sorted(differ), named=sorted(named))
 
 
 def woven(where="qemu"):
