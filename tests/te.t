@@ -139,7 +139,7 @@ def neighbours():
 
 def equivalence():
     """The same image bare and under te, on both machines, also on a paranoid host."""
-    for name in ("hello", "tables", "sieve", "crowded", "traps"):
+    for name in ("hello", "tables", "wrap", "sieve", "crowded", "traps"):
         bare = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
         expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
         bare.cleanup()

@@ -135,20 +135,10 @@ is_user_code(uint64_t d)
 	return d & DESC_P && d & DESC_S && d & DESC_CODE && (desc_dpl(d) == 3 || d & DESC_EC);
 }
 
-/*
- * Where segments are cut. A window that had to move lies in the middle of the guest's addresses, where no limit can keep
- * one from reading it: page rights alone keep it from being written.
- */
-static uint64_t
-cut_at(const struct domain *d)
-{
-	return d->window == WINDOW_DEFAULT ? d->window : 1ul << 32;
-}
-
 static uint64_t
 make_shadow(struct vcpu *v, uint64_t desc, bool user)
 {
-	uint64_t window = cut_at(v->domain), shadow;
+	uint64_t window = te_cut_at(v->domain), shadow;
 
 	if (!is_user_code(desc) || !user)
 		return shadow_descriptor(desc, window);

@@ -145,23 +145,25 @@ is_stack_op(unsigned op)
 
 /*
  * A plain instruction that faulted on a segment limit: was it the shadow's limit, which Zeno cut, and not
- * the guest's own? Then it is a memory access for the MMU to judge.
+ * the guest's own? Then it is a memory access for the MMU to judge, or one to be done for the guest: a segment whose
+ * addresses wrap is cut, too, and what lies before its base is beyond that limit.
  */
 static bool
 hit_cut_limit(struct vcpu *v, struct exit *e)
 {
 	const struct insn *i = te_insn(v);
-	uint64_t linear;
+	enum seg_reg seg = i->has_mem ? i->mem_seg : SEG_SS;
+	uint64_t base = v->state.seg[seg].base, window = te_cut_at(v->domain), offset;
 
 	if (i->has_mem)
-		linear = te_linear(v, i);
+		offset = (uint32_t)insn_ea(&v->state, i);
 	else if (is_stack_op(i->op))
-		linear = (uint32_t)(v->state.seg[SEG_SS].base + (uint32_t)v->state.gpr[RSP] - 4);
+		offset = (uint32_t)v->state.gpr[RSP] - 4u;
 	else
 		return false;
-	e->gva = linear;
+	e->gva = (uint32_t)(base + offset);
 	e->access = ACCESS_WRITE;
-	return in_window(v->domain, linear, 8) || linear + 8 > v->domain->window - PAGE_SIZE;
+	return in_window(v->domain, e->gva, 8) || base + offset + 8 > window - PAGE_SIZE;
 }
 
 /* A sensitive instruction: emulated, unless the guest's own CPL forbids it. */

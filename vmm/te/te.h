@@ -222,6 +222,16 @@ int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as HOW_QUIET says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
+/*
+ * Where segments are cut. A window that had to move lies in the middle of the guest's addresses, where no limit can keep
+ * one from reading it: page rights alone keep it from being written.
+ */
+static inline uint64_t
+te_cut_at(const struct domain *d)
+{
+	return d->window == WINDOW_DEFAULT ? d->window : 1ul << 32;
+}
+
 /* What is made of a descriptor of the guest's while its CPL is `cpl`, anew. */
 const struct te_shadow *te_make_shadow(struct vcpu *v, struct te_shadow *into, uint64_t desc,
 				       unsigned cpl);
