@@ -388,6 +388,7 @@ def linked(t):
     # To each block its first two times, since a chain is made when its stub is met again; back from it never.
     at_most(t, entries, 2 * blocks + blocks // 2 + 500, f"entries into the cache for {blocks} new blocks, each with a branch "
             "to one that is translated")
+    run_both(t, guestgen3.late_calls(t.rng), "late")
 
 
 def indirect(t):

@@ -921,12 +921,17 @@ def many_blocks(rng, blocks=8800, rounds=2):
 
 
 def long_code(rng, words=68_000):
-    """Instructions of one byte, more of them than the cache can remember places of, made at run time."""
+    """
+    Instructions of one byte, more of them than the cache can remember places of, made at run time. What is at address 0 stays
+    what it is: the host may not use a map that there is no room for.
+    """
     k = _ready(rng)
     where = k.base + 0x80000
     k.op("cld", f"mov edi, {where:#x}", f"mov eax, {0x40404040 + 0x01010101 * rng.choice((0, 1, 2, 3, 6, 7)):#x}",
-         f"mov ecx, {words}", "rep stosd", "mov byte [edi], 0xc3", f"mov eax, {where:#x}", "call eax")
+         f"mov ecx, {words}", "rep stosd", "mov byte [edi], 0xc3", "xor edi, edi", f"mov eax, {k.word():#x}", "mov ecx, 64",
+         "rep stosd", f"mov eax, {where:#x}", "call eax")
     k.fold()
+    k.op(*(line for at in range(0, 256, 4) for line in ("rol ebx, 1", f"xor ebx, [{at:#x}]")))
     return _done(k)
 
 
@@ -1089,6 +1094,13 @@ def mixed_loop(rng, count=12_000):
          "imul ebx, ebx, 0x1357", f"add [{at} + 1], ebx", "dec ecx", f"jnz {again_}")
     _known_before(k)
     return _done(k), 5 * count // 2
+
+
+def late_calls(rng):
+    """New calls of a function whose page has become one of both kinds."""
+    k = _ready(rng)
+    _known_before(k)
+    return _done(k)
 
 
 def _known_before(k):
