@@ -3,8 +3,9 @@
 
 A whole exercise as handed out earns nothing for itself. A lettered part of one, whose call of
 exercise_todo() was taken out and nothing put in, fails a test of its exercise.
-`tests/undone.t WORD...` tries parts (3.5d) and exercises (3.5), `all` of them in a quarter of an
-hour; without words those exercises whose other tests earn nothing only by what they rest on.
+And who has done all of a lab's first handout, and nothing of its second, earns the first one's points.
+`tests/undone.t WORD...` tries parts (3.5d) and exercises (3.5), first halves (half3), `all` of them in a quarter of an
+hour; without words the halves, and those exercises whose other tests earn nothing only by what they rest on.
 """
 
 import os
@@ -91,6 +92,23 @@ def try_exercise(lab, tree, guests, one, ids, out):
                trouble=broken, seed=work.seed)
 
 
+def try_half(lab, tree, guests, ids, out):
+    """The exercises of the first handout done, those of the second as handed out."""
+    first = [one for one in lab.exercises if lab.page(one.id) == lab.page(lab.exercises[0].id)]
+    names = {one.id for one in first}
+    image = tree.build(undone(lab, {i for i in ids if i.rstrip(string.ascii_lowercase) not in names}, True), out)
+    image.guests = guests
+    harness.ok(image.ok, f"lab {lab.number}'s first half builds", log=image.log)
+    if not image.ok:
+        return
+    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED,
+                         only=[test.name for one in first for test in one.tests])
+    work.run()
+    lost = [f"{v.test}: {v.verdict} {v.reason}" for one in first for v in work.of(one.id)
+            if v.verdict not in ("pass", "skip")]
+    harness.ok(not lost, f"lab {lab.number}'s first half earns its points", lost=lost, seed=work.seed)
+
+
 def main():
     """Every lab of LABS."""
     wanted = set(sys.argv[1:])
@@ -102,7 +120,8 @@ def main():
             ids = regions(lab)
             todo = [i for i in ids if "all" in wanted or i in wanted]
             whole = [one for one in lab.exercises if "all" in wanted or one.id in (wanted or ALWAYS)]
-            if not todo and not whole:
+            half = "all" in wanted or f"half{number}" in (wanted or {f"half{number}"})
+            if not todo and not whole and not half:
                 continue
             out = Path(scratch) / f"lab{number}"
             tree = build.Tree(lab, ref=" ".join(map(str, lab.data["needs"])))
@@ -112,6 +131,8 @@ def main():
             for one in whole:
                 mine = {i for i in ids if i.rstrip(string.ascii_lowercase) == one.id}
                 try_exercise(lab, tree, guests, one, mine, out / f"{one.id}-whole")
+            if half:
+                try_half(lab, tree, guests, ids, out / "half")
             tree.remove()
     harness.finish()
 

@@ -72,7 +72,7 @@ def compare(t, bare, run, number):
     ended = one.end is not None and one.end[0] == "ended"
     if not ended and one.output != bare.console:
         t.orderly(run)
-        t.fail(f"{who} did not come to its own end under te; {one.said()}", bare.console,
+        t.fail(f"{who} did not come to its own end; {one.said()}", bare.console,
                one.output)
     t.equal(bare.console, one.output, f"what {who} prints")
     code = f"exit code {bare.code} "

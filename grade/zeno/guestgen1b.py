@@ -155,6 +155,8 @@ class Kernel(Program):
         self.inner = self.base + 0x2A000 - rng.randrange(0, 0x400, 4)
         self.user_stack = self.base + 0x2E000 - rng.randrange(0, 0x400, 4)
         self.limit = rng.randrange(0xE0, 0xF8) * 8 - 1
+        self.descriptors = []
+        """More of them for the GDT; begin() makes `more` of it, their selectors."""
         self.stubs = set()
         self.routines = []
         self.handlers = {}
@@ -171,6 +173,7 @@ class Kernel(Program):
         self.ucode, self.udata = t.put(USER_CODE) | 3, t.put(USER_DATA) | 3
         self.no_code, self.no_data = t.put(FLAT_CODE & ~ABSENT), t.put(FLAT_DATA & ~ABSENT)
         task = t.put(descriptor(self.tss, 0x67, 0x89, 0))
+        self.more = [t.put(one) for one in self.descriptors]
         t.load()
         t.enter(self.code, self.data_)
         rng = self.rng

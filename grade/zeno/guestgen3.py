@@ -14,6 +14,7 @@ AF is left out, since logical operations leave it undefined, and so is RF.
 EBP points to memory to play with, and keeps doing so; all other registers are anybody's.
 """
 
+from .guestgen import descriptor
 from .guestgen1b import CALL, FLAG_IF, INTERRUPT_GATE, IOPL, PROBE, TIMER, Kernel
 from .guestgen1b import _fact as fact
 
@@ -455,6 +456,36 @@ def straight(rng):
     return mix(rng, 24, 2, ["plain", "plain", "overridden", "skip", "selectors"], above=0x410000)
 
 
+def narrow_stack(rng, count=6):
+    """
+    A stack of 16 bits, which wraps: pushf, popf, call and ret n on it. The upper half of ESP is no part of it, and not looked at:
+    an iret to such a stack leaves that as it was (SDM 2A "IRET").
+    """
+    k = Mix(rng)
+    k.descriptors = [descriptor(k.base + 0x80000, 0xFFFF, 0x92, 0)]
+    k.begin()
+    way, at = k.function(lambda: k.op("inc edi", "ret 8")), k.scratch + 0x3E0
+    k.op("mov esi, esp", f"mov eax, {k.more[0]:#x}", "mov ss, ax")
+    for sp in rng.sample(range(0, 24, 4), count):
+        k.op(f"mov esp, {rng.randrange(1, 0x10000) << 16 | sp:#x}", "push eax", "push edx", f"call {way}",
+             f"mov [{at:#x}], sp", f"xor di, [{at:#x}]", "rol edi, 3", "pushfd", "pop ecx", "and ecx, 0xfffeffef",
+             "add edi, ecx", f"push dword {rng.getrandbits(12) & POPPED & ~FLAG_IF | 2:#x}", "popfd", "adc edi, 0", "cld",
+             f"mov [{at:#x}], sp", f"add di, [{at:#x}]")
+    k.op(f"mov eax, {k.data_:#x}", "mov ss, ax", "mov esp, esi")
+    return _done(k)
+
+
+def refused(rng, count=600):
+    """Two stores in a loop that the CPU can't do, since there is code on their page: (program, how often they run)."""
+    k = _ready(rng)
+    name, counter = k.function(lambda: k.op(f"add eax, {k.word():#x}", "ret")), k.fresh()
+    k.routines += [f"{counter}: dd 0, 0"]
+    k.op(f"call {name}")
+    _loop(k, count, lambda: k.op(f"mov [{counter}], eax", f"add [{counter} + 4], eax", f"call {name}"))
+    k.op(f"mov ebx, [{counter}]", f"mov ecx, [{counter} + 4]")
+    return _done(k), 2 * count
+
+
 def jumps(rng):
     """Direct jumps, calls, returns and loops, indirect ones, over page ends."""
     return mix(rng, 30, 3, ["branches", "branches", "plain", "straddle"])
@@ -889,6 +920,21 @@ def many_blocks(rng, blocks=8800, rounds=2):
     return _done(k)
 
 
+def long_code(rng, words=68_000):
+    """
+    Instructions of one byte, more of them than the cache can remember places of, made at run time. What is at address 0 stays
+    what it is: the host may not use a map that there is no room for.
+    """
+    k = _ready(rng)
+    where = k.base + 0x80000
+    k.op("cld", f"mov edi, {where:#x}", f"mov eax, {0x40404040 + 0x01010101 * rng.choice((0, 1, 2, 3, 6, 7)):#x}",
+         f"mov ecx, {words}", "rep stosd", "mov byte [edi], 0xc3", "xor edi, edi", f"mov eax, {k.word():#x}", "mov ecx, 64",
+         "rep stosd", f"mov eax, {where:#x}", "call eax")
+    k.fold()
+    k.op(*(line for at in range(0, 256, 4) for line in ("rol ebx, 1", f"xor ebx, [{at:#x}]")))
+    return _done(k)
+
+
 def again(rng, functions=40, rounds=60):
     """A few functions, called over and over: (program, more blocks than it has)."""
     k = _ready(rng)
@@ -1046,7 +1092,36 @@ def mixed_loop(rng, count=12_000):
     k.label(again_)
     k.op(f"call {name}", "mov edx, ecx", "and edx, 127", f"cmp edx, {rng.randrange(128)}", "sete dl", "mov ebx, edx",
          "imul ebx, ebx, 0x1357", f"add [{at} + 1], ebx", "dec ecx", f"jnz {again_}")
+    _known_before(k)
     return _done(k), 5 * count // 2
+
+
+def late_calls(rng):
+    """New calls of a function whose page has become one of both kinds."""
+    k = _ready(rng)
+    _known_before(k)
+    return _done(k)
+
+
+def _known_before(k):
+    """
+    A page becomes one of both kinds when a function on it has been called for long: it changes then, and is called again, from
+    where it was called before and from new places.
+    """
+    name, by, counter, again_ = k.fresh(), k.fresh(), k.fresh(), k.fresh()
+    k.routines += ["        align 4096", f"{name}:", f"        add eax, {k.word():#x}", "        ret", f"{counter}: dd 0",
+                   "        align 4096", f"{by}:", f"        call {name}", "        ret"]
+    change = f"add dword [{name} + 1], {k.word():#x}"
+    k.op("mov ecx, 2300", *[f"call {by}"] * 3)
+    k.label(again_)
+    k.op(f"add [{counter}], ecx", "dec ecx", f"jnz {again_}")
+    for _ in range(3):
+        k.op(change, f"call {by}")
+        k.fold()
+    for _ in range(6):
+        k.op(f"call {name}", "nop", change)
+    k.op(f"call {by}")
+    k.fold()
 
 
 def user_loop(rng, count=20_000):

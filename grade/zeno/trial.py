@@ -224,7 +224,7 @@ END_IN_WORDS = {
     machine.End.TRIPLE_FAULT: "the machine triple-faulted, which on real hardware is a reboot",
     machine.End.DEAD_HALT: "the CPU sits in HLT with interrupts off: nothing can wake it again",
     machine.End.IDLE: "the machine fell asleep before the work was done",
-    machine.End.INSTRUCTIONS: "the run used up its instructions: something loops for ever",
+    machine.End.INSTRUCTIONS: "the run used up its instructions: it loops for ever, or does far too much",
     machine.End.HALTS: "the machine went to sleep again and again: it waits for something that "
                        "never comes",
     machine.End.CPU: "the run used up its CPU time: something loops for ever",

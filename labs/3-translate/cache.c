@@ -70,6 +70,7 @@ bt_flush(struct vcpu *v)
 {
 	struct bt *bt = bt_of(v);
 
+	bt_space_forget(bt);
 	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the lists by eip and by frame (BT_HASH of them), in the list of
 	 * straddling blocks, and for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
 	 * bt->generation and bt->stats.flushes.
@@ -113,7 +114,7 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 	struct bt_block *b;
 
 	/* EXERCISE 3.3c: If no map was to be had, or there is no room for `size` bytes of code more (bt_window_code()) or for
-	 * a block more (bt_window_block()): flush, and take a new map. Then number, code (bt_code_write()) and list of eip.
+	 * a block more (bt_window_block()): flush, and take a new map. What follows does the rest.
 	 */
 	exercise_todo("3.3", "handouts/lab3a.md#ex-3-3");
 	bt_flush(v);

@@ -39,9 +39,10 @@ bt_emit_direct(struct bt_translation *t, const struct insn *i)
 	uint32_t after = t->eip + t->guest_len + i->len, target = after + (uint32_t)i->imm;
 
 	bt_mark(t, BT_INSN);
-	/* EXERCISE 3.5b: jmp is a stub; call pushes `after` (0x68), then a stub. A conditional one has two, `target` and `after`. A jcc
-	 * reaches over the second by 0f 80+cc rel32, which counts BT_STUB_SIZE; jecxz and loop have only rel8: they
-	 * jump to a stub just behind a short jump over it. Keep jecxz's and loop's opcode (i->opcode), and
+	/* EXERCISE 3.5b: jmp is a stub; call pushes `after` (0x68), then a stub. A conditional one has two. A jcc
+	 * jumps over the stub for `after` to the one for `target` by 0f 80+cc rel32, where rel32 is BT_STUB_SIZE. jecxz and
+	 * loop jump over a short jump (eb) of two bytes to the stub for `target`, and that jump leads over it to the
+	 * one for `after`; or, like a jcc, over the stub for `after`: BT_STUB_SIZE fits into a rel8. Keep jecxz's and loop's opcode (i->opcode), and
 	 * their address size: a prefix 67 makes it cx. (SDM 2A "Jcc", "LOOP/LOOPcc")
 	 */
 	exercise_todo("3.5", "handouts/lab3b.md#ex-3-5");

@@ -17,7 +17,7 @@ chain(struct vcpu *v, uint32_t at, const struct bt_block *to)
 	uint8_t jump[5];
 
 	/* EXERCISE 3.5c: bt_stub_jump() to the block, written over the stub by bt_code_write(). Both at their addresses:
-	 * bt_address().
+	 * bt_address(). Count it in bt->stats.chained.
 	 */
 	exercise_todo("3.5", "handouts/lab3b.md#ex-3-5");
 	(void)to, (void)jump, (void)at, (void)bt;
@@ -90,7 +90,7 @@ void
 bt_link_early(struct vcpu *v, struct bt_translation *t, uint32_t at)
 {
 	/* EXERCISE 3.5d: For each BT_CHAIN in t->map: the target stands five bytes behind the stub's start, in t->code. If
-	 * there is a block for it that is not BT_COMPARED, bt_stub_jump() to it, into t->code.
+	 * there is a block for it that is not BT_COMPARED, bt_stub_jump() to it, into t->code; this counts in stats.chained, too.
 	 */
 	exercise_todo("3.5", "handouts/lab3b.md#ex-3-5");
 	(void)v, (void)t, (void)at;

@@ -83,11 +83,11 @@ is_flags(unsigned op)
 enum bt_class
 bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 {
-	/* EXERCISE 3.1a: What is the same in ring 1, at another address, is BT_IDENTITY. A call-out (BT_CALL_OUT) is whatever
-	 * t->hot() names, what reaches memory through CS or GS, every sensitive instruction (insn_is_sensitive()) but those that
-	 * are the same in ring 1, and branches with a 16-bit operand. is_control() is BT_CONTROL; is_flags() with
-	 * 32-bit operands is BT_INLINE, if the stack is 32 bits wide, as is bt_is_segment(). So is a ret, or a call-out. (SDM 3A 20.1 in older editions
-	 * lists what a monitor meets; the audit of Lab 1B is the same list)
+	/* EXERCISE 3.1a: BT_CALL_OUT is what t->hot() names (where there is a t->hot), and what reaches memory through CS or GS. Then,
+	 * is_control() is BT_CONTROL, but a call-out with a 16-bit operand, and so is a ret without t->stack32.
+	 * is_flags() is BT_INLINE, but a pushf or popf is a call-out with a 16-bit operand or without t->stack32.
+	 * bt_is_segment() is BT_INLINE. Of all others, a sensitive one (insn_is_sensitive()) is a call-out, unless it is
+	 * same_in_ring_1(); what is left is BT_IDENTITY. (The list is that of Lab 1B's audit)
 	 * until then:
 	 * (void)is_flags, (void)is_control, (void)uses_our_segments, (void)same_in_ring_1;
 	 * return BT_CALL_OUT;

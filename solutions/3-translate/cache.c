@@ -74,6 +74,7 @@ bt_flush(struct vcpu *v)
 {
 	struct bt *bt = bt_of(v);
 
+	bt_space_forget(bt);
 	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the lists by eip and by frame (BT_HASH of them), in the list of
 	 * straddling blocks, and for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
 	 * bt->generation and bt->stats.flushes.
@@ -92,8 +93,6 @@ bt_flush(struct vcpu *v)
 		memset(bt->pages->eips[i], 0, PAGE_SIZE);
 	memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
 	bt->straddling = 0;
-	bt->region_count = 0;
-	bt->remapped = false;
 	bt->generation++;
 	bt->stats.flushes++;
 	/* END EXERCISE 3.3b */
@@ -131,7 +130,7 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 	struct bt_block *b;
 
 	/* EXERCISE 3.3c: If no map was to be had, or there is no room for `size` bytes of code more (bt_window_code()) or for
-	 * a block more (bt_window_block()): flush, and take a new map. Then number, code (bt_code_write()) and list of eip.
+	 * a block more (bt_window_block()): flush, and take a new map. What follows does the rest.
 	 * until then: bt_flush(v); map = new_map(bt, t->maps); bt->blocks = 0; bt->code_used = 0;
 	 */
 	if (!map || !bt_window_code(v, bt->code_used + size) ||

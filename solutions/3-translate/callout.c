@@ -75,8 +75,8 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 	m = map_at(b, at);
 	p->kind = m->kind;
 	p->exact = m->at == at;
-	/* EXERCISE 3.2b: p->eip, by kind: the guest's instruction; for BT_CHAIN stub_target(), if the place is exact; for
-	 * BT_MISS and BT_GUESS bt->shared->target.
+	/* EXERCISE 3.2b: p->eip, by kind. BT_MISS and BT_GUESS: bt->shared->target. BT_CHAIN: stub_target(), if the place is exact.
+	 * All others, BT_POLL and a BT_CHAIN that is not exact among them: the guest's instruction, at b->eip + m->guest.
 	 * until then:
 	 * (void)stub_target;
 	 * p->eip = (uint32_t)v->domain->window;

@@ -86,7 +86,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 			panic("rip %08lx is in no block of the translation cache", f->rip);
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
-		 * again. (SDM 3B 18.3.1.4 "Single-Step Exception Condition")
+		 * again. Say it in *stepped, and count it in stats.steps. (SDM 3B 17.3.1.4 "Single-Step Exception Condition")
 		 * until then:
 		 * if (p->exact || !is_asynchronous(f->vector))
 		 * 	return 0;

@@ -16,7 +16,7 @@ bt_kill(struct vcpu *v, struct bt_block *b)
 	uint8_t stub[BT_STUB_SIZE] = { 0xcd, BT_VECTOR, 0x90, 0x90, 0x90 };
 
 	/* EXERCISE 3.7a: bt_forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
-	 * b->eip behind it to the block's start, and mark it BT_DEAD.
+	 * b->eip behind it to the block's start, and mark it BT_DEAD. Count it in bt->stats.killed.
 	 * until then: (void)stub; bt_flush(v); (void)bt;
 	 */
 	bt_forget(bt, b);
@@ -129,7 +129,8 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 {
 	uint8_t now[EXIT_INSN_MAX];
 
-	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes.
+	/* EXERCISE 3.7c: bt_fetch() b->guest_len bytes at the linear address of b->eip, and compare with b->bytes; if that
+	 * many are there, it counts in stats.compared.
 	 * until then: (void)now; return false;
 	 */
 	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | HOW_QUIET, now, b->guest_len) !=

@@ -81,6 +81,38 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 	return true;
 }
 
+static bool
+is_branch(unsigned op)
+{
+	switch (op) {
+	case INSN_JMP:
+	case INSN_JCC:
+	case INSN_JCXZ:
+	case INSN_LOOP:
+	case INSN_LOOPE:
+	case INSN_LOOPNE:
+	case INSN_CALL:
+	case INSN_JMP_IND:
+	case INSN_CALL_IND:
+	case INSN_RET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What te's emulator does; of a branch, where it leads is what there is to tell. */
+static enum verdict
+emulate_any(struct vcpu *v, struct exit *e, const struct insn *i)
+{
+	bool branch = is_branch(i->op);
+	enum verdict verdict = te_emulate(v, e);
+
+	if (verdict == RESUME && branch)
+		exit_effect(v, EFFECT_FAR, v->state.seg[SEG_CS].sel, v->state.rip);
+	return verdict;
+}
+
 static enum verdict
 exit_emulate(struct vcpu *v, struct exit *e)
 {
@@ -107,7 +139,7 @@ exit_emulate(struct vcpu *v, struct exit *e)
 		count_hot(v, i);
 		if (i->has_mem)
 			e->gva = te_linear(v, i);
-		return te_emulate(v, e);
+		return emulate_any(v, e, i);
 	}
 }
 EXIT_HANDLER(EMULATE, "bt", exit_emulate);

@@ -89,6 +89,13 @@ bt_space_note(struct vcpu *v, const struct bt_block *b)
 		note(v, (uint32_t)(linear + b->guest_len - 1));
 }
 
+void
+bt_space_forget(struct bt *bt)
+{
+	bt->region_count = 0;
+	bt->remapped = false;
+}
+
 bool
 bt_space_has(const struct bt *bt, uint32_t g)
 {
