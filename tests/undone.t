@@ -2,9 +2,10 @@
 """Labs 2 and 3 with something not done: the grader must see it.
 
 A whole exercise as handed out earns nothing for itself. A lettered part of one, whose call of
-exercise_todo() was taken out and nothing put in, fails a test of its exercise.
-`tests/undone.t WORD...` tries parts (3.5d) and exercises (3.5), `all` of them in a quarter of an
-hour; without words those exercises whose other tests earn nothing only by what they rest on.
+exercise_todo() was taken out and nothing put in, fails a test of its exercise. And the first half of
+a lab earns all of its points while the second one (2B: the exercises with another handout) is as handed out.
+`tests/undone.t WORD...` tries parts (3.5d), exercises (3.5) and halves (2B), `all` of them in a quarter
+of an hour; without words those exercises whose other tests earn nothing only by what they rest on.
 """
 
 import os
@@ -22,7 +23,7 @@ import region  # noqa: E402
 from zeno import build, course, grader, machine  # noqa: E402
 
 LABS = (2, 3)
-ALWAYS = {"2.4", "3.8"}
+ALWAYS = {"2.4", "3.8", "2B"}
 SEED = int(os.environ.get("SEED", "0")) or None
 JOBS = os.cpu_count() or 2
 
@@ -91,6 +92,25 @@ def try_exercise(lab, tree, guests, one, ids, out):
                trouble=broken, seed=work.seed)
 
 
+def try_half(lab, tree, guests, later, out):
+    """The second half as handed out: the first half's points are all there."""
+    ids = {i for i in regions(lab) if i.rstrip(string.ascii_lowercase) in later}
+    image = tree.build(undone(lab, ids, True), out)
+    image.guests = guests
+    name = f"lab {lab.number} without its second half"
+    harness.ok(image.ok, f"{name} builds", log=image.log)
+    if not image.ok:
+        return
+    first = [one for one in lab.exercises if one.id not in later]
+    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED,
+                         only=[test.name for one in first for test in one.tests])
+    verdicts = work.run()
+    lost = [f"{v.test}: {v.verdict} {v.reason}" for one in first for v in work.of(one.id)
+            if v.points and not v.earned and not (v.verdict == "skip" and "no machine" in v.reason)]
+    harness.ok(verdicts and not lost, f"{name} earns the first half's points", lost=lost,
+               seed=work.seed)
+
+
 def main():
     """Every lab of LABS."""
     wanted = set(sys.argv[1:])
@@ -102,7 +122,9 @@ def main():
             ids = regions(lab)
             todo = [i for i in ids if "all" in wanted or i in wanted]
             whole = [one for one in lab.exercises if "all" in wanted or one.id in (wanted or ALWAYS)]
-            if not todo and not whole:
+            later = {one.id for one in lab.exercises if lab.page(one.id) != lab.handout}
+            half = later and ("all" in wanted or f"{number}B" in (wanted or ALWAYS))
+            if not todo and not whole and not half:
                 continue
             out = Path(scratch) / f"lab{number}"
             tree = build.Tree(lab, ref=" ".join(map(str, lab.data["needs"])))
@@ -112,6 +134,8 @@ def main():
             for one in whole:
                 mine = {i for i in ids if i.rstrip(string.ascii_lowercase) == one.id}
                 try_exercise(lab, tree, guests, one, mine, out / f"{one.id}-whole")
+            if half:
+                try_half(lab, tree, guests, later, out / "half")
             tree.remove()
     harness.finish()
 

@@ -24,6 +24,8 @@ TEXT_END = 0x10000
 WINDOW = 0xFFC00000
 CR0_PG, CR0_WP, CR4_PSE, CR4_PAE = 1 << 31, 1 << 16, 1 << 4, 1 << 5
 ADDRESS = 0xFFFFF000
+SAME_FLAGS = "cmp esp, esp"
+"""Behind what sums up an entry: A and D in it, which are exercise 2.5's, show in the flags else."""
 
 
 class Space:
@@ -189,10 +191,10 @@ class Paged(Kernel):
         if way in ("xor", "or", "and", "add"):
             value = {"xor": change, "or": after & ~before, "and": after | ~before & 0xFFFFFFFF,
                      "add": (after - before) & 0xFFFFFFFF}[way]
-            self.op(f"{rng.choice(('', 'lock '))}{way} dword [{where:#x}], {value:#x}")
+            self.op(f"{rng.choice(('', 'lock '))}{way} dword [{where:#x}], {value:#x}", SAME_FLAGS)
         elif way == "bit":
             number = change.bit_length() - 1
-            self.op(f"{'bts' if after & change else 'btr'} dword [{where:#x}], {number}")
+            self.op(f"{'bts' if after & change else 'btr'} dword [{where:#x}], {number}", SAME_FLAGS)
         elif way == "stosd":
             self.op(f"mov edi, {where:#x}", f"mov eax, {after:#x}", "mov ecx, 1",
                     rng.choice(("stosd", "rep stosd")))
