@@ -486,6 +486,23 @@ def scribble(k, space, pages):
     k.touch(va + offset(k.rng))
 
 
+STEADY = 600
+"""So often steady() reads and writes."""
+
+
+def steady(k, pages):
+    """Reads and writes of mapped pages in a loop: the CPU's own, after the first."""
+    vas = k.rng.sample([va for va, _ in pages], 3)
+    k.op(f"mov edi, {STEADY // 3}", f"mov ecx, {k.word():#x}")
+    again = k.label(k.fresh())
+    for va in vas:
+        at = va + 4 * k.rng.randrange(1000)
+        k.op(f"add ecx, [{at:#x}]", "rol ecx, 3", f"mov [{at:#x}], ecx")
+    k.op("dec edi", f"jnz {again}")
+    k.say("ecx", "sum")
+    k.place()
+
+
 def faults(rng, form, count=16, polled=False):
     """2.3: true faults of every kind among accesses that are none. No table is changed."""
     k = Paged(rng, form, polled=polled)
@@ -519,6 +536,7 @@ def faults(rng, form, count=16, polled=False):
     k.touch(rng.choice(pages)[0])  # a hidden fault must not show
     k.op("mov eax, cr2")
     k.say("eax", "cr2")
+    steady(k, pages)
     k.finish()
     return k
 
