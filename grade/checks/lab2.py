@@ -168,14 +168,14 @@ def judge_fill(t, host, case):
     got = path[-1] >> 12 & (1 << 40) - 1
     t.check(got == want, f"the shadow of {case.told()} maps another machine frame",
             f"{want:#x}, which is guest frame {case.gpa >> 12:#x}", f"{got:#x}")
-    traced = host.traced(case.gpa)
+    traced, dirty = host.traced(case.gpa), host.dirty(case)
     for entry, level in zip(path[1:], (3, 2, 1)):
-        right = case.rights(level) & ~(W if traced and level == 1 else 0)
+        right = case.rights(level, dirty) & ~(W if traced and level == 1 else 0)
         real = entry & (U | W)
         names = f"at level {level} (bits U=4, W=2) for {case.told()}"
         t.check(not real & ~right, f"the shadow allows more than the guest's tables {names}",
                 f"{right:#x}", f"{real:#x}")
-        if not case.writable():
+        if not (case.writable() and dirty):
             right, real = right & ~W, real & ~W  # another level forbids it
         t.check(real == right, f"the shadow allows less than the guest's tables {names}",
                 f"{right:#x}", f"{real:#x}")
@@ -214,7 +214,8 @@ def fault_true(t):
 def audited(t, program, name, stops=8, after=None):
     """Compare the CPU's tables with the guest's at some places of a program; after(Host, leaves) may add."""
     guest = program.assemble(t.directory, name)
-    names = t.rng.sample(program.places, min(stops, len(program.places)))
+    names = t.rng.sample(program.places[:-1], min(stops, len(program.places)) - 1)
+    names.append(program.places[-1])
     names.sort(key=program.places.index)
     where, seen, vcpu = labels(guest, *names), [], []
 
@@ -249,7 +250,17 @@ def audited(t, program, name, stops=8, after=None):
 def fault_live(t):
     """The tables that the CPU uses: nothing but the guest's frames in them, where the guest's tables say."""
     form = t.rng.choice(guestgen2.FORMATS)
-    audited(t, guestgen2.faults(t.rng, form), "live")
+    counts = {}
+
+    def after(host, _leaves):
+        counts.update((name, host.count(name)) for name in ("emulated", "faults"))
+
+    audited(t, guestgen2.faults(t.rng, form), "live", after=after)
+    most = guestgen2.STEADY
+    t.check(counts["emulated"] < most, "accesses that the CPU could do alone are emulated: "
+            f"{2 * most} pages of RAM are written or read once each, where the guest's entries allow it",
+            f"fewer than {most} emulated (stats.emulated)", counts["emulated"])
+    t.check(counts["faults"], "the guest had true faults, and stats.faults counts none", "1 or more", 0)
     audited(t, guestgen2.nowhere(t.rng, form), "nowhere")
 
 
@@ -265,6 +276,64 @@ def tables_live(t):
     """After each change the CPU's tables say what the guest's say, and no table can be written behind our back."""
     for form in t.rng.sample(guestgen2.FORMATS, 2):
         audited(t, guestgen2.edits(t.rng, form), f"traced-{form}", stops=10)
+
+
+FLOOD = 16
+"""tables.c's: so many writes, and it is a table no more."""
+
+
+def tables_flooded(t):
+    """A table that is written and not used in between is given up; one that is used is kept."""
+    def ask(host, k):
+        for form in t.rng.sample(FORMS[:3], 3):
+            case, other = paging2.flooded(t.rng, form, k.pool)
+            for one in (other, case) if other else (case,):
+                t.check(host.fill(one) == 0, f"shadow_fill() fails for {one.told()}", 0, "not 0")
+            judge_flood(t, host, case, other)
+            host.forget()
+
+    outside(t, ask)
+
+
+def judge_flood(t, host, case, other):
+    """Fifteen writes, a use, fifteen writes, and one more."""
+    size = paging2.entry_size(case.form)
+    table = case.entries[2] & ~0xFFF
+    here = table + (case.va >> 12 & 4096 // size - 1) * size
+    away = here ^ size  # another entry, of the same shadow
+    told, before = f"the table of {case.told()}", host.count("flooded")
+
+    def writes(number, at):
+        for _ in range(number):
+            host.written(at, size)
+
+    def kept(when):
+        t.check(host.traced(table) and host.count("flooded") == before,
+                f"{told} is given up {when}", f"kept: {FLOOD} writes without a use are too many", "given up")
+
+    writes(FLOOD - 1, away)
+    kept(f"after {FLOOD - 1} writes")
+    t.check(len(host.hardware(case.va)) == 4 and host.hardware(case.va)[-1] & P,
+            f"a write to another entry of {told} drops the entry for {case.va:#x}", "it stays", "it is gone")
+    host.fill(case)
+    writes(FLOOD - 2, away)
+    dropped = host.count("dropped")
+    writes(1, here)
+    kept(f"{FLOOD - 1} writes after it was used: shadow_fill() sets `writes` to 0")
+    t.check(not host.hardware(case.va)[-1] & P and host.count("dropped") == dropped + 1,
+            f"a write to the entry of {case.va:#x} does not drop what follows from it, and count it",
+            "no entry, stats.dropped one more",
+            f"entry {host.hardware(case.va)[-1]:#x}, stats.dropped {host.count('dropped') - dropped} more")
+    writes(1, away)
+    t.check(host.count("flooded") == before + 1 and not host.traced(table), f"{told} was written {FLOOD} times "
+            "and not used in between: its shadow should be given up",
+            "stats.flooded one more, the frame traced no more",
+            f"{host.count('flooded') - before} more, traced: {bool(host.traced(table))}")
+    if other:
+        path = host.hardware(other.va)
+        t.check(len(path) == 4 and path[-1] & P, "a table lies where a large page begins: writes to it drop "
+                f"the shadow of the large page, too, {other.told()}", "SHADOW_DIRECT shadows no table: it "
+                "stays", [f"{one:#x}" for one in path])
 
 
 def tables_hostile(t):

@@ -24,6 +24,8 @@ TEXT_END = 0x10000
 WINDOW = 0xFFC00000
 CR0_PG, CR0_WP, CR4_PSE, CR4_PAE = 1 << 31, 1 << 16, 1 << 4, 1 << 5
 ADDRESS = 0xFFFFF000
+SAME_FLAGS = "cmp esp, esp"
+"""Behind what sums up an entry: A and D in it, which are exercise 2.5's, show in the flags else."""
 
 
 class Space:
@@ -189,10 +191,10 @@ class Paged(Kernel):
         if way in ("xor", "or", "and", "add"):
             value = {"xor": change, "or": after & ~before, "and": after | ~before & 0xFFFFFFFF,
                      "add": (after - before) & 0xFFFFFFFF}[way]
-            self.op(f"{rng.choice(('', 'lock '))}{way} dword [{where:#x}], {value:#x}")
+            self.op(f"{rng.choice(('', 'lock '))}{way} dword [{where:#x}], {value:#x}", SAME_FLAGS)
         elif way == "bit":
             number = change.bit_length() - 1
-            self.op(f"{'bts' if after & change else 'btr'} dword [{where:#x}], {number}")
+            self.op(f"{'bts' if after & change else 'btr'} dword [{where:#x}], {number}", SAME_FLAGS)
         elif way == "stosd":
             self.op(f"mov edi, {where:#x}", f"mov eax, {after:#x}", "mov ecx, 1",
                     rng.choice(("stosd", "rep stosd")))
@@ -484,6 +486,33 @@ def scribble(k, space, pages):
     k.touch(va + offset(k.rng))
 
 
+STEADY = 100
+"""So many pages steady() writes, and so many others it reads."""
+
+
+def steady_pages(k, space):
+    """Two times STEADY pages, one behind the other, all on one frame; where they begin."""
+    slot, = k.slots(1, space)
+    table, pa = k.table(space, slot), k.frame()
+    for i in range(2 * STEADY):
+        k.memory[table + k.size * i] = pa | W | P
+    k.op(f"mov edi, {table:#x}", f"mov ecx, {2 * STEADY}")
+    again = k.label(k.fresh())
+    k.op(f"mov dword [edi], {pa | W | P:#x}", f"add edi, {k.size}", "dec ecx", f"jnz {again}")
+    return slot << k.shift
+
+
+def steady(k, start):
+    """First writes and first reads of many pages: none is more than a hidden fault."""
+    k.op(f"mov edi, {start + 4 * k.rng.randrange(1000):#x}", f"mov eax, {k.word():#x}")
+    for access in ("mov [edi], eax", "add eax, [edi]"):
+        k.op(f"mov ecx, {STEADY}")
+        again = k.label(k.fresh())
+        k.op(access, "rol eax, 3", "add edi, 4096", "dec ecx", f"jnz {again}")
+    k.say("eax", "sum")
+    k.place()
+
+
 def faults(rng, form, count=16, polled=False):
     """2.3: true faults of every kind among accesses that are none. No table is changed."""
     k = Paged(rng, form, polled=polled)
@@ -491,7 +520,7 @@ def faults(rng, form, count=16, polled=False):
     space = k.space()
     pages = playground(k, space)
     bad = reserved(k, space)
-    fixed = read_only(k, space)
+    fixed, many = read_only(k, space), steady_pages(k, space)
     k.turn_on(space)
     bad += absent(k, space, pages)
     for number in range(count):
@@ -517,6 +546,7 @@ def faults(rng, form, count=16, polled=False):
     k.touch(rng.choice(pages)[0])  # a hidden fault must not show
     k.op("mov eax, cr2")
     k.say("eax", "cr2")
+    steady(k, many)
     k.finish()
     return k
 

@@ -316,23 +316,31 @@ class Fill:
         return all(entry & W for level, entry in self.entries.items()
                    if not (self.form == "PAE" and level == 3))
 
-    def rights(self, level):
-        """What the shadow's entry at this level must allow, trace aside."""
+    def rights(self, level, dirty):
+        """What the shadow's entry at this level must allow, trace aside; `dirty`: walk_dirty() says so."""
+        if level == self.last and not dirty:
+            return self.entries[level] & U
         if level > LEVELS[self.form] or (self.form == "PAE" and level == 3) or level < self.last:
             return U | W
         return self.entries[level] & (U | W)
 
 
 def fills(rng, form, frames, count):
-    """Walks over few tables, so that they are shared; pages with W are dirty."""
+    """Walks over few tables, so that they are shared; the first page is the table that maps it."""
     tables, pages, root = frames[:3], frames[8:20], frames[30]
     for number in range(count):
         va = rng.randrange(0x400000, 0xFF000000)
         large = maps(form, 2, PS) and rng.random() < 0.4
         flags = [P | A | rng.choice((0, U, W, U | W)) for _ in range(2)]
-        flags = [one | D if one & W else one for one in flags]
+        flags = [one | D if one & W and rng.random() < 0.7 else one for one in flags]
         entries = {3: frames[31] | P} if form == "PAE" else {}
         gpa = rng.choice(tables if number % 3 == 2 else pages) | va & 0xFFF
+        if not number:
+            # No shadow of the table is there yet: that its frame is traced comes of this very fill.
+            table = rng.choice(tables)
+            entries |= {2: table | P | A | W | U, 1: table | P | A | D | W | U}
+            yield Fill(form, va, root, entries, 1, table | va & 0xFFF)
+            continue
         if large:
             base = gpa >> span(form, 2) << span(form, 2)
             va = va >> span(form, 2) << span(form, 2) | gpa - base
@@ -341,6 +349,19 @@ def fills(rng, form, frames, count):
         else:
             entries |= {2: rng.choice(tables) | flags[0], 1: gpa & ~0xFFF | flags[1]}
             yield Fill(form, va, root, entries, 1, gpa)
+
+
+def flooded(rng, form, frames):
+    """A walk through a table; and one through a large page that begins with that table, or None."""
+    table, root, page = (0x400000, *frames[:2])
+    upper = {3: frames[2] | P} if form == "PAE" else {}
+    va = rng.randrange(0x4000, 0xB000) << 16 | rng.randrange(1, 15) << 12
+    flags = P | A | D | W
+    other = None
+    if maps(form, 2, PS):
+        where = (va ^ 0x10000000) >> 22 << 22 | 0x3000
+        other = Fill(form, where, root, upper | {2: table | PS | flags}, 2, table | 0x3000)
+    return Fill(form, va, root, upper | {2: table | flags, 1: page | flags}, 1, page), other
 
 
 def kinds(rng, form):
@@ -539,6 +560,19 @@ class Host:
         self.adopt(case)
         self.call("shadow_room", self.m, 4)
         return signed(self.call("shadow_fill", self.m, case.va, self.made_up(case)))
+
+    def dirty(self, case):
+        """walk_dirty(), which is exercise 2.5's."""
+        return bool(self.call("walk_dirty", self.made_up(case)) & 0xFF)
+
+    def written(self, gpa, size):
+        """shadow_table_written()."""
+        self.call("shadow_table_written", self.m, gpa, size)
+
+    def count(self, name):
+        """One of the domain's shadow_stats."""
+        return self.word(self.m + self.at("struct shadow_mmu", "stats")
+                         + self.at("struct shadow_stats", name))
 
     def forget(self):
         """No shadow is left."""

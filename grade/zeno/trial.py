@@ -216,6 +216,10 @@ class Trial:
             why = END_IN_WORDS.get(run.end, "the run did not end in order") + f" ({run.detail})"
             if run.explanation:
                 got = run.explanation
+            fault = same_fault(run)
+            if fault:
+                why = (f"the guest takes the same page fault for ever, {fault}: the entry that was filled "
+                       f"still forbids the access. {why[0].upper()}{why[1:]}")
         raise Failed(why, expected, got)
 
 
@@ -232,6 +236,13 @@ END_IN_WORDS = {
     machine.End.KILLED: "the emulator was killed",
     machine.End.UNTIL: "the run was stopped from outside before it was done",
 }
+
+
+def same_fault(run):
+    """The hidden fault that the last exits of a run are, all of them the same one, or None."""
+    last = {line.partition(": ")[2] for line in evidence.exits_in_words(run)[-6:]}
+    found = last.pop() if len(last) == 1 else ""
+    return found if "hidden fault" in found else None
 
 
 def panic_line(run):

@@ -50,10 +50,10 @@ shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct 
 	const struct geometry *g = p->geometry;
 	struct shadow_kind kind = { .geometry = g->id, .level = level - 1 };
 
-	/* EXERCISE 2.2b: A part of a large page (level <= w->last) is SHADOW_DIRECT, which has no quadrants. At level
-	 * 2 of a guest with up to 3 levels the quadrant is the number of the GiB: a page directory of 32-bit paging
-	 * has 1024 entries of 4 MiB, ours has 512 of 2 MiB. Which half of a page table is it at level 1 of 32-bit
-	 * paging? (SDM 3A table 4-2)
+	/* EXERCISE 2.2b: A part of a large page (level <= w->last) is SHADOW_DIRECT, which has no quadrants. If
+	 * kind.level is 2 and the guest has up to 3 levels, the quadrant is the number of the GiB: a page directory of
+	 * 32-bit paging has 1024 entries of 4 MiB, ours has 512 of 2 MiB. Which half of a page table is it if kind.level
+	 * is 1, in 32-bit paging? (SDM 3A table 4-2)
 	 */
 	exercise_todo("2.2", "handouts/lab2a.md#ex-2-2");
 	(void)a, (void)w;
@@ -71,7 +71,7 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	/* EXERCISE 2.2c: From the top (shadow_top(m), at m->top_level) down to level 2: the child is shadow_get(m, child_frame(),
 	 * shadow_child_kind()); shadow_set() the entry at shadow_index(level, a) to its table (ptr_mfn(), mfn_to_hpa()) with
 	 * entry_rights(), in the list LIST_OF_SHADOW(child); go on there, and note that it is in use: its `writes` is 0.
-	 * At level 1 the entry maps the machine frame frame->mfn, in LIST_OF_FRAME(guest frame); a frame that is
+	 * At level 1 the entry maps the machine frame mfn(frame->mfn), in LIST_OF_FRAME(guest frame); a frame that is
 	 * traced is never writable.
 	 */
 	exercise_todo("2.2", "handouts/lab2a.md#ex-2-2");

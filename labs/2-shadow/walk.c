@@ -17,7 +17,7 @@ static uint32_t
 fault_code(const struct paging *p, unsigned how, uint32_t cause)
 {
 	/* EXERCISE 2.1a: Add to `cause` what the access was: PF_W and PF_U for a write and a user's access, and PF_I
-	 * for a fetch if p->nx is set. (SDM 3A 4.7, figure 4-12)
+	 * for a fetch, but that only if p->nx is set. (SDM 3A 4.7, figure 4-12)
 	 */
 	exercise_todo("2.1", "handouts/lab2a.md#ex-2-1");
 	return cause;
@@ -56,8 +56,8 @@ guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memo
 int
 paging_load_pdptes(const struct paging *p, const struct walk_memory *memory, uint64_t pdpte[4])
 {
-	/* EXERCISE 2.1c: Read them from p->root, eight bytes each, and check them with paging_reserved(p, 3, entry); fill
-	 * pdpte[] only if all are right. (SDM 3A 4.4.1 "PDPTE Registers")
+	/* EXERCISE 2.1c: Read them from p->root, eight bytes each, and check them with paging_reserved(p, 3, entry): one
+	 * without P has no reserved bits. Fill pdpte[] only if all are right. (SDM 3A 4.4.1 "PDPTE Registers")
 	 */
 	exercise_todo("2.1", "handouts/lab2a.md#ex-2-1");
 	(void)memory, (void)pdpte;

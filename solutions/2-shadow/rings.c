@@ -12,8 +12,9 @@
 bool
 rights_allow(const struct paging *p, uint64_t rights, unsigned how)
 {
-	/* EXERCISE 2.6: A user needs PTE_U. A write needs PTE_W, but a supervisor's only while p->wp is set. A fetch
-	 * needs PTE_NX to be clear. SMEP and SMAP are off. (SDM 3A 4.6.1 "Determination of Access Rights")
+	/* EXERCISE 2.6: A user needs PTE_U. A write needs PTE_W, but a supervisor's only while p->wp is set. A fetch,
+	 * the user's and the supervisor's, needs PTE_NX to be clear. SMEP and SMAP are off. (SDM 3A 4.6.1 "Determination
+	 * of Access Rights")
 	 * until then:
 	 * (void)p, (void)rights, (void)how;
 	 * return true;

@@ -59,7 +59,8 @@ shadow_table_written(struct shadow_mmu *m, gpa_t a, size_t len)
 	m->stats.written++;
 	/* EXERCISE 2.4b: drop_entries() in each shadow of the frame (shadow_of_frame()) that shadows a table, for one
 	 * frame may be a page directory and a page table at once. Count its `writes`; at FLOOD, shadow_free() it, and
-	 * count stats.flooded. Mind that a shadow that was freed is no longer in the list that you go along.
+	 * count stats.flooded. A shadow that was freed is no longer in the list that you go along: take the next
+	 * one before you free it.
 	 * until then: (void)g, (void)drop_entries;
 	 */
 	unsigned next, slot = shadow_of_frame(m, g, NO_SHADOW);

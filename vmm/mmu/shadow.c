@@ -51,12 +51,15 @@ guest_memory(struct shadow_mmu *m)
 	return (struct walk_memory){ m, read_entry, write_entry };
 }
 
-/* SDM 3A 4.1.1: which mode CR0.PG, CR4 and EFER select. CPUID.80000008H:EAX has MAXPHYADDR in its lowest byte. */
+/*
+ * SDM 3A 4.1.1: which mode CR0.PG, CR4 and EFER select; without PAE, NXE says nothing (4.7, I/D). CPUID.80000008H:EAX
+ * has MAXPHYADDR in its lowest byte.
+ */
 static struct paging
 paging_of(const struct cpu_state *s)
 {
 	static unsigned address_bits;
-	struct paging p = { .wp = s->cr0 & CR0_WP, .nx = s->efer & EFER_NXE };
+	struct paging p = { .wp = s->cr0 & CR0_WP, .nx = s->cr4 & CR4_PAE && s->efer & EFER_NXE };
 	enum geometry_id id = s->cr4 & CR4_PSE ? PAGING_32_PSE : PAGING_32;
 	uint64_t low = 0xfff;
 	uint32_t r[4];

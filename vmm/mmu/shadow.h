@@ -44,7 +44,7 @@ struct paging {
 	uint64_t root;         /* gpa of the top table */
 	uint64_t pdpte[4];     /* PAE: the registers that a load of CR3 filled */
 	unsigned address_bits; /* MAXPHYADDR */
-	bool wp, nx;           /* CR0.WP, EFER.NXE */
+	bool wp, nx;           /* CR0.WP; EFER.NXE with CR4.PAE */
 };
 
 /* Memory as a walk sees it: the kernel's walks go to guest RAM, the tests' where they like. */

@@ -335,8 +335,9 @@ paging_fault(struct vcpu *v, struct exit *e)
 		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
 		return te_page_fault(v, e);
 	case MMU_NO_MEMORY:
-		return exit_stop(v, e, "lab2b.md#reclaim",
-				 "the host has no memory for the shadows of its page tables");
+		return exit_stop(
+			v, e, "lab2b.md#reclaim",
+			"no room for more shadows of its page tables: shadow_reclaim() gave none up");
 	case MMU_TODO_FILL:
 		return exit_stop(v, e, "lab2a.md#ex-2-2",
 				 "a hidden fault at %08lx: exercise 2.2 is not done", e->gva);
