@@ -505,7 +505,7 @@ def shadow_trouble(shadow, window):
 
 def shadow_lost(guest, shadow, window):
     """What a harmless descriptor has lost on the way into its shadow, or None."""
-    if not guest & DESC_P or not guest & DESC_S or guest & DESC_EC:
+    if not guest & DESC_P or not guest & DESC_S or guest & DESC_EC and not guest & DESC_CODE:
         return None
     if desc_dpl(guest) in (1, 2) or (desc_dpl(guest) == 3 and guest & DESC_CODE):
         return None
@@ -515,7 +515,8 @@ def shadow_lost(guest, shadow, window):
     if not shadow & DESC_P:
         if end >= window and window - base < PAGE:
             return None
-        return "the shadow of an ordinary segment is not present"
+        return ("the shadow of conforming code is not present: C and L are cleared, and the rest is kept"
+                if guest & DESC_EC else "the shadow of an ordinary segment is not present")
     if desc_base(shadow) != base:
         return "the shadow has another base"
     if (guest ^ shadow) & (DESC_RW | DESC_CODE | DESC_DB):
