@@ -40,7 +40,7 @@ shadow_descriptor(uint64_t guest, uint64_t window)
 {
 	uint64_t d = guest;
 
-	/* EXERCISE 1.3b: The rules, in this order (DESIGN calls them "guests never load descriptors of their own"):
+	/* EXERCISE 1.3b: The rules, in this order (see "The window and the shadow tables" in lab1a.md):
 	 * only present code and data segments (S=1) have a shadow; gates, TSSs and LDTs never do (what could a
 	 * call gate do? SDM 3A 5.8.3). DPL 0 becomes DPL 1; DPL 1 and 2 have no shadow; neither has *code* of
 	 * DPL 3, for an iret from ring 1 to ring 3 does not trap. Code must not be conforming, for the same reason

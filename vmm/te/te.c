@@ -39,7 +39,7 @@ te_free(struct vcpu *v)
 
 /*
  * Another vCPU ran before, or none. syscall and sysenter would be ring-0 entries on the guest's stack
- * (DESIGN, "Address map and descriptors"), so both are off while a guest runs in ring 1.
+ * (handouts/lab1a.md#syscall), so both are off while a guest runs in ring 1.
  */
 void
 te_load(struct vcpu *v)
