@@ -5,6 +5,7 @@ bare machine. Witnessed: QEMU's GDB stub shows CPL, flags and registers while th
 virtual CPU's state in the host's memory, and the shadow GDT that the CPU really uses.
 """
 
+import re
 import shutil
 import struct
 from dataclasses import replace
@@ -724,6 +725,20 @@ def flag_rules(t):
         t.check(got == wanted, f"guest_rflags(real {real:#x}, before {before:#x}) is wrong in "
                 + (", ".join(wrong) or "bits that are no flags"), f"{wanted:#x}", f"{got:#x}")
     t.orderly(run)
+
+
+def effects(t):
+    """Each emulated instruction's effect is in its exit record, in words."""
+    p, value = Program(t.rng), t.rng.randrange(1, 256)
+    p.op(f"mov al, {value:#x}", "out 0x80, al", "sti", "cli")
+    p.op(*["hlt"])
+    guest = p.assemble(t.directory, "effects")
+    run = t.boot("trace=1 -- start effects; last; off", modules=[module(guest)], elf=[guest], limits=LIMITS)
+    t.orderly(run)
+    said = "\n".join(evidence.exits_in_words(run))
+    for wanted in (f": port 80 <- {value:x}", ": IF=1", ": IF=0", ": halts"):
+        t.check(re.search(re.escape(wanted) + r"(?!\w)", said), "an exit's record does not tell what was done: "
+                "exit_effect() was not called with it", wanted, said)
 
 
 def if_flags(t):
