@@ -18,7 +18,7 @@
 #define DOMAIN_MAX    16
 #define GUEST_RAM_MAX (1024ul << 20)
 
-/* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (DESIGN). */
+/* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (handouts/lab1a.md#the-window). */
 #define WINDOW_SIZE    (4ul << 20)
 #define WINDOW_DEFAULT (0x100000000ul - WINDOW_SIZE)
 #define WINDOW_LOWEST  0xc0000000ul /* where it may move to: guest RAM ends below */

@@ -21,7 +21,9 @@ TIMER, UART = 0x40, 0x44
 CALL, LEAVE, PROBE = 0x80, 0x81, 0x82
 """Vectors that ring 3 may call: print a frame, go back to the kernel; PROBE is a trap gate."""
 INTERRUPT_GATE, TRAP_GATE, USER = 0x8E, 0x8F, 0x60
-FLAG_IF, IOPL = 1 << 9, 3 << 12
+FLAG_IF, IOPL, FLAG_NT = 1 << 9, 3 << 12, 1 << 14
+HIGH_FLAGS = 1 << 18 | 1 << 21
+"""AC and ID: what a 16-bit iret must leave as it is."""
 
 # The frame of a handler, from where EBP points:
 #   es ds | edi esi ebp - ebx edx ecx eax | vector error | eip cs eflags | esp ss (from ring 3)
@@ -172,6 +174,7 @@ class Kernel(Program):
         self.code, self.data_ = t.put(FLAT_CODE), t.put(FLAT_DATA)
         self.ucode, self.udata = t.put(USER_CODE) | 3, t.put(USER_DATA) | 3
         self.no_code, self.no_data = t.put(FLAT_CODE & ~ABSENT), t.put(FLAT_DATA & ~ABSENT)
+        self.near = t.put(descriptor(self.base, 0xFFFFF, 0x9A, 4))
         task = t.put(descriptor(self.tss, 0x67, 0x89, 0))
         self.more = [t.put(one) for one in self.descriptors]
         t.load()
@@ -426,6 +429,7 @@ def reflect(rng, count=18):
         k.event()
         if rng.random() < 0.3:
             k.probe()
+    nested_task(k)
     k.finish()
     return k
 
@@ -440,8 +444,27 @@ def gates(rng):
         on = k.fresh()
         k.op(f"mov dword [resume], {on}", f"int {vector:#x}")
         k.label(on)
+    cut_gate(k)
     k.finish()
     return k
+
+
+def cut_gate(k):
+    """An IDT that ends inside a gate: that gate is none. Its last bytes are where they were."""
+    vector, on = k.rng.choice(k.open_gates), k.fresh()
+    k.op(f"mov word [{k.idt - 8:#x}], {vector * 8 + k.rng.randrange(7):#x}", f"lidt [{k.idt - 8:#x}]",
+         f"mov dword [resume], {on}", f"int {vector:#x}")
+    k.label(on)
+    k.op(f"mov word [{k.idt - 8:#x}], {k.limit:#x}", f"lidt [{k.idt - 8:#x}]")
+
+
+def nested_task(k):
+    """NT is set before an `int`: it is pushed, and the handler begins without it, as PROBE's next frame shows."""
+    on = k.fresh()
+    k.op("pushf", f"or dword [esp], {FLAG_NT:#x}", "popf", f"mov dword [resume], {on}",
+         f"int {k.rng.choice(k.open_gates):#x}")
+    k.label(on)
+    k.probe()
 
 
 def returns(rng):
@@ -450,7 +473,7 @@ def returns(rng):
     k.begin()
     k.inside()
     k.play_gates()
-    steps = [handmade_iret] * 3 + [refused_code] * 3 + [refused_stack] * 4
+    steps = [handmade_iret] * 3 + [short_iret] * 2 + [refused_code] * 3 + [refused_stack] * 4
     steps += [lambda k: k.flag(rng.randrange(2))] * 4
     rng.shuffle(steps)
     for step in steps:
@@ -469,6 +492,19 @@ def handmade_iret(k):
     k.label(on)
     k.probe()
     k.op("cld")
+
+
+def short_iret(k):
+    """A 16-bit iret with AC and ID set: it pops 16 bits of each, and what stands above them in EFLAGS stays."""
+    near, on = k.fresh(), k.fresh()
+    flags = k.rng.getrandbits(16) & (0x8D5 | FLAG_IF) | 2
+    k.op("pushf", f"or dword [esp], {HIGH_FLAGS:#x}", "popf", f"push word {flags:#x}",
+         f"push word {k.near:#x}", f"mov eax, {near}", f"sub eax, {k.base:#x}", "push ax", "iretw")
+    k.label(near)
+    k.op(f"jmp {k.code:#x}:{on}")
+    k.label(on)
+    k.probe()
+    k.op("pushf", f"and dword [esp], {~HIGH_FLAGS & 0xFFFFFFFF:#x}", "popf")
 
 
 def refused_code(k):
@@ -751,6 +787,8 @@ def _sleep_until(k, variable, value, patience):
 def typed(rng, length):
     """Receives `length` characters by interrupts and prints them. Says `go` when it listens."""
     k = _uart_kernel(rng, rng.choice((0x00, 0x01, 0x41, 0x81, 0xC1)))
+    # A driver empties the receiver first. What was typed for it must wait until it has received-data interrupts on.
+    k.op("mov edx, 0x3f8", *["in al, dx"] * 3)
     k.print("go\n")
     k.op("mov edx, 0x3f9", "mov al, 1", "out dx, al")
     _sleep_until(k, "taken", length, 400)

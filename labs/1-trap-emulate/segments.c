@@ -34,11 +34,11 @@ shadow_descriptor(uint64_t guest, uint64_t window)
 {
 	uint64_t d = guest;
 
-	/* EXERCISE 1.3b: The rules, in this order (DESIGN calls them "guests never load descriptors of their own"):
+	/* EXERCISE 1.3b: The rules, in this order (see "The window and the shadow tables" in lab1a.md):
 	 * only present code and data segments (S=1) have a shadow; gates, TSSs and LDTs never do (what could a
 	 * call gate do? SDM 3A 5.8.3). DPL 0 becomes DPL 1; DPL 1 and 2 have no shadow; neither has *code* of
 	 * DPL 3, for an iret from ring 1 to ring 3 does not trap. Code must not be conforming, for the same reason
-	 * (SDM 3A 5.8.1.2), nor long: clear L (what is ring 1 in 64-bit mode to the pager? SDM 3A 4.6). A is set, so
+	 * (SDM 3A 5.8.1.2), nor long: clear C and L (what is ring 1 in 64-bit mode to the pager? SDM 3A 4.6). A is set, so
 	 * that the CPU never writes. Expand-down data grows towards the window: only one that cannot reach it,
 	 * D/B=0 and below the window with 64 KiB from its base, is kept. The rest is truncate().
 	 */

@@ -50,7 +50,7 @@ ring_enter:
 	push	r15
 	mov	[run_rsp], rsp
 	; EXERCISE 1.1a: Push the five words that iretq pops (SDM 3A 6.14.3), taking them from the frame at rdi
-	; by their offsets FRAME_SS, FRAME_RSP, FRAME_RFLAGS, FRAME_CS, FRAME_RIP (kern/trap.inc); then load the
+	; by their offsets FRAME_SS, FRAME_RSP, FRAME_RFLAGS, FRAME_CS, FRAME_RIP (kern/map.inc); then load the
 	; guest's rax rbx rcx rdx rsi rdi rbp from it. Which of them must come last? The iretq is below.
 	; until then: mov rax, -1
 	; until then: jmp ring_enter.out

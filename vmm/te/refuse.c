@@ -38,17 +38,23 @@ exit_cache(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(CACHE, "te", exit_cache);
 
+/* The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause first. */
 enum verdict
 te_exit_entry_failed(struct vcpu *v, struct exit *e)
 {
+	const struct trap_frame *f = &te_of(v)->frame;
+	const char *why = "selector not allowed: its shadow's DPL, or the RPL in CS, SS";
+
 	if (e->raw == ~0ull)
 		return exit_stop(v, e, LAB_1A "#ex-1-1",
 				 "ring 1 was not entered: exercise 1.1 is not done");
-	return exit_stop(
-		v, e, LAB_1A "#entry-failed",
-		"entering ring 1 failed with %s, error %x: is selector %04x a present descriptor of "
-		"DPL 1 in the shadow tables, and RPL equal to the ring? (cs %04x, ss %04x)",
-		vector_name(e->vector), e->error, e->error & ~7u,
-		te_of(v)->real_sel[SEG_CS] | te_ring(v), te_of(v)->real_sel[SEG_SS] | te_ring(v));
+	if (e->vector == VEC_PF)
+		why = "the CPU wrote A into a read-only shadow; is DESC_A set?";
+	else if (e->vector == VEC_NP || e->vector == VEC_SS)
+		why = "no shadow is present for that selector";
+	else if (e->vector == VEC_GP && !(e->error & ~7u))
+		why = "a null selector, or an address beyond its segment";
+	return exit_stop(v, e, LAB_1A "#entry-failed",
+			 "entering ring 1 failed: %s (cs %04lx, ss %04lx)", why, f->cs, f->ss);
 }
 EXIT_HANDLER(ENTRY_FAILED, "te", te_exit_entry_failed);

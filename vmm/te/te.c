@@ -13,6 +13,8 @@
 #define RFLAGS_ZERO   0xffffffffffc08028ul
 #define RFLAGS_STATUS ((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
+#define STI_STALLS 16
+
 static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 
 int
@@ -37,7 +39,7 @@ te_free(struct vcpu *v)
 
 /*
  * Another vCPU ran before, or none. syscall and sysenter would be ring-0 entries on the guest's stack
- * (DESIGN, "Address map and descriptors"), so both are off while a guest runs in ring 1.
+ * (handouts/lab1a.md#syscall), so both are off while a guest runs in ring 1.
  */
 void
 te_load(struct vcpu *v)
@@ -243,21 +245,20 @@ te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
 }
 
 /*
- * The shadow of a sti ends when the next instruction has run: when rip has moved, or, for one that jumps to itself,
- * at the second exit. The first may be a tick that was pending before the guest was entered.
+ * The shadow of a sti ends when the next instruction has run: when rip has moved. One that jumps to itself never moves
+ * it, and must get its interrupt, too: it has run after STI_STALLS exits, ticks of the host, at one rip. Not after
+ * the first: while something holds the machine (a debugger, a busy computer) ticks pile up, and several may be taken in
+ * a row before the guest's next instruction. The price is that `sti; jmp $` gets its interrupt as many ticks late.
  */
 void
 te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 {
 	struct te *te = te_of(v);
 
-	if (!v->sti_shadow) {
-		te->sti_stalled = false; /* it ended otherwise, and the next one starts afresh */
-		return;
-	}
-	if (v->state.rip != entered_at || te->sti_stalled)
+	if (!v->sti_shadow || v->state.rip != entered_at || ++te->sti_stalls == STI_STALLS) {
 		v->sti_shadow = false;
-	te->sti_stalled = v->sti_shadow;
+		te->sti_stalls = 0; /* the next shadow starts afresh */
+	}
 }
 
 /* Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`. */

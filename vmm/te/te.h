@@ -68,8 +68,8 @@ struct te {
 	/* What the CPU holds, or will at the next entry: selectors (CS, SS without RPL), descriptors. */
 	uint16_t real_sel[SEG_COUNT];
 	uint64_t real_desc[SEG_COUNT];
-	bool sti_stalled; /* one exit without progress has gone by in a sti's shadow */
-	bool reload;      /* DS, ES, FS, GS must be loaded before the next entry */
+	uint8_t sti_stalls; /* exits without progress in a sti's shadow */
+	bool reload;        /* DS, ES, FS, GS must be loaded before the next entry */
 	uint8_t loaded; /* segment registers with another descriptor, a bit each; see registers.c */
 	uint64_t *gdt
 		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
