@@ -145,9 +145,9 @@ exit_cr(struct vcpu *v, struct exit *e)
 	if (i->op != INSN_MOV_TO_CR && i->op != INSN_MOV_FROM_CR)
 		return te_cr0_parts(v, e);
 	/* EXERCISE 1.5b: mov to and from CR0, CR2, CR3, CR4. opnd[0] is the destination: a control register
-	 * (kind OPND_CR, reg its number) or a general one. Reads give the guest's own value in v->state and the effect
-	 * EFFECT_CR_READ (number, value); writes go through te_write_cr(), which knows what the guest may set and says
-	 * RESUME if it did. (SDM 2B "MOV (Move to/from Control Registers)")
+	 * (kind OPND_CR, reg its number) or a general one; 32 bits are moved. Reads give the guest's own value in
+	 * v->state and the effect EFFECT_CR_READ (number, value); writes go through te_write_cr(), which knows what the
+	 * guest may set and says RESUME if it did. (SDM 2B "MOV (Move to/from Control Registers)")
 	 * until then: return exit_stop(v, e, LAB_1A "#ex-1-5", "%s is not emulated: exercise 1.5 is not done", insn_name(e->insn_op));
 	 */
 	const struct cpu_state *s = &v->state;

@@ -97,7 +97,8 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 	 * check_code(); if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check_stack(). Then load: CS and
 	 * SS by te_set_segment(), ESP, EIP; of EFLAGS what IRET_CHANGES says, but IOPL only if CPL was 0, IF only if CPL was
 	 * at most IOPL, and with a 16-bit operand only the lower half. On the way to an outer ring call
-	 * te_drop_inner_segments() at the end. (SDM 2A "IRET/IRETD")
+	 * te_drop_inner_segments() at the end. The manual's check of EIP against the limit of CS is left to the CPU, which
+	 * makes it at the next instruction. (SDM 2A "IRET/IRETD")
 	 * until then:
 	 * (void)s, (void)f, (void)code, (void)stack, (void)size, (void)rpl, (void)from, (void)err, (void)access, (void)fault;
 	 * (void)check_code, (void)check_stack;

@@ -36,7 +36,7 @@ read_gate(struct vcpu *v, const struct te_event *event, uint64_t *gate, struct e
 	uint32_t at = event->vector * 8u, error = at | ERROR_IDT;
 
 	/* EXERCISE 1.6a: Read the eight bytes at v->state.idtr.base + at with gva_read(), if they lie within the IDT's
-	 * limit, and check in this order: it is a 32-bit or 16-bit interrupt or trap gate, else #GP; for a software
+	 * limit (else, or if it fails, #GP), and check in this order: it is a 32-bit or 16-bit interrupt or trap gate, else #GP; for a software
 	 * interrupt (event->kind is EVENT_SOFTWARE) its DPL is not below te_cpl(v), else #GP; it is present, else
 	 * #NP. The error code is `error` in all cases: refuse(event, VEC_GP, error, fault). (SDM 3A 6.12.1, 6.12.1.1,
 	 * 6.13; SDM 2A "INT n": operation, protected mode)
