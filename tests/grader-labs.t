@@ -78,6 +78,9 @@ def test_skeleton(results, lab, tree, guests, out):
     first = verdicts[lab.tests[0].name]
     results.ok(first.verdict == "pass", f"lab {lab.number}: the skeleton builds and boots",
                **first.diagnosis())
+    results.ok(any(v.reason.startswith(explain.undone_words(v.exercise)) for v in verdicts.values()),
+               f"lab {lab.number}: a test that fails there begins with what is not done",
+               got=[v.reason for v in verdicts.values()])
     wrong = [v.test for v in verdicts.values()
              if v.points and v.verdict not in ("fail", "skip")]
     results.ok(not wrong and work.earned == 0, f"lab {lab.number}: the skeleton earns nothing",

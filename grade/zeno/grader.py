@@ -22,7 +22,7 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import evidence, machine
+from . import evidence, explain, machine
 from .course import GRADE
 from .trial import Failed, Skipped, Trial, Trouble
 
@@ -168,9 +168,9 @@ def _tell(verdict, trial, keep):
     verdict.notes = list(trial.notes)
     verdict.todo = trial.todo or ""
     last = trial.runs[-1] if trial.runs else None
-    undone = f"exercise {trial.test.exercise} is not done yet"
+    undone = explain.undone_words(trial.test.exercise)
     if verdict.verdict == "fail" and any(undone in run.text() for run in trial.runs):
-        verdict.notes.insert(0, f"your kernel says: {undone}")
+        verdict.reason = f"{undone}: {verdict.reason}"
     if last is not None and (keep or verdict.verdict in ("fail", "error")):
         verdict.exits = evidence.exits_in_words(last)
         verdict.explanation = last.explanation or ""
