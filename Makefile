@@ -243,14 +243,14 @@ check: ## install what is missing, then run every test (under eighteen minutes)
 	@$(MAKE) --no-print-directory check-run
 
 # The long ones first, so that none of them is left over at the end.
-LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs linux te cheats grub bt os shadow bt-fuzz boot build machines))
+LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs linux te cheats undone grub bt os shadow bt-fuzz boot build official machines))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 LABS := $(sort $(patsubst grade/labs/%.toml,%,$(wildcard grade/labs/[0-9]*.toml)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.
 check-run: $(UNITS:%=build/tests/unit/%)
 	@for lab in $(LABS); do for solution in '' $(if $(wildcard solutions),1); do \
 		$(MAKE) --no-print-directory LAB=$$lab SOLUTION=$$solution REF= build || exit 1; done; done
-	@prove -j2 --timer -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
+	@prove -j2 --timer --failures -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 bench: ## what exits cost, and each engine beside the bare machine, in instructions, with the reference solutions
 	@for lab in 1 2 3; do $(MAKE) --no-print-directory -s SOLUTION=1 LAB=$$lab REF= build || exit 1; done
