@@ -902,12 +902,15 @@ def own_gate(rng, vector):
 
 
 def many_blocks(rng, blocks=8800, rounds=2):
-    """More blocks than the cache has room for, each a jump to the next one."""
+    """
+    More blocks than the cache has room for, each a jump to the next one. The way to the first is indirect: what was remembered
+    of it must not outlive the cache.
+    """
     k = _ready(rng)
-    first, out = k.fresh(), k.fresh()
+    first, out, way = k.fresh(), k.fresh(), k.fresh()
 
     def body():
-        k.op(f"jmp {first}")
+        k.op(f"jmp [{way}]")
         k.label(out)
         k.fold()
 
@@ -916,7 +919,7 @@ def many_blocks(rng, blocks=8800, rounds=2):
     chain = [f"{first}:"]
     for i in range(blocks):
         chain += [f"        {add[(i + blocks) % 6]}", "        jmp short $ + 2"]
-    k.routines += [*chain, f"        jmp {out}"]
+    k.routines += [*chain, f"        jmp {out}", f"{way}: dd {first}"]
     return _done(k)
 
 
