@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include <inc/x86.h>
+
 static inline void
 outb(uint16_t port, uint8_t v)
 {
@@ -82,10 +84,3 @@ invlpg(uint64_t va)
 {
 	__asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
 }
-
-#define MSR_SYSENTER_CS 0x174
-#define MSR_EFER        0xc0000080
-#define MSR_STAR        0xc0000081
-#define MSR_LSTAR       0xc0000082
-#define MSR_CSTAR       0xc0000083
-#define MSR_SFMASK      0xc0000084

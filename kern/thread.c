@@ -7,7 +7,7 @@
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
 #include <kern/fpu.h>
-#include <kern/gdb.h>
+#include <kern/gdb/gdb.h>
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/thread.h>

@@ -10,17 +10,8 @@
 #include <kern/paging.h>
 #include <kern/traps.h>
 
-#define VEC_DB  1
-#define VEC_NMI 2
-#define VEC_BP  3
-#define VEC_OF  4
-#define VEC_DF  8
-#define VEC_PF  14
-#define VEC_MC  18
-
 #define GATE_INTERRUPT 0x8e00u /* P, DPL 0, 64-bit interrupt gate: SDM 3A figure 6-8 */
 #define GATE_DPL3      0x6000u
-#define FLAG_TF        (1ul << 8)
 
 _Static_assert(offsetof(struct trap_frame, rdi) == 64, "kern/map.inc");
 _Static_assert(offsetof(struct trap_frame, rax) == 112, "kern/map.inc");

@@ -3,12 +3,9 @@
  *
  * SDM = Intel SDM order no. 325462-080, June 2023; APM = AMD APM 24593 rev 3.40.
  */
+#include <inc/x86.h>
 #include <kern/kern.h>
 #include <kern/traps.h>
-
-#define VEC_TS 10
-#define VEC_GP 13
-#define VEC_PF 14
 
 /* SDM 3A table 6-1; 28 to 30 are AMD's: APM 2 table 8-1. */
 static const char *const exceptions[32] = {

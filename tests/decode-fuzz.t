@@ -13,7 +13,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "build/tests/fuzz"
 SOURCES = ["tests/fuzz/emulate.c", *sorted(str(p.relative_to(ROOT))
-           for pattern in ("vmm/decode*.c", "vmm/emulate*.c") for p in ROOT.glob(pattern))]
+           for pattern in ("vmm/x86/decode*.c", "vmm/x86/emulate*.c") for p in ROOT.glob(pattern))]
 FLAGS = ["-std=gnu11", "-g", "-O1", "-I.", "-Wall", "-Wextra", "-Werror",
          "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 SEED = 1

@@ -184,7 +184,7 @@ def allocator():
 
 
 def puzzle_key(name):
-    """What kern/puzzle.c shows for a name, by the answers' keys: the seed's sequence, again."""
+    """What trials/boot/puzzle.c shows for a name, by the answers' keys: the seed's sequence, again."""
     seed = 0x811C9DC5
     for byte in name.encode():
         seed = (seed ^ byte) * 0x01000193 & 0xFFFFFFFF

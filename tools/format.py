@@ -9,7 +9,7 @@ import sys
 
 from course import ROOT
 
-PLACES = ("kern", "vmm", "inc", "guest", "boot", "user", "solutions", "tests", "grade")
+PLACES = ("kern", "vmm", "trials", "inc", "guest", "boot", "user", "solutions", "tests", "grade")
 
 
 def files():

@@ -19,7 +19,7 @@ from skeletons import given, is_given, parsed
 ENOUGH = 12
 TRIVIAL = re.compile(r"return -?\w+;")
 IN_A_ROW = 3
-COMMON_CODE = ("kern", "vmm", "guest", "inc", "boot", "user", "tests")
+COMMON_CODE = ("kern", "vmm", "trials", "guest", "inc", "boot", "user", "tests")
 CODE_SUFFIXES = (".c", ".h", ".asm", ".inc")
 
 

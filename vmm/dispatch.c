@@ -7,7 +7,7 @@
 #include <inc/errno.h>
 #include <kern/trap.h>
 #include <vmm/domain.h>
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 SET_DECLARE(exit_handlers);
 SET_DECLARE(engines);

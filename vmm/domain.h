@@ -12,8 +12,8 @@
 #include <vmm/dev/rtc.h>
 #include <vmm/dev/uart.h>
 #include <vmm/exit.h>
-#include <vmm/mmu.h>
-#include <vmm/state.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/x86/state.h>
 
 #define DOMAIN_MAX    16
 #define GUEST_RAM_MAX (1024ul << 20)
@@ -104,7 +104,7 @@ struct vcpu_debug {
 	bool waits;    /* stopped while it waited for an interrupt */
 };
 
-/* The host's own TLB (vmm/tlb.h). */
+/* The host's own TLB (vmm/mem/tlb.h). */
 #define TLB_ENTRIES 64u
 struct tlb_entry {
 	uint64_t
@@ -278,7 +278,7 @@ int gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len);
 int gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len);
 uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no memory there */
 
-/* tlb.c: what the guest's TLB may no longer hold, the CPU's and the host's own (vmm/tlb.h) must not: all, or one page. */
+/* tlb.c: what the guest's TLB may no longer hold, the CPU's and the host's own (vmm/mem/tlb.h) must not: all, or one page. */
 void tlb_flush(struct domain *d);
 void tlb_drop(struct vcpu *v, gva_t a);
 

@@ -4,7 +4,7 @@
  */
 #include <kern/trap.h>
 #include <vmm/domain.h>
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 const char *const exit_names[EXIT_COUNT] = {
 #define EXIT(name, words) [EXIT_##name] = words,

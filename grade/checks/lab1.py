@@ -102,7 +102,7 @@ def gprs(regs):
 
 
 class State:
-    """The virtual CPU's state (vmm/state.h), read from the host's memory."""
+    """The virtual CPU's state (vmm/x86/state.h), read from the host's memory."""
 
     def __init__(self, client, address):
         self.raw = client.read(address, STATE_SIZE)

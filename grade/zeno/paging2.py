@@ -396,7 +396,7 @@ def kind_told(one):
 class Host:
     """The kernel at a breakpoint: its memory, its guest, its functions."""
 
-    HEADER = "vmm/mmu/shadow.h"
+    HEADER = "vmm/mmu/shadow/shadow.h"
 
     def __init__(self, t, client, regs, vcpu=None):
         self.t, self.client, self.regs = t, client, regs
@@ -630,7 +630,7 @@ class Host:
     def state(self, name, member=None):
         """A register of the virtual CPU's."""
         base = self.vcpu + self.at("struct vcpu", "state")
-        return self.word(base + evidence.offset_of(self.t.image.root, "vmm/state.h",
+        return self.word(base + evidence.offset_of(self.t.image.root, "vmm/x86/state.h",
                                                    "struct cpu_state", member or name))
 
     def guest_case(self, va, how=0):

@@ -4,7 +4,7 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <inc/errno.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 #define TABLES_PER_FILL PAGE_LEVELS /* shadows that one fill may have to make */
 

@@ -10,7 +10,7 @@
  */
 #include <inc/errno.h>
 #include <kern/map.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */

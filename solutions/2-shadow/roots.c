@@ -4,7 +4,7 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <kern/map.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 #define ROOT_SLOT    0u
 #define PDPT_ENTRIES 4u

@@ -4,7 +4,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 /*
  * So many writes to a table that is not used in between, and it is no table any more: a process has ended, and its

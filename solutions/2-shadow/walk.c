@@ -7,7 +7,7 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <inc/errno.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include <inc/errno.h>
-#include <vmm/emulate.h>
+#include <vmm/x86/emulate.h>
 
 #define REGISTERS 16
 #define HEADER    (3 + REGISTERS)

@@ -1,4 +1,4 @@
-/* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c */
+/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c */
 /*
  * Story: encodings from the manual, written down by hand: what the decoder must make of each.
  *
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include <inc/errno.h>
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 #include "tap.h"
 

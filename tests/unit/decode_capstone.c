@@ -1,4 +1,4 @@
-/* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c -lcapstone */
+/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c -lcapstone */
 /*
  * Story: a million random instructions per mode, their lengths compared with Capstone's.
  *
@@ -11,7 +11,7 @@
 
 #include <capstone/capstone.h>
 #include <inc/errno.h>
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 #include "gen.h"
 #include "tap.h"

@@ -1,4 +1,4 @@
-/* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c */
+/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c */
 /*
  * Story: a million random instructions, 16, 32, 64-bit, their lengths taken from this machine's
  * CPU.
@@ -10,7 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <inc/errno.h>
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 #include "tap.h"
 

@@ -4,7 +4,7 @@
  */
 #include "tap.h"
 
-#include <vmm/descriptor.h>
+#include <vmm/x86/descriptor.h>
 
 uint64_t shadow_descriptor(uint64_t guest, uint64_t window);
 

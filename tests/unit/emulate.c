@@ -1,4 +1,4 @@
-/* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c vmm/emulate.c vmm/emulate_access.c vmm/emulate_alu.c vmm/emulate_bcd.c vmm/emulate_bits.c vmm/emulate_move.c vmm/emulate_stack.c vmm/emulate_string.c */
+/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c vmm/x86/emulate.c vmm/x86/emulate_access.c vmm/x86/emulate_alu.c vmm/x86/emulate_bcd.c vmm/x86/emulate_bits.c vmm/x86/emulate_move.c vmm/x86/emulate_stack.c vmm/x86/emulate_string.c */
 /*
  * Story: what a CPU can't be asked in user mode. 16-bit code and stacks, wrapping addresses,
  * faults from memory and what they must leave alone, far pointers and descriptor tables, what is
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include <inc/errno.h>
-#include <vmm/emulate.h>
+#include <vmm/x86/emulate.h>
 
 #include "tap.h"
 #include "gen.h"

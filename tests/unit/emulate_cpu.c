@@ -1,4 +1,4 @@
-/* BUILD: vmm/decode.c vmm/decode_operand.c vmm/decode_table.c vmm/emulate.c vmm/emulate_access.c vmm/emulate_alu.c vmm/emulate_bcd.c vmm/emulate_bits.c vmm/emulate_move.c vmm/emulate_stack.c vmm/emulate_string.c */
+/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c vmm/x86/emulate.c vmm/x86/emulate_access.c vmm/x86/emulate_alu.c vmm/x86/emulate_bcd.c vmm/x86/emulate_bits.c vmm/x86/emulate_move.c vmm/x86/emulate_stack.c vmm/x86/emulate_string.c */
 /*
  * Story: random integer instructions with random registers, flags and memory, emulated and then
  * run by this machine's CPU, 16, 32 and 64-bit: registers, memory, rip, defined flags and faults
@@ -8,7 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <inc/errno.h>
-#include <vmm/emulate.h>
+#include <vmm/x86/emulate.h>
 
 #include "tap.h"
 

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 struct rng {
 	uint64_t state;

@@ -1,12 +1,12 @@
-/* BUILD: vmm/linux_plan.c */
+/* BUILD: vmm/load/linux_plan.c */
 /*
  * The loader of Linux kernels against images that lie: every field of the setup header that it uses, and every
- * truncation (BOOT, see vmm/linux.h). The image is a made-up one, in memory of exactly its size, so that the
+ * truncation (BOOT, see vmm/load/linux.h). The image is a made-up one, in memory of exactly its size, so that the
  * sanitizers see a read beyond its end.
  */
 #include <string.h>
 
-#include <vmm/linux.h>
+#include <vmm/load/linux.h>
 
 #include "tap.h"
 

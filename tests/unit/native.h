@@ -29,8 +29,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include <vmm/insn.h>
-#include <vmm/state.h>
+#include <vmm/x86/insn.h>
+#include <vmm/x86/state.h>
 
 #define NATIVE_WINDOW 512 /* bytes of memory that a test starts with and that come back */
 

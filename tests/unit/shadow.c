@@ -1,4 +1,4 @@
-/* BUILD: vmm/mmu/geometry.c vmm/mmu/pool.c vmm/mmu/rmap.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c solutions/2-shadow/fill.c solutions/2-shadow/fault.c solutions/2-shadow/tables.c solutions/2-shadow/roots.c -DDIRECT_MAP=0x200000000000ul */
+/* BUILD: vmm/mem/paging_format.c vmm/mmu/shadow/pool.c vmm/mmu/shadow/rmap.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c solutions/2-shadow/fill.c solutions/2-shadow/fault.c solutions/2-shadow/tables.c solutions/2-shadow/roots.c -DDIRECT_MAP=0x200000000000ul */
 /*
  * Shadow page tables over a made-up machine, with guests of 2, 3 and 4 levels: random tables and accesses; after
  * each, a walk of our tables as the CPU would do it must find nothing that the guest's do not allow.
@@ -10,7 +10,7 @@
 
 #include <kern/frame.h>
 #include <kern/map.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 #include "tap.h"
 

@@ -1,4 +1,4 @@
-/* BUILD: vmm/tlb.c vmm/guestmem.c vmm/trace.c -DDIRECT_MAP=0x200000000000ul */
+/* BUILD: vmm/mem/tlb.c vmm/mem/guestmem.c vmm/mem/trace.c -DDIRECT_MAP=0x200000000000ul */
 /*
  * The host's own TLB over a guest whose page table is an array: what it may remember, and when it must forget.
  *
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #include <kern/map.h>
-#include <vmm/tlb.h>
+#include <vmm/mem/tlb.h>
 
 #include "tap.h"
 

@@ -1,4 +1,4 @@
-/* BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c solutions/3-translate/indirect.c vmm/bt/guess.c vmm/bt/segments.c vmm/decode.c vmm/decode_operand.c vmm/decode_table.c */
+/* BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c solutions/3-translate/indirect.c vmm/bt/guess.c vmm/bt/segments.c vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c */
 /*
  * The translator: what is copied, what is called out for, what the sequences look like, and that maps are sound for any
  * bytes.

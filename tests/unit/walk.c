@@ -1,4 +1,4 @@
-/* BUILD: vmm/mmu/geometry.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c */
+/* BUILD: vmm/mem/paging_format.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c */
 /*
  * The walk of a guest's page tables, in all four modes: directed cases from the manual, then random tables against a
  * second walk that is written out mode by mode.
@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 #include "tap.h"
 

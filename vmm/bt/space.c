@@ -9,7 +9,7 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <vmm/bt/bt.h>
-#include <vmm/mmu/shadow.h>
+#include <vmm/mmu/shadow/shadow.h>
 
 #define REGION_SHIFT 21
 #define DIRECTORY    2u /* the level whose entries cover a region, or two */

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include <kern/kern.h>
-#include <vmm/insn.h>
+#include <vmm/x86/insn.h>
 
 #define BT_VECTOR    0xe0 /* `int BT_VECTOR` is a call-out */
 #define BT_CODE_MAX  2560 /* bytes of one translation */

@@ -5,7 +5,7 @@
  * with the bytes that it came from. The bytes are compared each time: a guest may rewrite its code as it likes.
  */
 #include <vmm/te/te.h>
-#include <vmm/tlb.h>
+#include <vmm/mem/tlb.h>
 
 /*
  * Guest memory at a linear address, good for *len bytes, or NULL. The CPU has fetched from there already, so

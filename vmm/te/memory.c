@@ -3,7 +3,7 @@
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
-#include <vmm/tlb.h>
+#include <vmm/mem/tlb.h>
 
 /* SDM 3A 5.3 "Limit checking" and 5.5; #SS for the stack segment, #GP for the others. */
 static bool

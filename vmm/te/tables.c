@@ -9,7 +9,7 @@
 #include <kern/frame.h>
 #include <kern/paging.h>
 #include <vmm/te/te.h>
-#include <vmm/tlb.h>
+#include <vmm/mem/tlb.h>
 
 #define PER_PAGE TE_PER_PAGE
 

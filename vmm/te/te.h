@@ -10,10 +10,10 @@
 
 #include <kern/map.h>
 #include <kern/trap.h>
-#include <vmm/descriptor.h>
+#include <vmm/x86/descriptor.h>
 #include <vmm/domain.h>
-#include <vmm/emulate.h>
-#include <vmm/insn.h>
+#include <vmm/x86/emulate.h>
+#include <vmm/x86/insn.h>
 
 #define GUEST_KERNEL_RING 1u
 #define LAB_1A            "lab1a.md"

@@ -1,0 +1,186 @@
+/*
+ * Damages the shadows of a guest that has ended, one entry at a time, and asks the auditor whether it sees that. Each time
+ * all is put right again.
+ */
+#include <inc/errno.h>
+#include <kern/map.h>
+#include <trials/shadow/audit.h>
+
+static uint64_t state;
+
+static unsigned
+pick(unsigned below)
+{
+	state = state * 6364136223846793005ul + 1442695040888963407ul;
+	return (state >> 33) % below;
+}
+
+/* A random present entry of a shadow in use, at a level, that has all bits of `with` and none of `without`. */
+static pte_t *
+entry(struct shadow_mmu *m, unsigned level, pte_t with, pte_t without)
+{
+	unsigned start = pick(m->count * TABLE_SIZE);
+
+	for (unsigned n = 0; n < m->count * TABLE_SIZE; n++) {
+		unsigned at = (start + n) % (m->count * TABLE_SIZE);
+		struct shadow *s = shadow_at_slot(m, at / TABLE_SIZE);
+		pte_t *e = &s->table[at % TABLE_SIZE];
+
+		if (at >= TABLE_SIZE && s->used && s->kind.level == level &&
+		    s->kind.geometry != SHADOW_DIRECT && (*e & with) == with && !(*e & without))
+			return e;
+	}
+	return NULL;
+}
+
+static pte_t *
+window_entry(struct shadow_mmu *m)
+{
+	return entry(m, 2, PTE_P | PTE_WINDOW, 0);
+}
+
+enum damage {
+	OTHER_FRAME,
+	WRITABLE,
+	USERS,
+	TABLE_USERS,
+	OTHER_TABLE,
+	NEW_PAGE,
+	LOST_ENTRY,
+	LOST_LIST,
+	UNTRACED,
+	WINDOW_USERS,
+	DAMAGES
+};
+static const char *const names[DAMAGES] = {
+	"leads to another frame",
+	"is writable",
+	"is the user's",
+	"(of a directory) is the user's",
+	"(of a directory) leads to another table",
+	"is there without a reason",
+	"(of a directory) is lost, and still in a list",
+	"is in no list",
+	"belongs to a table that is not traced",
+	"of the window is the user's",
+};
+
+/* An entry to be damaged, and what it will be. */
+static pte_t *
+choose(struct shadow_mmu *m, enum damage kind, pte_t *value)
+{
+	const pte_t plain = PTE_P, window = PTE_WINDOW;
+	pte_t *e, *other;
+
+	switch (kind) {
+	case OTHER_FRAME:
+		e = entry(m, 1, plain, 0);
+		*value = e ? *e ^ PAGE_SIZE : 0;
+		return e;
+	case WRITABLE:
+		e = entry(m, 1, plain, PTE_W);
+		*value = e ? *e | PTE_W : 0;
+		return e;
+	case USERS:
+		e = entry(m, 1, plain, PTE_U);
+		*value = e ? *e | PTE_U : 0;
+		return e;
+	case TABLE_USERS:
+		e = entry(m, 2, plain, PTE_U | window);
+		*value = e ? *e | PTE_U : 0;
+		return e;
+	case OTHER_TABLE:
+		e = entry(m, 2, plain, window);
+		other = entry(m, 2, plain, window);
+		*value = e && *e != *other ? *other : e ? *e ^ PAGE_SIZE : 0;
+		return e;
+	case NEW_PAGE:
+		other = entry(m, 1, plain, 0);
+		e = entry(m, 1, 0, plain);
+		*value = other ? *other : 0;
+		return e;
+	case LOST_ENTRY:
+		e = entry(m, 2, plain | PTE_U, window);
+		*value = 0; /* it is in a list, and not there */
+		return e;
+	default:
+		e = window_entry(m);
+		*value = e ? *e | PTE_U : 0;
+		return e;
+	}
+}
+
+/* Damage that is no entry's: a list, a trace. What was there is put back by calling it again with *saved. */
+static bool
+elsewhere(struct shadow_mmu *m, enum damage kind, uint64_t *saved, bool back)
+{
+	static uint32_t *head;
+	static struct p2m_entry *frame;
+
+	if (kind == LOST_LIST) {
+		if (!back) {
+			unsigned slot = 1 + pick(m->count - 1u);
+
+			while (!shadow_at_slot(m, slot)->used || !shadow_at_slot(m, slot)->parents)
+				slot = slot % (m->count - 1u) + 1;
+			head = &shadow_at_slot(m, slot)->parents;
+			*saved = *head;
+		}
+		*head = back ? *saved : 0;
+		return true;
+	}
+	if (!back) {
+		unsigned slot = 1 + pick(m->count - 1u);
+
+		while (!shadow_at_slot(m, slot)->used ||
+		       shadow_at_slot(m, slot)->kind.geometry == SHADOW_DIRECT)
+			slot = slot % (m->count - 1u) + 1;
+		frame = p2m_entry(m->domain, gfn(shadow_at_slot(m, slot)->gfn));
+		*saved = frame->trace;
+	}
+	frame->trace = back ? *saved : 0;
+	return true;
+}
+
+/* What the auditor made of it. */
+static const char *
+one(struct vcpu *v, enum damage kind)
+{
+	struct shadow_mmu *m = shadow_of(v->domain);
+	bool is_entry = kind != LOST_LIST && kind != UNTRACED;
+	pte_t *e = NULL, value = 0;
+	uint64_t saved = 0;
+	unsigned found;
+
+	if (is_entry) {
+		e = choose(m, kind, &value);
+		if (!e)
+			return "there is none";
+		saved = *e;
+		*e = value;
+	} else {
+		elsewhere(m, kind, &saved, false);
+	}
+	found = shadow_audit(v, true);
+	if (is_entry)
+		*e = saved;
+	else
+		elsewhere(m, kind, &saved, true);
+	return found ? "seen" : "not seen";
+}
+
+/* damage SEED [ID] */
+static int
+damage(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc - 1, argv + 1);
+
+	if (argc < 2 || parse_u64(argv[1], &state))
+		return -EINVAL;
+	if (!d || !shadow_of(d) || shadow_of(d)->live == 0)
+		return -ENOENT;
+	for (unsigned kind = 0; kind < DAMAGES; kind++)
+		printf("damage: an entry %s: %s\n", names[kind], one(d->vcpu, kind));
+	return 0;
+}
+MONITOR_COMMAND(damage, "damage", "SEED [ID]", "try out the audit of a guest that has ended");

@@ -1,0 +1,32 @@
+/*
+ * What a debugger does to a vCPU. gdb_run.c holds, steps and stops it; gdb.c shows it; gdb_monitor.c answers the
+ * `monitor` commands. None of it does anything until a debugger is attached.
+ */
+#pragma once
+
+#include <kern/gdb/gdb.h>
+#include <vmm/domain.h>
+
+#define FIRST_TID 1 /* GDB counts threads from 1; a domain has one vCPU until Lab 7 */
+
+static inline struct gdb_thread
+gdb_thread_of(const struct vcpu *v)
+{
+	return (struct gdb_thread){ v->domain->id, FIRST_TID };
+}
+
+/* The vCPU that GDB means, or NULL. */
+struct vcpu *gdb_vcpu(struct gdb_thread t);
+
+/* gdb_run.c: the operations of struct gdb_target that let vCPUs run and stop. */
+void debug_hold(bool everything);
+void debug_resume(struct gdb_thread t, bool step);
+int debug_attach(int pid);
+void debug_detach(int pid);
+int debug_kill(int pid);
+int debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert);
+/* Stop at exits: a reason's tag or an instruction's name; "any"; NULL: at none. -EINVAL: there is no such. */
+int debug_stop_on_exit(const char *what);
+
+/* gdb_monitor.c */
+int debug_command(struct gdb_thread t, int argc, char **argv);

@@ -1,0 +1,419 @@
+/*
+ * Running a vCPU under a debugger: breakpoints, steps, and stops at exits, none of which the guest can see.
+ *
+ * The int3 of a breakpoint is in guest memory only while the guest runs: it is put there before an entry and taken
+ * away after the exit. So whatever reads guest memory from outside, the emulator and GDB for two, sees the guest's own
+ * bytes, and its own int3 is its own. What can see ours is the guest, by reading its own code natively.
+ *
+ * A step is RFLAGS.TF. pushf would show it, so its image is corrected. `mov ss` and `pop ss` hold the trap back for one
+ * instruction (SDM 3A 6.8.3): a step over them is two. The guest's interrupts wait while it steps, or each step would
+ * lead into the handler of its clock, whose time goes on; only a guest that has halted gets the one that wakes it.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <vmm/x86/emulate.h>
+#include <vmm/debug/gdb.h>
+#include <vmm/x86/insn.h>
+
+#define BREAKPOINTS_MAX 64
+#define INT3            0xcc
+
+static struct breakpoint {
+	struct domain *domain; /* NULL: free */
+	uint32_t addr;         /* linear */
+	uint8_t *byte;         /* where the int3 stands now; NULL: the guest has no memory there */
+	uint8_t original;
+} breakpoints[BREAKPOINTS_MAX];
+
+static char stop_on[16]; /* "": no exit stops a vCPU */
+
+struct vcpu *
+gdb_vcpu(struct gdb_thread t)
+{
+	struct domain *d = t.pid > 0 ? domain_find((unsigned)t.pid) : NULL;
+
+	return d ? d->vcpu : NULL;
+}
+
+/* ---- breakpoints -------------------------------------------------------------------------------------- */
+
+static struct breakpoint *
+breakpoint_at(const struct domain *d, uint32_t addr)
+{
+	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++)
+		if (breakpoints[i].domain == d && (!d || breakpoints[i].addr == addr))
+			return &breakpoints[i];
+	return NULL;
+}
+
+/* The guest's code is another one at addr, or the same again: whoever has translated it is told. */
+static void
+code_changes(struct vcpu *v, uint32_t addr)
+{
+	gpa_t at;
+
+	if (!gva_to_gpa(v, gva(addr), HOW_QUIET, &at))
+		trace_written(v->domain, at, 1);
+}
+
+/* The guest need not have memory at addr yet: it may be about to turn paging on. */
+int
+debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert)
+{
+	struct vcpu *v = gdb_vcpu(t);
+	struct breakpoint *b = breakpoint_at(v->domain, (uint32_t)addr);
+
+	if (!insert && !b)
+		return 0;
+	if (addr > 0xffffffff || in_window(v->domain, addr, 1))
+		return -EFAULT;
+	if (!b)
+		b = breakpoint_at(NULL, 0);
+	if (!b)
+		return -ENOSPC;
+	*b = (struct breakpoint){ .domain = insert ? v->domain : NULL, .addr = (uint32_t)addr };
+	code_changes(v, b->addr);
+	return 0;
+}
+
+static void
+arm(struct vcpu *v)
+{
+	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++) {
+		struct breakpoint *b = &breakpoints[i];
+
+		if (b->domain != v->domain)
+			continue;
+		b->byte = gva_byte(v, gva(b->addr));
+		if (!b->byte)
+			continue;
+		b->original = *b->byte;
+		*b->byte = INT3;
+	}
+}
+
+/* Backwards, so that two that share a byte through two addresses leave the guest's. */
+static void
+disarm(struct vcpu *v)
+{
+	for (unsigned i = BREAKPOINTS_MAX; i--;) {
+		struct breakpoint *b = &breakpoints[i];
+
+		if (b->domain != v->domain || !b->byte)
+			continue;
+		if (*b->byte == INT3) /* else the guest has written there: that stays */
+			*b->byte = b->original;
+		b->byte = NULL;
+	}
+}
+
+/*
+ * The exit is our int3's: then the guest has not executed anything yet. Natively it is a #BP, and rip is behind it; in
+ * translated code it is a call-out at it.
+ */
+static bool
+hit_breakpoint(struct vcpu *v, const struct exit *e)
+{
+	uint64_t rip = v->state.rip;
+	struct breakpoint *b;
+
+	if (e->reason == EXIT_EXCEPTION && e->vector == VEC_BP)
+		rip = (uint32_t)(rip - 1);
+	else if (e->reason != EXIT_EMULATE || e->insn_op != INSN_INT3)
+		return false;
+	b = breakpoint_at(v->domain, (uint32_t)(v->state.seg[SEG_CS].base + rip));
+	if (!b || b->original == INT3)
+		return false;
+	v->state.rip = rip;
+	return true;
+}
+
+/* ---- hold and resume ---------------------------------------------------------------------------------- */
+
+static struct vcpu *
+attached(unsigned id)
+{
+	struct domain *d = domain_find(id);
+
+	return d && d->vcpu && d->vcpu->debug.attached ? d->vcpu : NULL;
+}
+
+static void
+release(struct vcpu *v)
+{
+	v->debug.held = v->debug.announce = false;
+	if (v->debug.parked)
+		thread_wake(&v->thread);
+	v->debug.parked = false;
+}
+
+/* Holds what the debugger has; or, for one that has just come, everything. */
+void
+debug_hold(bool everything)
+{
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		struct domain *d = domain_find(id);
+
+		if (!d || !d->vcpu || (!d->vcpu->debug.attached && !everything))
+			continue;
+		d->vcpu->debug.held = true;
+		d->vcpu->debug.step = false;
+	}
+}
+
+/* What is held and was not wanted by the time the debugger lets something run, runs alone. */
+static void
+release_strangers(void)
+{
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		struct domain *d = domain_find(id);
+
+		if (d && d->vcpu && d->vcpu->debug.held && !d->vcpu->debug.attached)
+			release(d->vcpu);
+	}
+}
+
+void
+debug_resume(struct gdb_thread t, bool step)
+{
+	struct vcpu *v = gdb_vcpu(t);
+
+	v->debug.step = step;
+	release(v);
+	release_strangers();
+}
+
+int
+debug_attach(int pid)
+{
+	struct domain *d;
+	int id = pid;
+
+	for (id = pid > 0 ? pid : 1; id <= DOMAIN_MAX; id++) {
+		d = domain_find((unsigned)id);
+		if (d && d->vcpu && d->state == DOMAIN_RUNNING)
+			break;
+		if (pid > 0)
+			return -ENOENT;
+	}
+	if (id > DOMAIN_MAX)
+		return -ENOENT;
+	d->vcpu->debug.attached = d->vcpu->debug.held = true;
+	return 0;
+}
+
+void
+debug_detach(int pid)
+{
+	struct vcpu *v = attached((unsigned)pid);
+
+	if (!v)
+		return;
+	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++)
+		if (breakpoints[i].domain == v->domain)
+			debug_breakpoint(gdb_thread_of(v), breakpoints[i].addr, false);
+	v->debug.attached = v->debug.step = false;
+	release(v);
+	release_strangers();
+}
+
+int
+debug_kill(int pid)
+{
+	struct vcpu *v = attached((unsigned)pid);
+
+	if (!v)
+		return -ENOENT;
+	debug_detach(pid);
+	domain_stop(v->domain, "by the debugger");
+	thread_wake(&v->thread); /* its next turn sees that it has ended */
+	return 0;
+}
+
+/* A new domain, before its first turn: while there is a debugger it waits to be attached. */
+void
+debug_created(struct vcpu *v)
+{
+	if (gdb_enabled && gdb_connected())
+		v->debug.held = v->debug.announce = true;
+}
+
+/* The turn of a vCPU that is held. */
+enum turn
+debug_park(struct vcpu *v)
+{
+	struct domain *d = v->domain;
+
+	v->debug.parked = true;
+	if (v->debug.announce) {
+		v->debug.announce = false;
+		printf("d%u %s: waits for the debugger before its first instruction\n", d->id,
+		       d->name);
+		debug_hold(false);
+		gdb_print("d%u %s has not run yet; attach %u to debug it, too\n", d->id, d->name,
+			  d->id);
+		gdb_stopped((struct gdb_thread){ -1, -1 }, GDB_SIGTRAP, "");
+	}
+	return TURN_BLOCKED;
+}
+
+/* The last turn of a vCPU that the debugger has and has seen the end of. */
+void
+debug_ended(struct vcpu *v)
+{
+	struct domain *d = v->domain;
+
+	if (!v->debug.attached)
+		return;
+	debug_detach(d->id);
+	gdb_exited(d->id, (int)d->exit_code, d->stopped ? GDB_SIGSEGV : 0);
+}
+
+/* ---- one exit ----------------------------------------------------------------------------------------- */
+
+int
+debug_stop_on_exit(const char *what)
+{
+	stop_on[0] = '\0';
+	if (!what)
+		return 0;
+	if (strcmp(what, "any") && exit_by_tag(what) == EXIT_COUNT) {
+		unsigned op = INSN_NONE + 1;
+
+		while (op < INSN_OP_COUNT && strcmp(what, insn_name(op)))
+			op++;
+		if (op == INSN_OP_COUNT)
+			return -EINVAL;
+	}
+	snprintf(stop_on, sizeof(stop_on), "%s", what);
+	return 0;
+}
+
+static bool
+stops_on(const struct exit *e)
+{
+	if (!stop_on[0])
+		return false;
+	if (!strcmp(stop_on, "any"))
+		return e->reason != EXIT_IRQ;
+	return exit_by_tag(stop_on) == e->reason ||
+	       (e->insn_len && !strcmp(stop_on, insn_name(e->insn_op)));
+}
+
+/* The instruction at rip; 0 where there is none. */
+static unsigned
+next_insn(struct vcpu *v, struct insn *i)
+{
+	gva_t at = gva(v->state.seg[SEG_CS].base + v->state.rip);
+	uint8_t bytes[EXIT_INSN_MAX];
+	size_t n = 0;
+
+	while (n < sizeof(bytes) && !gva_read_as(v, gva(at.v + n), HOW_QUIET, &bytes[n], 1))
+		n++;
+	return decode(i, bytes, n, cpu_mode_of(&v->state)) ? 0 : i->op;
+}
+
+/* pushf has stored our TF: out of its image again. */
+static void
+correct_pushf(struct vcpu *v)
+{
+	unsigned size = stack_size_of(&v->state);
+	uint64_t sp = v->state.gpr[RSP] & (size == 2 ? 0xffff : 0xffffffff);
+	gva_t at = gva((uint32_t)(v->state.seg[SEG_SS].base + sp + 1)); /* TF is bit 8 */
+	uint8_t byte;
+
+	if (!gva_read_as(v, at, HOW_QUIET, &byte, 1)) {
+		byte &= (uint8_t) ~(FLAG_TF >> 8);
+		gva_write_as(v, at, HOW_QUIET, &byte, 1);
+	}
+}
+
+/* Enters the guest, for one instruction if it steps. True: that instruction ran to its end without an exit of its own. */
+static bool
+enter(struct vcpu *v, struct exit *e)
+{
+	bool step = v->debug.step, own_tf = v->state.rflags & FLAG_TF, done;
+	uint64_t dr6 = v->state.dr[6];
+	struct insn insn;
+	unsigned op;
+
+	if (!step) {
+		v->engine->run(v, e);
+		return false;
+	}
+	op = next_insn(v, &insn);
+	v->state.rflags |= FLAG_TF;
+	v->engine->run(v, e);
+	done = e->reason == EXIT_EXCEPTION && e->vector == VEC_DB;
+	if (!(done && op == INSN_POPF) && !own_tf) /* after popf TF is what the guest popped */
+		v->state.rflags &= ~(uint64_t)FLAG_TF;
+	if (done && !own_tf)
+		v->state.dr[6] = dr6; /* it was our step, not the guest's */
+	if (done && op == INSN_PUSHF && !own_tf)
+		correct_pushf(v);
+	return done && !own_tf; /* a guest that steps itself gets its #DB, too */
+}
+
+static enum verdict
+stop(struct vcpu *v, bool could_run, int signal, const char *why)
+{
+	debug_hold(false);
+	v->debug.parked = could_run;
+	v->debug.waits = !could_run;
+	gdb_stopped(gdb_thread_of(v), signal, why);
+	return BLOCK;
+}
+
+/* After an exit of a step's: whether the instruction is still to be executed. A hidden fault is not the guest's affair. */
+static bool
+goes_on(const struct vcpu *v, const struct exit *e, enum verdict verdict)
+{
+	return e->reason == EXIT_IRQ ||
+	       (e->reason == EXIT_MMU && verdict == RESUME && v->state.rip == e->rip);
+}
+
+/*
+ * One exit of a vCPU that the debugger has; the same as without one (run.c), but that breakpoints and steps are no exits
+ * and leave no record. A stop comes after the exit has been handled, so that its words can say what was done; a
+ * guest that this ended for what it did can be looked at before it goes.
+ */
+enum verdict
+debug_one_exit(struct vcpu *v)
+{
+	uint64_t shadow_at = v->sti_shadow ? v->state.rip : 0;
+	enum verdict verdict;
+	char words[128];
+	bool stepped;
+	struct exit e;
+
+	v->debug.waits = false;
+	arm(v);
+	stepped = enter(v, &e);
+	disarm(v);
+	if (hit_breakpoint(v, &e))
+		return stop(v, true, GDB_SIGTRAP, "swbreak:;");
+	if (stepped)
+		return stop(v, true, GDB_SIGTRAP, "");
+	if (!v->debug.step && interrupt_comes_first(v, shadow_at, &e))
+		return RESUME;
+	verdict = exit_handle(v, &e);
+	if (v->domain->state == DOMAIN_ENDED && !v->domain->stopped)
+		return verdict;
+	if (v->domain->state == DOMAIN_ENDED) {
+		gdb_print("d%u %s: stopped: %s\n", v->domain->id, v->domain->name,
+			  v->domain->verdict);
+		return stop(v, true, GDB_SIGSEGV, "");
+	}
+	if (stops_on(&e)) {
+		if (e.reason == EXIT_IRQ)
+			snprintf(words, sizeof(words), "host interrupt");
+		else
+			exit_words(v->last, words, sizeof(words));
+		gdb_print("d%u %s: %s\n", v->domain->id, v->domain->name, words);
+		return stop(v, verdict == RESUME || verdict == FAULTED, 0, "");
+	}
+	if (v->debug.step && !goes_on(v, &e, verdict))
+		return stop(v, verdict == RESUME || verdict == FAULTED, GDB_SIGTRAP, "");
+	return verdict;
+}

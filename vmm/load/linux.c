@@ -1,0 +1,154 @@
+/*
+ * The third way in which a guest is started: as a boot loader starts a 32-bit Linux, at its 32-bit entry.
+ *
+ * linux.h says what BOOT is. The setup header goes into the "zero page" together with what the loader knows;
+ * nothing of the real-mode part runs, so Linux asks no BIOS.
+ */
+#include <inc/errno.h>
+#include <kern/map.h>
+#include <vmm/load/linux.h>
+#include <vmm/load/load.h>
+
+#define BOOT_CS          0x10 /* BOOT "32-bit Boot Protocol": __BOOT_CS and __BOOT_DS */
+#define BOOT_DS          0x18
+#define FLAT_CODE        0x00cf9b000000ffffull
+#define FLAT_DATA        0x00cf93000000ffffull
+#define LOADER_UNDEFINED 0xff /* type_of_loader: without an id of its own */
+#define E820_RAM         1
+
+struct e820 {
+	uint64_t start, size;
+	uint32_t type;
+} __attribute__((packed));
+_Static_assert(sizeof(struct e820) == 20, "zero-page.rst");
+
+struct parts {
+	const struct module *kernel, *initrd;
+	struct linux_plan plan;
+	char cmdline[512];
+};
+
+/* The words' first: `initrd=NAME`. NULL: no such module. */
+static const char *
+take_initrd(struct parts *p, const char *words)
+{
+	char name[sizeof(p->kernel->name)];
+	const char *end;
+
+	if (strncmp(words, "initrd=", 7))
+		return words;
+	words += 7;
+	for (end = words; *end && *end != ' '; end++)
+		;
+	snprintf(name, sizeof(name), "%.*s", (int)(end - words), words);
+	p->initrd = module_find(name);
+	if (!p->initrd)
+		return NULL;
+	while (*end == ' ')
+		end++;
+	return end;
+}
+
+/* The command line: the kernel module's own words without its name, then those of `start`. */
+static bool
+make_cmdline(struct parts *p, const char *words)
+{
+	const char *own = p->kernel->words;
+	int len;
+
+	while (*own && *own != ' ')
+		own++;
+	while (*own == ' ')
+		own++;
+	len = snprintf(p->cmdline, sizeof(p->cmdline), "%s%s%s", own, *own ? " " : "", words);
+	return (size_t)len < sizeof(p->cmdline) && (size_t)len <= p->plan.cmdline_max;
+}
+
+static void
+put32(uint8_t *page, unsigned at, uint32_t value)
+{
+	memcpy(page + at, &value, sizeof(value));
+}
+
+/* The zero page, and in it the loader's fields (BOOT "Details of Header Fields", those of type "write"). */
+static void
+write_zero_page(struct domain *d, const struct parts *p)
+{
+	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
+	const struct e820 map[] = { { 0, LOW_RAM_END, E820_RAM },
+				    { HIGH_RAM, d->ram - HIGH_RAM, E820_RAM } };
+	size_t len = PAGE_SIZE;
+	uint8_t *page = gpa_ptr(d, gpa(LINUX_ZERO_PAGE), &len);
+
+	ASSERT(page && len == PAGE_SIZE);
+	memset(page, 0, PAGE_SIZE);
+	memcpy(page + LINUX_SETUP_SECTS, image + LINUX_SETUP_SECTS,
+	       p->plan.header_end - LINUX_SETUP_SECTS);
+	page[LINUX_TYPE_OF_LOAD] = LOADER_UNDEFINED;
+	page[LINUX_LOADFLAGS] &= ~LINUX_KEEP_SEGMENTS;
+	put32(page, LINUX_CODE32_START, LINUX_LOAD);
+	put32(page, LINUX_RAMDISK_IMAGE, p->plan.initrd_at);
+	put32(page, LINUX_RAMDISK_SIZE, p->initrd ? p->initrd->size : 0);
+	put32(page, LINUX_CMD_LINE_PTR, LINUX_CMDLINE);
+	page[LINUX_E820_ENTRIES] = ARRAY_LEN(map);
+	memcpy(page + LINUX_E820_TABLE, map, sizeof(map));
+}
+
+static int
+write_guest(struct domain *d, const struct parts *p)
+{
+	const uint64_t gdt[] = { 0, 0, FLAT_CODE, FLAT_DATA };
+	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
+	int err;
+
+	write_zero_page(d, p);
+	err = gpa_write(d, gpa(LINUX_CMDLINE), p->cmdline, strlen(p->cmdline) + 1);
+	if (!err)
+		err = gpa_write(d, gpa(LINUX_GDT), gdt, sizeof(gdt));
+	if (!err)
+		err = gpa_write(d, gpa(LINUX_LOAD), image + p->plan.kernel_from,
+				p->plan.kernel_size);
+	if (!err && p->initrd)
+		err = gpa_write(d, gpa(p->plan.initrd_at), hpa_ptr(hpa(p->initrd->paddr)),
+				p->initrd->size);
+	return err;
+}
+
+/*
+ * BOOT "32-bit Boot Protocol": protected mode, paging off, interrupts off, flat segments from a GDT, ESI the
+ * zero page, EBP, EDI and EBX zero.
+ */
+static void
+set_registers(struct cpu_state *s)
+{
+	start_registers(s, BOOT_CS, BOOT_DS);
+	s->gdtr = (struct table_reg){ .base = LINUX_GDT, .limit = 4 * 8 - 1 };
+	s->gpr[RSI] = LINUX_ZERO_PAGE;
+	s->rip = LINUX_LOAD;
+}
+
+/* `words` begin behind boot=linux. Errors: -ENOEXEC, after a line that says what is wrong; -ENOENT: no such initrd. */
+int
+linux_load(struct domain *d, const struct module *m, const char *words)
+{
+	struct parts p = { .kernel = m };
+	const char *wrong;
+
+	words = take_initrd(&p, words);
+	if (!words) {
+		printf("%s: no module is called as its initrd= says\n", m->name);
+		return -ENOENT;
+	}
+	wrong = linux_plan(&p.plan, hpa_ptr(hpa(m->paddr)), m->size, p.initrd ? p.initrd->size : 0,
+			   d->ram);
+	if (!wrong && !make_cmdline(&p, words))
+		wrong = "its command line is longer than it takes";
+	if (!wrong && write_guest(d, &p))
+		wrong = "a part of it lies where the guest has no memory";
+	if (wrong) {
+		printf("%s: not a guest that can be started: %s\n", m->name, wrong);
+		return -ENOEXEC;
+	}
+	set_registers(&d->vcpu->state);
+	return 0;
+}

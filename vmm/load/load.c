@@ -1,0 +1,203 @@
+/*
+ * Loading a classic guest: a multiboot 1 kernel, ELF32, entered exactly as a boot loader on the bare machine
+ * would enter it (Multiboot Specification 0.6.96, section 3.2 "Machine state").
+ *
+ * The image comes from outside and is checked as such: every offset and size before it is used.
+ */
+#include <inc/errno.h>
+#include <kern/map.h>
+#include <kern/multiboot.h>
+#include <vmm/load/load.h>
+
+/* ELF32 (System V ABI, "Object Files"), only what a loader reads. */
+struct elf32_header {
+	uint8_t ident[16];
+	uint16_t type, machine;
+	uint32_t version, entry, phoff, shoff, flags;
+	uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+_Static_assert(sizeof(struct elf32_header) == 52, "System V ABI, figure 4-3");
+
+struct elf32_segment {
+	uint32_t type, offset, vaddr, paddr, filesz, memsz, flags, align;
+};
+_Static_assert(sizeof(struct elf32_segment) == 32, "System V ABI, figure 5-1");
+
+#define MULTIBOOT_HEADER_MAGIC 0x1badb002u /* section 3.1.1 */
+
+#define ELF_MAGIC \
+	"\x7f"    \
+	"ELF"
+#define ELF_CLASS32 1
+#define ELF_LITTLE  1
+#define EM_386      3
+#define PT_LOAD     1
+
+/* Where the boot information goes: the last page but one of conventional memory. */
+#define INFO_GPA 0x9e000u
+#define BOOT_CS  0x08 /* QEMU's multiboot loader and ours use the same two selectors */
+#define BOOT_DS  0x10
+
+struct boot_page {
+	struct multiboot_info info;
+	struct multiboot_mmap map[2];
+	char loader[16];
+	char words[512];
+};
+
+static int
+refuse(const struct module *m, const char *why)
+{
+	printf("%s: not a guest that can be started: %s\n", m->name, why);
+	return -ENOEXEC;
+}
+
+/* NULL, or what is wrong with the file's first parts. */
+static const char *
+check_header(const struct elf32_header *h, uint64_t size)
+{
+	if (size < sizeof(*h))
+		return "the file is shorter than an ELF header";
+	if (memcmp(h->ident, ELF_MAGIC, 4))
+		return "it is no ELF file";
+	if (h->ident[4] != ELF_CLASS32 || h->ident[5] != ELF_LITTLE || h->machine != EM_386)
+		return "it is not a 32-bit x86 image";
+	if (h->phentsize != sizeof(struct elf32_segment))
+		return "its program headers have an unknown size";
+	if ((uint64_t)h->phoff + (uint64_t)h->phnum * h->phentsize > size)
+		return "its program headers lie beyond the file's end (truncated?)";
+	return NULL;
+}
+
+/* Section 3.1.1: the header lies in the first 8 KiB, 32-bit aligned, and its three words add up to 0. */
+static bool
+has_multiboot_header(const uint8_t *image, uint64_t size)
+{
+	for (uint64_t i = 0; i + 12 <= size && i < 8192; i += 4) {
+		uint32_t w[3];
+
+		memcpy(w, image + i, sizeof(w));
+		if (w[0] == MULTIBOOT_HEADER_MAGIC && w[0] + w[1] + w[2] == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+hits_boot_page(uint64_t from, uint64_t len)
+{
+	return from < INFO_GPA + sizeof(struct boot_page) && from + len > INFO_GPA;
+}
+
+/* memsz beyond filesz is zero already: the domain's RAM is new. */
+static const char *
+load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct elf32_segment *s)
+{
+	if (s->filesz > s->memsz)
+		return "a segment has more bytes in the file than in memory";
+	if ((uint64_t)s->offset + s->filesz > size)
+		return "a segment lies beyond the file's end (truncated?)";
+	if ((uint64_t)s->paddr + s->memsz > d->ram)
+		return "a segment lies beyond the guest's memory: give it more with mem=";
+	if (hits_boot_page(s->paddr, s->memsz))
+		return "a segment lies where the boot information goes";
+	if (gpa_write(d, gpa(s->paddr), image + s->offset, s->filesz))
+		return "a segment lies where the guest has no memory";
+	return NULL;
+}
+
+static void
+write_boot_page(struct domain *d, const struct module *m, const char *words)
+{
+	struct boot_page *p;
+	size_t len = sizeof(*p);
+
+	p = gpa_ptr(d, gpa(INFO_GPA), &len);
+	ASSERT(p && len == sizeof(*p));
+	p->info.flags = MULTIBOOT_INFO_MEMORY | MULTIBOOT_INFO_CMDLINE | MULTIBOOT_INFO_MMAP |
+			MULTIBOOT_INFO_LOADER_NAME;
+	p->info.mem_lower = LOW_RAM_END / 1024;
+	p->info.mem_upper = (d->ram - HIGH_RAM) / 1024;
+	p->info.cmdline = INFO_GPA + offsetof(struct boot_page, words);
+	p->info.mmap_addr = INFO_GPA + offsetof(struct boot_page, map);
+	p->info.mmap_length = sizeof(p->map);
+	p->info.boot_loader_name = INFO_GPA + offsetof(struct boot_page, loader);
+	p->map[0] = (struct multiboot_mmap){ 20, 0, LOW_RAM_END, MULTIBOOT_RAM };
+	p->map[1] = (struct multiboot_mmap){ 20, HIGH_RAM, d->ram - HIGH_RAM, MULTIBOOT_RAM };
+	snprintf(p->loader, sizeof(p->loader), "zeno");
+	snprintf(p->words, sizeof(p->words), "%s %s", m->words, words);
+}
+
+static struct segment
+flat(uint16_t sel, uint16_t type)
+{
+	return (struct segment){ .sel = sel,
+				 .attr = type | ATTR_S | ATTR_P | ATTR_DB | ATTR_G,
+				 .limit = 0xffffffff };
+}
+
+/* Flat 32-bit protected mode without paging and interrupts, all else zero or as after power-up. */
+void
+start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds)
+{
+	memset(s, 0, sizeof(*s));
+	s->version = CPU_STATE_VERSION;
+	s->rflags = FLAG_ONE;
+	s->cr0 = CR0_PE | CR0_ET;
+	s->dr[6] = 0xffff0ff0; /* SDM 3A table 10-1, "state following power-up" */
+	s->dr[7] = 0x400;
+	for (int i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = flat(ds, ATTR_RW | ATTR_A);
+	s->seg[SEG_CS] = flat(cs, ATTR_CODE | ATTR_RW | ATTR_A);
+	s->idtr.limit = 0xffff;
+}
+
+/* "Machine state": EAX, EBX, flat segments, A20 on, CR0.PE on and PG off, EFLAGS.VM and IF clear. */
+static void
+boot_registers(struct cpu_state *s, uint32_t entry)
+{
+	start_registers(s, BOOT_CS, BOOT_DS);
+	s->gpr[RAX] = MULTIBOOT_BOOT_MAGIC;
+	s->gpr[RBX] = INFO_GPA;
+	s->rip = entry;
+}
+
+/*
+ * `words` follow the module's own on the guest's command line; if they begin with boot=coreboot, the image is started as
+ * coreboot starts a payload, with boot=linux as a 32-bit Linux (linux.c). Errors: -ENOEXEC, after a line that says what is
+ * wrong with the image.
+ */
+int
+load_guest(struct domain *d, const struct module *m, const char *words)
+{
+	const uint8_t *image = hpa_ptr(hpa(m->paddr));
+	struct elf32_header h = { 0 };
+	bool coreboot = !strncmp(words, "boot=coreboot", 13);
+	const char *wrong;
+
+	if (!strncmp(words, "boot=linux ", 11))
+		return linux_load(d, m, words + 11);
+	if (m->size >= sizeof(h))
+		memcpy(&h, image, sizeof(h));
+	wrong = check_header(&h, m->size);
+	if (wrong)
+		return refuse(m, wrong);
+	if (!coreboot && !has_multiboot_header(image, m->size))
+		return refuse(m, "it has no multiboot header in its first 8 KiB");
+	for (unsigned i = 0; i < h.phnum; i++) {
+		struct elf32_segment s;
+
+		memcpy(&s, image + h.phoff + i * sizeof(s), sizeof(s));
+		if (s.type != PT_LOAD || s.memsz == 0)
+			continue;
+		wrong = load_segment(d, image, m->size, &s);
+		if (wrong)
+			return refuse(m, wrong);
+	}
+	if (coreboot)
+		coreboot_table(d);
+	else
+		write_boot_page(d, m, words);
+	boot_registers(&d->vcpu->state, h.entry);
+	return 0;
+}

@@ -1,0 +1,120 @@
+/*
+ * Guest memory by linear address, walked in software. The host never dereferences a guest's address.
+ */
+#include <inc/errno.h>
+#include <vmm/mem/tlb.h>
+
+/* With paging off, linear addresses wrap at 4 GiB and are guest-physical. */
+int
+gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out)
+{
+	struct page_fault fault;
+	int err;
+
+	if (!(v->state.efer & EFER_LMA))
+		a.v &= 0xffffffff;
+	*out = gpa(a.v);
+	if (!(v->state.cr0 & CR0_PG))
+		return 0;
+	err = v->domain->mmu->translate(v, a, how, out, &fault);
+	if (err && !(how & HOW_QUIET))
+		v->page_fault = fault;
+	return err;
+}
+
+/* How much of [a, a + len) lies in the page of a. */
+static size_t
+in_page(gva_t a, size_t len)
+{
+	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
+
+	return len < left ? len : left;
+}
+
+/* Whether the host's TLB serves: not for a debugger, which is to see the tables as they are. */
+static bool
+through_tlb(const struct vcpu *v, gva_t a, unsigned how, size_t len)
+{
+	return !(how & HOW_QUIET) && !(v->state.efer & EFER_LMA) && within_page(a, len);
+}
+
+int
+gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
+{
+	if (through_tlb(v, a, how, len)) {
+		const struct tlb_entry *e = tlb_find(v, a, how);
+
+		if (!e)
+			return -EFAULT;
+		copy_few(buf, e->page + (a.v & PAGE_MASK), len);
+		return 0;
+	}
+	for (size_t done = 0; done < len;) {
+		size_t n = in_page(gva(a.v + done), len - done);
+		gpa_t at;
+		int err = gva_to_gpa(v, gva(a.v + done), how, &at);
+
+		if (!err)
+			err = gpa_read(v->domain, at, (uint8_t *)buf + done, n);
+		if (err)
+			return err;
+		done += n;
+	}
+	return 0;
+}
+
+/* Nothing is written before all pages are known to be writable. */
+int
+gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
+{
+	size_t done, n;
+	gpa_t at;
+
+	how |= how & HOW_QUIET ? 0 : HOW_WRITE; /* a debugger may write anywhere */
+	if (through_tlb(v, a, how, len)) {
+		const struct tlb_entry *e = tlb_find(v, a, how);
+
+		if (!e)
+			return -EFAULT;
+		copy_few(e->page + (a.v & PAGE_MASK), buf, len);
+		tlb_written(v, e, a, len);
+		return 0;
+	}
+	for (done = 0; done < len; done += n) {
+		size_t one = 1;
+		int err = gva_to_gpa(v, gva(a.v + done), how | HOW_QUIET, &at);
+
+		n = in_page(gva(a.v + done), len - done);
+		if (err) /* once more, to be noted */
+			return gva_to_gpa(v, gva(a.v + done), how, &at);
+		if (!gpa_ptr(v->domain, at, &one))
+			return -EFAULT;
+	}
+	for (done = 0; done < len; done += n) {
+		n = in_page(gva(a.v + done), len - done);
+		if (!gva_to_gpa(v, gva(a.v + done), how, &at))
+			gpa_write(v->domain, at, (const uint8_t *)buf + done, n);
+	}
+	return 0;
+}
+
+int
+gva_read(struct vcpu *v, gva_t a, void *buf, size_t len)
+{
+	return tlb_read(v, a, 0, buf, len);
+}
+
+int
+gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len)
+{
+	return tlb_write(v, a, 0, buf, len);
+}
+
+uint8_t *
+gva_byte(struct vcpu *v, gva_t a)
+{
+	size_t one = 1;
+	gpa_t at;
+
+	return gva_to_gpa(v, a, HOW_QUIET, &at) ? NULL : gpa_ptr(v->domain, at, &one);
+}

@@ -1,0 +1,51 @@
+/*
+ * The host's own TLB: its misses, and its end (vmm/mem/tlb.h).
+ */
+#include <kern/map.h>
+#include <vmm/mem/tlb.h>
+
+#define NEXT_GENERATION (1ull << 32)
+
+const struct tlb_entry *
+tlb_fill(struct vcpu *v, gva_t a, unsigned how)
+{
+	struct tlb_entry *e = tlb_at(v, a);
+	const struct p2m_entry *frame;
+	uint8_t *page;
+	gpa_t at;
+
+	if (gva_to_gpa(v, gva((uint32_t)a.v), how, &at)) {
+		tlb_drop(v, a);
+		return NULL;
+	}
+	frame = p2m_entry(v->domain, gpa_to_gfn(at));
+	if (!frame || frame->type != P2M_RAM)
+		return NULL;
+	page = mfn_ptr(mfn(frame->mfn));
+	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a) || e->page != page)
+		e->tag = tlb_tag(&v->tlb, a);
+	e->page = page;
+	e->frame = frame;
+	e->gfn = (uint32_t)gpa_to_gfn(at).v;
+	e->tag |= 1ull << (how & (HOW_WRITE | HOW_USER | HOW_FETCH));
+	return e;
+}
+
+void
+tlb_drop(struct vcpu *v, gva_t a)
+{
+	struct tlb_entry *e = tlb_at(v, a);
+
+	if ((e->tag & ~PAGE_MASK) == tlb_tag(&v->tlb, a))
+		e->tag = 0;
+}
+
+void
+tlb_flush(struct domain *d)
+{
+	struct tlb *t = d->vcpu ? &d->vcpu->tlb : NULL; /* none yet: the domain is being made */
+
+	d->flush = true;
+	if (t && !(t->generation += NEXT_GENERATION))
+		memset(t->entry, 0, sizeof(t->entry));
+}

@@ -1,0 +1,136 @@
+/*
+ * Shadow paging to look at: a walk through both tables side by side, and what the shadows cost.
+ */
+#include <inc/errno.h>
+#include <kern/map.h>
+#include <vmm/mmu/shadow/shadow.h>
+
+#define WALK_LINES 5u /* levels 4 to 1, and where it ends */
+
+/* "P W U A D" of an entry, as far as they are set. */
+static const char *
+flags(uint64_t entry, char buf[16])
+{
+	static const struct {
+		uint64_t bit;
+		char name;
+	} bits[] = { { PTE_P, 'P' }, { PTE_W, 'W' }, { PTE_U, 'U' },
+		     { PTE_A, 'A' }, { PTE_D, 'D' }, { PTE_PS, 'S' } };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
+		buf[n++] = entry & bits[i].bit ? bits[i].name : '-';
+	buf[n] = '\0';
+	return buf;
+}
+
+/* Our entry for `a` at a level, 0 where there is none. */
+static pte_t
+our_entry(struct domain *d, gva_t a, unsigned level)
+{
+	const pte_t *table = mfn_ptr(d->root);
+
+	for (unsigned l = PAGE_LEVELS;; l--) {
+		pte_t entry = table[shadow_index(l, a)];
+
+		if (l == level || !(entry & PTE_P))
+			return l == level ? entry : 0;
+		table = hpa_ptr(hpa(PTE_ADDR(entry)));
+	}
+}
+
+static void
+show_end(struct shadow_mmu *m, gva_t a, int err, const struct walk *w, char *buf, size_t size)
+{
+	const struct p2m_entry *e = p2m_entry(m->domain, gpa_to_gfn(w->gpa));
+	pte_t ours = our_entry(m->domain, a, 1);
+
+	if (err)
+		snprintf(buf, size, "  guest: page fault, error code %x%s", w->error,
+			 in_window(m->domain, a.v, 1) ? "; ours: the VMM window" : "");
+	else if (!e || e->type != P2M_RAM)
+		snprintf(buf, size, "  guest-physical %08lx: no memory", w->gpa.v);
+	else
+		snprintf(buf, size, "  guest-physical %08lx: machine frame %x; ours: %s%lx%s",
+			 w->gpa.v, e->mfn, ours & PTE_P ? "" : "not filled, ",
+			 PTE_ADDR(ours) >> PAGE_SHIFT, e->trace ? "; writes are traced" : "");
+}
+
+/* One line of a walk; false: there are no more. */
+bool
+shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
+{
+	struct shadow_mmu *m = shadow_of(v->domain);
+	struct walk_memory memory = guest_memory(m);
+	unsigned level = PAGE_LEVELS - line;
+	char theirs[80], own[16], names[16];
+	struct walk w;
+	int err = guest_walk(&m->paging, a, HOW_QUIET, &memory, &w);
+	pte_t ours;
+
+	if (line >= WALK_LINES)
+		return false;
+	if (level == 0) {
+		show_end(m, a, err, &w, buf, size);
+		return true;
+	}
+	ours = our_entry(v->domain, a, level);
+	snprintf(theirs, sizeof(theirs), "%-33s",
+		 level > m->paging.geometry->levels ? "has no such level"
+		 : level < w.last                   ? "not reached"
+						    : "");
+	if (level <= m->paging.geometry->levels && level >= w.last)
+		snprintf(theirs, sizeof(theirs), "%08lx: %016lx %s", w.step[level].at.v,
+			 w.step[level].entry, flags(w.step[level].entry, names));
+	snprintf(buf, size, "  level %u  guest %s  ours %016lx %s", level, theirs, ours,
+		 flags(ours, own));
+	return true;
+}
+
+static int
+gwalk(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc - 1, argv + 1);
+	char line[160];
+	uint64_t a;
+
+	if (argc < 2 || parse_u64(argv[1], &a))
+		return -EINVAL;
+	if (!d)
+		return -ENOENT;
+	if (!(d->vcpu->state.cr0 & CR0_PG)) {
+		printf("d%u: paging is off: %08lx is guest-physical\n", d->id, a);
+		return 0;
+	}
+	printf("d%u: linear %08lx, %s paging\n", d->id, a, shadow_of(d)->paging.geometry->name);
+	for (unsigned i = 0; shadow_show(d->vcpu, gva(a), i, line, sizeof(line)); i++)
+		printf("%s\n", line);
+	return 0;
+}
+MONITOR_COMMAND(gwalk, "gwalk", "ADDR [ID]", "a guest's address through its tables and ours");
+
+static int
+shadow(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc, argv);
+	struct shadow_mmu *m;
+
+	if (!d)
+		return -ENOENT;
+	m = shadow_of(d);
+	if (!m) {
+		printf("d%u: has never turned paging on\n", d->id);
+		return 0;
+	}
+	printf("d%u: %s, %u shadows of at most %u\n", d->id,
+	       m->on ? m->paging.geometry->name : "paging off", m->live, m->limit);
+	printf("  VMM window at %08lx, moved %u times\n", d->window, d->window_moves);
+	printf("  faults: %lu true, %lu hidden and filled, %lu emulated\n", m->stats.faults,
+	       m->stats.filled, m->stats.emulated);
+	printf("  tables: %lu writes, %lu entries dropped, %lu given up as no tables\n",
+	       m->stats.written, m->stats.dropped, m->stats.flooded);
+	printf("  shadows: %lu made, %lu freed, %lu times all of them; CR3 loaded %lu times\n",
+	       m->stats.made, m->stats.freed, m->stats.emptied, m->stats.loads);
+	return 0;
+}
+MONITOR_COMMAND(shadow, "shadow", "[ID]", "a guest's shadow page tables in numbers");

@@ -1,0 +1,32 @@
+/*
+ * The VMM window in reach: bt runs from there, so its part of the root may not wait for a fault.
+ */
+#include <kern/map.h>
+#include <vmm/mmu/shadow/shadow.h>
+
+#define ROOT_SLOT 0u
+#define NO_TABLE  0xfffffffu /* a frame number beyond all RAM: PAE's register says "not present" */
+
+/* Called before an entry. False: there is no memory for it. */
+bool
+shadow_reach_window(struct shadow_mmu *m)
+{
+	const struct paging *p = &m->paging;
+	unsigned i = m->domain->window / level_span(3), slot;
+	struct shadow_kind kind = { .geometry = p->geometry->id, .level = 2, .quadrant = i };
+	uint64_t table = p->geometry->registers ? p->pdpte[i] : p->root | PTE_P;
+
+	if (shadow_at_slot(m, ROOT_SLOT)->table[i] & PTE_P)
+		return true;
+	if (!shadow_reclaim(m, 1))
+		return false;
+	slot = shadow_get(
+		m, table & PTE_P ? gpa_to_gfn(gpa(paging_address(p, 3, table))) : gfn(NO_TABLE),
+		kind);
+	shadow_set(m, ROOT_SLOT, i,
+		   mfn_to_hpa(ptr_mfn(shadow_at_slot(m, slot)->table)).v | PTE_P | PTE_W | PTE_U |
+			   PTE_A | PTE_D,
+		   LIST_OF_SHADOW(slot));
+	tlb_flush(m->domain);
+	return true;
+}

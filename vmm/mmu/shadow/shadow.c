@@ -1,0 +1,281 @@
+/*
+ * The MMU mode "shadow": how the rest of the hypervisor reaches it, and where a guest's registers become the
+ * parameters of a walk.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <trials/shadow/audit.h>
+#include <vmm/mem/tlb.h>
+
+#define ROOT_SLOT 0u
+
+/* NULL as long as the guest has never turned its paging on. */
+struct shadow_mmu *
+shadow_of(struct domain *d)
+{
+	return d->mmu_data;
+}
+
+/* Where there is no memory a PC's bus floats: a table there is all ones. */
+static uint64_t
+read_entry(void *ctx, gpa_t at, unsigned size)
+{
+	struct shadow_mmu *m = ctx;
+	size_t n = size;
+	const void *p = gpa_ptr(m->domain, at, &n);
+
+	if (!p)
+		return size == 4 ? 0xffffffff : ~0ull;
+	return size == 4 ? *(const uint32_t *)p : *(const uint64_t *)p;
+}
+
+/* Owners are told, for the frame may hold more than tables; our own shadows stay right (`marking`). */
+static void
+write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
+{
+	struct shadow_mmu *m = ctx;
+	bool was = m->marking;
+
+	m->marking = true;
+	gpa_write(m->domain, at, &entry, size);
+	m->marking = was;
+}
+
+struct walk_memory
+guest_memory(struct shadow_mmu *m)
+{
+	return (struct walk_memory){ m, read_entry, write_entry };
+}
+
+/*
+ * SDM 3A 4.1.1: which mode CR0.PG, CR4 and EFER select; without PAE, NXE says nothing (4.7, I/D). CPUID.80000008H:EAX
+ * has MAXPHYADDR in its lowest byte.
+ */
+static struct paging
+paging_of(const struct cpu_state *s)
+{
+	static unsigned address_bits;
+	struct paging p = { .wp = s->cr0 & CR0_WP, .nx = s->cr4 & CR4_PAE && s->efer & EFER_NXE };
+	enum geometry_id id = s->cr4 & CR4_PSE ? PAGING_32_PSE : PAGING_32;
+	uint64_t low = 0xfff;
+	uint32_t r[4];
+
+	if (!address_bits) {
+		cpuid(0x80000008, 0, r);
+		address_bits = r[0] & 0xff;
+	}
+	if (s->cr4 & CR4_PAE) {
+		id = s->efer & EFER_LMA ? PAGING_LONG : PAGING_PAE;
+		low = id == PAGING_PAE ? 0x1f : 0xfff; /* SDM 3A 4.4.1: the PDPT lies at 32 bytes */
+	}
+	p.geometry = &geometries[id];
+	p.root = s->cr3 & ~low & (id == PAGING_LONG ? 0x000fffffffffffff : 0xffffffff);
+	p.address_bits = address_bits;
+	memcpy(p.pdpte, s->pdpte, sizeof(p.pdpte));
+	return p;
+}
+
+static int
+shadow_init(struct domain *d)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct shadow_mmu *m;
+
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	m = mfn_ptr(f);
+	m->domain = d;
+	d->mmu_data = m;
+	return shadow_pool_init(m);
+}
+
+/* The root's first four GiB show shadows, none yet, or the flat map. */
+static void
+switch_root(struct shadow_mmu *m, bool on)
+{
+	pte_t *pdpt = shadow_at_slot(m, ROOT_SLOT)->table;
+
+	if (on == m->on)
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(m->domain->flat); i++) {
+		if (m->on)
+			shadow_clear(m, ROOT_SLOT, i);
+		pdpt[i] = on ? 0 : m->domain->flat[i];
+	}
+	m->on = on;
+	tlb_flush(m->domain);
+}
+
+/* Whether exercise 2.1 is done. */
+static bool
+has_walk(struct shadow_mmu *m, const struct paging *p)
+{
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+
+	return guest_walk(p, gva(0), 0, &memory, &w) != -ENOSYS;
+}
+
+/* A table that may be empty counts: the guest wants these addresses. */
+static bool
+in_use(struct domain *d, gva_t a)
+{
+	struct shadow_mmu *m = shadow_of(d);
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+
+	guest_walk(&m->paging, a, HOW_QUIET, &memory, &w);
+	return w.last < 2 || w.step[2].entry & PTE_P;
+}
+
+/* The VMM window may not lie where the guest has something; if it must, what is there is out of the guest's reach. */
+static void
+clear_window(struct domain *d)
+{
+	bool one_entry = shadow_of(d)->paging.geometry->entry_size == 4; /* of 4 MiB */
+
+	if (in_use(d, gva(d->window)) || (!one_entry && in_use(d, gva(d->window + level_span(2)))))
+		window_move(d);
+}
+
+static int
+load(struct vcpu *v)
+{
+	struct paging p = paging_of(&v->state);
+	struct shadow_mmu *m = shadow_of(v->domain);
+	int err = m ? 0 : shadow_init(v->domain);
+
+	if (err)
+		return err;
+	m = shadow_of(v->domain);
+	if (!(v->state.cr0 & CR0_PG)) {
+		switch_root(m, false);
+		return 0;
+	}
+	if (p.geometry->registers) {
+		struct walk_memory memory = guest_memory(m);
+
+		err = paging_load_pdptes(&p, &memory, p.pdpte);
+		if (err)
+			return err;
+		memcpy(v->state.pdpte, p.pdpte, sizeof(p.pdpte));
+	}
+	if (!m->on && !has_walk(m, &p))
+		return -ENOSYS;
+	m->paging = p;
+	m->top_level = p.geometry->levels == 4 ? 4 : 3;
+	m->stats.loads++;
+	switch_root(m, true);
+	shadow_load_root(m);
+	tlb_flush(v->domain); /* before anything is read through it */
+	clear_window(v->domain);
+	audit_now_and_then(v);
+	return 0;
+}
+
+static void
+shadow_done(struct domain *d)
+{
+	struct shadow_mmu *m = shadow_of(d);
+
+	if (!m)
+		return;
+	if (m->shadows[0] && shadow_at_slot(m, ROOT_SLOT)->used)
+		switch_root(m, false);
+	shadow_pool_free(m);
+	frame_put(ptr_mfn(m));
+	d->mmu_data = NULL;
+}
+
+/* Shadows follow their tables at once; what is left to do is the CPU's TLB. */
+static void
+shadow_invlpg(struct vcpu *v, gva_t a)
+{
+	tlb_drop(v, a);
+	invlpg(a.v);
+}
+
+/* The walk that a CPU with the guest's own tables would take. */
+static int
+walk_tables(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
+{
+	struct walk_memory memory = guest_memory(m);
+	struct walk w;
+
+	if (guest_walk(&m->paging, a, how, &memory, &w)) {
+		*fault = (struct page_fault){ a.v, w.error, true };
+		return -EFAULT;
+	}
+	*out = w.gpa;
+	if (!(how & HOW_QUIET)) {
+		walk_mark(&m->paging, how, &memory, &w);
+		shadow_keep(m, a, &w);
+	}
+	return 0;
+}
+
+static int
+translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
+{
+	struct shadow_mmu *m = shadow_of(v->domain);
+
+	return shadow_lookup(m, a, how, out) ? 0 : walk_tables(m, a, how, out, fault);
+}
+
+/* A write to a traced frame that the host itself could do is emulated without another walk. */
+static enum mmu_outcome
+fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
+{
+	const unsigned how = e->error & PF_U ? HOW_WRITE | HOW_USER : HOW_WRITE;
+	const struct tlb_entry *known = tlb_hit(v, gva(e->gva), how);
+
+	if (e->access != ACCESS_WRITE || !known || !known->frame->trace)
+		return shadow_fault(v, e, page_fault);
+	shadow_of(v->domain)->stats.emulated++;
+	return MMU_EMULATE;
+}
+
+static const struct mmu_mode shadow_mode = {
+	.name = "shadow",
+	.load = load,
+	.free = shadow_done,
+	.invlpg = shadow_invlpg,
+	.protect = shadow_protect,
+	.window = shadow_window,
+	.in_use = in_use,
+	.translate = translate,
+	.show = shadow_show,
+	.fault = fault,
+};
+SET_ADD(mmu_modes, shadow_mode);
+
+/* Whether a frame is the page directory, in use now, of the GiB with the window. */
+static bool
+is_window_directory(struct shadow_mmu *m, gfn_t g)
+{
+	const struct paging *p = &m->paging;
+	unsigned i = m->domain->window / level_span(3);
+
+	if (p->geometry->registers)
+		return p->pdpte[i] & PTE_P && PTE_ADDR(p->pdpte[i]) >> PAGE_SHIFT == g.v;
+	return p->root >> PAGE_SHIFT == g.v;
+}
+
+static void
+table_written(struct domain *d, gpa_t a, size_t len)
+{
+	struct shadow_mmu *m = shadow_of(d);
+
+	if (m->marking)
+		return;
+	shadow_table_written(m, a, len);
+	if (m->on && is_window_directory(m, gpa_to_gfn(a)))
+		clear_window(d);
+}
+
+static const struct trace_owner table_owner = { TRACE_PAGE_TABLE, table_written };
+SET_ADD(trace_owners, table_owner);

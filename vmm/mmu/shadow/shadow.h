@@ -1,0 +1,230 @@
+/*
+ * The MMU mode "shadow": the CPU never sees the guest's page tables, but shadows of them, which map the guest's
+ * linear addresses straight to machine frames.
+ *
+ *   guest:    CR3 -> table -> table -> guest frame            (gva -> gpa, the guest's own)
+ *   CPU:      root -> shadow -> shadow -> machine frame       (gva -> hpa, ours)
+ *
+ * A shadow table has 512 entries of 8 bytes, whatever the guest's have. It is known by the guest frame that it
+ * shadows and by how that frame is used (struct shadow_kind), so it outlives a change of CR3. It starts empty and is
+ * filled by faults. A frame that has a shadow is traced: when the guest writes to it, the entries concerned go.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#pragma once
+
+#include <kern/paging.h>
+#include <vmm/domain.h>
+#include <vmm/mem/mmu.h>
+
+#define LAB_2A "lab2a.md"
+#define LAB_2B "lab2b.md"
+
+#define PAGE_LEVELS 4 /* of the host's tables; level 1 maps pages of 4 KiB */
+
+/* One of the ways in which a guest's tables may look (SDM 3A 4.1.1 "Four Paging Modes"). */
+enum geometry_id { PAGING_32, PAGING_32_PSE, PAGING_PAE, PAGING_LONG, GEOMETRIES };
+struct geometry {
+	const char *name;
+	uint8_t id;         /* enum geometry_id */
+	uint8_t levels;     /* of the guest */
+	uint8_t registers;  /* the level that is in registers (PAE's PDPTEs), 0: none */
+	uint8_t entry_size; /* bytes of an entry of a table */
+	struct {
+		uint8_t shift; /* the lowest bit of the index */
+		uint8_t bits;
+		bool large; /* bit 7 of an entry makes it map a page */
+	} level[PAGE_LEVELS + 1];
+};
+extern const struct geometry geometries[GEOMETRIES];
+
+/* All that a walk depends on but memory. */
+struct paging {
+	const struct geometry *geometry;
+	uint64_t root;         /* gpa of the top table */
+	uint64_t pdpte[4];     /* PAE: the registers that a load of CR3 filled */
+	unsigned address_bits; /* MAXPHYADDR */
+	bool wp, nx;           /* CR0.WP; EFER.NXE with CR4.PAE */
+};
+
+/* Memory as a walk sees it: the kernel's walks go to guest RAM, the tests' where they like. */
+struct walk_memory {
+	void *ctx;
+	uint64_t (*read)(void *ctx, gpa_t at, unsigned size);
+	void (*write)(void *ctx, gpa_t at, uint64_t entry, unsigned size);
+};
+
+struct walk {
+	struct {
+		gpa_t at; /* where the entry lies; not for registers */
+		uint64_t entry;
+	} step[PAGE_LEVELS + 1]; /* by level */
+	unsigned last;           /* the level at which the walk ended */
+	uint64_t rights; /* PTE_U and PTE_W if all entries have them; PTE_NX if one has it */
+	gpa_t gpa;       /* where the address leads, if the walk did not fail */
+	uint32_t error;  /* else the error code of the #PF */
+};
+
+#define PF_P    1u /* SDM 3A 4.7, figure 4-12: 0 if an entry was not present */
+#define PF_W    2u
+#define PF_U    4u
+#define PF_RSVD 8u
+#define PF_I    16u
+
+/* geometry.c: the entry's index in the table at this level; the bits of an entry that must be 0. */
+unsigned paging_index(const struct paging *p, unsigned level, gva_t a);
+bool paging_maps(const struct paging *p, unsigned level, uint64_t entry); /* a page, no table */
+uint64_t paging_reserved(const struct paging *p, unsigned level, uint64_t entry);
+uint64_t paging_address(const struct paging *p, unsigned level, uint64_t entry);
+
+/* Lab 2A, walk.c: 0 with w->gpa, or -EFAULT with w->error. Reads only. -ENOSYS: not written yet. */
+int guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memory *memory,
+	       struct walk *w);
+/* PAE's registers as a load of CR3 fills them: 0, or -EINVAL, a reserved bit is set. */
+int paging_load_pdptes(const struct paging *p, const struct walk_memory *memory, uint64_t pdpte[4]);
+/* Lab 2B, rings.c: whether entries that grant `rights` together allow this access. */
+bool rights_allow(const struct paging *p, uint64_t rights, unsigned how);
+/* Lab 2B, adbits.c: sets accessed and dirty bits as the CPU would for this access, in memory and in *w. */
+void walk_mark(const struct paging *p, unsigned how, const struct walk_memory *memory,
+	       struct walk *w);
+/* Whether the CPU may write without asking us: the leaf is dirty already. */
+bool walk_dirty(const struct walk *w);
+
+/* How a guest frame is used: two uses have two shadows. */
+struct shadow_kind {
+	uint8_t geometry; /* enum geometry_id, or SHADOW_DIRECT: part of a large page, not a table */
+	uint8_t level;    /* of the shadow */
+	/*
+	 * Which part of a table that has more entries than ours; and which of the four GiB, at level 2 of a guest
+	 * with 32-bit addresses, for one of these holds the VMM window.
+	 */
+	uint8_t quadrant;
+	uint8_t pad;
+};
+#define SHADOW_DIRECT GEOMETRIES
+
+#define SHADOW_MAX 2048u /* per domain */
+#define SHADOW_MIN 256u
+#define TABLE_SIZE 512u
+#define NO_SHADOW  0xffffu
+
+/* A present entry is in one list: that of its guest frame (level 1), or that of the shadow it points to. */
+struct shadow_link {
+	uint32_t next, prev; /* ids of entries, 0: none; prev may be the list's owner */
+};
+
+struct shadow {
+	pte_t *table;              /* one frame */
+	struct shadow_link *links; /* another one: links[i] belongs to table[i] */
+	uint64_t gfn;
+	struct shadow_kind kind;
+	uint32_t parents; /* the entries that point here, a list */
+	uint16_t next;    /* in the hash, or of the free ones; NO_SHADOW: the last */
+	uint16_t writes;  /* of the guest to its table since it was last used */
+	bool used;
+};
+_Static_assert(sizeof(struct shadow) <= 64, "64 of them in a frame");
+#define SHADOWS_PER_FRAME 64u
+
+/* Bits that CPUs ignore: an entry that leads to the VMM window; one that allows writes but for the frame's being traced. */
+#define PTE_WINDOW (1ul << 9)
+#define PTE_TRACED (1ul << 10)
+
+struct shadow_stats {
+	uint64_t filled, faults, emulated, dropped, written, made, freed, flooded, emptied, loads;
+};
+
+#define SHADOW_HASH 512u
+
+/* All of a domain's shadows: one frame. Slot 0 is the root's PDPT, and has no guest frame. */
+struct shadow_mmu {
+	struct domain *domain;
+	struct paging paging; /* of the vCPU, as of its last load */
+	/*
+	 * The table that a fill begins at: the root's PDPT (slot 0, level 3), or, for a guest with 4 levels, the shadow of its
+	 * own top table, which the CPU must use as its root then; NO_SHADOW: it was freed, and the next fill makes another.
+	 */
+	uint16_t top;
+	uint8_t top_level;
+	bool on;      /* the root shows shadows, not the flat map */
+	bool marking; /* we are setting A and D bits ourselves: no shadow has to go for it */
+	uint16_t count, limit, free; /* slots in use ever; how many there may be; the free list */
+	uint16_t live;
+	uint16_t hash[SHADOW_HASH];
+	struct shadow *shadows[SHADOW_MAX / SHADOWS_PER_FRAME];
+	uint32_t *heads[GUEST_RAM_MAX >> 22]; /* by guest frame: the entries that map it */
+	struct shadow_stats stats;
+};
+_Static_assert(sizeof(struct shadow_mmu) <= PAGE_SIZE, "one frame");
+
+static inline struct shadow *
+shadow_at_slot(struct shadow_mmu *m, unsigned slot)
+{
+	return &m->shadows[slot / SHADOWS_PER_FRAME][slot % SHADOWS_PER_FRAME];
+}
+
+/* The part of the linear addresses that an entry at this level of ours covers. */
+static inline uint64_t
+level_span(unsigned level)
+{
+	return 1ul << (PAGE_SHIFT + 9 * (level - 1));
+}
+
+static inline unsigned
+shadow_index(unsigned level, gva_t a)
+{
+	return a.v / level_span(level) % TABLE_SIZE;
+}
+
+/* rmap.c: entries and the lists they are in. */
+#define LIST_OF_FRAME(gfn)   (0x80000000u | (uint32_t)(gfn))
+#define LIST_OF_SHADOW(slot) (0xc0000000u | (slot))
+/* Sets an entry, in place of what was there; `list` is where it belongs. */
+void shadow_set(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uint32_t list);
+void shadow_clear(struct shadow_mmu *m, unsigned slot, unsigned index);
+void shadow_clear_list(struct shadow_mmu *m, uint32_t list);
+void shadow_protect(struct domain *d, gfn_t g);
+
+/* pool.c: making shadows, finding them, giving them back. */
+int shadow_pool_init(struct shadow_mmu *m);
+void shadow_pool_free(struct shadow_mmu *m);
+/* Whether `n` more can be made; frames are taken for them, and stay the domain's. */
+bool shadow_room(struct shadow_mmu *m, unsigned n);
+unsigned shadow_find(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind); /* or NO_SHADOW */
+/* Finds it or makes it; shadow_room() has been asked before. Traces the frame of a table. */
+unsigned shadow_get(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind);
+void shadow_free(struct shadow_mmu *m, unsigned slot);
+/* The next shadow of the same frame, whatever its kind; start with NO_SHADOW. NO_SHADOW: no more. */
+unsigned shadow_of_frame(struct shadow_mmu *m, gfn_t g, unsigned after);
+void shadow_free_all(struct shadow_mmu *m);
+void shadow_window(struct domain *d);
+
+/* reach.c */
+bool shadow_reach_window(struct shadow_mmu *m);
+
+/* lookup.c */
+bool shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out);
+void shadow_keep(struct shadow_mmu *m, gva_t a, const struct walk *w);
+
+/* monitor.c */
+bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
+
+/* shadow.c */
+struct shadow_mmu *shadow_of(struct domain *d);
+struct walk_memory guest_memory(struct shadow_mmu *m);
+
+/* pool.c: m->top, made if need be; shadow_room() has been asked before. */
+unsigned shadow_top(struct shadow_mmu *m);
+
+/* Lab 2A, fill.c: makes the CPU's tables lead from `a` to where *w leads. 0, -ENOSYS. */
+int shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w);
+/* The kind of shadow that an entry at `level` of ours leads to. */
+struct shadow_kind shadow_child_kind(const struct paging *p, unsigned level, gva_t a,
+				     const struct walk *w);
+/* Lab 2A, fault.c */
+enum mmu_outcome shadow_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault);
+/* Lab 2A, tables.c: the guest wrote to one of its tables. */
+void shadow_table_written(struct shadow_mmu *m, gpa_t a, size_t len);
+/* Lab 2B, roots.c */
+void shadow_load_root(struct shadow_mmu *m);
+bool shadow_reclaim(struct shadow_mmu *m, unsigned n);
