@@ -1,5 +1,5 @@
-; Starts a coreboot payload on the bare machine as vmm/load/coreboot.c starts it under te: the first multiboot module is the
-; ELF32 image; its segments go where they belong, a coreboot table with 32 MiB of memory to 0x500.
+; Starts a coreboot payload on the bare machine as vmm/load/coreboot.c starts it under te: the first multiboot
+; module is the ELF32 image; its segments go where they belong, a coreboot table with 32 MiB of memory to 0x500.
 ;
 ; Linked at 64 MiB, out of the payload's way. The table's bytes are the same as the host's, checksums included.
 
