@@ -64,7 +64,7 @@ AIMS = [
     Aim("bench-compute 100", "bt", 1.01, "bare", None, "as for te"),
     Aim("call and ret", "bt", 4, "bare", None,
         "a stack of return addresses in the cache beside the guest's own: a call would put its translation there, and a "
-        "ret would compare one word. It helps functions with many callers, too, whose guess is mostly wrong"),
+        "ret would compare one word. It helps functions with many callers, too, whose prediction is mostly wrong"),
     Aim("page-table write", "bt", 0.5, "te", "shadow_table_written",
         "both leave the guest, and what is left is the way out and in, and the shadow's entry. A write that is done "
         "inline and noted in a list, which the host reads at the next exit, would not leave it"),

@@ -38,8 +38,8 @@ dispatch_init(void)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		fill_row(i, NULL);
-		if (engine_list[i]->kin)
-			fill_row(i, engine_list[i]->kin);
+		if (engine_list[i]->base)
+			fill_row(i, engine_list[i]->base);
 		fill_row(i, engine_list[i]->name);
 	}
 }

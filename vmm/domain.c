@@ -209,8 +209,8 @@ end(struct domain *d, const char *verdict)
 	domain_flush(d);
 	if (d->quiet)
 		return;
-	printf("d%u %s: %s: %s\n", d->id, d->name, verdict, d->verdict);
-	side_printf("@Z end d%u %s %s\n", d->id, verdict, d->verdict);
+	printf("d%u %s: %s: %s\n", d->id, d->name, verdict, d->end_reason);
+	side_printf("@Z end d%u %s %s\n", d->id, verdict, d->end_reason);
 }
 
 void
@@ -221,7 +221,7 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	if (d->state == DOMAIN_ENDED)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(d->verdict, sizeof(d->verdict), fmt, ap);
+	vsnprintf(d->end_reason, sizeof(d->end_reason), fmt, ap);
 	va_end(ap);
 	d->stopped = true;
 	end(d, "stopped");
@@ -235,7 +235,7 @@ domain_exit(struct domain *d, unsigned code)
 	if (d->state == DOMAIN_ENDED)
 		return;
 	d->exit_code = code;
-	snprintf(d->verdict, sizeof(d->verdict), "exit code %u after %lu exits", code,
+	snprintf(d->end_reason, sizeof(d->end_reason), "exit code %u after %lu exits", code,
 		 d->vcpu->exits);
 	end(d, "ended");
 }

@@ -79,7 +79,7 @@ struct vcpu;
 struct engine {
 	const char *name;
 	const char *what;
-	const char *kin; /* the engine whose exit handlers serve where it has none; NULL: none */
+	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
@@ -138,13 +138,13 @@ _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
 enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED };
 
-/* Why a frame is write-protected: a bit each in p2m_entry.trace, an owner each in trace_owners[]. */
-enum trace_why { TRACE_GDT, TRACE_LDT, TRACE_PAGE_TABLE, TRACE_CODE, TRACE_WHYS };
+/* Why a frame is write-protected: a bit each in p2m_entry.track, an owner each in page_track_owners[]. */
+enum page_track_why { TRACK_GDT, TRACK_LDT, TRACK_PAGE_TABLE, TRACK_CODE, TRACK_WHYS };
 
 struct p2m_entry {
 	uint32_t mfn;  /* 16 TiB of machine memory */
 	uint8_t type;  /* enum p2m_type */
-	uint8_t trace; /* bit per enum trace_why */
+	uint8_t track; /* bit per enum page_track_why */
 	uint16_t pad;
 };
 _Static_assert(sizeof(struct p2m_entry) == 8, "512 entries make a leaf page");
@@ -191,7 +191,7 @@ struct domain {
 	char side[64]; /* bytes not yet told to the side channel */
 	unsigned side_len;
 
-	char verdict[200]; /* why it ended, in words */
+	char end_reason[200]; /* why it ended, in words */
 	unsigned exit_code;
 	bool stopped; /* ended by domain_stop() */
 	bool quiet;   /* says nothing on the console, not even how it ended */
@@ -234,13 +234,13 @@ void *gpa_ptr(struct domain *d, gpa_t a, size_t *len);
 int gpa_read(struct domain *d, gpa_t a, void *buf, size_t len);        /* 0 or -EFAULT */
 int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells trace owners */
 
-/* trace.c: write-protects a guest frame in whatever MMU mode runs and calls the owner after each write. */
-int trace(struct domain *d, gfn_t g, enum trace_why why);
-void untrace(struct domain *d, gfn_t g, enum trace_why why);
-void trace_written(struct domain *d, gpa_t a, size_t len);
-void trace_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len);
-struct trace_owner {
-	enum trace_why why;
+/* page_track.c: write-protects a guest frame in whatever MMU mode runs and calls the owner after each write. */
+int page_track(struct domain *d, gfn_t g, enum page_track_why why);
+void page_untrack(struct domain *d, gfn_t g, enum page_track_why why);
+void page_track_written(struct domain *d, gpa_t a, size_t len);
+void page_track_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len);
+struct page_track_owner {
+	enum page_track_why why;
 	void (*written)(struct domain *d, gpa_t a, size_t len);
 };
 
@@ -318,7 +318,7 @@ const char *exit_tag(unsigned reason);
 unsigned exit_by_tag(const char *tag); /* enum exit_reason; EXIT_COUNT: none is called so */
 const char *vector_short(unsigned vector);
 
-/* Lab 1B, lines.c: devices to 8259s. */
+/* Lab 1B, irq_lines.c: devices to 8259s. */
 #define PIT_BACKLOG 16 /* edges that a late guest still gets; older ones are lost */
 void platform_lines(struct domain *d);
 int domain_input(struct domain *d); /* the next character for its COM1, -1: none */

@@ -120,7 +120,7 @@ list(int argc, char **argv)
 		if (d)
 			printf("d%-3u %-16s %-4s %5lu MiB %8lu exits  %s\n", id, d->name,
 			       d->vcpu->engine->name, d->ram >> 20, d->vcpu->exits,
-			       d->state == DOMAIN_ENDED ? d->verdict : "running");
+			       d->state == DOMAIN_ENDED ? d->end_reason : "running");
 	}
 	return 0;
 }

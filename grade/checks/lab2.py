@@ -1,4 +1,4 @@
-"""Lab 2A: shadow page tables: the guest's walk, the fill, true and hidden faults, traced tables.
+"""Lab 2A: shadow page tables: the guest's walk, the fill, true and hidden faults, tracked tables.
 
 Witnessed: the student's functions are called from outside with tables that were made for this run, and their
 answers are judged by a walker of our own; and the tables that the CPU really uses are read from the machine's memory
@@ -168,9 +168,9 @@ def judge_fill(t, host, case):
     got = path[-1] >> 12 & (1 << 40) - 1
     t.check(got == want, f"the shadow of {case.told()} maps another machine frame",
             f"{want:#x}, which is guest frame {case.gpa >> 12:#x}", f"{got:#x}")
-    traced, dirty = host.traced(case.gpa), host.dirty(case)
+    tracked, dirty = host.tracked(case.gpa), host.dirty(case)
     for entry, level in zip(path[1:], (3, 2, 1)):
-        right = case.rights(level, dirty) & ~(W if traced and level == 1 else 0)
+        right = case.rights(level, dirty) & ~(W if tracked and level == 1 else 0)
         real = entry & (U | W)
         names = f"at level {level} (bits U=4, W=2) for {case.told()}"
         t.check(not real & ~right, f"the shadow allows more than the guest's tables {names}",
@@ -179,8 +179,8 @@ def judge_fill(t, host, case):
             right, real = right & ~W, real & ~W  # another level forbids it
         t.check(real == right, f"the shadow allows less than the guest's tables {names}",
                 f"{right:#x}", f"{real:#x}")
-    if traced:
-        t.check(not path[-1] & W, f"a traced guest frame is writable in the shadow of {case.told()}",
+    if tracked:
+        t.check(not path[-1] & W, f"a tracked guest frame is writable in the shadow of {case.told()}",
                 "W=0", f"{path[-1]:#x}")
 
 
@@ -275,7 +275,7 @@ def tables_edited(t):
 def tables_live(t):
     """After each change the CPU's tables say what the guest's say, and no table can be written behind our back."""
     for form in t.rng.sample(guestgen2.FORMATS, 2):
-        audited(t, guestgen2.edits(t.rng, form), f"traced-{form}", stops=10)
+        audited(t, guestgen2.edits(t.rng, form), f"tracked-{form}", stops=10)
 
 
 FLOOD = 16
@@ -308,7 +308,7 @@ def judge_flood(t, host, case, other):
             host.written(at, size)
 
     def kept(when):
-        t.check(host.traced(table) and host.count("flooded") == before,
+        t.check(host.tracked(table) and host.count("flooded") == before,
                 f"{told} is given up {when}", f"kept: {FLOOD} writes without a use are too many", "given up")
 
     writes(FLOOD - 1, away)
@@ -325,10 +325,10 @@ def judge_flood(t, host, case, other):
             "no entry, stats.dropped one more",
             f"entry {host.hardware(case.va)[-1]:#x}, stats.dropped {host.count('dropped') - dropped} more")
     writes(1, away)
-    t.check(host.count("flooded") == before + 1 and not host.traced(table), f"{told} was written {FLOOD} times "
+    t.check(host.count("flooded") == before + 1 and not host.tracked(table), f"{told} was written {FLOOD} times "
             "and not used in between: its shadow should be given up",
-            "stats.flooded one more, the frame traced no more",
-            f"{host.count('flooded') - before} more, traced: {bool(host.traced(table))}")
+            "stats.flooded one more, the frame tracked no more",
+            f"{host.count('flooded') - before} more, tracked: {bool(host.tracked(table))}")
     if other:
         path = host.hardware(other.va)
         t.check(len(path) == 4 and path[-1] & P, "a table lies where a large page begins: writes to it drop "

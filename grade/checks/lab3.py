@@ -422,7 +422,7 @@ def beside(t):
 def mixed(t):
     """Code and data on one page: no trap for each write, no translation for each entry."""
     program, rounds = guestgen3.mixed_loop(t.rng)
-    writes, translations = counted(t, program, "bt_kill_range", "bt_translate")
+    writes, translations = counted(t, program, "bt_invalidate_range", "bt_translate")
     at_most(t, writes, rounds // 4, f"writes that were trapped, of {rounds} beside code")
     at_most(t, translations, rounds, f"translations for {rounds} rounds beside data that changes")
 

@@ -336,7 +336,7 @@ def fills(rng, form, frames, count):
         entries = {3: frames[31] | P} if form == "PAE" else {}
         gpa = rng.choice(tables if number % 3 == 2 else pages) | va & 0xFFF
         if not number:
-            # No shadow of the table is there yet: that its frame is traced comes of this very fill.
+            # No shadow of the table is there yet: that its frame is tracked comes of this very fill.
             table = rng.choice(tables)
             entries |= {2: table | P | A | W | U, 1: table | P | A | D | W | U}
             yield Fill(form, va, root, entries, 1, table | va & 0xFFF)
@@ -438,7 +438,7 @@ class Host:
         entry = self.p2m(gpa >> 12)
         return entry[0] if entry and entry[1] == 1 else None
 
-    def traced(self, gpa):
+    def tracked(self, gpa):
         """Why the frame is write-protected, as bits."""
         self.leafs.clear()
         return self.p2m(gpa >> 12)[2]
@@ -496,7 +496,7 @@ class Host:
         def put(name, data):
             self.client.write(where + self.at("struct paging", name), data)
 
-        put("geometry", struct.pack("<Q", self.t.symbol("geometries") + number * width))
+        put("geometry", struct.pack("<Q", self.t.symbol("paging_formats") + number * width))
         put("root", struct.pack("<Q", case.root))
         put("pdpte", struct.pack("<4Q", *case.pdpte))
         put("address_bits", struct.pack("<I", case.width))

@@ -79,7 +79,7 @@ clock_tick(void)
 
 /* The program is at fault, and ends. Nothing is printed that depends on compilers or on the size of memory. */
 static void
-kill_current(const struct trapframe *f, const char *why)
+invalidate_current(const struct trapframe *f, const char *why)
 {
 	print(current->name);
 	print(": killed: ");
@@ -114,7 +114,7 @@ page_fault(struct trapframe *f)
 		panic("page fault in the kernel");
 	why = space_fault(&current->space, va, f->error);
 	if (why)
-		kill_current(f, why);
+		invalidate_current(f, why);
 }
 
 static void
@@ -127,7 +127,7 @@ dispatch(struct trapframe *f)
 	else if (f->vector >= IRQ_BASE)
 		; /* IRQ 7 and 15 can come from nowhere, and want no EOI (8259A data sheet) */
 	else if (f->cs & 3)
-		kill_current(f, NULL);
+		invalidate_current(f, NULL);
 	else
 		panic("exception in the kernel");
 }

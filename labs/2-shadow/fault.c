@@ -29,7 +29,7 @@ may_map(struct shadow_mmu *m, const struct walk *w, unsigned how)
 
 	if (!frame || frame->type != P2M_RAM)
 		return false;
-	/* EXERCISE 2.3a: A read or a fetch of RAM is the CPU's to do. A write is not if the frame is traced (frame->trace);
+	/* EXERCISE 2.3a: A read or a fetch of RAM is the CPU's to do. A write is not if the frame is tracked (frame->track);
 	 * nor if the guest's entries do not grant PTE_W though the walk went well: what must be 0 then in the guest's
 	 * CR0, and is 1 in the host's? (SDM 3A 4.6.1)
 	 */

@@ -38,7 +38,7 @@ child_frame(const struct paging *p, unsigned level, const struct walk *w)
 {
 	if (level <= w->last) /* part of a large page */
 		return gpa_to_gfn(gpa(w->gpa.v & ~(level_span(level) - 1)));
-	if (level > p->geometry->levels)
+	if (level > p->paging_format->levels)
 		return gpa_to_gfn(gpa(p->root));
 	return gpa_to_gfn(gpa(paging_address(p, level, w->step[level].entry)));
 }
@@ -47,8 +47,8 @@ child_frame(const struct paging *p, unsigned level, const struct walk *w)
 struct shadow_kind
 shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct walk *w)
 {
-	const struct geometry *g = p->geometry;
-	struct shadow_kind kind = { .geometry = g->id, .level = level - 1 };
+	const struct paging_format *g = p->paging_format;
+	struct shadow_kind kind = { .paging_format = g->id, .level = level - 1 };
 
 	/* EXERCISE 2.2b: A part of a large page (level <= w->last) is SHADOW_DIRECT, which has no quadrants. If
 	 * kind.level is 2 and the guest has up to 3 levels, the quadrant is the number of the GiB: a page directory of
@@ -72,7 +72,7 @@ shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	 * shadow_child_kind()); shadow_set() the entry at shadow_index(level, a) to its table (ptr_mfn(), mfn_to_hpa()) with
 	 * entry_rights(), in the list LIST_OF_SHADOW(child); go on there, and note that it is in use: its `writes` is 0.
 	 * At level 1 the entry maps the machine frame mfn(frame->mfn), in LIST_OF_FRAME(guest frame); a frame that is
-	 * traced is never writable.
+	 * tracked is never writable.
 	 */
 	exercise_todo("2.2", "handouts/lab2a.md#ex-2-2");
 	(void)p, (void)frame, (void)a, (void)entry_rights, (void)child_frame;

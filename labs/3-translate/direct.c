@@ -82,7 +82,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 	for (unsigned i = 0; i < STEPS_MAX; i++) {
 		uint64_t failure;
 
-		if (!bt_where(v, address_of(f), p))
+		if (!tc_to_guest_pc(v, address_of(f), p))
 			panic("rip %08lx is in no block of the translation cache", f->rip);
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
@@ -152,7 +152,7 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 	uint64_t failure = to_boundary(v, &p, &step);
 
 	take_state(v, &p, step);
-	bt_of(v)->left = p.block;
+	bt_of(v)->last_exit = p.block;
 	bt_of(v)->left_at = p.known;
 	bt_of(v)->left_generation = bt_of(v)->generation;
 	if (failure) {

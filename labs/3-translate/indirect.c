@@ -37,7 +37,7 @@ bt_emit_ret(struct bt_translation *t, const struct insn *i)
 	bt_emit_callout(t, BT_CALLOUT);
 	return;
 	/* END EXERCISE 3.6b */
-	bt_emit_guess(t);
+	bt_emit_return_prediction(t);
 	lookup(t);
 }
 

@@ -65,24 +65,24 @@ chain_later(struct vcpu *v, uint32_t at, const struct bt_block *to)
 
 /* The ret at whose call-out the guest is has led to this block, and it will be compared with that from now on. */
 static void
-guess(struct vcpu *v, const struct bt_place *p, const struct bt_block *to)
+predict(struct vcpu *v, const struct bt_place *p, const struct bt_block *to)
 {
 	struct bt *bt = bt_of(v);
-	uint32_t at = p->block->at + p->at - BT_GUESS_SIZE;
-	uint8_t code[BT_GUESS_SIZE];
-	uint32_t left;
+	uint32_t at = p->block->at + p->at - BT_PREDICTION_SIZE;
+	uint8_t code[BT_PREDICTION_SIZE];
+	uint32_t slot;
 
 	bt_code_read(bt, at, code, sizeof(code));
-	memcpy(&left, code + BT_GUESS_LEFT, sizeof(left));
-	left = (left - BT_AT_LEFT) / 4;
-	bt->shared->left[left] = BT_WRONG << bt->guessed[left];
-	if (bt->guessed[left] < BT_WRONG_MAX)
-		bt->guessed[left]++;
-	bt_guess(code, p->eip);
-	bt_stub_jump(code + BT_GUESS_STUB, bt_address(v, at + BT_GUESS_STUB),
+	memcpy(&slot, code + BT_PREDICTION_BUDGET, sizeof(slot));
+	slot = (slot - BT_AT_BUDGET) / 4;
+	bt->shared->budget[slot] = BT_WRONG << bt->mispredicted[slot];
+	if (bt->mispredicted[slot] < BT_WRONG_MAX)
+		bt->mispredicted[slot]++;
+	bt_return_prediction(code, p->eip);
+	bt_stub_jump(code + BT_PREDICTION_STUB, bt_address(v, at + BT_PREDICTION_STUB),
 		     bt_address(v, to->at));
 	bt_code_write(bt, at, code, sizeof(code));
-	bt->stats.guesses++;
+	bt->stats.predictions++;
 }
 
 /* A new translation, which will lie at offset `at`: its stubs whose targets are there already become jumps at once. */
@@ -107,11 +107,11 @@ bt_follow(struct vcpu *v, const struct bt_place *p, struct exit *e)
 
 	if (!to || to->flags & BT_COMPARED)
 		return to;
-	if (p->kind == BT_MISS || p->kind == BT_GUESS) {
+	if (p->kind == BT_MISS || p->kind == BT_PREDICTION) {
 		if (p->kind == BT_MISS)
 			bt->stats.misses++;
 		else if (generation == bt->generation)
-			guess(v, p, to);
+			predict(v, p, to);
 		/* EXERCISE 3.6d: bt_table_set(): from now on p->eip leads to the block's address. */
 		exercise_todo("3.6", "handouts/lab3b.md#ex-3-6");
 		(void)bt;

@@ -1,5 +1,5 @@
 /*
- * Code that changes: traced frames, dead blocks, and frames that are both code and data. Lab 3B, exercise 3.7.
+ * Code that changes: tracked frames, dead blocks, and frames that are both code and data. Lab 3B, exercise 3.7.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -10,13 +10,13 @@
 
 /* Nobody runs this translation again. Jumps lead to it, so its start becomes a stub that leads to its own eip. */
 void
-bt_kill(struct vcpu *v, struct bt_block *b)
+bt_invalidate(struct vcpu *v, struct bt_block *b)
 {
 	struct bt *bt = bt_of(v);
 	uint8_t stub[BT_STUB_SIZE] = { 0xcd, BT_VECTOR, 0x90, 0x90, 0x90 };
 
 	/* EXERCISE 3.7a: bt_forget() it, clear its entry in the table of indirect targets (bt_table_clear()), write the stub with
-	 * b->eip behind it to the block's start, and mark it BT_DEAD. Count it in bt->stats.killed.
+	 * b->eip behind it to the block's start, and mark it BT_DEAD. Count it in bt->stats.invalidated.
 	 */
 	exercise_todo("3.7", "handouts/lab3b.md#ex-3-7");
 	(void)stub;
@@ -38,7 +38,7 @@ overlaps(const struct bt *bt, const struct bt_block *b, uint32_t g, uint32_t fro
 
 /* All blocks of frame g: those that a write to from..to - 1 hits die. Sets *live if others are there. */
 static bool
-kill_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint32_t to, bool *live)
+invalidate_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint32_t to, bool *live)
 {
 	struct bt *bt = bt_of(v);
 	bool hit = false;
@@ -47,7 +47,7 @@ kill_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint32_t to
 		struct bt_block *b = bt_block(bt, *list);
 
 		if (!(b->flags & BT_DEAD) && overlaps(bt, b, g, from, to)) {
-			bt_kill(v, b);
+			bt_invalidate(v, b);
 			hit = true;
 		}
 		if (b->flags & BT_DEAD) {
@@ -66,7 +66,7 @@ retreat(struct vcpu *v, uint32_t g)
 {
 	struct bt *bt = bt_of(v);
 
-	/* EXERCISE 3.7b: Remember g in bt->mixed, drop all blocks, and untrace() the frame: from now on its blocks are compared
+	/* EXERCISE 3.7b: Remember g in bt->mixed, drop all blocks, and page_untrack() the frame: from now on its blocks are compared
 	 * before each entry. There is room for BT_MIXED frames: the next one takes the place of the oldest.
 	 */
 	exercise_todo("3.7", "handouts/lab3b.md#ex-3-7");
@@ -93,15 +93,15 @@ counts_up_to(struct bt_count *c, uint32_t key, uint32_t limit)
 
 /* Bytes from..to - 1 of frame g have been written. */
 void
-bt_kill_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
+bt_invalidate_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 {
 	struct bt *bt = bt_of(v);
 	bool live = false, hit;
 
-	hit = kill_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
-	hit |= kill_list(v, &bt->straddling, g, from, to, &live);
-	if (!live && !bt_space_has(bt, g)) /* a page table that maps code stays traced */
-		untrace(v->domain, gfn(g), TRACE_CODE);
+	hit = invalidate_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
+	hit |= invalidate_list(v, &bt->straddling, g, from, to, &live);
+	if (!live && !bt_space_has(bt, g)) /* a page table that maps code stays tracked */
+		page_untrack(v->domain, gfn(g), TRACK_CODE);
 	else if (live && !hit &&
 		 counts_up_to(&bt->writes[g % ARRAY_LEN(bt->writes)], g, BT_MIXED_AT))
 		retreat(v, g);
@@ -113,10 +113,10 @@ code_written(struct domain *d, gpa_t a, size_t len)
 	uint32_t from = a.v & PAGE_MASK, g = (uint32_t)gpa_to_gfn(a).v;
 
 	bt_space_written(d->vcpu, g, from, from + (uint32_t)len);
-	bt_kill_range(d->vcpu, g, from, from + (uint32_t)len);
+	bt_invalidate_range(d->vcpu, g, from, from + (uint32_t)len);
 }
-static const struct trace_owner code_owner = { TRACE_CODE, code_written };
-SET_ADD(trace_owners, code_owner);
+static const struct page_track_owner code_owner = { TRACK_CODE, code_written };
+SET_ADD(page_track_owners, code_owner);
 
 /* Of a block on a mixed frame: whether the guest's bytes still are those that were translated. */
 bool
@@ -158,8 +158,8 @@ translate_again(struct vcpu *v, uint32_t eip)
 	if (!gva_byte(v, gva(linear)))
 		return;
 	g = bt_gfn(v, linear);
-	kill_list(v, &bt->in_page[g % BT_HASH], g, at, at + 1, &live);
-	kill_list(v, &bt->straddling, g, at, at + 1, &live);
+	invalidate_list(v, &bt->in_page[g % BT_HASH], g, at, at + 1, &live);
+	invalidate_list(v, &bt->straddling, g, at, at + 1, &live);
 }
 
 /* The instruction at eip has faulted, and the host did it: after a few times it becomes a call-out. */

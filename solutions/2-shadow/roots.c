@@ -16,7 +16,7 @@
 static bool
 directory_of(const struct paging *p, unsigned i, gfn_t *g)
 {
-	uint64_t table = p->geometry->registers ? p->pdpte[i] : p->root | PTE_P;
+	uint64_t table = p->paging_format->registers ? p->pdpte[i] : p->root | PTE_P;
 
 	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
 	return table & PTE_P;
@@ -36,12 +36,12 @@ shadow_load_root(struct shadow_mmu *m)
 		shadow_clear(m, ROOT_SLOT, i);
 	/* EXERCISE 2.7a: That would do, for faults fill the root like any other table. But the shadows of this
 	 * CR3 may still be there from the last time: shadow_find() the page directory's for each GiB (level 2, quadrant i,
-	 * the geometry's id) and shadow_set() the entry, with all rights. To be found is no use yet: `writes` stays. (SDM 3A
+	 * the paging_format's id) and shadow_set() the entry, with all rights. To be found is no use yet: `writes` stays. (SDM 3A
 	 * 4.10.4 tells what a load of CR3 must make the CPU forget)
 	 * until then: (void)p, (void)directory_of, shadow_free_all(m);
 	 */
 	for (unsigned i = 0; i < PDPT_ENTRIES; i++) {
-		struct shadow_kind kind = { .geometry = p->geometry->id,
+		struct shadow_kind kind = { .paging_format = p->paging_format->id,
 					    .level = 2,
 					    .quadrant = i };
 		unsigned slot;

@@ -1,7 +1,7 @@
 /*
  * The guest's own page tables, walked in software as its CPU would walk them. Lab 2A, exercise 2.1.
  *
- * One walk serves all four paging modes: what differs is in struct geometry. Nothing here writes, and nothing knows of
+ * One walk serves all four paging modes: what differs is in struct paging_format. Nothing here writes, and nothing knows of
  * shadows.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
@@ -38,7 +38,7 @@ int
 guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memory *memory,
 	   struct walk *w)
 {
-	const struct geometry *g = p->geometry;
+	const struct paging_format *g = p->paging_format;
 
 	*w = (struct walk){ .rights = PTE_U | PTE_W, .last = g->levels };
 	/* EXERCISE 2.1b: From level g->levels down. The top table is at p->root; at level g->registers the entry is

@@ -98,7 +98,7 @@ bt_flush(struct vcpu *v)
 	/* END EXERCISE 3.3b */
 }
 
-/* The blocks of each guest frame are linked, so that a write finds them; and the frame is traced. */
+/* The blocks of each guest frame are linked, so that a write finds them; and the frame is tracked. */
 static void
 watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 {
@@ -115,7 +115,7 @@ watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 		if (bt_is_mixed(bt, b->gfn[i]))
 			b->flags |= BT_COMPARED;
 		else
-			trace(v->domain, gfn(b->gfn[i]), TRACE_CODE);
+			page_track(v->domain, gfn(b->gfn[i]), TRACK_CODE);
 	bt_space_note(v, b);
 	memcpy(b->bytes, bytes, b->guest_len < EXIT_INSN_MAX ? b->guest_len : EXIT_INSN_MAX);
 }
@@ -169,7 +169,7 @@ change_world(struct vcpu *v)
 	bt->cs_base = (uint32_t)v->state.seg[SEG_CS].base;
 	bt->cs_limit = v->state.seg[SEG_CS].limit;
 	bt->stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
-	bt->late = te_of(v)->late;
+	bt->gdt_lazy = te_of(v)->gdt_lazy;
 }
 
 void
@@ -180,7 +180,7 @@ bt_check_world(struct vcpu *v)
 	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
 
 	if (bt->cs_base != cs->base || bt->cs_limit != cs->limit || bt->stack32 != stack32 ||
-	    bt->late != te_of(v)->late)
+	    bt->gdt_lazy != te_of(v)->gdt_lazy)
 		change_world(v);
 }
 
@@ -192,7 +192,7 @@ uint32_t
 bt_resume_at(struct vcpu *v, uint32_t eip)
 {
 	struct bt *bt = bt_of(v);
-	const struct bt_block *b = bt->left;
+	const struct bt_block *b = bt->last_exit;
 
 	if (!b || bt->left_generation != bt->generation || b->flags || eip - b->eip >= b->guest_len)
 		return 0;
@@ -212,8 +212,8 @@ bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e)
 
 	b = bt_lookup(bt, eip);
 	if (b && b->flags & BT_COMPARED && !bt_unchanged(v, b)) {
-		bt_kill(v, b);
+		bt_invalidate(v, b);
 		b = NULL;
 	}
-	return b ? b : bt_make(v, eip, e);
+	return b ? b : translate_block(v, eip, e);
 }

@@ -54,7 +54,7 @@ map_at(const struct bt_block *b, uint32_t at)
 	return m;
 }
 
-/* bt_where() for an address that is not known yet. */
+/* tc_to_guest_pc() for an address that is not known yet. */
 static __attribute__((noinline)) bool
 look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 {
@@ -75,7 +75,7 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 	m = map_at(b, at);
 	p->kind = m->kind;
 	p->exact = m->at == at;
-	/* EXERCISE 3.2b: p->eip, by kind. BT_MISS and BT_GUESS: bt->shared->target. BT_CHAIN: stub_target(), if the place is exact.
+	/* EXERCISE 3.2b: p->eip, by kind. BT_MISS and BT_PREDICTION: bt->shared->target. BT_CHAIN: stub_target(), if the place is exact.
 	 * All others, BT_POLL and a BT_CHAIN that is not exact among them: the guest's instruction, at b->eip + m->guest.
 	 * until then:
 	 * (void)stub_target;
@@ -86,7 +86,7 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 		p->eip = p->exact ? stub_target(bt, p) : b->eip + m->guest;
 		break;
 	case BT_MISS:
-	case BT_GUESS:
+	case BT_PREDICTION:
 		p->eip = bt->shared->target;
 		break;
 	default:
@@ -101,7 +101,7 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
  * registers may be Zeno's, and p->eip is the instruction that they are borrowed for.
  */
 bool
-bt_where(struct vcpu *v, uint32_t address, struct bt_place *p)
+tc_to_guest_pc(struct vcpu *v, uint32_t address, struct bt_place *p)
 {
 	struct bt *bt = bt_of(v);
 	unsigned n = (address ^ address >> 7) % BT_KNOWN;

@@ -60,7 +60,7 @@ bt_emit_ret(struct bt_translation *t, const struct insn *i)
 		bt_emit32(t, (uint32_t)i->imm & 0xffff);
 	}
 	/* END EXERCISE 3.6b */
-	bt_emit_guess(t);
+	bt_emit_return_prediction(t);
 	lookup(t);
 }
 

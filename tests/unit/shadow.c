@@ -79,21 +79,21 @@ p2m_entry(struct domain *d, gfn_t g)
 }
 
 int
-trace(struct domain *d, gfn_t g, enum trace_why why)
+page_track(struct domain *d, gfn_t g, enum page_track_why why)
 {
 	if (g.v >= RAM)
 		return -1;
-	p2m[g.v].trace |= 1u << why;
+	p2m[g.v].track |= 1u << why;
 	shadow_protect(d, g);
 	return 0;
 }
 
 void
-untrace(struct domain *d, gfn_t g, enum trace_why why)
+page_untrack(struct domain *d, gfn_t g, enum page_track_why why)
 {
 	(void)d;
 	if (g.v < RAM)
-		p2m[g.v].trace &= ~(1u << why);
+		p2m[g.v].track &= ~(1u << why);
 }
 
 void
@@ -178,20 +178,20 @@ contained(uint64_t a)
 	if (guest_walk(&mmu.paging, gva(a), 0, &memory, &w))
 		return false;
 	gfn_at = w.gpa.v >> PAGE_SHIFT;
-	for (unsigned l = w.last; l <= mmu.paging.geometry->levels; l++)
-		if (l != mmu.paging.geometry->registers && !(w.step[l].entry & PTE_A))
+	for (unsigned l = w.last; l <= mmu.paging.paging_format->levels; l++)
+		if (l != mmu.paging.paging_format->registers && !(w.step[l].entry & PTE_A))
 			return false;
 	if (gfn_at >= RAM || p2m[gfn_at].mfn != v.frame || v.rights & ~w.rights & PTE_U)
 		return false;
 	return !(v.rights & PTE_W) ||
-	       (w.rights & PTE_W && w.step[w.last].entry & PTE_D && !p2m[gfn_at].trace);
+	       (w.rights & PTE_W && w.step[w.last].entry & PTE_D && !p2m[gfn_at].track);
 }
 
 /* An address whose indices are small at every level. */
 static uint64_t
 address(void)
 {
-	const struct geometry *g = mmu.paging.geometry;
+	const struct paging_format *g = mmu.paging.paging_format;
 	uint64_t a = next() & 0xfff;
 
 	for (unsigned l = 1; l <= g->levels; l++)
@@ -204,7 +204,7 @@ address(void)
 static void
 write_table(void)
 {
-	unsigned size = mmu.paging.geometry->entry_size;
+	unsigned size = mmu.paging.paging_format->entry_size;
 	gpa_t at = gpa((next() % TABLES << PAGE_SHIFT) + next() % INDICES * size);
 	uint64_t entry = next() % (next() % 8 ? RAM : RAM + 8) << PAGE_SHIFT | (next() & 0x67);
 
@@ -213,7 +213,7 @@ write_table(void)
 	if (next() % 16 == 0)
 		entry = 0x87 | (next() & 0x60);
 	write_entry(NULL, at, entry, size);
-	if (p2m[at.v >> PAGE_SHIFT].trace)
+	if (p2m[at.v >> PAGE_SHIFT].track)
 		shadow_table_written(&mmu, at, size);
 }
 
@@ -250,16 +250,16 @@ access(void)
 		return good && (w.gpa.v >> PAGE_SHIFT >= RAM || how & HOW_WRITE);
 	case MMU_FILLED:
 		v = cpu_sees(e.gva);
-		/* A frame that became a table on the way is traced now: the write is emulated at the next fault. */
+		/* A frame that became a table on the way is tracked now: the write is emulated at the next fault. */
 		return good && v.present &&
-		       (!(how & HOW_WRITE) || v.rights & PTE_W || p2m[RAM - 1 - v.frame].trace);
+		       (!(how & HOW_WRITE) || v.rights & PTE_W || p2m[RAM - 1 - v.frame].track);
 	default:
 		return false;
 	}
 }
 
 static void
-begin(enum geometry_id id)
+begin(enum paging_format_id id)
 {
 	mfn_t root = mfn(FRAMES - 1);
 
@@ -275,7 +275,7 @@ begin(enum geometry_id id)
 	for (unsigned g = 0; g < RAM; g++)
 		p2m[g] = (struct p2m_entry){ .mfn = RAM - 1 - g, .type = P2M_RAM };
 	mmu.domain = &domain;
-	mmu.paging = (struct paging){ .geometry = &geometries[id], .address_bits = 40 };
+	mmu.paging = (struct paging){ .paging_format = &paging_formats[id], .address_bits = 40 };
 	if (shadow_pool_init(&mmu))
 		bail_out("no memory");
 	mmu.limit = limit;
@@ -284,7 +284,7 @@ begin(enum geometry_id id)
 }
 
 static void
-play(enum geometry_id id)
+play(enum paging_format_id id)
 {
 	unsigned wrong = 0, beyond = 0, start;
 
@@ -301,22 +301,22 @@ play(enum geometry_id id)
 		for (unsigned i = 0; i < 4; i++)
 			beyond += !contained(address());
 	}
-	ok(!wrong, "%s: each fault is judged as it should be", geometries[id].name);
+	ok(!wrong, "%s: each fault is judged as it should be", paging_formats[id].name);
 	ok(!beyond, "%s: nothing in the shadows that the guest's tables do not allow",
-	   geometries[id].name);
+	   paging_formats[id].name);
 	ok(mmu.stats.filled > 1000 && mmu.stats.emptied && mmu.stats.faults,
-	   "%s: all kinds of things happened", geometries[id].name);
+	   "%s: all kinds of things happened", paging_formats[id].name);
 	diag("%lu filled, %lu faults, %lu emulated, %lu made, %lu times emptied, %lu flooded",
 	     mmu.stats.filled, mmu.stats.faults, mmu.stats.emulated, mmu.stats.made,
 	     mmu.stats.emptied, mmu.stats.flooded);
 	flooded += mmu.stats.flooded;
 	shadow_free_all(&mmu);
 	for (unsigned g = 0; g < RAM; g++)
-		beyond += p2m[g].trace;
-	ok(!beyond && !mmu.live, "%s: with all shadows gone nothing is traced",
-	   geometries[id].name);
+		beyond += p2m[g].track;
+	ok(!beyond && !mmu.live, "%s: with all shadows gone nothing is tracked",
+	   paging_formats[id].name);
 	shadow_pool_free(&mmu);
-	ok(free_count > start, "%s: the frames come back", geometries[id].name);
+	ok(free_count > start, "%s: the frames come back", paging_formats[id].name);
 }
 
 int
@@ -327,7 +327,7 @@ main(void)
 
 	if (at != (void *)DIRECT_MAP)
 		bail_out("no memory at %#lx", DIRECT_MAP);
-	for (unsigned id = 0; id < GEOMETRIES; id++)
+	for (unsigned id = 0; id < PAGING_FORMATS; id++)
 		play(id);
 	ok(flooded, "tables that are written and not used are given up");
 	return done_testing();

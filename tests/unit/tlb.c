@@ -1,4 +1,4 @@
-/* BUILD: vmm/mem/tlb.c vmm/mem/guestmem.c vmm/mem/trace.c -DDIRECT_MAP=0x200000000000ul */
+/* BUILD: vmm/mem/tlb.c vmm/mem/guestmem.c vmm/mem/page_track.c -DDIRECT_MAP=0x200000000000ul */
 /*
  * The host's own TLB over a guest whose page table is an array: what it may remember, and when it must forget.
  *
@@ -85,7 +85,7 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 	if (!p)
 		return -EFAULT;
 	memcpy(p, buf, len);
-	trace_written(d, a, len);
+	page_track_written(d, a, len);
 	return 0;
 }
 
@@ -103,8 +103,8 @@ hear(struct domain *d, gpa_t a, size_t len)
 	told_at = a.v;
 }
 
-static const struct trace_owner owner = { TRACE_GDT, hear };
-SET_ADD(trace_owners, owner);
+static const struct page_track_owner owner = { TRACK_GDT, hear };
+SET_ADD(page_track_owners, owner);
 SET_DECLARE(initcalls);
 
 /* The word at `at`, or the number of its frame, which is there when all begins; ~0: a fault. */
@@ -148,8 +148,8 @@ remembers(void)
 	ok(read_word(0x5000 + (TLB_ENTRIES << PAGE_SHIFT), 0) == (5 + TLB_ENTRIES) % RAM &&
 		   walks == 4 && read_word(0x5000, 0) == 5 && walks == 5,
 	   "two pages with one place are not mixed up");
-	read_word(0x5000, HOW_QUIET);
-	read_word(0x5000, HOW_QUIET);
+	read_word(0x5000, ACCESS_PROBE);
+	read_word(0x5000, ACCESS_PROBE);
 	ok(walks == 7, "a debugger sees the tables themselves");
 	ok(!gva_read_as(&vcpu, gva(0x5ffe), 0, &(uint32_t){ 0 }, 4),
 	   "across two pages it goes without");
@@ -196,15 +196,15 @@ tells(void)
 {
 	begin();
 	ok(write_word(0x5010, 0, 1) && !told, "nobody asked to hear of a write");
-	trace(&domain, gfn(5), TRACE_GDT);
+	page_track(&domain, gfn(5), TRACK_GDT);
 	walks = 0;
 	ok(write_word(0x5010, 0, 2) && told == 1 && told_at == 0x5010 && !walks,
-	   "traced since it was walked to: the owner hears");
+	   "tracked since it was walked to: the owner hears");
 	table[0x40 + 5].frame = 5;
 	ok(write_word(0x45020, 0, 3) && told == 2 && told_at == 0x5020,
 	   "through another mapping, too");
-	untrace(&domain, gfn(5), TRACE_GDT);
-	ok(write_word(0x5010, 0, 4) && told == 2, "no longer traced");
+	page_untrack(&domain, gfn(5), TRACK_GDT);
+	ok(write_word(0x5010, 0, 4) && told == 2, "no longer tracked");
 }
 
 static void

@@ -1,4 +1,4 @@
-/* BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c solutions/3-translate/indirect.c vmm/bt/guess.c vmm/bt/segments.c vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c */
+/* BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c solutions/3-translate/indirect.c vmm/bt/return_prediction.c vmm/bt/segments.c vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c */
 /*
  * The translator: what is copied, what is called out for, what the sequences look like, and that maps are sound for any
  * bytes.
@@ -246,37 +246,37 @@ stub_jump(void)
 	   "a chained stub jumps relative to its own end");
 }
 
-/* What bt_guess() writes lies where bt_emit_guess() has left room. */
+/* What bt_return_prediction() writes lies where bt_emit_return_prediction() has left room. */
 static void
-guess(void)
+predict(void)
 {
 	uint8_t *code = t.code;
 	unsigned hit, ask;
 
-	ok(!translate(0x1000, BYTES(0xc3)) && count(BT_GUESS) == 1 && count(BT_CHAIN) == 1 &&
+	ok(!translate(0x1000, BYTES(0xc3)) && count(BT_PREDICTION) == 1 && count(BT_CHAIN) == 1 &&
 		   count(BT_MISS) == 1,
-	   "a ret has a guess, a stub for it, and a lookup");
+	   "a ret has a prediction, a stub for it, and a lookup");
 	ok(!memcmp(code, (const uint8_t[]){ 0x65, 0x89, 0x0d, BT_AT_SAVE1, 0, 0, 0, 0x59, 0xeb },
 		   9),
 	   "it pops into ecx, which is saved, and asks at first");
 	code += 8;
 	hit = 8u + code[7];
 	ask = 2u + code[1];
-	ok(t.map[1].kind == BT_CHAIN && t.map[1].at == 8 + BT_GUESS_STUB &&
-		   t.map[2].kind == BT_GUESS && t.map[2].at == 8 + BT_GUESS_SIZE,
+	ok(t.map[1].kind == BT_CHAIN && t.map[1].at == 8 + BT_PREDICTION_STUB &&
+		   t.map[2].kind == BT_PREDICTION && t.map[2].at == 8 + BT_PREDICTION_SIZE,
 	   "the stub and the call-out are where they are looked for");
-	ok(hit + 7 == BT_GUESS_STUB && ask + 14 == BT_GUESS_SIZE &&
-		   code[BT_GUESS_LEFT] == BT_AT_LEFT + 4 * 0x10 &&
-		   code[BT_GUESS_LEFT + 15] == BT_GUESS_SIZE - 7 - 40,
-	   "jumps lead to where ecx is given back or kept, and a wrong guess is counted");
-	bt_guess(code, 0x12345678);
+	ok(hit + 7 == BT_PREDICTION_STUB && ask + 14 == BT_PREDICTION_SIZE &&
+		   code[BT_PREDICTION_BUDGET] == BT_AT_BUDGET + 4 * 0x10 &&
+		   code[BT_PREDICTION_BUDGET + 15] == BT_PREDICTION_SIZE - 7 - 40,
+	   "jumps lead to where ecx is given back or kept, and a wrong prediction is counted");
+	bt_return_prediction(code, 0x12345678);
 	ok(!memcmp(code,
 		   (const uint8_t[]){ 0x8d, 0x89, 0x88, 0xa9, 0xcb, 0xed, 0xe3, (uint8_t)(hit - 8),
 				      0x8d, 0x89, 0x78, 0x56, 0x34, 0x12 },
 		   14) &&
-		   !memcmp(code + BT_GUESS_STUB + 5, (const uint8_t[]){ 0x78, 0x56, 0x34, 0x12 },
-			   4),
-	   "a guess is taken away, looked at, and added again");
+		   !memcmp(code + BT_PREDICTION_STUB + 5,
+			   (const uint8_t[]){ 0x78, 0x56, 0x34, 0x12 }, 4),
+	   "a prediction is taken away, looked at, and added again");
 	translate(0x1000, BYTES(0xc2, 0x08, 0x00));
 	ok(!memcmp(t.code + 7, (const uint8_t[]){ 0x59, 0x8d, 0xa4, 0x24, 8, 0, 0, 0, 0xeb }, 9),
 	   "ret 8 drops eight bytes more");
@@ -286,7 +286,7 @@ int
 main(void)
 {
 	sequences();
-	guess();
+	predict();
 	shadow();
 	ends();
 	stub_jump();

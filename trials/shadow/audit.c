@@ -1,6 +1,6 @@
 /*
  * The auditor: compares the shadows with the guest's tables, and the lists with the entries, from scratch. It shares no
- * code with what it audits: no walk, no geometry.
+ * code with what it audits: no walk, no paging_format.
  *
  * `audit` in the monitor; the boot option audit=N makes every Nth load of CR3 an audit.
  *
@@ -91,9 +91,9 @@ check_page(struct audit *a, uint32_t va, pte_t pde, pte_t pte)
 		       frame);
 	else if (pde & pte & PTE_U && !(both & 4))
 		differ(a, "%08x is the user's, the guest says the kernel's", va);
-	else if (pde & pte & PTE_W && (!(both & 2) || !(leaf & 0x40) || p->trace))
-		differ(a, "%08x is writable, the guest's entry is %lx, traced for %x", va, leaf,
-		       p->trace);
+	else if (pde & pte & PTE_W && (!(both & 2) || !(leaf & 0x40) || p->track))
+		differ(a, "%08x is writable, the guest's entry is %lx, tracked for %x", va, leaf,
+		       p->track);
 	else if (!(both & 0x20))
 		differ(a, "%08x is mapped, but the guest's entry is not accessed", va);
 	if (pte & PTE_G)
@@ -140,30 +140,30 @@ static bool
 may_write(struct audit *a, const struct shadow *s, uint64_t entry)
 {
 	struct p2m_entry *p = p2m_entry(a->m->domain, gfn(entry >> 12 & 0xffffffffff));
-	bool large = s->kind.level == 2 && s->kind.geometry != PAGING_32 && entry & 0x80;
+	bool large = s->kind.level == 2 && s->kind.paging_format != PAGING_32 && entry & 0x80;
 
 	if (!(entry & 2))
 		return false;
 	if (s->kind.level > 1)
 		return !large || entry & 0x40;
-	return entry & 0x40 && p && !p->trace;
+	return entry & 0x40 && p && !p->track;
 }
 
 /* One entry of a shadow that is in the pool, in use or not: against the guest's word that it stands for. */
 static void
 check_entry(struct audit *a, const struct shadow *s, unsigned i)
 {
-	bool narrow = s->kind.geometry == PAGING_32 || s->kind.geometry == PAGING_32_PSE;
+	bool narrow = s->kind.paging_format == PAGING_32 || s->kind.paging_format == PAGING_32_PSE;
 	unsigned at = !narrow              ? i * 8
 		      : s->kind.level == 2 ? (s->kind.quadrant * 256 + i / 2) * 4
 					   : (s->kind.quadrant * 512 + i) * 4;
 	struct p2m_entry *p = p2m_entry(a->m->domain, gfn(s->gfn + i));
 	uint64_t entry;
 
-	if (s->kind.geometry == SHADOW_DIRECT) {
+	if (s->kind.paging_format == SHADOW_DIRECT) {
 		if (s->kind.level == 1 && (!p || p->mfn != PTE_ADDR(s->table[i]) >> 12))
 			differ(a, "part %u of the large page at frame %lx is another", i, s->gfn);
-		else if (s->kind.level == 1 && s->table[i] & PTE_W && p->trace)
+		else if (s->kind.level == 1 && s->table[i] & PTE_W && p->track)
 			differ(a, "part %u of the large page at %lx is writable", i, s->gfn);
 		return;
 	}
@@ -180,7 +180,7 @@ is_table(struct audit *a, uint64_t g)
 	for (unsigned slot = 1; slot < a->m->count; slot++) {
 		const struct shadow *s = shadow_at_slot(a->m, slot);
 
-		if (s->used && s->gfn == g && s->kind.geometry != SHADOW_DIRECT)
+		if (s->used && s->gfn == g && s->kind.paging_format != SHADOW_DIRECT)
 			return true;
 	}
 	return false;
@@ -209,9 +209,9 @@ check_pool(struct audit *a)
 		if (!slot || !s->used)
 			continue;
 		used++;
-		if (s->kind.geometry != SHADOW_DIRECT &&
-		    (p && p->type == P2M_RAM && !(p->trace & 1 << TRACE_PAGE_TABLE)))
-			differ(a, "frame %lx has a shadow and is not traced", s->gfn);
+		if (s->kind.paging_format != SHADOW_DIRECT &&
+		    (p && p->type == P2M_RAM && !(p->track & 1 << TRACK_PAGE_TABLE)))
+			differ(a, "frame %lx has a shadow and is not tracked", s->gfn);
 	}
 	if (used != a->m->live)
 		differ(a, "%u shadows are in use, %u are counted", used, a->m->live);
@@ -243,8 +243,8 @@ check_lists(struct audit *a)
 		if (!p || p->type != P2M_RAM)
 			continue;
 		check_list(a, a->m->heads[g / 1024][g % 1024], p->mfn);
-		if (p->trace & 1 << TRACE_PAGE_TABLE && !is_table(a, g))
-			differ(a, "frame %lx is traced, and has no shadow", g);
+		if (p->track & 1 << TRACK_PAGE_TABLE && !is_table(a, g))
+			differ(a, "frame %lx is tracked, and has no shadow", g);
 	}
 	for (unsigned slot = 1; slot < a->m->count; slot++)
 		if (shadow_at_slot(a->m, slot)->used)

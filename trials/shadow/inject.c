@@ -27,7 +27,8 @@ entry(struct shadow_mmu *m, unsigned level, pte_t with, pte_t without)
 		pte_t *e = &s->table[at % TABLE_SIZE];
 
 		if (at >= TABLE_SIZE && s->used && s->kind.level == level &&
-		    s->kind.geometry != SHADOW_DIRECT && (*e & with) == with && !(*e & without))
+		    s->kind.paging_format != SHADOW_DIRECT && (*e & with) == with &&
+		    !(*e & without))
 			return e;
 	}
 	return NULL;
@@ -61,7 +62,7 @@ static const char *const names[DAMAGES] = {
 	"is there without a reason",
 	"(of a directory) is lost, and still in a list",
 	"is in no list",
-	"belongs to a table that is not traced",
+	"belongs to a table that is not tracked",
 	"of the window is the user's",
 };
 
@@ -133,12 +134,12 @@ elsewhere(struct shadow_mmu *m, enum damage kind, uint64_t *saved, bool back)
 		unsigned slot = 1 + pick(m->count - 1u);
 
 		while (!shadow_at_slot(m, slot)->used ||
-		       shadow_at_slot(m, slot)->kind.geometry == SHADOW_DIRECT)
+		       shadow_at_slot(m, slot)->kind.paging_format == SHADOW_DIRECT)
 			slot = slot % (m->count - 1u) + 1;
 		frame = p2m_entry(m->domain, gfn(shadow_at_slot(m, slot)->gfn));
-		*saved = frame->trace;
+		*saved = frame->track;
 	}
-	frame->trace = back ? *saved : 0;
+	frame->track = back ? *saved : 0;
 	return true;
 }
 

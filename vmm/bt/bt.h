@@ -44,7 +44,7 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_HOT_AT         8u  /* this many faults, and one more, make an instruction a call-out */
 #define BT_COOL_AFTER     8u  /* and this many call-outs in vain make it an ordinary one again */
 #define BT_LINKS          16u /* stubs that wait to be chained */
-/* A guess may be wrong so often before it is replaced; each time twice as often. */
+/* A prediction may be wrong so often before it is replaced; each time twice as often. */
 #define BT_WRONG     16u
 #define BT_WRONG_MAX 20u /* times */
 #define BT_MIXED     16u
@@ -75,13 +75,13 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 /* What translated code and the host share. */
 struct bt_shared {
 	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
-	uint32_t pad, left[BT_LEFTS];
+	uint32_t pad, budget[BT_BUDGETS];
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
 _Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
 _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
-_Static_assert(offsetof(struct bt_shared, left) == BT_AT_LEFT, "translate.h");
+_Static_assert(offsetof(struct bt_shared, budget) == BT_AT_BUDGET, "translate.h");
 
 /*
  * Host pointers to frames. Of blocks, maps and code only those that are in use have one: the cache of a small guest is
@@ -109,7 +109,7 @@ struct bt_known;
 struct bt_region {
 	uint32_t base; /* linear address >> 21 */
 	uint32_t
-		table; /* the guest frame of its page table, which is traced; BT_NO_TABLE: a large page */
+		table; /* the guest frame of its page table, which is tracked; BT_NO_TABLE: a large page */
 	uint64_t entry;    /* of the page directory, without A and D */
 	uint64_t pages[8]; /* a bit per page with code */
 };
@@ -123,8 +123,8 @@ struct bt_link {
 };
 
 struct bt_stats {
-	uint64_t translated, guest_bytes, flushes, killed, chained, batches, guesses, misses, polls,
-		steps, compared;
+	uint64_t translated, guest_bytes, flushes, invalidated, chained, batches, predictions,
+		misses, polls, steps, compared;
 	uint32_t callouts[INSN_OP_COUNT];
 };
 
@@ -139,11 +139,11 @@ struct bt {
 	bool remapped;                 /* a page with code in it is mapped otherwise now */
 	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
 	unsigned map_used, blocks, code_used;
-	unsigned generation;         /* flushes: a block of another one is gone */
-	uint16_t straddling;         /* the list of blocks on two frames */
-	bool gs_ours;                /* the real GS holds BT_DS */
-	const struct bt_block *left; /* by the last exit, in this generation */
-	struct bt_known *left_at;    /* NULL: nothing is kept about the place */
+	unsigned generation;              /* flushes: a block of another one is gone */
+	uint16_t straddling;              /* the list of blocks on two frames */
+	bool gs_ours;                     /* the real GS holds BT_DS */
+	const struct bt_block *last_exit; /* by the last exit, in this generation */
+	struct bt_known *left_at;         /* NULL: nothing is kept about the place */
 	unsigned left_generation;
 	uint64_t
 		refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
@@ -152,8 +152,8 @@ struct bt {
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
-	bool late;                 /* the shadow GDT may be behind the guest's: te_of(v)->late */
-	uint8_t guessed[BT_LEFTS]; /* how often, by bt_shared's left */
+	bool gdt_lazy; /* the shadow GDT may be behind the guest's: te_of(v)->gdt_lazy */
+	uint8_t mispredicted[BT_BUDGETS]; /* how often, by budget of bt_shared */
 	struct bt_link link[BT_LINKS];
 	unsigned links, links_generation;
 	uint32_t mixed[BT_MIXED];
@@ -210,8 +210,9 @@ void bt_table_set(struct bt *bt, uint32_t eip, uint32_t to);
 void bt_table_clear(struct bt *bt, uint32_t eip, uint32_t to); /* if it leads there */
 void bt_table_empty(struct bt *bt);
 
-/* make.c: from guest memory to a block. */
-struct bt_block *bt_make(struct vcpu *v, uint32_t eip, struct exit *e); /* NULL: *e says why */
+/* translate_block.c: from guest memory to a block. */
+struct bt_block *translate_block(struct vcpu *v, uint32_t eip,
+				 struct exit *e); /* NULL: *e says why */
 uint32_t bt_gfn(struct vcpu *v, uint64_t linear);
 size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, size_t n);
 
@@ -234,7 +235,8 @@ uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
 struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 
 /* Lab 3A, callout.c */
-bool bt_where(struct vcpu *v, uint32_t address, struct bt_place *p); /* false: no block there */
+bool tc_to_guest_pc(struct vcpu *v, uint32_t address,
+		    struct bt_place *p); /* false: no block there */
 void bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known);
 bool bt_is_hot(void *bt, uint32_t eip);
 
@@ -243,8 +245,8 @@ void bt_link_early(struct vcpu *v, struct bt_translation *t, uint32_t at);
 struct bt_block *bt_follow(struct vcpu *v, const struct bt_place *p, struct exit *e);
 
 /* Lab 3B, selfmod.c */
-void bt_kill(struct vcpu *v, struct bt_block *b);
-void bt_kill_range(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
+void bt_invalidate(struct vcpu *v, struct bt_block *b);
+void bt_invalidate_range(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_is_mixed(const struct bt *bt, uint32_t gfn);
 bool bt_unchanged(struct vcpu *v, const struct bt_block *b);
 void bt_count_fault(struct vcpu *v, uint32_t eip);

@@ -216,7 +216,7 @@ bt_run(struct vcpu *v, struct exit *e)
 static const struct engine bt_engine = {
 	.name = "bt",
 	.what = "binary translation of ring 0, ring 3 directly",
-	.kin = "te",
+	.base = "te",
 	.init = bt_init,
 	.free = bt_free,
 	.load = bt_load,

@@ -20,7 +20,7 @@ is_refused(struct vcpu *v, gpa_t at)
 {
 	const struct p2m_entry *p = p2m_entry(v->domain, gpa_to_gfn(at));
 
-	return !p || p->type != P2M_RAM || p->trace;
+	return !p || p->type != P2M_RAM || p->track;
 }
 
 /* Of a call-out for a hot instruction: whether it had to be one. */
@@ -34,7 +34,7 @@ count_hot(struct vcpu *v, const struct insn *i)
 
 	if (te_cpl(v) == 0 && !insn_is_sensitive(i->op) && bt_is_hot(bt_of(v), eip))
 		bt_count_callout(v, eip,
-				 gva_to_gpa(v, gva(linear), HOW_WRITE | HOW_QUIET, &at) ||
+				 gva_to_gpa(v, gva(linear), HOW_WRITE | ACCESS_PROBE, &at) ||
 					 is_refused(v, at));
 }
 
@@ -75,7 +75,7 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 		bt_count_callout(v, eip, is_refused(v, at));
 	value = (uint32_t)(i->opnd[1].kind == OPND_IMM ? i->imm : v->state.gpr[i->opnd[1].reg]);
 	memcpy(p, &value, sizeof(value));
-	trace_written(v->domain, at, sizeof(value));
+	page_track_written(v->domain, at, sizeof(value));
 	exit_effect(v, EFFECT_WRITE, sizeof(value), linear);
 	vcpu_advance(v, e); /* safe: the store is all that it does */
 	return true;

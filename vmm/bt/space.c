@@ -2,7 +2,7 @@
  * Address spaces: blocks are known by linear address, and chains and the table of targets lead from one to the other
  * without the host. So all of the cache belongs to one mapping of the pages with code in them.
  *
- * A guest changes that by a page table, or by CR3. The page tables that map code are traced, and the entry of the page
+ * A guest changes that by a page table, or by CR3. The page tables that map code are tracked, and the entry of the page
  * directory above is compared at each load of CR3. Kernels map their code alike in all their address spaces, so
  * little is lost when a difference flushes everything.
  *
@@ -28,7 +28,7 @@ walk(struct vcpu *v, uint64_t linear, struct walk *w)
 	struct walk_memory memory = guest_memory(m);
 
 	*w = (struct walk){ 0 };
-	return !guest_walk(&m->paging, gva(linear), HOW_FETCH | HOW_QUIET, &memory, w);
+	return !guest_walk(&m->paging, gva(linear), HOW_FETCH | ACCESS_PROBE, &memory, w);
 }
 
 static uint64_t
@@ -70,7 +70,7 @@ note(struct vcpu *v, uint64_t linear)
 				(uint32_t)gpa_to_gfn(
 					gpa(paging_address(p, DIRECTORY, w.step[DIRECTORY].entry)))
 					.v;
-			trace(v->domain, gfn(r->table), TRACE_CODE);
+			page_track(v->domain, gfn(r->table), TRACK_CODE);
 		}
 	}
 	r->pages[page / 64] |= 1ull << page % 64;
@@ -138,7 +138,7 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 
 		if (r->table != g)
 			continue;
-		size = shadow_of(v->domain)->paging.geometry->entry_size;
+		size = shadow_of(v->domain)->paging.paging_format->entry_size;
 		half = size == 4 ? (r->base & 1) * 512 : 0;
 		for (uint32_t n = from / size; n * size < to; n++)
 			if (n >= half && n < half + 512 &&

@@ -30,7 +30,7 @@ purpose(struct vcpu *v, const struct bt_block *b, const struct bt_map *m, char *
 		snprintf(to, size, "call-out");
 	else if (m->kind == BT_MISS)
 		snprintf(to, size, "call-out where the table has no entry");
-	else if (m->kind == BT_GUESS)
+	else if (m->kind == BT_PREDICTION)
 		snprintf(to, size, "call-out, the first time");
 	else if (m->kind == BT_POLL)
 		snprintf(to, size, "call-out if an interrupt waits");
@@ -38,8 +38,8 @@ purpose(struct vcpu *v, const struct bt_block *b, const struct bt_map *m, char *
 		return;
 	bt_code_read(bt_of(v), b->at + m->at, stub, sizeof(stub));
 	memcpy(&target, stub + 5, sizeof(target));
-	if (m + 1 < b->map + b->maps && m[1].kind == BT_GUESS && !target)
-		snprintf(to, size, "to the guess, which there is not yet");
+	if (m + 1 < b->map + b->maps && m[1].kind == BT_PREDICTION && !target)
+		snprintf(to, size, "to the prediction, which there is not yet");
 	else
 		snprintf(to, size, "to %08x, %s", target,
 			 stub[0] == 0xcd ? "not chained" : "chained");
@@ -64,7 +64,7 @@ entry_line(struct vcpu *v, const struct bt_block *b, unsigned n, char *buf, size
 	purpose(v, b, m, words, sizeof(words));
 	if (m->guest < b->guest_len && m->kind <= BT_CALLOUT &&
 	    (!n || b->map[n - 1].guest != m->guest)) {
-		got = bt_fetch(v, bt_of(v)->cs_base + eip, HOW_FETCH | HOW_QUIET, guest,
+		got = bt_fetch(v, bt_of(v)->cs_base + eip, HOW_FETCH | ACCESS_PROBE, guest,
 			       sizeof(guest));
 		if (!decode(&i, guest, got, MODE32)) {
 			hex(theirs, sizeof(theirs), guest, i.len);
@@ -116,14 +116,14 @@ totals(struct vcpu *v, unsigned line, char *buf, size_t size)
 	case 1:
 		snprintf(
 			buf, size,
-			"%lu blocks translated from %lu bytes, %lu killed, %lu compared; flushed %lu times",
-			s->translated, s->guest_bytes, s->killed, s->compared, s->flushes);
+			"%lu blocks translated from %lu bytes, %lu invalidated, %lu compared; flushed %lu times",
+			s->translated, s->guest_bytes, s->invalidated, s->compared, s->flushes);
 		return true;
 	case 2:
 		snprintf(
 			buf, size,
-			"%lu stubs chained in %lu batches, %lu returns guessed, %lu lookups missed, %lu steps to a boundary, %lu polls",
-			s->chained, s->batches, s->guesses, s->misses, s->steps, s->polls);
+			"%lu stubs chained in %lu batches, %lu returns predicted, %lu lookups missed, %lu steps to a boundary, %lu polls",
+			s->chained, s->batches, s->predictions, s->misses, s->steps, s->polls);
 		return true;
 	default:
 		op = at_rank(s, line - 3);

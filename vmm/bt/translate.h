@@ -35,9 +35,9 @@
 #define BT_AT_JUMP     28               /* and where its translation is */
 #define BT_AT_SEL(seg) (32 + 4 * (seg)) /* the guest's selectors, by enum seg_reg */
 #define BT_AT_MINUS_GS 56 /* minus the selector with which a load of GS changes nothing */
-#define BT_AT_LEFT \
-	64 /* by ret: how often its guess may be wrong before the host is asked for another */
-#define BT_LEFTS      256u /* of them; rets share one */
+#define BT_AT_BUDGET \
+	64 /* by ret: how often its prediction may be wrong before the host is asked for another */
+#define BT_BUDGETS    256u /* of them; rets share one */
 #define BT_AT_TABLE   0x1000
 #define BT_TABLE_BITS 16
 
@@ -49,13 +49,13 @@ enum bt_kind {
 	BT_CHAIN,   /* a stub: the guest is at its target */
 	BT_MISS,    /* `int`: the guest is at BT_AT_TARGET, which the table does not have */
 	BT_POLL,    /* `int`: an interrupt waited for the end of a sti's shadow */
-	BT_GUESS, /* `int`: the guest is at BT_AT_TARGET, which may be this ret's guess from now on */
+	BT_PREDICTION, /* `int`: the guest is at BT_AT_TARGET, which may be this ret's prediction from now on */
 };
 
-/* What bt_emit_guess() emits, in bytes: the call-out of kind BT_GUESS is behind it; in it are: */
-#define BT_GUESS_SIZE 79
-#define BT_GUESS_STUB 56 /* the stub that leads to the guess */
-#define BT_GUESS_LEFT 24 /* the offset from GS of how many wrong ones are left */
+/* What bt_emit_return_prediction() emits, in bytes: the call-out of kind BT_PREDICTION is behind it; in it are: */
+#define BT_PREDICTION_SIZE   79
+#define BT_PREDICTION_STUB   56 /* the stub that leads to the prediction */
+#define BT_PREDICTION_BUDGET 24 /* the offset from GS of how many wrong ones are left */
 
 struct bt_map {
 	uint16_t at;   /* offset in the translation */
@@ -93,8 +93,8 @@ void bt_emit_pushf(struct bt_translation *t);
 void bt_emit_popf(struct bt_translation *t);
 void bt_emit_poll(struct bt_translation *t);
 void bt_emit_ret(struct bt_translation *t, const struct insn *i);
-void bt_emit_guess(struct bt_translation *t); /* vmm/bt/guess.c */
-void bt_guess(uint8_t code[BT_GUESS_SIZE], uint32_t target);
+void bt_emit_return_prediction(struct bt_translation *t); /* vmm/bt/return_prediction.c */
+void bt_return_prediction(uint8_t code[BT_PREDICTION_SIZE], uint32_t target);
 void bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *bytes);
 /* vmm/bt/segments.c */
 bool bt_is_segment(const struct bt_translation *t, const struct insn *i);

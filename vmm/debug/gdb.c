@@ -183,7 +183,7 @@ read(struct gdb_thread t, uint64_t addr, void *buf, size_t len)
 	struct vcpu *v = gdb_vcpu(t);
 
 	len = readable(v, addr, len);
-	return len && gva_read_as(v, gva(addr), HOW_QUIET, buf, len) ? 0 : len;
+	return len && gva_read_as(v, gva(addr), ACCESS_PROBE, buf, len) ? 0 : len;
 }
 
 static int
@@ -193,7 +193,7 @@ write(struct gdb_thread t, uint64_t addr, const void *buf, size_t len)
 
 	if (readable(v, addr, len) < len)
 		return -EFAULT;
-	return gva_write_as(v, gva(addr), HOW_QUIET, buf, len);
+	return gva_write_as(v, gva(addr), ACCESS_PROBE, buf, len);
 }
 
 /* ---- threads -------------------------------------------------------------------------------------------- */

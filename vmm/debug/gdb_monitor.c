@@ -61,7 +61,7 @@ list(struct vcpu *v, int argc, char **argv)
 		if (d && d->vcpu)
 			gdb_print("d%u %s %s %lu MiB, %lu exits, %s\n", id, d->name,
 				  d->vcpu->engine->name, d->ram >> 20, d->vcpu->exits,
-				  d->state == DOMAIN_ENDED  ? d->verdict
+				  d->state == DOMAIN_ENDED  ? d->end_reason
 				  : d->vcpu->debug.held     ? "held by the debugger"
 				  : d->vcpu->debug.attached ? "running, attached"
 							    : "running, not attached");
@@ -144,9 +144,9 @@ walk(struct vcpu *v, int argc, char **argv)
 	gdb_print("  guest frame %lx: %s, machine frame %x, host address %lx%s\n",
 		  addr >> PAGE_SHIFT, types[e->type], e->mfn,
 		  DIRECT_MAP + ((uint64_t)e->mfn << PAGE_SHIFT) + (addr & PAGE_MASK),
-		  e->trace ? "; writes are traced:" : "");
-	for (unsigned why = 0; why < TRACE_WHYS; why++)
-		if (e->trace & 1u << why)
+		  e->track ? "; writes are tracked:" : "");
+	for (unsigned why = 0; why < TRACK_WHYS; why++)
+		if (e->track & 1u << why)
 			gdb_print("  writes go to the owner of: %s\n",
 				  (const char *const[]){ "the GDT", "the LDT", "page tables",
 							 "translated code" }[why]);
@@ -198,7 +198,7 @@ gdt(struct vcpu *v, int argc, char **argv)
 	(void)argc, (void)argv;
 	for (unsigned sel = 0; sel < GDT_GUEST_PAGES * PAGE_SIZE; sel += 8) {
 		bool own = sel + 7 <= v->state.gdtr.limit &&
-			   !gva_read_as(v, gva(v->state.gdtr.base + sel), HOW_QUIET, &desc, 8);
+			   !gva_read_as(v, gva(v->state.gdtr.base + sel), ACCESS_PROBE, &desc, 8);
 
 		if (!own)
 			desc = 0;

@@ -53,8 +53,8 @@ code_changes(struct vcpu *v, uint32_t addr)
 {
 	gpa_t at;
 
-	if (!gva_to_gpa(v, gva(addr), HOW_QUIET, &at))
-		trace_written(v->domain, at, 1);
+	if (!gva_to_gpa(v, gva(addr), ACCESS_PROBE, &at))
+		page_track_written(v->domain, at, 1);
 }
 
 /* The guest need not have memory at addr yet: it may be about to turn paging on. */
@@ -309,7 +309,7 @@ next_insn(struct vcpu *v, struct insn *i)
 	uint8_t bytes[EXIT_INSN_MAX];
 	size_t n = 0;
 
-	while (n < sizeof(bytes) && !gva_read_as(v, gva(at.v + n), HOW_QUIET, &bytes[n], 1))
+	while (n < sizeof(bytes) && !gva_read_as(v, gva(at.v + n), ACCESS_PROBE, &bytes[n], 1))
 		n++;
 	return decode(i, bytes, n, cpu_mode_of(&v->state)) ? 0 : i->op;
 }
@@ -323,9 +323,9 @@ correct_pushf(struct vcpu *v)
 	gva_t at = gva((uint32_t)(v->state.seg[SEG_SS].base + sp + 1)); /* TF is bit 8 */
 	uint8_t byte;
 
-	if (!gva_read_as(v, at, HOW_QUIET, &byte, 1)) {
+	if (!gva_read_as(v, at, ACCESS_PROBE, &byte, 1)) {
 		byte &= (uint8_t) ~(FLAG_TF >> 8);
-		gva_write_as(v, at, HOW_QUIET, &byte, 1);
+		gva_write_as(v, at, ACCESS_PROBE, &byte, 1);
 	}
 }
 
@@ -402,7 +402,7 @@ debug_one_exit(struct vcpu *v)
 		return verdict;
 	if (v->domain->state == DOMAIN_ENDED) {
 		gdb_print("d%u %s: stopped: %s\n", v->domain->id, v->domain->name,
-			  v->domain->verdict);
+			  v->domain->end_reason);
 		return stop(v, true, GDB_SIGSEGV, "");
 	}
 	if (stops_on(&e)) {

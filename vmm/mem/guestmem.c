@@ -17,7 +17,7 @@ gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out)
 	if (!(v->state.cr0 & CR0_PG))
 		return 0;
 	err = v->domain->mmu->translate(v, a, how, out, &fault);
-	if (err && !(how & HOW_QUIET))
+	if (err && !(how & ACCESS_PROBE))
 		v->page_fault = fault;
 	return err;
 }
@@ -35,7 +35,7 @@ in_page(gva_t a, size_t len)
 static bool
 through_tlb(const struct vcpu *v, gva_t a, unsigned how, size_t len)
 {
-	return !(how & HOW_QUIET) && !(v->state.efer & EFER_LMA) && within_page(a, len);
+	return !(how & ACCESS_PROBE) && !(v->state.efer & EFER_LMA) && within_page(a, len);
 }
 
 int
@@ -70,7 +70,7 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	size_t done, n;
 	gpa_t at;
 
-	how |= how & HOW_QUIET ? 0 : HOW_WRITE; /* a debugger may write anywhere */
+	how |= how & ACCESS_PROBE ? 0 : HOW_WRITE; /* a debugger may write anywhere */
 	if (through_tlb(v, a, how, len)) {
 		const struct tlb_entry *e = tlb_find(v, a, how);
 
@@ -82,7 +82,7 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	}
 	for (done = 0; done < len; done += n) {
 		size_t one = 1;
-		int err = gva_to_gpa(v, gva(a.v + done), how | HOW_QUIET, &at);
+		int err = gva_to_gpa(v, gva(a.v + done), how | ACCESS_PROBE, &at);
 
 		n = in_page(gva(a.v + done), len - done);
 		if (err) /* once more, to be noted */
@@ -116,5 +116,5 @@ gva_byte(struct vcpu *v, gva_t a)
 	size_t one = 1;
 	gpa_t at;
 
-	return gva_to_gpa(v, a, HOW_QUIET, &at) ? NULL : gpa_ptr(v->domain, at, &one);
+	return gva_to_gpa(v, a, ACCESS_PROBE, &at) ? NULL : gpa_ptr(v->domain, at, &one);
 }

@@ -20,7 +20,8 @@ struct exit;
 #define HOW_USER \
 	2u /* as ring 3; without it as a supervisor, or implicitly by the CPU (SDM 3A 4.6) */
 #define HOW_FETCH 4u
-#define HOW_QUIET 8u /* the host only looks: no accessed or dirty bit is set, no fault is noted */
+#define ACCESS_PROBE \
+	8u /* the host only looks: no accessed or dirty bit is set, no fault is noted */
 
 /* A #PF that the guest's own page tables are to blame for. */
 struct page_fault {
@@ -61,5 +62,5 @@ struct mmu_mode {
 	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
 };
 
-/* trace.c: the mode for guests with paging; NULL: none in this build. */
+/* page_track.c: the mode for guests with paging; NULL: none in this build. */
 const struct mmu_mode *mmu_paging_mode(void);

@@ -125,7 +125,7 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 		/* On its own: as an argument of memcpy() it might cut n only after n was passed on. */
 		p = gpa_ptr(d, gpa(a.v + done), &n);
 		memcpy(p, (const uint8_t *)buf + done, n);
-		trace_written(d, gpa(a.v + done), n);
+		page_track_written(d, gpa(a.v + done), n);
 		done += n;
 	}
 	return 0;

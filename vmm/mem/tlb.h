@@ -26,7 +26,7 @@ tlb_at(struct vcpu *v, gva_t a)
 	return &v->tlb.entry[a.v >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
 }
 
-/* tlb.c: by a walk. NULL: the guest's tables say no (v->page_fault, unless HOW_QUIET), or there is no memory. */
+/* tlb.c: by a walk. NULL: the guest's tables say no (v->page_fault, unless ACCESS_PROBE), or there is no memory. */
 const struct tlb_entry *tlb_fill(struct vcpu *v, gva_t a, unsigned how);
 
 /* The page that `a` leads to in an access of this kind, if it is known. NULL: ask tlb_find(). */
@@ -52,9 +52,9 @@ tlb_find(struct vcpu *v, gva_t a, unsigned how)
 static inline void
 tlb_written(struct vcpu *v, const struct tlb_entry *e, gva_t a, size_t len)
 {
-	if (e->frame->trace)
-		trace_tell(v->domain, e->frame,
-			   gpa((uint64_t)e->gfn << PAGE_SHIFT | (a.v & PAGE_MASK)), len);
+	if (e->frame->track)
+		page_track_tell(v->domain, e->frame,
+				gpa((uint64_t)e->gfn << PAGE_SHIFT | (a.v & PAGE_MASK)), len);
 }
 
 static inline bool

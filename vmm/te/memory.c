@@ -30,7 +30,7 @@ hits_window(struct vcpu *v, uint64_t linear, size_t len)
 
 	if (!in_window(v->domain, linear, len))
 		return false;
-	return !(v->state.cr0 & CR0_PG) || !gva_to_gpa(v, gva(linear), HOW_QUIET, &at);
+	return !(v->state.cr0 & CR0_PG) || !gva_to_gpa(v, gva(linear), ACCESS_PROBE, &at);
 }
 
 static int

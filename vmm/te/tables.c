@@ -1,7 +1,7 @@
 /*
  * Shadow GDT and LDT: what the CPU sees instead of the guest's descriptor tables.
  *
- * The guest's tables stay in its memory and are traced. Their shadows lie in pages 0-13 of the GDT window and
+ * The guest's tables stay in its memory and are tracked. Their shadows lie in pages 0-13 of the GDT window and
  * in the LDT window, in slot 260 of the guest's own root, and hold what shadow_descriptor() (Lab 1A) makes of
  * each entry. Pages without an entry are the host's page of zeros.
  */
@@ -111,7 +111,7 @@ read_descriptor(struct vcpu *v, uint16_t sel, unsigned how, uint64_t *desc)
 	}
 	if (at + 7 > limit || (!(sel & 4) && at > GUEST_GDT_LIMIT))
 		return -EINVAL;
-	if (how & HOW_QUIET)
+	if (how & ACCESS_PROBE)
 		return gva_read_as(v, gva((uint32_t)(base + at)), how, desc, 8) ? -EINVAL : 0;
 	return tlb_read(v, gva((uint32_t)(base + at)), 0, desc, 8) ? -EINVAL : 0;
 }
@@ -125,7 +125,7 @@ te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
 int
 te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc)
 {
-	return read_descriptor(v, sel, HOW_QUIET, desc);
+	return read_descriptor(v, sel, ACCESS_PROBE, desc);
 }
 
 /* Code that ring 3 can run: of DPL 3, or conforming. */
@@ -197,7 +197,7 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	struct te_user_code *code;
 	uint64_t guest = 0;
 
-	if (read_descriptor(v, sel, HOW_QUIET, &guest))
+	if (read_descriptor(v, sel, ACCESS_PROBE, &guest))
 		guest = 0;
 	code = user_code_of(te_of(v), sel, is_user_code(guest));
 	if (!code)
@@ -233,7 +233,7 @@ te_cpl_changed(struct vcpu *v)
 	struct te *te = te_of(v);
 	unsigned cpl = te_cpl(v);
 
-	if (te->late && cpl != 0)
+	if (te->gdt_lazy && cpl != 0)
 		look_at_gdt(v, true);
 	if (te->shadow_cpl != cpl)
 		for (unsigned i = 0; i < te->user_codes; i++)
@@ -263,16 +263,16 @@ frame_of_page(struct vcpu *v, const struct table_reg *table, unsigned i)
 {
 	gpa_t at;
 
-	if (gva_to_gpa(v, gva((table->base & ~PAGE_MASK) + i * PAGE_SIZE), HOW_QUIET, &at))
+	if (gva_to_gpa(v, gva((table->base & ~PAGE_MASK) + i * PAGE_SIZE), ACCESS_PROBE, &at))
 		return TE_NO_FRAME;
 	return (uint32_t)gpa_to_gfn(at).v;
 }
 
 /* Where the table lies: a frame for each of its pages. */
 static void
-find_frames(struct vcpu *v, struct te_traced *t, const struct table_reg *table)
+find_frames(struct vcpu *v, struct te_tracked *t, const struct table_reg *table)
 {
-	*t = (struct te_traced){ .table = *table };
+	*t = (struct te_tracked){ .table = *table };
 	if (!table->base && !table->limit)
 		return;
 	t->pages = ((table->base & PAGE_MASK) + table->limit) / PAGE_SIZE + 1;
@@ -281,17 +281,19 @@ find_frames(struct vcpu *v, struct te_traced *t, const struct table_reg *table)
 }
 
 static void
-retrace(struct vcpu *v, struct te_traced *t, const struct table_reg *table, enum trace_why why)
+retrace(struct vcpu *v, struct te_tracked *t, const struct table_reg *table,
+	enum page_track_why why)
 {
 	struct domain *d = v->domain;
 
 	for (unsigned i = 0; i < t->pages; i++)
 		if (t->gfn[i] != TE_NO_FRAME)
-			untrace(d, gfn(t->gfn[i]), why);
+			page_untrack(d, gfn(t->gfn[i]), why);
 	find_frames(v, t, table);
 	for (unsigned i = 0; i < t->pages; i++)
 		if (t->gfn[i] != TE_NO_FRAME)
-			trace(d, gfn(t->gfn[i]), why); /* -EFAULT: no memory there, all zeros */
+			page_track(d, gfn(t->gfn[i]),
+				   why); /* -EFAULT: no memory there, all zeros */
 }
 
 static int
@@ -315,9 +317,9 @@ te_gdt_changed(struct vcpu *v)
 	clear_shadow(te, te->gdt, 0, te->gdt_limit);
 	te->gdt_limit =
 		v->state.gdtr.limit < GUEST_GDT_LIMIT ? v->state.gdtr.limit : GUEST_GDT_LIMIT;
-	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACE_GDT);
+	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACK_GDT);
 	err = sync_all(v, 0, te->gdt_limit);
-	te->late = false;
+	te->gdt_lazy = false;
 	te->beside = 0;
 	te_resync(v);
 	return err;
@@ -336,7 +338,7 @@ te_ldt_changed(struct vcpu *v)
 	}
 	clear_shadow(te, te->ldt, 4, te->ldt_limit);
 	te->ldt_limit = ldt.limit;
-	retrace(v, &te->traced_ldt, &ldt, TRACE_LDT);
+	retrace(v, &te->traced_ldt, &ldt, TRACK_LDT);
 	err = sync_all(v, 4, ldt.limit);
 	gdt_set_ldt(LDT_WINDOW, ldt.limit ? 0xffff : 0);
 	te_resync(v);
@@ -361,7 +363,7 @@ te_window_moved(struct vcpu *v)
 }
 
 static bool
-has_moved(struct vcpu *v, const struct te_traced *t)
+has_moved(struct vcpu *v, const struct te_tracked *t)
 {
 	for (unsigned i = 0; i < t->pages; i++)
 		if (frame_of_page(v, &t->table, i) != t->gfn[i])
@@ -383,7 +385,7 @@ te_tables_moved(struct vcpu *v)
 }
 
 static bool
-has_page(const struct te_traced *t, gva_t a)
+has_page(const struct te_tracked *t, gva_t a)
 {
 	return a.v >> PAGE_SHIFT >= t->table.base >> PAGE_SHIFT &&
 	       a.v >> PAGE_SHIFT < (t->table.base >> PAGE_SHIFT) + t->pages;
@@ -400,7 +402,7 @@ te_page_moved(struct vcpu *v, gva_t a)
 
 /* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */
 static bool
-table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a, size_t len)
+table_written(struct domain *d, const struct te_tracked *t, unsigned ti, gpa_t a, size_t len)
 {
 	uint64_t base = t->table.base, end = base + t->table.limit + 1;
 	bool hit = false;
@@ -424,7 +426,7 @@ table_written(struct domain *d, const struct te_traced *t, unsigned ti, gpa_t a,
 
 /*
  * A kernel may keep a short GDT on one page with its stack, and each push is then an exit. Ring 0 under bt loads no segment
- * that it doesn't want to (bt_is_segment()), so such a table need not be traced: it is looked at on the way to ring 3.
+ * that it doesn't want to (bt_is_segment()), so such a table need not be tracked: it is looked at on the way to ring 3.
  */
 static void
 written_beside(struct vcpu *v)
@@ -435,10 +437,10 @@ written_beside(struct vcpu *v)
 	if (!te->bt || te_cpl(v) != 0 || ++te->beside < TE_BESIDE || t->limit >= TE_LATE_GDT * 8 ||
 	    (t->base & PAGE_MASK) + t->limit >= PAGE_SIZE)
 		return;
-	te->late = true;
+	te->gdt_lazy = true;
 	memset(te->seen, 0, sizeof(te->seen));
 	look_at_gdt(v, false);
-	retrace(v, &te->traced_gdt, &(struct table_reg){ 0 }, TRACE_GDT);
+	retrace(v, &te->traced_gdt, &(struct table_reg){ 0 }, TRACK_GDT);
 }
 
 static void
@@ -454,7 +456,7 @@ ldt_written(struct domain *d, gpa_t a, size_t len)
 	table_written(d, &te_of(d->vcpu)->traced_ldt, 4, a, len);
 }
 
-static const struct trace_owner gdt_owner = { TRACE_GDT, gdt_written };
-static const struct trace_owner ldt_owner = { TRACE_LDT, ldt_written };
-SET_ADD(trace_owners, gdt_owner);
-SET_ADD(trace_owners, ldt_owner);
+static const struct page_track_owner gdt_owner = { TRACK_GDT, gdt_written };
+static const struct page_track_owner ldt_owner = { TRACK_LDT, ldt_written };
+SET_ADD(page_track_owners, gdt_owner);
+SET_ADD(page_track_owners, ldt_owner);

@@ -34,12 +34,12 @@ struct te_decoded {
 	uint8_t mode; /* enum cpu_mode */
 };
 
-/* A descriptor table of the guest's and the frames that are traced for it, page by page. */
+/* A descriptor table of the guest's and the frames that are tracked for it, page by page. */
 #define TE_TABLE_PAGES 17 /* 64 KiB that begin anywhere */
 #define TE_NO_FRAME    0xffffffffu
-#define TE_LATE_GDT    32 /* entries; a longer one is traced always */
-#define TE_BESIDE      64 /* writes beside a GDT before it is no longer traced */
-struct te_traced {
+#define TE_LATE_GDT    32 /* entries; a longer one is tracked always */
+#define TE_BESIDE      64 /* writes beside a GDT before it is no longer tracked */
+struct te_tracked {
 	struct table_reg table; /* base and limit 0: none */
 	unsigned pages;
 	uint32_t gfn[TE_TABLE_PAGES]; /* TE_NO_FRAME: not mapped, or no memory */
@@ -80,8 +80,8 @@ struct te {
 	struct te_shadow shadows[2][TE_SHADOWS]; /* in ring 0, in ring 3 */
 	struct te_decoded decoded[TE_DECODED];   /* by linear address */
 	struct bt *bt;                           /* the engine bt adds its own; NULL under te */
-	struct te_traced traced_gdt, traced_ldt;
-	bool late; /* the GDT is looked at on the way to ring 3, not traced; see tables.c */
+	struct te_tracked traced_gdt, traced_ldt;
+	bool gdt_lazy; /* the GDT is looked at on the way to ring 3, not tracked; see tables.c */
 	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
 	unsigned beside;            /* writes to its frame that did not hit it */
 	uint8_t shadow_cpl;         /* that the shadow tables were made for */
@@ -186,7 +186,7 @@ void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
 uint64_t te_take_dr6(void); /* reads and clears it */
 enum exit_reason te_reason(unsigned op);
 
-/* refuse.c */
+/* unsupported.c */
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
 
 /* event.c */
@@ -219,7 +219,7 @@ int te_page_moved(struct vcpu *v, gva_t a); /* ... in the page at a alone */
 void te_window_moved(struct vcpu *v);
 /* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
-int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as HOW_QUIET says */
+int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as ACCESS_PROBE says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
 /*
@@ -294,7 +294,7 @@ enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_acce
 enum verdict te_page_fault(struct vcpu *v, struct exit *e);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
 
-/* holes.c */
+/* sensitive.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
 bool te_umip_refuses(const struct insn *i); /* it faulted, since CR4.UMIP is set */
 
@@ -313,7 +313,7 @@ uint64_t te_load_data_segments(const uint16_t sel[SEG_COUNT]); /* 0, or error <<
 uint64_t ring_enter(struct trap_frame *f);
 void ring_leave(void);
 
-/* Lab 1A, world.c */
+/* Lab 1A, state_convert.c */
 void te_to_frame(struct vcpu *v, struct trap_frame *f);
 void te_from_frame(struct vcpu *v, const struct trap_frame *f);
 uint64_t real_rflags(uint64_t guest);

@@ -20,7 +20,7 @@ step(pte_t table, unsigned level, gva_t a, pte_t *all, pte_t *any)
 
 	if ((entry & (PTE_P | PTE_WINDOW)) != PTE_P)
 		return 0;
-	*all &= entry & PTE_TRACED ? entry | PTE_W : entry;
+	*all &= entry & PTE_TRACKED ? entry | PTE_W : entry;
 	*any |= entry;
 	return PTE_ADDR(entry);
 }
@@ -47,9 +47,9 @@ shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out)
 	return true;
 }
 
-/* The frame that `a` leads to is traced, so the entry is read-only; the guest's are not, and are dirty. */
+/* The frame that `a` leads to is tracked, so the entry is read-only; the guest's are not, and are dirty. */
 static void
-note_traced(struct shadow_mmu *m, gva_t a)
+note_tracked(struct shadow_mmu *m, gva_t a)
 {
 	pte_t at = mfn_to_hpa(ptr_mfn(shadow_at_slot(m, ROOT_SLOT)->table)).v, all = 0, any = 0;
 	pte_t *entries;
@@ -59,7 +59,7 @@ note_traced(struct shadow_mmu *m, gva_t a)
 	if (!at)
 		return;
 	entries = hpa_ptr(hpa(at));
-	entries[shadow_index(1, a)] |= PTE_TRACED;
+	entries[shadow_index(1, a)] |= PTE_TRACKED;
 }
 
 /* The host has walked the guest's tables, and marked them: next time the shadows know. */
@@ -71,6 +71,6 @@ shadow_keep(struct shadow_mmu *m, gva_t a, const struct walk *w)
 	if (!frame || frame->type != P2M_RAM || in_window(m->domain, a.v, 1) ||
 	    !shadow_room(m, TABLES) || shadow_fill(m, a, w))
 		return;
-	if (frame->trace && w->rights & PTE_W && walk_dirty(w))
-		note_traced(m, a);
+	if (frame->track && w->rights & PTE_W && walk_dirty(w))
+		note_tracked(m, a);
 }

@@ -53,7 +53,7 @@ show_end(struct shadow_mmu *m, gva_t a, int err, const struct walk *w, char *buf
 	else
 		snprintf(buf, size, "  guest-physical %08lx: machine frame %x; ours: %s%lx%s",
 			 w->gpa.v, e->mfn, ours & PTE_P ? "" : "not filled, ",
-			 PTE_ADDR(ours) >> PAGE_SHIFT, e->trace ? "; writes are traced" : "");
+			 PTE_ADDR(ours) >> PAGE_SHIFT, e->track ? "; writes are tracked" : "");
 }
 
 /* One line of a walk; false: there are no more. */
@@ -65,7 +65,7 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 	unsigned level = PAGE_LEVELS - line;
 	char theirs[80], own[16], names[16];
 	struct walk w;
-	int err = guest_walk(&m->paging, a, HOW_QUIET, &memory, &w);
+	int err = guest_walk(&m->paging, a, ACCESS_PROBE, &memory, &w);
 	pte_t ours;
 
 	if (line >= WALK_LINES)
@@ -76,10 +76,10 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 	}
 	ours = our_entry(v->domain, a, level);
 	snprintf(theirs, sizeof(theirs), "%-33s",
-		 level > m->paging.geometry->levels ? "has no such level"
-		 : level < w.last                   ? "not reached"
-						    : "");
-	if (level <= m->paging.geometry->levels && level >= w.last)
+		 level > m->paging.paging_format->levels ? "has no such level"
+		 : level < w.last                        ? "not reached"
+							 : "");
+	if (level <= m->paging.paging_format->levels && level >= w.last)
 		snprintf(theirs, sizeof(theirs), "%08lx: %016lx %s", w.step[level].at.v,
 			 w.step[level].entry, flags(w.step[level].entry, names));
 	snprintf(buf, size, "  level %u  guest %s  ours %016lx %s", level, theirs, ours,
@@ -102,7 +102,8 @@ gwalk(int argc, char **argv)
 		printf("d%u: paging is off: %08lx is guest-physical\n", d->id, a);
 		return 0;
 	}
-	printf("d%u: linear %08lx, %s paging\n", d->id, a, shadow_of(d)->paging.geometry->name);
+	printf("d%u: linear %08lx, %s paging\n", d->id, a,
+	       shadow_of(d)->paging.paging_format->name);
 	for (unsigned i = 0; shadow_show(d->vcpu, gva(a), i, line, sizeof(line)); i++)
 		printf("%s\n", line);
 	return 0;
@@ -123,7 +124,7 @@ shadow(int argc, char **argv)
 		return 0;
 	}
 	printf("d%u: %s, %u shadows of at most %u\n", d->id,
-	       m->on ? m->paging.geometry->name : "paging off", m->live, m->limit);
+	       m->on ? m->paging.paging_format->name : "paging off", m->live, m->limit);
 	printf("  VMM window at %08lx, moved %u times\n", d->window, d->window_moves);
 	printf("  faults: %lu true, %lu hidden and filled, %lu emulated\n", m->stats.faults,
 	       m->stats.filled, m->stats.emulated);

@@ -132,7 +132,7 @@ shadow_room(struct shadow_mmu *m, unsigned n)
 static bool
 same_kind(struct shadow_kind a, struct shadow_kind b)
 {
-	return a.geometry == b.geometry && a.level == b.level && a.quadrant == b.quadrant;
+	return a.paging_format == b.paging_format && a.level == b.level && a.quadrant == b.quadrant;
 }
 
 unsigned
@@ -188,17 +188,18 @@ shadow_get(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind)
 	m->hash[hash_of(g)] = slot;
 	m->live++;
 	m->stats.made++;
-	if (kind.geometry < PAGING_LONG)
+	if (kind.paging_format < PAGING_LONG)
 		show_window(m, s);
-	if (kind.geometry != SHADOW_DIRECT)
-		trace(m->domain, g, TRACE_PAGE_TABLE);
+	if (kind.paging_format != SHADOW_DIRECT)
+		page_track(m->domain, g, TRACK_PAGE_TABLE);
 	return slot;
 }
 
 unsigned
 shadow_top(struct shadow_mmu *m)
 {
-	const struct shadow_kind kind = { .geometry = m->paging.geometry->id, .level = 4 };
+	const struct shadow_kind kind = { .paging_format = m->paging.paging_format->id,
+					  .level = 4 };
 
 	if (m->top_level == 3)
 		return ROOT_SLOT;
@@ -225,7 +226,7 @@ still_table(struct shadow_mmu *m, gfn_t g)
 	unsigned slot = NO_SHADOW;
 
 	while ((slot = shadow_of_frame(m, g, slot)) != NO_SHADOW)
-		if (shadow_at_slot(m, slot)->kind.geometry != SHADOW_DIRECT)
+		if (shadow_at_slot(m, slot)->kind.paging_format != SHADOW_DIRECT)
 			return true;
 	return false;
 }
@@ -244,8 +245,8 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 			shadow_clear(m, slot, i);
 	shadow_clear_list(m, LIST_OF_SHADOW(slot));
 	unhash(m, slot);
-	if (s->kind.geometry != SHADOW_DIRECT && !still_table(m, gfn(s->gfn)))
-		untrace(m->domain, gfn(s->gfn), TRACE_PAGE_TABLE);
+	if (s->kind.paging_format != SHADOW_DIRECT && !still_table(m, gfn(s->gfn)))
+		page_untrack(m->domain, gfn(s->gfn), TRACK_PAGE_TABLE);
 	s->used = false;
 	s->next = m->free;
 	m->free = slot;

@@ -13,8 +13,10 @@ shadow_reach_window(struct shadow_mmu *m)
 {
 	const struct paging *p = &m->paging;
 	unsigned i = m->domain->window / level_span(3), slot;
-	struct shadow_kind kind = { .geometry = p->geometry->id, .level = 2, .quadrant = i };
-	uint64_t table = p->geometry->registers ? p->pdpte[i] : p->root | PTE_P;
+	struct shadow_kind kind = { .paging_format = p->paging_format->id,
+				    .level = 2,
+				    .quadrant = i };
+	uint64_t table = p->paging_format->registers ? p->pdpte[i] : p->root | PTE_P;
 
 	if (shadow_at_slot(m, ROOT_SLOT)->table[i] & PTE_P)
 		return true;

@@ -60,7 +60,7 @@ paging_of(const struct cpu_state *s)
 {
 	static unsigned address_bits;
 	struct paging p = { .wp = s->cr0 & CR0_WP, .nx = s->cr4 & CR4_PAE && s->efer & EFER_NXE };
-	enum geometry_id id = s->cr4 & CR4_PSE ? PAGING_32_PSE : PAGING_32;
+	enum paging_format_id id = s->cr4 & CR4_PSE ? PAGING_32_PSE : PAGING_32;
 	uint64_t low = 0xfff;
 	uint32_t r[4];
 
@@ -72,7 +72,7 @@ paging_of(const struct cpu_state *s)
 		id = s->efer & EFER_LMA ? PAGING_LONG : PAGING_PAE;
 		low = id == PAGING_PAE ? 0x1f : 0xfff; /* SDM 3A 4.4.1: the PDPT lies at 32 bytes */
 	}
-	p.geometry = &geometries[id];
+	p.paging_format = &paging_formats[id];
 	p.root = s->cr3 & ~low & (id == PAGING_LONG ? 0x000fffffffffffff : 0xffffffff);
 	p.address_bits = address_bits;
 	memcpy(p.pdpte, s->pdpte, sizeof(p.pdpte));
@@ -128,7 +128,7 @@ in_use(struct domain *d, gva_t a)
 	struct walk_memory memory = guest_memory(m);
 	struct walk w;
 
-	guest_walk(&m->paging, a, HOW_QUIET, &memory, &w);
+	guest_walk(&m->paging, a, ACCESS_PROBE, &memory, &w);
 	return w.last < 2 || w.step[2].entry & PTE_P;
 }
 
@@ -136,7 +136,7 @@ in_use(struct domain *d, gva_t a)
 static void
 clear_window(struct domain *d)
 {
-	bool one_entry = shadow_of(d)->paging.geometry->entry_size == 4; /* of 4 MiB */
+	bool one_entry = shadow_of(d)->paging.paging_format->entry_size == 4; /* of 4 MiB */
 
 	if (in_use(d, gva(d->window)) || (!one_entry && in_use(d, gva(d->window + level_span(2)))))
 		window_move(d);
@@ -156,7 +156,7 @@ load(struct vcpu *v)
 		switch_root(m, false);
 		return 0;
 	}
-	if (p.geometry->registers) {
+	if (p.paging_format->registers) {
 		struct walk_memory memory = guest_memory(m);
 
 		err = paging_load_pdptes(&p, &memory, p.pdpte);
@@ -167,7 +167,7 @@ load(struct vcpu *v)
 	if (!m->on && !has_walk(m, &p))
 		return -ENOSYS;
 	m->paging = p;
-	m->top_level = p.geometry->levels == 4 ? 4 : 3;
+	m->top_level = p.paging_format->levels == 4 ? 4 : 3;
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);
@@ -211,7 +211,7 @@ walk_tables(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out, struct page
 		return -EFAULT;
 	}
 	*out = w.gpa;
-	if (!(how & HOW_QUIET)) {
+	if (!(how & ACCESS_PROBE)) {
 		walk_mark(&m->paging, how, &memory, &w);
 		shadow_keep(m, a, &w);
 	}
@@ -226,14 +226,14 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 	return shadow_lookup(m, a, how, out) ? 0 : walk_tables(m, a, how, out, fault);
 }
 
-/* A write to a traced frame that the host itself could do is emulated without another walk. */
+/* A write to a tracked frame that the host itself could do is emulated without another walk. */
 static enum mmu_outcome
 fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
 {
 	const unsigned how = e->error & PF_U ? HOW_WRITE | HOW_USER : HOW_WRITE;
 	const struct tlb_entry *known = tlb_hit(v, gva(e->gva), how);
 
-	if (e->access != ACCESS_WRITE || !known || !known->frame->trace)
+	if (e->access != ACCESS_WRITE || !known || !known->frame->track)
 		return shadow_fault(v, e, page_fault);
 	shadow_of(v->domain)->stats.emulated++;
 	return MMU_EMULATE;
@@ -260,7 +260,7 @@ is_window_directory(struct shadow_mmu *m, gfn_t g)
 	const struct paging *p = &m->paging;
 	unsigned i = m->domain->window / level_span(3);
 
-	if (p->geometry->registers)
+	if (p->paging_format->registers)
 		return p->pdpte[i] & PTE_P && PTE_ADDR(p->pdpte[i]) >> PAGE_SHIFT == g.v;
 	return p->root >> PAGE_SHIFT == g.v;
 }
@@ -277,5 +277,5 @@ table_written(struct domain *d, gpa_t a, size_t len)
 		clear_window(d);
 }
 
-static const struct trace_owner table_owner = { TRACE_PAGE_TABLE, table_written };
-SET_ADD(trace_owners, table_owner);
+static const struct page_track_owner table_owner = { TRACK_PAGE_TABLE, table_written };
+SET_ADD(page_track_owners, table_owner);

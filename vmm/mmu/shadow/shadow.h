@@ -7,7 +7,7 @@
  *
  * A shadow table has 512 entries of 8 bytes, whatever the guest's have. It is known by the guest frame that it
  * shadows and by how that frame is used (struct shadow_kind), so it outlives a change of CR3. It starts empty and is
- * filled by faults. A frame that has a shadow is traced: when the guest writes to it, the entries concerned go.
+ * filled by faults. A frame that has a shadow is tracked: when the guest writes to it, the entries concerned go.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -23,10 +23,10 @@
 #define PAGE_LEVELS 4 /* of the host's tables; level 1 maps pages of 4 KiB */
 
 /* One of the ways in which a guest's tables may look (SDM 3A 4.1.1 "Four Paging Modes"). */
-enum geometry_id { PAGING_32, PAGING_32_PSE, PAGING_PAE, PAGING_LONG, GEOMETRIES };
-struct geometry {
+enum paging_format_id { PAGING_32, PAGING_32_PSE, PAGING_PAE, PAGING_LONG, PAGING_FORMATS };
+struct paging_format {
 	const char *name;
-	uint8_t id;         /* enum geometry_id */
+	uint8_t id;         /* enum paging_format_id */
 	uint8_t levels;     /* of the guest */
 	uint8_t registers;  /* the level that is in registers (PAE's PDPTEs), 0: none */
 	uint8_t entry_size; /* bytes of an entry of a table */
@@ -36,11 +36,11 @@ struct geometry {
 		bool large; /* bit 7 of an entry makes it map a page */
 	} level[PAGE_LEVELS + 1];
 };
-extern const struct geometry geometries[GEOMETRIES];
+extern const struct paging_format paging_formats[PAGING_FORMATS];
 
 /* All that a walk depends on but memory. */
 struct paging {
-	const struct geometry *geometry;
+	const struct paging_format *paging_format;
 	uint64_t root;         /* gpa of the top table */
 	uint64_t pdpte[4];     /* PAE: the registers that a load of CR3 filled */
 	unsigned address_bits; /* MAXPHYADDR */
@@ -71,7 +71,7 @@ struct walk {
 #define PF_RSVD 8u
 #define PF_I    16u
 
-/* geometry.c: the entry's index in the table at this level; the bits of an entry that must be 0. */
+/* paging_format.c: the entry's index in the table at this level; the bits of an entry that must be 0. */
 unsigned paging_index(const struct paging *p, unsigned level, gva_t a);
 bool paging_maps(const struct paging *p, unsigned level, uint64_t entry); /* a page, no table */
 uint64_t paging_reserved(const struct paging *p, unsigned level, uint64_t entry);
@@ -92,8 +92,8 @@ bool walk_dirty(const struct walk *w);
 
 /* How a guest frame is used: two uses have two shadows. */
 struct shadow_kind {
-	uint8_t geometry; /* enum geometry_id, or SHADOW_DIRECT: part of a large page, not a table */
-	uint8_t level;    /* of the shadow */
+	uint8_t paging_format; /* enum paging_format_id, or SHADOW_DIRECT: part of a large page, not a table */
+	uint8_t level; /* of the shadow */
 	/*
 	 * Which part of a table that has more entries than ours; and which of the four GiB, at level 2 of a guest
 	 * with 32-bit addresses, for one of these holds the VMM window.
@@ -101,7 +101,7 @@ struct shadow_kind {
 	uint8_t quadrant;
 	uint8_t pad;
 };
-#define SHADOW_DIRECT GEOMETRIES
+#define SHADOW_DIRECT PAGING_FORMATS
 
 #define SHADOW_MAX 2048u /* per domain */
 #define SHADOW_MIN 256u
@@ -126,9 +126,9 @@ struct shadow {
 _Static_assert(sizeof(struct shadow) <= 64, "64 of them in a frame");
 #define SHADOWS_PER_FRAME 64u
 
-/* Bits that CPUs ignore: an entry that leads to the VMM window; one that allows writes but for the frame's being traced. */
-#define PTE_WINDOW (1ul << 9)
-#define PTE_TRACED (1ul << 10)
+/* Bits that CPUs ignore: an entry that leads to the VMM window; one that allows writes but for the frame's being tracked. */
+#define PTE_WINDOW  (1ul << 9)
+#define PTE_TRACKED (1ul << 10)
 
 struct shadow_stats {
 	uint64_t filled, faults, emulated, dropped, written, made, freed, flooded, emptied, loads;

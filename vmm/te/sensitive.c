@@ -1,6 +1,6 @@
 /*
  * Sensitive instructions that do not trap in ring 1, for the one case in which they come to us all the same: their
- * memory operand or their stack lies in a frame that is traced, or where there is no memory.
+ * memory operand or their stack lies in a frame that is tracked, or where there is no memory.
  *
  * Run natively they show the real machine (Lab 1B makes a list of that); done here they show the guest's own.
  */

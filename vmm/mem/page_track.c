@@ -1,5 +1,5 @@
 /*
- * trace(gfn, why): be told of every write that a guest makes to one of its frames.
+ * page_track(gfn, why): be told of every write that a guest makes to one of its frames.
  *
  * The frame is write-protected in whatever MMU mode runs; the write faults, is emulated (gpa_write), and
  * the owner of each reason is called after it. By frame and not by linear address, since a guest may reach
@@ -8,35 +8,35 @@
 #include <inc/errno.h>
 #include <vmm/domain.h>
 
-SET_DECLARE(trace_owners);
+SET_DECLARE(page_track_owners);
 SET_DECLARE(mmu_modes);
 
 /* Errors: -EFAULT, the frame is no RAM. Tracing twice for one reason is one trace. */
 int
-trace(struct domain *d, gfn_t g, enum trace_why why)
+page_track(struct domain *d, gfn_t g, enum page_track_why why)
 {
 	struct p2m_entry *e = p2m_entry(d, g);
 
 	if (!e || e->type != P2M_RAM)
 		return -EFAULT;
-	if (!e->trace) {
+	if (!e->track) {
 		mmu_flat_protect(d, g, true);
 		if (d->mmu)
 			d->mmu->protect(d, g);
 	}
-	e->trace |= 1u << why;
+	e->track |= 1u << why;
 	return 0;
 }
 
 void
-untrace(struct domain *d, gfn_t g, enum trace_why why)
+page_untrack(struct domain *d, gfn_t g, enum page_track_why why)
 {
 	struct p2m_entry *e = p2m_entry(d, g);
 
-	if (!e || !(e->trace & (1u << why)))
+	if (!e || !(e->track & (1u << why)))
 		return;
-	e->trace &= ~(1u << why);
-	if (!e->trace)
+	e->track &= ~(1u << why);
+	if (!e->track)
 		mmu_flat_protect(d, g, false); /* in other modes the next write finds out */
 }
 
@@ -48,30 +48,30 @@ mmu_paging_mode(void)
 	return NULL;
 }
 
-static const struct trace_owner *owners[TRACE_WHYS];
+static const struct page_track_owner *owners[TRACK_WHYS];
 
 static void
-trace_init(void)
+page_track_init(void)
 {
-	set_foreach (const struct trace_owner *, o, trace_owners)
+	set_foreach (const struct page_track_owner *, o, page_track_owners)
 		owners[o->why] = o;
 }
-INITCALL(40, trace_init);
+INITCALL(40, page_track_init);
 
 /* [a, a + len) lies in one frame and has just been written; `e` is its entry. Owners may end their traces meanwhile. */
 void
-trace_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
+page_track_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
 {
-	for (unsigned why = 0; why < TRACE_WHYS; why++)
-		if (e->trace & (1u << why))
+	for (unsigned why = 0; why < TRACK_WHYS; why++)
+		if (e->track & (1u << why))
 			owners[why]->written(d, a, len);
 }
 
 void
-trace_written(struct domain *d, gpa_t a, size_t len)
+page_track_written(struct domain *d, gpa_t a, size_t len)
 {
 	const struct p2m_entry *e = p2m_entry(d, gpa_to_gfn(a));
 
-	if (e && e->trace)
-		trace_tell(d, e, a, len);
+	if (e && e->track)
+		page_track_tell(d, e, a, len);
 }

@@ -3,22 +3,22 @@
  * and a call two.
  *
  *           before the first time           from then on
- *       0:  jmp ask                         lea ecx, [ecx - guess]     lea and jecxz change no flag
+ *       0:  jmp ask                         lea ecx, [ecx - prediction]     lea and jecxz change no flag
  *       6:  jecxz hit                       (the same)
- *       8:  lea ecx, [ecx + 0]              lea ecx, [ecx + guess]
+ *       8:  lea ecx, [ecx + 0]              lea ecx, [ecx + prediction]
  *           mov gs:[BT_AT_TARGET], ecx
- *           one less at gs:[BT_AT_LEFT ...], and if that is 0, to again
+ *           one less at gs:[BT_AT_BUDGET ...], and if that is 0, to again
  *           mov ecx, gs:[BT_AT_SAVE1]
  *           jmp lookup
  *      hit: mov ecx, gs:[BT_AT_SAVE1]
- *      56:  a stub that leads nowhere       a stub that leads to the guess
+ *      56:  a stub that leads nowhere       a stub that leads to the prediction
  *      ask: mov gs:[BT_AT_TARGET], ecx
  *    again: mov ecx, gs:[BT_AT_SAVE1]
- *      79:  int BT_VECTOR, of kind BT_GUESS
+ *      79:  int BT_VECTOR, of kind BT_PREDICTION
  *   lookup:
  *
- * A guess that is often wrong is replaced, and each time it may be wrong twice as often before it is again: a function with
- * many callers has its guess written a few times, and no more.
+ * A prediction that is often wrong is replaced, and each time it may be wrong twice as often before it is again: a function with
+ * many callers has its prediction written a few times, and no more.
  *
  * Pure, as the rest of the translator (translate.h).
  */
@@ -33,9 +33,10 @@ put32(uint8_t *to, uint32_t value)
 
 /* ecx has the guest's target, and its own ecx is at BT_AT_SAVE1. What follows has the target at BT_AT_TARGET instead. */
 void
-bt_emit_guess(struct bt_translation *t)
+bt_emit_return_prediction(struct bt_translation *t)
 {
-	uint32_t eip = t->eip + t->guest_len, left = BT_AT_LEFT + 4 * ((eip ^ eip >> 8) % BT_LEFTS);
+	uint32_t eip = t->eip + t->guest_len,
+		 budget = BT_AT_BUDGET + 4 * ((eip ^ eip >> 8) % BT_BUDGETS);
 	unsigned ask, hit, again, lookup;
 
 	ask = bt_emit_short(t, 0xeb);
@@ -43,9 +44,9 @@ bt_emit_guess(struct bt_translation *t)
 	hit = bt_emit_short(t, 0xe3);
 	BT_EMIT(t, 0x8d, 0x89, 0, 0, 0, 0); /* lea ecx, [ecx + disp32] */
 	bt_emit_save(t, RCX, BT_AT_TARGET);
-	bt_emit_load(t, RCX, left);
+	bt_emit_load(t, RCX, budget);
 	BT_EMIT(t, 0x8d, 0x49, 0xff); /* lea ecx, [ecx - 1] */
-	bt_emit_save(t, RCX, left);
+	bt_emit_save(t, RCX, budget);
 	again = bt_emit_short(t, 0xe3);
 	bt_emit_load(t, RCX, BT_AT_SAVE1);
 	lookup = bt_emit_short(t, 0xeb);
@@ -56,17 +57,17 @@ bt_emit_guess(struct bt_translation *t)
 	bt_emit_save(t, RCX, BT_AT_TARGET);
 	bt_emit_here(t, again);
 	bt_emit_load(t, RCX, BT_AT_SAVE1);
-	bt_emit_callout(t, BT_GUESS);
+	bt_emit_callout(t, BT_PREDICTION);
 	bt_emit_here(t, lookup);
 }
 
-/* Makes `target` the guess; the stub's jump is the caller's. */
+/* Makes `target` the prediction; the stub's jump is the caller's. */
 void
-bt_guess(uint8_t code[BT_GUESS_SIZE], uint32_t target)
+bt_return_prediction(uint8_t code[BT_PREDICTION_SIZE], uint32_t target)
 {
 	code[0] = 0x8d;
 	code[1] = 0x89;
 	put32(code + 2, -target);
 	put32(code + 10, target);
-	put32(code + BT_GUESS_STUB + 5, target);
+	put32(code + BT_PREDICTION_STUB + 5, target);
 }

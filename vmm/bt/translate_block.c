@@ -84,7 +84,7 @@ reach(struct vcpu *v, uint32_t eip)
 }
 
 struct bt_block *
-bt_make(struct vcpu *v, uint32_t eip, struct exit *e)
+translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 {
 	static uint8_t bytes[BT_GUEST_MAX + EXIT_INSN_MAX];
 	static struct bt_translation t; /* one CPU, and nothing here is entered twice */
@@ -93,10 +93,10 @@ bt_make(struct vcpu *v, uint32_t eip, struct exit *e)
 
 	t.eip = eip;
 	t.bytes = bytes;
-	t.n = bt_fetch(v, linear, HOW_FETCH | HOW_QUIET, bytes, reach(v, eip));
+	t.n = bt_fetch(v, linear, HOW_FETCH | ACCESS_PROBE, bytes, reach(v, eip));
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
-	t.host_loads = bt_of(v)->late;
+	t.host_loads = bt_of(v)->gdt_lazy;
 	t.hot = bt_is_hot;
 	t.ctx = bt_of(v);
 	if (t.n && bt_is_mixed(bt_of(v), bt_gfn(v, linear)))
