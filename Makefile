@@ -1,6 +1,7 @@
 # Every command that a person types; `make help` prints the words behind `## `.
 #
-#   make LAB=n              build lab n from labs/, and what it needs
+#   make LAB=n              build lab n from labs/, and what it needs; 1A is a half of lab 1, all is every lab
+#   make lab LAB=n          remember it: LAB=n is then meant where none is named
 #   make LAB=n SOLUTION=1   build it from solutions/
 #   make LAB=n REF="0 1.3"  take whole labs or single exercises from solutions/
 #
@@ -34,14 +35,20 @@ quote = '$(subst ','\'',$1)'
 
 # ---- what to build ------------------------------------------------------------------------------
 
+# The lab that `make lab` remembers. A command line's or an environment's LAB= comes first.
+CHOSEN := $(wildcard .lab)
+ifeq ($(LAB),)
+LAB := $(if $(CHOSEN),$(shell head -c 40 .lab))
+endif
+
 # Goals that need no lab, so that they work where nothing is installed yet.
-LABLESS := help clean demo check bench doctor skeletons student update handouts format unit guests \
+LABLESS := help lab clean demo check bench doctor skeletons student update handouts format unit guests \
 	boot plugin check-run traces catchup linux
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
 	$(filter handouts,$(GOALS)),handouts,$(if $(filter format unit check-run,$(GOALS)),check,$(if \
-	$(filter-out help clean demo check doctor,$(GOALS)),build))))
+	$(filter-out help lab clean demo check doctor,$(GOALS)),build))))
 
 ifneq ($(NEED),)
 MISSING := $(shell sh tools/install.sh --missing $(NEED))
@@ -57,7 +64,7 @@ LABINFO := $(shell $(PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
 ifneq ($(.SHELLSTATUS),0)
 $(error $(or $(LABINFO),tools/labinfo.py does not work))
 endif
-# Sets NUMBER, VARIANT, SOURCES.
+# Sets NAME, VARIANT, SOURCES.
 include $(LABINFO)
 endif
 
@@ -227,7 +234,7 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: demo check bench check-run help qemu bochs gdb grade trace tracediff traces linux submit \
+.PHONY: demo check bench check-run help lab qemu bochs gdb grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
@@ -261,11 +268,19 @@ bench: ## what exits cost, and each engine beside the bare machine, in instructi
 HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|demo|skeletons|student|traces)[|])
 help: ## print this
 	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
-		else does,make check installs what it needs; nothing else does). LAB=n is $(or \
-		$(word 1,$(LAB)),the last lab) unless you say so."
+		else does,make check installs what it needs; nothing else does)."
+	@$(PYTHON) tools/labinfo.py labs
 	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | sort | \
 		grep -Ev $(call quote,$(HIDDEN)) | \
 		awk -F'|' '{ printf "%-32s%s\n", $$1, $$2 }'
+
+ifeq ($(origin LAB),file)
+lab: # nothing was named: say what there is
+	@$(PYTHON) tools/labinfo.py labs
+else
+lab: ## LAB=n: remember the lab, or one half of it (1A), that you work on
+	@$(PYTHON) tools/labinfo.py remember --lab $(call quote,$(LAB))
+endif
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
@@ -282,7 +297,7 @@ bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 ifdef TEST
 gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
-	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
+	@$(PYTHON) grade/grade $(NAME) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) --gdb $(call quote,$(TEST))
 else
 gdb: build
@@ -292,12 +307,12 @@ gdb: build
 endif
 
 grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
-	@$(PYTHON) grade/grade $(NUMBER) $(if $(REF),--take $(call quote,$(REF))) \
+	@$(PYTHON) grade/grade $(NAME) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) $(if $(EXPLAIN),--explain) \
 		$(if $(ONLY),--only $(call quote,$(ONLY)))
 
 # TEST is a guest (hello), an attack (hostile:call-gate) or a test of the grader (out-forms; SEED=n).
-TRACE = $(call quote,$(TEST)) --lab $(NUMBER) --kernel $(IMAGE) --elf $(KERNEL) --guests $(GO) \
+TRACE = $(call quote,$(TEST)) --lab $(NAME) --kernel $(IMAGE) --elf $(KERNEL) --guests $(GO) \
 	$(if $(SEED),--seed $(call quote,$(SEED)))
 trace: build ## TEST=x LAB=n: print a guest's exits; and as a page, build/trace/x.html
 	@$(PYTHON) tools/trace.py run $(TRACE)
@@ -312,12 +327,8 @@ traces: guests ## write the reference traces (grade/traces/) from solutions/
 linux: ## fetch Debian's 32-bit Linux as a guest (LINUX=1 then adds it to make qemu's)
 	@$(PYTHON) tools/linux_guest.py
 
-submit: ## LAB=n: pack what you hand in: zeno-labN.tar
-ifeq ($(LAB),)
-	@echo "make submit: say which lab: make submit LAB=n" >&2; exit 1
-else
-	@$(PYTHON) tools/submit.py $(NUMBER)
-endif
+submit: ## LAB=n: pack what you hand in: zeno-labn.tar
+	@$(PYTHON) tools/submit.py $(NAME)
 
 skeletons: ## write labs/ from solutions/ (FORCE=1 overwrites work in labs/)
 	@$(PYTHON) tools/skeletons.py $(if $(FORCE),--force)

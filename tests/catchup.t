@@ -122,7 +122,7 @@ def main():
     done = make(tree, IMAGE)
     ok(done.status != 0 and "frames.c.o is missing" in done.out, "a folder that is not whole", out=done.out)
 
-    for words, want in (((), "say which lab"), (("LAB=0",), "say which lab"),
+    for words, want in (((), "say which lab"), (("LAB=0A",), "say which lab"),
                         (("LAB=99", f"OUT={out}"), "no such lab"),
                         (("LAB=0", f"OUT={ROOT / 'solutions'}"), "there already")):
         done = subprocess.run(["make", "--no-print-directory", "catchup", *map(str, words)], cwd=ROOT,

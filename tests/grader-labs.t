@@ -199,7 +199,7 @@ def main():
             if not lab.exercises or not (ROOT / "solutions" / lab.directory).is_dir():
                 continue
             out = Path(scratch) / f"lab{number}"
-            tree = build.Tree(lab, ref=" ".join(map(str, lab.data["needs"])) or None)
+            tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))) or None)
             guests = tree.build_guests(out / "common")
             if not wanted:
                 test_solution(results, lab, tree, guests, out)

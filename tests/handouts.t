@@ -26,7 +26,7 @@ two
 K>
 ```
 
-<!-- made: exercises 0 -->
+<!-- made: exercises 0A -->
 {table}
 <!-- end -->
 """
@@ -71,7 +71,7 @@ def lint():
     lint_finds("a transcript that nobody types", page, r"<!-- transcript: [^\n]*\n", "")
     lint_finds("columns; 120 is the limit", page, r"There are two sets", "There are " + "very " * 30 + "two sets")
     lint_finds("*Manual* is missing", page, r"\*Manual\*", "Manual")
-    lint_finds("is missing", page, r"<!-- made: tests 1 lab1a.md -->", "")
+    lint_finds("is missing", page, r"<!-- made: tests 1A -->", "")
     lint_finds("names handouts/lab1a.md#ex-1-9", "labs/1-trap-emulate/emulate.c", r"lab1a\.md#ex-1-2",
                "lab1a.md#ex-1-9")
 

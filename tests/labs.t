@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Regions, the skeletons made from them, and which sources a build takes."""
 
+import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, Tree, finish, ok, run  # noqa: E402
+from harness import ROOT, TOOLS, Tree, finish, folder, ok, run  # noqa: E402
 
 sys.path.insert(0, str(TOOLS))
 import region  # noqa: E402
@@ -236,7 +237,6 @@ def build_tests():
 
 def no_reference_tests():
     tree = two_labs()
-    import shutil
     shutil.rmtree(tree.path / "solutions")
     done, table = labinfo(tree, "6")
     ok("lab 5 is needed, and not done yet: 5.1, 5.2" in done.out
@@ -266,17 +266,19 @@ def make_tests():
                   "007"):
         done = run("make", f"LAB={value}".replace("$", "$$"), cwd=ROOT)
         good = done.status != 0 and done.out.count("\n") <= 1
-        ok(good and "there are: 0 1" in done.out, f"make LAB={value}: one line, and it fails",
+        ok(good and "there are: 0A " in done.out, f"make LAB={value}: one line, and it fails",
            out=done.out, status=done.status)
     ok(not (ROOT / "pwned").exists(), "and nothing of it was run")
     for goal in ("grade", "submit", "qemu"):
         done = run("make", goal, "LAB=99", cwd=ROOT)
         ok(done.status != 0 and done.out.count("\n") == 1 and "no such lab" in done.out,
            f"make {goal} LAB=99: the same", out=done.out)
-    done = run("make", "submit", cwd=ROOT)
-    ok(done.status != 0 and "LAB=n" in done.out, "make submit wants to know which", out=done.out)
+    for goal in ("build", "submit", "grade"):
+        done = run("make", goal, "CHOSEN=", cwd=ROOT)
+        ok(done.status != 0 and "say which lab: LAB=n" in done.out and "there are: 0A" in done.out
+           and done.out.count("\n") == 1, f"make {goal} without a lab says which there are", out=done.out)
     done = run("make", "help", cwd=ROOT)
-    words = ("demo check help qemu bochs gdb grade submit skeletons student update doctor handouts "
+    words = ("demo check help lab qemu bochs gdb grade submit skeletons student update doctor handouts "
              "format compile_commands.json clean unit").split()
     ok(done.status == 0 and all(f"make {w}" in done.out for w in words),
        "make help names every command", out=done.out)
@@ -285,7 +287,102 @@ def make_tests():
         ok(done.status == 0, "labs/ is what the solutions make", out=done.out)
 
 
-for group in (parser_tests, skeleton_tests, given_tests, broken_tests, build_tests,
+def region_of(ident, body):
+    return (f"\t/* EXERCISE {ident}: do it.\n\t * until then: return 0;\n\t */\n\t{body}\n"
+            f"\t/* END EXERCISE {ident} */\n")
+
+
+def halved():
+    """Lab 5 in two halves, the second one resting on the first; lab 6 needs bits of it."""
+    tree = Tree()
+    files = {name: "int\nf(void)\n{\n" + region_of(ident, f"return {name[0]}_secret;") + "}\n"
+             for name, ident in (("a.c", "5.1"), ("b.c", "5.2"), ("c.c", "5.3"))}
+    tree.lab(5, files, halves={"A": (["a.c", "b.c"], []), "B": (["c.c"], ["5A"])},
+             exercises=[("5.1", "A"), ("5.2", "A"), ("5.3", "B")])
+    tree.lab(6, {"d.c": region_of("6.1", "return d_secret;")}, needs=["5A"])
+    tree.lab(7, {"e.c": region_of("7.1", "return e_secret;")}, needs=["5.2"])
+    tree.lab(8, {"g.c": region_of("8.1", "return g_secret;")}, needs=["7", "5B"])
+    tree.skeletons()
+    return tree
+
+
+def sources(table):
+    return [name.split("/")[-1] for name in table["SOURCES"].split()]
+
+
+def halves_tests():
+    tree = halved()
+    done, table = labinfo(tree, "5A")
+    ok(sources(table) == ["a.c", "b.c", "c.c"] and "note" not in done.out and table["NAME"] == "5A"
+       and table["VARIANT"] == "lab5A", "a half is built as it is, with the other half's files", out=done.out)
+    done, table = labinfo(tree, "5B")
+    ok("note: lab 5: taken from the reference: 5.1, 5.2\n" in done.out and "labs/5-made-up/c.c" in table["SOURCES"],
+       "what the second half rests on comes from the reference, and is said", out=done.out, got=table)
+    done, table = labinfo(tree, "6")
+    ok(sources(table) == ["a.c", "b.c", "d.c"] and "reference: 5.1, 5.2\n" in done.out,
+       "a lab that needs a half is built without the other half's files", out=done.out, got=table)
+    done, table = labinfo(tree, "7")
+    ok(sources(table) == ["b.c", "e.c"] and "reference: 5.2\n" in done.out,
+       "a lab that needs an exercise gets the file that holds it", out=done.out, got=table)
+    done, table = labinfo(tree, "8")
+    ok(sources(table) == ["a.c", "b.c", "c.c", "e.c", "g.c"] and "reference: 5.1, 5.2, 5.3\n" in done.out,
+       "needs of needs, and the half that a half rests on", out=done.out, got=table)
+    done, table = labinfo(tree, "all")
+    ok(sources(table) == ["a.c", "b.c", "c.c", "d.c", "e.c", "g.c"] and "note" not in done.out
+       and table["VARIANT"] == "laball", "all is every lab, as it is", out=done.out, got=table)
+    for lab in ("5C", "6A", "A", "5a", "5AB", "ALL"):
+        done, _ = labinfo(tree, lab)
+        ok(done.status == 1 and "there are: 5A 5B 6 7 8 (5 is 5A and 5B, all is every lab)" in done.out
+           and done.out.count("\n") == 1, f"LAB={lab} is refused in one line", out=done.out)
+    for needs, words in ((["9"], "which is no lab"), (["5C"], "no such half"), (["x"], "which is no lab"),
+                         (["6"], "needs itself")):
+        tree.lab(6, {"d.c": region_of("6.1", "return d_secret;")}, needs=needs)
+        done, _ = labinfo(tree, "6")
+        ok(done.status == 1 and words in done.out, f"needs {needs} is refused", out=done.out)
+
+
+def half_files_tests():
+    tree = halved()
+    done = tree.tool("submit", "5B")
+    import tarfile
+    with tarfile.open(tree.path / "zeno-lab5B.tar") as tar:
+        names, manifest = tar.getnames(), tar.extractfile("zeno-lab5B/MANIFEST").read().decode()
+    ok(done.status == 0 and names == ["zeno-lab5B/MANIFEST", "zeno-lab5B/c.c"] and "lab 5B " in manifest,
+       "a half's submission holds its files alone", got=names)
+    text = tree.read("grade/labs/5.toml")
+    tree.write("grade/labs/5.toml", text.replace('["c.c"]', '["b.c", "c.c"]'))
+    done = tree.tool("skeletons", "--check")
+    ok(done.status == 1 and "b.c" in done.out and "of half A" in done.out,
+       "a file with regions of another half is refused", out=done.out)
+    tree.write("grade/labs/5.toml", text.replace('id = "5.3"\nhalf = "B"', 'id = "5.3"\nhalf = "C"'))
+    done = tree.tool("skeletons", "--check")
+    ok(done.status == 1 and "`half` is one of A B" in done.out, "an exercise of no half is refused", out=done.out)
+    page = tree.read("labs/5-made-up/c.c")
+    ok('"handouts/lab5B.md#ex-5-3"' in page, "a hole names its half's handout", got=page)
+
+
+def remembered_tests():
+    tree = halved()
+    done = tree.tool("labinfo", "labs")
+    ok("must be named" in done.out and "5B    Made up: Half B" in done.out, "which labs there are", out=done.out)
+    done = tree.tool("labinfo", "remember", "--lab", "5B")
+    ok(done.status == 0 and tree.read(".lab") == "5B\n", "make lab writes the choice down", out=done.out)
+    done = tree.tool("labinfo", "labs")
+    ok("LAB=n is 5B where you name none" in done.out, "and it is said", out=done.out)
+    for lab in ("5C", "", "$(touch x)"):
+        done = tree.tool("labinfo", "remember", "--lab", lab)
+        ok(done.status == 1 and tree.read(".lab") == "5B\n", f"but not {lab or 'nothing'}", out=done.out)
+    copy = folder() / "tree"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "build", ".lab"))
+    done = run("make", "lab", "LAB=2B", cwd=copy)
+    ok(done.status == 0 and (copy / ".lab").read_text() == "2B\n", "make lab LAB=2B", out=done.out)
+    done = run("make", "-n", "build", cwd=copy)
+    ok(done.status == 0 and "build/lab2B/zeno.mb" in done.out, "then make means it", out=done.out[-900:])
+    done = run("make", "-n", "build", "LAB=0A", cwd=copy)
+    ok(done.status == 0 and "build/lab0A/zeno.mb" in done.out, "but for a LAB= of one's own", out=done.out[-900:])
+
+
+for group in (halves_tests, half_files_tests, remembered_tests, parser_tests, skeleton_tests, given_tests, broken_tests, build_tests,
               no_reference_tests, hostile_name_tests, make_tests):
     group()
 finish()

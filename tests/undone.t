@@ -3,7 +3,7 @@
 
 A whole exercise as handed out earns nothing for itself. A lettered part of one, whose call of
 exercise_todo() was taken out and nothing put in, fails a test of its exercise. And the first half of
-a lab earns all of its points while the second one (2B: the exercises with another handout) is as handed out.
+a lab earns all of its points while the second one (2B) is as handed out.
 `tests/undone.t WORD...` tries parts (3.5d), exercises (3.5) and halves (2B), `all` of them in a quarter
 of an hour; without words those exercises whose other tests earn nothing only by what they rest on.
 """
@@ -122,12 +122,12 @@ def main():
             ids = regions(lab)
             todo = [i for i in ids if "all" in wanted or i in wanted]
             whole = [one for one in lab.exercises if "all" in wanted or one.id in (wanted or ALWAYS)]
-            later = {one.id for one in lab.exercises if lab.page(one.id) != lab.handout}
+            later = {one.id for one in lab.exercises if one.half == "B"}
             half = later and ("all" in wanted or f"{number}B" in (wanted or ALWAYS))
             if not todo and not whole and not half:
                 continue
             out = Path(scratch) / f"lab{number}"
-            tree = build.Tree(lab, ref=" ".join(map(str, lab.data["needs"])))
+            tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))))
             guests = tree.build_guests(out / "common")
             for ident in todo:
                 try_part(lab, tree, guests, ident, out / ident)

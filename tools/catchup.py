@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiled reference objects of a lab, for students who could not finish it before its deadline.
 
-    catchup.py pack --lab N --out DIR ...     the course: compile solutions/N-topic into DIR/N-topic
+    catchup.py pack --lab N --out DIR ...     the course: compile solutions/N-topic into DIR/N-topic (1A: DIR/1-topic-A)
     catchup.py stamp --out FILE --folders FOLDER... the students' build: define what the objects ask for
 
 Every object refers to a symbol whose name ends in a hash of all headers that it was compiled with, of the
@@ -34,17 +34,30 @@ class CatchupError(Exception):
     """One line for a person."""
 
 
+def folder_of(lab, half):
+    """What the folder of a lab's or a half's objects is called."""
+    return f"{lab.dir}-{half}" if half else lab.dir
+
+
+def sources_of(lab, half):
+    """The sources whose objects lie in it."""
+    files = lab.halves[half].files if half else lab.names()
+    return [name for name in lab.source_names() if name in files]
+
+
 def objects(root, lab):
-    """The objects of a lab that the tree has, as paths from the root."""
-    place = Path(root) / PLACE / lab.dir
-    if not (place / FACTS).is_file():
-        return []
-    names = [f"{name}.o" for name in lab.source_names()]
-    missing = [name for name in names if not (place / name).is_file()]
-    if missing:
-        raise CourseError(f"{PLACE}/{lab.dir} is not whole: {missing[0]} is missing; unpack it again, or remove it "
-                          f"to build your own labs/{lab.dir}")
-    return [f"{PLACE}/{lab.dir}/{name}" for name in names]
+    """The objects of a lab that the tree has, {source's name: path from the root}."""
+    found = {}
+    for half in ["", *lab.halves]:
+        place = f"{PLACE}/{folder_of(lab, half)}"
+        if not (Path(root) / place / FACTS).is_file():
+            continue
+        for name in sources_of(lab, half):
+            if not (Path(root) / place / f"{name}.o").is_file():
+                raise CourseError(f"{place} is not whole: {name}.o is missing; unpack it again, or remove it "
+                                  f"to build your own labs/{lab.dir}")
+            found.setdefault(name, f"{place}/{name}.o")
+    return found
 
 
 # -- what the hash is made of ----------------------------------------------------------------------
@@ -141,16 +154,16 @@ def compile_into(args, source, name, scratch, out):
 
 def pack(args):
     """Compile a lab's reference into --out."""
-    lab = parse_lab(args.lab)
     if not args.lab or not args.out:
         raise CatchupError("say which lab, and where to: make catchup LAB=n OUT=dir")
+    lab = parse_lab(args.lab)
     if not lab.solutions.is_dir():
         raise CatchupError(f"the reference (solutions/{lab.dir}) is not here: catch-up objects are made in the "
                            "course's own tree")
-    out = Path(args.out).absolute() / lab.dir
+    out = Path(args.out).absolute() / folder_of(lab, lab.half)
     if os.path.lexists(out) and not (out / FACTS).is_file():
         raise CatchupError(f"{str(out)!r} is there already and holds no catch-up objects")
-    sources = [f"solutions/{lab.dir}/{name}" for name in lab.source_names()]
+    sources = [f"solutions/{lab.dir}/{name}" for name in sources_of(lab, lab.half)]
     facts = {"format": FORMAT, "lab": lab.number, "version": lab.version, "tools": toolchain(args),
              "headers": sums(headers(args, sources))}
     name = symbol(lab.number, facts)
@@ -165,7 +178,7 @@ def pack(args):
             shutil.rmtree(out)
         fresh.rename(out)
     print(f"{out}: {len(sources)} objects, {name}")
-    print(f"students put this folder into their tree as {PLACE}/{lab.dir}; labs that need lab {lab.number} then use it")
+    print(f"students put this folder into their tree as {PLACE}/{out.name}; what needs lab {lab.name} then uses it")
 
 
 # -- the student's side ----------------------------------------------------------------------------
@@ -215,7 +228,7 @@ def check(args, place):
         if asked(path) != name:
             raise CatchupError(
                 f"{PLACE}/{place.name} does not fit this tree: {difference(facts, here)}. Get new ones from your "
-                f"course, or remove {PLACE}/{place.name} to build your own labs/{place.name}.")
+                f"course, or remove {PLACE}/{place.name} to build your own labs/{lab.dir}.")
     return name
 
 

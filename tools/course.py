@@ -18,8 +18,19 @@ class CourseError(Exception):
 
 
 @dataclass(frozen=True)
+class Half:
+    """One assignment of a lab that has two: [halves.A] of its data file."""
+
+    title: str
+    handout: str
+    needs: tuple
+    """What of this lab must be done before: "1A", or single exercises."""
+    files: tuple
+
+
+@dataclass(frozen=True)
 class Lab:
-    """The keys of grade/labs/N.toml that say what a lab is made of."""
+    """The keys of grade/labs/N.toml that say what a lab is made of; `half` is what was asked for of it."""
 
     number: int
     title: str
@@ -28,13 +39,32 @@ class Lab:
     needs: tuple
     sources: tuple
     files: tuple
+    """Every file of the lab: its own list, or what its halves list."""
     handout: str
-    handout_of: dict
+    halves: dict
+    half_of: dict
+    """{exercise: half}; empty for a lab of one piece."""
     root: Path = field(repr=False)
+    half: str = ""
+
+    @property
+    def name(self):
+        """What a person calls it: 1, or 1A."""
+        return f"{self.number}{self.half}"
 
     def page(self, exercise):
         """The handout that tells about an exercise."""
-        return self.handout_of.get(exercise, self.handout)
+        half = self.half_of.get(exercise, self.half)
+        return self.halves[half].handout if half in self.halves else self.handout
+
+    @property
+    def handed_in(self):
+        """The files that make up the assignment."""
+        return self.halves[self.half].files if self.half else self.files
+
+    def owns(self, exercise):
+        """True if the exercise belongs to the assignment."""
+        return not self.half or self.half_of.get(exercise) == self.half
 
     @property
     def labs(self):
@@ -64,7 +94,26 @@ def lab_numbers(root=ROOT):
     return sorted(int(stem) for stem in found if stem.isdigit())
 
 
-def load_lab(number, root=ROOT):
+def _halves(table, number):
+    """{letter: Half} and {exercise: letter} of a data file."""
+    where, halves = f"grade/labs/{number}.toml", {}
+    for letter, one in table.get("halves", {}).items():
+        if not re.fullmatch("[A-Z]", letter) or not isinstance(one, dict):
+            raise CourseError(f"{where}: a half is a table such as [halves.A]")
+        for key, kind in (("title", str), ("handout", str), ("files", list)):
+            if not isinstance(one.get(key), kind):
+                raise CourseError(f"{where}: halves.{letter}: `{key}` is missing or no {kind.__name__}")
+        halves[letter] = Half(one["title"], one["handout"], tuple(one.get("needs", [])), tuple(one["files"]))
+    half_of = {}
+    for one in table.get("exercises", []):
+        if one.get("half", "") not in (halves or {"": None}):
+            raise CourseError(f"{where}: exercise {one.get('id')}: `half` is one of {' '.join(halves) or 'none'}")
+        if halves:
+            half_of[one.get("id")] = one["half"]
+    return halves, half_of
+
+
+def load_lab(number, root=ROOT, half=""):
     """The Lab with this number; CourseError if its file is not as it should be."""
     path = Path(root) / "grade" / "labs" / f"{number}.toml"
     try:
@@ -72,46 +121,115 @@ def load_lab(number, root=ROOT):
             table = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise CourseError(f"{path.relative_to(root)}: {error}") from None
+    halves, half_of = _halves(table, number)
+    if halves:
+        table["files"] = list(dict.fromkeys(name for one in halves.values() for name in one.files))
     for key, kind in (("lab", int), ("title", str), ("version", int), ("dir", str),
                       ("needs", list), ("sources", list), ("files", list), ("handout", str)):
         if not isinstance(table.get(key), kind):
             raise CourseError(f"grade/labs/{number}.toml: `{key}` is missing or no {kind.__name__}")
-    elsewhere = table.get("handout_of", {})
-    if not isinstance(elsewhere, dict) or not all(isinstance(p, str) for p in elsewhere.values()):
-        raise CourseError(f"grade/labs/{number}.toml: `handout_of` is exercises and their handouts")
     for name in [table["dir"], *table["files"]]:
         if not SAFE_NAME.match(str(name)):
             raise CourseError(f"grade/labs/{number}.toml: {name!r} is no name for a file")
-    return Lab(number, table["title"], table["version"], table["dir"], tuple(table["needs"]),
-               tuple(table["sources"]), tuple(table["files"]), table["handout"], elsewhere, Path(root))
+    return Lab(number, table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
+               tuple(table["sources"]), tuple(table["files"]), table["handout"], halves, half_of, Path(root),
+               half)
+
+
+def there_are(root=ROOT):
+    """What can be named as LAB=, in words."""
+    words, split = [], ""
+    for number in lab_numbers(root):
+        halves = load_lab(number, root).halves
+        words += [f"{number}{letter}" for letter in halves] or [str(number)]
+        if halves and not split:
+            split = f" ({number} is {' and '.join(f'{number}{letter}' for letter in halves)}, all is every lab)"
+    return f"there are: {' '.join(words)}{split}"
 
 
 def parse_lab(text, root=ROOT):
-    """The Lab that a person named on the command line; the last one if they named none."""
+    """The Lab that a person named on the command line: 1, or a half of it as 1A."""
     numbers = lab_numbers(root)
-    there_are = "there are: " + " ".join(map(str, numbers))
     if not numbers:
         raise CourseError("grade/labs has no labs")
     if not text:
-        return load_lab(numbers[-1], root)
-    if not re.fullmatch(r"[0-9]{1,3}", text):
-        raise CourseError(f"LAB={text}: a lab is a number; {there_are}")
-    if int(text) not in numbers:
-        raise CourseError(f"LAB={text}: there is no such lab; {there_are}")
-    return load_lab(int(text), root)
+        raise CourseError(f"say which lab: LAB=n, once for all with `make lab LAB=n`; {there_are(root)}")
+    found = re.fullmatch(r"([0-9]{1,3})([A-Z]?)", text)
+    if not found:
+        raise CourseError(f"LAB={text}: a lab is a number, with a letter for one half; {there_are(root)}")
+    if int(found[1]) not in numbers or str(int(found[1])) != found[1] or \
+            found[2] and found[2] not in load_lab(int(found[1]), root).halves:
+        raise CourseError(f"LAB={text}: there is no such lab; {there_are(root)}")
+    return load_lab(int(found[1]), root, found[2])
 
 
-def closure(lab):
-    """What `lab` is built of: the labs that it needs, in order, and itself last."""
-    seen = {}
+def parse_labs(text, root=ROOT):
+    """The Labs that are to be built: `all` is every one."""
+    if text == "all":
+        return [load_lab(number, root) for number in lab_numbers(root)]
+    return [parse_lab(text, root)]
 
-    def visit(one, path):
-        if one.number in path:
-            raise CourseError(f"grade/labs/{one.number}.toml: lab {one.number} needs itself")
-        for number in sorted(one.needs):
-            if number not in seen:
-                visit(load_lab(number, one.root), path + (one.number,))
-        seen[one.number] = one
 
-    visit(lab, ())
-    return list(seen.values())
+@dataclass
+class Part:
+    """What a build takes of one lab."""
+
+    lab: Lab
+    target: bool = False
+    files: set = field(default_factory=set)
+    needed: set = field(default_factory=set)
+    """Exercises that others rest on: they must be done."""
+    inside: set = field(default_factory=set)
+    """Single exercises whose files are wanted, though not their lab."""
+
+
+def _need(word, asking):
+    """A need as (lab, half, exercise): "1", "1A" or "1.8"."""
+    found = re.fullmatch(r"(\d{1,3})(?:([A-Z])|(\.\d{1,3}))?", word)
+    where = f"grade/labs/{asking.number}.toml: needs {word!r}"
+    if not found or int(found[1]) not in lab_numbers(asking.root):
+        raise CourseError(f"{where}, which is no lab, half or exercise")
+    lab = load_lab(int(found[1]), asking.root)
+    if found[2] and found[2] not in lab.halves:
+        raise CourseError(f"{where}, and lab {lab.number} has no such half")
+    return lab, found[2] or "", word if found[3] else ""
+
+
+def exercises_of(lab, half=""):
+    """The ids of a lab's exercises, or of one half's; None stands for all of a lab that doesn't say."""
+    return {one for one, letter in lab.half_of.items() if not half or letter == half} or None
+
+
+def closure(*targets):
+    """What a build is made of: the parts that `targets` need, in order, and themselves."""
+    parts = {}
+
+    def take(lab, half, exercise, path):
+        part = parts.setdefault(lab.number, Part(lab))
+        if exercise:
+            part.inside.add(exercise)
+            part.needed.add(exercise)
+            return
+        if lab.number in path:
+            raise CourseError(f"grade/labs/{lab.number}.toml: lab {lab.number} needs itself")
+        for word in sorted(lab.needs):
+            take(*_need(word, lab), path + (lab.number,))
+        for word in lab.halves[half].needs if half else ():
+            take(*_need(word, lab), path)
+        part.files |= set(lab.halves[half].files if half else lab.names())
+        part.needed |= exercises_of(lab, half) or {"all"}
+
+    for lab in targets:
+        for word in sorted(lab.needs):
+            take(*_need(word, lab), (lab.number,))
+    for lab in targets:
+        part = parts.setdefault(lab.number, Part(lab))
+        part.lab, part.target, part.needed = lab, True, set()
+        part.files |= set(lab.names())
+        for word in lab.halves[lab.half].needs if lab.half else ():
+            needed, half, exercise = _need(word, lab)
+            if needed.number != lab.number:
+                raise CourseError(f"grade/labs/{lab.number}.toml: halves.{lab.half} needs {word}: what another lab "
+                                  "has stands in the lab's own `needs`")
+            part.needed |= {exercise} if exercise else exercises_of(lab, half)
+    return [parts[number] for number in sorted(parts)]

@@ -149,23 +149,22 @@ class Lint:
 
     def lab(self, data):
         """A lab's handout against the template and the lab's data."""
-        elsewhere = data.get("handout_of", {})
-        for name in sorted({data["handout"], *elsewhere.values()}):
-            told = [one for one in data["exercises"] if elsewhere.get(one["id"], data["handout"]) == name]
-            self.lab_page(data, Path(name).name, told, alone=not elsewhere)
+        for half, page in (data.get("halves") or {"": data}).items():
+            told = [one for one in data["exercises"] if one.get("half", "") == half]
+            self.lab_page(data, Path(page["handout"]).name, told, f"{data['lab']}{half}")
 
-    def lab_page(self, data, name, told, alone):
-        """One handout of a lab, which tells about these exercises."""
+    def lab_page(self, data, name, told, lab):
+        """The handout of a lab or of a half, which tells about these exercises."""
         page = self.pages.get(name)
         if page is None:
-            self.wrong(name, 0, f"lab {data['lab']} has no handout")
+            self.wrong(name, 0, f"lab {lab} has no handout")
             return
         sections = [m[3] for _, m in page.headings if len(m[1]) == 2]
         if sections != TEMPLATE:
             self.wrong(name, 0, f"the sections are {sections}, and must be {TEMPLATE}")
         text = page.path.read_text()
         for kind in ("exercises", "symptoms", "tests"):
-            made = f"made: {kind} {data['lab']}" + ("" if alone else f" {name}")
+            made = f"made: {kind} {lab}"
             if f"<!-- {made} -->" not in text:
                 self.wrong(name, 0, f"the table `{made}` is missing")
         if not any(match[1] for match in LINK.finditer("\n".join(page.section("background")))):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Turn a lab into make variables: which variant is built, from which sources.
 
-`labinfo.py make --lab N ...` writes build/VARIANT/lab.mk and prints its path. What can't be is said
+`labinfo.py make --lab N ...` writes build/VARIANT/lab.mk and prints its path; `labinfo.py labs` says which
+labs there are, and `labinfo.py remember --lab N` is `make lab`. What can't be is said
 in one line on standard output with status 1 (the Makefile repeats it); what one should know, such as
 an exercise that was taken from the reference, goes to standard error.
 """
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import catchup
 import region
-from course import ROOT, SAFE_NAME, SOURCE_SUFFIXES, CourseError, closure, parse_lab
+from course import ROOT, SAFE_NAME, SOURCE_SUFFIXES, CourseError, closure, lab_numbers, load_lab, parse_labs
+
+CHOICE = ".lab"
+"""The file that `make lab` writes; the Makefile reads it, and git ignores it."""
 
 
 def write_if_new(path, data):
@@ -23,10 +27,10 @@ def write_if_new(path, data):
         path.write_bytes(data)
 
 
-def common_sources(labs):
+def common_sources(parts):
     """Sources that are nobody's exercise: the directories that the labs name."""
     found = []
-    for place in dict.fromkeys(d for lab in labs for d in lab.sources):
+    for place in dict.fromkeys(d for part in parts if part.files for d in part.lab.sources):
         files = sorted((ROOT / place).glob("*"))
         found += [f"{place}/{p.name}" for p in files if p.suffix in SOURCE_SUFFIXES]
     return found
@@ -35,22 +39,42 @@ def common_sources(labs):
 class Chosen:
     """Where the files of one lab come from."""
 
-    def __init__(self, lab, wish, target, variant):
-        self.lab = lab
+    def __init__(self, part, wish, variant):
+        self.part = part
+        self.lab = part.lab
         self.wish = wish
-        self.target = target
-        self.merged = Path("build") / variant / "merged" / lab.dir
+        self.merged = Path("build") / variant / "merged" / self.lab.dir
         self.taken = set()
         self.open = set()
-        self.compiled = [] if target or wish.whole(lab) else catchup.objects(ROOT, lab)
+        names = [name for name in self.lab.source_names() if name in part.files or self.holds_wanted(name)]
+        compiled = {} if wish.whole(self.lab) else catchup.objects(ROOT, self.lab)
+        self.compiled = [compiled[name] for name in names if name in compiled and not self.mine(name)]
+        self.names = [name for name in names if name not in compiled or self.mine(name)]
+
+    def holds_wanted(self, name):
+        """True if a file holds an exercise that another lab needs by itself."""
+        return bool(self.part.inside & self.exercises_in(name))
+
+    def exercises_in(self, name):
+        """The exercises of a file, as the course has it or, where that is not here, the student."""
+        path = self.lab.solutions / name
+        path = path if path.is_file() else self.lab.labs / name
+        try:
+            return {one.exercise for one in region.parse(path.read_text(errors="replace"), name) if not one.free}
+        except (OSError, region.RegionError):
+            return set()
+
+    def mine(self, name):
+        """True for a file that the student works in: none that is needed only."""
+        if not self.part.target:
+            return False
+        return not self.lab.half or name in self.lab.handed_in or not self.part.needed
 
     def sources(self):
         """The lab's files that are compiled, as paths from the root."""
-        if self.compiled:
-            return []
         if self.wish.whole(self.lab):
-            return [str(self.reference(name).relative_to(ROOT)) for name in self.lab.source_names()]
-        return [str(self.one(name)) for name in self.lab.source_names()]
+            return [str(self.reference(name).relative_to(ROOT)) for name in self.names]
+        return [str(self.one(name)) for name in self.names]
 
     def reference(self, name):
         """The solution's file, which must be here."""
@@ -65,7 +89,7 @@ class Chosen:
         """The student's file, or a copy of it in which the wanted exercises are the reference's."""
         path = self.lab.labs / name
         if not path.is_file():
-            if self.lab.labs.is_dir() and self.target or not self.lab.solutions.is_dir():
+            if self.lab.labs.is_dir() and self.mine(name) or not self.lab.solutions.is_dir():
                 raise CourseError(f"{path.relative_to(ROOT)} is not there")
             self.taken.add(name)
             return self.reference(name).relative_to(ROOT)
@@ -86,12 +110,13 @@ class Chosen:
         """The exercises of a file that come from the reference; notes those that nobody has."""
         mine = {one.exercise for one in regions}
         wanted = mine & self.wish.exercises
-        if not self.target:
-            unfinished = {one.exercise for one in regions if region.is_open(one)} - wanted
-            if self.lab.solutions.is_dir():
-                wanted |= unfinished
-            else:
-                self.open |= unfinished
+        unfinished = {one.exercise for one in regions if region.is_open(one)} - wanted
+        if "all" not in self.part.needed:
+            unfinished &= self.part.needed
+        if self.lab.solutions.is_dir():
+            wanted |= unfinished
+        else:
+            self.open |= unfinished
         if wanted and not self.lab.solutions.is_dir():
             raise CourseError(f"REF={' '.join(sorted(wanted))}: the reference (solutions/) is not here")
         return wanted
@@ -113,9 +138,9 @@ class Chosen:
     def tell(self):
         """Say what is not the student's own."""
         number = self.lab.number
-        if self.compiled:
-            print(f"note: lab {number}: the compiled reference in {catchup.PLACE}/{self.lab.dir}, not "
-                  f"labs/{self.lab.dir}", file=sys.stderr)
+        for place in sorted({str(Path(name).parent) for name in self.compiled}):
+            print(f"note: lab {number}: the compiled reference in {place}, not labs/{self.lab.dir}",
+                  file=sys.stderr)
         if self.taken:
             print(f"note: lab {number}: taken from the reference: {', '.join(sorted(self.taken))}",
                   file=sys.stderr)
@@ -127,10 +152,10 @@ class Chosen:
 class Wish:
     """What SOLUTION= and REF= ask for."""
 
-    def __init__(self, solution, ref, labs):
+    def __init__(self, solution, ref, parts):
         self.solution = bool(solution)
         self.labs, self.exercises = set(), set()
-        numbers = [lab.number for lab in labs]
+        numbers = [part.lab.number for part in parts]
         for word in ref.replace(",", " ").split():
             found = re.fullmatch(r"([0-9]{1,3})(\.[0-9]{1,3})?", word)
             if not found or int(found[1]) not in numbers:
@@ -159,15 +184,16 @@ class Wish:
 
 
 def make_variables(args):
-    """Write lab.mk for the lab that the arguments name; its path."""
-    lab = parse_lab(args.lab)
-    labs = closure(lab)
-    wish = Wish(args.solution, args.ref, labs)
-    variant = args.variant or f"lab{lab.number}{wish.suffix()}{args.suffix}"
+    """Write lab.mk for what the arguments name; its path."""
+    labs = parse_labs(args.lab)
+    parts = closure(*labs)
+    wish = Wish(args.solution, args.ref, parts)
+    name = labs[0].name if args.lab != "all" else "all"
+    variant = args.variant or f"lab{name}{wish.suffix()}{args.suffix}"
     if not SAFE_NAME.match(variant):
         raise CourseError(f"VARIANT={variant}: no name for a directory")
-    chosen = [Chosen(one, wish, one is lab, variant) for one in labs]
-    sources = common_sources(labs)
+    chosen = [Chosen(part, wish, variant) for part in parts]
+    sources = common_sources(parts)
     for one in chosen:
         sources += one.sources()
     wish.check(chosen)
@@ -176,16 +202,46 @@ def make_variables(args):
         raise CourseError(f"{bad[0]!r} is no name for a source file")
     for one in chosen:
         one.tell()
-    text = f"NUMBER := {lab.number}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
+    text = f"NAME := {name}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
     text += f"CATCHUP := {' '.join(name for one in chosen for name in one.compiled)}\n"
     path = Path("build") / variant / "lab.mk"
     write_if_new(ROOT / path, text.encode())
     return path
 
 
+def chosen_lab():
+    """What `make lab` remembers, or "" if nothing."""
+    path = ROOT / CHOICE
+    return path.read_text(errors="replace").strip() if path.is_file() else ""
+
+
+def remember(text):
+    """Write down the lab that LAB= means where none is named."""
+    name = "all" if text == "all" else parse_labs(text)[0].name
+    (ROOT / CHOICE).write_text(f"{name}\n")
+    print(f"LAB={name} is meant now where no lab is named; `make lab LAB=n` changes it")
+
+
+def print_labs():
+    """Which labs there are, and which one is chosen."""
+    chosen = chosen_lab()
+    if chosen:
+        print(f"LAB=n is {chosen} where you name none: `make lab` has remembered it.")
+    else:
+        print("LAB=n must be named; `make lab LAB=n` remembers it.")
+    print("n is one of:")
+    for number in lab_numbers():
+        lab = load_lab(number)
+        for letter, half in lab.halves.items():
+            print(f"  {number}{letter:4} {lab.title}: {half.title} ({half.handout})")
+        if not lab.halves:
+            print(f"  {number:<5} {lab.title} ({lab.handout})")
+    print("A number alone is both halves; all is every lab in one kernel.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["make"])
+    parser.add_argument("command", choices=["make", "labs", "remember"])
     parser.add_argument("--lab", default="")
     parser.add_argument("--solution", default="")
     parser.add_argument("--ref", default="")
@@ -193,7 +249,8 @@ def main():
     parser.add_argument("--variant", default="")
     args = parser.parse_args()
     try:
-        print(make_variables(args))
+        {"make": lambda: print(make_variables(args)), "labs": print_labs,
+         "remember": lambda: remember(args.lab)}[args.command]()
     except CourseError as error:
         print(error)
         return 1

@@ -116,10 +116,17 @@ def generate(lab):
                               f"{path.relative_to(lab.root)} is not there")
         text, regions = parsed(path, lab)
         for one in regions:
+            if lab.half_of and not one.free and one.exercise not in lab.half_of:
+                raise CourseError(f"grade/labs/{lab.number}.toml has no exercise {one.exercise}")
             spot = f"{path.relative_to(lab.root)}:{one.start + 1}"
             if one.id in where and not one.free:
                 raise region.RegionError(f"{spot}: EXERCISE {one.id} is in {where[one.id]} too")
             where[one.id] = spot
+            half = lab.half_of.get(one.exercise, "")
+            if half and not one.free and any(name in other.files for letter, other in lab.halves.items()
+                                             if letter != half):
+                raise region.RegionError(f"{spot}: EXERCISE {one.id} is of half {half}, and {name} belongs to "
+                                         "another half")
         files[name] = skeleton(text, regions, path.relative_to(lab.root), lab, handed_out)
     known = set(where) | {i.rstrip("abcdefghijklmnopqrstuvwxyz") for i in where}
     for ident in handed_out - known:

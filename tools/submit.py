@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pack what a student hands in for a lab: `submit.py N` writes zeno-labN.tar.
+"""Pack what a student hands in for a lab: `submit.py 1A` writes zeno-lab1A.tar.
 
 The archive holds the files that the lab's manifest names and a MANIFEST with the lab's version and a
 SHA-256 of each, and nothing else. The same files give the same bytes: no times, no owners, a fixed
@@ -43,7 +43,7 @@ def take(path, shown):
 def manifest(lab, files):
     """The text of MANIFEST: format, lab, versions, then a hash, a length and a name per line."""
     version = read_sums(lab.labs)[1] or str(lab.version)
-    lines = [f"zeno-submission {FORMAT}", f"lab {lab.number} {lab.dir}",
+    lines = [f"zeno-submission {FORMAT}", f"lab {lab.name} {lab.dir}",
              f"skeleton-version {version}", f"tree-version {lab.version}"]
     for name, data in sorted(files.items()):
         lines.append(f"sha256 {hashlib.sha256(data).hexdigest()} {len(data)} {name}")
@@ -56,7 +56,7 @@ def pack(lab, files):
     members = {"MANIFEST": manifest(lab, files).encode(), **files}
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name in ["MANIFEST", *sorted(files)]:
-            info = tarfile.TarInfo(f"zeno-lab{lab.number}/{name}")
+            info = tarfile.TarInfo(f"zeno-lab{lab.name}/{name}")
             info.size = len(members[name])
             info.mode = 0o644
             tar.addfile(info, io.BytesIO(members[name]))
@@ -73,12 +73,12 @@ def main():
         lab = parse_lab(args.lab, root)
         if not lab.files:
             raise CourseError(f"grade/labs/{lab.number}.toml names no files")
-        files = {name: take(lab.labs / name, f"labs/{lab.dir}/{name}") for name in lab.files}
+        files = {name: take(lab.labs / name, f"labs/{lab.dir}/{name}") for name in lab.handed_in}
     except CourseError as error:
         print(f"submit: {error}", file=sys.stderr)
         return 1
     data = pack(lab, files)
-    path = root / f"zeno-lab{lab.number}.tar"
+    path = root / f"zeno-lab{lab.name}.tar"
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     new.write_bytes(data)
     new.replace(path)

@@ -299,16 +299,13 @@ def refreshed(old, new):
 
 
 def lab_data(words):
-    """A lab's data file: `1`, or of two handouts' lab what one of them tells about: `1 lab1b.md`."""
-    number, _, page = words.partition(" ")
+    """A lab's data file: `1`, or what one half has of it: `1B`."""
+    number, half = words.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), words.lstrip("0123456789")
     data = tomllib.loads((ROOT / f"grade/labs/{number}.toml").read_text())
-    if page:
-        elsewhere = data.get("handout_of", {})
-
-        def here(exercise):
-            return Path(elsewhere.get(exercise, data["handout"])).name == page
-        data["exercises"] = [one for one in data["exercises"] if here(one["id"])]
-        data["tests"] = [one for one in data["tests"] if here(one["exercise"])]
+    if half:
+        data["exercises"] = [one for one in data["exercises"] if one["half"] == half]
+        here = {"", *(one["id"] for one in data["exercises"])}
+        data["tests"] = [one for one in data["tests"] if one["exercise"] in here]
     return data
 
 
@@ -363,7 +360,7 @@ def made_symptoms(words):
     """The mistakes that the mutants make, by exercise."""
     lines = [row("exercise", "what you see speaks of", "what it often means"), rule(9, 31, 60)]
     told = {one["id"] for one in lab_data(words)["exercises"]}
-    for one in mutants.load_all(ROOT, int(words.partition(" ")[0])):
+    for one in mutants.load_all(ROOT, int(words.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))):
         if one.exercise not in told:
             continue
         lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))

@@ -46,10 +46,10 @@ class Image:
 
 
 def manifest_part(text):
-    """The upper part of a lab's data file, which is all that a build needs."""
+    """A lab's data file without its tests, which is all that a build needs."""
     lines = []
     for line in text.splitlines():
-        if line.startswith(("[[exercises]]", "[[tests]]", "[exercises", "[tests")):
+        if line.startswith(("[[tests]]", "[tests")):
             break
         lines.append(line)
     return "\n".join(lines) + "\n"
@@ -66,7 +66,7 @@ def cap_log(text, cap=LOG_CAP):
 def take_folder(folder, lab):
     """{name: bytes} of the manifest's files in a folder: regular files only, none too long."""
     found = {}
-    for name in lab.files:
+    for name in lab.all_files:
         path = Path(folder, name)
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise BuildTrouble(f"the manifest names {name!r}")
@@ -158,7 +158,7 @@ class Tree:
     def build(self, files, out):
         """Build the lab with these files; the images are copied to `out`. An Image."""
         self.put(files)
-        command = ["make", "--no-print-directory", "-j2", f"LAB={self.lab.number}",
+        command = ["make", "--no-print-directory", "-j2", f"LAB={self.lab.name}",
                    f"VARIANT={VARIANT}", f"build/{VARIANT}/zeno.mb"]
         if self.ref:
             command.append(f"REF={self.ref}")

@@ -17,7 +17,7 @@ PASS, FAIL, USAGE, TROUBLE = 0, 1, 2, 3
 def arguments(argv):
     """The options of `grade/grade`."""
     parser = argparse.ArgumentParser(prog="grade/grade", description="Grades one lab of this tree.")
-    parser.add_argument("lab", help="the lab's number")
+    parser.add_argument("lab", help="the lab's number, or a half of it: 1A")
     parser.add_argument("--only", metavar="TEST", action="append",
                         help="run this test and what it rests on; may be given again")
     parser.add_argument("--explain", action="store_true",
@@ -41,14 +41,6 @@ def arguments(argv):
     formats.add_options(parser)
     parser.add_argument("--list", action="store_true", help="list the lab's tests and stop")
     return parser.parse_args(argv)
-
-
-def load_lab(text):
-    """The lab that a person named; CourseError says in one line what is wrong."""
-    if not text.isdigit() or len(text) > 3:
-        there = ", ".join(map(str, course.labs_present()))
-        raise course.CourseError(f"{text!r} is no lab's number; there are: {there}")
-    return course.load(int(text))
 
 
 def list_tests(lab):
@@ -92,7 +84,7 @@ def quietly(text):
 
 def again(args, lab):
     """The command that runs the same grading again; a test's name and a seed come behind it."""
-    words = ["grade/grade", str(lab.number)]
+    words = ["grade/grade", lab.name]
     if args.ref:
         words.append("--ref")
     if args.take:
@@ -104,8 +96,8 @@ def again(args, lab):
 
 def grade(lab, args, also):
     """Build, run, report. The status: 0 only if every point there was to earn was earned."""
-    out = grader.OutFolder(args.out or course.ROOT / "build" / "grade" / f"lab{lab.number}")
-    quietly(f"building lab {lab.number} in a tree of its own")
+    out = grader.OutFolder(args.out or course.ROOT / "build" / "grade" / f"lab{lab.name}")
+    quietly(f"building lab {lab.name} in a tree of its own")
     image = make_image(lab, source_of(lab, args), out.path, args.take)
     only = [args.gdb] if args.gdb else args.only
     work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, only,
@@ -173,7 +165,7 @@ def main(argv=None):
     args = arguments(argv)
     grader.add_checks_to_path()
     try:
-        lab = load_lab(args.lab)
+        lab = course.load(args.lab)
         for name in [*(args.only or []), *([args.gdb] if args.gdb else [])]:
             lab.test(name)
         if args.list:

@@ -5,6 +5,7 @@ files, ...); the lists `exercises` and `tests` belong to the grader:
 
     [[exercises]]
     id = "1.1"
+    half = "A"                       # the assignment that it belongs to, where the lab has halves
     title = "Enter ring 1"
     hours = 2.0
     difficulty = "moderate"          # easy, moderate, hard
@@ -25,8 +26,9 @@ files, ...); the lists `exercises` and `tests` belong to the grader:
 Loading is strict, so that a mistake in the data can't quietly give or take points.
 """
 
+import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 GRADE = Path(__file__).resolve().parent.parent
@@ -49,6 +51,7 @@ class Exercise:
     hours: float
     difficulty: str
     property: str
+    half: str = ""
     tests: list = field(default_factory=list)
 
     @property
@@ -75,18 +78,27 @@ class Test:
 
 @dataclass
 class Lab:
-    """One lab as grade/labs/N.toml describes it. `data` is the whole file."""
+    """One lab as grade/labs/N.toml describes it, or one half of it. `data` is the whole file."""
 
     number: int
     title: str
     data: dict
     exercises: list
     tests: list
+    """Its exercises' tests, and without points what those rest on in another half."""
     root: Path = ROOT
+    half: str = ""
+    half_of: dict = field(default_factory=dict)
+    """{exercise: half} of the whole lab."""
+
+    @property
+    def name(self):
+        """What a person calls it: 1, or 1A."""
+        return f"{self.number}{self.half}"
 
     @property
     def points(self):
-        """The lab's full score."""
+        """The full score."""
         return sum(test.points for test in self.tests)
 
     @property
@@ -95,24 +107,24 @@ class Lab:
         return Path(self.data["dir"]).name
 
     @property
-    def files(self):
-        """The manifest: names in the lab's folder that a student hands in.
-
-        A lab whose data file names none is all that its folder holds.
-        """
+    def all_files(self):
+        """Every file of the lab: what its data file or its halves name, or all that its folder holds."""
+        if self.data.get("halves"):
+            return list(dict.fromkeys(n for one in self.data["halves"].values() for n in one["files"]))
         if self.data.get("files"):
             return list(self.data["files"])
         return sorted(path.name for path in (self.root / "labs" / self.directory).glob("*")
                       if path.is_file() and not path.name.startswith("."))
 
     @property
-    def handout(self):
-        """The handout's path from the root of the tree."""
-        return self.data.get("handout", f"handouts/lab{self.number}.md")
+    def files(self):
+        """The manifest: names in the lab's folder that a student hands in."""
+        return list(self.data["halves"][self.half]["files"]) if self.half else self.all_files
 
     def page(self, exercise):
-        """The handout that tells about an exercise; the lab's for most, and for ""."""
-        return self.data.get("handout_of", {}).get(exercise, self.handout)
+        """The handout that tells about an exercise; of its half, if the lab has halves."""
+        half = self.data.get("halves", {}).get(self.half_of.get(exercise, self.half), self.data)
+        return half.get("handout", f"handouts/lab{self.number}.md")
 
     def test(self, name):
         """The test called `name`; LookupError says what there is."""
@@ -120,11 +132,17 @@ class Lab:
             if test.name == name:
                 return test
         names = ", ".join(test.name for test in self.tests)
-        raise LookupError(f"lab {self.number} has no test {name!r}; it has: {names}")
+        raise LookupError(f"lab {self.name} has no test {name!r}; it has: {names}")
 
     def exercise(self, ident):
         """The exercise with this id, or None."""
         return next((one for one in self.exercises if one.id == ident), None)
+
+
+def needed_labs(lab):
+    """The numbers of the labs that a lab's `needs` name, whole or in part."""
+    words = (re.match(r"\d+", str(word)) for word in lab.data.get("needs", []))
+    return sorted({int(word[0]) for word in words if word})
 
 
 def labs_present(root=ROOT):
@@ -157,7 +175,9 @@ def _exercises(data, where):
         claimed = table.pop("points", None)
         one = Exercise(**_take(table, spot, id=(str, ...), title=(str, ...),
                                hours=((int, float), ...), difficulty=(str, ...),
-                               property=(str, ...)))
+                               property=(str, ...), half=(str, "")))
+        if one.half not in (data.get("halves") or {"": None}):
+            raise CourseError(f"{spot}: half is one of {', '.join(data.get('halves', ())) or 'none'}")
         if one.difficulty not in DIFFICULTY:
             raise CourseError(f"{spot}: difficulty is one of {', '.join(DIFFICULTY)}")
         if one.property not in PROPERTIES:
@@ -215,8 +235,23 @@ def _balance(lab, claims, where):
                           "without points")
 
 
-def parse(text, where="lab", root=ROOT):
-    """A Lab from the text of a data file."""
+def _of_half(lab, half):
+    """The assignment: the half's exercises, their tests, and without points what these rest on."""
+    names = {lab.tests[0].name}
+    todo = [test.name for one in lab.exercises if one.half == half for test in one.tests]
+    while todo:
+        test = lab.test(todo.pop())
+        if test.name not in names:
+            names.add(test.name)
+            todo += test.base
+    tests = [test if lab.half_of.get(test.exercise, half) == half else replace(test, points=0)
+             for test in lab.tests if test.name in names]
+    return replace(lab, half=half, title=lab.data["halves"][half]["title"], tests=tests,
+                   exercises=[one for one in lab.exercises if one.half == half])
+
+
+def parse(text, where="lab", root=ROOT, half=""):
+    """A Lab from the text of a data file, or one half of it."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -226,15 +261,30 @@ def parse(text, where="lab", root=ROOT):
     claims = _exercises(data, where)
     by_id = {one.id: one for one, _ in claims}
     tests = _tests(data, by_id, where)
-    lab = Lab(data["lab"], data["title"], data, list(by_id.values()), tests, Path(root))
+    half_of = {one.id: one.half for one, _ in claims if one.half}
+    lab = Lab(data["lab"], data["title"], data, list(by_id.values()), tests, Path(root), half_of=half_of)
     _balance(lab, claims, where)
-    return lab
+    if not half:
+        return lab
+    if half not in data.get("halves", {}):
+        raise CourseError(f"there is no lab {lab.number}{half}; there are: {names_present(root)}")
+    return _of_half(lab, half)
 
 
-def load(number, root=ROOT):
-    """The lab with this number."""
-    path = root / "grade" / "labs" / f"{number}.toml"
+def names_present(root=ROOT):
+    """What can be graded, in words: 0A, 0B, 1A ..."""
+    names = []
+    for number in labs_present(root):
+        data = tomllib.loads((root / "grade" / "labs" / f"{number}.toml").read_text())
+        names += [f"{number}{half}" for half in data.get("halves", ())] or [str(number)]
+    return ", ".join(names)
+
+
+def load(name, root=ROOT):
+    """The lab with this number, or the half that is called 1A."""
+    found = re.fullmatch(r"(0|[1-9][0-9]{0,2})([A-Z]?)", str(name))
+    path = root / "grade" / "labs" / f"{found[1] if found else '?'}.toml"
     if not path.is_file():
-        there = ", ".join(map(str, labs_present(root)))
-        raise CourseError(f"there is no lab {number}; there are: {there}")
-    return parse(path.read_text(), f"grade/labs/{path.name}", root)
+        what = f"there is no lab {name}" if found else f"{name!r} is no lab's number or half"
+        raise CourseError(f"{what}; there are: {names_present(root)}")
+    return parse(path.read_text(), f"grade/labs/{path.name}", root, found[2])

@@ -222,14 +222,14 @@ class Files:
         self.wanted = [(Path(path), render) for path, render in
                        ((args.junit, junit), (args.gradescope, gradescope)) if path]
         paths = [path.resolve() for path, _ in self.wanted]
-        out = Path(args.out or ROOT / "build" / "grade" / f"lab{lab.number}")
+        out = Path(args.out or ROOT / "build" / "grade" / f"lab{lab.name}")
         own = {(out / name).resolve() for name in ("results.json", "results.tap")}
         if len(set(paths)) < len(paths) or own & set(paths):
             raise FormatError("--junit, --gradescope and the grader's own results.json need "
                               "different files")
         self.began = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self.results = {
-            "lab": lab.number, "title": lab.title, "finished": False, "stopped": None,
+            "lab": lab.name, "title": lab.title, "finished": False, "stopped": None,
             "directory": lab.directory, "build": {"ok": True, "log": ""}, "tests": [],
             "exercises": [{"id": one.id, "title": one.title} for one in lab.exercises],
             "all_tests": [{"test": test.name, "exercise": test.exercise, "title": test.title,

@@ -212,7 +212,7 @@ class Grader:
         self.jobs = max(1, jobs)
         self.seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
         self.repeat = max(1, repeat)
-        self.again = again or f"grade/grade {lab.number}"
+        self.again = again or f"grade/grade {lab.name}"
         self.tests = self._selected(only)
         self.verdicts = {}
         self.lock = threading.Condition()
@@ -336,7 +336,7 @@ class Grader:
     def results(self):
         """Everything as plain data."""
         return {
-            "lab": self.lab.number, "title": self.lab.title, "seed": self.seed,
+            "lab": self.lab.name, "title": self.lab.title, "seed": self.seed,
             "finished": bool(self.finished), "stopped": self.stopped,
             "earned": self.earned, "points": self.lab.points,
             "build": {"ok": self.image.ok, "log": self.image.log, "notes": self.image.notes},

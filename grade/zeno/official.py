@@ -20,7 +20,7 @@ def arguments(argv):
     parser = argparse.ArgumentParser(prog="grade/official",
                                      description="Grades one submission that nobody trusts.")
     parser.add_argument("submission", help="an archive from `make submit`, or a folder")
-    parser.add_argument("--lab", required=True, help="the lab's number")
+    parser.add_argument("--lab", required=True, help="the lab's number, or a half of it: 1A")
     parser.add_argument("--out", required=True, metavar="DIR", help="where results go")
     parser.add_argument("--seed", type=int, help="repeat a run with the seed that it printed")
     parser.add_argument("--repeat", type=int, default=1, metavar="N",
@@ -37,9 +37,9 @@ def arguments(argv):
 
 def reference(lab, root=course.ROOT):
     """Which needs of the lab the tree has a reference for, as REF= wants them."""
-    found = [str(number) for number in lab.data.get("needs", [])
+    found = [number for number in course.needed_labs(lab)
              if (root / "solutions" / course.load(number, root).directory).is_dir()]
-    return " ".join(found) or None
+    return " ".join(map(str, found)) or None
 
 
 class Workshop:
@@ -82,7 +82,7 @@ def grade(lab, args, also):
     finally:
         shop.close()
     work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, args.only,
-                         f"grade/official {args.submission} --lab {lab.number} --out {args.out}")
+                         f"grade/official {args.submission} --lab {lab.name} --out {args.out}")
     also.attach(work)
     work.extra = {"official": {"taken": taken.sums(), "notes": taken.notes,
                                "isolation": walls.gaps or ["complete"]}}
@@ -98,7 +98,7 @@ def main(argv=None):
     args = arguments(argv)
     grader.add_checks_to_path()
     try:
-        lab = cli.load_lab(args.lab)
+        lab = course.load(args.lab)
         for name in args.only or []:
             lab.test(name)
         with formats.Files(lab, args).guard(submission.SubmissionError) as also:

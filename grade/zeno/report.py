@@ -16,7 +16,7 @@ class TapReport:
         self.groups = [(ident, [t for t in tests if t.exercise == ident])
                        for ident in dict.fromkeys(t.exercise for t in tests)]
         self.next = 0
-        self.out.comment(f"Lab {grader.lab.number}, {grader.lab.title}; seed {grader.seed}")
+        self.out.comment(f"Lab {grader.lab.name}, {grader.lab.title}; seed {grader.seed}")
         for note in grader.image.notes:
             self.out.comment(f"NOT ISOLATED: {note}")
         self.out.plan(len(self.groups))
@@ -32,6 +32,8 @@ class TapReport:
 
     def _title(self, ident):
         one = self.grader.lab.exercise(ident)
+        if ident and not one:
+            return f"What they rest on, {ident}"
         return f"{ident} {one.title}" if one else BOOT_TITLE
 
     def _exercise(self, ident, verdicts):
@@ -72,5 +74,5 @@ class TapReport:
         if skipped:
             self.out.comment(f"{len(skipped)} of {len(self.grader.tests)} tests were skipped and "
                              f"earn nothing ({sum(v.points for v in skipped)} points).")
-        self.out.comment(f"Lab {self.grader.lab.number}: {self.grader.earned} of "
+        self.out.comment(f"Lab {self.grader.lab.name}: {self.grader.earned} of "
                          f"{sum(t.points for t in self.grader.tests)} points.")

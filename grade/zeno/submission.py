@@ -100,7 +100,7 @@ def _member(found, tar, member, lab):
 def from_folder(path, lab):
     """A Submission from a folder: an unpacked archive, or a whole tree with labs/ in it."""
     found = Submission()
-    for place in (path / "labs" / lab.directory, path / f"zeno-lab{lab.number}", path):
+    for place in (path / "labs" / lab.directory, path / f"zeno-lab{lab.name}", path):
         if place.is_dir() and not place.is_symlink():
             break
     for name in [*lab.files, "MANIFEST"]:
@@ -122,9 +122,9 @@ def check_manifest(found, lab):
     """Is it for this lab, and are the files those that were packed?"""
     for line in found.manifest.splitlines()[:MEMBERS_CAP]:
         words = line.split()
-        if words[:1] == ["lab"] and words[1:2] != [str(lab.number)]:
+        if words[:1] == ["lab"] and words[1:2] != [lab.name]:
             raise SubmissionError(f"this is a submission for lab {shown(' '.join(words[1:]))}, "
-                                  f"not for lab {lab.number}")
+                                  f"not for lab {lab.name}")
         if words[:1] == ["sha256"] and len(words) == 4:
             data = found.files.get(words[3])
             if data is not None and hashlib.sha256(data).hexdigest() != words[1]:

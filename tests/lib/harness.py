@@ -1,6 +1,7 @@
 """TAP, scratch folders and made-up course trees for the tests of the tools."""
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -102,11 +103,17 @@ class Tree:
         """A file's text."""
         return (self.path / name).read_text()
 
-    def lab(self, number, files, needs=(), version=1):
-        """Make a lab: {name: text of the solution}."""
-        names = "[" + ", ".join(f'"{name}"' for name in files) + "]"
-        self.write(f"grade/labs/{number}.toml", LAB.format(
-            number=number, version=version, needs=list(needs), files=names))
+    def lab(self, number, files, needs=(), version=1, halves=None, exercises=()):
+        """Make a lab: {name: text of the solution}; halves as {letter: (files, needs)}, exercises as
+        (id, half)."""
+        text = LAB.format(number=number, version=version, needs=json.dumps([str(n) for n in needs]),
+                          files=json.dumps(list(files)))
+        for letter, (names, wants) in (halves or {}).items():
+            text += (f'[halves.{letter}]\ntitle = "Half {letter}"\nhandout = "handouts/lab{number}{letter}.md"\n'
+                     f"files = {json.dumps(names)}\nneeds = {json.dumps(wants)}\n")
+        for ident, half in exercises:
+            text += f'[[exercises]]\nid = "{ident}"\nhalf = "{half}"\n'
+        self.write(f"grade/labs/{number}.toml", text)
         for name, text in files.items():
             self.write(f"solutions/{number}-made-up/{name}", text)
 
