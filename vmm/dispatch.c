@@ -6,7 +6,11 @@
  */
 #include <inc/errno.h>
 #include <kern/trap.h>
+#include <vmm/dispatch.h>
 #include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/exitlog.h>
+#include <vmm/vcpu.h>
 #include <vmm/x86/insn.h>
 
 SET_DECLARE(exit_handlers);

@@ -4,6 +4,8 @@
  */
 #include <kern/trap.h>
 #include <vmm/domain.h>
+#include <vmm/exitlog.h>
+#include <vmm/vcpu.h>
 #include <vmm/x86/insn.h>
 
 const char *const exit_names[EXIT_COUNT] = {

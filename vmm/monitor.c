@@ -3,6 +3,10 @@
  */
 #include <inc/errno.h>
 #include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/exitlog.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
 
 #define DEFAULT_RAM_MIB 8
 

@@ -1,7 +1,12 @@
 /*
  * The run loop: enter, exit, decide, and again.
  */
+#include <vmm/debug/debug.h>
+#include <vmm/dev/platform.h>
+#include <vmm/dispatch.h>
 #include <vmm/domain.h>
+#include <vmm/exitlog.h>
+#include <vmm/vcpu.h>
 
 /* An interrupt for the guest, if it takes one now: RESUME, or the domain has ended. */
 static enum verdict

@@ -749,7 +749,7 @@ def if_flags(t):
 
 def sti_shadow(t):
     """STI holds interrupts off for one instruction, if they were off before."""
-    offset = evidence.offset_of(t.image.root, "vmm/domain.h", "struct vcpu", "sti_shadow")
+    offset = evidence.offset_of(t.image.root, "vmm/vcpu.h", "struct vcpu", "sti_shadow")
     p, points, flag = Program(t.rng), [], 0
     guestgen.mask_interrupts(p)
     for _ in range(8):

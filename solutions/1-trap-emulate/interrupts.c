@@ -14,7 +14,7 @@
 /* EXERCISE 1.0: free region for helpers of your own. */
 /* END EXERCISE 1.0 */
 
-/* The engine contract (vmm/domain.h): brings an interrupt, which the guest's 8259 has given up, to its handler. */
+/* The engine contract (vmm/engine.h): brings an interrupt, which the guest's 8259 has given up, to its handler. */
 enum verdict
 te_interrupt(struct vcpu *v, uint8_t vector)
 {

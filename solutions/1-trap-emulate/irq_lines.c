@@ -1,6 +1,7 @@
 /*
  * Interrupt lines: from a domain's devices to its 8259s. Lab 1B, exercise 1.8.
  */
+#include <vmm/dev/platform.h>
 #include <vmm/domain.h>
 
 #define PIT_IRQ 0

@@ -8,6 +8,7 @@
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/map.h>
+#include <vmm/domain.h>
 
 /* xorshift64 (G. Marsaglia, "Xorshift RNGs", 2003); never 0. */
 uint64_t

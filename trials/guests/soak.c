@@ -8,6 +8,9 @@
 #include <inc/errno.h>
 #include <kern/frame.h>
 #include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
 
 #define SOAK_RAM_MIB  2 /* the least that a guest can have: its RAM is zeroed each time */
 #define SOAK_TURNS    3 /* a guest that runs on after so many turns is stopped from outside */

@@ -8,6 +8,11 @@
  */
 #include <inc/errno.h>
 #include <kern/map.h>
+#include <vmm/domain.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
 #include <trials/shadow/audit.h>
 
 #define SHOWN 5 /* differences that are printed */

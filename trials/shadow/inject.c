@@ -4,6 +4,10 @@
  */
 #include <inc/errno.h>
 #include <kern/map.h>
+#include <vmm/domain.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
 #include <trials/shadow/audit.h>
 
 static uint64_t state;

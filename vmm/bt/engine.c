@@ -199,7 +199,7 @@ run_16_bit(struct vcpu *v, struct exit *e)
 	bt_callout(v, e, NULL);
 }
 
-/* The engine contract (vmm/domain.h). */
+/* The engine contract (vmm/engine.h). */
 static void
 bt_run(struct vcpu *v, struct exit *e)
 {

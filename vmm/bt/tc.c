@@ -3,6 +3,7 @@
  */
 #include <inc/errno.h>
 #include <vmm/bt/bt.h>
+#include <vmm/monitor.h>
 
 #define BYTES_SHOWN 18u
 

@@ -7,6 +7,9 @@
  */
 #include <inc/errno.h>
 #include <vmm/debug/gdb.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mmu/window.h>
 
 /* What GDB may write into EFLAGS: not VM, VIF, VIP, nor what is fixed. */
 #define FLAGS_WRITABLE                                                                             \

@@ -6,6 +6,7 @@
 
 #include <kern/gdb/gdb.h>
 #include <vmm/domain.h>
+#include <vmm/vcpu.h>
 
 #define FIRST_TID 1 /* GDB counts threads from 1; a domain has one vCPU until Lab 7 */
 

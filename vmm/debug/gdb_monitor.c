@@ -5,6 +5,12 @@
 #include <kern/map.h>
 #include <kern/paging.h>
 #include <vmm/debug/gdb.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/mmu/window.h>
 
 static int command_help(struct vcpu *v, int argc, char **argv);
 

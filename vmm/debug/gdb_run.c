@@ -12,8 +12,14 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <inc/errno.h>
-#include <vmm/x86/emulate.h>
+#include <vmm/debug/debug.h>
 #include <vmm/debug/gdb.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/mmu/window.h>
+#include <vmm/x86/emulate.h>
 #include <vmm/x86/insn.h>
 
 #define BREAKPOINTS_MAX 64

@@ -4,8 +4,9 @@
  * A port that no device claims reads as ones and swallows writes, as an ISA bus with pull-ups does; each
  * such access is counted. Nothing here ever touches a port of the host.
  */
-#include <vmm/domain.h>
 #include <vmm/dev/io.h>
+#include <vmm/dev/platform.h>
+#include <vmm/domain.h>
 
 static const struct io_range *
 claimant(uint16_t port)

@@ -1,5 +1,5 @@
 /*
- * The table of a domain's I/O ports (platform.c).
+ * A domain's I/O ports: the table of who claims which (platform.c), and the bus (io.c).
  */
 #pragma once
 
@@ -15,3 +15,7 @@ struct io_range {
 };
 
 extern const struct io_range io_ranges[];
+
+/* Accesses wider than a byte go bytewise to consecutive ports, as on an ISA bus. */
+uint32_t io_read(struct domain *d, uint16_t port, unsigned size);
+void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);

@@ -2,8 +2,9 @@
  * The platform of a classic domain: COM1, two 8259s, an 8254, the clock and CMOS memory, and the debug exit, on the
  * I/O bus. The clock's interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
  */
-#include <vmm/domain.h>
 #include <vmm/dev/io.h>
+#include <vmm/dev/platform.h>
+#include <vmm/domain.h>
 
 #define POLLS_OF_A_LISTENER 100
 

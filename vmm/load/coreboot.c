@@ -5,6 +5,7 @@
  * The format is that of libpayload's and coreboot's "coreboot_tables.h": a header at 0x500 and one memory record.
  */
 #include <vmm/load/load.h>
+#include <vmm/mem/p2m.h>
 
 #define TABLE_GPA     0x500
 #define LB_TAG_MEMORY 1

@@ -8,6 +8,8 @@
 #include <kern/map.h>
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/monitor.h>
 
 #define BOOT_CS          0x10 /* BOOT "32-bit Boot Protocol": __BOOT_CS and __BOOT_DS */
 #define BOOT_DS          0x18

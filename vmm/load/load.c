@@ -8,6 +8,7 @@
 #include <kern/map.h>
 #include <kern/multiboot.h>
 #include <vmm/load/load.h>
+#include <vmm/mem/p2m.h>
 
 /* ELF32 (System V ABI, "Object Files"), only what a loader reads. */
 struct elf32_header {

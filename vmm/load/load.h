@@ -4,6 +4,7 @@
 #pragma once
 
 #include <vmm/domain.h>
+#include <vmm/vcpu.h>
 
 #define LOW_RAM_END 0xa0000u
 #define HIGH_RAM    0x100000u
@@ -11,3 +12,6 @@
 void coreboot_table(struct domain *d);
 void start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds); /* load.c */
 int linux_load(struct domain *d, const struct module *m, const char *words);
+
+/* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
+int load_guest(struct domain *d, const struct module *m, const char *words);

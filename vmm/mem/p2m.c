@@ -8,6 +8,8 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
 
 /* Returns 0 or -ENOMEM; the table is the domain's until p2m_free(). */
 int

@@ -7,6 +7,10 @@
  */
 #include <inc/errno.h>
 #include <vmm/domain.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/mmu/flat.h>
 
 SET_DECLARE(page_track_owners);
 SET_DECLARE(mmu_modes);

@@ -12,6 +12,11 @@
 
 #include <inc/errno.h>
 #include <vmm/domain.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/vcpu.h>
 
 /* What an entry of this page is marked with; below is a bit for each `how` that was found allowed. */
 static inline uint64_t

@@ -9,6 +9,9 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mmu/flat.h>
+#include <vmm/mmu/window.h>
 
 #define RAM_FLAGS (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 

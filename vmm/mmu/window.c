@@ -7,7 +7,9 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
+#include <vmm/mem/guestmem.h>
 #include <vmm/mmu/window.h>
+#include <vmm/vcpu.h>
 
 #define TABLE_SPAN (2ul << 20)
 

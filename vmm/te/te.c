@@ -285,7 +285,7 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	return failure;
 }
 
-/* The engine contract (vmm/domain.h). */
+/* The engine contract (vmm/engine.h). */
 void
 te_run(struct vcpu *v, struct exit *e)
 {

@@ -10,8 +10,18 @@
 
 #include <kern/map.h>
 #include <kern/trap.h>
-#include <vmm/x86/descriptor.h>
+#include <vmm/dev/io.h>
+#include <vmm/dispatch.h>
 #include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/mmu/window.h>
+#include <vmm/vcpu.h>
+#include <vmm/x86/descriptor.h>
 #include <vmm/x86/emulate.h>
 #include <vmm/x86/insn.h>
 

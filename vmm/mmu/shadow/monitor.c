@@ -4,6 +4,7 @@
 #include <inc/errno.h>
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
+#include <vmm/monitor.h>
 
 #define WALK_LINES 5u /* levels 4 to 1, and where it ends */
 

@@ -8,8 +8,9 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/map.h>
-#include <trials/shadow/audit.h>
 #include <vmm/mem/tlb.h>
+#include <vmm/mmu/window.h>
+#include <trials/shadow/audit.h>
 
 #define ROOT_SLOT 0u
 

@@ -15,7 +15,12 @@
 
 #include <kern/paging.h>
 #include <vmm/domain.h>
+#include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/mmu/window.h>
+#include <vmm/vcpu.h>
 
 #define LAB_2A "lab2a.md"
 #define LAB_2B "lab2b.md"

@@ -1,0 +1,189 @@
+/*
+ * How domains come and go: made from a boot module, run as a thread, kept after their end until the next one ends.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/debug/debug.h>
+#include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/load/load.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mmu/flat.h>
+#include <vmm/vcpu.h>
+
+#define LOW_HOLE_FIRST 0xa0u /* gfn: 640 KiB, where a PC has video memory and ROMs */
+#define LOW_HOLE_END   0x100u
+
+static struct domain *domains[DOMAIN_MAX + 1]; /* by id; 0 is the host */
+static struct domain *last_ended;              /* kept, so that its exits can still be looked at */
+
+static void
+thread_ended(struct thread *t)
+{
+	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
+
+	domain_forget();
+	last_ended = v->domain;
+}
+
+static const struct thread_class vcpu_class = {
+	.name = "vcpu",
+	.turn = vcpu_turn,
+	.ready = vcpu_ready,
+	.ended = thread_ended,
+};
+
+static int
+give_ram(struct domain *d, uint64_t ram)
+{
+	d->ram = ram;
+	for (uint64_t g = 0; g < ram >> PAGE_SHIFT; g++) {
+		mfn_t m;
+
+		if (g >= LOW_HOLE_FIRST && g < LOW_HOLE_END)
+			continue;
+		m = frame_alloc(FRAME_GUEST, d->id);
+		if (!mfn_ok(m))
+			return -ENOMEM;
+		if (p2m_set(d, gfn(g), m, P2M_RAM)) {
+			frame_put(m);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int
+vcpu_create(struct domain *d, const struct engine *engine)
+{
+	mfn_t v = frame_alloc(FRAME_HOST, OWNER_HOST);
+	mfn_t log = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	if (mfn_ok(v)) {
+		d->vcpu = mfn_ptr(v);
+		d->vcpu->domain = d;
+		if (mfn_ok(log))
+			d->vcpu->log = mfn_ptr(log);
+	} else if (mfn_ok(log)) {
+		frame_put(log);
+	}
+	if (!d->vcpu || !d->vcpu->log)
+		return -ENOMEM;
+	d->vcpu->engine = engine;
+	d->vcpu->thread.class = &vcpu_class;
+	snprintf(d->vcpu->thread.name, sizeof(d->vcpu->thread.name), "d%u %s", d->id, d->name);
+	return 0;
+}
+
+/* The domain's number and its frame: a free id, so that the oldest name is used up last. */
+static struct domain *
+new_domain(const struct module *m)
+{
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		mfn_t f;
+
+		if (domains[id])
+			continue;
+		f = frame_alloc(FRAME_HOST, OWNER_HOST);
+		if (!mfn_ok(f))
+			return NULL;
+		domains[id] = mfn_ptr(f);
+		domains[id]->id = id;
+		domains[id]->root = domains[id]->window_page = MFN_NONE;
+		domains[id]->mmu = mmu_paging_mode();
+		domains[id]->window = WINDOW_DEFAULT;
+		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
+		return domains[id];
+	}
+	return NULL;
+}
+
+/*
+ * Makes a domain out of a boot module and lets it run. `words` are added to
+ * the guest's command line. `ram` is in bytes, a multiple of the page size from 2 MiB to
+ * GUEST_RAM_MAX. The domain ends through domain_stop() or domain_exit() and is freed when the next one ends.
+ * Errors: -EINVAL (ram), -ENOMEM, -ENOEXEC (the image; a line says why), -ENODEV (the engine).
+ */
+int
+domain_create(struct domain **out, const struct module *m, const char *words,
+	      const struct engine *engine, uint64_t ram)
+{
+	struct domain *d;
+	int err;
+
+	if (ram < 2u << 20 || ram > GUEST_RAM_MAX || (ram & PAGE_MASK))
+		return -EINVAL;
+	domain_forget();
+	d = new_domain(m);
+	if (!d)
+		return -ENOMEM;
+	err = p2m_init(d);
+	if (!err)
+		err = give_ram(d, ram);
+	if (!err)
+		err = vcpu_create(d, engine);
+	if (!err)
+		err = load_guest(d, m, words);
+	if (!err)
+		err = mmu_flat_init(d);
+	if (!err)
+		err = engine->init(d->vcpu);
+	if (err) {
+		domain_free(d);
+		return err;
+	}
+	d->clock_offset = clock_ns();
+	uart_init(&d->uart);
+	d->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
+	pic_init(&d->pic);
+	pit_init(&d->pit, domain_now(d));
+	rtc_init(&d->rtc, d->ram, domain_now(d));
+	d->pit_edges = pit_edge_count(&d->pit, domain_now(d));
+	snprintf(d->words, sizeof(d->words), "%s", words);
+	for (d->input = d->words; *d->input; d->input++)
+		if (!strncmp(d->input, "input=", 6)) {
+			d->input += 6;
+			break;
+		}
+	side_printf("@Z start d%u %s\n", d->id, d->name);
+	debug_created(d->vcpu);
+	thread_add(&d->vcpu->thread);
+	*out = d;
+	return 0;
+}
+
+/* Takes a half-made domain too. Its thread must not be running. */
+void
+domain_free(struct domain *d)
+{
+	if (d->vcpu) {
+		if (d->vcpu->engine_data)
+			d->vcpu->engine->free(d->vcpu);
+		if (d->vcpu->log)
+			frame_put(ptr_mfn(d->vcpu->log));
+		frame_put(ptr_mfn(d->vcpu));
+	}
+	if (d->mmu)
+		d->mmu->free(d);
+	mmu_flat_free(d);
+	p2m_free(d);
+	if (last_ended == d)
+		last_ended = NULL;
+	domains[d->id] = NULL;
+	frame_put(ptr_mfn(d));
+}
+
+void
+domain_forget(void)
+{
+	if (last_ended)
+		domain_free(last_ended);
+}
+
+struct domain *
+domain_find(unsigned id)
+{
+	return id <= DOMAIN_MAX ? domains[id] : NULL;
+}

@@ -1,0 +1,24 @@
+/*
+ * Exit handlers, and what an exit means that ends the guest (dispatch.c).
+ */
+#pragma once
+
+#include <kern/kern.h>
+#include <vmm/exit.h>
+
+struct vcpu;
+
+/* One handler per exit reason; a lab adds its own with EXIT_HANDLER. */
+struct exit_handler {
+	enum exit_reason reason;
+	const char *engine; /* NULL: any */
+	enum verdict (*handle)(struct vcpu *v, struct exit *e);
+};
+#define EXIT_HANDLER(reason_, engine_, fn)                                                 \
+	static const struct exit_handler exit_handler_##fn##_##reason_ = { EXIT_##reason_, \
+									   engine_, fn };  \
+	SET_ADD(exit_handlers, exit_handler_##fn##_##reason_)
+enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
+/* The end of a guest for what it did at this exit: the line names exit, rip, instruction, and `page`. */
+enum verdict exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);

@@ -1,0 +1,37 @@
+/*
+ * The engine contract: what te, bt and the others have in common, and all that the rest of vmm/ knows of them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmm/exit.h>
+
+struct vcpu;
+
+/*
+ * run() enters the guest from v->state, returns after the first thing that is not the
+ * guest's to do, with v->state true again and *e filled in. It never panics on what a guest did.
+ */
+struct engine {
+	const char *name;
+	const char *what;
+	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
+	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
+	void (*free)(struct vcpu *v);
+	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
+	void (*run)(struct vcpu *v, struct exit *e);
+	/* Brings an interrupt to the guest, whose IF is 1. RESUME, or the domain has ended. */
+	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
+	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
+	void (*window_moved)(struct vcpu *v);
+	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
+	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
+	/* Reads from what show() tells of, by its address in the window; how much there is of it. NULL like show. */
+	size_t (*peek)(struct vcpu *v, uint64_t address, void *buf, size_t len);
+};
+
+/* dispatch.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in this build. */
+const struct engine *engine_find(const char *name);

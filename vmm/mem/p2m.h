@@ -1,0 +1,34 @@
+/*
+ * From guest frames to the machine's (p2m.c).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <inc/addr.h>
+
+struct domain;
+
+enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED };
+
+struct p2m_entry {
+	uint32_t mfn;  /* 16 TiB of machine memory */
+	uint8_t type;  /* enum p2m_type */
+	uint8_t track; /* bit per enum page_track_why (page_track.h) */
+	uint16_t pad;
+};
+_Static_assert(sizeof(struct p2m_entry) == 8, "512 entries make a leaf page");
+#define P2M_LEAF_ENTRIES 512
+
+int p2m_init(struct domain *d);
+void p2m_free(struct domain *d);
+struct p2m_entry *p2m_entry(struct domain *d, gfn_t g); /* NULL: beyond the table */
+int p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type);
+/*
+ * A pointer to guest RAM through the direct map, good for `*len` bytes (cut at the frame's end), or NULL
+ * where there is no RAM. The one way in which the host touches guest memory.
+ */
+void *gpa_ptr(struct domain *d, gpa_t a, size_t *len);
+int gpa_read(struct domain *d, gpa_t a, void *buf, size_t len);        /* 0 or -EFAULT */
+int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells trace owners */

@@ -1,0 +1,14 @@
+/*
+ * The MMU mode of a guest whose paging is off (flat.c): linear = guest-physical.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <inc/addr.h>
+
+struct domain;
+
+int mmu_flat_init(struct domain *d);
+void mmu_flat_free(struct domain *d);
+void mmu_flat_protect(struct domain *d, gfn_t g, bool readonly);

@@ -1,0 +1,68 @@
+/*
+ * A virtual CPU: its state, its engine, its thread.
+ */
+#pragma once
+
+#include <inc/addr.h>
+#include <kern/kern.h>
+#include <kern/paging.h>
+#include <kern/thread.h>
+#include <vmm/engine.h>
+#include <vmm/exit.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/x86/state.h>
+
+struct domain;
+struct exit_log;
+struct exit_record;
+struct p2m_entry;
+
+/* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
+struct vcpu_debug {
+	bool attached; /* the debugger has it */
+	bool held;     /* ... and keeps it from running */
+	bool parked;   /* could run, once it is no longer held */
+	bool announce; /* the debugger is to be told that there is a new one */
+	bool step;     /* stops after one instruction */
+	bool waits;    /* stopped while it waited for an interrupt */
+};
+
+/* The host's own TLB (vmm/mem/tlb.h). */
+#define TLB_ENTRIES 64u
+struct tlb_entry {
+	uint64_t
+		tag; /* generation, linear page, and a bit for each kind of access that is allowed */
+	uint8_t *page; /* in the direct map */
+	const struct p2m_entry *frame;
+	uint32_t gfn;
+};
+struct tlb {
+	uint64_t generation; /* counts flushes, from bit 32 on */
+	struct tlb_entry entry[TLB_ENTRIES];
+};
+
+struct vcpu {
+	struct cpu_state state; /* one truth: what the guest would see */
+	struct thread thread;
+	struct domain *domain;
+	const struct engine *engine;
+	void *engine_data;
+	uint64_t streamed; /* up to which exit the side channel has been told */
+	uint64_t exits;    /* total; the next record's seq is exits + 1 */
+	uint64_t exits_by[EXIT_COUNT];
+	struct exit_log *log;     /* one frame */
+	struct exit_record *last; /* the record of the exit being handled */
+	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
+	struct vcpu_debug debug;
+	struct page_fault page_fault; /* met by the host while it did something for the guest */
+	struct tlb tlb;
+};
+_Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
+
+/* run.c */
+enum turn vcpu_turn(struct thread *t);
+bool vcpu_ready(struct thread *t);
+enum verdict exit_handle(struct vcpu *v, struct exit *e);
+bool interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e);
+/* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
+void vcpu_advance(struct vcpu *v, const struct exit *e);
