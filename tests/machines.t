@@ -498,8 +498,19 @@ def reproduce():
     contains(done.stdout.decode(), "hello from the machine")
 
 
-@test
-def gdb_witness():
+def on_witnesses(function):
+    """Register one test per machine that shows its CPU: QEMU by its GDB stub, Bochs by its debugger."""
+    for kind in ("qemu", "bochs"):
+        def one(kind=kind):
+            function(kind)
+        one.__name__ = function.__name__
+        one.__doc__ = f"{function.__doc__.splitlines()[0]} [{kind}]"
+        TESTS.append(one)
+    return function
+
+
+@on_witnesses
+def gdb_witness(kind):
     """a witness sees registers and memory at an address, and the guest runs on"""
     symbols = Symbols([KERNELS.elf("count")])
     body = symbols.address("body")
@@ -511,7 +522,7 @@ def gdb_witness():
         equal(client.read(body, 3, physical=True), b"\x90\x49\x75", "the same, by physical address")
         return len(seen) == 3
 
-    with machine.start(**where("count", paused=True)) as live:
+    with machine.start(**where("count", on=kind, paused=True)) as live:
         equal(gdbremote.witness(live, {body: look}), {body: 3}, "hits")
         result = live.wait()
     RUNS.append(result)
@@ -519,37 +530,42 @@ def gdb_witness():
     equal(seen, [(1000, 0, 1), (999, 0, 1), (998, 0, 1)], "seen")
 
 
-@test
-def gdb_writes():
+@on_witnesses
+def gdb_writes(kind):
     """the client writes registers and memory, steps, and is told what is not mapped"""
     symbols = Symbols([KERNELS.elf("high")])
-    with machine.start(**where("high", paused=True)) as live:
+    with machine.start(**where("high", on=kind, paused=True)) as live:
         gdb = live.gdb()
+        gdb.insert(symbols.address("upstairs") + 0xffff828000000000)
         gdb.insert(symbols.address("downstairs"))
         equal(gdb.cont().signal, gdbremote.SIGTRAP, "signal")
+        equal(gdb.regs()["rip"], symbols.address("upstairs") + 0xffff828000000000, "in the high half")
+        gdb.cont()
         regs = gdb.regs()
-        equal((regs["rip"], regs["cs"], bool(regs["efer"] & 0x400)),
-              (symbols.address("downstairs"), 8, True), "long mode")
+        equal((regs["rip"], regs["cs"], gdb.cpl(), bool(regs["efer"] & 0x400)),
+              (symbols.address("downstairs"), 8, 0, True), "long mode")
         gdb.set_reg("rax", 0x1122334455667788)
         gdb.step()
         equal(gdb.regs()["rax"], 0x1122334455667788, "rax")
-        gdb.write(0x180000, b"witness")
-        equal(gdb.read(0xffff828000180000, 7), b"witness", "memory through the other mapping")
-        try:
-            gdb.read(0xffffffff80000000, 4)
-            raise AssertionError("an address that is not mapped was read")
-        except gdbremote.Refused:
-            pass
+        gdb.write(0x17fffe, b"a witness")
+        equal(gdb.read(0xffff82800017fffe, 9), b"a witness", "memory through the other mapping, over a page's end")
+        equal(gdb.read(0x180000, 7, physical=True), b"witness", "physical memory")
+        for address, physical in ((0xffffffff80000000, False), *(((1 << 40, True),) if kind == "bochs" else ())):
+            try:
+                gdb.read(address, 4, physical=physical)
+                raise AssertionError(f"{address:#x}, where nothing is, was read")
+            except gdbremote.Refused:
+                pass
         gdb.detach()
         result = live.wait()
     RUNS.append(result)
-    ended(result, End.SHUTDOWN)
+    ended(result, End.SHUTDOWN if kind == "qemu" else End.DEAD_HALT)
 
 
-@test
-def gdb_gone():
+@on_witnesses
+def gdb_gone(kind):
     """a machine that ends while the client waits raises Gone, and limits still work"""
-    with machine.start(**where("loop", paused=True)) as live:
+    with machine.start(**where("loop", on=kind, paused=True)) as live:
         gdb = live.gdb()
         gdb.insert(0x200000)
         try:
@@ -559,7 +575,74 @@ def gdb_gone():
             pass
         result = live.wait()
     RUNS.append(result)
-    ended(result, End.INSTRUCTIONS, "spin+")
+    ended(result, End.INSTRUCTIONS, *(("spin+",) if kind == "qemu" else ()))
+    with machine.start(**where("hello", on=kind, paused=True)) as live:
+        gdb = live.gdb()
+        try:
+            gdb.cont()
+            raise AssertionError("a stop without a breakpoint")
+        except gdbremote.Gone:
+            pass
+        result = live.wait()
+    RUNS.append(result)
+    ended(result, End.SHUTDOWN)
+    equal(result.console, b"hello from the machine\n", "console")
+
+
+@on_witnesses
+def gdb_watches(kind):
+    """watchpoints: a write, a read, either; the accesses beside the cell stop nothing"""
+    symbols = Symbols([KERNELS.elf("watched")])
+    cell = symbols.address("cell")
+    stops = {"write": ["written", "changed"], "read": ["was_read", "changed"],
+             "access": ["written", "was_read", "changed"]}
+    if kind == "bochs":
+        stops["read"] = ["was_read"]  # its read watchpoints miss an instruction that reads and writes
+    for wanted, names in stops.items():
+        with machine.start(**where("watched", on=kind, paused=True)) as live:
+            gdb, seen = live.gdb(), []
+            gdb.insert(symbols.address("main"))
+            gdb.cont()
+            gdb.watch(cell, 4, wanted)
+            for name in names:
+                stop = gdb.cont()
+                seen.append(gdb.regs()["rip"])
+                equal(stop.kind in ("write", "read", "access"), True, f"a watchpoint: {stop.reply!r}")
+                if name == "was_read":  # whoever reads again sees what was changed behind the first read
+                    equal(gdb.regs()["rbx"], 0x1234, "what was read")
+                    gdb.write(cell, b"\x99\0\0\0")
+            equal(seen, [symbols.address(name) for name in names], f"{wanted}: where it stopped")
+            gdb.unwatch()
+            gdb.insert(symbols.address("changed"))
+            if gdb.regs()["rip"] != symbols.address("changed"):
+                gdb.cont()
+            if wanted != "write":
+                equal(gdb.read(cell, 1), b"\x9a", "the change, incremented")
+            gdb.detach()
+            result = live.wait()
+        RUNS.append(result)
+        ended(result, End.SHUTDOWN)
+
+
+@test
+def bochs_vmexits():
+    """Bochs stops at every VM exit, and at breakpoints inside the guest"""
+    symbols = Symbols([KERNELS.elf("svmexits")])
+    with machine.start(**where("svmexits", on="bochs", cpu="svm", paused=True)) as live:
+        gdb = live.gdb()
+        gdb.insert(symbols.address("asks"))
+        gdb.cont()
+        regs = gdb.regs()
+        equal((regs["rip"], regs["r8"]), (symbols.address("asks"), 0x5eed), "in the guest")
+        gdb.remove(symbols.address("asks"))
+        gdb.vmexits(True)
+        for left in (3, 2, 1):
+            stop, regs = gdb.cont(), gdb.regs()
+            equal((stop.kind, regs["rip"], regs["rbx"]), ("vmexit", symbols.address("left"), left), "a VM exit")
+        gdb.detach()
+        result = live.wait()
+    RUNS.append(result)
+    ended(result, End.SHUTDOWN)
 
 
 @test

@@ -4,7 +4,7 @@ The guest's bytes: COM1 goes to a file; port 0xE9 comes out on stdout, where the
 too (that is cut off). The log goes through a pipe of which we keep the end, and is read on the way:
 it says when the CPU halts with interrupts off, resets, or triple-faults.
 
-The debugger also bounds the run: `lb 0x7c00`, `c`, then `s N` steps N instructions from the boot
+With paused=True the debugger obeys bochsdebug.Client instead. Else it only bounds the run: `lb 0x7c00`, `c`, then `s N` steps N instructions from the boot
 sector on, so the limit never depends on how busy this machine is. It keeps N in 32 bits, so a long
 run takes several steps. A sleeping CPU executes nothing but costs CPU time, and is bounded by CPU
 seconds.
@@ -21,6 +21,7 @@ import subprocess
 from pathlib import Path
 
 from . import triplefault
+from .bochsdebug import Client
 from .live import LiveBase, Tail
 from .machine import Counts, End, MachineMissing, cpu_string
 from .qemu import RUN_PY, shell_command_gdb
@@ -56,7 +57,7 @@ boot: disk
 cpu: count=1, ips=10000000, reset_on_triple_fault=0, {cpu}
 clock: sync=none, time0=946684800
 display_library: {display}
-port_e9_hack: enabled=1
+port_e9_hack: enabled={e9}
 com1: enabled=1, mode=file, dev="{console}"
 log: {log}
 logprefix: %t%e%d
@@ -104,7 +105,7 @@ def bochsrc(setup, directory, log, console, debug, display='rfb, options="timeou
     path = directory / "bochsrc"
     text = RC.format(mem=setup.mem, bios=BIOS, vga=next(p for p in VGA_BIOS if p.exists()),
                      disk=disk, cylinders=cylinders, cpu=cpu_string("bochs", setup.cpu),
-                     display=display, console=console, log=log,
+                     display=display, console=console, log=log, e9=int(not setup.gdb),
                      debug=", cpu0=report" if debug else "")
     path.write_text(text + "".join(f"{line}\n" for line in setup.extra), encoding="utf-8")
     return path
@@ -138,16 +139,24 @@ class Live(LiveBase):
         self._resets = 0
         self._booting = False
         self._events = []
+        self._client = None
         super().__init__(setup)
 
     def _launch(self):
         setup = self.setup
-        if setup.watch or setup.exact or setup.gdb or setup.interactive or setup.icount:
-            raise MachineMissing("Bochs has no watch, exact, gdb, interactive or icount")
+        if setup.watch or setup.exact or setup.interactive or setup.icount:
+            raise MachineMissing("Bochs has no watch, exact, interactive or icount")
+        if setup.gdb and not setup.paused:
+            raise MachineMissing("Bochs' debugger can't stop a machine that runs: paused=True")
         self._log_fd, pipe = os.pipe()
         os.set_blocking(self._log_fd, False)
         rc = bochsrc(setup, self.directory, f"/dev/fd/{pipe}", self.path("console"),
                      setup.explain == "live")
+        if setup.gdb:
+            self._spawn([PROGRAM, "-q", "-f", str(rc)], pass_fds=[pipe], in_child=hide_network,
+                        env=os.environ | {"TERM": "dumb"}, channel=True)
+            os.close(pipe)
+            return
         commands = self.path("commands")
         steps = "".join(f"s {number}\n" for number in steps_of(setup.limits.instructions or NEVER))
         commands.write_text(f"lb 0x7c00\nc\nd 1\n{steps}r\nptime\nq\n", encoding="ascii")
@@ -242,8 +251,16 @@ class Live(LiveBase):
             return ""
 
     def gdb(self):
-        """Bochs has no GDB stub."""
-        raise MachineMissing("Debian's Bochs has no GDB stub")
+        """The client of the debugger; the machine stands at the boot sector then."""
+        if not self.setup.gdb:
+            raise ValueError("gdb() needs paused=True")
+        if self._client is None:
+            self._client = Client(self, *self.child.channel)
+        return self._client
+
+    def over_limit(self):
+        """The debugger's time is up: all instructions of the run's limit have run."""
+        self._finish(End.INSTRUCTIONS, f"{self.setup.limits.instructions} instructions ran")
 
     def _close(self):
         self._take_in()
@@ -253,7 +270,7 @@ class Live(LiveBase):
         self.path("log").write_bytes(self.log.data)
 
     def _result(self, run):
-        run.side = side_bytes(run.side, len(steps_of(self.setup.limits.instructions or NEVER)) - 1)
+        run.side = b"" if self.setup.gdb else side_bytes(run.side, len(steps_of(self.setup.limits.instructions or NEVER)) - 1)
         run.command = shell_command(self.setup)
         run.command_gdb = shell_command_gdb(self.setup)
 

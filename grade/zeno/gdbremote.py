@@ -25,6 +25,8 @@ SIGTRAP, SIGINT = 5, 2
 CHUNK = 1024
 BROKEN = 1 << 20
 IDLE_STEPS = 8
+WATCH = {"write": 2, "read": 3, "access": 4}
+WATCHED = {"watch": "write", "rwatch": "read", "awatch": "access"}
 
 
 class Gone(Exception):
@@ -41,6 +43,10 @@ class Stop:
 
     signal: int
     reply: str
+    kind: str = "breakpoint"
+    """What stopped it: breakpoint, write, read or access (a watchpoint), step, vmexit (Bochs)."""
+    address: int = 0
+    """What a watchpoint of QEMU's saw accessed."""
 
 
 def checksum(data):
@@ -75,6 +81,7 @@ class Client:
         self._buffer = b""
         self._acks = True
         self._points = set()
+        self._watched = []
         self._layout = None
         self._running = False
         sock.setblocking(False)
@@ -249,11 +256,26 @@ class Client:
         self._command(f"z{int(hardware)},{address:x},1")
         self._points.discard((address, hardware))
 
+    def watch(self, address, length, kind="write"):
+        """Stop behind an access to these bytes: "write", "read" or "access". The CPU must be in the
+        address space that maps them when it runs on."""
+        self._command(f"Z{WATCH[kind]},{address:x},{length:x}")
+        self._watched.append((address, length, kind))
+
+    def unwatch(self):
+        """Remove all watchpoints."""
+        for address, length, kind in self._watched:
+            self._command(f"z{WATCH[kind]},{address:x},{length:x}")
+        self._watched = []
+
     def _stopped(self):
         while True:
             reply = self._packet().decode("latin-1")
             if reply[:1] in "TS" and len(reply) >= 3:
                 self._running = False
+                seen = re.search(r"\b(watch|rwatch|awatch):([0-9a-f]+)", reply)
+                if seen:
+                    return Stop(int(reply[1:3], 16), reply, WATCHED[seen[1]], int(seen[2], 16))
                 return Stop(int(reply[1:3], 16), reply)
             if reply[:1] in "WX":
                 raise Gone("the machine has ended")
@@ -295,6 +317,7 @@ class Client:
         try:
             for address, hardware in list(self._points):
                 self.remove(address, hardware)
+            self.unwatch()
             self._ask("D")
         except Gone:
             pass

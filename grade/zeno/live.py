@@ -1,5 +1,6 @@
 """What the drivers share: a running machine, its limits, and how a run is ended once and for all."""
 
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -222,11 +223,13 @@ class LiveBase:
         self._console.close()
         self._side.close()
 
-    def _spawn(self, argv, pass_fds=(), env=None, in_child=None):
+    def _spawn(self, argv, pass_fds=(), env=None, in_child=None, channel=False):
+        """Start the emulator; its output goes to files, or with `channel` through pipes to us."""
         with open(self.path("stdout"), "wb") as out, open(self.path("stderr"), "wb") as err:
-            self.child = Child(argv, stdout=out, stderr=err, cwd=self.directory, env=env,
-                               cpu_seconds=self.setup.limits.cpu_seconds, pass_fds=pass_fds,
-                               in_child=in_child)
+            self.child = Child(argv, stdout=subprocess.PIPE if channel else out, stderr=err,
+                               cwd=self.directory, env=env, pass_fds=pass_fds, in_child=in_child,
+                               stdin=subprocess.PIPE if channel else None,
+                               cpu_seconds=self.setup.limits.cpu_seconds)
 
     def complaint(self):
         """The last lines of the emulator's own error output, on one line."""

@@ -182,7 +182,7 @@ class Setup:
               (see Limits.quiet_halts); wait_for() then gives False. Bochs executes time while
               the CPU sleeps: there CPU seconds end such a run (End.CPU)
     interactive  COM1 becomes a two-way channel (Live.send); typing counts as an event for idle
-    gdb       open the GDB stub's socket (QEMU; Live.gdb())
+    gdb       open the GDB stub's socket, or on Bochs its debugger (Live.gdb())
     paused    do not run before Live.gdb() says so (implies gdb)
     elf       ELF files (host kernel first, then guests) for symbols in explanations
     explain   "rerun": after a triple fault, run once more with the interrupt log on;
@@ -230,7 +230,7 @@ class Live:
     console()             bytes printed so far
     wait_for(text)        run until `text` (bytes) is on the console after all earlier matches;
                           True, or False if the machine stopped first
-    gdb()                 a connected gdbremote.Client (gdb=True; QEMU)
+    gdb()                 a connected gdbremote.Client (gdb=True), or on Bochs bochsdebug.Client (paused=True)
     stop(end, detail)     end the run now, with this verdict (End.UNTIL if none is given)
     wait()                wait for the end, give the Run
     """

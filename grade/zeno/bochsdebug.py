@@ -1,0 +1,228 @@
+"""A client for Bochs' own debugger: the witness that gdbremote.Client is on QEMU.
+
+    with machine.start(machine="bochs", disk=..., paused=True) as live:
+        gdb = live.gdb()             # the machine stands at the boot sector's first instruction
+        gdb.insert(0x101234)         # a linear address, in whatever space the CPU is in
+        stop = gdb.cont()            # Stop, or raises Gone when the machine ended first
+        gdb.regs()["cs"] & 3
+        gdb.read(0xb8000, 16, physical=True)
+        gdb.vmexits(True)            # from now on every VM exit stops the machine, too
+        gdb.detach()
+        run = live.wait()
+
+It talks through the debugger's standard input and output, which nobody else writes to: such a run
+has no side channel. A guest sees none of it: no byte of its memory changes for a breakpoint.
+Watchpoints are Bochs' own, at physical addresses: a linear one is looked up when it is set. Unlike QEMU's, one
+for reads misses an instruction that reads and writes: ask for "access".
+
+The run's limit of instructions is a breakpoint in time. Where a guest hangs asleep, CPU seconds end
+it as ever; either way the client raises Gone.
+"""
+
+import re
+import select
+
+from .gdbremote import SIGTRAP, Gone, Refused, Stop
+
+SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
+BOOT_SECTOR = 0x7c00
+CHUNK = 4096
+LIMIT = "Caught time breakpoint"
+WHY = (("vmexit", "vmexit"), ("VMEXIT", "vmexit"), ("read watch", "read"), ("write watch", "write"),
+       ("Breakpoint", "breakpoint"))
+"""Words of a stop's message, and what they are called here."""
+
+
+def hex64(text):
+    """A number as the debugger prints it: 00000000_0000aa55, 0x10."""
+    return int(text.replace("_", "").removeprefix("0x"), 16)
+
+
+class Client:
+    """The debugger of one Bochs. `live` is its driver; `ask` and `answers` are pipes to and from it."""
+
+    def __init__(self, live, ask, answers):
+        self.live, self.ask, self.answers = live, ask, answers
+        self._buffer = b""
+        self._number = 0
+        self._points = {}
+        self._vmexits = False
+        self._detached = False
+        self.said = ""
+        """What the debugger said at the last stop."""
+        self._until_prompt()
+        self._command(f"lb {BOOT_SECTOR:#x}")
+        self.said = self._command("c")
+        self._command("d 1")
+        self._count = 1
+        limit = live.setup.limits.instructions
+        if limit:
+            self._command(f"sb {limit}")
+
+    # Commands.
+
+    def _receive(self):
+        """What the debugger wrote; the machine's limits work meanwhile."""
+        while not select.select([self.answers], [], [], 0.02)[0]:
+            if not self.live.pump():
+                raise Gone("the machine has ended")
+        data = self.answers.read1(1 << 16)
+        if not data:
+            while self.live.pump():
+                pass
+            raise Gone("the machine has ended")
+        self._buffer += data
+
+    def _until_prompt(self):
+        """What was said until the debugger asks for its next command."""
+        self._number += 1
+        prompt = f"<bochs:{self._number}> ".encode()
+        while not self._buffer.endswith(prompt):
+            self._receive()
+        text, self._buffer = self._buffer.removesuffix(prompt).decode("latin-1"), b""
+        return text
+
+    def _command(self, text):
+        if self._detached:
+            raise Gone("the client has let the machine go")
+        try:
+            self.ask.write(text.encode("ascii") + b"\n")
+            self.ask.flush()
+        except (BrokenPipeError, ValueError):
+            while self.live.pump():
+                pass
+            raise Gone("the machine has ended") from None
+        said = self._until_prompt()
+        if "syntax error" in said or "rror: " in said:
+            raise Refused(f"Bochs refuses {text[:60]!r}: {said.strip()}")
+        return said
+
+    # Registers.
+
+    def regs(self):
+        """{name: value}: rax ... r15, rip, eflags, cs ... tr, gdtr_base, cr0, cr2, cr3, cr4, efer."""
+        text = self._command("r")
+        found = {name: hex64(value) for name, value in
+                 re.findall(r"^(r\w+) ?: ([0-9a-f]{8}_[0-9a-f]{8})", text, re.M)}
+        found["eflags"] = int(re.search(r"eflags 0x([0-9a-f]+)", text)[1], 16)
+        text = self._command("sreg")
+        found |= {name: int(value, 16) for name, value in re.findall(r"^(\w+):0x([0-9a-f]+),", text, re.M)}
+        for name, base, limit in re.findall(r"^(gdtr|idtr):base=0x([0-9a-f]+), limit=0x([0-9a-f]+)", text, re.M):
+            found[f"{name}_base"], found[f"{name}_limit"] = int(base, 16), int(limit, 16)
+        text = self._command("creg")
+        found |= {name.lower(): int(value, 16) for name, value in
+                  re.findall(r"^(CR[034]|EFER)=0x([0-9a-f]+)", text, re.M)}
+        found["cr2"] = int(re.search(r"CR2=.*?=0x([0-9a-f]+)", text)[1], 16)
+        return found
+
+    def set_reg(self, name, value):
+        """Write one general register, rip included."""
+        self._command(f"set {name} = {value:#x}")
+
+    def cs(self):
+        """The code segment selector; its low two bits are the privilege level."""
+        return self.regs()["cs"]
+
+    def cpl(self):
+        """The current privilege level (protected and long mode)."""
+        return self.cs() & 3
+
+    # Memory.
+
+    def physical(self, address):
+        """The physical address of a linear one, through the CPU's tables now."""
+        said = self._command(f"page {address:#x}")
+        found = re.search(r"maps to physical page 0x([0-9a-f]+)", said)
+        if not found:
+            raise Refused(f"nothing is mapped at {address:#x}")
+        return int(found[1], 16) | address & 0xfff
+
+    def _pieces(self, address, length, physical):
+        """(physical address, length) of the pieces of a range, none of which crosses a page."""
+        size = self.live.setup.mem << 20
+        while length:
+            part = min(length, CHUNK - address % CHUNK)
+            where = address if physical else self.physical(address)
+            if where + part > size:  # Bochs itself would die of it
+                raise Refused(f"{where:#x} is not in the machine's {size >> 20} MiB")
+            yield where, part
+            address, length = address + part, length - part
+
+    def read(self, address, length, physical=False):
+        """Bytes at a linear (or physical) address. Raises Refused where nothing is mapped."""
+        data = b""
+        for where, part in self._pieces(address, length, physical):
+            said = self._command(f"xp /{part}bx {where:#x}").partition("[bochs]:")[2]
+            lines = [line.partition(">:")[2] for line in said.splitlines()]
+            data += bytes(int(word, 16) for line in lines for word in line.split())
+        if len(data) != length:
+            raise Refused(f"Bochs gave {len(data)} of {length} bytes at {address:#x}")
+        return data
+
+    def write(self, address, data, physical=False):
+        """Write bytes at a linear (or physical) address."""
+        at = 0
+        for where, part in self._pieces(address, len(data), physical):
+            for i in range(part):
+                self._command(f"setpmem {where + i:#x} 1 {data[at + i]:#x}")
+            at += part
+
+    # Running.
+
+    def insert(self, address, hardware=False):
+        """Set a breakpoint at a linear address. Bochs has one kind."""
+        self._command(f"lb {address:#x}")
+        self._count += 1
+        self._points[address] = self._count
+
+    def remove(self, address, hardware=False):
+        """Remove it."""
+        self._command(f"d {self._points.pop(address)}")
+
+    def watch(self, address, length, kind="write"):
+        """Stop at an access to these bytes: "write", "read" or "access"."""
+        for where, part in self._pieces(address, length, False):
+            for one in ("read", "write") if kind == "access" else (kind,):
+                self._command(f"watch {one[0]} {where:#x} {part}")
+
+    def unwatch(self):
+        """Remove all watchpoints."""
+        self._command("unwatch")
+
+    def vmexits(self, on):
+        """Stop at every VM exit, or no longer: at the host's first instruction behind it."""
+        if on != self._vmexits:
+            self._command("vmexitbp")
+            self._vmexits = on
+
+    def _stopped(self, said):
+        self.said = said
+        if LIMIT in said:
+            self.live.over_limit()
+            raise Gone("the machine has ended")
+        return Stop(SIGTRAP, said, next((name for word, name in WHY if word in said), "step"))
+
+    def step(self):
+        """One instruction."""
+        return self._stopped(self._command("s"))
+
+    def cont(self):
+        """Run to the next breakpoint."""
+        return self._stopped(self._command("c"))
+
+    def interrupt(self):
+        """Bochs' debugger reads no command while the machine runs."""
+        raise Refused("a running Bochs can't be stopped from outside: set a breakpoint")
+
+    def detach(self):
+        """Drop all breakpoints and let the machine run on, to its end or its limit."""
+        try:
+            for address in list(self._points):
+                self.remove(address)
+            self.unwatch()
+            self.vmexits(False)
+            self.ask.write(b"c\nr\nq\n")
+            self.ask.close()
+        except (Gone, OSError):
+            return
+        self._detached = True
