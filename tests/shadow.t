@@ -91,7 +91,7 @@ def damage():
                  "damage 4", "start paging -- fuzz=500 seed=5", "damage 5", "audit"])
     for what, result in re.findall(r"^damage: (.*): (seen|not seen|there is none)$", text, re.M):
         seen.setdefault(what, []).append(result)
-    ok(len(seen) == 10, "ten kinds of damage", seen=seen)
+    ok(len(seen) == 11, "eleven kinds of damage", seen=seen)
     for what, results in seen.items():
         ok("seen" in results and "not seen" not in results, f"the auditor notices: {what}",
            results=results)

@@ -199,8 +199,10 @@ check_pool(struct audit *a)
 	for (unsigned slot = 0; slot < a->m->count; slot++) {
 		const struct shadow *s = shadow_at_slot(a->m, slot);
 		const struct p2m_entry *p = p2m_entry(a->m->domain, gfn(s->gfn));
+		unsigned present = 0;
 
 		for (unsigned i = 0; i < 512; i++) {
+			present += !!s->table[i];
 			if (s->table[i] & PTE_WINDOW)
 				check_window(a, a->m->domain->window + (i % 2 << 21), s->table[i]);
 			if (!(s->table[i] & PTE_P) || s->table[i] & PTE_WINDOW)
@@ -211,6 +213,9 @@ check_pool(struct audit *a)
 			if (!s->used)
 				differ(a, "a shadow that is free has an entry");
 		}
+		if (slot && present != s->present)
+			differ(a, "a shadow of frame %lx has %u entries, and counts %u", s->gfn,
+			       present, s->present);
 		if (!slot || !s->used)
 			continue;
 		used++;

@@ -54,6 +54,7 @@ enum damage {
 	LOST_ENTRY,
 	LOST_LIST,
 	UNTRACED,
+	MISCOUNTED,
 	WINDOW_USERS,
 	DAMAGES
 };
@@ -67,6 +68,7 @@ static const char *const names[DAMAGES] = {
 	"(of a directory) is lost, and still in a list",
 	"is in no list",
 	"belongs to a table that is not tracked",
+	"is not counted",
 	"of the window is the user's",
 };
 
@@ -115,36 +117,38 @@ choose(struct shadow_mmu *m, enum damage kind, pte_t *value)
 	}
 }
 
-/* Damage that is no entry's: a list, a trace. What was there is put back by calling it again with *saved. */
-static bool
+/* A shadow in use, of a guest's table. */
+static struct shadow *
+table(struct shadow_mmu *m)
+{
+	unsigned slot = 1 + pick(m->count - 1u);
+
+	while (!shadow_at_slot(m, slot)->used || !shadow_at_slot(m, slot)->parents ||
+	       shadow_at_slot(m, slot)->kind.paging_format == SHADOW_DIRECT)
+		slot = slot % (m->count - 1u) + 1;
+	return shadow_at_slot(m, slot);
+}
+
+/* Damage that is no entry's: a list, a trace, a count. What was there is put back by calling it again with *saved. */
+static void
 elsewhere(struct shadow_mmu *m, enum damage kind, uint64_t *saved, bool back)
 {
-	static uint32_t *head;
-	static struct p2m_entry *frame;
+	static struct shadow *s;
+	struct p2m_entry *frame;
 
-	if (kind == LOST_LIST) {
-		if (!back) {
-			unsigned slot = 1 + pick(m->count - 1u);
-
-			while (!shadow_at_slot(m, slot)->used || !shadow_at_slot(m, slot)->parents)
-				slot = slot % (m->count - 1u) + 1;
-			head = &shadow_at_slot(m, slot)->parents;
-			*saved = *head;
-		}
-		*head = back ? *saved : 0;
-		return true;
-	}
-	if (!back) {
-		unsigned slot = 1 + pick(m->count - 1u);
-
-		while (!shadow_at_slot(m, slot)->used ||
-		       shadow_at_slot(m, slot)->kind.paging_format == SHADOW_DIRECT)
-			slot = slot % (m->count - 1u) + 1;
-		frame = p2m_entry(m->domain, gfn(shadow_at_slot(m, slot)->gfn));
-		*saved = frame->track;
-	}
-	frame->track = back ? *saved : 0;
-	return true;
+	if (!back)
+		s = table(m);
+	frame = p2m_entry(m->domain, gfn(s->gfn));
+	if (!back)
+		*saved = kind == LOST_LIST  ? s->parents
+			 : kind == UNTRACED ? frame->track
+					    : s->present;
+	if (kind == LOST_LIST)
+		s->parents = back ? *saved : 0;
+	else if (kind == UNTRACED)
+		frame->track = back ? *saved : 0;
+	else
+		s->present = (uint16_t)(back ? *saved : *saved - 1);
 }
 
 /* What the auditor made of it. */
@@ -152,7 +156,7 @@ static const char *
 one(struct vcpu *v, enum damage kind)
 {
 	struct shadow_mmu *m = shadow_of(v->domain);
-	bool is_entry = kind != LOST_LIST && kind != UNTRACED;
+	bool is_entry = kind != LOST_LIST && kind != UNTRACED && kind != MISCOUNTED;
 	pte_t *e = NULL, value = 0;
 	uint64_t saved = 0;
 	unsigned found;

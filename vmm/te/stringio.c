@@ -1,8 +1,10 @@
 /*
- * ins and outs: one iteration after another, at most EMU_REP_MAX in one exit, so that no guest can hold the
- * CPU with a long string.
+ * ins and outs: one iteration after another, at most REP_MAX in one exit, so that no guest can hold the CPU with a
+ * long string.
  */
 #include <vmm/te/te.h>
+
+#define REP_MAX 64
 
 static int
 one(struct vcpu *v, unsigned size, struct te_access *access, struct emu_fault *f)
@@ -42,7 +44,7 @@ te_string_io(struct vcpu *v, struct exit *e)
 		vcpu_advance(v, e); /* safe: a count of zero does nothing */
 		return RESUME;
 	}
-	for (unsigned n = 0; n < EMU_REP_MAX; n++) {
+	for (unsigned n = 0; n < REP_MAX; n++) {
 		if (one(v, size, &access, &f))
 			return te_guest_fault(v, e, &access, &f);
 		if (insn_string_step(&v->state, i, size, out, !out)) {

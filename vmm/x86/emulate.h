@@ -65,8 +65,11 @@ struct emu_ops {
 			struct emu_fault *fault);
 };
 
-/* Iterations of a repeated string instruction per call. */
-#define EMU_REP_MAX 64
+/*
+ * Iterations of a repeated string instruction per call: no more than make a page table none (FLOOD of Lab 2). A
+ * kernel that clears a frame which was a table does the rest of it itself.
+ */
+#define EMU_REP_MAX 16
 
 enum emu_result emulate(struct cpu_state *state, const struct insn *insn, const struct emu_ops *ops,
 			void *ctx, struct emu_fault *fault);

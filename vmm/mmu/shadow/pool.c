@@ -163,6 +163,7 @@ show_window(struct shadow_mmu *m, struct shadow *s)
 
 	if (s->kind.level != 2 || s->kind.quadrant != d->window / level_span(3))
 		return;
+	s->present += WINDOW_TABLES;
 	for (unsigned i = 0; i < WINDOW_TABLES; i++)
 		s->table[shadow_index(2, gva(d->window + i * level_span(2)))] =
 			mfn_to_hpa(d->window_tables[i]).v | PTE_P | PTE_W | PTE_A | PTE_WINDOW;
@@ -231,6 +232,23 @@ still_table(struct shadow_mmu *m, gfn_t g)
 	return false;
 }
 
+/* Most have few entries, or none: what is not there costs a look, and behind the last one nobody looks. */
+static void
+clear_entries(struct shadow_mmu *m, unsigned slot)
+{
+	struct shadow *s = shadow_at_slot(m, slot);
+
+	for (unsigned i = 0; s->present; i++) {
+		ASSERT(i < TABLE_SIZE);
+		if (s->table[i] & PTE_WINDOW) {
+			s->table[i] = 0;
+			s->present--;
+		} else if (s->table[i]) {
+			shadow_clear(m, slot, i);
+		}
+	}
+}
+
 /* What led to it leads nowhere now, and will be filled again by a fault. */
 void
 shadow_free(struct shadow_mmu *m, unsigned slot)
@@ -238,11 +256,7 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 	struct shadow *s = shadow_at_slot(m, slot);
 
 	ASSERT(slot != ROOT_SLOT && s->used);
-	for (unsigned i = 0; i < TABLE_SIZE; i++)
-		if (s->table[i] & PTE_WINDOW)
-			s->table[i] = 0;
-		else
-			shadow_clear(m, slot, i);
+	clear_entries(m, slot);
 	shadow_clear_list(m, LIST_OF_SHADOW(slot));
 	unhash(m, slot);
 	if (s->kind.paging_format != SHADOW_DIRECT && !still_table(m, gfn(s->gfn)))

@@ -68,6 +68,7 @@ shadow_set(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uin
 	if (!(*at & PTE_P) || PTE_ADDR(*at) != PTE_ADDR(entry)) {
 		shadow_clear(m, slot, index);
 		insert(m, slot * TABLE_SIZE + index + 1, list);
+		shadow_at_slot(m, slot)->present++;
 	}
 	*at = entry;
 }
@@ -81,6 +82,7 @@ shadow_clear(struct shadow_mmu *m, unsigned slot, unsigned index)
 	if (!(*at & PTE_P) || *at & PTE_WINDOW)
 		return;
 	take_out(m, slot * TABLE_SIZE + index + 1);
+	shadow_at_slot(m, slot)->present--;
 	*at = 0;
 }
 

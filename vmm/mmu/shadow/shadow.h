@@ -126,6 +126,7 @@ struct shadow {
 	uint32_t parents; /* the entries that point here, a list */
 	uint16_t next;    /* in the hash, or of the free ones; NO_SHADOW: the last */
 	uint16_t writes;  /* of the guest to its table since it was last used */
+	uint16_t present; /* entries that lead somewhere, the window's among them */
 	bool used;
 };
 _Static_assert(sizeof(struct shadow) <= 64, "64 of them in a frame");
