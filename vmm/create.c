@@ -5,6 +5,7 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/debug/debug.h>
+#include <vmm/dev/platform.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
 #include <vmm/load/load.h>
@@ -92,6 +93,7 @@ new_domain(const struct module *m)
 		domains[id] = mfn_ptr(f);
 		domains[id]->id = id;
 		domains[id]->root = domains[id]->window_page = MFN_NONE;
+		domains[id]->platform = platform_find("pc");
 		domains[id]->mmu = mmu_paging_mode();
 		domains[id]->window = WINDOW_DEFAULT;
 		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
@@ -130,17 +132,13 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 		err = mmu_flat_init(d);
 	if (!err)
 		err = engine->init(d->vcpu);
+	d->clock_offset = clock_ns();
+	if (!err)
+		err = d->platform->init(d);
 	if (err) {
 		domain_free(d);
 		return err;
 	}
-	d->clock_offset = clock_ns();
-	uart_init(&d->uart);
-	d->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
-	pic_init(&d->pic);
-	pit_init(&d->pit, domain_now(d));
-	rtc_init(&d->rtc, d->ram, domain_now(d));
-	d->pit_edges = pit_edge_count(&d->pit, domain_now(d));
 	snprintf(d->words, sizeof(d->words), "%s", words);
 	for (d->input = d->words; *d->input; d->input++)
 		if (!strncmp(d->input, "input=", 6)) {
@@ -165,6 +163,8 @@ domain_free(struct domain *d)
 			frame_put(ptr_mfn(d->vcpu->log));
 		frame_put(ptr_mfn(d->vcpu));
 	}
+	if (d->platform)
+		d->platform->free(d);
 	if (d->mmu)
 		d->mmu->free(d);
 	mmu_flat_free(d);

@@ -6,14 +6,12 @@
 #include <inc/addr.h>
 #include <kern/kern.h>
 #include <kern/paging.h>
-#include <vmm/dev/pic.h>
-#include <vmm/dev/pit.h>
-#include <vmm/dev/rtc.h>
-#include <vmm/dev/uart.h>
 #include <vmm/vcpu.h>
 
 struct mmu_mode;
+struct module;
 struct p2m_entry;
+struct platform;
 
 #define DOMAIN_MAX    16
 #define GUEST_RAM_MAX (1024ul << 20)
@@ -47,13 +45,9 @@ struct domain {
 	uint64_t clock_offset, clock_paused_at;
 	bool clock_paused;
 
-	struct uart uart;
-	struct pic pic;
-	struct pit pit;
-	struct rtc rtc;
-	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
-	unsigned uart_polls; /* of its UART's line status, one after the other */
-	const char *input;   /* what will be typed into its COM1; NUL-terminated, in `words` */
+	const struct platform *platform; /* what kind of machine it is; NULL: none */
+	void *machine;                   /* ... and the platform's own: its devices */
+	const char *input; /* what will be typed into its COM1; NUL-terminated, in `words` */
 	char words[256];
 	uint64_t unclaimed; /* accesses to ports that no device claims */
 

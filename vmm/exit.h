@@ -37,7 +37,19 @@
 	EXIT(ENTRY_FAILED, "failed entry")                          \
 	EXIT(V86, "virtual-8086 mode")                              \
 	EXIT(UMIP, "sgdt, sidt, sldt, str or smsw, caught by UMIP") \
-	EXIT(EMULATE, "instruction that Zeno does for the guest")
+	EXIT(EMULATE, "instruction that Zeno does for the guest")   \
+	EXIT(CPUID, "cpuid")                                        \
+	EXIT(RDTSC, "rdtsc or rdtscp")                              \
+	EXIT(HYPERCALL, "hypercall")                                \
+	EXIT(TRIPLE, "triple fault")                                \
+	EXIT(WINDOW_IRQ, "the guest takes interrupts now")          \
+	EXIT(WINDOW_NMI, "the guest takes NMIs now")                \
+	EXIT(TASK, "task switch")                                   \
+	EXIT(PAUSE, "pause")                                        \
+	EXIT(XSETBV, "xsetbv")                                      \
+	EXIT(INIT, "INIT signal")                                   \
+	EXIT(SIPI, "start-up IPI")                                  \
+	EXIT(PREEMPTION, "preemption timer")
 enum exit_reason {
 #define EXIT(name, words) EXIT_##name,
 	EXIT_REASONS(EXIT)
@@ -51,6 +63,39 @@ enum exit_reason {
 
 enum mmu_access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_FETCH = 2 };
 
+/* EXIT_IO. A string instruction moves one element of `size` bytes, or as many as its count says. */
+struct exit_io {
+	uint16_t port;
+	uint8_t size; /* 1, 2, 4 */
+	uint8_t in;   /* else out */
+	uint8_t string;
+	uint8_t rep;
+	uint8_t seg;       /* string: enum seg_reg of the memory operand */
+	uint8_t addr_size; /* string: of its count and index, 2, 4, 8 */
+};
+
+/* EXIT_CR, EXIT_DR: what is done to which register, and the general register at the other end. */
+enum reg_access { REG_WRITE, REG_READ, REG_CLTS, REG_LMSW };
+struct exit_reg {
+	uint8_t number;
+	uint8_t gpr;    /* enum gpr; REG_LMSW: none, `value` is the operand */
+	uint8_t access; /* enum reg_access */
+	uint8_t pad;
+	uint16_t value;
+	uint16_t pad2;
+};
+
+/* EXIT_MSR: rdmsr or wrmsr; the value is in EDX:EAX. */
+struct exit_msr {
+	uint32_t number;
+	uint8_t write;
+	uint8_t pad[3];
+};
+
+/*
+ * An exit is a description, and stays what it was: nobody rewrites it into something to be done. What the guest is
+ * to receive is an event (event.h).
+ */
 struct exit {
 	uint16_t reason;  /* enum exit_reason */
 	uint8_t insn_len; /* bytes of the instruction at rip; 0: not decoded */
@@ -62,10 +107,18 @@ struct exit {
 	uint16_t insn_op; /* enum insn_op */
 	uint8_t access;   /* EXIT_MMU: enum mmu_access */
 	uint8_t pad[5];
+	uint64_t gpa; /* EXIT_MMU under nested paging: guest-physical address */
+	union {       /* the qualification, by reason */
+		struct exit_io io;
+		struct exit_reg cr, dr;
+		struct exit_msr msr;
+		uint64_t qualification[2];
+	};
 };
 
 _Static_assert(offsetof(struct exit, gva) == 24, "layout is fixed");
-_Static_assert(sizeof(struct exit) == 40, "layout is fixed");
+_Static_assert(offsetof(struct exit, io) == 48, "layout is fixed");
+_Static_assert(sizeof(struct exit) == 64, "layout is fixed");
 
 /* What a handler decides. */
 enum verdict {

@@ -15,9 +15,9 @@ interrupt(struct vcpu *v)
 	enum verdict verdict;
 	uint8_t vector;
 
-	if (!(v->state.rflags & FLAG_IF) || v->sti_shadow || !pic_pending(&v->domain->pic))
+	if (!(v->state.rflags & FLAG_IF) || v->sti_shadow || !v->irq_pending)
 		return RESUME;
-	vector = (uint8_t)pic_ack(&v->domain->pic);
+	vector = platform_ack(v);
 	verdict = v->engine->interrupt(v, vector);
 	if (verdict == RESUME)
 		exit_stream_interrupt(v, vector);
@@ -33,7 +33,7 @@ vcpu_ready(struct thread *t)
 	if (v->debug.held)
 		return false;
 	platform_lines(v->domain);
-	return v->domain->state == DOMAIN_ENDED || pic_pending(&v->domain->pic);
+	return v->domain->state == DOMAIN_ENDED || v->irq_pending;
 }
 
 /* What an exit means, and what becomes of it. */
@@ -67,7 +67,7 @@ bool
 interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
 {
 	return shadow_at && v->state.rip != shadow_at && e->reason != EXIT_IRQ &&
-	       v->state.rflags & FLAG_IF && pic_pending(&v->domain->pic);
+	       v->state.rflags & FLAG_IF && v->irq_pending;
 }
 
 /* Runs the guest to its next exit, and handles that. */

@@ -53,6 +53,7 @@ struct vcpu {
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */
 	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
+	bool irq_pending;         /* an interrupt waits for it: platform_lines() says so */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */
 	struct tlb tlb;

@@ -74,7 +74,7 @@ static void
 share(struct vcpu *v)
 {
 	struct bt_shared *s = bt_of(v)->shared;
-	bool pending = pic_pending(&v->domain->pic);
+	bool pending = v->irq_pending;
 
 	s->vif = v->state.rflags & FLAG_IF;
 	s->viopl = v->state.rflags & FLAG_IOPL;
@@ -161,7 +161,7 @@ run_kernel(struct vcpu *v, struct exit *e)
 	struct te *te = te_of(v);
 	uint64_t entered_at = v->state.rip, failure;
 	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
-	bool step = v->sti_shadow && pic_pending(&v->domain->pic);
+	bool step = v->sti_shadow && v->irq_pending;
 
 	count_refused(v);
 	bt_space_check(v);

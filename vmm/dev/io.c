@@ -1,63 +1,153 @@
 /*
- * A domain's I/O ports: who claims which, and what is not claimed.
+ * A domain's buses: which device an access goes to, and what is not claimed.
  *
  * A port that no device claims reads as ones and swallows writes, as an ISA bus with pull-ups does; each
  * such access is counted. Nothing here ever touches a port of the host.
  */
+#include <kern/kern.h>
 #include <vmm/dev/io.h>
 #include <vmm/dev/platform.h>
 #include <vmm/domain.h>
+#include <vmm/vcpu.h>
+
+SET_DECLARE(platforms);
+
+const struct platform *
+platform_find(const char *name)
+{
+	set_foreach (const struct platform *, p, platforms)
+		if (!strcmp(p->name, name))
+			return p;
+	return NULL;
+}
+
+void
+platform_lines(struct domain *d)
+{
+	if (!d->platform)
+		return;
+	d->platform->lines(d);
+	d->vcpu->irq_pending = d->platform->pending(d->vcpu);
+}
+
+uint8_t
+platform_ack(struct vcpu *v)
+{
+	const struct platform *p = v->domain->platform;
+	uint8_t vector = p->ack(v);
+
+	v->irq_pending = p->pending(v);
+	return vector;
+}
 
 static const struct io_range *
-claimant(uint16_t port)
+port_claimant(const struct domain *d, uint16_t port)
 {
-	for (const struct io_range *r = io_ranges; r->count; r++)
+	const struct io_range *r = d->platform ? d->platform->ports : NULL;
+
+	for (; r && r->count; r++)
 		if (port >= r->base && port - r->base < r->count)
 			return r;
 	return NULL;
 }
 
-static uint8_t
-read_byte(struct domain *d, uint16_t port)
+/* How many of `size` bytes from `port` on go to this device at once. */
+static unsigned
+port_part(const struct io_range *r, uint16_t port, unsigned size)
 {
-	const struct io_range *r = claimant(port);
+	unsigned n = r ? r->width : 1;
 
-	if (r && r->read) {
-		uint8_t value = r->read(d, port);
+	while (n > size || port % n || (r && port + n > r->base + r->count))
+		n /= 2;
+	return n;
+}
 
-		platform_lines(d);
-		return value;
+static uint32_t
+read_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size)
+{
+	uint32_t value;
+
+	if (!r || !r->read) {
+		d->unclaimed++;
+		return 0xffffffff >> (32 - 8 * size);
 	}
-	d->unclaimed++;
-	return 0xff;
+	value = r->read(d, port, size);
+	platform_lines(d);
+	return value;
 }
 
 static void
-write_byte(struct domain *d, uint16_t port, uint8_t value)
+write_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size, uint32_t value)
 {
-	const struct io_range *r = claimant(port);
-
-	if (r && r->write) {
-		r->write(d, port, value);
-		platform_lines(d);
-	} else
+	if (!r || !r->write) {
 		d->unclaimed++;
+		return;
+	}
+	r->write(d, port, size, value);
+	platform_lines(d);
 }
 
-/* size is 1, 2 or 4 bytes; ports wrap at 64 Ki. */
 uint32_t
 io_read(struct domain *d, uint16_t port, unsigned size)
 {
 	uint32_t value = 0;
+	unsigned n;
 
-	for (unsigned i = 0; i < size; i++)
-		value |= (uint32_t)read_byte(d, (uint16_t)(port + i)) << (8 * i);
+	for (unsigned i = 0; i < size; i += n) {
+		uint16_t at = (uint16_t)(port + i);
+		const struct io_range *r = port_claimant(d, at);
+
+		n = port_part(r, at, size - i);
+		value |= read_part(d, r, at, n) << (8 * i);
+	}
 	return value;
 }
 
 void
 io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
-	for (unsigned i = 0; i < size; i++)
-		write_byte(d, (uint16_t)(port + i), (uint8_t)(value >> (8 * i)));
+	unsigned n;
+
+	for (unsigned i = 0; i < size; i += n) {
+		uint16_t at = (uint16_t)(port + i);
+		const struct io_range *r = port_claimant(d, at);
+
+		n = port_part(r, at, size - i);
+		write_part(d, r, at, n, value >> (8 * i) & 0xffffffff >> (32 - 8 * n));
+	}
+}
+
+static const struct mmio_range *
+mmio_claimant(const struct domain *d, gpa_t a, unsigned size)
+{
+	const struct mmio_range *r = d->platform ? d->platform->mmio : NULL;
+
+	for (; r && r->size; r++)
+		if (a.v >= r->base && a.v - r->base <= r->size - size)
+			return r;
+	return NULL;
+}
+
+uint64_t
+mmio_read(struct domain *d, gpa_t a, unsigned size)
+{
+	const struct mmio_range *r = mmio_claimant(d, a, size);
+	uint64_t value;
+
+	if (!r)
+		return ~0ull;
+	value = r->read(d, a.v - r->base, size);
+	platform_lines(d);
+	return value;
+}
+
+void
+mmio_write(struct domain *d, gpa_t a, unsigned size, uint64_t value)
+{
+	const struct mmio_range *r = mmio_claimant(d, a, size);
+
+	if (!r)
+		return;
+	r->write(d, a.v - r->base, size, value);
+	platform_lines(d);
 }

@@ -1,21 +1,39 @@
 /*
- * A domain's I/O ports: the table of who claims which (platform.c), and the bus (io.c).
+ * A domain's buses: ports and memory-mapped registers, and who claims which (io.c).
  */
 #pragma once
 
 #include <stdint.h>
 
+#include <inc/addr.h>
+
 struct domain;
 
+/*
+ * A device's ports. An access comes as wide as it was made, but for one that is wider than the device
+ * (`width`), not aligned, or over the range's end: that comes in parts, as on an ISA bus.
+ */
 struct io_range {
 	uint16_t base, count; /* count 0 ends the table */
+	uint8_t width;        /* bytes that it takes at once: 1, 2, 4 */
 	const char *owner;
-	uint8_t (*read)(struct domain *d, uint16_t port); /* NULL: reads as unclaimed */
-	void (*write)(struct domain *d, uint16_t port, uint8_t value);
+	uint32_t (*read)(struct domain *d, uint16_t port,
+			 unsigned size); /* NULL: reads as unclaimed */
+	void (*write)(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 };
 
-extern const struct io_range io_ranges[];
+/* A device's registers in guest-physical memory, where the guest has no RAM; size is 1, 2, 4 or 8. */
+struct mmio_range {
+	uint64_t base, size; /* size 0 ends the table */
+	const char *owner;
+	uint64_t (*read)(struct domain *d, uint64_t offset, unsigned size);
+	void (*write)(struct domain *d, uint64_t offset, unsigned size, uint64_t value);
+};
 
-/* Accesses wider than a byte go bytewise to consecutive ports, as on an ISA bus. */
+/* size is 1, 2 or 4 bytes; ports wrap at 64 Ki. */
 uint32_t io_read(struct domain *d, uint16_t port, unsigned size);
 void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
+
+/* size is 1 to 8 bytes. What nobody claims reads as ones and swallows writes. */
+uint64_t mmio_read(struct domain *d, gpa_t a, unsigned size);
+void mmio_write(struct domain *d, gpa_t a, unsigned size, uint64_t value);

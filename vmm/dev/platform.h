@@ -1,10 +1,44 @@
 /*
- * The devices of a classic PC and its interrupt lines (platform.c).
+ * What kind of machine a domain is: its devices, on its buses, and how interrupts come from them.
+ *
+ * Nobody else knows a device: the core asks the platform, engines ask v->irq_pending. One per kind of
+ * machine, by a registered table: SET_ADD(platforms, pc_platform).
  */
 #pragma once
 
-struct domain;
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Lab 1B, irq_lines.c: devices to 8259s. */
-#define PIT_BACKLOG 16 /* edges that a late guest still gets; older ones are lost */
+struct domain;
+struct vcpu;
+struct io_range;
+struct mmio_range;
+
+#define DEADLINE_NEVER UINT64_MAX
+
+struct platform {
+	const char *name;
+	const char *what;
+	int (*init)(struct domain *d); /* makes d->machine; 0, -ENOMEM */
+	void (*free)(struct domain *d);
+	const struct io_range *ports;  /* a count of 0 ends them; NULL: none */
+	const struct mmio_range *mmio; /* a size of 0 ends them; NULL: none */
+	/* Brings interrupt lines up to date with devices and time. */
+	void (*lines)(struct domain *d);
+	/* Whether an interrupt waits for this vCPU; which it is, and it counts as taken then. */
+	bool (*pending)(struct vcpu *v);
+	uint8_t (*ack)(struct vcpu *v);
+	/* When lines() will find more though nobody touches a device, in ns of the domain's clock. */
+	uint64_t (*deadline)(struct domain *d);
+};
+
+/* NULL: no such platform in this build. */
+const struct platform *platform_find(const char *name);
+
+/*
+ * Brings the lines of its devices up to date, and v->irq_pending with them. Called when a turn begins,
+ * after each access to a device, and while the vCPU sleeps. A domain without a platform has no lines.
+ */
 void platform_lines(struct domain *d);
+/* The vector of the interrupt that waits for this vCPU, which has it now. */
+uint8_t platform_ack(struct vcpu *v);

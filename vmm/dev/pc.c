@@ -1,0 +1,188 @@
+/*
+ * The platform `pc`, a classic PC: COM1, two 8259s, an 8254, the clock and CMOS memory, and the debug exit, on the
+ * I/O bus. The clock's interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/dev/io.h>
+#include <vmm/dev/pc.h>
+#include <vmm/dev/platform.h>
+
+#define POLLS_OF_A_LISTENER 100
+#define PIT_IRQ             0
+#define PIT_BACKLOG         16 /* edges that a late guest still gets; older ones are lost */
+
+SET_DECLARE(pc_lines);
+
+static void
+uart_tx(void *ctx, uint8_t byte)
+{
+	domain_putc(ctx, byte);
+}
+
+static uint32_t
+uart_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	struct pc *pc = pc_of(d);
+	int c;
+
+	/*
+	 * A guest that asks again and again whether a character has come, and does nothing else with its UART, waits for one
+	 * (see also platform_lines()). One that drains its buffer at start, or waits before it writes, asks once or twice.
+	 */
+	if (port == UART_COM1_BASE + UART_LSR && !pc->uart.rx_count &&
+	    ++pc->uart_polls > POLLS_OF_A_LISTENER && (c = domain_input(d)) >= 0) {
+		pc->uart_polls = 0;
+		uart_receive(&pc->uart, (uint8_t)c);
+	}
+	return uart_read(&pc->uart, port - UART_COM1_BASE);
+}
+
+static void
+uart_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	struct uart_host host = { .tx = uart_tx, .ctx = d };
+
+	pc_of(d)->uart_polls = 0;
+	uart_write(&pc_of(d)->uart, port - UART_COM1_BASE, (uint8_t)value, &host);
+}
+
+static uint32_t
+pic_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	return pic_read(&pc_of(d)->pic, port);
+}
+
+static void
+pic_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	pic_write(&pc_of(d)->pic, port, (uint8_t)value);
+}
+
+static uint32_t
+pit_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	return pit_read(&pc_of(d)->pit, port, domain_now(d));
+}
+
+static void
+pit_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	pit_write(&pc_of(d)->pit, port, (uint8_t)value, domain_now(d));
+}
+
+static uint32_t
+rtc_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	return rtc_read(&pc_of(d)->rtc, port, domain_now(d));
+}
+
+static void
+rtc_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	rtc_write(&pc_of(d)->rtc, port, (uint8_t)value, domain_now(d));
+}
+
+/* QEMU's isa-debug-exit: any write ends the machine; the value is the guest's exit code. */
+static void
+debug_exit(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	domain_exit(d, value & 0xff);
+}
+
+static const struct io_range pc_ports[] = {
+	{ 0x20, 2, 1, "pic", pic_port_read, pic_port_write },
+	{ 0x40, 4, 1, "pit", pit_port_read, pit_port_write },
+	{ 0x61, 1, 1, "pit", pit_port_read, pit_port_write },
+	{ RTC_INDEX, 2, 1, "rtc", rtc_port_read, rtc_port_write },
+	{ 0xa0, 2, 1, "pic", pic_port_read, pic_port_write },
+	{ 0xf4, 1, 1, "debug exit", NULL, debug_exit },
+	{ 0x3f8, 8, 1, "uart", uart_port_read, uart_port_write },
+	{ 0x4d0, 2, 1, "pic", pic_port_read, pic_port_write },
+	{ 0 },
+};
+
+/* Each rising edge of the 8254's channel 0 since we last looked is a pulse on line 0. */
+static void
+pit_line(struct pc *pc)
+{
+	uint64_t edges = pit_edge_count(&pc->pit, domain_now(pc->domain));
+
+	/* An 8259 remembers one edge for each line: the next one comes when it has been served. */
+	if (edges == pc->pit_edges || pc->pic.chip[0].irr & 1 << PIT_IRQ)
+		return;
+	pc->pit_edges++;
+	if (edges - pc->pit_edges > PIT_BACKLOG)
+		pc->pit_edges = edges - PIT_BACKLOG;
+	pic_set_irq(&pc->pic, PIT_IRQ, false);
+	pic_set_irq(&pc->pic, PIT_IRQ, true);
+}
+PC_LINE(pit_line);
+
+static void
+pc_update_lines(struct domain *d)
+{
+	set_foreach (const struct pc_line *, line, pc_lines)
+		line->update(pc_of(d));
+}
+
+static bool
+pc_pending(struct vcpu *v)
+{
+	return pic_pending(&pc_of(v->domain)->pic);
+}
+
+static uint8_t
+pc_ack(struct vcpu *v)
+{
+	return (uint8_t)pic_ack(&pc_of(v->domain)->pic);
+}
+
+/* Of all its devices the 8254 alone does something by itself. */
+static uint64_t
+pc_deadline(struct domain *d)
+{
+	return pit_next_irq0(&pc_of(d)->pit, domain_now(d));
+}
+
+static int
+pc_init(struct domain *d)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct pc *pc;
+
+	_Static_assert(sizeof(*pc) <= PAGE_SIZE, "a PC is one frame");
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	d->machine = pc = mfn_ptr(f);
+	pc->domain = d;
+	uart_init(&pc->uart);
+	pc->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
+	pic_init(&pc->pic);
+	pit_init(&pc->pit, domain_now(d));
+	rtc_init(&pc->rtc, d->ram, domain_now(d));
+	pc->pit_edges = pit_edge_count(&pc->pit, domain_now(d));
+	return 0;
+}
+
+static void
+pc_free(struct domain *d)
+{
+	if (d->machine)
+		frame_put(ptr_mfn(d->machine));
+	d->machine = NULL;
+}
+
+static const struct platform pc_platform = {
+	.name = "pc",
+	.what = "COM1, two 8259s, an 8254, a clock",
+	.init = pc_init,
+	.free = pc_free,
+	.ports = pc_ports,
+	.lines = pc_update_lines,
+	.pending = pc_pending,
+	.ack = pc_ack,
+	.deadline = pc_deadline,
+};
+SET_ADD(platforms, pc_platform);
