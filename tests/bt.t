@@ -17,7 +17,8 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 import weave  # noqa: E402
-from zeno import guestgen, machine  # noqa: E402
+from zeno.guests import programs  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 SEEDS = range(1, 21)
 RUNAWAY = "idt-task-gate"  # ends in whatever memory holds, or does not end
@@ -173,7 +174,7 @@ SECRETS = """
 def attackers(place, what):
     """A guest for each of these: it says when it begins, and when nothing has kept it from going on."""
     for name, code in what.items():
-        p = guestgen.Program(random.Random(name))
+        p = programs.Program(random.Random(name))
         p.print("begins\n")
         p.op(*(line.format(code=f"{CODE:#x}", shared=f"{SHARED:#x}", table=f"{TABLE:#x}") for line in code))
         p.print("went through\n")
@@ -185,7 +186,7 @@ def cache_target(where):
     """The cache as a target: what a guest's own segments let it do there, and what nothing does."""
     place, everything = folder(), READS | WRITES | ALWAYS
     attackers(place, everything)
-    after = guestgen.outs(random.Random(3), 10).assemble(place, "after")
+    after = programs.outs(random.Random(3), 10).assemble(place, "after")
     expected = bare("qemu", after).splitlines()
     guest, te.guest = te.guest, lambda name: str(place / f"{name}.elf")
     parts = {}
@@ -210,7 +211,7 @@ def cache_target(where):
 def nothing_secret():
     """What QEMU lets a guest read in the window holds no address of the host's."""
     place = folder()
-    p = guestgen.Program(random.Random(1))
+    p = programs.Program(random.Random(1))
     for at, count in ((CODE, 512), (SHARED, 1024), (TABLE, 4096)):
         p.op(*SECRETS.format(at=f"{at:#x}", count=count, next=f".next{count}").splitlines())
         p.say("ebx", "s")

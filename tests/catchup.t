@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 IMAGE = "build/lab1/zeno.mb"
 

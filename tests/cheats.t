@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
-from zeno import build, course, grader, official, sandbox, submission, tap  # noqa: E402
+from zeno.judging import build, course, grader, official, sandbox, submission, tap  # noqa: E402
 
 JOBS = os.cpu_count() or 2
 COUNT = BAD = 0

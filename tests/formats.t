@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import build, course, formats, grader  # noqa: E402
+from zeno.judging import build, course, formats, grader  # noqa: E402
 
 SECRET = "5ec7e7"
 SEED = 987654321
@@ -182,7 +182,7 @@ import sys, time, types
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / 'grade')!r})
 sys.dont_write_bytecode = True
-from zeno import build, course, formats, grader
+from zeno.judging import build, course, formats, grader
 m = types.ModuleType("checks.madeup"); sys.modules["checks.madeup"] = m
 m.passes = m.fails = m.known_gap = lambda t: None
 def slow(t):

@@ -12,7 +12,7 @@ from harness import ROOT, finish, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(ROOT / "grade"))
 import gdb_session  # noqa: E402
 from gdb_session import bare, contains, guest, lines  # noqa: E402
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 STEPS = """python
 def steps(count):

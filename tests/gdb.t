@@ -17,7 +17,7 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from gdb_session import BUILT, HANG, LIMIT, bare, contains, guest, lines, session  # noqa: E402
-from zeno import gdbremote, machine  # noqa: E402
+from zeno.machines import gdbremote, machine  # noqa: E402
 
 HOST = ROOT / "build/lab1-solution"
 

@@ -18,7 +18,8 @@ sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools")]
 sys.dont_write_bytecode = True
 
 import mutants  # noqa: E402
-from zeno import build, course, explain, grader, machine, tap  # noqa: E402
+from zeno.judging import build, course, explain, grader, tap  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["rights-table", "fill-kinds"],
         3: ["translated", "straight", "callouts"]}

@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
-from zeno import build, course, evidence, explain, grader, guestgen, machine, report  # noqa: E402
-from zeno import sandbox, submission, tap  # noqa: E402
+from zeno.guests import programs  # noqa: E402
+from zeno.judging import build, course, evidence, explain, grader, report  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+from zeno.judging import sandbox, submission, tap  # noqa: E402
 
 COUNT = 0
 BAD = 0
@@ -139,7 +141,7 @@ def by_chance(t):
 
 def assembled(rng, end):
     """A made-up kernel that prints something and ends in some way."""
-    p = guestgen.Program(rng)
+    p = programs.Program(rng)
     p.op("mov ebx, 0x1234", "imul ebx, ebx, 77")
     p.say("ebx")
     end(p)
@@ -306,7 +308,7 @@ def test_interrupt():
 import sys, time, types
 sys.path.insert(0, {str(ROOT / 'grade')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})
 sys.dont_write_bytecode = True
-from zeno import build, course, grader
+from zeno.judging import build, course, grader
 m = types.ModuleType("checks.madeup"); sys.modules["checks.madeup"] = m
 m.passes = lambda t: None
 def slow(t):

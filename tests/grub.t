@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 PLATFORM = Path("/usr/lib/grub/i386-coreboot")
 ENGINES = [("te", 1), ("bt", 3)]  # and the lab whose reference has it

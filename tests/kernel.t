@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
-from zeno.machine import End  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+from zeno.machines.machine import End  # noqa: E402
 
 VARIANT = "test-kernel"  # a directory of its own: nobody else builds there
 BUILD = ROOT / "build" / VARIANT

@@ -16,7 +16,7 @@ from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 import linux_guest  # noqa: E402
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 TRANSCRIPT = ROOT / "guest/linux/transcript"
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno import bochs, gdbremote, machine, triplefault  # noqa: E402
-from zeno.machine import End, Limits  # noqa: E402
-from zeno.symbols import Elf, Symbols  # noqa: E402
+from zeno.machines import bochs, gdbremote, machine, triplefault  # noqa: E402
+from zeno.machines.machine import End, Limits  # noqa: E402
+from zeno.machines.symbols import Elf, Symbols  # noqa: E402
 
 SOURCES = ROOT / "tests" / "machines"
 SMALL = Limits(instructions=5_000_000, cpu_seconds=60)
@@ -448,7 +448,7 @@ def dies_with_harness():
     """the emulator dies when the harness is killed"""
     keywords = where("loop")
     script = (f"import sys; sys.path.insert(0, {str(ROOT / 'grade')!r})\n"
-              "from zeno import machine\n"
+              "from zeno.machines import machine\n"
               f"live = machine.start(kernel={str(keywords['kernel'])!r},\n"
               "    limits=machine.Limits(instructions=None, cpu_seconds=120))\n"
               "live.wait_for(b'round')\n"

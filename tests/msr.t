@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, ok, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 ZERO = ["patch level", "MCG_CAP", "PERF_CTL0", "PERF_CTR3", "HWCR", "interrupt pending", "DE_CFG", "EFER"]
 FAULT = ["APIC base", "SYSENTER_CS", "LSTAR", "GS base", "a hypervisor's", "behind the counters"]

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import guestgen2, guestgen2b, machine  # noqa: E402
+from zeno.guests import paging, spaces  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 BOOT = ROOT / "build/boot"
 LIMITS = machine.Limits(instructions=400_000_000)
@@ -25,7 +26,7 @@ FRAME = re.compile(rb"^([0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8}) [0-9A-F
 
 def program(name, form):
     """The program of this seed; it polls COM1, as Bochs wants it."""
-    return guestgen2b.PROGRAMS[name](random.Random(f"{SEED}/{name}/{form}"), form, polled=True)
+    return spaces.PROGRAMS[name](random.Random(f"{SEED}/{name}/{form}"), form, polled=True)
 
 
 def printed(where, guest):
@@ -47,8 +48,8 @@ def printed(where, guest):
 def main():
     print(f"# SEED={SEED}")
     here = folder()
-    for name in guestgen2b.PROGRAMS:
-        form = random.Random(f"{SEED}/{name}").choice(guestgen2.FORMATS)
+    for name in spaces.PROGRAMS:
+        form = random.Random(f"{SEED}/{name}").choice(paging.FORMATS)
         source = program(name, form).source()
         ok(source == program(name, form).source(), f"{name}, {form}: one seed makes one program")
         guest = program(name, form).assemble(here, name)

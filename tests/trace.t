@@ -17,7 +17,7 @@ sys.path.insert(0, str(TOOLS))
 sys.path.insert(0, str(ROOT / "grade"))
 import mutants  # noqa: E402
 import trace_page  # noqa: E402
-from zeno import trace, tracediff  # noqa: E402
+from zeno.tracing import trace, tracediff  # noqa: E402
 
 HELLO = ROOT / "build" / "guest" / "hello.elf"
 BUILDS = {"skeleton": ROOT / "build" / "lab1", "solution": ROOT / "build" / "lab1-solution"}

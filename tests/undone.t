@@ -20,7 +20,8 @@ sys.dont_write_bytecode = True
 
 import harness  # noqa: E402
 import region  # noqa: E402
-from zeno import build, course, grader, machine  # noqa: E402
+from zeno.judging import build, course, grader  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 LABS = (2, 3)
 ALWAYS = {"2.4", "3.8", "2B", "3B"}

@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
-from zeno import gdbremote, machine  # noqa: E402
-from zeno.symbols import Symbols  # noqa: E402
+from zeno.machines import gdbremote, machine  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 NANO = ROOT / "build/guest/nano.elf"
 SMALL_OS = ROOT / "build/guest/os.elf"

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 import bench_table  # noqa: E402
 

@@ -9,8 +9,8 @@ import signal
 import struct
 import subprocess
 
-from zeno import qemu
-from zeno.process import die_with_parent
+from zeno.machines import qemu
+from zeno.machines.process import die_with_parent
 
 CLUSTER_BITS = 16
 CLUSTER = 1 << CLUSTER_BITS

@@ -40,11 +40,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno import bochs, machine, qemu, triplefault  # noqa: E402
-from zeno.live import Tail  # noqa: E402
-from zeno.process import die_with_parent  # noqa: E402
-from zeno.qmp import Qmp  # noqa: E402
-from zeno.symbols import Symbols  # noqa: E402
+from zeno.machines import bochs, machine, qemu, triplefault  # noqa: E402
+from zeno.machines.live import Tail  # noqa: E402
+from zeno.machines.process import die_with_parent  # noqa: E402
+from zeno.machines.qmp import Qmp  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 import reverse  # noqa: E402
 

@@ -32,8 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno import build, course, grader, machine, trace, tracediff  # noqa: E402
-from zeno.trial import Failed, Skipped, Trial, Trouble  # noqa: E402
+from zeno.judging import build, course, grader  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+from zeno.tracing import trace, tracediff  # noqa: E402
+from zeno.judging.trial import Failed, Skipped, Trial, Trouble  # noqa: E402
 
 TRACES = ROOT / "grade" / "traces"
 OUT = ROOT / "build" / "trace"

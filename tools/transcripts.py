@@ -38,7 +38,7 @@ import mutants
 from course import ROOT
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 HANDOUTS = ROOT / "handouts"
 TRANSCRIPT = re.compile(r"<!-- transcript:(.*)-->\s*\Z")

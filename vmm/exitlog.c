@@ -190,7 +190,7 @@ static const char *const effect_tags[] = {
 _Static_assert(ARRAY_LEN(effects) == ARRAY_LEN(effect_tags), "an effect has words and a tag");
 
 /*
- * Every field of the record for a program (grade/zeno/trace.py), and the guest's state behind the exit: where it goes
+ * Every field of the record for a program (grade/zeno/tracing/trace.py), and the guest's state behind the exit: where it goes
  * on, its IF, and whether interrupts are held off by an sti.
  */
 static void

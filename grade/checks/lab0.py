@@ -8,8 +8,8 @@ import re
 import struct
 from bisect import bisect_right
 
-from zeno import gdbremote, machine
-from zeno.trial import Trouble
+from zeno.machines import gdbremote, machine
+from zeno.judging.trial import Trouble
 
 KB = 0xFFFF828000000000
 FRAME_TABLE = KB + 0x4000000000

@@ -10,9 +10,11 @@ import shutil
 import struct
 from dataclasses import replace
 
-from zeno import evidence, gdbremote, guestgen, machine
-from zeno.guestgen import Program
-from zeno.trial import Trouble
+from zeno.guests import programs
+from zeno.judging import evidence
+from zeno.machines import gdbremote, machine
+from zeno.guests.programs import Program
+from zeno.judging.trial import Trouble
 
 GDT_WINDOW = 0xFFFF820000000000
 GDT_GUEST_PAGES = 14
@@ -372,12 +374,12 @@ def ring1_native(t):
 
 def out_forms(t):
     """A program of OUTs in all forms against the bare machine."""
-    same_as_bare(t, guestgen.outs(t.rng), "outs")
+    same_as_bare(t, programs.outs(t.rng), "outs")
 
 
 def out_flags(t):
     """No flag and no register changes by an emulated OUT."""
-    same_as_bare(t, guestgen.flags_survive(t.rng), "flags")
+    same_as_bare(t, programs.flags_survive(t.rng), "flags")
 
 
 def out_foreign(t):
@@ -404,7 +406,7 @@ def hostile_modules(t, attacks):
 
 def contained(t, attacks, limits=LIMITS, **more):
     """Each attack must fail, and a fresh program after it must still come out right."""
-    program = guestgen.outs(t.rng, 10)
+    program = programs.outs(t.rng, 10)
     after = program.assemble(t.directory, "after")
     # On Bochs a bare program must poll COM1, which this one does not; its output is the same.
     bare = t.bare(after, machine="qemu")
@@ -546,8 +548,8 @@ def judge_shadow(t, guest, shadow, window):
 
 def interesting(t):
     """[(descriptor, window)]: harmless ones, hostile ones, and those at the edges."""
-    d, rng = guestgen.descriptor, t.rng
-    found = [(one, WINDOW) for one in guestgen.evil_descriptors(rng, 90)]
+    d, rng = programs.descriptor, t.rng
+    found = [(one, WINDOW) for one in programs.evil_descriptors(rng, 90)]
     for access in (0x9A, 0x92, 0x9E, 0x96, 0xF2, 0xFA, 0xB2, 0xD2, 0x12, 0x89, 0x82, 0xEC, 0xE5):
         found.append((d(0, 0xFFFFF, access, 0xC), WINDOW))
     for base, limit, flags in ((0, WINDOW // PAGE - 1, 0xC), (0, WINDOW // PAGE, 0xC),
@@ -675,7 +677,7 @@ def v86_qemu(t):
 
 def if_virtual(t):
     """cli and sti in random order: the guest's IF in the virtual CPU's state, and the CPU's own."""
-    program, points = guestgen.interrupt_flag(t.rng)
+    program, points = programs.interrupt_flag(t.rng)
     guest = program.assemble(t.directory, "flags")
     where = dict(zip(labels(guest, *(name for name, _ in points)), points))
     vcpu, seen = [], []
@@ -743,7 +745,7 @@ def effects(t):
 
 def if_flags(t):
     """cli and sti change IF and nothing else."""
-    same_as_bare(t, guestgen.flags_survive(t.rng, emulated=("cli", "sti", "cli", "out 0x80, al")),
+    same_as_bare(t, programs.flags_survive(t.rng, emulated=("cli", "sti", "cli", "out 0x80, al")),
                  "flags")
 
 
@@ -751,7 +753,7 @@ def sti_shadow(t):
     """STI holds interrupts off for one instruction, if they were off before."""
     offset = evidence.offset_of(t.image.root, "vmm/vcpu.h", "struct vcpu", "sti_shadow")
     p, points, flag = Program(t.rng), [], 0
-    guestgen.mask_interrupts(p)
+    programs.mask_interrupts(p)
     for _ in range(8):
         kind = t.rng.choice(("sti", "sti", "cli", "out"))
         p.op({"sti": "sti", "cli": "cli", "out": "out 0x80, al"}[kind])
@@ -790,10 +792,10 @@ def sti_shadow(t):
 def halts(t):
     """HLT: dead with IF=0, waiting with IF=1; never a nop, and never the host's end."""
     for flag in t.rng.sample((0, 1), 2):
-        program, label = guestgen.halt(t.rng, flag)
+        program, label = programs.halt(t.rng, flag)
         guest = program.assemble(t.directory, f"halt{flag}")
         behind, = labels(guest, label)
-        honest = guestgen.outs(t.rng, 6).assemble(t.directory, "after")
+        honest = programs.outs(t.rng, 6).assemble(t.directory, "after")
         bare = t.bare(honest)
         # With IF=1 it may sleep for ever (after Lab 1B), so nobody waits for its end, and it gets its turns from the
         # monitor's `sleep`: instructions are the clock, so that means as many of them on a busy computer.
@@ -822,12 +824,12 @@ def halts(t):
 
 def control_state(t):
     """CR0, CR2, CR3, CR4, CLTS and LMSW in a random order against the bare machine."""
-    same_as_bare(t, guestgen.control_registers(t.rng), "control")
+    same_as_bare(t, programs.control_registers(t.rng), "control")
 
 
 def own_tables(t):
     """Random GDTs, far jumps, segment loads and edits in place against the bare machine."""
-    same_as_bare(t, guestgen.own_tables(t.rng), "tables")
+    same_as_bare(t, programs.own_tables(t.rng), "tables")
 
 
 def table_registers(t):
@@ -873,7 +875,7 @@ def table_registers(t):
 
 def shadow_tables(t):
     """A GDT full of hostile descriptors: none of them comes into the GDT that the CPU uses."""
-    program, points = guestgen.evil_tables(t.rng)
+    program, points = programs.evil_tables(t.rng)
     guest = program.assemble(t.directory, "evil")
     where, found = labels(guest, *points), []
 
@@ -895,10 +897,10 @@ def shadow_tables(t):
 
 def refused_cr(t):
     """A control register value that te refuses ends the guest there and then."""
-    program, what = guestgen.forbidden_cr(t.rng)
+    program, what = programs.forbidden_cr(t.rng)
     guest = program.assemble(t.directory, "forbidden")
     behind, = labels(guest, "after")
-    honest = guestgen.outs(t.rng, 6).assemble(t.directory, "after")
+    honest = programs.outs(t.rng, 6).assemble(t.directory, "after")
     bare = t.bare(honest)
     run = t.boot(commands("forbidden", "after"), modules=[module(guest), module(honest)],
                  elf=[guest, honest], watch=(behind,), limits=LIMITS, icount=True)

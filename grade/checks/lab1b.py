@@ -11,8 +11,10 @@ and a run repeats. What they print does not depend on when a tick comes, only on
 import re
 import struct
 
-from zeno import evidence, guestgen1b, machine
-from zeno.trial import Trouble
+from zeno.guests import kernels
+from zeno.judging import evidence
+from zeno.machines import machine
+from zeno.judging.trial import Trouble
 
 from .lab1 import (FLAG_IF, IOPL, LIMITS, State, commands, compare, desc_dpl, judge_gdt, labels,
                    life, module, never_there, read_shadow_gdt, witness)
@@ -44,22 +46,22 @@ def same(t, program, name):
 
 def reflect_frames(t):
     """Faults and software interrupts in ring 0, nested, in a random order: every pushed frame."""
-    same(t, guestgen1b.reflect(t.rng), "reflect")
+    same(t, kernels.reflect(t.rng), "reflect")
 
 
 def reflect_gates(t):
     """Gates that are absent, of another type, or lead nowhere."""
-    same(t, guestgen1b.gates(t.rng), "gates")
+    same(t, kernels.gates(t.rng), "gates")
 
 
 def reflect_ring3(t):
     """Software interrupts from ring 3: DPL, and the stack that the TSS names."""
-    same(t, guestgen1b.calls(t.rng), "calls")
+    same(t, kernels.calls(t.rng), "calls")
 
 
 def reflect_live(t):
     """At a handler's first instruction: ring 1, the guest's CPL 0, its IF, and the pushed words."""
-    k = guestgen1b.Kernel(t.rng, returns=False)
+    k = kernels.Kernel(t.rng, returns=False)
     k.begin()
     k.play_gates()
     on = k.fresh()
@@ -135,20 +137,20 @@ def real_ring(t, regs, ring, where):
 
 def iret_forms(t):
     """Handlers that return, nested; frames made by hand; irets that are faults."""
-    same(t, guestgen1b.returns(t.rng), "returns")
+    same(t, kernels.returns(t.rng), "returns")
 
 
 def ring3_trips(t):
     """Into ring 3 and back, with faults, refused gates, IOPL 0 and 3."""
-    same(t, guestgen1b.ring3(t.rng), "trips")
+    same(t, kernels.ring3(t.rng), "trips")
 
 
 def ring3_live(t):
     """The real ring, the shadow GDT and the guest's segments, in its user code and behind it."""
-    k = guestgen1b.ring3(t.rng, rounds=2, count=2)
+    k = kernels.ring3(t.rng, rounds=2, count=2)
     guest = k.assemble(t.directory, "rings")
     users = labels(guest, *k.user_places)
-    kernels = labels(guest, *k.kernel_places)
+    system = labels(guest, *k.kernel_places)
     vcpu, visits = [], []
 
     def dispatch(client, regs):
@@ -163,13 +165,13 @@ def ring3_live(t):
         real_ring(t, regs, 3 if user else 1, f"at {where:#x} in the guest's "
                   + ("user code" if user else "kernel"))
         judge_rings(t, user, read_shadow_gdt(client), state, regs)
-        return where == kernels[-1]
+        return where == system[-1]
 
-    run, _ = witness(t, commands("rings"), dict.fromkeys(users + kernels, look)
+    run, _ = witness(t, commands("rings"), dict.fromkeys(users + system, look)
                      | {t.symbol("exit_dispatch"): dispatch}, modules=[module(guest)], elf=[guest])
     if not set(users) & set(visits):
         never_there(t, run, "its code in ring 3")
-    if not set(kernels) & set(visits):
+    if not set(system) & set(visits):
         never_there(t, run, "its kernel again")
     t.orderly(run)
 
@@ -196,7 +198,7 @@ def judge_rings(t, user, entries, state, regs):
 
 def dropped(t):
     """What iret leaves in DS, ES, FS and GS of the virtual CPU, before it runs in ring 3."""
-    k = guestgen1b.Kernel(t.rng)
+    k = kernels.Kernel(t.rng)
     k.begin()
     for _ in range(4):
         k.user(lambda: None, t.rng.randrange(2) << 9, keep_data=t.rng.random() < 0.6)
@@ -232,7 +234,7 @@ def entry_labels(k):
 
 def interrupts(t):
     """Timer interrupts while the guest computes, sleeps, shields itself, in ring 3, nested."""
-    timed(t, guestgen1b.timers(t.rng), "timers")
+    timed(t, kernels.timers(t.rng), "timers")
 
 
 def timed(t, program, name):
@@ -252,7 +254,7 @@ def timed(t, program, name):
 
 def interrupt_place(t):
     """An interrupt comes only while the guest's IF is 1, and goes back to its place."""
-    k, handler, places = guestgen1b.one_interrupt(t.rng)
+    k, handler, places = kernels.one_interrupt(t.rng)
     guest = k.assemble(t.directory, "place")
     at, = labels(guest, handler)
     ranges = [labels(guest, *pair) for pair in places]
@@ -296,7 +298,7 @@ def uart_received(t):
     """Characters that are typed arrive by interrupts, all of them, in order."""
     length = t.rng.randrange(24, 60)
     words = "".join(t.rng.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(length))
-    guest = guestgen1b.typed(t.rng, length).assemble(t.directory, "typed")
+    guest = kernels.typed(t.rng, length).assemble(t.directory, "typed")
     bare = typed_bare(t, guest, words)
     run = t.boot(f"trace=1 -- start typed -- input={words}; off", modules=[module(guest)],
                  elf=[guest], icount=True, limits=LIMITS)
@@ -317,12 +319,12 @@ def typed_bare(t, guest, words):
 
 def uart_sent(t):
     """Lines that are printed by transmitter interrupts only, and quiet behind each."""
-    timed(t, guestgen1b.sent(t.rng), "sent")
+    timed(t, kernels.sent(t.rng), "sent")
 
 
 def uart_line(t):
     """The level of IRQ 4 at the guest's 8259 follows the UART."""
-    guest = guestgen1b.sent(t.rng, 1).assemble(t.directory, "sent")
+    guest = kernels.sent(t.rng, 1).assemble(t.directory, "sent")
     lines, bad = [], []
     number = 4
 

@@ -2,18 +2,19 @@
 
 Witnessed: the student's functions are called from outside with tables that were made for this run, and their
 answers are judged by a walker of our own; and the tables that the CPU really uses are read from the machine's memory
-and compared, entry by entry, with the guest's (paging2.py). Equivalent: programs with page tables of their
+and compared, entry by entry, with the guest's (pagewalk.py). Equivalent: programs with page tables of their
 own print the same under te as on the bare machine.
 """
 
-from zeno import guestgen2, guestgen2b, paging2
-from zeno.paging2 import FORMS, NX, P, U, W
+from zeno.guests import paging, spaces
+from zeno.judging import pagewalk
+from zeno.judging.pagewalk import FORMS, NX, P, U, W
 
 from .lab1 import commands, compare, labels, life, module, never_there, witness
 from .lab1b import FEW
 
 
-def trio(t, make, tag, forms=guestgen2.FORMATS):
+def trio(t, make, tag, forms=paging.FORMATS):
     """A program in each format: the same output as bare, one boot for all of them."""
     guests = [make(t.rng, form).assemble(t.directory, f"{tag}-{form}") for form in forms]
     bare = [t.bare(guest) for guest in guests]
@@ -30,7 +31,7 @@ def trio(t, make, tag, forms=guestgen2.FORMATS):
 
 def starter(t, form="plain"):
     """A guest that turns paging on and goes no further, and labels of it."""
-    k = guestgen2.Paged(t.rng, form)
+    k = paging.Paged(t.rng, form)
     k.begin()
     space = k.space()
     k.turn_on(space)
@@ -47,7 +48,7 @@ def outside(t, ask):
         if asked:
             return True
         asked.append(True)
-        host = paging2.Host(t, client, regs)
+        host = pagewalk.Host(t, client, regs)
         try:
             ask(host, k)
         finally:
@@ -92,7 +93,7 @@ def walk_paths(t):
     """Walks that lead somewhere, in four paging modes."""
     def ask(host, k):
         for form in t.rng.sample(FORMS, len(FORMS)):
-            tables = paging2.Tables(t.rng, host, form, k.pool)
+            tables = pagewalk.Tables(t.rng, host, form, k.pool)
             for case in tables.good(10):
                 judge_walk(t, case, tables.walk(case), host.walk(case))
             tables.gone()
@@ -104,7 +105,7 @@ def walk_faults(t):
     """Walks that end early: entries that are not present, and reserved bits that are set."""
     def ask(host, k):
         for form in t.rng.sample(FORMS, len(FORMS)):
-            tables = paging2.Tables(t.rng, host, form, k.pool)
+            tables = pagewalk.Tables(t.rng, host, form, k.pool)
             for case in tables.bad(12):
                 judge_walk(t, case, tables.walk(case), host.walk(case))
             tables.gone()
@@ -150,7 +151,7 @@ def fill_entries(t):
     def ask(host, k):
         frames = k.pool[:]
         for form in t.rng.sample(FORMS[:3], 3):
-            for case in paging2.fills(t.rng, form, frames, 9):
+            for case in pagewalk.fills(t.rng, form, frames, 9):
                 state = host.fill(case)
                 t.check(state == 0, f"shadow_fill() gives {state} for {case.told()}", 0, state)
                 judge_fill(t, host, case)
@@ -188,12 +189,12 @@ def fill_kinds(t):
     """Which shadow an entry leads to: one per frame, use and part; the same one when it is used again."""
     def ask(host, _k):
         for form in t.rng.sample(FORMS[:3], 3):
-            for va, level, last in paging2.kinds(t.rng, form):
-                right = paging2.kind(form, va, level, last)
+            for va, level, last in pagewalk.kinds(t.rng, form):
+                right = pagewalk.kind(form, va, level, last)
                 got = host.kind(form, va, level, last)
                 t.check(got == right, f"shadow_child_kind() at level {level} for {va:#x} in {form} "
-                        f"paging, whose walk ends at level {last}", paging2.kind_told(right),
-                        paging2.kind_told(got))
+                        f"paging, whose walk ends at level {last}", pagewalk.kind_told(right),
+                        pagewalk.kind_told(got))
 
     outside(t, ask)
 
@@ -203,12 +204,12 @@ def fill_kinds(t):
 
 def fault_hidden(t):
     """Programs without a fault of their own: not one of the hidden faults may show."""
-    trio(t, guestgen2.identity, "hidden")
+    trio(t, paging.identity, "hidden")
 
 
 def fault_true(t):
     """True faults among hidden ones: error code, CR2, frame."""
-    trio(t, guestgen2.faults, "true")
+    trio(t, paging.faults, "true")
 
 
 def audited(t, program, name, stops=8, after=None):
@@ -225,14 +226,14 @@ def audited(t, program, name, stops=8, after=None):
         return False
 
     def look(client, regs):
-        host = paging2.Host(t, client, regs, vcpu=vcpu[0])
+        host = pagewalk.Host(t, client, regs, vcpu=vcpu[0])
         seen.append(regs["rip"])
         t.check(regs["cs"] & 3 in (1, 3), "the guest with paging runs in the host's ring", "CPL 1 or 3",
                 f"CS {regs['cs']:#x}")
         t.check(regs["cr3"] & ~0xFFF == host.root, "the CPU does not use the domain's root while the "
                 "guest runs", f"CR3 {host.root:#x}", f"CR3 {regs['cr3']:#x}")
         leaves = host.leaves()
-        paging2.audit(t, host, leaves)
+        pagewalk.audit(t, host, leaves)
         if after:
             after(host, leaves)
         return len(set(seen)) == len(set(where))
@@ -249,19 +250,19 @@ def audited(t, program, name, stops=8, after=None):
 
 def fault_live(t):
     """The tables that the CPU uses: nothing but the guest's frames in them, where the guest's tables say."""
-    form = t.rng.choice(guestgen2.FORMATS)
+    form = t.rng.choice(paging.FORMATS)
     counts = {}
 
     def after(host, _leaves):
         counts.update((name, host.count(name)) for name in ("emulated", "faults"))
 
-    audited(t, guestgen2.faults(t.rng, form), "live", after=after)
-    most = guestgen2.STEADY
+    audited(t, paging.faults(t.rng, form), "live", after=after)
+    most = paging.STEADY
     t.check(counts["emulated"] < most, "accesses that the CPU could do alone are emulated: "
             f"{2 * most} pages of RAM are written or read once each, where the guest's entries allow it",
             f"fewer than {most} emulated (stats.emulated)", counts["emulated"])
     t.check(counts["faults"], "the guest had true faults, and stats.faults counts none", "1 or more", 0)
-    audited(t, guestgen2.nowhere(t.rng, form), "nowhere")
+    audited(t, paging.nowhere(t.rng, form), "nowhere")
 
 
 # -- 2.4: tables that change ------------------------------------------------------------------------
@@ -269,13 +270,13 @@ def fault_live(t):
 
 def tables_edited(t):
     """Tables that change while in use: by any instruction, through any mapping."""
-    trio(t, guestgen2.edits, "edits")
+    trio(t, paging.edits, "edits")
 
 
 def tables_live(t):
     """After each change the CPU's tables say what the guest's say, and no table can be written behind our back."""
-    for form in t.rng.sample(guestgen2.FORMATS, 2):
-        audited(t, guestgen2.edits(t.rng, form), f"tracked-{form}", stops=10)
+    for form in t.rng.sample(paging.FORMATS, 2):
+        audited(t, paging.edits(t.rng, form), f"tracked-{form}", stops=10)
 
 
 FLOOD = 16
@@ -286,7 +287,7 @@ def tables_flooded(t):
     """A table that is written and not used in between is given up; one that is used is kept."""
     def ask(host, k):
         for form in t.rng.sample(FORMS[:3], 3):
-            case, other = paging2.flooded(t.rng, form, k.pool)
+            case, other = pagewalk.flooded(t.rng, form, k.pool)
             for one in (other, case) if other else (case,):
                 t.check(host.fill(one) == 0, f"shadow_fill() fails for {one.told()}", 0, "not 0")
             judge_flood(t, host, case, other)
@@ -297,7 +298,7 @@ def tables_flooded(t):
 
 def judge_flood(t, host, case, other):
     """Fifteen writes, a use, fifteen writes, and one more."""
-    size = paging2.entry_size(case.form)
+    size = pagewalk.entry_size(case.form)
     table = case.entries[2] & ~0xFFF
     here = table + (case.va >> 12 & 4096 // size - 1) * size
     away = here ^ size  # another entry, of the same shadow
@@ -338,15 +339,15 @@ def judge_flood(t, host, case, other):
 
 def tables_hostile(t):
     """Tables as weapons: each attack fails, and an honest guest runs after it."""
-    attacks(t, guestgen2b.ATTACKS)
+    attacks(t, spaces.ATTACKS)
 
 
 def attacks(t, kinds):
     """Hostile guests made for this run, each followed by an honest one."""
-    honest = guestgen2.identity(t.rng, t.rng.choice(guestgen2.FORMATS)).assemble(t.directory, "after")
+    honest = paging.identity(t.rng, t.rng.choice(paging.FORMATS)).assemble(t.directory, "after")
     bare = t.bare(honest)
     kinds = t.rng.sample(kinds, len(kinds))
-    guests = [guestgen2b.attack(t.rng, kind).assemble(t.directory, f"attack-{kind}") for kind in kinds]
+    guests = [spaces.attack(t.rng, kind).assemble(t.directory, f"attack-{kind}") for kind in kinds]
     names = [name for guest in guests for name in (guest.stem, "after")]
     run = t.boot(commands(*names), modules=[module(g) for g in [*guests, honest]],
                  elf=[*guests, honest], limits=FEW)

@@ -3,9 +3,10 @@
 Evidence as in Lab 2A (lab2.py). One test runs on Bochs, whose CPU is another implementation than QEMU's.
 """
 
-from zeno import guestgen2, guestgen2b, paging2
-from zeno.paging2 import A, D, HOW_FETCH, HOW_USER, HOW_WRITE, NX, U, W
-from zeno.trial import Trouble
+from zeno.guests import paging, spaces
+from zeno.judging import pagewalk
+from zeno.judging.pagewalk import A, D, HOW_FETCH, HOW_USER, HOW_WRITE, NX, U, W
+from zeno.judging.trial import Trouble
 
 from .lab1 import commands, compare, life, module
 from .lab1b import FEW
@@ -16,7 +17,7 @@ from .lab2 import audited, outside, trio
 
 def marks_shown(t):
     """A and D of the guest's own entries, printed by the guest after accesses of all kinds."""
-    trio(t, guestgen2b.marks, "marks")
+    trio(t, spaces.marks, "marks")
 
 
 def marks_live(t):
@@ -34,7 +35,7 @@ def marks_live(t):
                     "entry is not marked dirty: the write would not mark it",
                     "D (bit 6), or W=0 in the shadow", entries)
 
-    program = guestgen2b.marks(t.rng, t.rng.choice(guestgen2.FORMATS))
+    program = spaces.marks(t.rng, t.rng.choice(paging.FORMATS))
     audited(t, program, "marks-live", after=after)
 
 
@@ -48,11 +49,11 @@ def rights_table(t):
                  for how in (0, HOW_WRITE, HOW_USER, HOW_USER | HOW_WRITE, HOW_FETCH,
                              HOW_USER | HOW_FETCH) for wp in (False, True)]
         for rights, how, wp in t.rng.sample(cases, len(cases)):
-            paging = host.room(0)
-            case = paging2.Case("PAE", 0, how, wp, True)
-            host.paging(paging, case)
-            got = bool(host.call("rights_allow", paging, rights, how) & 0xFF)
-            right = paging2.allowed(rights, how, wp)
+            room = host.room(0)
+            case = pagewalk.Case("PAE", 0, how, wp, True)
+            host.paging(room, case)
+            got = bool(host.call("rights_allow", room, rights, how) & 0xFF)
+            right = pagewalk.allowed(rights, how, wp)
             names = "".join(name for name, bit in (("U", U), ("W", W), ("NX", NX)) if rights & bit)
             t.check(got == right, f"rights_allow() {'allows' if got else 'refuses'} what it should not"
                     f"{' refuse' if right else ''}: entries with {names or 'neither U nor W'}"
@@ -63,18 +64,18 @@ def rights_table(t):
 
 def rights_ring3(t):
     """U/S, R/W and WP at both levels, from ring 0 and from ring 3: which accesses fault, and how."""
-    trio(t, guestgen2b.rights, "rights")
+    trio(t, spaces.rights, "rights")
 
 
 def rights_live(t):
     """What the CPU's own tables allow the guest's ring 3, at places in both rings."""
-    audited(t, guestgen2b.rights(t.rng, t.rng.choice(guestgen2.FORMATS)), "rights-live", stops=10)
+    audited(t, spaces.rights(t.rng, t.rng.choice(paging.FORMATS)), "rights-live", stops=10)
 
 
 def rights_bochs(t):
     """The same on Bochs, against the bare machine there."""
-    form = t.rng.choice(guestgen2.FORMATS)
-    guest = guestgen2b.rights(t.rng, form, rounds=2, polled=True).assemble(t.directory, "rights")
+    form = t.rng.choice(paging.FORMATS)
+    guest = spaces.rights(t.rng, form, rounds=2, polled=True).assemble(t.directory, "rights")
     bare = t.boot("", kernel=guest, elf=[guest], limits=FEW)
     t.runs.pop()
     if not bare.console:
@@ -90,14 +91,14 @@ def rights_bochs(t):
 
 def spaces_many(t):
     """Address spaces that share tables, change behind each other's back, end, and are used again."""
-    trio(t, guestgen2b.spaces, "spaces")
+    trio(t, spaces.spaces, "spaces")
 
 
 def spaces_cached(t):
     """Efficiency: back in an address space, what was mapped is mapped."""
-    form = t.rng.choice(guestgen2.FORMATS)
+    form = t.rng.choice(paging.FORMATS)
     rounds = t.rng.randrange(30, 60)
-    k, pages = guestgen2b.carousel(t.rng, form, 3, rounds)
+    k, pages = spaces.carousel(t.rng, form, 3, rounds)
     guest = k.assemble(t.directory, "carousel")
     bare = t.bare(guest)
     fault = t.symbol("shadow_fault")
@@ -117,9 +118,9 @@ def spaces_cached(t):
 
 def pool_hostile(t):
     """Page tables without end: the guest's own loss, and nobody else's."""
-    form = t.rng.choice(guestgen2.FORMATS)
-    guest = guestgen2b.flood(t.rng, form).assemble(t.directory, "flood")
-    honest = guestgen2b.spaces(t.rng, form, number=3, count=6).assemble(t.directory, "after")
+    form = t.rng.choice(paging.FORMATS)
+    guest = spaces.flood(t.rng, form).assemble(t.directory, "flood")
+    honest = spaces.spaces(t.rng, form, number=3, count=6).assemble(t.directory, "after")
     bare = [t.bare(guest), t.bare(honest)]
     run = t.boot(commands("flood", "after"), modules=[module(guest), module(honest)],
                  elf=[guest, honest], limits=FEW)
@@ -130,5 +131,5 @@ def pool_hostile(t):
 
 def pool_live(t):
     """While shadows are given up and made again, the CPU's tables still say what the guest's say."""
-    audited(t, guestgen2b.flood(t.rng, t.rng.choice(guestgen2.FORMATS)), "flood-live",
+    audited(t, spaces.flood(t.rng, t.rng.choice(paging.FORMATS)), "flood-live",
             stops=5)

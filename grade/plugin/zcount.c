@@ -65,7 +65,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info
 
 enum verdict { RUNNING = 0, LIMIT_INSTRUCTIONS = 1, LIMIT_HALTS = 2 };
 
-/* grade/zeno/counts.py reads this: change both. All fields are 64 bits wide. */
+/* grade/zeno/machines/counts.py reads this: change both. All fields are 64 bits wide. */
 struct result {
 	uint64_t magic;
 	uint64_t verdict;

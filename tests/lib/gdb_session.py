@@ -10,7 +10,7 @@ import sys
 from harness import ROOT, folder, ok, run
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 LIMIT = machine.Limits(instructions=8_000_000_000, cpu_seconds=60)
 HANG = "600"  # seconds of the wall's clock: only for a session that waits for ever, and far from what any takes

@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
-from zeno.qmp import parse_registers  # noqa: E402
-from zeno.symbols import Symbols  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+from zeno.machines.qmp import parse_registers  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 KB = 0xFFFF828000000000
 DIRECT = 0xFFFF830000000000

@@ -4,7 +4,7 @@ Each is a number of sections: valid instructions in random order, branches of al
 itself. After each section registers, flags, and a sum over memory are printed.
 """
 
-from zeno import guestgen
+from zeno.guests import programs
 
 MEMORY = 0x700000  # scratch, beyond where programs are linked
 SIZE = 256
@@ -18,7 +18,7 @@ class Weave:
 
     def __init__(self, rng):
         self.rng = rng
-        self.p = guestgen.Program(rng)
+        self.p = programs.Program(rng)
         self.functions = []
         self.names = 0
 
@@ -163,7 +163,7 @@ class Weave:
 def program(rng, sections=12):
     """A whole guest."""
     w = Weave(rng)
-    guestgen.mask_interrupts(w.p)
+    programs.mask_interrupts(w.p)
     w.p.data += ["align 4096", "gdt: dq 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cff3000000ffff",
                  "gdtr: dw 31", "dd gdt"]
     w.p.op("lgdt [gdtr]", "jmp 0x08:tables_in", "tables_in:", "mov eax, 0x10")

@@ -1,6 +1,6 @@
 """Fresh guest programs with paging: page tables at random places, in three formats, and what goes wrong.
 
-A Paged is a Kernel (guestgen1b.py) that builds page tables, turns paging on and works behind them. Formats:
+A Paged is a Kernel (kernels.py) that builds page tables, turns paging on and works behind them. Formats:
 `plain` (32-bit paging, 4 KiB pages), `pse` (with 4 MiB pages, too), `pae` (PAE with 2 MiB pages). The program
 itself, its stacks, descriptor tables and page tables are mapped where they are (linear = physical), so that the
 values in its entries are the same wherever it runs; random slots of the upper levels are there to play with.
@@ -14,7 +14,7 @@ machine says. These rules keep that from being a matter of chance:
 SDM = Intel SDM order no. 325462-080, June 2023.
 """
 
-from .guestgen1b import Kernel
+from .kernels import Kernel
 
 P, W, U, A, D, PS = 1, 2, 4, 0x20, 0x40, 0x80
 FORMATS = ("plain", "pse", "pae")

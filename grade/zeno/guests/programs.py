@@ -19,7 +19,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .trial import Trouble
+from ..judging.trial import Trouble
 
 COM1 = 0x3F8
 DEBUG_EXIT = 0xF4

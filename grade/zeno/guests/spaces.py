@@ -1,13 +1,13 @@
 """More guest programs with paging: marks, rights, many address spaces, and page tables as weapons.
 
-What they are made of is in guestgen2.py, and so are the rules that keep chance out of them.
+What they are made of is in paging.py, and so are the rules that keep chance out of them.
 
 SDM = Intel SDM order no. 325462-080, June 2023.
 """
 
-from .guestgen1b import CALL
-from .guestgen2 import (A, ADDRESS, P, PS, U, W, WINDOW, Paged, Space, edits, faults,
-                        identity, offset)
+from .kernels import CALL
+from .paging import (A, ADDRESS, P, PS, U, W, WINDOW, Paged, Space, edits, faults,
+                     identity, offset)
 
 # -- 2.5: accessed and dirty -----------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MACHINES_TOML = Path(__file__).resolve().parent.parent / "machines.toml"
+MACHINES_TOML = Path(__file__).resolve().parent.parent.parent / "machines.toml"
 
 
 class End(enum.Enum):

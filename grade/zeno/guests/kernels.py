@@ -11,7 +11,7 @@ never read by an instruction: in ring 1 those would show the real machine. `int`
     k.finish()
 """
 
-from .guestgen import FLAT_CODE, FLAT_DATA, Program, Tables, descriptor, mask_interrupts
+from .programs import FLAT_CODE, FLAT_DATA, Program, Tables, descriptor, mask_interrupts
 
 USER_CODE, USER_DATA = FLAT_CODE | 3 << 45, FLAT_DATA | 3 << 45
 ABSENT = 1 << 47

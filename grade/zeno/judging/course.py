@@ -31,7 +31,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-GRADE = Path(__file__).resolve().parent.parent
+GRADE = Path(__file__).resolve().parent.parent.parent
 ROOT = GRADE.parent
 EVIDENCE = ("witnessed", "equivalent", "reported")
 DIFFICULTY = ("easy", "moderate", "hard")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .machine import Block, Counts
 
-SOURCE = Path(__file__).resolve().parent.parent / "plugin" / "zcount.c"
+SOURCE = Path(__file__).resolve().parent.parent.parent / "plugin" / "zcount.c"
 TREE = SOURCE.parent.parent.parent
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"]
 

@@ -22,7 +22,8 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import evidence, explain, machine
+from ..machines import machine
+from . import evidence, explain
 from .course import GRADE
 from .trial import Failed, Skipped, Trial, Trouble
 

@@ -18,8 +18,8 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from . import evidence
-from .symbols import Elf
+from ..judging import evidence
+from ..machines.symbols import Elf
 
 TRAPS = ("#DE #DB NMI #BP #OF #BR #UD #NM #DF #9 #TS #NP #SS #GP #PF #15 #MF #AC #MC #XM #20 #CP"
          .split())

@@ -16,7 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import evidence, gdbremote, machine
+from ..machines import gdbremote, machine
+from . import evidence
 
 
 LIMITS = machine.Limits(instructions=400_000_000, console_bytes=1 << 20, side_bytes=16 << 20)

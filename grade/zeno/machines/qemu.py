@@ -31,7 +31,7 @@ from .symbols import Elf
 PROGRAM = "qemu-system-x86_64"
 DEBUG_EXIT = 0xF4
 BOOT_SECTOR = 0x7C00
-RUN_PY = Path(__file__).resolve().parent.parent.parent / "tools" / "run.py"
+RUN_PY = Path(__file__).resolve().parent.parent.parent.parent / "tools" / "run.py"
 EFLAGS_IF = 1 << 9
 EFER_SVME = 1 << 12
 BUFFER = 4 << 20

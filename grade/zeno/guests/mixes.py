@@ -14,9 +14,9 @@ AF is left out, since logical operations leave it undefined, and so is RF.
 EBP points to memory to play with, and keeps doing so; all other registers are anybody's.
 """
 
-from .guestgen import descriptor
-from .guestgen1b import CALL, FLAG_IF, INTERRUPT_GATE, IOPL, PROBE, TIMER, Kernel
-from .guestgen1b import _fact as fact
+from .programs import descriptor
+from .kernels import CALL, FLAG_IF, INTERRUPT_GATE, IOPL, PROBE, TIMER, Kernel
+from .kernels import _fact as fact
 
 SCRATCH, FRESH, STACK = 0x30000, 0x34000, 0x3C000
 """Where, from the program's base, memory to play with, code made at run time, and the stack are."""

@@ -1,0 +1,1 @@
+"""Machines that kernels run on: emulators, what they count, their debuggers."""
