@@ -14,6 +14,7 @@
 #include <kern/map.h>
 #include <kern/memory.h>
 #include <kern/paging.h>
+#include <kern/thread.h>
 
 #define MIB       (1ul << 20)
 #define BOOT_END  (1ul << 30) /* what entry.asm's page tables show */
@@ -278,8 +279,11 @@ frames_free(void)
 
 	if (!list_works)
 		return (boot_end - boot_next) >> PAGE_SHIFT;
-	for (uint64_t i = 0; i < frame_count; i++)
+	for (uint64_t i = 0; i < frame_count; i++) {
+		if (i % (16 * PREEMPT_WORK) == 0)
+			preempt_point();
 		n += frames[i].type == FRAME_FREE && !frames[i].refs;
+	}
 	return n + (first_frame != NULL);
 }
 

@@ -11,6 +11,7 @@
 #include <kern/kern.h>
 #include <kern/map.h>
 #include <kern/paging.h>
+#include <kern/thread.h>
 
 #define MIB        (1ul << 20)
 #define OWNERS_MAX 16
@@ -70,6 +71,8 @@ command_frames(int argc, char **argv)
 	uint64_t others = 0;
 
 	for (const struct frame *f = frames; f < frames + frame_count; f++) {
+		if ((f - frames) % (4 * PREEMPT_WORK) == 0)
+			preempt_point();
 		by_type[f->type % ARRAY_LEN(by_type)]++;
 		if (f->type != FRAME_GUEST)
 			continue;

@@ -1,8 +1,8 @@
 /*
  * The scheduler: round robin over all threads, a slice is what is left until the next tick.
  *
- * Interrupts are off everywhere but in idle() and where a turn runs a guest. So nothing here can be
- * interrupted, and a wake-up can't be lost between the check and the hlt.
+ * Interrupts are off everywhere but in idle(), at preemption points and where a turn runs a guest. So
+ * nothing here can be interrupted, and a wake-up can't be lost between the check and the hlt.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
@@ -105,11 +105,12 @@ switch_to(struct thread *t)
 }
 
 /*
- * A preemption point. Ticks that came while the host worked with interrupts off are served here: left to the
- * thread, they would end its slice before its first instruction, again and again.
+ * Serves the interrupts that came while the host worked with interrupts off. Left to a thread, a tick would end
+ * its slice before its first instruction, again and again. tests/preempt.t counts between calls of this
+ * function, so a call of it stays a call.
  */
-static void
-serve_pending(void)
+NOINLINE void
+preempt_point(void)
 {
 	__asm__ volatile("sti; nop; cli" : : : "memory");
 }
@@ -126,7 +127,7 @@ sched_step(void)
 		return false;
 	switch_to(t);
 	last = t;
-	serve_pending();
+	preempt_point();
 	need_resched = false;
 	t->turns++;
 	switch (t->class->turn(t)) {
@@ -144,7 +145,7 @@ sched_step(void)
 	return true;
 }
 
-void
+NOINLINE void
 sched_idle(void)
 {
 	/* No interrupt comes between sti and hlt: SDM 2B, STI, "delayed until after the next

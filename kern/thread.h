@@ -44,5 +44,11 @@ void thread_remove(struct thread *t);
 bool sched_step(void);
 /* Set by the timer IRQ at the end of a slice; cleared by sched_step(). Turns poll it. */
 extern volatile bool need_resched;
+/*
+ * A preemption point of work that a guest or a command can make long: call it at least once in
+ * PREEMPT_WORK frames or entries. Handlers of the host's interrupts run there, no other thread does.
+ */
+void preempt_point(void);
+#define PREEMPT_WORK 1024
 /* The main loop: monitor input, threads, idle. Never returns. */
 void sched_loop(void) __attribute__((noreturn));

@@ -43,6 +43,8 @@ give_ram(struct domain *d, uint64_t ram)
 	for (uint64_t g = 0; g < ram >> PAGE_SHIFT; g++) {
 		mfn_t m;
 
+		if (g % PREEMPT_WORK == 0)
+			preempt_point();
 		if (g >= LOW_HOLE_FIRST && g < LOW_HOLE_END)
 			continue;
 		m = frame_alloc(FRAME_GUEST, d->id);

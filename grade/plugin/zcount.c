@@ -6,6 +6,8 @@
  *            halts=N     end the run when the CPU goes to sleep for the Nth time
  *            start=ADDR  count from the first execution of this linear address
  *            exact=1     count each instruction, not each block
+ *            point=ADDR  ADDR begins a preemption point (up to 8 of these): from the first one on, the
+ *                        longest stretch of high instructions without a point or a low one is kept
  *            watch=ADDR  count executions of the instruction at ADDR (up to 32 of these)
  *
  * The result is a shared mapping: the reader sees it grow while the machine runs, and it is whole
@@ -61,6 +63,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info
 #define MAGIC     0x31544e554f435aULL /* "ZCOUNT1" */
 #define HIGH_HALF 0xffff800000000000ULL
 #define MAX_WATCH 32
+#define MAX_POINT 8
 #define RING      64
 
 enum verdict { RUNNING = 0, LIMIT_INSTRUCTIONS = 1, LIMIT_HALTS = 2 };
@@ -81,14 +84,23 @@ struct result {
 	uint64_t watch_count[MAX_WATCH];
 	uint64_t ring_addr[RING];
 	uint64_t ring_size[RING];
+	uint64_t longest;      /* stretch without a preemption point, in instructions */
+	uint64_t longest_from; /* the first block of it, the point's own */
+	uint64_t longest_to;   /* and its last one */
 };
-_Static_assert(sizeof(struct result) == 8 * (10 + 2 * MAX_WATCH + 2 * RING), "counts.py");
+_Static_assert(sizeof(struct result) == 8 * (13 + 2 * MAX_WATCH + 2 * RING), "counts.py");
 
 static struct result *res;
 static uint64_t limit = UINT64_MAX;
 static uint64_t halt_limit = UINT64_MAX;
 static uint64_t start_addr;
 static bool exact;
+static uint64_t points[MAX_POINT];
+static unsigned n_points;
+static struct {
+	bool on;
+	uint64_t length, from;
+} stretch;
 
 /*
  * _exit, not exit: this is the CPU's thread, and exit handlers of the main thread would run under
@@ -111,6 +123,33 @@ static void *
 pack(uint64_t addr, uint64_t size)
 {
 	return (void *)(uintptr_t)(addr << SIZE_BITS | size);
+}
+
+/* A low block is guest code, where interrupts are on. */
+static void
+stretch_runs(uint64_t addr, uint64_t size)
+{
+	if (addr < HIGH_HALF) {
+		stretch.length = 0;
+		return;
+	}
+	if (!stretch.length)
+		stretch.from = addr;
+	stretch.length += size;
+	if (stretch.length <= res->longest)
+		return;
+	res->longest = stretch.length;
+	res->longest_from = stretch.from;
+	res->longest_to = addr;
+}
+
+static void
+point_runs(unsigned int cpu, void *data)
+{
+	(void)cpu;
+	(void)data;
+	stretch.on = true;
+	stretch.length = 0;
 }
 
 static void
@@ -140,6 +179,8 @@ block_runs(unsigned int cpu, void *data)
 		else
 			res->low += size;
 	}
+	if (stretch.on)
+		stretch_runs(addr, size);
 	res->ring_addr[res->blocks % RING] = addr;
 	res->ring_size[res->blocks % RING] = size;
 	res->blocks++;
@@ -153,6 +194,10 @@ translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	uint64_t *counter = addr >= HIGH_HALF ? &res->high : &res->low;
 
 	(void)id;
+	for (unsigned i = 0; i < n_points; i++)
+		if (points[i] == addr)
+			qemu_plugin_register_vcpu_tb_exec_cb(tb, point_runs, QEMU_PLUGIN_CB_NO_REGS,
+							     NULL);
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_runs, QEMU_PLUGIN_CB_NO_REGS, pack(addr, n));
 	if (!exact && res->n_watch == 0)
 		return;
@@ -228,6 +273,8 @@ take_argument(const char *arg)
 		res->started = 0;
 	} else if (!strncmp(arg, "exact=", 6)) {
 		exact = value != 0;
+	} else if (!strncmp(arg, "point=", 6) && n_points < MAX_POINT) {
+		points[n_points++] = value;
 	} else if (!strncmp(arg, "watch=", 6) && res->n_watch < MAX_WATCH) {
 		res->watch_addr[res->n_watch++] = value;
 	} else {

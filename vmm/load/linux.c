@@ -108,11 +108,10 @@ write_guest(struct domain *d, const struct parts *p)
 	if (!err)
 		err = gpa_write(d, gpa(LINUX_GDT), gdt, sizeof(gdt));
 	if (!err)
-		err = gpa_write(d, gpa(LINUX_LOAD), image + p->plan.kernel_from,
-				p->plan.kernel_size);
+		err = load_bytes(d, LINUX_LOAD, image + p->plan.kernel_from, p->plan.kernel_size);
 	if (!err && p->initrd)
-		err = gpa_write(d, gpa(p->plan.initrd_at), hpa_ptr(hpa(p->initrd->paddr)),
-				p->initrd->size);
+		err = load_bytes(d, p->plan.initrd_at, hpa_ptr(hpa(p->initrd->paddr)),
+				 p->initrd->size);
 	return err;
 }
 

@@ -90,6 +90,21 @@ hits_boot_page(uint64_t from, uint64_t len)
 	return from < INFO_GPA + sizeof(struct boot_page) && from + len > INFO_GPA;
 }
 
+int
+load_bytes(struct domain *d, uint64_t at, const uint8_t *from, uint64_t size)
+{
+	int err = 0;
+
+	for (uint64_t done = 0; done < size && !err; done += LOAD_STEP) {
+		uint64_t left = size - done;
+
+		preempt_point();
+		err = gpa_write(d, gpa(at + done), from + done,
+				left < LOAD_STEP ? left : LOAD_STEP);
+	}
+	return err;
+}
+
 /* memsz beyond filesz is zero already: the domain's RAM is new. */
 static const char *
 load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct elf32_segment *s)
@@ -102,7 +117,7 @@ load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct
 		return "a segment lies beyond the guest's memory: give it more with mem=";
 	if (hits_boot_page(s->paddr, s->memsz))
 		return "a segment lies where the boot information goes";
-	if (gpa_write(d, gpa(s->paddr), image + s->offset, s->filesz))
+	if (load_bytes(d, s->paddr, image + s->offset, s->filesz))
 		return "a segment lies where the guest has no memory";
 	return NULL;
 }
@@ -175,6 +190,7 @@ load_guest(struct domain *d, const struct module *m, const char *words)
 	struct elf32_header h = { 0 };
 	bool coreboot = !strncmp(words, "boot=coreboot", 13);
 	const char *wrong;
+	uint64_t loaded = 0;
 
 	if (!strncmp(words, "boot=linux ", 11))
 		return linux_load(d, m, words + 11);
@@ -188,10 +204,14 @@ load_guest(struct domain *d, const struct module *m, const char *words)
 	for (unsigned i = 0; i < h.phnum; i++) {
 		struct elf32_segment s;
 
+		if (i % PREEMPT_WORK == 0)
+			preempt_point();
 		memcpy(&s, image + h.phoff + i * sizeof(s), sizeof(s));
 		if (s.type != PT_LOAD || s.memsz == 0)
 			continue;
-		wrong = load_segment(d, image, m->size, &s);
+		loaded += s.memsz; /* segments that overlap would be copied again and again */
+		wrong = loaded > d->ram ? "its segments together are larger than its memory"
+					: load_segment(d, image, m->size, &s);
 		if (wrong)
 			return refuse(m, wrong);
 	}

@@ -9,6 +9,10 @@
 #define LOW_RAM_END 0xa0000u
 #define HIGH_RAM    0x100000u
 
+#define LOAD_STEP (1ul << 20) /* bytes that are copied between two preemption points */
+
+/* gpa_write() of a whole part of an image (load.c). */
+int load_bytes(struct domain *d, uint64_t at, const uint8_t *from, uint64_t size);
 void coreboot_table(struct domain *d);
 void start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds); /* load.c */
 int linux_load(struct domain *d, const struct module *m, const char *words);

@@ -41,8 +41,10 @@ p2m_free(struct domain *d)
 	if (!d->p2m)
 		return;
 	for (unsigned i = 0; i < PAGE_SIZE / sizeof(d->p2m[0]); i++)
-		if (d->p2m[i])
+		if (d->p2m[i]) {
 			leaf_free(d->p2m[i]);
+			preempt_point();
+		}
 	frame_put(ptr_mfn(d->p2m));
 	d->p2m = NULL;
 }

@@ -22,6 +22,8 @@ map_ram(struct domain *d)
 		struct p2m_entry *e = p2m_entry(d, gfn(g));
 		int err;
 
+		if (g % PREEMPT_WORK == 0)
+			preempt_point();
 		if (!e || e->type != P2M_RAM)
 			continue;
 		err = page_map(d->root, g << PAGE_SHIFT, mfn(e->mfn), RAM_FLAGS);

@@ -16,7 +16,7 @@ FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibil
 # struct result of zcount.c
 MAGIC = 0x31544E554F435A
 HEADER, MAX_WATCH, RING = 10, 32, 64
-WORDS = HEADER + 2 * MAX_WATCH + 2 * RING
+WORDS = HEADER + 2 * MAX_WATCH + 2 * RING + 3
 VERDICTS = {0: None, 1: "instructions", 2: "halts"}
 
 _built = None
@@ -61,7 +61,7 @@ def _build(target):
     return True
 
 
-def argument(path, out, limits, start, exact, watch):
+def argument(path, out, limits, start, exact, watch, points=()):
     """The text for QEMU's -plugin option."""
     words = [str(path), f"out={out}", f"start={start:#x}"]
     if limits.instructions is not None:
@@ -73,6 +73,7 @@ def argument(path, out, limits, start, exact, watch):
     if len(watch) > MAX_WATCH:
         raise ValueError(f"at most {MAX_WATCH} addresses can be watched")
     words += [f"watch={address:#x}" for address in watch]
+    words += [f"point={address:#x}" for address in points]
     return ",".join(word.replace(",", ",,") for word in words)
 
 
@@ -118,7 +119,7 @@ class Reader:
         addresses = words[at:at + MAX_WATCH]
         times = words[at + MAX_WATCH:at + 2 * MAX_WATCH]
         ring_at = words[at + 2 * MAX_WATCH:at + 2 * MAX_WATCH + RING]
-        sizes = words[at + 2 * MAX_WATCH + RING:]
+        sizes = words[at + 2 * MAX_WATCH + RING:-3]
         watched = min(watched, MAX_WATCH)
         last = [Block(ring_at[i % RING], sizes[i % RING])
                 for i in range(max(0, blocks - RING), blocks)]
@@ -126,4 +127,4 @@ class Reader:
             boot = low
         return Counts(total=low + high, boot=boot, low=low - boot, high=high, halts=halts,
                       exact=self.exact, watches=dict(zip(addresses[:watched], times[:watched])),
-                      last=tuple(last))
+                      last=tuple(last), longest=words[-3], longest_at=words[-2:])

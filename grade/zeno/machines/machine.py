@@ -117,6 +117,10 @@ class Counts:
     """{address: times executed} for `watch=`."""
     last: tuple = ()
     """The last Blocks, oldest first."""
+    longest: int = 0
+    """The longest stretch of high instructions between two preemption points (`points=`) or low ones."""
+    longest_at: tuple = (0, 0)
+    """Its first block and its last one."""
 
 
 @dataclass
@@ -177,6 +181,7 @@ class Setup:
               sleep takes no time. Never type into such a machine
     exact     count per instruction, not per block (about twice as slow)
     watch     linear addresses whose executions are counted
+    points    linear addresses of the host's preemption points, for Counts.longest
     until     bytes, or a list of bytes: stop (End.UNTIL) when one of them is on the console
     idle      stop (End.IDLE) when the CPU sleeps with interrupts on and nothing happens any more
               (see Limits.quiet_halts); wait_for() then gives False. Bochs executes time while
@@ -201,6 +206,7 @@ class Setup:
     icount: bool = False
     exact: bool = False
     watch: tuple = ()
+    points: tuple = ()
     until: bytes | list | None = None
     idle: bool = True
     interactive: bool = False

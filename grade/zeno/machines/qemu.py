@@ -197,13 +197,13 @@ class Live(LiveBase):
         """Counting starts at the kernel's entry: what the BIOS does depends on the time of day."""
         plugin = counts.plugin()
         if not plugin:
-            if self.setup.watch or self.setup.exact:
+            if self.setup.watch or self.setup.exact or self.setup.points:
                 raise MachineMissing("the TCG plugin can't be built: no C compiler is here")
             return []
         start = BOOT_SECTOR if self.setup.kernel is None else Elf(self.setup.kernel).entry
         self.reader = counts.Reader(self.path("counts"), self.setup.exact)
         return ["-plugin", counts.argument(plugin, self.path("counts"), self.setup.limits, start,
-                                           self.setup.exact, self.setup.watch)]
+                                           self.setup.exact, self.setup.watch, self.setup.points)]
 
     def _wait(self, seconds):
         fds = [self.qmp, self.child.pidfd]

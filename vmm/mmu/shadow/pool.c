@@ -275,8 +275,10 @@ void
 shadow_free_all(struct shadow_mmu *m)
 {
 	for (unsigned slot = 1; slot < m->count; slot++)
-		if (shadow_at_slot(m, slot)->used)
+		if (shadow_at_slot(m, slot)->used) {
 			shadow_free(m, slot);
+			preempt_point();
+		}
 	m->stats.emptied++;
 }
 

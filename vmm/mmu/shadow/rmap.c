@@ -92,14 +92,19 @@ shadow_clear_list(struct shadow_mmu *m, uint32_t list)
 {
 	uint32_t id;
 
-	while ((id = *head_of(m, list)))
+	/* The guest may have mapped the frame in every entry of all its tables. */
+	for (unsigned n = 1; (id = *head_of(m, list)); n++) {
 		shadow_clear(m, (id - 1) / TABLE_SIZE, (id - 1) % TABLE_SIZE);
+		if (n % (8 * PREEMPT_WORK) == 0)
+			preempt_point();
+	}
 }
 
 void
 shadow_protect(struct domain *d, gfn_t g)
 {
 	struct shadow_mmu *m = shadow_of(d);
+	unsigned n = 0;
 
 	if (!m)
 		return;
@@ -109,5 +114,7 @@ shadow_protect(struct domain *d, gfn_t g)
 		if (*at & PTE_W)
 			tlb_flush(d);
 		*at &= ~PTE_W;
+		if (++n % (8 * PREEMPT_WORK) == 0)
+			preempt_point();
 	}
 }

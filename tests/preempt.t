@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""The host never works long with interrupts off: instructions between preemption points, counted by the plugin."""
+
+import struct
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, folder, ok  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno import machine  # noqa: E402
+from zeno.symbols import Symbols  # noqa: E402
+
+BUILD = ROOT / "build"
+HOST = BUILD / "lab3-solution"
+SYMBOLS = Symbols([HOST / "zeno.elf"])
+POINTS = ("preempt_point", "sched_idle")
+MOST = 2_000_000  # instructions; a tick comes every 10 ms
+LIMIT = machine.Limits(instructions=2_000_000_000, cpu_seconds=60)
+COUNT, PHOFF = 65535, 0x2000
+
+
+def greedy(path):
+    """An ELF of 65,535 segments that all hold the whole file: 128 GiB to copy."""
+    size = PHOFF + COUNT * 32
+    head = bytearray(PHOFF)
+    head[0:7] = b"\x7fELF\x01\x01\x01"
+    struct.pack_into("<HHIIIIIHHHHHH", head, 16, 2, 3, 1, 0x100000, PHOFF, 0, 0, 52, 32, COUNT, 0, 0, 0)
+    struct.pack_into("<III", head, 0x100, 0x1badb002, 0, -0x1badb002 & 0xffffffff)
+    segment = struct.pack("<IIIIIIII", 1, 0, 0x100000, 0x100000, size - 4096, size - 4096, 7, 4096)
+    path.write_bytes(bytes(head) + segment * COUNT)
+    return path
+
+
+def empty(path):
+    """As many program headers, of which only the last is to be loaded: a byte, and that is hlt."""
+    data = bytearray(greedy(path).read_bytes())
+    for i in range(COUNT - 1):
+        data[PHOFF + 32 * i] = 0
+    data[0x200] = 0xf4
+    struct.pack_into("<IIIIII", data, len(data) - 32, 1, 0x200, 0x100000, 0x100000, 1, 1)
+    path.write_bytes(data)
+    return path
+
+
+def host(commands, modules, points=POINTS, mem=128):
+    """The console and the counts of a host that runs these commands."""
+    run = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cpu="te", mem=mem, limits=LIMIT,
+                       cmdline=f"panic=off -- {'; '.join(commands)}; off",
+                       modules=[(str(m), "") for m in modules],
+                       points=[SYMBOLS.address(name) for name in points])
+    text = run.console.decode("ascii", "replace").replace("\r", "")
+    ok(run.end is machine.End.SHUTDOWN, f"the host ends in order after {commands[0]!r}",
+       end=run.end, detail=run.detail, text=text[-2000:])
+    run.cleanup()
+    return text, run.counts
+
+
+def short(counts, what):
+    """No stretch of this run is too long."""
+    first, last = (SYMBOLS.describe(address) for address in counts.longest_at)
+    ok(0 < counts.longest <= MOST, f"{what}: at most {MOST:,} instructions with interrupts off",
+       longest=f"{counts.longest:,} instructions, from {first} to {last}")
+    print(f"# {what}: {counts.longest:,}, from {first} to {last}")
+
+
+def large():
+    """A domain of 1 GiB is made and freed."""
+    hello = BUILD / "guest/hello.elf"
+    commands = [f"start hello engine={e} mem=1024" for e in ("te", "bt")] + ["frames"]
+    text, counts = host(commands, [hello], mem=1200)
+    ok(text.count("hello: ended: exit code 0") == 2, "two guests with 1 GiB run", text=text)
+    short(counts, "1 GiB")
+    _, counts = host(["start hello mem=64"], [hello], points=("domain_create",))
+    ok(counts.longest > MOST, "from a domain's creation to its first instruction it is more",
+       longest=counts.longest)
+
+
+def images():
+    """Images that ask for endless work."""
+    here = folder()
+    text, counts = host(["start greedy", "start empty", "start greedy -- boot=coreboot", "start hello"],
+                        [greedy(here / "greedy.elf"), empty(here / "empty.elf"), BUILD / "guest/hello.elf"])
+    ok(text.count("its segments together are larger than its memory") == 2,
+       "segments that hold the whole file each are refused", text=text)
+    ok("hello: ended: exit code 0" in text, "a guest after them runs as ever", text=text)
+    short(counts, "many segments")
+
+
+def main():
+    why = machine.missing("qemu")
+    if why:
+        print(f"1..0 # SKIP {why}")
+        return
+    large()
+    images()
+    finish()
+
+
+main()
