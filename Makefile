@@ -42,13 +42,13 @@ LAB := $(if $(CHOSEN),$(shell head -c 40 .lab))
 endif
 
 # Goals that need no lab, so that they work where nothing is installed yet.
-LABLESS := help lab clean demo check bench doctor skeletons student update handouts format unit guests \
+LABLESS := help lab hint clean demo check bench doctor skeletons student update handouts format unit guests \
 	boot plugin check-run traces catchup linux
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
 	$(filter handouts,$(GOALS)),handouts,$(if $(filter format unit check-run,$(GOALS)),check,$(if \
-	$(filter-out help lab clean demo check doctor,$(GOALS)),build))))
+	$(filter-out help lab hint clean demo check doctor,$(GOALS)),build))))
 
 ifneq ($(NEED),)
 MISSING := $(shell sh tools/install.sh --missing $(NEED))
@@ -234,7 +234,7 @@ unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: demo check bench check-run help lab qemu bochs gdb grade trace tracediff traces linux submit \
+.PHONY: demo check bench check-run help hint lab qemu bochs gdb grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 demo: ## install what is missing, then show it all in two minutes
@@ -306,7 +306,7 @@ gdb: build
 		$(if $(REVERSE),--reverse) $(if $(BATCH),--batch $(call quote,$(BATCH)))
 endif
 
-grade: ## LAB=n: grade labs/ (ONLY=test, EXPLAIN=1)
+grade: ## LAB=n: grade labs/ (ONLY="1.3 ring1": exercises, tests; EXPLAIN=1)
 	@$(PYTHON) grade/grade $(NAME) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) $(if $(EXPLAIN),--explain) \
 		$(if $(ONLY),--only $(call quote,$(ONLY)))
@@ -329,6 +329,9 @@ linux: ## fetch Debian's 32-bit Linux as a guest (LINUX=1 then adds it to make q
 
 submit: ## LAB=n: pack what you hand in: zeno-labn.tar
 	@$(PYTHON) tools/submit.py $(NAME)
+
+hint: ## EX=0.5: open the exercise's next hint, if you have tried since the last one
+	@$(PYTHON) tools/hint.py $(call quote,$(EX))
 
 skeletons: ## write labs/ from solutions/ (FORCE=1 overwrites work in labs/)
 	@$(PYTHON) tools/skeletons.py $(if $(FORCE),--force)

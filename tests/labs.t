@@ -278,7 +278,7 @@ def make_tests():
         ok(done.status != 0 and "say which lab: LAB=n" in done.out and "there are: 0A" in done.out
            and done.out.count("\n") == 1, f"make {goal} without a lab says which there are", out=done.out)
     done = run("make", "help", cwd=ROOT)
-    words = ("demo check help lab qemu bochs gdb grade submit skeletons student update doctor handouts "
+    words = ("demo check help lab hint qemu bochs gdb grade submit skeletons student update doctor handouts "
              "format compile_commands.json clean unit").split()
     ok(done.status == 0 and all(f"make {w}" in done.out for w in words),
        "make help names every command", out=done.out)

@@ -13,6 +13,23 @@ in NASM the same with `;` before each line of the comment, in text files with `#
 never changes its meaning. An exercise with several regions gives them letters (1.5a, 1.5b). N.0 is
 the students' own space, one in each file.
 
+The comment is the exercise's contract: four labelled lines, which may go on below, and up to three hints, which
+`make hint` shows and the skeleton lacks (course.toml may say otherwise):
+
+        /*
+         * EXERCISE 1.2: its name
+         * Holds: what is true afterwards.
+         * Beware: for whom, and what may not be assumed.
+         * Manual: sections by title.
+         * Tools: names(), of Zeno's own, in alphabetical order; one of them is not needed.
+         * Hint: a question.
+         * Hint: the idea, with a smaller case.
+         * Hint: another case, worked.
+         * until then: return STOP;
+         */
+
+Labs 0A to 3 still have the older form, whose text follows `EXERCISE 1.2:` without labels.
+
 `until then:` is for the skeleton: what must follow the call of exercise_todo() so that it compiles.
 Several lines of it stand below a line that holds `until then:` alone, or each has its own (in NASM
 always). It comes last in the comment.
@@ -24,6 +41,9 @@ from pathlib import PurePath
 
 ID = re.compile(r"(\d+)\.(\d+)([a-z]?)\Z")
 WORD = re.compile(r"\bEXERCISE\b")
+LABELS = ("Holds", "Beware", "Manual", "Tools")
+HINT = "Hint"
+HINTS_MAX = 3
 LINE_COMMENT = {".asm": ";", ".inc": ";", ".txt": "#"}
 """Files whose comments are lines; in all others they are /* */."""
 
@@ -45,10 +65,16 @@ class Region:
     end: int
     indent: str
     comment: list
-    """The comment as the skeleton shows it: without `until then`."""
+    """The comment as the skeleton shows it: without `until then` and hints."""
     until: list
     """The lines for the skeleton, without indentation."""
     body: list
+    contract: dict
+    """{label: text} of the labelled lines; empty for the older form."""
+    hints: list
+    """The hints' texts, from the mildest on."""
+    inline: list
+    """The comment with its hints."""
 
     @property
     def exercise(self):
@@ -124,10 +150,35 @@ class _Parser:
             self.fail(i, f"{found[1]!r} is no id of an exercise: it looks like 1.2 or 1.2a")
         start, body = self.line_comment(i) if self.mark else self.block_comment(i)
         end = self.find_end(body, i, found[1])
-        comment, until = self.split_until(start, body)
+        inline, until = self.split_until(start, body)
+        labelled = self.labelled(inline, start)
+        hints = [words for label, words, _ in labelled if label == HINT]
+        if len(hints) > HINTS_MAX:
+            self.fail(start, f"EXERCISE {found[1]} has more than {HINTS_MAX} hints")
+        contract = {label: words for label, words, _ in labelled if label != HINT}
+        if contract and tuple(contract) != LABELS:
+            self.fail(start, f"a contract's lines are {', '.join(LABELS)}, in this order, then hints")
+        first = next((at for label, _, at in labelled if label == HINT), None)
+        comment = inline
+        if first is not None:
+            comment = inline[:first] if self.mark else self.close_comment(inline[:first])
         indent = re.match(r"[ \t]*", self.lines[start])[0]
         return Region(found[1], int(ident[1]), int(ident[2]), ident[3], start, body, end, indent,
-                      comment, until, self.lines[body:end])
+                      comment, until, self.lines[body:end], contract, hints, inline)
+
+    def labelled(self, comment, start):
+        """[(label, text, line in the comment)] of a comment's labelled lines."""
+        found = []
+        for at, line in enumerate(comment):
+            text = self.comment_text(line) or ""
+            label = re.match(r"(\w+): (.*)", text)
+            if label and label[1] in (*LABELS, HINT):
+                if label[1] != HINT and any(label[1] == one[0] for one in found):
+                    self.fail(start + at, f"`{label[1]}:` stands here twice")
+                found.append([label[1], label[2], at])
+            elif found and text:
+                found[-1][1] += " " + text
+        return found
 
     def line_comment(self, i):
         """The comment ends before the first other line, and after its last `until then`."""

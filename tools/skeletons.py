@@ -35,6 +35,18 @@ def given(root):
     return frozenset(ids)
 
 
+HINTS = ("none", "demand", "inline")
+
+
+def hints_setting(root):
+    """How course.toml gives hints: not at all, when `make hint` asks, or in the skeletons."""
+    path = Path(root) / "course.toml"
+    setting = tomllib.loads(path.read_text()).get("hints", "demand") if path.is_file() else "demand"
+    if setting not in HINTS:
+        raise CourseError(f"course.toml: `hints` is one of {', '.join(HINTS)}")
+    return setting
+
+
 def is_given(one, handed_out):
     """True if this region stays as the solution has it."""
     return one.id in handed_out or one.exercise in handed_out
@@ -77,11 +89,13 @@ def parsed(path, lab):
 def skeleton(text, regions, name, lab, handed_out):
     """The file as students get it."""
     lines = region.split(text)
+    inline = hints_setting(lab.root) == "inline"
     for one in reversed(regions):
+        comment = one.inline if inline else one.comment
         if is_given(one, handed_out):
-            lines[one.start:one.body_start] = one.comment
+            lines[one.start:one.body_start] = comment
         else:
-            lines[one.start:one.end] = one.comment + hole(one, name, lab)
+            lines[one.start:one.end] = comment + hole(one, name, lab)
     return "\n".join(lines)
 
 

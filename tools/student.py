@@ -3,7 +3,7 @@
 
 The new repository has one commit and no history. It holds what this tree holds, but for what
 course.toml leaves out, labs/ freshly made from the solutions, and a README of its own. Of the mutants it gets the symptoms
-and hints, so that `make grade EXPLAIN=1` works there, and none of the patches. If a line of a solution
+and hints, and of the exercises their hints, so that `make grade EXPLAIN=1` works there, and none of the patches. If a line of a solution
 is found in it, there is no export.
 """
 
@@ -17,11 +17,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import hint
 import mutants
 import region
 from course import ROOT, CourseError, lab_numbers, load_lab
 from leaks import Secrets
-from skeletons import generate, put
+from skeletons import generate, hints_setting, put
 
 README = "tools/student-readme.md"
 ALWAYS_OUT = [README, "solutions", "solutions/*", "labs/*", "build/*", ".git/*", "*/unplaced-*.txt"]
@@ -67,12 +68,19 @@ def quoted(text):
     return json.dumps(text, ensure_ascii=False)
 
 
-def hints(root, number):
-    """The text of grade/hints/labN.toml: what students may know of the mutants."""
+def hints(root, lab):
+    """The text of grade/hints/labN.toml: what students may know of the mutants, and the exercises' hints."""
+    number = lab.number
     lines = ["# What common mistakes look like, and what to look at. Made by the export.\n"]
     for one in mutants.load_all(root, number):
         lines.append(f"[[hints]]\nexercise = {quoted(one.exercise)}\n"
                      f"symptom = {quoted(one.symptom)}\nhint = {quoted(one.hint)}\n")
+    graded = hint.of_lab(root, lab) if hints_setting(root) == "demand" else {}
+    if graded:
+        lines.append("# `make hint EX=n.k` opens these one after the other.\n")
+    for exercise, texts in graded.items():
+        lines.append(f"[[graded]]\nexercise = {quoted(exercise)}\nhints = [\n"
+                     + "".join(f"    {quoted(text)},\n" for text in texts) + "]\n")
     return "\n".join(lines)
 
 
@@ -94,8 +102,8 @@ def copy(root, out):
             raise CourseError(f"solutions/{lab.dir} is not here: lab {number} can't be handed out")
         for name, text in generate(lab).items():
             put(out / "labs" / lab.dir / name, text)
-        if mutants.load_all(root, number):
-            put(out / "grade" / "hints" / f"lab{number}.toml", hints(root, number))
+        if mutants.load_all(root, number) or hint.of_lab(root, lab):
+            put(out / "grade" / "hints" / f"lab{number}.toml", hints(root, lab))
 
 
 def commit(out):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Pack what a student hands in for a lab: `submit.py 1A` writes zeno-lab1A.tar.
 
-The archive holds the files that the lab's manifest names and a MANIFEST with the lab's version and a
+The archive holds the files that the lab's (or the half's) manifest names and a MANIFEST with the lab's version and a
 SHA-256 of each, and nothing else. The same files give the same bytes: no times, no owners, a fixed
-order. What is no regular file is refused, and so is what is too large to be an exercise.
+order. How many hints were opened is told, as long as .hints is there. What is no regular file is refused, and so is what is too large to be an exercise.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import hint
 from course import ROOT, CourseError, parse_lab
 from skeletons import read_sums
 
@@ -45,6 +46,7 @@ def manifest(lab, files):
     version = read_sums(lab.labs)[1] or str(lab.version)
     lines = [f"zeno-submission {FORMAT}", f"lab {lab.name} {lab.dir}",
              f"skeleton-version {version}", f"tree-version {lab.version}"]
+    lines += [f"hints {exercise} {count}" for exercise, count in hint.counts(lab.root, lab).items()]
     for name, data in sorted(files.items()):
         lines.append(f"sha256 {hashlib.sha256(data).hexdigest()} {len(data)} {name}")
     return "\n".join(lines) + "\n"

@@ -18,8 +18,8 @@ def arguments(argv):
     """The options of `grade/grade`."""
     parser = argparse.ArgumentParser(prog="grade/grade", description="Grades one lab of this tree.")
     parser.add_argument("lab", help="the lab's number, or a half of it: 1A")
-    parser.add_argument("--only", metavar="TEST", action="append",
-                        help="run this test and what it rests on; may be given again")
+    parser.add_argument("--only", metavar="WHAT", action="append",
+                        help="run these tests or exercises, and what they rest on: --only '1.3 ring1'")
     parser.add_argument("--explain", action="store_true",
                         help="match failures against known mistakes and print their hints")
     parser.add_argument("--gdb", metavar="TEST",
@@ -107,12 +107,21 @@ def grade(lab, args, also):
     sink = open(out.path / "results.tap", "w", encoding="utf-8")
     shown = report.TapReport(work, sink if args.json else Both(sys.stdout, sink), hints)
     status = finish(work, shown)
+    if image.ok and not (args.ref or args.take or args.source):
+        remember_runs(work, image)
     if args.json:
         print(json.dumps(work.results(), indent=1))
     if args.gdb:
         under_gdb(work.verdicts.get(args.gdb))
     quietly(f"results and logs: {os.path.relpath(out.path)}")
     return status
+
+
+def remember_runs(work, image):
+    """Tell `make hint` which exercises' tests have run, and on which code."""
+    ran = {v.exercise for v in work.verdicts.values() if v.exercise and v.verdict in ("pass", "fail")}
+    explain.tool("hint").note_runs(course.ROOT, work.lab.number, sorted(ran),
+                                   lambda name: image.files[name].decode("utf-8", "replace"))
 
 
 class Both:
@@ -166,8 +175,9 @@ def main(argv=None):
     grader.add_checks_to_path()
     try:
         lab = course.load(args.lab)
-        for name in [*(args.only or []), *([args.gdb] if args.gdb else [])]:
-            lab.test(name)
+        args.only = lab.chosen(args.only)
+        if args.gdb:
+            lab.test(args.gdb)
         if args.list:
             list_tests(lab)
             return PASS

@@ -134,6 +134,17 @@ class Lab:
         names = ", ".join(test.name for test in self.tests)
         raise LookupError(f"lab {self.name} has no test {name!r}; it has: {names}")
 
+    def chosen(self, words):
+        """The names of the tests that --only asks for: tests and exercises, several to a word."""
+        names = []
+        for word in " ".join(words or ()).replace(",", " ").split():
+            one = self.exercise(word)
+            if one is None and re.fullmatch(r"\d+\.\d+", word):
+                there = ", ".join(one.id for one in self.exercises)
+                raise LookupError(f"lab {self.name} has no exercise {word}; it has: {there}")
+            names += [test.name for test in one.tests] if one else [self.test(word).name]
+        return list(dict.fromkeys(names))
+
     def exercise(self, ident):
         """The exercise with this id, or None."""
         return next((one for one in self.exercises if one.id == ident), None)

@@ -19,17 +19,22 @@ from pathlib import Path
 from .course import ROOT
 
 
+def tool(name, root=ROOT):
+    """A module of tools/, which is no package: its modules find each other on the path."""
+    folder = str(Path(root) / "tools")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
+
+
 def load(lab, root=ROOT):
     """[{exercise, symptom, hint}] of a lab: from the mutants, or from the hints of an export."""
     data = Path(root) / "grade" / "hints" / f"lab{lab.number}.toml"
     if data.is_file():
         return tomllib.loads(data.read_text()).get("hints", [])
-    tools = Path(root) / "tools"
-    if not (tools / "mutants.py").is_file() or not (Path(root) / "grade" / "mutants").is_dir():
+    if not (Path(root) / "tools" / "mutants.py").is_file() or not (Path(root) / "grade" / "mutants").is_dir():
         return []
-    # tools/ is no package: its modules find each other on the path.
-    sys.path.append(str(tools))
-    mutants = importlib.import_module("mutants")
+    mutants = tool("mutants", root)
     return [{"name": one.name, "exercise": one.exercise, "symptom": one.symptom, "hint": one.hint}
             for one in mutants.load_all(Path(root), lab.number)]
 
@@ -58,15 +63,19 @@ def matches(symptom, text):
 def explainer(lab, root=ROOT):
     """A function verdict -> {"known mistake": [...]} for the report."""
     known = load(lab, root)
+    graded = tool("hint", root).of_lab(Path(root), tool("course", root).load_lab(lab.number, Path(root)))
 
     def explain(verdict):
-        if verdict.reason.startswith(undone_words(verdict.exercise)):
-            return {}  # then it looks like nothing
+        if verdict.reason.startswith(undone_words(verdict.exercise)):  # then it looks like nothing
+            return {"where to begin": f"make hint EX={verdict.exercise}"} if verdict.exercise in graded else {}
         text = text_of(verdict)
         hints = [one["hint"] for one in known
                  if one.get("exercise", verdict.exercise) == verdict.exercise
                  and matches(one["symptom"], text)]
-        return {"known mistakes that look like this": list(dict.fromkeys(hints))[:4]
-                or ["none of the known mistakes looks like this"]}
+        found = {"known mistakes that look like this": list(dict.fromkeys(hints))[:4]
+                 or ["none of the known mistakes looks like this"]}
+        if verdict.exercise in graded:
+            found["and if that does not help"] = f"make hint EX={verdict.exercise}"
+        return found
 
     return explain

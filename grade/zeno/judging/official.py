@@ -27,8 +27,8 @@ def arguments(argv):
                         help="run every test N times; one failure is a failure")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 2, metavar="N",
                         help="tests that run at the same time")
-    parser.add_argument("--only", metavar="TEST", action="append",
-                        help="run this test and what it rests on; may be given again")
+    parser.add_argument("--only", metavar="WHAT", action="append",
+                        help="run these tests or exercises, and what they rest on: --only '1.3 ring1'")
     parser.add_argument("--require-walls", action="store_true",
                         help="refuse to grade where the build can't be isolated completely")
     formats.add_options(parser)
@@ -99,8 +99,7 @@ def main(argv=None):
     grader.add_checks_to_path()
     try:
         lab = course.load(args.lab)
-        for name in args.only or []:
-            lab.test(name)
+        args.only = lab.chosen(args.only)
         with formats.Files(lab, args).guard(submission.SubmissionError) as also:
             return grade(lab, args, also)
     except (course.CourseError, LookupError, submission.SubmissionError,
