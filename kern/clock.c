@@ -96,6 +96,7 @@ tick(void *arg)
 {
 	ticks++;
 	need_resched = true;
+	watchdog_start();
 }
 
 void

@@ -22,6 +22,10 @@ void host_pic_init(void);
 /* clock.c */
 uint64_t clock_tsc_hz(void);
 
+/* watchdog.c: called by each tick. */
+void watchdog_start(void);
+bool watchdog_fired(void);
+
 /* cmdline.c: takes the loader's command line apart. */
 void cmdline_init(const char *line);
 

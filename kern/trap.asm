@@ -10,7 +10,7 @@
 ;                                                    3. stub: pushes a zero where the CPU pushed no
 ;                                                       error code, then the vector
 ;                                                    4. trap_common: pushes 15 registers; cld
-;                                                    5. by CS.RPL of the frame:
+;                                                    5. by VM and CS.RPL of the frame:
 ;                                                       0     trap_host(frame), iretq
 ;                                                       1-3   jmp [ring_exit], rsp = start of frame
 ;
@@ -90,10 +90,19 @@ section .text
 	cld
 %endmacro
 
+; Whose frame it is. CS alone does not tell: where VM is set it is no selector, and its low bits are
+; any. Long mode has no virtual-8086 mode, but QEMU's iret goes there (handouts/emulators.md).
+%macro IF_FROM_HOST 1
+	test	byte [rsp + FRAME_RFLAGS + 2], FLAG_VM >> 16
+	jnz	%%outer
+	test	byte [rsp + FRAME_CS], 3
+	jz	%1
+%%outer:
+%endmacro
+
 trap_common:
 	PUSH_REGISTERS
-	test	byte [rsp + FRAME_CS], 3
-	jz	from_host
+	IF_FROM_HOST from_host
 	jmp	[ring_exit]
 
 from_host:
@@ -125,8 +134,7 @@ from_host:
 ;        | ss ... r15 |   <- rsp    -- copy -->     | ss ... r15 |   <- new rsp = RSP0 - FRAME_SIZE
 trap_on_ist:
 	PUSH_REGISTERS
-	test	byte [rsp + FRAME_CS], 3
-	jz	from_host
+	IF_FROM_HOST from_host
 	mov	rsi, rsp
 	mov	rdi, [tss_rsp0]
 	sub	rdi, FRAME_SIZE

@@ -5,6 +5,7 @@
  */
 #include <kern/cpu.h>
 #include <kern/fpu.h>
+#include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/map.h>
 #include <kern/paging.h>
@@ -18,6 +19,7 @@ _Static_assert(offsetof(struct trap_frame, rax) == 112, "kern/map.inc");
 _Static_assert(offsetof(struct trap_frame, rip) == 136, "kern/map.inc");
 _Static_assert(offsetof(struct trap_frame, ss) == 168, "kern/map.inc");
 _Static_assert(KB == 0xffff828000000000 && GDT_WINDOW == 0xffff820000000000, "kern/map.inc");
+_Static_assert(FLAG_VM == 1u << 17 && offsetof(struct trap_frame, rflags) == 152, "kern/map.inc");
 _Static_assert(DIRECT_MAP == 0xffff830000000000, "kern/map.inc");
 
 /* kern/kernel.ld; filled by EXTABLE of kern/trap.inc */
@@ -185,6 +187,8 @@ trap_host(struct trap_frame *f)
 {
 	if (f->vector - IRQ_BASE < IRQ_COUNT)
 		irq((unsigned)f->vector);
+	else if (f->vector == VEC_NMI && watchdog_fired())
+		; /* the host was busy for so long, and the next tick starts it again */
 	else if (f->vector == VEC_NMI)
 		printf("NMI at %016lx\n", f->rip);
 	else if (!late_debug_trap(f) && !resume(f))

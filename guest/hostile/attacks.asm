@@ -193,6 +193,25 @@ iret_wild:
 iret_v86:
 	IRET_TO	0x1000, 0x00020002, 1, 0
 
+; The same with code there. CS has the low bits of a ring-0 selector, which it is not.
+%macro V86_CODE 2
+	mov	word [0x11000], %1
+	xor	eax, eax
+	times 6	push eax
+	push	dword %2
+	push	dword 0x1000
+	push	dword 0x1000
+	iret
+%endmacro
+
+	ATTACK	"v86-trap", v86_trap, 0
+v86_trap:
+	V86_CODE 0xcccc, 0x20202	; int3
+
+	ATTACK	"v86-spin", v86_spin, 0
+v86_spin:
+	V86_CODE 0xfeeb, 0x23002	; jmp $, with interrupts off and IOPL 3
+
 	ATTACK	"retf-ring3", retf_ring3, 1
 retf_ring3:
 	push	dword USER_DATA

@@ -10,6 +10,7 @@ section .bss
 	alignb	4096
 idt:	resq	IDT_ENTRIES
 ticks:	resd	1
+kept:	resd	1
 
 section .data
 idtr:	dw	IDT_ENTRIES * 8 - 1
@@ -171,6 +172,43 @@ user_window_write:
 .user:	mov	[WINDOW], eax
 	mov	eax, 1
 	ret
+
+; Ring 3 tries for virtual-8086 mode: its kernel hears of it.
+%macro USER_V86 2
+	SET_GATES %%handler
+	mov	eax, [gdt_alias]
+	lea	ecx, [esp - 256]	; the TSS has the stack that ring 0 comes back on
+	mov	edx, [eax + TSS + 2]
+	and	edx, 0xffffff
+	mov	[edx + 4], ecx
+	mov	dword [edx + 8], DATA
+	mov	eax, TSS
+	ltr	ax
+	mov	word [0x11000], %1
+	mov	[kept], esp
+	TO_RING3 %%user
+%%user:	xor	eax, eax
+	times 6	push eax
+	push	dword %2
+	push	dword 0x1000
+	push	dword 0x1000
+	iret
+%%handler:
+	mov	eax, DATA
+	mov	ds, eax
+	mov	es, eax
+	mov	esp, [kept]
+	xor	eax, eax
+	ret
+%endmacro
+
+	ATTACK	"user-v86-trap", user_v86_trap, 1
+user_v86_trap:
+	USER_V86 0xcccc, 0x20202
+
+	ATTACK	"user-v86-spin", user_v86_spin, 1
+user_v86_spin:
+	USER_V86 0xfeeb, 0x23002
 
 ; A stack switch by a TSS whose fields are all zero: there is no stack to go to.
 	ATTACK	"tss-no-stack", tss_no_stack, 1

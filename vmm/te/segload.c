@@ -185,11 +185,18 @@ EXIT_HANDLER(FAR, "te", te_far);
 /*
  * Long mode has no virtual-8086 mode, and only CPL 0 may return to it anywhere (SDM 2A "IRET"). QEMU 7.2 checks
  * neither (handouts/emulators.md), so a guest can get there by an iret with VM set: still ring 3 and still under
- * its own page tables, but no state that any CPU has.
+ * its own page tables, but no state that any CPU has. That ends a kernel. A program gets a #GP, as from an iret to a
+ * selector that is none; it finds the registers that it was entered with.
  */
 static enum verdict
 exit_v86(struct vcpu *v, struct exit *e)
 {
+	const struct emu_fault gp = { .vector = VEC_GP, .has_error = true };
+
+	if (e->vector >= IRQ_BASE)
+		irq(e->vector);
+	if (te_cpl(v) != 0)
+		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &gp);
 	return exit_stop(
 		v, e, "emulators.md#iret-vm",
 		"an iret with VM set took it to virtual-8086 mode, which only QEMU allows here");

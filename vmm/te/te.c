@@ -189,10 +189,6 @@ te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 			    .error = f->error,
 			    .rip = v->state.rip,
 			    .reason = EXIT_EXCEPTION };
-	if (f->rflags & FLAG_VM) {
-		e->reason = EXIT_V86;
-		return;
-	}
 	switch (f->vector) {
 	case VEC_GP:
 	case VEC_UD:
@@ -285,6 +281,23 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	return failure;
 }
 
+/*
+ * The trap came from virtual-8086 mode (handouts/emulators.md#iret-vm). No state of the guest's is made of that: it has what it
+ * had when it was entered, and the real segment registers are loaded anew.
+ */
+static COLD void
+left_to_v86(struct vcpu *v, struct exit *e)
+{
+	const struct trap_frame *f = &te_of(v)->frame;
+
+	te_of(v)->reload = true;
+	*e = (struct exit){ .reason = EXIT_V86,
+			    .vector = f->vector,
+			    .raw = f->vector,
+			    .error = f->error,
+			    .rip = v->state.rip };
+}
+
 /* The engine contract (vmm/engine.h). */
 void
 te_run(struct vcpu *v, struct exit *e)
@@ -296,6 +309,10 @@ te_run(struct vcpu *v, struct exit *e)
 	failure = te_enter(v, te->real_sel);
 	if (failure) {
 		te_entry_failed(v, e, failure);
+		return;
+	}
+	if (te->frame.rflags & FLAG_VM) {
+		left_to_v86(v, e);
 		return;
 	}
 	te_from_frame(v, &te->frame);

@@ -85,7 +85,8 @@ def boot_argv(setup):
     """The machine and what it boots, without its channels: the same in every kind of run."""
     argv = [PROGRAM, "-M", "pc", "-accel", "tcg", "-cpu", cpu_string("qemu", setup.cpu),
             "-m", str(setup.mem), "-nodefaults", "-vga", "std", "-display", "none",
-            "-no-reboot", "-device", f"isa-debug-exit,iobase={DEBUG_EXIT:#x},iosize=4"]
+            "-no-reboot", "-device", f"isa-debug-exit,iobase={DEBUG_EXIT:#x},iosize=4",
+            "-device", "ib700", "-watchdog-action", "inject-nmi"]  # kern/watchdog.c
     if setup.icount:
         argv += ["-icount", "shift=0,sleep=off", "-rtc", "base=2000-01-01,clock=vm"]
     if setup.kernel is not None:
