@@ -96,7 +96,7 @@ def explaining():
         ("rip not advanced", changed(4, after="=", next=0x130),
          r"exit 4, `sti` .*the reference went on behind it, yours resumed at the same rip: was rip"),
         ("IF not set", changed(4, flag=0), "IF is 1 in the reference and 0 in yours"),
-        ("sti's shadow", changed(4, shadow=1), "sti's shadow, v->sti_shadow, is 0 .* and 1 in yours"),
+        ("sti's shadow", changed(4, shadow=1), "sti's shadow, v->state.sti_shadow, is 0 .* and 1 in yours"),
         ("rip advanced twice", changed(2, after="0x112", next=0x112), "2 bytes on.*advanced twice"),
         ("another value", changed(3, b=0), r"`in` \(port 3fd -> 60\); yours: port 3fd -> 0"),
         ("another error code", changed(3, error=0x28), "error code was 0x0 .* is 0x28"),

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vmm/event.h>
 #include <vmm/exit.h>
 
 struct vcpu;
@@ -23,8 +24,13 @@ struct engine {
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
 	void (*run)(struct vcpu *v, struct exit *e);
-	/* Brings an interrupt to the guest, whose IF is 1. RESUME, or the domain has ended. */
-	enum verdict (*interrupt)(struct vcpu *v, uint8_t vector);
+	/* Brings an event to the guest before its next instruction. */
+	enum injection (*inject)(struct vcpu *v, const struct event *event);
+	/*
+	 * An interrupt waits, and the guest takes none now: exit as soon as it does (EXIT_WINDOW_IRQ). NULL: the engine sees
+	 * v->irq_pending, and everything that ends the waiting is an exit.
+	 */
+	void (*window)(struct vcpu *v);
 	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
 	void (*window_moved)(struct vcpu *v);
 	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */

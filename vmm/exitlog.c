@@ -203,7 +203,7 @@ exit_details(const struct vcpu *v, char *buf, size_t size)
 		 " | vec=%x err=%x ring=%u effect=%s a=%lx b=%lx next=%08lx if=%u shadow=%u "
 		 "insn=%s",
 		 r->vector, r->error, r->ring, effect ? effect : "?", r->a, r->b, v->state.rip,
-		 !!(v->state.rflags & FLAG_IF), v->sti_shadow,
+		 !!(v->state.rflags & FLAG_IF), v->state.sti_shadow,
 		 r->insn_len ? insn_name(r->insn_op) : "-");
 }
 

@@ -5,23 +5,47 @@
 #include <vmm/dev/platform.h>
 #include <vmm/dispatch.h>
 #include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/event.h>
 #include <vmm/exitlog.h>
 #include <vmm/vcpu.h>
 
-/* An interrupt for the guest, if it takes one now: RESUME, or the domain has ended. */
+/* Whether the guest takes an interrupt before its next instruction (SDM 3A 6.8.1, 6.8.3). */
+static bool
+takes_interrupts(const struct vcpu *v)
+{
+	const struct cpu_state *s = &v->state;
+
+	return s->rflags & FLAG_IF && !s->sti_shadow && !s->mov_ss_shadow && !s->event.kind;
+}
+
+/* The interrupt that waits for the guest. RESUME, or the domain has ended. */
 static enum verdict
 interrupt(struct vcpu *v)
 {
 	enum verdict verdict;
 	uint8_t vector;
 
-	if (!(v->state.rflags & FLAG_IF) || v->sti_shadow || !v->irq_pending)
+	if (!takes_interrupts(v)) {
+		if (v->engine->window)
+			v->engine->window(v);
 		return RESUME;
+	}
 	vector = platform_ack(v);
-	verdict = v->engine->interrupt(v, vector);
+	v->state.event = (struct event){ .kind = EVENT_INTERRUPT, .vector = vector };
+	verdict = event_inject(v);
 	if (verdict == RESUME)
 		exit_stream_interrupt(v, vector);
 	return verdict;
+}
+
+/* What the guest receives before its next instruction: an event that was refused before, else an interrupt. */
+static inline enum verdict
+deliver(struct vcpu *v)
+{
+	enum verdict verdict = v->state.event.kind ? event_inject(v) : RESUME;
+
+	return verdict == RESUME && v->irq_pending ? interrupt(v) : verdict;
 }
 
 /* Asked while the vCPU is blocked: whether it may go on. */
@@ -45,6 +69,8 @@ exit_handle(struct vcpu *v, struct exit *e)
 	v->page_fault.pending = false;
 	exit_log(v, e);
 	verdict = exit_dispatch(v, e);
+	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
+		verdict = STOP;
 	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
 		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
 		      v->domain->id, v->exits, exit_names[e->reason]);
@@ -74,11 +100,11 @@ interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
 static enum verdict
 one_exit(struct vcpu *v)
 {
-	uint64_t shadow_at = v->sti_shadow ? v->state.rip : 0;
-	struct exit e;
+	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
+	struct exit *e = &v->exit;
 
-	v->engine->run(v, &e);
-	return interrupt_comes_first(v, shadow_at, &e) ? RESUME : exit_handle(v, &e);
+	v->engine->run(v, e);
+	return interrupt_comes_first(v, shadow_at, e) ? RESUME : exit_handle(v, e);
 }
 
 /*
@@ -99,7 +125,7 @@ vcpu_turn(struct thread *t)
 	platform_lines(v->domain);
 	domain_quiet(v->domain);
 	do {
-		verdict = v->debug.step && !v->debug.waits ? RESUME : interrupt(v);
+		verdict = v->debug.step && !v->debug.waits ? RESUME : deliver(v);
 		if (verdict != RESUME)
 			break;
 		verdict = v->debug.attached ? debug_one_exit(v) : one_exit(v);
@@ -123,5 +149,5 @@ vcpu_advance(struct vcpu *v, const struct exit *e)
 		v->state.rip &= 0xffff;
 	else if (!(v->state.seg[SEG_CS].attr & ATTR_L))
 		v->state.rip &= 0xffffffff;
-	v->sti_shadow = false; /* it lasted for this one instruction (SDM 2B "STI") */
+	v->state.sti_shadow = false; /* it lasted for this one instruction (SDM 2B "STI") */
 }

@@ -50,9 +50,9 @@ struct vcpu {
 	uint64_t streamed; /* up to which exit the side channel has been told */
 	uint64_t exits;    /* total; the next record's seq is exits + 1 */
 	uint64_t exits_by[EXIT_COUNT];
+	struct exit exit;         /* the one being handled, or the last one */
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */
-	bool sti_shadow;          /* interrupts stay off for one instruction: SDM 2B "STI" */
 	bool irq_pending;         /* an interrupt waits for it: platform_lines() says so */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */

@@ -748,7 +748,7 @@ def if_flags(t):
 
 def sti_shadow(t):
     """STI holds interrupts off for one instruction, if they were off before."""
-    offset = evidence.offset_of(t.image.root, "vmm/vcpu.h", "struct vcpu", "sti_shadow")
+    offset = evidence.offset_of(t.image.root, "vmm/vcpu.h", "struct vcpu", "state.sti_shadow")
     p, points, flag = Program(t.rng), [], 0
     programs.mask_interrupts(p)
     for _ in range(8):
@@ -773,7 +773,7 @@ def sti_shadow(t):
         name, wanted, kind = where[regs["rip"]]
         seen.append(name)
         got = client.read(vcpu[0] + offset, 1)[0]
-        t.check(got == wanted, f"behind `{kind}` v->sti_shadow is {got}: "
+        t.check(got == wanted, f"behind `{kind}` v->state.sti_shadow is {got}: "
                 + ("sti with IF=0 holds interrupts off until the end of the next instruction"
                    if wanted else "the shadow lasts for one instruction, and only an sti with IF=0 "
                    "begins one"), wanted, got)

@@ -67,7 +67,7 @@ static enum verdict
 exit_sti(struct vcpu *v, struct exit *e)
 {
 	/* EXERCISE 1.4c: The guest's IF goes to 1, and no interrupt may come before the end of the *next*
-	 * instruction if it was 0: v->sti_shadow, to be set after vcpu_advance() (SDM 2B "STI"). Effect: EFFECT_IF, 1.
+	 * instruction if it was 0: v->state.sti_shadow, to be set after vcpu_advance() (SDM 2B "STI"). Effect: EFFECT_IF, 1.
 	 */
 	exercise_todo("1.4", "handouts/lab1a.md#ex-1-4");
 	return exit_stop(v, e, LAB_1A "#ex-1-4", "sti is not emulated: exercise 1.4 is not done");

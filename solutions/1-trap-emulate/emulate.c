@@ -78,7 +78,7 @@ static enum verdict
 exit_sti(struct vcpu *v, struct exit *e)
 {
 	/* EXERCISE 1.4c: The guest's IF goes to 1, and no interrupt may come before the end of the *next*
-	 * instruction if it was 0: v->sti_shadow, to be set after vcpu_advance() (SDM 2B "STI"). Effect: EFFECT_IF, 1.
+	 * instruction if it was 0: v->state.sti_shadow, to be set after vcpu_advance() (SDM 2B "STI"). Effect: EFFECT_IF, 1.
 	 * until then: return exit_stop(v, e, LAB_1A "#ex-1-4", "sti is not emulated: exercise 1.4 is not done");
 	 */
 	bool was_off = !(v->state.rflags & FLAG_IF);
@@ -86,7 +86,7 @@ exit_sti(struct vcpu *v, struct exit *e)
 	v->state.rflags |= FLAG_IF;
 	exit_effect(v, EFFECT_IF, 1, 0);
 	vcpu_advance(v, e); /* safe: sti changes IF alone; it ends an older shadow */
-	v->sti_shadow = was_off;
+	v->state.sti_shadow = was_off;
 	return RESUME;
 	/* END EXERCISE 1.4c */
 }

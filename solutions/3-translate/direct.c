@@ -173,7 +173,7 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 	}
 	te_end_sti_shadow(v, entered_at);
 	if (p.exact && p.kind == BT_SHADOW)
-		v->sti_shadow = true;
+		v->state.sti_shadow = true;
 	if (f->vector == BT_VECTOR)
 		return called_out(v, e, &p, step);
 	if (f->vector == VEC_DB && step && !(v->state.rflags & FLAG_TF)) {

@@ -161,7 +161,7 @@ run_kernel(struct vcpu *v, struct exit *e)
 	struct te *te = te_of(v);
 	uint64_t entered_at = v->state.rip, failure;
 	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
-	bool step = v->sti_shadow && v->irq_pending;
+	bool step = v->state.sti_shadow && v->irq_pending;
 
 	count_refused(v);
 	bt_space_check(v);
@@ -221,7 +221,7 @@ static const struct engine bt_engine = {
 	.free = bt_free,
 	.load = bt_load,
 	.run = bt_run,
-	.interrupt = te_interrupt,
+	.inject = te_inject,
 	.window_moved = bt_window_moved,
 	.show = bt_show,
 	.peek = bt_peek,

@@ -8,10 +8,9 @@ static enum verdict
 software_exception(struct vcpu *v, struct exit *e, enum vector vector)
 {
 	vcpu_advance(v, e); /* safe: traps are delivered behind their instruction (SDM 3A 6.5) */
-	e->reason = EXIT_EXCEPTION;
-	e->vector = vector;
-	e->error = 0;
-	return exit_dispatch(v, e);
+	return event_raise(v,
+			   (struct event){ .kind = vector == VEC_DB ? EVENT_FAULT : EVENT_SOFTWARE,
+					   .vector = vector });
 }
 
 /* Whether the CPU could not have done an access to this place: somebody wants to be told, or there is no memory. */

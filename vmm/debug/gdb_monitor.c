@@ -174,7 +174,7 @@ vcpu(struct vcpu *v, int argc, char **argv)
 		  s->gpr[RSI], s->gpr[RDI]);
 	gdb_print("eip %08lx eflags %08lx IF=%u IOPL=%lu%s\n", s->rip, s->rflags,
 		  !!(s->rflags & FLAG_IF), s->rflags >> 12 & 3,
-		  v->sti_shadow ? ", in the shadow of sti" : "");
+		  v->state.sti_shadow ? ", in the shadow of sti" : "");
 	gdb_print("cr0 %08lx cr2 %08lx cr3 %08lx cr4 %08lx\n", s->cr0, s->cr2, s->cr3, s->cr4);
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		gdb_print("%s %04x base %08lx limit %08x attr %03x\n", names[i], s->seg[i].sel,

@@ -387,23 +387,23 @@ goes_on(const struct vcpu *v, const struct exit *e, enum verdict verdict)
 enum verdict
 debug_one_exit(struct vcpu *v)
 {
-	uint64_t shadow_at = v->sti_shadow ? v->state.rip : 0;
+	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
 	enum verdict verdict;
 	char words[128];
 	bool stepped;
-	struct exit e;
+	struct exit *e = &v->exit;
 
 	v->debug.waits = false;
 	arm(v);
-	stepped = enter(v, &e);
+	stepped = enter(v, e);
 	disarm(v);
-	if (hit_breakpoint(v, &e))
+	if (hit_breakpoint(v, e))
 		return stop(v, true, GDB_SIGTRAP, "swbreak:;");
 	if (stepped)
 		return stop(v, true, GDB_SIGTRAP, "");
-	if (!v->debug.step && interrupt_comes_first(v, shadow_at, &e))
+	if (!v->debug.step && interrupt_comes_first(v, shadow_at, e))
 		return RESUME;
-	verdict = exit_handle(v, &e);
+	verdict = exit_handle(v, e);
 	if (v->domain->state == DOMAIN_ENDED && !v->domain->stopped)
 		return verdict;
 	if (v->domain->state == DOMAIN_ENDED) {
@@ -411,15 +411,15 @@ debug_one_exit(struct vcpu *v)
 			  v->domain->end_reason);
 		return stop(v, true, GDB_SIGSEGV, "");
 	}
-	if (stops_on(&e)) {
-		if (e.reason == EXIT_IRQ)
+	if (stops_on(e)) {
+		if (e->reason == EXIT_IRQ)
 			snprintf(words, sizeof(words), "host interrupt");
 		else
 			exit_words(v->last, words, sizeof(words));
 		gdb_print("d%u %s: %s\n", v->domain->id, v->domain->name, words);
 		return stop(v, verdict == RESUME || verdict == FAULTED, 0, "");
 	}
-	if (v->debug.step && !goes_on(v, &e, verdict))
+	if (v->debug.step && !goes_on(v, e, verdict))
 		return stop(v, verdict == RESUME || verdict == FAULTED, GDB_SIGTRAP, "");
 	return verdict;
 }

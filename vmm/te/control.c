@@ -197,7 +197,7 @@ system_segment(struct vcpu *v, struct exit *e, uint16_t sel)
 	}
 	desc |= 2ull << 40; /* busy */
 	if (gva_write(v, gva(v->state.gdtr.base + (sel & ~7)), &desc, 8) && v->page_fault.pending)
-		return te_page_fault(v, e);
+		return event_page_fault(v);
 	v->state.tr = desc_segment(desc, sel);
 	return RESUME;
 }

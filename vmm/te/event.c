@@ -6,27 +6,10 @@
  */
 #include <vmm/te/te.h>
 
-/* SDM 3A 6.13: the vectors that push an error code. */
-static bool
-pushes_error(unsigned vector)
-{
-	return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == VEC_AC;
-}
-
-/* SDM 3A table 6-4 "Interrupt and Exception Classes". */
-static bool
-contributory(unsigned vector)
-{
-	return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
-}
-
 /* SDM 3A table 6-5: the second fault comes on top of the first, or both are one #DF. */
 static struct te_event
 after_fault(const struct te_event *first, const struct emu_fault *second)
 {
-	bool twice = contributory(second->vector) || second->vector == VEC_PF;
-	bool both = (contributory(first->vector) && contributory(second->vector)) ||
-		    (first->vector == VEC_PF && twice);
 	struct te_event next = { .vector = second->vector,
 				 .kind = EVENT_FAULT,
 				 .has_error = second->has_error,
@@ -34,9 +17,7 @@ after_fault(const struct te_event *first, const struct emu_fault *second)
 				 .rip = first->fault_rip,
 				 .fault_rip = first->fault_rip };
 
-	if (first->kind == EVENT_SOFTWARE)
-		both = false; /* int n is benign, whatever its vector */
-	if (both) {
+	if (event_is_double(first->kind, first->vector, second->vector)) {
 		next.vector = VEC_DF;
 		next.has_error = true;
 		next.error = 0;
@@ -92,23 +73,29 @@ deliver(struct vcpu *v, const struct te_event *event, struct te_access *access,
 
 /* What becomes of an event that met *fault on its way: one fault after the other, to the third. */
 static COLD enum verdict
-deliver_fault(struct vcpu *v, struct exit *e, const struct te_event *first, struct te_access access,
-	      struct emu_fault fault)
+deliver_fault(struct vcpu *v, const struct exit *exit, const struct te_event *first,
+	      struct te_access access, struct emu_fault fault)
 {
 	struct te_event event = *first;
+	struct exit at =
+		*exit; /* for the line that ends the guest: it names the event, not what caused it */
 	char chain[80], name[16];
 	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(first, name));
 
+	if (first->kind == EVENT_FAULT) {
+		at.vector = first->vector;
+		at.error = first->error;
+	}
 	do {
 		unsigned was = event.vector;
 
 		take_page_fault(v, &fault);
 		if (access.hit_window)
-			return te_guest_fault(v, e, &access, &fault);
+			return te_guest_fault(v, &at, &access, &fault);
 		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",
 				 vector_short(fault.vector), fault.error);
 		if (was == VEC_DF && event.kind == EVENT_FAULT)
-			return exit_stop(v, e, LAB_1B "#triple", "triple fault: %s", chain);
+			return exit_stop(v, &at, LAB_1B "#triple", "triple fault: %s", chain);
 		event = after_fault(&event, &fault);
 		access = (struct te_access){ .v = v };
 	} while (deliver(v, &event, &access, &fault));
@@ -120,7 +107,7 @@ deliver_fault(struct vcpu *v, struct exit *e, const struct te_event *first, stru
  * reset, so the domain ends, with the chain of faults in words.
  */
 enum verdict
-te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event)
+te_deliver(struct vcpu *v, const struct exit *e, const struct te_event *event)
 {
 	struct te_access access = { .v = v };
 	struct emu_fault fault;
@@ -129,31 +116,27 @@ te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event)
 						  : RESUME;
 }
 
-/* An exception of the guest's own code: the vector and error code of the exit. */
-static enum verdict
-exit_exception(struct vcpu *v, struct exit *e)
+/* The engine contract (vmm/engine.h): te delivers on the spot, and so refuses nothing. */
+enum injection
+te_inject(struct vcpu *v, const struct event *event)
 {
-	struct te_event event = { .vector = e->vector,
-				  .kind = e->vector == VEC_BP || e->vector == VEC_OF
-						  ? EVENT_SOFTWARE
-						  : EVENT_FAULT,
-				  .has_error = pushes_error(e->vector),
-				  .error = e->error,
-				  .rip = v->state.rip,
-				  .fault_rip = v->state.rip };
+	struct te_event one = { .vector = event->vector,
+				.kind = event->kind,
+				.has_error = event->has_error,
+				.error = event->error,
+				.rip = (uint32_t)(v->state.rip + event->insn_len),
+				.fault_rip = v->state.rip };
 
-	return te_deliver(v, e, &event);
+	if (event->kind == EVENT_INTERRUPT)
+		return te_interrupt(v, event->vector) == RESUME ? INJECTED : ENDED;
+	return te_deliver(v, &v->exit, &one) == RESUME ? INJECTED : ENDED;
 }
-EXIT_HANDLER(EXCEPTION, "te", exit_exception);
 
 static enum verdict
 exit_int(struct vcpu *v, struct exit *e)
 {
-	struct te_event event = { .vector = te_insn(v)->imm & 0xff,
-				  .kind = EVENT_SOFTWARE,
-				  .rip = (uint32_t)(v->state.rip + e->insn_len),
-				  .fault_rip = v->state.rip };
-
-	return te_deliver(v, e, &event);
+	return event_raise(v, (struct event){ .kind = EVENT_SOFTWARE,
+					      .vector = te_insn(v)->imm & 0xff,
+					      .insn_len = e->insn_len });
 }
 EXIT_HANDLER(INT, "te", exit_int);

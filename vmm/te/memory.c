@@ -256,19 +256,6 @@ te_linear(struct vcpu *v, const struct insn *insn)
 	return (uint32_t)(v->state.seg[insn->mem_seg].base + insn_ea(&v->state, insn));
 }
 
-/* The #PF in v->page_fault is the guest's: FAULTED, or the guest is stopped. */
-enum verdict
-te_page_fault(struct vcpu *v, struct exit *e)
-{
-	v->page_fault.pending = false;
-	v->state.cr2 = v->page_fault.address;
-	e->vector = VEC_PF;
-	e->error = v->page_fault.error;
-	e->reason = EXIT_EXCEPTION;
-	return exit_dispatch(v, e) == RESUME ? FAULTED : STOP;
-}
-
-/* The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is stopped. */
 enum verdict
 te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	       const struct emu_fault *fault)
@@ -277,13 +264,10 @@ te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
 				 v->domain->window);
 	if (v->page_fault.pending) /* it came first, on the way to what the caller missed */
-		return te_page_fault(v, e);
+		return event_page_fault(v);
 	if (fault->vector == VEC_PF)
 		v->state.cr2 = fault->address;
-	e->vector = fault->vector;
-	e->error = fault->error;
-	e->reason = EXIT_EXCEPTION;
-	return exit_dispatch(v, e) == RESUME ? FAULTED : STOP;
+	return event_fault(v, fault->vector, fault->error);
 }
 
 enum verdict
@@ -333,7 +317,7 @@ paging_fault(struct vcpu *v, struct exit *e)
 		return RESUME;
 	case MMU_TRUE_FAULT:
 		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
-		return te_page_fault(v, e);
+		return event_page_fault(v);
 	case MMU_NO_MEMORY:
 		return exit_stop(
 			v, e, "lab2b.md#reclaim",

@@ -72,8 +72,8 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 }
 
 /* mov to segment, pop segment, lds & co. */
-static enum verdict
-exit_segment(struct vcpu *v, struct exit *e)
+enum verdict
+te_segment(struct vcpu *v, struct exit *e)
 {
 	const struct insn *i = te_insn(v);
 	struct te_access access = { .v = v };
@@ -113,7 +113,7 @@ exit_segment(struct vcpu *v, struct exit *e)
 	vcpu_advance(v, e); /* safe: the selector is loaded, the stack or register updated */
 	return RESUME;
 }
-EXIT_HANDLER(SEGMENT, "te", exit_segment);
+EXIT_HANDLER(SEGMENT, "te", te_segment);
 
 /* The selector that a far transfer goes to, if it is in the instruction or in memory; 0 if not. */
 static uint16_t

@@ -79,8 +79,7 @@ te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 	case INSN_LFS:
 	case INSN_LGS:
 	case INSN_LSS:
-		e->reason = EXIT_SEGMENT;
-		return exit_dispatch(v, e);
+		return te_segment(v, e);
 	default:
 		return exit_stop(v, e, LAB_1A "#limits",
 				 "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),

@@ -251,8 +251,8 @@ te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 {
 	struct te *te = te_of(v);
 
-	if (!v->sti_shadow || v->state.rip != entered_at || ++te->sti_stalls == STI_STALLS) {
-		v->sti_shadow = false;
+	if (!v->state.sti_shadow || v->state.rip != entered_at || ++te->sti_stalls == STI_STALLS) {
+		v->state.sti_shadow = false;
 		te->sti_stalls = 0; /* the next shadow starts afresh */
 	}
 }
@@ -328,7 +328,7 @@ static const struct engine te_engine = {
 	.free = te_free,
 	.load = te_load,
 	.run = te_run,
-	.interrupt = te_interrupt,
+	.inject = te_inject,
 	.window_moved = te_window_moved,
 };
 SET_ADD(engines, te_engine);

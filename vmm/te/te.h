@@ -14,6 +14,7 @@
 #include <vmm/dispatch.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
+#include <vmm/event.h>
 #include <vmm/exitlog.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
@@ -172,9 +173,7 @@ te_restore(struct vcpu *v, const struct te_saved *saved)
 	te_of(v)->real_desc[SEG_SS] = saved->real_ss;
 }
 
-/* What is on its way to one of the guest's own handlers. */
-enum event_kind { EVENT_FAULT, EVENT_SOFTWARE, EVENT_INTERRUPT };
-
+/* An event on its way to one of the guest's own handlers (struct event, with the places that te makes of it). */
 struct te_event {
 	uint8_t vector;
 	uint8_t kind; /* enum event_kind */
@@ -200,7 +199,8 @@ enum exit_reason te_reason(unsigned op);
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
 
 /* event.c */
-enum verdict te_deliver(struct vcpu *v, struct exit *e, const struct te_event *event);
+enum verdict te_deliver(struct vcpu *v, const struct exit *e, const struct te_event *event);
+enum injection te_inject(struct vcpu *v, const struct event *event);
 
 /* user.c */
 bool te_allowed(struct vcpu *v, const struct exit *e);
@@ -276,6 +276,7 @@ void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() 
 void te_segments_in(struct vcpu *v);
 void te_data_segments_in(struct vcpu *v);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
+enum verdict te_segment(struct vcpu *v, struct exit *e);
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
 
 enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that ends the guest */
@@ -299,9 +300,9 @@ int te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n
 		 struct emu_fault *fault);
 /* Emulates the instruction of this exit with the general emulator. */
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
+/* The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is stopped. */
 enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 			    const struct emu_fault *fault);
-enum verdict te_page_fault(struct vcpu *v, struct exit *e);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
 
 /* sensitive.c */

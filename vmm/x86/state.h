@@ -17,8 +17,9 @@
 #include <stdint.h>
 
 #include <inc/x86.h>
+#include <vmm/event.h>
 
-#define CPU_STATE_VERSION 2
+#define CPU_STATE_VERSION 3
 
 /* General registers in the order of their encoding (SDM 2B "ModR/M", table 2-2). */
 enum gpr {
@@ -75,6 +76,9 @@ struct table_reg {
 	uint16_t pad[3];
 };
 
+/* What the CPU does when no event comes (SDM 3C 25.4.2 "Guest Non-Register State"). */
+enum activity { ACTIVITY_RUNS, ACTIVITY_HALTED, ACTIVITY_SHUTDOWN, ACTIVITY_WAITS_FOR_SIPI };
+
 struct cpu_state {
 	uint32_t version;
 	uint32_t pad;
@@ -88,8 +92,20 @@ struct cpu_state {
 	uint64_t dr[8];
 	uint64_t efer;
 	uint64_t pdpte[4]; /* PAE paging: what the last load of CR3 read (SDM 3A 4.4.1) */
+	/* version 3 */
+	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t pat, apic_base, tsc_aux, tsc_offset;
+	uint64_t xcr0;
+	struct event event;    /* on its way to the guest; kind EVENT_NONE: nothing is */
+	uint8_t activity;      /* enum activity */
+	uint8_t sti_shadow;    /* interrupts stay off for one instruction: SDM 2B "STI" */
+	uint8_t mov_ss_shadow; /* ... and so do debug exceptions: SDM 3A 6.8.3 */
+	uint8_t nmi_blocked;   /* an NMI's handler runs, up to its iret: SDM 3A 6.7.1 */
+	uint8_t pad2[4];
 };
 
 _Static_assert(sizeof(struct segment) == 16, "segment is 16 bytes in every ABI that uses it");
 _Static_assert(offsetof(struct cpu_state, rip) == 136, "layout is fixed");
-_Static_assert(sizeof(struct cpu_state) == 456, "layout is fixed");
+_Static_assert(offsetof(struct cpu_state, star) == 456, "layout is fixed");
+_Static_assert(sizeof(struct cpu_state) == 576, "layout is fixed");

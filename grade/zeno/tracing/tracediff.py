@@ -182,7 +182,7 @@ class Compare:
             says.append(f"behind it the guest's IF is {ref.flag} in the reference and {own.flag} in "
                         "yours (v->state.rflags: the virtual IF)")
         if ref.shadow != own.shadow:
-            says.append("behind it sti's shadow, v->sti_shadow, is "
+            says.append("behind it sti's shadow, v->state.sti_shadow, is "
                         f"{ref.shadow} in the reference and {own.shadow} in yours")
         if self.after(ref) != self.after(own):
             says.append(self.other_rip(ref, own))

@@ -1,0 +1,83 @@
+/*
+ * Events on their way to the guest: raised by handlers, combined where one meets another, offered to the engine.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <vmm/dispatch.h>
+#include <vmm/engine.h>
+#include <vmm/event.h>
+#include <vmm/exitlog.h>
+#include <vmm/vcpu.h>
+
+/* SDM 3A table 6-4 "Interrupt and Exception Classes". */
+static bool
+is_contributory(unsigned vector)
+{
+	return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
+}
+
+/* Interrupts and int n are benign, whatever their vector. */
+bool
+event_is_double(enum event_kind kind, unsigned first, unsigned second)
+{
+	bool twice = is_contributory(second) || second == VEC_PF;
+
+	if (kind != EVENT_FAULT)
+		return false;
+	return (is_contributory(first) && is_contributory(second)) || (first == VEC_PF && twice);
+}
+
+static COLD enum verdict
+raise_on_top(struct vcpu *v, struct event event)
+{
+	const struct event first = v->state.event;
+
+	if (first.kind == EVENT_FAULT && first.vector == VEC_DF && event.kind == EVENT_FAULT)
+		return exit_stop(v, &v->exit, "lab1b.md#triple", "triple fault: %s, then %s(%x)",
+				 vector_short(first.vector), vector_short(event.vector),
+				 event.error);
+	if (event.kind == EVENT_FAULT && event_is_double(first.kind, first.vector, event.vector))
+		event = (struct event){ .kind = EVENT_FAULT, .vector = VEC_DF, .has_error = true };
+	v->state.event = event;
+	return FAULTED;
+}
+
+enum verdict
+event_raise(struct vcpu *v, struct event event)
+{
+	if (v->state.event.kind)
+		return raise_on_top(v, event);
+	v->state.event = event;
+	return FAULTED;
+}
+
+enum verdict
+event_fault(struct vcpu *v, unsigned vector, uint32_t error)
+{
+	return event_raise(v, (struct event){ .kind = EVENT_FAULT,
+					      .vector = (uint8_t)vector,
+					      .has_error = event_has_error(vector),
+					      .error = error });
+}
+
+enum verdict
+event_page_fault(struct vcpu *v)
+{
+	v->page_fault.pending = false;
+	v->state.cr2 = v->page_fault.address;
+	return event_fault(v, VEC_PF, v->page_fault.error);
+}
+
+enum verdict
+event_inject(struct vcpu *v)
+{
+	switch (v->engine->inject(v, &v->state.event)) {
+	case INJECTED:
+		v->state.event.kind = EVENT_NONE;
+		return RESUME;
+	case REFUSED:
+		return RESUME;
+	default:
+		return STOP;
+	}
+}
