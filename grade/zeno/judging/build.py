@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import sandbox
+from . import objects, sandbox
 from .course import ROOT
 
 LEFT_OUT = {".git", ".ci", "build", "labs", "solutions", "tests", "handouts", "__pycache__",
@@ -78,16 +78,24 @@ def take_folder(folder, lab):
     return found
 
 
+def own_environment():
+    """What a build without walls gets of the environment: where the tools are, and which."""
+    return {key: os.environ[key] for key in ("PATH", "HOME", "CROSS", "CC", "LC_ALL") if key in os.environ}
+
+
 class Tree:
     """A scratch tree of one lab. Building again after other files were put in is incremental."""
 
-    def __init__(self, lab, walls=None, root=ROOT, ref=None, needs_from_work=True):
+    def __init__(self, lab, walls=None, root=ROOT, ref=None, needs_from_work=True,
+                 environment=None):
         self.lab = lab
         self.walls = walls
         self.ref = ref
         self.root = Path(root)
         self.path = Path(tempfile.mkdtemp(prefix="zeno-build-"))
         self.pristine = self.root / "labs" / lab.directory
+        self.environment = environment or (walls.environment(self.path) if walls else own_environment())
+        self.store = objects.Store(self.root, self.environment)
         self._copy(needs_from_work)
 
     def remove(self):
@@ -158,15 +166,13 @@ class Tree:
     def build(self, files, out):
         """Build the lab with these files; the images are copied to `out`. An Image."""
         self.put(files)
-        command = ["make", "--no-print-directory", "-j2", f"LAB={self.lab.name}",
-                   f"VARIANT={VARIANT}", f"build/{VARIANT}/zeno.mb"]
-        if self.ref:
-            command.append(f"REF={self.ref}")
+        self.store.lay(self.path, self.walls)
         if self.walls:
             self.walls.own(self.path)
-            done = self.walls.run(command, self.path)
+            done = self.walls.run(self._command(f"build/{VARIANT}/zeno.mb"), self.path)
         else:
-            done = self._make(command)
+            done = self._make(self._command(f"build/{VARIANT}/zeno.mb"))
+            self.store.keep(self.path)
         if done.trouble:
             raise BuildTrouble(done.trouble)
         log = cap_log(done.output.replace(str(self.path) + "/", ""))
@@ -176,26 +182,32 @@ class Tree:
             self._take_images(image, Path(out))
         return image
 
+    def _command(self, goal):
+        command = ["make", "--no-print-directory", "-j2", f"LAB={self.lab.name}", f"VARIANT={VARIANT}",
+                   f"STORE={objects.OBJECTS}", goal]
+        return [*command, f"REF={self.ref}"] if self.ref else command
+
     def _make(self, command):
-        keep = {key: os.environ[key] for key in ("PATH", "HOME", "CROSS", "CC", "LC_ALL")
-                if key in os.environ}
-        return sandbox.run(command, self.path, keep | {"TMPDIR": tempfile.gettempdir()})
+        return sandbox.run(command, self.path, self.environment | {"TMPDIR": tempfile.gettempdir()})
+
+    def build_shared(self):
+        """Compile what is nobody's exercise, for the builds behind walls. That it fails is theirs to say."""
+        self.store.lay(self.path, self.walls)
+        self._make(self._command("shared"))
+        self.store.keep(self.path)
 
     def build_guests(self, out):
         """Build what is nobody's exercise: guests and boot sectors. Their folder below `out`.
 
         Done by the grader itself, never behind the walls, so that no submission has a hand in it.
         """
+        self.store.guests(self.path, Path(out), self._make_guests)
+        return Path(out) / "guest"
+
+    def _make_guests(self):
         done = self._make(["make", "--no-print-directory", "-j2", "guests", "boot"])
         if done.trouble or done.status:
             raise BuildTrouble(done.trouble or "the guests do not build:\n" + done.output)
-        for kind in ("guest", "boot"):
-            target = Path(out) / kind
-            target.mkdir(parents=True, exist_ok=True)
-            for path in sorted((self.path / "build" / kind).glob("*")):
-                if path.suffix in (".elf", ".bin"):
-                    shutil.copy2(path, target / path.name)
-        return Path(out) / "guest"
 
     def _take_images(self, image, out):
         out.mkdir(parents=True, exist_ok=True)

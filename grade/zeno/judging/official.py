@@ -49,8 +49,9 @@ class Workshop:
         self.lab = lab
         self.walls = walls or sandbox.Sandbox(hide=[root])
         self.tree = build.Tree(lab, self.walls, root, reference(lab, root))
-        own = build.Tree(lab, None, root)
+        own = build.Tree(lab, None, root, environment=self.tree.environment)
         try:
+            own.build_shared()
             self.guests = own.build_guests(Path(out))
         finally:
             own.remove()

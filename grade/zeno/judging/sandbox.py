@@ -125,11 +125,15 @@ class Sandbox:
                 os.chown(os.path.join(folder, name), self.uid, self.uid, follow_symlinks=False)
         os.chmod(tree, 0o700)
 
+    @staticmethod
+    def environment(cwd):
+        """All that a command behind the walls gets of one."""
+        return {"PATH": PATH, "HOME": str(cwd), "TMPDIR": str(cwd), "LC_ALL": "C",
+                "PYTHONDONTWRITEBYTECODE": "1"}
+
     def run(self, command, cwd):
         """Run a command behind the walls; its output and errors come back as one text."""
-        environment = {"PATH": PATH, "HOME": str(cwd), "TMPDIR": str(cwd), "LC_ALL": "C",
-                       "PYTHONDONTWRITEBYTECODE": "1"}
-        return run([*self.prefix, *self.limits, *command], cwd, environment)
+        return run([*self.prefix, *self.limits, *command], cwd, self.environment(cwd))
 
 
 def run(command, cwd, environment):

@@ -1,0 +1,64 @@
+# Guest kernels, the programs of guest/os, the boot sectors, and the plugin that counts instructions.
+
+GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
+GO := build/guest$(SUFFIX)
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf)
+BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
+PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
+
+GUEST_CFLAGS := $(COMMON) -m32 -march=i686 -fno-pic -mno-sse -mno-mmx -mno-80387 -msoft-float \
+	-fno-unwind-tables $(if $(CLANG),--target=i386-linux-gnu)
+GUEST_NASMFLAGS := -f elf32 -g -F dwarf -I .
+GUEST_LDFLAGS := -m elf_i386 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none
+
+# Guests are built again when the commands that build them change.
+$(GO)/flags: always
+	@mkdir -p $(@D)
+	@$(call if_new,$(CC) $(GUEST_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS))
+
+$(GO)/obj/%.c.o: guest/%.c $(GO)/flags
+	@mkdir -p $(@D)
+	@echo "cc   $<"
+	@$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+$(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags
+	@mkdir -p $(@D)
+	@echo "nasm $<"
+	@$(NASM) $(GUEST_NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
+
+guest_objects = $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
+# A guest may have a linker script of its own.
+define guest_rule
+$(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard guest/$1/$1.ld),guest/lib/guest.ld)
+	@echo "ld   $$@"
+	@$$(LD) $$(GUEST_LDFLAGS) -T $$(filter %.ld,$$^) -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
+
+# Programs of guest/os: one per file of user/, each with libc/. They and root/ make the RAM disk, which is a part
+# of the kernel's image.
+OS_PROGRAMS := $(patsubst guest/os/user/%.c,$(GO)/os/bin/%,$(sort $(wildcard guest/os/user/*.c)))
+OS_LIBC := $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/os/libc/*.c guest/os/libc/*.asm)))
+$(GO)/os/bin/%: $(GO)/obj/os/user/%.c.o $(OS_LIBC) guest/os/libc/user.ld
+	@mkdir -p $(@D)
+	@$(LD) $(GUEST_LDFLAGS) -s -T guest/os/libc/user.ld -o $@ $(filter %.o,$^)
+$(GO)/os/ramdisk.img: tools/mkramdisk.py $(OS_PROGRAMS) $(wildcard guest/os/root/*/*)
+	@echo "disk $@"
+	@$(PYTHON) tools/mkramdisk.py -o $@ guest/os/root $(OS_PROGRAMS)
+$(GO)/obj/os/disk.asm.o: $(GO)/os/ramdisk.img
+$(GO)/obj/os/disk.asm.o: private GUEST_NASMFLAGS += -I $(GO)/os/
+
+build/boot/%.bin: boot/%.asm
+	@mkdir -p $(@D)
+	@echo "nasm $<"
+	@$(NASM) -f bin -I . -I boot/ -MD build/boot/$*.d -MP -o $@ $<
+
+# The plugin is loaded by the emulator, so it is built for the build machine.
+build/zcount.so: grade/plugin/zcount.c
+	@mkdir -p $(@D)
+	@echo "cc   $<"
+	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
+
+-include $(foreach g,lib $(GUESTS),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
+	$(wildcard build/boot/*.d)
+
