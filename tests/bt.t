@@ -52,13 +52,13 @@ def lines_of(text):
     return [line[4:] for line in text.splitlines() if line.startswith("d1| ")]
 
 
-def bare(where, elf):
+def bare(where, elf, words=""):
     """A guest's console on the bare machine."""
     if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(elf), cpu="te", limits=te.LIMIT)
+        result = machine.boot(machine="qemu", kernel=str(elf), cmdline=words, cpu="te", limits=te.LIMIT)
     else:
         disk = folder() / "bare.img"
-        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", "", "--mbr",
+        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", words, "--mbr",
                    te.BUILD / "boot/mbr.bin", "--loader", te.BUILD / "boot/loader.bin", "--kernel", elf)
         if done.status:
             raise RuntimeError(done.out)
@@ -76,6 +76,11 @@ def equivalence(where):
             got = "\n".join(lines_of(on_bt([f"start {name}"], [name], where, options)[0])) + "\n"
             ok(expected and got == expected, f"{name} on {where} ({options}): as on the bare machine",
                expected=expected, got=got)
+    for words in ("pae=1 nx=1", "nx=1"):
+        expected = bare(where, te.guest("paging"), words)
+        got = "\n".join(lines_of(on_bt([f"start paging -- {words}"], ["paging"], where)[0])) + "\n"
+        ok("kernel jump" in expected and got == expected, f"paging {words} on {where}: as on the bare machine",
+           expected=expected, got=got)
 
 
 def audit(where):

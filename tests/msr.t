@@ -17,7 +17,7 @@ EXPECTED = ([f"{name} read 0000000000000000, written" for name in ZERO]
             + [f"{name} read: #GP, written: #GP" for name in FAULT])
 EFER = {
     "efer=1": r"stopped: it set EFER\.SCE: syscall would enter ring 0 .*lab1a\.md#syscall\]",
-    "efer=2": r"stopped: te has no long mode and no NX: EFER 100 .*lab1a\.md#limits\]",
+    "efer=2": r"stopped: te has no long mode: EFER 100 .*lab1a\.md#limits\]",
     "efer=3": r"d1\| : #GPpatch level",  # a reserved bit: the guest's own #GP
 }
 

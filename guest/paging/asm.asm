@@ -197,6 +197,24 @@ write_%1:
 	CONTROL_REGISTER cr3
 	CONTROL_REGISTER cr4
 
+; void write_nxe(int on): EFER.NXE, and no other bit
+MSR_EFER equ 0xc0000080
+global write_nxe
+write_nxe:
+	mov	eax, [esp + 4]
+	shl	eax, 11
+	xor	edx, edx
+	mov	ecx, MSR_EFER
+	wrmsr
+	ret
+
+; uint32_t read_efer(void)
+global read_efer
+read_efer:
+	mov	ecx, MSR_EFER
+	rdmsr
+	ret
+
 ; void load_idt(base, limit);  void load_gdt(base, limit)
 %macro LOAD_TABLE 1
 global load_%1

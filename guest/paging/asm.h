@@ -25,5 +25,7 @@ extern uint32_t user_entry, user_stack;      /* linear addresses that user_acces
 
 uint32_t read_cr0(void), read_cr2(void), read_cr3(void), read_cr4(void);
 void write_cr0(uint32_t value), write_cr3(uint32_t value), write_cr4(uint32_t value);
+void write_nxe(int on); /* EFER.NXE */
+uint32_t read_efer(void);
 void invalidate(uint32_t address);
 uint32_t has_feature(uint32_t bit); /* CPUID.1:EDX */

@@ -4,6 +4,9 @@
  *
  * What the manual leaves open is kept out: after each change the TLB is told, and after a fault the accessed bit of the
  * table's entry is set by hand, for CPUs differ in whether a walk that fails sets it (SDM 3A 4.8).
+ *
+ * With nx=1 there are jumps, too. A CPU may then set the accessed bit where it only might fetch (SDM 3A 4.8), and bt
+ * does: so accessed bits that are seen do not count.
  */
 #include "kernel.h"
 
@@ -11,8 +14,9 @@
 #define PAGES  8u /* pages below each */
 #define PTS    4u /* page tables that they share */
 #define FRAMES 16u
+#define CODE   0x800u /* in each page: a ret */
 
-static uint32_t state, sum;
+static uint32_t state, sum, seen = ~0u; /* the bits of an entry that count */
 static int logging;
 static uint32_t tables[PTS];
 
@@ -35,8 +39,14 @@ address(void)
 	return TEST + pick(SLOTS) * (pae ? 0x200000 : 0x400000) + pick(PAGES) * 4096;
 }
 
+static uint64_t
+maybe_nx(void)
+{
+	return nx && pae && !pick(4) ? NX : 0;
+}
+
 /* An entry for a page: most are good ones. Sometimes it is a page table's frame. */
-static uint32_t
+static uint64_t
 page_entry(void)
 {
 	uint32_t flags = P | W | U;
@@ -44,13 +54,13 @@ page_entry(void)
 	if (pick(2))
 		flags = pick(8);
 	flags |= pick(4) * A;
-	return (pick(8) ? DATA + pick(FRAMES) * 4096 : tables[pick(PTS)]) | flags;
+	return (pick(8) ? DATA + pick(FRAMES) * 4096 : tables[pick(PTS)]) | flags | maybe_nx();
 }
 
-static uint32_t
+static uint64_t
 directory_entry(void)
 {
-	uint32_t flags = pick(3) ? P | W | U : pick(8);
+	uint64_t flags = (pick(3) ? P | W | U : pick(8)) | maybe_nx();
 
 	if (!pick(6))
 		return LARGE | PS | flags | pick(4) * A;
@@ -83,7 +93,7 @@ change_page(void)
 		set(at, get(at) & ~(uint64_t)(A | D));
 		break;
 	case 2:
-		*(volatile uint8_t *)at = page_entry(); /* a part of an entry */
+		*(volatile uint8_t *)at = (uint8_t)page_entry(); /* a part of an entry */
 		break;
 	default:
 		set(at, page_entry());
@@ -114,25 +124,58 @@ leads_to_table(uint32_t va)
 	uint32_t pde, pte;
 
 	space = (read_cr3() - cr3_of(0)) / (cr3_of(1) - cr3_of(0));
-	pde = get(pde_of(va));
+	pde = (uint32_t)get(pde_of(va));
 	if (!(pde & P) || pde & PS)
 		return 0;
-	pte = get((pde & 0xfffff000) + (va >> 12) % PAGES * (pae ? 8 : 4));
+	pte = (uint32_t)get((pde & 0xfffff000) + (va >> 12) % PAGES * (pae ? 8 : 4));
 	return (pte & 0xfffff000) >= TABLES && (pte & 0xfffff000) < next_table;
+}
+
+/* Whether a jump ends in one of our rets, or in a fault: what else may lie there nobody knows. */
+static int
+may_jump(uint32_t va)
+{
+	uint64_t pde, pte;
+	uint32_t at;
+
+	space = (read_cr3() - cr3_of(0)) / (cr3_of(1) - cr3_of(0));
+	pde = get(pde_of(va));
+	if (!(pde & P))
+		return 1;
+	if (pde & PS)
+		return (pde & ~NX) >> 12 == LARGE >> 12;
+	at = (uint32_t)pde & 0xfffff000;
+	if ((pde & ~NX) >> 32 || at >= LARGE)
+		return 0;
+	pte = get(at + (va >> 12) % PAGES * (pae ? 8 : 4));
+	at = (uint32_t)pte & 0xfffff000;
+	if (!(pte & P))
+		return 1;
+	return !((pte & ~NX) >> 32) && at < LARGE && *(volatile uint8_t *)(at + CODE) == RET;
 }
 
 static void
 access(void)
 {
-	uint32_t va = address() + pick(PAGES) * (pae ? 8 : 4), value = page_entry(), kind = pick(4);
-	if (kind == 3)
+	uint32_t va = address() + pick(PAGES) * (pae ? 8 : 4), value = (uint32_t)page_entry();
+	uint32_t kind = pick(4);
+	int from_table;
+
+	if (nx && !pick(4) && may_jump(va))
+		kind = ACCESS_JUMP, va = (va & 0xfffff000) + CODE;
+	else if (kind == 3)
 		kind = ACCESS_COPY, value = address();
 	else if (kind == ACCESS_ADD)
 		value = pick(2);
 	if ((kind == ACCESS_ADD && leads_to_table(va)) ||
 	    (kind == ACCESS_COPY && leads_to_table(value)))
 		kind = ACCESS_READ;
+	from_table = kind == ACCESS_READ && leads_to_table(va);
 	value = pick(3) ? user_access(kind, va, value) : kernel_access(kind, va, value);
+	if (from_table)
+		value &= seen;
+	if (kind == ACCESS_ADD)
+		fault_error &= ~W; /* QEMU reads first */
 	if (logging) {
 		print_hex(kind), put(' '), print_hex(va), put(' '), print_hex(value), put(' ');
 		print_hex(fault_vector), put(' '),
@@ -157,12 +200,22 @@ look(void)
 	uint32_t va = address(), pde, pte;
 
 	space = pick(SPACES_MAX);
-	pde = get(pde_of(va));
-	pte = get(tables[pick(PTS)] + pick(PAGES) * (pae ? 8 : 4));
+	pde = (uint32_t)get(pde_of(va));
+	pte = (uint32_t)get(tables[pick(PTS)] + pick(PAGES) * (pae ? 8 : 4));
+	pde &= seen;
+	pte &= seen;
 	if (logging)
 		say("directory entry", pde), say("page entry", pte);
 	mix(pde);
 	mix(pte);
+}
+
+/* Every frame that an access may lead to can be jumped to. A page table has an entry there that nothing uses. */
+static void
+code_everywhere(uint32_t at, uint32_t frames)
+{
+	for (uint32_t i = 0; i < frames; i++)
+		*(volatile uint8_t *)(at + i * 4096 + CODE) = RET;
 }
 
 void
@@ -171,7 +224,16 @@ fuzz(uint32_t seed, uint32_t count, uint32_t log)
 	static volatile uint32_t nowhere; /* 0, but not NULL to the compiler */
 
 	state = seed;
+	if (nx)
+		seen = ~A;
 	memset((void *)nowhere, 0, 4096); /* entries that were written in part lead here */
+	code_everywhere(nowhere, 1);
+	code_everywhere(DATA, FRAMES);
+	for (uint32_t i = 0; i < PAGES; i++) { /* beyond what the kernel has mapped */
+		map(TEST, (LARGE + i * 4096) | W | P);
+		code_everywhere(TEST, 1);
+	}
+	code_everywhere(next_table, PTS);
 	write_cr4(read_cr4() | CR4_PSE);
 	for (unsigned i = 1; i < SPACES_MAX; i++) /* space 0 is in use */
 		make_space(i);

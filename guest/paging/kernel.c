@@ -1,6 +1,6 @@
 #include "kernel.h"
 
-int pae;
+int pae, nx;
 uint32_t next_table = TABLES;
 unsigned space; /* the address space that map() changes */
 

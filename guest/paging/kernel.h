@@ -13,6 +13,7 @@
 #define A  0x20u
 #define D  0x40u
 #define PS 0x80u
+#define NX (1ull << 63)
 
 #define CR0_PG  0x80000000u
 #define CR0_WP  0x10000u
@@ -30,7 +31,9 @@
 
 #define TEST 0x40000000u /* linear addresses of the tests */
 
-extern int pae;
+#define RET 0xc3u /* an instruction that can be jumped to */
+
+extern int pae, nx;
 extern uint32_t next_table;
 extern unsigned space; /* the address space that pde_of() & co. mean */
 

@@ -4,6 +4,7 @@
  * output can be compared with the bare machine's. Its words:
  *
  *   pae=1       PAE paging
+ *   nx=1        EFER.NXE on, and tests of it
  *   fuzz=N      N random operations instead, from seed=S; log=M tells them from the Mth on (fuzz.c)
  *   hostile=X   an attack instead (hostile.c)
  */
@@ -210,8 +211,78 @@ reserved(void)
 		return;
 	map(TEST, DATA | U | W | P | 1ull << 51);
 	all("address too high", TEST);
-	map(TEST, DATA | U | W | P | 1ull << 63);
+	if (nx)
+		return;
+	map(TEST, DATA | U | W | P | NX);
 	all("NX, which is off", TEST);
+}
+
+static void
+jumps(const char *what, uint32_t va)
+{
+	print(what);
+	put('\n');
+	report("  kernel jump", kernel_access(ACCESS_JUMP, va, 0));
+	report("  user jump", user_access(ACCESS_JUMP, va, 0));
+	report("  user read", user_access(ACCESS_READ, va, 0) & 0xff);
+}
+
+/* NX at each level, and EFER.NXE turned off and on over it. PAE's registers have no NX. */
+static void
+no_execute_bits(void)
+{
+	uint32_t va = TEST + 0x1400000, large = TEST + 0x1800000;
+
+	map(va, (DATA + 0xa000) | U | W | P | NX);
+	jumps("NX in the page's entry", va);
+	kernel_access(ACCESS_WRITE, va, RET);
+	jumps("NX, written", va);
+	map(va, (DATA + 0xa000) | U | W | P);
+	jumps("taken away", va);
+	set(pde_of(va), get(pde_of(va)) | NX);
+	invalidate(va);
+	jumps("NX in the directory's entry", va);
+	write_nxe(0);
+	invalidate(va);
+	say("EFER without NXE", read_efer());
+	jumps("which is reserved now", va);
+	write_nxe(1);
+	invalidate(va);
+	say("EFER with NXE", read_efer());
+	jumps("and means NX again", va);
+	set(pde_of(va), get(pde_of(va)) & ~NX);
+	invalidate(va);
+	jumps("no NX", va);
+	set(pde_of(large), LARGE | U | W | P | PS | NX);
+	*(volatile uint8_t *)va = 0;
+	map(va, LARGE | U | W | P);
+	*(volatile uint8_t *)va = RET;
+	jumps("NX on a large page", large);
+	jumps("the same frame, without", va);
+	set(pde_of(large), LARGE | P | PS);
+	invalidate(large);
+	jumps("a supervisor's large page", large);
+	set(pde_of(large), 0);
+	invalidate(large);
+}
+
+/* Where NX does not exist or does not matter: what the error code of a fetch says. */
+static void
+no_execute(void)
+{
+	uint32_t va = TEST + 0x1400000;
+
+	if (!nx)
+		return;
+	map(va, (DATA + 0xa000) | U | W | P);
+	*(volatile uint8_t *)(DATA + 0xa000) = RET;
+	jumps("code", va);
+	map(va, (DATA + 0xa000) | W | P);
+	jumps("a supervisor's code", va);
+	map(va, 0);
+	jumps("no code", va);
+	if (pae)
+		no_execute_bits();
 }
 
 /* The CPU's own accesses to descriptor tables, which are a supervisor's: tables that end on a page that is not there. */
@@ -275,6 +346,7 @@ one_by_one(void)
 	self_map();
 	large();
 	reserved();
+	no_execute();
 	implicit();
 	spaces();
 }
@@ -295,7 +367,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	(void)magic;
 	console_init();
 	pae = option_is(option(info, "pae"), "1");
+	nx = option_is(option(info, "nx"), "1");
 	print(pae ? "a guest with PAE paging\n" : "a guest with paging\n");
+	if (nx)
+		write_nxe(1);
 	tables_init();
 	make_space(0);
 	memcpy((void *)USER_PAGE, user_code, user_code_end - user_code);

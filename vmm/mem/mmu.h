@@ -48,6 +48,8 @@ struct mmu_mode {
 	int (*load)(struct vcpu *v);
 	void (*free)(struct domain *d);
 	void (*invlpg)(struct vcpu *v, gva_t a);
+	/* EFER.NXE has another value in v->state. PAE's registers stay as they are (SDM 3A 4.4.1). */
+	void (*nx)(struct vcpu *v);
 	/* No mapping of this frame may be writable any more. */
 	void (*protect)(struct domain *d, gfn_t g);
 	/* The window has another place. */

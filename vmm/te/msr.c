@@ -44,22 +44,37 @@ not_implemented(struct vcpu *v, struct exit *e)
 	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 }
 
-/* EFER is the guest's own, and all of its features are what a classic guest can't have. */
+/*
+ * EFER is the guest's own. NXE it may have, for every CPU that Zeno runs on has NX (kern/entry.asm): the shadows carry
+ * the bit. The other features are what a classic guest can't have.
+ */
 static enum verdict
 write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 {
 	const uint64_t features = EFER_SCE | EFER_LME | EFER_NXE;
+	uint64_t *efer = &v->state.efer;
 
 	if (value & ~features)
 		return not_implemented(v, e);
 	if (value & EFER_SCE)
 		return exit_stop(v, e, LAB_1A "#syscall",
 				 "it set EFER.SCE: syscall would enter ring 0 on its own stack");
-	if (value)
-		return exit_stop(v, e, LAB_1A "#limits", "te has no long mode and no NX: EFER %lx",
-				 value);
-	vcpu_advance(v, e); /* safe: EFER is 0 already */
+	if (value & EFER_LME)
+		return exit_stop(v, e, LAB_1A "#limits", "%s has no long mode: EFER %lx",
+				 v->engine->name, value);
+	if (value != *efer) {
+		*efer = value;
+		if (v->domain->mmu)
+			v->domain->mmu->nx(v);
+	}
+	vcpu_advance(v, e); /* safe: the register is written */
 	return RESUME;
+}
+
+static uint64_t
+read_msr(const struct vcpu *v, uint32_t n)
+{
+	return n == MSR_EFER_NUMBER ? v->state.efer : 0;
 }
 
 static enum verdict
@@ -74,8 +89,8 @@ exit_msr(struct vcpu *v, struct exit *e)
 	if (n != MSR_EFER_NUMBER && !reads_as_zero(n))
 		return not_implemented(v, e);
 	if (!write) {
-		gpr_write(&v->state, RAX, 4, 0);
-		gpr_write(&v->state, RDX, 4, 0);
+		gpr_write(&v->state, RAX, 4, (uint32_t)read_msr(v, n));
+		gpr_write(&v->state, RDX, 4, read_msr(v, n) >> 32);
 	}
 	vcpu_advance(v, e); /* safe: the register is read, or what was written has no effect */
 	return RESUME;

@@ -200,6 +200,19 @@ shadow_invlpg(struct vcpu *v, gva_t a)
 	invlpg(a.v);
 }
 
+/* An entry with NX was valid before, or is now, and the other way it is a reserved bit: no shadow outlives that. */
+static void
+nx_changed(struct vcpu *v)
+{
+	struct shadow_mmu *m = shadow_of(v->domain);
+
+	if (!m)
+		return;
+	m->paging.nx = paging_of(&v->state).nx;
+	shadow_free_all(m);
+	tlb_flush(v->domain);
+}
+
 /* The walk that a CPU with the guest's own tables would take. */
 static int
 walk_tables(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
@@ -245,6 +258,7 @@ static const struct mmu_mode shadow_mode = {
 	.load = load,
 	.free = shadow_done,
 	.invlpg = shadow_invlpg,
+	.nx = nx_changed,
 	.protect = shadow_protect,
 	.window = shadow_window,
 	.in_use = in_use,
