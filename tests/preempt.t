@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno import machine  # noqa: E402
-from zeno.symbols import Symbols  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab3-solution"
