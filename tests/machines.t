@@ -489,6 +489,19 @@ def not_a_kernel():
 
 
 @test
+def nothing_to_boot():
+    """a kernel, module or disk that is not there is trouble, and no shutdown"""
+    nowhere = KERNELS.directory / "nowhere"
+    tries = [{"kernel": nowhere}, {"modules": [(nowhere, "")]}, {"kernel": None, "disk": nowhere}]
+    if machine.missing("bochs") is None:
+        tries.append({"on": "bochs", "disk": nowhere})
+    for setup in tries:
+        result = boot("hello", **setup)
+        ended(result, End.TROUBLE, "nowhere")
+        RUNS.append(result)
+
+
+@test
 def reproduce():
     """the command that a run gives for reproducing it does so"""
     result = boot("hello", cmdline="a 'quoted' word")

@@ -140,6 +140,7 @@ int
 sys_popf(uint32_t a, uint32_t b, uint32_t c)
 {
 	uint32_t before, last, now;
+	int came;
 
 	popf_pair();
 	before = ticks;
@@ -148,6 +149,7 @@ sys_popf(uint32_t a, uint32_t b, uint32_t c)
 		now = clock_count();
 		periods += now > last; /* it has begun again at the top */
 	}
+	came = ticks != before; /* a tick that sti lets in says nothing of popf */
 	sti();
-	return ticks != before;
+	return came;
 }

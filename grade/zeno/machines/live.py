@@ -79,6 +79,10 @@ class LiveBase:
         side.touch()
         self._console = Growing(console, setup.limits.console_bytes)
         self._side = Growing(side, setup.limits.side_bytes)
+        lost = [str(path) for path in self._files() if not Path(path).is_file()]
+        if lost:
+            self._finish(End.TROUBLE, f"{', '.join(lost)}: there is no such file to boot")
+            return
         try:
             self._launch()
         except BaseException:
@@ -88,6 +92,11 @@ class LiveBase:
     def path(self, name):
         """A file in the run's own directory."""
         return self.directory / name
+
+    def _files(self):
+        """What the machine is to boot."""
+        setup = self.setup
+        return [path for path in (setup.kernel, setup.disk, *(path for path, _ in setup.modules)) if path]
 
     # The driver's part.
 
@@ -161,7 +170,7 @@ class LiveBase:
                             console=bytes(self._console.data[:self._console.cap]),
                             side=bytes(self._side.data[:self._side.cap]), code=self.code,
                             explanation=self.explanation, registers=self.registers,
-                            cpu_seconds=self.child.cpu_seconds(), directory=self.directory)
+                            cpu_seconds=self.child.cpu_seconds() if self.child else 0.0, directory=self.directory)
             self._run.logs = {name: self.path(name)
                               for name in ("console", "side", "log", "stderr")
                               if self.path(name).exists()}

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 import select
 import shlex
 import shutil
@@ -29,6 +30,8 @@ from .qmp import Qmp, QmpGone, parse_registers
 from .symbols import Elf
 
 PROGRAM = "qemu-system-x86_64"
+OWN_WORDS = re.compile(r"(^|; )(qemu|qemu-system-\w+): (?!warning:)")
+"""What QEMU complains of itself in. It, too, ends with status 1 then, as after a guest that ends with code 0."""
 DEBUG_EXIT = 0xF4
 BOOT_SECTOR = 0x7C00
 RUN_PY = Path(__file__).resolve().parent.parent.parent.parent / "tools" / "run.py"
@@ -375,8 +378,7 @@ class Live(LiveBase):
             self._finish(End.TROUBLE, f"QEMU did not start (status {status}): {words}")
         elif status < 0:
             self._finish(End.KILLED, f"QEMU died of signal {-status}: {words}")
-        elif status & 1 and not [one for one in words.split("; ") if one.startswith(PROGRAM)
-                                 and not one.startswith(f"{PROGRAM}: warning:")]:
+        elif status & 1 and not OWN_WORDS.search(words):
             self.code = status >> 1
             self._finish(End.SHUTDOWN, f"the guest wrote {self.code:#x} to the debug exit port")
         else:
