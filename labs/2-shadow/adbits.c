@@ -16,7 +16,7 @@
 void
 walk_mark(const struct paging *p, unsigned how, const struct walk_memory *memory, struct walk *w)
 {
-	const struct paging_format *g = p->paging_format;
+	const struct paging_format *g = p->format;
 
 	/* EXERCISE 2.5a: At each level of memory from the top down to w->last, not at g->registers: set PTE_A, and at
 	 * w->last PTE_D, too, if `how` has HOW_WRITE. Write with memory->write() and only what changes; keep w->step[]

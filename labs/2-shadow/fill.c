@@ -38,7 +38,7 @@ child_frame(const struct paging *p, unsigned level, const struct walk *w)
 {
 	if (level <= w->last) /* part of a large page */
 		return gpa_to_gfn(gpa(w->gpa.v & ~(level_span(level) - 1)));
-	if (level > p->paging_format->levels)
+	if (level > p->format->levels)
 		return gpa_to_gfn(gpa(p->root));
 	return gpa_to_gfn(gpa(paging_address(p, level, w->step[level].entry)));
 }
@@ -47,8 +47,8 @@ child_frame(const struct paging *p, unsigned level, const struct walk *w)
 struct shadow_kind
 shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct walk *w)
 {
-	const struct paging_format *g = p->paging_format;
-	struct shadow_kind kind = { .paging_format = g->id, .level = level - 1 };
+	const struct paging_format *g = p->format;
+	struct shadow_kind kind = { .format = g->id, .level = level - 1 };
 
 	/* EXERCISE 2.2b: A part of a large page (level <= w->last) is SHADOW_DIRECT, which has no quadrants. If
 	 * kind.level is 2 and the guest has up to 3 levels, the quadrant is the number of the GiB: a page directory of

@@ -16,7 +16,7 @@
 static bool
 directory_of(const struct paging *p, unsigned i, gfn_t *g)
 {
-	uint64_t table = p->paging_format->registers ? p->pdpte[i] : p->root | PTE_P;
+	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
 
 	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
 	return table & PTE_P;

@@ -19,7 +19,7 @@
 static unsigned
 entries_per_entry(const struct shadow *s)
 {
-	return paging_formats[s->kind.paging_format].entry_size == 4 && s->kind.level == 2 ? 2 : 1;
+	return paging_formats[s->kind.format].entry_size == 4 && s->kind.level == 2 ? 2 : 1;
 }
 
 /* [a, a + len) lies in the frame of shadow `slot`: those of its entries that no longer follow from the guest's go. */
@@ -27,7 +27,7 @@ static void
 drop_entries(struct shadow_mmu *m, unsigned slot, gpa_t a, size_t len)
 {
 	const struct shadow *s = shadow_at_slot(m, slot);
-	unsigned size = paging_formats[s->kind.paging_format].entry_size;
+	unsigned size = paging_formats[s->kind.format].entry_size;
 	unsigned ratio = entries_per_entry(s);
 	unsigned per_shadow = TABLE_SIZE / ratio; /* the guest's entries that one of ours has */
 

@@ -31,8 +31,7 @@ entry_rights(const struct paging *p, const struct walk *w, unsigned level)
 	 */
 	uint64_t entry = w->step[level].entry;
 
-	if (level > p->paging_format->levels || level == p->paging_format->registers ||
-	    level < w->last)
+	if (level > p->format->levels || level == p->format->registers || level < w->last)
 		return rights | PTE_U | PTE_W;
 	rights |= entry & (PTE_U | PTE_W);
 	if (p->nx)
@@ -49,7 +48,7 @@ child_frame(const struct paging *p, unsigned level, const struct walk *w)
 {
 	if (level <= w->last) /* part of a large page */
 		return gpa_to_gfn(gpa(w->gpa.v & ~(level_span(level) - 1)));
-	if (level > p->paging_format->levels)
+	if (level > p->format->levels)
 		return gpa_to_gfn(gpa(p->root));
 	return gpa_to_gfn(gpa(paging_address(p, level, w->step[level].entry)));
 }
@@ -58,8 +57,8 @@ child_frame(const struct paging *p, unsigned level, const struct walk *w)
 struct shadow_kind
 shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct walk *w)
 {
-	const struct paging_format *g = p->paging_format;
-	struct shadow_kind kind = { .paging_format = g->id, .level = level - 1 };
+	const struct paging_format *g = p->format;
+	struct shadow_kind kind = { .format = g->id, .level = level - 1 };
 
 	/* EXERCISE 2.2b: A part of a large page (level <= w->last) is SHADOW_DIRECT, which has no quadrants. If
 	 * kind.level is 2 and the guest has up to 3 levels, the quadrant is the number of the GiB: a page directory of
@@ -70,7 +69,7 @@ shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct 
 	 * return kind;
 	 */
 	if (level <= w->last)
-		kind.paging_format = SHADOW_DIRECT;
+		kind.format = SHADOW_DIRECT;
 	else if (kind.level == 2 && g->levels < 4)
 		kind.quadrant = a.v / level_span(3);
 	else if (kind.level == 1 && g->entry_size == 4)

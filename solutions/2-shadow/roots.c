@@ -16,7 +16,7 @@
 static bool
 directory_of(const struct paging *p, unsigned i, gfn_t *g)
 {
-	uint64_t table = p->paging_format->registers ? p->pdpte[i] : p->root | PTE_P;
+	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
 
 	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
 	return table & PTE_P;
@@ -41,9 +41,7 @@ shadow_load_root(struct shadow_mmu *m)
 	 * until then: (void)p, (void)directory_of, shadow_free_all(m);
 	 */
 	for (unsigned i = 0; i < PDPT_ENTRIES; i++) {
-		struct shadow_kind kind = { .paging_format = p->paging_format->id,
-					    .level = 2,
-					    .quadrant = i };
+		struct shadow_kind kind = { .format = p->format->id, .level = 2, .quadrant = i };
 		unsigned slot;
 		gfn_t g;
 

@@ -38,7 +38,7 @@ int
 guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memory *memory,
 	   struct walk *w)
 {
-	const struct paging_format *g = p->paging_format;
+	const struct paging_format *g = p->format;
 
 	*w = (struct walk){ .rights = PTE_U | PTE_W, .last = g->levels };
 	/* EXERCISE 2.1b: From level g->levels down. The top table is at p->root; at level g->registers the entry is

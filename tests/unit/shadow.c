@@ -178,8 +178,8 @@ contained(uint64_t a)
 	if (guest_walk(&mmu.paging, gva(a), 0, &memory, &w))
 		return false;
 	gfn_at = w.gpa.v >> PAGE_SHIFT;
-	for (unsigned l = w.last; l <= mmu.paging.paging_format->levels; l++)
-		if (l != mmu.paging.paging_format->registers && !(w.step[l].entry & PTE_A))
+	for (unsigned l = w.last; l <= mmu.paging.format->levels; l++)
+		if (l != mmu.paging.format->registers && !(w.step[l].entry & PTE_A))
 			return false;
 	if (gfn_at >= RAM || p2m[gfn_at].mfn != v.frame || v.rights & ~w.rights & PTE_U)
 		return false;
@@ -191,7 +191,7 @@ contained(uint64_t a)
 static uint64_t
 address(void)
 {
-	const struct paging_format *g = mmu.paging.paging_format;
+	const struct paging_format *g = mmu.paging.format;
 	uint64_t a = next() & 0xfff;
 
 	for (unsigned l = 1; l <= g->levels; l++)
@@ -204,7 +204,7 @@ address(void)
 static void
 write_table(void)
 {
-	unsigned size = mmu.paging.paging_format->entry_size;
+	unsigned size = mmu.paging.format->entry_size;
 	gpa_t at = gpa((next() % TABLES << PAGE_SHIFT) + next() % INDICES * size);
 	uint64_t entry = next() % (next() % 8 ? RAM : RAM + 8) << PAGE_SHIFT | (next() & 0x67);
 
@@ -275,7 +275,7 @@ begin(enum paging_format_id id)
 	for (unsigned g = 0; g < RAM; g++)
 		p2m[g] = (struct p2m_entry){ .mfn = RAM - 1 - g, .type = P2M_RAM };
 	mmu.domain = &domain;
-	mmu.paging = (struct paging){ .paging_format = &paging_formats[id], .address_bits = 40 };
+	mmu.paging = (struct paging){ .format = &paging_formats[id], .address_bits = 40 };
 	if (shadow_pool_init(&mmu))
 		bail_out("no memory");
 	mmu.limit = limit;

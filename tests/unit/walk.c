@@ -106,7 +106,7 @@ static struct outcome
 two_levels(const struct paging *p, uint32_t a, unsigned how)
 {
 	uint64_t pde_at = p->root + (a >> 22) * 4, pde = word(pde_at, 4), pte_at, pte;
-	bool pse = p->paging_format->id == PAGING_32_PSE;
+	bool pse = p->format->id == PAGING_32_PSE;
 	unsigned dirty = how & HOW_WRITE ? 0x40 : 0;
 
 	if (!(pde & 1))
@@ -137,7 +137,7 @@ static struct outcome
 wide(const struct paging *p, uint64_t a, unsigned how, unsigned levels, uint64_t table)
 {
 	uint64_t at[5], entry[5], all = 6, any = 0, nx = p->nx ? 0 : 1ull << 63;
-	bool pae = p->paging_format->id == PAGING_PAE;
+	bool pae = p->format->id == PAGING_PAE;
 	unsigned l;
 
 	for (l = levels;; l--) {
@@ -175,7 +175,7 @@ oracle(const struct paging *p, uint64_t a, unsigned how)
 {
 	uint64_t pdpte;
 
-	switch (p->paging_format->id) {
+	switch (p->format->id) {
 	case PAGING_PAE:
 		pdpte = p->pdpte[a >> 30 & 3];
 		if (!(pdpte & 1))
@@ -228,10 +228,10 @@ agree(struct paging *p, unsigned round)
 
 	if (how & HOW_FETCH)
 		how &= ~HOW_WRITE;
-	if (p->paging_format->id != PAGING_LONG)
+	if (p->format->id != PAGING_LONG)
 		a &= 0xffffffff;
 	p->wp = next() & 1;
-	p->nx = p->paging_format->entry_size == 8 && next() & 1;
+	p->nx = p->format->entry_size == 8 && next() & 1;
 	memcpy(before, memory, MEMORY);
 	got = walked(p, a, how);
 	memcpy(after, memory, MEMORY);
@@ -241,7 +241,7 @@ agree(struct paging *p, unsigned round)
 	    got.gpa == want.gpa)
 		return true;
 	diag("%s, round %u: %llx how %u: fault %d error %x gpa %llx, should be %d %x %llx%s",
-	     p->paging_format->name, round, (unsigned long long)a, how, got.fault, got.error,
+	     p->format->name, round, (unsigned long long)a, how, got.fault, got.error,
 	     (unsigned long long)got.gpa, want.fault, want.error, (unsigned long long)want.gpa,
 	     memcmp(memory, after, MEMORY) ? "; memory differs" : "");
 	return false;
@@ -250,18 +250,18 @@ agree(struct paging *p, unsigned round)
 static void
 random_tables(enum paging_format_id id)
 {
-	struct paging p = { .paging_format = &paging_formats[id], .address_bits = WIDTH };
+	struct paging p = { .format = &paging_formats[id], .address_bits = WIDTH };
 	unsigned bad = 0;
 
 	for (unsigned round = 0; round < ROUNDS && bad < 5; round++) {
 		if (round % 500 == 0)
-			fill(p.paging_format->entry_size);
+			fill(p.format->entry_size);
 		p.root = next() % 16 << 12;
 		for (unsigned i = 0; i < 4; i++)
 			p.pdpte[i] = next() % 16 << 12 | (next() % 8 ? 1 : 0);
 		bad += !agree(&p, round);
 	}
-	ok(!bad, "%s: random tables, against another walk", p.paging_format->name);
+	ok(!bad, "%s: random tables, against another walk", p.format->name);
 }
 
 /* ---- cases ---------------------------------------------------------------------------------------------- */
@@ -270,7 +270,7 @@ random_tables(enum paging_format_id id)
 static void
 cases_32(void)
 {
-	struct paging p = { .paging_format = &paging_formats[PAGING_32_PSE],
+	struct paging p = { .format = &paging_formats[PAGING_32_PSE],
 			    .root = 0x1000,
 			    .address_bits = WIDTH };
 	struct outcome o;
@@ -299,7 +299,7 @@ cases_32(void)
 	ok(walked(&p, 5, 0).gpa == 0x100c00005ull, "PSE-36: bit 13 is address bit 32");
 	put(0x1000, 0x00e00087, 4);
 	ok(walked(&p, 0, 0).error == 9, "bit 21 of a 4 MiB page is reserved");
-	p.paging_format = &paging_formats[PAGING_32];
+	p.format = &paging_formats[PAGING_32];
 	put(0x1000, 0x2087, 4);
 	ok(walked(&p, 0, 0).gpa == 0x5000, "bit 7 means nothing without CR4.PSE");
 }
@@ -307,7 +307,7 @@ cases_32(void)
 static void
 cases_wide(void)
 {
-	struct paging p = { .paging_format = &paging_formats[PAGING_PAE],
+	struct paging p = { .format = &paging_formats[PAGING_PAE],
 			    .root = 0x1000,
 			    .address_bits = WIDTH };
 	uint64_t pdpte[4] = { 9, 9, 9, 9 };
@@ -328,7 +328,7 @@ cases_wide(void)
 	ok(!walked(&p, 0, 0).fault && walked(&p, 0, HOW_FETCH).error == 0x11,
 	   "PAE: NX forbids fetches, and the error code says so");
 	ok(walked(&p, 0x40000000, 0).error == 0, "PAE: an absent PDPTE is a fault");
-	p = (struct paging){ .paging_format = &paging_formats[PAGING_LONG],
+	p = (struct paging){ .format = &paging_formats[PAGING_LONG],
 			     .root = 0x1000,
 			     .address_bits = WIDTH };
 	put(0x1000, 0x2007, 8);

@@ -145,7 +145,7 @@ static bool
 may_write(struct audit *a, const struct shadow *s, uint64_t entry)
 {
 	struct p2m_entry *p = p2m_entry(a->m->domain, gfn(entry >> 12 & 0xffffffffff));
-	bool large = s->kind.level == 2 && s->kind.paging_format != PAGING_32 && entry & 0x80;
+	bool large = s->kind.level == 2 && s->kind.format != PAGING_32 && entry & 0x80;
 
 	if (!(entry & 2))
 		return false;
@@ -158,14 +158,14 @@ may_write(struct audit *a, const struct shadow *s, uint64_t entry)
 static void
 check_entry(struct audit *a, const struct shadow *s, unsigned i)
 {
-	bool narrow = s->kind.paging_format == PAGING_32 || s->kind.paging_format == PAGING_32_PSE;
+	bool narrow = s->kind.format == PAGING_32 || s->kind.format == PAGING_32_PSE;
 	unsigned at = !narrow              ? i * 8
 		      : s->kind.level == 2 ? (s->kind.quadrant * 256 + i / 2) * 4
 					   : (s->kind.quadrant * 512 + i) * 4;
 	struct p2m_entry *p = p2m_entry(a->m->domain, gfn(s->gfn + i));
 	uint64_t entry;
 
-	if (s->kind.paging_format == SHADOW_DIRECT) {
+	if (s->kind.format == SHADOW_DIRECT) {
 		if (s->kind.level == 1 && (!p || p->mfn != PTE_ADDR(s->table[i]) >> 12))
 			differ(a, "part %u of the large page at frame %lx is another", i, s->gfn);
 		else if (s->kind.level == 1 && s->table[i] & PTE_W && p->track)
@@ -185,7 +185,7 @@ is_table(struct audit *a, uint64_t g)
 	for (unsigned slot = 1; slot < a->m->count; slot++) {
 		const struct shadow *s = shadow_at_slot(a->m, slot);
 
-		if (s->used && s->gfn == g && s->kind.paging_format != SHADOW_DIRECT)
+		if (s->used && s->gfn == g && s->kind.format != SHADOW_DIRECT)
 			return true;
 	}
 	return false;
@@ -219,7 +219,7 @@ check_pool(struct audit *a)
 		if (!slot || !s->used)
 			continue;
 		used++;
-		if (s->kind.paging_format != SHADOW_DIRECT &&
+		if (s->kind.format != SHADOW_DIRECT &&
 		    (p && p->type == P2M_RAM && !(p->track & 1 << TRACK_PAGE_TABLE)))
 			differ(a, "frame %lx has a shadow and is not tracked", s->gfn);
 	}

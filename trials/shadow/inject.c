@@ -31,8 +31,7 @@ entry(struct shadow_mmu *m, unsigned level, pte_t with, pte_t without)
 		pte_t *e = &s->table[at % TABLE_SIZE];
 
 		if (at >= TABLE_SIZE && s->used && s->kind.level == level &&
-		    s->kind.paging_format != SHADOW_DIRECT && (*e & with) == with &&
-		    !(*e & without))
+		    s->kind.format != SHADOW_DIRECT && (*e & with) == with && !(*e & without))
 			return e;
 	}
 	return NULL;
@@ -124,7 +123,7 @@ table(struct shadow_mmu *m)
 	unsigned slot = 1 + pick(m->count - 1u);
 
 	while (!shadow_at_slot(m, slot)->used || !shadow_at_slot(m, slot)->parents ||
-	       shadow_at_slot(m, slot)->kind.paging_format == SHADOW_DIRECT)
+	       shadow_at_slot(m, slot)->kind.format == SHADOW_DIRECT)
 		slot = slot % (m->count - 1u) + 1;
 	return shadow_at_slot(m, slot);
 }

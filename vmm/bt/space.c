@@ -138,7 +138,7 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 
 		if (r->table != g)
 			continue;
-		size = shadow_of(v->domain)->paging.paging_format->entry_size;
+		size = shadow_of(v->domain)->paging.format->entry_size;
 		half = size == 4 ? (r->base & 1) * 512 : 0;
 		for (uint32_t n = from / size; n * size < to; n++)
 			if (n >= half && n < half + 512 &&

@@ -38,7 +38,7 @@ const struct paging_format paging_formats[PAGING_FORMATS] = {
 unsigned
 paging_index(const struct paging *p, unsigned level, gva_t a)
 {
-	const struct paging_format *g = p->paging_format;
+	const struct paging_format *g = p->format;
 
 	return a.v >> g->level[level].shift & ((1u << g->level[level].bits) - 1);
 }
@@ -46,7 +46,7 @@ paging_index(const struct paging *p, unsigned level, gva_t a)
 bool
 paging_maps(const struct paging *p, unsigned level, uint64_t entry)
 {
-	return level == 1 || (p->paging_format->level[level].large && entry & PTE_PS);
+	return level == 1 || (p->format->level[level].large && entry & PTE_PS);
 }
 
 /* Bits `low` to `high` set. */
@@ -63,7 +63,7 @@ bits(unsigned low, unsigned high)
 uint64_t
 paging_reserved(const struct paging *p, unsigned level, uint64_t entry)
 {
-	const struct paging_format *g = p->paging_format;
+	const struct paging_format *g = p->format;
 	bool large = level > 1 && paging_maps(p, level, entry);
 	unsigned width = p->address_bits < 40 ? p->address_bits : 40;
 	uint64_t reserved;
@@ -88,10 +88,10 @@ paging_address(const struct paging *p, unsigned level, uint64_t entry)
 {
 	bool large = level > 1 && paging_maps(p, level, entry);
 
-	if (p->paging_format->entry_size == 4) {
+	if (p->format->entry_size == 4) {
 		if (!large)
 			return entry & bits(12, 31);
 		return (entry & bits(22, 31)) | (entry & bits(13, 20)) << 19;
 	}
-	return entry & bits(large ? p->paging_format->level[level].shift : 12, 51);
+	return entry & bits(large ? p->format->level[level].shift : 12, 51);
 }

@@ -373,7 +373,7 @@ def kinds(rng, form):
 
 
 def kind(form, va, level, last):
-    """(geometry, level, quadrant) of the shadow that our entry leads to."""
+    """(paging format, level, quadrant) of the shadow that our entry leads to."""
     if level <= last:
         return SHADOW_DIRECT, level - 1, 0
     quadrant = 0
@@ -386,7 +386,7 @@ def kind(form, va, level, last):
 
 def kind_told(one):
     """In words."""
-    name = (*FORMS, "direct")[one[0]] if one[0] <= SHADOW_DIRECT else f"geometry {one[0]}"
+    name = (*FORMS, "direct")[one[0]] if one[0] <= SHADOW_DIRECT else f"paging format {one[0]}"
     return f"{name}, level {one[1]}, quadrant {one[2]}"
 
 
@@ -490,13 +490,13 @@ class Host:
 
     def paging(self, where, case):
         """A struct paging for this case."""
-        width = self.at("struct { struct geometry a; struct geometry b; }", "b")
+        width = self.at("struct { struct paging_format a; struct paging_format b; }", "b")
         number = FORMS.index(case.form)
 
         def put(name, data):
             self.client.write(where + self.at("struct paging", name), data)
 
-        put("geometry", struct.pack("<Q", self.t.symbol("paging_formats") + number * width))
+        put("format", struct.pack("<Q", self.t.symbol("paging_formats") + number * width))
         put("root", struct.pack("<Q", case.root))
         put("pdpte", struct.pack("<4Q", *case.pdpte))
         put("address_bits", struct.pack("<I", case.width))

@@ -77,10 +77,10 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 	}
 	ours = our_entry(v->domain, a, level);
 	snprintf(theirs, sizeof(theirs), "%-33s",
-		 level > m->paging.paging_format->levels ? "has no such level"
-		 : level < w.last                        ? "not reached"
-							 : "");
-	if (level <= m->paging.paging_format->levels && level >= w.last)
+		 level > m->paging.format->levels ? "has no such level"
+		 : level < w.last                 ? "not reached"
+						  : "");
+	if (level <= m->paging.format->levels && level >= w.last)
 		snprintf(theirs, sizeof(theirs), "%08lx: %016lx %s", w.step[level].at.v,
 			 w.step[level].entry, flags(w.step[level].entry, names));
 	snprintf(buf, size, "  level %u  guest %s  ours %016lx %s", level, theirs, ours,
@@ -103,8 +103,7 @@ gwalk(int argc, char **argv)
 		printf("d%u: paging is off: %08lx is guest-physical\n", d->id, a);
 		return 0;
 	}
-	printf("d%u: linear %08lx, %s paging\n", d->id, a,
-	       shadow_of(d)->paging.paging_format->name);
+	printf("d%u: linear %08lx, %s paging\n", d->id, a, shadow_of(d)->paging.format->name);
 	for (unsigned i = 0; shadow_show(d->vcpu, gva(a), i, line, sizeof(line)); i++)
 		printf("%s\n", line);
 	return 0;
@@ -125,7 +124,7 @@ shadow(int argc, char **argv)
 		return 0;
 	}
 	printf("d%u: %s, %u shadows of at most %u\n", d->id,
-	       m->on ? m->paging.paging_format->name : "paging off", m->live, m->limit);
+	       m->on ? m->paging.format->name : "paging off", m->live, m->limit);
 	printf("  VMM window at %08lx, moved %u times\n", d->window, d->window_moves);
 	printf("  faults: %lu true, %lu hidden and filled, %lu emulated\n", m->stats.faults,
 	       m->stats.filled, m->stats.emulated);

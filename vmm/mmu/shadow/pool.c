@@ -132,7 +132,7 @@ shadow_room(struct shadow_mmu *m, unsigned n)
 static bool
 same_kind(struct shadow_kind a, struct shadow_kind b)
 {
-	return a.paging_format == b.paging_format && a.level == b.level && a.quadrant == b.quadrant;
+	return a.format == b.format && a.level == b.level && a.quadrant == b.quadrant;
 }
 
 unsigned
@@ -189,9 +189,9 @@ shadow_get(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind)
 	m->hash[hash_of(g)] = slot;
 	m->live++;
 	m->stats.made++;
-	if (kind.paging_format < PAGING_LONG)
+	if (kind.format < PAGING_LONG)
 		show_window(m, s);
-	if (kind.paging_format != SHADOW_DIRECT)
+	if (kind.format != SHADOW_DIRECT)
 		page_track(m->domain, g, TRACK_PAGE_TABLE);
 	return slot;
 }
@@ -199,8 +199,7 @@ shadow_get(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind)
 unsigned
 shadow_top(struct shadow_mmu *m)
 {
-	const struct shadow_kind kind = { .paging_format = m->paging.paging_format->id,
-					  .level = 4 };
+	const struct shadow_kind kind = { .format = m->paging.format->id, .level = 4 };
 
 	if (m->top_level == 3)
 		return ROOT_SLOT;
@@ -227,7 +226,7 @@ still_table(struct shadow_mmu *m, gfn_t g)
 	unsigned slot = NO_SHADOW;
 
 	while ((slot = shadow_of_frame(m, g, slot)) != NO_SHADOW)
-		if (shadow_at_slot(m, slot)->kind.paging_format != SHADOW_DIRECT)
+		if (shadow_at_slot(m, slot)->kind.format != SHADOW_DIRECT)
 			return true;
 	return false;
 }
@@ -259,7 +258,7 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 	clear_entries(m, slot);
 	shadow_clear_list(m, LIST_OF_SHADOW(slot));
 	unhash(m, slot);
-	if (s->kind.paging_format != SHADOW_DIRECT && !still_table(m, gfn(s->gfn)))
+	if (s->kind.format != SHADOW_DIRECT && !still_table(m, gfn(s->gfn)))
 		page_untrack(m->domain, gfn(s->gfn), TRACK_PAGE_TABLE);
 	s->used = false;
 	s->next = m->free;

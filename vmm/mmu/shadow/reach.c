@@ -13,10 +13,8 @@ shadow_reach_window(struct shadow_mmu *m)
 {
 	const struct paging *p = &m->paging;
 	unsigned i = m->domain->window / level_span(3), slot;
-	struct shadow_kind kind = { .paging_format = p->paging_format->id,
-				    .level = 2,
-				    .quadrant = i };
-	uint64_t table = p->paging_format->registers ? p->pdpte[i] : p->root | PTE_P;
+	const struct shadow_kind kind = { .format = p->format->id, .level = 2, .quadrant = i };
+	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
 
 	if (shadow_at_slot(m, ROOT_SLOT)->table[i] & PTE_P)
 		return true;

@@ -73,7 +73,7 @@ paging_of(const struct cpu_state *s)
 		id = s->efer & EFER_LMA ? PAGING_LONG : PAGING_PAE;
 		low = id == PAGING_PAE ? 0x1f : 0xfff; /* SDM 3A 4.4.1: the PDPT lies at 32 bytes */
 	}
-	p.paging_format = &paging_formats[id];
+	p.format = &paging_formats[id];
 	p.root = s->cr3 & ~low & (id == PAGING_LONG ? 0x000fffffffffffff : 0xffffffff);
 	p.address_bits = address_bits;
 	memcpy(p.pdpte, s->pdpte, sizeof(p.pdpte));
@@ -137,7 +137,7 @@ in_use(struct domain *d, gva_t a)
 static void
 clear_window(struct domain *d)
 {
-	bool one_entry = shadow_of(d)->paging.paging_format->entry_size == 4; /* of 4 MiB */
+	bool one_entry = shadow_of(d)->paging.format->entry_size == 4; /* of 4 MiB */
 
 	if (in_use(d, gva(d->window)) || (!one_entry && in_use(d, gva(d->window + level_span(2)))))
 		window_move(d);
@@ -157,7 +157,7 @@ load(struct vcpu *v)
 		switch_root(m, false);
 		return 0;
 	}
-	if (p.paging_format->registers) {
+	if (p.format->registers) {
 		struct walk_memory memory = guest_memory(m);
 
 		err = paging_load_pdptes(&p, &memory, p.pdpte);
@@ -168,7 +168,7 @@ load(struct vcpu *v)
 	if (!m->on && !has_walk(m, &p))
 		return -ENOSYS;
 	m->paging = p;
-	m->top_level = p.paging_format->levels == 4 ? 4 : 3;
+	m->top_level = p.format->levels == 4 ? 4 : 3;
 	m->stats.loads++;
 	switch_root(m, true);
 	shadow_load_root(m);
@@ -275,7 +275,7 @@ is_window_directory(struct shadow_mmu *m, gfn_t g)
 	const struct paging *p = &m->paging;
 	unsigned i = m->domain->window / level_span(3);
 
-	if (p->paging_format->registers)
+	if (p->format->registers)
 		return p->pdpte[i] & PTE_P && PTE_ADDR(p->pdpte[i]) >> PAGE_SHIFT == g.v;
 	return p->root >> PAGE_SHIFT == g.v;
 }

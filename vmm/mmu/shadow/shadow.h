@@ -45,7 +45,7 @@ extern const struct paging_format paging_formats[PAGING_FORMATS];
 
 /* All that a walk depends on but memory. */
 struct paging {
-	const struct paging_format *paging_format;
+	const struct paging_format *format;
 	uint64_t root;         /* gpa of the top table */
 	uint64_t pdpte[4];     /* PAE: the registers that a load of CR3 filled */
 	unsigned address_bits; /* MAXPHYADDR */
@@ -97,7 +97,7 @@ bool walk_dirty(const struct walk *w);
 
 /* How a guest frame is used: two uses have two shadows. */
 struct shadow_kind {
-	uint8_t paging_format; /* enum paging_format_id, or SHADOW_DIRECT: part of a large page, not a table */
+	uint8_t format; /* enum paging_format_id, or SHADOW_DIRECT: part of a large page, not a table */
 	uint8_t level; /* of the shadow */
 	/*
 	 * Which part of a table that has more entries than ours; and which of the four GiB, at level 2 of a guest
