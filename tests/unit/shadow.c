@@ -102,6 +102,12 @@ tlb_flush(struct domain *d)
 	d->flush = true;
 }
 
+/* No interrupts here to let in. */
+void
+preempt_point(void)
+{
+}
+
 void
 panic(const char *fmt, ...)
 {
