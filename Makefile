@@ -4,6 +4,7 @@
 #   make lab LAB=n          remember it: LAB=n is then meant where none is named
 #   make LAB=n SOLUTION=1   build it from solutions/
 #   make LAB=n REF="0 1.3"  take whole labs or single exercises from solutions/
+#   make LAB=n ALONE=n.k    take all of the lab but one exercise from there, or as catch-up objects
 #
 # Which files make up a lab stands in grade/labs/N.toml; tools/labinfo.py turns it into variables.
 # What is built lies below build/: one directory per variant, so that variants never mix, and one store of objects for
@@ -62,7 +63,7 @@ endif
 
 ifneq ($(filter-out $(LABLESS) build/guest% build/boot/% build/tests/% build/zcount.so,$(GOALS)),)
 LABINFO := $(shell $(PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
-	--solution $(call quote,$(SOLUTION)) --ref $(call quote,$(REF)) \
+	--solution $(call quote,$(SOLUTION)) --ref $(call quote,$(REF)) --alone $(call quote,$(ALONE)) \
 	--suffix=$(call quote,$(SUFFIX)) --variant $(call quote,$(VARIANT)))
 ifneq ($(.SHELLSTATUS),0)
 $(error $(or $(LABINFO),tools/labinfo.py does not work))

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import catchup
+import merge
 import region
 from course import ROOT, SAFE_NAME, SOURCE_SUFFIXES, CourseError, closure, lab_numbers, load_lab, parse_labs
 
@@ -66,7 +67,7 @@ class Chosen:
 
     def mine(self, name):
         """True for a file that the student works in: none that is needed only."""
-        if not self.part.target:
+        if not self.part.target or self.wish.alone and self.wish.alone not in self.exercises_in(name):
             return False
         return not self.lab.half or name in self.lab.handed_in or not self.part.needed
 
@@ -103,13 +104,15 @@ class Chosen:
         if not wanted:
             return path.relative_to(ROOT)
         self.taken |= wanted
-        self.merge(name, text, regions, wanted)
+        self.merge(name, text, wanted)
         return self.merged / name
 
     def wanted(self, regions):
         """The exercises of a file that come from the reference; notes those that nobody has."""
         mine = {one.exercise for one in regions}
         wanted = mine & self.wish.exercises
+        if self.wish.alone and self.part.target and self.lab.solutions.is_dir():
+            wanted |= {one.exercise for one in regions if not one.free} - {self.wish.alone}
         unfinished = {one.exercise for one in regions if region.is_open(one)} - wanted
         if "all" not in self.part.needed:
             unfinished &= self.part.needed
@@ -121,18 +124,13 @@ class Chosen:
             raise CourseError(f"REF={' '.join(sorted(wanted))}: the reference (solutions/) is not here")
         return wanted
 
-    def merge(self, name, text, regions, wanted):
-        """Write the merged file. The reference's N.0 comes along where the student's is empty."""
-        path = self.reference(name)
-        theirs = {one.id: one for one in region.parse(path.read_text(), path.relative_to(ROOT))}
-        bodies = {}
-        for one in regions:
-            blank = one.free and not "".join(one.body).strip()
-            if one.exercise in wanted or blank:
-                if one.id not in theirs:
-                    raise CourseError(f"{path.relative_to(ROOT)} has no EXERCISE {one.id}")
-                bodies[one.id] = theirs[one.id].body
-        data = region.with_bodies(text, regions, bodies).encode("utf-8", "surrogateescape")
+    def merge(self, name, text, wanted):
+        """Write the merged file."""
+        try:
+            text = merge.merged(text, self.reference(name).read_text(), name, wanted)
+        except region.RegionError as error:
+            raise CourseError(str(error)) from None
+        data = text.encode("utf-8", "surrogateescape")
         write_if_new(ROOT / self.merged / name, data)
 
     def tell(self):
@@ -150,10 +148,13 @@ class Chosen:
 
 
 class Wish:
-    """What SOLUTION= and REF= ask for."""
+    """What SOLUTION=, REF= and ALONE= ask for."""
 
-    def __init__(self, solution, ref, parts):
+    def __init__(self, solution, ref, parts, alone=""):
         self.solution = bool(solution)
+        self.alone = alone
+        if alone and not any(part.target and alone.split(".")[0] == str(part.lab.number) for part in parts):
+            raise CourseError(f"ALONE={alone} is no exercise of this lab; exercises look like 1.3")
         self.labs, self.exercises = set(), set()
         numbers = [part.lab.number for part in parts]
         for word in ref.replace(",", " ").split():
@@ -173,7 +174,7 @@ class Wish:
     def suffix(self):
         """What tells this variant's directory from others'."""
         words = [str(number) for number in sorted(self.labs)] + sorted(self.exercises)
-        return ("-solution" if self.solution else "") + (f"-ref-{'-'.join(words)}" if words else "")
+        return ("-solution" if self.solution else "") + (f"-alone-{self.alone}" if self.alone else "") + (f"-ref-{'-'.join(words)}" if words else "")
 
     def check(self, chosen):
         """Fail on an exercise that nobody has."""
@@ -187,7 +188,7 @@ def make_variables(args):
     """Write lab.mk for what the arguments name; its path."""
     labs = parse_labs(args.lab)
     parts = closure(*labs)
-    wish = Wish(args.solution, args.ref, parts)
+    wish = Wish(args.solution, args.ref, parts, args.alone)
     name = labs[0].name if args.lab != "all" else "all"
     variant = args.variant or f"lab{name}{wish.suffix()}{args.suffix}"
     if not SAFE_NAME.match(variant):
@@ -245,6 +246,7 @@ def main():
     parser.add_argument("--lab", default="")
     parser.add_argument("--solution", default="")
     parser.add_argument("--ref", default="")
+    parser.add_argument("--alone", default="")
     parser.add_argument("--suffix", default="")
     parser.add_argument("--variant", default="")
     args = parser.parse_args()

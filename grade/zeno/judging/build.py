@@ -163,15 +163,18 @@ class Tree:
         if not path.is_file() or path.read_bytes() != data:
             path.write_bytes(data)
 
-    def build(self, files, out):
-        """Build the lab with these files; the images are copied to `out`. An Image."""
+    def build(self, files, out, alone=""):
+        """Build the lab with these files; the images are copied to `out`. An Image.
+
+        `alone`: catch-up objects stand in for the files that don't hold this exercise.
+        """
         self.put(files)
         self.store.lay(self.path, self.walls)
         if self.walls:
             self.walls.own(self.path)
-            done = self.walls.run(self._command(f"build/{VARIANT}/zeno.mb"), self.path)
+            done = self.walls.run(self._command(f"build/{VARIANT}/zeno.mb", alone), self.path)
         else:
-            done = self._make(self._command(f"build/{VARIANT}/zeno.mb"))
+            done = self._make(self._command(f"build/{VARIANT}/zeno.mb", alone))
             self.store.keep(self.path)
         if done.trouble:
             raise BuildTrouble(done.trouble)
@@ -182,10 +185,10 @@ class Tree:
             self._take_images(image, Path(out))
         return image
 
-    def _command(self, goal):
+    def _command(self, goal, alone=""):
         command = ["make", "--no-print-directory", "-j2", f"LAB={self.lab.name}", f"VARIANT={VARIANT}",
                    f"STORE={objects.OBJECTS}", goal]
-        return [*command, f"REF={self.ref}"] if self.ref else command
+        return command + [f"REF={self.ref}"] * bool(self.ref) + [f"ALONE={alone}"] * bool(alone)
 
     def _make(self, command):
         return sandbox.run(command, self.path, self.environment | {"TMPDIR": tempfile.gettempdir()})

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import build, course, explain, formats, grader, report, sandbox
+from . import alone, build, course, explain, formats, grader, report, sandbox
 from .trial import Trouble
 
 PASS, FAIL, USAGE, TROUBLE = 0, 1, 2, 3
@@ -62,19 +62,21 @@ def source_of(lab, args):
     return course.ROOT / "labs" / lab.directory
 
 
-def make_image(lab, source, out, ref=None):
-    """Build what is to be graded, without walls: this is the student's own machine."""
-    tree = build.Tree(lab, ref=ref)
-    try:
+class Bench:
+    """What is to be graded, built without walls: this is the student's own machine."""
+
+    def __init__(self, lab, source, out, ref=None):
+        self.tree = build.Tree(lab, ref=ref)
+        reference = alone.Reference(lab, course.ROOT)
+        self.alone = None
         try:
-            files = build.take_folder(source, lab)
+            files = alone.whole(reference, build.take_folder(source, lab))
         except ValueError as error:
-            return build.Image(False, f"{error}\n")
-        image = tree.build(files, out / "image")
-        image.guests = tree.build_guests(out / "image")
-        return image
-    finally:
-        tree.remove()
+            self.image = build.Image(False, f"{error}\n")
+            return
+        self.image = self.tree.build(files, out / "image")
+        self.image.guests = self.tree.build_guests(out / "image")
+        self.alone = alone.Alone(reference, files, self.tree, out / "image", self.image.guests)
 
 
 def quietly(text):
@@ -98,10 +100,19 @@ def grade(lab, args, also):
     """Build, run, report. The status: 0 only if every point there was to earn was earned."""
     out = grader.OutFolder(args.out or course.ROOT / "build" / "grade" / f"lab{lab.name}")
     quietly(f"building lab {lab.name} in a tree of its own")
-    image = make_image(lab, source_of(lab, args), out.path, args.take)
+    bench = Bench(lab, source_of(lab, args), out.path, args.take)
+    try:
+        return judge(lab, args, also, out, bench)
+    finally:
+        bench.tree.remove()
+
+
+def judge(lab, args, also, out, bench):
+    """Run the tests on what was built, and report. The status."""
+    image = bench.image
     only = [args.gdb] if args.gdb else args.only
     work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, only,
-                         again(args, lab), keep=bool(args.gdb))
+                         again(args, lab), keep=bool(args.gdb), alone=None if args.gdb else bench.alone)
     also.attach(work)
     hints = explain.explainer(lab) if args.explain else None
     sink = open(out.path / "results.tap", "w", encoding="utf-8")

@@ -38,6 +38,11 @@ DIFFICULTY = ("easy", "moderate", "hard")
 PROPERTIES = ("equivalence", "resource control", "efficiency", "tools")
 
 
+WHOLE = "own-whole"
+"""The test that stands for all others on the student's own whole; the grader itself decides it."""
+WHOLE_PERCENT = 15
+
+
 class CourseError(Exception):
     """The lab's data file is wrong: harness trouble, with the place in the text."""
 
@@ -105,6 +110,13 @@ class Lab:
     def directory(self):
         """The lab's folder name below labs/ and solutions/."""
         return Path(self.data["dir"]).name
+
+    def needed_here(self):
+        """Exercises of the lab's other half that this half rests on."""
+        found = set()
+        for word in self.data["halves"][self.half].get("needs", []) if self.half else ():
+            found |= {word} if "." in word else {e for e, half in self.half_of.items() if f"{self.number}{half}" == word}
+        return found
 
     @property
     def all_files(self):
@@ -298,4 +310,12 @@ def load(name, root=ROOT):
     if not path.is_file():
         what = f"there is no lab {name}" if found else f"{name!r} is no lab's number or half"
         raise CourseError(f"{what}; there are: {names_present(root)}")
-    return parse(path.read_text(), f"grade/labs/{path.name}", root, found[2])
+    return _with_whole(parse(path.read_text(), f"grade/labs/{path.name}", root, found[2]))
+
+
+def _with_whole(lab):
+    """The assignment with its last 15 %, which are for the student's own whole."""
+    points = round(lab.points * WHOLE_PERCENT / (100 - WHOLE_PERCENT))
+    title = "the tests once more, with no other code than your own"
+    test = Test(WHOLE, WHOLE, title, points, "witnessed", ("qemu",), (), "", "", False)
+    return replace(lab, tests=[*lab.tests, test])

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from ..machines import machine
 from . import evidence, explain
-from .course import GRADE
+from .build import Image
+from .course import GRADE, WHOLE
 from .trial import Failed, Skipped, Trial, Trouble
 
 VERDICTS = ("pass", "skip", "fail", "error")
@@ -58,11 +59,25 @@ class Verdict:
     emulator_gdb: str = ""
     runs: int = 1
     bad: int = 0
+    alone: bool = False
+    """Decided on a build whose other exercises were the reference's."""
+    part: int = 0
+    """Points earned without a pass: of the own whole alone."""
 
     @property
     def earned(self):
-        """Points are earned by a pass and by nothing else."""
-        return self.points if self.verdict == "pass" else 0
+        """Points are earned by a pass, and in part by an own whole that passes in part."""
+        return self.points if self.verdict == "pass" else self.part
+
+    @property
+    def holds(self):
+        """True if what rests on it can be tried: a pass, or a gap that is known."""
+        return self.verdict == "pass" or bool(self.todo and self.verdict == "fail")
+
+    @property
+    def no_machine(self):
+        """True where nothing could be tried for want of a machine."""
+        return self.verdict == "skip" and self.reason.startswith("no machine for it")
 
     def diagnosis(self):
         """The YAML block of a test that did not pass."""
@@ -206,7 +221,7 @@ class Grader:
     """One lab, one image, all its tests."""
 
     def __init__(self, lab, image, out, jobs=2, seed=None, repeat=1, only=None, again=None,
-                 keep=False):
+                 keep=False, alone=None):
         self.lab = lab
         self.image = image
         self.out = Path(out)
@@ -215,7 +230,11 @@ class Grader:
         self.repeat = max(1, repeat)
         self.again = again or f"grade/grade {lab.name}"
         self.tests = self._selected(only)
+        self.whole = {}
+        """{test: Verdict} on the student's own whole."""
         self.verdicts = {}
+        """{test: Verdict} that count: of the whole, or of the exercise alone."""
+        self.alone = alone
         self.lock = threading.Condition()
         self.stopped = None
         self.finished = None
@@ -254,25 +273,37 @@ class Grader:
         return self.verdicts
 
     def _run_all(self, tell):
-        ready, waiting = queue.Queue(), list(self.tests)
+        ready = queue.Queue()
+        own = [test for test in self.tests if test.name != WHOLE]
         threads = [threading.Thread(target=self._worker, args=(ready,), daemon=True)
-                   for _ in range(min(self.jobs, len(waiting)))]
+                   for _ in range(min(self.jobs, len(own)))]
         for thread in threads:
             thread.start()
-        told = set()
+        waiting, told = list(own), set()
         with self.lock:
-            while waiting or len(told) < len(self.tests):
+            while len(self.whole) < len(own):
                 waiting = [test for test in waiting if not self._place(test, ready)]
-                fresh = [name for name in self.verdicts if name not in told]
-                for name in fresh:
-                    told.add(name)
-                    self.write()
-                    if tell:
-                        tell(self.verdicts[name])
-                if not fresh:
-                    self.lock.wait(timeout=1.0)
+                self._tell(tell, told) or self.lock.wait(timeout=1.0)
+            for exercise in dict.fromkeys(test.exercise for test in own if test.name not in self.verdicts):
+                tests = [test for test in own if test.exercise == exercise]
+                ready.put(lambda exercise=exercise, tests=tests: self._decide(exercise, tests))
+            while len(self.verdicts) < len(own):
+                self._tell(tell, told) or self.lock.wait(timeout=1.0)
+            if len(own) < len(self.tests):
+                self.verdicts[WHOLE] = self._own_whole(self.tests[-1])
+            self._tell(tell, told)
         for _ in threads:
             ready.put(None)
+
+    def _tell(self, tell, told):
+        """Write down and tell what is new; True if there was anything."""
+        fresh = [name for name in self.verdicts if name not in told]
+        for name in fresh:
+            told.add(name)
+            self.write()
+            if tell:
+                tell(self.verdicts[name])
+        return bool(fresh)
 
     def _place(self, test, ready):
         """Queue the test if all that it rests on has passed, skip it if something did not."""
@@ -280,14 +311,79 @@ class Grader:
         for base in dict.fromkeys((*test.base, first.name)):
             if base == test.name:
                 continue
-            found = self.verdicts.get(base)
+            found = self.whole.get(base)
             if found is None:
                 return False
-            if found.verdict != "pass" and not (found.todo and found.verdict == "fail"):
-                self.verdicts[test.name] = self._skipped(test, found)
+            if not found.holds:
+                self._seen(test, self._skipped(test, found))
                 return True
-        ready.put(test)
+        ready.put(lambda: self._seen(test, self._repeated(test, self.image)))
         return True
+
+    def _seen(self, test, verdict):
+        """A verdict on the own whole has fallen: it counts, unless the exercise alone may do better."""
+        with self.lock:
+            self.whole[test.name] = verdict
+            settled = verdict.holds or verdict.verdict == "error" or verdict.no_machine or not test.points
+            if settled or not (self.alone and self.alone.possible(test.exercise)):
+                self.verdicts[test.name] = verdict
+            self.lock.notify_all()
+
+    # -- an exercise alone --------------------------------------------------------------------
+
+    def _decide(self, exercise, tests):
+        """Run what failed of an exercise once more, with the reference's other exercises."""
+        try:
+            image = self.alone(exercise)
+        except Exception as error:  # pylint: disable=broad-except
+            image = Image(False, f"{type(error).__name__}: {error}")
+        passed = {name for name, verdict in self.whole.items() if verdict.holds}
+        if image is not None and image.ok:
+            boots = self._repeated(self.tests[0], image, f"{exercise}/")
+            image.ok = boots.holds
+        for test in tests:
+            if test.name in self.verdicts:
+                continue
+            own = self.whole[test.name]
+            bases = {base for base in test.base if self.lab.test(base).exercise == exercise}
+            verdict = own
+            if image is not None and image.ok and bases <= passed:
+                verdict = self._better(own, self._repeated(test, image, f"{exercise}/"))
+            if verdict.holds:
+                passed.add(test.name)
+            with self.lock:
+                self.verdicts[test.name] = verdict
+                self.lock.notify_all()
+
+    def _better(self, own, alone):
+        """What counts and is shown: the own whole's failure says more than the same one elsewhere."""
+        alone.alone = True
+        if alone.holds:
+            alone.notes.append("it passes with the reference's other exercises; in your own whole: "
+                               f"{own.verdict}: {own.reason}")
+            return alone
+        if own.verdict == "fail" and alone.verdict == "fail":
+            return own
+        # The kernel behind this one is in part the reference: nothing of what it printed is shown.
+        alone.console = alone.got = alone.explanation = alone.emulator = alone.emulator_gdb = ""
+        alone.exits, alone.logs = [], ""
+        alone.notes = ["seen with the reference's other exercises in the place of yours"]
+        return alone
+
+    def _own_whole(self, test):
+        """The last 15 %: as large a part of them as of all points passed in the own whole."""
+        ran = [v for v in self.whole.values() if v.points and not v.no_machine]
+        passed, worth = sum(v.earned for v in ran), sum(v.points for v in ran)
+        verdict = Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "pass", seed=self.seed)
+        lost = [v.test for v in ran if not v.holds]
+        if lost:
+            verdict.verdict = "fail"
+            verdict.part = test.points * passed // worth
+            verdict.reason = (f"tests worth {passed} of {worth} points pass in your own whole, with no help from the "
+                              f"reference; these do not: {', '.join(lost)}")
+        elif not ran:
+            verdict.verdict, verdict.reason = "skip", "no test ran"
+        return verdict
 
     def _skipped(self, test, base):
         said = {"fail": "did not pass", "skip": "was skipped", "error": "had harness trouble"}
@@ -295,20 +391,18 @@ class Grader:
                        f"it rests on `{base.test}`, which {said[base.verdict]}", seed=self.seed,
                        handout=f"{self.lab.page(test.exercise)}#{test.handout}")
 
-    def _worker(self, ready):
-        while (test := ready.get()) is not None:
-            verdict = self._repeated(test)
-            with self.lock:
-                self.verdicts[test.name] = verdict
-                self.lock.notify_all()
+    @staticmethod
+    def _worker(ready):
+        while (job := ready.get()) is not None:
+            job()
 
-    def _repeated(self, test):
+    def _repeated(self, test, image, folder=""):
         """Run a test as often as was asked for; the worst verdict is the one that counts."""
         worst, bad = None, 0
         for turn in range(self.repeat):
             seed = (self.seed + turn) & 0xffffffff
-            place = self.out / test.name if turn == 0 else self.out / f"{test.name}.{turn}"
-            verdict = run_check(self.lab, test, self.image, seed, place, self.keep)
+            place = self.out / f"{folder}{test.name}{f'.{turn}' if turn else ''}"
+            verdict = run_check(self.lab, test, image, seed, place, self.keep)
             verdict.reproduce = f"{self.again} --only {test.name} --seed {seed}"
             bad += verdict.verdict != "pass"
             if worst is None or VERDICTS.index(verdict.verdict) > VERDICTS.index(worst.verdict):
@@ -345,8 +439,9 @@ class Grader:
                            "property": one.property,
                            "earned": sum(v.earned for v in self.of(one.id))}
                           for one in self.lab.exercises],
-            "tests": [vars(self.verdicts[test.name]) | {"earned": self.verdicts[test.name].earned}
-                      for test in self.tests if test.name in self.verdicts],
+            "tests": [vars(found) | {"earned": found.earned} for test in self.tests
+                      if (found := self.verdicts.get(test.name) or self.whole.get(test.name))],
+            "own_whole": {name: verdict.verdict for name, verdict in self.whole.items()},
         } | self.extra
 
     def write(self):

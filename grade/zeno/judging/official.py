@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import build, cli, course, formats, grader, report, sandbox, submission
+from . import alone, build, cli, course, formats, grader, report, sandbox, submission
 from .trial import Trouble
 
 
@@ -49,6 +49,7 @@ class Workshop:
         self.lab = lab
         self.walls = walls or sandbox.Sandbox(hide=[root])
         self.tree = build.Tree(lab, self.walls, root, reference(lab, root))
+        self.reference = alone.Reference(lab, root)
         own = build.Tree(lab, None, root, environment=self.tree.environment)
         try:
             own.build_shared()
@@ -58,9 +59,13 @@ class Workshop:
 
     def image(self, taken, out):
         """Build what was taken; an Image with the walls' gaps in its notes."""
-        image = self.tree.build(taken.files, out)
+        image = self.tree.build(alone.whole(self.reference, taken.files, handed_in=True), out)
         image.guests = self.guests
         return image
+
+    def alone(self, image, out):
+        """What decides on single exercises of what was taken."""
+        return alone.Alone(self.reference, image.files, self.tree, out, self.guests)
 
     def close(self):
         """Take the tree away."""
@@ -80,18 +85,19 @@ def grade(lab, args, also):
     shop = Workshop(lab, out.path / "image", walls=walls)
     try:
         image = shop.image(taken, out.path / "image")
+        work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, args.only,
+                             f"grade/official {args.submission} --lab {lab.name} --out {args.out}",
+                             alone=shop.alone(image, out.path / "image"))
+        also.attach(work)
+        work.extra = {"official": {"taken": taken.sums(), "notes": taken.notes, "hints": taken.hints(),
+                                   "isolation": walls.gaps or ["complete"]}}
+        with open(out.path / "results.tap", "w", encoding="utf-8") as sink:
+            shown = report.TapReport(work, cli.Both(sys.stdout, sink))
+            for note in taken.notes:
+                shown.out.comment(note)
+            return cli.finish(work, shown)
     finally:
         shop.close()
-    work = grader.Grader(lab, image, out.path, args.jobs, args.seed, args.repeat, args.only,
-                         f"grade/official {args.submission} --lab {lab.name} --out {args.out}")
-    also.attach(work)
-    work.extra = {"official": {"taken": taken.sums(), "notes": taken.notes,
-                               "isolation": walls.gaps or ["complete"]}}
-    with open(out.path / "results.tap", "w", encoding="utf-8") as sink:
-        shown = report.TapReport(work, cli.Both(sys.stdout, sink))
-        for note in taken.notes:
-            shown.out.comment(note)
-        return cli.finish(work, shown)
 
 
 def main(argv=None):

@@ -1,6 +1,7 @@
 """A lab's verdicts as TAP 14: one subtest per exercise, in order, as soon as each is complete."""
 
 from . import tap
+from .course import WHOLE
 
 BOOT_TITLE = "It builds and boots"
 
@@ -32,6 +33,8 @@ class TapReport:
 
     def _title(self, ident):
         one = self.grader.lab.exercise(ident)
+        if ident == WHOLE:
+            return "Your own whole"
         if ident and not one:
             return f"What they rest on, {ident}"
         return f"{ident} {one.title}" if one else BOOT_TITLE

@@ -35,6 +35,11 @@ class Submission:
         if len(self.notes) < NOTES_CAP:
             self.notes.append(text)
 
+    def hints(self):
+        """{exercise: hints opened}, where the student has left them in."""
+        lines = (line.split() for line in self.manifest.splitlines()[:MEMBERS_CAP])
+        return {words[1]: words[2] for words in lines if len(words) == 3 and words[0] == "hints"}
+
     def sums(self):
         """{name: SHA-256} of what was taken."""
         return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(self.files.items())}
