@@ -75,6 +75,7 @@ vcpu_create(struct domain *d, const struct engine *engine)
 	if (!d->vcpu || !d->vcpu->log)
 		return -ENOMEM;
 	d->vcpu->engine = engine;
+	d->vcpu->handlers = exit_handlers_of(engine);
 	d->vcpu->thread.class = &vcpu_class;
 	snprintf(d->vcpu->thread.name, sizeof(d->vcpu->thread.name), "d%u %s", d->id, d->name);
 	return 0;

@@ -19,7 +19,14 @@ SET_DECLARE(engines);
 #define ENGINE_MAX 5
 
 static const struct engine *engine_list[ENGINE_MAX];
-static enum verdict (*handlers[ENGINE_MAX][EXIT_COUNT])(struct vcpu *, struct exit *);
+static exit_handle_fn *handlers[ENGINE_MAX][EXIT_COUNT];
+
+static enum verdict
+exit_unhandled(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, "lab1a.md#exits", "nothing in this build handles this exit (%s)",
+			 exit_names[e->reason]);
+}
 
 /* Puts the handlers for `engine`, NULL for those for any, into row i, over what is there. */
 static void
@@ -41,6 +48,8 @@ dispatch_init(void)
 		engine_list[n++] = engine;
 	}
 	for (unsigned i = 0; i < n; i++) {
+		for (unsigned reason = 0; reason < EXIT_COUNT; reason++)
+			handlers[i][reason] = exit_unhandled;
 		fill_row(i, NULL);
 		if (engine_list[i]->base)
 			fill_row(i, engine_list[i]->base);
@@ -59,19 +68,21 @@ engine_find(const char *name)
 	return NULL;
 }
 
-enum verdict
-exit_dispatch(struct vcpu *v, struct exit *e)
+exit_handle_fn *const *
+exit_handlers_of(const struct engine *engine)
 {
 	unsigned i = 0;
 
-	while (engine_list[i] != v->engine)
+	while (engine_list[i] != engine)
 		i++;
+	return handlers[i];
+}
+
+enum verdict
+exit_dispatch(struct vcpu *v, struct exit *e)
+{
 	ASSERT(e->reason < EXIT_COUNT);
-	if (!handlers[i][e->reason])
-		return exit_stop(v, e, "lab1a.md#exits",
-				 "nothing in this build handles this exit (%s)",
-				 exit_names[e->reason]);
-	return handlers[i][e->reason](v, e);
+	return v->handlers[e->reason](v, e);
 }
 
 /* The line that ends a guest: what it did, then where and by which exit, then the page that explains. */

@@ -6,18 +6,23 @@
 #include <kern/kern.h>
 #include <vmm/exit.h>
 
+struct engine;
 struct vcpu;
+
+typedef enum verdict exit_handle_fn(struct vcpu *v, struct exit *e);
 
 /* One handler per exit reason; a lab adds its own with EXIT_HANDLER. */
 struct exit_handler {
 	enum exit_reason reason;
 	const char *engine; /* NULL: any */
-	enum verdict (*handle)(struct vcpu *v, struct exit *e);
+	exit_handle_fn *handle;
 };
 #define EXIT_HANDLER(reason_, engine_, fn)                                                 \
 	static const struct exit_handler exit_handler_##fn##_##reason_ = { EXIT_##reason_, \
 									   engine_, fn };  \
 	SET_ADD(exit_handlers, exit_handler_##fn##_##reason_)
+/* All handlers of an engine, by reason; a vCPU keeps its own (v->handlers). */
+exit_handle_fn *const *exit_handlers_of(const struct engine *engine);
 enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
 /* The end of a guest for what it did at this exit: the line names exit, rip, instruction, and `page`. */
 enum verdict exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)

@@ -120,6 +120,28 @@ _Static_assert(offsetof(struct exit, gva) == 24, "layout is fixed");
 _Static_assert(offsetof(struct exit, io) == 48, "layout is fixed");
 _Static_assert(sizeof(struct exit) == 64, "layout is fixed");
 
+/*
+ * An exit of the engines that know a vector and an address first; the rest is empty. Field by field, for this is on
+ * every exit's way: a literal would be cleared by a loop.
+ */
+static inline void
+exit_begin(struct exit *e, enum exit_reason reason, uint8_t vector, uint32_t error, uint64_t rip)
+{
+	e->reason = reason;
+	e->insn_len = 0;
+	e->vector = vector;
+	e->error = error;
+	e->raw = vector;
+	e->rip = rip;
+	e->gva = 0;
+	e->insn_op = 0;
+	e->access = 0;
+	for (unsigned i = 0; i < sizeof(e->pad); i++)
+		e->pad[i] = 0;
+	e->gpa = 0;
+	e->qualification[0] = e->qualification[1] = 0;
+}
+
 /* What a handler decides. */
 enum verdict {
 	RESUME,  /* enter the guest again */

@@ -41,16 +41,24 @@ exit_by_tag(const char *tag)
 	return reason;
 }
 
-static unsigned stream; /* 1: in words, 2: with all details */
+unsigned exit_streams; /* 1: in words, 2: with all details */
 
 static void
 stream_init(void)
 {
 	const char *level = cmdline_get("trace", "0");
 
-	stream = !strcmp(level, "2") ? 2 : !strcmp(level, "1");
+	exit_streams = !strcmp(level, "2") ? 2 : !strcmp(level, "1");
 }
 INITCALL(50, stream_init);
+
+#define EXIT_HEAD 8 /* bytes that an exit and its record begin alike with: reason to error */
+_Static_assert(offsetof(struct exit_record, error) - offsetof(struct exit_record, reason) ==
+			       offsetof(struct exit, error) - offsetof(struct exit, reason) &&
+		       offsetof(struct exit_record, vector) -
+				       offsetof(struct exit_record, reason) ==
+			       offsetof(struct exit, vector) - offsetof(struct exit, reason),
+	       "copied in one word");
 
 /*
  * Counts the exit and opens its record; handlers add the effect. Interrupts of the host are counted and no more:
@@ -69,12 +77,9 @@ exit_log(struct vcpu *v, const struct exit *e)
 	r->seq = v->exits;
 	r->rip = e->rip;
 	r->a = 0;
-	r->b = e->reason == EXIT_MMU ? e->gva : 0;
-	r->error = e->error;
-	r->reason = e->reason;
+	r->b = e->gva;
+	__builtin_memcpy(&r->reason, &e->reason, EXIT_HEAD);
 	r->insn_op = e->insn_op;
-	r->vector = e->vector;
-	r->insn_len = e->insn_len;
 	r->effect = EFFECT_NONE;
 	r->ring = v->state.seg[SEG_CS].sel & 3;
 	v->last = r;
@@ -211,31 +216,23 @@ exit_details(const struct vcpu *v, char *buf, size_t size)
 void
 exit_stream_interrupt(struct vcpu *v, uint8_t vector)
 {
-	if (stream > 1)
+	if (exit_streams > 1)
 		side_printf("@Z int d%u %lu %x %08lx\n", v->domain->id, v->exits, vector,
 			    v->state.rip);
 }
 
-static void
-stream_record(struct vcpu *v)
-{
-	char line[128], details[160] = "";
-
-	v->streamed = v->exits;
-	exit_words(v->last, line, sizeof(line));
-	if (stream > 1)
-		exit_details(v, details, sizeof(details));
-	side_printf("@Z exit d%u %lu %s %08lx %u %s%s\n", v->domain->id, v->last->seq,
-		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line, details);
-}
-
-/*
- * The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. Every
- * exit comes here, so the buffers are another function's.
- */
+/* The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. */
 void
 exit_stream(struct vcpu *v)
 {
-	if (stream && v->streamed != v->exits)
-		stream_record(v);
+	char line[128], details[160] = "";
+
+	if (v->streamed == v->exits) /* a host interrupt has no record */
+		return;
+	v->streamed = v->exits;
+	exit_words(v->last, line, sizeof(line));
+	if (exit_streams > 1)
+		exit_details(v, details, sizeof(details));
+	side_printf("@Z exit d%u %lu %s %08lx %u %s%s\n", v->domain->id, v->last->seq,
+		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line, details);
 }

@@ -37,14 +37,14 @@ struct exit_record {
 	uint64_t seq; /* counts from 1 in each vCPU */
 	uint64_t rip;
 	uint64_t a, b;
-	uint32_t error;
-	uint16_t reason;  /* enum exit_reason */
-	uint16_t insn_op; /* enum insn_op */
-	uint8_t vector;
+	uint16_t reason; /* from here to error as in struct exit: copied in one word */
 	uint8_t insn_len;
-	uint8_t effect; /* enum effect */
-	uint8_t ring;   /* the guest's CPL */
-	uint8_t pad[16];
+	uint8_t vector;
+	uint32_t error;
+	uint16_t insn_op; /* enum insn_op */
+	uint8_t effect;   /* enum effect */
+	uint8_t ring;     /* the guest's CPL */
+	uint8_t pad[20];
 };
 _Static_assert(sizeof(struct exit_record) == 64, "a page holds 64; the trace format depends on it");
 #define EXIT_RING 64
@@ -58,7 +58,9 @@ void exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b);
 void exit_words(const struct exit_record *r, char *buf, size_t size);
 void exit_print_last(struct vcpu *v, unsigned count);
 void exit_summary(struct vcpu *v);
-void exit_stream(struct vcpu *v); /* to the side channel, where trace=1 asks for it */
+/* To the side channel, where trace=1 or 2 asks for it: exit_streams is that number, 0: nobody listens. */
+extern unsigned exit_streams;
+void exit_stream(struct vcpu *v);
 void exit_stream_interrupt(struct vcpu *v, uint8_t vector);
 extern const char *const exit_names[EXIT_COUNT];
 const char *exit_tag(unsigned reason);

@@ -60,6 +60,18 @@ vcpu_ready(struct thread *t)
 	return v->domain->state == DOMAIN_ENDED || v->irq_pending;
 }
 
+/* What there is to do behind a handler now and then. */
+static COLD enum verdict
+exit_after(struct vcpu *v, enum verdict verdict)
+{
+	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
+		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
+		      v->domain->id, v->exits, exit_names[v->last->reason]);
+	if (exit_streams)
+		exit_stream(v);
+	return verdict;
+}
+
 /* What an exit means, and what becomes of it. */
 enum verdict
 exit_handle(struct vcpu *v, struct exit *e)
@@ -71,10 +83,8 @@ exit_handle(struct vcpu *v, struct exit *e)
 	verdict = exit_dispatch(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;
-	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
-		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
-		      v->domain->id, v->exits, exit_names[e->reason]);
-	exit_stream(v);
+	if (v->domain->state == DOMAIN_ENDED || exit_streams)
+		return exit_after(v, verdict);
 	return verdict;
 }
 

@@ -7,6 +7,7 @@
 #include <kern/kern.h>
 #include <kern/paging.h>
 #include <kern/thread.h>
+#include <vmm/dispatch.h>
 #include <vmm/engine.h>
 #include <vmm/exit.h>
 #include <vmm/mem/mmu.h>
@@ -38,6 +39,7 @@ struct tlb_entry {
 };
 struct tlb {
 	uint64_t generation; /* counts flushes, from bit 32 on */
+	uint64_t code;       /* counts entries for fetches that have gone, and flushes */
 	struct tlb_entry entry[TLB_ENTRIES];
 };
 
@@ -46,6 +48,7 @@ struct vcpu {
 	struct thread thread;
 	struct domain *domain;
 	const struct engine *engine;
+	exit_handle_fn *const *handlers; /* the engine's, by exit reason */
 	void *engine_data;
 	uint64_t streamed; /* up to which exit the side channel has been told */
 	uint64_t exits;    /* total; the next record's seq is exits + 1 */

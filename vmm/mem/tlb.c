@@ -22,8 +22,10 @@ tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 	if (!frame || frame->type != P2M_RAM)
 		return NULL;
 	page = mfn_ptr(mfn(frame->mfn));
-	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a) || e->page != page)
+	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a) || e->page != page) {
+		v->tlb.code += !!(e->tag & TLB_FETCHES);
 		e->tag = tlb_tag(&v->tlb, a);
+	}
 	e->page = page;
 	e->frame = frame;
 	e->gfn = (uint32_t)gpa_to_gfn(at).v;
@@ -36,8 +38,10 @@ tlb_drop(struct vcpu *v, gva_t a)
 {
 	struct tlb_entry *e = tlb_at(v, a);
 
-	if ((e->tag & ~PAGE_MASK) == tlb_tag(&v->tlb, a))
-		e->tag = 0;
+	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a))
+		return;
+	v->tlb.code += !!(e->tag & TLB_FETCHES);
+	e->tag = 0;
 }
 
 void
@@ -46,6 +50,9 @@ tlb_flush(struct domain *d)
 	struct tlb *t = d->vcpu ? &d->vcpu->tlb : NULL; /* none yet: the domain is being made */
 
 	d->flush = true;
-	if (t && !(t->generation += NEXT_GENERATION))
+	if (!t)
+		return;
+	t->code++;
+	if (!(t->generation += NEXT_GENERATION))
 		memset(t->entry, 0, sizeof(t->entry));
 }

@@ -25,6 +25,9 @@ tlb_tag(const struct tlb *t, gva_t a)
 	return t->generation | (a.v & 0xfffff000);
 }
 
+/* Those of `how` with HOW_FETCH. */
+#define TLB_FETCHES 0xf0u
+
 static inline struct tlb_entry *
 tlb_at(struct vcpu *v, gva_t a)
 {

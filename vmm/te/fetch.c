@@ -2,7 +2,8 @@
  * The instruction at the guest's rip, fetched and taken apart.
  *
  * A guest's kernel faults at the same few instructions again and again, so each is decoded once and kept together
- * with the bytes that it came from. The bytes are compared each time: a guest may rewrite its code as it likes.
+ * with the bytes that it came from, and where they lie as long as no page of code is translated otherwise. The bytes
+ * are compared each time: a guest may rewrite its code as it likes.
  */
 #include <vmm/te/te.h>
 #include <vmm/mem/tlb.h>
@@ -57,26 +58,29 @@ decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
 
 /* Not known yet, or where it lies is not; or its bytes are not 16 in one page. */
 static COLD bool
-decode_anew(struct vcpu *v, struct exit *e, uint64_t at, struct te_decoded *known)
+decode_anew(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *known)
 {
 	size_t n = sizeof(known->bytes);
-	const void *p = code_ptr(v, at, &n);
-	const uint64_t *words = p;
+	uint64_t at = (uint32_t)key;
+	const uint64_t *p = code_ptr(v, at, &n);
 	enum cpu_mode mode = mode_of(v);
 	uint8_t bytes[EXIT_INSN_MAX];
 
-	if (p && n == sizeof(known->bytes) && known->mode == mode && known->bytes[0] == words[0] &&
-	    known->bytes[1] == words[1])
-		return decoded(v, e, &known->insn);
-	known->mode = 0xff;
 	if (!p || n < sizeof(known->bytes)) {
+		known->key = TE_NOT_DECODED;
 		n = fetch_slow(v, at, bytes);
 		return !decode(&known->insn, bytes, n, mode) && decoded(v, e, &known->insn);
 	}
-	if (decode(&known->insn, p, EXIT_INSN_MAX, mode))
-		return false;
-	memcpy(known->bytes, p, sizeof(known->bytes));
-	known->mode = mode;
+	if (known->key != key || known->bytes[0] != p[0] || known->bytes[1] != p[1]) {
+		known->key = TE_NOT_DECODED;
+		if (decode(&known->insn, (const uint8_t *)p, EXIT_INSN_MAX, mode))
+			return false;
+	}
+	known->key = key;
+	known->code = v->tlb.code;
+	known->from = p;
+	known->bytes[0] = p[0];
+	known->bytes[1] = p[1];
 	return decoded(v, e, &known->insn);
 }
 
@@ -86,15 +90,12 @@ decode_anew(struct vcpu *v, struct exit *e, uint64_t at, struct te_decoded *know
 bool
 te_fetch(struct vcpu *v, struct exit *e)
 {
-	gva_t at = gva((uint32_t)(v->state.seg[SEG_CS].base + v->state.rip));
-	struct te_decoded *known = &te_of(v)->decoded[at.v % TE_DECODED];
+	uint32_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
+	uint64_t key = at | (uint64_t)mode_of(v) << 32;
+	struct te_decoded *known = &te_of(v)->decoded[at % TE_DECODED];
 
-	if (within_page(at, sizeof(known->bytes)) && known->mode == mode_of(v)) {
-		const struct tlb_entry *code = tlb_hit(v, at, HOW_FETCH);
-		const uint64_t *p = code ? (const void *)(code->page + (at.v & PAGE_MASK)) : NULL;
-
-		if (p && known->bytes[0] == p[0] && known->bytes[1] == p[1])
-			return decoded(v, e, &known->insn);
-	}
-	return decode_anew(v, e, at.v, known);
+	if (known->key == key && known->code == v->tlb.code && known->bytes[0] == known->from[0] &&
+	    known->bytes[1] == known->from[1])
+		return decoded(v, e, &known->insn);
+	return decode_anew(v, e, key, known);
 }

@@ -105,14 +105,18 @@ exit_umip(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(UMIP, "te", exit_umip);
 
+bool te_umip; /* boot option umip=1 */
+
+static void
+umip_init(void)
+{
+	te_umip = !strcmp(cmdline_get("umip", "0"), "1");
+}
+INITCALL(50, umip_init);
+
 bool
 te_umip_refuses(const struct insn *i)
 {
-	static bool on, asked;
-
-	if (!asked)
-		on = !strcmp(cmdline_get("umip", "0"), "1");
-	asked = true;
-	return on && (i->op == INSN_SGDT || i->op == INSN_SIDT || i->op == INSN_SLDT ||
-		      i->op == INSN_STR || i->op == INSN_SMSW);
+	return i->op == INSN_SGDT || i->op == INSN_SIDT || i->op == INSN_SLDT ||
+	       i->op == INSN_STR || i->op == INSN_SMSW;
 }

@@ -25,6 +25,8 @@ te_init(struct vcpu *v)
 	if (!mfn_ok(f))
 		return -ENOMEM;
 	v->engine_data = mfn_ptr(f);
+	for (unsigned i = 0; i < TE_DECODED; i++)
+		te_of(v)->decoded[i].key = TE_NOT_DECODED;
 	paranoid = !strcmp(cmdline_get("paranoid", "0"), "1");
 	return te_tables_init(v);
 }
@@ -180,40 +182,37 @@ classify(struct vcpu *v, struct exit *e)
 	e->error = 0;
 }
 
-/* Vector to neutral exit. The raw vector and error code stay in *e. */
-void
-te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+/* #GP, #UD, #NP, #SS: an instruction that was refused. */
+static __attribute__((noinline)) void
+refused(struct vcpu *v, struct exit *e)
 {
-	*e = (struct exit){ .vector = f->vector,
-			    .raw = f->vector,
-			    .error = f->error,
-			    .rip = v->state.rip,
-			    .reason = EXIT_EXCEPTION };
-	switch (f->vector) {
-	case VEC_GP:
-	case VEC_UD:
-	case VEC_NP:
-	case VEC_SS:
-		if (!te_fetch(v, e))
-			return;
-		if (f->vector == VEC_GP && !f->error && te_umip_refuses(te_insn(v))) {
-			e->reason = EXIT_UMIP;
-			e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
-		} else if (reason_of[e->insn_op])
-			classify(v, e);
-		else if (hit_cut_limit(v, e))
-			e->reason = EXIT_MMU;
+	if (!te_fetch(v, e))
 		return;
-	case VEC_PF:
-		e->gva = read_cr2();
-		/* Error code: SDM 3A 4.7, figure 4-12. I/D is there since EFER.NXE is on. */
-		e->access = f->error & 16  ? ACCESS_FETCH
-			    : f->error & 2 ? ACCESS_WRITE
-					   : ACCESS_READ;
-		if (e->access != ACCESS_FETCH)
-			te_fetch(v, e);
+	if (te_umip && e->raw == VEC_GP && !e->error && te_umip_refuses(te_insn(v))) {
+		e->reason = EXIT_UMIP;
+		e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
+	} else if (reason_of[e->insn_op])
+		classify(v, e);
+	else if (hit_cut_limit(v, e))
 		e->reason = EXIT_MMU;
-		return;
+}
+
+static void
+page_fault(struct vcpu *v, struct exit *e)
+{
+	e->reason = EXIT_MMU;
+	e->gva = read_cr2();
+	/* Error code: SDM 3A 4.7, figure 4-12. I/D is there since EFER.NXE is on. */
+	e->access = e->error & 16 ? ACCESS_FETCH : e->error & 2 ? ACCESS_WRITE : ACCESS_READ;
+	if (e->access != ACCESS_FETCH)
+		te_fetch(v, e);
+}
+
+/* What has no instruction to be looked at. */
+static COLD void
+other_trap(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+{
+	switch (f->vector) {
 	case VEC_DB: /* DR6 is the CPU's until it is read; no breakpoint of the guest's is armed */
 		v->state.dr[6] |= te_take_dr6() & DR6_BS;
 		return;
@@ -228,6 +227,20 @@ te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 		if (f->vector >= IRQ_BASE)
 			e->reason = EXIT_IRQ;
 	}
+}
+
+/* Vector to neutral exit. The raw vector and error code stay in *e. */
+void
+te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+{
+	exit_begin(e, EXIT_EXCEPTION, (uint8_t)f->vector, (uint32_t)f->error, v->state.rip);
+	if (f->vector == VEC_PF)
+		page_fault(v, e);
+	else if (f->vector == VEC_GP || f->vector == VEC_UD || f->vector == VEC_NP ||
+		 f->vector == VEC_SS)
+		refused(v, e);
+	else
+		other_trap(v, e, f);
 }
 
 void
@@ -257,9 +270,8 @@ te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 	}
 }
 
-/* Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`. */
-uint64_t
-te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
+static inline uint64_t
+enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
 	struct te *te = te_of(v);
 	uint64_t failure = 0, flags = te->frame.rflags;
@@ -279,6 +291,13 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	if (te->frame.rflags & RFLAGS_ZERO) /* QEMU 7.2 after a cmpxchg8b: see TRICKS.md */
 		te->frame.rflags = (te->frame.rflags & RFLAGS_STATUS) | (flags & ~RFLAGS_STATUS);
 	return failure;
+}
+
+/* Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`. */
+uint64_t
+te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
+{
+	return enter(v, sel);
 }
 
 /*
@@ -306,7 +325,7 @@ te_run(struct vcpu *v, struct exit *e)
 	uint64_t failure, entered_at = v->state.rip;
 
 	te_to_frame(v, &te->frame);
-	failure = te_enter(v, te->real_sel);
+	failure = enter(v, te->real_sel);
 	if (failure) {
 		te_entry_failed(v, e, failure);
 		return;

@@ -37,13 +37,19 @@
 #define CACHED_SEL(seg) ((uint16_t)(0xdfc0 + 8 * (seg)))
 #define GUEST_GDT_LIMIT 0xdfbfu
 
-/* An instruction that was decoded before, with its bytes (more than it has: 16). mode 0xff: not valid. */
+/*
+ * An instruction that was decoded before, with its bytes (more than it has: 16). Where they lie holds for as long as no
+ * translation of a page with code has changed.
+ */
 #define TE_DECODED 16
 struct te_decoded {
+	uint64_t key;  /* linear address and enum cpu_mode; TE_NOT_DECODED: nothing is known */
+	uint64_t code; /* v->tlb.code, when that was */
+	const uint64_t *from; /* the guest's bytes, in the direct map */
 	uint64_t bytes[2];
 	struct insn insn;
-	uint8_t mode; /* enum cpu_mode */
 };
+#define TE_NOT_DECODED (~0ull)
 
 /* A descriptor table of the guest's and the frames that are tracked for it, page by page. */
 #define TE_TABLE_PAGES 17 /* 64 KiB that begin anywhere */
@@ -134,7 +140,7 @@ te_cpl(const struct vcpu *v)
 static inline unsigned
 te_ring(const struct vcpu *v)
 {
-	return te_cpl(v) == 0 ? GUEST_KERNEL_RING : te_cpl(v);
+	return te_cpl(v) | GUEST_KERNEL_RING;
 }
 
 struct te_access;
@@ -307,7 +313,8 @@ uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory op
 
 /* sensitive.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
-bool te_umip_refuses(const struct insn *i); /* it faulted, since CR4.UMIP is set */
+extern bool te_umip;                        /* CR4.UMIP is set while guests run */
+bool te_umip_refuses(const struct insn *i); /* ... and this one faulted for it */
 
 /* control.c */
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);

@@ -143,12 +143,22 @@ clear_window(struct domain *d)
 		window_move(d);
 }
 
+/* Whether the guest has loaded the tables that it had: what the root shows is right then. */
+static bool
+same_tables(const struct paging *a, const struct paging *b)
+{
+	return a->format == b->format && a->root == b->root && a->pdpte[0] == b->pdpte[0] &&
+	       a->pdpte[1] == b->pdpte[1] && a->pdpte[2] == b->pdpte[2] &&
+	       a->pdpte[3] == b->pdpte[3];
+}
+
 static int
 load(struct vcpu *v)
 {
 	struct paging p = paging_of(&v->state);
 	struct shadow_mmu *m = shadow_of(v->domain);
 	int err = m ? 0 : shadow_init(v->domain);
+	bool same;
 
 	if (err)
 		return err;
@@ -167,11 +177,13 @@ load(struct vcpu *v)
 	}
 	if (!m->on && !has_walk(m, &p))
 		return -ENOSYS;
+	same = m->on && same_tables(&m->paging, &p);
 	m->paging = p;
 	m->top_level = p.format->levels == 4 ? 4 : 3;
 	m->stats.loads++;
 	switch_root(m, true);
-	shadow_load_root(m);
+	if (!same)
+		shadow_load_root(m);
 	tlb_flush(v->domain); /* before anything is read through it */
 	clear_window(v->domain);
 	audit_now_and_then(v);
