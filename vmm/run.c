@@ -119,13 +119,15 @@ one_exit(struct vcpu *v)
 
 /*
  * One turn of a vCPU on the CPU. The scheduler's contract (kern/thread.h): it returns when its slice is over,
- * when the guest waits, or when the domain has ended.
+ * when the guest waits, or when the domain has ended. The guest runs with the host's interrupts on; where it did not run, since
+ * all was the host's work (a handler that can't be fetched, whose fault goes to itself), they are let in here.
  */
 enum turn
 vcpu_turn(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 	enum verdict verdict;
+	uint64_t entries;
 
 	if (v->debug.held)
 		return debug_park(v);
@@ -135,10 +137,13 @@ vcpu_turn(struct thread *t)
 	platform_lines(v->domain);
 	domain_quiet(v->domain);
 	do {
+		entries = v->entries;
 		verdict = v->debug.step && !v->debug.waits ? RESUME : deliver(v);
 		if (verdict != RESUME)
 			break;
 		verdict = v->debug.attached ? debug_one_exit(v) : one_exit(v);
+		if (v->entries == entries)
+			preempt_point();
 	} while ((verdict == RESUME || verdict == FAULTED) && !need_resched);
 
 	if (v->domain->state == DOMAIN_ENDED && !v->debug.held)

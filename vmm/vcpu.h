@@ -54,6 +54,7 @@ struct vcpu {
 	uint64_t exits;    /* total; the next record's seq is exits + 1 */
 	uint64_t exits_by[EXIT_COUNT];
 	struct exit exit;         /* the one being handled, or the last one */
+	uint64_t entries;         /* of the CPU into the guest; what the host did alone is none */
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */
 	bool irq_pending;         /* an interrupt waits for it: platform_lines() says so */

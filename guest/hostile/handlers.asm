@@ -173,6 +173,37 @@ user_window_write:
 	mov	eax, 1
 	ret
 
+; A handler that is no instruction, on a stack that wraps: the fault's way to itself is all that there is to do, until
+; an interrupt comes.
+	ATTACK	"fault-forever", fault_forever, 1
+fault_forever:
+	SET_GATES .timer
+	mov	eax, .bad
+	mov	[idt + 6 * 8], ax
+	shr	eax, 16
+	mov	[idt + 6 * 8 + 6], ax
+	mov	byte [idt + 6 * 8 + 5], 0xef	; a trap gate: IF stays
+	mov	al, 0xfe
+	out	0x21, al
+	mov	al, 0x34
+	out	0x43, al
+	mov	al, 0xff
+	out	0x40, al
+	out	0x40, al
+	mov	[kept], esp
+	mov	eax, STACK16
+	mov	ss, eax
+	mov	esp, 0x8000
+	sti
+.bad:	db	0xff, 0xff
+.timer:	mov	eax, DATA
+	mov	ss, eax
+	mov	esp, [kept]
+	mov	al, 0xff
+	out	0x21, al
+	xor	eax, eax
+	ret
+
 ; Ring 3 tries for virtual-8086 mode: its kernel hears of it.
 %macro USER_V86 2
 	SET_GATES %%handler

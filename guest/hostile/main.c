@@ -46,6 +46,7 @@ tables(void)
 	gdt[11] = descriptor(0, 0xfffff, 0x9f, 0xc);          /* conforming code */
 	gdt[12] = descriptor(0, 0, 0x97, 0xc); /* expand-down data: all but its first page */
 	gdt[13] = descriptor(0xffc00000, 0x3ff, 0x93, 0xc); /* starts in the window */
+	gdt[14] = descriptor(0, 0xffff, 0x93, 0);           /* a stack of 16 bits */
 	ldt[0] = gdt[3];
 	ldt[1] = gate(0xe008, 0x100000, 0xec);
 	load_gdt(gdt, sizeof(gdt) - 1);

@@ -70,6 +70,17 @@ is_asynchronous(uint64_t vector)
 	return vector == VEC_DB || vector == VEC_NMI || (vector >= IRQ_BASE && vector != BT_VECTOR);
 }
 
+/* The CPU read the cache's code otherwise than the decoder did, and is in the middle of something. That ends the guest. */
+static uint64_t
+lost(struct vcpu *v)
+{
+	uint64_t vector = te_of(v)->frame.vector;
+
+	if (vector >= IRQ_BASE && vector != BT_VECTOR)
+		irq((unsigned)vector);
+	return BT_LOST;
+}
+
 /*
  * An interrupt between the instructions that stand for one of the guest's: it is served at once, and the CPU steps on until the
  * state is the guest's again. *stepped: that has happened.
@@ -83,7 +94,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		uint64_t failure;
 
 		if (!tc_to_guest_pc(v, address_of(f), p))
-			panic("rip %08lx is in no block of the translation cache", f->rip);
+			return lost(v);
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
 		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
 		 * again. Say it in *stepped, and count it in stats.steps. (SDM 3B 17.3.1.4 "Single-Step Exception Condition")
@@ -99,7 +110,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		(void)stepped;
 		/* END EXERCISE 3.8 */
 	}
-	panic("a sequence of the translation cache has no end, at %08lx", f->rip);
+	return lost(v); /* no sequence is so long */
 }
 
 /* The frame and the shared page back into the guest's state. */
@@ -148,7 +159,7 @@ bool
 bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 {
 	struct trap_frame *f = &te_of(v)->frame;
-	struct bt_place p = { 0 };
+	struct bt_place p = { .eip = (uint32_t)entered_at };
 	uint64_t failure = to_boundary(v, &p, &step);
 
 	take_state(v, &p, step);

@@ -119,15 +119,17 @@ lock_that_amd_takes(const struct sample *s)
 	return verw || (s->insn.opcode & 0xfd) == 0x20;
 }
 
-/*
- * A prefix before VEX, EVEX or XOP: the decoder stops there, the CPU may go on to find over 15 bytes.
- */
+/* What the decoder refuses since no CPU model of a guest has it; this CPU may. */
 static bool
-too_long_as_well(const struct sample *s, const struct native_test *t)
+of_no_guest(const struct sample *s)
 {
-	uint8_t last = s->bytes[s->insn.len - 1];
+	const struct insn *i = &s->insn;
 
-	return t->trap == VEC_GP && (last == 0xc4 || last == 0xc5 || last == 0x62 || last == 0x8f);
+	if (i->map == MAP_1BYTE)
+		return i->opcode == 0xc4 || i->opcode == 0xc5 || i->opcode == 0x62 ||
+		       i->opcode == 0x8f || i->modrm == 0xf8;
+	return (i->map == MAP_0F && (i->opcode == 0x01 || i->opcode == 0xae)) ||
+	       (i->map == MAP_0F38 && i->opcode == 0xf8);
 }
 
 static void
@@ -139,15 +141,14 @@ judge_refused(const struct sample *s, const struct native_test *t)
 			explain(s, t, "over 15 bytes, but no #GP");
 	} else {
 		count.refused++;
-		if (t[0].trap != VEC_UD && !lock_that_amd_takes(s) && !too_long_as_well(s, t))
+		if (t[0].trap != VEC_UD && !lock_that_amd_takes(s) && !of_no_guest(s))
 			explain(s, t, "refused, but no #UD");
 	}
 }
 
 /*
  * The CPU wanted more. Of an opcode that no CPU has it may fetch what the opcode's neighbours need,
- * before it finds out (AMD's do so for VEX with a one-byte opcode of a jump, and for vmread):
- * with all fifteen bytes there it must then say #UD.
+ * before it finds out (AMD's do so for vmread): with all fifteen bytes there it must then say #UD.
  */
 static void
 judge_again(unsigned suspects)

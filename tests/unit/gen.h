@@ -51,23 +51,12 @@ gen_insn(struct rng *rng, uint8_t bytes[16], enum cpu_mode mode)
 
 	for (unsigned i = n; i < 16; i++)
 		bytes[i] = rng_next(rng) >> 56;
-	if (map < 45 || n > 11) {
+	if (map < 50 || n > 11) {
 		return;
-	} else if (map < 80) {
+	} else if (map < 85) {
 		bytes[n] = 0x0f;
-	} else if (map < 92) {
-		bytes[n] = 0x0f;
-		bytes[n + 1] = map < 86 ? 0x38 : 0x3a;
 	} else {
-		static const uint8_t vector[] = { 0xc4, 0xc5, 0x62, 0x8f };
-
-		bytes[0] = vector[rng_below(rng, 4)];
-		if (mode < MODE64)
-			bytes[1] |= 0xc0;
-		if (bytes[0] != 0xc5)
-			bytes[1] =
-				(bytes[1] & 0xe0) | (1 + rng_below(rng, bytes[0] == 0x8f ? 10 : 3));
-		if (bytes[0] == 0x62)
-			bytes[2] |= 4;
+		bytes[n] = 0x0f;
+		bytes[n + 1] = map < 93 ? 0x38 : 0x3a;
 	}
 }

@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -196,7 +197,8 @@ native_child(void)
 	sigaltstack(&stack, NULL);
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &action, NULL);
-	alarm(60); /* a test that never ends must not hang the build */
+	setitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_sec = 60 },
+		  NULL); /* a test that never ends must not hang the build */
 	__asm__ volatile("int3" ::: "memory", "cc");
 	_exit(0);
 }

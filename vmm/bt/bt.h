@@ -31,13 +31,15 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_CS 0xdff0u
 #define BT_DS 0xdff8u
 
-#define BT_BLOCKS         32768u /* 0 is none */
-#define BT_EIPS           8192u  /* lists of blocks, by eip */
-#define BT_HASH           2048u  /* and by frame */
-#define BT_MAP_PAGE       (PAGE_SIZE / sizeof(struct bt_map))
-#define BT_MAPS           256u
-#define BT_NOWHERE        (~0ull)
-#define BT_NOT_TRANSLATED 0xfful /* why the cache was not entered: no vector of anybody */
+#define BT_BLOCKS   32768u /* 0 is none */
+#define BT_EIPS     8192u  /* lists of blocks, by eip */
+#define BT_HASH     2048u  /* and by frame */
+#define BT_MAP_PAGE (PAGE_SIZE / sizeof(struct bt_map))
+#define BT_MAPS     256u
+#define BT_NOWHERE  (~0ull)
+/* Why the guest does not go on in the cache; no vector of anybody. */
+#define BT_NOT_TRANSLATED 0xfful
+#define BT_LOST           0xfeul /* it is where no instruction of a block is */
 #define BT_KNOWN          128u   /* places */
 #define BT_KNOWN_PAGE     32u    /* of them in one frame */
 #define BT_HOT            512u

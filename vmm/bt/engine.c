@@ -191,11 +191,10 @@ run_kernel(struct vcpu *v, struct exit *e)
 	} while (!bt_left(v, e, entered_at, step));
 }
 
-/* 16-bit code is not translated: the host does it, instruction by instruction, and hears its interrupts in between. */
+/* 16-bit code is not translated: the host does it, instruction by instruction. */
 static void
 run_16_bit(struct vcpu *v, struct exit *e)
 {
-	__asm__ volatile("sti; nop; cli" : : : "memory");
 	bt_callout(v, e, NULL);
 }
 

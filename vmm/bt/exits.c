@@ -149,6 +149,10 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 	if (e->raw == BT_NOT_TRANSLATED)
 		return exit_stop(v, e, "lab3a.md#ex-3-1",
 				 "its code was not translated: exercise 3.1 is not done");
+	if (e->raw == BT_LOST)
+		return exit_stop(v, e, "lab3a.md#cache",
+				 "it ran something else than was translated, to %08lx in the cache",
+				 te_of(v)->frame.rip);
 	return te_exit_entry_failed(v, e);
 }
 EXIT_HANDLER(ENTRY_FAILED, "bt", exit_entry_failed);

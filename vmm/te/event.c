@@ -66,7 +66,8 @@ deliver(struct vcpu *v, const struct te_event *event, struct te_access *access,
 		return err;
 	}
 	te_cpl_changed(v);
-	if (v->last) /* an interrupt may come before the first exit */
+	v->state.sti_shadow = false; /* its next boundary is the one before the handler */
+	if (v->last)                 /* an interrupt may come before the first exit */
 		exit_effect(v, EFFECT_DELIVER, event->vector, v->state.rip);
 	return 0;
 }

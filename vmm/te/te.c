@@ -286,6 +286,7 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 		load_cr0(v);
 		failure = ring_enter(&te->frame);
 	}
+	v->entries += !failure;
 	if (paranoid)
 		write_cr3(mfn_to_hpa(host_root).v);
 	if (te->frame.rflags & RFLAGS_ZERO) /* QEMU 7.2 after a cmpxchg8b: see TRICKS.md */

@@ -120,7 +120,6 @@ adjust_opsize(struct insn *insn, unsigned attr)
 
 static const struct opcode vector = { .op = INSN_OTHER, .attr = PFX, .form = { E } };
 static const struct opcode vector_imm = { .op = INSN_OTHER, .form = { E, Ib } };
-static const struct opcode vector_alone = { .op = INSN_OTHER };
 
 /* The opcode's entry before prefixes and ModR/M have their say. */
 static const struct opcode *
@@ -240,112 +239,10 @@ finish(struct insn *insn, struct cursor *c, const struct opcode *entry)
 	return lock_is_legal(insn, entry->attr) ? 0 : -EINVAL;
 }
 
-/* Opcodes of map 0f that have an immediate byte in their VEX and EVEX forms as well. */
-static const struct opcode *
-look_up_vector(const struct insn *insn)
-{
-	uint8_t opcode = insn->opcode;
-
-	if (insn->map == MAP_0F && opcode == 0x77 && !(insn->prefixes & PFX_EVEX))
-		return &vector_alone; /* vzeroupper, vzeroall */
-	if (insn->map == MAP_0F && ((opcode >= 0x70 && opcode <= 0x73) || opcode == 0xc2 ||
-				    (opcode >= 0xc4 && opcode <= 0xc6)))
-		return &vector_imm;
-	return insn->map == MAP_0F3A || insn->map == MAP_XOP8 ? &vector_imm : &vector;
-}
-
-/* What remains after the payload of VEX, EVEX or XOP. */
-static int
-finish_vector(struct insn *insn, struct cursor *c)
-{
-	const struct opcode *entry;
-
-	insn->opcode_at = c->at;
-	insn->opcode = next(c);
-	entry = look_up_vector(insn);
-	if (entry != &vector_alone)
-		take_modrm(insn, c, false);
-	/* XOP's third map has four bytes of immediate (APM 3 "XOP Prefix"; lwpins, bextr). */
-	if (insn->map == MAP_XOPA) {
-		insn->imm_at = c->at;
-		insn->imm_size = 4;
-		insn->imm = next_little_endian(c, 4);
-	}
-	return finish(insn, c, entry);
-}
-
-/* Bits R, X, B of VEX and EVEX are inverted; outside 64-bit mode they are no register bits. */
-static void
-set_vector_rex(struct insn *insn, uint8_t inverted_rxb, bool w)
-{
-	if (long_mode(insn))
-		insn->rex = ((~inverted_rxb >> 5) & 7) | (w ? REX_W : 0);
-	set_sizes(insn);
-}
-
-/* c5, c4 (SDM 2A 2.3.5 "The VEX Prefix") and XOP's 8f (APM 3 1.2.7), which has c4's layout. */
-static int
-decode_vex(struct insn *insn, struct cursor *c, uint8_t first)
-{
-	uint8_t payload = next(c);
-
-	insn->prefixes |= PFX_VEX;
-	if (first == 0xc5) {
-		insn->map = MAP_0F;
-		set_vector_rex(insn, payload | 0x60, false);
-		return finish_vector(insn, c);
-	}
-	insn->map = payload & 0x1f;
-	set_vector_rex(insn, payload, next(c) & 0x80);
-	if (first == 0xc4 && (insn->map < MAP_0F || insn->map > MAP_0F3A))
-		return -EINVAL;
-	if (first == 0x8f && (insn->map < MAP_XOP8 || insn->map > MAP_XOPA))
-		return -EINVAL;
-	return finish_vector(insn, c);
-}
-
-/* 62 (SDM 2A 2.7.1 "Instruction Format and EVEX"): three bytes of payload. */
-static int
-decode_evex(struct insn *insn, struct cursor *c)
-{
-	uint8_t p0 = next(c), p1 = next(c);
-
-	next(c); /* masks, rounding, length: nothing that moves a byte */
-	insn->prefixes |= PFX_EVEX;
-	insn->map = p0 & 7;
-	set_vector_rex(insn, p0, p1 & 0x80);
-	if ((p0 & 8) || !(p1 & 4) || insn->map == 0 || insn->map == 4 || insn->map == 7)
-		return -EINVAL;
-	return finish_vector(insn, c);
-}
-
 /*
- * Where VEX, EVEX and XOP took an old opcode's place: outside 64-bit mode what follows les, lds,
- * bound must look like their #UD form, a register operand; pop's group keeps reg = 0 (map 0..7) to
- * itself.
+ * The escape bytes 0f, 0f 38, 0f 3a, 0f 0f; leaves map and opcode. VEX, EVEX and XOP are none: no guest has them, since
+ * CR4.OSXSAVE stays 0 (SDM 2A 2.3.3, APM 3 1.2.7), so their first bytes are the old opcodes, whose forms are #UD then.
  */
-static bool
-is_vector_prefix(const struct insn *insn, struct cursor *c, uint8_t byte)
-{
-	if (byte == 0x8f)
-		return (peek(c) & 0x1f) >= MAP_XOP8 && !c->error;
-	if (byte != 0xc4 && byte != 0xc5 && byte != 0x62)
-		return false;
-	return (long_mode(insn) || peek(c) >> 6 == 3) && !c->error;
-}
-
-/* Any of these before VEX, EVEX or XOP is #UD (SDM 2A 2.3.2, 2.3.3). */
-#define PFX_NOT_BEFORE_VEX (PFX_LOCK | PFX_REP | PFX_REPNE | PFX_OSIZE | PFX_REX)
-
-static int
-decode_vector(struct insn *insn, struct cursor *c, uint8_t byte)
-{
-	if (insn->prefixes & PFX_NOT_BEFORE_VEX)
-		return -EINVAL;
-	return byte == 0x62 ? decode_evex(insn, c) : decode_vex(insn, c, byte);
-}
-
-/* The escape bytes 0f, 0f 38, 0f 3a, 0f 0f; leaves map and opcode. */
 static void
 take_opcode(struct insn *insn, struct cursor *c, uint8_t byte)
 {
@@ -365,7 +262,7 @@ take_opcode(struct insn *insn, struct cursor *c, uint8_t byte)
 }
 
 static int
-decode_legacy(struct insn *insn, struct cursor *c, uint8_t byte)
+decode_opcode(struct insn *insn, struct cursor *c, uint8_t byte)
 {
 	const struct opcode *entry;
 	struct opcode member;
@@ -399,10 +296,7 @@ decode(struct insn *out, const uint8_t *bytes, size_t n, enum cpu_mode mode)
 	out->mem_scale = 1;
 	byte = take_prefixes(out, &c);
 	set_sizes(out);
-	if (is_vector_prefix(out, &c, byte))
-		error = decode_vector(out, &c, byte);
-	else
-		error = decode_legacy(out, &c, byte);
+	error = decode_opcode(out, &c, byte);
 	out->len = c.at;
 	/* A byte that is missing comes before what was made of the zero in its place. */
 	return c.error ? c.error : error;

@@ -276,13 +276,15 @@ take_operand(struct insn *insn, struct cursor *c, struct operand *opnd, uint8_t 
 		take_offset(insn, c, opnd);
 		break;
 	case METHOD_X:
-		set_implied_memory(insn, opnd, RSI);
+	case METHOD_BX:
+	case METHOD_DI:
+		set_implied_memory(insn, opnd,
+				   method == METHOD_X    ? RSI
+				   : method == METHOD_BX ? RBX
+							 : RDI);
 		break;
 	case METHOD_Y:
 		opnd->kind = OPND_ES_DI;
-		break;
-	case METHOD_BX:
-		set_implied_memory(insn, opnd, RBX);
 		break;
 	case METHOD_FS:
 		opnd->kind = OPND_SEG;

@@ -138,7 +138,7 @@ const struct opcode map_0f[256] = {
 	[0xc7] = G(GRP9, PFX),
 	[0xc8 ... 0xcf] = I(BSWAP, 0, Zv),
 	[0xd0 ... 0xd6] = I(OTHER, 0, E), [0xd7] = I(OTHER, 0, U),
-	[0xd8 ... 0xf6] = I(OTHER, 0, E), [0xf7] = I(OTHER, 0, U),
+	[0xd8 ... 0xf6] = I(OTHER, 0, E), [0xf7] = I(OTHER, 0, U, DI), /* maskmovq */
 	[0xf8 ... 0xfe] = I(OTHER, 0, E), [0xff] = I(UD, 0, Ev),
 };
 
@@ -146,7 +146,7 @@ const struct opcode map_0f[256] = {
 const struct opcode map_0f38_high[16] = {
 	[0x0] = I(MOVBE, PFX, Gv, Mv), [0x1] = I(MOVBE, PFX, Mv, Gv),
 	[0x5] = I(NONE, PFX), [0x6] = I(OTHER, PFX, E),
-	[0x8] = I(NONE, PFX), [0x9] = I(OTHER, 0, M),
+	[0x9] = I(OTHER, 0, M),
 	[0xc] = I(OTHER, 0, U), [0xd] = I(OTHER, 0, U),
 };
 
@@ -177,9 +177,6 @@ const struct prefixed prefixed[] = {
 	{ MAP_0F38, 0xf6, PFX_OSIZE, I(ADCX, 0, Gy, Ey) },
 	{ MAP_0F38, 0xf6, PFX_REPNE, I(NONE, 0) },
 	{ MAP_0F38, 0xf6, PFX_REP, I(ADOX, 0, Gy, Ey) },
-	{ MAP_0F38, 0xf8, PFX_OSIZE, I(OTHER, 0, M) }, /* movdir64b */
-	{ MAP_0F38, 0xf8, PFX_REPNE, I(OTHER, 0, M) }, /* enqcmd */
-	{ MAP_0F38, 0xf8, PFX_REP, I(OTHER, 0, M) }, /* enqcmds */
 };
 
 const unsigned prefixed_count = sizeof(prefixed) / sizeof(prefixed[0]);
@@ -191,7 +188,8 @@ static const struct opcode grp1[8] = {
 	I(AND, LOCK), I(SUB, LOCK), I(XOR, LOCK), I(CMP, 0),
 };
 
-static const struct opcode grp1a[8] = { I(POP, D64) };
+/* 8f /1 to /7, c6 and c7 /1 to /7 are undefined. QEMU 7.2 takes them for /0: of that length, if any. */
+static const struct opcode grp1a[8] = { I(POP, D64), [1 ... 7] = I(UD, D64) };
 
 /* /6 is undocumented by Intel, `shl` again in every CPU (APM 3 table A-6). */
 static const struct opcode grp2[8] = {
@@ -229,13 +227,11 @@ static const struct opcode grp7_reg[64] = {
 	[000] = I(SGX, 0), /* enclv */
 	[001] = I(VMCALL, 0),
 	[002 ... 004] = I(VMX, 0), /* vmlaunch, vmresume, vmxoff */
-	[005] = I(OTHER, 0), /* pconfig */
 	[006] = I(OTHER, ONLY64), /* wrmsrns */
 	[010] = I(MONITOR, 0), [011] = I(MWAIT, 0), [012] = I(CLAC, 0), [013] = I(STAC, 0),
 	[017] = I(SGX, 0), /* encls */
 	[020] = I(XGETBV, 0), [021] = I(XSETBV, 0),
 	[024] = I(VMX, 0), /* vmfunc */
-	[025 ... 026] = I(OTHER, 0), /* xend, xtest */
 	[027] = I(SGX, 0), /* enclu */
 	[030] = I(SVM, 0), /* vmrun */
 	[031] = I(VMMCALL, 0),
@@ -247,7 +243,7 @@ static const struct opcode grp7_reg[64] = {
 	[060 ... 067] = I(LMSW, 0, Ew),
 	[070] = I(SWAPGS, ONLY64), [071] = I(RDTSCP, 0),
 	[072] = I(MONITOR, 0), [073] = I(MWAIT, 0), /* monitorx, mwaitx */
-	[074 ... 075] = I(OTHER, 0), /* clzero, rdpru */
+	[075] = I(OTHER, 0), /* rdpru */
 	[076 ... 077] = I(SVM, 0), /* invlpgb, tlbsync */
 };
 
@@ -275,20 +271,20 @@ static const struct opcode grp9_f3_reg[8] = {
 	[7] = I(RDPID, 0, Un),
 };
 
-/* c6 /7 and c7 /7 with mod 3, rm 0 are xabort and xbegin. */
-static const struct opcode grp11b[8] = { I(MOV, 0, Eb, Ib) };
-static const struct opcode grp11v[8] = { I(MOV, 0, Ev, Iz) };
+/* c6 f8 and c7 f8 are xabort, and xbegin, which is a branch: a CPU with TSX must not see them copied. */
+static const struct opcode grp11b[8] = { I(MOV, 0), [1 ... 7] = I(UD, 0) };
+static const struct opcode grp11v[8] = { I(MOV, 0), [1 ... 7] = I(UD, 0) };
 static const struct opcode grp11b_reg[64] = {
-	[000 ... 007] = I(MOV, 0, Eb, Ib), [070] = I(OTHER, 0, Ib),
+	[000 ... 007] = I(MOV, 0), [010 ... 067] = I(UD, 0), [071 ... 077] = I(UD, 0),
 };
 static const struct opcode grp11v_reg[64] = {
-	[000 ... 007] = I(MOV, 0, Ev, Iz), [070] = I(OTHER, 0, Jz),
+	[000 ... 007] = I(MOV, 0), [010 ... 067] = I(UD, 0), [071 ... 077] = I(UD, 0),
 };
 
 static const struct opcode grp15_mem[8] = { [0 ... 7] = I(OTHER, 0, M) };
 static const struct opcode grp15_reg[8] = { [5 ... 7] = I(NOP, 0) }; /* fences */
 static const struct opcode grp15_f3_reg[8] = {
-	[0 ... 3] = I(FSGSBASE, ONLY64, Uy), [4] = I(OTHER, 0, Uy), [5 ... 6] = I(OTHER, 0, Uy),
+	[0 ... 3] = I(FSGSBASE, ONLY64, Uy), [4] = I(OTHER, 0, Uy), [5] = I(OTHER, 0, Uy),
 };
 static const struct opcode grp15_66_reg[8] = { [6] = I(OTHER, 0, U) }; /* tpause, umwait */
 

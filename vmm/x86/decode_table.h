@@ -40,6 +40,7 @@ enum method {
 	METHOD_X,  /* ds:rSI */
 	METHOD_Y,  /* es:rDI */
 	METHOD_BX, /* ds:rBX + al (xlat) */
+	METHOD_DI, /* ds:rDI (maskmovq) */
 	METHOD_FS, /* segment register in the opcode's bits 5:3 */
 	METHOD_E,  /* ModR/M: register or memory */
 	METHOD_V,  /* as E, but in memory always a word */
@@ -87,6 +88,7 @@ enum form {
 	Yv = FORM(METHOD_Y, Wv),
 	Yz = FORM(METHOD_Y, Wz),
 	BXAL = FORM(METHOD_BX, Wb),
+	DI = FORM(METHOD_DI, W0),
 	FSEG = FORM(METHOD_FS, Ww),
 	E = FORM(METHOD_E, W0), /* register of another kind than general */
 	Eb = FORM(METHOD_E, Wb),

@@ -3,9 +3,11 @@
  *
  * Pure C with no state of its own: the engines, the host tests and the fuzzer share it. The decoder
  * promises two things: the length of any instruction that a CPU would execute, and, for the integer
- * and system instructions, what it does to what. For the rest (x87, MMX, SSE, AVX, AVX-512, XOP)
- * `op` is INSN_OTHER: the length and the memory operand are right, but some CPU may know the
- * encoding as #UD.
+ * and system instructions, what it does to what. For the rest (x87, MMX, SSE) `op` is INSN_OTHER: the
+ * length and the memory operand are right, but some CPU may know the encoding as #UD. None of them
+ * is a branch, and none reaches memory but by that operand; maskmovq's is the one that no ModR/M
+ * tells. VEX, EVEX, XOP, and TSX, CLZERO, MOVDIR64B, ENQCMD, UMONITOR are refused: no CPU model of a
+ * guest has them.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023; APM = AMD APM 24594 rev 3.34 (volume 3).
  */
@@ -217,22 +219,17 @@ enum insn_op {
 	INSN_BEFORE_GENERAL = INSN_SENSITIVE_END - 1, /* no gap in the numbers */
 	INSN_GENERAL_LIST(X)
 #undef X
-		INSN_OTHER, /* x87, MMX, SSE, AVX ...: length only */
+		INSN_OTHER, /* x87, MMX, SSE ...: length only */
 	INSN_OP_COUNT
 };
 
-/* Opcode maps, numbered as in the SDM's and APM's VEX, EVEX and XOP prefixes. */
+/* Opcode maps. */
 enum insn_map {
 	MAP_1BYTE,
 	MAP_0F,
 	MAP_0F38,
 	MAP_0F3A,
 	MAP_3DNOW = 4, /* 0f 0f: the opcode is the last byte */
-	MAP_EVEX5 = 5,
-	MAP_EVEX6 = 6,
-	MAP_XOP8 = 8,
-	MAP_XOP9 = 9,
-	MAP_XOPA = 10,
 };
 
 /* Prefixes that were seen, whether or not they mean anything here. */
@@ -242,8 +239,6 @@ enum insn_map {
 #define PFX_OSIZE 0x08 /* 66 */
 #define PFX_ASIZE 0x10 /* 67 */
 #define PFX_REX   0x20
-#define PFX_VEX   0x40 /* c4, c5, XOP's 8f */
-#define PFX_EVEX  0x80
 
 #define REX_B 1
 #define REX_X 2
@@ -283,8 +278,8 @@ struct insn {
 	uint8_t mode; /* enum cpu_mode as given */
 	uint8_t map;  /* enum insn_map */
 	uint8_t opcode;
-	uint8_t prefixes; /* PFX_* */
-	uint8_t rex; /* 0x40..0x4f, or 0; for VEX, EVEX and XOP: their bits in the same places */
+	uint8_t prefixes;     /* PFX_* */
+	uint8_t rex;          /* 0x40..0x4f, or 0 */
 	uint8_t seg_override; /* enum seg_reg or SEG_NONE; es cs ss ds are dropped in 64-bit mode */
 	uint8_t opsize;   /* 2, 4 or 8; for branches and stack operations after their own rules */
 	uint8_t addrsize; /* 2, 4 or 8 */
@@ -294,7 +289,7 @@ struct insn {
 	uint8_t modrm, sib;   /* raw bytes; sib is 0 if there is none */
 	uint8_t mod, reg, rm; /* reg and rm with the REX bits */
 
-	/* The memory operand of ModR/M, moffs, xlat or a string instruction's source. */
+	/* The memory operand of ModR/M, moffs, xlat, maskmovq or a string instruction's source. */
 	bool has_mem;
 	uint8_t mem_seg;   /* after defaults and override */
 	uint8_t mem_base;  /* enum gpr, BASE_RIP or REG_NONE */
