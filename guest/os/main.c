@@ -92,7 +92,7 @@ guest_main(uint32_t magic, const uint32_t *info)
 	segment_init();
 	trap_init(number(word("hz"), 100));
 	large = option_is(word("pse"), "1");
-	space_init(ram, large);
+	space_init(ram, large, option_is(word("own"), "1"));
 	frame_init(ram);
 	fs_init();
 	print("A small OS. The kernel is mapped by pages of ");

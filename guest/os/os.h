@@ -132,7 +132,7 @@ extern const char stack_full[], no_memory[];
 #define ERR_P   1u     /* page-fault error code, SDM 3A 4.7 */
 #define ERR_W   2u
 #define ERR_U   4u
-void space_init(uint32_t ram, int large_pages);
+void space_init(uint32_t ram, int large_pages, int own_tables);
 int space_new(struct space *s);
 void space_load(const struct space *s); /* NULL: the kernel's own */
 int space_map(struct space *s, uint32_t va, void *page, uint32_t bits);

@@ -1,5 +1,6 @@
 /*
- * Address spaces: two-level page tables, demand paging, copy-on-write.
+ * Address spaces: two-level page tables, demand paging, copy-on-write. All of them have the kernel's page tables, or, with
+ * the word own=1, each has copies of its own, which lead to the same frames.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023; 3A 4.3 "32-Bit Paging".
  */
@@ -8,6 +9,11 @@
 #define CR4_PSE    0x10u
 #define KERNEL_PDE (KB >> 22)
 #define ADDR       (~(PAGE - 1))
+
+#define PTE_A 0x20u
+#define PTE_D 0x40u
+
+static int own_tables; /* each space has page tables of its own for the kernel, too */
 
 const char stack_full[] = "the stack is full", no_memory[] = "memory has run out";
 
@@ -28,8 +34,9 @@ entry_of(const void *page, uint32_t bits)
  * pages a directory entry maps 4 MiB, and the text stays writable.
  */
 void
-space_init(uint32_t ram, int large_pages)
+space_init(uint32_t ram, int large_pages, int own)
 {
+	own_tables = own;
 	if (large_pages)
 		set_cr4(CR4_PSE);
 	for (uint32_t i = 0; i < MAX_RAM / PAGE; i++) {
@@ -54,15 +61,44 @@ space_load(const struct space *s)
 	load_cr3((uint32_t)(s ? s->dir : kernel_dir) - KB);
 }
 
+/* Whether this entry of a space's directory leads to a copy of one of the kernel's page tables. */
+static int
+is_own(uint32_t entry)
+{
+	return own_tables && entry & PTE_P && !(entry & PTE_PS);
+}
+
+/* A copy of one of the kernel's page tables, for an entry of a directory; 0: there is no memory. Nobody has used it yet. */
+static uint32_t
+own_copy(uint32_t entry)
+{
+	const uint32_t *from = page_of(entry);
+	uint32_t *to = frame_get();
+
+	for (int i = 0; to && i < 1024; i++)
+		to[i] = from[i] & ~(PTE_A | PTE_D);
+	return to ? entry_of(to, PTE_P | PTE_W) : 0;
+}
+
 int
 space_new(struct space *s)
 {
+	int whole = 1;
+
 	s->dir = frame_get();
 	if (!s->dir)
 		return -1;
-	copy(s->dir + KERNEL_PDE, kernel_dir + KERNEL_PDE, (1024 - KERNEL_PDE) * 4);
 	s->data = s->brk = 0;
-	return 0;
+	copy(s->dir + KERNEL_PDE, kernel_dir + KERNEL_PDE, (1024 - KERNEL_PDE) * 4);
+	for (uint32_t i = KERNEL_PDE; i < 1024; i++) {
+		if (!is_own(s->dir[i]))
+			continue;
+		s->dir[i] = whole ? own_copy(kernel_dir[i]) : 0;
+		whole = whole && s->dir[i];
+	}
+	if (!whole)
+		space_free(s);
+	return whole ? 0 : -1;
 }
 
 /* The place of a page-table entry, or NULL: no table (and no memory for one, if it should be made). */
@@ -144,6 +180,9 @@ space_free(struct space *s)
 				frame_put(page_of(table[k]));
 		frame_put(table);
 	}
+	for (uint32_t i = KERNEL_PDE; i < 1024; i++)
+		if (is_own(s->dir[i]))
+			frame_put(page_of(s->dir[i]));
 	frame_put(s->dir);
 	s->dir = NULL;
 }

@@ -336,6 +336,65 @@ spaces(void)
 	report("changed while paging was off", kernel_access(ACCESS_READ, TEST, 0));
 }
 
+/* A function of the kernel's: returns this value. */
+static void
+write_code(uint32_t at, uint32_t value)
+{
+	*(volatile uint8_t *)at = 0xb8; /* mov eax, imm32 */
+	*(volatile uint32_t *)(at + 1) = value;
+	*(volatile uint8_t *)(at + 5) = RET;
+}
+
+static void
+code_in(unsigned n, uint32_t va)
+{
+	write_cr3(cr3_of(n));
+	say("code in space", n);
+	report("  kernel's", kernel_access(ACCESS_JUMP, va, 0));
+	report("  user's", user_access(ACCESS_JUMP, va, 0));
+}
+
+/* Kernel code at one address in spaces with tables of their own: which frame it is in changes by CR3, by an entry, by a table. */
+static void
+code_spaces(void)
+{
+	const uint32_t va = TEST + 0x2000000, one = DATA + 0xb000, two = DATA + 0xc000;
+	uint64_t table;
+
+	write_code(one, 0xc0de0001);
+	write_code(two, 0xc0de0002);
+	map(va, one | U | W | P);
+	for (unsigned i = 1; i < SPACES_MAX; i++) {
+		make_space(i);
+		map(va, (i == 1 ? two : one) | U | W | P);
+	}
+	for (unsigned i = 0; i < 3 * SPACES_MAX; i++)
+		code_in(i % SPACES_MAX, va);
+	space = 2;
+	map(va, 0);
+	code_in(2, va);
+	code_in(0, va);
+	write_code(one, 0xc0de0003);
+	map(va, one | U | W | P); /* space 2's; the other one is loaded */
+	code_in(2, va);
+	map(va, two | W | P);
+	code_in(2, va);
+	space = 1;
+	table = get(pde_of(va));
+	space = 2;
+	set(pde_of(va), table);
+	invalidate(va);
+	code_in(2, va);
+	space = 0;
+	code_in(0, va);
+	set(pde_of(va), table); /* the table of another space, and INVLPG alone says so */
+	invalidate(va);
+	report("by INVLPG", kernel_access(ACCESS_JUMP, va, 0));
+	set(pde_of(va), 0);
+	invalidate(va);
+	code_in(0, va);
+}
+
 static void
 one_by_one(void)
 {
@@ -348,6 +407,7 @@ one_by_one(void)
 	reserved();
 	no_execute();
 	implicit();
+	code_spaces();
 	spaces();
 }
 

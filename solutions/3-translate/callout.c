@@ -155,8 +155,6 @@ bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known)
 		return;
 	}
 	bt_of(v)->stats.callouts[e->insn_op]++;
-	if (e->insn_op == INSN_INVLPG)
-		bt_of(v)->loads = ~0ull; /* look at the address space again */
 	/* EXERCISE 3.2c: The reason is what te_reason() says of the operation; EXIT_EMULATE where that is nothing, and for smsw,
 	 * which does not trap like its kin.
 	 * until then: e->reason = EXIT_NONE;

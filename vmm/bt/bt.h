@@ -106,17 +106,28 @@ struct bt_count {
 };
 
 struct bt_known;
+struct paging_format;
 
 /* 2 MiB of linear addresses with translated code in them, and what maps them while the guest's paging is on. */
 struct bt_region {
-	uint32_t base; /* linear address >> 21 */
-	uint32_t
-		table; /* the guest frame of its page table, which is tracked; BT_NO_TABLE: a large page */
-	uint64_t entry;    /* of the page directory, without A and D */
+	uint32_t base;    /* linear address >> 21 */
+	uint32_t version; /* another one with each page: a table was compared for those of one */
+	uint64_t entry;   /* of the page directory that is loaded, without A and D; 0: none */
+	uint32_t table;   /* the guest frame of its page table, which is tracked, or BT_NO_TABLE */
+	uint32_t pad;
 	uint64_t pages[8]; /* a bit per page with code */
+	uint32_t gfn[512]; /* the frame that it was translated from */
 };
-#define BT_REGIONS  (PAGE_SIZE / sizeof(struct bt_region))
+#define BT_REGIONS  64u
 #define BT_NO_TABLE 0xffffffffu
+_Static_assert(sizeof(struct bt_region) <= PAGE_SIZE, "one frame");
+
+/* A page table that leads to the same frames as the one that is loaded; it is tracked. */
+struct bt_alike {
+	uint64_t entry; /* the directory's that leads to it, as in struct bt_region; 0: none */
+	uint32_t base, version; /* of its region */
+};
+#define BT_ALIKE (PAGE_SIZE / sizeof(struct bt_alike))
 
 /* A stub that has been met, and will be chained. */
 struct bt_link {
@@ -133,13 +144,18 @@ struct bt_stats {
 struct bt {
 	struct bt_pages *pages;
 	struct bt_shared *shared;
-	uint16_t *in_page;    /* by gfn: block numbers */
-	struct bt_count *hot; /* faults by eip */
-	struct bt_region *regions;
+	uint16_t *in_page;                     /* by gfn: block numbers */
+	struct bt_count *hot;                  /* faults by eip */
+	struct bt_region *regions[BT_REGIONS]; /* the rest are NULL, or not in use */
+	struct bt_alike *alike;                /* by frame */
 	struct bt_known *known[BT_KNOWN / BT_KNOWN_PAGE];
 	unsigned region_count;
-	bool remapped;                 /* a page with code in it is mapped otherwise now */
-	uint64_t loads, cr0, cr3, cr4; /* when the address space was looked at last */
+	bool no_room;           /* for a region more */
+	uint32_t space_version; /* of the region that got a page last */
+	/* when the address space was looked at last */
+	bool nx;
+	const struct paging_format *paging_format; /* NULL: paging was off */
+	uint64_t tlb_generation;                   /* v->tlb's */
 	unsigned map_used, blocks, code_used;
 	unsigned generation;              /* flushes: a block of another one is gone */
 	uint16_t straddling;              /* the list of blocks on two frames */
@@ -222,6 +238,7 @@ size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, siz
 void bt_space_note(struct vcpu *v, const struct bt_block *b);
 void bt_space_forget(struct bt *bt); /* no block is left */
 void bt_space_check(struct vcpu *v);
+void bt_space_page(struct vcpu *v, uint32_t linear);
 bool bt_space_reach(struct vcpu *v);
 void bt_space_written(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_space_has(const struct bt *bt, uint32_t gfn); /* a page table that is watched */

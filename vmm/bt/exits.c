@@ -156,3 +156,15 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 	return te_exit_entry_failed(v, e);
 }
 EXIT_HANDLER(ENTRY_FAILED, "bt", exit_entry_failed);
+
+static enum verdict
+exit_cache(struct vcpu *v, struct exit *e)
+{
+	uint32_t at = e->insn_op == INSN_INVLPG ? (uint32_t)te_linear(v, te_insn(v)) : 0;
+	enum verdict verdict = te_exit_cache(v, e);
+
+	if (verdict == RESUME && e->insn_op == INSN_INVLPG)
+		bt_space_page(v, at);
+	return verdict;
+}
+EXIT_HANDLER(CACHE, "bt", exit_cache);

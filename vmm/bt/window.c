@@ -38,8 +38,9 @@ host_pages(struct bt *bt)
 	bt->pages = host_page();
 	bt->in_page = host_page();
 	bt->hot = host_page();
-	bt->regions = host_page();
-	if (!bt->pages || !bt->in_page || !bt->hot || !bt->regions)
+	bt->regions[0] = host_page();
+	bt->alike = host_page();
+	if (!bt->pages || !bt->in_page || !bt->hot || !bt->regions[0] || !bt->alike)
 		return -ENOMEM;
 	bt->pages->code = host_page();
 	bt->pages->blocks = host_page();
@@ -148,7 +149,8 @@ bt_window_free(struct vcpu *v)
 	give_back(bt->pages);
 	give_back(bt->in_page);
 	give_back(bt->hot);
-	give_back(bt->regions);
+	give_back_all(bt->regions, BT_REGIONS);
+	give_back(bt->alike);
 }
 
 /*

@@ -203,6 +203,7 @@ enum exit_reason te_reason(unsigned op);
 
 /* unsupported.c */
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
+enum verdict te_exit_cache(struct vcpu *v, struct exit *e);
 
 /* event.c */
 enum verdict te_deliver(struct vcpu *v, const struct exit *e, const struct te_event *event);

@@ -20,8 +20,8 @@ exit_other(struct vcpu *v, struct exit *e)
 EXIT_HANDLER(OTHER, "te", exit_other);
 
 /* invd, wbinvd: there is no cache to be flushed. invlpg: only with paging is there anything to forget. */
-static enum verdict
-exit_cache(struct vcpu *v, struct exit *e)
+enum verdict
+te_exit_cache(struct vcpu *v, struct exit *e)
 {
 	if (e->insn_op == INSN_INVLPG && v->state.cr0 & CR0_PG) {
 		gva_t at = gva(te_linear(v, te_insn(v)));
@@ -36,7 +36,7 @@ exit_cache(struct vcpu *v, struct exit *e)
 	vcpu_advance(v, e); /* safe: that is all there is to do */
 	return RESUME;
 }
-EXIT_HANDLER(CACHE, "te", exit_cache);
+EXIT_HANDLER(CACHE, "te", te_exit_cache);
 
 /* The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause first. */
 enum verdict
