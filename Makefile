@@ -46,13 +46,13 @@ LAB := $(if $(CHOSEN),$(shell head -c 40 .lab))
 endif
 
 # Goals that need no lab, so that they work where nothing is installed yet.
-LABLESS := help lab hint clean demo check bench doctor skeletons student update handouts format unit guests \
+LABLESS := help lab hint clean demo check check-all bench doctor skeletons student update handouts format unit guests \
 	boot plugin check-run traces catchup linux
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
 	$(filter handouts,$(GOALS)),handouts,$(if $(filter format unit check-run,$(GOALS)),check,$(if \
-	$(filter-out help lab hint clean demo check doctor,$(GOALS)),build))))
+	$(filter-out help lab hint clean demo check check-all doctor,$(GOALS)),build))))
 
 ifneq ($(NEED),)
 MISSING := $(shell sh tools/install.sh --missing $(NEED))
@@ -96,7 +96,7 @@ each_lab = for lab in $(LABS); do $(MAKE) $1 LAB=$$lab REF= build || exit 1; don
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: unit demo check bench check-run help hint lab qemu bochs gdb grade trace tracediff traces linux submit \
+.PHONY: unit demo check check-all bench check-run help hint lab qemu bochs gdb grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
@@ -114,8 +114,11 @@ check: ## install what is missing, then run every test (under eighteen minutes)
 	@$(PYTHON) tools/linux_guest.py || true # without a network, tests/linux.t skips and says so
 	@$(MAKE) --no-print-directory check-run
 
+check-all: ## make check without what it keeps: all mutants, all undone parts, a hundred seeds for each test (hours)
+	@ZENO_ALL=1 $(MAKE) --no-print-directory check
+
 # The long ones first, so that none of them is left over at the end.
-LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs linux te cheats undone grub bt os shadow bt-fuzz boot build official machines))
+LONG := $(wildcard $(patsubst %,tests/%.t,seeds grader-labs linux te cheats undone grub bt os shadow bt-fuzz boot build official machines))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.
 check-run: $(UNITS:%=build/tests/unit/%)
@@ -129,7 +132,7 @@ bench: ## what exits cost, and each engine beside the bare machine, in instructi
 	@$(PYTHON) tools/bench_table.py
 
 # What needs the solutions isn't for students.
-HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|demo|skeletons|student|traces)[|])
+HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|check-all|demo|skeletons|student|traces)[|])
 help: ## print this
 	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
 		else does,make check installs what it needs; nothing else does)."

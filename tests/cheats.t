@@ -18,18 +18,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
-from zeno.judging import build, course, grader, official, sandbox, submission, tap  # noqa: E402
+from zeno.judging import build, course, grader, kept, official, sandbox, submission, tap  # noqa: E402
 
 JOBS = os.cpu_count() or 2
+KEPT = kept.Kept(ROOT)
 COUNT = BAD = 0
 
 
-def ok(holds, what, skip=None, **details):
+def ok(holds, what, skip=None, cached=False, **details):
     """One test point."""
     global COUNT, BAD  # pylint: disable=global-statement
     COUNT += 1
     BAD += not holds and not skip
-    print(f"{'ok' if holds or skip else 'not ok'} {COUNT} - {tap.clean(what)}"
+    print(f"{'ok' if holds or skip else 'not ok'} {COUNT} - {tap.clean(what)}" + " # cached" * cached
           + (f" # SKIP {tap.clean(skip)}" if skip else ""), flush=True)
     if not holds and not skip:
         print("  ---")
@@ -75,11 +76,12 @@ def try_cheat(name, cheat, lab, shop, folder):
     taken = submission.take(write_submission(cheat, lab, folder), lab)
     image = shop.image(taken, folder / "image")
     work = grader.Grader(lab, image, grader.OutFolder(folder / "out").path, JOBS,
-                         only=cheat["tests"])
+                         only=cheat["tests"], kept=KEPT)
     verdicts = work.run()
     earned = sum(verdicts[test].earned for test in cheat["tests"])
     words = words_of(image, verdicts, cheat["tests"])
     broken = [v for v in verdicts.values() if v.verdict == "error"]
+    cached = image.ok and kept.all_cached(verdicts.values())
     if name.startswith("known-"):
         ok(earned == cheat["earns"], f"{name} {cheat['what']}: known to succeed, {earned} points",
            expected=cheat["earns"], said=words)
@@ -87,7 +89,7 @@ def try_cheat(name, cheat, lab, shop, folder):
         ok(trust.is_file() and f"`{name}`" in trust.read_text(), f"{name} stands in TRUST.md")
         return
     ok(earned == 0 and not broken and re.search(cheat["said"], words),
-       f"{name} {cheat['what']}: earns nothing", earned=earned, said=words,
+       f"{name} {cheat['what']}: earns nothing", cached=cached, earned=earned, said=words,
        trouble=broken[0].reason if broken else "none")
     if cheat.get("extra"):
         ok(set(taken.files) <= set(lab.files) and any("not taken" in note for note in taken.notes),

@@ -4,10 +4,15 @@
 A mutant must build and boot, pass a test, and fail one of its own exercise's, in words that its
 symptom finds. One that is marked `caught-by: hostile` must fail a test that feeds in something
 hostile. `tests/grader-labs.t NAME...` tries only these mutants.
+
+Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a fifth is tried, another one each
+time; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
+(grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the cheap ones come.
 """
 
 import os
 import queue
+import random
 import sys
 import tempfile
 import threading
@@ -18,13 +23,18 @@ sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools")]
 sys.dont_write_bytecode = True
 
 import mutants  # noqa: E402
-from zeno.judging import build, course, explain, grader, tap  # noqa: E402
+from zeno.judging import build, course, explain, grader, kept, tap  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["rights-table", "fill-kinds"],
         3: ["translated", "straight", "callouts"]}
 """Tests of which a mutant that fails all of its own exercise's must pass one."""
 SEED = int(os.environ.get("SEED", "0")) or None
+CHANCE = SEED or random.SystemRandom().randrange(1, 1 << 32)
+PART = 5
+"""One mutant of so many is tried where nothing is kept."""
+KEPT = kept.Kept(ROOT)
+KILLERS = ROOT / "build" / "grade" / "killers.txt"
 JOBS = os.cpu_count() or 2
 
 
@@ -35,12 +45,12 @@ class Results:
         self.lock = threading.Lock()
         self.count = self.bad = 0
 
-    def ok(self, holds, what, skip=None, **details):
+    def ok(self, holds, what, skip=None, cached=False, **details):
         """One test point."""
         with self.lock:
             self.count += 1
             self.bad += not holds and not skip
-            line = f"{'ok' if holds or skip else 'not ok'} {self.count} - {tap.clean(what)}"
+            line = f"{'ok' if holds or skip else 'not ok'} {self.count} - {tap.clean(what)}" + " # cached" * cached
             print(line + (f" # SKIP {tap.clean(skip)}" if skip else ""), flush=True)
             if not holds and not skip:
                 print("  ---")
@@ -53,23 +63,25 @@ def whole(results, lab, tree, guests, source, out):
     """All tests of a lab on the files of a folder."""
     image = tree.build(build.take_folder(source, lab), out)
     image.guests = guests
-    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED)
+    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED, kept=KEPT)
     return work, work.run()
 
 
 def test_solution(results, lab, tree, guests, out):
-    """The reference earns every point that can be earned on this machine."""
+    """The reference earns every point that can be earned on this machine. What each test costs, in CPU seconds."""
     work, verdicts = whole(results, lab, tree, guests,
                            ROOT / "solutions" / lab.directory, out / "solution")
     for name, v in verdicts.items():
         no_machine = v.verdict == "skip" and "no machine" in v.reason
         results.ok(v.verdict == "pass" or (v.todo and v.verdict == "fail"),
-                   f"lab {lab.number}, solution: {name}", skip=v.reason if no_machine else None,
+                   f"lab {lab.number}, solution: {name}", cached=v.cached,
+                   skip=v.reason if no_machine else None,
                    **v.diagnosis())
     missing = sum(v.points for v in verdicts.values() if v.verdict == "skip")
     results.ok(work.earned == lab.points - missing,
                f"lab {lab.number}: the solution earns all {lab.points - missing} points",
                got=work.earned)
+    return {name: v.cpu_seconds for name, v in verdicts.items()}
 
 
 def test_skeleton(results, lab, tree, guests, out):
@@ -98,37 +110,70 @@ def mutant_files(lab, mutant):
     return files
 
 
-def tries(lab, mutant, image, out):
-    """Verdicts of the tests that decide on a mutant, as few as will do."""
+class Missing(Exception):
+    """There is no kept verdict, and nothing may be run."""
+
+
+class Tried:
+    """A mutant's image, and the verdicts on it: kept ones, and once it is built others, too."""
+
+    def __init__(self, lab, mutant, name, image=None, out=None):
+        self.lab, self.mutant, self.name, self.image, self.out = lab, mutant, name, image, out
+        self.found = {}
+
+    def run(self, test):
+        """The verdict on a test; None if it can't be had on this machine."""
+        if test.name not in self.found and all(machine.missing(name) is None for name in test.machines):
+            seed = SEED or KEPT.seed(self.name)
+            verdict = KEPT.find(self.name, test, seed)
+            if verdict is None:
+                if self.image is None:
+                    raise Missing()
+                verdict = grader.run_check(self.lab, test, self.image, seed, self.out / test.name)
+                KEPT.keep(self.name, test, seed, verdict)
+            self.found[test.name] = verdict
+        return self.found.get(test.name)
+
+    @property
+    def cached(self):
+        """True if nothing had to be run."""
+        return all(verdict.cached for verdict in self.found.values())
+
+
+def known_killers():
+    """{mutant: the test that killed it last}."""
     found = {}
-
-    def run(test):
-        if test.name not in found and all(machine.missing(name) is None for name in test.machines):
-            found[test.name] = grader.run_check(lab, test, image, SEED or 1, out / test.name)
-        return found.get(test.name)
-
-    run(lab.tests[0])
-    hostile = mutant.caught_by == "hostile"
-    for test in lab.exercise(mutant.exercise).tests:
-        if not test.points:
-            continue
-        run(test)
-        fails = [lab.test(name) for name, v in found.items() if v.verdict == "fail"]
-        if any(test.hostile or not hostile for test in fails):
-            break
-    for name in ALSO.get(lab.number, []):
-        if any(v.verdict == "pass" for n, v in found.items() if n != lab.tests[0].name):
-            break
-        run(lab.test(name))
+    for path in (mutants.KILLERS, KILLERS):
+        if path.is_file():
+            found |= dict(line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
     return found
 
 
-def test_mutant(results, lab, mutant, image, out):
-    """One mutant."""
-    if not image.ok:
-        results.ok(False, f"{mutant.name} builds", log=image.log)
-        return
-    found = tries(lab, mutant, image, out)
+def in_order(lab, mutant, killers, costs):
+    """The tests of its own exercise, the last killer first, then the cheap ones."""
+    tests = [test for test in lab.exercise(mutant.exercise).tests if test.points]
+    return sorted(tests, key=lambda test: (test.name != killers.get(mutant.name), costs.get(test.name, 0)))
+
+
+def tries(tried, killers, costs):
+    """Verdicts of the tests that decide on a mutant, as few as will do."""
+    lab, mutant, found = tried.lab, tried.mutant, tried.found
+    tried.run(lab.tests[0])
+    hostile = mutant.caught_by == "hostile"
+    for test in in_order(lab, mutant, killers, costs):
+        tried.run(test)
+        fails = [lab.test(name) for name, v in found.items() if v.verdict == "fail"]
+        if any(test.hostile or not hostile for test in fails):
+            break
+    for name in sorted(ALSO.get(lab.number, []), key=lambda name: costs.get(name, 0)):
+        if any(v.verdict == "pass" for n, v in found.items() if n != lab.tests[0].name):
+            break
+        tried.run(lab.test(name))
+
+
+def judge(results, tried):
+    """One mutant's verdicts are in. The tests that killed it."""
+    lab, mutant, found = tried.lab, tried.mutant, tried.found
     first, rest = found[lab.tests[0].name], [v for n, v in found.items() if n != lab.tests[0].name]
     own = [v for v in rest if v.exercise == mutant.exercise and v.verdict == "fail"]
     broken = [v for v in found.values() if v.verdict == "error"]
@@ -147,35 +192,85 @@ def test_mutant(results, lab, mutant, image, out):
     if own and not any(explain.matches(mutant.symptom, explain.text_of(v)) for v in own):
         trouble.append(f"its symptom is not in what the grader says: {mutant.symptom}")
     results.ok(not trouble, f"mutant {mutant.name}: killed by "
-               + (", ".join(v.test for v in own) or "nothing"), trouble="; ".join(trouble),
-               said=words)
+               + (", ".join(v.test for v in own) or "nothing"), cached=tried.cached,
+               trouble="; ".join(trouble), said=words, seed=found[lab.tests[0].name].seed)
+    return [v.test for v in own]
 
 
-def test_mutants(results, lab, tree, guests, wanted, out):
+class Mutants:
     """All mutants of a lab: one builds while others run."""
-    todo = queue.Queue(maxsize=JOBS)
 
-    def worker():
-        while (item := todo.get()) is not None:
+    def __init__(self, results, lab, costs):
+        self.results, self.lab, self.costs = results, lab, costs
+        self.todo = queue.Queue(maxsize=JOBS)
+        self.killers = known_killers()
+        self.threads = [threading.Thread(target=self.worker, daemon=True) for _ in range(JOBS)]
+        for thread in self.threads:
+            thread.start()
+
+    def judged(self, tried):
+        """Run what it takes, and judge."""
+        tries(tried, self.killers, self.costs)
+        killed_by = judge(self.results, tried)
+        if killed_by:
+            self.killers[tried.mutant.name] = killed_by[-1]
+
+    def worker(self):
+        """Mutants that are built."""
+        while (tried := self.todo.get()) is not None:
             try:
-                test_mutant(results, lab, *item)
+                self.judged(tried)
             except Exception as error:  # pylint: disable=broad-except
-                results.ok(False, f"mutant {item[0].name}", got=f"{type(error).__name__}: {error}")
+                self.results.ok(False, f"mutant {tried.mutant.name}", got=f"{type(error).__name__}: {error}")
 
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(JOBS)]
-    for thread in threads:
-        thread.start()
+    def kept(self, mutant, sources):
+        """Judge by kept verdicts alone; False if they do not suffice."""
+        name = KEPT.built(sources)
+        try:
+            if name:
+                self.judged(Tried(self.lab, mutant, name))
+            return bool(name)
+        except Missing:
+            return False
+
+    def build(self, tree, guests, mutant, sources, place):
+        """Build it, and leave the rest to a worker."""
+        image = tree.build(mutant_files(self.lab, mutant), place)
+        image.guests = guests
+        if not image.ok:
+            self.results.ok(False, f"{mutant.name} builds", log=image.log)
+            return
+        name = KEPT.image(image)
+        KEPT.note(sources, name)
+        self.todo.put(Tried(self.lab, mutant, name, image, place))
+
+    def close(self):
+        """Wait for the workers, and write down who killed whom."""
+        for _ in self.threads:
+            self.todo.put(None)
+        for thread in self.threads:
+            thread.join()
+        KILLERS.parent.mkdir(parents=True, exist_ok=True)
+        KILLERS.write_text("".join(f"{name} {test}\n" for name, test in sorted(self.killers.items())))
+
+
+def test_mutants(results, lab, tree, guests, wanted, out, costs):
+    """All mutants of a lab that are asked for, kept, or of this time's fifth."""
+    work, left = Mutants(results, lab, costs), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
     for mutant in known:
-        place = out / mutant.name
-        image = tree.build(mutant_files(lab, mutant), place)
-        image.guests = guests
-        todo.put((mutant, image, place))
-    for _ in threads:
-        todo.put(None)
-    for thread in threads:
-        thread.join()
+        sources = tree.sources(mutant_files(lab, mutant))
+        if not wanted and work.kept(mutant, sources):
+            continue
+        if wanted or kept.ALL or random.Random(f"{CHANCE}/{mutant.name}").randrange(PART) == 0:
+            work.build(tree, guests, mutant, sources, out / mutant.name)
+        else:
+            left += 1
+    work.close()
+    if left:
+        print(f"# lab {lab.number}: {left} of {len(known)} mutants not tried this time; make check-all tries all",
+              flush=True)
     if wanted:
         return
     for one in lab.exercises:
@@ -191,6 +286,7 @@ def main():
     results, wanted = Results(), sys.argv[1:]
     grader.add_checks_to_path()
     print("TAP version 14", flush=True)
+    print(f"# chance: SEED={CHANCE}", flush=True)
     with tempfile.TemporaryDirectory(prefix="zeno-labs-") as scratch:
         tempfile.tempdir = scratch
         for number in course.labs_present():
@@ -202,10 +298,11 @@ def main():
             out = Path(scratch) / f"lab{number}"
             tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))) or None)
             guests = tree.build_guests(out / "common")
+            costs = {}
             if not wanted:
-                test_solution(results, lab, tree, guests, out)
+                costs = test_solution(results, lab, tree, guests, out)
                 test_skeleton(results, lab, tree, guests, out)
-            test_mutants(results, lab, tree, guests, wanted, out)
+            test_mutants(results, lab, tree, guests, wanted, out, costs)
             tree.remove()
     print(f"1..{results.count}")
     return 1 if results.bad else 0

@@ -5,7 +5,7 @@ A whole exercise as handed out earns nothing for itself. A lettered part of one,
 exercise_todo() was taken out and nothing put in, fails a test of its exercise. And the first half of
 a lab earns all of its points while the second one (2B) is as handed out.
 `tests/undone.t WORD...` tries parts (3.5d), exercises (3.5) and halves (2B), `all` of them in a quarter
-of an hour; without words those exercises whose other tests earn nothing only by what they rest on.
+of an hour, as `make check-all` does; without words those exercises whose other tests earn nothing only by what they rest on.
 """
 
 import os
@@ -20,13 +20,14 @@ sys.dont_write_bytecode = True
 
 import harness  # noqa: E402
 import region  # noqa: E402
-from zeno.judging import build, course, grader  # noqa: E402
+from zeno.judging import build, course, grader, kept  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 LABS = (2, 3)
 ALWAYS = {"2.4", "3.8", "2B", "3B"}
 SEED = int(os.environ.get("SEED", "0")) or None
 JOBS = os.cpu_count() or 2
+KEPT = kept.Kept(ROOT)
 
 
 def undone(lab, ids, keep_todo):
@@ -55,11 +56,13 @@ def regions(lab):
 
 def part(lab, ident, image, out):
     """The first test of its exercise that fails, or None; and what passed before."""
-    passed = []
+    passed, name = [], KEPT.image(image)
+    seed = SEED or KEPT.seed(name)
     for test in lab.exercise(ident.rstrip(string.ascii_lowercase)).tests:
         if not test.points or all(machine.missing(name) for name in test.machines):
             continue
-        verdict = grader.run_check(lab, test, image, SEED or 1, out / test.name)
+        verdict = KEPT.find(name, test, seed) or grader.run_check(lab, test, image, seed, out / test.name)
+        KEPT.keep(name, test, seed, verdict)
         if verdict.verdict == "fail":
             return verdict, passed
         passed.append(f"{test.name}: {verdict.verdict} {verdict.reason}")
@@ -74,7 +77,7 @@ def try_part(lab, tree, guests, ident, out):
     if image.ok:
         killed, passed = part(lab, ident, image, out)
         harness.ok(killed, f"{ident} undone fails {killed.test if killed else 'nothing'}",
-                   passed=passed)
+                   cached=killed and killed.cached, passed=passed)
 
 
 def try_exercise(lab, tree, guests, one, ids, out):
@@ -84,12 +87,13 @@ def try_exercise(lab, tree, guests, one, ids, out):
     harness.ok(image.ok, f"{one.id} as handed out builds", log=image.log)
     if not image.ok:
         return
-    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED,
+    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED, kept=KEPT,
                          only=[test.name for test in one.tests])
     verdicts = work.run()
     earned = [v.test for v in work.of(one.id) if v.earned]
     broken = [v.reason for v in verdicts.values() if v.verdict == "error"]
-    harness.ok(not earned and not broken, f"{one.id} as handed out earns nothing", earned=earned,
+    harness.ok(not earned and not broken, f"{one.id} as handed out earns nothing",
+               cached=kept.all_cached(verdicts.values()), earned=earned,
                trouble=broken, seed=work.seed)
 
 
@@ -103,18 +107,19 @@ def try_half(lab, tree, guests, later, out):
     if not image.ok:
         return
     first = [one for one in lab.exercises if one.id not in later]
-    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED,
+    work = grader.Grader(lab, image, grader.OutFolder(out / "results").path, JOBS, SEED, kept=KEPT,
                          only=[test.name for one in first for test in one.tests])
     verdicts = work.run()
     lost = [f"{v.test}: {v.verdict} {v.reason}" for one in first for v in work.of(one.id)
             if v.points and not v.earned and not (v.verdict == "skip" and "no machine" in v.reason)]
-    harness.ok(verdicts and not lost, f"{name} earns the first half's points", lost=lost,
+    harness.ok(verdicts and not lost, f"{name} earns the first half's points",
+               cached=kept.all_cached(verdicts.values()), lost=lost,
                seed=work.seed)
 
 
 def main():
     """Every lab of LABS."""
-    wanted = set(sys.argv[1:])
+    wanted = set(sys.argv[1:]) or ({"all"} if kept.ALL else set())
     grader.add_checks_to_path()
     with tempfile.TemporaryDirectory(prefix="zeno-undone-") as scratch:
         tempfile.tempdir = scratch

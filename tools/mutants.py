@@ -19,6 +19,7 @@ changes elsewhere in the file.
     mutants.py list [N]           names
     mutants.py check [N]          fails on a mutant that is malformed or does not fit the solutions
     mutants.py apply NAME TREE    into a copy of the tree, never into the work tree itself
+    mutants.py killers            writes down in grade/mutants/killers.txt which tests killed them last
     mutants.py tree NAME DIR      makes that copy (without build/ and history) and applies
 """
 
@@ -33,6 +34,8 @@ import region
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 NAME = re.compile(r"(\d+)\.(\d+)-[a-z0-9-]+\Z")
+KILLERS = ROOT / "grade" / "mutants" / "killers.txt"
+"""A line for each mutant: its name, and the test that is tried first since it killed it last."""
 KEYS = ("exercise", "symptom", "hint", "caught-by")
 FILE = re.compile(r"(?:---|\+\+\+) [ab]/(solutions/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)\s*\Z")
 HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -247,6 +250,8 @@ def check_all(root, number=None):
     """One line for each thing that is wrong with the mutants."""
     trouble = []
     for path in sorted((root / "grade" / "mutants").glob("*")):
+        if path.name == KILLERS.name:
+            continue
         try:
             one = load(path)
             if number is not None and one.lab != number:
@@ -259,9 +264,19 @@ def check_all(root, number=None):
     return trouble
 
 
+def keep_killers(root):
+    """Take what tests/grader-labs.t has seen."""
+    seen = root / "build" / "grade" / "killers.txt"
+    if not seen.is_file():
+        raise MutantError("nothing has been seen yet: run tests/grader-labs.t")
+    names = {one.name for one in load_all(root)}
+    lines = [line for line in seen.read_text().splitlines() if line.split()[0] in names]
+    (root / "grade" / "mutants" / "killers.txt").write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["list", "check", "apply", "tree"])
+    parser.add_argument("command", choices=["list", "check", "killers", "apply", "tree"])
     parser.add_argument("words", nargs="*")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -274,6 +289,9 @@ def main():
             if args.command == "tree":
                 scratch(Path(args.words[1]), root)
             apply(mutant, args.words[1])
+            return 0
+        if args.command == "killers":
+            keep_killers(root)
             return 0
         number = int(args.words[0]) if args.words else None
         if args.command == "list":

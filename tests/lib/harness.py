@@ -18,12 +18,13 @@ _bad = 0
 _folders = []
 
 
-def ok(holds, what, **details):
-    """One TAP line; the details are printed where it does not hold."""
+def ok(holds, what, cached=False, **details):
+    """One TAP line; the details are printed where it does not hold. `cached`: it was found before, and kept."""
     global _count, _bad
     _count += 1
     _bad += not holds
-    print(f"{'ok' if holds else 'not ok'} {_count} - {what.replace('#', '')}", flush=True)
+    print(f"{'ok' if holds else 'not ok'} {_count} - {what.replace('#', '')}{' # cached' if cached else ''}",
+          flush=True)
     if not holds:
         for key, value in details.items():
             for line in str(value).split("\n"):

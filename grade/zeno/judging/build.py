@@ -43,6 +43,8 @@ class Image:
     files: dict = field(default_factory=dict)
     """The submission as taken: {name: bytes}, answers.txt included."""
     notes: list = field(default_factory=list)
+    name: str | None = None
+    """What kept verdicts call it: set once, when all of it is here."""
 
 
 def manifest_part(text):
@@ -162,6 +164,13 @@ class Tree:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_bytes() != data:
             path.write_bytes(data)
+
+    def sources(self, files):
+        """A hash of all that a build with these files is made from, compilers included."""
+        self.put(files)
+        hashes = objects.Hashes(self.path)
+        names = [name for name in hashes.below(".") if not name.startswith("build/")]
+        return hashes.all(names, self.store.key + f"{self.lab.name} {self.ref}".encode())
 
     def build(self, files, out, alone=""):
         """Build the lab with these files; the images are copied to `out`. An Image.

@@ -63,6 +63,9 @@ class Verdict:
     """Decided on a build whose other exercises were the reference's."""
     part: int = 0
     """Points earned without a pass: of the own whole alone."""
+    cached: bool = False
+    cpu_seconds: float = 0.0
+    """Of the emulators, as far as the trial kept their runs."""
 
     @property
     def earned(self):
@@ -182,6 +185,7 @@ def run_check(lab, test, image, seed, directory, keep=False):
 def _tell(verdict, trial, keep):
     """Copy from the trial what a person needs to understand the verdict."""
     verdict.notes = list(trial.notes)
+    verdict.cpu_seconds = round(sum(run.cpu_seconds for run in trial.runs), 2)
     verdict.todo = trial.todo or ""
     last = trial.runs[-1] if trial.runs else None
     undone = explain.undone_words(trial.test.exercise)
@@ -221,12 +225,15 @@ class Grader:
     """One lab, one image, all its tests."""
 
     def __init__(self, lab, image, out, jobs=2, seed=None, repeat=1, only=None, again=None,
-                 keep=False, alone=None):
+                 keep=False, alone=None, kept=None):
         self.lab = lab
         self.image = image
         self.out = Path(out)
         self.jobs = max(1, jobs)
-        self.seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+        self.kept = kept if image.ok else None
+        if seed is None:
+            seed = kept.seed(kept.image(image)) if self.kept else random.SystemRandom().randrange(1 << 32)
+        self.seed = seed
         self.repeat = max(1, repeat)
         self.again = again or f"grade/grade {lab.name}"
         self.tests = self._selected(only)
@@ -396,13 +403,23 @@ class Grader:
         while (job := ready.get()) is not None:
             job()
 
+    def _judged(self, test, image, seed, place):
+        """The test's verdict: the kept one, if `make check` keeps them and there is one."""
+        name = self.kept.image(image) if self.kept else None
+        found = self.kept.find(name, test, seed) if self.kept else None
+        if found is None:
+            found = run_check(self.lab, test, image, seed, place, self.keep)
+            if self.kept:
+                self.kept.keep(name, test, seed, found)
+        return found
+
     def _repeated(self, test, image, folder=""):
         """Run a test as often as was asked for; the worst verdict is the one that counts."""
         worst, bad = None, 0
         for turn in range(self.repeat):
             seed = (self.seed + turn) & 0xffffffff
             place = self.out / f"{folder}{test.name}{f'.{turn}' if turn else ''}"
-            verdict = run_check(self.lab, test, image, seed, place, self.keep)
+            verdict = self._judged(test, image, seed, place)
             verdict.reproduce = f"{self.again} --only {test.name} --seed {seed}"
             bad += verdict.verdict != "pass"
             if worst is None or VERDICTS.index(verdict.verdict) > VERDICTS.index(worst.verdict):
