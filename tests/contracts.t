@@ -170,6 +170,7 @@ def hints():
     out = Path(done.out.split()[-1]) if done.status == 0 else None
     ok(done.status == 0 and not (out / "solutions").exists(), "an export", out=done.out)
     opened(Tree.of(out), "an export")
+    tree.work("5-made-up/b.asm", "ret", "nop")
     for ident in ("5.9", "7.1", "", "$(x)"):
         done = tree.tool("hint", ident)
         ok(done.status == 1 and done.out.count("\n") == 1, f"no hint for {ident or 'nothing'}: one line", out=done.out)

@@ -12,6 +12,7 @@ Hints stand in the solutions' regions; where those are not, the export has put t
 import argparse
 import json
 import os
+import string
 import sys
 import textwrap
 import tomllib
@@ -25,8 +26,13 @@ STATE = ".hints"
 WIDTH = 100
 
 
+def exercise_of(ident):
+    """The exercise that a region belongs to: 0.5 for 0.5a."""
+    return ident.rstrip(string.ascii_lowercase)
+
+
 def of_lab(root, lab):
-    """{exercise: [hint, ...]} of a lab."""
+    """{region: [hint, ...]} of a lab: 0.6, or of an exercise in several pieces 0.5a, 0.5b."""
     data = Path(root) / "grade" / "hints" / f"lab{lab.number}.toml"
     if lab.solutions.is_dir():
         if hints_setting(root) == "none":
@@ -34,23 +40,25 @@ def of_lab(root, lab):
         found = {}
         for name in lab.names():
             for one in region.parse((lab.solutions / name).read_text(), name):
-                found.setdefault(one.exercise, []).extend(one.hints)
-        return {ident: hints for ident, hints in found.items() if hints}
+                if one.hints:
+                    found[one.id] = one.hints
+        return found
     if data.is_file():
         return {one["exercise"]: one["hints"] for one in tomllib.loads(data.read_text()).get("graded", [])}
     return {}
 
 
-def code_of(lab, exercise, read):
-    """A hash of an exercise's regions, or None if they can't be read; `read(name)` gives a file's text."""
-    bodies = []
+def code_of(lab, ident, read):
+    """A hash of a region, or None if it can't be read; `read(name)` gives a file's text."""
     for name in lab.names():
         try:
             regions = region.parse(read(name), name)
         except (OSError, KeyError, region.RegionError):
             continue
-        bodies += [[one.id, *one.body] for one in regions if one.exercise == exercise]
-    return digest([line for body in sorted(bodies) for line in body]) if bodies else None
+        for one in regions:
+            if one.id == ident:
+                return digest(one.body)
+    return None
 
 
 def in_labs(lab):
@@ -59,7 +67,7 @@ def in_labs(lab):
 
 
 def load(root):
-    """.hints: {"opened": {exercise: {"count", "code"}}, "ran": {exercise: code}}."""
+    """.hints: {"opened": {region: {"count", "code"}}, "ran": {region: code}}."""
     try:
         state = json.loads((Path(root) / STATE).read_text())
         return {"opened": dict(state["opened"]), "ran": dict(state["ran"])}
@@ -79,18 +87,17 @@ def note_runs(root, number, exercises, read):
     """The grader has run these exercises' tests on the code that `read` gives."""
     lab = load_lab(number, root)
     state = load(root)
-    known = of_lab(root, lab)
-    fresh = {one: code_of(lab, one, read) for one in exercises if one in known}
+    fresh = {ident: code_of(lab, ident, read) for ident in of_lab(root, lab) if exercise_of(ident) in exercises}
     if any(state["ran"].get(one) != code for one, code in fresh.items()):
         state["ran"] |= fresh
         save(root, state)
 
 
 def counts(root, lab):
-    """{exercise: hints opened} of a lab or half."""
+    """{region: hints opened} of a lab or half."""
     opened = load(root)["opened"]
     return {one: entry["count"] for one, entry in sorted(opened.items())
-            if one.split(".")[0] == str(lab.number) and lab.owns(one)}
+            if one.split(".")[0] == str(lab.number) and lab.owns(exercise_of(one))}
 
 
 def locked(state, exercise, code):
@@ -101,7 +108,7 @@ def locked(state, exercise, code):
     if code == last["code"]:
         return "change your code first: it is what it was at the last hint"
     if state["ran"].get(exercise) in (None, last["code"]):
-        return f"run its tests on what you have now: make grade LAB={exercise.split('.')[0]} ONLY={exercise}"
+        return f"run its tests on what you have now: make grade LAB={exercise.split('.')[0]} ONLY={exercise_of(exercise)}"
     return None
 
 
@@ -114,6 +121,9 @@ def open_next(root, exercise):
     if lab.solutions.is_dir() and hints_setting(root) == "none":
         raise CourseError("this course gives no hints (course.toml)")
     hints = of_lab(root, lab)
+    pieces = [ident for ident in hints if exercise_of(ident) == exercise]
+    if exercise not in hints and pieces:
+        raise CourseError(f"exercise {exercise} has several pieces: make hint EX={' or EX='.join(pieces)}")
     if exercise not in hints:
         there = ", ".join(hints) or "none"
         raise CourseError(f"exercise {exercise} has no hints; exercises of lab {lab.number} that have: {there}")

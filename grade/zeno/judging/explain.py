@@ -12,6 +12,7 @@ grade/hints/labN.toml instead; the patches themselves would give the answers awa
 
 import importlib
 import re
+import string
 import sys
 import tomllib
 from pathlib import Path
@@ -63,19 +64,24 @@ def matches(symptom, text):
 def explainer(lab, root=ROOT):
     """A function verdict -> {"known mistake": [...]} for the report."""
     known = load(lab, root)
-    graded = tool("hint", root).of_lab(Path(root), tool("course", root).load_lab(lab.number, Path(root)))
+    hints_of = tool("hint", root).of_lab(Path(root), tool("course", root).load_lab(lab.number, Path(root)))
+
+    def hint(verdict):
+        """The command that opens a hint of the verdict's exercise, or None."""
+        found = next((ident for ident in hints_of if ident.rstrip(string.ascii_lowercase) == verdict.exercise), None)
+        return found and f"make hint EX={found}"
 
     def explain(verdict):
         if verdict.reason.startswith(undone_words(verdict.exercise)):  # then it looks like nothing
-            return {"where to begin": f"make hint EX={verdict.exercise}"} if verdict.exercise in graded else {}
+            return {"where to begin": hint(verdict)} if hint(verdict) else {}
         text = text_of(verdict)
         hints = [one["hint"] for one in known
                  if one.get("exercise", verdict.exercise) == verdict.exercise
                  and matches(one["symptom"], text)]
         found = {"known mistakes that look like this": list(dict.fromkeys(hints))[:4]
                  or ["none of the known mistakes looks like this"]}
-        if verdict.exercise in graded:
-            found["and if that does not help"] = f"make hint EX={verdict.exercise}"
+        if hint(verdict):
+            found["and if that does not help"] = hint(verdict)
         return found
 
     return explain
