@@ -53,10 +53,11 @@ gate_to(void (*handler)(void))
 {
 	/*
 	 * EXERCISE 0.5a: the gate
-	 * Holds: whoever raises the vector in ring 0 enters 64-bit code at the handler, with interrupts off, on
-	 *  the stack that is in use; rings outside of the host's can't raise it by an instruction.
-	 * Beware: the CPU reads all 16 bytes and believes each of them. A gate that is wrong in one bit is
-	 *  another fault, whose own gate is right.
+	 * Holds: whoever raises the vector in ring 0 enters 64-bit code at the handler, with
+	 *  interrupts off, on the stack that is in use; rings outside of the host's can't
+	 *  raise it by an instruction.
+	 * Beware: the CPU reads all 16 bytes and believes each of them. A gate that is wrong
+	 *  in one bit is another fault, whose own gate is right.
 	 * Manual: SDM 3A "64-Bit Mode IDT", "Segment Selectors".
 	 * Tools: HOST_CS64, HOST_DS of kern/map.h
 	 */
@@ -71,10 +72,10 @@ gate_hit(const uint64_t *saved)
 {
 	/*
 	 * EXERCISE 0.5b: the frame
-	 * Holds: `shot` has every register as it was when the CPU came to the int3, and where the int3 lies. The
-	 *  code behind it goes on as if nothing had been.
-	 * Beware: two have pushed here, the CPU and gate_entry, each in its own order; stacks grow downwards. Where
-	 *  the CPU goes on is not where it was.
+	 * Holds: `shot` has every register as it was when the CPU came to the int3, and where
+	 *  the int3 lies. The code behind it goes on as if nothing had been.
+	 * Beware: two have pushed here, the CPU and gate_entry, each in its own order; stacks
+	 *  grow downwards. Where the CPU goes on is not where it was.
 	 * Manual: SDM 3A "64-Bit Mode Stack Frame", "Interrupt 3-Breakpoint Exception (#BP)".
 	 * Tools: gate_targets, shot
 	 */

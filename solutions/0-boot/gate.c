@@ -53,19 +53,22 @@ gate_to(void (*handler)(void))
 {
 	/*
 	 * EXERCISE 0.5a: the gate
-	 * Holds: whoever raises the vector in ring 0 enters 64-bit code at the handler, with interrupts off, on
-	 *  the stack that is in use; rings outside of the host's can't raise it by an instruction.
-	 * Beware: the CPU reads all 16 bytes and believes each of them. A gate that is wrong in one bit is
-	 *  another fault, whose own gate is right.
+	 * Holds: whoever raises the vector in ring 0 enters 64-bit code at the handler, with
+	 *  interrupts off, on the stack that is in use; rings outside of the host's can't
+	 *  raise it by an instruction.
+	 * Beware: the CPU reads all 16 bytes and believes each of them. A gate that is wrong
+	 *  in one bit is another fault, whose own gate is right.
 	 * Manual: SDM 3A "64-Bit Mode IDT", "Segment Selectors".
 	 * Tools: HOST_CS64, HOST_DS of kern/map.h
-	 * Hint: which of the gate's fields say where, and which say how? For each "how" there is a sentence in the
-	 *  contract.
-	 * Hint: an address of 64 bits is cut into three pieces, as a book of three volumes: the first two hold 16 bits
-	 *  each, the last one the rest. Shift a copy of the address until the piece that you want lies at the bottom.
-	 * Hint: the gate of a system call by `int 0x80` in a 64-bit kernel would be the same as yours but for one
-	 *  thing: ring 3 may use it, so its rights are 0xee. In binary: present, two bits of privilege, a zero, and
-	 *  four bits of type; a trap gate, which leaves interrupts on, has the type 0xf.
+	 * Hint: which of the gate's fields say where, and which say how? For each "how" there
+	 *  is a sentence in the contract.
+	 * Hint: an address of 64 bits is cut into three pieces, as a book of three volumes:
+	 *  the first two hold 16 bits each, the last one the rest. Shift a copy of the address
+	 *  until the piece that you want lies at the bottom.
+	 * Hint: the gate of a system call by `int 0x80` in a 64-bit kernel would be the same
+	 *  as yours but for one thing: ring 3 may use it, so its rights are 0xee. In binary:
+	 *  present, two bits of privilege, a zero, and four bits of type; a trap gate, which
+	 *  leaves interrupts on, has the type 0xf.
 	 * until then: return (struct idt_gate){ .reserved = 0 };
 	 */
 	uint64_t offset = (uint64_t)handler;
@@ -87,17 +90,19 @@ gate_hit(const uint64_t *saved)
 {
 	/*
 	 * EXERCISE 0.5b: the frame
-	 * Holds: `shot` has every register as it was when the CPU came to the int3, and where the int3 lies. The
-	 *  code behind it goes on as if nothing had been.
-	 * Beware: two have pushed here, the CPU and gate_entry, each in its own order; stacks grow downwards. Where
-	 *  the CPU goes on is not where it was.
+	 * Holds: `shot` has every register as it was when the CPU came to the int3, and where
+	 *  the int3 lies. The code behind it goes on as if nothing had been.
+	 * Beware: two have pushed here, the CPU and gate_entry, each in its own order; stacks
+	 *  grow downwards. Where the CPU goes on is not where it was.
 	 * Manual: SDM 3A "64-Bit Mode Stack Frame", "Interrupt 3-Breakpoint Exception (#BP)".
 	 * Tools: gate_targets, shot
-	 * Hint: which push was the last one, and at which index of `saved` does what it pushed lie?
-	 * Hint: draw the stack as a column of boxes of 8 bytes, the highest address on top: five boxes of the CPU's,
-	 *  then those of gate_entry. Number them from below.
-	 * Hint: an int 0x21 of two bytes, seen from a handler that saves rax and rbx alone: saved[0] is rbx,
-	 *  saved[1] rax, saved[2] the address behind the instruction, so that minus 2 it is the instruction's own.
+	 * Hint: which push was the last one, and at which index of `saved` does what it pushed
+	 *  lie?
+	 * Hint: draw the stack as a column of boxes of 8 bytes, the highest address on top:
+	 *  five boxes of the CPU's, then those of gate_entry. Number them from below.
+	 * Hint: an int 0x21 of two bytes, seen from a handler that saves rax and rbx alone:
+	 *  saved[0] is rbx, saved[1] rax, saved[2] the address behind the instruction, so that
+	 *  minus 2 it is the instruction's own.
 	 * until then: (void)saved;
 	 */
 	shot = (struct shot){

@@ -26,19 +26,23 @@ va_walk(uint64_t root, uint64_t va, struct place *place)
 {
 	/*
 	 * EXERCISE 0.6: the walk
-	 * Holds: 0 and a filled `place` where the CPU would reach memory; -ENOENT and the level of the entry where
-	 *  there is a hole; -EFAULT and the level of a table that is not RAM; -EINVAL for an address that no
-	 *  pointer can have.
-	 * Beware: the tables may be anybody's, and broken. Pages come in three sizes, and what one level forbids
-	 *  the next can't allow.
-	 * Manual: SDM 3A "4-Level Paging and 5-Level Paging", "Access Rights"; SDM 1 "Canonical Addressing".
-	 * Tools: hpa(), hpa_ptr(), page_entry(), PTE_ADDR(), PTE_NX, PTE_P, PTE_PS, PTE_U, PTE_W, ram_contains() of kern/paging.h
-	 * Hint: of which bits of the address does each level make use, and which are left when the walk ends early?
-	 * Hint: begin with tables of two levels and pages of one size, on paper; then ask at each entry: hole,
-	 *  page, or table? Only the last one goes on.
-	 * Hint: a walk of the 32-bit tables of two levels: index va >> 22, an entry of 4 bytes; with bit 7 it is a
-	 *  page of 4 MiB, whose own address is the entry's bits 31:22 (below lie other things), and bits 21:0 of va
-	 *  lie in it. Else index va >> 12 & 1023 in the next table. A right is there if both entries have it.
+	 * Holds: 0 and a filled `place` where the CPU would reach memory; -ENOENT and the
+	 *  level of the entry where there is a hole; -EFAULT and the level of a table that is
+	 *  not RAM; -EINVAL for an address that no pointer can have.
+	 * Beware: the tables may be anybody's, and broken. Pages come in three sizes, and what
+	 *  one level forbids the next can't allow.
+	 * Manual: SDM 3A "4-Level Paging and 5-Level Paging", "Access Rights"; SDM 1
+	 *  "Canonical Addressing".
+	 * Tools: hpa(), hpa_ptr(), page_entry(), PTE_ADDR(), PTE_NX, PTE_P, PTE_PS, PTE_U,
+	 *  PTE_W, ram_contains() of kern/paging.h
+	 * Hint: of which bits of the address does each level make use, and which are left when
+	 *  the walk ends early?
+	 * Hint: begin with tables of two levels and pages of one size, on paper; then ask at
+	 *  each entry: hole, page, or table? Only the last one goes on.
+	 * Hint: a walk of the 32-bit tables of two levels: index va >> 22, an entry of 4
+	 *  bytes; with bit 7 it is a page of 4 MiB, whose own address is the entry's bits
+	 *  31:22 (below lie other things), and bits 21:0 of va lie in it. Else index va >> 12
+	 *  & 1023 in the next table. A right is there if both entries have it.
 	 * until then: (void)root, (void)va; return -ENOSYS;
 	 */
 	uint64_t table = root, entry, in_page;
