@@ -144,7 +144,7 @@ exit_iret(struct vcpu *v, struct exit *e)
 	int err;
 
 	if (v->state.rflags & FLAG_NT)
-		return exit_stop(v, e, LAB_1B "#limits", "iret with NT set would be a task switch");
+		return te_nested_iret(v, e);
 	te_save(v, &before);
 	err = iret(v, te_insn(v), &access, &fault);
 	if (err == -ENOSYS)

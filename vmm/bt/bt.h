@@ -280,6 +280,3 @@ bool bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step);
 /* tc.c */
 bool bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size);
 size_t bt_peek(struct vcpu *v, uint64_t address, void *buf, size_t len);
-
-/* verify.c */
-enum verdict bt_verify(struct vcpu *v, struct exit *e);

@@ -131,7 +131,7 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	case INSN_LSL:
 	case INSN_VERR:
 	case INSN_VERW:
-		return bt_verify(v, e);
+		return te_verify(v, e);
 	default:
 		if (i->has_mem && store(v, e, i))
 			return RESUME;

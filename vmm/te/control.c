@@ -104,7 +104,7 @@ te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		v->state.cr4 = value;
 		break;
 	default:
-		verdict = exit_stop(v, e, LAB_1B "#faults", "there is no cr%u: #UD", n);
+		return event_fault(v, VEC_UD, 0); /* there is no such register */
 	}
 	if (verdict == RESUME && paging_written(&old, &v->state, n))
 		verdict = paging_changed(v, e, &old);

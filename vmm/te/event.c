@@ -91,8 +91,10 @@ deliver_fault(struct vcpu *v, const struct exit *exit, const struct te_event *fi
 		unsigned was = event.vector;
 
 		take_page_fault(v, &fault);
-		if (access.hit_window)
-			return te_guest_fault(v, &at, &access, &fault);
+		if (access.hit_window) /* its kernel's stack lies there, whoever is to leave */
+			return exit_stop(v, &at, LAB_1A "#window",
+					 "it reached for the VMM window at %08lx",
+					 v->domain->window);
 		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",
 				 vector_short(fault.vector), fault.error);
 		if (was == VEC_DF && event.kind == EVENT_FAULT)

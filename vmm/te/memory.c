@@ -261,13 +261,61 @@ te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	       const struct emu_fault *fault)
 {
 	if (access->hit_window)
-		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
-				 v->domain->window);
+		return te_limit(v, e, VEC_GP, 0, LAB_1A "#window",
+				"it reached for the VMM window at %08lx", v->domain->window);
 	if (v->page_fault.pending) /* it came first, on the way to what the caller missed */
 		return event_page_fault(v);
 	if (fault->vector == VEC_PF)
 		v->state.cr2 = fault->address;
 	return event_fault(v, fault->vector, fault->error);
+}
+
+/* Whether an instruction of x87, MMX or SSE writes its memory operand (SDM 2D A.3, A.5). */
+static bool
+vector_writes(const struct insn *i)
+{
+	static const uint8_t x87[8] = { [1] = 0xcc, [3] = 0x8e, [5] = 0xce, [7] = 0xce };
+	unsigned reg = i->modrm >> 3 & 7;
+
+	if (i->map == MAP_1BYTE) /* d8 to df, by reg: fst, fstp, fnstenv, fnsave, fnstcw ... */
+		return x87[i->opcode & 7] >> reg & 1;
+	switch (i->map == MAP_0F ? i->opcode : 0) {
+	case 0x11:
+	case 0x13:
+	case 0x17:
+	case 0x29:
+	case 0x2b:
+	case 0x7f:
+	case 0xd6:
+	case 0xe7:
+	case 0xf7:
+		return true;
+	case 0x7e:
+		return !(i->prefixes & PFX_REP);
+	case 0xae: /* fxsave, stmxcsr, xsave, xsaveopt */
+		return 0x59u >> reg & 1;
+	default:
+		return false;
+	}
+}
+
+/*
+ * An instruction of x87, MMX or SSE whose memory operand the CPU could not reach. What the guest's own segment or tables say
+ * to it comes first.
+ */
+static COLD enum verdict
+cannot(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = te_insn(v);
+	struct te_access access = { .v = v };
+	struct emu_fault fault;
+	uint8_t byte;
+
+	if (i->has_mem && (vector_writes(i) ? te_ops.read_rmw : te_ops.read)(
+				  &access, i->mem_seg, insn_ea(&v->state, i), &byte, 1, &fault))
+		return te_guest_fault(v, e, &access, &fault);
+	return te_limit(v, e, VEC_GP, 0, LAB_1A "#limits",
+			"Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op), e->gva);
 }
 
 enum verdict
@@ -287,9 +335,7 @@ te_emulate(struct vcpu *v, struct exit *e)
 	case EMU_SENSITIVE:
 		return te_emulate_sensitive(v, e, &access);
 	default:
-		return exit_stop(v, e, LAB_1A "#limits",
-				 "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),
-				 e->gva);
+		return cannot(v, e);
 	}
 }
 
@@ -298,11 +344,12 @@ static enum verdict
 refused(struct vcpu *v, struct exit *e)
 {
 	if (e->access == ACCESS_FETCH && !gva_byte(v, gva(e->gva)))
-		return exit_stop(v, e, LAB_1A "#no-memory",
-				 "it jumped to %08lx, where it has no memory", e->gva);
+		return te_limit(v, e, VEC_UD, 0,
+				LAB_1A "#no-memory", /* ones, which are no instruction */
+				"it jumped to %08lx, where it has no memory", e->gva);
 	if (!e->insn_len)
-		return exit_stop(v, e, LAB_1A "#no-memory",
-				 "memory at %08lx, and the instruction cannot be decoded", e->gva);
+		return te_limit(v, e, VEC_UD, 0, LAB_1A "#no-memory",
+				"memory at %08lx, and the instruction cannot be decoded", e->gva);
 	return te_emulate(v, e);
 }
 
@@ -338,8 +385,8 @@ static enum verdict
 exit_mmu(struct vcpu *v, struct exit *e)
 {
 	if (hits_window(v, e->gva, 1))
-		return exit_stop(v, e, LAB_1A "#window", "it reached for the VMM window at %08lx",
-				 e->gva);
+		return te_limit(v, e, VEC_GP, 0, LAB_1A "#window",
+				"it reached for the VMM window at %08lx", e->gva);
 	return v->state.cr0 & CR0_PG && e->vector == VEC_PF ? paging_fault(v, e) : refused(v, e);
 }
 EXIT_HANDLER(MMU, "te", exit_mmu);

@@ -59,8 +59,8 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 		return fault(v, e, vector, sel);
 	shadow = te_shadow_for(v, desc, te_cpl(v));
 	if (!(shadow & DESC_P))
-		return exit_stop(
-			v, e, LAB_1A "#limits",
+		return te_limit(
+			v, e, VEC_GP, sel & ~3u, LAB_1A "#limits",
 			"selector %04x (base %08x, limit %08x) has no shadow that ends below the "
 			"VMM window",
 			sel, desc_base(desc), desc_limit(desc));
@@ -158,6 +158,39 @@ system_type(uint64_t desc)
 	return names[type] ? names[type] : "a reserved system descriptor";
 }
 
+/* A program's: what it may go to it went to without us, so it may not; or only through a gate, which is a limit of te's. */
+static enum verdict
+user_far(struct vcpu *v, uint16_t sel)
+{
+	uint64_t desc;
+	bool absent = !te_guest_descriptor(v, sel, &desc) && desc & DESC_S && desc & DESC_CODE &&
+		      !(desc & DESC_P);
+
+	return event_fault(v, absent ? VEC_NP : VEC_GP, sel & ~3u);
+}
+
+/*
+ * iret with NT set returns to the task that the TSS links to. What is no busy TSS is #TS (SDM 2A "IRET", TASK-RETURN); one that
+ * is, is a limit of te's.
+ */
+enum verdict
+te_nested_iret(struct vcpu *v, struct exit *e)
+{
+	uint64_t desc, base = v->state.tr.base;
+	uint16_t link = 0;
+	unsigned type;
+
+	if (v->state.tr.attr & ATTR_P && gva_read(v, gva(base), &link, sizeof(link)))
+		return v->page_fault.pending ? event_page_fault(v) : event_fault(v, VEC_TS, 0);
+	if (link & 4 || te_guest_descriptor(v, link, &desc))
+		return event_fault(v, VEC_TS, link & ~3u);
+	type = desc >> 40 & 0x1f;
+	if (type != 3 && type != 11)
+		return event_fault(v, VEC_TS, link & ~3u);
+	return te_limit(v, e, VEC_TS, link & ~3u, LAB_1B "#limits",
+			"iret with NT set would be a task switch");
+}
+
 /* Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way between rings. */
 enum verdict
 te_far(struct vcpu *v, struct exit *e)
@@ -165,11 +198,13 @@ te_far(struct vcpu *v, struct exit *e)
 	uint16_t sel = far_target(v);
 	uint64_t desc;
 
+	if (te_cpl(v) != 0)
+		return user_far(v, sel);
 	if ((sel & ~3) >= GDT_GUEST_PAGES * PAGE_SIZE && !(sel & 4))
 		return exit_stop(v, e, LAB_1A "#host-selectors",
 				 "it used selector %04x, which is the host's", sel);
 	if (te_guest_descriptor(v, sel, &desc))
-		return exit_stop(v, e, LAB_1A "#far", "selector %04x is not in its tables", sel);
+		return event_fault(v, VEC_GP, sel & ~3u);
 	if (!(desc & DESC_S))
 		return exit_stop(v, e, LAB_1A "#gates",
 				 "selector %04x is %s; gates are never followed", sel,
@@ -191,14 +226,10 @@ EXIT_HANDLER(FAR, "te", te_far);
 static enum verdict
 exit_v86(struct vcpu *v, struct exit *e)
 {
-	const struct emu_fault gp = { .vector = VEC_GP, .has_error = true };
-
 	if (e->vector >= IRQ_BASE)
 		irq(e->vector);
-	if (te_cpl(v) != 0)
-		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &gp);
-	return exit_stop(
-		v, e, "emulators.md#iret-vm",
+	return te_limit(
+		v, e, VEC_GP, 0, "emulators.md#iret-vm",
 		"an iret with VM set took it to virtual-8086 mode, which only QEMU allows here");
 }
 EXIT_HANDLER(V86, "te", exit_v86);

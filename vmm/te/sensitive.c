@@ -6,7 +6,7 @@
  */
 #include <vmm/te/te.h>
 
-/* What popf may change when CPL is 0 (SDM 2B "POPF/POPFD/POPFQ", table 4-16). */
+/* What popf may change when CPL is 0; IOPL and IF are for the privileged (SDM 2B "POPF/POPFD/POPFQ", table 4-16). */
 #define POPF_CHANGES                                                                               \
 	(FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_OF | \
 	 FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID)
@@ -16,6 +16,10 @@ popf(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu_fault
 {
 	uint64_t mask = i->opsize == 2 ? POPF_CHANGES & 0xffff : POPF_CHANGES, value;
 
+	if (te_cpl(v) > 0)
+		mask &= ~(uint64_t)FLAG_IOPL;
+	if (te_cpl(v) > (v->state.rflags & FLAG_IOPL) >> 12)
+		mask &= ~(uint64_t)FLAG_IF;
 	if (emu_pop(&v->state, i->opsize, &value, &te_ops, a, f))
 		return -1;
 	v->state.rflags = (v->state.rflags & ~mask) | (value & mask) | FLAG_ONE;
@@ -42,7 +46,22 @@ store_selector(struct vcpu *v, const struct insn *i, struct te_access *a, struct
 	return insn_write_rm(&v->state, i, i->has_mem ? 2 : i->opsize, value, &te_ops, a, f);
 }
 
-/* RESUME with rip advanced, or the guest's end. */
+/*
+ * Far transfers whose stack or pointer lies in such memory have handlers of their own. What else there is no CPU model of a
+ * guest has: xsaves, vmptrld ...
+ */
+static enum verdict
+transfer(struct vcpu *v, const struct exit *e)
+{
+	struct exit far = *e;
+
+	far.reason = te_reason(e->insn_op);
+	if (far.reason != EXIT_IRET && far.reason != EXIT_FAR)
+		return event_fault(v, VEC_UD, 0);
+	return exit_dispatch(v, &far);
+}
+
+/* RESUME with rip advanced, or the guest has faulted or is stopped. */
 enum verdict
 te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 {
@@ -80,10 +99,15 @@ te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 	case INSN_LGS:
 	case INSN_LSS:
 		return te_segment(v, e);
+	case INSN_LAR:
+	case INSN_LSL:
+	case INSN_VERR:
+	case INSN_VERW:
+		return te_verify(v, e);
+	case INSN_ARPL:
+		return te_arpl(v, e);
 	default:
-		return exit_stop(v, e, LAB_1A "#limits",
-				 "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),
-				 e->gva);
+		return transfer(v, e);
 	}
 	if (err)
 		return te_guest_fault(v, e, a, &f);

@@ -170,6 +170,30 @@ hit_cut_limit(struct vcpu *v, struct exit *e)
 	return in_window(v->domain, e->gva, 8) || base + offset + 8 > window - PAGE_SIZE;
 }
 
+/*
+ * A near branch that the limit of CS stopped, which Zeno cut. It is done for the guest; what that fetches is for the next
+ * entry to say.
+ */
+static bool
+branched_beyond(struct vcpu *v, const struct exit *e)
+{
+	switch (e->insn_op) {
+	case INSN_JMP:
+	case INSN_JCC:
+	case INSN_JCXZ:
+	case INSN_LOOP:
+	case INSN_LOOPE:
+	case INSN_LOOPNE:
+	case INSN_CALL:
+	case INSN_JMP_IND:
+	case INSN_CALL_IND:
+	case INSN_RET:
+		return desc_limit(te_of(v)->real_desc[SEG_CS]) < v->state.seg[SEG_CS].limit;
+	default:
+		return false;
+	}
+}
+
 /* A sensitive instruction: emulated, unless the guest's own CPL forbids it. */
 static void
 classify(struct vcpu *v, struct exit *e)
@@ -178,7 +202,7 @@ classify(struct vcpu *v, struct exit *e)
 	if (te_cpl(v) == 0 || te_allowed(v, e))
 		return;
 	e->reason = EXIT_EXCEPTION;
-	e->vector = VEC_GP;
+	e->vector = e->vector == VEC_UD ? VEC_UD : VEC_GP; /* monitor, say, is #UD to ring 3 */
 	e->error = 0;
 }
 
@@ -193,7 +217,7 @@ refused(struct vcpu *v, struct exit *e)
 		e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
 	} else if (reason_of[e->insn_op])
 		classify(v, e);
-	else if (hit_cut_limit(v, e))
+	else if (e->raw != VEC_UD && !e->error && (hit_cut_limit(v, e) || branched_beyond(v, e)))
 		e->reason = EXIT_MMU;
 }
 

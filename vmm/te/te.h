@@ -202,6 +202,12 @@ uint64_t te_take_dr6(void); /* reads and clears it */
 enum exit_reason te_reason(unsigned op);
 
 /* unsupported.c */
+/*
+ * A limit of te's. A kernel that meets one is stopped, for to go on wrongly is worse. A program's is its kernel's to
+ * judge: it gets this fault, and nothing else happens.
+ */
+enum verdict te_limit(struct vcpu *v, const struct exit *e, enum vector vector, uint32_t error,
+		      const char *page, const char *fmt, ...) PRINTF_LIKE(6, 7);
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
 enum verdict te_exit_cache(struct vcpu *v, struct exit *e);
 
@@ -286,7 +292,12 @@ void te_data_segments_in(struct vcpu *v);
 enum verdict te_segment(struct vcpu *v, struct exit *e);
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
 
-enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that ends the guest */
+enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that te does not emulate */
+enum verdict te_nested_iret(struct vcpu *v, struct exit *e); /* iret with NT set */
+
+/* verify.c */
+enum verdict te_verify(struct vcpu *v, struct exit *e);
+enum verdict te_arpl(struct vcpu *v, struct exit *e);
 
 /* fetch.c */
 bool te_fetch(struct vcpu *v, struct exit *e);

@@ -1,21 +1,41 @@
 /*
- * What te does not do, each with one clear line: the guest ends, the host and its neighbours go on.
+ * What te does not do: a kernel ends with one clear line, a program gets a fault; the host and its neighbours go on.
  */
 #include <vmm/te/te.h>
 
+enum verdict
+te_limit(struct vcpu *v, const struct exit *e, enum vector vector, uint32_t error, const char *page,
+	 const char *fmt, ...)
+{
+	char what[120];
+	va_list ap;
+
+	if (te_cpl(v) != 0)
+		return event_fault(v, vector, error);
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	return exit_stop(v, e, page, "%s", what);
+}
+
+/*
+ * What the guest's CPU says to them, since it has EFER.SCE and SYSENTER_CS at 0 for ever: #UD and #GP(0) (SDM 2B
+ * "SYSCALL", "SYSENTER").
+ */
 static enum verdict
 exit_syscall(struct vcpu *v, struct exit *e)
 {
-	return exit_stop(v, e, LAB_1A "#syscall",
-			 "%s is off under te: it would enter ring 0 on the guest's stack",
-			 insn_name(e->insn_op));
+	bool fast = e->insn_op == INSN_SYSENTER || e->insn_op == INSN_SYSEXIT;
+
+	return event_fault(v, fast ? VEC_GP : VEC_UD, 0);
 }
 EXIT_HANDLER(SYSCALL, "te", exit_syscall);
 
+/* rdpmc, monitor, mwait, xsetbv, rsm: no CPU model of a guest has them, or only in another mode. */
 static enum verdict
 exit_other(struct vcpu *v, struct exit *e)
 {
-	return exit_stop(v, e, LAB_1A "#limits", "te does not emulate %s", insn_name(e->insn_op));
+	return event_fault(v, VEC_UD, 0);
 }
 EXIT_HANDLER(OTHER, "te", exit_other);
 
@@ -38,6 +58,30 @@ te_exit_cache(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(CACHE, "te", te_exit_cache);
 
+/*
+ * The iretq checks EIP against the limit of CS, the guest's or the one that Zeno cut, and the fault is the host's then. On the
+ * bare machine it is the guest's, at the instruction that it went to. STOP: it was not that.
+ */
+static enum verdict
+fetch_beyond(struct vcpu *v, struct exit *e)
+{
+	const struct segment *cs = &v->state.seg[SEG_CS];
+	uint32_t linear = (uint32_t)(cs->base + v->state.rip);
+	gpa_t at;
+
+	if (e->vector != VEC_GP || e->error)
+		return STOP;
+	if (v->state.rip > cs->limit)
+		return event_fault(v, VEC_GP, 0);
+	if (!in_window(v->domain, linear, 1))
+		return STOP;
+	if (gva_to_gpa(v, gva(linear), HOW_FETCH | (te_cpl(v) == 3 ? HOW_USER : 0), &at) &&
+	    v->page_fault.pending)
+		return event_page_fault(v);
+	return te_limit(v, e, VEC_GP, 0, LAB_1A "#window", "it reached for the VMM window at %08x",
+			linear);
+}
+
 /* The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause first. */
 enum verdict
 te_exit_entry_failed(struct vcpu *v, struct exit *e)
@@ -48,13 +92,17 @@ te_exit_entry_failed(struct vcpu *v, struct exit *e)
 	if (e->raw == ~0ull)
 		return exit_stop(v, e, LAB_1A "#ex-1-1",
 				 "ring 1 was not entered: exercise 1.1 is not done");
+	if (fetch_beyond(v, e) == FAULTED)
+		return FAULTED;
+	if (v->domain->state == DOMAIN_ENDED)
+		return STOP;
 	if (e->vector == VEC_PF)
 		why = "the CPU wrote A into a read-only shadow; is DESC_A set?";
 	else if (e->vector == VEC_NP || e->vector == VEC_SS)
 		why = "no shadow is present for that selector";
 	else if (e->vector == VEC_GP && !(e->error & ~7u))
 		why = "a null selector, or an address beyond its segment";
-	return exit_stop(v, e, LAB_1A "#entry-failed",
-			 "entering ring 1 failed: %s (cs %04lx, ss %04lx)", why, f->cs, f->ss);
+	return te_limit(v, e, VEC_GP, v->state.seg[SEG_CS].sel & ~3u, LAB_1A "#entry-failed",
+			"entering ring 1 failed: %s (cs %04lx, ss %04lx)", why, f->cs, f->ss);
 }
 EXIT_HANDLER(ENTRY_FAILED, "te", te_exit_entry_failed);

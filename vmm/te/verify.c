@@ -1,7 +1,7 @@
 /*
- * lar, lsl, verr, verw, which look at the guest's own descriptors and set ZF.
+ * lar, lsl, verr, verw, which look at the guest's own descriptors and set ZF; arpl, which looks at none.
  */
-#include <vmm/bt/bt.h>
+#include <vmm/te/te.h>
 
 #define LAR_BITS 0xf0ff00u /* 19:16 are undefined (SDM 2A "LAR") */
 
@@ -40,7 +40,7 @@ holds(struct vcpu *v, unsigned op, uint16_t sel, uint64_t *desc)
 }
 
 enum verdict
-bt_verify(struct vcpu *v, struct exit *e)
+te_verify(struct vcpu *v, struct exit *e)
 {
 	const struct insn *i = te_insn(v);
 	struct te_access access = { .v = v };
@@ -58,5 +58,27 @@ bt_verify(struct vcpu *v, struct exit *e)
 			gpr_write(&v->state, i->opnd[0].reg, i->opsize, desc_limit(desc));
 	}
 	vcpu_advance(v, e); /* safe: ZF and the register are all */
+	return RESUME;
+}
+
+/* SDM 2A "ARPL": a selector gets the RPL of its caller's, if that is the weaker one. */
+enum verdict
+te_arpl(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = te_insn(v);
+	struct te_access access = { .v = v };
+	unsigned rpl = v->state.gpr[i->reg] & 3;
+	struct emu_fault f;
+	uint64_t sel;
+
+	if (insn_read_rm(&v->state, i, 2, &te_ops, &access, &sel, &f))
+		return te_guest_fault(v, e, &access, &f);
+	if ((sel & 3) < rpl &&
+	    insn_write_rm(&v->state, i, 2, (sel & ~3ul) | rpl, &te_ops, &access, &f))
+		return te_guest_fault(v, e, &access, &f);
+	v->state.rflags &= ~(uint64_t)FLAG_ZF;
+	if ((sel & 3) < rpl)
+		v->state.rflags |= FLAG_ZF;
+	vcpu_advance(v, e); /* safe: ZF and the selector are all */
 	return RESUME;
 }

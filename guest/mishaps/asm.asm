@@ -1,0 +1,312 @@
+; The mishaps of guest/mishaps, and what runs them.
+;
+; The stack at trapped: esp -> | vector | error | eip | cs | eflags | ...
+;
+; SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+
+KERNEL_CS equ 0x08			; the selectors of main.c
+KERNEL_DS equ 0x10
+USER_CS	equ 0x1b
+USER_DS	equ 0x23
+TSS	equ 0x28
+ABSENT	equ 0x33			; code of ring 3 that is not there
+GATE	equ 0x38			; a call gate for ring 0
+CS_4K	equ 0x43			; code of ring 3, 4 KiB of it
+DONE	equ 0x40			; the interrupt at the end of a mishap that went well
+
+WINDOW	equ 0xffc00000			; mapped to nothing
+HOLE	equ 0x40000000			; mapped to where no memory is
+
+USER	equ 1				; which rings it befalls
+KERNEL	equ 2
+LIMIT	equ 4				; what becomes of it is not the bare machine's: it must only end in the guest
+
+section .text
+
+%assign v 0
+%rep 256
+stub_%+v:
+%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
+	push	dword 0
+%endif
+	push	dword v
+	jmp	trapped
+%assign v v + 1
+%endrep
+
+section .rodata
+global stubs
+stubs:
+%assign v 0
+%rep 256
+	dd	stub_%+v
+%assign v v + 1
+%endrep
+
+section .bss
+	alignb	16
+global result
+result:					; struct result of main.c
+.vector: resd	1
+.error:	resd	1
+.eip:	resd	1
+.cr2:	resd	1
+kernel_esp: resd 1
+	resd	256
+user_stack:
+	alignb	16
+buffer:	resd	16
+
+section .text
+trapped:
+	push	eax
+	mov	eax, USER_DS
+	mov	ds, eax
+	mov	es, eax
+	mov	fs, eax
+	mov	gs, eax
+	mov	eax, cr2
+	mov	[result.cr2], eax
+	pop	eax
+	pop	dword [result.vector]
+	pop	dword [result.error]
+	pop	dword [result.eip]
+	mov	esp, [kernel_esp]
+	push	dword 2			; no flag is left of it
+	popf
+	popa
+	ret
+
+; void run(start, user): esp at .there -> | pusha's eight | return | start | user |
+global run
+run:	pusha
+	mov	[kernel_esp], esp
+	mov	eax, [esp + 36]
+	cmp	dword [esp + 40], 0
+	je	.kernel
+	push	dword USER_DS
+	push	dword user_stack
+	push	dword 2
+	push	dword USER_CS
+	push	eax
+	iret
+.kernel: jmp	eax
+
+; void load_tables(gdtr, idtr, directory): and paging on
+global load_tables
+load_tables:
+	mov	eax, [esp + 4]
+	lgdt	[eax]
+	mov	eax, [esp + 8]
+	lidt	[eax]
+	mov	eax, KERNEL_DS
+	mov	ss, eax
+	mov	eax, USER_DS		; which ring 0 may use, too
+	mov	ds, eax
+	mov	es, eax
+	mov	fs, eax
+	mov	gs, eax
+	jmp	KERNEL_CS:.there
+.there:	mov	eax, TSS
+	ltr	ax
+	mov	eax, [esp + 12]
+	mov	cr3, eax
+	mov	eax, cr4
+	or	eax, 0x200		; OSFXSR: there is SSE
+	mov	cr4, eax
+	mov	eax, cr0
+	or	eax, 0x80000000
+	mov	cr0, eax
+	ret
+
+; MISHAP name, rings: what follows, to the next WELL.
+%macro MISHAP 2
+	[section .rodata]
+%%name:	db	%1, 0
+	[section .mishaps]
+	dd	%%name, %%code, %2
+	[section .text]
+%%code:
+%endmacro
+%define WELL int DONE
+
+; The same with one instruction: ONE name, rings, instruction
+%macro ONE 3+
+	MISHAP	%1, %2
+	%3
+	WELL
+%endmacro
+
+section .mishaps progbits alloc noexec nowrite align=4
+global mishaps
+mishaps:
+section .text
+
+extern page_tables			; whose last entry maps nothing
+TRACKED	equ page_tables + 8188
+
+; Ways into ring 0 that are off.
+	ONE	"sysenter", USER | KERNEL, sysenter
+	ONE	"sysexit", USER | KERNEL, sysexit
+	ONE	"syscall", USER | KERNEL, syscall
+	ONE	"sysret", USER, sysret
+
+; Memory that the guest's tables don't have: where Zeno's window lies, and the page below.
+	ONE	"mov window", USER, mov eax, [WINDOW]
+	ONE	"mov to window", USER, mov [WINDOW + 0x1000], eax
+	ONE	"fld window", USER, fld dword [WINDOW]
+	ONE	"fstp below window", USER, fstp qword [WINDOW - 8]
+	ONE	"movaps window", USER, movaps xmm0, [WINDOW + 16]
+	ONE	"movups across", USER, movups [WINDOW - 8], xmm0
+	ONE	"fxsave window", USER, fxsave [WINDOW + 16]
+	ONE	"vmptrld window", USER, vmptrld [WINDOW]
+	ONE	"jmp window", USER, jmp WINDOW
+	MISHAP	"call window", USER
+	mov	eax, WINDOW + 0x100000
+	call	eax
+	WELL
+	MISHAP	"push window", USER
+	mov	esp, WINDOW + 64
+	push	eax
+	WELL
+	MISHAP	"lss window", USER | LIMIT	; of the two words either may come first
+	lss	esp, [WINDOW]
+	WELL
+
+; Memory that is not there, or that somebody watches. An instruction of SSE or x87 can't be done for a program.
+	ONE	"movaps hole", USER | LIMIT, movaps xmm0, [HOLE]
+	ONE	"fld hole", USER | LIMIT, fld dword [HOLE]
+	ONE	"movups to a table", USER | LIMIT, movups [TRACKED - 12], xmm0
+	ONE	"jmp hole", USER | LIMIT, jmp HOLE
+	ONE	"mov hole", USER, mov eax, [HOLE]
+	ONE	"lar hole", USER | KERNEL, lar eax, [HOLE]
+	ONE	"lsl hole", USER | KERNEL, lsl eax, [HOLE]
+	ONE	"verr hole", USER | KERNEL, verr [HOLE]
+	ONE	"verw hole", USER | KERNEL, verw [HOLE]
+	ONE	"arpl hole", USER, arpl [HOLE], ax
+	MISHAP	"arpl to a table", USER
+	xor	eax, eax
+	mov	[TRACKED], eax
+	mov	al, 2
+	arpl	[TRACKED], ax
+	mov	eax, 0			; no flag changes
+	mov	[TRACKED], eax
+	jz	.raised
+	ud2
+.raised: WELL
+	MISHAP	"retf hole", USER | LIMIT
+	mov	esp, HOLE
+	retf
+	WELL
+	MISHAP	"push hole", USER
+	mov	esp, HOLE + 64
+	push	eax
+	pop	eax
+	WELL
+	MISHAP	"popf hole", USER | LIMIT
+	mov	eax, esp
+	mov	esp, HOLE
+	popf				; ones, and not IF or IOPL
+	mov	esp, eax
+	push	dword 2
+	popf
+	cli
+	WELL
+	ONE	"lss hole", USER | LIMIT, lss eax, [HOLE]
+	ONE	"les hole", USER | LIMIT, les eax, [HOLE]
+
+; Selectors.
+	ONE	"call gate", USER, call GATE:0
+	ONE	"jmp gate", USER, jmp GATE:0
+	ONE	"jmp tss", USER, jmp TSS:0
+	ONE	"jmp kernel", USER, jmp KERNEL_CS:0
+	ONE	"jmp data", USER, jmp USER_DS:0
+	ONE	"jmp absent", USER, jmp ABSENT:0
+	ONE	"jmp nothing", USER, jmp 0xfffb:0
+	ONE	"jmp host", USER, jmp 0xe033:0
+	MISHAP	"mov host", USER
+	mov	eax, 0xe02b
+	mov	fs, eax
+	WELL
+	MISHAP	"mov kernel", USER
+	mov	eax, KERNEL_DS
+	mov	es, eax
+	WELL
+	MISHAP	"iret task", USER | KERNEL
+	push	dword 0x4002		; NT, and the TSS links to nothing
+	popf
+	iret
+	WELL
+	MISHAP	"iret beyond", KERNEL | LIMIT
+	mov	word [0x2000], 0x0b0f	; ud2, for a machine that does not check the limit
+	push	dword USER_DS
+	push	dword user_stack
+	push	dword 2
+	push	dword CS_4K
+	push	dword 0x2000
+	iret
+	WELL
+
+; Undefined, or of no CPU model of ours.
+	MISHAP	"8f c8", USER | KERNEL
+	push	eax
+	db	0x8f, 0xc8		; QEMU takes it for a pop
+	WELL
+	MISHAP	"vzeroupper", USER | KERNEL
+	db	0xc5, 0xf8, 0x77
+	WELL
+	MISHAP	"evex", USER | KERNEL
+	db	0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc0
+	WELL
+	MISHAP	"jmpe", USER | KERNEL
+	db	0x0f, 0xb8
+	dd	0
+	WELL
+	MISHAP	"c7 c8", USER | KERNEL
+	db	0xc7, 0xc8		; QEMU takes it for a mov
+	dd	0
+	WELL
+	MISHAP	"xsaves", USER | KERNEL
+	db	0x0f, 0xc7, 0x2d
+	dd	buffer
+	WELL
+	MISHAP	"xsaves hole", USER | KERNEL
+	db	0x0f, 0xc7, 0x2d
+	dd	HOLE
+	WELL
+	ONE	"vmptrld", USER | KERNEL, vmptrld [buffer]
+	ONE	"vmrun", USER, vmrun
+	ONE	"getsec", USER | KERNEL, getsec
+	ONE	"ud2", USER | KERNEL, ud2
+	ONE	"rsm", USER | KERNEL, rsm
+	ONE	"monitor", USER | KERNEL, monitor
+	ONE	"mwait", USER | KERNEL, mwait
+	ONE	"xgetbv", USER | KERNEL, xgetbv
+	ONE	"xsetbv", USER | KERNEL, xsetbv
+	MISHAP	"gs maskmovq", USER
+	mov	edi, buffer
+	pcmpeqb	mm0, mm0
+	db	0x65
+	maskmovq mm0, mm0
+	emms
+	cmp	dword [buffer + 4], -1
+	je	.written
+	ud2
+.written: WELL
+
+; What ring 3 may not do.
+	ONE	"hlt", USER, hlt
+	ONE	"cli", USER, cli
+	ONE	"in", USER, in al, 0x21
+	ONE	"mov cr0", USER, mov eax, cr0
+	ONE	"mov dr7", USER, mov eax, dr7
+	ONE	"clts", USER, clts
+	ONE	"lgdt", USER, lgdt [HOLE]
+	ONE	"lldt", USER, lldt [HOLE]
+	ONE	"invlpg", USER, invlpg [HOLE]
+	ONE	"wbinvd", USER, wbinvd
+	ONE	"rdmsr", USER, rdmsr
+	ONE	"rdpmc", USER, rdpmc
+
+section .mishaps
+	dd	0, 0, 0

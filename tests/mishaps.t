@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""No program ends its kernel: what guest/mishaps does in ring 3 and ring 0, bare, under te and under bt, on both machines.
+
+A line of the guest's that begins with ~ tells of something that an engine can't do for a program. It is not compared: there must be
+one, and the guest goes on.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.machines import machine  # noqa: E402
+
+GUEST = ROOT / "build/guest/mishaps.elf"
+HOST = ROOT / "build/lab3-solution/zeno.mb"
+LIMIT = machine.Limits(instructions=1_000_000_000)
+LEAST = 90  # lines
+
+
+def boot(where, kernel, cmdline="", modules=()):
+    """What a kernel prints on a machine."""
+    if where == "qemu":
+        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", limits=LIMIT,
+                              modules=[(str(m), "") for m in modules])
+    else:
+        disk = folder() / "disk.img"
+        words = [word for m in modules for word in ("--module", m, m.stem)]
+        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", cmdline,
+                   "--mbr", ROOT / "build/boot/mbr.bin", "--loader", ROOT / "build/boot/loader.bin",
+                   "--kernel", kernel, *words)
+        if done.status:
+            raise RuntimeError(done.out)
+        result = machine.boot(machine="bochs", disk=str(disk), cpu="te", limits=LIMIT)
+    text = result.console.decode("ascii", "replace").replace("\r", "")
+    result.cleanup()
+    return text
+
+
+def told(text):
+    """What the guest told, and whether it came to its end."""
+    lines = re.findall(r"^(?:d1\| )?(.* in ring [03]: .*|that is all)$", text, re.M)
+    return [line for line in lines if not line.startswith("~")], sum(line.startswith("~") for line in lines)
+
+
+def compare(where):
+    expected, limits = told(boot(where, GUEST))
+    ok(len(expected) > LEAST and limits and expected[-1] == "that is all", f"{where}: mishaps on the bare machine",
+       got="\n".join(expected))
+    for engine in ("te", "bt"):
+        text = boot(where, HOST, f"panic=off -- start mishaps engine={engine}; off", [GUEST])
+        got, same_limits = told(text)
+        ok("mishaps: ended: exit code 0" in text and same_limits == limits, f"{where}: none ends the guest under {engine}",
+           text=text[-1500:])
+        different = [f"{a}   |   {b}" for a, b in zip(expected, got) if a != b]
+        ok(got == expected, f"{where}: and each ends under {engine} as bare", different="\n".join(different))
+
+
+def main():
+    built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
+    if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
+        finish()
+    compare("qemu")
+    if shutil.which("bochs"):
+        compare("bochs")
+    else:
+        skip("mishaps on Bochs", "Bochs is not installed: make demo installs it")
+    finish()
+
+
+main()
