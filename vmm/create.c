@@ -76,6 +76,7 @@ vcpu_create(struct domain *d, const struct engine *engine)
 		return -ENOMEM;
 	d->vcpu->engine = engine;
 	d->vcpu->handlers = exit_handlers_of(engine);
+	d->vcpu->valid = STATE_ALL;
 	d->vcpu->thread.class = &vcpu_class;
 	snprintf(d->vcpu->thread.name, sizeof(d->vcpu->thread.name), "d%u %s", d->id, d->name);
 	return 0;

@@ -99,6 +99,7 @@ exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fm
 		snprintf(insn, sizeof(insn), ", %s", insn_name(e->insn_op));
 	if (v->last && !v->last->effect)
 		exit_effect(v, EFFECT_STOP, 0, e->gva);
+	vcpu_need(v, STATE_SEG);
 	domain_stop(v->domain, "%s [exit %lu: %s error %x at %04x:%08lx%s; see handouts/%s]", what,
 		    v->exits, vector_short(e->vector), e->error, v->state.seg[SEG_CS].sel, e->rip,
 		    insn, page);

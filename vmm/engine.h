@@ -20,11 +20,14 @@ struct vcpu;
 struct engine {
 	const char *name;
 	const char *what;
-	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
+	uint64_t cr4_guest; /* the bits of CR4 that a guest may set */
+	const char *base;   /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
 	void (*run)(struct vcpu *v, struct exit *e);
+	/* Fills these groups of v->state (vcpu.h). NULL: all are true behind each exit. */
+	void (*fetch)(struct vcpu *v, unsigned groups);
 	/* Brings an event to the guest before its next instruction. */
 	enum injection (*inject)(struct vcpu *v, const struct event *event);
 	/*

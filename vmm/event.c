@@ -64,7 +64,9 @@ enum verdict
 event_page_fault(struct vcpu *v)
 {
 	v->page_fault.pending = false;
+	vcpu_need(v, STATE_CR);
 	v->state.cr2 = v->page_fault.address;
+	vcpu_changed(v, STATE_CR);
 	return event_fault(v, VEC_PF, v->page_fault.error);
 }
 

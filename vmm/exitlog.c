@@ -81,7 +81,7 @@ exit_log(struct vcpu *v, const struct exit *e)
 	__builtin_memcpy(&r->reason, &e->reason, EXIT_HEAD);
 	r->insn_op = e->insn_op;
 	r->effect = EFFECT_NONE;
-	r->ring = v->state.seg[SEG_CS].sel & 3;
+	r->ring = vcpu_cpl(v);
 	v->last = r;
 }
 

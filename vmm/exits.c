@@ -1,12 +1,20 @@
 /*
  * Exit handlers for any engine: what an exit means, from what *e says of it and from the state alone. An engine's own
- * handler goes before one of these (dispatch.c).
+ * handler goes before one of these (dispatch.c). Registers have a file of their own (exits_registers.c).
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
+#include <kern/cpu.h>
+#include <kern/thread.h>
+#include <vmm/dev/io.h>
 #include <vmm/dispatch.h>
+#include <vmm/domain.h>
 #include <vmm/event.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/access.h>
 #include <vmm/vcpu.h>
+
+#define LIMITS "lab1a.md#limits"
 
 /* An exception of the guest's own code, with the vector and error code of the exit. */
 static enum verdict
@@ -21,3 +29,239 @@ exit_exception(struct vcpu *v, struct exit *e)
 					      .insn_len = e->insn_len });
 }
 EXIT_HANDLER(EXCEPTION, NULL, exit_exception);
+
+static enum verdict
+fault_of_access(struct vcpu *v, const struct emu_fault *f)
+{
+	if (f->vector == VEC_PF) {
+		v->page_fault = (struct page_fault){ f->address, f->error, true };
+		return event_page_fault(v);
+	}
+	return event_fault(v, f->vector, f->error);
+}
+
+/* One element of ins or outs. The write of ins is tried first: a port must not be read for a write that faults. */
+static int
+string_element(struct vcpu *v, const struct exit_io *io, struct emu_fault *f)
+{
+	enum gpr index = io->in ? RDI : RSI;
+	uint64_t at = gpr_read(&v->state, index, io->addr_size);
+	uint32_t value = 0;
+	int err;
+
+	if (!io->in) {
+		err = access_ops.read(v, io->seg, at, &value, io->size, f);
+		if (!err)
+			io_write(v->domain, io->port, io->size, value);
+		return err;
+	}
+	err = access_ops.read_rmw(v, SEG_ES, at, &value, io->size, f);
+	if (err)
+		return err;
+	value = io_read(v->domain, io->port, io->size);
+	return access_ops.write(v, SEG_ES, at, &value, io->size, f);
+}
+
+/* Moves index and count past an element; whether there is another one. */
+static bool
+string_step(struct vcpu *v, const struct exit_io *io)
+{
+	struct cpu_state *s = &v->state;
+	enum gpr index = io->in ? RDI : RSI;
+	uint64_t step = s->rflags & FLAG_DF ? -(uint64_t)io->size : io->size;
+
+	gpr_write(s, index, io->addr_size, gpr_read(s, index, io->addr_size) + step);
+	if (!io->rep)
+		return false;
+	gpr_write(s, RCX, io->addr_size, gpr_read(s, RCX, io->addr_size) - 1);
+	return gpr_read(s, RCX, io->addr_size) != 0;
+}
+
+/* At most EMU_REP_MAX elements in one exit: no guest holds the CPU with a long string. */
+static enum verdict
+string_io(struct vcpu *v, struct exit *e)
+{
+	const struct exit_io *io = &e->io;
+	bool more = !io->rep || gpr_read(&v->state, RCX, io->addr_size) != 0;
+	struct emu_fault f;
+
+	exit_effect(v, io->in ? EFFECT_IN : EFFECT_OUT, io->port, 0);
+	for (unsigned n = 0; more && n < EMU_REP_MAX; n++) {
+		if (string_element(v, io, &f))
+			return fault_of_access(v, &f);
+		more = string_step(v, io);
+		if (v->domain->state == DOMAIN_ENDED)
+			return STOP;
+	}
+	if (!more)
+		vcpu_advance(v, e); /* safe: the last element is done */
+	return RESUME;              /* else rip stays, and the rest is another exit */
+}
+
+static enum verdict
+exit_io(struct vcpu *v, struct exit *e)
+{
+	const struct exit_io *io = &e->io;
+	uint32_t value;
+
+	if (io->string)
+		return string_io(v, e);
+	if (io->in) {
+		value = io_read(v->domain, io->port, io->size);
+		gpr_write(&v->state, RAX, io->size, value);
+	} else {
+		value = (uint32_t)gpr_read(&v->state, RAX, io->size);
+	}
+	exit_effect(v, io->in ? EFFECT_IN : EFFECT_OUT, io->port, value);
+	vcpu_advance(v, e); /* safe: in is done; a write cannot fault */
+	if (!io->in)
+		io_write(v->domain, io->port, io->size, value);
+	return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
+}
+EXIT_HANDLER(IO, NULL, exit_io);
+
+static enum verdict
+exit_hlt(struct vcpu *v, struct exit *e)
+{
+	exit_effect(v, EFFECT_HALT, 0, 0);
+	if (!(v->state.rflags & FLAG_IF))
+		return exit_stop(v, e, "lab1a.md#dead-halt", "dead halt: hlt with interrupts off");
+	vcpu_advance(v, e); /* safe: all that is left of the hlt is to wait */
+	return BLOCK;
+}
+EXIT_HANDLER(HLT, NULL, exit_hlt);
+
+/* Features that a vCPU has not, whatever the CPU has (SDM 2A "CPUID", table 3-10; APM 3 E.4.1). */
+#define CPUID1_C_HIDDEN    (1u << 3 | 1u << 5 | 1u << 6 | 1u << 15 | 1u << 17 | 1u << 21 | 1u << 24)
+#define CPUID1_C_OSXSAVE   (1u << 27)
+#define CPUID80_1_C_HIDDEN (1u << 2)
+#define CR4_OSXSAVE        (1ull << 18)
+
+static enum verdict
+exit_cpuid(struct vcpu *v, struct exit *e)
+{
+	uint32_t leaf = (uint32_t)v->state.gpr[RAX], r[4];
+
+	cpuid(leaf, (uint32_t)v->state.gpr[RCX], r);
+	if (leaf == 1) {
+		vcpu_need(v, STATE_CR);
+		r[2] &= ~(CPUID1_C_HIDDEN | CPUID1_C_OSXSAVE);
+		r[2] |= v->state.cr4 & CR4_OSXSAVE ? CPUID1_C_OSXSAVE : 0;
+	}
+	if (leaf == 0x80000001)
+		r[2] &= ~CPUID80_1_C_HIDDEN;
+	v->state.gpr[RAX] = r[0];
+	v->state.gpr[RBX] = r[1];
+	v->state.gpr[RCX] = r[2];
+	v->state.gpr[RDX] = r[3];
+	vcpu_advance(v, e); /* safe: cpuid writes four registers */
+	return RESUME;
+}
+EXIT_HANDLER(CPUID, NULL, exit_cpuid);
+
+static enum verdict
+exit_rdtsc(struct vcpu *v, struct exit *e)
+{
+	uint64_t now;
+
+	vcpu_need(v, STATE_MSR);
+	now = rdtsc() + v->state.tsc_offset;
+	v->state.gpr[RAX] = (uint32_t)now;
+	v->state.gpr[RDX] = now >> 32;
+	if (e->insn_op == INSN_RDTSCP)
+		v->state.gpr[RCX] = (uint32_t)v->state.tsc_aux;
+	vcpu_advance(v, e); /* safe: the registers are all it writes */
+	return RESUME;
+}
+EXIT_HANDLER(RDTSC, NULL, exit_rdtsc);
+
+/* The guest spins: somebody else may have the CPU. */
+static enum verdict
+exit_pause(struct vcpu *v, struct exit *e)
+{
+	vcpu_advance(v, e); /* safe: pause does nothing */
+	need_resched = true;
+	return RESUME;
+}
+EXIT_HANDLER(PAUSE, NULL, exit_pause);
+
+/* The guest takes now what it did not take before: the run loop offers it. */
+static enum verdict
+exit_window(struct vcpu *v, struct exit *e)
+{
+	return RESUME;
+}
+EXIT_HANDLER(WINDOW_IRQ, NULL, exit_window);
+EXIT_HANDLER(WINDOW_NMI, NULL, exit_window);
+EXIT_HANDLER(PREEMPTION, NULL, exit_window);
+
+static enum verdict
+exit_triple(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, "lab1b.md#triple", "triple fault");
+}
+EXIT_HANDLER(TRIPLE, NULL, exit_triple);
+
+static enum verdict
+exit_task(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, LIMITS, "Zeno switches no tasks for a guest");
+}
+EXIT_HANDLER(TASK, NULL, exit_task);
+
+/* Nobody has registered for it: an instruction that the guest's CPU does not have. */
+static enum verdict
+exit_hypercall(struct vcpu *v, struct exit *e)
+{
+	return event_fault(v, VEC_UD, 0);
+}
+EXIT_HANDLER(HYPERCALL, NULL, exit_hypercall);
+
+/* The access can't be the CPU's: of a device's registers, of no memory, or of a frame whose owner is to be told. */
+static enum verdict
+emulate_access(struct vcpu *v, struct exit *e)
+{
+	struct emu_fault f;
+	struct insn insn;
+
+	if (!access_insn(v, &insn))
+		return exit_stop(v, e, LIMITS,
+				 "memory at %08lx, and the instruction cannot be decoded", e->gpa);
+	e->insn_op = insn.op;
+	e->insn_len = insn.len;
+	switch (emulate(&v->state, &insn, &access_ops, v, &f)) {
+	case EMU_OK:
+	case EMU_AGAIN:
+		exit_effect(v, e->access == ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
+			    insn.opnd[0].size, e->gpa);
+		return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
+	case EMU_FAULT:
+		return fault_of_access(v, &f);
+	default:
+		return exit_stop(v, e, LIMITS, "Zeno cannot emulate %s on memory at %08lx",
+				 insn_name(insn.op), e->gpa);
+	}
+}
+
+static enum verdict
+exit_mmu(struct vcpu *v, struct exit *e)
+{
+	const struct mmu_mode *mmu = v->domain->mmu;
+
+	switch (mmu ? mmu->fault(v, e, &v->page_fault) : MMU_EMULATE) {
+	case MMU_FILLED:
+		exit_effect(v, EFFECT_FILL, e->gva, 0);
+		return RESUME;
+	case MMU_TRUE_FAULT:
+		return event_page_fault(v);
+	case MMU_EMULATE:
+		return emulate_access(v, e);
+	case MMU_NO_MEMORY:
+		return exit_stop(v, e, "lab2b.md#reclaim",
+				 "the host has no memory left for its tables");
+	default:
+		return exit_stop(v, e, "lab2a.md#paging",
+				 "memory at %08lx: an exercise is not done", e->gva);
+	}
+}
+EXIT_HANDLER(MMU, NULL, exit_mmu);

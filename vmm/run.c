@@ -113,7 +113,11 @@ one_exit(struct vcpu *v)
 	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
 	struct exit *e = &v->exit;
 
+	if (v->engine->fetch)
+		vcpu_check_poison(v);
 	v->engine->run(v, e);
+	if (v->engine->fetch)
+		vcpu_poison(v);
 	return interrupt_comes_first(v, shadow_at, e) ? RESUME : exit_handle(v, e);
 }
 

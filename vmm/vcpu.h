@@ -43,8 +43,23 @@ struct tlb {
 	struct tlb_entry entry[TLB_ENTRIES];
 };
 
+/*
+ * State in groups. General registers, rip, rflags, CS's and SS's attributes, the event and what holds interrupts back are
+ * always true behind an exit. The others an engine may fetch when a handler asks, and write back when it was told of
+ * a change: a VMCS is read a field at a time. For te and bt all are always there, and asking costs a test.
+ */
+enum state_group {
+	STATE_SEG = 1,    /* the rest of the segment registers, LDTR, TR */
+	STATE_TABLES = 2, /* GDTR, IDTR */
+	STATE_CR = 4,     /* control registers, EFER, PAE's registers */
+	STATE_DR = 8,
+	STATE_MSR = 16, /* the others of struct cpu_state, XCR0 among them */
+	STATE_ALL = 31,
+};
+
 struct vcpu {
 	struct cpu_state state; /* one truth: what the guest would see */
+	uint8_t valid, dirty;   /* groups that are there; that an engine must write back */
 	struct thread thread;
 	struct domain *domain;
 	const struct engine *engine;
@@ -63,6 +78,33 @@ struct vcpu {
 	struct tlb tlb;
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
+
+/* vcpu.c */
+void vcpu_fetch(struct vcpu *v, unsigned groups);
+void vcpu_poison(struct vcpu *v);       /* behind an exit */
+void vcpu_check_poison(struct vcpu *v); /* before an entry */
+
+/* A handler asks for the groups that it reads or changes. */
+static inline void
+vcpu_need(struct vcpu *v, unsigned groups)
+{
+	if (__builtin_expect(groups & ~v->valid, 0))
+		vcpu_fetch(v, groups & ~v->valid);
+}
+
+/* ... and says which it has changed. */
+static inline void
+vcpu_changed(struct vcpu *v, unsigned groups)
+{
+	v->dirty |= groups;
+}
+
+/* The guest's CPL (SDM 3A 5.5: that of CS; SS's DPL equals it in every mode). */
+static inline unsigned
+vcpu_cpl(const struct vcpu *v)
+{
+	return ATTR_DPL(v->state.seg[SEG_SS].attr);
+}
 
 /* run.c */
 enum turn vcpu_turn(struct thread *t);

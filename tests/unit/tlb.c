@@ -48,7 +48,13 @@ protect(struct domain *d, gfn_t g)
 
 static const struct mmu_mode mode = { .translate = translate, .protect = protect };
 static struct domain domain = { .mmu = &mode };
-static struct vcpu vcpu = { .domain = &domain, .state = { .cr0 = CR0_PG } };
+static struct vcpu vcpu = { .domain = &domain, .valid = STATE_ALL, .state = { .cr0 = CR0_PG } };
+
+void
+vcpu_fetch(struct vcpu *v, unsigned groups)
+{
+	(void)v, (void)groups;
+}
 
 struct p2m_entry *
 p2m_entry(struct domain *d, gfn_t g)

@@ -140,6 +140,7 @@ get_register(struct gdb_thread t, unsigned n, uint8_t value[8], bool *known)
 	if (n >= ARRAY_LEN(registers))
 		return 0;
 	*known = registers[n].part != NOT_SHOWN;
+	vcpu_need(v, STATE_ALL);
 	number = register_value(&v->state, registers[n].part, registers[n].n);
 	memcpy(value, &number, 8);
 	return registers[n].bytes;

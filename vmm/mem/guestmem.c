@@ -11,6 +11,7 @@ gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out)
 	struct page_fault fault;
 	int err;
 
+	vcpu_need(v, STATE_CR);
 	if (!(v->state.efer & EFER_LMA))
 		a.v &= 0xffffffff;
 	*out = gpa(a.v);
@@ -33,8 +34,9 @@ in_page(gva_t a, size_t len)
 
 /* Whether the host's TLB serves: not for a debugger, which is to see the tables as they are. */
 static bool
-through_tlb(const struct vcpu *v, gva_t a, unsigned how, size_t len)
+through_tlb(struct vcpu *v, gva_t a, unsigned how, size_t len)
 {
+	vcpu_need(v, STATE_CR);
 	return !(how & ACCESS_PROBE) && !(v->state.efer & EFER_LMA) && within_page(a, len);
 }
 

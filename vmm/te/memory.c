@@ -3,21 +3,8 @@
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
+#include <vmm/mem/access.h>
 #include <vmm/mem/tlb.h>
-
-/* SDM 3A 5.3 "Limit checking" and 5.5; #SS for the stack segment, #GP for the others. */
-static bool
-within_segment(const struct segment *s, uint64_t offset, size_t size, bool write)
-{
-	uint16_t need = ATTR_P | ATTR_S | (write || s->attr & ATTR_CODE ? ATTR_RW : 0);
-	uint64_t last = offset + size - 1;
-
-	if ((s->attr & need) != need || (write && s->attr & ATTR_CODE))
-		return false;
-	if ((s->attr & (ATTR_CODE | ATTR_EC)) == ATTR_EC)
-		return offset > s->limit && last <= (s->attr & ATTR_DB ? 0xffffffff : 0xffff);
-	return last <= s->limit;
-}
 
 /*
  * Whether an access to the VMM window's addresses is one to the window. With paging on it lies where the guest's tables have
@@ -49,7 +36,7 @@ check(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool 
 	const struct segment *s = &a->v->state.seg[seg];
 	uint64_t linear = (uint32_t)(s->base + offset);
 
-	if (!within_segment(s, offset, size, write))
+	if (!segment_allows(s, offset, size, write))
 		return refuse(a, seg, false, fault);
 	if (linear + size > a->v->domain->window && hits_window(a->v, linear, size))
 		return refuse(a, seg, true, fault);

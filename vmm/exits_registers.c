@@ -1,0 +1,285 @@
+/*
+ * Exit handlers for any engine: control and debug registers, MSRs, XCR0.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <vmm/dispatch.h>
+#include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/event.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/vcpu.h>
+#include <vmm/x86/emulate.h>
+
+#define CR0_KNOWN                                                                          \
+	((uint64_t)CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | \
+	 CR0_NW | CR0_CD | CR0_PG)
+#define DR6_ONES  0xffff0ff0ul /* SDM 3B "Debug Status Register (DR6)" */
+#define DR7_ONES  0x400ul
+#define DR7_ZEROS 0xd000ul
+
+static bool
+cr0_is_valid(uint64_t value)
+{
+	return !(value >> 32) && (value & CR0_PE || !(value & CR0_PG)) &&
+	       (value & CR0_CD || !(value & CR0_NW));
+}
+
+/* The MMU mode is told of what it depends on, and may refuse a register of PAE paging. */
+static enum verdict
+paging_written(struct vcpu *v, struct exit *e, const struct cpu_state *old)
+{
+	struct cpu_state *s = &v->state;
+	int err;
+
+	if (!((s->cr0 | old->cr0) & CR0_PG))
+		return RESUME;
+	err = v->domain->mmu ? v->domain->mmu->load(v) : -ENODEV;
+	if (!err)
+		return RESUME;
+	s->cr0 = old->cr0;
+	s->cr3 = old->cr3;
+	s->cr4 = old->cr4;
+	if (err == -EINVAL)
+		return event_fault(v, VEC_GP, 0);
+	return exit_stop(v, e, "lab2a.md#paging",
+			 err == -ENODEV
+				 ? "it turned paging on, and this build has no MMU mode for it"
+				 : "the host has no memory for its page tables");
+}
+
+/* RESUME: done, rip not advanced. FAULTED, or STOP. */
+static enum verdict
+write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
+{
+	const struct cpu_state old = v->state;
+	struct cpu_state *s = &v->state;
+	enum verdict verdict = RESUME;
+
+	switch (n) {
+	case 0:
+		if (!cr0_is_valid(value))
+			return event_fault(v, VEC_GP, 0);
+		s->cr0 = (value & CR0_KNOWN) | CR0_ET;
+		break;
+	case 2:
+		s->cr2 = value;
+		break;
+	case 3:
+		s->cr3 = value;
+		break;
+	case 4:
+		if (value & ~v->engine->cr4_guest)
+			return event_fault(v, VEC_GP, 0);
+		s->cr4 = value;
+		break;
+	case 8:
+		if (value & ~0xful)
+			return event_fault(v, VEC_GP, 0);
+		s->cr8 = value;
+		break;
+	default:
+		return event_fault(v, VEC_UD, 0);
+	}
+	vcpu_changed(v, STATE_CR);
+	if (n == 0 || n == 3 || n == 4)
+		verdict = paging_written(v, e, &old);
+	if (verdict == RESUME)
+		exit_effect(v, EFFECT_CR_WRITE, n, value);
+	return verdict;
+}
+
+static enum verdict
+read_cr(struct vcpu *v, unsigned n, unsigned gpr, unsigned size)
+{
+	const struct cpu_state *s = &v->state;
+	const uint64_t crs[16] = {
+		[0] = s->cr0, [2] = s->cr2, [3] = s->cr3, [4] = s->cr4, [8] = s->cr8
+	};
+
+	if (n > 8 || n == 1 || (n > 4 && n < 8))
+		return event_fault(v, VEC_UD, 0);
+	gpr_write(&v->state, gpr, size, crs[n]);
+	exit_effect(v, EFFECT_CR_READ, n, crs[n]);
+	return RESUME;
+}
+
+/* How much of a general register a move to or from a system register takes: the mode says so. */
+static unsigned
+move_size(const struct vcpu *v)
+{
+	return cpu_mode_of(&v->state) == MODE64 ? 8 : 4;
+}
+
+static enum verdict
+exit_cr(struct vcpu *v, struct exit *e)
+{
+	const struct exit_reg *cr = &e->cr;
+	enum verdict verdict;
+
+	vcpu_need(v, STATE_CR | STATE_SEG);
+	switch (cr->access) {
+	case REG_READ:
+		verdict = read_cr(v, cr->number, cr->gpr, move_size(v));
+		break;
+	case REG_WRITE:
+		verdict = write_cr(v, e, cr->number, gpr_read(&v->state, cr->gpr, move_size(v)));
+		break;
+	case REG_CLTS:
+		verdict = write_cr(v, e, 0, v->state.cr0 & ~(uint64_t)CR0_TS);
+		break;
+	default: /* lmsw can set PE, not clear it (SDM 2A "LMSW") */
+		verdict = write_cr(v, e, 0, (v->state.cr0 & ~0xeul) | (cr->value & 0xf));
+	}
+	if (verdict == RESUME)
+		vcpu_advance(v, e); /* safe: the register has been moved */
+	return verdict;
+}
+EXIT_HANDLER(CR, NULL, exit_cr);
+
+/* DR4 and DR5 are DR6 and DR7, or nothing (SDM 3B "Debug Registers DR4 and DR5"). */
+static enum verdict
+exit_dr(struct vcpu *v, struct exit *e)
+{
+	unsigned n = e->dr.number & 7;
+	uint64_t value;
+
+	vcpu_need(v, STATE_DR | STATE_CR | STATE_SEG);
+	if ((n == 4 || n == 5) && v->state.cr4 & CR4_DE)
+		return event_fault(v, VEC_UD, 0);
+	n = n == 4 || n == 5 ? n + 2 : n;
+	if (e->dr.access == REG_READ) {
+		gpr_write(&v->state, e->dr.gpr, move_size(v), v->state.dr[n]);
+		exit_effect(v, EFFECT_DR_READ, n, v->state.dr[n]);
+	} else {
+		value = gpr_read(&v->state, e->dr.gpr, move_size(v));
+		if (n >= 6 && value >> 32)
+			return event_fault(v, VEC_GP, 0);
+		if (n == 6)
+			value = (value & ~0x1000ul) | DR6_ONES;
+		if (n == 7)
+			value = (value & ~DR7_ZEROS) | DR7_ONES;
+		v->state.dr[n] = value;
+		vcpu_changed(v, STATE_DR);
+		exit_effect(v, EFFECT_DR_WRITE, n, value);
+	}
+	vcpu_advance(v, e); /* safe: the register has been moved */
+	return RESUME;
+}
+EXIT_HANDLER(DR, NULL, exit_dr);
+
+/* The MSRs that the state has; one that is not here is not implemented: #GP (SDM 2B "RDMSR", "WRMSR"). */
+static const struct {
+	uint32_t number;
+	uint16_t offset; /* in struct cpu_state */
+	uint64_t valid;  /* the bits that may be written; an address must be canonical */
+	bool address;
+} msrs[] = {
+#define MSR(number_, field, valid_, address_)                                \
+	{                                                                    \
+		number_, offsetof(struct cpu_state, field), valid_, address_ \
+	}
+	MSR(0x1b, apic_base, 0, false), /* read-only: Zeno moves no APIC */
+	MSR(MSR_SYSENTER_CS, sysenter_cs, 0xffffffff, false),
+	MSR(0x175, sysenter_esp, ~0ul, true),
+	MSR(0x176, sysenter_eip, ~0ul, true),
+	MSR(0x277, pat, 0x0707070707070707, false),
+	MSR(MSR_STAR, star, ~0ul, false),
+	MSR(MSR_LSTAR, lstar, ~0ul, true),
+	MSR(MSR_CSTAR, cstar, ~0ul, true),
+	MSR(MSR_SFMASK, sfmask, 0xffffffff, false),
+	MSR(0xc0000100, seg[SEG_FS].base, ~0ul, true),
+	MSR(0xc0000101, seg[SEG_GS].base, ~0ul, true),
+	MSR(0xc0000102, kernel_gs_base, ~0ul, true),
+	MSR(0xc0000103, tsc_aux, 0xffffffff, false),
+#undef MSR
+};
+
+static bool
+is_canonical(uint64_t a)
+{
+	return (int64_t)(a << 16) >> 16 == (int64_t)a;
+}
+
+/* EFER belongs to paging: LMA follows LME when paging is turned on, which an engine sees to. */
+static bool
+write_efer(struct vcpu *v, uint64_t value)
+{
+	const uint64_t may = EFER_SCE | EFER_LME | EFER_NXE;
+
+	if (value & ~(may | EFER_LMA) ||
+	    (v->state.cr0 & CR0_PG && (value ^ v->state.efer) & EFER_LME))
+		return false;
+	v->state.efer = (value & may) | (v->state.efer & EFER_LMA);
+	vcpu_changed(v, STATE_CR);
+	return true;
+}
+
+/* False: #GP(0). */
+static bool
+move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
+{
+	if (n == MSR_EFER && write)
+		return write_efer(v, *value);
+	if (n == MSR_EFER)
+		return *value = v->state.efer, true;
+	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
+		uint64_t *msr = (uint64_t *)((char *)&v->state + msrs[i].offset);
+
+		if (msrs[i].number != n)
+			continue;
+		if (!write)
+			return *value = *msr, true;
+		if (*value & ~msrs[i].valid || (msrs[i].address && !is_canonical(*value)))
+			return false;
+		*msr = *value;
+		vcpu_changed(v, STATE_MSR | STATE_SEG);
+		return true;
+	}
+	return false;
+}
+
+static enum verdict
+exit_msr(struct vcpu *v, struct exit *e)
+{
+	struct cpu_state *s = &v->state;
+	uint64_t value = (uint32_t)s->gpr[RAX] | s->gpr[RDX] << 32;
+
+	vcpu_need(v, STATE_MSR | STATE_SEG | STATE_CR);
+	if (!move_msr(v, e->msr.number, e->msr.write, &value))
+		return event_fault(v, VEC_GP, 0);
+	if (!e->msr.write) {
+		s->gpr[RAX] = (uint32_t)value;
+		s->gpr[RDX] = value >> 32;
+	}
+	vcpu_advance(v, e); /* safe: the register has been moved */
+	return RESUME;
+}
+EXIT_HANDLER(MSR, NULL, exit_msr);
+
+#define XCR0_X87 1u
+#define XCR0_SSE 2u
+#define XCR0_AVX 4u
+
+/* XCR0 in EDX:EAX (SDM 2D "XSETBV", SDM 1 13.3): what the CPU does not have, or half of AVX, is #GP. */
+static enum verdict
+exit_xsetbv(struct vcpu *v, struct exit *e)
+{
+	uint64_t value = (uint32_t)v->state.gpr[RAX] | v->state.gpr[RDX] << 32;
+	uint32_t r[4];
+
+	cpuid(0xd, 0, r);
+	if ((uint32_t)v->state.gpr[RCX] || !(value & XCR0_X87) ||
+	    value & ~(uint64_t)(XCR0_X87 | XCR0_SSE | XCR0_AVX) || value & ~(uint64_t)r[0] ||
+	    (value & XCR0_AVX && !(value & XCR0_SSE)))
+		return event_fault(v, VEC_GP, 0);
+	vcpu_need(v, STATE_MSR);
+	v->state.xcr0 = value;
+	vcpu_changed(v, STATE_MSR);
+	vcpu_advance(v, e); /* safe: XCR0 is written */
+	return RESUME;
+}
+EXIT_HANDLER(XSETBV, NULL, exit_xsetbv);

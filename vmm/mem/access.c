@@ -1,0 +1,144 @@
+/*
+ * The emulator's view of a guest, whatever its engine and mode (access.h).
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <vmm/dev/io.h>
+#include <vmm/domain.h>
+#include <vmm/mem/access.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/vcpu.h>
+
+/* In 64-bit code segments have no limits, and bases for FS and GS alone (SDM 3A 3.4.4). */
+static bool
+linear_address(struct vcpu *v, enum seg_reg seg, uint64_t offset, size_t size, bool write,
+	       uint64_t *linear)
+{
+	const struct segment *s = &v->state.seg[seg];
+
+	vcpu_need(v, STATE_SEG | STATE_CR);
+	if (cpu_mode_of(&v->state) == MODE64) {
+		uint64_t top = offset >> 47;
+
+		*linear = offset + (seg == SEG_FS || seg == SEG_GS ? s->base : 0);
+		return top == 0 || top == 0x1ffff;
+	}
+	*linear = (uint32_t)(s->base + offset);
+	return !(v->state.cr0 & CR0_PE) ? offset + size - 1 <= s->limit
+					: segment_allows(s, offset, size, write);
+}
+
+/* One piece, within a page: of RAM, or of a device's registers, or of nothing. */
+static void
+move_piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool write)
+{
+	uint64_t value = 0;
+	size_t len = size;
+
+	if (gpa_ptr(v->domain, at, &len)) {
+		if (write)
+			gpa_write(v->domain, at, buf, size);
+		else
+			gpa_read(v->domain, at, buf, size);
+		return;
+	}
+	for (size_t done = 0; done < size; done += len) {
+		len = size - done < sizeof(value) ? size - done : sizeof(value);
+		memcpy(&value, buf + done, len);
+		if (write)
+			mmio_write(v->domain, gpa(at.v + done), (unsigned)len, value);
+		else
+			value = mmio_read(v->domain, gpa(at.v + done), (unsigned)len);
+		memcpy(buf + done, &value, len);
+	}
+}
+
+/* All pages are asked first, so that what faults has done nothing. */
+static int
+move_linear(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t size, unsigned how, bool store,
+	    struct emu_fault *fault)
+{
+	size_t first = PAGE_SIZE - (linear & PAGE_MASK);
+	gpa_t at[2];
+
+	first = first < size ? first : size;
+	for (unsigned i = 0; i < (first < size ? 2 : 1); i++) {
+		gva_t a = gva(i ? linear + first : linear);
+
+		if (!gva_to_gpa(v, a, how, &at[i]))
+			continue;
+		*fault = (struct emu_fault){ .vector = VEC_PF,
+					     .has_error = true,
+					     .error = v->page_fault.error,
+					     .address = v->page_fault.address };
+		v->page_fault.pending = false;
+		return -EFAULT;
+	}
+	move_piece(v, at[0], buf, first, store);
+	if (first < size)
+		move_piece(v, at[1], buf + first, size - first, store);
+	return 0;
+}
+
+/* `write` is what it is checked as, `store` what it does. */
+static int
+move(struct vcpu *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size, bool write,
+     bool store, struct emu_fault *fault)
+{
+	unsigned how = (write ? HOW_WRITE : 0) | (vcpu_cpl(v) == 3 ? HOW_USER : 0);
+	uint64_t linear;
+
+	if (linear_address(v, seg, offset, size, write, &linear))
+		return move_linear(v, linear, buf, size, how, store, fault);
+	*fault = (struct emu_fault){ .vector = seg == SEG_SS ? VEC_SS : VEC_GP, .has_error = true };
+	return -EFAULT;
+}
+
+static int
+op_read(void *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size, struct emu_fault *fault)
+{
+	return move(v, seg, offset, buf, size, false, false, fault);
+}
+
+static int
+op_read_rmw(void *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
+	    struct emu_fault *fault)
+{
+	return move(v, seg, offset, buf, size, true, false, fault);
+}
+
+static int
+op_write(void *v, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
+	 struct emu_fault *fault)
+{
+	uint8_t copy[64];
+
+	ASSERT(size <= sizeof(copy));
+	memcpy(copy, buf, size);
+	return move(v, seg, offset, copy, size, true, true, fault);
+}
+
+const struct emu_ops access_ops = { .read = op_read, .write = op_write, .read_rmw = op_read_rmw };
+
+bool
+access_insn(struct vcpu *v, struct insn *insn)
+{
+	uint8_t bytes[EXIT_INSN_MAX];
+	enum cpu_mode mode;
+	uint64_t at;
+	size_t n = 0;
+
+	vcpu_need(v, STATE_SEG | STATE_CR);
+	mode = cpu_mode_of(&v->state);
+	at = v->state.rip + (mode == MODE64 ? 0 : v->state.seg[SEG_CS].base);
+	while (n < sizeof(bytes)) {
+		gva_t byte = gva(mode == MODE64 ? at + n : (uint32_t)(at + n));
+
+		if (gva_read_as(v, byte, HOW_FETCH | ACCESS_PROBE, &bytes[n], 1))
+			break;
+		n++;
+	}
+	return !decode(insn, bytes, n, mode);
+}

@@ -1,0 +1,96 @@
+/*
+ * A vCPU's state in groups: fetched when somebody asks, written back when somebody has changed it.
+ *
+ * With poison=1 on the command line, what was not asked for is spoilt behind each exit of an engine that
+ * fetches, and whoever changes a group without saying so is found before the next entry. So a handler that
+ * forgets is seen at once, and not on the day on which some engine no longer has the group at hand.
+ */
+#include <vmm/domain.h>
+#include <vmm/engine.h>
+#include <vmm/vcpu.h>
+
+#define POISON 0xa5
+
+/* The bytes of struct cpu_state that make each group; CS's and SS's attributes stay true. */
+static const struct {
+	uint16_t group, from, to;
+} parts[] = {
+#define PART(group, first, last)                                                                 \
+	{                                                                                        \
+		group, offsetof(struct cpu_state, first),                                        \
+			offsetof(struct cpu_state, last) + sizeof(((struct cpu_state *)0)->last) \
+	}
+	PART(STATE_SEG, seg[SEG_ES], seg[SEG_ES]),
+	PART(STATE_SEG, seg[SEG_CS].limit, seg[SEG_CS].base),
+	PART(STATE_SEG, seg[SEG_SS].limit, seg[SEG_SS].base),
+	PART(STATE_SEG, seg[SEG_DS], tr),
+	PART(STATE_TABLES, gdtr, idtr),
+	PART(STATE_CR, cr0, cr8),
+	PART(STATE_DR, dr[0], dr[7]),
+	PART(STATE_CR, efer, pdpte[3]),
+	PART(STATE_MSR, star, xcr0),
+#undef PART
+};
+
+static bool poison;
+static struct cpu_state before; /* as the engine and its fetches gave it; one vCPU runs at a time */
+
+static void
+poison_init(void)
+{
+	poison = !strcmp(cmdline_get("poison", "0"), "1");
+}
+INITCALL(50, poison_init);
+
+static void
+each_part(struct vcpu *v, unsigned groups, void (*act)(uint8_t *now, uint8_t *was, size_t len))
+{
+	for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
+		if (parts[i].group & groups)
+			act((uint8_t *)&v->state + parts[i].from,
+			    (uint8_t *)&before + parts[i].from, parts[i].to - parts[i].from);
+}
+
+static void
+spoil(uint8_t *now, uint8_t *was, size_t len)
+{
+	memset(now, POISON, len);
+	memset(was, POISON, len);
+}
+
+static void
+keep(uint8_t *now, uint8_t *was, size_t len)
+{
+	memcpy(was, now, len);
+}
+
+static void
+compare(uint8_t *now, uint8_t *was, size_t len)
+{
+	if (memcmp(now, was, len))
+		panic("poison: state was changed at %p, %lu bytes, without vcpu_changed()",
+		      (void *)now, len);
+}
+
+void
+vcpu_fetch(struct vcpu *v, unsigned groups)
+{
+	v->engine->fetch(v, groups);
+	v->valid |= groups;
+	if (poison)
+		each_part(v, groups, keep);
+}
+
+void
+vcpu_poison(struct vcpu *v)
+{
+	if (poison && v->engine->fetch)
+		each_part(v, STATE_ALL & ~v->valid, spoil);
+}
+
+void
+vcpu_check_poison(struct vcpu *v)
+{
+	if (poison && v->engine->fetch)
+		each_part(v, STATE_ALL & ~v->dirty, compare);
+}
