@@ -11,7 +11,6 @@
 #include <vmm/load/load.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/mmu/flat.h>
 #include <vmm/vcpu.h>
 
 #define LOW_HOLE_FIRST 0xa0u /* gfn: 640 KiB, where a PC has video memory and ROMs */
@@ -76,7 +75,7 @@ vcpu_create(struct domain *d, const struct engine *engine)
 		return -ENOMEM;
 	d->vcpu->engine = engine;
 	d->vcpu->handlers = exit_handlers_of(engine);
-	d->vcpu->valid = STATE_ALL;
+	d->vcpu->valid = d->vcpu->dirty = STATE_ALL; /* the loader's, to be taken over whole */
 	d->vcpu->thread.class = &vcpu_class;
 	snprintf(d->vcpu->thread.name, sizeof(d->vcpu->thread.name), "d%u %s", d->id, d->name);
 	return 0;
@@ -97,53 +96,82 @@ new_domain(const struct module *m)
 		domains[id] = mfn_ptr(f);
 		domains[id]->id = id;
 		domains[id]->root = domains[id]->window_page = MFN_NONE;
-		domains[id]->platform = platform_find("pc");
-		domains[id]->mmu = mmu_paging_mode();
-		domains[id]->window = WINDOW_DEFAULT;
+		domains[id]->window = WINDOW_NONE;
 		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
 		return domains[id];
 	}
 	return NULL;
 }
 
+/* The engine has this CPU, and as many vCPUs; it knows the MMU mode. 0, or an error after a line that says why not. */
+static int
+check_config(const struct domain_config *c)
+{
+	const char *why = c->engine->probe ? c->engine->probe() : NULL;
+
+	if (c->ram < 2u << 20 || c->ram > GUEST_RAM_MAX || (c->ram & PAGE_MASK))
+		return -EINVAL;
+	if (why) {
+		printf("engine %s: %s\n", c->engine->name, why);
+		return -ENODEV;
+	}
+	if (!c->vcpus || c->vcpus > c->engine->max_vcpus) {
+		printf("engine %s: a domain has 1 to %u vCPUs\n", c->engine->name,
+		       c->engine->max_vcpus);
+		return -EINVAL;
+	}
+	if (c->mmu && !engine_has_mode(c->engine, c->mmu)) {
+		printf("engine %s has no MMU mode %s\n", c->engine->name, c->mmu->name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* All that a domain has beside its name. */
+static int
+furnish(struct domain *d, const struct domain_config *c)
+{
+	int err = p2m_init(d);
+
+	if (!err)
+		err = give_ram(d, c->ram);
+	if (!err)
+		err = vcpu_create(d, c->engine);
+	if (!err)
+		err = load_guest(d, c->module, c->loader, c->words);
+	if (!err)
+		err = c->engine->init(d->vcpu);
+	d->clock_offset = clock_ns();
+	if (!err && d->platform)
+		err = d->platform->init(d);
+	return err;
+}
+
 /*
- * Makes a domain out of a boot module and lets it run. `words` are added to
- * the guest's command line. `ram` is in bytes, a multiple of the page size from 2 MiB to
- * GUEST_RAM_MAX. The domain ends through domain_stop() or domain_exit() and is freed when the next one ends.
- * Errors: -EINVAL (ram), -ENOMEM, -ENOEXEC (the image; a line says why), -ENODEV (the engine).
+ * Makes a domain and lets it run. It ends through domain_stop() or domain_exit() and is freed when the next one
+ * ends. Errors: -EINVAL (ram, vcpus, mmu), -ENOMEM, -ENOEXEC (the image; a line says why), -ENODEV (this CPU has not
+ * what the engine needs; a line says what).
  */
 int
-domain_create(struct domain **out, const struct module *m, const char *words,
-	      const struct engine *engine, uint64_t ram)
+domain_create(struct domain **out, const struct domain_config *config)
 {
 	struct domain *d;
-	int err;
+	int err = check_config(config);
 
-	if (ram < 2u << 20 || ram > GUEST_RAM_MAX || (ram & PAGE_MASK))
-		return -EINVAL;
+	if (err)
+		return err;
 	domain_forget();
-	d = new_domain(m);
+	d = new_domain(config->module);
 	if (!d)
 		return -ENOMEM;
-	err = p2m_init(d);
-	if (!err)
-		err = give_ram(d, ram);
-	if (!err)
-		err = vcpu_create(d, engine);
-	if (!err)
-		err = load_guest(d, m, words);
-	if (!err)
-		err = mmu_flat_init(d);
-	if (!err)
-		err = engine->init(d->vcpu);
-	d->clock_offset = clock_ns();
-	if (!err)
-		err = d->platform->init(d);
+	d->mmu = config->mmu ? config->mmu : engine_mode(config->engine);
+	d->platform = config->platform;
+	snprintf(d->words, sizeof(d->words), "%s", config->words);
+	err = furnish(d, config);
 	if (err) {
 		domain_free(d);
 		return err;
 	}
-	snprintf(d->words, sizeof(d->words), "%s", words);
 	for (d->input = d->words; *d->input; d->input++)
 		if (!strncmp(d->input, "input=", 6)) {
 			d->input += 6;
@@ -160,6 +188,8 @@ domain_create(struct domain **out, const struct module *m, const char *words,
 void
 domain_free(struct domain *d)
 {
+	if (d->mmu)
+		d->mmu->free(d);
 	if (d->vcpu) {
 		if (d->vcpu->engine_data)
 			d->vcpu->engine->free(d->vcpu);
@@ -169,9 +199,6 @@ domain_free(struct domain *d)
 	}
 	if (d->platform)
 		d->platform->free(d);
-	if (d->mmu)
-		d->mmu->free(d);
-	mmu_flat_free(d);
 	p2m_free(d);
 	if (last_ended == d)
 		last_ended = NULL;

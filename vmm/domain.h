@@ -19,8 +19,9 @@ struct platform;
 /* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (handouts/lab1a.md#the-window). */
 #define WINDOW_SIZE    (4ul << 20)
 #define WINDOW_DEFAULT (0x100000000ul - WINDOW_SIZE)
-#define WINDOW_LOWEST  0xc0000000ul /* where it may move to: guest RAM ends below */
-#define WINDOW_TABLES  2u           /* page tables of ours that it takes */
+#define WINDOW_NONE    (~0ul - 2 * WINDOW_SIZE) /* of a domain that has none */
+#define WINDOW_LOWEST  0xc0000000ul             /* where it may move to: guest RAM ends below */
+#define WINDOW_TABLES  2u                       /* page tables of ours that it takes */
 
 enum domain_state { DOMAIN_RUNNING, DOMAIN_ENDED };
 
@@ -34,7 +35,8 @@ struct domain {
 	mfn_t root;             /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
 	uint64_t flat[4];       /* its first four GiB while paging is off: linear = gpa */
 	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
-	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
+	const struct mmu_mode *mmu;       /* while paging is on; NULL: none in this build */
+	const struct mmu_mode *flat_mode; /* ... and off; NULL: the engine needs none */
 	void *mmu_data;
 	uint64_t window; /* linear address of the VMM window */
 	mfn_t window_page, window_tables[WINDOW_TABLES];
@@ -66,12 +68,24 @@ struct domain {
 };
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 
+/* What a domain is made of. */
+struct domain_config {
+	const struct module *module;
+	const struct engine *engine;
+	const struct mmu_mode
+		*mmu; /* for a guest with paging; NULL: the engine's first that is in this build */
+	const struct platform *platform; /* NULL: it has no devices */
+	const char *loader; /* its name; NULL: the guest's words or its image say which */
+	uint64_t ram;       /* bytes, whole pages, 2 MiB to GUEST_RAM_MAX */
+	unsigned vcpus;     /* up to what the engine has */
+	const char *words;  /* behind the module's own, for the guest */
+};
+
 /*
  * create.c. The caller owns the result until domain_free(). Errors: -ENOMEM, -ENOENT, -ENOEXEC,
  * -EINVAL.
  */
-int domain_create(struct domain **out, const struct module *m, const char *words,
-		  const struct engine *engine, uint64_t ram);
+int domain_create(struct domain **out, const struct domain_config *config);
 void domain_free(struct domain *d);
 void domain_forget(void); /* frees the one that ended last, which is kept to be looked at */
 struct domain *domain_find(unsigned id);

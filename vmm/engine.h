@@ -10,6 +10,7 @@
 #include <vmm/event.h>
 #include <vmm/exit.h>
 
+struct mmu_mode;
 struct vcpu;
 
 /*
@@ -21,7 +22,12 @@ struct engine {
 	const char *name;
 	const char *what;
 	uint64_t cr4_guest; /* the bits of CR4 that a guest may set */
-	const char *base;   /* the engine whose exit handlers serve where it has none; NULL: none */
+	unsigned max_vcpus; /* of a domain */
+	const char *const *
+		mmu_modes; /* names, the best first, NULL behind the last; NULL: none for guests with paging */
+	/* NULL: this CPU has what it needs; else in one line what it has not. No probe: any CPU has. */
+	const char *(*probe)(void);
+	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
 	void (*free)(struct vcpu *v);
 	void (*load)(struct vcpu *v); /* before the first run() after another vCPU's */
@@ -45,3 +51,9 @@ struct engine {
 
 /* dispatch.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in this build. */
 const struct engine *engine_find(const char *name);
+/* te, where it is in this build, else the first that is. */
+const struct engine *engine_default(void);
+
+/* mem/modes.c: the first of the engine's MMU modes that is in this build; NULL: none is. */
+const struct mmu_mode *engine_mode(const struct engine *engine);
+bool engine_has_mode(const struct engine *engine, const struct mmu_mode *mode);

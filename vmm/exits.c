@@ -126,7 +126,7 @@ exit_hlt(struct vcpu *v, struct exit *e)
 	exit_effect(v, EFFECT_HALT, 0, 0);
 	if (!(v->state.rflags & FLAG_IF))
 		return exit_stop(v, e, "lab1a.md#dead-halt", "dead halt: hlt with interrupts off");
-	vcpu_advance(v, e); /* safe: all that is left of the hlt is to wait */
+	vcpu_advance(v, e); /* safe: it has only to wait now */
 	return BLOCK;
 }
 EXIT_HANDLER(HLT, NULL, exit_hlt);

@@ -135,7 +135,7 @@ exit_cr(struct vcpu *v, struct exit *e)
 		verdict = write_cr(v, e, 0, (v->state.cr0 & ~0xeul) | (cr->value & 0xf));
 	}
 	if (verdict == RESUME)
-		vcpu_advance(v, e); /* safe: the register has been moved */
+		vcpu_advance(v, e); /* safe: the move is made */
 	return verdict;
 }
 EXIT_HANDLER(CR, NULL, exit_cr);
@@ -166,7 +166,7 @@ exit_dr(struct vcpu *v, struct exit *e)
 		vcpu_changed(v, STATE_DR);
 		exit_effect(v, EFFECT_DR_WRITE, n, value);
 	}
-	vcpu_advance(v, e); /* safe: the register has been moved */
+	vcpu_advance(v, e); /* safe: the move is made */
 	return RESUME;
 }
 EXIT_HANDLER(DR, NULL, exit_dr);
@@ -255,7 +255,7 @@ exit_msr(struct vcpu *v, struct exit *e)
 		s->gpr[RAX] = (uint32_t)value;
 		s->gpr[RDX] = value >> 32;
 	}
-	vcpu_advance(v, e); /* safe: the register has been moved */
+	vcpu_advance(v, e); /* safe: the move is made */
 	return RESUME;
 }
 EXIT_HANDLER(MSR, NULL, exit_msr);

@@ -3,8 +3,11 @@
  */
 #include <inc/errno.h>
 #include <vmm/domain.h>
+#include <vmm/dev/platform.h>
 #include <vmm/engine.h>
 #include <vmm/exitlog.h>
+#include <vmm/load/load.h>
+#include <vmm/mem/mmu.h>
 #include <vmm/monitor.h>
 #include <vmm/vcpu.h>
 
@@ -38,22 +41,34 @@ list_modules(void)
 }
 
 struct start {
-	const struct engine *engine;
-	uint64_t mib;
+	struct domain_config config;
+	uint64_t mib, vcpus;
 	bool background;
 	char words[256]; /* for the guest's own command line */
 };
 
 static int
+chosen(const char *what, const char *name, const void *found)
+{
+	if (found)
+		return 0;
+	printf("no %s %s in this build\n", what, name);
+	return -ENODEV;
+}
+
+static int
 start_option(struct start *s, const char *word)
 {
-	if (!strncmp(word, "engine=", 7)) {
-		s->engine = engine_find(word + 7);
-		if (s->engine)
-			return 0;
-		printf("no engine %s in this build\n", word + 7);
-		return -ENODEV;
-	}
+	if (!strncmp(word, "engine=", 7))
+		return chosen("engine", word + 7, s->config.engine = engine_find(word + 7));
+	if (!strncmp(word, "mmu=", 4))
+		return chosen("MMU mode", word + 4, s->config.mmu = mmu_find(word + 4));
+	if (!strncmp(word, "platform=", 9))
+		return chosen("platform", word + 9, s->config.platform = platform_find(word + 9));
+	if (!strncmp(word, "boot=", 5))
+		return chosen("loader", word + 5, s->config.loader = load_find(word + 5));
+	if (!strncmp(word, "vcpus=", 6))
+		return parse_u64(word + 6, &s->vcpus) ? -EINVAL : 0;
 	if (!strncmp(word, "mem=", 4)) {
 		if (!parse_u64(word + 4, &s->mib) && s->mib >= 2 && s->mib <= GUEST_RAM_MAX >> 20)
 			return 0;
@@ -86,7 +101,10 @@ start_options(struct start *s, int argc, char **argv)
 static int
 start(int argc, char **argv)
 {
-	struct start s = { .engine = engine_find("te"), .mib = DEFAULT_RAM_MIB };
+	struct start s = { .config = { .engine = engine_default(),
+				       .platform = platform_find("pc") },
+			   .mib = DEFAULT_RAM_MIB,
+			   .vcpus = 1 };
 	const struct module *m;
 	struct domain *d;
 	int err;
@@ -99,19 +117,26 @@ start(int argc, char **argv)
 		return list_modules();
 	}
 	err = start_options(&s, argc, argv);
-	if (!err && !s.engine)
+	if (!err && !s.config.engine)
 		err = -ENODEV;
+	s.config.module = m;
+	s.config.ram = s.mib << 20;
+	s.config.vcpus = (unsigned)s.vcpus;
+	s.config.words = s.words;
 	if (!err)
-		err = domain_create(&d, m, s.words, s.engine, s.mib << 20);
+		err = domain_create(&d, &s.config);
 	if (err)
 		return err;
-	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, s.engine->name, s.mib);
+	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, s.config.engine->name,
+	       s.mib);
 	if (!s.background)
 		monitor_wait(ended, (void *)(uintptr_t)d->id);
 	return 0;
 }
-MONITOR_COMMAND(start, "start", "[GUEST [engine=te] [mem=MIB] [&] [-- WORDS]]",
-		"start a guest from a boot module and wait for its end");
+MONITOR_COMMAND(
+	start, "start",
+	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [platform=pc] [boot=LOADER] [vcpus=1] [&] [-- WORDS]]",
+	"start a guest from a boot module and wait for its end");
 
 static int
 list(int argc, char **argv)

@@ -67,9 +67,20 @@ exit_after(struct vcpu *v, enum verdict verdict)
 	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
 		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
 		      v->domain->id, v->exits, exit_names[v->last->reason]);
+	if (vcpu_poisons && v->engine->fetch)
+		vcpu_check_poison(v);
 	if (exit_streams)
 		exit_stream(v);
 	return verdict;
+}
+
+/* Into the guest, up to its next exit: v->exit. */
+void
+vcpu_run(struct vcpu *v)
+{
+	v->engine->run(v, &v->exit);
+	if (vcpu_poisons && v->engine->fetch)
+		vcpu_poison(v);
 }
 
 /* What an exit means, and what becomes of it. */
@@ -83,7 +94,7 @@ exit_handle(struct vcpu *v, struct exit *e)
 	verdict = exit_dispatch(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;
-	if (v->domain->state == DOMAIN_ENDED || exit_streams)
+	if (v->domain->state == DOMAIN_ENDED || exit_streams || vcpu_poisons)
 		return exit_after(v, verdict);
 	return verdict;
 }
@@ -113,11 +124,7 @@ one_exit(struct vcpu *v)
 	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
 	struct exit *e = &v->exit;
 
-	if (v->engine->fetch)
-		vcpu_check_poison(v);
-	v->engine->run(v, e);
-	if (v->engine->fetch)
-		vcpu_poison(v);
+	vcpu_run(v);
 	return interrupt_comes_first(v, shadow_at, e) ? RESUME : exit_handle(v, e);
 }
 

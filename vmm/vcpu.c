@@ -2,7 +2,7 @@
  * A vCPU's state in groups: fetched when somebody asks, written back when somebody has changed it.
  *
  * With poison=1 on the command line, what was not asked for is spoilt behind each exit of an engine that
- * fetches, and whoever changes a group without saying so is found before the next entry. So a handler that
+ * fetches, and whoever changes a group without saying so is found behind the handler. So a handler that
  * forgets is seen at once, and not on the day on which some engine no longer has the group at hand.
  */
 #include <vmm/domain.h>
@@ -32,13 +32,13 @@ static const struct {
 #undef PART
 };
 
-static bool poison;
+bool vcpu_poisons;
 static struct cpu_state before; /* as the engine and its fetches gave it; one vCPU runs at a time */
 
 static void
 poison_init(void)
 {
-	poison = !strcmp(cmdline_get("poison", "0"), "1");
+	vcpu_poisons = !strcmp(cmdline_get("poison", "0"), "1");
 }
 INITCALL(50, poison_init);
 
@@ -77,20 +77,18 @@ vcpu_fetch(struct vcpu *v, unsigned groups)
 {
 	v->engine->fetch(v, groups);
 	v->valid |= groups;
-	if (poison)
+	if (vcpu_poisons)
 		each_part(v, groups, keep);
 }
 
 void
 vcpu_poison(struct vcpu *v)
 {
-	if (poison && v->engine->fetch)
-		each_part(v, STATE_ALL & ~v->valid, spoil);
+	each_part(v, STATE_ALL & ~v->valid, spoil);
 }
 
 void
 vcpu_check_poison(struct vcpu *v)
 {
-	if (poison && v->engine->fetch)
-		each_part(v, STATE_ALL & ~v->dirty, compare);
+	each_part(v, STATE_ALL & ~v->dirty, compare);
 }

@@ -81,8 +81,9 @@ _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
 /* vcpu.c */
 void vcpu_fetch(struct vcpu *v, unsigned groups);
+extern bool vcpu_poisons;               /* poison=1 */
 void vcpu_poison(struct vcpu *v);       /* behind an exit */
-void vcpu_check_poison(struct vcpu *v); /* before an entry */
+void vcpu_check_poison(struct vcpu *v); /* behind its handler */
 
 /* A handler asks for the groups that it reads or changes. */
 static inline void
@@ -108,6 +109,7 @@ vcpu_cpl(const struct vcpu *v)
 
 /* run.c */
 enum turn vcpu_turn(struct thread *t);
+void vcpu_run(struct vcpu *v);
 bool vcpu_ready(struct thread *t);
 enum verdict exit_handle(struct vcpu *v, struct exit *e);
 bool interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e);

@@ -64,11 +64,6 @@ root_slot(mfn_t root, unsigned slot)
 	return (pte_t *)mfn_ptr(root) + slot;
 }
 
-void
-preempt_point(void)
-{
-}
-
 struct shadow_mmu *
 shadow_of(struct domain *d)
 {

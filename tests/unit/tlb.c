@@ -95,12 +95,6 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 	return 0;
 }
 
-void
-mmu_flat_protect(struct domain *d, gfn_t g, bool readonly)
-{
-	(void)d, (void)g, (void)readonly;
-}
-
 static void
 hear(struct domain *d, gpa_t a, size_t len)
 {

@@ -7,6 +7,7 @@
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
+#include <vmm/dev/platform.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
 #include <vmm/monitor.h>
@@ -102,8 +103,13 @@ static int
 soak_one(struct soak *s, uint64_t i)
 {
 	struct soaked one = { NULL, false };
-	int err = domain_create(&one.domain, s->module, s->lines[i % s->line_count], s->engine,
-				s->mib << 20);
+	const struct domain_config config = { .module = s->module,
+					      .engine = s->engine,
+					      .platform = platform_find("pc"),
+					      .ram = s->mib << 20,
+					      .vcpus = 1,
+					      .words = s->lines[i % s->line_count] };
+	int err = domain_create(&one.domain, &config);
 
 	if (err)
 		return err;

@@ -215,6 +215,8 @@ bt_run(struct vcpu *v, struct exit *e)
 static const struct engine bt_engine = {
 	.name = "bt",
 	.what = "binary translation of ring 0, ring 3 directly",
+	.max_vcpus = 1,
+	.mmu_modes = te_mmu_modes,
 	.base = "te",
 	.init = bt_init,
 	.free = bt_free,

@@ -345,12 +345,12 @@ enter(struct vcpu *v, struct exit *e)
 	unsigned op;
 
 	if (!step) {
-		v->engine->run(v, e);
+		vcpu_run(v);
 		return false;
 	}
 	op = next_insn(v, &insn);
 	v->state.rflags |= FLAG_TF;
-	v->engine->run(v, e);
+	vcpu_run(v);
 	done = e->reason == EXIT_EXCEPTION && e->vector == VEC_DB;
 	if (!(done && op == INSN_POPF) && !own_tf) /* after popf TF is what the guest popped */
 		v->state.rflags &= ~(uint64_t)FLAG_TF;

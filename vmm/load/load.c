@@ -162,6 +162,9 @@ start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds)
 	s->cr0 = CR0_PE | CR0_ET;
 	s->dr[6] = 0xffff0ff0; /* SDM 3A table 10-1, "state following power-up" */
 	s->dr[7] = 0x400;
+	s->pat = 0x0007040600070406;
+	s->apic_base = 0xfee00900; /* enabled, the boot CPU's (SDM 3A figure 11-5) */
+	s->xcr0 = 1;
 	for (int i = 0; i < SEG_COUNT; i++)
 		s->seg[i] = flat(ds, ATTR_RW | ATTR_A);
 	s->seg[SEG_CS] = flat(cs, ATTR_CODE | ATTR_RW | ATTR_A);
@@ -178,21 +181,34 @@ boot_registers(struct cpu_state *s, uint32_t entry)
 	s->rip = entry;
 }
 
+const char *
+load_find(const char *name)
+{
+	static const char *const loaders[] = { "multiboot", "coreboot", "linux" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(loaders); i++)
+		if (!strcmp(loaders[i], name))
+			return loaders[i];
+	return NULL;
+}
+
 /*
  * `words` follow the module's own on the guest's command line; if they begin with boot=coreboot, the image is started as
  * coreboot starts a payload, with boot=linux as a 32-bit Linux (linux.c). Errors: -ENOEXEC, after a line that says what is
  * wrong with the image.
  */
 int
-load_guest(struct domain *d, const struct module *m, const char *words)
+load_guest(struct domain *d, const struct module *m, const char *loader, const char *words)
 {
 	const uint8_t *image = hpa_ptr(hpa(m->paddr));
 	struct elf32_header h = { 0 };
-	bool coreboot = !strncmp(words, "boot=coreboot", 13);
+	bool coreboot = loader ? !strcmp(loader, "coreboot") : !strncmp(words, "boot=coreboot", 13);
 	const char *wrong;
 	uint64_t loaded = 0;
 
-	if (!strncmp(words, "boot=linux ", 11))
+	if (loader && !strcmp(loader, "linux"))
+		return linux_load(d, m, words);
+	if (!loader && !strncmp(words, "boot=linux ", 11))
 		return linux_load(d, m, words + 11);
 	if (m->size >= sizeof(h))
 		memcpy(&h, image, sizeof(h));

@@ -52,6 +52,8 @@ struct mmu_mode {
 	void (*nx)(struct vcpu *v);
 	/* No mapping of this frame may be writable any more. */
 	void (*protect)(struct domain *d, gfn_t g);
+	/* ... they may be again; NULL: the next write finds out. */
+	void (*unprotect)(struct domain *d, gfn_t g);
 	/* The window has another place. */
 	void (*window)(struct domain *d);
 	/* Whether the guest's tables, as they are now, have anything in the 2 MiB at `a`. */
@@ -64,5 +66,5 @@ struct mmu_mode {
 	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
 };
 
-/* page_track.c: the mode for guests with paging; NULL: none in this build. */
-const struct mmu_mode *mmu_paging_mode(void);
+/* modes.c: NULL: no such mode in this build. */
+const struct mmu_mode *mmu_find(const char *name);

@@ -10,10 +10,8 @@
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
-#include <vmm/mmu/flat.h>
 
 SET_DECLARE(page_track_owners);
-SET_DECLARE(mmu_modes);
 
 /* Errors: -EFAULT, the frame is no RAM. Tracing twice for one reason is one trace. */
 int
@@ -24,7 +22,8 @@ page_track(struct domain *d, gfn_t g, enum page_track_why why)
 	if (!e || e->type != P2M_RAM)
 		return -EFAULT;
 	if (!e->track) {
-		mmu_flat_protect(d, g, true);
+		if (d->flat_mode)
+			d->flat_mode->protect(d, g);
 		if (d->mmu)
 			d->mmu->protect(d, g);
 	}
@@ -40,16 +39,10 @@ page_untrack(struct domain *d, gfn_t g, enum page_track_why why)
 	if (!e || !(e->track & (1u << why)))
 		return;
 	e->track &= ~(1u << why);
-	if (!e->track)
-		mmu_flat_protect(d, g, false); /* in other modes the next write finds out */
-}
-
-const struct mmu_mode *
-mmu_paging_mode(void)
-{
-	set_foreach (const struct mmu_mode *, mode, mmu_modes)
-		return mode;
-	return NULL;
+	if (!e->track && d->flat_mode)
+		d->flat_mode->unprotect(d, g);
+	if (!e->track && d->mmu && d->mmu->unprotect)
+		d->mmu->unprotect(d, g);
 }
 
 static const struct page_track_owner *owners[TRACK_WHYS];

@@ -13,6 +13,8 @@
 #include <vmm/mmu/flat.h>
 #include <vmm/mmu/window.h>
 
+static const struct mmu_mode flat_mode;
+
 #define RAM_FLAGS (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 
 static int
@@ -48,6 +50,7 @@ mmu_flat_init(struct domain *d)
 {
 	int err;
 
+	d->flat_mode = &flat_mode;
 	d->root = root_new();
 	if (!mfn_ok(d->root))
 		return -ENOMEM;
@@ -73,8 +76,8 @@ mmu_flat_free(struct domain *d)
 }
 
 /* Not through the root, which may show shadows. */
-void
-mmu_flat_protect(struct domain *d, gfn_t g, bool readonly)
+static void
+set_readonly(struct domain *d, gfn_t g, bool readonly)
 {
 	pte_t entry = d->flat[g.v >> 18];
 
@@ -89,3 +92,20 @@ mmu_flat_protect(struct domain *d, gfn_t g, bool readonly)
 		*pte = readonly ? *pte & ~PTE_W : *pte | PTE_W;
 	invlpg(g.v << PAGE_SHIFT);
 }
+
+static void
+flat_protect(struct domain *d, gfn_t g)
+{
+	set_readonly(d, g, true);
+}
+
+static void
+flat_unprotect(struct domain *d, gfn_t g)
+{
+	set_readonly(d, g, false);
+}
+
+static const struct mmu_mode flat_mode = { .name = "flat",
+					   .protect = flat_protect,
+					   .unprotect = flat_unprotect };
+SET_ADD(mmu_modes, flat_mode);

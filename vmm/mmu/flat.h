@@ -11,4 +11,3 @@ struct domain;
 
 int mmu_flat_init(struct domain *d);
 void mmu_flat_free(struct domain *d);
-void mmu_flat_protect(struct domain *d, gfn_t g, bool readonly);

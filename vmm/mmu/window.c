@@ -37,6 +37,7 @@ window_init(struct domain *d)
 	struct window_page *w;
 	int err;
 
+	d->window = WINDOW_DEFAULT;
 	d->window_page = frame_alloc(FRAME_HOST, OWNER_HOST);
 	if (!mfn_ok(d->window_page))
 		return -ENOMEM;

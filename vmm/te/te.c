@@ -5,6 +5,7 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/paging.h>
+#include <vmm/mmu/flat.h>
 #include <vmm/te/te.h>
 
 #define DR6_BS (1ul << 14) /* SDM 3B "Debug Status Register (DR6)" */
@@ -27,6 +28,8 @@ te_init(struct vcpu *v)
 	v->engine_data = mfn_ptr(f);
 	for (unsigned i = 0; i < TE_DECODED; i++)
 		te_of(v)->decoded[i].key = TE_NOT_DECODED;
+	if (mmu_flat_init(v->domain))
+		return -ENOMEM;
 	paranoid = !strcmp(cmdline_get("paranoid", "0"), "1");
 	return te_tables_init(v);
 }
@@ -35,6 +38,7 @@ void
 te_free(struct vcpu *v)
 {
 	te_tables_free(v);
+	mmu_flat_free(v->domain);
 	frame_put(ptr_mfn(v->engine_data));
 	v->engine_data = NULL;
 }
@@ -365,9 +369,13 @@ te_run(struct vcpu *v, struct exit *e)
 	te_translate(v, e, &te->frame);
 }
 
+const char *const te_mmu_modes[] = { "shadow", NULL };
+
 static const struct engine te_engine = {
 	.name = "te",
 	.what = "trap and emulate in ring 1",
+	.max_vcpus = 1,
+	.mmu_modes = te_mmu_modes,
 	.init = te_init,
 	.free = te_free,
 	.load = te_load,

@@ -190,6 +190,7 @@ struct te_event {
 };
 
 /* te.c: the engine, in the parts that bt uses, too. */
+extern const char *const te_mmu_modes[];
 int te_init(struct vcpu *v);
 void te_free(struct vcpu *v);
 void te_load(struct vcpu *v);

@@ -1,0 +1,38 @@
+/*
+ * MMU modes by name: those that labs have brought, and which of them an engine takes.
+ */
+#include <kern/kern.h>
+#include <vmm/engine.h>
+#include <vmm/mem/mmu.h>
+
+SET_DECLARE(mmu_modes);
+
+const struct mmu_mode *
+mmu_find(const char *name)
+{
+	set_foreach (const struct mmu_mode *, mode, mmu_modes)
+		if (!strcmp(mode->name, name))
+			return mode;
+	return NULL;
+}
+
+const struct mmu_mode *
+engine_mode(const struct engine *engine)
+{
+	for (unsigned i = 0; engine->mmu_modes && engine->mmu_modes[i]; i++) {
+		const struct mmu_mode *mode = mmu_find(engine->mmu_modes[i]);
+
+		if (mode)
+			return mode;
+	}
+	return NULL;
+}
+
+bool
+engine_has_mode(const struct engine *engine, const struct mmu_mode *mode)
+{
+	for (unsigned i = 0; engine->mmu_modes && engine->mmu_modes[i]; i++)
+		if (!strcmp(engine->mmu_modes[i], mode->name))
+			return true;
+	return false;
+}
