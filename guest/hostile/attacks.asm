@@ -399,6 +399,20 @@ section .rodata
 	dd	0x200000
 section .text
 
+; A GDT whose last entries lie where Zeno has its own: they are written while it is in use.
+	ATTACK	"gdt-over-host", gdt_over_host, 0
+gdt_over_host:
+	lgdt	[gdt_large.table]
+	mov	eax, 0x200000 + 0xdf80
+	mov	ecx, (0x10000 - 0xdf80) / 4
+.next:	mov	dword [eax], 0x00cf9300
+	add	eax, 4
+	loop	.next
+	mov	edx, 0x3fd
+	in	al, dx			; an exit, and back
+	xor	eax, eax
+	ret
+
 ; secret-leave fills XMM and DR0 and keeps them over many time slices; secret-look is its neighbour.
 	ATTACK	"secret-leave", secret_leave, 0
 secret_leave:

@@ -204,6 +204,55 @@ fault_forever:
 	xor	eax, eax
 	ret
 
+; Zeno's own selectors, below the host's: the bare machine's GDT ends before them, so each is a #GP.
+	ATTACK	"own-slots", own_slots, 1
+own_slots:
+	SET_GATES .handler
+	push	ebx
+	xor	ebx, ebx		; loads that went through
+	mov	ecx, 0xdfc0
+.next:	mov	eax, ecx
+	or	eax, 1
+	mov	es, eax
+	inc	ebx
+	mov	fs, eax
+	inc	ebx
+	mov	gs, eax
+	inc	ebx
+	add	ecx, 8
+	cmp	ecx, 0xe000
+	jb	.next
+	mov	eax, DATA
+	mov	es, eax
+	mov	fs, eax
+	mov	gs, eax
+	mov	eax, ebx
+	pop	ebx
+	ret
+.handler:				; | error | eip | cs | eflags |  <- esp
+	dec	ebx
+	add	esp, 4
+	add	dword [esp], 2		; the load has two bytes
+	iret
+
+; A stack of 16 bits, and an upper half of ESP that is the guest's own.
+	ATTACK	"narrow-stack", narrow_stack, 1
+narrow_stack:
+	mov	[kept], esp
+	mov	eax, STACK16
+	mov	ss, eax
+	mov	esp, 0x12348000
+	mov	edx, 0x3fd
+	in	al, dx			; an exit, and back
+	mov	ecx, esp
+	mov	eax, DATA
+	mov	ss, eax
+	mov	esp, [kept]
+	xor	eax, eax
+	cmp	ecx, 0x12348000
+	setne	al
+	ret
+
 ; Ring 3 tries for virtual-8086 mode: its kernel hears of it.
 %macro USER_V86 2
 	SET_GATES %%handler

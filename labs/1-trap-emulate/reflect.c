@@ -64,7 +64,7 @@ switch_stack(struct vcpu *v, const struct te_event *event, unsigned cpl, struct 
 	uint64_t desc;
 
 	if (!(tr->attr & ATTR_P) || at + 5 > tr->limit ||
-	    gva_read(v, gva(tr->base + at), &stack, sizeof(stack)))
+	    gva_read(v, gva(tr->base + at), &stack, 6))
 		return refuse(event, VEC_TS, tr->sel & ~3u, fault);
 	if (!(stack.ss & ~3))
 		return refuse(event, VEC_TS, 0, fault);

@@ -29,7 +29,7 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 
 /* Behind the slots of CACHED_SEL: the code segment and GS of translated code. */
 #define BT_CS 0xdff0u
-#define BT_DS 0xdff8u
+#define BT_DS LOAN_SEL
 
 #define BT_BLOCKS   32768u /* 0 is none */
 #define BT_EIPS     8192u  /* lists of blocks, by eip */

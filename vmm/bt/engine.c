@@ -9,18 +9,18 @@
 
 /*
  * The code segment of translated code ends where the cache's code does; its GS begins at the shared page and ends with the
- * table.
+ * table. The guest's kernel could load either into a data segment register: code can't be read by it, and the other is there
+ * only while Zeno loads GS.
  */
 static void
 set_descriptors(struct vcpu *v)
 {
-	uint64_t *page = te_of(v)->gdt[GDT_GUEST_PAGES - 1];
 	uint64_t base = v->domain->window + BT_SHARED_AT;
 	uint64_t data = OUR_TYPE | DESC_RW | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
 
-	page[BT_CS / 8 % 512] =
-		desc_with_limit(OUR_TYPE | DESC_CODE | DESC_RW, bt_address(v, BT_CODE_SIZE) - 1);
-	page[BT_DS / 8 % 512] = desc_with_limit(data, BT_AT_TABLE + BT_TABLE - 1);
+	*te_own_slot(te_of(v), BT_CS) =
+		desc_with_limit(OUR_TYPE | DESC_CODE, bt_address(v, BT_CODE_SIZE) - 1);
+	te_of(v)->loan = desc_with_limit(data, BT_AT_TABLE + BT_TABLE - 1);
 }
 
 static int

@@ -25,7 +25,20 @@ te_load_data_segments:
 	or	rax, rdx
 	ret
 
-	EXTABLE	.es, .bad
-	EXTABLE	.ds, .bad
-	EXTABLE	.fs, .bad
-	EXTABLE	.gs, .bad
+; uint64_t te_enter_narrow(struct trap_frame *f, uint64_t stack);
+; ring_enter() on another stack, which its iretq leaves: vmm/te/narrow.c says why. The way back is on the old one.
+extern ring_enter
+global te_enter_narrow:function hidden
+te_enter_narrow:
+	push	rbp
+	mov	rbp, rsp
+	mov	rsp, rsi
+	call	ring_enter		; preserves rbp
+	mov	rsp, rbp
+	pop	rbp
+	ret
+
+	EXTABLE	te_load_data_segments.es, te_load_data_segments.bad
+	EXTABLE	te_load_data_segments.ds, te_load_data_segments.bad
+	EXTABLE	te_load_data_segments.fs, te_load_data_segments.bad
+	EXTABLE	te_load_data_segments.gs, te_load_data_segments.bad

@@ -8,6 +8,14 @@
 
 #define ALL_SEGMENTS ((1u << SEG_COUNT) - 1)
 
+/* Register i is loaded from elsewhere from now on: a slot that no register needs is no descriptor to anybody. */
+static inline void
+leave_slot(struct te *te, int i)
+{
+	if ((te->real_sel[i] & ~7) == CACHED_SEL(i))
+		*te_own_slot(te, CACHED_SEL(i)) = 0;
+}
+
 static void
 resync(struct vcpu *v, int i)
 {
@@ -16,15 +24,17 @@ resync(struct vcpu *v, int i)
 	uint16_t sel = v->state.seg[i].sel, real = data ? sel : sel & ~3;
 
 	if (te->real_desc[i] && te->real_desc[i] != te_shadow_at(te, sel)) {
-		uint64_t *slot = &te->gdt[GDT_GUEST_PAGES - 1][CACHED_SEL(i) % PAGE_SIZE / 8];
+		uint64_t *slot = te_own_slot(te, CACHED_SEL(i));
 
 		if (*slot != te->real_desc[i])
 			te->reload = true;
 		*slot = te->real_desc[i];
 		real = CACHED_SEL(i);
 	}
-	if (data && real != te->real_sel[i])
-		te->reload = true;
+	if (real != te->real_sel[i]) {
+		te->reload |= data;
+		leave_slot(te, i);
+	}
 	te->real_sel[i] = real;
 }
 
@@ -66,9 +76,17 @@ taken_over(struct vcpu *v, int i, uint16_t real)
 	struct te *te = te_of(v);
 	unsigned cpl = (te->frame.cs & 3) == 3 ? 3 : 0;
 	uint16_t sel = i == SEG_CS || i == SEG_SS ? (real & ~3) | cpl : real;
+	int slot = (real & ~7) - CACHED_SEL(0);
 	uint64_t guest;
 
+	leave_slot(te, i);
 	te->real_sel[i] = real;
+	/* A slot that the guest read out of another register (push ds; pop es) stands for what that one holds. */
+	if (slot >= 0 && slot < 8 * SEG_COUNT && (te->real_sel[slot / 8] & ~7) == (real & ~7)) {
+		v->state.seg[i] = v->state.seg[slot / 8];
+		te->real_desc[i] = te->real_desc[slot / 8];
+		return;
+	}
 	te->real_desc[i] = sel & ~3 ? te_shadow_at(te, sel) : 0;
 	if (te_look_descriptor(v, sel, &guest))
 		v->state.seg[i] = (struct segment){ .sel = sel };

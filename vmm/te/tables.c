@@ -179,9 +179,11 @@ show_in_new_page(struct vcpu *v, uint16_t sel, uint64_t shadow)
 	return page || !shadow ? 0 : -ENOMEM;
 }
 
+/* Of the guest's part of the GDT, or of the LDT: nobody comes here with a selector of Zeno's. */
 static int
 show(struct vcpu *v, uint16_t sel, uint64_t shadow)
 {
+	ASSERT(sel & 4 || sel <= GUEST_GDT_LIMIT);
 	uint64_t *page = (sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[sel / PAGE_SIZE];
 
 	if (!page)
@@ -214,7 +216,7 @@ look_at_gdt(struct vcpu *v, bool sync)
 	struct te *te = te_of(v);
 	const uint8_t *table = gva_byte(v, gva((uint32_t)v->state.gdtr.base));
 
-	for (unsigned i = 0; i * 8 + 7 <= v->state.gdtr.limit; i++) {
+	for (unsigned i = 0; i * 8 + 7 <= te->gdt_limit; i++) {
 		uint64_t now = 0;
 
 		if (table)
@@ -263,7 +265,8 @@ frame_of_page(struct vcpu *v, const struct table_reg *table, unsigned i)
 {
 	gpa_t at;
 
-	if (gva_to_gpa(v, gva((table->base & ~PAGE_MASK) + i * PAGE_SIZE), ACCESS_PROBE, &at))
+	if (gva_to_gpa(v, gva((uint32_t)((table->base & ~PAGE_MASK) + i * PAGE_SIZE)), ACCESS_PROBE,
+		       &at))
 		return TE_NO_FRAME;
 	return (uint32_t)gpa_to_gfn(at).v;
 }
@@ -311,13 +314,16 @@ sync_all(struct vcpu *v, unsigned ti, unsigned limit)
 int
 te_gdt_changed(struct vcpu *v)
 {
+	struct table_reg gdt = v->state.gdtr;
 	struct te *te = te_of(v);
 	int err;
 
+	if (gdt.limit >
+	    GUEST_GDT_LIMIT) /* what lies beyond is no entry, and nobody is told of it */
+		gdt.limit = GUEST_GDT_LIMIT;
 	clear_shadow(te, te->gdt, 0, te->gdt_limit);
-	te->gdt_limit =
-		v->state.gdtr.limit < GUEST_GDT_LIMIT ? v->state.gdtr.limit : GUEST_GDT_LIMIT;
-	retrace(v, &te->traced_gdt, &v->state.gdtr, TRACK_GDT);
+	te->gdt_limit = gdt.limit;
+	retrace(v, &te->traced_gdt, &gdt, TRACK_GDT);
 	err = sync_all(v, 0, te->gdt_limit);
 	te->gdt_lazy = false;
 	te->beside = 0;
@@ -387,8 +393,10 @@ te_tables_moved(struct vcpu *v)
 static bool
 has_page(const struct te_tracked *t, gva_t a)
 {
-	return a.v >> PAGE_SHIFT >= t->table.base >> PAGE_SHIFT &&
-	       a.v >> PAGE_SHIFT < (t->table.base >> PAGE_SHIFT) + t->pages;
+	uint32_t first =
+		(uint32_t)(t->table.base & ~PAGE_MASK); /* a table may run over the end of 4 GiB */
+
+	return (uint32_t)(a.v - first) >> PAGE_SHIFT < t->pages;
 }
 
 int

@@ -307,12 +307,17 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	if (paranoid || v->domain->flush)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
 	v->domain->flush = false;
-	if (te->reload)
+	if (te->reload) {
+		*te_own_slot(te, LOAN_SEL) = te->loan;
 		failure = te_load_data_segments(sel);
+		*te_own_slot(te, LOAN_SEL) = 0;
+	}
 	te->reload = false;
 	if (!failure) {
 		load_cr0(v);
-		failure = ring_enter(&te->frame);
+		failure = v->state.seg[SEG_SS].attr & ATTR_DB
+				  ? ring_enter(&te->frame)
+				  : te_enter_narrow(&te->frame, te_narrow_stack(te->frame.rsp));
 	}
 	v->entries += !failure;
 	if (paranoid)

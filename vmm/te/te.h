@@ -36,6 +36,8 @@
  */
 #define CACHED_SEL(seg) ((uint16_t)(0xdfc0 + 8 * (seg)))
 #define GUEST_GDT_LIMIT 0xdfbfu
+/* A slot that holds te->loan while data segments are loaded, and nothing while the guest runs. */
+#define LOAN_SEL 0xdff8u
 
 /*
  * An instruction that was decoded before, with its bytes (more than it has: 16). Where they lie holds for as long as no
@@ -85,6 +87,7 @@ struct te {
 	/* What the CPU holds, or will at the next entry: selectors (CS, SS without RPL), descriptors. */
 	uint16_t real_sel[SEG_COUNT];
 	uint64_t real_desc[SEG_COUNT];
+	uint64_t loan;      /* the descriptor of an engine above: guests can't load it themselves */
 	uint8_t sti_stalls; /* exits without progress in a sti's shadow */
 	bool reload;        /* DS, ES, FS, GS must be loaded before the next entry */
 	uint8_t loaded; /* segment registers with another descriptor, a bit each; see registers.c */
@@ -111,6 +114,13 @@ te_of(struct vcpu *v)
 	return v->engine_data;
 }
 
+/* The place of one of Zeno's own selectors in the shadow GDT. */
+static inline uint64_t *
+te_own_slot(struct te *te, uint16_t sel)
+{
+	return &te->gdt[GDT_GUEST_PAGES - 1][sel % PAGE_SIZE / 8];
+}
+
 static inline const struct insn *
 te_insn(struct vcpu *v)
 {
@@ -124,7 +134,7 @@ te_shadow_at(const struct te *te, uint16_t sel)
 	uint64_t *const *pages = sel & 4 ? te->ldt : te->gdt;
 	unsigned index = sel >> 3;
 
-	if (!(sel & 4) && index >= GDT_GUEST_PAGES * TE_PER_PAGE)
+	if (!(sel & 4) && index > GUEST_GDT_LIMIT / 8)
 		return 0;
 	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
 }
@@ -343,6 +353,13 @@ uint64_t te_load_data_segments(const uint16_t sel[SEG_COUNT]); /* 0, or error <<
  * entry itself faulted. */
 uint64_t ring_enter(struct trap_frame *f);
 void ring_leave(void);
+
+/*
+ * narrow.c, load.asm: the same for a stack of 16 bits, from a stack of Zeno's whose address has the upper half of the guest's
+ * ESP.
+ */
+uint64_t te_enter_narrow(struct trap_frame *f, uint64_t stack);
+uint64_t te_narrow_stack(uint64_t esp);
 
 /* Lab 1A, state_convert.c */
 void te_to_frame(struct vcpu *v, struct trap_frame *f);
