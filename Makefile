@@ -19,6 +19,23 @@ SHELL := /bin/sh
 PYTHON ?= python3
 NASM ?= nasm
 
+# A word for the shell, whatever is in it.
+quote = '$(subst ','\'',$1)'
+
+# What steers make is said on its command line: who once exported DEBUG or LAB for something else is told, and not obeyed.
+STEERING := LAB SOLUTION REF ALONE VARIANT STORE WERROR APPEND CPU LINUX DEBUG MACHINE STUB REVERSE BATCH TEST ONLY \
+	EXPLAIN SEED EX OUT FROM FORCE
+define from_environment
+ifneq ($$(filter environment%,$$(origin $1)),)
+IGNORED := $$(IGNORED) $$(if $$($1),$1=$$($1))
+override undefine $1
+endif
+endef
+$(foreach word,$(STEERING),$(eval $(call from_environment,$(word))))
+ifneq ($(strip $(IGNORED)),)
+$(shell printf '%s\n' $(call quote,note: the environment says $(strip $(IGNORED)); make takes these from its command line alone) >&2)
+endif
+
 # Target programs. CROSS is a prefix such as x86_64-linux-gnu-: empty on an x86-64 machine.
 ifndef CROSS
 CROSS := $(if $(filter x86_64,$(shell uname -m)),,x86_64-linux-gnu-)
@@ -34,12 +51,9 @@ HOST_CC ?= gcc
 
 SUFFIX := $(if $(CLANG),-clang)$(if $(WERROR),-werror)
 
-# A word for the shell, whatever is in it.
-quote = '$(subst ','\'',$1)'
-
 # ---- what to build ------------------------------------------------------------------------------
 
-# The lab that `make lab` remembers. A command line's or an environment's LAB= comes first.
+# The lab that `make lab` remembers. The command line's LAB= comes first.
 CHOSEN := $(wildcard .lab)
 ifeq ($(LAB),)
 LAB := $(if $(CHOSEN),$(shell head -c 40 .lab))

@@ -87,8 +87,10 @@ const char *cmdline_commands(void);                             /* what follows 
 /* monitor.c */
 struct monitor_command {
 	const char *name, *args, *help;
-	int (*run)(int argc, char **argv); /* 0, or -errno: the monitor says which */
+	/* 0; -errno: the monitor says which; MONITOR_SAID: the command itself has said what is wrong */
+	int (*run)(int argc, char **argv);
 };
+#define MONITOR_SAID 1
 #define MONITOR_COMMAND(fn, name_, args_, help_)                                        \
 	static const struct monitor_command command_##fn = { name_, args_, help_, fn }; \
 	SET_ADD(monitor, command_##fn)

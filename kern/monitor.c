@@ -357,8 +357,10 @@ command_help(int argc, char **argv)
 		return -EINVAL;
 	if (argc == 2) {
 		c = command_find(argv[1]);
-		if (!c)
-			return -ENOENT;
+		if (!c) {
+			printf("there is no command %s; " COMMANDS_HELP "\n", argv[1]);
+			return MONITOR_SAID;
+		}
 		printf("%s %s\n  %s\n", c->name, c->args, c->help);
 		return 0;
 	}

@@ -11,6 +11,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import trouble
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
@@ -152,7 +154,7 @@ def main():
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(trouble.guarded(main))
     except machine.MachineMissing as missing:
         print(f"bench: {missing}", file=sys.stderr)
         sys.exit(1)

@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import trouble
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
@@ -194,7 +196,7 @@ def main():
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(trouble.guarded(main))
     except machine.MachineMissing as missing:
         print(f"bench: {missing}", file=sys.stderr)
         sys.exit(1)

@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import trouble
 from course import ROOT, SAFE_NAME, CourseError, load_lab, parse_lab
 
 PLACE = "catchup"
@@ -263,4 +264,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

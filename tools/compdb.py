@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 
+import trouble
 from course import ROOT
 
 
@@ -18,4 +19,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -18,6 +18,7 @@ import tomllib
 from pathlib import Path, PurePath
 
 import region
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 WORDS = range(30, 91)
@@ -153,4 +154,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 PROGRAMS = [
@@ -104,4 +105,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

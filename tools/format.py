@@ -7,6 +7,7 @@ labs/ is left alone: it is generated, and then the students'.
 import subprocess
 import sys
 
+import trouble
 from course import ROOT
 
 PLACES = ("kern", "vmm", "trials", "inc", "guest", "boot", "user", "solutions", "tests", "grade")
@@ -46,4 +47,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

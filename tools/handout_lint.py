@@ -13,6 +13,8 @@ import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import trouble
+
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 120
 ALT = 40
@@ -230,4 +232,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

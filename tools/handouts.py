@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import trouble
 from course import ROOT
 
 STYLE = """<style>
@@ -60,4 +61,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

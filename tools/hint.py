@@ -19,6 +19,7 @@ import tomllib
 from pathlib import Path
 
 import region
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 from skeletons import digest, hints_setting
 
@@ -158,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 import catchup
 import merge
 import region
+import trouble
 from course import ROOT, SAFE_NAME, SOURCE_SUFFIXES, CourseError, closure, lab_numbers, load_lab, parse_labs
 
 CHOICE = ".lab"
@@ -260,4 +261,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main, sys.stdout))

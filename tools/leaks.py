@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import region
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 from skeletons import given, is_given, parsed
 
@@ -110,4 +111,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

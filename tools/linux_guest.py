@@ -25,6 +25,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import trouble
+
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / os.environ.get("ZENO_LINUX", "build/linux")
 INIT = ROOT / "guest/linux/init"
@@ -194,4 +196,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

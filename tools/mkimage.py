@@ -24,6 +24,8 @@ import tempfile
 import zlib
 from pathlib import Path
 
+import trouble
+
 BOOT = Path(__file__).resolve().parent.parent / "build/boot"
 SECTOR = 512
 HEADS, SPT = 16, 63
@@ -258,4 +260,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -10,6 +10,8 @@ import struct
 import sys
 from pathlib import Path
 
+import trouble
+
 MAGIC = 0x6B736452
 BLOCK = 1024
 BLOCKS = 1024
@@ -114,4 +116,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import region
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 NAME = re.compile(r"(\d+)\.(\d+)-[a-z0-9-]+\Z")
@@ -308,4 +309,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

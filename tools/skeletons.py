@@ -16,6 +16,7 @@ import tomllib
 from pathlib import Path, PurePath
 
 import region
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 SUMS = "skeleton.sums"
@@ -247,4 +248,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -20,6 +20,7 @@ from pathlib import Path
 import hint
 import mutants
 import region
+import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 from leaks import Secrets
 from skeletons import generate, hints_setting, put
@@ -154,4 +155,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -16,6 +16,7 @@ import tarfile
 from pathlib import Path
 
 import hint
+import trouble
 from course import ROOT, CourseError, parse_lab
 from skeletons import read_sums
 
@@ -89,4 +90,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trace_page
+import trouble
 from course import CourseError, closure, parse_lab
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -478,4 +479,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

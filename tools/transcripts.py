@@ -35,6 +35,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mutants
+import trouble
 from course import ROOT
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -490,4 +491,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

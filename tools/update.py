@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import region
+import trouble
 from course import ROOT, SAFE_NAME, CourseError, lab_numbers, load_lab
 from skeletons import SUMS, digest, read_sums
 
@@ -243,4 +244,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trouble.guarded(main))

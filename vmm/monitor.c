@@ -37,7 +37,7 @@ list_modules(void)
 	for (unsigned i = 0; i < module_count; i++)
 		printf(" %s", modules[i].name);
 	printf(module_count ? "\n" : " none: no boot module was given\n");
-	return -ENOENT;
+	return MONITOR_SAID;
 }
 
 struct start {
@@ -155,7 +155,7 @@ list(int argc, char **argv)
 }
 MONITOR_COMMAND(list, "list", "", "the guests, running and last ended");
 
-/* The domain that a command means: by its number, or the only or latest one. */
+/* The domain that a command means: by its number, or the only or latest one. NULL, after a line: there is none. */
 struct domain *
 monitor_domain(int argc, char **argv)
 {
@@ -165,11 +165,17 @@ monitor_domain(int argc, char **argv)
 	if (argc > 1) {
 		const char *s = argv[1][0] == 'd' ? argv[1] + 1 : argv[1];
 
-		return parse_u64(s, &id) || id > DOMAIN_MAX ? NULL : domain_find(id);
+		d = parse_u64(s, &id) || id > DOMAIN_MAX ? NULL : domain_find(id);
+		if (!d)
+			printf("there is no guest %s; `list` shows those that there are\n",
+			       argv[1]);
+		return d;
 	}
 	for (unsigned i = 1; i <= DOMAIN_MAX; i++)
 		if (domain_find(i))
 			d = domain_find(i);
+	if (!d)
+		printf("no guest has been started yet\n");
 	return d;
 }
 
@@ -179,7 +185,7 @@ stop(int argc, char **argv)
 	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	if (d->state == DOMAIN_ENDED)
 		return 0;
 	domain_stop(d, "by the monitor's stop command");
@@ -194,7 +200,7 @@ exits(int argc, char **argv)
 	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	exit_summary(d->vcpu);
 	return 0;
 }
@@ -206,7 +212,7 @@ last(int argc, char **argv)
 	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	exit_print_last(d->vcpu, EXIT_RING);
 	return 0;
 }

@@ -62,7 +62,7 @@ soak_options(struct soak *s, int argc, char **argv)
 	s->module = module_find(argv[1]);
 	if (!s->module) {
 		printf("no guest %s\n", argv[1]);
-		return -ENOENT;
+		return MONITOR_SAID;
 	}
 	for (; i < argc && strcmp(argv[i], "--"); i++) {
 		if (!strncmp(argv[i], "engine=", 7))

@@ -298,7 +298,7 @@ audit(int argc, char **argv)
 	struct domain *d = monitor_domain(argc, argv);
 
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	printf("audit: %u differences\n", shadow_audit(d->vcpu, false));
 	return 0;
 }

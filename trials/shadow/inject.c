@@ -181,12 +181,17 @@ one(struct vcpu *v, enum damage kind)
 static int
 damage(int argc, char **argv)
 {
-	struct domain *d = monitor_domain(argc - 1, argv + 1);
+	struct domain *d;
 
 	if (argc < 2 || parse_u64(argv[1], &state))
 		return -EINVAL;
-	if (!d || !shadow_of(d) || shadow_of(d)->live == 0)
-		return -ENOENT;
+	d = monitor_domain(argc - 1, argv + 1);
+	if (!d)
+		return MONITOR_SAID;
+	if (!shadow_of(d) || shadow_of(d)->live == 0) {
+		printf("d%u has no shadows\n", d->id);
+		return MONITOR_SAID;
+	}
 	for (unsigned kind = 0; kind < DAMAGES; kind++)
 		printf("damage: an entry %s: %s\n", names[kind], one(d->vcpu, kind));
 	return 0;

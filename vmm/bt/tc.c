@@ -189,7 +189,7 @@ tc(int argc, char **argv)
 	uint64_t eip = 0;
 
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	if (!d->vcpu->engine->show) {
 		printf("d%u: %s has no translation cache\n", d->id, d->vcpu->engine->name);
 		return 0;

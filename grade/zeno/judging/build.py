@@ -22,6 +22,8 @@ VARIANT = "graded"
 SOURCE_CAP = 512 << 10
 IMAGE_CAP = 64 << 20
 LOG_CAP = 24 << 10
+LITTLE = 256 << 10
+"""A build that fails where less is free than that fails for want of it."""
 
 
 class BuildTrouble(Exception):
@@ -98,7 +100,11 @@ class Tree:
         self.pristine = self.root / "labs" / lab.directory
         self.environment = environment or (walls.environment(self.path) if walls else own_environment())
         self.store = objects.Store(self.root, self.environment)
-        self._copy(needs_from_work)
+        try:
+            self._copy(needs_from_work)
+        except OSError:
+            self.remove()
+            raise
 
     def remove(self):
         """Take the tree away."""
@@ -187,6 +193,8 @@ class Tree:
             self.store.keep(self.path)
         if done.trouble:
             raise BuildTrouble(done.trouble)
+        if done.status and shutil.disk_usage(self.path).free < LITTLE:
+            raise BuildTrouble(f"{self.path.parent} is full, so nothing can be built there; TMPDIR names another place")
         log = cap_log(done.output.replace(str(self.path) + "/", ""))
         image = Image(done.status == 0, log, files=dict(files),
                       notes=list(self.walls.gaps) if self.walls else [])

@@ -32,7 +32,7 @@ def arguments(argv):
     parser.add_argument("--json", action="store_true", help="print results as JSON, not TAP")
     parser.add_argument("--ref", action="store_true",
                         help="grade the reference solution instead of labs/")
-    parser.add_argument("--take", metavar="WHAT", default=os.environ.get("REF") or None,
+    parser.add_argument("--take", metavar="WHAT", default=None,
                         help="labs or exercises to take from the reference, as in make REF=...")
     parser.add_argument("--from", metavar="DIR", dest="source",
                         help="take the lab's files from this folder instead of labs/")
@@ -67,8 +67,15 @@ class Bench:
 
     def __init__(self, lab, source, out, ref=None):
         self.tree = build.Tree(lab, ref=ref)
-        reference = alone.Reference(lab, course.ROOT)
         self.alone = None
+        try:
+            self._build(lab, source, out)
+        except BaseException:
+            self.tree.remove()
+            raise
+
+    def _build(self, lab, source, out):
+        reference = alone.Reference(lab, course.ROOT)
         try:
             files = alone.whole(reference, build.take_folder(source, lab))
         except ValueError as error:
@@ -199,6 +206,9 @@ def main(argv=None):
         return USAGE
     except (build.BuildTrouble, sandbox.SandboxTrouble, Trouble) as error:
         print(f"Bail out! {error}")
+        return TROUBLE
+    except OSError as error:
+        print(f"Bail out! {explain.tool('trouble').words(error)}")
         return TROUBLE
     except KeyboardInterrupt:
         print("Bail out! interrupted")

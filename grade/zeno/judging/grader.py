@@ -173,6 +173,8 @@ def run_check(lab, test, image, seed, directory, keep=False):
         verdict.verdict, verdict.reason = "skip", str(skipped)
     except Trouble as trouble:
         verdict.verdict, verdict.reason = "error", str(trouble)
+    except OSError as error:
+        verdict.verdict, verdict.reason = "error", explain.tool("trouble").words(error)
     except BaseException as error:  # pylint: disable=broad-except
         verdict.verdict = "error"
         verdict.reason = f"{type(error).__name__}: {error}"

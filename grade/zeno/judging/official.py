@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import alone, build, cli, course, formats, grader, report, sandbox, submission
+from . import alone, build, cli, course, explain, formats, grader, report, sandbox, submission
 from .trial import Trouble
 
 
@@ -115,6 +115,9 @@ def main(argv=None):
         return cli.USAGE
     except (build.BuildTrouble, sandbox.SandboxTrouble, Trouble) as error:
         print(f"Bail out! {error}")
+        return cli.TROUBLE
+    except OSError as error:
+        print(f"Bail out! {explain.tool('trouble').words(error)}")
         return cli.TROUBLE
     except KeyboardInterrupt:
         print("Bail out! interrupted")

@@ -91,14 +91,15 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 static int
 gwalk(int argc, char **argv)
 {
-	struct domain *d = monitor_domain(argc - 1, argv + 1);
+	struct domain *d;
 	char line[160];
 	uint64_t a;
 
 	if (argc < 2 || parse_u64(argv[1], &a))
 		return -EINVAL;
+	d = monitor_domain(argc - 1, argv + 1);
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	if (!(d->vcpu->state.cr0 & CR0_PG)) {
 		printf("d%u: paging is off: %08lx is guest-physical\n", d->id, a);
 		return 0;
@@ -117,7 +118,7 @@ shadow(int argc, char **argv)
 	struct shadow_mmu *m;
 
 	if (!d)
-		return -ENOENT;
+		return MONITOR_SAID;
 	m = shadow_of(d);
 	if (!m) {
 		printf("d%u: has never turned paging on\n", d->id);

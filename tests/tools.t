@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What a person meets at the command line: input that ends, a host that stops, odd environments, full and read-only disks."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+
+LAB = ["LAB=1", "SOLUTION=1"]
+PATIENCE = 300
+"""Seconds after which a program that should have ended is taken for one that never does."""
+
+
+def make(*words, typed="", **env):
+    """Run make with this input: (status or None where it never ends, all that it printed)."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS")) and k != "LAB"}
+    try:
+        done = subprocess.run(["make", "-s", *words], cwd=ROOT, env=clean | env, input=typed, text=True, errors="replace",
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired as late:
+        return None, str(late.output)
+    return done.returncode, done.stdout
+
+
+def console():
+    """The console without a terminal."""
+    status, text = make(*LAB, "qemu")
+    ok(status == 0 and "the input has ended" in text, "make qemu < /dev/null ends", status=status, text=text)
+    status, text = make(*LAB, "qemu", typed="list\nexits 2\nlast d7\nexits\nhelp nothing\n")
+    ok(status == 0 and re.search(r"(\n|K> )list\r?\n", text) and "unknown" not in text, "what is piped in is typed, from its first letter", text=text)
+    ok("there is no guest 2; `list` shows" in text and "there is no guest d7" in text and "no such thing" not in text,
+       "a guest that is not there is named", text=text)
+    ok("no guest has been started yet" in text, "so it is said where there is none at all", text=text)
+    ok("there is no command nothing" in text, "and a command that is not there", text=text)
+    status, text = make(*LAB, "qemu", typed="crash panic\n")
+    ok(status and "stands still for good" in text and "panic.c" in text, "behind a host's panic make qemu says so, and ends",
+       status=status, text=text)
+    if shutil.which("bochs"):
+        status, text = make(*LAB, "bochs", typed="list\n")
+        ok(status == 0 and "the input has ended" in text, "make bochs ends with its input, too", status=status, text=text)
+
+
+def environment():
+    """Only the command line steers make."""
+    status, text = make("-n", "LAB=0", "bochs", DEBUG="1", MACHINE="bochs", TEST="it's")
+    ok(status == 0 and "--debugger" not in text and text.count("the environment says DEBUG=1 MACHINE=bochs TEST=it's;") == 1,
+       "exported words are named in one line, and not obeyed", text=text[-1500:])
+    status, text = make("help", LAB="1")
+    ok(status == 0 and "the environment says LAB=1; make takes" in text, "an exported LAB is no lab that was named", text=text)
+    status, text = make("-n", "-e", "LAB=0", "gdb", TEST="boots")
+    ok(status == 0 and "grade/grade" not in text and "run.py" in text, "nor with make -e", text=text[-600:])
+    status, text = make("-n", "LAB=0", "gdb", "TEST=boots", TEST="other")
+    ok(status == 0 and "--gdb 'boots'" in text and "environment" not in text, "the command line's word counts", text=text[-600:])
+
+
+def long_tmpdir():
+    """A socket's path takes 107 bytes."""
+    if not shutil.which("gdb"):
+        skip("GDB with a long TMPDIR", "gdb is not here")
+        return
+    place = folder() / ("long" * 24)
+    place.mkdir()
+    script = folder() / "script"
+    script.write_text("printf \"connected to %d\\n\", $_inferior\n")
+    for words in ([], ["STUB=zeno"]):
+        status, text = make(*LAB, "gdb", *words, f"BATCH={script}", TMPDIR=str(place))
+        ok(status == 0 and "connected to 1" in text, f"make gdb {' '.join(words)} with a long TMPDIR", status=status,
+           text=text[-1500:])
+
+
+def walled(script):
+    """Run a shell script as root with mounts of its own; None where that can't be."""
+    prefix = ["unshare", "-m", "sh", "-c"]
+    if os.geteuid() or run(*prefix, "mount -t tmpfs none /mnt").status:
+        return None
+    return run(*prefix, script, cwd=ROOT)
+
+
+def disks():
+    """A full TMPDIR and a read-only tree are trouble, in words."""
+    place = folder()
+    for size in ("300k", "2m"):
+        done = walled(f"mount -t tmpfs -o size={size} none {place} && TMPDIR={place} make -s LAB=0 ONLY=boots grade; "
+                      f"echo status $?; ls {place}")
+        if done is None:
+            skip("full and read-only disks", "mounting takes root")
+            return
+        ok("Bail out! " in done.out and "Traceback" not in done.out and "does not build" not in done.out
+           and ("No space left" in done.out or "no space left" in done.out or "is full" in done.out)
+           and done.out.endswith("status 2\n"), f"make grade with a TMPDIR of {size}: trouble, and nothing is left there",
+           out=done.out[-1500:])
+    here = f"mount --bind {ROOT} {ROOT} && mount -o remount,ro,bind {ROOT} && cd {ROOT} && "
+    for words in ("LAB=0 grade", "LAB=0 submit", "lab LAB=1", "handouts", "LAB=2A build", "compile_commands.json LAB=0"):
+        done = walled(f"{here} make -s {words} </dev/null")
+        ok(done.status and "ead-only file system" in done.out and "Traceback" not in done.out,
+           f"make {words} in a read-only tree", out=done.out[-1500:])
+
+
+def main():
+    """All of it."""
+    if not (ROOT / "solutions").is_dir():
+        LAB[1] = "SOLUTION="
+    status, text = make(*LAB, "build")
+    if ok(status == 0, "the lab builds", text=text[-2000:]):
+        console()
+        environment()
+        long_tmpdir()
+        disks()
+    finish()
+
+
+main()

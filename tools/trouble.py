@@ -1,0 +1,40 @@
+"""A disk that is full, a tree that can't be written, a reader that has gone: no bug of ours, and said in one line."""
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+
+def words(error):
+    """What an OSError says to a person."""
+    if isinstance(error, shutil.Error):  # of copying a tree: a list of all that went wrong
+        return str(error.args[0][0][-1] if error.args and error.args[0] else error)
+    said = (error.strerror or str(error)).lower()
+    if error.filename:
+        return f"{error.filename}: {said}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{said}: temporary files go to {os.environ.get('TMPDIR') or '/tmp'} (TMPDIR), results below build/"
+    return said
+
+
+def guarded(main, file=None, status=1):
+    """Run a program's main(); its status, or `status` behind one line."""
+    try:
+        result = main()
+        sys.stdout.flush()
+        return result
+    except BrokenPipeError:  # who read our words has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"{Path(sys.argv[0]).name.removesuffix('.py')}: {words(error)}", file=file or sys.stderr)
+        return status
+
+
+def short_folder(prefix):
+    """A temporary folder in which a socket's path is short enough: the kernel takes 107 bytes."""
+    place = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix=prefix, dir="/tmp" if len(os.fsencode(place)) > 70 else place)
