@@ -7,8 +7,7 @@
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
-#include <vmm/dev/platform.h>
-#include <vmm/domain.h>
+#include <trials/guests/one.h>
 #include <vmm/engine.h>
 #include <vmm/monitor.h>
 #include <vmm/vcpu.h>
@@ -76,58 +75,22 @@ soak_options(struct soak *s, int argc, char **argv)
 	return soak_lines(s, i < argc ? argc - i - 1 : 0, argv + i + 1);
 }
 
-struct soaked {
-	struct domain *domain;
-	bool put_out; /* stopped from outside */
-};
-
-/* A guest that sleeps has nothing to wake it for, and one that goes on and on must not hold up the rest. */
-static bool
-soak_over(void *arg)
-{
-	struct soaked *one = arg;
-	struct domain *d = one->domain;
-	struct thread *t = &d->vcpu->thread;
-
-	if (d->state == DOMAIN_RUNNING && (t->state == THREAD_BLOCKED || t->turns > SOAK_TURNS)) {
-		domain_stop(d, "by soak");
-		one->put_out = true;
-	}
-	if (d->state == DOMAIN_ENDED)
-		thread_wake(t); /* its next turn sees that it has ended */
-	return t->state == THREAD_ENDED;
-}
-
-/* One guest, from nothing to nothing. Errors: domain_create()'s; -EAGAIN, somebody typed Ctrl-C. */
+/* One guest more, from nothing to nothing. */
 static int
 soak_one(struct soak *s, uint64_t i)
 {
-	struct soaked one = { NULL, false };
-	const struct domain_config config = { .module = s->module,
-					      .engine = s->engine,
-					      .platform = platform_find("pc"),
-					      .ram = s->mib << 20,
-					      .vcpus = 1,
-					      .words = s->lines[i % s->line_count] };
-	int err = domain_create(&one.domain, &config);
+	const struct one_guest g = { s->module, s->engine, s->mib, SOAK_TURNS, 0 };
+	struct one_end end;
+	int err = one_guest(&g, s->lines[i % s->line_count], &end);
 
 	if (err)
 		return err;
-	one.domain->quiet = true;
-	monitor_wait(soak_over, &one);
-	if (one.domain->vcpu->thread.state != THREAD_ENDED) {
-		one.domain->quiet = false;
-		domain_stop(one.domain, "with soak");
-		thread_wake(&one.domain->vcpu->thread);
-		return -EAGAIN;
-	}
-	if (!one.domain->stopped)
+	if (!end.stopped)
 		s->ended++;
-	else if (one.put_out)
+	else if (end.put_out)
 		s->put_out++;
 	else
 		s->stopped++;
-	domain_free(one.domain);
 	return 0;
 }
 
