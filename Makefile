@@ -60,7 +60,7 @@ LAB := $(if $(CHOSEN),$(shell head -c 40 .lab))
 endif
 
 # Goals that need no lab, so that they work where nothing is installed yet.
-LABLESS := help lab hint clean demo check check-all bench doctor skeletons student update handouts format unit guests \
+LABLESS := help lab hint clean demo check check-all bench soak doctor skeletons student update handouts format unit guests \
 	boot plugin check-run traces catchup linux
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
@@ -110,7 +110,7 @@ each_lab = for lab in $(LABS); do $(MAKE) $1 LAB=$$lab REF= build || exit 1; don
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: unit demo check check-all bench check-run help hint lab qemu bochs gdb grade trace tracediff traces linux submit \
+.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
@@ -140,13 +140,17 @@ check-run: $(UNITS:%=build/tests/unit/%)
 	@$(if $(wildcard solutions),$(call each_lab,--no-print-directory SOLUTION=1))
 	@prove -j2 --timer --failures -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
+soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEED=n): half an hour
+	@for lab in 3; do $(MAKE) --no-print-directory -s SOLUTION=1 LAB=$$lab REF= build || exit 1; done
+	@ROUNDS=$(or $(ROUNDS),500000) SEED=$(or $(SEED),$$(date +%s)) tests/fuzz.t
+
 bench: ## what exits cost, and each engine beside the bare machine, in instructions, with the reference solutions
 	@$(call each_lab,--no-print-directory -s SOLUTION=1)
 	@$(PYTHON) tools/bench.py build/lab1-solution
 	@$(PYTHON) tools/bench_table.py
 
 # What needs the solutions isn't for students.
-HIDDEN := $(if $(wildcard solutions),^$$,make (bench|catchup|check-all|demo|skeletons|student|traces)[|])
+HIDDEN := $(if $(wildcard solutions),^$$,make (bench|soak|catchup|check-all|demo|skeletons|student|traces)[|])
 help: ## print this
 	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
 		else does,make check installs what it needs; nothing else does)."

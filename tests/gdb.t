@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
+from gdb_line import Line  # noqa: E402
 from gdb_session import BUILT, HANG, LIMIT, bare, contains, guest, lines, session  # noqa: E402
 from zeno.machines import gdbremote, machine  # noqa: E402
 
@@ -326,67 +327,9 @@ def killed():
 # ---- without GDB: the protocol ------------------------------------------------------------------------
 
 
-class Line:
-    """COM2 of a machine on QEMU, as bytes."""
-
-    def __init__(self, options, commands, guests):
-        self.path = folder() / "com2"
-        self.live = machine.start(
-            machine="qemu", kernel=str(HOST / "zeno.mb"), cpu="te", limits=LIMIT, idle=False,
-            cmdline=f"{options} panic=off -- {commands}", modules=[(guest(g), "") for g in guests],
-            extra=("-chardev", f"socket,id=com2,path={self.path},server=on,wait=off",
-                   "-device", "isa-serial,index=1,chardev=com2"))
-        self.connect()
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        while True:
-            try:
-                self.sock.connect(str(self.path))
-                break
-            except (FileNotFoundError, ConnectionRefusedError):
-                if not self.live.pump():
-                    raise
-        self.sock.setblocking(False)
-        self.data = b""
-
-    def raw(self, data):
-        """All of these bytes, as fast as the machine takes them."""
-        while data and self.live.pump(0):
-            try:
-                data = data[self.sock.send(data):]
-            except BlockingIOError:
-                self.live.pump()
-
-    def take_in(self):
-        try:
-            self.data += self.sock.recv(65536)
-        except BlockingIOError:
-            pass
-
-    def reply(self):
-        """The next packet's body; None: the machine ended."""
-        while True:
-            select.select([self.sock], [], [], 0.05)
-            self.take_in()
-            found = re.search(rb"\$([^#]*)#([0-9a-f]{2})", self.data)
-            if found:
-                self.data = self.data[found.end():]
-                good = gdbremote.checksum(found[1]) == found[2]
-                self.raw(b"+" if good else b"-")
-                if good:
-                    return found[1]
-            elif not self.live.pump(0):
-                return None
-
-    def ask(self, body):
-        self.raw(b"$" + body + b"#" + gdbremote.checksum(body))
-        return self.reply()
-
-
 def protocol():
     """Packets that GDB would never send; then a fuzz; the host answers K> and the guest ends as it should."""
-    line = Line("gdb=wait", "start hello", ["hello"])
+    line = Line(HOST, "gdb=wait", "start hello", ["hello"])
     line.live.wait_for(b"waits for the debugger")
     ok(line.ask(b"qSupported:multiprocess+").startswith(b"PacketSize="), "a debugger is greeted")
     ok(line.ask(b"?") == b"T05thread:p1.1;", "the guest stands at its first instruction")
@@ -450,7 +393,7 @@ def fuzz(line):
 
 def caught():
     """gdb=com2: guests run without a debugger, until one comes; it can attach again after it has let go."""
-    line = Line("gdb=com2", "start spin", ["spin"])
+    line = Line(HOST, "gdb=com2", "start spin", ["spin"])
     line.live.wait_for(b"spin: started")
     enough = int(re.search(r"(\w+) . enough", run("nm", guest("spin")).out)[1], 16)
     ok(line.ask(b"?") == b"T05thread:p1.1;", "a guest that runs is caught by a debugger that comes")
@@ -466,7 +409,7 @@ def caught():
 
 def without():
     """gdb= absent: COM2 is nobody's."""
-    line = Line("", "start sieve; start hello; off", ["sieve", "hello"])
+    line = Line(HOST, "", "start sieve; start hello; off", ["sieve", "hello"])
     line.raw(b"$?#3f$qSupported#37\x03" * 5)
     run_ = line.live.wait()
     text = run_.console.decode("ascii", "replace")

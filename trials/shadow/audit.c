@@ -133,6 +133,7 @@ check_reach(struct audit *a)
 		}
 		if (!(pde & PTE_P))
 			continue;
+		preempt_point();
 		pt = hpa_ptr(hpa(PTE_ADDR(pde)));
 		for (unsigned i = 0; i < 512; i++)
 			if (pt[i] & PTE_P)
@@ -201,6 +202,7 @@ check_pool(struct audit *a)
 		const struct p2m_entry *p = p2m_entry(a->m->domain, gfn(s->gfn));
 		unsigned present = 0;
 
+		preempt_point();
 		for (unsigned i = 0; i < 512; i++) {
 			present += !!s->table[i];
 			if (s->table[i] & PTE_WINDOW)
@@ -250,6 +252,8 @@ check_lists(struct audit *a)
 	for (uint64_t g = 0; g < d->ram >> PAGE_SHIFT; g++) {
 		const struct p2m_entry *p = p2m_entry(d, gfn(g));
 
+		if (g % 256 == 0)
+			preempt_point();
 		if (!p || p->type != P2M_RAM)
 			continue;
 		check_list(a, a->m->heads[g / 1024][g % 1024], p->mfn);

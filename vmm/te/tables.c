@@ -307,6 +307,8 @@ sync_all(struct vcpu *v, unsigned ti, unsigned limit)
 
 		if (err)
 			return err;
+		if (at % PREEMPT_WORK == 0)
+			preempt_point();
 	}
 	return 0;
 }
