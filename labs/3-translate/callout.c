@@ -135,7 +135,7 @@ fetch(struct vcpu *v, struct exit *e, struct bt_known *known)
 void
 bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known)
 {
-	*e = (struct exit){ .vector = BT_VECTOR, .raw = BT_VECTOR, .rip = v->state.rip };
+	exit_begin(e, EXIT_NONE, BT_VECTOR, 0, v->state.rip);
 	if (!fetch(v, e, known)) { /* it has changed since it was translated */
 		bt_flush(v);
 		e->vector = VEC_NMI;

@@ -171,13 +171,14 @@ bool
 bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 {
 	struct trap_frame *f = &te_of(v)->frame;
+	struct bt *bt = bt_of(v);
 	struct bt_place p = { .eip = (uint32_t)entered_at };
 	uint64_t failure = to_boundary(v, &p, &step);
 
 	take_state(v, &p, step);
-	bt_of(v)->last_exit = p.block;
-	bt_of(v)->left_at = p.known;
-	bt_of(v)->left_generation = bt_of(v)->generation;
+	bt->last_exit = p.block;
+	bt->left_at = p.known;
+	bt->left_generation = bt->generation;
 	if (failure) {
 		te_entry_failed(v, e, failure);
 		return true;
@@ -194,6 +195,6 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 	}
 	te_translate(v, e, f);
 	if (e->reason == EXIT_MMU)
-		bt_of(v)->refused_at = p.eip;
+		bt->refused_at = p.eip;
 	return true;
 }

@@ -237,9 +237,8 @@ size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, siz
 /* space.c: blocks are known by linear address, so a change of what that means must be noticed. */
 void bt_space_note(struct vcpu *v, const struct bt_block *b);
 void bt_space_forget(struct bt *bt); /* no block is left */
-void bt_space_check(struct vcpu *v);
+bool bt_space_check(struct vcpu *v); /* false: no memory */
 void bt_space_page(struct vcpu *v, uint32_t linear);
-bool bt_space_reach(struct vcpu *v);
 void bt_space_written(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_space_has(const struct bt *bt, uint32_t gfn); /* a page table that is watched */
 

@@ -73,6 +73,7 @@ bt_window_moved(struct vcpu *v)
 static void
 share(struct vcpu *v)
 {
+	const struct segment *seg = v->state.seg;
 	struct bt_shared *s = bt_of(v)->shared;
 	bool pending = v->irq_pending;
 
@@ -80,8 +81,12 @@ share(struct vcpu *v)
 	s->viopl = v->state.rflags & FLAG_IOPL;
 	s->pending = pending;
 	s->slow = FLAG_TF | (pending ? FLAG_IF : 0);
-	for (int i = 0; i < SEG_COUNT; i++)
-		s->sel[i] = v->state.seg[i].sel;
+	s->sel[SEG_ES] = seg[SEG_ES].sel; /* no loop: this is on every entry's way */
+	s->sel[SEG_CS] = seg[SEG_CS].sel;
+	s->sel[SEG_SS] = seg[SEG_SS].sel;
+	s->sel[SEG_DS] = seg[SEG_DS].sel;
+	s->sel[SEG_FS] = seg[SEG_FS].sel;
+	s->sel[SEG_GS] = seg[SEG_GS].sel;
 	/* A GS whose descriptor has changed since it was loaded is loaded anew (SDM 3A 3.4.3). */
 	s->minus_gs = te_of(v)->real_sel[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
 }
@@ -164,8 +169,7 @@ run_kernel(struct vcpu *v, struct exit *e)
 	bool step = v->state.sti_shadow && v->irq_pending;
 
 	count_refused(v);
-	bt_space_check(v);
-	if (!bt_space_reach(v)) {
+	if (!bt_space_check(v)) {
 		te_entry_failed(v, e, VEC_PF);
 		return;
 	}

@@ -2,6 +2,7 @@
  * Exits that te does not have: instructions that do not trap in ring 1, and that bt calls out for.
  */
 #include <vmm/bt/bt.h>
+#include <vmm/mem/tlb.h>
 
 /* int3, into, int1: the guest's own exceptions, which return behind the instruction. */
 static enum verdict
@@ -52,31 +53,28 @@ is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t l
 }
 
 /*
- * Most instructions that fault again and again are stores to page tables: done here, with one walk. False: not that, or the
- * walk fails; then nothing has happened that the emulator would not do again.
+ * Most instructions that fault again and again are stores to page tables: done here, by the host's TLB. False: not that, or the
+ * guest's tables say no; then nothing has happened that the emulator would not do again.
  */
 static bool
 store(struct vcpu *v, struct exit *e, const struct insn *i)
 {
 	uint64_t offset = insn_ea(&v->state, i);
 	uint32_t linear = (uint32_t)(v->state.seg[i->mem_seg].base + offset), value;
-	uint32_t eip = (uint32_t)v->state.rip;
-	size_t len = 4;
-	gpa_t at;
-	void *p;
+	const struct tlb_entry *to;
 
-	if (!is_plain_store(v, i, offset, linear) || gva_to_gpa(v, gva(linear), HOW_WRITE, &at))
+	if (!is_plain_store(v, i, offset, linear))
 		return false;
-	p = gpa_ptr(v->domain, at, &len);
-	if (!p)
+	to = tlb_find(v, gva(linear), HOW_WRITE);
+	if (!to)
 		return false;
-	if (bt_is_hot(bt_of(v), eip))
-		bt_count_callout(v, eip, is_refused(v, at));
+	if (bt_is_hot(bt_of(v), (uint32_t)v->state.rip))
+		bt_count_callout(v, (uint32_t)v->state.rip, to->frame->track);
 	value = (uint32_t)(i->opnd[1].kind == OPND_IMM ? i->imm : v->state.gpr[i->opnd[1].reg]);
-	memcpy(p, &value, sizeof(value));
-	page_track_written(v->domain, at, sizeof(value));
+	__builtin_memcpy(to->page + (linear & PAGE_MASK), &value, sizeof(value));
 	exit_effect(v, EFFECT_WRITE, sizeof(value), linear);
 	vcpu_advance(v, e); /* safe: the store is all that it does */
+	tlb_written(v, to, gva(linear), sizeof(value));
 	return true;
 }
 

@@ -286,15 +286,8 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 	}
 }
 
-/* Whether the CPU can get at the cache; false: no memory. */
-bool
-bt_space_reach(struct vcpu *v)
-{
-	return !paging(v) || shadow_reach_window(shadow_of(v->domain));
-}
-
-/* Linear addresses may mean something else than they did. */
-static __attribute__((noinline)) void
+/* Linear addresses may mean something else than they did, and the cache may be out of the CPU's reach; false: no memory. */
+static __attribute__((noinline)) bool
 look_again(struct vcpu *v)
 {
 	const struct paging off = { 0 }, *p = paging(v) ? &shadow_of(v->domain)->paging : &off;
@@ -307,16 +300,16 @@ look_again(struct vcpu *v)
 	bt->tlb_generation = v->tlb.generation;
 	bt->paging_format = p->format;
 	bt->nx = p->nx;
+	return !paging(v) || shadow_reach_window(shadow_of(v->domain));
 }
 
-/* Before each entry. All that changes many linear addresses at once flushes the host's TLB, too. */
-void
+/* Before each entry. Whatever takes the window out of the root flushes the TLB. False: no memory. */
+bool
 bt_space_check(struct vcpu *v)
 {
 	const struct bt *bt = bt_of(v);
 
-	if (bt->no_room || v->tlb.generation != bt->tlb_generation)
-		look_again(v);
+	return (!bt->no_room && v->tlb.generation == bt->tlb_generation) || look_again(v);
 }
 
 /* The guest has run INVLPG. What else the entry of its directory maps may be looked at now, too (SDM 3A 4.10.4.2). */

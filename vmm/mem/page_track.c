@@ -59,9 +59,9 @@ INITCALL(40, page_track_init);
 void
 page_track_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
 {
-	for (unsigned why = 0; why < TRACK_WHYS; why++)
-		if (e->track & (1u << why))
-			owners[why]->written(d, a, len);
+	for (unsigned whys = e->track; whys; whys &= whys - 1)
+		if (e->track & whys & -whys)
+			owners[__builtin_ctz(whys)]->written(d, a, len);
 }
 
 void
