@@ -24,7 +24,7 @@ ENGINES = ["te"]
 HIGH = 0xFFFF800000000000
 LIMIT = machine.Limits(instructions=1_000_000_000)
 STEPS = 20_000
-AIMS = {"cli": 250}
+AIMS = {"cli": 370}
 
 PHASES = [
     ("entry into the host", r"trap_|from_|ring_leave|te_from_frame|te_segments_in|guest_rflags|taken"),
