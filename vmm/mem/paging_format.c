@@ -35,20 +35,6 @@ const struct paging_format paging_formats[PAGING_FORMATS] = {
 				     [4] = { 39, 9, false } } },
 };
 
-unsigned
-paging_index(const struct paging *p, unsigned level, gva_t a)
-{
-	const struct paging_format *g = p->format;
-
-	return a.v >> g->level[level].shift & ((1u << g->level[level].bits) - 1);
-}
-
-bool
-paging_maps(const struct paging *p, unsigned level, uint64_t entry)
-{
-	return level == 1 || (p->format->level[level].large && entry & PTE_PS);
-}
-
 /* Bits `low` to `high` set. */
 static uint64_t
 bits(unsigned low, unsigned high)
@@ -80,18 +66,4 @@ paging_reserved(const struct paging *p, unsigned level, uint64_t entry)
 	else if (level == 4 || (level == 3 && !g->level[3].large))
 		reserved |= PTE_PS;
 	return reserved;
-}
-
-/* Of the table or the page that an entry leads to. */
-uint64_t
-paging_address(const struct paging *p, unsigned level, uint64_t entry)
-{
-	bool large = level > 1 && paging_maps(p, level, entry);
-
-	if (p->format->entry_size == 4) {
-		if (!large)
-			return entry & bits(12, 31);
-		return (entry & bits(22, 31)) | (entry & bits(13, 20)) << 19;
-	}
-	return entry & bits(large ? p->format->level[level].shift : 12, 51);
 }

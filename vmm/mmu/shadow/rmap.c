@@ -59,8 +59,8 @@ take_out(struct shadow_mmu *m, uint32_t id)
 }
 
 /* Where it leads to the same frame as before, only rights change, and the list stays. */
-void
-shadow_set(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uint32_t list)
+static COLD void
+change(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uint32_t list)
 {
 	pte_t *at = &shadow_at_slot(m, slot)->table[index];
 
@@ -71,6 +71,14 @@ shadow_set(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uin
 		shadow_at_slot(m, slot)->present++;
 	}
 	*at = entry;
+}
+
+/* A fill sets all levels, and most often changes the lowest alone. */
+void
+shadow_set(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uint32_t list)
+{
+	if (shadow_at_slot(m, slot)->table[index] != entry)
+		change(m, slot, index, entry, list);
 }
 
 /* The VMM window's entries are the domain's own, and stay. */

@@ -34,15 +34,26 @@ read_entry(void *ctx, gpa_t at, unsigned size)
 	return size == 4 ? *(const uint32_t *)p : *(const uint64_t *)p;
 }
 
-/* Owners are told, for the frame may hold more than tables; our own shadows stay right (`marking`). */
+/* Owners are told, for the frame may hold more than tables; our own shadows are right already (`marking`). */
 static void
 write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
 {
 	struct shadow_mmu *m = ctx;
+	const struct p2m_entry *frame = p2m_entry(m->domain, gpa_to_gfn(at));
 	bool was = m->marking;
+	size_t n = size;
+	void *p = gpa_ptr(m->domain, at, &n);
 
+	if (!p)
+		return;
+	if (size == 4)
+		*(uint32_t *)p = (uint32_t)entry;
+	else
+		*(uint64_t *)p = entry;
+	if (!(frame->track & ~(1u << TRACK_PAGE_TABLE)))
+		return;
 	m->marking = true;
-	gpa_write(m->domain, at, &entry, size);
+	page_track_tell(m->domain, frame, at, size);
 	m->marking = was;
 }
 

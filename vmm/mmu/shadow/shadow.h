@@ -76,11 +76,33 @@ struct walk {
 #define PF_RSVD 8u
 #define PF_I    16u
 
-/* paging_format.c: the entry's index in the table at this level; the bits of an entry that must be 0. */
-unsigned paging_index(const struct paging *p, unsigned level, gva_t a);
-bool paging_maps(const struct paging *p, unsigned level, uint64_t entry); /* a page, no table */
+/* paging_format.c: the bits of an entry that must be 0. */
 uint64_t paging_reserved(const struct paging *p, unsigned level, uint64_t entry);
-uint64_t paging_address(const struct paging *p, unsigned level, uint64_t entry);
+
+static inline unsigned
+paging_index(const struct paging *p, unsigned level, gva_t a)
+{
+	return a.v >> p->format->level[level].shift & ((1u << p->format->level[level].bits) - 1);
+}
+
+/* Whether an entry leads to a page, and not to a table. */
+static inline bool
+paging_maps(const struct paging *p, unsigned level, uint64_t entry)
+{
+	return level == 1 || (p->format->level[level].large && entry & PTE_PS);
+}
+
+/* Of the table or the page that an entry leads to (SDM 3A 4.3, table 4-4: a 4 MiB page has bits 39:32 in 20:13). */
+static inline uint64_t
+paging_address(const struct paging *p, unsigned level, uint64_t entry)
+{
+	bool large = level > 1 && paging_maps(p, level, entry);
+
+	if (p->format->entry_size == 8)
+		return entry & 0xffffffffff000 &
+		       ~((1ull << (large ? p->format->level[level].shift : PAGE_SHIFT)) - 1);
+	return large ? (entry & 0xffc00000) | (entry & 0x1fe000) << 19 : entry & 0xfffff000;
+}
 
 /* Lab 2A, walk.c: 0 with w->gpa, or -EFAULT with w->error. Reads only. -ENOSYS: not written yet. */
 int guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memory *memory,
