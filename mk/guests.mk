@@ -47,7 +47,7 @@ $(GO)/os/ramdisk.img: tools/mkramdisk.py $(OS_PROGRAMS) $(wildcard guest/os/root
 $(GO)/obj/os/disk.asm.o: $(GO)/os/ramdisk.img
 $(GO)/obj/os/disk.asm.o: private GUEST_NASMFLAGS += -I $(GO)/os/
 
-build/boot/%.bin: boot/%.asm
+build/boot/%.bin: boot/%.asm $(wildcard boot/*.inc) # which nasm -MD leaves out
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(NASM) -f bin -I . -I boot/ -MD build/boot/$*.d -MP -o $@ $<

@@ -79,12 +79,13 @@ def load_segments(path, data):
         raise ImageError(f"{path}: truncated: its program headers are not in the file")
     segments = []
     for i in range(phnum):
-        kind, offset, _, paddr, filesz, memsz, _, _ = PROGRAM_HEADER.unpack_from(
+        kind, offset, vaddr, paddr, filesz, memsz, _, _ = PROGRAM_HEADER.unpack_from(
             data, phoff + i * phentsize
         )
         if kind == PT_LOAD and memsz:
-            segments.append((offset, paddr, filesz, memsz))
-    if not any(paddr <= entry < paddr + memsz for _, paddr, _, memsz in segments):
+            segments.append((offset, vaddr, paddr, filesz, memsz))
+    # A linear address, or meant to be physical (boot/elf.inc).
+    if not any(at <= entry < at + memsz for _, vaddr, paddr, _, memsz in segments for at in (vaddr, paddr)):
         raise ImageError(f"{path}: its entry point {entry:#x} is in no segment")
     return segments
 
@@ -92,7 +93,7 @@ def load_segments(path, data):
 def check_segments(path, data, segments):
     """Refuses segments that are not in the file, reach the loader's memory, or overlap."""
     end = 0
-    for offset, paddr, filesz, memsz in sorted(segments, key=lambda s: s[1]):
+    for offset, _, paddr, filesz, memsz in sorted(segments, key=lambda s: s[2]):
         if offset + filesz > len(data):
             raise ImageError(f"{path}: truncated: the segment at {paddr:#x} is not in the file")
         if filesz > memsz:
@@ -137,7 +138,7 @@ def check_kernel(path, data):
     check_multiboot(path, data)
     phoff, phnum = struct.unpack_from("<28xI12xH", data)
     headers = phoff + phnum * PROGRAM_HEADER.size
-    return data[:max(headers, *(offset + filesz for offset, _, filesz, _ in segments))]
+    return data[:max(headers, *(offset + filesz for offset, _, _, filesz, _ in segments))]
 
 
 def text(words, what):

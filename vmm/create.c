@@ -15,6 +15,8 @@
 
 #define LOW_HOLE_FIRST 0xa0u /* gfn: 640 KiB, where a PC has video memory and ROMs */
 #define LOW_HOLE_END   0x100u
+#define TEXT_FIRST     0xb8u /* but for the text of a display: memory like any */
+#define TEXT_END       0xc0u
 
 static struct domain *domains[DOMAIN_MAX + 1]; /* by id; 0 is the host */
 static struct domain *last_ended;              /* kept, so that its exits can still be looked at */
@@ -44,7 +46,7 @@ give_ram(struct domain *d, uint64_t ram)
 
 		if (g % PREEMPT_WORK == 0)
 			preempt_point();
-		if (g >= LOW_HOLE_FIRST && g < LOW_HOLE_END)
+		if (g >= LOW_HOLE_FIRST && g < LOW_HOLE_END && (g < TEXT_FIRST || g >= TEXT_END))
 			continue;
 		m = frame_alloc(FRAME_GUEST, d->id);
 		if (!mfn_ok(m))

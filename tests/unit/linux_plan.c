@@ -130,9 +130,12 @@ test_truncated(void)
 {
 	unsigned taken = 0;
 
-	for (unsigned size = 0; size < SIZE; size++)
+	for (unsigned size = 0; size <= SIZE - 16; size++)
 		taken += !verdict(good, size, 0, 64 * MIB);
 	is_u64(taken, 0, "refused: every truncation");
+	for (unsigned size = SIZE - 15; size < SIZE; size++)
+		ok(!verdict(good, size, 0, 64 * MIB) && p.kernel_size == KERNEL - (SIZE - size),
+		   "a last paragraph of %u bytes is what the file has of it", size % 16);
 }
 
 int

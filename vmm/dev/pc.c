@@ -1,6 +1,6 @@
 /*
- * The platform `pc`, a classic PC: COM1, two 8259s, an 8254, the clock and CMOS memory, and the debug exit, on the
- * I/O bus. The clock's interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
+ * The platform `pc`, a classic PC: COM1, two 8259s, an 8254, the clock and CMOS memory, a keyboard controller, the
+ * registers of a text display, and the debug exit, on the I/O bus. The clock's interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -84,6 +84,33 @@ rtc_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 	rtc_write(&pc_of(d)->rtc, port, (uint8_t)value, domain_now(d));
 }
 
+static uint32_t
+i8042_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	return i8042_read(&pc_of(d)->i8042, port);
+}
+
+static void
+i8042_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	const char *why = i8042_write(&pc_of(d)->i8042, port, (uint8_t)value);
+
+	if (why)
+		domain_stop(d, "%s, by port %x", why, port);
+}
+
+static uint32_t
+crtc_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	return crtc_read(&pc_of(d)->crtc, port);
+}
+
+static void
+crtc_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	crtc_write(&pc_of(d)->crtc, port, (uint8_t)value);
+}
+
 /* QEMU's isa-debug-exit: any write ends the machine; the value is the guest's exit code. */
 static void
 debug_exit(struct domain *d, uint16_t port, unsigned size, uint32_t value)
@@ -95,9 +122,14 @@ static const struct io_range pc_ports[] = {
 	{ 0x20, 2, 1, "pic", pic_port_read, pic_port_write },
 	{ 0x40, 4, 1, "pit", pit_port_read, pit_port_write },
 	{ 0x61, 1, 1, "pit", pit_port_read, pit_port_write },
+	{ I8042_DATA, 1, 1, "i8042", i8042_port_read, i8042_port_write },
+	{ I8042_STATUS, 1, 1, "i8042", i8042_port_read, i8042_port_write },
 	{ RTC_INDEX, 2, 1, "rtc", rtc_port_read, rtc_port_write },
+	{ FAST_A20, 1, 1, "i8042", i8042_port_read, i8042_port_write },
 	{ 0xa0, 2, 1, "pic", pic_port_read, pic_port_write },
 	{ 0xf4, 1, 1, "debug exit", NULL, debug_exit },
+	{ CRTC_INDEX, 2, 1, "crtc", crtc_port_read, crtc_port_write },
+	{ CRTC_STATUS, 1, 1, "crtc", crtc_port_read, NULL },
 	{ 0x3f8, 8, 1, "uart", uart_port_read, uart_port_write },
 	{ 0x4d0, 2, 1, "pic", pic_port_read, pic_port_write },
 	{ 0 },
@@ -162,6 +194,7 @@ pc_init(struct domain *d)
 	pic_init(&pc->pic);
 	pit_init(&pc->pit, domain_now(d));
 	rtc_init(&pc->rtc, d->ram, domain_now(d));
+	i8042_init(&pc->i8042);
 	pc->pit_edges = pit_edge_count(&pc->pit, domain_now(d));
 	return 0;
 }
@@ -176,7 +209,7 @@ pc_free(struct domain *d)
 
 static const struct platform pc_platform = {
 	.name = "pc",
-	.what = "COM1, two 8259s, an 8254, a clock",
+	.what = "COM1, two 8259s, an 8254, a clock, a keyboard controller, a text display",
 	.init = pc_init,
 	.free = pc_free,
 	.ports = pc_ports,

@@ -1,9 +1,11 @@
 /*
- * The classic PC (pc.c): COM1, two 8259s, an 8254, a clock.
+ * The classic PC (pc.c): COM1, two 8259s, an 8254, a clock, a keyboard controller, a text display.
  */
 #pragma once
 
 #include <kern/kern.h>
+#include <vmm/dev/crtc.h>
+#include <vmm/dev/i8042.h>
 #include <vmm/dev/pic.h>
 #include <vmm/dev/pit.h>
 #include <vmm/dev/rtc.h>
@@ -16,6 +18,8 @@ struct pc {
 	struct pic pic;
 	struct pit pit;
 	struct rtc rtc;
+	struct i8042 i8042;
+	struct crtc crtc;
 	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
 	unsigned uart_polls; /* of its UART's line status, one after the other */
 };

@@ -10,6 +10,7 @@
 #define OLDEST           0x020a     /* 2.10 brought pref_address and init_size */
 #define SETUP_SECTS_ZERO 4          /* BOOT: "If this field contains 0, the real value is 4" */
 #define PAGE             0x1000u
+#define UNIT             16 /* BOOT "syssize": of the protected-mode code, "in units of 16-byte paragraphs" */
 
 static uint64_t
 field(const uint8_t *image, size_t at, unsigned size)
@@ -51,11 +52,14 @@ plan_kernel(struct linux_plan *plan, const uint8_t *image, uint64_t size)
 
 	plan->header_end = LINUX_HEADER + image[LINUX_JUMP];
 	plan->kernel_from = ((sectors ? sectors : SETUP_SECTS_ZERO) + 1) * SECTOR;
-	plan->kernel_size = field(image, LINUX_SYSSIZE, 4) * 16;
+	plan->kernel_size = field(image, LINUX_SYSSIZE, 4) * UNIT;
 	if (!plan->kernel_size)
 		return "it has no protected-mode part";
-	if (plan->kernel_from + plan->kernel_size > size)
+	/* The last unit need not be whole in the file: Debian's memtest86+ ends within it. */
+	if (plan->kernel_from + plan->kernel_size >= size + UNIT)
 		return "its protected-mode part goes beyond the file's end (truncated?)";
+	if (plan->kernel_from + plan->kernel_size > size)
+		plan->kernel_size = size - plan->kernel_from;
 	return NULL;
 }
 

@@ -122,6 +122,19 @@ load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct
 	return NULL;
 }
 
+/*
+ * Where the CPU enters a segment, if e_entry lies in it. That is a linear address of the kernel's own, and paging is off:
+ * boot loaders enter where the segment that holds it was loaded. A segment whose two addresses are the same says nothing new.
+ */
+static bool
+entry_in(const struct elf32_segment *s, uint32_t entry, uint32_t *physical)
+{
+	if (entry - s->vaddr >= s->memsz)
+		return false;
+	*physical = entry - s->vaddr + s->paddr;
+	return true;
+}
+
 static void
 write_boot_page(struct domain *d, const struct module *m, const char *words)
 {
@@ -205,7 +218,10 @@ load_guest(struct domain *d, const struct module *m, const char *loader, const c
 	bool coreboot = loader ? !strcmp(loader, "coreboot") : !strncmp(words, "boot=coreboot", 13);
 	const char *wrong;
 	uint64_t loaded = 0;
+	bool found = false;
+	uint32_t entry;
 
+	firmware_data(d);
 	if (loader && !strcmp(loader, "linux"))
 		return linux_load(d, m, words);
 	if (!loader && !strncmp(words, "boot=linux ", 11))
@@ -230,11 +246,13 @@ load_guest(struct domain *d, const struct module *m, const char *loader, const c
 					: load_segment(d, image, m->size, &s);
 		if (wrong)
 			return refuse(m, wrong);
+		if (!found)
+			found = entry_in(&s, h.entry, &entry);
 	}
 	if (coreboot)
 		coreboot_table(d);
 	else
 		write_boot_page(d, m, words);
-	boot_registers(&d->vcpu->state, h.entry);
+	boot_registers(&d->vcpu->state, found ? entry : h.entry);
 	return 0;
 }

@@ -2,7 +2,7 @@
  * The MSRs of a classic guest. None of them is the host's: each is answered from this table.
  *
  * The CPU models of grade/machines.toml [cpu.te] say that they are an AMD of family 15, so a kernel looks for that
- * family's registers. They read as zero and swallow what is written, as on the bare emulators. What is not in the
+ * family's registers. They read as a constant and swallow what is written, as on the bare emulators. What is not in the
  * table is not implemented: #GP(0), as the manual has it (SDM 2B "RDMSR", "WRMSR").
  *
  * SDM = Intel SDM order no. 325462-080, June 2023. BKDG = AMD BIOS and Kernel Developer's Guide for AMD NPT
@@ -12,28 +12,31 @@
 
 #define MSR_EFER_NUMBER 0xc0000080
 
-struct zero_msr {
-	uint32_t first, last;
+struct fixed_msr {
+	uint32_t first, last, value;
 	const char *name;
 };
 
-static const struct zero_msr zero_msrs[] = {
-	{ 0x0000008b, 0x0000008b, "PATCH_LEVEL" },          /* BKDG: no microcode was loaded */
-	{ 0x00000179, 0x00000179, "MCG_CAP" },              /* no bank of machine checks */
-	{ 0xc0010000, 0xc0010003, "PERF_CTL0-3" },          /* kernels try them, and see that */
-	{ 0xc0010004, 0xc0010007, "PERF_CTR0-3" },          /* ... nothing counts */
-	{ 0xc0010015, 0xc0010015, "HWCR" },                 /* nothing to configure */
-	{ 0xc0010055, 0xc0010055, "INTERRUPT_PENDING" },    /* no C1E */
-	{ 0xc0011029, 0xc0011029, "DE_CFG (later models)" } /* lfence needs no help */
+static const struct fixed_msr fixed_msrs[] = {
+	/* SDM 3A 11.4.4: the boot CPU, whose local APIC is off; there is none. */
+	{ 0x0000001b, 0x0000001b, 0x100, "APIC_BASE" },
+	{ 0x0000008b, 0x0000008b, 0, "PATCH_LEVEL" },          /* BKDG: no microcode was loaded */
+	{ 0x00000179, 0x00000179, 0, "MCG_CAP" },              /* no bank of machine checks */
+	{ 0xc0010000, 0xc0010003, 0, "PERF_CTL0-3" },          /* kernels try them, and see that */
+	{ 0xc0010004, 0xc0010007, 0, "PERF_CTR0-3" },          /* ... nothing counts */
+	{ 0xc0010015, 0xc0010015, 0, "HWCR" },                 /* nothing to configure */
+	{ 0xc0010055, 0xc0010055, 0, "INTERRUPT_PENDING" },    /* no C1E */
+	{ 0xc0011029, 0xc0011029, 0, "DE_CFG (later models)" } /* lfence needs no help */
 };
 
-static bool
-reads_as_zero(uint32_t n)
+/* NULL: it is not in the table. */
+static const struct fixed_msr *
+fixed_msr(uint32_t n)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(zero_msrs); i++)
-		if (n >= zero_msrs[i].first && n <= zero_msrs[i].last)
-			return true;
-	return false;
+	for (unsigned i = 0; i < ARRAY_LEN(fixed_msrs); i++)
+		if (n >= fixed_msrs[i].first && n <= fixed_msrs[i].last)
+			return &fixed_msrs[i];
+	return NULL;
 }
 
 static enum verdict
@@ -74,7 +77,7 @@ write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 static uint64_t
 read_msr(const struct vcpu *v, uint32_t n)
 {
-	return n == MSR_EFER_NUMBER ? v->state.efer : 0;
+	return n == MSR_EFER_NUMBER ? v->state.efer : fixed_msr(n)->value;
 }
 
 static enum verdict
@@ -86,7 +89,7 @@ exit_msr(struct vcpu *v, struct exit *e)
 	if (n == MSR_EFER_NUMBER && write)
 		return write_efer(v, e,
 				  gpr_read(&v->state, RAX, 4) | gpr_read(&v->state, RDX, 4) << 32);
-	if (n != MSR_EFER_NUMBER && !reads_as_zero(n))
+	if (n != MSR_EFER_NUMBER && !fixed_msr(n))
 		return not_implemented(v, e);
 	if (!write) {
 		gpr_write(&v->state, RAX, 4, (uint32_t)read_msr(v, n));

@@ -348,7 +348,7 @@ def went_through(k, va):
 def beyond(k, space, slots, tables):
     """Pages where the guest has no memory, and the host has."""
     for i in range(8, 24):
-        pa = k.rng.choice((0x800000, 0x1000000, 0x2000000, 0x4000000, 0x7000000, 0xA0000, 0xB8000,
+        pa = k.rng.choice((0x800000, 0x1000000, 0x2000000, 0x4000000, 0x7000000, 0xA0000, 0xC8000,
                            0xFEE00000, 0xFFFFF000)) + k.rng.randrange(0, 1) * 4096
         k.put(tables[0] + k.size * i, pa | U | W | P)
         went_through(k, (slots[0] << k.shift) + (i << 12) + 4 * k.rng.randrange(1000))
@@ -363,7 +363,7 @@ def cr3_nowhere(k, space, slots, tables):
 
 def tables_nowhere(k, space, slots, tables):
     """Page tables where there is no memory, and in the guest's code."""
-    for pa in (0xFFFFF000, 0x00800000, 0x000A0000, 0x000B8000, k.base):
+    for pa in (0xFFFFF000, 0x00800000, 0x000A0000, 0x000C8000, k.base):
         k.put(k.upper(space, slots[1]), pa | U | W | P)
         k.load(space)
         k.touch((slots[1] << k.shift) + 4096 * k.rng.randrange(k.per_table), "read")

@@ -165,7 +165,7 @@ class Tables:
 
     def read(self, at, size):
         """As the guest's hardware: ones where there is no memory."""
-        if at + size > self.host.ram or 0xA0000 <= at < 0x100000:
+        if at + size > self.host.ram or 0xA0000 <= at < 0xB8000 or 0xC0000 <= at < 0x100000:
             return (1 << 8 * size) - 1
         return self.memory.get(at, 0)
 
