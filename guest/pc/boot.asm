@@ -1,5 +1,6 @@
-; From the boot loader to the high half. e_entry is `entry` itself, as in the kernels of Mach and Little Kernel: a linear
-; address that means nothing before paging is on. The boot loader has to enter where the segment that holds it lies.
+; From the boot loader to the high half. e_entry is `entry` itself, as in the kernels of Mach and Little Kernel: a
+; linear address that means nothing before paging is on. The boot loader has to enter where the segment that holds it
+; lies.
 ;
 ; SDM = Intel SDM order no. 325462-080, June 2023; 3A 4.3: pages of 4 MiB.
 

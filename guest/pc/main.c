@@ -1,7 +1,8 @@
 /*
- * What kernels take for granted when a boot loader on a PC starts them: the modules that were asked for, the words of the
- * BIOS data area, a keyboard controller that answers, a text display that remembers. It prints what it finds, so that
- * its output can be compared with the bare machine's. Its entry is a linear address (boot.asm).
+ * What kernels take for granted when a boot loader on a PC starts them: the modules that were asked
+ * for, the words of the BIOS data area, a keyboard controller that answers, a text display that
+ * remembers. It prints what it finds, so that its output can be compared with the bare machine's.
+ * Its entry is a linear address (boot.asm).
  */
 #include <guest/lib/guest.h>
 

@@ -1,6 +1,6 @@
 /*
- * A display that shows nothing: its registers remember, and its status port has a retrace every other time, so that nobody
- * waits for one, or for its end. The text itself is memory (create.c).
+ * A display that shows nothing: its registers remember, and its status port has a retrace every
+ * other time, so that nobody waits for one, or for its end. The text itself is memory (create.c).
  */
 #include <vmm/dev/crtc.h>
 

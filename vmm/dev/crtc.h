@@ -1,5 +1,6 @@
 /*
- * The part of a PC's display that text-mode kernels talk to: the registers of a 6845, and a status port (crtc.c).
+ * The part of a PC's display that text-mode kernels talk to: the registers of a 6845, and a status
+ * port (crtc.c).
  */
 #pragma once
 

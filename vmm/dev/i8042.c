@@ -1,8 +1,9 @@
 /*
- * The keyboard controller of a PC without keyboard and mouse: kernels wait for it, ask it about A20, and reset the machine
- * by it. Its interrupts are not wired, for nothing comes by itself.
+ * The keyboard controller of a PC without keyboard and mouse: kernels wait for it, ask it about
+ * A20, and reset the machine by it. Its interrupts are not wired, for nothing comes by itself.
  *
- * A20 is on and stays on: an address line that is off is a thing of real mode. i8042.h says what PC/AT is.
+ * A20 is on and stays on: an address line that is off is a thing of real mode. i8042.h says what
+ * PC/AT is.
  */
 #include <stddef.h>
 

@@ -1,6 +1,7 @@
 /*
- * The platform `pc`, a classic PC: COM1, two 8259s, an 8254, the clock and CMOS memory, a keyboard controller, the
- * registers of a text display, and the debug exit, on the I/O bus. The clock's interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
+ * The platform `pc`, a classic PC: COM1, two 8259s, an 8254, the clock and CMOS memory, a keyboard
+ * controller, the registers of a text display, and the debug exit, on the I/O bus. The clock's
+ * interrupt is not wired: IRQ 8 stays quiet, and its flags are polled.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>

@@ -1,8 +1,10 @@
 /*
- * What a PC's firmware has left in low memory when a boot loader ends: the few words of the BIOS data area that kernels
- * look at, and the extended area that one of them leads to. No firmware ran: what they tell is the platform `pc`.
+ * What a PC's firmware has left in low memory when a boot loader ends: the few words of the BIOS
+ * data area that kernels look at, and the extended area that one of them leads to. No firmware ran:
+ * what they tell is the platform `pc`.
  *
- * PS2 = IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, "BIOS Data Area".
+ * PS2 = IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, "BIOS Data
+ * Area".
  */
 #include <kern/map.h>
 #include <vmm/load/load.h>

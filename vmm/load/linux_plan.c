@@ -10,7 +10,7 @@
 #define OLDEST           0x020a     /* 2.10 brought pref_address and init_size */
 #define SETUP_SECTS_ZERO 4          /* BOOT: "If this field contains 0, the real value is 4" */
 #define PAGE             0x1000u
-#define UNIT             16 /* BOOT "syssize": of the protected-mode code, "in units of 16-byte paragraphs" */
+#define UNIT             16 /* BOOT "syssize": of the protected-mode code, in bytes */
 
 static uint64_t
 field(const uint8_t *image, size_t at, unsigned size)

@@ -123,8 +123,9 @@ load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct
 }
 
 /*
- * Where the CPU enters a segment, if e_entry lies in it. That is a linear address of the kernel's own, and paging is off:
- * boot loaders enter where the segment that holds it was loaded. A segment whose two addresses are the same says nothing new.
+ * Where the CPU enters a segment, if e_entry lies in it. That is a linear address of the kernel's
+ * own, and paging is off: boot loaders enter where the segment that holds it was loaded. A segment
+ * whose two addresses are the same says nothing new.
  */
 static bool
 entry_in(const struct elf32_segment *s, uint32_t entry, uint32_t *physical)

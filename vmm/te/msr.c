@@ -1,12 +1,13 @@
 /*
  * The MSRs of a classic guest. None of them is the host's: each is answered from this table.
  *
- * The CPU models of grade/machines.toml [cpu.te] say that they are an AMD of family 15, so a kernel looks for that
- * family's registers. They read as a constant and swallow what is written, as on the bare emulators. What is not in the
- * table is not implemented: #GP(0), as the manual has it (SDM 2B "RDMSR", "WRMSR").
+ * The CPU models of grade/machines.toml [cpu.te] say that they are an AMD of family 15, so a kernel
+ * looks for that family's registers. They read as a constant and swallow what is written, as on the
+ * bare emulators. What is not in the table is not implemented: #GP(0), as the manual has it (SDM 2B
+ * "RDMSR", "WRMSR").
  *
- * SDM = Intel SDM order no. 325462-080, June 2023. BKDG = AMD BIOS and Kernel Developer's Guide for AMD NPT
- * Family 0Fh, no. 32559, 3.08.
+ * SDM = Intel SDM order no. 325462-080, June 2023. BKDG = AMD BIOS and Kernel Developer's Guide for
+ * AMD NPT Family 0Fh, no. 32559, 3.08.
  */
 #include <vmm/te/te.h>
 
