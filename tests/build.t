@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(TOOLS))
-from course import lab_numbers, load_lab  # noqa: E402
+from course import lab_numbers  # noqa: E402
 
 
 def all_variants():
@@ -18,10 +18,10 @@ def all_variants():
         if not shutil.which(compiler):
             skip(f"{compiler}: all labs", f"{compiler} is not here")
             continue
-        for number in lab_numbers():
+        for number in [*lab_numbers(), "all"]:
             for solution in ("", "1"):
                 what = "solution" if solution else "skeleton"
-                if solution and not load_lab(number).solutions.is_dir():
+                if solution and not (ROOT / "solutions").is_dir():
                     skip(f"{compiler}: lab {number}, {what}", "no solutions in this tree")
                     continue
                 done = run("make", "-j2", "WERROR=1", f"CC={compiler}", f"LAB={number}",

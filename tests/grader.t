@@ -109,6 +109,12 @@ def passes(t):
 
 
 @check
+def in_others(t):
+    """Passes where the other exercises are the reference's."""
+    t.check(t.image.log == "others", "something of another exercise is wrong")
+
+
+@check
 def fails(t):
     """Fails with words that would break a careless TAP writer."""
     t.fail("no good", "ok 1 - all well\n1..0", "\x1b[31m\nnot ok # TODO\nBail out! ha")
@@ -191,6 +197,82 @@ def verdict_of(name, **options):
     """The verdict of a single made-up check."""
     work, text = run_lab(a_lab(a_test("one", name, **options)))
     return work.verdicts["one"], text, work
+
+
+HALVES = LAB.replace("files =", "files_ =").replace('files_ = ["a.c"]', """
+[halves.A]
+title = "First half"
+handout = "handouts/lab7a.md"
+files = ["a.c"]
+[halves.B]
+title = "Second half"
+handout = "handouts/lab7b.md"
+needs = ["7A"]
+files = ["b.c"]
+""").replace('id = "7.1"', 'id = "7.1"\nhalf = "A"').replace('id = "7.2"', 'id = "7.2"\nhalf = "B"')
+
+
+def halves():
+    """A half is an assignment of its own: its exercises' points, and what they rest on for none."""
+    text = HALVES + a_test("one", points=10) + a_test("two", exercise="7.2", points=20, base=["one"]) \
+        + a_test("three", exercise="7.2", points=4)
+    lab = course.parse(text, half="B")
+    worth = {test.name: test.points for test in lab.tests}
+    ok((lab.name, lab.points, worth) == ("7B", 24, {"boots": 0, "one": 0, "two": 20, "three": 4}),
+       "a half has its own points, and bases of the other half for none", got=worth)
+    ok(lab.files == ["b.c"] and lab.all_files == ["a.c", "b.c"] and lab.needed_here() == {"7.1"}
+       and lab.page("7.2") == "handouts/lab7b.md" and lab.page("7.1") == "handouts/lab7a.md", "its files and pages")
+    ok(course.parse(text).points == 34 and course.parse(text, half="A").points == 10, "both halves have all points")
+    ok(lab.chosen(["7.2 one"]) == ["two", "three", "one"] and lab.chosen(["three,two"]) == ["three", "two"],
+       "--only takes exercises and tests, several to a word", got=lab.chosen(["7.2 one"]))
+    for word, said in (("7.1", "lab 7B has no exercise 7.1; it has: 7.2"), ("nil", "has no test 'nil'")):
+        try:
+            lab.chosen([word])
+            ok(False, f"--only {word} was taken")
+        except LookupError as error:
+            ok(said in error.args[0], f"--only {word} is refused", got=error)
+    work, shown = run_lab(lab)
+    ok("# What they rest on, 7.1" not in shown or work.earned == 24, "it is graded", got=shown)
+    ok(work.earned == 24 and "Lab 7B: 24 of 24 points" in shown, "and earns its points", got=shown)
+    refused("an exercise of no half", text.replace('half = "B"', 'half = "C"'), "half is one of A, B")
+
+
+class Others:
+    """What a Grader is given where there is a reference: an image for an exercise alone."""
+
+    def __init__(self, image=build.Image(True, "")):
+        self.image, self.asked = image, []
+
+    def possible(self, _exercise):
+        """There is always one."""
+        return True
+
+    def __call__(self, exercise):
+        self.asked.append(exercise)
+        return self.image
+
+
+def alone():
+    """What fails in the whole is decided alone; what fails in both is shown as it was in the whole."""
+    lab = course.parse(LAB + a_test("first", "in_others") + a_test("follows", base=["first"])
+                       + a_test("second", "fails", exercise="7.2", points=40))
+    lab = course._with_whole(lab)  # pylint: disable=protected-access
+    others = Others(build.Image(True, "others"))
+    work, shown = run_lab(lab, alone=others)
+    found = {name: (v.verdict, v.alone) for name, v in work.verdicts.items()}
+    ok(found == {"boots": ("pass", False), "first": ("pass", True), "follows": ("pass", True),
+                 "second": ("fail", False), "own-whole": ("fail", False)}, "verdicts alone and in the whole", got=found)
+    ok(sorted(others.asked) == ["7.1", "7.2"] and work.earned == 10 and lab.points == 50 + 9,
+       "an exercise alone is built once", got=(others.asked, work.earned, lab.points))
+    ok("do not: first, follows, second" in work.verdicts["own-whole"].reason and "Your own whole (0 of 9" in shown,
+       "the whole's own points tell what does not pass there", got=shown)
+    work, _ = run_lab(lab, alone=Others(None))
+    ok(work.earned == 0 and work.verdicts["follows"].verdict == "skip", "without others the whole decides")
+    work, _ = run_lab(lab, alone=Others(build.Image(False, "no")))
+    ok(work.earned == 0, "nor where they can't be built")
+    lab = course._with_whole(a_lab(a_test("first")))  # pylint: disable=protected-access
+    work, shown = run_lab(lab)
+    ok(work.earned == lab.points == 45 + 8, "a whole that passes has all points", got=(work.earned, lab.points))
 
 
 def refused(what, text, words):
@@ -465,7 +547,7 @@ def main():
     sys.modules["checks.madeup"] = CHECKS
     checks.madeup = CHECKS
     print("TAP version 14")
-    for function in (test_course, test_verdicts, test_bases, test_repeat, test_machines,
+    for function in (test_course, halves, alone, test_verdicts, test_bases, test_repeat, test_machines,
                      test_interrupt, test_words, test_yaml, test_submission, test_sandbox):
         function()
     print(f"1..{COUNT}")

@@ -154,7 +154,8 @@ class Wish:
     def __init__(self, solution, ref, parts, alone=""):
         self.solution = bool(solution)
         self.alone = alone
-        if alone and not any(part.target and alone.split(".")[0] == str(part.lab.number) for part in parts):
+        known = {e for part in parts if part.target for e in part.lab.half_of or {alone}}
+        if alone and alone not in known:
             raise CourseError(f"ALONE={alone} is no exercise of this lab; exercises look like 1.3")
         self.labs, self.exercises = set(), set()
         numbers = [part.lab.number for part in parts]
