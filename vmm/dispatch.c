@@ -141,3 +141,19 @@ exit_irq(struct vcpu *v, struct exit *e)
 	return RESUME;
 }
 EXIT_HANDLER(IRQ, NULL, exit_irq);
+
+enum verdict
+exit_limit(struct vcpu *v, const struct exit *e, unsigned vector, uint32_t error, const char *page,
+	   const char *fmt, ...)
+{
+	char what[120];
+	va_list ap;
+
+	vcpu_need(v, STATE_SEG);
+	if (v->state.seg[SEG_CS].sel & 3)
+		return event_fault(v, vector, error);
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	return exit_stop(v, e, page, "%s", what);
+}

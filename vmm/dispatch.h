@@ -27,3 +27,9 @@ enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
 /* The end of a guest for what it did at this exit: the line names exit, rip, instruction, and `page`. */
 enum verdict exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
+/*
+ * A limit of Zeno's, or of an engine's. A kernel that meets one is stopped, for to go on wrongly is worse. A program's is its
+ * kernel's to judge: it gets this fault, and nothing else happens.
+ */
+enum verdict exit_limit(struct vcpu *v, const struct exit *e, unsigned vector, uint32_t error,
+			const char *page, const char *fmt, ...) PRINTF_LIKE(6, 7);

@@ -205,7 +205,7 @@ EXIT_HANDLER(TRIPLE, NULL, exit_triple);
 static enum verdict
 exit_task(struct vcpu *v, struct exit *e)
 {
-	return exit_stop(v, e, LIMITS, "Zeno switches no tasks for a guest");
+	return exit_limit(v, e, VEC_GP, 0, LIMITS, "Zeno switches no tasks for a guest");
 }
 EXIT_HANDLER(TASK, NULL, exit_task);
 
@@ -225,8 +225,8 @@ emulate_access(struct vcpu *v, struct exit *e)
 	struct insn insn;
 
 	if (!access_insn(v, &insn))
-		return exit_stop(v, e, LIMITS,
-				 "memory at %08lx, and the instruction cannot be decoded", e->gpa);
+		return exit_limit(v, e, VEC_UD, 0, LIMITS,
+				  "memory at %08lx, and the instruction cannot be decoded", e->gpa);
 	e->insn_op = insn.op;
 	e->insn_len = insn.len;
 	switch (emulate(&v->state, &insn, &access_ops, v, &f)) {
@@ -238,8 +238,9 @@ emulate_access(struct vcpu *v, struct exit *e)
 	case EMU_FAULT:
 		return fault_of_access(v, &f);
 	default:
-		return exit_stop(v, e, LIMITS, "Zeno cannot emulate %s on memory at %08lx",
-				 insn_name(insn.op), e->gpa);
+		return exit_limit(v, e, VEC_GP, 0, LIMITS,
+				  "Zeno cannot emulate %s on memory at %08lx", insn_name(insn.op),
+				  e->gpa);
 	}
 }
 

@@ -75,6 +75,7 @@ predict(struct vcpu *v, const struct bt_place *p, const struct bt_block *to)
 	bt_code_read(bt, at, code, sizeof(code));
 	memcpy(&slot, code + BT_PREDICTION_BUDGET, sizeof(slot));
 	slot = (slot - BT_AT_BUDGET) / 4;
+	ASSERT(slot < BT_BUDGETS);
 	bt->shared->budget[slot] = BT_WRONG << bt->mispredicted[slot];
 	if (bt->mispredicted[slot] < BT_WRONG_MAX)
 		bt->mispredicted[slot]++;

@@ -248,8 +248,8 @@ te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	       const struct emu_fault *fault)
 {
 	if (access->hit_window)
-		return te_limit(v, e, VEC_GP, 0, LAB_1A "#window",
-				"it reached for the VMM window at %08lx", v->domain->window);
+		return exit_limit(v, e, VEC_GP, 0, LAB_1A "#window",
+				  "it reached for the VMM window at %08lx", v->domain->window);
 	if (v->page_fault.pending) /* it came first, on the way to what the caller missed */
 		return event_page_fault(v);
 	if (fault->vector == VEC_PF)
@@ -301,8 +301,9 @@ cannot(struct vcpu *v, struct exit *e)
 	if (i->has_mem && (vector_writes(i) ? te_ops.read_rmw : te_ops.read)(
 				  &access, i->mem_seg, insn_ea(&v->state, i), &byte, 1, &fault))
 		return te_guest_fault(v, e, &access, &fault);
-	return te_limit(v, e, VEC_GP, 0, LAB_1A "#limits",
-			"Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op), e->gva);
+	return exit_limit(v, e, VEC_GP, 0, LAB_1A "#limits",
+			  "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),
+			  e->gva);
 }
 
 enum verdict
@@ -331,12 +332,12 @@ static enum verdict
 refused(struct vcpu *v, struct exit *e)
 {
 	if (e->access == ACCESS_FETCH && !gva_byte(v, gva(e->gva)))
-		return te_limit(v, e, VEC_UD, 0,
-				LAB_1A "#no-memory", /* ones, which are no instruction */
-				"it jumped to %08lx, where it has no memory", e->gva);
+		return exit_limit(v, e, VEC_UD, 0,
+				  LAB_1A "#no-memory", /* ones, which are no instruction */
+				  "it jumped to %08lx, where it has no memory", e->gva);
 	if (!e->insn_len)
-		return te_limit(v, e, VEC_UD, 0, LAB_1A "#no-memory",
-				"memory at %08lx, and the instruction cannot be decoded", e->gva);
+		return exit_limit(v, e, VEC_UD, 0, LAB_1A "#no-memory",
+				  "memory at %08lx, and the instruction cannot be decoded", e->gva);
 	return te_emulate(v, e);
 }
 
@@ -372,8 +373,8 @@ static enum verdict
 exit_mmu(struct vcpu *v, struct exit *e)
 {
 	if (hits_window(v, e->gva, 1))
-		return te_limit(v, e, VEC_GP, 0, LAB_1A "#window",
-				"it reached for the VMM window at %08lx", e->gva);
+		return exit_limit(v, e, VEC_GP, 0, LAB_1A "#window",
+				  "it reached for the VMM window at %08lx", e->gva);
 	return v->state.cr0 & CR0_PG && e->vector == VEC_PF ? paging_fault(v, e) : refused(v, e);
 }
 EXIT_HANDLER(MMU, "te", exit_mmu);

@@ -59,7 +59,7 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 		return fault(v, e, vector, sel);
 	shadow = te_shadow_for(v, desc, te_cpl(v));
 	if (!(shadow & DESC_P))
-		return te_limit(
+		return exit_limit(
 			v, e, VEC_GP, sel & ~3u, LAB_1A "#limits",
 			"selector %04x (base %08x, limit %08x) has no shadow that ends below the "
 			"VMM window",
@@ -187,8 +187,8 @@ te_nested_iret(struct vcpu *v, struct exit *e)
 	type = desc >> 40 & 0x1f;
 	if (type != 3 && type != 11)
 		return event_fault(v, VEC_TS, link & ~3u);
-	return te_limit(v, e, VEC_TS, link & ~3u, LAB_1B "#limits",
-			"iret with NT set would be a task switch");
+	return exit_limit(v, e, VEC_TS, link & ~3u, LAB_1B "#limits",
+			  "iret with NT set would be a task switch");
 }
 
 /* Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way between rings. */
@@ -228,7 +228,7 @@ exit_v86(struct vcpu *v, struct exit *e)
 {
 	if (e->vector >= IRQ_BASE)
 		irq(e->vector);
-	return te_limit(
+	return exit_limit(
 		v, e, VEC_GP, 0, "emulators.md#iret-vm",
 		"an iret with VM set took it to virtual-8086 mode, which only QEMU allows here");
 }

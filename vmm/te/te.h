@@ -213,12 +213,6 @@ uint64_t te_take_dr6(void); /* reads and clears it */
 enum exit_reason te_reason(unsigned op);
 
 /* unsupported.c */
-/*
- * A limit of te's. A kernel that meets one is stopped, for to go on wrongly is worse. A program's is its kernel's to
- * judge: it gets this fault, and nothing else happens.
- */
-enum verdict te_limit(struct vcpu *v, const struct exit *e, enum vector vector, uint32_t error,
-		      const char *page, const char *fmt, ...) PRINTF_LIKE(6, 7);
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
 enum verdict te_exit_cache(struct vcpu *v, struct exit *e);
 

@@ -3,21 +3,6 @@
  */
 #include <vmm/te/te.h>
 
-enum verdict
-te_limit(struct vcpu *v, const struct exit *e, enum vector vector, uint32_t error, const char *page,
-	 const char *fmt, ...)
-{
-	char what[120];
-	va_list ap;
-
-	if (te_cpl(v) != 0)
-		return event_fault(v, vector, error);
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	return exit_stop(v, e, page, "%s", what);
-}
-
 /*
  * What the guest's CPU says to them, since it has EFER.SCE and SYSENTER_CS at 0 for ever: #UD and #GP(0) (SDM 2B
  * "SYSCALL", "SYSENTER").
@@ -78,8 +63,8 @@ fetch_beyond(struct vcpu *v, struct exit *e)
 	if (gva_to_gpa(v, gva(linear), HOW_FETCH | (te_cpl(v) == 3 ? HOW_USER : 0), &at) &&
 	    v->page_fault.pending)
 		return event_page_fault(v);
-	return te_limit(v, e, VEC_GP, 0, LAB_1A "#window", "it reached for the VMM window at %08x",
-			linear);
+	return exit_limit(v, e, VEC_GP, 0, LAB_1A "#window",
+			  "it reached for the VMM window at %08x", linear);
 }
 
 /* The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause first. */
@@ -102,7 +87,7 @@ te_exit_entry_failed(struct vcpu *v, struct exit *e)
 		why = "no shadow is present for that selector";
 	else if (e->vector == VEC_GP && !(e->error & ~7u))
 		why = "a null selector, or an address beyond its segment";
-	return te_limit(v, e, VEC_GP, v->state.seg[SEG_CS].sel & ~3u, LAB_1A "#entry-failed",
-			"entering ring 1 failed: %s (cs %04lx, ss %04lx)", why, f->cs, f->ss);
+	return exit_limit(v, e, VEC_GP, v->state.seg[SEG_CS].sel & ~3u, LAB_1A "#entry-failed",
+			  "entering ring 1 failed: %s (cs %04lx, ss %04lx)", why, f->cs, f->ss);
 }
 EXIT_HANDLER(ENTRY_FAILED, "te", te_exit_entry_failed);
