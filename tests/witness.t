@@ -14,7 +14,7 @@ from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.judging import course, evidence  # noqa: E402
-from zeno.judging.pagewalk import Host  # noqa: E402
+from zeno.judging.pagehost import Host  # noqa: E402
 
 SYMBOL = re.compile(r"\b(?:symbol|call|counted)\(\s*\"(\w+)\"")
 FIELD = re.compile(r"\.at\(\s*\"([^\"]+)\", \"([^\"]+)\"\)")
@@ -27,7 +27,7 @@ def fields():
         text = path.read_text()
         for name, member in FIELD.findall(text):
             yield path.name, (Host.HEADER, name, member)
-        for member in re.findall(r"\bput\(\"(\w+)\"", text) if path.name == "pagewalk.py" else ():
+        for member in re.findall(r"\bput\(\"(\w+)\"", text) if path.name == "pagehost.py" else ():
             yield path.name, (Host.HEADER, "struct paging", member)
         for found in OFFSET.findall(text):
             yield path.name, found

@@ -9,7 +9,7 @@ import re
 import shutil
 import struct
 
-from zeno.guests import programs
+from zeno.guests import programs, segments
 from zeno.judging import evidence
 from zeno.machines import gdbremote, machine
 from zeno.guests.programs import Program
@@ -547,8 +547,8 @@ def judge_shadow(t, guest, shadow, window):
 
 def interesting(t):
     """[(descriptor, window)]: harmless ones, hostile ones, and those at the edges."""
-    d, rng = programs.descriptor, t.rng
-    found = [(one, WINDOW) for one in programs.evil_descriptors(rng, 90)]
+    d, rng = segments.descriptor, t.rng
+    found = [(one, WINDOW) for one in segments.evil_descriptors(rng, 90)]
     for access in (0x9A, 0x92, 0x9E, 0x96, 0xF2, 0xFA, 0xB2, 0xD2, 0x12, 0x89, 0x82, 0xEC, 0xE5):
         found.append((d(0, 0xFFFFF, access, 0xC), WINDOW))
     for base, limit, flags in ((0, WINDOW // PAGE - 1, 0xC), (0, WINDOW // PAGE, 0xC),
@@ -826,7 +826,7 @@ def control_state(t):
 
 def own_tables(t):
     """Random GDTs, far jumps, segment loads and edits in place against the bare machine."""
-    same_as_bare(t, programs.own_tables(t.rng), "tables")
+    same_as_bare(t, segments.own_tables(t.rng), "tables")
 
 
 def table_registers(t):
@@ -872,7 +872,7 @@ def table_registers(t):
 
 def shadow_tables(t):
     """A GDT full of hostile descriptors: none of them comes into the GDT that the CPU uses."""
-    program, points = programs.evil_tables(t.rng)
+    program, points = segments.evil_tables(t.rng)
     guest = program.assemble(t.directory, "evil")
     where, found = labels(guest, *points), []
 
@@ -894,7 +894,7 @@ def shadow_tables(t):
 
 def refused_cr(t):
     """A control register value that te refuses ends the guest there and then."""
-    program, what = programs.forbidden_cr(t.rng)
+    program, what = segments.forbidden_cr(t.rng)
     guest = program.assemble(t.directory, "forbidden")
     behind, = labels(guest, "after")
     honest = programs.outs(t.rng, 6).assemble(t.directory, "after")

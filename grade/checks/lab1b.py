@@ -11,8 +11,7 @@ and a run repeats. What they print does not depend on when a tick comes, only on
 import re
 import struct
 
-from zeno.guests import kernels
-from zeno.judging import evidence
+from zeno.guests import faults, interrupts, kernels
 from zeno.machines import machine
 from zeno.judging.trial import Trouble
 
@@ -46,17 +45,17 @@ def same(t, program, name):
 
 def reflect_frames(t):
     """Faults and software interrupts in ring 0, nested, in a random order: every pushed frame."""
-    same(t, kernels.reflect(t.rng), "reflect")
+    same(t, faults.reflect(t.rng), "reflect")
 
 
 def reflect_gates(t):
     """Gates that are absent, of another type, or lead nowhere."""
-    same(t, kernels.gates(t.rng), "gates")
+    same(t, faults.gates(t.rng), "gates")
 
 
 def reflect_ring3(t):
     """Software interrupts from ring 3: DPL, and the stack that the TSS names."""
-    same(t, kernels.calls(t.rng), "calls")
+    same(t, faults.calls(t.rng), "calls")
 
 
 def reflect_live(t):
@@ -137,17 +136,17 @@ def real_ring(t, regs, ring, where):
 
 def iret_forms(t):
     """Handlers that return, nested; frames made by hand; irets that are faults."""
-    same(t, kernels.returns(t.rng), "returns")
+    same(t, faults.returns(t.rng), "returns")
 
 
 def ring3_trips(t):
     """Into ring 3 and back, with faults, refused gates, IOPL 0 and 3."""
-    same(t, kernels.ring3(t.rng), "trips")
+    same(t, faults.ring3(t.rng), "trips")
 
 
 def ring3_live(t):
     """The real ring, the shadow GDT and the guest's segments, in its user code and behind it."""
-    k = kernels.ring3(t.rng, rounds=2, count=2)
+    k = faults.ring3(t.rng, rounds=2, count=2)
     guest = k.assemble(t.directory, "rings")
     users = labels(guest, *k.user_places)
     system = labels(guest, *k.kernel_places)
@@ -234,7 +233,7 @@ def entry_labels(k):
 
 def interrupts(t):
     """Timer interrupts while the guest computes, sleeps, shields itself, in ring 3, nested."""
-    timed(t, kernels.timers(t.rng), "timers")
+    timed(t, interrupts.timers(t.rng), "timers")
 
 
 def timed(t, program, name):
@@ -254,7 +253,7 @@ def timed(t, program, name):
 
 def interrupt_place(t):
     """An interrupt comes only while the guest's IF is 1, and goes back to its place."""
-    k, handler, places = kernels.one_interrupt(t.rng)
+    k, handler, places = interrupts.one_interrupt(t.rng)
     guest = k.assemble(t.directory, "place")
     at, = labels(guest, handler)
     ranges = [labels(guest, *pair) for pair in places]
@@ -298,7 +297,7 @@ def uart_received(t):
     """Characters that are typed arrive by interrupts, all of them, in order."""
     length = t.rng.randrange(24, 60)
     words = "".join(t.rng.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(length))
-    guest = kernels.typed(t.rng, length).assemble(t.directory, "typed")
+    guest = interrupts.typed(t.rng, length).assemble(t.directory, "typed")
     bare = typed_bare(t, guest, words)
     run = t.boot(f"trace=1 -- start typed -- input={words}; off", modules=[module(guest)],
                  elf=[guest], icount=True, limits=LIMITS)
@@ -319,12 +318,12 @@ def typed_bare(t, guest, words):
 
 def uart_sent(t):
     """Lines that are printed by transmitter interrupts only, and quiet behind each."""
-    timed(t, kernels.sent(t.rng), "sent")
+    timed(t, interrupts.sent(t.rng), "sent")
 
 
 def uart_line(t):
     """The level of IRQ 4 at the guest's 8259 follows the UART."""
-    guest = kernels.sent(t.rng, 1).assemble(t.directory, "sent")
+    guest = interrupts.sent(t.rng, 1).assemble(t.directory, "sent")
     lines, bad = [], []
     number = 4
 

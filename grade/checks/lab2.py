@@ -6,8 +6,8 @@ and compared, entry by entry, with the guest's (pagewalk.py). Equivalent: progra
 own print the same under te as on the bare machine.
 """
 
-from zeno.guests import paging, spaces
-from zeno.judging import pagewalk
+from zeno.guests import edits, paging, spaces, walks
+from zeno.judging import pagehost, pagetables, pagewalk
 from zeno.judging.pagewalk import FORMS, NX, P, U, W
 
 from .lab1 import commands, compare, labels, life, module, never_there, witness
@@ -48,7 +48,7 @@ def outside(t, ask):
         if asked:
             return True
         asked.append(True)
-        host = pagewalk.Host(t, client, regs)
+        host = pagehost.Host(t, client, regs)
         try:
             ask(host, k)
         finally:
@@ -93,7 +93,7 @@ def walk_paths(t):
     """Walks that lead somewhere, in four paging modes."""
     def ask(host, k):
         for form in t.rng.sample(FORMS, len(FORMS)):
-            tables = pagewalk.Tables(t.rng, host, form, k.pool)
+            tables = pagetables.Tables(t.rng, host, form, k.pool)
             for case in tables.good(10):
                 judge_walk(t, case, tables.walk(case), host.walk(case))
             tables.gone()
@@ -105,7 +105,7 @@ def walk_faults(t):
     """Walks that end early: entries that are not present, and reserved bits that are set."""
     def ask(host, k):
         for form in t.rng.sample(FORMS, len(FORMS)):
-            tables = pagewalk.Tables(t.rng, host, form, k.pool)
+            tables = pagetables.Tables(t.rng, host, form, k.pool)
             for case in tables.bad(12):
                 judge_walk(t, case, tables.walk(case), host.walk(case))
             tables.gone()
@@ -151,7 +151,7 @@ def fill_entries(t):
     def ask(host, k):
         frames = k.pool[:]
         for form in t.rng.sample(FORMS[:3], 3):
-            for case in pagewalk.fills(t.rng, form, frames, 9):
+            for case in pagetables.fills(t.rng, form, frames, 9):
                 state = host.fill(case)
                 t.check(state == 0, f"shadow_fill() gives {state} for {case.told()}", 0, state)
                 judge_fill(t, host, case)
@@ -189,12 +189,12 @@ def fill_kinds(t):
     """Which shadow an entry leads to: one per frame, use and part; the same one when it is used again."""
     def ask(host, _k):
         for form in t.rng.sample(FORMS[:3], 3):
-            for va, level, last in pagewalk.kinds(t.rng, form):
-                right = pagewalk.kind(form, va, level, last)
+            for va, level, last in pagetables.kinds(t.rng, form):
+                right = pagetables.kind(form, va, level, last)
                 got = host.kind(form, va, level, last)
                 t.check(got == right, f"shadow_child_kind() at level {level} for {va:#x} in {form} "
-                        f"paging, whose walk ends at level {last}", pagewalk.kind_told(right),
-                        pagewalk.kind_told(got))
+                        f"paging, whose walk ends at level {last}", pagetables.kind_told(right),
+                        pagetables.kind_told(got))
 
     outside(t, ask)
 
@@ -204,12 +204,12 @@ def fill_kinds(t):
 
 def fault_hidden(t):
     """Programs without a fault of their own: not one of the hidden faults may show."""
-    trio(t, paging.identity, "hidden")
+    trio(t, walks.identity, "hidden")
 
 
 def fault_true(t):
     """True faults among hidden ones: error code, CR2, frame."""
-    trio(t, paging.faults, "true")
+    trio(t, walks.faults, "true")
 
 
 def audited(t, program, name, stops=8, after=None):
@@ -226,14 +226,14 @@ def audited(t, program, name, stops=8, after=None):
         return False
 
     def look(client, regs):
-        host = pagewalk.Host(t, client, regs, vcpu=vcpu[0])
+        host = pagehost.Host(t, client, regs, vcpu=vcpu[0])
         seen.append(regs["rip"])
         t.check(regs["cs"] & 3 in (1, 3), "the guest with paging runs in the host's ring", "CPL 1 or 3",
                 f"CS {regs['cs']:#x}")
         t.check(regs["cr3"] & ~0xFFF == host.root, "the CPU does not use the domain's root while the "
                 "guest runs", f"CR3 {host.root:#x}", f"CR3 {regs['cr3']:#x}")
         leaves = host.leaves()
-        pagewalk.audit(t, host, leaves)
+        pagehost.audit(t, host, leaves)
         if after:
             after(host, leaves)
         return len(set(seen)) == len(set(where))
@@ -256,13 +256,13 @@ def fault_live(t):
     def after(host, _leaves):
         counts.update((name, host.count(name)) for name in ("emulated", "faults"))
 
-    audited(t, paging.faults(t.rng, form), "live", after=after)
-    most = paging.STEADY
+    audited(t, walks.faults(t.rng, form), "live", after=after)
+    most = walks.STEADY
     t.check(counts["emulated"] < most, "accesses that the CPU could do alone are emulated: "
             f"{2 * most} pages of RAM are written or read once each, where the guest's entries allow it",
             f"fewer than {most} emulated (stats.emulated)", counts["emulated"])
     t.check(counts["faults"], "the guest had true faults, and stats.faults counts none", "1 or more", 0)
-    audited(t, paging.nowhere(t.rng, form), "nowhere")
+    audited(t, walks.nowhere(t.rng, form), "nowhere")
 
 
 # -- 2.4: tables that change ------------------------------------------------------------------------
@@ -270,13 +270,13 @@ def fault_live(t):
 
 def tables_edited(t):
     """Tables that change while in use: by any instruction, through any mapping."""
-    trio(t, paging.edits, "edits")
+    trio(t, edits.edits, "edits")
 
 
 def tables_live(t):
     """After each change the CPU's tables say what the guest's say, and no table can be written behind our back."""
     for form in t.rng.sample(paging.FORMATS, 2):
-        audited(t, paging.edits(t.rng, form), f"tracked-{form}", stops=10)
+        audited(t, edits.edits(t.rng, form), f"tracked-{form}", stops=10)
 
 
 FLOOD = 16
@@ -287,7 +287,7 @@ def tables_flooded(t):
     """A table that is written and not used in between is given up; one that is used is kept."""
     def ask(host, k):
         for form in t.rng.sample(FORMS[:3], 3):
-            case, other = pagewalk.flooded(t.rng, form, k.pool)
+            case, other = pagetables.flooded(t.rng, form, k.pool)
             for one in (other, case) if other else (case,):
                 t.check(host.fill(one) == 0, f"shadow_fill() fails for {one.told()}", 0, "not 0")
             judge_flood(t, host, case, other)
@@ -344,7 +344,7 @@ def tables_hostile(t):
 
 def attacks(t, kinds):
     """Hostile guests made for this run, each followed by an honest one."""
-    honest = paging.identity(t.rng, t.rng.choice(paging.FORMATS)).assemble(t.directory, "after")
+    honest = walks.identity(t.rng, t.rng.choice(paging.FORMATS)).assemble(t.directory, "after")
     bare = t.bare(honest)
     kinds = t.rng.sample(kinds, len(kinds))
     guests = [spaces.attack(t.rng, kind).assemble(t.directory, f"attack-{kind}") for kind in kinds]

@@ -6,8 +6,9 @@ SDM = Intel SDM order no. 325462-080, June 2023.
 """
 
 from .kernels import CALL
-from .paging import (A, ADDRESS, P, PS, U, W, WINDOW, Paged, Space, edits, faults,
-                     identity, offset)
+from .edits import edits
+from .paging import A, ADDRESS, P, PS, Paged, Space, U, W, WINDOW
+from .walks import faults, identity, offset
 
 # -- 2.5: accessed and dirty -----------------------------------------------------------------------
 
