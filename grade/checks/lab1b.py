@@ -11,13 +11,13 @@ and a run repeats. What they print does not depend on when a tick comes, only on
 import re
 import struct
 
-from zeno.guests import faults, interrupts, kernels
+from zeno.guests import faults, irqs, kernels
 from zeno.machines import machine
 from zeno.judging.trial import Trouble
 
-from .lab1 import (FLAG_IF, IOPL, LIMITS, State, commands, compare, desc_dpl, judge_gdt, labels,
-                   life, module, never_there, read_shadow_gdt, witness)
-from .lab1 import DESC_CODE, DESC_P, DESC_S
+from .guests import FLAG_IF, IOPL, LIMITS, State, commands, compare, labels, life, module, never_there, witness
+from .lab1tables import desc_dpl, judge_gdt, read_shadow_gdt
+from .lab1tables import DESC_CODE, DESC_P, DESC_S
 
 STATE_SEG = 152
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
@@ -233,7 +233,7 @@ def entry_labels(k):
 
 def interrupts(t):
     """Timer interrupts while the guest computes, sleeps, shields itself, in ring 3, nested."""
-    timed(t, interrupts.timers(t.rng), "timers")
+    timed(t, irqs.timers(t.rng), "timers")
 
 
 def timed(t, program, name):
@@ -253,7 +253,7 @@ def timed(t, program, name):
 
 def interrupt_place(t):
     """An interrupt comes only while the guest's IF is 1, and goes back to its place."""
-    k, handler, places = interrupts.one_interrupt(t.rng)
+    k, handler, places = irqs.one_interrupt(t.rng)
     guest = k.assemble(t.directory, "place")
     at, = labels(guest, handler)
     ranges = [labels(guest, *pair) for pair in places]
@@ -297,7 +297,7 @@ def uart_received(t):
     """Characters that are typed arrive by interrupts, all of them, in order."""
     length = t.rng.randrange(24, 60)
     words = "".join(t.rng.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(length))
-    guest = interrupts.typed(t.rng, length).assemble(t.directory, "typed")
+    guest = irqs.typed(t.rng, length).assemble(t.directory, "typed")
     bare = typed_bare(t, guest, words)
     run = t.boot(f"trace=1 -- start typed -- input={words}; off", modules=[module(guest)],
                  elf=[guest], icount=True, limits=LIMITS)
@@ -318,12 +318,12 @@ def typed_bare(t, guest, words):
 
 def uart_sent(t):
     """Lines that are printed by transmitter interrupts only, and quiet behind each."""
-    timed(t, interrupts.sent(t.rng), "sent")
+    timed(t, irqs.sent(t.rng), "sent")
 
 
 def uart_line(t):
     """The level of IRQ 4 at the guest's 8259 follows the UART."""
-    guest = interrupts.sent(t.rng, 1).assemble(t.directory, "sent")
+    guest = irqs.sent(t.rng, 1).assemble(t.directory, "sent")
     lines, bad = [], []
     number = 4
 

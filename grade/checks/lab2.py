@@ -10,7 +10,7 @@ from zeno.guests import edits, paging, spaces, walks
 from zeno.judging import pagehost, pagetables, pagewalk
 from zeno.judging.pagewalk import FORMS, NX, P, U, W
 
-from .lab1 import commands, compare, labels, life, module, never_there, witness
+from .guests import commands, compare, labels, life, module, never_there, witness
 from .lab1b import FEW
 
 

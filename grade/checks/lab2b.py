@@ -8,7 +8,7 @@ from zeno.judging import pagewalk
 from zeno.judging.pagewalk import A, D, HOW_FETCH, HOW_USER, HOW_WRITE, NX, U, W
 from zeno.judging.trial import Trouble
 
-from .lab1 import commands, compare, life, module
+from .guests import commands, compare, life, module
 from .lab1b import FEW
 from .lab2 import audited, outside, trio
 

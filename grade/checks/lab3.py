@@ -9,13 +9,14 @@ import random
 import re
 import struct
 
-from zeno.guests import counted, interrupts, programs, translated
+from zeno.guests import counted, irqs, programs, translated
 from zeno.machines import machine
 from zeno.guests.programs import Program
 from zeno.judging.trial import Trouble
 
-from .lab1 import (FLAG_IF, IOPL, LIMITS, WINDOW, State, compare, hostile_modules, judge_attacks, labels, life, module,
-                   never_there, on_bare, registers_equal, said_of_end, witness)
+from .guests import (FLAG_IF, IOPL, LIMITS, State, WINDOW, compare, hostile_modules, judge_attacks, labels, life,
+                     module, never_there, said_of_end, witness)
+from .lab1 import on_bare, registers_equal
 from .lab1b import AUDITED, dict_rows, real_ring
 
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=64 << 20)
@@ -438,7 +439,7 @@ def interrupted(t):
 
 def timers(t):
     """Lab 1B's timers: asleep, behind sti, in ring 3, nested."""
-    facts(t, interrupts.timers(t.rng), "timers")
+    facts(t, irqs.timers(t.rng), "timers")
 
 
 def trips(t):

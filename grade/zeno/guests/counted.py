@@ -1,6 +1,6 @@
 """Fresh guest programs for a translator whose exits or translations are counted (see mixes.py)."""
 
-from .interrupts import fact
+from .irqs import fact
 from .kernels import CALL, FLAG_IF, INTERRUPT_GATE
 from .mixes import Mix, POPPED, begun, ended, repeated
 from .translated import mixed_page

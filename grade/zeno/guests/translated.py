@@ -1,6 +1,6 @@
 """Fresh guest programs for a translator: mixed code, code that changes, interrupts in the middle of it (see mixes.py)."""
 
-from .interrupts import fact
+from .irqs import fact
 from .kernels import CALL, FLAG_IF, INTERRUPT_GATE, TIMER
 from .mixes import FREE, Mix, POPPED, begun, ended, repeated
 from .segments import descriptor
