@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The translator against the bare machine: generated programs (grade/zeno/guests/translated.py and counted.py), bare and on bt, QEMU and Bochs.
+"""The translator against the bare machine: generated programs (grade/zeno/guests), bare and on bt, QEMU and Bochs.
 
 A line of tests/fuzz/bt-seeds.txt is `kind seed`: one for each kind of program, and every one that once found something.
 `tests/bt-fuzz.t KIND FIRST LAST` tries seeds of your own. The two bare machines are compared, too: a difference between
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno.guests import counted, translated  # noqa: E402
+from zeno.guests import loops, mixtures  # noqa: E402
 from zeno.judging import evidence  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
@@ -29,7 +29,7 @@ TIMED = ("interrupted",)
 
 def program(kind, seed, patient=False):
     """A fresh program; a patient one waits for the UART, as bare Bochs wants it."""
-    made = getattr(translated if hasattr(translated, kind) else counted, kind)(random.Random(seed))
+    made = getattr(mixtures if hasattr(mixtures, kind) else loops, kind)(random.Random(seed))
     made = made[0] if isinstance(made, tuple) else made
     made.patient = patient
     return made.assemble(folder(), "guest")

@@ -9,7 +9,7 @@ import random
 import re
 import struct
 
-from zeno.guests import counted, irqs, programs, translated
+from zeno.guests import irqs, loops, mixtures, programs
 from zeno.machines import machine
 from zeno.guests.programs import Program
 from zeno.judging.trial import Trouble
@@ -194,23 +194,23 @@ def straight(t):
 
 def blocks(t):
     """Long blocks: equal, and with few ways out of the cache."""
-    program, insns = counted.long_blocks(t.rng)
+    program, insns = loops.long_blocks(t.rng)
     entries, = counted(t, program, "ring_enter")
     at_most(t, entries, insns // 6, f"entries into the cache for {insns} instructions without a branch")
-    program, stores = translated.refused(t.rng)
+    program, stores = mixtures.refused(t.rng)
     faults, = counted(t, program, "bt_count_fault", name="refused")
     at_most(t, faults, stores // 6, f"faults of two stores that the host has to do, {stores} times, and that are known to be hot")
 
 
 def segments(t):
     """Nothing that the translator puts between shows: straight code with all kinds of memory operands."""
-    run_both(t, translated.straight(t.rng))
-    run_both(t, translated.narrow_stack(t.rng), "narrow")
+    run_both(t, mixtures.straight(t.rng))
+    run_both(t, mixtures.narrow_stack(t.rng), "narrow")
 
 
 def page_ends(t):
     """Code across the ends of pages."""
-    run_both(t, counted.page_ends(t.rng))
+    run_both(t, loops.page_ends(t.rng))
 
 
 # -- 3.2: call-outs ---------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def page_ends(t):
 
 def callouts(t):
     """Privileged and sensitive instructions between others, and the registers behind each."""
-    run_both(t, translated.eighteen(t.rng))
+    run_both(t, mixtures.eighteen(t.rng))
 
 
 def eighteen(t):
@@ -241,12 +241,12 @@ def eighteen(t):
 
 def precise(t):
     """Faults in the middle of blocks: every frame, and every register behind it."""
-    run_both(t, counted.precise(t.rng))
+    run_both(t, loops.precise(t.rng))
 
 
 def own_gate(t):
     """The call-out's vector is the guest's own, too."""
-    run_both(t, counted.own_gate(t.rng, layout(t, "BT_VECTOR")))
+    run_both(t, loops.own_gate(t.rng, layout(t, "BT_VECTOR")))
 
 
 # -- 3.3: the translation cache ---------------------------------------------------------------------
@@ -254,7 +254,7 @@ def own_gate(t):
 
 def cache_again(t):
     """What is translated once is found again."""
-    program, most = counted.again(t.rng)
+    program, most = loops.again(t.rng)
     times, = counted(t, program, "bt_translate")
     at_most(t, times, most, "translations of a program with a few hundred blocks")
 
@@ -262,9 +262,9 @@ def cache_again(t):
 def cache_full(t):
     """More blocks than there is room for, twice."""
     # Before 3.5 each of its jumps is an exit, and they are traced: that is much, and not wrong.
-    times, = counted(t, counted.many_blocks(t.rng, t.rng.randrange(33_000, 34_000)), "bt_translate", limits=MANY)
+    times, = counted(t, loops.many_blocks(t.rng, t.rng.randrange(33_000, 34_000)), "bt_translate", limits=MANY)
     at_most(t, times, 150_000, "translations of 34,000 blocks that ran twice")
-    run_both(t, counted.long_code(t.rng), "long", limits=MANY)
+    run_both(t, loops.long_code(t.rng), "long", limits=MANY)
 
 
 def cache_attacks(t):
@@ -277,7 +277,7 @@ def cache_attacks(t):
            "call": [f"call {target:#x}"],
            "stack": [f"mov esp, {target + 64 & ~3:#x}", "push eax", "pushfd"],
            "table": [f"mov dword [{WINDOW + shared + PAGE + 8 * rng.randrange(512):#x}], {rng.getrandbits(32):#x}"]}
-    honest = translated.flag_play(random.Random(rng.getrandbits(32))).assemble(t.directory, "after")
+    honest = mixtures.flag_play(random.Random(rng.getrandbits(32))).assemble(t.directory, "after")
     bare = t.bare(honest)
     modules, names = [module(honest)], []
     for name, lines in bad.items():
@@ -301,7 +301,7 @@ def cache_attacks(t):
 def cache_rubbish(t):
     """A guest that can write the shared page (no limits on QEMU) harms nobody but itself."""
     rng, shared = t.rng, layout(t, "BT_SHARED_AT")
-    honest = translated.flag_play(random.Random(rng.getrandbits(32))).assemble(t.directory, "after")
+    honest = mixtures.flag_play(random.Random(rng.getrandbits(32))).assemble(t.directory, "after")
     bare = t.bare(honest)
     p = Program(rng)
     p.print("begins\n")
@@ -324,19 +324,19 @@ def cache_rubbish(t):
 
 def flags_all(t):
     """cli, sti, pushf, popf in a random order, all flags and registers behind each."""
-    run_both(t, translated.flag_play(t.rng))
+    run_both(t, mixtures.flag_play(t.rng))
 
 
 def flags_inline(t):
     """The four in a loop: the same, and the host hears nothing of it."""
-    program, count = counted.flag_loop(t.rng)
+    program, count = loops.flag_loop(t.rng)
     entries, = counted(t, program, "ring_enter")
     at_most(t, entries, count // 3 + 2500, f"entries into the cache for {count} times cli, sti, pushf or popf")
 
 
 def flags_pending(t):
     """An interrupt that waits comes when the guest lets it in."""
-    facts(t, counted.pending(t.rng), "pending")
+    facts(t, loops.pending(t.rng), "pending")
 
 
 def flags_real(t):
@@ -373,36 +373,36 @@ def flags_real(t):
 
 def jumps(t):
     """Branches of all kinds between all kinds of code."""
-    run_both(t, translated.jumps(t.rng))
+    run_both(t, mixtures.jumps(t.rng))
 
 
 def chained(t):
     """Direct branches in a loop: once they are chained, the host hears nothing of them."""
-    program, rounds = counted.direct_loop(t.rng)
+    program, rounds = loops.direct_loop(t.rng)
     entries, = counted(t, program, "ring_enter")
     at_most(t, entries, rounds // 2 + 1500, f"entries into the cache for {rounds} rounds of direct branches")
 
 
 def linked(t):
     """A new translation's jumps to blocks that are there are jumps from the beginning."""
-    program, blocks = counted.steps_back(t.rng)
+    program, blocks = loops.steps_back(t.rng)
     entries, = counted(t, program, "ring_enter")
     # To each block its first two times, since a chain is made when its stub is met again; back from it never.
     at_most(t, entries, 2 * blocks + blocks // 2 + 500, f"entries into the cache for {blocks} new blocks, each with a branch "
             "to one that is translated")
-    run_both(t, counted.late_calls(t.rng), "late")
+    run_both(t, loops.late_calls(t.rng), "late")
 
 
 def indirect(t):
     """Indirect branches in a loop, looked up in the cache."""
-    program, rounds = counted.indirect_loop(t.rng)
+    program, rounds = loops.indirect_loop(t.rng)
     entries, = counted(t, program, "ring_enter")
     at_most(t, entries, rounds // 2, f"entries into the cache for {rounds} rounds of indirect branches")
 
 
 def colliding(t):
     """Targets whose addresses have the same low half."""
-    run_both(t, counted.colliding(t.rng))
+    run_both(t, loops.colliding(t.rng))
 
 
 # -- 3.7: code that changes -------------------------------------------------------------------------
@@ -410,12 +410,12 @@ def colliding(t):
 
 def changing(t):
     """Self-modifying code of all kinds."""
-    run_both(t, translated.changing(t.rng))
+    run_both(t, mixtures.changing(t.rng))
 
 
 def beside(t):
     """One function is changed many times; the others stay translated."""
-    program, functions, rounds = counted.beside(t.rng)
+    program, functions, rounds = loops.beside(t.rng)
     times, = counted(t, program, "bt_translate")
     at_most(t, times, functions * 3 + rounds * 12 + 300, f"translations, when one of {functions} functions is changed "
             f"{rounds} times")
@@ -423,7 +423,7 @@ def beside(t):
 
 def mixed(t):
     """Code and data on one page: no trap for each write, no translation for each entry."""
-    program, rounds = counted.mixed_loop(t.rng)
+    program, rounds = loops.mixed_loop(t.rng)
     writes, translations = counted(t, program, "bt_invalidate_range", "bt_translate")
     at_most(t, writes, rounds // 4, f"writes that were trapped, of {rounds} beside code")
     at_most(t, translations, rounds, f"translations for {rounds} rounds beside data that changes")
@@ -434,7 +434,7 @@ def mixed(t):
 
 def interrupted(t):
     """Interrupts come between two instructions of the guest's, whatever stands for them."""
-    facts(t, translated.interrupted(t.rng), "interrupted")
+    facts(t, mixtures.interrupted(t.rng), "interrupted")
 
 
 def timers(t):
@@ -444,12 +444,12 @@ def timers(t):
 
 def trips(t):
     """Into ring 3 and back; what the user's code sees of its selectors and flags."""
-    run_both(t, translated.trips(t.rng))
+    run_both(t, mixtures.trips(t.rng))
 
 
 def user_direct(t):
     """Ring-3 code runs itself, not a translation, with its own GS."""
-    program, label, rounds = counted.user_loop(t.rng)
+    program, label, rounds = loops.user_loop(t.rng)
     guest = program.assemble(t.directory, "user")
     bare = t.bare(guest)
     inside, start, enter = *labels(guest, label, "_start"), t.symbol("ring_enter")
@@ -483,4 +483,4 @@ def attacks(t):
 
 def everything(t):
     """All of it, mixed."""
-    run_both(t, translated.mix(t.rng, 44))
+    run_both(t, mixtures.mix(t.rng, 44))

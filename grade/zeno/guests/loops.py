@@ -3,7 +3,7 @@
 from .irqs import fact
 from .kernels import CALL, FLAG_IF, INTERRUPT_GATE
 from .mixes import Mix, POPPED, begun, ended, repeated
-from .translated import mixed_page
+from .mixtures import mixed_page
 
 
 def long_blocks(rng, count=1500):
