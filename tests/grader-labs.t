@@ -34,7 +34,7 @@ CHANCE = SEED or random.SystemRandom().randrange(1, 1 << 32)
 PART = 5
 """One mutant of so many is tried where nothing is kept."""
 KEPT = kept.Kept(ROOT)
-KILLERS = ROOT / "build" / "grade" / "killers.txt"
+KILLERS = ROOT / "build" / "grade" / mutants.KILLERS
 JOBS = os.cpu_count() or 2
 
 
@@ -140,15 +140,6 @@ class Tried:
         return all(verdict.cached for verdict in self.found.values())
 
 
-def known_killers():
-    """{mutant: the test that killed it last}."""
-    found = {}
-    for path in (mutants.KILLERS, KILLERS):
-        if path.is_file():
-            found |= dict(line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
-    return found
-
-
 def in_order(lab, mutant, killers, costs):
     """The tests of its own exercise, the last killer first, then the cheap ones."""
     tests = [test for test in lab.exercise(mutant.exercise).tests if test.points]
@@ -203,7 +194,7 @@ class Mutants:
     def __init__(self, results, lab, costs):
         self.results, self.lab, self.costs = results, lab, costs
         self.todo = queue.Queue(maxsize=JOBS)
-        self.killers = known_killers()
+        self.killers = mutants.known_killers(ROOT)
         self.threads = [threading.Thread(target=self.worker, daemon=True) for _ in range(JOBS)]
         for thread in self.threads:
             thread.start()

@@ -87,7 +87,8 @@ def main():
     ok(ran == 2, "check-all runs all")
     changed = folder()
     shutil.copytree(image.guests.parent, changed, dirs_exist_ok=True)
-    other = build.Image(True, "", changed / "zeno.elf", changed / "zeno.mb", changed / "guest")
+    other = build.Image(True, "", changed / "zeno.elf", changed / "zeno.mb", changed / "guest",
+                        files=image.files)
     ok(kept.Kept(root, use=True).image(other) == name, "a copy of an image is the same image")
     data = bytearray(other.mb.read_bytes())
     data[-1] ^= 1
@@ -99,6 +100,8 @@ def main():
     guest = sorted(other.guests.glob("*.elf"))[0]
     guest.write_bytes(guest.read_bytes() + b"x")
     ok(kept.Kept(root, use=True).image(other) != name, "and so is one byte of a guest")
+    other = build.Image(True, "", image.elf, image.mb, image.guests, files={"answers.txt": b"one: 2\n"})
+    ok(store.image(other) != name, "and so are other answers")
     tests = lab.tests[0]
     before = store._path(name, tests, 1)  # pylint: disable=protected-access
     store.versions = {**store.versions, "qemu": "QEMU 0.1"}

@@ -35,8 +35,9 @@ import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 NAME = re.compile(r"(\d+)\.(\d+)-[a-z0-9-]+\Z")
-KILLERS = ROOT / "grade" / "mutants" / "killers.txt"
-"""A line for each mutant: its name, and the test that is tried first since it killed it last."""
+KILLERS = "killers.txt"
+"""In grade/mutants/ and in build/grade/: a line for each mutant, its name and the test that killed it last."""
+KILLERS_HEAD = "# Which test killed a mutant last, so that it is tried first: `python3 tools/mutants.py killers` writes this.\n"
 KEYS = ("exercise", "symptom", "hint", "caught-by")
 FILE = re.compile(r"(?:---|\+\+\+) [ab]/(solutions/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)\s*\Z")
 HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -251,7 +252,7 @@ def check_all(root, number=None):
     """One line for each thing that is wrong with the mutants."""
     trouble = []
     for path in sorted((root / "grade" / "mutants").glob("*")):
-        if path.name == KILLERS.name:
+        if path.name == KILLERS:
             continue
         try:
             one = load(path)
@@ -265,14 +266,20 @@ def check_all(root, number=None):
     return trouble
 
 
+def known_killers(root=ROOT):
+    """{mutant: the test that killed it last}: what is written down, and what has been seen since."""
+    found = {}
+    for path in (root / "grade" / "mutants" / KILLERS, root / "build" / "grade" / KILLERS):
+        if path.is_file():
+            found |= dict(line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
+    return found
+
+
 def keep_killers(root):
-    """Take what tests/grader-labs.t has seen."""
-    seen = root / "build" / "grade" / "killers.txt"
-    if not seen.is_file():
-        raise MutantError("nothing has been seen yet: run tests/grader-labs.t")
+    """Write down what tests/grader-labs.t has seen."""
     names = {one.name for one in load_all(root)}
-    lines = [line for line in seen.read_text().splitlines() if line.split()[0] in names]
-    (root / "grade" / "mutants" / "killers.txt").write_text("\n".join(lines) + "\n")
+    lines = [f"{name} {test}\n" for name, test in sorted(known_killers(root).items()) if name in names]
+    (root / "grade" / "mutants" / KILLERS).write_text(KILLERS_HEAD + "".join(lines))
 
 
 def main():

@@ -1,8 +1,9 @@
 """Verdicts of `make check`, kept by content: what was judged before is not judged again.
 
-A verdict's name is a hash of all that it can depend on: the kernel's image and its symbols, the guests, the checks and
-the grader itself, the machines' versions, the lab's data file, the test, and the seed. Only a pass or a failure is kept.
-So the references, which several tests grade, are graded once for each image, and a mutant once for each mistake.
+A verdict's name is a hash of all that it can depend on: the kernel's image and its symbols, the answers, the guests, the
+checks and the grader itself, the machines' versions, the lab's data file, the test, and the seed. Only a pass or a
+failure is kept. So the references, which several tests grade, are graded once for each image, and a mutant once for each
+mistake.
 
 The seed comes from the image: other code is tried with another seed, the same code finds what is kept. ZENO_ALL=1
 (`make check-all`) goes without all of this, and with seeds that nobody has tried. Students' work never comes here:
@@ -65,6 +66,9 @@ class Kept:
             hashes = Hashes(image.guests.parent)
             self.guests[image.guests] = hashes.all(hashes.below("guest", "boot"))
         total.update(self.guests[image.guests].encode())
+        for name, data in sorted(image.files.items()):
+            if not name.endswith((".c", ".asm", ".h")):  # answers.txt: nothing of it is in the kernel
+                total.update(name.encode() + b"\0" + data)
         return total.hexdigest()[:32]
 
     def seed(self, name):
