@@ -342,11 +342,11 @@ def answer_physical(t):
 
 def answer_paging(t):
     """The instruction that sets CR0.PG, found by watching CR0."""
-    boot = next((part for part in t.symbols.segments if part["va"] < KB and part["bytes"]), None)
+    boot = next((part for part in t.symbols.segments if part.va < KB and part.data), None)
     if boot is None:
         raise Trouble("the image has no boot segment")
-    places = [boot["va"] + i for i in range(len(boot["bytes"]) - 2)
-              if boot["bytes"][i:i + 2] == b"\x0f\x22" and boot["bytes"][i + 2] & 0xF8 == 0xC0]
+    places = [boot.va + i for i in range(len(boot.data) - 2)
+              if boot.data[i:i + 2] == b"\x0f\x22" and boot.data[i + 2] & 0xF8 == 0xC0]
     found = []
 
     def look(client, regs):

@@ -4,9 +4,10 @@ import bisect
 import os
 import re
 import shutil
-import struct
 import subprocess
 from dataclasses import dataclass
+
+from ..machines.elf import STT_FUNC, STT_NOTYPE, STT_OBJECT, ElfFile
 
 EXITS_SHOWN = 10
 """How many of a guest's last exits a failure report tells."""
@@ -17,67 +18,21 @@ class Ambiguous(Exception):
 
 
 class Symbols:
-    """Symbols and loaded ranges of an ELF32 or ELF64 file, read without any tool."""
+    """The symbols of an image, and what of it is loaded."""
 
     def __init__(self, path):
         self.path = path
-        data = open(path, "rb").read()
-        if data[:4] != b"\x7fELF":
-            raise ValueError(f"{path} is no ELF file")
-        self.wide = data[4] == 2
+        with open(path, "rb") as file:
+            read = ElfFile(file.read())
+        self.wide, self.segments = read.wide, read.segments
         self.by_name = {}
-        self.segments = []
-        self._read(data)
+        for one in read.symbols():
+            if one.kind in (STT_NOTYPE, STT_OBJECT, STT_FUNC):
+                places = self.by_name.setdefault(one.name, [])
+                if (one.value, one.kind) not in places:
+                    places.append((one.value, one.kind))
         self._sorted = sorted((value, name) for name, places in self.by_name.items()
-                              for value, kind in places if kind == 2)
-
-    def _read(self, data):
-        if self.wide:
-            phoff, shoff = struct.unpack_from("<QQ", data, 32)
-            phsize, phnum, shsize, shnum = struct.unpack_from("<HHHH", data, 54)
-        else:
-            phoff, shoff = struct.unpack_from("<II", data, 28)
-            phsize, phnum, shsize, shnum = struct.unpack_from("<HHHH", data, 42)
-        for i in range(phnum):
-            at = phoff + i * phsize
-            if self.wide:
-                kind, flags, off, va, pa, fsz, msz = struct.unpack_from("<IIQQQQQ", data, at)
-            else:
-                kind, off, va, pa, fsz, msz, flags = struct.unpack_from("<IIIIIII", data, at)
-            if kind == 1:
-                self.segments.append({"va": va, "pa": pa, "size": msz, "flags": flags,
-                                      "bytes": data[off:off + fsz]})
-        for i in range(shnum):
-            self._section(data, shoff, shsize, i)
-
-    def _header(self, data, at):
-        """type, offset, size, link of one section."""
-        if self.wide:
-            kind, = struct.unpack_from("<I", data, at + 4)
-            offset, size = struct.unpack_from("<QQ", data, at + 24)
-            link, = struct.unpack_from("<I", data, at + 40)
-        else:
-            kind, = struct.unpack_from("<I", data, at + 4)
-            offset, size, link = struct.unpack_from("<III", data, at + 16)
-        return kind, offset, size, link
-
-    def _section(self, data, shoff, shsize, index):
-        kind, offset, size, link = self._header(data, shoff + index * shsize)
-        if kind != 2:  # SHT_SYMTAB
-            return
-        _, text, text_size, _ = self._header(data, shoff + link * shsize)
-        strings = data[text:text + text_size]
-        entry = 24 if self.wide else 16
-        for at in range(offset, offset + size, entry):
-            if self.wide:
-                name, info, _, shndx, value, _ = struct.unpack_from("<IBBHQQ", data, at)
-            else:
-                name, value, _, info, _, shndx = struct.unpack_from("<IIIBBH", data, at)
-            if shndx and name and info & 15 in (0, 1, 2):
-                word = strings[name:strings.index(b"\0", name)].decode("utf-8", "replace")
-                places = self.by_name.setdefault(word, [])
-                if (value, info & 15) not in places:
-                    places.append((value, info & 15))
+                              for value, kind in places if kind == STT_FUNC)
 
     def has(self, name):
         """True if the image defines this symbol."""

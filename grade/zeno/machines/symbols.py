@@ -10,10 +10,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-SHT_SYMTAB = 2
-SHN_UNDEF = 0
-SHN_ABS = 0xFFF1
-STT_OBJECT, STT_SECTION, STT_FILE = 1, 3, 4
+from .elf import STT_FILE, STT_OBJECT, STT_SECTION, ElfFile
 
 
 class Elf:
@@ -33,48 +30,13 @@ class Elf:
         self._starts = [entry[0] for entry in self._table]
 
     def _parse(self, raw):
-        if raw[:4] != b"\x7fELF" or raw[5] != 1:
-            return
-        self.bits = {1: 32, 2: 64}[raw[4]] if raw[4] in (1, 2) else 0
-        if self.bits == 64:
-            self.entry, sections = struct.unpack_from("<Q8xQ", raw, 24)
-            size, count = struct.unpack_from("<HH", raw, 58)
-        elif self.bits == 32:
-            self.entry, sections = struct.unpack_from("<I4xI", raw, 24)
-            size, count = struct.unpack_from("<HH", raw, 46)
-        else:
-            return
-        headers = [self._section(raw, sections + i * size) for i in range(count)]
-        ranges = [(addr, addr + length) for _, flags, addr, _, length, _ in headers if flags & 2]
-        for kind, _, _, offset, length, link in headers:
-            if kind == SHT_SYMTAB and link < len(headers):
-                strings = headers[link]
-                self._symbols(raw[offset:offset + length],
-                              raw[strings[3]:strings[3] + strings[4]], ranges)
-
-    def _section(self, raw, at):
-        if self.bits == 64:
-            kind, flags, addr, offset, size, link = struct.unpack_from("<4xIQQQQI", raw, at)
-        else:
-            kind, flags, addr, offset, size, link = struct.unpack_from("<4xIIIIII", raw, at)
-        return kind, flags, addr, offset, size, link
-
-    def _symbols(self, table, strings, ranges):
-        form = "<IBBHQQ" if self.bits == 64 else "<IIIBBH"
-        for fields in struct.iter_unpack(form, table[:len(table) - len(table)
-                                                     % struct.calcsize(form)]):
-            if self.bits == 64:
-                name_at, info, _, section, value, size = fields
-            else:
-                name_at, value, size, info, _, section = fields
-            if section == SHN_UNDEF or info & 15 in (STT_SECTION, STT_FILE):
-                continue
-            name = strings[name_at:strings.find(b"\0", name_at)].decode("utf-8", "replace")
-            if not name:
-                continue
-            self.names.setdefault(name, value)
-            if section != SHN_ABS and any(low <= value < high for low, high in ranges):
-                self._table.append((value, size, info & 15, name))
+        file = ElfFile(raw)
+        self.bits, self.entry = 64 if file.wide else 32, file.entry
+        for one in file.symbols():
+            if one.kind not in (STT_SECTION, STT_FILE):
+                self.names.setdefault(one.name, one.value)
+                if one.loaded:
+                    self._table.append((one.value, one.size, one.kind, one.name))
 
     def find(self, address):
         """(name, offset) of the symbol that holds `address`, or None."""

@@ -266,8 +266,8 @@ def image_hash(path):
     """A hash of what of an ELF file is loaded, and where: all that a run can depend on."""
     digest = hashlib.sha256()
     for segment in evidence.Symbols(path).segments:
-        digest.update(f"{segment['va']:x} {segment['pa']:x} {segment['size']:x} ".encode())
-        digest.update(segment["bytes"])
+        digest.update(f"{segment.va:x} {segment.pa:x} {segment.size:x} ".encode())
+        digest.update(segment.data)
     return digest.hexdigest()[:32]
 
 
