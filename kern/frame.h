@@ -22,7 +22,14 @@ struct frame {
 	uint16_t owner; /* domain id, OWNER_HOST for Zeno itself */
 	uint8_t type;   /* enum frame_type */
 	uint8_t pad;
-	struct frame *next; /* on the free list; the owner's while allocated */
+	union {
+		struct frame *next; /* on the free list; the owner's while allocated */
+		struct {            /* FRAME_GUEST: what a PV guest uses it as, and how often */
+			uint32_t type_refs;
+			uint8_t page_type; /* 0: none, ordinary memory */
+			uint8_t pinned;    /* it stays of this type though nobody refers to it */
+		};
+	};
 };
 
 extern struct frame *frames; /* frames[mfn] for mfn < frame_count */

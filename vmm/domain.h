@@ -13,8 +13,7 @@ struct module;
 struct p2m_entry;
 struct platform;
 
-#define DOMAIN_MAX    16
-#define GUEST_RAM_MAX (1024ul << 20)
+#define DOMAIN_MAX 16
 
 /* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (handouts/lab1a.md#the-window). */
 #define WINDOW_SIZE    (4ul << 20)
@@ -31,17 +30,16 @@ struct domain {
 	enum domain_state state;
 	uint64_t
 		ram; /* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
-	struct p2m_entry **p2m; /* one frame of pointers to leaf frames */
-	mfn_t root;             /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
-	uint64_t flat[4];       /* its first four GiB while paging is off: linear = gpa */
-	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
+	struct p2m_entry ***p2m; /* a frame of pointers to frames of pointers to leaves */
+	mfn_t root;              /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
+	uint64_t flat[4];        /* its first four GiB while paging is off: linear = gpa */
 	const struct mmu_mode *mmu;       /* while paging is on; NULL: none in this build */
 	const struct mmu_mode *flat_mode; /* ... and off; NULL: the engine needs none */
 	void *mmu_data;
 	uint64_t window; /* linear address of the VMM window */
 	mfn_t window_page, window_tables[WINDOW_TABLES];
 	unsigned window_moves;
-	struct vcpu *vcpu; /* one vCPU until Lab 7 */
+	struct vcpu *vcpu; /* the first one; the others by `next` */
 
 	/* The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused. */
 	uint64_t clock_offset, clock_paused_at;
@@ -68,6 +66,9 @@ struct domain {
 };
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 
+/* v is each vCPU of domain d, which may still be without any. */
+#define for_each_vcpu(v, d) for (struct vcpu *v = (d)->vcpu; v; v = v->next)
+
 /* What a domain is made of. */
 struct domain_config {
 	const struct module *module;
@@ -76,7 +77,7 @@ struct domain_config {
 		*mmu; /* for a guest with paging; NULL: the engine's first that is in this build */
 	const struct platform *platform; /* NULL: it has no devices */
 	const char *loader; /* its name; NULL: the guest's words or its image say which */
-	uint64_t ram;       /* bytes, whole pages, 2 MiB to GUEST_RAM_MAX */
+	uint64_t ram;       /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;     /* up to what the engine has */
 	const char *words;  /* behind the module's own, for the guest */
 };

@@ -23,6 +23,7 @@ struct engine {
 	const char *what;
 	uint64_t cr4_guest; /* the bits of CR4 that a guest may set */
 	unsigned max_vcpus; /* of a domain */
+	uint64_t ram_max;   /* bytes that one may have */
 	const char *const *
 		mmu_modes; /* names, the best first, NULL behind the last; NULL: none for guests with paging */
 	/* NULL: this CPU has what it needs; else in one line what it has not. No probe: any CPU has. */

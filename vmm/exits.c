@@ -12,6 +12,8 @@
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
 #include <vmm/mem/access.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
 #include <vmm/vcpu.h>
 
 #define LIMITS "lab1a.md#limits"
@@ -244,25 +246,37 @@ emulate_access(struct vcpu *v, struct exit *e)
 	}
 }
 
-static enum verdict
-exit_mmu(struct vcpu *v, struct exit *e)
+/* What becomes of an access by what the MMU mode says of it, MMU_EMULATE aside. */
+enum verdict
+mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome)
 {
-	const struct mmu_mode *mmu = v->domain->mmu;
-
-	switch (mmu ? mmu->fault(v, e, &v->page_fault) : MMU_EMULATE) {
+	if (outcome == MMU_FILLED || outcome == MMU_TRUE_FAULT)
+		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
+	switch (outcome) {
 	case MMU_FILLED:
 		exit_effect(v, EFFECT_FILL, e->gva, 0);
 		return RESUME;
 	case MMU_TRUE_FAULT:
 		return event_page_fault(v);
-	case MMU_EMULATE:
-		return emulate_access(v, e);
 	case MMU_NO_MEMORY:
-		return exit_stop(v, e, "lab2b.md#reclaim",
-				 "the host has no memory left for its tables");
+		return exit_stop(
+			v, e, "lab2b.md#reclaim",
+			"no room for more shadows of its page tables: shadow_reclaim() gave none up");
+	case MMU_TODO_FILL:
+		return exit_stop(v, e, "lab2a.md#ex-2-2",
+				 "a hidden fault at %08lx: exercise 2.2 is not done", e->gva);
 	default:
-		return exit_stop(v, e, "lab2a.md#paging",
-				 "memory at %08lx: an exercise is not done", e->gva);
+		return exit_stop(v, e, "lab2a.md#ex-2-3",
+				 "a true fault at %08lx: exercise 2.3 is not done", e->gva);
 	}
+}
+
+static enum verdict
+exit_mmu(struct vcpu *v, struct exit *e)
+{
+	const struct mmu_mode *mmu = v->domain->mmu;
+	enum mmu_outcome outcome = mmu ? mmu->fault(v, e, &v->page_fault) : MMU_EMULATE;
+
+	return outcome == MMU_EMULATE ? emulate_access(v, e) : mmu_settle(v, e, outcome);
 }
 EXIT_HANDLER(MMU, NULL, exit_mmu);

@@ -12,6 +12,7 @@
 #include <vmm/vcpu.h>
 
 #define DEFAULT_RAM_MIB 8
+#define RAM_MIB_MAX     (512u << 10) /* what a p2m covers */
 
 static bool
 ended(void *arg)
@@ -70,10 +71,7 @@ start_option(struct start *s, const char *word)
 	if (!strncmp(word, "vcpus=", 6))
 		return parse_u64(word + 6, &s->vcpus) ? -EINVAL : 0;
 	if (!strncmp(word, "mem=", 4)) {
-		if (!parse_u64(word + 4, &s->mib) && s->mib >= 2 && s->mib <= GUEST_RAM_MAX >> 20)
-			return 0;
-		printf("mem= takes MiB, 2 to %lu\n", GUEST_RAM_MAX >> 20);
-		return -EINVAL;
+		return parse_u64(word + 4, &s->mib) || s->mib > RAM_MIB_MAX ? -EINVAL : 0;
 	}
 	s->background = !strcmp(word, "&");
 	return s->background ? 0 : -EINVAL;

@@ -62,6 +62,8 @@ struct vcpu {
 	uint8_t valid, dirty;   /* groups that are there; that an engine must write back */
 	struct thread thread;
 	struct domain *domain;
+	struct vcpu *next; /* of its domain */
+	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
 	const struct engine *engine;
 	exit_handle_fn *const *handlers; /* the engine's, by exit reason */
 	void *engine_data;

@@ -548,6 +548,7 @@ static const struct engine dummy_engine = {
 	.name = "dummy",
 	.what = "plays a script of exits",
 	.max_vcpus = 1,
+	.ram_max = 64ul << 20,
 	.cr4_guest = CR4_DE | CR4_PSE,
 	.init = dummy_init,
 	.free = dummy_free,
@@ -565,9 +566,11 @@ absent_probe(void)
 	return "this CPU has no dummy mode";
 }
 
-static const struct engine absent_engine = {
-	.name = "absent", .what = "a CPU that is not here", .max_vcpus = 1, .probe = absent_probe
-};
+static const struct engine absent_engine = { .name = "absent",
+					     .what = "a CPU that is not here",
+					     .max_vcpus = 1,
+					     .ram_max = 64ul << 20,
+					     .probe = absent_probe };
 SET_ADD(engines, absent_engine);
 
 /* ---- a machine with one register ------------------------------------------------------------------------- */

@@ -174,7 +174,7 @@ forgets(void)
 	tlb_flush(&domain);
 	ok(read_word(0x5000, 0) == 9 && read_word(0x7000, 0) == 9,
 	   "a load of CR3: all are walked to anew");
-	ok(domain.flush, "and the CPU's TLB is flushed, too");
+	ok(vcpu.flush, "and the CPU's TLB is flushed, too");
 	table[5].frame = 4;
 	ok(write_word(0x5000, 0, 44) && read_word(0x5000, 0) == 44,
 	   "remapped without a flush: the walk for a write takes the place of the old entry");

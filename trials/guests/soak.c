@@ -67,7 +67,7 @@ soak_options(struct soak *s, int argc, char **argv)
 		if (!strncmp(argv[i], "engine=", 7))
 			s->engine = engine_find(argv[i] + 7);
 		else if (strncmp(argv[i], "mem=", 4) || parse_u64(argv[i] + 4, &s->mib) ||
-			 s->mib < 2 || s->mib > GUEST_RAM_MAX >> 20)
+			 s->mib < 2 || s->mib > 512ul << 10)
 			return -EINVAL;
 	}
 	if (!s->engine)

@@ -53,9 +53,8 @@ bt_free(struct vcpu *v)
 static void
 bt_load(struct vcpu *v)
 {
-	te_load(v);
+	te_load_as(v, GUEST_KERNEL_RING);
 	bt_of(v)->gs_ours = false;
-	trap_gate_dpl(BT_VECTOR, GUEST_KERNEL_RING);
 }
 
 /* The engine contract. All addresses of translated code have changed. */
@@ -220,6 +219,7 @@ static const struct engine bt_engine = {
 	.name = "bt",
 	.what = "binary translation of ring 0, ring 3 directly",
 	.max_vcpus = 1,
+	.ram_max = TE_RAM_MAX,
 	.mmu_modes = te_mmu_modes,
 	.base = "te",
 	.init = bt_init,

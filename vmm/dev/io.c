@@ -27,7 +27,7 @@ platform_lines(struct domain *d)
 	if (!d->platform)
 		return;
 	d->platform->lines(d);
-	d->vcpu->irq_pending = d->platform->pending(d->vcpu);
+	for_each_vcpu(v, d) v->irq_pending = d->platform->pending(v);
 }
 
 uint8_t

@@ -1,8 +1,8 @@
 /*
  * The p2m: which machine frame, if any, stands behind each guest frame.
  *
- * Two levels of one frame each: 512 pointers to leaves of 512 entries, which covers 1 GiB of guest-physical
- * memory. Nothing assumes that a guest's memory is contiguous in the machine.
+ * Three levels of one frame each: 512 pointers to 512 pointers to leaves of 512 entries, which covers 512 GiB of
+ * guest-physical memory. Nothing assumes that a guest's memory is contiguous, there or in the machine.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -40,11 +40,15 @@ p2m_free(struct domain *d)
 {
 	if (!d->p2m)
 		return;
-	for (unsigned i = 0; i < PAGE_SIZE / sizeof(d->p2m[0]); i++)
-		if (d->p2m[i]) {
-			leaf_free(d->p2m[i]);
-			preempt_point();
-		}
+	for (unsigned i = 0; i < P2M_POINTERS; i++) {
+		for (unsigned j = 0; d->p2m[i] && j < P2M_POINTERS; j++)
+			if (d->p2m[i][j]) {
+				leaf_free(d->p2m[i][j]);
+				preempt_point();
+			}
+		if (d->p2m[i])
+			frame_put(ptr_mfn(d->p2m[i]));
+	}
 	frame_put(ptr_mfn(d->p2m));
 	d->p2m = NULL;
 }
@@ -52,29 +56,37 @@ p2m_free(struct domain *d)
 struct p2m_entry *
 p2m_entry(struct domain *d, gfn_t g)
 {
-	uint64_t i = g.v / P2M_LEAF_ENTRIES;
+	uint64_t leaf = g.v / P2M_LEAF_ENTRIES, i = leaf / P2M_POINTERS, j = leaf % P2M_POINTERS;
 
-	if (i >= PAGE_SIZE / sizeof(d->p2m[0]) || !d->p2m[i])
+	if (i >= P2M_POINTERS || !d->p2m[i] || !d->p2m[i][j])
 		return NULL;
-	return &d->p2m[i][g.v % P2M_LEAF_ENTRIES];
+	return &d->p2m[i][j][g.v % P2M_LEAF_ENTRIES];
 }
 
-/* Takes over the caller's reference to m. Errors: -ENOMEM, -EINVAL (guest frame beyond 1 GiB). */
+/* A frame of the table where there is none yet. */
+static void *
+frame_for(void *there)
+{
+	mfn_t f = there ? ptr_mfn(there) : frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	return mfn_ok(f) ? mfn_ptr(f) : NULL;
+}
+
+/* Takes over the caller's reference to m. Errors: -ENOMEM, -EINVAL (guest frame beyond 512 GiB). */
 int
 p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type)
 {
-	uint64_t i = g.v / P2M_LEAF_ENTRIES;
+	uint64_t leaf = g.v / P2M_LEAF_ENTRIES, i = leaf / P2M_POINTERS, j = leaf % P2M_POINTERS;
 
-	if (i >= PAGE_SIZE / sizeof(d->p2m[0]))
+	if (i >= P2M_POINTERS)
 		return -EINVAL;
-	if (!d->p2m[i]) {
-		mfn_t leaf = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-		if (!mfn_ok(leaf))
-			return -ENOMEM;
-		d->p2m[i] = mfn_ptr(leaf);
-	}
-	d->p2m[i][g.v % P2M_LEAF_ENTRIES] = (struct p2m_entry){ .mfn = m.v, .type = type };
+	d->p2m[i] = frame_for(d->p2m[i]);
+	if (!d->p2m[i])
+		return -ENOMEM;
+	d->p2m[i][j] = frame_for(d->p2m[i][j]);
+	if (!d->p2m[i][j])
+		return -ENOMEM;
+	d->p2m[i][j][g.v % P2M_LEAF_ENTRIES] = (struct p2m_entry){ .mfn = m.v, .type = type };
 	if (type == P2M_RAM)
 		m2p_set(m, g.v);
 	return 0;

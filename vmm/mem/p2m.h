@@ -20,6 +20,7 @@ struct p2m_entry {
 };
 _Static_assert(sizeof(struct p2m_entry) == 8, "512 entries make a leaf page");
 #define P2M_LEAF_ENTRIES 512
+#define P2M_POINTERS     512
 
 int p2m_init(struct domain *d);
 void p2m_free(struct domain *d);

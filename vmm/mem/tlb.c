@@ -47,12 +47,10 @@ tlb_drop(struct vcpu *v, gva_t a)
 void
 tlb_flush(struct domain *d)
 {
-	struct tlb *t = d->vcpu ? &d->vcpu->tlb : NULL; /* none yet: the domain is being made */
-
-	d->flush = true;
-	if (!t)
-		return;
-	t->code++;
-	if (!(t->generation += NEXT_GENERATION))
-		memset(t->entry, 0, sizeof(t->entry));
+	for_each_vcpu(v, d)
+	{
+		v->flush = true;
+		if (!(v->tlb.generation += NEXT_GENERATION))
+			memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
+	}
 }

@@ -341,40 +341,17 @@ refused(struct vcpu *v, struct exit *e)
 	return te_emulate(v, e);
 }
 
-/* A #PF while the guest's paging is on. */
-static enum verdict
-paging_fault(struct vcpu *v, struct exit *e)
-{
-	switch (v->domain->mmu->fault(v, e, &v->page_fault)) {
-	case MMU_FILLED:
-		tlb_drop(v, gva(e->gva));
-		exit_effect(v, EFFECT_FILL, e->gva, 0);
-		return RESUME;
-	case MMU_TRUE_FAULT:
-		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
-		return event_page_fault(v);
-	case MMU_NO_MEMORY:
-		return exit_stop(
-			v, e, "lab2b.md#reclaim",
-			"no room for more shadows of its page tables: shadow_reclaim() gave none up");
-	case MMU_TODO_FILL:
-		return exit_stop(v, e, "lab2a.md#ex-2-2",
-				 "a hidden fault at %08lx: exercise 2.2 is not done", e->gva);
-	case MMU_TODO_FAULT:
-		return exit_stop(v, e, "lab2a.md#ex-2-3",
-				 "a true fault at %08lx: exercise 2.3 is not done", e->gva);
-	default:
-		return refused(v, e);
-	}
-}
-
 /* A memory access that paging or a cut limit refused. */
 static enum verdict
 exit_mmu(struct vcpu *v, struct exit *e)
 {
+	enum mmu_outcome outcome = MMU_EMULATE;
+
 	if (hits_window(v, e->gva, 1))
 		return exit_limit(v, e, VEC_GP, 0, LAB_1A "#window",
 				  "it reached for the VMM window at %08lx", e->gva);
-	return v->state.cr0 & CR0_PG && e->vector == VEC_PF ? paging_fault(v, e) : refused(v, e);
+	if (v->state.cr0 & CR0_PG && e->vector == VEC_PF)
+		outcome = v->domain->mmu->fault(v, e, &v->page_fault);
+	return outcome == MMU_EMULATE ? refused(v, e) : mmu_settle(v, e, outcome);
 }
 EXIT_HANDLER(MMU, "te", exit_mmu);

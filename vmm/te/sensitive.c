@@ -51,14 +51,13 @@ store_selector(struct vcpu *v, const struct insn *i, struct te_access *a, struct
  * guest has: xsaves, vmptrld ...
  */
 static enum verdict
-transfer(struct vcpu *v, const struct exit *e)
+transfer(struct vcpu *v, struct exit *e)
 {
-	struct exit far = *e;
+	enum exit_reason reason = te_reason(e->insn_op);
 
-	far.reason = te_reason(e->insn_op);
-	if (far.reason != EXIT_IRET && far.reason != EXIT_FAR)
+	if (reason != EXIT_IRET && reason != EXIT_FAR)
 		return event_fault(v, VEC_UD, 0);
-	return exit_dispatch(v, &far);
+	return v->handlers[reason](v, e);
 }
 
 /* RESUME with rip advanced, or the guest has faulted or is stopped. */

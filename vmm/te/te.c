@@ -5,6 +5,7 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/paging.h>
+#include <vmm/cpu_setup.h>
 #include <vmm/mmu/flat.h>
 #include <vmm/te/te.h>
 
@@ -48,20 +49,28 @@ te_free(struct vcpu *v)
  * (handouts/lab1a.md#syscall), so both are off while a guest runs in ring 1.
  */
 void
-te_load(struct vcpu *v)
+te_load_as(struct vcpu *v, unsigned callout_dpl)
 {
 	struct te *te = te_of(v);
+	const struct cpu_setup setup = {
+		.cr3 = mfn_to_hpa(v->domain->root).v,
+		.efer = rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE,
+		.ldt_limit = v->state.ldtr.attr & ATTR_P ? 0xffff : 0,
+		.rsp0 = (uint64_t)(&te->frame + 1),
+		.ring_exit = ring_leave,
+		.callout_dpl = (uint8_t)callout_dpl,
+	};
 
-	write_cr3(mfn_to_hpa(v->domain->root).v);
-	v->domain->flush = false;
-	wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE);
-	wrmsr(MSR_SYSENTER_CS, 0);
-	gdt_set_ldt(LDT_WINDOW, v->state.ldtr.attr & ATTR_P ? 0xffff : 0);
-	tss_set_rsp0((uint64_t)(&te->frame + 1));
-	ring_exit = ring_leave;
-	trap_gate_dpl(CALLOUT_VECTOR, 0);
+	cpu_setup_load(&setup);
+	v->flush = false;
 	te_resync(v);
 	te->reload = true;
+}
+
+static void
+te_load(struct vcpu *v)
+{
+	te_load_as(v, 0);
 }
 
 uint64_t
@@ -304,9 +313,9 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	struct te *te = te_of(v);
 	uint64_t failure = 0, flags = te->frame.rflags;
 
-	if (paranoid || v->domain->flush)
+	if (paranoid || v->flush)
 		write_cr3(mfn_to_hpa(v->domain->root).v);
-	v->domain->flush = false;
+	v->flush = false;
 	if (te->reload) {
 		*te_own_slot(te, LOAN_SEL) = te->loan;
 		failure = te_load_data_segments(sel);
@@ -380,6 +389,7 @@ static const struct engine te_engine = {
 	.name = "te",
 	.what = "trap and emulate in ring 1",
 	.max_vcpus = 1,
+	.ram_max = TE_RAM_MAX,
 	.mmu_modes = te_mmu_modes,
 	.init = te_init,
 	.free = te_free,

@@ -78,6 +78,8 @@ struct te_shadow {
 	struct segment hidden;
 };
 
+#define TE_RAM_MAX (1024ul << 20) /* the window lies above, wherever it moves to */
+
 #define TE_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
 
 struct te {
@@ -203,7 +205,8 @@ struct te_event {
 extern const char *const te_mmu_modes[];
 int te_init(struct vcpu *v);
 void te_free(struct vcpu *v);
-void te_load(struct vcpu *v);
+/* The engine contract's load(); the gate of translated code has this DPL. */
+void te_load_as(struct vcpu *v, unsigned callout_dpl);
 void te_run(struct vcpu *v, struct exit *e);
 uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what ring_enter() says */
 void te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f);

@@ -164,6 +164,8 @@ struct shadow_stats {
 
 #define SHADOW_HASH 512u
 
+#define SHADOW_RAM_MAX (1024ul << 20) /* of a guest; its frames have a list each */
+
 /* All of a domain's shadows: one frame. Slot 0 is the root's PDPT, and has no guest frame. */
 struct shadow_mmu {
 	struct domain *domain;
@@ -180,7 +182,7 @@ struct shadow_mmu {
 	uint16_t live;
 	uint16_t hash[SHADOW_HASH];
 	struct shadow *shadows[SHADOW_MAX / SHADOWS_PER_FRAME];
-	uint32_t *heads[GUEST_RAM_MAX >> 22]; /* by guest frame: the entries that map it */
+	uint32_t *heads[SHADOW_RAM_MAX >> 22]; /* by guest frame: the entries that map it */
 	struct shadow_stats stats;
 };
 _Static_assert(sizeof(struct shadow_mmu) <= PAGE_SIZE, "one frame");

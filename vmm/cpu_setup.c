@@ -1,0 +1,32 @@
+/*
+ * Loads what the engines share of the CPU (cpu_setup.h).
+ */
+#include <kern/cpu.h>
+#include <kern/map.h>
+#include <kern/trap.h>
+#include <vmm/cpu_setup.h>
+#include <vmm/exit.h>
+
+/* A write to an MSR is slow, and most engines want what the one before wanted. */
+static void
+msr_load(uint32_t number, uint64_t value)
+{
+	if (rdmsr(number) != value)
+		wrmsr(number, value);
+}
+
+void
+cpu_setup_load(const struct cpu_setup *s)
+{
+	write_cr3(s->cr3);
+	msr_load(MSR_EFER, s->efer);
+	msr_load(MSR_STAR, s->star);
+	msr_load(MSR_LSTAR, s->lstar);
+	msr_load(MSR_CSTAR, s->cstar);
+	msr_load(MSR_SFMASK, s->sfmask);
+	msr_load(MSR_SYSENTER_CS, s->sysenter_cs);
+	gdt_set_ldt(LDT_WINDOW, s->ldt_limit);
+	tss_set_rsp0(s->rsp0);
+	ring_exit = s->ring_exit;
+	trap_gate_dpl(CALLOUT_VECTOR, s->callout_dpl);
+}

@@ -1,0 +1,20 @@
+/*
+ * What the engines share of the CPU and each wants otherwise. An engine's load() fills it whole, and so nothing is left of
+ * the engine that ran before.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct cpu_setup {
+	uint64_t cr3;
+	uint64_t efer; /* EFER.SCE: whether syscall leads anywhere */
+	uint64_t star, lstar, cstar, sfmask;
+	uint32_t sysenter_cs;    /* 0: sysenter is #GP */
+	uint32_t ldt_limit;      /* of the LDT window; 0: no LDT */
+	uint64_t rsp0;           /* where a trap from an outer ring pushes */
+	void (*ring_exit)(void); /* ... and who gets it */
+	uint8_t callout_dpl;     /* of the gate of CALLOUT_VECTOR */
+};
+
+void cpu_setup_load(const struct cpu_setup *s);
