@@ -1,6 +1,6 @@
 /*
- * Numbers of the x86 architecture that the host kernel, the hypervisor and the guests' tests share: flags, control
- * registers, MSRs, exception vectors.
+ * Numbers of the x86 architecture that the host kernel, the hypervisor and the guests' tests share:
+ * flags, control registers, MSRs, exception vectors.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

@@ -15,6 +15,45 @@ WIDTH = 120
 C_LIKE = (".c", ".h", ".asm", ".inc")
 
 
+ROOMS = {
+    # room: (folders, cap, aim) in non-blank lines of C and assembly, solutions among them. No room grows beyond its
+    # cap; one that is above its aim is to shrink, and the test says so.
+    "kern": (("kern", "kern/gdb", "solutions/0-boot"), 5900, 4500),
+    "vmm core and mem": (("vmm", "vmm/mem"), 3500, 2400),
+    "x86": (("vmm/x86",), 3400, 3000),
+    "te and its lab": (("vmm/te", "solutions/1-trap-emulate"), 3900, 3200),
+    "bt and its lab": (("vmm/bt", "solutions/3-translate"), 3500, 3200),
+    "flat and window": (("vmm/mmu",), 300, 300),
+    "shadow and its lab": (("vmm/mmu/shadow", "solutions/2-shadow"), 1750, 1600),
+    "devices": (("vmm/dev",), 2400, 1500),
+    "load": (("vmm/load",), 1000, 900),
+    "debug": (("vmm/debug",), 1500, 1500),
+    "trials": (("trials/boot", "trials/guests", "trials/shadow"), 1400, 1000),
+}
+PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
+PATH_CAP = 14500
+"""A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
+
+
+def room_lines(folders):
+    """Non-blank lines of the C and assembly that lies in these folders themselves."""
+    return sum(1 for folder in folders for path in sorted((ROOT / folder).glob("*")) if path.suffix in C_LIKE
+               for line in path.read_text(errors="replace").split("\n") if line.strip())
+
+
+def rooms():
+    """No room, and no path through the host, grows beyond its cap."""
+    size = {name: room_lines(folders) for name, (folders, _, _) in ROOMS.items()}
+    bad = [f"{name}: {size[name]} lines of at most {cap}" for name, (_, cap, _) in ROOMS.items() if size[name] > cap]
+    ok(not bad, "no room has more lines than its cap", got=bad)
+    for name, (_, _, aim) in ROOMS.items():
+        if size[name] > aim:
+            print(f"# {name}: {size[name]} lines; the aim is {aim}")
+    path = sum(size[name] for name in PATH_ROOMS)
+    ok(path <= PATH_CAP, "a path through kernel, core, one engine and one MMU mode stays within its cap",
+       got=f"{path} lines of at most {PATH_CAP}")
+
+
 def tracked():
     out = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT,
                          capture_output=True, check=True).stdout
@@ -79,6 +118,10 @@ def main():
     bad = [str(p.relative_to(ROOT)) for p in files
            if p.relative_to(ROOT).parts[0] == "kern" and "<vmm/" in p.read_text(errors="replace")]
     ok(not bad, "kern/ knows nothing of vmm/", got=bad)
+    done = run("python3", TOOLS / "comments.py", "--check", cwd=ROOT)
+    ok(done.status == 0, "comments have 100 columns at most, in the rooms that tools/comments.py keeps", out=done.out)
+    if (ROOT / "solutions").is_dir():
+        rooms()
     finish()
 
 

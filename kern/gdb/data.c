@@ -120,7 +120,7 @@ do_remove(const char *p)
 void
 do_features(const char *p)
 {
-	const char *text = gdb_target ? gdb_target->description() : "";
+	const char *text = gdb_target ? gdb_target->description(gdb_current) : "";
 	uint64_t at, count, length = strlen(text);
 
 	if (strncmp(p, "target.xml:", 11)) {

@@ -36,7 +36,10 @@ gdb_print(const char *fmt, ...)
 	reply_send();
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------ */
+/*
+ * ---- threads
+ * ------------------------------------------------------------------------------------------
+ */
 
 static bool
 covers(struct gdb_thread pattern, struct gdb_thread t)
@@ -106,7 +109,10 @@ gdb_connected(void)
 	return connected || expected;
 }
 
-/* ---- commands ----------------------------------------------------------------------------------------- */
+/*
+ * ---- commands
+ * -----------------------------------------------------------------------------------------
+ */
 
 /* The debugger is new, or has lost its way: everything stops. No process is no stop. */
 static void
@@ -278,7 +284,10 @@ do_kill(const char *p)
 	detach_all();
 }
 
-/* ---- q ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- q
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void
 do_threads(const char *p)
@@ -361,8 +370,10 @@ static const struct {
 };
 _Static_assert(GDB_PACKET == 0x1000, "what qSupported says");
 
-/* The longest match is not looked for: no name is the start of one behind it. An unknown packet's answer is
- * empty (RSP E.1). */
+/*
+ * The longest match is not looked for: no name is the start of one behind it. An unknown packet's
+ * answer is empty (RSP E.1).
+ */
 static const struct {
 	const char *name;
 	void (*run)(const char *rest);

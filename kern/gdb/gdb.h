@@ -1,11 +1,13 @@
 /*
  * The kernel's own GDB stub, on COM2: GDB's remote protocol with the multiprocess extension.
  *
- * It shows what a target registers: processes and threads that the host runs. It knows nothing of guests
- * (vmm/debug/gdb.c shows each domain as a process and each vCPU as a thread), and it does not show the host
- * itself: for that there is QEMU's stub, which does not depend on what it looks at.
+ * It shows what a target registers: processes and threads that the host runs. It knows nothing of
+ * guests (vmm/debug/gdb.c shows each domain as a process and each vCPU as a thread), and it does
+ * not show the host itself: for that there is QEMU's stub, which does not depend on what it looks
+ * at.
  *
- * All-stop: when one thread stops, all that the debugger has are held. The host is not stopped: K> answers.
+ * All-stop: when one thread stops, all that the debugger has are held. The host is not stopped: K>
+ * answers.
  *
  * RSP = "Debugging with GDB", GDB 13, appendix E "GDB Remote Serial Protocol".
  */
@@ -28,10 +30,19 @@ struct gdb_thread {
 };
 
 struct gdb_target {
-	/* Moves *t on to the next thread that the debugger has; { 0, 0 } stands before the first. False: no more. */
+	/*
+	 * Moves *t on to the next thread that the debugger has; { 0, 0 } stands before the first.
+	 * False: no more.
+	 */
 	bool (*next)(struct gdb_thread *t);
-	const char *(*description)(void); /* target.xml */
-	/* Register n in the description's order: its size in bytes; 0: there is none. Unknown: *known = false. */
+	/*
+	 * Its target.xml: what registers this thread has, which another's mode or engine may not.
+	 */
+	const char *(*description)(struct gdb_thread t);
+	/*
+	 * Register n in the description's order: its size in bytes; 0: there is none. Unknown:
+	 * *known = false.
+	 */
 	unsigned (*get_register)(struct gdb_thread t, unsigned n, uint8_t value[8], bool *known);
 	int (*set_register)(struct gdb_thread t, unsigned n,
 			    uint64_t value); /* -EINVAL: it can't be */
@@ -56,7 +67,10 @@ bool gdb_connected(void); /* a debugger has processes; or is to get the first on
 void gdb_poll(void);      /* serves the line; between two turns */
 /* To the debugger's console. */
 void gdb_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* A thread ({ -1, -1 }: any) has stopped; the target holds all the others. `why` is part of a stop reply, "swbreak:;" or "". */
+/*
+ * A thread ({ -1, -1 }: any) has stopped; the target holds all the others. `why` is part of a stop
+ * reply, "swbreak:;" or "".
+ */
 void gdb_stopped(struct gdb_thread t, int signal, const char *why);
 /* A process is gone and no longer in the target's list: by itself with a code, or by a signal. */
 void gdb_exited(int pid, int code, int signal);
@@ -64,6 +78,9 @@ void gdb_exited(int pid, int code, int signal);
 /* gdb_line.c: COM2 and the frame of packets. */
 enum gdb_event { GDB_NOTHING, GDB_GOT_PACKET, GDB_GOT_BREAK };
 bool gdb_line_init(void); /* false: there is no COM2 */
-/* Takes in what has come. A packet's body, with a NUL behind it, is in `body`, its length in *length. */
+/*
+ * Takes in what has come. A packet's body, with a NUL behind it, is in `body`, its length in
+ * *length.
+ */
 enum gdb_event gdb_line_poll(char body[GDB_PACKET + 1]);
 void gdb_line_send(const char *body, size_t length);

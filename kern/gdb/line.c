@@ -1,13 +1,15 @@
 /*
  * The debugger's line: COM2, and the frame of a packet, `$body#checksum`.
  *
- * Nothing here can hang the host or be hurried by a peer: each poll takes in a bounded number of bytes, answers one
- * `-` at most, and a line that no longer takes bytes loses the packet.
+ * Nothing here can hang the host or be hurried by a peer: each poll takes in a bounded number of
+ * bytes, answers one `-` at most, and a line that no longer takes bytes loses the packet.
  *
- * The UART's FIFOs stay off. Both emulators then hold a byte back until the one before has been read, so none is
- * lost while the host is busy. On a real line one may be: the peer repeats what nobody acknowledges.
+ * The UART's FIFOs stay off. Both emulators then hold a byte back until the one before has been
+ * read, so none is lost while the host is busy. On a real line one may be: the peer repeats what
+ * nobody acknowledges.
  *
- * RSP = "Debugging with GDB", GDB 13, appendix E. PC16550D = National Semiconductor PC16550D data sheet, June 1995.
+ * RSP = "Debugging with GDB", GDB 13, appendix E. PC16550D = National Semiconductor PC16550D data
+ * sheet, June 1995.
  */
 #include <kern/cpu.h>
 #include <kern/gdb/gdb.h>

@@ -1,9 +1,9 @@
 /*
- * What a debugger sees of a domain: a process of an i386 whose threads are its vCPUs, with the guest's own registers
- * (struct cpu_state, the one truth) and its own linear addresses.
+ * What a debugger sees of a domain: a process of an i386 whose threads are its vCPUs, with the
+ * guest's own registers (struct cpu_state, the one truth) and its own linear addresses.
  *
- * GDB = "Debugging with GDB", GDB 13, appendix G "Target Descriptions". SDM = Intel 64 and IA-32 Architectures
- * Software Developer's Manual, June 2023.
+ * GDB = "Debugging with GDB", GDB 13, appendix G "Target Descriptions". SDM = Intel 64 and IA-32
+ * Architectures Software Developer's Manual, June 2023.
  */
 #include <inc/errno.h>
 #include <vmm/debug/gdb.h>
@@ -18,8 +18,10 @@
 
 enum part { NOT_SHOWN, GPR, RIP, RFLAGS, SELECTOR, SYSTEM };
 
-/* In GDB's order (GDB G.5.1 "i386 Features"): the core wants the x87's too, which a stopped vCPU's thread may have in
- * the CPU still; they are shown as not available. Ours come last. */
+/*
+ * In GDB's order (GDB G.5.1 "i386 Features"): the core wants the x87's too, which a stopped vCPU's
+ * thread may have in the CPU still; they are shown as not available. Ours come last.
+ */
 static const struct {
 	char name[8];
 	uint8_t bytes;
@@ -60,7 +62,10 @@ static const struct {
 	{ "RF", 16, 16 }, { "VM", 17, 17 }, { "AC", 18, 18 }, { "ID", 21, 21 },
 };
 
-/* ---- the target description ----------------------------------------------------------------------------- */
+/*
+ * ---- the target description
+ * -----------------------------------------------------------------------------
+ */
 
 static char xml[6144];
 static size_t xml_length;
@@ -87,8 +92,9 @@ add_registers(size_t from, size_t to, const char *group)
 	add("</feature>\n");
 }
 
+/* All threads so far are i386's; one with a 64-bit guest will have a text of its own. */
 static const char *
-description(void)
+description(struct gdb_thread t)
 {
 	if (xml_length)
 		return xml;
@@ -106,7 +112,10 @@ description(void)
 	return xml;
 }
 
-/* ---- registers ------------------------------------------------------------------------------------------ */
+/*
+ * ---- registers
+ * ------------------------------------------------------------------------------------------
+ */
 
 static uint64_t
 register_value(const struct cpu_state *s, enum part part, unsigned n)
@@ -146,7 +155,9 @@ get_register(struct gdb_thread t, unsigned n, uint8_t value[8], bool *known)
 	return registers[n].bytes;
 }
 
-/* Selectors and system registers have hidden parts and shadows: only the guest itself loads them. */
+/*
+ * Selectors and system registers have hidden parts and shadows: only the guest itself loads them.
+ */
 static int
 set_register(struct gdb_thread t, unsigned n, uint64_t value)
 {
@@ -167,9 +178,14 @@ set_register(struct gdb_thread t, unsigned n, uint64_t value)
 	}
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------- */
+/*
+ * ---- memory
+ * ---------------------------------------------------------------------------------------------
+ */
 
-/* How much of [addr, addr + len) is guest memory: the window is not, nor is what lies above 4 GiB. */
+/*
+ * How much of [addr, addr + len) is guest memory: the window is not, nor is what lies above 4 GiB.
+ */
 static size_t
 readable(struct vcpu *v, uint64_t addr, size_t len)
 {
@@ -200,7 +216,10 @@ write(struct gdb_thread t, uint64_t addr, const void *buf, size_t len)
 	return gva_write_as(v, gva(addr), ACCESS_PROBE, buf, len);
 }
 
-/* ---- threads -------------------------------------------------------------------------------------------- */
+/*
+ * ---- threads
+ * --------------------------------------------------------------------------------------------
+ */
 
 static bool
 next(struct gdb_thread *t)

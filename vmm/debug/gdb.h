@@ -1,6 +1,7 @@
 /*
- * What a debugger does to a vCPU. gdb_run.c holds, steps and stops it; gdb.c shows it; gdb_monitor.c answers the
- * `monitor` commands. None of it does anything until a debugger is attached.
+ * What a debugger does to a vCPU. gdb_run.c holds, steps and stops it; gdb.c shows it;
+ * gdb_monitor.c answers the `monitor` commands. None of it does anything until a debugger is
+ * attached.
  */
 #pragma once
 
@@ -26,7 +27,10 @@ int debug_attach(int pid);
 void debug_detach(int pid);
 int debug_kill(int pid);
 int debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert);
-/* Stop at exits: a reason's tag or an instruction's name; "any"; NULL: at none. -EINVAL: there is no such. */
+/*
+ * Stop at exits: a reason's tag or an instruction's name; "any"; NULL: at none. -EINVAL: there is
+ * no such.
+ */
 int debug_stop_on_exit(const char *what);
 
 /* gdb_monitor.c */

@@ -1,5 +1,6 @@
 /*
- * The debugger's `monitor` commands: what GDB has no word for. tools/gdb/zeno.py builds on their output.
+ * The debugger's `monitor` commands: what GDB has no word for. tools/gdb/zeno.py builds on their
+ * output.
  */
 #include <inc/errno.h>
 #include <kern/map.h>

@@ -1,13 +1,16 @@
 /*
- * Running a vCPU under a debugger: breakpoints, steps, and stops at exits, none of which the guest can see.
+ * Running a vCPU under a debugger: breakpoints, steps, and stops at exits, none of which the guest
+ * can see.
  *
- * The int3 of a breakpoint is in guest memory only while the guest runs: it is put there before an entry and taken
- * away after the exit. So whatever reads guest memory from outside, the emulator and GDB for two, sees the guest's own
- * bytes, and its own int3 is its own. What can see ours is the guest, by reading its own code natively.
+ * The int3 of a breakpoint is in guest memory only while the guest runs: it is put there before an
+ * entry and taken away after the exit. So whatever reads guest memory from outside, the emulator
+ * and GDB for two, sees the guest's own bytes, and its own int3 is its own. What can see ours is
+ * the guest, by reading its own code natively.
  *
- * A step is RFLAGS.TF. pushf would show it, so its image is corrected. `mov ss` and `pop ss` hold the trap back for one
- * instruction (SDM 3A 6.8.3): a step over them is two. The guest's interrupts wait while it steps, or each step would
- * lead into the handler of its clock, whose time goes on; only a guest that has halted gets the one that wakes it.
+ * A step is RFLAGS.TF. pushf would show it, so its image is corrected. `mov ss` and `pop ss` hold
+ * the trap back for one instruction (SDM 3A 6.8.3): a step over them is two. The guest's interrupts
+ * wait while it steps, or each step would lead into the handler of its clock, whose time goes on;
+ * only a guest that has halted gets the one that wakes it.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -42,7 +45,10 @@ gdb_vcpu(struct gdb_thread t)
 	return d ? d->vcpu : NULL;
 }
 
-/* ---- breakpoints -------------------------------------------------------------------------------------- */
+/*
+ * ---- breakpoints
+ * --------------------------------------------------------------------------------------
+ */
 
 static struct breakpoint *
 breakpoint_at(const struct domain *d, uint32_t addr)
@@ -115,8 +121,8 @@ disarm(struct vcpu *v)
 }
 
 /*
- * The exit is our int3's: then the guest has not executed anything yet. Natively it is a #BP, and rip is behind it; in
- * translated code it is a call-out at it.
+ * The exit is our int3's: then the guest has not executed anything yet. Natively it is a #BP, and
+ * rip is behind it; in translated code it is a call-out at it.
  */
 static bool
 hit_breakpoint(struct vcpu *v, const struct exit *e)
@@ -135,7 +141,10 @@ hit_breakpoint(struct vcpu *v, const struct exit *e)
 	return true;
 }
 
-/* ---- hold and resume ---------------------------------------------------------------------------------- */
+/*
+ * ---- hold and resume
+ * ----------------------------------------------------------------------------------
+ */
 
 static struct vcpu *
 attached(unsigned id)
@@ -276,7 +285,10 @@ debug_ended(struct vcpu *v)
 	gdb_exited(d->id, (int)d->exit_code, d->stopped ? GDB_SIGSEGV : 0);
 }
 
-/* ---- one exit ----------------------------------------------------------------------------------------- */
+/*
+ * ---- one exit
+ * -----------------------------------------------------------------------------------------
+ */
 
 int
 debug_stop_on_exit(const char *what)
@@ -335,7 +347,10 @@ correct_pushf(struct vcpu *v)
 	}
 }
 
-/* Enters the guest, for one instruction if it steps. True: that instruction ran to its end without an exit of its own. */
+/*
+ * Enters the guest, for one instruction if it steps. True: that instruction ran to its end without
+ * an exit of its own.
+ */
 static bool
 enter(struct vcpu *v, struct exit *e)
 {
@@ -371,7 +386,10 @@ stop(struct vcpu *v, bool could_run, int signal, const char *why)
 	return BLOCK;
 }
 
-/* After an exit of a step's: whether the instruction is still to be executed. A hidden fault is not the guest's affair. */
+/*
+ * After an exit of a step's: whether the instruction is still to be executed. A hidden fault is not
+ * the guest's affair.
+ */
 static bool
 goes_on(const struct vcpu *v, const struct exit *e, enum verdict verdict)
 {
@@ -380,9 +398,10 @@ goes_on(const struct vcpu *v, const struct exit *e, enum verdict verdict)
 }
 
 /*
- * One exit of a vCPU that the debugger has; the same as without one (run.c), but that breakpoints and steps are no exits
- * and leave no record. A stop comes after the exit has been handled, so that its words can say what was done; a
- * guest that this ended for what it did can be looked at before it goes.
+ * One exit of a vCPU that the debugger has; the same as without one (run.c), but that breakpoints
+ * and steps are no exits and leave no record. A stop comes after the exit has been handled, so that
+ * its words can say what was done; a guest that this ended for what it did can be looked at before
+ * it goes.
  */
 enum verdict
 debug_one_exit(struct vcpu *v)

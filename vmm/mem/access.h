@@ -1,5 +1,6 @@
 /*
- * The emulator's view of a guest: its memory by segment and offset, devices behind it, its instruction (access.c).
+ * The emulator's view of a guest: its memory by segment and offset, devices behind it, its
+ * instruction (access.c).
  *
  * For any engine and mode. te has a faster one of its own, for 32-bit guests (te/memory.c).
  */
@@ -15,7 +16,10 @@ extern const struct emu_ops access_ops;
 /* The instruction at rip; false: its bytes are not there, or are no instruction. */
 bool access_insn(struct vcpu *v, struct insn *insn);
 
-/* SDM 3A 5.3 "Limit checking" and 5.5: whether a segment lets itself be accessed at [offset, offset + size). */
+/*
+ * SDM 3A 5.3 "Limit checking" and 5.5: whether a segment lets itself be accessed at [offset, offset
+ * + size).
+ */
 static inline bool
 segment_allows(const struct segment *s, uint64_t offset, size_t size, bool write)
 {

@@ -1,5 +1,6 @@
 /*
- * Guest memory by linear address, walked in software. The host never dereferences a guest's address.
+ * Guest memory by linear address, walked in software. The host never dereferences a guest's
+ * address.
  */
 #include <inc/errno.h>
 #include <vmm/mem/tlb.h>

@@ -1,7 +1,7 @@
 /*
- * MMU modes: what stands between a guest's linear addresses and the machine's memory once the guest has
- * turned paging on. Until then a guest is in mode "flat" (mmu_flat.c). A lab brings a mode by a registered
- * table: SET_ADD(mmu_modes, shadow_mode).
+ * MMU modes: what stands between a guest's linear addresses and the machine's memory once the guest
+ * has turned paging on. Until then a guest is in mode "flat" (mmu_flat.c). A lab brings a mode by a
+ * registered table: SET_ADD(mmu_modes, shadow_mode).
  */
 #pragma once
 
@@ -42,13 +42,16 @@ enum mmu_outcome {
 struct mmu_mode {
 	const char *name;
 	/*
-	 * CR0, CR3 or CR4 have new values in v->state, with paging on or, after it was on, off. Errors: -EINVAL, a
-	 * register of PAE paging may not have this value (#GP; nothing has changed); -ENOMEM; -ENOSYS, exercise 2.1 is not done.
+	 * CR0, CR3 or CR4 have new values in v->state, with paging on or, after it was on, off.
+	 * Errors: -EINVAL, a register of PAE paging may not have this value (#GP; nothing has
+	 * changed); -ENOMEM; -ENOSYS, exercise 2.1 is not done.
 	 */
 	int (*load)(struct vcpu *v);
 	void (*free)(struct domain *d);
 	void (*invlpg)(struct vcpu *v, gva_t a);
-	/* EFER.NXE has another value in v->state. PAE's registers stay as they are (SDM 3A 4.4.1). */
+	/*
+	 * EFER.NXE has another value in v->state. PAE's registers stay as they are (SDM 3A 4.4.1).
+	 */
 	void (*nx)(struct vcpu *v);
 	/* No mapping of this frame may be writable any more. */
 	void (*protect)(struct domain *d, gfn_t g);
@@ -61,7 +64,9 @@ struct mmu_mode {
 	/* 0, or -EFAULT with *fault filled in. */
 	int (*translate)(struct vcpu *v, gva_t a, unsigned how, gpa_t *out,
 			 struct page_fault *fault);
-	/* One line of words about where an address leads, from the top; false: there are no more. */
+	/*
+	 * One line of words about where an address leads, from the top; false: there are no more.
+	 */
 	bool (*show)(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
 };

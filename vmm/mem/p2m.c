@@ -1,8 +1,9 @@
 /*
  * The p2m: which machine frame, if any, stands behind each guest frame.
  *
- * Three levels of one frame each: 512 pointers to 512 pointers to leaves of 512 entries, which covers 512 GiB of
- * guest-physical memory. Nothing assumes that a guest's memory is contiguous, there or in the machine.
+ * Three levels of one frame each: 512 pointers to 512 pointers to leaves of 512 entries, which
+ * covers 512 GiB of guest-physical memory. Nothing assumes that a guest's memory is contiguous,
+ * there or in the machine.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -138,7 +139,9 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 		size_t n = len - done;
 		void *p;
 
-		/* On its own: as an argument of memcpy() it might cut n only after n was passed on. */
+		/*
+		 * On its own: as an argument of memcpy() it might cut n only after n was passed on.
+		 */
 		p = gpa_ptr(d, gpa(a.v + done), &n);
 		memcpy(p, (const uint8_t *)buf + done, n);
 		page_track_written(d, gpa(a.v + done), n);

@@ -27,8 +27,8 @@ void p2m_free(struct domain *d);
 struct p2m_entry *p2m_entry(struct domain *d, gfn_t g); /* NULL: beyond the table */
 int p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type);
 /*
- * A pointer to guest RAM through the direct map, good for `*len` bytes (cut at the frame's end), or NULL
- * where there is no RAM. The one way in which the host touches guest memory.
+ * A pointer to guest RAM through the direct map, good for `*len` bytes (cut at the frame's end), or
+ * NULL where there is no RAM. The one way in which the host touches guest memory.
  */
 void *gpa_ptr(struct domain *d, gpa_t a, size_t *len);
 int gpa_read(struct domain *d, gpa_t a, void *buf, size_t len);        /* 0 or -EFAULT */

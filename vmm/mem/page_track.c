@@ -1,9 +1,9 @@
 /*
  * page_track(gfn, why): be told of every write that a guest makes to one of its frames.
  *
- * The frame is write-protected in whatever MMU mode runs; the write faults, is emulated (gpa_write), and
- * the owner of each reason is called after it. By frame and not by linear address, since a guest may reach
- * one frame through several.
+ * The frame is write-protected in whatever MMU mode runs; the write faults, is emulated
+ * (gpa_write), and the owner of each reason is called after it. By frame and not by linear address,
+ * since a guest may reach one frame through several.
  */
 #include <inc/errno.h>
 #include <vmm/domain.h>
@@ -55,7 +55,10 @@ page_track_init(void)
 }
 INITCALL(40, page_track_init);
 
-/* [a, a + len) lies in one frame and has just been written; `e` is its entry. Owners may end their traces meanwhile. */
+/*
+ * [a, a + len) lies in one frame and has just been written; `e` is its entry. Owners may end their
+ * traces meanwhile.
+ */
 void
 page_track_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
 {

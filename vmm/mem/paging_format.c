@@ -43,8 +43,8 @@ bits(unsigned low, unsigned high)
 }
 
 /*
- * SDM 3A 4.3 (table 4-4: a 4 MiB page has bits 39:32 of its address in 20:13, as many as MAXPHYADDR allows, and bit 21
- * is reserved), 4.4.1 (table 4-8), 4.4.2, 4.5.4.
+ * SDM 3A 4.3 (table 4-4: a 4 MiB page has bits 39:32 of its address in 20:13, as many as MAXPHYADDR
+ * allows, and bit 21 is reserved), 4.4.1 (table 4-8), 4.4.2, 4.5.4.
  */
 uint64_t
 paging_reserved(const struct paging *p, unsigned level, uint64_t entry)

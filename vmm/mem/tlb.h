@@ -1,10 +1,11 @@
 /*
  * The host's own TLB: where in the direct map the pages lie that it reads and writes for the guest.
  *
- * One interrupt takes a dozen accesses to the guest's memory, for gate, descriptors, TSS and stack, and the next one takes
- * the same. An entry remembers the page that a walk found, and the kinds of access that it was found for: A and D
- * bits are set by then. It lasts as long as one of the CPU's TLB may, and goes when that must go: on a load of
- * CR3, INVLPG, and a #PF for the page (SDM 3A 4.10.4.1). Linear addresses are 32 bits here.
+ * One interrupt takes a dozen accesses to the guest's memory, for gate, descriptors, TSS and stack,
+ * and the next one takes the same. An entry remembers the page that a walk found, and the kinds of
+ * access that it was found for: A and D bits are set by then. It lasts as long as one of the CPU's
+ * TLB may, and goes when that must go: on a load of CR3, INVLPG, and a #PF for the page (SDM 3A
+ * 4.10.4.1). Linear addresses are 32 bits here.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -18,7 +19,9 @@
 #include <vmm/mem/page_track.h>
 #include <vmm/vcpu.h>
 
-/* What an entry of this page is marked with; below is a bit for each `how` that was found allowed. */
+/*
+ * What an entry of this page is marked with; below is a bit for each `how` that was found allowed.
+ */
 static inline uint64_t
 tlb_tag(const struct tlb *t, gva_t a)
 {
@@ -34,7 +37,10 @@ tlb_at(struct vcpu *v, gva_t a)
 	return &v->tlb.entry[a.v >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
 }
 
-/* tlb.c: by a walk. NULL: the guest's tables say no (v->page_fault, unless ACCESS_PROBE), or there is no memory. */
+/*
+ * tlb.c: by a walk. NULL: the guest's tables say no (v->page_fault, unless ACCESS_PROBE), or there
+ * is no memory.
+ */
 const struct tlb_entry *tlb_fill(struct vcpu *v, gva_t a, unsigned how);
 
 /* The page that `a` leads to in an access of this kind, if it is known. NULL: ask tlb_find(). */

@@ -1,8 +1,9 @@
 /*
  * The MMU mode of a guest that has its paging off: linear = guest-physical.
  *
- * All of RAM is mapped when the domain is made. The entries carry U=1, for without paging the CPU checks no
- * privilege by page; what keeps ring 1 away from the VMM window is segment limits, and U/S, W and CR0.WP.
+ * All of RAM is mapped when the domain is made. The entries carry U=1, for without paging the CPU
+ * checks no privilege by page; what keeps ring 1 away from the VMM window is segment limits, and
+ * U/S, W and CR0.WP.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>

@@ -70,7 +70,10 @@ window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags)
 	tlb_flush(d);
 }
 
-/* The flat map's entry for the 2 MiB at va; all places that the window may have are in one GiB, which has a directory. */
+/*
+ * The flat map's entry for the 2 MiB at va; all places that the window may have are in one GiB,
+ * which has a directory.
+ */
 static pte_t *
 flat_entry(struct domain *d, uint64_t va)
 {

@@ -2,9 +2,10 @@
  * The VMM window: the part of a classic guest's 4 GiB of linear addresses that is Zeno's (DESIGN,
  * "Address map and descriptors").
  *
- * The host trusts nothing in it and keeps no address and no secret there. Under te it holds one page, read-only,
- * which says whose guest this is; bt will put its translation cache here. Truncated segments keep a
- * guest from reading it (where the CPU checks limits); paging keeps it from writing it, everywhere.
+ * The host trusts nothing in it and keeps no address and no secret there. Under te it holds one
+ * page, read-only, which says whose guest this is; bt will put its translation cache here.
+ * Truncated segments keep a guest from reading it (where the CPU checks limits); paging keeps it
+ * from writing it, everywhere.
  */
 #pragma once
 
@@ -34,7 +35,8 @@ in_window(const struct domain *d, uint64_t linear, size_t len)
 	return linear < d->window + WINDOW_SIZE && linear + len > d->window;
 }
 /*
- * Moves it away from addresses that the guest has use for: to the highest 4 MiB of the last GiB where its page tables, as
- * they are now, have nothing. 0, or -EBUSY: there are none, and the window stays.
+ * Moves it away from addresses that the guest has use for: to the highest 4 MiB of the last GiB
+ * where its page tables, as they are now, have nothing. 0, or -EBUSY: there are none, and the
+ * window stays.
  */
 int window_move(struct domain *d);
