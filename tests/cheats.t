@@ -76,7 +76,7 @@ def try_cheat(name, cheat, lab, shop, folder):
     taken = submission.take(write_submission(cheat, lab, folder), lab)
     image = shop.image(taken, folder / "image")
     work = grader.Grader(lab, image, grader.OutFolder(folder / "out").path, JOBS,
-                         only=cheat["tests"], kept=KEPT)
+                         only=cheat["tests"], kept=KEPT, alone=shop.alone(image, folder / "alone"))
     verdicts = work.run()
     earned = sum(verdicts[test].earned for test in cheat["tests"])
     words = words_of(image, verdicts, cheat["tests"])
