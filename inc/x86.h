@@ -52,6 +52,11 @@
 #define CR4_UMIP       (1u << 11)
 #define CR4_SMEP       (1u << 20)
 #define CR4_SMAP       (1u << 21)
+#define DR6_HITS       0xfu /* B0 to B3: SDM 3B 17.2.3 "Debug Status Register (DR6)" */
+#define DR6_BS         (1u << 14)
+#define DR6_RESET      0xffff0ff0ul /* SDM 3A table 10-1: reserved bits are 1 */
+#define DR7_RESET      0x400u
+#define DR7_ANY        0xffu /* L0 to G3: SDM 3B 17.2.4 "Debug Control Register (DR7)" */
 #define EFER_SCE       (1u << 0)
 #define EFER_LME       (1u << 8)
 #define EFER_LMA       (1u << 10)

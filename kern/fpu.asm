@@ -46,10 +46,16 @@ fpu_init:
 	lea	rdi, [clean]
 	jmp	fpu_restore
 
-; Without these FXSAVE and FXRSTOR would raise #NM or #UD, on the account of a guest's TS or EM.
+; Without these FXSAVE and FXRSTOR would raise #NM or #UD, on the account of a guest's TS or EM, or
+; leave XMM out, on that of its OSFXSR.
 ; Writing CR0 is slow where it is intercepted, hence the test. Changes rax only.
 fpu_open:
-	mov	rax, cr0
+	mov	rax, cr4
+	test	eax, CR4_OSFXSR
+	jnz	.cr0
+	or	rax, CR4_OSFXSR
+	mov	cr4, rax
+.cr0:	mov	rax, cr0
 	test	eax, CR0_EM | CR0_TS
 	jz	.done
 	and	rax, ~(CR0_EM | CR0_TS)

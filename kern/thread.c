@@ -7,13 +7,12 @@
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
 #include <kern/fpu.h>
+#include <inc/x86.h>
 #include <kern/gdb/gdb.h>
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/thread.h>
 
-#define DR6_RESET   0xffff0ff0 /* SDM 3A table 10-1 "Processor States Following Power-up, ..." */
-#define DR7_RESET   0x400
 #define FCW_RESET   0x037f /* as after FNINIT, SDM 1 8.1.5 */
 #define MXCSR_RESET 0x1f80
 #define FCW_AT      0 /* in the FXSAVE area, SDM 1 table 10-2 */

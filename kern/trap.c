@@ -38,6 +38,7 @@ _Static_assert(sizeof(struct gate) == 16, "SDM 3A figure 6-8");
 static struct gate idt[256] __attribute__((aligned(4096)));
 
 void (*ring_exit)(void) = nobody_exits;
+bool trap_debug_late;
 
 static const uint8_t ist_of[32] = {
 	[VEC_NMI] = IST_NMI,
@@ -79,6 +80,16 @@ trap_init(void)
 	wrmsr(MSR_SYSENTER_CS, 0); /* sysenter is a #GP: SDM 2B, SYSENTER */
 	fpu_init();
 	debug_registers_clear();
+}
+
+/*
+ * While a guest's breakpoints are in DR7, one of them may come late, at the first instruction of a stub
+ * (see late_debug_trap). If that is #DB's own, its frame must not lie where the next one goes.
+ */
+void
+trap_debug_stack(bool own)
+{
+	idt[VEC_DB].ist_type = (uint16_t)((idt[VEC_DB].ist_type & ~7) | (own ? IST_DB : IST_NONE));
 }
 
 void
@@ -168,18 +179,21 @@ die(const struct trap_frame *f)
 }
 
 /*
- * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3. The
- * breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one of
- * our stub. Any other one is the host's, which sets no breakpoints. And where it hits #DB's own
- * stub (`mov ss`, then int1) it has overwritten that one's frame on the IST stack: a panic, not an
- * endless loop. No guest gets there while its breakpoints are not in the real DR7.
+ * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3 (CVE-2018-8897).
+ * The breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one
+ * of our stub; on QEMU one that is met under TF comes there, too. The stub goes on, and the engine finds
+ * the breakpoint in DR6. Any other #DB in ring 0 is the host's, which sets no breakpoints.
  */
 static bool
 late_debug_trap(const struct trap_frame *f)
 {
-	return f->vector == VEC_DB && f->rip >= (uint64_t)trap_text_start &&
-	       f->rip < (uint64_t)trap_text_end && f->rip != (uint64_t)trap_stubs[VEC_DB] &&
-	       !(f->rflags & FLAG_TF);
+	bool lost = f->rip == (uint64_t)trap_stubs[VEC_DB] && idt[VEC_DB].ist_type & 7;
+
+	if (f->vector != VEC_DB || f->rip < (uint64_t)trap_text_start ||
+	    f->rip >= (uint64_t)trap_text_end || f->rflags & FLAG_TF || lost)
+		return false;
+	trap_debug_late = true;
+	return true;
 }
 
 void

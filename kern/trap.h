@@ -43,6 +43,11 @@ void gdt_set_ldt(uint64_t base, uint32_t limit);
 /* Lets `int vector` of ring `dpl` and the rings inside of it through; 0: the host only. */
 void trap_gate_dpl(unsigned vector, unsigned dpl);
 
+/* #DB on a stack of its own, or where other traps from an outer ring go: while a guest's breakpoints
+ * are in DR7. */
+void trap_debug_stack(bool own);
+extern bool trap_debug_late; /* such a breakpoint came late, in a stub: it is in DR6 */
+
 const char *vector_name(unsigned vector); /* "#GP general protection", "IRQ 0" for 0x20.. */
 
 /* IRQs. Host IRQ n of the PIC arrives at vector IRQ_BASE + n. */

@@ -22,7 +22,7 @@ struct event {
 	uint8_t kind; /* enum event_kind */
 	uint8_t vector;
 	uint8_t has_error;
-	uint8_t insn_len; /* EVENT_SOFTWARE: the handler returns so many bytes behind rip */
+	uint8_t insn_len; /* EVENT_SOFTWARE, int1: the handler returns so many bytes behind rip */
 	uint32_t error;
 };
 _Static_assert(sizeof(struct event) == 8, "layout is fixed");

@@ -24,6 +24,10 @@ exit_exception(struct vcpu *v, struct exit *e)
 {
 	bool software = e->vector == VEC_BP || e->vector == VEC_OF;
 
+	if (e->vector == VEC_DB && e->insn_len) /* int1 */
+		return event_raise(v, (struct event){ .kind = EVENT_FAULT,
+						      .vector = VEC_DB,
+						      .insn_len = e->insn_len });
 	if (!software)
 		return event_fault(v, e->vector, e->error);
 	return event_raise(v, (struct event){ .kind = EVENT_SOFTWARE,

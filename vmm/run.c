@@ -1,6 +1,7 @@
 /*
  * The run loop: enter, exit, decide, and again.
  */
+#include <kern/trap.h>
 #include <vmm/debug/debug.h>
 #include <vmm/dev/platform.h>
 #include <vmm/dispatch.h>
@@ -16,7 +17,8 @@ takes_interrupts(const struct vcpu *v)
 {
 	const struct cpu_state *s = &v->state;
 
-	return s->rflags & FLAG_IF && !s->sti_shadow && !s->mov_ss_shadow && !s->event.kind;
+	return s->rflags & FLAG_IF && !s->sti_shadow && !s->mov_ss_shadow && !s->event.kind &&
+	       !s->pending_debug;
 }
 
 /* The interrupt that waits for the guest. RESUME, or the domain has ended. */
@@ -57,7 +59,7 @@ vcpu_ready(struct thread *t)
 	if (v->debug.held)
 		return false;
 	platform_lines(v->domain);
-	return v->domain->state == DOMAIN_ENDED || v->irq_pending;
+	return v->domain->state == DOMAIN_ENDED || v->state.pending_debug || v->irq_pending;
 }
 
 /* What there is to do behind a handler now and then. */
@@ -90,6 +92,7 @@ exit_handle(struct vcpu *v, struct exit *e)
 	enum verdict verdict;
 
 	v->page_fault.pending = false;
+	v->steps = v->state.rflags & FLAG_TF;
 	exit_log(v, e);
 	verdict = exit_dispatch(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
@@ -117,6 +120,31 @@ interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
 	       v->state.rflags & FLAG_IF && v->irq_pending;
 }
 
+/*
+ * *e is a #DB, at its rip. DR6 says why it comes: B0 to B3 anew, the others stay until cleared (SDM
+ * 3B 17.2.3).
+ */
+void
+debug_trap(struct vcpu *v, struct exit *e)
+{
+	v->state.dr[6] = (v->state.dr[6] & ~(uint64_t)DR6_HITS) | v->state.pending_debug;
+	v->state.pending_debug = 0;
+	e->reason = EXIT_EXCEPTION;
+	e->vector = VEC_DB;
+	e->raw = VEC_DB;
+}
+
+/* A trap of what ran before comes before interrupts and the next instruction (SDM 3A 6.9). */
+bool
+debug_trap_due(struct vcpu *v, struct exit *e)
+{
+	if (!v->state.pending_debug || v->state.mov_ss_shadow)
+		return false;
+	*e = (struct exit){ .rip = v->state.rip };
+	debug_trap(v, e);
+	return true;
+}
+
 /* Runs the guest to its next exit, and handles that. */
 static enum verdict
 one_exit(struct vcpu *v)
@@ -124,6 +152,8 @@ one_exit(struct vcpu *v)
 	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
 	struct exit *e = &v->exit;
 
+	if (debug_trap_due(v, e))
+		return exit_handle(v, e);
 	vcpu_run(v);
 	return interrupt_comes_first(v, shadow_at, e) ? RESUME : exit_handle(v, e);
 }
@@ -175,5 +205,5 @@ vcpu_advance(struct vcpu *v, const struct exit *e)
 		v->state.rip &= 0xffff;
 	else if (!(v->state.seg[SEG_CS].attr & ATTR_L))
 		v->state.rip &= 0xffffffff;
-	v->state.sti_shadow = false; /* it lasted for this one instruction (SDM 2B "STI") */
+	vcpu_done(v);
 }

@@ -74,6 +74,7 @@ struct vcpu {
 	uint64_t entries;         /* of the CPU into the guest; what the host did alone is none */
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */
+	bool steps;               /* TF was set when the instruction of this exit began */
 	bool irq_pending;         /* an interrupt waits for it: platform_lines() says so */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */
@@ -115,5 +116,25 @@ void vcpu_run(struct vcpu *v);
 bool vcpu_ready(struct thread *t);
 enum verdict exit_handle(struct vcpu *v, struct exit *e);
 bool interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e);
+bool debug_trap_due(struct vcpu *v, struct exit *e); /* the #DB of what ran before is due now: *e */
+void debug_trap(struct vcpu *v, struct exit *e);     /* that #DB, of v->pending_debug */
 /* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
 void vcpu_advance(struct vcpu *v, const struct exit *e);
+/*
+ * What goes with the end of an instruction that Zeno has done: its #DB if the guest steps, RF off,
+ * shadows over. Called by vcpu_advance(); call it where rip goes elsewhere than to the next one.
+ */
+static inline void
+vcpu_step(struct vcpu *v)
+{
+	if (v->steps)
+		v->state.pending_debug |= DR6_BS;
+}
+
+static inline void
+vcpu_done(struct vcpu *v)
+{
+	v->state.sti_shadow = v->state.mov_ss_shadow = false;
+	v->state.rflags &= ~(uint64_t)FLAG_RF;
+	vcpu_step(v);
+}

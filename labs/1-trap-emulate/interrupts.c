@@ -112,6 +112,7 @@ exit_iret(struct vcpu *v, struct exit *e)
 	if (v->state.rflags & FLAG_NT)
 		return te_nested_iret(v, e);
 	te_save(v, &before);
+	vcpu_done(v); /* before RF comes from the frame */
 	err = iret(v, te_insn(v), &access, &fault);
 	if (err == -ENOSYS)
 		return exit_stop(v, e, LAB_1B "#ex-1-7",

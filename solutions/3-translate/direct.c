@@ -7,7 +7,6 @@
 #include <vmm/bt/bt.h>
 
 #define STEPS_MAX 64 /* no sequence of Zeno's is longer */
-#define DR6_BS    (1ul << 14)
 
 /* EXERCISE 3.0: free region for helpers of your own. */
 /* END EXERCISE 3.0 */
@@ -44,16 +43,6 @@ nothing(struct vcpu *v, struct exit *e)
 {
 	*e = (struct exit){
 		.reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip
-	};
-}
-
-/* The #DB of a step that the guest takes itself. */
-void
-bt_single_step(struct vcpu *v, struct exit *e)
-{
-	v->state.dr[6] |= DR6_BS;
-	*e = (struct exit){
-		.reason = EXIT_EXCEPTION, .vector = VEC_DB, .raw = VEC_DB, .rip = v->state.rip
 	};
 }
 
@@ -96,7 +85,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		if (!tc_to_guest_pc(v, address_of(f), p))
 			return lost(v);
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
-		 * interrupt (irq()), or take a #DB's DR6 away (te_take_dr6()); set TF in the frame, and enter
+		 * interrupt (irq()), or take a #DB's DR6 away (te_take_step()); set TF in the frame, and enter
 		 * again. Say it in *stepped, and count it in stats.steps. (SDM 3B 17.3.1.4 "Single-Step Exception Condition")
 		 * until then:
 		 * if (p->exact || !is_asynchronous(f->vector))
@@ -113,7 +102,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 		if (f->vector >= IRQ_BASE)
 			irq((unsigned)f->vector);
 		else if (f->vector == VEC_DB)
-			te_take_dr6();
+			te_take_step(v);
 		*stepped = true;
 		te_of(v)->bt->stats.steps++;
 		f->rflags |= FLAG_TF;
@@ -157,13 +146,25 @@ called_out(struct vcpu *v, struct exit *e, const struct bt_place *p, bool steppe
 		if (!bt_follow(v, p, e))
 			return true;
 		if (v->state.rflags & FLAG_TF)
-			bt_single_step(v, e);
-		else if (stepped)
-			nothing(v, e);
-		else
+			v->state.pending_debug |= DR6_BS; /* the guest steps itself */
+		else if (!stepped)
 			return false;
+		nothing(v, e);
 		return true;
 	}
+}
+
+/*
+ * An interrupt came before a block that is only a stub: the jump of a guest that steps is done, and
+ * no #DB has come behind it.
+ */
+static bool
+jumped(struct vcpu *v, const struct bt_place *p)
+{
+	uint64_t vector = te_of(v)->frame.vector;
+
+	return v->state.rflags & FLAG_TF && p->exact && p->kind == BT_CHAIN &&
+	       is_asynchronous(vector) && vector != VEC_DB;
 }
 
 /* After a trap out of the cache: the guest's state, and what the trap means. False: the guest just goes on. `step`: TF is ours. */
@@ -186,10 +187,12 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 	te_end_sti_shadow(v, entered_at);
 	if (p.exact && p.kind == BT_SHADOW)
 		v->state.sti_shadow = true;
+	if (jumped(v, &p))
+		v->state.pending_debug |= DR6_BS;
 	if (f->vector == BT_VECTOR)
 		return called_out(v, e, &p, step);
 	if (f->vector == VEC_DB && step && !(v->state.rflags & FLAG_TF)) {
-		te_take_dr6();
+		te_take_step(v);
 		nothing(v, e);
 		return true;
 	}

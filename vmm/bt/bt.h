@@ -156,6 +156,7 @@ struct bt {
 	bool nx;
 	const struct paging_format *paging_format; /* NULL: paging was off */
 	uint64_t tlb_generation;                   /* v->tlb's */
+	unsigned breakpoint_writes; /* that the translations know of: te_of(v)->breakpoint_writes */
 	unsigned map_used, blocks, code_used;
 	unsigned generation;              /* flushes: a block of another one is gone */
 	uint16_t straddling;              /* the list of blocks on two frames */
@@ -165,8 +166,6 @@ struct bt {
 	unsigned left_generation;
 	uint64_t
 		refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
-	uint64_t
-		trap_at; /* where a step of the guest's own ends, if it gets there; or BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
@@ -273,7 +272,6 @@ void bt_count_callout(struct vcpu *v, uint32_t eip, bool needed);
 /* Lab 3B, direct.c */
 void bt_run_user(struct vcpu *v, struct exit *e);
 uint64_t bt_enter(struct vcpu *v);
-void bt_single_step(struct vcpu *v, struct exit *e);
 bool bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step);
 
 /* tc.c */

@@ -35,7 +35,7 @@ bt_init(struct vcpu *v)
 	if (!mfn_ok(f))
 		return -ENOMEM;
 	te_of(v)->bt = mfn_ptr(f);
-	bt_of(v)->trap_at = bt_of(v)->refused_at = BT_NOWHERE;
+	bt_of(v)->refused_at = BT_NOWHERE;
 	set_descriptors(v);
 	return bt_window_init(v);
 }
@@ -102,19 +102,7 @@ done_by_host(struct vcpu *v, struct exit *e)
 	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
 		return false;
 	bt_callout(v, e, NULL);
-	if (v->state.rflags & FLAG_TF && !v->debug.step)
-		bt_of(v)->trap_at = (uint32_t)(v->state.rip + e->insn_len);
 	return true;
-}
-
-/* The guest steps itself, and the host has done an instruction for it, to its end: the #DB is due now. */
-static bool
-step_is_due(struct vcpu *v)
-{
-	uint64_t at = bt_of(v)->trap_at;
-
-	bt_of(v)->trap_at = BT_NOWHERE;
-	return at == v->state.rip;
 }
 
 /* Where in the cache the guest goes on; 0: nowhere, and *e says why. */
@@ -164,10 +152,17 @@ run_kernel(struct vcpu *v, struct exit *e)
 {
 	struct te *te = te_of(v);
 	uint64_t entered_at = v->state.rip, failure;
-	/* An interrupt waits for the end of a sti's shadow: one instruction, and no more. */
-	bool step = v->state.sti_shadow && v->irq_pending;
+	/* Something waits for the end of the next instruction: one, and no more. */
+	bool step = (v->state.sti_shadow && v->irq_pending) || te_holds_trap(v);
 
 	count_refused(v);
+	if (bt_of(v)->breakpoint_writes != te->breakpoint_writes)
+		bt_flush(v);
+	bt_of(v)->breakpoint_writes = te->breakpoint_writes;
+	if (te_breakpoints_at(v, v->state.rip)) {
+		bt_callout(v, e, NULL);
+		return;
+	}
 	if (!bt_space_check(v)) {
 		te_entry_failed(v, e, VEC_PF);
 		return;
@@ -205,9 +200,7 @@ run_16_bit(struct vcpu *v, struct exit *e)
 static void
 bt_run(struct vcpu *v, struct exit *e)
 {
-	if (step_is_due(v))
-		bt_single_step(v, e);
-	else if (te_cpl(v) != 0)
+	if (te_cpl(v) != 0)
 		bt_run_user(v, e);
 	else if (v->state.seg[SEG_CS].attr & ATTR_DB)
 		run_kernel(v, e);

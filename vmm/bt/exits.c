@@ -8,10 +8,10 @@
 static enum verdict
 software_exception(struct vcpu *v, struct exit *e, enum vector vector)
 {
-	vcpu_advance(v, e); /* safe: traps are delivered behind their instruction (SDM 3A 6.5) */
 	return event_raise(v,
 			   (struct event){ .kind = vector == VEC_DB ? EVENT_FAULT : EVENT_SOFTWARE,
-					   .vector = vector });
+					   .vector = vector,
+					   .insn_len = e->insn_len });
 }
 
 /* Whether the CPU could not have done an access to this place: somebody wants to be told, or there is no memory. */
@@ -49,7 +49,7 @@ is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t l
 	       (s->attr & (ATTR_P | ATTR_S | ATTR_CODE | ATTR_EC | ATTR_RW)) ==
 		       (ATTR_P | ATTR_S | ATTR_RW) &&
 	       offset + 3 <= s->limit && (linear & PAGE_MASK) <= PAGE_SIZE - 4 &&
-	       !in_window(v->domain, linear, 4);
+	       !in_window(v->domain, linear, 4) && !(v->state.dr[7] & DR7_ANY);
 }
 
 /*

@@ -145,7 +145,7 @@ exit_far(struct vcpu *v, struct exit *e)
 		return te_far(v, e); /* a gate or a TSS */
 	if (err)
 		return te_guest_fault(v, e, &access, &f);
-	v->state.sti_shadow = false;
+	vcpu_done(v);
 	te_cpl_changed(v);
 	exit_effect(v, EFFECT_FAR, v->state.seg[SEG_CS].sel, v->state.rip);
 	return RESUME;

@@ -83,6 +83,15 @@ reach(struct vcpu *v, uint32_t eip)
 	return n - 1 > cs->limit - eip ? (size_t)(cs->limit - eip) + 1 : n;
 }
 
+/* A breakpoint of the guest's is on its own address, not on the translation's: the host looks. */
+static bool
+calls_out(void *ctx, uint32_t eip)
+{
+	struct vcpu *v = ctx;
+
+	return bt_is_hot(bt_of(v), eip) || te_breakpoints_at(v, eip);
+}
+
 struct bt_block *
 translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 {
@@ -97,8 +106,8 @@ translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
 	t.host_loads = bt_of(v)->gdt_lazy;
-	t.hot = bt_is_hot;
-	t.ctx = bt_of(v);
+	t.hot = calls_out;
+	t.ctx = v;
 	if (t.n && bt_is_mixed(bt_of(v), bt_gfn(v, linear)))
 		t.max = 1;
 	err = bt_translate(&t);

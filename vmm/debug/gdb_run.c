@@ -120,25 +120,17 @@ disarm(struct vcpu *v)
 	}
 }
 
-/*
- * The exit is our int3's: then the guest has not executed anything yet. Natively it is a #BP, and
- * rip is behind it; in translated code it is a call-out at it.
- */
+/* The exit is our int3's: a #BP, or in translated code a call-out. */
 static bool
 hit_breakpoint(struct vcpu *v, const struct exit *e)
 {
-	uint64_t rip = v->state.rip;
 	struct breakpoint *b;
 
-	if (e->reason == EXIT_EXCEPTION && e->vector == VEC_BP)
-		rip = (uint32_t)(rip - 1);
-	else if (e->reason != EXIT_EMULATE || e->insn_op != INSN_INT3)
+	if (e->insn_op != INSN_INT3 ||
+	    (e->reason != EXIT_EMULATE && (e->reason != EXIT_EXCEPTION || e->vector != VEC_BP)))
 		return false;
-	b = breakpoint_at(v->domain, (uint32_t)(v->state.seg[SEG_CS].base + rip));
-	if (!b || b->original == INT3)
-		return false;
-	v->state.rip = rip;
-	return true;
+	b = breakpoint_at(v->domain, (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip));
+	return b && b->original != INT3;
 }
 
 /*
@@ -366,11 +358,14 @@ enter(struct vcpu *v, struct exit *e)
 	op = next_insn(v, &insn);
 	v->state.rflags |= FLAG_TF;
 	vcpu_run(v);
-	done = e->reason == EXIT_EXCEPTION && e->vector == VEC_DB;
+	done = v->state.pending_debug & DR6_BS ||
+	       (e->reason == EXIT_EXCEPTION && e->vector == VEC_DB);
 	if (!(done && op == INSN_POPF) && !own_tf) /* after popf TF is what the guest popped */
 		v->state.rflags &= ~(uint64_t)FLAG_TF;
+	if (!own_tf)
+		v->state.pending_debug &= ~DR6_BS; /* it was our step, not the guest's */
 	if (done && !own_tf)
-		v->state.dr[6] = dr6; /* it was our step, not the guest's */
+		v->state.dr[6] = dr6;
 	if (done && op == INSN_PUSHF && !own_tf)
 		correct_pushf(v);
 	return done && !own_tf; /* a guest that steps itself gets its #DB, too */
@@ -414,7 +409,7 @@ debug_one_exit(struct vcpu *v)
 
 	v->debug.waits = false;
 	arm(v);
-	stepped = enter(v, e);
+	stepped = !debug_trap_due(v, e) && enter(v, e);
 	disarm(v);
 	if (hit_breakpoint(v, e))
 		return stop(v, true, GDB_SIGTRAP, "swbreak:;");

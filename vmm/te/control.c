@@ -1,5 +1,5 @@
 /*
- * Control, debug and task registers, and the LDT: the guest's are virtual, and these are the rules for them.
+ * Control and task registers, and the LDT: the guest's are virtual, and these are the rules for them.
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
@@ -56,6 +56,7 @@ paging_changed(struct vcpu *v, struct exit *e, const struct control *old)
 	s->cr0 = old->cr0;
 	s->cr3 = old->cr3;
 	s->cr4 = old->cr4;
+	te_load_cr4(v);
 	switch (err) {
 	case -EINVAL:
 		return gp0(v, e);
@@ -80,7 +81,8 @@ paging_written(const struct control *old, const struct cpu_state *new, unsigned 
 
 /*
  * Writes the guest's control register n. RESUME: done, rip not advanced; else the guest has faulted or is
- * stopped. Real control registers follow at the next entry, and only CR0's TS, EM and MP do.
+ * stopped. Of CR0's bits the CPU
+ * gets TS, EM, MP and AM at the next entry, of CR4's TSD, OSFXSR and OSXMMEXCPT at once.
  */
 enum verdict
 te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
@@ -102,6 +104,7 @@ te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		if (value & ~CR4_KNOWN)
 			return gp0(v, e);
 		v->state.cr4 = value;
+		te_load_cr4(v);
 		break;
 	default:
 		return event_fault(v, VEC_UD, 0); /* there is no such register */
@@ -135,36 +138,6 @@ te_cr0_parts(struct vcpu *v, struct exit *e)
 		vcpu_advance(v, e); /* safe: clts and lmsw do nothing else */
 	return verdict;
 }
-
-/*
- * Debug registers are kept and given back. None is armed before Lab 1B, so a neighbour's breakpoints can
- * neither fire here nor be read. DR4 and DR5 are DR6 and DR7 (SDM 3B "Debug Registers DR4 and DR5"; CR4.DE is not honoured).
- */
-static enum verdict
-exit_dr(struct vcpu *v, struct exit *e)
-{
-	const struct insn *i = te_insn(v);
-	bool to = i->op == INSN_MOV_TO_DR;
-	unsigned n = i->opnd[!to].reg & 7, gpr = i->opnd[to].reg;
-	uint64_t *dr;
-
-	n = n == 4 || n == 5 ? n + 2 : n;
-	dr = &v->state.dr[n];
-	if (to) {
-		*dr = gpr_read(&v->state, gpr, 4);
-		if (n == 6)
-			*dr = (*dr & ~0x1000ull) |
-			      0xffff0ff0; /* SDM 3B "Debug Status Register (DR6)": reserved bits */
-		if (n == 7)
-			*dr = (*dr & 0xffff2fff) | 0x400;
-	} else {
-		gpr_write(&v->state, gpr, 4, *dr);
-	}
-	exit_effect(v, to ? EFFECT_DR_WRITE : EFFECT_DR_READ, n, *dr);
-	vcpu_advance(v, e); /* safe: the register has been moved */
-	return RESUME;
-}
-EXIT_HANDLER(DR, "te", exit_dr);
 
 static enum verdict
 fault_sel(struct vcpu *v, struct exit *e, enum vector vector, uint16_t sel)

@@ -60,14 +60,18 @@ deliver(struct vcpu *v, const struct te_event *event, struct te_access *access,
 	int err;
 
 	te_save(v, &before);
+	if (event->kind == EVENT_SOFTWARE) /* the int itself may have faulted in ring 1 */
+		v->state.rflags &= ~(uint64_t)FLAG_RF;
 	err = te_deliver_once(v, event, access, fault);
 	if (err) {
 		te_restore(v, &before);
 		return err;
 	}
 	te_cpl_changed(v);
-	v->state.sti_shadow = false; /* its next boundary is the one before the handler */
-	if (v->last)                 /* an interrupt may come before the first exit */
+	/* A handler begins without a step, and a fault's instruction has not come to its traps. */
+	v->state.pending_debug &= event->kind == EVENT_SOFTWARE ? DR6_HITS : 0;
+	v->state.sti_shadow = v->state.mov_ss_shadow = false;
+	if (v->last) /* an interrupt may come before the first exit */
 		exit_effect(v, EFFECT_DELIVER, event->vector, v->state.rip);
 	return 0;
 }

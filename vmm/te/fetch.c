@@ -5,6 +5,7 @@
  * with the bytes that it came from, and where they lie as long as no page of code is translated otherwise. The bytes
  * are compared each time: a guest may rewrite its code as it likes.
  */
+#include <inc/errno.h>
 #include <vmm/te/te.h>
 #include <vmm/mem/tlb.h>
 
@@ -98,4 +99,14 @@ te_fetch(struct vcpu *v, struct exit *e)
 	    known->bytes[1] == known->from[1])
 		return decoded(v, e, &known->insn);
 	return decode_anew(v, e, key, known);
+}
+
+bool
+te_undefined(struct vcpu *v)
+{
+	uint8_t bytes[EXIT_INSN_MAX];
+	struct insn insn;
+	size_t n = fetch_slow(v, v->state.seg[SEG_CS].base + v->state.rip, bytes);
+
+	return decode(&insn, bytes, n, mode_of(v)) == -EINVAL;
 }

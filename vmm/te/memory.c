@@ -73,6 +73,26 @@ page_fault(struct te_access *a, struct emu_fault *fault)
 	return true;
 }
 
+/* The guest has breakpoints, or checks alignment in ring 3. */
+static inline bool
+is_watched(const struct vcpu *v)
+{
+	return v->state.dr[7] & DR7_ANY || v->state.rflags & FLAG_AC;
+}
+
+/* SDM 3A 6.15 "#AC": in ring 3, with CR0.AM and EFLAGS.AC. */
+static int
+check_alignment(struct te_access *a, gva_t at, size_t size, struct emu_fault *fault)
+{
+	const struct cpu_state *s = &a->v->state;
+
+	if (!(s->rflags & FLAG_AC) || !(s->cr0 & CR0_AM) || how_of(a->v) != HOW_USER ||
+	    !(at.v & (size - 1)))
+		return 0;
+	*fault = (struct emu_fault){ .vector = VEC_AC, .has_error = true };
+	return -EFAULT;
+}
+
 /*
  * The usual access: to an ordinary data segment, below its limit and below the VMM window, and to a page that is known. Whatever is
  * not so goes a longer way, and may be right all the same.
@@ -84,6 +104,8 @@ usual(const struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 	const struct segment *s = &a->v->state.seg[seg];
 	gva_t at = linear_of(a, seg, offset);
 
+	if (is_watched(a->v))
+		return NULL;
 	if ((s->attr & (rights | ATTR_CODE | ATTR_EC)) != rights || offset + size - 1 > s->limit ||
 	    at.v + size > a->v->domain->window || !within_page(at, size))
 		return NULL;
@@ -95,9 +117,13 @@ static COLD int
 read_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 	  struct emu_fault *fault)
 {
-	if (check(a, seg, offset, size, false, fault))
+	gva_t at = linear_of(a, seg, offset);
+
+	if (check(a, seg, offset, size, false, fault) || check_alignment(a, at, size, fault))
 		return -EFAULT;
-	if (!gva_read_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (is_watched(a->v))
+		te_watch(a->v, at.v, size, false);
+	if (!gva_read_as(a->v, at, how_of(a->v), buf, size))
 		return 0;
 	if (page_fault(a, fault))
 		return -EFAULT;
@@ -151,9 +177,13 @@ static COLD int
 write_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
 	   struct emu_fault *fault)
 {
-	if (check(a, seg, offset, size, true, fault))
+	gva_t at = linear_of(a, seg, offset);
+
+	if (check(a, seg, offset, size, true, fault) || check_alignment(a, at, size, fault))
 		return -EFAULT;
-	if (!gva_write_as(a->v, linear_of(a, seg, offset), how_of(a->v), buf, size))
+	if (is_watched(a->v))
+		te_watch(a->v, at.v, size, true);
+	if (!gva_write_as(a->v, at, how_of(a->v), buf, size))
 		return 0;
 	return page_fault(a, fault) ? -EFAULT : 0;
 }
@@ -314,10 +344,11 @@ te_emulate(struct vcpu *v, struct exit *e)
 
 	switch (emulate(&v->state, te_insn(v), &te_ops, &access, &fault)) {
 	case EMU_OK:
+		vcpu_done(v);
+		break;
 	case EMU_AGAIN:
-		exit_effect(v, e->access == ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
-			    te_insn(v)->opnd[0].size, e->gva);
-		return RESUME;
+		vcpu_step(v);
+		break;
 	case EMU_FAULT:
 		return te_guest_fault(v, e, &access, &fault);
 	case EMU_SENSITIVE:
@@ -325,6 +356,9 @@ te_emulate(struct vcpu *v, struct exit *e)
 	default:
 		return cannot(v, e);
 	}
+	exit_effect(v, e->access == ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
+		    te_insn(v)->opnd[0].size, e->gva);
+	return RESUME;
 }
 
 /* What the CPU can't do for the guest, since there is no memory, or somebody is to be told: done for it. */

@@ -23,7 +23,8 @@ resync(struct vcpu *v, int i)
 	bool data = i != SEG_CS && i != SEG_SS; /* those two every entry loads */
 	uint16_t sel = v->state.seg[i].sel, real = data ? sel : sel & ~3;
 
-	if (te->real_desc[i] && te->real_desc[i] != te_shadow_at(te, sel)) {
+	if (te->real_desc[i] && (te->real_desc[i] != te_shadow_at(te, sel) ||
+				 (data && (sel & 3u) > desc_dpl(te->real_desc[i])))) {
 		uint64_t *slot = te_own_slot(te, CACHED_SEL(i));
 
 		if (*slot != te->real_desc[i])
@@ -42,7 +43,7 @@ resync(struct vcpu *v, int i)
  * A segment register keeps its hidden part when its descriptor changes in memory (SDM 3A 3.4.3), but a vCPU
  * that comes back to the CPU loads it anew. So a register whose descriptor is no longer what the CPU
  * holds is loaded from a slot of Zeno's own; and when the guest then loads the same selector itself, the
- * real selector shows it.
+ * real selector shows it. Likewise conforming code, which any RPL may read: its shadow does not.
  */
 void
 te_resync(struct vcpu *v)

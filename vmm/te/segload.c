@@ -71,6 +71,17 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 	return RESUME;
 }
 
+/*
+ * Behind mov ss and pop ss, not lss, neither an interrupt nor a debug trap comes for one
+ * instruction; a single step is not even kept (SDM 3A 6.8.3).
+ */
+static void
+hold_traps(struct vcpu *v)
+{
+	v->state.sti_shadow = v->state.mov_ss_shadow = true;
+	v->state.pending_debug &= ~DR6_BS;
+}
+
 /* mov to segment, pop segment, lds & co. */
 enum verdict
 te_segment(struct vcpu *v, struct exit *e)
@@ -111,6 +122,8 @@ te_segment(struct vcpu *v, struct exit *e)
 		return verdict;
 	memcpy(v->state.gpr, after.gpr, sizeof(after.gpr));
 	vcpu_advance(v, e); /* safe: the selector is loaded, the stack or register updated */
+	if (seg == SEG_SS && i->op != INSN_LSS)
+		hold_traps(v);
 	return RESUME;
 }
 EXIT_HANDLER(SEGMENT, "te", te_segment);

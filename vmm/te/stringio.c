@@ -36,6 +36,7 @@ te_string_io(struct vcpu *v, struct exit *e)
 	const struct insn *i = te_insn(v);
 	bool out = i->op == INSN_OUTS;
 	unsigned size = i->opcode & 1 ? (i->opsize == 2 ? 2 : 4) : 1;
+	unsigned max = v->steps ? 1 : REP_MAX; /* each iteration has its #DB */
 	struct te_access access = { .v = v };
 	struct emu_fault f;
 
@@ -44,7 +45,7 @@ te_string_io(struct vcpu *v, struct exit *e)
 		vcpu_advance(v, e); /* safe: a count of zero does nothing */
 		return RESUME;
 	}
-	for (unsigned n = 0; n < REP_MAX; n++) {
+	for (unsigned n = 0; n < max && !v->state.pending_debug; n++) {
 		if (one(v, size, &access, &f))
 			return te_guest_fault(v, e, &access, &f);
 		if (insn_string_step(&v->state, i, size, out, !out)) {
@@ -54,5 +55,6 @@ te_string_io(struct vcpu *v, struct exit *e)
 		if (v->domain->state == DOMAIN_ENDED)
 			return STOP;
 	}
+	vcpu_step(v);
 	return RESUME; /* rip stays: the rest is another exit */
 }

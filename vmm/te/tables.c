@@ -368,6 +368,8 @@ te_window_moved(struct vcpu *v)
 				te_shadow_for(v, desc_of_segment(&v->state.seg[i]), te_cpl(v));
 	te_resync(v);
 	te->reload = true;
+	if (te->has_breakpoints)
+		te_arm_breakpoints(v);
 }
 
 static bool

@@ -9,8 +9,6 @@
 #include <vmm/mmu/flat.h>
 #include <vmm/te/te.h>
 
-#define DR6_BS (1ul << 14) /* SDM 3B "Debug Status Register (DR6)" */
-
 /* Bits of RFLAGS that no CPU sets, and those that every arithmetic instruction does (SDM 1 3.4.3). */
 #define RFLAGS_ZERO   0xffffffffffc08028ul
 #define RFLAGS_STATUS ((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
@@ -63,6 +61,10 @@ te_load_as(struct vcpu *v, unsigned callout_dpl)
 
 	cpu_setup_load(&setup);
 	v->flush = false;
+	te_load_cr4(v);
+	trap_debug_stack(true);
+	if (te->has_breakpoints)
+		te_arm_breakpoints(v);
 	te_resync(v);
 	te->reload = true;
 }
@@ -73,25 +75,51 @@ te_load(struct vcpu *v)
 	te_load_as(v, 0);
 }
 
-uint64_t
-te_take_dr6(void)
+/* What the CPU's DR6 says of a #DB becomes the guest's; the next one finds it clear. */
+void
+te_take_dr6(struct vcpu *v)
 {
 	uint64_t dr6;
 
-	__asm__ volatile("mov %%dr6, %0; mov %1, %%dr6" : "=&r"(dr6) : "r"(0xffff0ff0ul));
-	return dr6;
+	__asm__ volatile("mov %%dr6, %0; mov %1, %%dr6" : "=&r"(dr6) : "r"(DR6_RESET));
+	v->state.pending_debug |= dr6 & (DR6_BS | DR6_HITS);
+	if (dr6 & DR6_HITS) /* or QEMU 7.2 reports it again with the next single step */
+		te_arm_breakpoints(v);
 }
 
-/* The guest's TS and EM must trap its FPU instructions; the host has none of its own. */
+/* The same behind a step that Zeno takes, which is no affair of the guest's. */
+void
+te_take_step(struct vcpu *v)
+{
+	te_take_dr6(v);
+	v->state.pending_debug &= ~DR6_BS;
+}
+
+/*
+ * The guest's TS and EM must trap its FPU instructions; the host has none of its own. AM acts in ring 3
+ * alone (SDM 3A 6.15 "#AC").
+ */
 static void
 load_cr0(struct vcpu *v)
 {
-	const uint64_t mask = CR0_TS | CR0_EM | CR0_MP;
+	const uint64_t mask = CR0_TS | CR0_EM | CR0_MP | CR0_AM;
 	uint64_t now = read_cr0();
 	uint64_t want = (now & ~mask) | (v->state.cr0 & mask);
 
 	if (now != want)
 		write_cr0(want);
+}
+
+/* rdtsc traps only outside of ring 0, and there is no SSE in the host. */
+void
+te_load_cr4(struct vcpu *v)
+{
+	const uint64_t mask = CR4_TSD | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	uint64_t now = read_cr4();
+	uint64_t want = (now & ~mask) | (v->state.cr4 & mask);
+
+	if (now != want)
+		write_cr4(want);
 }
 
 /* What an instruction that faulted with #GP, #UD, #NP or #SS asked for. 0 = EXIT_NONE: nothing special. */
@@ -138,6 +166,7 @@ static const uint8_t reason_of[INSN_OP_COUNT] = {
 	[INSN_SYSRET] = EXIT_SYSCALL,
 	[INSN_SYSENTER] = EXIT_SYSCALL,
 	[INSN_SYSEXIT] = EXIT_SYSCALL,
+	[INSN_RDTSC] = EXIT_RDTSC,
 	[INSN_RDPMC] = EXIT_OTHER,
 	[INSN_MONITOR] = EXIT_OTHER,
 	[INSN_MWAIT] = EXIT_OTHER,
@@ -219,12 +248,37 @@ classify(struct vcpu *v, struct exit *e)
 	e->error = 0;
 }
 
+/*
+ * int3, into, int1 and `int 3` have brought rip behind them, for they are traps. Back to where they
+ * are: what the guest's own gates make of them may be a fault. Prefixes are not looked for.
+ */
+static void
+back_to_trap(struct vcpu *v, struct exit *e, uint8_t opcode, enum insn_op op)
+{
+	uint64_t behind = v->state.rip;
+	uint8_t last = 0;
+
+	gva_read_as(v, gva((uint32_t)(v->state.seg[SEG_CS].base + behind - 1)),
+		    ACCESS_PROBE | HOW_FETCH, &last, 1);
+	v->state.rip = (uint32_t)(behind - (last == opcode ? 1 : 2));
+	e->rip = v->state.rip;
+	if (te_fetch(v, e) && (e->insn_op == op || e->insn_op == INSN_INT) &&
+	    e->rip + e->insn_len == behind)
+		return;
+	e->rip = v->state.rip = behind; /* it is not there any more */
+	e->insn_len = 0;
+}
+
 /* #GP, #UD, #NP, #SS: an instruction that was refused. */
 static __attribute__((noinline)) void
 refused(struct vcpu *v, struct exit *e)
 {
-	if (!te_fetch(v, e))
+	if (!te_fetch(v, e)) {
+		/* Ring 1 may not, but nor is there such a thing. */
+		if (e->raw == VEC_GP && !e->error && te_cpl(v) == 0 && te_undefined(v))
+			e->vector = VEC_UD;
 		return;
+	}
 	if (te_umip && e->raw == VEC_GP && !e->error && te_umip_refuses(te_insn(v))) {
 		e->reason = EXIT_UMIP;
 		e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
@@ -250,8 +304,17 @@ static COLD void
 other_trap(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 {
 	switch (f->vector) {
-	case VEC_DB: /* DR6 is the CPU's until it is read; no breakpoint of the guest's is armed */
-		v->state.dr[6] |= te_take_dr6() & DR6_BS;
+	case VEC_DB: /* DR6 is the CPU's until it is read */
+		te_take_dr6(v);
+		if (!v->state.pending_debug)
+			back_to_trap(v, e, 0xf1, INSN_INT1);
+		debug_trap(v, e);
+		return;
+	case VEC_BP:
+		back_to_trap(v, e, 0xcc, INSN_INT3);
+		return;
+	case VEC_OF:
+		back_to_trap(v, e, 0xce, INSN_INTO);
 		return;
 	case VEC_DF:
 	case VEC_MC:
@@ -302,7 +365,7 @@ te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 	struct te *te = te_of(v);
 
 	if (!v->state.sti_shadow || v->state.rip != entered_at || ++te->sti_stalls == STI_STALLS) {
-		v->state.sti_shadow = false;
+		v->state.sti_shadow = v->state.mov_ss_shadow = false;
 		te->sti_stalls = 0; /* the next shadow starts afresh */
 	}
 }
@@ -331,6 +394,11 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	v->entries += !failure;
 	if (paranoid)
 		write_cr3(mfn_to_hpa(host_root).v);
+	if (trap_debug_late) {
+		trap_debug_late = false;
+		if (te->frame.vector != VEC_DB)
+			te_take_step(v);
+	}
 	if (te->frame.rflags & RFLAGS_ZERO) /* QEMU 7.2 after a cmpxchg8b: see TRICKS.md */
 		te->frame.rflags = (te->frame.rflags & RFLAGS_STATUS) | (flags & ~RFLAGS_STATUS);
 	return failure;
@@ -366,8 +434,11 @@ te_run(struct vcpu *v, struct exit *e)
 {
 	struct te *te = te_of(v);
 	uint64_t failure, entered_at = v->state.rip;
+	bool step = te_holds_trap(v);
 
 	te_to_frame(v, &te->frame);
+	if (step)
+		te->frame.rflags |= FLAG_TF;
 	failure = enter(v, te->real_sel);
 	if (failure) {
 		te_entry_failed(v, e, failure);
@@ -377,9 +448,17 @@ te_run(struct vcpu *v, struct exit *e)
 		left_to_v86(v, e);
 		return;
 	}
+	if (step)
+		te->frame.rflags &= ~(uint64_t)FLAG_TF;
 	te_from_frame(v, &te->frame);
 	te_segments_in(v);
 	te_end_sti_shadow(v, entered_at);
+	if (step && te->frame.vector == VEC_DB) {
+		te_take_step(v);
+		*e = (struct exit){ .rip = v->state.rip };
+		debug_trap(v, e);
+		return;
+	}
 	te_translate(v, e, &te->frame);
 }
 

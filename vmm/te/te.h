@@ -107,6 +107,8 @@ struct te {
 	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
 	unsigned beside;            /* writes to its frame that did not hit it */
 	uint8_t shadow_cpl;         /* that the shadow tables were made for */
+	bool has_breakpoints;       /* the CPU's DR7 may have some of the guest's */
+	unsigned breakpoint_writes; /* of the guest's debug registers */
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
 
@@ -212,8 +214,26 @@ uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what 
 void te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f);
 void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
 void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
-uint64_t te_take_dr6(void); /* reads and clears it */
+void te_take_dr6(struct vcpu *v);
+void te_take_step(struct vcpu *v);
 enum exit_reason te_reason(unsigned op);
+
+void te_load_cr4(struct vcpu *v);
+
+/* A debug trap waits for the end of one instruction behind mov ss: Zeno steps over that. */
+static inline bool
+te_holds_trap(const struct vcpu *v)
+{
+	const struct cpu_state *s = &v->state;
+
+	return s->pending_debug && s->mov_ss_shadow && !(s->rflags & FLAG_TF);
+}
+
+/* breakpoints.c */
+void te_arm_breakpoints(struct vcpu *v);
+void te_watch(struct vcpu *v, uint64_t linear, size_t size, bool write);
+uint32_t te_breakpoints_at(const struct vcpu *v, uint64_t rip);
+bool te_breakpoint_hit(struct vcpu *v, struct exit *e);
 
 /* unsupported.c */
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
@@ -309,6 +329,7 @@ enum verdict te_arpl(struct vcpu *v, struct exit *e);
 
 /* fetch.c */
 bool te_fetch(struct vcpu *v, struct exit *e);
+bool te_undefined(struct vcpu *v); /* the bytes at rip are all there, and are no instruction */
 
 /* memory.c: the emulator's view of guest memory. */
 struct te_access {

@@ -75,11 +75,12 @@ emu_string(struct emu *e)
 {
 	const struct insn *insn = e->insn;
 	unsigned op = insn->op, size = insn->opnd[0].size;
+	unsigned max = e->state->rflags & FLAG_TF ? 1 : EMU_REP_MAX; /* a #DB behind each */
 	bool src = op == INSN_MOVS || op == INSN_CMPS || op == INSN_LODS, dst = op != INSN_LODS;
 
 	if (insn_string_done(e->state, insn))
 		return EMU_OK;
-	for (unsigned i = 0; i < EMU_REP_MAX; i++) {
+	for (unsigned i = 0; i < max; i++) {
 		if (iterate(e, size))
 			return EMU_FAULT;
 		if (insn_string_step(e->state, insn, size, src, dst) || comparison_ends(e))

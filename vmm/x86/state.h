@@ -97,12 +97,12 @@ struct cpu_state {
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, apic_base, tsc_aux, tsc_offset;
 	uint64_t xcr0;
-	struct event event;    /* on its way to the guest; kind EVENT_NONE: nothing is */
-	uint8_t activity;      /* enum activity */
-	uint8_t sti_shadow;    /* interrupts stay off for one instruction: SDM 2B "STI" */
-	uint8_t mov_ss_shadow; /* ... and so do debug exceptions: SDM 3A 6.8.3 */
-	uint8_t nmi_blocked;   /* an NMI's handler runs, up to its iret: SDM 3A 6.7.1 */
-	uint8_t pad2[4];
+	struct event event;     /* on its way to the guest; kind EVENT_NONE: nothing is */
+	uint8_t activity;       /* enum activity */
+	uint8_t sti_shadow;     /* interrupts stay off for one instruction: SDM 2B "STI" */
+	uint8_t mov_ss_shadow;  /* ... and so do debug exceptions: SDM 3A 6.8.3 */
+	uint8_t nmi_blocked;    /* an NMI's handler runs, up to its iret: SDM 3A 6.7.1 */
+	uint32_t pending_debug; /* bits of DR6: this #DB comes before the next instruction */
 };
 
 _Static_assert(sizeof(struct segment) == 16, "segment is 16 bytes in every ABI that uses it");

@@ -1,0 +1,111 @@
+; The stubs of guest/steps, its tables' registers, and the way to ring 3 and back.
+;
+; The stack at handle(frame):  esp -> | frame * | edi esi ebp - ebx edx ecx eax | vector | error | eip cs eflags ...
+
+section .text
+extern handle
+
+%assign v 0
+%rep 256
+stub_%+v:
+%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
+	push	dword 0
+%endif
+	push	dword v
+	jmp	all_traps
+%assign v v + 1
+%endrep
+
+section .rodata
+global stubs
+stubs:
+%assign v 0
+%rep 256
+	dd	stub_%+v
+%assign v v + 1
+%endrep
+
+section .data
+kernel_esp: dd	0
+
+section .text
+all_traps:
+	pusha
+	mov	eax, ss			; ring 0's data; a fault may have come with others loaded
+	mov	ds, eax
+	mov	es, eax
+	cld
+	push	esp
+	call	handle
+	add	esp, 4
+	mov	eax, 0x23		; flat for both rings
+	mov	ds, eax
+	mov	es, eax
+	popa
+	add	esp, 8
+	iret
+
+; void load_tables(gdt_register, idt_register, tr): pointers to what lgdt and lidt load
+global load_tables
+load_tables:
+	mov	eax, [esp + 4]
+	mov	ecx, [esp + 8]
+	lgdt	[eax]
+	lidt	[ecx]
+	mov	eax, 0x23
+	mov	ds, eax
+	mov	es, eax
+	mov	fs, eax
+	mov	gs, eax
+	mov	eax, 0x10
+	mov	ss, eax
+	jmp	8:.there
+.there:	ltr	[esp + 12]
+	ret
+
+; void enter_user(code, cs, stack, ss, eflags): the way back is leave_user().
+global enter_user
+enter_user:
+	push	ebp
+	push	ebx
+	push	esi
+	push	edi
+	mov	[kernel_esp], esp
+	mov	eax, esp
+	push	dword [eax + 20 + 12]	; ss
+	push	dword [eax + 20 + 8]	; esp
+	push	dword [eax + 20 + 16]	; eflags
+	push	dword [eax + 20 + 4]	; cs
+	push	dword [eax + 20 + 0]	; eip
+	iret
+
+global leave_user
+leave_user:
+	mov	esp, [kernel_esp]
+	mov	eax, 0x23
+	mov	ds, eax
+	mov	es, eax
+	pop	edi
+	pop	esi
+	pop	ebx
+	pop	ebp
+	ret
+
+global read_dr6, write_dr6, write_dr7, watch
+read_dr6:
+	mov	eax, dr6
+	ret
+write_dr6:
+	mov	eax, [esp + 4]
+	mov	dr6, eax
+	ret
+write_dr7:
+	mov	eax, [esp + 4]
+	mov	dr7, eax
+	ret
+watch:
+	mov	eax, [esp + 4]
+	mov	dr0, eax
+	mov	eax, 0x000f0001
+	mov	dr7, eax
+	ret

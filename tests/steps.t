@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""The guest `steps` on te and bt against the bare machine, on QEMU and on Bochs: traps behind each instruction, breakpoints,
+faults on the way of a trap, and what the CPU model's features promise."""
+
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, ok, run, skip  # noqa: E402
+
+
+def module(name):
+    """Another test as a module."""
+    loader = importlib.machinery.SourceFileLoader(f"{name}_tests", str(ROOT / f"tests/{name}.t"))
+    made = importlib.util.module_from_spec(importlib.util.spec_from_loader(f"{name}_tests", loader))
+    loader.exec_module(made)
+    return made
+
+
+bt = module("bt")
+te = bt.te
+MACHINES = ("qemu", "bochs")
+GUEST = te.guest("steps")
+# handouts/emulators.md says why.
+ONLY_BOCHS = ("held: mov ss, pop ss", "lss holds nothing", "cli, sti, pushf, popf",
+              "ring 3 with IOPL 3: in, out, cli, sti", "held: mov ss of what is watched", "a breakpoint under TF",
+              "held: AC in ring 3")
+
+
+def sequences(text):
+    """{sequence: what it printed}."""
+    return dict(line.rsplit(" = ", 1) for line in text.splitlines() if " = " in line)
+
+
+def compare(where):
+    """Every sequence on both engines; those that QEMU itself gets wrong are Bochs'."""
+    expected = sequences(bt.bare(where, GUEST))
+    ok(len(expected) > 15, f"the bare machine, {where}, ran them", expected=expected)
+    for engine, boot in (("te", te.host), ("bt", bt.on_bt)):
+        text, _ = boot(["start steps"], ["steps"], where)
+        got = sequences("\n".join(bt.lines_of(text)))
+        for name, line in expected.items():
+            if where == "bochs" or name not in ONLY_BOCHS:
+                ok(got.get(name) == line, f"{engine} on {where}: {name}", expected=line, got=got.get(name))
+        if set(got) != set(expected):
+            ok(False, f"{engine} on {where} ran to its end", console=text[-2000:])
+
+
+def main():
+    built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
+    if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
+        finish()
+    for where in MACHINES:
+        if where in te.MACHINES:
+            compare(where)
+        else:
+            skip(f"all sequences on {where}", "it is not installed")
+    finish()
+
+
+if __name__ == "__main__":
+    main()
