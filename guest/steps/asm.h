@@ -23,11 +23,15 @@ extern const uint32_t stubs[256];
 extern const struct sequence sequences[]; /* the last has no name */
 extern volatile uint32_t resume_at;       /* where a fault goes on; 0: where it was */
 extern uint32_t watched[];
+extern uint8_t code16[];
 
 void handle(struct frame *f); /* called by the stubs */
 void load_tables(const void *gdt_register, const void *idt_register, uint32_t tr);
 /* Runs `code` in ring 3 until it calls int 0x80. */
 void enter_user(void (*code)(void), uint32_t cs, void *stack, uint32_t ss, uint32_t eflags);
+void paging_on(const uint32_t *directory); /* with CR4.PSE */
+void paging_off(void);
+void invalidate(uint32_t at);
 void leave_user(void) __attribute__((noreturn));
 uint32_t read_dr6(void);
 void write_dr6(uint32_t value);

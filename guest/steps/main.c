@@ -12,6 +12,7 @@
 #define USER_DS      0x23
 #define TSS          0x28
 #define LOG_MAX      64
+#define LARGE_AT     0x40000000u
 #define RING_WATCHED 0x100 /* of a sequence's ring: a breakpoint is on `watched` */
 #define FLAG_RF      0x10000u
 #define DR6_HITS     0xfu
@@ -33,6 +34,7 @@ uint32_t idt[512] __attribute__((aligned(4096)));
 struct table_register gdt_register = { 9 * 8 - 1, 0 }, idt_register = { sizeof(idt) - 1, 0 };
 static uint32_t tss[26];
 static uint32_t user_stack[256];
+static uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint8_t kernel_stack[4096] __attribute__((aligned(16)));
 
 static void
@@ -57,7 +59,8 @@ tables(void)
 	set_descriptor(3, 0, 0xfffff, 0xfb, 0xc);
 	set_descriptor(4, 0, 0xfffff, 0xf3, 0xc);
 	set_descriptor(5, (uint32_t)tss, sizeof(tss) - 1, 0x89, 0);
-	set_descriptor(6, 0, 0xfffff, 0x9f, 0xc); /* conforming, readable */
+	set_descriptor(6, 0, 0xfffff, 0x9f, 0xc);           /* conforming, readable */
+	set_descriptor(8, (uint32_t)code16, 0x7f, 0x9b, 0); /* 128 bytes of 16-bit code */
 	tss[1] = (uint32_t)(kernel_stack + sizeof(kernel_stack));
 	tss[2] = KERNEL_DS;
 	tss[25] = sizeof(tss) << 16; /* no I/O permission bit map */
@@ -128,6 +131,36 @@ show(const struct sequence *s)
 	put('\n');
 }
 
+/* 4 MiB at `at`, in one page. */
+static void
+map_large(uint32_t at, uint32_t frame)
+{
+	directory[at >> 22] = frame | 0x83;
+}
+
+/* One invlpg ends all of a large page, not 4 KiB of it. */
+static void
+large_pages(void)
+{
+	volatile uint32_t *page = (uint32_t *)LARGE_AT, *low = (uint32_t *)0x2000;
+
+	*low = 0x11111111;
+	low[0x400000 / 4] = 0x22222222;
+	map_large(0, 0);
+	map_large(0x400000, 0x400000);
+	map_large(LARGE_AT, 0);
+	paging_on(directory);
+	print("large pages =");
+	for (unsigned i = 0; i < 2; i++) {
+		print(page[0] + page[0x1000 / 4] + page[0x2000 / 4] ? " " : "  ");
+		print_hex(page[0x2000 / 4]);
+		map_large(LARGE_AT, 0x400000);
+		invalidate(LARGE_AT);
+	}
+	print(" \n");
+	paging_off();
+}
+
 static void
 run(const struct sequence *s)
 {
@@ -157,5 +190,7 @@ guest_main(uint32_t magic, const uint32_t *info)
 	for (const struct sequence *s = sequences; s->name; s++)
 		if (!only || option_is(only, s->name))
 			run(s);
+	if (!only)
+		large_pages();
 	return 0;
 }

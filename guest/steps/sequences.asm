@@ -294,6 +294,28 @@ section .text
 	mov	fs, eax
 	ret
 
+; ---- 16-bit code, in a segment of its own that begins at code16 ----
+
+	SEQUENCE sixteen, 0, "16-bit code that is none"
+	mov	dword [resume_at], .last - .code
+	jmp	0x40:(.code - .code)
+bits 16
+.code:	nop
+	db	0x0f, 4			; #UD
+.last:	jmp	dword 8:.back
+	times	0x7e - ($ - .code) db 0x90
+.edge:	nop				; and here the segment ends
+	nop
+	jmp	.last			; QEMU checks no limit
+bits 32
+.back:	ret
+global code16
+code16	equ sixteen.code
+
+	SEQUENCE sixteen_end, 0, "16-bit code beyond its limit"
+	mov	dword [resume_at], sixteen.last - sixteen.code
+	jmp	0x40:(sixteen.edge - sixteen.code)
+
 ; ---- breakpoints ----
 
 ; Breakpoint 0 at an address: DR7's bits for it, in place (L0, and R/W0 and LEN0 from bit 16 on).

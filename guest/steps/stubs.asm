@@ -109,3 +109,25 @@ watch:
 	mov	eax, 0x000f0001
 	mov	dr7, eax
 	ret
+
+; void paging_on(directory), paging_off(void), invalidate(at)
+global paging_on, paging_off, invalidate
+paging_on:
+	mov	eax, cr4
+	or	eax, 0x10
+	mov	cr4, eax
+	mov	eax, [esp + 4]
+	mov	cr3, eax
+	mov	eax, cr0
+	or	eax, 0x80000000
+	mov	cr0, eax
+	ret
+paging_off:
+	mov	eax, cr0
+	and	eax, 0x7fffffff
+	mov	cr0, eax
+	ret
+invalidate:
+	mov	eax, [esp + 4]
+	invlpg	[eax]
+	ret

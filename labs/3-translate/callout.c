@@ -135,13 +135,9 @@ fetch(struct vcpu *v, struct exit *e, struct bt_known *known)
 void
 bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known)
 {
-<<<<<<< HEAD
-	exit_begin(e, EXIT_NONE, BT_VECTOR, 0, v->state.rip);
-=======
 	if (te_breakpoint_hit(v, e))
 		return;
-	*e = (struct exit){ .vector = BT_VECTOR, .raw = BT_VECTOR, .rip = v->state.rip };
->>>>>>> 0ecb485 (Deliver debug traps as the bare machine does; give breakpoints, TSD, OSFXSR and AM effect)
+	exit_begin(e, EXIT_NONE, BT_VECTOR, 0, v->state.rip);
 	if (!fetch(v, e, known)) { /* it has changed since it was translated */
 		bt_flush(v);
 		e->vector = VEC_NMI;

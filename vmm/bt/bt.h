@@ -230,6 +230,7 @@ void bt_table_empty(struct bt *bt);
 /* translate_block.c: from guest memory to a block. */
 struct bt_block *translate_block(struct vcpu *v, uint32_t eip,
 				 struct exit *e); /* NULL: *e says why */
+void bt_not_code(struct vcpu *v, struct exit *e); /* 16-bit code: the fault that its CPU takes */
 uint32_t bt_gfn(struct vcpu *v, uint64_t linear);
 size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, size_t n);
 

@@ -90,6 +90,13 @@ share(struct vcpu *v)
 	s->minus_gs = te_of(v)->real_sel[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
 }
 
+/* The instruction at rip ends within its segment, which te_fetch() does not ask. */
+static bool
+within_code(const struct vcpu *v, const struct exit *e)
+{
+	return v->state.rip + e->insn_len - 1 <= v->state.seg[SEG_CS].limit;
+}
+
 /* While TF is set the sequences of Zeno's own would be stepped through; what they stand for the host does. */
 static bool
 done_by_host(struct vcpu *v, struct exit *e)
@@ -97,7 +104,8 @@ done_by_host(struct vcpu *v, struct exit *e)
 	const struct bt_translation any = { .stack32 = true };
 
 	*e = (struct exit){ 0 };
-	if (!te_fetch(v, e) || bt_classify(&any, te_insn(v), 0) == BT_IDENTITY)
+	if (!te_fetch(v, e) || !within_code(v, e) ||
+	    bt_classify(&any, te_insn(v), 0) == BT_IDENTITY)
 		return false;
 	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
 		return false;
@@ -193,7 +201,11 @@ run_kernel(struct vcpu *v, struct exit *e)
 static void
 run_16_bit(struct vcpu *v, struct exit *e)
 {
-	bt_callout(v, e, NULL);
+	*e = (struct exit){ 0 };
+	if (te_fetch(v, e) && within_code(v, e))
+		bt_callout(v, e, NULL);
+	else
+		bt_not_code(v, e);
 }
 
 /* The engine contract (vmm/engine.h). */

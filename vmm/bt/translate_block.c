@@ -69,6 +69,29 @@ not_code(struct vcpu *v, struct exit *e, uint32_t eip, size_t n, int err)
 	}
 }
 
+/* The same for 16-bit code, which te_fetch() did not get. */
+void
+bt_not_code(struct vcpu *v, struct exit *e)
+{
+	const struct segment *cs = &v->state.seg[SEG_CS];
+	uint32_t eip = (uint32_t)v->state.rip;
+	uint8_t bytes[EXIT_INSN_MAX];
+	size_t n = eip > cs->limit ? 0 : EXIT_INSN_MAX;
+	struct insn insn;
+	int err;
+
+	if (n && n - 1 > cs->limit - eip)
+		n = (size_t)(cs->limit - eip) + 1;
+	n = bt_fetch(v, cs->base + eip, HOW_FETCH, bytes, n);
+	err = decode(&insn, bytes, n, MODE16);
+	if (err)
+		not_code(v, e, eip, n, err);
+	else /* it was not marked as accessed, and is now */
+		*e = (struct exit){
+			.reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = eip
+		};
+}
+
 /* How many bytes from eip on a block may look at: its page and one instruction more, within the segment. */
 static size_t
 reach(struct vcpu *v, uint32_t eip)

@@ -81,7 +81,22 @@ shadow_set(struct shadow_mmu *m, unsigned slot, unsigned index, pte_t entry, uin
 		change(m, slot, index, entry, list);
 }
 
-/* The VMM window's entries are the domain's own, and stay. */
+/* Whether the list that an entry is in is that of a part of a large page of the guest's. */
+static bool
+leads_to_part(struct shadow_mmu *m, uint32_t id)
+{
+	uint32_t list = link_of(m, id)->prev;
+
+	while (!(list & OWNER))
+		list = link_of(m, list)->prev;
+	return list & OF_SHADOW &&
+	       shadow_at_slot(m, list & OWNER_MASK)->kind.format == SHADOW_DIRECT;
+}
+
+/*
+ * The VMM window's entries are the domain's own, and stay. A large page is one entry of the guest's
+ * TLB, and one invlpg ends it all (SDM 3A 4.10.4.1); the CPU's has a piece for each 4 KiB.
+ */
 void
 shadow_clear(struct shadow_mmu *m, unsigned slot, unsigned index)
 {
@@ -89,6 +104,9 @@ shadow_clear(struct shadow_mmu *m, unsigned slot, unsigned index)
 
 	if (!(*at & PTE_P) || *at & PTE_WINDOW)
 		return;
+	if (shadow_at_slot(m, slot)->kind.level > 1 &&
+	    leads_to_part(m, slot * TABLE_SIZE + index + 1))
+		tlb_flush(m->domain);
 	take_out(m, slot * TABLE_SIZE + index + 1);
 	shadow_at_slot(m, slot)->present--;
 	*at = 0;
