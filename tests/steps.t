@@ -4,6 +4,7 @@ faults on the way of a trap, and what the CPU model's features promise."""
 
 import importlib.machinery
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def compare(where):
             ok(False, f"{engine} on {where} ran to its end", console=text[-2000:])
 
 
+def last_words():
+    """A dead guest's last line, and the ports that nobody had."""
+    for engine, boot in (("te", te.host), ("bt", bt.on_bt)):
+        text, _ = boot(["start steps -- die=1"], ["steps"])
+        ok(re.search(r"stopped: triple fault: #PF.* mov of 4 bytes at beef0000, cr2 beef0000; see", text),
+           f"{engine}: the line has the memory operand and CR2", console=text[-1500:])
+        ok("  ports that no device has: 1234 (3 times), 99 (1 times)" in text,
+           f"{engine}: the ports are named", console=text[-1500:])
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
@@ -57,6 +68,7 @@ def main():
             compare(where)
         else:
             skip(f"all sequences on {where}", "it is not installed")
+    last_words()
     finish()
 
 

@@ -112,24 +112,41 @@ exit_dispatch(struct vcpu *v, struct exit *e)
 	return v->handlers[e->reason](v, e);
 }
 
+/* The instruction of an exit, what it was done to, and the address of a page fault. */
+static void
+exit_object(struct vcpu *v, const struct exit *e, char *buf, size_t size)
+{
+	size_t used = 0;
+
+	*buf = '\0';
+	if (e->insn_len)
+		used = (size_t)snprintf(buf, size, ", %s", insn_name(e->insn_op));
+	if (e->insn_op == INSN_RDMSR || e->insn_op == INSN_WRMSR)
+		used += (size_t)snprintf(buf + used, size - used, " %lx",
+					 v->state.gpr[RCX] & 0xffffffff);
+	if (e->insn_len && v->engine->operand)
+		used += v->engine->operand(v, buf + used, size - used);
+	if (e->vector == VEC_PF)
+		snprintf(buf + used, size - used, ", cr2 %08lx", v->state.cr2);
+}
+
 /* The line that ends a guest: what it did, then where and by which exit, then the page that explains. */
 enum verdict
 exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 {
-	char what[120], insn[40] = "";
+	char what[120], object[100];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	if (e->insn_len)
-		snprintf(insn, sizeof(insn), ", %s", insn_name(e->insn_op));
+	exit_object(v, e, object, sizeof(object));
 	if (v->last && !v->last->effect)
 		exit_effect(v, EFFECT_STOP, 0, e->gva);
 	vcpu_need(v, STATE_SEG);
 	domain_stop(v->domain, "%s [exit %lu: %s error %x at %04x:%08lx%s; see handouts/%s]", what,
 		    v->exits, vector_short(e->vector), e->error, v->state.seg[SEG_CS].sel, e->rip,
-		    insn, page);
+		    object, page);
 	return STOP;
 }
 

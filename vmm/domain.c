@@ -1,6 +1,7 @@
 /*
  * How a domain ends, with one line that says why; and its clock.
  */
+#include <vmm/dev/io.h>
 #include <vmm/domain.h>
 #include <vmm/exitlog.h>
 #include <vmm/vcpu.h>
@@ -19,6 +20,7 @@ end(struct domain *d, const char *verdict)
 void
 domain_stop(struct domain *d, const char *fmt, ...)
 {
+	char ports[160];
 	va_list ap;
 
 	if (d->state == DOMAIN_ENDED)
@@ -28,8 +30,12 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	va_end(ap);
 	d->stopped = true;
 	end(d, "stopped");
-	if (!d->quiet)
-		exit_print_last(d->vcpu, 10);
+	if (d->quiet)
+		return;
+	exit_print_last(d->vcpu, 10);
+	io_unclaimed(d, ports, sizeof(ports));
+	if (*ports)
+		printf("  ports that no device has: %s\n", ports);
 }
 
 void

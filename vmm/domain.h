@@ -24,6 +24,13 @@ struct platform;
 
 enum domain_state { DOMAIN_RUNNING, DOMAIN_ENDED };
 
+/* How often a guest touched a port that nobody has. */
+#define UNCLAIMED_PORTS 8
+struct port_count {
+	uint16_t port;
+	uint32_t count;
+};
+
 struct domain {
 	uint16_t id; /* 1..; 0 is the host */
 	char name[24];
@@ -49,7 +56,9 @@ struct domain {
 	void *machine;                   /* ... and the platform's own: its devices */
 	const char *input; /* what will be typed into its COM1; NUL-terminated, in `words` */
 	char words[256];
-	uint64_t unclaimed; /* accesses to ports that no device claims */
+	uint64_t
+		unclaimed; /* accesses to ports that no device claims; and by port, the first ones */
+	struct port_count unclaimed_ports[UNCLAIMED_PORTS];
 
 	char line[400]; /* console line being collected */
 	unsigned line_len;
@@ -59,7 +68,7 @@ struct domain {
 	char side[64]; /* bytes not yet told to the side channel */
 	unsigned side_len;
 
-	char end_reason[200]; /* why it ended, in words */
+	char end_reason[240]; /* why it ended, in words */
 	unsigned exit_code;
 	bool stopped; /* ended by domain_stop() */
 	bool quiet;   /* says nothing on the console, not even how it ended */

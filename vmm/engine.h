@@ -44,6 +44,8 @@ struct engine {
 	void (*window)(struct vcpu *v);
 	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
 	void (*window_moved)(struct vcpu *v);
+	/* The memory operand of this exit's decoded instruction, in words: how long they are. NULL: no words. */
+	size_t (*operand)(struct vcpu *v, char *buf, size_t size);
 	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
 	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
 	/* Reads from what show() tells of, by its address in the window; how much there is of it. NULL like show. */

@@ -20,8 +20,8 @@ struct sequence {
 };
 
 extern const uint32_t stubs[256];
-extern const struct sequence sequences[]; /* the last has no name */
-extern volatile uint32_t resume_at;       /* where a fault goes on; 0: where it was */
+extern const struct sequence sequences[], break_sequences[]; /* the last has no name */
+extern volatile uint32_t resume_at; /* where a fault goes on; 0: where it was */
 extern uint32_t watched[];
 extern uint8_t code16[];
 

@@ -60,8 +60,11 @@ load_tables:
 	mov	eax, 0x10
 	mov	ss, eax
 	jmp	8:.there
-.there:	ltr	[esp + 12]
-	ret
+.there:	mov	eax, [esp + 12]		; 0: it is loaded already
+	test	eax, eax
+	jz	.done
+	ltr	ax
+.done:	ret
 
 ; void enter_user(code, cs, stack, ss, eflags): the way back is leave_user().
 global enter_user

@@ -232,6 +232,7 @@ static const struct engine bt_engine = {
 	.load = bt_load,
 	.run = bt_run,
 	.inject = te_inject,
+	.operand = te_operand,
 	.window_moved = bt_window_moved,
 	.show = bt_show,
 	.peek = bt_peek,

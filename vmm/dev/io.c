@@ -62,13 +62,46 @@ port_part(const struct io_range *r, uint16_t port, unsigned size)
 	return n;
 }
 
+/* Counted by port, for the first few of them: a dead guest's last words name them. */
+static COLD void
+nobody_has(struct domain *d, uint16_t port)
+{
+	struct port_count *p = d->unclaimed_ports;
+
+	d->unclaimed++;
+	for (unsigned i = 0; i < UNCLAIMED_PORTS; i++, p++)
+		if (!p->count || p->port == port) {
+			p->port = port;
+			p->count++;
+			return;
+		}
+}
+
+/* "3f2 (2 times), 80 (17 times)"; an empty text: there are none. */
+void
+io_unclaimed(const struct domain *d, char *buf, size_t size)
+{
+	const struct port_count *p = d->unclaimed_ports;
+	uint64_t rest = d->unclaimed;
+	size_t used = 0;
+
+	*buf = '\0';
+	for (unsigned i = 0; i < UNCLAIMED_PORTS && p[i].count && used < size; i++) {
+		used += (size_t)snprintf(buf + used, size - used, "%s%x (%u times)", i ? ", " : "",
+					 p[i].port, p[i].count);
+		rest -= p[i].count;
+	}
+	if (rest && used < size)
+		snprintf(buf + used, size - used, ", others (%lu times)", rest);
+}
+
 static uint32_t
 read_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size)
 {
 	uint32_t value;
 
 	if (!r || !r->read) {
-		d->unclaimed++;
+		nobody_has(d, port);
 		return 0xffffffff >> (32 - 8 * size);
 	}
 	value = r->read(d, port, size);
@@ -80,7 +113,7 @@ static void
 write_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size, uint32_t value)
 {
 	if (!r || !r->write) {
-		d->unclaimed++;
+		nobody_has(d, port);
 		return;
 	}
 	r->write(d, port, size, value);

@@ -101,6 +101,23 @@ te_fetch(struct vcpu *v, struct exit *e)
 	return decode_anew(v, e, key, known);
 }
 
+/* The engine contract (vmm/engine.h). */
+size_t
+te_operand(struct vcpu *v, char *buf, size_t size)
+{
+	const struct insn *i = te_insn(v);
+	unsigned bytes = 0;
+
+	if (!i->has_mem)
+		return 0;
+	for (unsigned n = 0; n < ARRAY_LEN(i->opnd); n++)
+		if (i->opnd[n].kind == OPND_MEM)
+			bytes = i->opnd[n].size;
+	if (!bytes)
+		return (size_t)snprintf(buf, size, " at %08lx", te_linear(v, i));
+	return (size_t)snprintf(buf, size, " of %u bytes at %08lx", bytes, te_linear(v, i));
+}
+
 bool
 te_undefined(struct vcpu *v)
 {

@@ -9,9 +9,13 @@
  * SDM = Intel SDM order no. 325462-080, June 2023. BKDG = AMD BIOS and Kernel Developer's Guide for
  * AMD NPT Family 0Fh, no. 32559, 3.08.
  */
+#include <kern/cpu.h>
 #include <vmm/te/te.h>
 
 #define MSR_EFER_NUMBER 0xc0000080
+#define MSR_TSC         0x10
+#define MSR_FS_BASE     0xc0000100
+#define MSR_GS_BASE     0xc0000101
 
 struct fixed_msr {
 	uint32_t first, last, value;
@@ -75,28 +79,106 @@ write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 	return RESUME;
 }
 
-static uint64_t
-read_msr(const struct vcpu *v, uint32_t n)
+/*
+ * Registers that the CPU models promise and that do nothing in a classic guest: what is written is read
+ * back. SYSCALL's are there with long mode or without; SYSENTER's do nothing while SYSENTER_CS is 0.
+ */
+struct kept_msr {
+	uint32_t n;
+	uint16_t at; /* in struct cpu_state */
+	bool address;
+};
+
+#define KEPT(n, field, address)                               \
+	{                                                     \
+		n, offsetof(struct cpu_state, field), address \
+	}
+static const struct kept_msr kept_msrs[] = {
+	KEPT(MSR_SYSENTER_CS, sysenter_cs, false),
+	KEPT(0x175, sysenter_esp, false),
+	KEPT(0x176, sysenter_eip, false),
+	KEPT(0x277, pat, false),
+	KEPT(MSR_STAR, star, false),
+	KEPT(MSR_LSTAR, lstar, true),
+	KEPT(MSR_CSTAR, cstar, true),
+	KEPT(MSR_SFMASK, sfmask, false),
+	KEPT(0xc0000102, kernel_gs_base, true),
+};
+
+static const struct kept_msr *
+kept_msr(uint32_t n)
 {
-	return n == MSR_EFER_NUMBER ? v->state.efer : fixed_msr(n)->value;
+	for (unsigned i = 0; i < ARRAY_LEN(kept_msrs); i++)
+		if (n == kept_msrs[i].n)
+			return &kept_msrs[i];
+	return NULL;
+}
+
+/* False: there is no such register. */
+static bool
+read_msr(const struct vcpu *v, uint32_t n, uint64_t *value)
+{
+	const struct fixed_msr *fixed = fixed_msr(n);
+	const struct kept_msr *kept = kept_msr(n);
+
+	if (n == MSR_EFER_NUMBER)
+		*value = v->state.efer;
+	else if (n == MSR_TSC)
+		*value = rdtsc();
+	else if (n == MSR_FS_BASE || n == MSR_GS_BASE)
+		*value = v->state.seg[n == MSR_FS_BASE ? SEG_FS : SEG_GS].base;
+	else if (fixed)
+		*value = fixed->value;
+	else if (kept)
+		memcpy(value, (const char *)&v->state + kept->at, sizeof(*value));
+	return n == MSR_EFER_NUMBER || n == MSR_TSC || n == MSR_FS_BASE || n == MSR_GS_BASE ||
+	       fixed || kept;
+}
+
+/* What would have an effect on the bare machine, and has none here: the words; NULL: there is none. */
+static const char *
+refused(uint32_t n, uint64_t value, uint64_t now)
+{
+	if (n == MSR_TSC)
+		return "a write of the time-stamp counter";
+	if (n == MSR_SYSENTER_CS && value)
+		return "sysenter, which SYSENTER_CS would turn on";
+	if ((n == MSR_FS_BASE || n == MSR_GS_BASE) && value != now)
+		return "the base of FS or GS by an MSR";
+	return NULL;
+}
+
+static enum verdict
+write_msr(struct vcpu *v, struct exit *e, uint32_t n, uint64_t value, uint64_t now)
+{
+	const struct kept_msr *kept = kept_msr(n);
+	const char *what = refused(n, value, now);
+
+	if (what)
+		return exit_stop(v, e, LAB_1A "#limits", "%s does not emulate %s", v->engine->name,
+				 what);
+	if (kept && kept->address && value != (uint64_t)((int64_t)(value << 16) >> 16))
+		return not_implemented(v, e); /* not canonical */
+	if (kept)
+		memcpy((char *)&v->state + kept->at, &value, sizeof(value));
+	vcpu_advance(v, e); /* safe: the register is written, or what was written has no effect */
+	return RESUME;
 }
 
 static enum verdict
 exit_msr(struct vcpu *v, struct exit *e)
 {
+	uint64_t value = gpr_read(&v->state, RAX, 4) | gpr_read(&v->state, RDX, 4) << 32, now;
 	uint32_t n = gpr_read(&v->state, RCX, 4);
-	bool write = e->insn_op == INSN_WRMSR;
 
-	if (n == MSR_EFER_NUMBER && write)
-		return write_efer(v, e,
-				  gpr_read(&v->state, RAX, 4) | gpr_read(&v->state, RDX, 4) << 32);
-	if (n != MSR_EFER_NUMBER && !fixed_msr(n))
+	if (!read_msr(v, n, &now))
 		return not_implemented(v, e);
-	if (!write) {
-		gpr_write(&v->state, RAX, 4, (uint32_t)read_msr(v, n));
-		gpr_write(&v->state, RDX, 4, read_msr(v, n) >> 32);
-	}
-	vcpu_advance(v, e); /* safe: the register is read, or what was written has no effect */
+	if (e->insn_op == INSN_WRMSR)
+		return n == MSR_EFER_NUMBER ? write_efer(v, e, value)
+					    : write_msr(v, e, n, value, now);
+	gpr_write(&v->state, RAX, 4, (uint32_t)now);
+	gpr_write(&v->state, RDX, 4, now >> 32);
+	vcpu_advance(v, e); /* safe: the register is read */
 	return RESUME;
 }
 EXIT_HANDLER(MSR, "te", exit_msr);

@@ -29,6 +29,7 @@ te_init(struct vcpu *v)
 		te_of(v)->decoded[i].key = TE_NOT_DECODED;
 	if (mmu_flat_init(v->domain))
 		return -ENOMEM;
+	v->state.pat = 0x0007040600070406; /* SDM 3A 11.12.4: after a reset */
 	paranoid = !strcmp(cmdline_get("paranoid", "0"), "1");
 	return te_tables_init(v);
 }
@@ -475,6 +476,7 @@ static const struct engine te_engine = {
 	.load = te_load,
 	.run = te_run,
 	.inject = te_inject,
+	.operand = te_operand,
 	.window_moved = te_window_moved,
 };
 SET_ADD(engines, te_engine);

@@ -329,6 +329,7 @@ enum verdict te_arpl(struct vcpu *v, struct exit *e);
 
 /* fetch.c */
 bool te_fetch(struct vcpu *v, struct exit *e);
+size_t te_operand(struct vcpu *v, char *buf, size_t size);
 bool te_undefined(struct vcpu *v); /* the bytes at rip are all there, and are no instruction */
 
 /* memory.c: the emulator's view of guest memory. */
