@@ -8,9 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import finish, ok  # noqa: E402
 from stopped import DIRECT, NX, P, U, W, Stopped, need_qemu  # noqa: E402
+from zeno.judging import headers  # noqa: E402
 
 RESERVED, FREE, HOST, GUEST = range(4)
-GDT_WINDOW = 0xFFFF820000000000
+GDT_WINDOW, = headers.numbers(("kern/map.h",), ("GDT_WINDOW",))
 NONE = (1 << 64) - 1
 SCRATCH = DIRECT + 0x3000000  # RAM that nobody uses: the page allocator keeps its links elsewhere
 

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import finish, ok  # noqa: E402
 from stopped import P, W, NX, Stopped, need_qemu  # noqa: E402
+from zeno.judging import headers  # noqa: E402
 
 FRAME = ["r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rdi", "rsi", "rbp", "rbx", "rdx",
          "rcx", "rax", "vector", "error", "rip", "cs", "rflags", "rsp", "ss"]
@@ -22,7 +23,7 @@ IST = {2: 1, 1: 2, 8: 3, 18: 4}
 DF, NT, AC, OF, TF, IF = 0x400, 0x4000, 0x40000, 0x800, 0x100, 0x200
 FREE = 0x3000000  # RAM that nobody uses: the page allocator keeps its links elsewhere
 CODE, STACK, ABSENT = 0x1000, 0x2000, 0x5000
-GDT_WINDOW = 0xFFFF820000000000
+GDT_WINDOW, = headers.numbers(("kern/map.h",), ("GDT_WINDOW",))
 
 # TCG shifts the vector by 4 in long mode; a CPU's error code would be 0x80 * 8 + 2 (SDM 3A 6.13).
 QEMU_INT = 0x80 * 16 + 2

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno.judging import course, evidence  # noqa: E402
+from zeno.judging import course, evidence, headers  # noqa: E402
 from zeno.judging.pagehost import Host  # noqa: E402
 
 SYMBOL = re.compile(r"\b(?:symbol|call|counted)\(\s*\"(\w+)\"")
@@ -45,7 +45,7 @@ def main():
     asked = sorted(set(fields()))
     for where, (header, name, member) in asked:
         try:
-            found = evidence.offset_of(ROOT, header, name, member)
+            found = headers.offset_of(ROOT, header, name, member)
         except RuntimeError as error:
             found = str(error)
         ok(isinstance(found, int), f"{where}: {name}, {member}", found=found)

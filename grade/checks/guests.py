@@ -5,12 +5,11 @@ import struct
 
 from zeno.guests import programs
 from zeno.guests.programs import Program
-from zeno.judging import evidence
+from zeno.judging import evidence, headers
 from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
-GDT_WINDOW = 0xFFFF820000000000
-GDT_GUEST_PAGES = 14
+GDT_WINDOW, GDT_GUEST_PAGES = headers.numbers(("kern/map.h",), ("GDT_WINDOW", "GDT_GUEST_PAGES"))
 WINDOW = 0xFFC00000
 PAGE = 4096
 FLAG_IF, IOPL = 1 << 9, 3 << 12
@@ -18,10 +17,10 @@ ARITHMETIC = 0x8D5 & ~0x10
 """CF PF ZF SF OF: the flags that a program's own arithmetic leaves; AF is left out."""
 
 GPR_ORDER = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi")
-STATE_GPR, STATE_RIP, STATE_RFLAGS = 8, 136, 144
-STATE_GDTR, STATE_IDTR, STATE_CR0 = 280, 296, 312
-STATE_SIZE = 424
-EXIT_CLI = 5
+STATE_GPR, STATE_RIP, STATE_RFLAGS, STATE_SEG, STATE_GDTR, STATE_IDTR, STATE_SIZE = headers.numbers(
+    ("vmm/x86/state.h",), [*(f"offsetof(struct cpu_state, {name})" for name in ("gpr", "rip", "rflags", "seg", "gdtr",
+                                                                                "idtr")), "sizeof(struct cpu_state)"])
+EXIT_CLI, = headers.numbers(("vmm/exit.h",), ("EXIT_CLI",))
 FLAG_NAMES = {"CF": 1, "bit 1": 2, "PF": 4, "AF": 16, "ZF": 64, "SF": 128, "TF": 256, "IF": FLAG_IF, "DF": 1 << 10,
               "OF": 1 << 11, "IOPL": IOPL, "NT": 1 << 14, "RF": 1 << 16, "AC": 1 << 18, "ID": 1 << 21}
 REAL_FLAGS = sum(FLAG_NAMES.values())

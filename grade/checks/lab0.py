@@ -9,11 +9,10 @@ import struct
 from bisect import bisect_right
 
 from zeno.machines import gdbremote, machine
+from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
-KB = 0xFFFF828000000000
-FRAME_TABLE = KB + 0x4000000000
-DIRECT_MAP = 0xFFFF830000000000
+KB, FRAME_TABLE, DIRECT_MAP = headers.numbers(("kern/map.h",), ("KB", "FRAME_TABLE", "DIRECT_MAP"))
 PAGE = 4096
 MIB = 1 << 20
 RAM_MIB = 128

@@ -10,7 +10,7 @@ import struct
 
 from zeno.guests import programs
 from zeno.guests.programs import Program
-from zeno.judging import evidence
+from zeno.judging import evidence, headers
 from zeno.judging.trial import Trouble
 from zeno.machines import gdbremote, machine
 
@@ -349,7 +349,7 @@ def if_flags(t):
 
 def sti_shadow(t):
     """STI holds interrupts off for one instruction, if they were off before."""
-    offset = evidence.offset_of(t.image.root, "vmm/vcpu.h", "struct vcpu", "state.sti_shadow")
+    offset = headers.offset_of(t.image.root, "vmm/vcpu.h", "struct vcpu", "state.sti_shadow")
     p, points, flag = Program(t.rng), [], 0
     programs.mask_interrupts(p)
     for _ in range(8):

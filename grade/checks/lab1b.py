@@ -15,11 +15,10 @@ from zeno.guests import faults, irqs, kernels
 from zeno.machines import machine
 from zeno.judging.trial import Trouble
 
-from .guests import FLAG_IF, IOPL, LIMITS, State, commands, compare, labels, life, module, never_there, witness
+from .guests import FLAG_IF, IOPL, LIMITS, STATE_SEG, State, commands, compare, labels, life, module, never_there, witness
 from .lab1tables import desc_dpl, judge_gdt, read_shadow_gdt
 from .lab1tables import DESC_CODE, DESC_P, DESC_S
 
-STATE_SEG = 152
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 FEW = machine.Limits(instructions=250_000_000, console_bytes=1 << 20)
 """For programs that are short: a fault that comes for ever prints for ever."""

@@ -9,12 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import headers  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.machines.qmp import parse_registers  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
-KB = 0xFFFF828000000000
-DIRECT = 0xFFFF830000000000
+KB, DIRECT = headers.numbers(("kern/map.h",), ("KB", "DIRECT_MAP"))
 P, W, U, PS, NX = 1, 2, 4, 0x80, 1 << 63
 ADDRESS = 0x000FFFFFFFFFF000
 

@@ -1,10 +1,7 @@
 """What was seen from outside, in a form that a check can compare and a person can read."""
 
 import bisect
-import os
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 
 from ..machines.elf import STT_FUNC, STT_NOTYPE, STT_OBJECT, ElfFile
@@ -145,29 +142,3 @@ def around_difference(expected, got):
         return f"there are {len(got) - where} bytes too many at the end: {show(got[where:], 160)}"
     return (f"they part at byte {where}, in line {line}: "
             f"expected \"{at(expected)}\", got \"{at(got)}\"")
-
-
-OFFSETS = {}
-
-
-def offset_of(root, header, struct_name, field):
-    """The offset of a field of a kernel structure, asked from the compiler.
-
-    The headers are the tree's own, not the submission's: no manifest names one.
-    """
-    key = (str(root), header, struct_name, field)
-    if key not in OFFSETS:
-        text = (f"#include <stddef.h>\n#include <{header}>\nvoid f(void);\nvoid f(void)\n"
-                f'{{ __asm__ volatile("@@%c0@@" : : "i"(offsetof({struct_name}, {field}))); }}\n')
-        compiler = next((path for name in (os.environ.get("CROSS", "") + "gcc",
-                                           "x86_64-linux-gnu-gcc", "clang")
-                         if (path := shutil.which(name))), "gcc")
-        done = subprocess.run([compiler, "-std=gnu11", "-ffreestanding", f"-I{root}", "-w", "-S",
-                               "-o", "-", "-xc", "-"], input=text, capture_output=True, text=True,
-                              check=False)
-        found = re.search(r"@@(\d+)@@", done.stdout)
-        if not found:
-            raise RuntimeError(f"{compiler} does not tell where {field} of {struct_name} is: "
-                               f"{done.stderr.strip()[:500]}")
-        OFFSETS[key] = int(found[1])
-    return OFFSETS[key]

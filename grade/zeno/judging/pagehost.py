@@ -8,7 +8,7 @@ SDM = Intel SDM order no. 325462-080, June 2023.
 
 import struct
 
-from . import evidence
+from . import headers
 from .pagewalk import ANSWER, Answer, Case, DIRECT, FORMS, NX, P, PAGE, PS, U, W, mask, walk
 
 
@@ -33,7 +33,7 @@ class Host:
 
     def at(self, name, member):
         """The offset of a member."""
-        return evidence.offset_of(self.t.image.root, self.HEADER, name, member)
+        return headers.offset_of(self.t.image.root, self.HEADER, name, member)
 
     def word(self, address):
         """Eight bytes of the kernel's."""
@@ -249,7 +249,7 @@ class Host:
     def state(self, name, member=None):
         """A register of the virtual CPU's."""
         base = self.vcpu + self.at("struct vcpu", "state")
-        return self.word(base + evidence.offset_of(self.t.image.root, "vmm/x86/state.h",
+        return self.word(base + headers.offset_of(self.t.image.root, "vmm/x86/state.h",
                                                    "struct cpu_state", member or name))
 
     def guest_case(self, va, how=0):

@@ -5,10 +5,12 @@ SDM = Intel SDM order no. 325462-080, June 2023.
 
 from dataclasses import dataclass, field
 
+from . import headers
+
 P, W, U, A, D, PS, NX = 1, 2, 4, 0x20, 0x40, 0x80, 1 << 63
 RSVD = 8
 HOW_WRITE, HOW_USER, HOW_FETCH = 1, 2, 4
-DIRECT = 0xFFFF830000000000
+DIRECT, = headers.numbers(("kern/map.h",), ("DIRECT_MAP",))
 PAGE = 4096
 FORMS = ("32-bit", "32-bit with 4 MiB pages", "PAE", "4-level")
 LEVELS = {"32-bit": 2, "32-bit with 4 MiB pages": 2, "PAE": 3, "4-level": 4}
