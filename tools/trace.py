@@ -220,7 +220,7 @@ def run_guest(test, name, words, kernel, elf, folder, printer):
     reader = trace.Reader(places)
     start = f"start {name}" + (f" -- {words}" if words else "")
     live = machine.start(machine="qemu", kernel=kernel, cmdline=f"trace=2 -- {start}; off", cpu="te",
-                         modules=[(str(image), "")], elf=[elf, str(image)], limits=LIMITS)
+                         modules=[(str(image), "")], elf=[elf, str(image)], limits=LIMITS, icount=True)
     follower = Follower(live.path("side"), reader, printer)
     follower.start()
     try:
