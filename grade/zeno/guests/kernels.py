@@ -358,7 +358,8 @@ class Kernel(Program):
         self.op(f"int {LEAVE:#x}")
         self.label(back)
         self.kernel_places.append(back)
-        self.op(f"mov eax, {self.data_:#x}", "mov ds, eax", "mov es, eax")
+        # FS and GS, too: iret to ring 3 has emptied them, and QEMU alone lets a null selector be used.
+        self.op(f"mov eax, {self.data_:#x}", *(f"mov {register}, eax" for register in ("ds", "es", "fs", "gs")))
 
     def user_event(self, iopl=0):
         """Something in ring 3 that may be a fault there."""
