@@ -57,7 +57,7 @@ def regions(lab):
 def part(lab, ident, image, out):
     """The first test of its exercise that fails, or None; and what passed before."""
     passed, name = [], KEPT.image(image)
-    seed = SEED or KEPT.seed(name)
+    seed = SEED or 1
     for test in lab.exercise(ident.rstrip(string.ascii_lowercase)).tests:
         if not test.points or all(machine.missing(name) for name in test.machines):
             continue

@@ -5,7 +5,7 @@ checks and the grader itself, the machines' versions, the lab's data file, the t
 failure is kept. So the references, which several tests grade, are graded once for each image, and a mutant once for each
 mistake.
 
-The seed comes from the image: other code is tried with another seed, the same code finds what is kept. ZENO_ALL=1
+A whole lab's seed comes from the image: other code is tried with another seed, the same code finds what is kept. ZENO_ALL=1
 (`make check-all`) goes without all of this, and with seeds that nobody has tried. Students' work never comes here:
 grade/grade and grade/official keep no verdict.
 """
