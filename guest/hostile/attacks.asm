@@ -286,15 +286,13 @@ popf_iopl:
 ; Ports of the host: reset, PCI, the PICs, the system control port.
 	ATTACK	"ports", ports, 0
 ports:
-	mov	al, 0xfe
-	out	0x64, al
 	mov	al, 6
 	mov	dx, 0xcf9
 	out	dx, al
 	mov	al, 0xff
 	out	0x21, al
 	out	0xa1, al
-	mov	al, 3
+	mov	al, 2
 	out	0x92, al
 	mov	eax, 0x80000000
 	mov	dx, 0xcf8
@@ -304,6 +302,22 @@ ports:
 	cmp	eax, 0xffffffff
 	setne	al
 	movzx	eax, al
+	ret
+
+; The keyboard controller's reset line: its own machine's, and no other's.
+	ATTACK	"reset", reset, 0
+reset:
+	mov	al, 0xfe
+	out	0x64, al
+	xor	eax, eax
+	ret
+
+; The other one, of the system control port.
+	ATTACK	"reset-fast", reset_fast, 0
+reset_fast:
+	mov	al, 3
+	out	0x92, al
+	xor	eax, eax
 	ret
 
 ; The host's own side channel and Bochs' shutdown port: unclaimed.
