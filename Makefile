@@ -174,7 +174,8 @@ RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--
 # LINUX=1 adds Debian's Linux to the guests. Its words are tools/linux_guest.py's.
 ifdef LINUX
 LINUX_WORDS := $(shell $(PYTHON) tools/linux_guest.py --words)
-LINUX_MODULES := --module $(call quote,build/linux/vmlinuz $(LINUX_WORDS)) --module build/linux/initrd
+LINUX_MODULES := --module $(call quote,build/linux/vmlinuz $(LINUX_WORDS)) \
+	--module $(call quote,build/linux/vmlinuz-pae $(LINUX_WORDS)) --module build/linux/initrd
 endif
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)

@@ -22,8 +22,9 @@ TRANSCRIPT = ROOT / "guest/linux/transcript"
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
 # Engine, lab, words for the kernel. Without reservetop its fixed maps lie where the VMM window is, which has to move;
 # with `shell` a shell on the console, whose interrupts bring what is typed, comes before the end.
-ENGINES = [("bt", 3, linux_guest.CMDLINE),
-           ("bt", 3, linux_guest.CMDLINE.replace("reservetop=8M", "shell"))]
+ENGINES = [("bt", 3, "vmlinuz", linux_guest.CMDLINE),
+           ("bt", 3, "vmlinuz", linux_guest.CMDLINE.replace("reservetop=8M", "shell")),
+           ("bt", 3, "vmlinuz-pae", linux_guest.CMDLINE)]
 # Bochs' Athlon has more than Zeno has a virtual form of (grade/machines.toml); and at its usual pace, 10 million instructions
 # a second, Linux would have no time left between two ticks of its clock.
 BOCHS_WORDS = (linux_guest.CMDLINE + " clearcpuid=sep,apic,mce,mca,mtrr,pat,pse36,vme,de,fxsr_opt tsc_early_khz=200000 "
@@ -72,26 +73,26 @@ def archive():
        "the RAM disk is a cpio archive of the form newc", names=list(names))
 
 
-def bare():
-    result = machine.boot(kernel=linux_guest.PLACE / "vmlinuz", mem=64, cpu="te", limits=LIMIT,
+def bare(kernel):
+    result = machine.boot(kernel=linux_guest.PLACE / kernel, mem=64, cpu="te", limits=LIMIT,
                           modules=[(linux_guest.PLACE / "initrd", "")], idle=False,
                           cmdline=linux_guest.CMDLINE)
     got, code = session(result.text()), result.code
     result.cleanup()
-    ok(got == TRANSCRIPT.read_text() and code == 0, "bare, it types its session and switches itself off",
+    ok(got == TRANSCRIPT.read_text() and code == 0, f"bare, {kernel} types its session and switches itself off",
        got=got, end=result.end)
 
 
-def on_zeno(engine, lab, words):
+def on_zeno(engine, lab, kernel, words):
     """The same on an engine."""
-    name = f"on {engine} (Lab {lab}, {words.split()[1]} ...)"
+    name = f"{kernel} on {engine} (Lab {lab}, {words.split()[1]} ...)"
     built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
     if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
         return
     result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu="te", limits=LIMIT,
-                          modules=[(linux_guest.PLACE / "vmlinuz", words),
+                          modules=[(linux_guest.PLACE / kernel, words),
                                    (linux_guest.PLACE / "initrd", "")], idle=False,
-                          cmdline=f"panic=off -- start vmlinuz engine={engine} mem=64 -- "
+                          cmdline=f"panic=off -- start {kernel} engine={engine} mem=64 -- "
                                   f"boot=linux initrd=initrd input={TYPED}; off")
     judge(result, name, "shell" in words.split())
 
@@ -145,6 +146,17 @@ def refusals():
         ok(why in console, f"{line}: refused", console=console)
 
 
+def memtest():
+    """Debian's memtest86+ is loaded and runs until it finds long mode, which CPUID can't hide, and turns it on."""
+    result = machine.boot(kernel=ROOT / "build/lab3-solution/zeno.mb", cpu="te", limits=LIMIT,
+                          modules=[(linux_guest.PLACE / "memtest", "console=ttyS0,115200")],
+                          cmdline="panic=off -- start memtest engine=bt mem=64 -- boot=linux x; off")
+    console = result.text()
+    result.cleanup()
+    ok(re.search(r"stopped: bt has no long mode: EFER 100 .*wrmsr", console), "memtest86+ comes as far as long mode",
+       console=console[-3000:])
+
+
 def main():
     if "bochs" not in sys.argv[1:]:
         without_network()
@@ -160,9 +172,11 @@ def main():
         if ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
             on_bochs()
         finish()
-    bare()
-    for engine, lab, words in ENGINES:
-        on_zeno(engine, lab, words)
+    for kernel in linux_guest.META:
+        bare(kernel)
+    for engine, lab, kernel, words in ENGINES:
+        on_zeno(engine, lab, kernel, words)
+    memtest()
     refusals()
     finish()
 

@@ -26,7 +26,7 @@ def boot(where, kernel, cmdline, modules=()):
     """Boots a kernel with modules (path, name, words); its console."""
     if where == "qemu":
         result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", mem=128, limits=LIMIT,
-                              modules=[(str(path), words) for path, _, words in modules])
+                              idle=False, modules=[(str(path), words) for path, _, words in modules])
     else:
         disk = folder() / "pc.img"
         words = [word for path, name, more in modules for word in ("--module", path, f"{name} {more}".strip())]
@@ -41,18 +41,46 @@ def boot(where, kernel, cmdline, modules=()):
 
 
 def same():
-    """The guest's lines, bare and on each engine."""
+    """The guest's lines, bare and on each engine, with two modules of which one has words."""
+    place = folder()
+    (place / "short").write_bytes(b"a module")
+    (place / "long").write_bytes(bytes(range(256)) * 37 + b"its end")
+    files = [(place / "short", "short", "with two words"), (place / "long", "long", "")]
     for where in MACHINES:
-        bare = boot(where, GUEST, "").splitlines()
+        bare = boot(where, GUEST, "", files).splitlines()
+        ok("modules 00000002" in bare and "  words: with two words" in bare, f"bare {where}: it has two modules", text=bare)
         ok(bare and bare[-1].startswith("text "), f"bare {where}: it comes to its end", text=bare)
         for engine, lab in ENGINES.items():
-            text = boot(where, BUILD / f"lab{lab}-solution/zeno.mb", f"panic=off -- start pc engine={engine}; off",
-                        [(GUEST, "pc", "")])
+            text = boot(where, BUILD / f"lab{lab}-solution/zeno.mb", f"panic=off -- start pc engine={engine} module=short module=long; "
+                        "off", [(GUEST, "pc", ""), *files])
             got = [line[4:] for line in text.splitlines() if line.startswith("d1| ")]
             ok(got == bare and "ended: exit code 0" in text, f"{engine} on {where}: as on the bare machine",
                bare="\n".join(bare), got=text)
     if "bochs" not in MACHINES:
         skip("the PC of Bochs", "Bochs is not installed: make demo installs it")
+
+
+def refused():
+    """What can't be given to a guest is refused in words."""
+    big = folder() / "big"
+    big.write_bytes(bytes(7 << 20))
+    text = boot("qemu", BUILD / "lab2-solution/zeno.mb",
+                "panic=off -- start pc module=none; start pc module=big; start pc module=pc -- boot=linux x; off",
+                [(GUEST, "pc", ""), (big, "big", "")])
+    for words in ("guests to start: pc big", "no room for its modules: give it more with mem=",
+                  "only a multiboot kernel is given modules"):
+        ok(words in text, f"refused: {words}", text=text)
+
+
+def prompts():
+    """Zeno types when the guest has asked: each line behind a prompt of its shell."""
+    words = "shell=1 input=$~|echo~a~b_|$~|cat~/etc/poem~>~/tmp/x_|$~|wc~/tmp/x_|$~|exit~7_"
+    for engine, lab in ENGINES.items():
+        text = boot("qemu", BUILD / f"lab{lab}-solution/zeno.mb",
+                    f"panic=off -- start os engine={engine} mem=16 -- {words}; off", [(BUILD / "guest/os.elf", "os", "")])
+        guest = "\n".join(line[4:] for line in text.splitlines() if line.startswith("d1| "))
+        ok(re.search(r"^\$ echo a b\na b\n\$ cat /etc/poem > /tmp/x\n\$ wc /tmp/x\n.*\n\$ exit 7", guest, re.M)
+           and "ended: exit code 7" in text, f"{engine}: what is typed waits for a prompt", text=text)
 
 
 def main():
@@ -61,6 +89,8 @@ def main():
         if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
             finish()
     same()
+    refused()
+    prompts()
     finish()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Fetches Debian's 32-bit Linux as a guest: build/linux/vmlinuz and build/linux/initrd.
+r"""Fetches Debian's 32-bit Linux as a guest: build/linux/vmlinuz, vmlinuz-pae and initrd.
 
     linux_guest.py                  fetch what is not there yet, and make the initial RAM disk
     linux_guest.py --again          fetch it again: the archive may have a newer kernel
@@ -11,9 +11,10 @@ It comes to build/linux/, or where the variable ZENO_LINUX says. Then, for one:
         APPEND="-- start vmlinuz engine=bt mem=64 -- boot=linux initrd=initrd"
 
 Nothing is installed, and the machine's own lists of packages stay as they are: apt-get gets the machine's
-sources, but lists, cache and state of its own and the architecture i386, and dpkg-deb unpacks. The kernel is
-the one that linux-image-686 (without PAE) depends on today; the RAM disk holds a static busybox, a few
-device nodes and guest/linux/init. The status is 1, after one line, if the network or a package is missing.
+sources, but lists, cache and state of its own and the architecture i386, and dpkg-deb unpacks. The kernels are
+those that linux-image-686 and linux-image-686-pae, which has PAE and NX, depend on today; the RAM disk holds a
+static busybox, a few device nodes and guest/linux/init. Debian's memtest86+ comes along as build/linux/memtest,
+for it is started as Linux is. The status is 1, after one line, if the network or a package is missing.
 """
 
 import argparse
@@ -31,7 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / os.environ.get("ZENO_LINUX", "build/linux")
 INIT = ROOT / "guest/linux/init"
 SESSION = ROOT / "guest/linux/session"
-META = "linux-image-686"
+META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
+OTHERS = {"busybox": ("busybox-static", "bin/busybox"), "memtest": ("memtest86+", "boot/memtest86+ia32.bin")}
 PATIENCE = 600  # seconds for one download: only a dead network takes that long
 TRAILER = "TRAILER!!!"
 
@@ -81,30 +83,31 @@ def why(output):
     return (errors or lines or ["it said nothing"])[0 if errors else -1][:200]
 
 
-def kernel_package(state):
-    """What linux-image-686 depends on today, or None."""
-    status, text = apt("apt-cache", state, "depends", META)
-    found = re.search(r"Depends: (linux-image-\S+-686)$", text, re.M)
+def kernel_package(state, meta):
+    """What a package such as linux-image-686 depends on today, or None."""
+    status, text = apt("apt-cache", state, "depends", meta)
+    found = re.search(rf"Depends: (linux-image-\S+{meta.removeprefix('linux-image')})$", text, re.M)
     return found[1] if status == 0 and found else None
 
 
 def fetch(state):
-    """The two packages as files: (kernel, busybox)."""
+    """The packages as files, by what comes out of them."""
     shutil.rmtree(state, ignore_errors=True)
     for name in ("lists/partial", "cache/archives/partial", "debs"):
         (state / name).mkdir(parents=True)
     (state / "status").touch()
     # A source without i386 makes this fail; what counts is whether the packages are in the others.
     _, said = apt("apt-get", state, "update")
-    package = kernel_package(state)
-    if not package:
-        raise NoGuest(f"no {META} for i386 in this machine's apt sources ({why(said)})")
-    status, said = apt("apt-get", state, "download", package, "busybox-static", cwd=state / "debs")
-    kernel = sorted((state / "debs").glob(f"{package}_*.deb"))
-    busybox = sorted((state / "debs").glob("busybox-static_*.deb"))
-    if status or not kernel or not busybox:
-        raise NoGuest(f"{package} and busybox-static were not downloaded ({why(said)})")
-    return kernel[0], busybox[0]
+    packages = {name: package for name, (package, _) in OTHERS.items()}
+    for name, meta in META.items():
+        packages[name] = kernel_package(state, meta)
+        if not packages[name]:
+            raise NoGuest(f"no {meta} for i386 in this machine's apt sources ({why(said)})")
+    status, said = apt("apt-get", state, "download", *packages.values(), cwd=state / "debs")
+    files = {name: sorted((state / "debs").glob(f"{package}_*.deb")) for name, package in packages.items()}
+    if status or not all(files.values()):
+        raise NoGuest(f"{', '.join(packages.values())} were not downloaded ({why(said)})")
+    return {name: found[0] for name, found in files.items()}
 
 
 def unpack(package, wanted, to):
@@ -144,19 +147,19 @@ def initrd(busybox, session):
 
 
 def here():
-    """Whether the guest has been fetched."""
-    return all((PLACE / name).is_file() for name in ("vmlinuz", "busybox", "version"))
+    """Whether the guests have been fetched."""
+    return all((PLACE / name).is_file() for name in (*META, *OTHERS, "version"))
 
 
 def bring(again=False):
-    """Fetches kernel and busybox into build/linux/. Raises NoGuest."""
+    """Fetches kernels and busybox into build/linux/. Raises NoGuest."""
     if here() and not again:
         return
     PLACE.mkdir(parents=True, exist_ok=True)
-    kernel, busybox = fetch(PLACE / "apt")
-    unpack(busybox, "bin/busybox", PLACE / "busybox")
-    unpack(kernel, "boot/vmlinuz-*", PLACE / "vmlinuz")
-    (PLACE / "version").write_text(f"{kernel.name} {busybox.name}\n")
+    packages = fetch(PLACE / "apt")
+    for name, package in packages.items():
+        unpack(package, OTHERS[name][1] if name in OTHERS else "boot/vmlinuz-*", PLACE / name)
+    (PLACE / "version").write_text(" ".join(package.name for package in packages.values()) + "\n")
     shutil.rmtree(PLACE / "apt")
 
 
@@ -190,7 +193,7 @@ def main():
     except (NoGuest, OSError, subprocess.SubprocessError) as error:
         print(f"no Linux guest: {error}", file=sys.stderr)
         return 1
-    sizes = ", ".join(f"{name} {(PLACE / name).stat().st_size} bytes" for name in ("vmlinuz", "initrd"))
+    sizes = ", ".join(f"{name} {(PLACE / name).stat().st_size} bytes" for name in (*META, "initrd"))
     print(f"{os.path.relpath(PLACE, ROOT)}: {(PLACE / 'version').read_text().strip()}: {sizes}")
     return 0
 

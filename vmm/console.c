@@ -30,6 +30,7 @@ flush_line(struct domain *d)
 void
 domain_putc(struct domain *d, uint8_t byte)
 {
+	d->heard[d->heard_count++ % sizeof(d->heard)] = (char)byte;
 	d->side[d->side_len++] = (char)byte;
 	if (byte >= ' ' && byte < 0x7f)
 		d->line[d->line_len++] = (char)byte;
@@ -66,20 +67,63 @@ domain_flush(struct domain *d)
 }
 
 /*
- * The next character that is typed into its COM1, -1 if there is none: from input= of its words, `_` is the Enter key, `~` a space.
- * Nobody types before the guest listens: before it has enabled received-data interrupts, or polls (platform.c).
+ * input=TEXT types the text; `_` is the Enter key, `~` a space. input=PROMPT|TEXT waits until the
+ * guest has said the prompt, and input=PROMPT|TEXT|PROMPT|TEXT does so again.
+ */
+void
+domain_input_init(struct domain *d)
+{
+	for (d->input = d->words; *d->input; d->input++)
+		if (!strncmp(d->input, "input=", 6)) {
+			d->input += 6;
+			break;
+		}
+	for (const char *s = d->input; *s && *s != ' '; s++)
+		d->input_prompts |= *s == '|';
+	d->input_waits = d->input_prompts;
+}
+
+/* What a character of input= stands for. */
+static char
+meant(char c)
+{
+	return c == '_' ? '\r' : c == '~' ? ' ' : c;
+}
+
+/* Whether what the guest has said ends with what stands at d->input, which is taken then. */
+static bool
+prompted(struct domain *d)
+{
+	unsigned n = 0;
+
+	while (d->input[n] && d->input[n] != '|' && d->input[n] != ' ')
+		n++;
+	if (n > sizeof(d->heard) || n > d->heard_count)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (d->heard[(d->heard_count - n + i) % sizeof(d->heard)] != meant(d->input[i]))
+			return false;
+	d->input += d->input[n] == '|' ? n + 1 : n;
+	d->input_waits = false;
+	d->heard_count = 0; /* the next prompt is another one */
+	return true;
+}
+
+/*
+ * The next character that is typed into its COM1, -1 if there is none. Nobody types before the
+ * guest listens: before it has enabled received-data interrupts, or polls (pc.c).
  */
 int
 domain_input(struct domain *d)
 {
-	if (!d->input || !*d->input || *d->input == ' ')
+	if (!d->input || (d->input_waits && !prompted(d)))
 		return -1;
-	switch (*d->input) {
-	case '_':
-		return d->input++, '\r';
-	case '~':
-		return d->input++, ' ';
-	default:
-		return *d->input++;
+	if (*d->input == '|') {
+		d->input++;
+		d->input_waits = true;
+		return -1;
 	}
+	if (!*d->input || *d->input == ' ')
+		return -1;
+	return meant(*d->input++);
 }

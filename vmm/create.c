@@ -165,7 +165,7 @@ furnish(struct domain *d, const struct domain_config *c)
 	if (!err)
 		err = vcpu_create(d, c->engine);
 	if (!err)
-		err = load_guest(d, c->module, c->loader, c->words);
+		err = load_guest(d, c);
 	if (!err)
 		err = c->engine->init(d->vcpu);
 	d->clock_offset = clock_ns();
@@ -199,11 +199,7 @@ domain_create(struct domain **out, const struct domain_config *config)
 		domain_free(d);
 		return err;
 	}
-	for (d->input = d->words; *d->input; d->input++)
-		if (!strncmp(d->input, "input=", 6)) {
-			d->input += 6;
-			break;
-		}
+	domain_input_init(d);
 	side_printf("@Z start d%u %s\n", d->id, d->name);
 	debug_created(d->vcpu);
 	thread_add(&d->vcpu->thread);

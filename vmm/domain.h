@@ -54,7 +54,11 @@ struct domain {
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */
-	const char *input; /* what will be typed into its COM1; NUL-terminated, in `words` */
+	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
+	bool input_prompts; /* it is typed behind prompts that the guest says */
+	bool input_waits;   /* ... first for what *input begins with, up to a `|` */
+	char heard[32];     /* its last characters, a ring */
+	unsigned heard_count;
 	char words[256];
 	uint64_t
 		unclaimed; /* accesses to ports that no device claims; and by port, the first ones */
@@ -78,6 +82,8 @@ _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 /* v is each vCPU of domain d, which may still be without any. */
 #define for_each_vcpu(v, d) for (struct vcpu *v = (d)->vcpu; v; v = v->next)
 
+#define GUEST_MODULES 8u
+
 /* What a domain is made of. */
 struct domain_config {
 	const struct module *module;
@@ -89,6 +95,8 @@ struct domain_config {
 	uint64_t ram;       /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;     /* up to what the engine has */
 	const char *words;  /* behind the module's own, for the guest */
+	/* what a multiboot kernel finds in memory beside itself; the rest are NULL */
+	const struct module *modules[GUEST_MODULES];
 };
 
 /*
@@ -113,4 +121,5 @@ uint64_t domain_now(const struct domain *d); /* ns of the domain's own clock */
 void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
 void domain_quiet(struct domain *d);
-int domain_input(struct domain *d); /* the next character for its COM1, -1: none */
+void domain_input_init(struct domain *d); /* from input= of its words */
+int domain_input(struct domain *d);       /* the next character for its COM1, -1: none */

@@ -57,9 +57,26 @@ chosen(const char *what, const char *name, const void *found)
 	return -ENODEV;
 }
 
+/* One more file for the guest's memory. */
+static int
+start_module(struct start *s, const char *name)
+{
+	for (unsigned i = 0; i < GUEST_MODULES; i++) {
+		if (s->config.modules[i])
+			continue;
+		s->config.modules[i] = module_find(name);
+		return s->config.modules[i] ? 0 : list_modules();
+	}
+	printf("a guest has at most %u modules\n", GUEST_MODULES);
+	return -E2BIG;
+}
+
 static int
 start_option(struct start *s, const char *word)
 {
+	if (!strncmp(word, "module=", 7))
+		return start_module(s, word + 7);
+
 	if (!strncmp(word, "engine=", 7))
 		return chosen("engine", word + 7, s->config.engine = engine_find(word + 7));
 	if (!strncmp(word, "mmu=", 4))
@@ -133,7 +150,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [platform=pc] [boot=LOADER] [vcpus=1] [&] [-- WORDS]]",
+	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [platform=pc] [boot=LOADER] [module=NAME] [vcpus=1] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

@@ -29,11 +29,14 @@ uart_port_read(struct domain *d, uint16_t port, unsigned size)
 	int c;
 
 	/*
-	 * A guest that asks again and again whether a character has come, and does nothing else with its UART, waits for one
-	 * (see also platform_lines()). One that drains its buffer at start, or waits before it writes, asks once or twice.
+	 * A guest that asks again and again whether a character has come, and does nothing else
+	 * with its UART, waits for one (see also platform_lines()). One that drains its buffer at
+	 * start, or waits before it writes, asks once or twice; one that has said its prompt
+	 * listens.
 	 */
 	if (port == UART_COM1_BASE + UART_LSR && !pc->uart.rx_count &&
-	    ++pc->uart_polls > POLLS_OF_A_LISTENER && (c = domain_input(d)) >= 0) {
+	    ++pc->uart_polls > (d->input_prompts ? 0 : POLLS_OF_A_LISTENER) &&
+	    (c = domain_input(d)) >= 0) {
 		pc->uart_polls = 0;
 		uart_receive(&pc->uart, (uint8_t)c);
 	}

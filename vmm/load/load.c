@@ -34,17 +34,8 @@ _Static_assert(sizeof(struct elf32_segment) == 32, "System V ABI, figure 5-1");
 #define EM_386      3
 #define PT_LOAD     1
 
-/* Where the boot information goes: the last page but one of conventional memory. */
-#define INFO_GPA 0x9e000u
-#define BOOT_CS  0x08 /* QEMU's multiboot loader and ours use the same two selectors */
-#define BOOT_DS  0x10
-
-struct boot_page {
-	struct multiboot_info info;
-	struct multiboot_mmap map[2];
-	char loader[16];
-	char words[512];
-};
+#define BOOT_CS 0x08 /* QEMU's multiboot loader and ours use the same two selectors */
+#define BOOT_DS 0x10
 
 static int
 refuse(const struct module *m, const char *why)
@@ -136,8 +127,9 @@ entry_in(const struct elf32_segment *s, uint32_t entry, uint32_t *physical)
 	return true;
 }
 
-static void
-write_boot_page(struct domain *d, const struct module *m, const char *words)
+/* Modules begin at `from`. NULL, or what is wrong. */
+static const char *
+write_boot_page(struct domain *d, const struct domain_config *c, uint64_t from)
 {
 	struct boot_page *p;
 	size_t len = sizeof(*p);
@@ -155,7 +147,8 @@ write_boot_page(struct domain *d, const struct module *m, const char *words)
 	p->map[0] = (struct multiboot_mmap){ 20, 0, LOW_RAM_END, MULTIBOOT_RAM };
 	p->map[1] = (struct multiboot_mmap){ 20, HIGH_RAM, d->ram - HIGH_RAM, MULTIBOOT_RAM };
 	snprintf(p->loader, sizeof(p->loader), "zeno");
-	snprintf(p->words, sizeof(p->words), "%s %s", m->words, words);
+	snprintf(p->words, sizeof(p->words), "%s %s", c->module->words, c->words);
+	return load_modules(d, c, from, p);
 }
 
 static struct segment
@@ -207,35 +200,22 @@ load_find(const char *name)
 }
 
 /*
- * `words` follow the module's own on the guest's command line; if they begin with boot=coreboot, the image is started as
- * coreboot starts a payload, with boot=linux as a 32-bit Linux (linux.c). Errors: -ENOEXEC, after a line that says what is
- * wrong with the image.
+ * The segments of an ELF image. NULL with the entry and the end of the highest, or what is wrong.
  */
-int
-load_guest(struct domain *d, const struct module *m, const char *loader, const char *words)
+static const char *
+load_elf(struct domain *d, const struct module *m, uint32_t *entry, uint64_t *end)
 {
 	const uint8_t *image = hpa_ptr(hpa(m->paddr));
-	struct elf32_header h = { 0 };
-	bool coreboot = loader ? !strcmp(loader, "coreboot") : !strncmp(words, "boot=coreboot", 13);
-	const char *wrong;
+	struct elf32_header h;
 	uint64_t loaded = 0;
 	bool found = false;
-	uint32_t entry;
 
-	firmware_data(d);
-	if (loader && !strcmp(loader, "linux"))
-		return linux_load(d, m, words);
-	if (!loader && !strncmp(words, "boot=linux ", 11))
-		return linux_load(d, m, words + 11);
-	if (m->size >= sizeof(h))
-		memcpy(&h, image, sizeof(h));
-	wrong = check_header(&h, m->size);
-	if (wrong)
-		return refuse(m, wrong);
-	if (!coreboot && !has_multiboot_header(image, m->size))
-		return refuse(m, "it has no multiboot header in its first 8 KiB");
+	memcpy(&h, image, sizeof(h));
+	*entry = h.entry;
+	*end = 0;
 	for (unsigned i = 0; i < h.phnum; i++) {
 		struct elf32_segment s;
+		const char *wrong;
 
 		if (i % PREEMPT_WORK == 0)
 			preempt_point();
@@ -246,14 +226,63 @@ load_guest(struct domain *d, const struct module *m, const char *loader, const c
 		wrong = loaded > d->ram ? "its segments together are larger than its memory"
 					: load_segment(d, image, m->size, &s);
 		if (wrong)
-			return refuse(m, wrong);
+			return wrong;
 		if (!found)
-			found = entry_in(&s, h.entry, &entry);
+			found = entry_in(&s, h.entry, entry);
+		if ((uint64_t)s.paddr + s.memsz > *end)
+			*end = (uint64_t)s.paddr + s.memsz;
 	}
+	return NULL;
+}
+
+static int
+load_image(struct domain *d, const struct domain_config *c, bool coreboot)
+{
+	const struct module *m = c->module;
+	const uint8_t *image = hpa_ptr(hpa(m->paddr));
+	struct elf32_header h = { 0 };
+	const char *wrong;
+	uint32_t entry;
+	uint64_t end;
+
+	if (m->size >= sizeof(h))
+		memcpy(&h, image, sizeof(h));
+	wrong = check_header(&h, m->size);
+	if (!wrong && !coreboot && !has_multiboot_header(image, m->size))
+		wrong = "it has no multiboot header in its first 8 KiB";
+	if (!wrong)
+		wrong = load_elf(d, m, &entry, &end);
+	if (!wrong && !coreboot)
+		wrong = write_boot_page(d, c, end);
+	if (wrong)
+		return refuse(m, wrong);
 	if (coreboot)
 		coreboot_table(d);
-	else
-		write_boot_page(d, m, words);
-	boot_registers(&d->vcpu->state, found ? entry : h.entry);
+	boot_registers(&d->vcpu->state, entry);
 	return 0;
+}
+
+/*
+ * c->words follow the module's own on the guest's command line; without c->loader they may begin
+ * with boot=coreboot, then the image is started as coreboot starts a payload, or with boot=linux,
+ * as a 32-bit Linux (linux.c). Errors: -ENOEXEC, after a line that says what is wrong with the
+ * image.
+ */
+int
+load_guest(struct domain *d, const struct domain_config *c)
+{
+	const char *loader = c->loader, *words = c->words;
+
+	if (!loader && !strncmp(words, "boot=linux ", 11)) {
+		loader = "linux";
+		words += 11;
+	} else if (!loader) {
+		loader = strncmp(words, "boot=coreboot", 13) ? "multiboot" : "coreboot";
+	}
+	if (strcmp(loader, "multiboot") && has_modules(c))
+		return refuse(c->module, "only a multiboot kernel is given modules");
+	firmware_data(d);
+	if (!strcmp(loader, "linux"))
+		return linux_load(d, c->module, words);
+	return load_image(d, c, !strcmp(loader, "coreboot"));
 }

@@ -3,11 +3,26 @@
  */
 #pragma once
 
+#include <kern/multiboot.h>
+#include <kern/paging.h>
 #include <vmm/domain.h>
 #include <vmm/vcpu.h>
 
 #define LOW_RAM_END 0x9fc00u /* above lies what firmware keeps for itself (firmware.c) */
 #define HIGH_RAM    0x100000u
+
+/* Where the boot information goes: the last page but one of conventional memory. */
+#define INFO_GPA 0x9e000u
+
+struct boot_page {
+	struct multiboot_info info;
+	struct multiboot_mmap map[2];
+	struct multiboot_module mods[GUEST_MODULES];
+	char loader[16];
+	char words[512];
+	char module_words[GUEST_MODULES][128];
+};
+_Static_assert(sizeof(struct boot_page) <= PAGE_SIZE, "one page");
 
 #define LOAD_STEP (1ul << 20) /* bytes that are copied between two preemption points */
 
@@ -19,6 +34,13 @@ void start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds); /* load.c *
 const char *load_find(const char *name); /* load.c: the loader of this name; NULL: none */
 int linux_load(struct domain *d, const struct module *m, const char *words);
 
-/* load.c: a multiboot 1 ELF32 image into guest RAM, registers as the specification's section 3.2 says. */
-/* `loader` is multiboot, coreboot or linux; NULL: as boot= at the beginning of `words` says, else multiboot. */
-int load_guest(struct domain *d, const struct module *m, const char *loader, const char *words);
+/* modules.c: NULL, or what is wrong. From `from` up, each on pages of its own. */
+const char *load_modules(struct domain *d, const struct domain_config *c, uint64_t from,
+			 struct boot_page *p);
+bool has_modules(const struct domain_config *c);
+
+/*
+ * load.c: an image into guest RAM, and registers as its loader has them: multiboot, coreboot or
+ * linux; NULL: as boot= at the beginning of the words says, else multiboot.
+ */
+int load_guest(struct domain *d, const struct domain_config *c);
