@@ -127,7 +127,7 @@ exit_object(struct vcpu *v, const struct exit *e, char *buf, size_t size)
 	if (e->insn_len && v->engine->operand)
 		used += v->engine->operand(v, buf + used, size - used);
 	if (e->vector == VEC_PF)
-		snprintf(buf + used, size - used, ", cr2 %08lx", v->state.cr2);
+		snprintf(buf + used, size - used, ", cr2 %08lx", e->gva);
 }
 
 /* The line that ends a guest: what it did, then where and by which exit, then the page that explains. */
