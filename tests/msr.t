@@ -18,8 +18,8 @@ EXPECTED = ([f"{name} read 0000000000000000, written" for name in ZERO]
             + ["APIC base read 0000000000000100, written"]
             + [f"{name} read: #GP, written: #GP" for name in FAULT])
 EFER = {
-    "efer=1": r"stopped: it set EFER\.SCE: syscall would enter ring 0 .*wrmsr c0000080; .*lab1a\.md#syscall\]",
-    "efer=2": r"stopped: te has no long mode: EFER 100 .*lab1a\.md#limits\]",
+    "efer=1": r"stopped: te has no syscall: it set EFER\.SCE.*wrmsr c0000080; .*limits\.md#refused\]",
+    "efer=2": r"stopped: te has no long mode: it set EFER\.LME .*limits\.md#refused\]",
     "efer=3": r"d1\| : #GPpatch level",  # a reserved bit: the guest's own #GP
 }
 

@@ -392,7 +392,19 @@ def made_cheats(_):
     return lines
 
 
-MAKERS = {"exercises": made_exercises, "tests": made_tests, "symptoms": made_symptoms,
+def made_limits(which):
+    """What a guest is refused, or has without effect: the lists of vmm/limits.h."""
+    text = (ROOT / "vmm/limits.h").read_text().replace("\\\n", " ")
+    if which == "refused":
+        lines = [row("the guest", "the line that ends it"), rule(40, 60)]
+        return lines + [row(does, f"`{words}`") for _, does, words in
+                        re.findall(r'\bLIMIT\((\w+),\s*"([^"]*)",\s*"([^"]*)"\)', text)]
+    lines = [row("bit", "why nothing comes of it"), rule(12, 60)]
+    return lines + [row(name.replace("_", "."), why) for name, why in
+                    re.findall(r'\bNO_EFFECT\((\w+),\s*"([^"]*)"\)', text)]
+
+
+MAKERS = {"limits": made_limits, "exercises": made_exercises, "tests": made_tests, "symptoms": made_symptoms,
           "attacks": made_attacks, "cheats": made_cheats}
 
 

@@ -209,7 +209,9 @@ guest_main(uint32_t magic, const uint32_t *info)
 	outb(0xa1, 0xff);
 	console_init();
 	tables();
-	if (option(info, "die"))
+	if (option(info, "die") && option_is(option(info, "die"), "detect"))
+		write_dr7(0x2000); /* DR7.GD */
+	else if (option(info, "die"))
 		die();
 	run_all(sequences, only);
 	run_all(break_sequences, only);

@@ -8,6 +8,7 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <kern/fpu.h>
+#include <vmm/limits.h>
 #include <vmm/te/te.h>
 
 /* SDM 3B 17.2.4 "Debug Control Register (DR7)" */
@@ -101,16 +102,13 @@ te_breakpoint_hit(struct vcpu *v, struct exit *e)
 	return true;
 }
 
-/* What has no effect here, and would: NULL, or the words. */
-static const char *
-refused(const struct cpu_state *s, uint64_t dr7)
+static bool
+watches_ports(const struct cpu_state *s, uint64_t dr7)
 {
-	if (dr7 & DR7_GD)
-		return "general detect, DR7.GD";
 	for (unsigned n = 0; n < 4; n++)
 		if (s->cr4 & CR4_DE && DR7_ENABLED(dr7, n) && DR7_KIND(dr7, n) == KIND_IO)
-			return "a breakpoint on an I/O port";
-	return NULL;
+			return true;
+	return false;
 }
 
 static void
@@ -140,11 +138,11 @@ exit_dr(struct vcpu *v, struct exit *e)
 	}
 	if (to) {
 		uint64_t value = gpr_read(&v->state, gpr, 4);
-		const char *what = n == 7 ? refused(&v->state, value) : NULL;
 
-		if (what)
-			return exit_stop(v, e, LAB_1A "#limits", "%s does not emulate %s",
-					 v->engine->name, what);
+		if (n == 7 && value & DR7_GD)
+			return limit_refuse(v, e, LIMIT_GENERAL_DETECT);
+		if (n == 7 && watches_ports(&v->state, value))
+			return limit_refuse(v, e, LIMIT_PORT_BREAKPOINT);
 		write_dr(v, n, value);
 	} else {
 		gpr_write(&v->state, gpr, 4, v->state.dr[n]);

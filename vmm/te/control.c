@@ -2,14 +2,16 @@
  * Control and task registers, and the LDT: the guest's are virtual, and these are the rules for them.
  */
 #include <inc/errno.h>
+#include <vmm/limits.h>
 #include <vmm/te/te.h>
 
-#define CR0_KNOWN                                                                          \
-	((uint64_t)CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | \
-	 CR0_NW | CR0_CD | CR0_PG)
-#define CR4_KNOWN                                                                                 \
-	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
-	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT)
+#define OR_BIT(name, why) | name
+#define CR0_KNOWN                                                                 \
+	((uint64_t)CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | \
+	 CR0_PG CR0_WITHOUT_EFFECT(OR_BIT))
+#define CR4_KNOWN                                                                \
+	((uint64_t)CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_OSFXSR | \
+	 CR4_OSXMMEXCPT CR4_WITHOUT_EFFECT(OR_BIT))
 
 static enum verdict
 gp0(struct vcpu *v, struct exit *e)
@@ -26,7 +28,7 @@ guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
 	if ((value & CR0_PG && !(value & CR0_PE)) || (value & CR0_NW && !(value & CR0_CD)))
 		return gp0(v, e);
 	if (!(value & CR0_PE))
-		return exit_stop(v, e, LAB_1A "#limits", "te has no real mode: it cleared CR0.PE");
+		return limit_refuse(v, e, LIMIT_REAL_MODE);
 	if (value & CR0_PG && !v->domain->mmu)
 		return exit_stop(v, e, "lab2a.md#paging", "it turned paging on, which is Lab 2");
 	v->state.cr0 = (value & CR0_KNOWN) | CR0_ET;

@@ -10,6 +10,7 @@
  * AMD NPT Family 0Fh, no. 32559, 3.08.
  */
 #include <kern/cpu.h>
+#include <vmm/limits.h>
 #include <vmm/te/te.h>
 
 #define MSR_EFER_NUMBER 0xc0000080
@@ -65,11 +66,9 @@ write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 	if (value & ~features)
 		return not_implemented(v, e);
 	if (value & EFER_SCE)
-		return exit_stop(v, e, LAB_1A "#syscall",
-				 "it set EFER.SCE: syscall would enter ring 0 on its own stack");
+		return limit_refuse(v, e, LIMIT_SYSCALL);
 	if (value & EFER_LME)
-		return exit_stop(v, e, LAB_1A "#limits", "%s has no long mode: EFER %lx",
-				 v->engine->name, value);
+		return limit_refuse(v, e, LIMIT_LONG_MODE);
 	if (value != *efer) {
 		*efer = value;
 		if (v->domain->mmu)
@@ -135,28 +134,18 @@ read_msr(const struct vcpu *v, uint32_t n, uint64_t *value)
 	       fixed || kept;
 }
 
-/* What would have an effect on the bare machine, and has none here: the words; NULL: there is none. */
-static const char *
-refused(uint32_t n, uint64_t value, uint64_t now)
-{
-	if (n == MSR_TSC)
-		return "a write of the time-stamp counter";
-	if (n == MSR_SYSENTER_CS && value)
-		return "sysenter, which SYSENTER_CS would turn on";
-	if ((n == MSR_FS_BASE || n == MSR_GS_BASE) && value != now)
-		return "the base of FS or GS by an MSR";
-	return NULL;
-}
-
 static enum verdict
 write_msr(struct vcpu *v, struct exit *e, uint32_t n, uint64_t value, uint64_t now)
 {
 	const struct kept_msr *kept = kept_msr(n);
-	const char *what = refused(n, value, now);
 
-	if (what)
-		return exit_stop(v, e, LAB_1A "#limits", "%s does not emulate %s", v->engine->name,
-				 what);
+	/* These would have an effect on the bare machine, and have none here. */
+	if (n == MSR_TSC)
+		return limit_refuse(v, e, LIMIT_TSC_WRITE);
+	if (n == MSR_SYSENTER_CS && value)
+		return limit_refuse(v, e, LIMIT_SYSENTER);
+	if ((n == MSR_FS_BASE || n == MSR_GS_BASE) && value != now)
+		return limit_refuse(v, e, LIMIT_SEGMENT_MSR);
 	if (kept && kept->address && value != (uint64_t)((int64_t)(value << 16) >> 16))
 		return not_implemented(v, e); /* not canonical */
 	if (kept)
