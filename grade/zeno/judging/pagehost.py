@@ -45,8 +45,9 @@ class Host:
         """(mfn, type, trace) of a guest frame; None beyond the table."""
         part = gfn // 512
         if part not in self.leafs:
-            table = self.word(self.domain + self.at("struct domain", "p2m"))
-            leaf = self.word(table + 8 * part) if part < 512 else 0
+            leaf = self.word(self.domain + self.at("struct domain", "p2m")) if part < 512 * 512 else 0
+            for index in (part // 512, part % 512):  # three levels; the last is the leaf
+                leaf = self.word(leaf + 8 * index) if leaf else 0
             self.leafs[part] = self.client.read(leaf, PAGE) if leaf else None
         if self.leafs[part] is None:
             return None
