@@ -83,3 +83,21 @@ event_inject(struct vcpu *v)
 		return STOP;
 	}
 }
+
+/* An exception of the guest's own code, with the vector and error code of the exit. */
+static enum verdict
+exit_exception(struct vcpu *v, struct exit *e)
+{
+	bool software = e->vector == VEC_BP || e->vector == VEC_OF;
+
+	if (e->vector == VEC_DB && e->insn_len) /* int1 */
+		return event_raise(v, (struct event){ .kind = EVENT_FAULT,
+						      .vector = VEC_DB,
+						      .insn_len = e->insn_len });
+	if (!software)
+		return event_fault(v, e->vector, e->error);
+	return event_raise(v, (struct event){ .kind = EVENT_SOFTWARE,
+					      .vector = e->vector,
+					      .insn_len = e->insn_len });
+}
+EXIT_HANDLER(EXCEPTION, NULL, exit_exception);
