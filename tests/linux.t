@@ -153,7 +153,7 @@ def memtest():
                           cmdline="panic=off -- start memtest engine=bt mem=64 -- boot=linux x; off")
     console = result.text()
     result.cleanup()
-    ok(re.search(r"stopped: bt has no long mode: EFER 100 .*wrmsr", console), "memtest86+ comes as far as long mode",
+    ok(re.search(r"stopped: bt has no long mode: it set EFER.LME .*wrmsr c0000080", console), "memtest86+ comes as far as long mode",
        console=console[-3000:])
 
 
