@@ -50,13 +50,18 @@ static void
 read_memory_map(const struct multiboot_info *mb)
 {
 	const char *p = loader_memory(mb->mmap_addr, mb->mmap_length, "memory map");
-	const char *end = p + mb->mmap_length;
+	size_t left = mb->mmap_length;
 
-	while ((size_t)(end - p) >= sizeof(struct multiboot_mmap)) {
+	while (left >= sizeof(struct multiboot_mmap)) {
 		struct multiboot_mmap e;
+		size_t step;
 
 		memcpy(&e, p, sizeof(e));
-		p += sizeof(e.size) + e.size;
+		step = sizeof(e.size) + (size_t)e.size;
+		if (step > left)
+			step = left;
+		p += step;
+		left -= step;
 		if (!e.length)
 			continue;
 		if (memory_range_count == MEMORY_RANGES_MAX) {

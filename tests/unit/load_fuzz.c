@@ -1,0 +1,305 @@
+/* BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_plan.c vmm/load/coreboot.c vmm/load/firmware.c kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf */
+/*
+ * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot, bzImage with and without a RAM
+ * disk; and the multiboot information that the host itself is started with.
+ *
+ * An image ends where memory ends, so that a read beyond it is a fault. Whatever is wrong, the loader says so in one
+ * line, or the guest's first state is one that an engine takes.
+ */
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <inc/errno.h>
+#include <kern/bootinfo.h>
+#include <kern/map.h>
+#include <kern/multiboot.h>
+#include <vmm/load/linux.h>
+#include <vmm/load/load.h>
+
+#include "tap.h"
+
+#define MEMORY (1u << 20) /* the machine's, of which images take the end */
+#define RAM    (8u << 20) /* a guest's */
+#define ROUNDS 60000
+#define WORDS  300 /* rounds with command lines */
+
+static uint8_t *memory, ram[RAM], image[65536];
+static size_t image_size;
+static struct domain domain = { .ram = RAM };
+static struct vcpu vcpu = { .domain = &domain };
+static struct module guest_module = { .name = "guest", .words = "guest" },
+		     disk = { .name = "m1", .words = "m1" };
+static uint64_t seed = 20261128, written;
+static unsigned lines;
+
+static uint64_t
+next(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed >> 11;
+}
+
+/* ---- what the loaders call ------------------------------------------------------------------------------ */
+
+static char said[256];
+static bool loading;
+
+int __wrap_printf(const char *fmt, ...);
+
+/* What a loader prints is counted, what this test prints is printed. */
+int
+__wrap_printf(const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = loading ? vsnprintf(said, sizeof(said), fmt, ap) : vprintf(fmt, ap);
+	va_end(ap);
+	lines += loading;
+	return n;
+}
+
+static jmp_buf panicked;
+
+void
+panic(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(said, sizeof(said), fmt, ap);
+	va_end(ap);
+	longjmp(panicked, 1);
+}
+
+void
+preempt_point(void)
+{
+}
+
+const struct module *
+module_find(const char *name)
+{
+	return strcmp(name, disk.name) ? NULL : &disk;
+}
+
+void *
+gpa_ptr(struct domain *d, gpa_t a, size_t *len)
+{
+	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
+
+	if (a.v >= d->ram || (a.v >= LOW_RAM_END && a.v < HIGH_RAM))
+		return NULL;
+	if (*len > left)
+		*len = left;
+	return ram + a.v;
+}
+
+int
+gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
+{
+	if (len && (a.v + len > d->ram || (a.v < HIGH_RAM && a.v + len > LOW_RAM_END)))
+		return -EFAULT;
+	memcpy(ram + a.v, buf, len);
+	written += len;
+	return 0;
+}
+
+/* ---- images --------------------------------------------------------------------------------------------- */
+
+static void
+put(size_t at, unsigned size, uint64_t value)
+{
+	for (unsigned i = 0; i < size; i++)
+		image[at + i] = value >> (8 * i);
+}
+
+#define PHDRS 3u
+#define PHOFF 0x40u
+#define DATA  0x200u
+
+static void
+make_elf(void)
+{
+	static const uint32_t at[PHDRS] = { 0x100000, 0x102000, 0x180000 };
+
+	image_size = 0x2000;
+	memcpy(image,
+	       "\x7f"
+	       "ELF\1\1\1",
+	       7);
+	put(16, 2, 2), put(18, 2, 3), put(20, 4, 1), put(24, 4, 0x100010), put(28, 4, PHOFF);
+	put(40, 2, 52), put(42, 2, 32), put(44, 2, PHDRS);
+	for (unsigned i = 0; i < PHDRS; i++) {
+		size_t h = PHOFF + 32 * i;
+
+		put(h, 4, 1), put(h + 4, 4, DATA + i * 0x100), put(h + 8, 4, at[i]);
+		put(h + 12, 4, at[i]), put(h + 16, 4, 0x100), put(h + 20, 4, 0x1000);
+	}
+	put(DATA, 4, 0x1badb002), put(DATA + 8, 4, -0x1badb002);
+}
+
+static void
+make_linux(void)
+{
+	image_size = 4 * 512 + 4096;
+	image[LINUX_SETUP_SECTS] = 3;
+	put(LINUX_SYSSIZE, 4, 4096 / 16);
+	put(LINUX_BOOT_FLAG, 2, 0xaa55);
+	image[LINUX_JUMP] = 0x6a;
+	memcpy(image + LINUX_HEADER, "HdrS", 4);
+	put(LINUX_VERSION, 2, 0x020f);
+	image[LINUX_LOADFLAGS] = 1;
+	put(LINUX_INITRD_MAX, 4, 0x37ffffff);
+	put(LINUX_CMDLINE_SIZE, 4, 2047);
+	put(LINUX_PREF_ADDRESS, 8, 0x100000);
+	put(LINUX_INIT_SIZE, 4, 0x200000);
+}
+
+static uint64_t
+number(void)
+{
+	static const uint64_t some[] = { 0,          1,          0xff,    0xffff,
+					 0x7fffffff, 0x80000000, RAM,     RAM - 1,
+					 0xfffffff0, 0xffffffff, 0xa0000, 0x9e000,
+					 0x2000,     0x1fff,     32,      0x100000 };
+
+	switch (next() % 3) {
+	case 0:
+		return some[next() % (sizeof(some) / sizeof(some[0]))];
+	case 1:
+		return next();
+	default:
+		return next() % 0x4000;
+	}
+}
+
+/* A few bytes go wrong, most of them in what a loader reads; or the file ends early. */
+static void
+spoil(size_t from, size_t to)
+{
+	for (unsigned n = next() % 4; n; n--) {
+		size_t at = next() % 8 ? from + next() % (to - from) : next() % (image_size - 8);
+
+		put(next() % 2 ? at & ~(size_t)3 : at, 1u << next() % 4, number());
+	}
+	if (next() % 16 == 0)
+		image_size = next() % (image_size + 1);
+}
+
+/* At the end of memory. */
+static uint64_t
+place(const void *from, size_t size)
+{
+	memcpy(memory + MEMORY - size, from, size);
+	return MEMORY - size;
+}
+
+/* NULL, or what is wrong with how an image was loaded, or refused. */
+static const char *
+load_one(const char *words)
+{
+	int err;
+
+	memset(&vcpu.state, 0xee, sizeof(vcpu.state));
+	guest_module.paddr = place(image, image_size);
+	guest_module.size = image_size;
+	disk.paddr = MEMORY - (disk.size = next() % 4 ? next() % 65536 : next() % MEMORY);
+	written = lines = 0;
+	loading = true;
+	if (setjmp(panicked)) {
+		loading = false;
+		return said;
+	}
+	err = load_guest(&domain, &guest_module, NULL, words);
+	loading = false;
+	if (written > 4ul * RAM)
+		return "it copied far more than the guest has";
+	if (err)
+		return lines == 1 ? NULL : "it was refused, and not in one line";
+	if (lines || vcpu.state.rip > 0xffffffff || !(vcpu.state.cr0 & 1))
+		return "the guest's first state is none";
+	return NULL;
+}
+
+static void
+fuzz(const char *what, void (*make)(void), size_t from, size_t to, const char *const *words)
+{
+	unsigned good = 0, bad = 0;
+	const char *wrong = NULL;
+
+	for (unsigned n = 0; n < ROUNDS && !wrong; n++) {
+		const char *w = words[next() % 4];
+
+		memset(image, 0, sizeof(image));
+		make();
+		spoil(from, to);
+		wrong = load_one(w);
+		good += !lines;
+		bad += lines;
+		if (wrong)
+			diag("round %u, \"%s\": %s", n, w, wrong);
+	}
+	ok(!wrong, "%s: %u images, each is loaded or refused in one line", what, ROUNDS);
+	ok(good > ROUNDS / 20 && bad > ROUNDS / 20, "%s: of both there are enough (%u, %u)", what,
+	   good, bad);
+}
+
+/* The loader's word is believed on where memory is; what it says of sizes must not lead out of what is mapped. */
+static void
+bootinfo(void)
+{
+	struct multiboot_info good = { .flags = MULTIBOOT_INFO_MMAP };
+	const struct multiboot_mmap map[4] = { { 20, 0, 0x9f000, 1 }, { 20, 0x100000, MEMORY, 1 } };
+	uint64_t at = place(map, sizeof(map));
+	unsigned refused = 0;
+
+	memset(memory, 0, MEMORY - sizeof(map));
+	good.mmap_addr = (uint32_t)at;
+	good.mods_addr = (uint32_t)at - 4096;
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		struct multiboot_info info = good;
+
+		info.mmap_length = next() % 2 ? sizeof(map) : next() % (sizeof(map) + 1);
+		if (n + WORDS > ROUNDS) /* they are kept, and there is only so much room for them */
+			info.flags |= MULTIBOOT_INFO_CMDLINE | MULTIBOOT_INFO_MODS;
+		info.mods_count = next() % 40;
+		place(map, sizeof(map));
+		put(0, 8, number());
+		memcpy(memory + at + (next() % sizeof(map) & ~3ul), image, 4);
+		memcpy(memory + 4096, &info, sizeof(info));
+		memory_range_count = module_count = 0;
+		loading = true;
+		if (setjmp(panicked))
+			refused++;
+		else
+			bootinfo_init(MULTIBOOT_BOOT_MAGIC, 4096);
+		loading = false;
+	}
+	ok(refused < WORDS, "the host's own boot information: %u, of which %u are refused", ROUNDS,
+	   refused);
+}
+
+int
+main(void)
+{
+	static const char *const elf[] = { "", "a=b", "boot=coreboot", "boot=coreboot x" };
+	static const char *const kernel[] = { "boot=linux x", "boot=linux initrd=m1 x",
+					      "boot=linux initrd=m1", "boot=linux initrd=none" };
+
+	memory = mmap((void *)DIRECT_MAP, MEMORY + PAGE_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (memory != (void *)DIRECT_MAP || mprotect(memory + MEMORY, PAGE_SIZE, PROT_NONE))
+		return 1;
+	domain.vcpu = &vcpu;
+	plan(5);
+	fuzz("ELF", make_elf, 0, DATA + 12, elf);
+	fuzz("bzImage", make_linux, LINUX_SETUP_SECTS, LINUX_HEADER_MAX, kernel);
+	bootinfo();
+	return done_testing();
+}
