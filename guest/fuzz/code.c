@@ -73,6 +73,8 @@ static const struct form forms[] = {
 static const uint8_t prefixes[] = { 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26,
 				    0x2e, 0x36, 0x3e, 0x64, 0x65, 0xf3 };
 
+uint32_t flags_left_out; /* of those that an iret gets */
+
 static uint8_t *at;
 
 static void
@@ -125,7 +127,7 @@ opcode(const struct form *f)
 static void
 prepare(const struct form *f)
 {
-	uint32_t flags = next() & (below(2) ? 0x247fd7 : 0xffffffff);
+	uint32_t flags = next() & (below(2) ? 0x247fd7 : 0xffffffff) & ~flags_left_out;
 
 	if (f->operands == SELECTOR) {
 		byte(0xb8);

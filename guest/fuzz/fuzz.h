@@ -79,13 +79,17 @@ uint32_t number(void); /* an immediate operand */
 
 /* code.c */
 void make_code(void);
+extern uint32_t flags_left_out;
 
 /* space.c */
-void make_spaces(void);
+void make_spaces(int edited);
 uint32_t cr3_of(unsigned space);
 void edit_tables(unsigned times);
 void edit_descriptors(unsigned times);
 void good_descriptors(void);
+
+/* same.c */
+void same_rounds(uint32_t seed, uint32_t from, uint32_t count, int more);
 
 /* asm.asm */
 extern const uint8_t kernel_gdt[];

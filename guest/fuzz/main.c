@@ -1,5 +1,5 @@
 /*
- * Rounds of random code, from `round=` on `count=` of them, by `seed=`; see fuzz.h.
+ * Rounds of random code, from `round=` on `count=` of them, by `seed=`; see fuzz.h. `same=1` prints how each ends (same.c).
  */
 #include "fuzz.h"
 
@@ -85,8 +85,13 @@ guest_main(uint32_t magic, const uint32_t *info)
 	pae = seed & 1;
 	seed_round(seed, from);
 	memset((void *)CODE, 0xcc, TABLES - CODE);
-	make_spaces();
+	make_spaces(!option(info, "same"));
 	tables_init(cr3_of(1));
+	if (option(info, "same")) {
+		console_init();
+		same_rounds(seed, from, count, option_is(option(info, "same"), "more"));
+		return 0;
+	}
 	for (uint32_t n = 0; n < count; n++) {
 		seed_round(seed, from + n);
 		one_round(n);

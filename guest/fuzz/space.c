@@ -3,10 +3,11 @@
  */
 #include "fuzz.h"
 
-#define CR0_PG  0x80000000u
-#define CR0_WP  0x10000u
-#define CR4_PSE 0x10u
-#define CR4_PAE 0x20u
+#define CR0_PG     0x80000000u
+#define CR0_WP     0x10000u
+#define CR4_PSE    0x10u
+#define CR4_PAE    0x20u
+#define CR4_OSFXSR 0x200u
 
 #define KERNEL 0u /* the address spaces */
 #define ROUNDS 1u
@@ -132,16 +133,17 @@ make_space(unsigned space)
 
 /* Paging is off when this is called, and on afterwards. */
 void
-make_spaces(void)
+make_spaces(int edited)
 {
-	uint32_t cr4 = pae ? CR4_PSE | CR4_PAE : CR4_PSE, cr0 = CR0_PG | CR0_WP;
+	uint32_t cr4 = CR4_PSE | CR4_OSFXSR | (pae ? CR4_PAE : 0), cr0 = CR0_PG | CR0_WP;
 
 	memset((void *)TABLES, 0, TABLES_END - TABLES);
 	for (uint32_t at = 0; at < DATA; at += 4096)
 		set(LOW_TABLES + at / 4096 * (pae ? 8 : 4), at | low_rights(at));
 	make_space(KERNEL);
 	make_space(ROUNDS);
-	edit_tables(40);
+	if (edited)
+		edit_tables(40);
 	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4));
 	__asm__ volatile("mov %0, %%cr3" : : "r"(cr3_of(KERNEL)));
 	__asm__ volatile("mov %%cr0, %%eax; or %0, %%eax; mov %%eax, %%cr0" : : "r"(cr0) : "eax");

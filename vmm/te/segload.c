@@ -177,7 +177,7 @@ user_far(struct vcpu *v, uint16_t sel)
 {
 	uint64_t desc;
 	bool absent = !te_guest_descriptor(v, sel, &desc) && desc & DESC_S && desc & DESC_CODE &&
-		      !(desc & DESC_P);
+		      !(desc & DESC_P) && (desc & DESC_EC || desc_dpl(desc) == 3);
 
 	return event_fault(v, absent ? VEC_NP : VEC_GP, sel & ~3u);
 }
