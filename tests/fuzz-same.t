@@ -6,7 +6,6 @@ and the same words for the guest on the bare machine. An even seed runs without 
 """
 
 import os
-import random
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from zeno.machines import machine  # noqa: E402
 BUILD = ROOT / "build"
 GUEST = str(BUILD / "guest/fuzz.elf")
 HOST = str(BUILD / "lab3-solution/zeno.mb")
-SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1, 1 << 16))
+SEED = int(os.environ.get("SEED") or 5)
 ROUNDS = int(os.environ.get("ROUNDS") or 400)
 PER_GUEST = 50
 TICK = "00000020"

@@ -35,7 +35,7 @@ address(void)
 {
 	switch (below(16)) {
 	case 0:
-		return WINDOW + below(0x5000) - 0x1000;
+		return flags_left_out ? next() : WINDOW + below(0x5000) - 0x1000;
 	case 1:
 		return 0xfffffff0 + below(16);
 	case 2:

@@ -1,9 +1,11 @@
 ; The CPU's side of tests/decode-machine.t: a bare guest that tries each instruction of a table (tests/decode/table.c).
 ;
-; An instruction lies with its last byte at the end of a page behind which nothing is mapped. A byte less than the decoder
-; counts, and the CPU must miss it: a page fault at the boundary, by an instruction that has not begun. With all of its
-; bytes it must not. What the decoder refuses must be #UD. It is all in ring 3, with registers that lead nowhere, and
-; #UD and #GP tell nothing of a length: a CPU may know them before it has read all. A tick ends what goes on and on.
+; An instruction lies with its last byte at the end of a page behind which nothing is mapped. A byte less
+; than the decoder counts, and the CPU must miss it: a page fault at the boundary, by an instruction that
+; has not begun. With all of its bytes it must not. What the decoder refuses must be #UD. It is all in ring
+; 3, where all addresses but the kernel's lead to pages of int3, for QEMU reads the operand of what it then
+; refuses. #UD and #GP tell nothing of a length: a CPU may know them before it has read all. A tick ends
+; what goes on and on.
 ;
 ; It prints a line for each that differs:  bytes, the decoder's length, what the CPU did with how many.
 

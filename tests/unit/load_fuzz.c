@@ -1,4 +1,4 @@
-/* BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_plan.c vmm/load/coreboot.c vmm/load/firmware.c kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf */
+/* BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_plan.c vmm/load/coreboot.c vmm/load/firmware.c vmm/load/modules.c kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf */
 /*
  * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot, bzImage with and without a RAM
  * disk; and the multiboot information that the host itself is started with.
@@ -204,6 +204,9 @@ place(const void *from, size_t size)
 static const char *
 load_one(const char *words)
 {
+	const struct domain_config config = { .module = &guest_module,
+					      .words = words,
+					      .modules = { next() % 4 ? NULL : &disk } };
 	int err;
 
 	memset(&vcpu.state, 0xee, sizeof(vcpu.state));
@@ -216,7 +219,7 @@ load_one(const char *words)
 		loading = false;
 		return said;
 	}
-	err = load_guest(&domain, &guest_module, NULL, words);
+	err = load_guest(&domain, &config);
 	loading = false;
 	if (written > 4ul * RAM)
 		return "it copied far more than the guest has";
