@@ -157,6 +157,7 @@ went_through:
 %if %3
 	push	dword %4
 	push	esp
+	add	dword [esp], 4		; what is under the frame: a return goes on in the guest
 %endif
 	push	dword %2
 	push	dword %1
