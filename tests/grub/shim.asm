@@ -18,7 +18,7 @@ header_checksum: dd 0
 table_checksum: dd 0
 	dd	1
 memory:	dd	1, 48
-	dq	0, 0xa0000
+	dq	0, 0x9fc00	; the extended BIOS data area lies above
 	dd	1
 	dq	0x100000, RAM - 0x100000
 	dd	1
