@@ -384,7 +384,8 @@ class Grader:
         ran = [v for v in self.whole.values() if v.points and not v.no_machine]
         passed, worth = sum(v.earned for v in ran), sum(v.points for v in ran)
         verdict = Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "pass", seed=self.seed)
-        lost = [v.test for v in ran if not v.holds]
+        order = [one.name for one in self.lab.tests]
+        lost = sorted((v.test for v in ran if not v.holds), key=order.index)
         if lost:
             verdict.verdict = "fail"
             verdict.part = test.points * passed // worth
