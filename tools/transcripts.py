@@ -70,7 +70,7 @@ MASKS = [
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
     (re.compile(r"\bframe [0-9a-f]+ is free"), "frame MFN is free"),
-    (re.compile(r"\bmachine frame [0-9a-f]+;"), "machine frame MFN;"),  # where the kernel's image ends
+    (re.compile(r"\bmachine frame [0-9a-f]+; ours: not"), "machine frame MFN; ours: not"),  # where the kernel's image ends
     (re.compile(r"^frames-drain: .*"), lambda m: re.sub(r"\d+", "N", m[0])),
     (re.compile(r"^CR3=0x[0-9a-f]+"), "CR3=ROOT"),
     (re.compile(r"^(0x[0-9a-f]{16} <bogus\+ +\d+>:).*"), r"\1 WORDS"),
