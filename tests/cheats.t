@@ -2,7 +2,8 @@
 """Cheating submissions, graded as grade/official does: none of them earns a point.
 
 tests/cheats/NAME/cheat.toml says what a cheat changes (`edits` of the skeleton or of the solution,
-`extra` files), which tests it is after, and in which words it must fail (`said`). Those called
+`extra` files), which tests it is after (of the exercises that it edits: the others are decided among
+the reference's files, and are earned honestly), and in which words it must fail (`said`). Those called
 known-* do succeed: what they earn is stated, and handouts/TRUST.md must name them.
 `tests/cheats.t NAME...` tries only these.
 """

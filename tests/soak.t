@@ -110,7 +110,8 @@ def misuse():
             ok("none lost" in said or "too big" in said or "more than" in said,
                "command lines without words", text=said)
         else:
-            ok("error" in said and "frames free" not in said, f"refused: {command}", text=said)
+            ok(("error" in said or "no guest nobody" in said) and "frames free" not in said,
+               f"refused: {command}", text=said)
 
 
 def main():

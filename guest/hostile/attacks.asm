@@ -217,6 +217,7 @@ v86_spin:
 retf_ring3:
 	push	dword USER_DATA
 	push	esp
+	add	dword [esp], 4		; as in IRET_TO: a return goes on in the guest
 	push	dword USER_CODE
 	push	dword went_through
 	retf

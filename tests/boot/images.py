@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "tools"))  # for what mkimage imports
 
 spec = importlib.util.spec_from_file_location("mkimage", ROOT / "tools/mkimage.py")
 mkimage = importlib.util.module_from_spec(spec)
