@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """What a person meets at the command line: input that ends, a host that stops, odd environments, full and read-only disks."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -27,6 +29,14 @@ def make(*words, typed="", **env):
     return done.returncode, done.stdout
 
 
+def wait_for(holds):
+    """Until it does, or never would."""
+    for _ in range(PATIENCE * 100):
+        if holds():
+            return
+        time.sleep(0.01)
+
+
 def console():
     """The console without a terminal."""
     status, text = make(*LAB, "qemu")
@@ -43,6 +53,23 @@ def console():
     if shutil.which("bochs"):
         status, text = make(*LAB, "bochs", typed="list\n")
         ok(status == 0 and "the input has ended" in text, "make bochs ends with its input, too", status=status, text=text)
+
+
+def last_words():
+    """How the machine ended stands behind all that it printed, however late that is read."""
+    ours, theirs = os.pipe()
+    full = os.write(theirs, bytes(fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)))
+    kernel = f"build/lab1{'-solution' if 'SOLUTION=1' in LAB else ''}/zeno.mb"
+    with subprocess.Popen([sys.executable, "tools/run.py", "--kernel", kernel, "--append", "-- off"], cwd=ROOT,
+                          stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs) as tool:
+        os.close(theirs)
+        children = Path(f"/proc/{tool.pid}/task/{tool.pid}/children")
+        wait_for(lambda: children.read_text().strip())
+        wait_for(lambda: not children.read_text().strip())  # the machine is gone, and nothing of it was read
+        text = b"".join(iter(lambda: os.read(ours, 4096), b""))[full:].decode("ascii", "replace")
+    os.close(ours)
+    ok(re.search(r"\AZeno, .*\nK> off\r?\n\[zeno\] shutdown: [^\n]*\n\Z", text, re.S),
+       "how the machine ended is said behind its last words", text=text)
 
 
 def environment():
@@ -108,6 +135,7 @@ def main():
     status, text = make(*LAB, "build")
     if ok(status == 0, "the lab builds", text=text[-2000:]):
         console()
+        last_words()
         environment()
         long_tmpdir()
         disks()

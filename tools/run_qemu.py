@@ -30,9 +30,9 @@ def qemu_argv(setup, faults, monitor_fd):
 class Qemu:
     """A QEMU that a person talks to."""
 
-    def __init__(self, setup, console, explain, linger=False, pass_fds=()):
-        """`linger` leaves the machine standing after a reset, for GDB to look at."""
-        self.linger = linger
+    def __init__(self, setup, console, explain, linger=False, pass_fds=(), pipe=None):
+        """`linger` leaves the machine standing after a reset, for GDB to look at. `pipe` passes its console on."""
+        self.linger, self.pipe = linger, pipe
         self.looked_at, self.dead_at = time.monotonic(), None
         self.symbols = Symbols(setup.elf)
         self.faults = Faults() if explain else None
@@ -82,7 +82,7 @@ class Qemu:
 
     def _dead_halt(self):
         self._quit()
-        report("the machine stands still for good", "the CPU is in HLT with interrupts off, "
+        self._report("the machine stands still for good", "the CPU is in HLT with interrupts off, "
                f"rip {self.symbols.describe(self.dead_at)}")
         return 1
 
@@ -94,6 +94,12 @@ class Qemu:
         self.process.wait()
         if self.faults:
             self.faults.join(10)
+
+    def _report(self, *words):
+        """Say how it ended, behind its own last words."""
+        if self.pipe:
+            self.pipe.join(5)
+        report(*words)
 
     def explanation(self):
         """The chain of faults in words, if the log has one."""
@@ -117,19 +123,19 @@ class Qemu:
         where = f"rip {self.symbols.describe(rip)}" if rip is not None else ""
         words = self.explanation()
         if words:
-            report("the machine reset itself", where, words)
+            self._report("the machine reset itself", where, words)
         else:
-            report("the guest asked for a reset", where)
+            self._report("the guest asked for a reset", where)
         return 1
 
     def _exited(self, status):
         if status & 1 and status > 0 and self.qmp.greeted:
             code = status >> 1
-            report("shutdown", f"the guest wrote {code:#x} to the debug exit port")
+            self._report("shutdown", f"the guest wrote {code:#x} to the debug exit port")
             return 0 if code == 0 else 1
         if status == 0:
             return 0
-        report("QEMU ended", f"status {status}")
+        self._report("QEMU ended", f"status {status}")
         return 2
 
 
@@ -139,9 +145,9 @@ def run_qemu(setup, options):
         say("Ctrl-A x leaves QEMU, Ctrl-A c switches between the console and QEMU's monitor")
         return Qemu(setup, ["-serial", "mon:stdio"], options.explain).watch()
     pipe = Pipe()
-    guest = Qemu(setup, pipe.arguments(), options.explain, pass_fds=[pipe.theirs.fileno()])
+    guest = Qemu(setup, pipe.arguments(), options.explain, pass_fds=[pipe.theirs.fileno()], pipe=pipe)
     pipe.theirs.close()
     pipe.start()
     status = guest.watch()
-    pipe.join(5)  # the last words
+    pipe.join(5)
     return status
