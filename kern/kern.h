@@ -87,7 +87,10 @@ const char *cmdline_commands(void);                             /* what follows 
 /* monitor.c */
 struct monitor_command {
 	const char *name, *args, *help;
-	/* 0; -errno: the monitor says which; MONITOR_SAID: the command itself has said what is wrong */
+	/*
+	 * 0; -errno: the monitor says which; MONITOR_SAID: the command itself has said what is
+	 * wrong
+	 */
 	int (*run)(int argc, char **argv);
 };
 #define MONITOR_SAID 1

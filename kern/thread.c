@@ -1,8 +1,8 @@
 /*
  * The scheduler: round robin over all threads, a slice is what is left until the next tick.
  *
- * Interrupts are off everywhere but in idle(), at preemption points and where a turn runs a guest. So
- * nothing here can be interrupted, and a wake-up can't be lost between the check and the hlt.
+ * Interrupts are off everywhere but in idle(), at preemption points and where a turn runs a guest.
+ * So nothing here can be interrupted, and a wake-up can't be lost between the check and the hlt.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
@@ -104,9 +104,9 @@ switch_to(struct thread *t)
 }
 
 /*
- * Serves the interrupts that came while the host worked with interrupts off. Left to a thread, a tick would end
- * its slice before its first instruction, again and again. tests/preempt.t counts between calls of this
- * function, so a call of it stays a call.
+ * Serves the interrupts that came while the host worked with interrupts off. Left to a thread, a
+ * tick would end its slice before its first instruction, again and again. tests/preempt.t counts
+ * between calls of this function, so a call of it stays a call.
  */
 NOINLINE void
 preempt_point(void)

@@ -46,7 +46,8 @@ bool sched_step(void);
 extern volatile bool need_resched;
 /*
  * A preemption point of work that a guest or a command can make long: call it at least once in
- * PREEMPT_WORK frames or entries. Handlers of the host's interrupts run there, no other thread does.
+ * PREEMPT_WORK frames or entries. Handlers of the host's interrupts run there, no other thread
+ * does.
  */
 void preempt_point(void);
 #define PREEMPT_WORK 1024

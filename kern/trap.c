@@ -83,8 +83,8 @@ trap_init(void)
 }
 
 /*
- * While a guest's breakpoints are in DR7, one of them may come late, at the first instruction of a stub
- * (see late_debug_trap). If that is #DB's own, its frame must not lie where the next one goes.
+ * While a guest's breakpoints are in DR7, one of them may come late, at the first instruction of a
+ * stub (see late_debug_trap). If that is #DB's own, its frame must not lie where the next one goes.
  */
 void
 trap_debug_stack(bool own)
@@ -179,10 +179,11 @@ die(const struct trap_frame *f)
 }
 
 /*
- * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3 (CVE-2018-8897).
- * The breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and that is the first one
- * of our stub; on QEMU one that is met under TF comes there, too. The stub goes on, and the engine finds
- * the breakpoint in DR6. Any other #DB in ring 0 is the host's, which sets no breakpoints.
+ * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3
+ * (CVE-2018-8897). The breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and
+ * that is the first one of our stub; on QEMU one that is met under TF comes there, too. The stub
+ * goes on, and the engine finds the breakpoint in DR6. Any other #DB in ring 0 is the host's, which
+ * sets no breakpoints.
  */
 static bool
 late_debug_trap(const struct trap_frame *f)

@@ -43,8 +43,10 @@ void gdt_set_ldt(uint64_t base, uint32_t limit);
 /* Lets `int vector` of ring `dpl` and the rings inside of it through; 0: the host only. */
 void trap_gate_dpl(unsigned vector, unsigned dpl);
 
-/* #DB on a stack of its own, or where other traps from an outer ring go: while a guest's breakpoints
- * are in DR7. */
+/*
+ * #DB on a stack of its own, or where other traps from an outer ring go: while a guest's
+ * breakpoints are in DR7.
+ */
 void trap_debug_stack(bool own);
 extern bool trap_debug_late; /* such a breakpoint came late, in a stub: it is in DR6 */
 

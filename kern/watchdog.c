@@ -1,9 +1,11 @@
 /*
- * A timer that interrupts code which keeps interrupts off: by NMI, when no tick has come for two seconds.
+ * A timer that interrupts code which keeps interrupts off: by NMI, when no tick has come for two
+ * seconds.
  *
- * Zeno enters outer rings with IF=1 only, and no CPU lets them clear it. QEMU's iret does (handouts/emulators.md#iret-vm), and
- * QEMU has the device that helps: iBASE's ib700 (the option -device ib700). Each write to its port starts it anew. Where
- * there is none, nobody listens at that port.
+ * Zeno enters outer rings with IF=1 only, and no CPU lets them clear it. QEMU's iret does
+ * (handouts/emulators.md#iret-vm), and QEMU has the device that helps: iBASE's ib700 (the option
+ * -device ib700). Each write to its port starts it anew. Where there is none, nobody listens at
+ * that port.
  */
 #include <kern/cpu.h>
 #include <kern/host.h>

@@ -26,7 +26,10 @@ flush_line(struct domain *d)
 	d->line_len = 0;
 }
 
-/* Bytes go to the side channel as they are, and to the host's console by lines, under the guest's name. */
+/*
+ * Bytes go to the side channel as they are, and to the host's console by lines, under the guest's
+ * name.
+ */
 void
 domain_putc(struct domain *d, uint8_t byte)
 {
@@ -43,8 +46,9 @@ domain_putc(struct domain *d, uint8_t byte)
 }
 
 /*
- * At the start of each turn: a guest that has said nothing for QUIET_TURNS turns (a second, if it is busy) in the middle
- * of a line waits; a prompt is no line. Turns, not time: a debugger may hold it for as long as it likes.
+ * At the start of each turn: a guest that has said nothing for QUIET_TURNS turns (a second, if it
+ * is busy) in the middle of a line waits; a prompt is no line. Turns, not time: a debugger may hold
+ * it for as long as it likes.
  */
 void
 domain_quiet(struct domain *d)

@@ -1,6 +1,6 @@
 /*
- * What the engines share of the CPU and each wants otherwise. An engine's load() fills it whole, and so nothing is left of
- * the engine that ran before.
+ * What the engines share of the CPU and each wants otherwise. An engine's load() fills it whole,
+ * and so nothing is left of the engine that ran before.
  */
 #pragma once
 

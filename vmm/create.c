@@ -1,5 +1,6 @@
 /*
- * How domains come and go: made from a boot module, run as a thread, kept after their end until the next one ends.
+ * How domains come and go: made from a boot module, run as a thread, kept after their end until the
+ * next one ends.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -46,8 +47,8 @@ static const struct thread_class vcpu_class = {
 };
 
 /*
- * A PC's memory map: RAM below the hole of video memory and ROMs, a display's text in it, above it up to where devices have their registers, and
- * the rest beyond 4 GiB.
+ * A PC's memory map: RAM below the hole of video memory and ROMs, a display's text in it, above it
+ * up to where devices have their registers, and the rest beyond 4 GiB.
  */
 static void
 memory_map(uint64_t ram, struct ram_range map[RAM_RANGES])
@@ -125,7 +126,10 @@ new_domain(const struct module *m)
 	return NULL;
 }
 
-/* The engine has this CPU, and as many vCPUs; it knows the MMU mode. 0, or an error after a line that says why not. */
+/*
+ * The engine has this CPU, and as many vCPUs; it knows the MMU mode. 0, or an error after a line
+ * that says why not.
+ */
 static int
 check_config(const struct domain_config *c)
 {
@@ -175,9 +179,9 @@ furnish(struct domain *d, const struct domain_config *c)
 }
 
 /*
- * Makes a domain and lets it run. It ends through domain_stop() or domain_exit() and is freed when the next one
- * ends. Errors: -EINVAL (ram, vcpus, mmu), -ENOMEM, -ENOEXEC (the image; a line says why), -ENODEV (this CPU has not
- * what the engine needs; a line says what).
+ * Makes a domain and lets it run. It ends through domain_stop() or domain_exit() and is freed when
+ * the next one ends. Errors: -EINVAL (ram, vcpus, mmu), -ENOMEM, -ENOEXEC (the image; a line says
+ * why), -ENODEV (this CPU has not what the engine needs; a line says what).
  */
 int
 domain_create(struct domain **out, const struct domain_config *config)

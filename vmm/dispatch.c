@@ -1,8 +1,8 @@
 /*
  * Exit dispatch: one handler per exit reason, from a registered table.
  *
- * A handler for one engine goes before one for its kin, and that before a handler for any engine. A reason without a handler is loud: it ends
- * the guest, and rip is not advanced.
+ * A handler for one engine goes before one for its kin, and that before a handler for any engine. A
+ * reason without a handler is loud: it ends the guest, and rip is not advanced.
  */
 #include <inc/errno.h>
 #include <kern/trap.h>
@@ -130,7 +130,10 @@ exit_object(struct vcpu *v, const struct exit *e, char *buf, size_t size)
 		snprintf(buf + used, size - used, ", cr2 %08lx", e->gva);
 }
 
-/* The line that ends a guest: what it did, then where and by which exit, then the page that explains. */
+/*
+ * The line that ends a guest: what it did, then where and by which exit, then the page that
+ * explains.
+ */
 enum verdict
 exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 {

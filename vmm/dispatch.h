@@ -27,12 +27,15 @@ exit_handle_fn *const *exit_handlers_of(const struct engine *engine);
 enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
 /* mem/settle.c */
 enum verdict mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome);
-/* The end of a guest for what it did at this exit: the line names exit, rip, instruction, and `page`. */
+/*
+ * The end of a guest for what it did at this exit: the line names exit, rip, instruction, and
+ * `page`.
+ */
 enum verdict exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
 /*
- * A limit of Zeno's, or of an engine's. A kernel that meets one is stopped, for to go on wrongly is worse. A program's is its
- * kernel's to judge: it gets this fault, and nothing else happens.
+ * A limit of Zeno's, or of an engine's. A kernel that meets one is stopped, for to go on wrongly is
+ * worse. A program's is its kernel's to judge: it gets this fault, and nothing else happens.
  */
 enum verdict exit_limit(struct vcpu *v, const struct exit *e, unsigned vector, uint32_t error,
 			const char *page, const char *fmt, ...) PRINTF_LIKE(6, 7);

@@ -15,7 +15,10 @@ struct platform;
 
 #define DOMAIN_MAX 16
 
-/* The last address of the classic guest's 4 GiB that is its own; above lies the VMM window (handouts/lab1a.md#the-window). */
+/*
+ * The last address of the classic guest's 4 GiB that is its own; above lies the VMM window
+ * (handouts/lab1a.md#the-window).
+ */
 #define WINDOW_SIZE    (4ul << 20)
 #define WINDOW_DEFAULT (0x100000000ul - WINDOW_SIZE)
 #define WINDOW_NONE    (~0ul - 2 * WINDOW_SIZE) /* of a domain that has none */
@@ -36,7 +39,8 @@ struct domain {
 	char name[24];
 	enum domain_state state;
 	uint64_t
-		ram; /* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
+		/* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
+		ram;
 	struct p2m_entry ***p2m; /* a frame of pointers to frames of pointers to leaves */
 	mfn_t root;              /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
 	uint64_t flat[4];        /* its first four GiB while paging is off: linear = gpa */
@@ -48,7 +52,9 @@ struct domain {
 	unsigned window_moves;
 	struct vcpu *vcpu; /* the first one; the others by `next` */
 
-	/* The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused. */
+	/*
+	 * The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused.
+	 */
 	uint64_t clock_offset, clock_paused_at;
 	bool clock_paused;
 
@@ -61,13 +67,15 @@ struct domain {
 	unsigned heard_count;
 	char words[256];
 	uint64_t
-		unclaimed; /* accesses to ports that no device claims; and by port, the first ones */
+		/* accesses to ports that no device claims; and by port, the first ones */
+		unclaimed;
 	struct port_count unclaimed_ports[UNCLAIMED_PORTS];
 
 	char line[400]; /* console line being collected */
 	unsigned line_len;
 	unsigned
-		quiet_at; /* the line's length at the last turn, and for how many turns it has been that */
+		/* the line's length at the last turn, and for how many turns it has been that */
+		quiet_at;
 	unsigned quiet_turns;
 	char side[64]; /* bytes not yet told to the side channel */
 	unsigned side_len;

@@ -1,5 +1,6 @@
 /*
- * The engine contract: what te, bt and the others have in common, and all that the rest of vmm/ knows of them.
+ * The engine contract: what te, bt and the others have in common, and all that the rest of vmm/
+ * knows of them.
  */
 #pragma once
 
@@ -14,9 +15,10 @@ struct mmu_mode;
 struct vcpu;
 
 /*
- * run() enters the guest from v->state, returns after the first thing that is not the
- * guest's to do, with v->state true again and *e filled in. It never panics on what a guest did. It counts v->entries where the
- * CPU got into the guest, with interrupts on: where it did not, the run loop lets the host's interrupts in.
+ * run() enters the guest from v->state, returns after the first thing that is not the guest's to
+ * do, with v->state true again and *e filled in. It never panics on what a guest did. It counts
+ * v->entries where the CPU got into the guest, with interrupts on: where it did not, the run loop
+ * lets the host's interrupts in.
  */
 struct engine {
 	const char *name;
@@ -25,8 +27,12 @@ struct engine {
 	unsigned max_vcpus; /* of a domain */
 	uint64_t ram_max;   /* bytes that one may have */
 	const char *const *
-		mmu_modes; /* names, the best first, NULL behind the last; NULL: none for guests with paging */
-	/* NULL: this CPU has what it needs; else in one line what it has not. No probe: any CPU has. */
+		/* names, the best first, NULL behind the last; NULL: none for guests with paging */
+		mmu_modes;
+	/*
+	 * NULL: this CPU has what it needs; else in one line what it has not. No probe: any CPU
+	 * has.
+	 */
 	const char *(*probe)(void);
 	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */
@@ -38,21 +44,37 @@ struct engine {
 	/* Brings an event to the guest before its next instruction. */
 	enum injection (*inject)(struct vcpu *v, const struct event *event);
 	/*
-	 * An interrupt waits, and the guest takes none now: exit as soon as it does (EXIT_WINDOW_IRQ). NULL: the engine sees
-	 * v->irq_pending, and everything that ends the waiting is an exit.
+	 * An interrupt waits, and the guest takes none now: exit as soon as it does
+	 * (EXIT_WINDOW_IRQ). NULL: the engine sees v->irq_pending, and everything that ends the
+	 * waiting is an exit.
 	 */
 	void (*window)(struct vcpu *v);
-	/* d->window is another one now; NULL: the engine does not mind. Called in the middle of an exit. */
+	/*
+	 * d->window is another one now; NULL: the engine does not mind. Called in the middle of an
+	 * exit.
+	 */
 	void (*window_moved)(struct vcpu *v);
-	/* The memory operand of this exit's decoded instruction, in words: how long they are. NULL: no words. */
+	/*
+	 * The memory operand of this exit's decoded instruction, in words: how long they are. NULL:
+	 * no words.
+	 */
 	size_t (*operand)(struct vcpu *v, char *buf, size_t size);
-	/* The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it translates none. */
+	/*
+	 * The translation of the code at an address, or totals for 0, in lines from 0 on; NULL: it
+	 * translates none.
+	 */
 	bool (*show)(struct vcpu *v, uint64_t address, unsigned line, char *buf, size_t size);
-	/* Reads from what show() tells of, by its address in the window; how much there is of it. NULL like show. */
+	/*
+	 * Reads from what show() tells of, by its address in the window; how much there is of it.
+	 * NULL like show.
+	 */
 	size_t (*peek)(struct vcpu *v, uint64_t address, void *buf, size_t len);
 };
 
-/* dispatch.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in this build. */
+/*
+ * dispatch.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in
+ * this build.
+ */
 const struct engine *engine_find(const char *name);
 /* te, where it is in this build, else the first that is. */
 const struct engine *engine_default(void);

@@ -1,5 +1,6 @@
 /*
- * Events on their way to the guest: raised by handlers, combined where one meets another, offered to the engine.
+ * Events on their way to the guest: raised by handlers, combined where one meets another, offered
+ * to the engine.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

@@ -1,9 +1,11 @@
 /*
- * What the guest is to receive before its next instruction: an exception, a software interrupt, an interrupt.
+ * What the guest is to receive before its next instruction: an exception, a software interrupt, an
+ * interrupt.
  *
- * A handler raises an event and is done; the run loop hands it to the engine once the handler has returned. The
- * engine injects it, or refuses it for now: then it stays in the state, and is offered again before each entry. When an
- * exit comes in the middle of a delivery that the CPU makes itself, the engine puts the event back. (event.c)
+ * A handler raises an event and is done; the run loop hands it to the engine once the handler has
+ * returned. The engine injects it, or refuses it for now: then it stays in the state, and is
+ * offered again before each entry. When an exit comes in the middle of a delivery that the CPU
+ * makes itself, the engine puts the event back. (event.c)
  */
 #pragma once
 
@@ -35,8 +37,9 @@ enum injection {
 };
 
 /*
- * Raises it: FAULTED. A fault on top of an event that is on its way to its handler makes both a double fault, or the
- * guest's end: then STOP. For a #PF the caller has set CR2 (event_page_fault() does).
+ * Raises it: FAULTED. A fault on top of an event that is on its way to its handler makes both a
+ * double fault, or the guest's end: then STOP. For a #PF the caller has set CR2 (event_page_fault()
+ * does).
  */
 enum verdict event_raise(struct vcpu *v, struct event event);
 /* A fault of the instruction at rip, whose error code (0 if it has none) the vector says. */

@@ -1,9 +1,9 @@
 /*
  * An exit: why an engine gave the CPU back, in words that all engines share.
  *
- * The engine translates (a #GP on `out` under te, exit reason 30 under vmx, exit code 0x7b under svm are
- * all EXIT_IO), the handler in vmm/ or in a lab decides. The raw code is kept for whoever debugs.
- * Fixed layout, no pointers: later this is part of the user-level device model's run page.
+ * The engine translates (a #GP on `out` under te, exit reason 30 under vmx, exit code 0x7b under
+ * svm are all EXIT_IO), the handler in vmm/ or in a lab decides. The raw code is kept for whoever
+ * debugs. Fixed layout, no pointers: later this is part of the user-level device model's run page.
  */
 #pragma once
 
@@ -93,8 +93,8 @@ struct exit_msr {
 };
 
 /*
- * An exit is a description, and stays what it was: nobody rewrites it into something to be done. What the guest is
- * to receive is an event (event.h).
+ * An exit is a description, and stays what it was: nobody rewrites it into something to be done.
+ * What the guest is to receive is an event (event.h).
  */
 struct exit {
 	uint16_t reason;  /* enum exit_reason */
@@ -121,8 +121,8 @@ _Static_assert(offsetof(struct exit, io) == 48, "layout is fixed");
 _Static_assert(sizeof(struct exit) == 64, "layout is fixed");
 
 /*
- * An exit of the engines that know a vector and an address first; the rest is empty. Field by field, for this is on
- * every exit's way: a literal would be cleared by a loop.
+ * An exit of the engines that know a vector and an address first; the rest is empty. Field by
+ * field, for this is on every exit's way: a literal would be cleared by a loop.
  */
 static inline void
 exit_begin(struct exit *e, enum exit_reason reason, uint8_t vector, uint32_t error, uint64_t rip)

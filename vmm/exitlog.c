@@ -1,6 +1,6 @@
 /*
- * Every exit leaves a record: counted by reason, kept in a ring, told in words when the guest ends, and
- * streamed to the side channel where the command line says trace=1 or trace=2.
+ * Every exit leaves a record: counted by reason, kept in a ring, told in words when the guest ends,
+ * and streamed to the side channel where the command line says trace=1 or trace=2.
  */
 #include <kern/trap.h>
 #include <vmm/domain.h>
@@ -61,8 +61,9 @@ _Static_assert(offsetof(struct exit_record, error) - offsetof(struct exit_record
 	       "copied in one word");
 
 /*
- * Counts the exit and opens its record; handlers add the effect. Interrupts of the host are counted and no more:
- * they are not the guest's doing, and without them two runs of one guest number their exits alike.
+ * Counts the exit and opens its record; handlers add the effect. Interrupts of the host are counted
+ * and no more: they are not the guest's doing, and without them two runs of one guest number their
+ * exits alike.
  */
 void
 exit_log(struct vcpu *v, const struct exit *e)
@@ -73,7 +74,10 @@ exit_log(struct vcpu *v, const struct exit *e)
 	if (e->reason == EXIT_IRQ)
 		return;
 	v->exits++;
-	/* Field by field, for this is on every exit's way: a literal would clear `pad` anew each time. */
+	/*
+	 * Field by field, for this is on every exit's way: a literal would clear `pad` anew each
+	 * time.
+	 */
 	r->seq = v->exits;
 	r->rip = e->rip;
 	r->a = 0;
@@ -195,8 +199,8 @@ static const char *const effect_tags[] = {
 _Static_assert(ARRAY_LEN(effects) == ARRAY_LEN(effect_tags), "an effect has words and a tag");
 
 /*
- * Every field of the record for a program (grade/zeno/tracing/trace.py), and the guest's state behind the exit: where it goes
- * on, its IF, and whether interrupts are held off by an sti.
+ * Every field of the record for a program (grade/zeno/tracing/trace.py), and the guest's state
+ * behind the exit: where it goes on, its IF, and whether interrupts are held off by an sti.
  */
 static void
 exit_details(const struct vcpu *v, char *buf, size_t size)
@@ -212,7 +216,10 @@ exit_details(const struct vcpu *v, char *buf, size_t size)
 		 r->insn_len ? insn_name(r->insn_op) : "-");
 }
 
-/* An interrupt of the guest's own came to its handler, behind its last exit: not an exit, but part of the story. */
+/*
+ * An interrupt of the guest's own came to its handler, behind its last exit: not an exit, but part
+ * of the story.
+ */
 void
 exit_stream_interrupt(struct vcpu *v, uint8_t vector)
 {
@@ -221,7 +228,10 @@ exit_stream_interrupt(struct vcpu *v, uint8_t vector)
 			    v->state.rip);
 }
 
-/* The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the details behind. */
+/*
+ * The finished record, for whoever listens on the side channel: trace=1 in words, trace=2 with the
+ * details behind.
+ */
 void
 exit_stream(struct vcpu *v)
 {

@@ -1,6 +1,6 @@
 /*
- * What a guest may not expect, once: the code refuses by these words, and handouts/limits.md is made of
- * them (tools/transcripts.py).
+ * What a guest may not expect, once: the code refuses by these words, and handouts/limits.md is
+ * made of them (tools/transcripts.py).
  */
 #pragma once
 

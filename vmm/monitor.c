@@ -170,7 +170,10 @@ list(int argc, char **argv)
 }
 MONITOR_COMMAND(list, "list", "", "the guests, running and last ended");
 
-/* The domain that a command means: by its number, or the only or latest one. NULL, after a line: there is none. */
+/*
+ * The domain that a command means: by its number, or the only or latest one. NULL, after a line:
+ * there is none.
+ */
 struct domain *
 monitor_domain(int argc, char **argv)
 {

@@ -41,7 +41,10 @@ interrupt(struct vcpu *v)
 	return verdict;
 }
 
-/* What the guest receives before its next instruction: an event that was refused before, else an interrupt. */
+/*
+ * What the guest receives before its next instruction: an event that was refused before, else an
+ * interrupt.
+ */
 static inline enum verdict
 deliver(struct vcpu *v)
 {
@@ -110,8 +113,9 @@ turn_ended(struct vcpu *v)
 }
 
 /*
- * Behind a sti at shadow_at (0: there was none) an interrupt may have been waiting for the end of its shadow: it comes before the
- * instruction that brought us here: `sti; nop; cli`. Then the exit is none, and that instruction runs again later.
+ * Behind a sti at shadow_at (0: there was none) an interrupt may have been waiting for the end of
+ * its shadow: it comes before the instruction that brought us here: `sti; nop; cli`. Then the exit
+ * is none, and that instruction runs again later.
  */
 bool
 interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
@@ -159,9 +163,10 @@ one_exit(struct vcpu *v)
 }
 
 /*
- * One turn of a vCPU on the CPU. The scheduler's contract (kern/thread.h): it returns when its slice is over,
- * when the guest waits, or when the domain has ended. The guest runs with the host's interrupts on; where it did not run, since
- * all was the host's work (a handler that can't be fetched, whose fault goes to itself), they are let in here.
+ * One turn of a vCPU on the CPU. The scheduler's contract (kern/thread.h): it returns when its
+ * slice is over, when the guest waits, or when the domain has ended. The guest runs with the host's
+ * interrupts on; where it did not run, since all was the host's work (a handler that can't be
+ * fetched, whose fault goes to itself), they are let in here.
  */
 enum turn
 vcpu_turn(struct thread *t)
@@ -193,8 +198,9 @@ vcpu_turn(struct thread *t)
 }
 
 /*
- * Moves rip past the instruction of this exit. Advancing is a decision: call it only where the effect of
- * the instruction is complete. An exit whose instruction was never decoded has no length: the host's bug.
+ * Moves rip past the instruction of this exit. Advancing is a decision: call it only where the
+ * effect of the instruction is complete. An exit whose instruction was never decoded has no length:
+ * the host's bug.
  */
 void
 vcpu_advance(struct vcpu *v, const struct exit *e)

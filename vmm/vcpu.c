@@ -1,9 +1,10 @@
 /*
  * A vCPU's state in groups: fetched when somebody asks, written back when somebody has changed it.
  *
- * With poison=1 on the command line, what was not asked for is spoilt behind each exit of an engine that
- * fetches, and whoever changes a group without saying so is found behind the handler. So a handler that
- * forgets is seen at once, and not on the day on which some engine no longer has the group at hand.
+ * With poison=1 on the command line, what was not asked for is spoilt behind each exit of an engine
+ * that fetches, and whoever changes a group without saying so is found behind the handler. So a
+ * handler that forgets is seen at once, and not on the day on which some engine no longer has the
+ * group at hand.
  */
 #include <vmm/domain.h>
 #include <vmm/engine.h>

@@ -32,7 +32,8 @@ struct vcpu_debug {
 #define TLB_ENTRIES 64u
 struct tlb_entry {
 	uint64_t
-		tag; /* generation, linear page, and a bit for each kind of access that is allowed */
+		/* generation, linear page, and a bit for each kind of access that is allowed */
+		tag;
 	uint8_t *page; /* in the direct map */
 	const struct p2m_entry *frame;
 	uint32_t gfn;
@@ -44,9 +45,10 @@ struct tlb {
 };
 
 /*
- * State in groups. General registers, rip, rflags, CS's and SS's attributes, the event and what holds interrupts back are
- * always true behind an exit. The others an engine may fetch when a handler asks, and write back when it was told of
- * a change: a VMCS is read a field at a time. For te and bt all are always there, and asking costs a test.
+ * State in groups. General registers, rip, rflags, CS's and SS's attributes, the event and what
+ * holds interrupts back are always true behind an exit. The others an engine may fetch when a
+ * handler asks, and write back when it was told of a change: a VMCS is read a field at a time. For
+ * te and bt all are always there, and asking costs a test.
  */
 enum state_group {
 	STATE_SEG = 1,    /* the rest of the segment registers, LDTR, TR */

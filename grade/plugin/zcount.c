@@ -6,7 +6,7 @@
  *            halts=N     end the run when the CPU goes to sleep for the Nth time
  *            start=ADDR  count from the first execution of this linear address
  *            exact=1     count each instruction, not each block
- *            point=ADDR  ADDR begins a preemption point (up to 8 of these): from the first one on, the
+ *            point=ADDR  ADDR begins a preemption point (up to 8 of these): from the first on, the
  *                        longest stretch of high instructions without a point or a low one is kept
  *            watch=ADDR  count executions of the instruction at ADDR (up to 32 of these)
  *

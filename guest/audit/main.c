@@ -1,12 +1,14 @@
 /*
- * The audit of Lab 1B, exercise 1.9: the eighteen instructions of the x86 that are sensitive but not privileged (Robin
- * and Irvine, "Analysis of the Intel Pentium's Ability to Support a Secure Virtual Machine Monitor", 2000), each in
- * ring 0 and in ring 3. A line says what one of them has shown:
+ * The audit of Lab 1B, exercise 1.9: the eighteen instructions of the x86 that are sensitive but
+ * not privileged (Robin and Irvine, "Analysis of the Intel Pentium's Ability to Support a Secure
+ * Virtual Machine Monitor", 2000), each in ring 0 and in ring 3. A line says what one of them has
+ * shown:
  *
  *     pushf.kernel: IF 0
  *
- * Values that differ from run to run or from machine to machine by nature are reduced to facts. The same image runs on
- * the bare machine and under te: where the two lines differ, virtualization has a hole.
+ * Values that differ from run to run or from machine to machine by nature are reduced to facts. The
+ * same image runs on the bare machine and under te: where the two lines differ, virtualization has
+ * a hole.
  */
 #include <guest/lib/guest.h>
 
@@ -142,7 +144,10 @@ say_flags(void)
 	field("IOPL", seen[0] >> 12 & 3);
 }
 
-/* Bits 19:16 of what LAR loads are undefined (SDM 2A "LAR"), and one emulator puts the limit's there. */
+/*
+ * Bits 19:16 of what LAR loads are undefined (SDM 2A "LAR"), and one emulator puts the limit's
+ * there.
+ */
 static void
 say_rights(void)
 {
@@ -225,7 +230,10 @@ static const struct row {
 	{ "ret", do_ret, say_done },
 	{ "str", do_str, say_tr },
 	{ "mov", do_mov, say_selectors },
-	/* Not among the eighteen: shown for comparison. That ring 3 is reached at all is by an outward iret. */
+	/*
+	 * Not among the eighteen: shown for comparison. That ring 3 is reached at all is by an
+	 * outward iret.
+	 */
 	{ "cpuid", do_cpuid, say_cpu },
 	{ "rdtsc", do_rdtsc, say_value },
 	{ "xgetbv", do_xgetbv, say_value },

@@ -1,10 +1,11 @@
 /*
- * What an exit costs, in instructions: under QEMU's -icount the time stamp counter counts them. Each operation is
- * measured RUNS times from guest code to guest code; a line gives minimum, median and maximum.
+ * What an exit costs, in instructions: under QEMU's -icount the time stamp counter counts them.
+ * Each operation is measured RUNS times from guest code to guest code; a line gives minimum, median
+ * and maximum.
  *
- * `int=1` on the command line adds what goes through its own IDT, Lab 1B on te; on the bare machine a round trip is the
- * floor of any world switch. "out, interrupt" is an out to the UART that makes it ask for an interrupt, up to the
- * handler: less an out, that is an injected interrupt.
+ * `int=1` on the command line adds what goes through its own IDT, Lab 1B on te; on the bare machine
+ * a round trip is the floor of any world switch. "out, interrupt" is an out to the UART that makes
+ * it ask for an interrupt, up to the handler: less an out, that is an injected interrupt.
  */
 #include <guest/lib/guest.h>
 
@@ -21,7 +22,10 @@ struct operation {
 extern const struct operation operations[];
 
 void load_tables(void *gdt, uint32_t gdt_limit, void *idt, uint32_t idt_limit);
-/* The time stamp counter before and after one call of run(), less what the two reads themselves cost. */
+/*
+ * The time stamp counter before and after one call of run(), less what the two reads themselves
+ * cost.
+ */
 uint32_t measure(void (*run)(void));
 void interrupt_return(void);
 void nothing(void);

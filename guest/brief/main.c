@@ -1,6 +1,6 @@
 /*
- * The shortest life: a guest that ends at once, in the way that end= says. For `soak`, which starts it ten
- * thousand times. Without end= it ends in order.
+ * The shortest life: a guest that ends at once, in the way that end= says. For `soak`, which starts
+ * it ten thousand times. Without end= it ends in order.
  */
 #include <guest/brief/brief.h>
 #include <guest/lib/guest.h>

@@ -1,6 +1,7 @@
 /*
- * A guest that does everything at once: a program of random sensitive instructions with random operands, from a
- * seed (`seed=N` on the command line). Whatever comes of it, the host and the next guest must not notice.
+ * A guest that does everything at once: a program of random sensitive instructions with random
+ * operands, from a seed (`seed=N` on the command line). Whatever comes of it, the host and the next
+ * guest must not notice.
  */
 #include <guest/lib/guest.h>
 
@@ -222,7 +223,9 @@ guest_main(uint32_t magic, const uint32_t *info)
 	mov_eax(0); /* out 0xf4, al */
 	byte(0xe6);
 	byte(0xf4);
-	/* Wherever it jumps by chance there is a hlt, not a slide of zeros through all of memory. */
+	/*
+	 * Wherever it jumps by chance there is a hlt, not a slide of zeros through all of memory.
+	 */
 	for (uint32_t *p = (uint32_t *)0x200000; p < (uint32_t *)0x800000; p++)
 		*p = 0xf4f4f4f4;
 	run_with_tables(gdt, sizeof(gdt) - 1, (void (*)(void))(uintptr_t)program);

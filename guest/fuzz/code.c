@@ -1,6 +1,6 @@
 /*
- * Random code: whole instructions from a table of encodings with operands that mean something, and bytes that mean
- * whatever they mean.
+ * Random code: whole instructions from a table of encodings with operands that mean something, and
+ * bytes that mean whatever they mean.
  */
 #include "fuzz.h"
 
@@ -162,7 +162,10 @@ instruction(void)
 		word(here()), byte(selector()), byte(at[-1] >> 3 == 0x1c ? 0xe0 : 0);
 }
 
-/* Fills the code's pages from `from` on with about this many instructions; behind them int3 and no end of it. */
+/*
+ * Fills the code's pages from `from` on with about this many instructions; behind them int3 and no
+ * end of it.
+ */
 static void
 sequence(uint32_t from, unsigned count)
 {

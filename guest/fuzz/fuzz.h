@@ -1,10 +1,10 @@
 /*
- * The fuzzer guest: rounds of random code in ring 0 and ring 3, each from a seed, in a machine that mends itself behind
- * each of them.
+ * The fuzzer guest: rounds of random code in ring 0 and ring 3, each from a seed, in a machine that
+ * mends itself behind each of them.
  *
- * A round runs in an address space of its own, where the kernel's data are read-only, as its code is in both, and CR0.WP
- * is 1. So what random code can damage is the play area, and its own CPU's state. Whatever ends the round, the handler
- * loads that anew.
+ * A round runs in an address space of its own, where the kernel's data are read-only, as its code
+ * is in both, and CR0.WP is 1. So what random code can damage is the play area, and its own CPU's
+ * state. Whatever ends the round, the handler loads that anew.
  */
 #pragma once
 

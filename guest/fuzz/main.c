@@ -1,5 +1,6 @@
 /*
- * Rounds of random code, from `round=` on `count=` of them, by `seed=`; see fuzz.h. `same=1` prints how each ends (same.c).
+ * Rounds of random code, from `round=` on `count=` of them, by `seed=`; see fuzz.h. `same=1` prints
+ * how each ends (same.c).
  */
 #include "fuzz.h"
 

@@ -1,13 +1,13 @@
 /*
- * Rounds whose end is told: the same on the bare machine and on every engine. Ring 3 alone, on memory, flags and an FPU that
- * are made anew for each.
+ * Rounds whose end is told: the same on the bare machine and on every engine. Ring 3 alone, on
+ * memory, flags and an FPU that are made anew for each.
  *
  * Left out is what is known to differ: instructions that tell of the descriptor tables
  * (handouts/lab1b.md#ex-1-9), the time, fast system calls; and what bare QEMU does otherwise than
  * the manuals: cmpxchg8b, and setcc, rcl and rcr that fault, leave rubbish in the flags
  * (handouts/emulators.md#cmpxchg8b), LOCK and the middle of c6 and c7 are not checked, and a
- * program's iret may go to virtual-8086 mode. Nor does a program reach for the VMM window, where
- * te finds the page fault before a #GP for an operand that is not aligned.
+ * program's iret may go to virtual-8086 mode. Nor does a program reach for the VMM window, where te
+ * finds the page fault before a #GP for an operand that is not aligned.
  */
 #include "fuzz.h"
 
@@ -71,7 +71,10 @@ fill_memory(void)
 
 	for (volatile uint32_t *p = (volatile uint32_t *)PLAY; p < (volatile uint32_t *)GDT; p++)
 		*p = (word = word * 1664525u + 1013904223u) & ~FLAG_VM;
-	/* Segments of all kinds, accessed already: te and bt don't mark a table that they keep a shadow of. */
+	/*
+	 * Segments of all kinds, accessed already: te and bt don't mark a table that they keep a
+	 * shadow of.
+	 */
 	for (unsigned i = 0; i < 8; i++)
 		((volatile uint64_t *)LDT)[i] = 0x00cf11000000ffffull | (uint64_t)(next() & 0xee)
 										<< 40;

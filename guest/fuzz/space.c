@@ -1,5 +1,6 @@
 /*
- * The fuzzer guest's page tables and descriptors: those that it stands on, and those that are edited.
+ * The fuzzer guest's page tables and descriptors: those that it stands on, and those that are
+ * edited.
  */
 #include "fuzz.h"
 

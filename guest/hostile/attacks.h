@@ -1,5 +1,6 @@
 /*
- * guest/hostile/attacks.asm: each attack is a function that returns 0 if it had no effect, 1 if it went through.
+ * guest/hostile/attacks.asm: each attack is a function that returns 0 if it had no effect, 1 if it
+ * went through.
  */
 #pragma once
 

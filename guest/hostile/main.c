@@ -1,9 +1,9 @@
 /*
  * A guest that attacks its hypervisor: `attack=NAME` on its command line says how.
  *
- * Each attack must be contained: the guest is stopped with one clear line, or nothing happens that the bare
- * machine would not do. An attack that goes through says "NAME: went through" and exits with 1; one that has no
- * effect says "NAME: no effect" and exits with 0.
+ * Each attack must be contained: the guest is stopped with one clear line, or nothing happens that
+ * the bare machine would not do. An attack that goes through says "NAME: went through" and exits
+ * with 1; one that has no effect says "NAME: no effect" and exits with 0.
  */
 #include <guest/lib/guest.h>
 

@@ -17,11 +17,16 @@ void console_init(void);
 void put(char c);
 void print(const char *s);
 void print_hex(uint32_t value); /* eight digits */
-/* The value of key= on the multiboot command line, as a pointer into it (it ends at a space or NUL); NULL: none. */
+/*
+ * The value of key= on the multiboot command line, as a pointer into it (it ends at a space or
+ * NUL); NULL: none.
+ */
 const char *option(const uint32_t *info, const char *key);
 int option_is(const char *value, const char *word);
 
-/* Ends the machine: QEMU's debug exit (te has it too), else Bochs' shutdown port, else a dead halt. */
+/*
+ * Ends the machine: QEMU's debug exit (te has it too), else Bochs' shutdown port, else a dead halt.
+ */
 void guest_exit(uint32_t code) __attribute__((noreturn));
 
 void *memcpy(void *dst, const void *src, size_t n);

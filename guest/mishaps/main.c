@@ -1,6 +1,7 @@
 /*
- * A guest that does, in ring 3 and in ring 0, what a CPU answers with a fault, and some things that only a hypervisor finds hard
- * (asm.asm). It prints what came of each: no program's mishap may end its kernel.
+ * A guest that does, in ring 3 and in ring 0, what a CPU answers with a fault, and some things that
+ * only a hypervisor finds hard (asm.asm). It prints what came of each: no program's mishap may end
+ * its kernel.
  */
 #include <guest/lib/guest.h>
 

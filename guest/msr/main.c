@@ -1,6 +1,6 @@
 /*
- * Reads and writes model-specific registers, and says what became of it: those that a kernel for this CPU looks for,
- * EFER, and some that are not implemented or are the host's own.
+ * Reads and writes model-specific registers, and says what became of it: those that a kernel for
+ * this CPU looks for, EFER, and some that are not implemented or are the host's own.
  */
 #include <guest/lib/guest.h>
 

@@ -1,9 +1,11 @@
 /*
- * Seven nanobenchmarks, after Adams and Agesen ("A Comparison of Software and Hardware Techniques for x86
- * Virtualization", 2006): what is dear to a hypervisor, one at a time, in a kernel with paging and a ring 3.
+ * Seven nanobenchmarks, after Adams and Agesen ("A Comparison of Software and Hardware Techniques
+ * for x86 Virtualization", 2006): what is dear to a hypervisor, one at a time, in a kernel with
+ * paging and a ring 3.
  *
- * Under QEMU's -icount the time stamp counter counts instructions. Each operation is measured RUNS times from guest code
- * to guest code, less the measuring itself; a line gives minimum, median and maximum.
+ * Under QEMU's -icount the time stamp counter counts instructions. Each operation is measured RUNS
+ * times from guest code to guest code, less the measuring itself; a line gives minimum, median and
+ * maximum.
  */
 #include <guest/lib/guest.h>
 

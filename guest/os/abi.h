@@ -1,7 +1,8 @@
 /*
  * What the kernel and its programs agree on: system calls, file types, the layout of the disk.
  *
- * A call is `int 0x80` with its number in eax and arguments in ebx, ecx, edx. eax has the result: -1 is an error.
+ * A call is `int 0x80` with its number in eax and arguments in ebx, ecx, edx. eax has the result:
+ * -1 is an error.
  */
 #pragma once
 
@@ -52,7 +53,10 @@ struct stat {
 #define MAX_ARGS  16
 #define MAX_WORDS 2048 /* bytes of all arguments together */
 
-/* The disk: the super block, a bitmap of used blocks, inodes, data. tools/mkramdisk.py writes the same. */
+/*
+ * The disk: the super block, a bitmap of used blocks, inodes, data. tools/mkramdisk.py writes the
+ * same.
+ */
 #define DISK_MAGIC   0x6b736452u
 #define BLOCK        1024u
 #define DISK_BLOCKS  1024u

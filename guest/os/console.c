@@ -1,6 +1,6 @@
 /*
- * COM1 as the programs' console. Output is polled. Input is looked for at each clock tick while somebody waits for it,
- * and comes by lines.
+ * COM1 as the programs' console. Output is polled. Input is looked for at each clock tick while
+ * somebody waits for it, and comes by lines.
  */
 #include <guest/os/os.h>
 

@@ -1,7 +1,8 @@
 /*
  * exec: a program from the disk into a new address space.
  *
- * ELF = System V ABI, "Object Files"; a program has a read-only segment and a writable one behind it (libc/user.ld).
+ * ELF = System V ABI, "Object Files"; a program has a read-only segment and a writable one behind
+ * it (libc/user.ld).
  */
 #include <guest/os/os.h>
 

@@ -1,6 +1,7 @@
 /*
- * The RAM disk: blocks and inodes. It is memory, so inodes are used where they lie; what is kept beside them is how many
- * files and processes hold each one, since a file without a name lives on while it is open.
+ * The RAM disk: blocks and inodes. It is memory, so inodes are used where they lie; what is kept
+ * beside them is how many files and processes hold each one, since a file without a name lives on
+ * while it is open.
  */
 #include <guest/os/os.h>
 

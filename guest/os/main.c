@@ -37,7 +37,10 @@ word(const char *key)
 	return option(info, key);
 }
 
-/* A command line has neither spaces nor line ends to spare: `_` is a space in script=, `+` ends a line. */
+/*
+ * A command line has neither spaces nor line ends to spare: `_` is a space in script=, `+` ends a
+ * line.
+ */
 static void
 unfold(const char *s)
 {

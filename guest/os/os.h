@@ -1,12 +1,12 @@
 /*
  * A small teaching kernel for 32-bit machines: what its files offer each other, file by file.
  *
- * It runs in ring 0 of a bare machine, and unchanged in ring 1 under trap-and-emulate. So it uses no instruction that
- * shows the real machine without a trap (handouts: the 18): no pushf and popf, no reading of CS and SS, no sgdt, sidt,
- * sldt, str, smsw, lar, lsl, verr, verw.
+ * It runs in ring 0 of a bare machine, and unchanged in ring 1 under trap-and-emulate. So it uses
+ * no instruction that shows the real machine without a trap (handouts: the 18): no pushf and popf,
+ * no reading of CS and SS, no sgdt, sidt, sldt, str, smsw, lar, lsl, verr, verw.
  *
- * The kernel is never preempted: a clock tick inside of it is counted, and the process gives way on its return to
- * ring 3. Only what interrupt handlers share is guarded, by int_off() and int_on().
+ * The kernel is never preempted: a clock tick inside of it is counted, and the process gives way on
+ * its return to ring 3. Only what interrupt handlers share is guarded, by int_off() and int_on().
  */
 #pragma once
 

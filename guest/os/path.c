@@ -11,7 +11,9 @@ same(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* The entry's offset in the directory, or NOT_FOUND. An empty name finds a free place, or the end. */
+/*
+ * The entry's offset in the directory, or NOT_FOUND. An empty name finds a free place, or the end.
+ */
 static uint32_t
 dir_find(uint32_t dir, const char *name, struct dirent *found)
 {

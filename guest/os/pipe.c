@@ -39,7 +39,9 @@ pipe_close(struct pipe *p, unsigned flags)
 		frame_put(p);
 }
 
-/* What is there, up to `bytes`; it waits for the first one. 0: it is empty, and nobody can write. */
+/*
+ * What is there, up to `bytes`; it waits for the first one. 0: it is empty, and nobody can write.
+ */
 int
 pipe_read(struct pipe *p, char *dst, uint32_t bytes)
 {

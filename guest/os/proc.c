@@ -95,7 +95,10 @@ proc_exit(int status)
 	panic("a process came back from its end");
 }
 
-/* Waits for a child's end. `status`: where in the program's memory its status goes, or 0. -1: no children. */
+/*
+ * Waits for a child's end. `status`: where in the program's memory its status goes, or 0. -1: no
+ * children.
+ */
 int
 proc_wait(uint32_t status)
 {

@@ -1,7 +1,8 @@
 /*
  * Who runs: a switch from a process's kernel stack to the scheduler's, and to the next one's.
  *
- * Interrupts are off across a switch. int_depth belongs to the stack it was counted on, so it is kept there.
+ * Interrupts are off across a switch. int_depth belongs to the stack it was counted on, so it is
+ * kept there.
  */
 #include <guest/os/os.h>
 
@@ -101,7 +102,8 @@ sched_wake(const void *channel)
 }
 
 /*
- * The kernel stack of a process that has not run yet. switch_stacks() returns to `start`, and that to trap_return:
+ * The kernel stack of a process that has not run yet. switch_stacks() returns to `start`, and that
+ * to trap_return:
  *   | edi | esi | ebx | ebp | start | trap_return | struct trapframe |
  */
 uint32_t *

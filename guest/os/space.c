@@ -1,6 +1,7 @@
 /*
- * Address spaces: two-level page tables, demand paging, copy-on-write. All of them have the kernel's page tables, or, with
- * the word own=1, each has copies of its own, which lead to the same frames.
+ * Address spaces: two-level page tables, demand paging, copy-on-write. All of them have the
+ * kernel's page tables, or, with the word own=1, each has copies of its own, which lead to the same
+ * frames.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023; 3A 4.3 "32-Bit Paging".
  */
@@ -30,8 +31,8 @@ entry_of(const void *page, uint32_t bits)
 }
 
 /*
- * boot.asm has mapped 32 MiB twice, writable. Now: only RAM that exists, once, the kernel's text read-only. With large
- * pages a directory entry maps 4 MiB, and the text stays writable.
+ * boot.asm has mapped 32 MiB twice, writable. Now: only RAM that exists, once, the kernel's text
+ * read-only. With large pages a directory entry maps 4 MiB, and the text stays writable.
  */
 void
 space_init(uint32_t ram, int large_pages, int own)
@@ -68,7 +69,10 @@ is_own(uint32_t entry)
 	return own_tables && entry & PTE_P && !(entry & PTE_PS);
 }
 
-/* A copy of one of the kernel's page tables, for an entry of a directory; 0: there is no memory. Nobody has used it yet. */
+/*
+ * A copy of one of the kernel's page tables, for an entry of a directory; 0: there is no memory.
+ * Nobody has used it yet.
+ */
 static uint32_t
 own_copy(uint32_t entry)
 {
@@ -101,7 +105,9 @@ space_new(struct space *s)
 	return whole ? 0 : -1;
 }
 
-/* The place of a page-table entry, or NULL: no table (and no memory for one, if it should be made). */
+/*
+ * The place of a page-table entry, or NULL: no table (and no memory for one, if it should be made).
+ */
 static uint32_t *
 entry_at(uint32_t *dir, uint32_t va, int make)
 {
@@ -244,7 +250,10 @@ space_fault(struct space *s, uint32_t va, uint32_t error)
 	return copy_on_write(pte, va);
 }
 
-/* True if a program may read (or write) there. What is not present yet, the copy's faults will bring. */
+/*
+ * True if a program may read (or write) there. What is not present yet, the copy's faults will
+ * bring.
+ */
 int
 space_may(const struct space *s, uint32_t va, uint32_t bytes, int writes)
 {

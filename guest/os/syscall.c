@@ -1,4 +1,7 @@
-/* System calls: the table, and those about processes and memory. Arguments are a program's word, so all are checked. */
+/*
+ * System calls: the table, and those about processes and memory. Arguments are a program's word, so
+ * all are checked.
+ */
 #include <guest/os/os.h>
 
 static int (*const calls[])(uint32_t a, uint32_t b, uint32_t c) = {
@@ -133,8 +136,8 @@ sys_exec(uint32_t path, uint32_t argv, uint32_t c)
 }
 
 /*
- * Made to fail under trap-and-emulate: see popf_pair(). The clock's own counter says when ticks are due, whether or not
- * they can come.
+ * Made to fail under trap-and-emulate: see popf_pair(). The clock's own counter says when ticks are
+ * due, whether or not they can come.
  */
 int
 sys_popf(uint32_t a, uint32_t b, uint32_t c)

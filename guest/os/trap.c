@@ -77,7 +77,10 @@ clock_tick(void)
 	outb(PIC1, PIC_EOI);
 }
 
-/* The program is at fault, and ends. Nothing is printed that depends on compilers or on the size of memory. */
+/*
+ * The program is at fault, and ends. Nothing is printed that depends on compilers or on the size of
+ * memory.
+ */
 static void
 invalidate_current(const struct trapframe *f, const char *why)
 {
@@ -99,8 +102,9 @@ invalidate_current(const struct trapframe *f, const char *why)
 }
 
 /*
- * A fault of the kernel's own on a program's page is a copy to or from it (space_may has let it pass), and is served
- * like the program's. If memory has run out, the process ends here: the kernel holds nothing across such a copy.
+ * A fault of the kernel's own on a program's page is a copy to or from it (space_may has let it
+ * pass), and is served like the program's. If memory has run out, the process ends here: the kernel
+ * holds nothing across such a copy.
  */
 static void
 page_fault(struct trapframe *f)
@@ -132,7 +136,10 @@ dispatch(struct trapframe *f)
 		panic("exception in the kernel");
 }
 
-/* Called by the stubs (trap.asm). A gate of an interrupt or a fault has turned interrupts off: that counts. */
+/*
+ * Called by the stubs (trap.asm). A gate of an interrupt or a fault has turned interrupts off: that
+ * counts.
+ */
 void
 trap(struct trapframe *f)
 {

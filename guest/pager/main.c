@@ -1,6 +1,6 @@
 /*
- * A guest with page tables, as small as can be: an identity map, a page at a high address, one that its handler maps
- * when it is wanted, and a second address space (Lab 2). It prints what it sees.
+ * A guest with page tables, as small as can be: an identity map, a page at a high address, one that
+ * its handler maps when it is wanted, and a second address space (Lab 2). It prints what it sees.
  */
 #include <guest/lib/guest.h>
 

@@ -1,5 +1,6 @@
 /*
- * The parts of guest/paging that C cannot say: asm.asm. A guest with paging, faults that it looks at, and a ring 3.
+ * The parts of guest/paging that C cannot say: asm.asm. A guest with paging, faults that it looks
+ * at, and a ring 3.
  */
 #pragma once
 
@@ -15,8 +16,8 @@ extern uint8_t idt[8 * 64], gdt[48];
 void load_idt(const void *base, uint32_t limit), load_gdt(const void *base, uint32_t limit);
 uint32_t load_fs(uint32_t selector); /* a fault is noted as that of an access is */
 /*
- * One access in ring 0, or in ring 3 with the code that user_code()'s page has. Returns the value that was
- * read, or `value`; after a fault 0.
+ * One access in ring 0, or in ring 3 with the code that user_code()'s page has. Returns the value
+ * that was read, or `value`; after a fault 0.
  */
 uint32_t kernel_access(uint32_t access, uint32_t address, uint32_t value);
 uint32_t user_access(uint32_t access, uint32_t address, uint32_t value);

@@ -1,12 +1,13 @@
 /*
- * Random operations on page tables, and random accesses; all that can be seen of them goes into a checksum. The same
- * seed must give the same sum on the bare machine and under any hypervisor.
+ * Random operations on page tables, and random accesses; all that can be seen of them goes into a
+ * checksum. The same seed must give the same sum on the bare machine and under any hypervisor.
  *
- * What the manual leaves open is kept out: after each change the TLB is told, and after a fault the accessed bit of the
- * table's entry is set by hand, for CPUs differ in whether a walk that fails sets it (SDM 3A 4.8).
+ * What the manual leaves open is kept out: after each change the TLB is told, and after a fault the
+ * accessed bit of the table's entry is set by hand, for CPUs differ in whether a walk that fails
+ * sets it (SDM 3A 4.8).
  *
- * With nx=1 there are jumps, too. A CPU may then set the accessed bit where it only might fetch (SDM 3A 4.8), and bt
- * does: so accessed bits that are seen do not count.
+ * With nx=1 there are jumps, too. A CPU may then set the accessed bit where it only might fetch
+ * (SDM 3A 4.8), and bt does: so accessed bits that are seen do not count.
  */
 #include "kernel.h"
 
@@ -115,8 +116,9 @@ change_directory(void)
 }
 
 /*
- * Whether an access reads page tables. An instruction that reads the entry for what it writes itself, an add or a copy, may see
- * it with or without A and D: CPUs differ, and so do those that run it again after a fault.
+ * Whether an access reads page tables. An instruction that reads the entry for what it writes
+ * itself, an add or a copy, may see it with or without A and D: CPUs differ, and so do those that
+ * run it again after a fault.
  */
 static int
 leads_to_table(uint32_t va)
@@ -210,7 +212,10 @@ look(void)
 	mix(pte);
 }
 
-/* Every frame that an access may lead to can be jumped to. A page table has an entry there that nothing uses. */
+/*
+ * Every frame that an access may lead to can be jumped to. A page table has an entry there that
+ * nothing uses.
+ */
 static void
 code_everywhere(uint32_t at, uint32_t frames)
 {

@@ -1,6 +1,6 @@
 /*
- * Page tables that nobody in his right mind would make: hostile=NAME. Those that return 0 must run as on the bare
- * machine; the others must end the guest, and nobody else.
+ * Page tables that nobody in his right mind would make: hostile=NAME. Those that return 0 must run
+ * as on the bare machine; the others must end the guest, and nobody else.
  */
 #include "kernel.h"
 
@@ -34,7 +34,9 @@ beyond(void)
 	say("beyond memory: faults", faults);
 }
 
-/* Many page directories, all in use in turn: the shadows that there are room for are never enough. */
+/*
+ * Many page directories, all in use in turn: the shadows that there are room for are never enough.
+ */
 static void
 crowd(void)
 {

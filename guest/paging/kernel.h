@@ -1,5 +1,6 @@
 /*
- * The page tables of guest/paging: where they are, and how an entry of either size is read and written.
+ * The page tables of guest/paging: where they are, and how an entry of either size is read and
+ * written.
  */
 #pragma once
 

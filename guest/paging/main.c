@@ -1,7 +1,7 @@
 /*
- * A small kernel with paging (Lab 2): 4 KiB and large pages, high addresses, faults of each kind, rings, accessed and
- * dirty bits, aliases, a page directory that maps itself, two address spaces. It prints what it sees, so that its
- * output can be compared with the bare machine's. Its words:
+ * A small kernel with paging (Lab 2): 4 KiB and large pages, high addresses, faults of each kind,
+ * rings, accessed and dirty bits, aliases, a page directory that maps itself, two address spaces.
+ * It prints what it sees, so that its output can be compared with the bare machine's. Its words:
  *
  *   pae=1       PAE paging
  *   nx=1        EFER.NXE on, and tests of it
@@ -285,7 +285,10 @@ no_execute(void)
 		no_execute_bits();
 }
 
-/* The CPU's own accesses to descriptor tables, which are a supervisor's: tables that end on a page that is not there. */
+/*
+ * The CPU's own accesses to descriptor tables, which are a supervisor's: tables that end on a page
+ * that is not there.
+ */
 static void
 implicit(void)
 {
@@ -354,7 +357,10 @@ code_in(unsigned n, uint32_t va)
 	report("  user's", user_access(ACCESS_JUMP, va, 0));
 }
 
-/* Kernel code at one address in spaces with tables of their own: which frame it is in changes by CR3, by an entry, by a table. */
+/*
+ * Kernel code at one address in spaces with tables of their own: which frame it is in changes by
+ * CR3, by an entry, by a table.
+ */
 static void
 code_spaces(void)
 {

@@ -1,6 +1,6 @@
 /*
- * A guest that mostly computes: the share of its instructions that run natively is what an engine is for (Popek and
- * Goldberg's "efficiency").
+ * A guest that mostly computes: the share of its instructions that run natively is what an engine
+ * is for (Popek and Goldberg's "efficiency").
  */
 #include <guest/lib/guest.h>
 

@@ -1,5 +1,6 @@
 /*
- * guest/steps: the stubs, and sequences of instructions that run under TF, before breakpoints, or into faults.
+ * guest/steps: the stubs, and sequences of instructions that run under TF, before breakpoints, or
+ * into faults.
  */
 #pragma once
 

@@ -1,6 +1,7 @@
 /*
- * A guest that steps itself, sets breakpoints, and asks for what its CPU model promises. It prints where each trap came,
- * counted from the start of the sequence, and DR6; not RF, in which the emulators differ (handouts/emulators.md).
+ * A guest that steps itself, sets breakpoints, and asks for what its CPU model promises. It prints
+ * where each trap came, counted from the start of the sequence, and DR6; not RF, in which the
+ * emulators differ (handouts/emulators.md).
  */
 #include <guest/lib/guest.h>
 

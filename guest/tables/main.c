@@ -1,6 +1,7 @@
 /*
- * A guest that brings up a protected-mode kernel's state: its own GDT with selectors of its own choice, segments
- * with bases, CR0 and CR4, cli and sti (Lab 1A, exercises 1.4 and 1.5). It prints what it sees of them.
+ * A guest that brings up a protected-mode kernel's state: its own GDT with selectors of its own
+ * choice, segments with bases, CR0 and CR4, cli and sti (Lab 1A, exercises 1.4 and 1.5). It prints
+ * what it sees of them.
  */
 #include <guest/lib/guest.h>
 

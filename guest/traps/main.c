@@ -1,6 +1,7 @@
 /*
- * A guest with an IDT: exceptions with and without error codes, software interrupts, handlers that fault, a ring 3 and
- * the ways into and out of it, timer and UART interrupts (Lab 1B). It prints each frame that it is given.
+ * A guest with an IDT: exceptions with and without error codes, software interrupts, handlers that
+ * fault, a ring 3 and the ways into and out of it, timer and UART interrupts (Lab 1B). It prints
+ * each frame that it is given.
  *
  * RF of the pushed flags is not printed: the emulators differ in it (handouts/emulators.md).
  */
@@ -74,7 +75,10 @@ uart_interrupt(void)
 	outb(0x20, 0x20);
 }
 
-/* Called by the stubs. Faults go on after the instruction, whose length the place knows (resume_at). */
+/*
+ * Called by the stubs. Faults go on after the instruction, whose length the place knows
+ * (resume_at).
+ */
 void
 handle(struct frame *f)
 {

@@ -6,7 +6,9 @@
 #include <inc/errno.h>
 #include <vmm/te/te.h>
 
-/* What iret changes when CPL is 0; IOPL and IF are the privileged ones (SDM 2A "IRET", operation). */
+/*
+ * What iret changes when CPL is 0; IOPL and IF are the privileged ones (SDM 2A "IRET", operation).
+ */
 #define IRET_CHANGES                                                                               \
 	(FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_OF | \
 	 FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_AC | FLAG_ID)
@@ -14,7 +16,10 @@
 /* EXERCISE 1.0: free region for helpers of your own. */
 /* END EXERCISE 1.0 */
 
-/* The engine contract (vmm/engine.h): brings an interrupt, which the guest's 8259 has given up, to its handler. */
+/*
+ * The engine contract (vmm/engine.h): brings an interrupt, which the guest's 8259 has given up, to
+ * its handler.
+ */
 enum verdict
 te_interrupt(struct vcpu *v, uint8_t vector)
 {
@@ -50,7 +55,9 @@ fault_at(enum vector vector, uint16_t sel, struct emu_fault *fault)
 	return -EFAULT;
 }
 
-/* The code segment that iret goes to. (SDM 2A "IRET": RETURN-TO-SAME- and -OUTER-PRIVILEGE-LEVEL) */
+/*
+ * The code segment that iret goes to. (SDM 2A "IRET": RETURN-TO-SAME- and -OUTER-PRIVILEGE-LEVEL)
+ */
 static int
 check_code(struct vcpu *v, uint16_t sel, uint64_t *desc, struct emu_fault *fault)
 {
@@ -77,7 +84,10 @@ check_stack(struct vcpu *v, uint16_t sel, unsigned rpl, uint64_t *desc, struct e
 	return *desc & DESC_P ? 0 : fault_at(VEC_SS, sel, fault);
 }
 
-/* iret: 0, -EFAULT with *fault filled in and v->state to be put back, or -ENOSYS: it is not written yet. */
+/*
+ * iret: 0, -EFAULT with *fault filled in and v->state to be put back, or -ENOSYS: it is not written
+ * yet.
+ */
 static int
 iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_fault *fault)
 {

@@ -1,12 +1,15 @@
 /*
- * The two worlds' registers: what the guest sees (struct cpu_state, one truth) and what the CPU holds while the
- * guest runs in ring 1 (struct trap_frame). Lab 1A, exercises 1.1 and 1.4.
+ * The two worlds' registers: what the guest sees (struct cpu_state, one truth) and what the CPU
+ * holds while the guest runs in ring 1 (struct trap_frame). Lab 1A, exercises 1.1 and 1.4.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <vmm/te/te.h>
 
-/* The flags that a guest owns entirely: arithmetic, TF, DF, NT, RF, AC, ID. IF and IOPL are virtual. */
+/*
+ * The flags that a guest owns entirely: arithmetic, TF, DF, NT, RF, AC, ID. IF and IOPL are
+ * virtual.
+ */
 #define GUEST_OWNS                                                                                 \
 	(FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_DF | FLAG_OF | FLAG_NT | \
 	 FLAG_RF | FLAG_AC | FLAG_ID)
@@ -15,8 +18,8 @@
 /* END EXERCISE 1.0 */
 
 /*
- * RFLAGS for the CPU while the guest runs. The host must get its timer whatever the guest does with its
- * IF, and no in or out may run in ring 1.
+ * RFLAGS for the CPU while the guest runs. The host must get its timer whatever the guest does with
+ * its IF, and no in or out may run in ring 1.
  */
 uint64_t
 real_rflags(uint64_t guest)

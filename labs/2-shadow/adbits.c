@@ -1,9 +1,9 @@
 /*
  * Accessed and dirty bits: the guest's, in its own tables. Lab 2B, exercise 2.5.
  *
- * The CPU sets these bits in the tables that it walks, and those are ours. So an entry of ours may only be there once the
- * guest's is accessed, and may only allow writes once the guest's is dirty: the first access of each kind comes
- * to us, and we set the bit.
+ * The CPU sets these bits in the tables that it walks, and those are ours. So an entry of ours may
+ * only be there once the guest's is accessed, and may only allow writes once the guest's is dirty:
+ * the first access of each kind comes to us, and we set the bit.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

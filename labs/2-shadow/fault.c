@@ -21,7 +21,9 @@ how_of(const struct exit *e)
 	return e->access == ACCESS_FETCH ? how | HOW_FETCH : how;
 }
 
-/* Whether the CPU may be given this access: there is RAM, and nobody wants to be told of the write. */
+/*
+ * Whether the CPU may be given this access: there is RAM, and nobody wants to be told of the write.
+ */
 static bool
 may_map(struct shadow_mmu *m, const struct walk *w, unsigned how)
 {
@@ -58,7 +60,10 @@ shadow_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 		return MMU_TODO_FAULT;
 		/* END EXERCISE 2.3b */
 	}
-	/* Yes: a fault that is hidden from the guest. What can't be given to the CPU is done for it, and sets no bit here. */
+	/*
+	 * Yes: a fault that is hidden from the guest. What can't be given to the CPU is done for
+	 * it, and sets no bit here.
+	 */
 	if (!may_map(m, &w, how)) {
 		m->stats.emulated++;
 		return MMU_EMULATE;

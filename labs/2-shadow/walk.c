@@ -1,8 +1,8 @@
 /*
  * The guest's own page tables, walked in software as its CPU would walk them. Lab 2A, exercise 2.1.
  *
- * One walk serves all four paging modes: what differs is in struct paging_format. Nothing here writes, and nothing knows of
- * shadows.
+ * One walk serves all four paging modes: what differs is in struct paging_format. Nothing here
+ * writes, and nothing knows of shadows.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -12,7 +12,10 @@
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */
 
-/* The error code of the #PF that this access ends in; `cause` is 0 (an entry was not present), PF_P, or PF_P | PF_RSVD. */
+/*
+ * The error code of the #PF that this access ends in; `cause` is 0 (an entry was not present),
+ * PF_P, or PF_P | PF_RSVD.
+ */
 static uint32_t
 fault_code(const struct paging *p, unsigned how, uint32_t cause)
 {
@@ -25,8 +28,8 @@ fault_code(const struct paging *p, unsigned how, uint32_t cause)
 }
 
 /*
- * From `a` to w->gpa: 0. Or -EFAULT, a fault of the guest's, with w->error. In both cases w->step[] has the entries that
- * were met, and w->last the level of the last one.
+ * From `a` to w->gpa: 0. Or -EFAULT, a fault of the guest's, with w->error. In both cases w->step[]
+ * has the entries that were met, and w->last the level of the last one.
  */
 int
 guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memory *memory,
@@ -50,8 +53,8 @@ guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memo
 }
 
 /*
- * PAE: a load of CR3 reads four entries into registers, and no walk ever looks at their memory again. 0, or -EINVAL if one that
- * is present has a reserved bit set: then CR3 is not loaded.
+ * PAE: a load of CR3 reads four entries into registers, and no walk ever looks at their memory
+ * again. 0, or -EINVAL if one that is present has a reserved bit set: then CR3 is not loaded.
  */
 int
 paging_load_pdptes(const struct paging *p, const struct walk_memory *memory, uint64_t pdpte[4])

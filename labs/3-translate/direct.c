@@ -1,6 +1,6 @@
 /*
- * Entering and leaving translated code, interrupts at instruction boundaries, and ring 3, which runs directly. Lab 3B,
- * exercise 3.8.
+ * Entering and leaving translated code, interrupts at instruction boundaries, and ring 3, which
+ * runs directly. Lab 3B, exercise 3.8.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -59,7 +59,10 @@ is_asynchronous(uint64_t vector)
 	return vector == VEC_DB || vector == VEC_NMI || (vector >= IRQ_BASE && vector != BT_VECTOR);
 }
 
-/* The CPU read the cache's code otherwise than the decoder did, and is in the middle of something. That ends the guest. */
+/*
+ * The CPU read the cache's code otherwise than the decoder did, and is in the middle of something.
+ * That ends the guest.
+ */
 static uint64_t
 lost(struct vcpu *v)
 {
@@ -71,8 +74,8 @@ lost(struct vcpu *v)
 }
 
 /*
- * An interrupt between the instructions that stand for one of the guest's: it is served at once, and the CPU steps on until the
- * state is the guest's again. *stepped: that has happened.
+ * An interrupt between the instructions that stand for one of the guest's: it is served at once,
+ * and the CPU steps on until the state is the guest's again. *stepped: that has happened.
  */
 static uint64_t
 to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
@@ -155,7 +158,10 @@ jumped(struct vcpu *v, const struct bt_place *p)
 	       is_asynchronous(vector) && vector != VEC_DB;
 }
 
-/* After a trap out of the cache: the guest's state, and what the trap means. False: the guest just goes on. `step`: TF is ours. */
+/*
+ * After a trap out of the cache: the guest's state, and what the trap means. False: the guest just
+ * goes on. `step`: TF is ours.
+ */
 bool
 bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 {

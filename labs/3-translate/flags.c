@@ -1,9 +1,9 @@
 /*
  * The guest's virtual flags, inline: cli, sti, pushf, popf without an exit. Lab 3A, exercise 3.4.
  *
- * The CPU's IF is 1 and its IOPL 0 while translated code runs; the guest's own are at GS:BT_AT_IF and BT_AT_IOPL. What
- * stands for an instruction may change no flag that the instruction does not change: mov, lea and jecxz change
- * none. Nor a register: what is needed is saved first.
+ * The CPU's IF is 1 and its IOPL 0 while translated code runs; the guest's own are at GS:BT_AT_IF
+ * and BT_AT_IOPL. What stands for an instruction may change no flag that the instruction does not
+ * change: mov, lea and jecxz change none. Nor a register: what is needed is saved first.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

@@ -1,8 +1,9 @@
 /*
  * The guest's privileged instructions, each by a function. Lab 1A, exercises 1.2, 1.4 and 1.5.
  *
- * A handler finds the decoded instruction in te_insn(v), does to v->state and the devices what the bare CPU
- * would have done, notes the effect for the exit trace, moves rip past the instruction, and says RESUME.
+ * A handler finds the decoded instruction in te_insn(v), does to v->state and the devices what the
+ * bare CPU would have done, notes the effect for the exit trace, moves rip past the instruction,
+ * and says RESUME.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -11,7 +12,10 @@
 /* EXERCISE 1.0: free region for helpers of your own. */
 /* END EXERCISE 1.0 */
 
-/* in: the example. The port is an immediate byte or DX, the value goes to AL, AX or EAX (SDM 2A "IN"). */
+/*
+ * in: the example. The port is an immediate byte or DX, the value goes to AL, AX or EAX (SDM 2A
+ * "IN").
+ */
 static enum verdict
 do_in(struct vcpu *v, struct exit *e, const struct insn *i)
 {

@@ -1,6 +1,6 @@
 /*
- * Interrupt lines: from a PC's devices to its 8259s. Lab 1B, exercise 1.8. The 8254's line, pit_line() in
- * vmm/dev/pc.c, is the example.
+ * Interrupt lines: from a PC's devices to its 8259s. Lab 1B, exercise 1.8. The 8254's line,
+ * pit_line() in vmm/dev/pc.c, is the example.
  */
 #include <vmm/dev/pc.h>
 
@@ -24,7 +24,9 @@ uart_line(struct pc *pc)
 	/* END EXERCISE 1.8 */
 }
 
-/* On a PC the pin OUT2 opens the way from the UART to the 8259: while it is off, nothing can come. */
+/*
+ * On a PC the pin OUT2 opens the way from the UART to the 8259: while it is off, nothing can come.
+ */
 static void
 uart_if_open(struct pc *pc)
 {

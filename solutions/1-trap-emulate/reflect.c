@@ -1,6 +1,6 @@
 /*
- * Reflection: an exception or a software interrupt goes to the handler in the guest's own IDT, as the guest's CPU would
- * bring it there. Lab 1B, exercise 1.6.
+ * Reflection: an exception or a software interrupt goes to the handler in the guest's own IDT, as
+ * the guest's CPU would bring it there. Lab 1B, exercise 1.6.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -60,8 +60,8 @@ read_gate(struct vcpu *v, const struct te_event *event, uint64_t *gate, struct e
 }
 
 /*
- * The stack of the inner ring, from the guest's TSS: loads SS and ESP of ring `cpl`. The old ones are in *old_ss and
- * *old_esp. (SDM 3A 6.12.1, 8.2.1 "32-bit TSS")
+ * The stack of the inner ring, from the guest's TSS: loads SS and ESP of ring `cpl`. The old ones
+ * are in *old_ss and *old_esp. (SDM 3A 6.12.1, 8.2.1 "32-bit TSS")
  */
 static int
 switch_stack(struct vcpu *v, const struct te_event *event, unsigned cpl, struct emu_fault *fault)
@@ -109,8 +109,8 @@ check_handler(struct vcpu *v, const struct te_event *event, uint64_t gate, uint6
 }
 
 /*
- * One delivery. 0: v->state is at the handler's first instruction. -EFAULT: *fault is what the CPU takes instead;
- * v->state may be half changed, and the caller puts it back.
+ * One delivery. 0: v->state is at the handler's first instruction. -EFAULT: *fault is what the CPU
+ * takes instead; v->state may be half changed, and the caller puts it back.
  */
 int
 te_deliver_once(struct vcpu *v, const struct te_event *event, struct te_access *access,

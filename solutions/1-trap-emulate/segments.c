@@ -9,8 +9,8 @@
 /* END EXERCISE 1.0 */
 
 /*
- * Cuts the limit of d (present, code or data, expand-up) so that its last byte lies below `window`. 0 if nothing
- * of it does.
+ * Cuts the limit of d (present, code or data, expand-up) so that its last byte lies below `window`.
+ * 0 if nothing of it does.
  */
 static uint64_t
 truncate(uint64_t d, uint64_t window)
@@ -32,8 +32,9 @@ truncate(uint64_t d, uint64_t window)
 }
 
 /*
- * The shadow of a descriptor of the guest's kernel; 0, "not present", where it has none. Pure: the same for
- * GDT, LDT and the host tests. `window` is the linear address at which the guest's memory ends.
+ * The shadow of a descriptor of the guest's kernel; 0, "not present", where it has none. Pure: the
+ * same for GDT, LDT and the host tests. `window` is the linear address at which the guest's memory
+ * ends.
  */
 uint64_t
 shadow_descriptor(uint64_t guest, uint64_t window)

@@ -3,7 +3,7 @@
  *
  *   level   entry of ours leads to            which shadows
  *     3     a page directory of ours          (a quarter of) the guest's page directory
- *     2     a page table of ours              (a half of) the guest's page table, or part of a large page
+ *     2     a page table of ours              (half of) the guest's page table, or of a large page
  *     1     a machine frame
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
@@ -15,7 +15,10 @@
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */
 
-/* What an entry of ours at `level` says, beside where it leads: the guest's rights at that level, no more. */
+/*
+ * What an entry of ours at `level` says, beside where it leads: the guest's rights at that level,
+ * no more.
+ */
 static pte_t
 entry_rights(const struct paging *p, const struct walk *w, unsigned level)
 {
@@ -78,7 +81,10 @@ shadow_child_kind(const struct paging *p, unsigned level, gva_t a, const struct 
 	/* END EXERCISE 2.2b */
 }
 
-/* Makes our tables lead from `a` to the frame of w->gpa, which is RAM. The caller has asked for room. */
+/*
+ * Makes our tables lead from `a` to the frame of w->gpa, which is RAM. The caller has asked for
+ * room.
+ */
 int
 shadow_fill(struct shadow_mmu *m, gva_t a, const struct walk *w)
 {

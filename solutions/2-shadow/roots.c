@@ -12,7 +12,10 @@
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */
 
-/* The page directory of the guest's that covers GiB i, by the registers as they are now; false: it has none. */
+/*
+ * The page directory of the guest's that covers GiB i, by the registers as they are now; false: it
+ * has none.
+ */
 static bool
 directory_of(const struct paging *p, unsigned i, gfn_t *g)
 {
@@ -22,7 +25,10 @@ directory_of(const struct paging *p, unsigned i, gfn_t *g)
 	return table & PTE_P;
 }
 
-/* CR3 was loaded: m->paging says what with. The root's four entries lead to the shadows that belong to it. */
+/*
+ * CR3 was loaded: m->paging says what with. The root's four entries lead to the shadows that belong
+ * to it.
+ */
 void
 shadow_load_root(struct shadow_mmu *m)
 {

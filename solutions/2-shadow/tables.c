@@ -1,28 +1,34 @@
 /*
- * The guest writes to its page tables: shadows must not say any longer what its tables no longer say. Lab 2A,
- * exercise 2.4.
+ * The guest writes to its page tables: shadows must not say any longer what its tables no longer
+ * say. Lab 2A, exercise 2.4.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <vmm/mmu/shadow/shadow.h>
 
 /*
- * So many writes to a table that is not used in between, and it is no table any more: a process has ended, and its
- * frames have another use. Its shadow goes, and with it the write protection.
+ * So many writes to a table that is not used in between, and it is no table any more: a process has
+ * ended, and its frames have another use. Its shadow goes, and with it the write protection.
  */
 #define FLOOD 16
 
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */
 
-/* How many entries of ours stand for one of the guest's: a PDE of 32-bit paging covers 4 MiB, ours 2 MiB. */
+/*
+ * How many entries of ours stand for one of the guest's: a PDE of 32-bit paging covers 4 MiB, ours
+ * 2 MiB.
+ */
 static unsigned
 entries_per_entry(const struct shadow *s)
 {
 	return paging_formats[s->kind.format].entry_size == 4 && s->kind.level == 2 ? 2 : 1;
 }
 
-/* [a, a + len) lies in the frame of shadow `slot`: those of its entries that no longer follow from the guest's go. */
+/*
+ * [a, a + len) lies in the frame of shadow `slot`: those of its entries that no longer follow from
+ * the guest's go.
+ */
 static void
 drop_entries(struct shadow_mmu *m, unsigned slot, gpa_t a, size_t len)
 {

@@ -1,8 +1,8 @@
 /*
  * The block translator: from a guest instruction on, until control leaves. Lab 3A, exercise 3.1.
  *
- * Most instructions are copied. Those that would show the real machine or act on it become a call-out or inline code, and
- * those that depend on where they stand are rewritten.
+ * Most instructions are copied. Those that would show the real machine or act on it become a
+ * call-out or inline code, and those that depend on where they stand are rewritten.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -12,7 +12,10 @@
 /* EXERCISE 3.0: free region for helpers of your own. */
 /* END EXERCISE 3.0 */
 
-/* Sensitive by name, but the same in ring 1 as in ring 0: unknown to this CPU model, or none of the host's business. */
+/*
+ * Sensitive by name, but the same in ring 1 as in ring 0: unknown to this CPU model, or none of the
+ * host's business.
+ */
 static bool
 same_in_ring_1(unsigned op)
 {
@@ -109,8 +112,9 @@ bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 }
 
 /*
- * QEMU 7.2 computes cmpxchg8b's flags from what its translator has not stored yet, and leaves rubbish in the flags register,
- * TF and NT among it. At the end of a block of QEMU's own all is stored: a jump to the next instruction.
+ * QEMU 7.2 computes cmpxchg8b's flags from what its translator has not stored yet, and leaves
+ * rubbish in the flags register, TF and NT among it. At the end of a block of QEMU's own all is
+ * stored: a jump to the next instruction.
  */
 static void
 settle_flags(struct bt_translation *t, const struct insn *i)
@@ -130,7 +134,10 @@ copy(struct bt_translation *t, const struct insn *i, enum bt_kind kind)
 	t->insns++;
 }
 
-/* The instruction `ahead` bytes on, if it belongs to this block: not beyond the page that the block begins in. */
+/*
+ * The instruction `ahead` bytes on, if it belongs to this block: not beyond the page that the block
+ * begins in.
+ */
 static int
 next(struct bt_translation *t, unsigned ahead, struct insn *i)
 {

@@ -1,5 +1,6 @@
 /*
- * The translation cache: blocks by the guest's eip, and what happens when it is full. Lab 3A, exercise 3.3.
+ * The translation cache: blocks by the guest's eip, and what happens when it is full. Lab 3A,
+ * exercise 3.3.
  *
  * Code is handed out upwards and never freed by the block: when there is no room, all of it goes.
  *
@@ -98,7 +99,9 @@ bt_flush(struct vcpu *v)
 	/* END EXERCISE 3.3b */
 }
 
-/* The blocks of each guest frame are linked, so that a write finds them; and the frame is tracked. */
+/*
+ * The blocks of each guest frame are linked, so that a write finds them; and the frame is tracked.
+ */
 static void
 watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 {
@@ -185,8 +188,9 @@ bt_check_world(struct vcpu *v)
 }
 
 /*
- * The block that the guest left last, if it has an instruction at eip: where that is in the cache, 0 if not. The host has done
- * an instruction in its middle, and the rest need not be translated again.
+ * The block that the guest left last, if it has an instruction at eip: where that is in the cache,
+ * 0 if not. The host has done an instruction in its middle, and the rest need not be translated
+ * again.
  */
 uint32_t
 bt_resume_at(struct vcpu *v, uint32_t eip)
@@ -203,7 +207,10 @@ bt_resume_at(struct vcpu *v, uint32_t eip)
 	return 0;
 }
 
-/* The translation of what is at eip, made if need be. NULL: it can't be fetched or decoded; *e says what happens. */
+/*
+ * The translation of what is at eip, made if need be. NULL: it can't be fetched or decoded; *e says
+ * what happens.
+ */
 struct bt_block *
 bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e)
 {

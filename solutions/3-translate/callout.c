@@ -1,5 +1,6 @@
 /*
- * Call-outs: from the cache to the host, and from an address in the cache to the guest's. Lab 3A, exercise 3.2.
+ * Call-outs: from the cache to the host, and from an address in the cache to the guest's. Lab 3A,
+ * exercise 3.2.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -97,8 +98,9 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 }
 
 /*
- * What an address in the cache is to the guest. Exact is where an instruction, a stub or a call-out begins; anywhere else
- * registers may be Zeno's, and p->eip is the instruction that they are borrowed for.
+ * What an address in the cache is to the guest. Exact is where an instruction, a stub or a call-out
+ * begins; anywhere else registers may be Zeno's, and p->eip is the instruction that they are
+ * borrowed for.
  */
 bool
 tc_to_guest_pc(struct vcpu *v, uint32_t address, struct bt_place *p)

@@ -1,8 +1,8 @@
 /*
  * Direct branches, and the stubs by which control leaves a block. Lab 3B, exercise 3.5.
  *
- * A stub first is a call-out with the guest's target behind it. When the target has been translated it becomes a jump, and the
- * host is out of the way.
+ * A stub first is a call-out with the guest's target behind it. When the target has been translated
+ * it becomes a jump, and the host is out of the way.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

@@ -1,5 +1,6 @@
 /*
- * Branches whose target is known only when they run: jmp and call through a register or memory, ret. Lab 3B, exercise 3.6.
+ * Branches whose target is known only when they run: jmp and call through a register or memory,
+ * ret. Lab 3B, exercise 3.6.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -9,8 +10,8 @@
 /* END EXERCISE 3.0 */
 
 /*
- * The guest's target is at BT_AT_TARGET, registers and flags are the guest's. The entry of its low 16 bits has two words: minus the
- * guest's address, and where the translation is.
+ * The guest's target is at BT_AT_TARGET, registers and flags are the guest's. The entry of its low
+ * 16 bits has two words: minus the guest's address, and where the translation is.
  */
 static void
 lookup(struct bt_translation *t)
@@ -64,7 +65,10 @@ bt_emit_ret(struct bt_translation *t, const struct insn *i)
 	lookup(t);
 }
 
-/* jmp and call of a register or memory: the operand is read by `mov eax, operand`, which has the same ModR/M. */
+/*
+ * jmp and call of a register or memory: the operand is read by `mov eax, operand`, which has the
+ * same ModR/M.
+ */
 void
 bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *bytes)
 {

@@ -1,6 +1,6 @@
 /*
- * Following a stub or a lookup that missed: the target is translated, and the next time the host is not asked. Lab 3B,
- * exercises 3.5 and 3.6.
+ * Following a stub or a lookup that missed: the target is translated, and the next time the host is
+ * not asked. Lab 3B, exercises 3.5 and 3.6.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -27,8 +27,8 @@ chain(struct vcpu *v, uint32_t at, const struct bt_block *to)
 }
 
 /*
- * Makes the chains that wait. A stub may be another one by now, since its block has died: then its target does not lie behind
- * it any more.
+ * Makes the chains that wait. A stub may be another one by now, since its block has died: then its
+ * target does not lie behind it any more.
  */
 static void
 chain_all(struct vcpu *v)
@@ -47,7 +47,10 @@ chain_all(struct vcpu *v)
 	bt->links = 0;
 }
 
-/* A stub that is met for the first time waits. When it is met again, or when too many wait, all that wait are chained. */
+/*
+ * A stub that is met for the first time waits. When it is met again, or when too many wait, all
+ * that wait are chained.
+ */
 static void
 chain_later(struct vcpu *v, uint32_t at, const struct bt_block *to)
 {
@@ -65,7 +68,10 @@ chain_later(struct vcpu *v, uint32_t at, const struct bt_block *to)
 		chain_all(v);
 }
 
-/* The ret at whose call-out the guest is has led to this block, and it will be compared with that from now on. */
+/*
+ * The ret at whose call-out the guest is has led to this block, and it will be compared with that
+ * from now on.
+ */
 static void
 predict(struct vcpu *v, const struct bt_place *p, const struct bt_block *to)
 {
@@ -88,7 +94,10 @@ predict(struct vcpu *v, const struct bt_place *p, const struct bt_block *to)
 	bt->stats.predictions++;
 }
 
-/* A new translation, which will lie at offset `at`: its stubs whose targets are there already become jumps at once. */
+/*
+ * A new translation, which will lie at offset `at`: its stubs whose targets are there already
+ * become jumps at once.
+ */
 void
 bt_link_early(struct vcpu *v, struct bt_translation *t, uint32_t at)
 {
@@ -113,7 +122,10 @@ bt_link_early(struct vcpu *v, struct bt_translation *t, uint32_t at)
 	/* END EXERCISE 3.5d */
 }
 
-/* The guest is at p->eip. The block for it, and the way to it; NULL: there is none, and *e says why. */
+/*
+ * The guest is at p->eip. The block for it, and the way to it; NULL: there is none, and *e says
+ * why.
+ */
 struct bt_block *
 bt_follow(struct vcpu *v, const struct bt_place *p, struct exit *e)
 {

@@ -1,5 +1,6 @@
 /*
- * Code that changes: tracked frames, dead blocks, and frames that are both code and data. Lab 3B, exercise 3.7.
+ * Code that changes: tracked frames, dead blocks, and frames that are both code and data. Lab 3B,
+ * exercise 3.7.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -8,7 +9,10 @@
 /* EXERCISE 3.0: free region for helpers of your own. */
 /* END EXERCISE 3.0 */
 
-/* Nobody runs this translation again. Jumps lead to it, so its start becomes a stub that leads to its own eip. */
+/*
+ * Nobody runs this translation again. Jumps lead to it, so its start becomes a stub that leads to
+ * its own eip.
+ */
 void
 bt_invalidate(struct vcpu *v, struct bt_block *b)
 {
@@ -39,7 +43,10 @@ overlaps(const struct bt *bt, const struct bt_block *b, uint32_t g, uint32_t fro
 	return b->gfn[0] != b->gfn[1] && b->gfn[1] == g && from + PAGE_SIZE < end;
 }
 
-/* All blocks of frame g: those that a write to from..to - 1 hits die. Sets *live if others are there. */
+/*
+ * All blocks of frame g: those that a write to from..to - 1 hits die. Sets *live if others are
+ * there.
+ */
 static bool
 invalidate_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint32_t to, bool *live)
 {
@@ -155,7 +162,10 @@ bt_is_hot(void *ctx, uint32_t eip)
 	return c->key == eip && c->count > BT_HOT_AT;
 }
 
-/* The translations of the instruction at eip, made with or without a call-out, are no longer wanted. */
+/*
+ * The translations of the instruction at eip, made with or without a call-out, are no longer
+ * wanted.
+ */
 static void
 translate_again(struct vcpu *v, uint32_t eip)
 {
@@ -170,7 +180,9 @@ translate_again(struct vcpu *v, uint32_t eip)
 	invalidate_list(v, &bt->straddling, g, at, at + 1, &live);
 }
 
-/* The instruction at eip has faulted, and the host did it: after a few times it becomes a call-out. */
+/*
+ * The instruction at eip has faulted, and the host did it: after a few times it becomes a call-out.
+ */
 void
 bt_count_fault(struct vcpu *v, uint32_t eip)
 {
@@ -184,7 +196,10 @@ bt_count_fault(struct vcpu *v, uint32_t eip)
 	translate_again(v, eip);
 }
 
-/* A call-out for a hot instruction: did it have to be? One that often would not have faulted is copied again. */
+/*
+ * A call-out for a hot instruction: did it have to be? One that often would not have faulted is
+ * copied again.
+ */
 void
 bt_count_callout(struct vcpu *v, uint32_t eip, bool needed)
 {

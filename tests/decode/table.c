@@ -1,9 +1,10 @@
 /*
- * What the decoder says of instructions, as a table for tests/decode/guest.asm: 16 bytes each, the first of which
- * is the length, 0x80 for 16-bit code, 0x40 where it refuses them. `table SEED EVERY` takes one in EVERY.
+ * What the decoder says of instructions, as a table for tests/decode/guest.asm: 16 bytes each, the
+ * first of which is the length, 0x80 for 16-bit code, 0x40 where it refuses them. `table SEED
+ * EVERY` takes one in EVERY.
  *
- * All four maps, each prefix alone and in pairs, and ModR/M bytes of every kind. No instruction is left out for being
- * one that Zeno does not know: the machine says what its CPU takes.
+ * All four maps, each prefix alone and in pairs, and ModR/M bytes of every kind. No instruction is
+ * left out for being one that Zeno does not know: the machine says what its CPU takes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +48,10 @@ record(const uint8_t *bytes, unsigned bits)
 
 	if (err == -ENODATA || err == -E2BIG) /* the table's own limits */
 		return;
-	/* QEMU lets LOCK stand where it must not, and 66, f2, f3 before movnti and fences (SDM 2A 3.1.1.1, "NP"). */
+	/*
+	 * QEMU lets LOCK stand where it must not, and 66, f2, f3 before movnti and fences (SDM 2A
+	 * 3.1.1.1, "NP").
+	 */
 	if (err && (memchr(bytes, 0xf0, 3) || i.opcode == 0xc3 || i.opcode == 0xae))
 		return;
 	if (!err && i.map == MAP_1BYTE && (i.opcode | 1) == 0xf7 &&

@@ -1,9 +1,10 @@
 /*
- * Compares what QEMU's own devices answered with what vmm/dev/ answers: `model gen KIND SEED STEPS >
- * script`, `model check KIND SCRIPT ANSWERS`.
+ * Compares what QEMU's own devices answered with what vmm/dev/ answers: `model gen KIND SEED STEPS
+ * > script`, `model check KIND SCRIPT ANSWERS`.
  *
  * bare.asm plays a script on QEMU. QEMU is not the datasheet: where the two differ, the generator
- * (script.c) stays away or the comparison masks the bits, with EXCEPTION in a comment. There are no others.
+ * (script.c) stays away or the comparison masks the bits, with EXCEPTION in a comment. There are no
+ * others.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,7 +66,9 @@ reset(struct machine *x)
 	pit_init(&x->pit, 0);
 }
 
-/* The bits of an answer that QEMU gets from the datasheet, too. `x` is our machine before the step. */
+/*
+ * The bits of an answer that QEMU gets from the datasheet, too. `x` is our machine before the step.
+ */
 static uint32_t
 compared(const struct machine *x, const struct step *s)
 {
@@ -74,7 +77,10 @@ compared(const struct machine *x, const struct step *s)
 	/* EXCEPTION: no deltas in loopback. */
 	if (s->port == UART_COM1_BASE + UART_MSR)
 		return 0xf0;
-	/* EXCEPTION: at or above the trigger level QEMU says timeout after a while, for received data. */
+	/*
+	 * EXCEPTION: at or above the trigger level QEMU says timeout after a while, for received
+	 * data.
+	 */
 	if (s->port == UART_COM1_BASE + UART_IIR && (x->uart.fcr & UART_FCR_ENABLE))
 		return x->uart.rx_count ? 0xff & ~0x08 : 0xff;
 	/* EXCEPTION: QEMU's refresh bit toggles at each read; OUT is inverted in modes 2 and 4. */
@@ -87,8 +93,9 @@ compared(const struct machine *x, const struct step *s)
 }
 
 /*
- * EXCEPTION: QEMU loads a count at once, an 8254 at the next pulse. QEMU's answer lies between those of four
- * machines of ours: the time before or after the access, and its reads a pulse later or not.
+ * EXCEPTION: QEMU loads a count at once, an 8254 at the next pulse. QEMU's answer lies between
+ * those of four machines of ours: the time before or after the access, and its reads a pulse later
+ * or not.
  */
 static uint64_t
 variant_time(const struct step *s, const struct answer *a, unsigned variant)

@@ -39,8 +39,8 @@ edge_requests(const struct pic_chip *c)
 }
 
 /*
- * EXCEPTION: QEMU's 8259A keeps an edge's request when its line falls, the datasheet's withdraws it.
- * A step that would withdraw one, the slave's INT included, is left out.
+ * EXCEPTION: QEMU's 8259A keeps an edge's request when its line falls, the datasheet's withdraws
+ * it. A step that would withdraw one, the slave's INT included, is left out.
  */
 static bool
 withdraws(const struct step *s)
@@ -81,9 +81,9 @@ pic_sequence(uint16_t port, uint8_t base, uint8_t icw3, uint8_t icw4)
 }
 
 /*
- * EXCEPTION: QEMU forgets at ICW1 that a line is high, and takes its next update for an edge; so all
- * are low then. EXCEPTION: with automatic EOI in the slave, QEMU's loses requests; so it is in the
- * master only.
+ * EXCEPTION: QEMU forgets at ICW1 that a line is high, and takes its next update for an edge; so
+ * all are low then. EXCEPTION: with automatic EOI in the slave, QEMU's loses requests; so it is in
+ * the master only.
  */
 static void
 pic_start(void)
@@ -111,7 +111,10 @@ pic_elcr(unsigned which)
 	emit(OP_IN, PIC_ELCR + which, 0);
 }
 
-/* EXCEPTION: QEMU's non-specific EOI ends masked levels in special mask mode; then ours is specific. */
+/*
+ * EXCEPTION: QEMU's non-specific EOI ends masked levels in special mask mode; then ours is
+ * specific.
+ */
 static void
 pic_eoi(unsigned which)
 {
@@ -134,8 +137,8 @@ pic_status(uint16_t port)
 }
 
 /*
- * EXCEPTION, as in withdraws(): polling the slave takes back its INT, so the master is polled first,
- * and the slave only if that took IR2.
+ * EXCEPTION, as in withdraws(): polling the slave takes back its INT, so the master is polled
+ * first, and the slave only if that took IR2.
  */
 static void
 pic_poll(unsigned which)
@@ -232,7 +235,10 @@ uart_step(void)
 
 	switch (below(10)) {
 	case 0:
-		/* EXCEPTION: in QEMU clearing the transmit FIFO is a THRE interrupt; so that is off. */
+		/*
+		 * EXCEPTION: in QEMU clearing the transmit FIFO is a THRE interrupt; so that is
+		 * off.
+		 */
 		emit(OP_OUT, COM1(UART_IER), below(16) & 5);
 		emit(OP_OUT, COM1(UART_FCR), below(4) ? (below(64) << 2 & 0xc6) | 1 : 0);
 		break;
@@ -280,9 +286,9 @@ pit_emit(enum op op, uint16_t port, uint32_t value)
 }
 
 /*
- * EXCEPTION: QEMU's 8254 has no BCD, starts modes 1 and 5 without a trigger, doesn't stop while GATE
- * is low, takes a new count in the middle of a period, and counts odd ones in mode 3 wrongly. So:
- * binary, modes 0, 2, 3 and 4, GATE high, each count after a control word, even ones.
+ * EXCEPTION: QEMU's 8254 has no BCD, starts modes 1 and 5 without a trigger, doesn't stop while
+ * GATE is low, takes a new count in the middle of a period, and counts odd ones in mode 3 wrongly.
+ * So: binary, modes 0, 2, 3 and 4, GATE high, each count after a control word, even ones.
  */
 static void
 pit_program(void)

@@ -1,9 +1,9 @@
 /*
- * An engine without a CPU: it plays a script of exits and looks at what the core makes of each. With it the core is
- * tried in a build that has no other engine, and under poison=1.
+ * An engine without a CPU: it plays a script of exits and looks at what the core makes of each.
+ * With it the core is tried in a build that has no other engine, and under poison=1.
  *
- * It hands over what every exit needs and fetches the rest, as an engine does that reads a VMCS. `cpu` is its VMCS: what
- * a guest's CPU would hold. Nothing of the guest's image runs.
+ * It hands over what every exit needs and fetches the rest, as an engine does that reads a VMCS.
+ * `cpu` is its VMCS: what a guest's CPU would hold. Nothing of the guest's image runs.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -76,7 +76,10 @@ copy_always(struct cpu_state *to, const struct cpu_state *from)
 	to->event = from->event;
 }
 
-/* ---- the script ------------------------------------------------------------------------------------------ */
+/*
+ * ---- the script
+ * ------------------------------------------------------------------------------------------
+ */
 
 #define SAY(character)                                                                  \
 	{                                                                               \
@@ -270,7 +273,9 @@ got_df(struct vcpu *v)
 		       : "#NP on top of #GP is #DF(0)";
 }
 
-/* The 8259: vectors from 0x20 on, IRQ 0 alone; the 8254 as it is after power-up, 18 times a second. */
+/*
+ * The 8259: vectors from 0x20 on, IRQ 0 alone; the 8254 as it is after power-up, 18 times a second.
+ */
 static void
 icw1(struct vcpu *v)
 {
@@ -460,7 +465,10 @@ forgetful_writer(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(CACHE, "dummy", forgetful_writer);
 
-/* ---- the engine ------------------------------------------------------------------------------------------ */
+/*
+ * ---- the engine
+ * ------------------------------------------------------------------------------------------
+ */
 
 static int
 dummy_init(struct vcpu *v)
@@ -573,7 +581,10 @@ static const struct engine absent_engine = { .name = "absent",
 					     .probe = absent_probe };
 SET_ADD(engines, absent_engine);
 
-/* ---- a machine with one register ------------------------------------------------------------------------- */
+/*
+ * ---- a machine with one register
+ * -------------------------------------------------------------------------
+ */
 
 static uint64_t
 register_read(struct domain *d, uint64_t offset, unsigned size)

@@ -88,7 +88,10 @@ vector(const struct sample *s)
 	       (opcode == 0xc4 || opcode == 0xc5 || opcode == 0x62 || opcode == 0x8f);
 }
 
-/* xbegin and xabort, and what has a memory operand that no byte tells: refused, as no guest has them. */
+/*
+ * xbegin and xabort, and what has a memory operand that no byte tells: refused, as no guest has
+ * them.
+ */
 static bool
 of_no_guest(const struct sample *s)
 {

@@ -1,6 +1,7 @@
 /* BUILD: solutions/1-trap-emulate/segments.c */
 /*
- * Shadow descriptors: the rules of DESIGN's "Address map and descriptors", on every kind of descriptor.
+ * Shadow descriptors: the rules of DESIGN's "Address map and descriptors", on every kind of
+ * descriptor.
  */
 #include "tap.h"
 

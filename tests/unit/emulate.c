@@ -1,4 +1,8 @@
-/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c vmm/x86/emulate.c vmm/x86/emulate_access.c vmm/x86/emulate_alu.c vmm/x86/emulate_bcd.c vmm/x86/emulate_bits.c vmm/x86/emulate_move.c vmm/x86/emulate_stack.c vmm/x86/emulate_string.c */
+/*
+ * BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c vmm/x86/emulate.c
+ * vmm/x86/emulate_access.c vmm/x86/emulate_alu.c vmm/x86/emulate_bcd.c vmm/x86/emulate_bits.c
+ * vmm/x86/emulate_move.c vmm/x86/emulate_stack.c vmm/x86/emulate_string.c
+ */
 /*
  * Story: what a CPU can't be asked in user mode. 16-bit code and stacks, wrapping addresses,
  * faults from memory and what they must leave alone, far pointers and descriptor tables, what is

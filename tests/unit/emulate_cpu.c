@@ -1,4 +1,8 @@
-/* BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c vmm/x86/emulate.c vmm/x86/emulate_access.c vmm/x86/emulate_alu.c vmm/x86/emulate_bcd.c vmm/x86/emulate_bits.c vmm/x86/emulate_move.c vmm/x86/emulate_stack.c vmm/x86/emulate_string.c */
+/*
+ * BUILD: vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c vmm/x86/emulate.c
+ * vmm/x86/emulate_access.c vmm/x86/emulate_alu.c vmm/x86/emulate_bcd.c vmm/x86/emulate_bits.c
+ * vmm/x86/emulate_move.c vmm/x86/emulate_stack.c vmm/x86/emulate_string.c
+ */
 /*
  * Story: random integer instructions with random registers, flags and memory, emulated and then
  * run by this machine's CPU, 16, 32 and 64-bit: registers, memory, rip, defined flags and faults
@@ -235,7 +239,9 @@ wanted(const struct sample *s)
 	if (insn->has_mem &&
 	    (insn->mem_seg == SEG_FS || insn->mem_seg == SEG_GS || insn->mem_seg == SEG_CS))
 		return false;
-	/* f3 90 with REX.B: Intel's CPUs pause, as if there were no REX; AMD's exchange r8 and rAX. */
+	/*
+	 * f3 90 with REX.B: Intel's CPUs pause, as if there were no REX; AMD's exchange r8 and rAX.
+	 */
 	if (insn->op == INSN_XCHG && insn->opcode == 0x90 && insn->prefixes & PFX_REP)
 		return false;
 	return insn->op != INSN_NOP && available[insn->op];

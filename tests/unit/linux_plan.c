@@ -1,8 +1,8 @@
 /* BUILD: vmm/load/linux_plan.c */
 /*
- * The loader of Linux kernels against images that lie: every field of the setup header that it uses, and every
- * truncation (BOOT, see vmm/load/linux.h). The image is a made-up one, in memory of exactly its size, so that the
- * sanitizers see a read beyond its end.
+ * The loader of Linux kernels against images that lie: every field of the setup header that it
+ * uses, and every truncation (BOOT, see vmm/load/linux.h). The image is a made-up one, in memory of
+ * exactly its size, so that the sanitizers see a read beyond its end.
  */
 #include <string.h>
 

@@ -1,10 +1,15 @@
-/* BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_plan.c vmm/load/coreboot.c vmm/load/firmware.c vmm/load/modules.c kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf */
 /*
- * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot, bzImage with and without a RAM
- * disk; and the multiboot information that the host itself is started with.
+ * BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_plan.c vmm/load/coreboot.c
+ * vmm/load/firmware.c vmm/load/modules.c kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin
+ * -Wl,--wrap=printf
+ */
+/*
+ * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot,
+ * bzImage with and without a RAM disk; and the multiboot information that the host itself is
+ * started with.
  *
- * An image ends where memory ends, so that a read beyond it is a fault. Whatever is wrong, the loader says so in one
- * line, or the guest's first state is one that an engine takes.
+ * An image ends where memory ends, so that a read beyond it is a fault. Whatever is wrong, the
+ * loader says so in one line, or the guest's first state is one that an engine takes.
  */
 #include <setjmp.h>
 #include <stdlib.h>
@@ -43,7 +48,10 @@ next(void)
 	return seed >> 11;
 }
 
-/* ---- what the loaders call ------------------------------------------------------------------------------ */
+/*
+ * ---- what the loaders call
+ * ------------------------------------------------------------------------------
+ */
 
 static char said[256];
 static bool loading;
@@ -110,7 +118,10 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 	return 0;
 }
 
-/* ---- images --------------------------------------------------------------------------------------------- */
+/*
+ * ---- images
+ * ---------------------------------------------------------------------------------------------
+ */
 
 static void
 put(size_t at, unsigned size, uint64_t value)
@@ -253,7 +264,10 @@ fuzz(const char *what, void (*make)(void), size_t from, size_t to, const char *c
 	   good, bad);
 }
 
-/* The loader's word is believed on where memory is; what it says of sizes must not lead out of what is mapped. */
+/*
+ * The loader's word is believed on where memory is; what it says of sizes must not lead out of what
+ * is mapped.
+ */
 static void
 bootinfo(void)
 {

@@ -1,7 +1,7 @@
 /* BUILD: vmm/dev/pic.c */
 /*
- * The pair of 8259As by the datasheet: 8259A = Intel 8259A, order no. 231468-003, December 1988. The
- * section is named at each group. Vectors are 0x20 and 0x28 as in most kernels.
+ * The pair of 8259As by the datasheet: 8259A = Intel 8259A, order no. 231468-003, December 1988.
+ * The section is named at each group. Vectors are 0x20 and 0x28 as in most kernels.
  */
 #include <string.h>
 
@@ -178,7 +178,10 @@ test_cascade(void)
 	ok(!pic_pending(&p), "cascade: none is left");
 }
 
-/* "Interrupt Sequence": no request at INTA "is responded with IR7"; "Edge and Level ...": default IR7. */
+/*
+ * "Interrupt Sequence": no request at INTA "is responded with IR7"; "Edge and Level ...": default
+ * IR7.
+ */
 static void
 test_spurious(void)
 {

@@ -1,8 +1,9 @@
 /* BUILD: vmm/dev/pit.c */
 /*
- * The 8254 by its datasheet: 8254 = Intel 8254, order no. 231164-005, September 1993. The section is
- * named at each group. Expected waveforms are those of its figures 15-20: a write in pulse `k` is loaded at
- * k + 1. Last, the computed counter is compared with a second model here that really ticks.
+ * The 8254 by its datasheet: 8254 = Intel 8254, order no. 231164-005, September 1993. The section
+ * is named at each group. Expected waveforms are those of its figures 15-20: a write in pulse `k`
+ * is loaded at k + 1. Last, the computed counter is compared with a second model here that really
+ * ticks.
  */
 #include <string.h>
 
@@ -92,7 +93,9 @@ wave(const char *want, const char *what)
 		diag("got %s, want %s", got, want);
 }
 
-/* What the counter shows from pulse k on, one hexadecimal digit each, '.' where it doesn't matter. */
+/*
+ * What the counter shows from pulse k on, one hexadecimal digit each, '.' where it doesn't matter.
+ */
 static void
 values(const char *want, const char *what)
 {
@@ -221,7 +224,9 @@ test_mode3(void)
 	wave("---__--__", "mode 3: a trigger starts a period");
 }
 
-/* "Mode 4: Software Triggered Strobe", figure 19; "Mode 5: Hardware Triggered Strobe", figure 20. */
+/*
+ * "Mode 4: Software Triggered Strobe", figure 19; "Mode 5: Hardware Triggered Strobe", figure 20.
+ */
 static void
 test_mode45(void)
 {

@@ -1,7 +1,13 @@
-/* BUILD: vmm/mem/paging_format.c vmm/mmu/shadow/pool.c vmm/mmu/shadow/rmap.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c solutions/2-shadow/fill.c solutions/2-shadow/fault.c solutions/2-shadow/tables.c solutions/2-shadow/roots.c -DDIRECT_MAP=0x200000000000ul */
 /*
- * Shadow page tables over a made-up machine, with guests of 2, 3 and 4 levels: random tables and accesses; after
- * each, a walk of our tables as the CPU would do it must find nothing that the guest's do not allow.
+ * BUILD: vmm/mem/paging_format.c vmm/mmu/shadow/pool.c vmm/mmu/shadow/rmap.c
+ * solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c
+ * solutions/2-shadow/fill.c solutions/2-shadow/fault.c solutions/2-shadow/tables.c
+ * solutions/2-shadow/roots.c -DDIRECT_MAP=0x200000000000ul
+ */
+/*
+ * Shadow page tables over a made-up machine, with guests of 2, 3 and 4 levels: random tables and
+ * accesses; after each, a walk of our tables as the CPU would do it must find nothing that the
+ * guest's do not allow.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -37,7 +43,10 @@ next(void)
 	return seed >> 11;
 }
 
-/* ---- the machine ---------------------------------------------------------------------------------------- */
+/*
+ * ---- the machine
+ * ----------------------------------------------------------------------------------------
+ */
 
 mfn_t
 frame_alloc(enum frame_type type, uint16_t owner)
@@ -141,7 +150,10 @@ guest_memory(struct shadow_mmu *m)
 	return (struct walk_memory){ m, read_entry, write_entry };
 }
 
-/* ---- what the CPU and the guest see ----------------------------------------------------------------------- */
+/*
+ * ---- what the CPU and the guest see
+ * -----------------------------------------------------------------------
+ */
 
 struct view {
 	bool present;
@@ -205,7 +217,10 @@ address(void)
 	return a;
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------- */
+/*
+ * ---- operations
+ * -------------------------------------------------------------------------------------------
+ */
 
 static void
 write_table(void)
@@ -256,7 +271,10 @@ access(void)
 		return good && (w.gpa.v >> PAGE_SHIFT >= RAM || how & HOW_WRITE);
 	case MMU_FILLED:
 		v = cpu_sees(e.gva);
-		/* A frame that became a table on the way is tracked now: the write is emulated at the next fault. */
+		/*
+		 * A frame that became a table on the way is tracked now: the write is emulated at
+		 * the next fault.
+		 */
 		return good && v.present &&
 		       (!(how & HOW_WRITE) || v.rights & PTE_W || p2m[RAM - 1 - v.frame].track);
 	default:

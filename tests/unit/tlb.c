@@ -1,6 +1,7 @@
 /* BUILD: vmm/mem/tlb.c vmm/mem/guestmem.c vmm/mem/page_track.c -DDIRECT_MAP=0x200000000000ul */
 /*
- * The host's own TLB over a guest whose page table is an array: what it may remember, and when it must forget.
+ * The host's own TLB over a guest whose page table is an array: what it may remember, and when it
+ * must forget.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

@@ -1,7 +1,11 @@
-/* BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c solutions/3-translate/indirect.c vmm/bt/return_prediction.c vmm/bt/segments.c vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c */
 /*
- * The translator: what is copied, what is called out for, what the sequences look like, and that maps are sound for any
- * bytes.
+ * BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c
+ * solutions/3-translate/indirect.c vmm/bt/return_prediction.c vmm/bt/segments.c vmm/x86/decode.c
+ * vmm/x86/decode_operand.c vmm/x86/decode_table.c
+ */
+/*
+ * The translator: what is copied, what is called out for, what the sequences look like, and that
+ * maps are sound for any bytes.
  */
 #include <string.h>
 
@@ -165,7 +169,10 @@ broken_map(void)
 	return NULL;
 }
 
-/* All of a translation decodes, and nothing in it may act on the machine: privileged, or a load of CS, SS or GS. */
+/*
+ * All of a translation decodes, and nothing in it may act on the machine: privileged, or a load of
+ * CS, SS or GS.
+ */
 static const char *
 forbidden(void)
 {

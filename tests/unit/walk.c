@@ -1,7 +1,10 @@
-/* BUILD: vmm/mem/paging_format.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c solutions/2-shadow/adbits.c */
 /*
- * The walk of a guest's page tables, in all four modes: directed cases from the manual, then random tables against a
- * second walk that is written out mode by mode.
+ * BUILD: vmm/mem/paging_format.c solutions/2-shadow/walk.c solutions/2-shadow/rings.c
+ * solutions/2-shadow/adbits.c
+ */
+/*
+ * The walk of a guest's page tables, in all four modes: directed cases from the manual, then random
+ * tables against a second walk that is written out mode by mode.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -83,7 +86,10 @@ walked(const struct paging *p, uint64_t a, unsigned how)
 	return o;
 }
 
-/* ---- the second walk ------------------------------------------------------------------------------------ */
+/*
+ * ---- the second walk
+ * ------------------------------------------------------------------------------------
+ */
 
 static struct outcome
 fault(const struct paging *p, unsigned how, unsigned cause)
@@ -188,7 +194,10 @@ oracle(const struct paging *p, uint64_t a, unsigned how)
 	}
 }
 
-/* ---- random tables -------------------------------------------------------------------------------------- */
+/*
+ * ---- random tables
+ * --------------------------------------------------------------------------------------
+ */
 
 /* Mostly present, mostly allowed, in our memory; sometimes with bits that should not be there. */
 static uint64_t
@@ -264,7 +273,10 @@ random_tables(enum paging_format_id id)
 	ok(!bad, "%s: random tables, against another walk", p.format->name);
 }
 
-/* ---- cases ---------------------------------------------------------------------------------------------- */
+/*
+ * ---- cases
+ * ----------------------------------------------------------------------------------------------
+ */
 
 /* One table at 0x1000, one at 0x2000 (and 0x3000, 0x4000), entries at index 0. */
 static void

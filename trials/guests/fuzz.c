@@ -1,8 +1,10 @@
 /*
- * The monitor's fuzz: guests that run rounds of random code (guest/fuzz), one after the other, each with the next seed.
+ * The monitor's fuzz: guests that run rounds of random code (guest/fuzz), one after the other, each
+ * with the next seed.
  *
- * A guest ends after its rounds, or when random code ends it; either way the next one starts. What counts is that the host
- * goes on. Each seed is told on the side channel when its guest ends, so that the one that broke something is the next.
+ * A guest ends after its rounds, or when random code ends it; either way the next one starts. What
+ * counts is that the host goes on. Each seed is told on the side channel when its guest ends, so
+ * that the one that broke something is the next.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>

@@ -27,7 +27,10 @@ look(struct watched *w)
 	w->end->progress = now;
 }
 
-/* A guest that sleeps has nothing to wake it for, and one that goes on and on must not hold up the rest. */
+/*
+ * A guest that sleeps has nothing to wake it for, and one that goes on and on must not hold up the
+ * rest.
+ */
 static bool
 is_over(void *arg)
 {

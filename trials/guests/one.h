@@ -10,9 +10,13 @@ struct one_guest {
 	const struct engine *engine;
 	uint64_t mib;
 	unsigned
-		turns; /* a guest that runs on after so many turns without progress is stopped from outside */
+		/*
+		 * a guest that runs on after so many turns without progress is stopped from outside
+		 */
+		turns;
 	uint64_t
-		report; /* guest-physical: a word that counts its progress, told as `progress`; 0: none */
+		/* guest-physical: a word that counts its progress, told as `progress`; 0: none */
+		report;
 };
 
 struct one_end {
@@ -22,5 +26,7 @@ struct one_end {
 	char why[200];
 };
 
-/* Errors: domain_create()'s; -EAGAIN, somebody typed Ctrl-C. The guest says nothing on the console. */
+/*
+ * Errors: domain_create()'s; -EAGAIN, somebody typed Ctrl-C. The guest says nothing on the console.
+ */
 int one_guest(const struct one_guest *g, const char *words, struct one_end *end);

@@ -1,9 +1,10 @@
 /*
- * The monitor's soak: guests that start and end by the thousand, and the frames that must come back.
+ * The monitor's soak: guests that start and end by the thousand, and the frames that must come
+ * back.
  *
- * Whatever a domain takes it takes in frames, so the count of free frames is the same before the first guest
- * and after each one, whether it ended in order, was stopped for what it did, or was stopped from outside
- * while it slept or ran.
+ * Whatever a domain takes it takes in frames, so the count of free frames is the same before the
+ * first guest and after each one, whether it ended in order, was stopped for what it did, or was
+ * stopped from outside while it slept or ran.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>

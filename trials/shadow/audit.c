@@ -1,6 +1,6 @@
 /*
- * The auditor: compares the shadows with the guest's tables, and the lists with the entries, from scratch. It shares no
- * code with what it audits: no walk, no paging_format.
+ * The auditor: compares the shadows with the guest's tables, and the lists with the entries, from
+ * scratch. It shares no code with what it audits: no walk, no paging_format.
  *
  * `audit` in the monitor; the boot option audit=N makes every Nth load of CR3 an audit.
  *
@@ -52,7 +52,10 @@ word(struct audit *a, uint64_t at, unsigned size)
 	return gpa_read(a->m->domain, gpa(at), &value, size) ? 0 : value;
 }
 
-/* What the guest's tables say of a linear address: the entries of both levels; PS is in `upper` for a large page. */
+/*
+ * What the guest's tables say of a linear address: the entries of both levels; PS is in `upper` for
+ * a large page.
+ */
 static void
 guest_entries(struct audit *a, uint32_t va, uint64_t *upper, uint64_t *lower)
 {
@@ -141,7 +144,10 @@ check_reach(struct audit *a)
 	}
 }
 
-/* What the guest's entry allows: it says W; if it maps a page, also D, and the frame is nobody's to watch. */
+/*
+ * What the guest's entry allows: it says W; if it maps a page, also D, and the frame is nobody's to
+ * watch.
+ */
 static bool
 may_write(struct audit *a, const struct shadow *s, uint64_t entry)
 {
@@ -155,7 +161,10 @@ may_write(struct audit *a, const struct shadow *s, uint64_t entry)
 	return entry & 0x40 && p && !p->track;
 }
 
-/* One entry of a shadow that is in the pool, in use or not: against the guest's word that it stands for. */
+/*
+ * One entry of a shadow that is in the pool, in use or not: against the guest's word that it stands
+ * for.
+ */
 static void
 check_entry(struct audit *a, const struct shadow *s, unsigned i)
 {

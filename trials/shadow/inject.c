@@ -1,6 +1,6 @@
 /*
- * Damages the shadows of a guest that has ended, one entry at a time, and asks the auditor whether it sees that. Each time
- * all is put right again.
+ * Damages the shadows of a guest that has ended, one entry at a time, and asks the auditor whether
+ * it sees that. Each time all is put right again.
  */
 #include <inc/errno.h>
 #include <kern/map.h>
@@ -19,7 +19,10 @@ pick(unsigned below)
 	return (state >> 33) % below;
 }
 
-/* A random present entry of a shadow in use, at a level, that has all bits of `with` and none of `without`. */
+/*
+ * A random present entry of a shadow in use, at a level, that has all bits of `with` and none of
+ * `without`.
+ */
 static pte_t *
 entry(struct shadow_mmu *m, unsigned level, pte_t with, pte_t without)
 {
@@ -128,7 +131,10 @@ table(struct shadow_mmu *m)
 	return shadow_at_slot(m, slot);
 }
 
-/* Damage that is no entry's: a list, a trace, a count. What was there is put back by calling it again with *saved. */
+/*
+ * Damage that is no entry's: a list, a trace, a count. What was there is put back by calling it
+ * again with *saved.
+ */
 static void
 elsewhere(struct shadow_mmu *m, enum damage kind, uint64_t *saved, bool back)
 {

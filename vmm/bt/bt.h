@@ -1,17 +1,18 @@
 /*
- * The engine bt, binary translation: the guest's kernel runs in ring 1 as translated code only, its ring 3 directly.
+ * The engine bt, binary translation: the guest's kernel runs in ring 1 as translated code only, its
+ * ring 3 directly.
  *
- * bt is te and a translator: exits that te has bt has, too, and te's handlers serve them. What differs is how a sensitive
- * instruction gets there, and that none is missed.
+ * bt is te and a translator: exits that te has bt has, too, and te's handlers serve them. What
+ * differs is how a sensitive instruction gets there, and that none is missed.
  *
  * The cache lies in the VMM window, at
  *
  *   BT_CODE_AT    code: read-only, executable, supervisor
- *   BT_SHARED_AT  one page that translated code writes: virtual flags and scratch (enum of BT_AT_...)
+ *   BT_SHARED_AT  one page that translated code writes: virtual flags, scratch (enum of BT_AT_...)
  *                 then the table of indirect targets: read-only
  *
- * The host writes code and table through the direct map, and believes nothing that it reads from the shared page but
- * the guest's own flags and target.
+ * The host writes code and table through the direct map, and believes nothing that it reads from
+ * the shared page but the guest's own flags and target.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -50,7 +51,10 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_WRONG     16u
 #define BT_WRONG_MAX 20u /* times */
 #define BT_MIXED     16u
-/* This many writes beside its code make a frame mixed: more than a kernel that boots patches on one page. */
+/*
+ * This many writes beside its code make a frame mixed: more than a kernel that boots patches on one
+ * page.
+ */
 #define BT_MIXED_AT 2048u
 
 struct bt_block {
@@ -86,8 +90,8 @@ _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translat
 _Static_assert(offsetof(struct bt_shared, budget) == BT_AT_BUDGET, "translate.h");
 
 /*
- * Host pointers to frames. Of blocks, maps and code only those that are in use have one: the cache of a small guest is
- * small.
+ * Host pointers to frames. Of blocks, maps and code only those that are in use have one: the cache
+ * of a small guest is small.
  */
 struct bt_pages {
 	uint32_t *table[BT_TABLE / PAGE_SIZE];
@@ -108,7 +112,10 @@ struct bt_count {
 struct bt_known;
 struct paging_format;
 
-/* 2 MiB of linear addresses with translated code in them, and what maps them while the guest's paging is on. */
+/*
+ * 2 MiB of linear addresses with translated code in them, and what maps them while the guest's
+ * paging is on.
+ */
 struct bt_region {
 	uint32_t base;    /* linear address >> 21 */
 	uint32_t version; /* another one with each page: a table was compared for those of one */
@@ -165,7 +172,8 @@ struct bt {
 	struct bt_known *left_at;         /* NULL: nothing is kept about the place */
 	unsigned left_generation;
 	uint64_t
-		refused_at; /* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
+		/* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
+		refused_at;
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;
@@ -197,8 +205,8 @@ struct bt_place {
 };
 
 /*
- * A place that the guest left the cache at before, and what is there: it leaves at the same few again and again. What the
- * host found out about it holds as long as its block does.
+ * A place that the guest left the cache at before, and what is there: it leaves at the same few
+ * again and again. What the host found out about it holds as long as its block does.
  */
 struct bt_known {
 	uint32_t address;
@@ -215,7 +223,10 @@ _Static_assert(sizeof(struct bt_known) * BT_KNOWN_PAGE <= PAGE_SIZE, "one frame"
 /* window.c: the pages of the cache. */
 int bt_window_init(struct vcpu *v); /* 0, -ENOMEM */
 void bt_window_free(struct vcpu *v);
-/* Frames for the code up to here, for this block, for this page of maps; false: no more are allowed, or there are. */
+/*
+ * Frames for the code up to here, for this block, for this page of maps; false: no more are
+ * allowed, or there are.
+ */
 bool bt_window_code(struct vcpu *v, uint32_t end);
 bool bt_window_block(struct bt *bt, unsigned block);
 bool bt_window_maps(struct bt *bt, unsigned page);

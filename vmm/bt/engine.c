@@ -8,9 +8,9 @@
 #define OUR_TYPE (DESC_P | DESC_S | DESC_A | DESC_DPL(GUEST_KERNEL_RING) | DESC_DB)
 
 /*
- * The code segment of translated code ends where the cache's code does; its GS begins at the shared page and ends with the
- * table. The guest's kernel could load either into a data segment register: code can't be read by it, and the other is there
- * only while Zeno loads GS.
+ * The code segment of translated code ends where the cache's code does; its GS begins at the shared
+ * page and ends with the table. The guest's kernel could load either into a data segment register:
+ * code can't be read by it, and the other is there only while Zeno loads GS.
  */
 static void
 set_descriptors(struct vcpu *v)
@@ -97,7 +97,10 @@ within_code(const struct vcpu *v, const struct exit *e)
 	return v->state.rip + e->insn_len - 1 <= v->state.seg[SEG_CS].limit;
 }
 
-/* While TF is set the sequences of Zeno's own would be stepped through; what they stand for the host does. */
+/*
+ * While TF is set the sequences of Zeno's own would be stepped through; what they stand for the
+ * host does.
+ */
 static bool
 done_by_host(struct vcpu *v, struct exit *e)
 {
@@ -141,8 +144,8 @@ entry_for(struct vcpu *v, struct exit *e)
 }
 
 /*
- * Whether the host has done the instruction whose access was refused; a hidden fault is no reason to call out. Nor
- * is one of a repeated string instruction, which the CPU does fast where it may.
+ * Whether the host has done the instruction whose access was refused; a hidden fault is no reason
+ * to call out. Nor is one of a repeated string instruction, which the CPU does fast where it may.
  */
 static void
 count_refused(struct vcpu *v)

@@ -14,7 +14,10 @@ software_exception(struct vcpu *v, struct exit *e, enum vector vector)
 					   .insn_len = e->insn_len });
 }
 
-/* Whether the CPU could not have done an access to this place: somebody wants to be told, or there is no memory. */
+/*
+ * Whether the CPU could not have done an access to this place: somebody wants to be told, or there
+ * is no memory.
+ */
 static bool
 is_refused(struct vcpu *v, gpa_t at)
 {
@@ -53,8 +56,9 @@ is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t l
 }
 
 /*
- * Most instructions that fault again and again are stores to page tables: done here, by the host's TLB. False: not that, or the
- * guest's tables say no; then nothing has happened that the emulator would not do again.
+ * Most instructions that fault again and again are stores to page tables: done here, by the host's
+ * TLB. False: not that, or the guest's tables say no; then nothing has happened that the emulator
+ * would not do again.
  */
 static bool
 store(struct vcpu *v, struct exit *e, const struct insn *i)

@@ -1,5 +1,6 @@
 /*
- * Far transfers through the guest's own descriptors: jmp, call and retf within ring 0, retf to ring 3.
+ * Far transfers through the guest's own descriptors: jmp, call and retf within ring 0, retf to ring
+ * 3.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -13,7 +14,10 @@ refuse(struct emu_fault *f, enum vector vector, uint16_t sel)
 	return -EFAULT;
 }
 
-/* The code segment of a jmp or call (SDM 2A "JMP", "CALL"): 0, -EFAULT, or -ENOSYS for what is no code segment. */
+/*
+ * The code segment of a jmp or call (SDM 2A "JMP", "CALL"): 0, -EFAULT, or -ENOSYS for what is no
+ * code segment.
+ */
 static int
 check_code(struct vcpu *v, uint16_t sel, uint64_t *desc, struct emu_fault *f)
 {

@@ -1,9 +1,9 @@
 /*
- * Where a ret leads: mostly to where it led before. That is compared inline, and where it is right, a ret is six instructions
- * and a call two.
+ * Where a ret leads: mostly to where it led before. That is compared inline, and where it is right,
+ * a ret is six instructions and a call two.
  *
  *           before the first time           from then on
- *       0:  jmp ask                         lea ecx, [ecx - prediction]     lea and jecxz change no flag
+ *       0:  jmp ask                         lea ecx, [ecx - prediction]     both change no flag
  *       6:  jecxz hit                       (the same)
  *       8:  lea ecx, [ecx + 0]              lea ecx, [ecx + prediction]
  *           mov gs:[BT_AT_TARGET], ecx
@@ -17,8 +17,8 @@
  *      79:  int BT_VECTOR, of kind BT_PREDICTION
  *   lookup:
  *
- * A prediction that is often wrong is replaced, and each time it may be wrong twice as often before it is again: a function with
- * many callers has its prediction written a few times, and no more.
+ * A prediction that is often wrong is replaced, and each time it may be wrong twice as often before
+ * it is again: a function with many callers has its prediction written a few times, and no more.
  *
  * Pure, as the rest of the translator (translate.h).
  */
@@ -31,7 +31,10 @@ put32(uint8_t *to, uint32_t value)
 		to[i] = (uint8_t)(value >> 8 * i);
 }
 
-/* ecx has the guest's target, and its own ecx is at BT_AT_SAVE1. What follows has the target at BT_AT_TARGET instead. */
+/*
+ * ecx has the guest's target, and its own ecx is at BT_AT_SAVE1. What follows has the target at
+ * BT_AT_TARGET instead.
+ */
 void
 bt_emit_return_prediction(struct bt_translation *t)
 {

@@ -1,9 +1,10 @@
 /*
  * Segment registers without an exit, where ring 1 can do what ring 0 would.
  *
- * Reading: the guest's selectors are at GS:BT_AT_SEL, for CS, SS and GS of the CPU are not the guest's.
- * Loading ES, DS, FS: the CPU does it from the shadow table, or faults, and the host is asked; the selector is then noted.
- * Loading GS: only if it is the selector that the guest's GS holds already, as behind most exceptions; no flag changes.
+ * Reading: the guest's selectors are at GS:BT_AT_SEL, for CS, SS and GS of the CPU are not the
+ * guest's. Loading ES, DS, FS: the CPU does it from the shadow table, or faults, and the host is
+ * asked; the selector is then noted. Loading GS: only if it is the selector that the guest's GS
+ * holds already, as behind most exceptions; no flag changes.
  *
  * Pure, as the rest of the translator (translate.h).
  */

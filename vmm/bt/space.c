@@ -1,13 +1,14 @@
 /*
- * Address spaces: blocks are known by linear address, and chains and the table of targets lead from one to the other
- * without the host. So the cache must hold for the address space that is loaded: each page with translated code leads to
- * the frame that it was translated from.
+ * Address spaces: blocks are known by linear address, and chains and the table of targets lead from
+ * one to the other without the host. So the cache must hold for the address space that is loaded:
+ * each page with translated code leads to the frame that it was translated from.
  *
- * A guest changes that by a page table, or by CR3. For each 2 MiB with code (a region) Zeno keeps the frames of its
- * pages. The page table that maps a region is tracked: a write to it is looked at at once. When CR3 is loaded or INVLPG
- * runs, the entry of the page directory is compared, and if it leads to another table, the pages are. Tables that were found to map a
- * region alike are remembered, and tracked, so that a kernel with tables of its own for each process pays for that once for
- * each of them. A page that leads elsewhere loses its blocks, and no other page does.
+ * A guest changes that by a page table, or by CR3. For each 2 MiB with code (a region) Zeno keeps
+ * the frames of its pages. The page table that maps a region is tracked: a write to it is looked at
+ * at once. When CR3 is loaded or INVLPG runs, the entry of the page directory is compared, and if
+ * it leads to another table, the pages are. Tables that were found to map a region alike are
+ * remembered, and tracked, so that a kernel with tables of its own for each process pays for that
+ * once for each of them. A page that leads elsewhere loses its blocks, and no other page does.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -122,8 +123,9 @@ drop_page(struct vcpu *v, struct bt_region *r, unsigned page)
 }
 
 /*
- * Looks where a page with code leads now. In another address space its entries may not be accessed yet; they are now, for a CPU
- * may do that for a fetch that only might come (SDM 3A 4.8), and the blocks need not be made again.
+ * Looks where a page with code leads now. In another address space its entries may not be accessed
+ * yet; they are now, for a CPU may do that for a fetch that only might come (SDM 3A 4.8), and the
+ * blocks need not be made again.
  */
 static void
 look_at_page(struct vcpu *v, struct bt_region *r, unsigned page)
@@ -178,7 +180,9 @@ look_at_region(struct vcpu *v, struct bt_region *r)
 	remember(v, r);
 }
 
-/* A region for this address; NULL: there is no room for one, and all is flushed at the next entry. */
+/*
+ * A region for this address; NULL: there is no room for one, and all is flushed at the next entry.
+ */
 static struct bt_region *
 new_region(struct vcpu *v, uint64_t linear)
 {
@@ -251,7 +255,10 @@ bt_space_has(const struct bt *bt, uint32_t g)
 	return false;
 }
 
-/* The guest wrote from..to - 1 of a region's page table: pages whose entries are there may lead elsewhere. */
+/*
+ * The guest wrote from..to - 1 of a region's page table: pages whose entries are there may lead
+ * elsewhere.
+ */
 static void
 table_written(struct vcpu *v, struct bt_region *r, uint32_t from, uint32_t to)
 {
@@ -263,7 +270,10 @@ table_written(struct vcpu *v, struct bt_region *r, uint32_t from, uint32_t to)
 			look_at_page(v, r, n - half);
 }
 
-/* The guest wrote from..to - 1 of frame g, which is tracked. A table that is not in use now is no longer known. */
+/*
+ * The guest wrote from..to - 1 of frame g, which is tracked. A table that is not in use now is no
+ * longer known.
+ */
 void
 bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 {
@@ -286,7 +296,10 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 	}
 }
 
-/* Linear addresses may mean something else than they did, and the cache may be out of the CPU's reach; false: no memory. */
+/*
+ * Linear addresses may mean something else than they did, and the cache may be out of the CPU's
+ * reach; false: no memory.
+ */
 static __attribute__((noinline)) bool
 look_again(struct vcpu *v)
 {
@@ -303,7 +316,9 @@ look_again(struct vcpu *v)
 	return !paging(v) || shadow_reach_window(shadow_of(v->domain));
 }
 
-/* Before each entry. Whatever takes the window out of the root flushes the TLB. False: no memory. */
+/*
+ * Before each entry. Whatever takes the window out of the root flushes the TLB. False: no memory.
+ */
 bool
 bt_space_check(struct vcpu *v)
 {
@@ -312,7 +327,10 @@ bt_space_check(struct vcpu *v)
 	return (!bt->no_room && v->tlb.generation == bt->tlb_generation) || look_again(v);
 }
 
-/* The guest has run INVLPG. What else the entry of its directory maps may be looked at now, too (SDM 3A 4.10.4.2). */
+/*
+ * The guest has run INVLPG. What else the entry of its directory maps may be looked at now, too
+ * (SDM 3A 4.10.4.2).
+ */
 void
 bt_space_page(struct vcpu *v, uint32_t linear)
 {

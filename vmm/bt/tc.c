@@ -1,5 +1,6 @@
 /*
- * The translation cache in words: `tc` in the monitor and GDB. Totals, or one block beside its translation.
+ * The translation cache in words: `tc` in the monitor and GDB. Totals, or one block beside its
+ * translation.
  */
 #include <inc/errno.h>
 #include <vmm/bt/bt.h>
@@ -86,7 +87,10 @@ block_line(struct vcpu *v, const struct bt_block *b, char *buf, size_t size)
 		 bt_is_hot(bt_of(v), b->eip) ? ", hot" : "");
 }
 
-/* The operation with `rank` others ahead of it by their call-outs; among equals in their own order. 0: none. */
+/*
+ * The operation with `rank` others ahead of it by their call-outs; among equals in their own order.
+ * 0: none.
+ */
 static unsigned
 at_rank(const struct bt_stats *s, unsigned rank)
 {
@@ -148,7 +152,10 @@ block_with(struct bt *bt, uint32_t eip)
 	return b;
 }
 
-/* Line by line, from 0: about the block at eip, about all of the cache for eip 0. False: there are no more. */
+/*
+ * Line by line, from 0: about the block at eip, about all of the cache for eip 0. False: there are
+ * no more.
+ */
 bool
 bt_show(struct vcpu *v, uint64_t eip, unsigned line, char *buf, size_t size)
 {

@@ -1,12 +1,14 @@
 /*
- * The translator of the engine bt: bytes of the guest's kernel in, bytes for the translation cache and a map out.
+ * The translator of the engine bt: bytes of the guest's kernel in, bytes for the translation cache
+ * and a map out.
  *
- * Pure C, no state: the engine, the host tests and the fuzzer share it. What it emits does not depend on where it
- * will lie: control leaves a block by stubs, which chaining patches later, and all data of Zeno's own is
- * reached through GS, which holds BT_DS while translated code runs.
+ * Pure C, no state: the engine, the host tests and the fuzzer share it. What it emits does not
+ * depend on where it will lie: control leaves a block by stubs, which chaining patches later, and
+ * all data of Zeno's own is reached through GS, which holds BT_DS while translated code runs.
  *
- * Two rules keep faults precise. In each sequence the access that can fault for the guest comes while all guest registers and
- * flags are still the guest's; and what follows uses registers only after it has saved them.
+ * Two rules keep faults precise. In each sequence the access that can fault for the guest comes
+ * while all guest registers and flags are still the guest's; and what follows uses registers only
+ * after it has saved them.
  */
 #pragma once
 
@@ -52,7 +54,10 @@ enum bt_kind {
 	BT_PREDICTION, /* `int`: the guest is at BT_AT_TARGET, which may be this ret's prediction from now on */
 };
 
-/* What bt_emit_return_prediction() emits, in bytes: the call-out of kind BT_PREDICTION is behind it; in it are: */
+/*
+ * What bt_emit_return_prediction() emits, in bytes: the call-out of kind BT_PREDICTION is behind
+ * it; in it are:
+ */
 #define BT_PREDICTION_SIZE   79
 #define BT_PREDICTION_STUB   56 /* the stub that leads to the prediction */
 #define BT_PREDICTION_BUDGET 24 /* the offset from GS of how many wrong ones are left */
@@ -79,7 +84,10 @@ struct bt_translation {
 	struct bt_map map[BT_MAP_MAX];
 };
 
-/* 0, or what decode() says of the first instruction, and nothing has been translated; -ENOSYS: exercise 3.1 is not done. */
+/*
+ * 0, or what decode() says of the first instruction, and nothing has been translated; -ENOSYS:
+ * exercise 3.1 is not done.
+ */
 int bt_translate(struct bt_translation *t);
 
 /* How an instruction is translated. */
@@ -104,7 +112,10 @@ void bt_emit_direct(struct bt_translation *t, const struct insn *i);
 /* The bytes of a stub that goes to `to`; both are addresses in the cache. */
 void bt_stub_jump(uint8_t stub[5], uint32_t from, uint32_t to);
 
-/* ---- bytes ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- bytes
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static inline void
 bt_emit8(struct bt_translation *t, uint8_t byte)
@@ -155,7 +166,10 @@ bt_emit_load(struct bt_translation *t, enum gpr reg, uint32_t at)
 	bt_emit32(t, at);
 }
 
-/* A short forward jump whose distance is not known yet: returns where it stands, for bt_emit_here(). */
+/*
+ * A short forward jump whose distance is not known yet: returns where it stands, for
+ * bt_emit_here().
+ */
 static inline unsigned
 bt_emit_short(struct bt_translation *t, uint8_t opcode)
 {

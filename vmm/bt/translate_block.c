@@ -1,5 +1,6 @@
 /*
- * From guest memory to a block: fetch, translate, insert; or the fault that the guest's CPU takes instead.
+ * From guest memory to a block: fetch, translate, insert; or the fault that the guest's CPU takes
+ * instead.
  */
 #include <inc/errno.h>
 #include <vmm/bt/bt.h>
@@ -92,7 +93,10 @@ bt_not_code(struct vcpu *v, struct exit *e)
 		};
 }
 
-/* How many bytes from eip on a block may look at: its page and one instruction more, within the segment. */
+/*
+ * How many bytes from eip on a block may look at: its page and one instruction more, within the
+ * segment.
+ */
 static size_t
 reach(struct vcpu *v, uint32_t eip)
 {

@@ -154,8 +154,8 @@ bt_window_free(struct vcpu *v)
 }
 
 /*
- * Eight bytes at a time: QEMU looks at every store to a page that it has translated code from, and the fewer there are
- * the better.
+ * Eight bytes at a time: QEMU looks at every store to a page that it has translated code from, and
+ * the fewer there are the better.
  */
 void
 bt_code_write(struct bt *bt, uint32_t at, const void *bytes, size_t n)
@@ -201,7 +201,10 @@ entry(struct bt *bt, uint32_t eip)
 	return bt->pages->table[at >> PAGE_SHIFT] + (at & PAGE_MASK) / 4;
 }
 
-/* An entry of zeros matches eip 0 alone, so entry 0 has a word of its own that matches none of its eips. */
+/*
+ * An entry of zeros matches eip 0 alone, so entry 0 has a word of its own that matches none of its
+ * eips.
+ */
 void
 bt_table_set(struct bt *bt, uint32_t eip, uint32_t to)
 {

@@ -1,8 +1,8 @@
 /*
  * A domain's buses: which device an access goes to, and what is not claimed.
  *
- * A port that no device claims reads as ones and swallows writes, as an ISA bus with pull-ups does; each
- * such access is counted. Nothing here ever touches a port of the host.
+ * A port that no device claims reads as ones and swallows writes, as an ISA bus with pull-ups does;
+ * each such access is counted. Nothing here ever touches a port of the host.
  */
 #include <kern/kern.h>
 #include <vmm/dev/io.h>

@@ -10,8 +10,8 @@
 struct domain;
 
 /*
- * A device's ports. An access comes as wide as it was made, but for one that is wider than the device
- * (`width`), not aligned, or over the range's end: that comes in parts, as on an ISA bus.
+ * A device's ports. An access comes as wide as it was made, but for one that is wider than the
+ * device (`width`), not aligned, or over the range's end: that comes in parts, as on an ISA bus.
  */
 struct io_range {
 	uint16_t base, count; /* count 0 ends the table */
@@ -22,7 +22,9 @@ struct io_range {
 	void (*write)(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 };
 
-/* A device's registers in guest-physical memory, where the guest has no RAM; size is 1, 2, 4 or 8. */
+/*
+ * A device's registers in guest-physical memory, where the guest has no RAM; size is 1, 2, 4 or 8.
+ */
 struct mmio_range {
 	uint64_t base, size; /* size 0 ends the table */
 	const char *owner;

@@ -31,8 +31,8 @@ pc_of(struct domain *d)
 }
 
 /*
- * What brings a device's line up to date, by a registered table: Lab 1B adds the UART's. It is asked
- * when a turn begins, after each access to a device, and while the vCPU sleeps.
+ * What brings a device's line up to date, by a registered table: Lab 1B adds the UART's. It is
+ * asked when a turn begins, after each access to a device, and while the vCPU sleeps.
  */
 struct pc_line {
 	void (*update)(struct pc *pc);

@@ -53,8 +53,8 @@ highest(const struct pic_chip *c, uint8_t set)
 }
 
 /*
- * The request that INT stands for. One in service holds back its own level and all below; in special mask
- * mode not if it is masked (8259A "Special Mask Mode").
+ * The request that INT stands for. One in service holds back its own level and all below; in
+ * special mask mode not if it is masked (8259A "Special Mask Mode").
  */
 static int
 request(const struct pic *p, unsigned which)
@@ -68,7 +68,9 @@ request(const struct pic *p, unsigned which)
 	ir = highest(c, c->irr & ~c->imr);
 	if (c->special_mask)
 		blocking &= ~c->imr;
-	/* 8259A "Special Fully Nested Mode" a: a slave in service isn't locked out of the master. */
+	/*
+	 * 8259A "Special Fully Nested Mode" a: a slave in service isn't locked out of the master.
+	 */
 	if (which == MASTER && (c->icw4 & ICW4_SFNM))
 		blocking &= ~CASCADE_BIT;
 	serving = highest(c, blocking);
@@ -139,7 +141,9 @@ pic_pending(const struct pic *p)
 	return request(p, MASTER) != NO_REQUEST;
 }
 
-/* Takes what the slave asks for, and lets its INT fall so that the next request is an edge again. */
+/*
+ * Takes what the slave asks for, and lets its INT fall so that the next request is an edge again.
+ */
 static int
 serve_slave(struct pic *p)
 {
@@ -201,8 +205,8 @@ write_ocw2(struct pic_chip *c, uint8_t value)
 		return;
 	}
 	/*
-	 * A non-specific EOI ends the most urgent in service; 8259A "Special Mask Mode": one that is
-	 * masked is not cleared by it.
+	 * A non-specific EOI ends the most urgent in service; 8259A "Special Mask Mode": one that
+	 * is masked is not cleared by it.
 	 */
 	if (!(value & OCW2_SL))
 		ir = highest(c, c->special_mask ? c->isr & ~c->imr : c->isr);

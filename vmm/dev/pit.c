@@ -1,9 +1,9 @@
 /*
  * 8254 timer and port 0x61. pit.h says what is modelled, and 8254 which edition.
  *
- * All times below are pulses of CLK since the domain's clock was 0. A write between the pulses k and k + 1 has
- * its effect on the counting element at k + 1, as in the datasheet's timing diagrams; effects on OUT
- * and GATE that need no pulse come at once.
+ * All times below are pulses of CLK since the domain's clock was 0. A write between the pulses k
+ * and k + 1 has its effect on the counting element at k + 1, as in the datasheet's timing diagrams;
+ * effects on OUT and GATE that need no pulse come at once.
  */
 #include <vmm/dev/pit.h>
 

@@ -1,8 +1,8 @@
 /*
  * What kind of machine a domain is: its devices, on its buses, and how interrupts come from them.
  *
- * Nobody else knows a device: the core asks the platform, engines ask v->irq_pending. One per kind of
- * machine, by a registered table: SET_ADD(platforms, pc_platform).
+ * Nobody else knows a device: the core asks the platform, engines ask v->irq_pending. One per kind
+ * of machine, by a registered table: SET_ADD(platforms, pc_platform).
  */
 #pragma once
 
@@ -28,7 +28,9 @@ struct platform {
 	/* Whether an interrupt waits for this vCPU; which it is, and it counts as taken then. */
 	bool (*pending)(struct vcpu *v);
 	uint8_t (*ack)(struct vcpu *v);
-	/* When lines() will find more though nobody touches a device, in ns of the domain's clock. */
+	/*
+	 * When lines() will find more though nobody touches a device, in ns of the domain's clock.
+	 */
 	uint64_t (*deadline)(struct domain *d);
 };
 
@@ -36,8 +38,9 @@ struct platform {
 const struct platform *platform_find(const char *name);
 
 /*
- * Brings the lines of its devices up to date, and v->irq_pending with them. Called when a turn begins,
- * after each access to a device, and while the vCPU sleeps. A domain without a platform has no lines.
+ * Brings the lines of its devices up to date, and v->irq_pending with them. Called when a turn
+ * begins, after each access to a device, and while the vCPU sleeps. A domain without a platform has
+ * no lines.
  */
 void platform_lines(struct domain *d);
 /* The vector of the interrupt that waits for this vCPU, which has it now. */

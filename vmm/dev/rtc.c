@@ -74,7 +74,10 @@ encode(const struct rtc *r, unsigned value)
 	return r->reg[RTC_B] & RTC_B_DM ? value : value / 10 << 4 | value % 10;
 }
 
-/* A digit above 9 is worth its value; what is beyond the field's range wraps, so that any byte means something. */
+/*
+ * A digit above 9 is worth its value; what is beyond the field's range wraps, so that any byte
+ * means something.
+ */
 static unsigned
 decode(const struct rtc *r, uint8_t raw, unsigned range)
 {

@@ -1,13 +1,14 @@
 /*
- * The PC's clock with its 128 bytes of memory ("CMOS") as a plain state machine: no kernel calls, no pointers
- * in the state.
+ * The PC's clock with its 128 bytes of memory ("CMOS") as a plain state machine: no kernel calls,
+ * no pointers in the state.
  *
  * MC146818 = Motorola MC146818 Real-Time Clock Plus RAM, data sheet ADI-856-R1, 1984.
  *
  * Nothing ticks: time, flags and the update in progress are computed from `now`, nanoseconds of the
- * domain's clock. It starts at RTC_YEAR, 1 January, midnight, so that runs repeat. Its calendar is the chip's: two
- * digits of the year, and a leap year is one that 4 divides. The interrupt is modelled (rtc_irq), the square wave is not.
- * The bytes behind register D are those of a PC AT; the sizes of memory stand where its BIOS puts them.
+ * domain's clock. It starts at RTC_YEAR, 1 January, midnight, so that runs repeat. Its calendar is
+ * the chip's: two digits of the year, and a leap year is one that 4 divides. The interrupt is
+ * modelled (rtc_irq), the square wave is not. The bytes behind register D are those of a PC AT; the
+ * sizes of memory stand where its BIOS puts them.
  */
 #pragma once
 

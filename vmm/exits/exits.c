@@ -1,9 +1,10 @@
 /*
- * Exit handlers for any engine: what an exit means, from what *e says of it and from the state alone. An
- * engine's own handler goes before one of these (dispatch.c). Registers have a file of their own (registers.c).
+ * Exit handlers for any engine: what an exit means, from what *e says of it and from the state
+ * alone. An engine's own handler goes before one of these (dispatch.c). Registers have a file of
+ * their own (registers.c).
  *
- * Labs 1 to 3 compile none of this room: with it in the build, a student's handler that is taken out would be done
- * by Zeno, and the exercise passed.
+ * Labs 1 to 3 compile none of this room: with it in the build, a student's handler that is taken
+ * out would be done by Zeno, and the exercise passed.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -31,7 +32,10 @@ fault_of_access(struct vcpu *v, const struct emu_fault *f)
 	return event_fault(v, f->vector, f->error);
 }
 
-/* One element of ins or outs. The write of ins is tried first: a port must not be read for a write that faults. */
+/*
+ * One element of ins or outs. The write of ins is tried first: a port must not be read for a write
+ * that faults.
+ */
 static int
 string_element(struct vcpu *v, const struct exit_io *io, struct emu_fault *f)
 {
@@ -208,7 +212,10 @@ exit_hypercall(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(HYPERCALL, NULL, exit_hypercall);
 
-/* The access can't be the CPU's: of a device's registers, of no memory, or of a frame whose owner is to be told. */
+/*
+ * The access can't be the CPU's: of a device's registers, of no memory, or of a frame whose owner
+ * is to be told.
+ */
 static enum verdict
 emulate_access(struct vcpu *v, struct exit *e)
 {

@@ -171,7 +171,10 @@ exit_dr(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(DR, NULL, exit_dr);
 
-/* The MSRs that the state has; one that is not here is not implemented: #GP (SDM 2B "RDMSR", "WRMSR"). */
+/*
+ * The MSRs that the state has; one that is not here is not implemented: #GP (SDM 2B "RDMSR",
+ * "WRMSR").
+ */
 static const struct {
 	uint32_t number;
 	uint16_t offset; /* in struct cpu_state */
@@ -264,7 +267,10 @@ EXIT_HANDLER(MSR, NULL, exit_msr);
 #define XCR0_SSE 2u
 #define XCR0_AVX 4u
 
-/* XCR0 in EDX:EAX (SDM 2D "XSETBV", SDM 1 13.3): what the CPU does not have, or half of AVX, is #GP. */
+/*
+ * XCR0 in EDX:EAX (SDM 2D "XSETBV", SDM 1 13.3): what the CPU does not have, or half of AVX, is
+ * #GP.
+ */
 static enum verdict
 exit_xsetbv(struct vcpu *v, struct exit *e)
 {

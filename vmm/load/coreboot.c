@@ -1,8 +1,9 @@
 /*
- * The other way in which a 32-bit payload is started: by coreboot. Debian's GRUB is built for it, and wants flat
- * 32-bit protected mode and a table that says where memory is.
+ * The other way in which a 32-bit payload is started: by coreboot. Debian's GRUB is built for it,
+ * and wants flat 32-bit protected mode and a table that says where memory is.
  *
- * The format is that of libpayload's and coreboot's "coreboot_tables.h": a header at 0x500 and one memory record.
+ * The format is that of libpayload's and coreboot's "coreboot_tables.h": a header at 0x500 and one
+ * memory record.
  */
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>

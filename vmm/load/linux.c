@@ -1,8 +1,9 @@
 /*
- * The third way in which a guest is started: as a boot loader starts a 32-bit Linux, at its 32-bit entry.
+ * The third way in which a guest is started: as a boot loader starts a 32-bit Linux, at its 32-bit
+ * entry.
  *
- * linux.h says what BOOT is. The setup header goes into the "zero page" together with what the loader knows;
- * nothing of the real-mode part runs, so Linux asks no BIOS.
+ * linux.h says what BOOT is. The setup header goes into the "zero page" together with what the
+ * loader knows; nothing of the real-mode part runs, so Linux asks no BIOS.
  */
 #include <inc/errno.h>
 #include <kern/map.h>
@@ -72,7 +73,10 @@ put32(uint8_t *page, unsigned at, uint32_t value)
 	memcpy(page + at, &value, sizeof(value));
 }
 
-/* The zero page, and in it the loader's fields (BOOT "Details of Header Fields", those of type "write"). */
+/*
+ * The zero page, and in it the loader's fields (BOOT "Details of Header Fields", those of type
+ * "write").
+ */
 static void
 write_zero_page(struct domain *d, const struct parts *p)
 {
@@ -116,8 +120,8 @@ write_guest(struct domain *d, const struct parts *p)
 }
 
 /*
- * BOOT "32-bit Boot Protocol": protected mode, paging off, interrupts off, flat segments from a GDT, ESI the
- * zero page, EBP, EDI and EBX zero.
+ * BOOT "32-bit Boot Protocol": protected mode, paging off, interrupts off, flat segments from a
+ * GDT, ESI the zero page, EBP, EDI and EBX zero.
  */
 static void
 set_registers(struct cpu_state *s)
@@ -128,7 +132,10 @@ set_registers(struct cpu_state *s)
 	s->rip = LINUX_LOAD;
 }
 
-/* `words` begin behind boot=linux. Errors: -ENOEXEC, after a line that says what is wrong; -ENOENT: no such initrd. */
+/*
+ * `words` begin behind boot=linux. Errors: -ENOEXEC, after a line that says what is wrong; -ENOENT:
+ * no such initrd.
+ */
 int
 linux_load(struct domain *d, const struct module *m, const char *words)
 {

@@ -1,14 +1,18 @@
 /*
  * The image of a 32-bit Linux, and where its parts go in a guest's memory.
  *
- * BOOT = "The Linux/x86 Boot Protocol", Documentation/arch/x86/boot.rst of Linux 6.1, protocol 2.15.
+ * BOOT = "The Linux/x86 Boot Protocol", Documentation/arch/x86/boot.rst of Linux 6.1, protocol
+ * 2.15.
  */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* The first MiB is ours to share out; the loader's three pages lie below where a BIOS would have its EBDA. */
+/*
+ * The first MiB is ours to share out; the loader's three pages lie below where a BIOS would have
+ * its EBDA.
+ */
 #define LINUX_ZERO_PAGE 0x90000u
 #define LINUX_CMDLINE   0x91000u
 #define LINUX_GDT       0x92000u

@@ -1,6 +1,6 @@
 /*
- * Checks the image of a Linux kernel, and decides where its parts go. It comes from outside: every field is
- * checked before it is used.
+ * Checks the image of a Linux kernel, and decides where its parts go. It comes from outside: every
+ * field is checked before it is used.
  */
 #include <vmm/load/linux.h>
 
@@ -64,8 +64,8 @@ plan_kernel(struct linux_plan *plan, const uint8_t *image, uint64_t size)
 }
 
 /*
- * The kernel unpacks itself at its preferred address and needs init_size bytes there (BOOT "init_size"). The RAM disk
- * goes as high as it may: pages of its own at the end of memory.
+ * The kernel unpacks itself at its preferred address and needs init_size bytes there (BOOT
+ * "init_size"). The RAM disk goes as high as it may: pages of its own at the end of memory.
  */
 static const char *
 plan_memory(struct linux_plan *plan, const uint8_t *image, uint64_t initrd_size, uint64_t ram)

@@ -1,6 +1,6 @@
 /*
- * Loading a classic guest: a multiboot 1 kernel, ELF32, entered exactly as a boot loader on the bare machine
- * would enter it (Multiboot Specification 0.6.96, section 3.2 "Machine state").
+ * Loading a classic guest: a multiboot 1 kernel, ELF32, entered exactly as a boot loader on the
+ * bare machine would enter it (Multiboot Specification 0.6.96, section 3.2 "Machine state").
  *
  * The image comes from outside and is checked as such: every offset and size before it is used.
  */
@@ -61,7 +61,10 @@ check_header(const struct elf32_header *h, uint64_t size)
 	return NULL;
 }
 
-/* Section 3.1.1: the header lies in the first 8 KiB, 32-bit aligned, and its three words add up to 0. */
+/*
+ * Section 3.1.1: the header lies in the first 8 KiB, 32-bit aligned, and its three words add up to
+ * 0.
+ */
 static bool
 has_multiboot_header(const uint8_t *image, uint64_t size)
 {
@@ -178,7 +181,9 @@ start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds)
 	s->idtr.limit = 0xffff;
 }
 
-/* "Machine state": EAX, EBX, flat segments, A20 on, CR0.PE on and PG off, EFLAGS.VM and IF clear. */
+/*
+ * "Machine state": EAX, EBX, flat segments, A20 on, CR0.PE on and PG off, EFLAGS.VM and IF clear.
+ */
 static void
 boot_registers(struct cpu_state *s, uint32_t entry)
 {

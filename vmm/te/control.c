@@ -1,5 +1,6 @@
 /*
- * Control and task registers, and the LDT: the guest's are virtual, and these are the rules for them.
+ * Control and task registers, and the LDT: the guest's are virtual, and these are the rules for
+ * them.
  */
 #include <inc/errno.h>
 #include <vmm/limits.h>
@@ -40,7 +41,10 @@ struct control {
 	uint64_t cr0, cr3, cr4;
 };
 
-/* Registers that paging depends on have been written; before them, *old was. RESUME, or the guest faulted or is stopped. */
+/*
+ * Registers that paging depends on have been written; before them, *old was. RESUME, or the guest
+ * faulted or is stopped.
+ */
 static enum verdict
 paging_changed(struct vcpu *v, struct exit *e, const struct control *old)
 {
@@ -71,7 +75,10 @@ paging_changed(struct vcpu *v, struct exit *e, const struct control *old)
 	}
 }
 
-/* SDM 3A 4.10.4.1: what invalidates TLB entries; 4.4.1: what loads PAE's registers. TS changes at every switch of tasks. */
+/*
+ * SDM 3A 4.10.4.1: what invalidates TLB entries; 4.4.1: what loads PAE's registers. TS changes at
+ * every switch of tasks.
+ */
 static bool
 paging_written(const struct control *old, const struct cpu_state *new, unsigned n)
 {
@@ -82,9 +89,9 @@ paging_written(const struct control *old, const struct cpu_state *new, unsigned 
 }
 
 /*
- * Writes the guest's control register n. RESUME: done, rip not advanced; else the guest has faulted or is
- * stopped. Of CR0's bits the CPU
- * gets TS, EM, MP and AM at the next entry, of CR4's TSD, OSFXSR and OSXMMEXCPT at once.
+ * Writes the guest's control register n. RESUME: done, rip not advanced; else the guest has faulted
+ * or is stopped. Of CR0's bits the CPU gets TS, EM, MP and AM at the next entry, of CR4's TSD,
+ * OSFXSR and OSXMMEXCPT at once.
  */
 enum verdict
 te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)

@@ -1,6 +1,6 @@
 /*
- * Exceptions, software interrupts and interrupts on their way to the guest: which one it is, and what becomes of a
- * fault that is met on the way.
+ * Exceptions, software interrupts and interrupts on their way to the guest: which one it is, and
+ * what becomes of a fault that is met on the way.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -35,8 +35,8 @@ event_name(const struct te_event *event, char buf[16])
 }
 
 /*
- * A delivery reads descriptor tables and the TSS. If they are not mapped, that is the fault, whatever the reader made of it;
- * CR2 has it even if it ends in another one.
+ * A delivery reads descriptor tables and the TSS. If they are not mapped, that is the fault,
+ * whatever the reader made of it; CR2 has it even if it ends in another one.
  */
 static void
 take_page_fault(struct vcpu *v, struct emu_fault *fault)
@@ -83,7 +83,8 @@ deliver_fault(struct vcpu *v, const struct exit *exit, const struct te_event *fi
 {
 	struct te_event event = *first;
 	struct exit at =
-		*exit; /* for the line that ends the guest: it names the event, not what caused it */
+		/* for the line that ends the guest: it names the event, not what caused it */
+		*exit;
 	char chain[80], name[16];
 	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(first, name));
 
@@ -110,8 +111,8 @@ deliver_fault(struct vcpu *v, const struct exit *exit, const struct te_event *fi
 }
 
 /*
- * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a bare machine would
- * reset, so the domain ends, with the chain of faults in words.
+ * Brings an event to the guest's own handler. RESUME, or STOP if that ended in a triple fault: a
+ * bare machine would reset, so the domain ends, with the chain of faults in words.
  */
 enum verdict
 te_deliver(struct vcpu *v, const struct exit *e, const struct te_event *event)

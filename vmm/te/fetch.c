@@ -1,17 +1,17 @@
 /*
  * The instruction at the guest's rip, fetched and taken apart.
  *
- * A guest's kernel faults at the same few instructions again and again, so each is decoded once and kept together
- * with the bytes that it came from, and where they lie as long as no page of code is translated otherwise. The bytes
- * are compared each time: a guest may rewrite its code as it likes.
+ * A guest's kernel faults at the same few instructions again and again, so each is decoded once and
+ * kept together with the bytes that it came from, and where they lie as long as no page of code is
+ * translated otherwise. The bytes are compared each time: a guest may rewrite its code as it likes.
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
 #include <vmm/mem/tlb.h>
 
 /*
- * Guest memory at a linear address, good for *len bytes, or NULL. The CPU has fetched from there already, so
- * it is nobody's fault any more and sets no bit.
+ * Guest memory at a linear address, good for *len bytes, or NULL. The CPU has fetched from there
+ * already, so it is nobody's fault any more and sets no bit.
  */
 static const void *
 code_ptr(struct vcpu *v, uint64_t linear, size_t *len)
@@ -86,7 +86,8 @@ decode_anew(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *kno
 }
 
 /*
- * Fills in insn_len and insn_op of *e, and te_insn(v). False: the bytes are not all there, or are no instruction.
+ * Fills in insn_len and insn_op of *e, and te_insn(v). False: the bytes are not all there, or are
+ * no instruction.
  */
 bool
 te_fetch(struct vcpu *v, struct exit *e)

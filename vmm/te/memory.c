@@ -1,5 +1,6 @@
 /*
- * The emulator's view of guest memory: by segment and offset, under the guest's own limits and rights.
+ * The emulator's view of guest memory: by segment and offset, under the guest's own limits and
+ * rights.
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
@@ -7,8 +8,9 @@
 #include <vmm/mem/tlb.h>
 
 /*
- * Whether an access to the VMM window's addresses is one to the window. With paging on it lies where the guest's tables have
- * nothing, so that is a page fault of its own, as on the bare machine; unless there was no such place (window_move).
+ * Whether an access to the VMM window's addresses is one to the window. With paging on it lies
+ * where the guest's tables have nothing, so that is a page fault of its own, as on the bare
+ * machine; unless there was no such place (window_move).
  */
 static bool
 hits_window(struct vcpu *v, uint64_t linear, size_t len)
@@ -50,8 +52,8 @@ linear_of(const struct te_access *a, enum seg_reg seg, uint64_t offset)
 }
 
 /*
- * Whose access it is to the pager: SS has the CPL, on the way through a gate to an inner ring, too, where the pushes
- * are the inner ring's already.
+ * Whose access it is to the pager: SS has the CPL, on the way through a gate to an inner ring, too,
+ * where the pushes are the inner ring's already.
  */
 static unsigned
 how_of(const struct vcpu *v)
@@ -94,8 +96,8 @@ check_alignment(struct te_access *a, gva_t at, size_t size, struct emu_fault *fa
 }
 
 /*
- * The usual access: to an ordinary data segment, below its limit and below the VMM window, and to a page that is known. Whatever is
- * not so goes a longer way, and may be right all the same.
+ * The usual access: to an ordinary data segment, below its limit and below the VMM window, and to a
+ * page that is known. Whatever is not so goes a longer way, and may be right all the same.
  */
 static inline const struct tlb_entry *
 usual(const struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size, bool write)
@@ -227,7 +229,10 @@ pop_words(struct te_access *a, unsigned size, uint64_t *words, unsigned n, struc
 	return err;
 }
 
-/* All at once if that is a usual access; else word by word, for the fault is that of the first word that has one. */
+/*
+ * All at once if that is a usual access; else word by word, for the fault is that of the first word
+ * that has one.
+ */
 int
 te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
 	      struct emu_fault *fault)
@@ -317,8 +322,8 @@ vector_writes(const struct insn *i)
 }
 
 /*
- * An instruction of x87, MMX or SSE whose memory operand the CPU could not reach. What the guest's own segment or tables say
- * to it comes first.
+ * An instruction of x87, MMX or SSE whose memory operand the CPU could not reach. What the guest's
+ * own segment or tables say to it comes first.
  */
 static COLD enum verdict
 cannot(struct vcpu *v, struct exit *e)
@@ -361,7 +366,10 @@ te_emulate(struct vcpu *v, struct exit *e)
 	return RESUME;
 }
 
-/* What the CPU can't do for the guest, since there is no memory, or somebody is to be told: done for it. */
+/*
+ * What the CPU can't do for the guest, since there is no memory, or somebody is to be told: done
+ * for it.
+ */
 static enum verdict
 refused(struct vcpu *v, struct exit *e)
 {

@@ -54,8 +54,9 @@ not_implemented(struct vcpu *v, struct exit *e)
 }
 
 /*
- * EFER is the guest's own. NXE it may have, for every CPU that Zeno runs on has NX (kern/entry.asm): the shadows carry
- * the bit. The other features are what a classic guest can't have.
+ * EFER is the guest's own. NXE it may have, for every CPU that Zeno runs on has NX
+ * (kern/entry.asm): the shadows carry the bit. The other features are what a classic guest can't
+ * have.
  */
 static enum verdict
 write_efer(struct vcpu *v, struct exit *e, uint64_t value)
@@ -79,8 +80,9 @@ write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 }
 
 /*
- * Registers that the CPU models promise and that do nothing in a classic guest: what is written is read
- * back. SYSCALL's are there with long mode or without; SYSENTER's do nothing while SYSENTER_CS is 0.
+ * Registers that the CPU models promise and that do nothing in a classic guest: what is written is
+ * read back. SYSCALL's are there with long mode or without; SYSENTER's do nothing while SYSENTER_CS
+ * is 0.
  */
 struct kept_msr {
 	uint32_t n;

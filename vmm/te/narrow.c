@@ -1,10 +1,10 @@
 /*
  * Entering a guest whose stack has 16 bits.
  *
- * An iret to such a stack loads SP alone, and leaves bits 31:16 of ESP what they were: the host's (SDM 2A "IRET"; Linux
- * calls its answer espfix). So the iretq runs on a stack whose own address has the guest's bits there. Two pages
- * are mapped once in each 64 KiB of 4 GiB of the host's scratch slot: one table of pages, and one directory, whose
- * entries all lead to it.
+ * An iret to such a stack loads SP alone, and leaves bits 31:16 of ESP what they were: the host's
+ * (SDM 2A "IRET"; Linux calls its answer espfix). So the iretq runs on a stack whose own address
+ * has the guest's bits there. Two pages are mapped once in each 64 KiB of 4 GiB of the host's
+ * scratch slot: one table of pages, and one directory, whose entries all lead to it.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

@@ -1,6 +1,6 @@
 /*
- * The CPU's segment registers while the guest runs: which selectors they are loaded with, so that their hidden parts
- * equal the guest's, and what the guest itself has loaded since.
+ * The CPU's segment registers while the guest runs: which selectors they are loaded with, so that
+ * their hidden parts equal the guest's, and what the guest itself has loaded since.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -8,7 +8,10 @@
 
 #define ALL_SEGMENTS ((1u << SEG_COUNT) - 1)
 
-/* Register i is loaded from elsewhere from now on: a slot that no register needs is no descriptor to anybody. */
+/*
+ * Register i is loaded from elsewhere from now on: a slot that no register needs is no descriptor
+ * to anybody.
+ */
 static inline void
 leave_slot(struct te *te, int i)
 {
@@ -40,10 +43,11 @@ resync(struct vcpu *v, int i)
 }
 
 /*
- * A segment register keeps its hidden part when its descriptor changes in memory (SDM 3A 3.4.3), but a vCPU
- * that comes back to the CPU loads it anew. So a register whose descriptor is no longer what the CPU
- * holds is loaded from a slot of Zeno's own; and when the guest then loads the same selector itself, the
- * real selector shows it. Likewise conforming code, which any RPL may read: its shadow does not.
+ * A segment register keeps its hidden part when its descriptor changes in memory (SDM 3A 3.4.3),
+ * but a vCPU that comes back to the CPU loads it anew. So a register whose descriptor is no longer
+ * what the CPU holds is loaded from a slot of Zeno's own; and when the guest then loads the same
+ * selector itself, the real selector shows it. Likewise conforming code, which any RPL may read:
+ * its shadow does not.
  */
 void
 te_resync(struct vcpu *v)
@@ -54,8 +58,8 @@ te_resync(struct vcpu *v)
 }
 
 /*
- * On the way from ring to ring: those that were loaded since. The entries of ring-3 code have come or gone meanwhile, so
- * all, if a data segment register holds code.
+ * On the way from ring to ring: those that were loaded since. The entries of ring-3 code have come
+ * or gone meanwhile, so all, if a data segment register holds code.
  */
 void
 te_resync_loaded(struct vcpu *v)
@@ -82,7 +86,10 @@ taken_over(struct vcpu *v, int i, uint16_t real)
 
 	leave_slot(te, i);
 	te->real_sel[i] = real;
-	/* A slot that the guest read out of another register (push ds; pop es) stands for what that one holds. */
+	/*
+	 * A slot that the guest read out of another register (push ds; pop es) stands for what that
+	 * one holds.
+	 */
 	if (slot >= 0 && slot < 8 * SEG_COUNT && (te->real_sel[slot / 8] & ~7) == (real & ~7)) {
 		v->state.seg[i] = v->state.seg[slot / 8];
 		te->real_desc[i] = te->real_desc[slot / 8];

@@ -1,6 +1,6 @@
 /*
- * Segment registers and far transfers whose real form faults in ring 1 though the guest's may be right: a
- * stack selector has RPL 0 where ring 1 wants 1; a descriptor may have no shadow.
+ * Segment registers and far transfers whose real form faults in ring 1 though the guest's may be
+ * right: a stack selector has RPL 0 where ring 1 wants 1; a descriptor may have no shadow.
  */
 #include <vmm/te/te.h>
 
@@ -43,7 +43,10 @@ null_load(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 	return RESUME;
 }
 
-/* Loads a data or stack segment register. RESUME: done, rip not advanced; else the guest has faulted. */
+/*
+ * Loads a data or stack segment register. RESUME: done, rip not advanced; else the guest has
+ * faulted.
+ */
 enum verdict
 te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 {
@@ -171,7 +174,10 @@ system_type(uint64_t desc)
 	return names[type] ? names[type] : "a reserved system descriptor";
 }
 
-/* A program's: what it may go to it went to without us, so it may not; or only through a gate, which is a limit of te's. */
+/*
+ * A program's: what it may go to it went to without us, so it may not; or only through a gate,
+ * which is a limit of te's.
+ */
 static enum verdict
 user_far(struct vcpu *v, uint16_t sel)
 {
@@ -183,8 +189,8 @@ user_far(struct vcpu *v, uint16_t sel)
 }
 
 /*
- * iret with NT set returns to the task that the TSS links to. What is no busy TSS is #TS (SDM 2A "IRET", TASK-RETURN); one that
- * is, is a limit of te's.
+ * iret with NT set returns to the task that the TSS links to. What is no busy TSS is #TS (SDM 2A
+ * "IRET", TASK-RETURN); one that is, is a limit of te's.
  */
 enum verdict
 te_nested_iret(struct vcpu *v, struct exit *e)
@@ -204,7 +210,10 @@ te_nested_iret(struct vcpu *v, struct exit *e)
 			  "iret with NT set would be a task switch");
 }
 
-/* Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way between rings. */
+/*
+ * Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way
+ * between rings.
+ */
 enum verdict
 te_far(struct vcpu *v, struct exit *e)
 {
@@ -231,10 +240,11 @@ te_far(struct vcpu *v, struct exit *e)
 EXIT_HANDLER(FAR, "te", te_far);
 
 /*
- * Long mode has no virtual-8086 mode, and only CPL 0 may return to it anywhere (SDM 2A "IRET"). QEMU 7.2 checks
- * neither (handouts/emulators.md), so a guest can get there by an iret with VM set: still ring 3 and still under
- * its own page tables, but no state that any CPU has. That ends a kernel. A program gets a #GP, as from an iret to a
- * selector that is none; it finds the registers that it was entered with.
+ * Long mode has no virtual-8086 mode, and only CPL 0 may return to it anywhere (SDM 2A "IRET").
+ * QEMU 7.2 checks neither (handouts/emulators.md), so a guest can get there by an iret with VM set:
+ * still ring 3 and still under its own page tables, but no state that any CPU has. That ends a
+ * kernel. A program gets a #GP, as from an iret to a selector that is none; it finds the registers
+ * that it was entered with.
  */
 static enum verdict
 exit_v86(struct vcpu *v, struct exit *e)

@@ -1,12 +1,17 @@
 /*
- * Sensitive instructions that do not trap in ring 1, for the one case in which they come to us all the same: their
- * memory operand or their stack lies in a frame that is tracked, or where there is no memory.
+ * Sensitive instructions that do not trap in ring 1, for the one case in which they come to us all
+ * the same: their memory operand or their stack lies in a frame that is tracked, or where there is
+ * no memory.
  *
- * Run natively they show the real machine (Lab 1B makes a list of that); done here they show the guest's own.
+ * Run natively they show the real machine (Lab 1B makes a list of that); done here they show the
+ * guest's own.
  */
 #include <vmm/te/te.h>
 
-/* What popf may change when CPL is 0; IOPL and IF are for the privileged (SDM 2B "POPF/POPFD/POPFQ", table 4-16). */
+/*
+ * What popf may change when CPL is 0; IOPL and IF are for the privileged (SDM 2B
+ * "POPF/POPFD/POPFQ", table 4-16).
+ */
 #define POPF_CHANGES                                                                               \
 	(FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_OF | \
 	 FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID)
@@ -42,13 +47,16 @@ store_selector(struct vcpu *v, const struct insn *i, struct te_access *a, struct
 			 : i->op == INSN_SMSW ? v->state.cr0 & 0xffffffff
 					      : v->state.seg[i->opnd[1].reg].sel;
 
-	/* A register gets all of its operand size (SDM 2B "SLDT", "SMSW", "STR"; SDM 2B "MOV": zeros above a selector). */
+	/*
+	 * A register gets all of its operand size (SDM 2B "SLDT", "SMSW", "STR"; SDM 2B "MOV":
+	 * zeros above a selector).
+	 */
 	return insn_write_rm(&v->state, i, i->has_mem ? 2 : i->opsize, value, &te_ops, a, f);
 }
 
 /*
- * Far transfers whose stack or pointer lies in such memory have handlers of their own. What else there is no CPU model of a
- * guest has: xsaves, vmptrld ...
+ * Far transfers whose stack or pointer lies in such memory have handlers of their own. What else
+ * there is no CPU model of a guest has: xsaves, vmptrld ...
  */
 static enum verdict
 transfer(struct vcpu *v, struct exit *e)
@@ -116,8 +124,9 @@ te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 }
 
 /*
- * With umip=1 the host sets CR4.UMIP, and five of the holes are closed: the CPU refuses them outside of ring 0. The
- * guest's own CR4.UMIP is clear, so it sees its own values at every level (SDM 3A 2.5, "UMIP").
+ * With umip=1 the host sets CR4.UMIP, and five of the holes are closed: the CPU refuses them
+ * outside of ring 0. The guest's own CR4.UMIP is clear, so it sees its own values at every level
+ * (SDM 3A 2.5, "UMIP").
  */
 static enum verdict
 exit_umip(struct vcpu *v, struct exit *e)

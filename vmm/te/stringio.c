@@ -1,6 +1,6 @@
 /*
- * ins and outs: one iteration after another, at most REP_MAX in one exit, so that no guest can hold the CPU with a
- * long string.
+ * ins and outs: one iteration after another, at most REP_MAX in one exit, so that no guest can hold
+ * the CPU with a long string.
  */
 #include <vmm/te/te.h>
 
@@ -22,7 +22,10 @@ one(struct vcpu *v, unsigned size, struct te_access *access, struct emu_fault *f
 			io_write(v->domain, port, size, value);
 		return err;
 	}
-	/* The write is tried first with what is there: a port must not be read for a write that faults. */
+	/*
+	 * The write is tried first with what is there: a port must not be read for a write that
+	 * faults.
+	 */
 	err = te_ops.read_rmw(access, SEG_ES, gpr_read(&v->state, RDI, addr), &value, size, f);
 	if (err)
 		return err;

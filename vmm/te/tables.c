@@ -1,9 +1,10 @@
 /*
  * Shadow GDT and LDT: what the CPU sees instead of the guest's descriptor tables.
  *
- * The guest's tables stay in its memory and are tracked. Their shadows lie in pages 0-13 of the GDT window and
- * in the LDT window, in slot 260 of the guest's own root, and hold what shadow_descriptor() (Lab 1A) makes of
- * each entry. Pages without an entry are the host's page of zeros.
+ * The guest's tables stay in its memory and are tracked. Their shadows lie in pages 0-13 of the GDT
+ * window and in the LDT window, in slot 260 of the guest's own root, and hold what
+ * shadow_descriptor() (Lab 1A) makes of each entry. Pages without an entry are the host's page of
+ * zeros.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -62,8 +63,8 @@ gdt_page(struct vcpu *v, unsigned index)
 }
 
 /*
- * Until its first lgdt a multiboot kernel has segments but no table (Multiboot 3.2: "GDTR may be invalid"):
- * they start as cached ones.
+ * Until its first lgdt a multiboot kernel has segments but no table (Multiboot 3.2: "GDTR may be
+ * invalid"): they start as cached ones.
  */
 int
 te_tables_init(struct vcpu *v)
@@ -209,7 +210,10 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	return show(v, sel, code->shadow[te_cpl(v) == 3]);
 }
 
-/* Notes entries that have changed since, and with `sync` makes their shadows anew. What is not mapped reads as zeros. */
+/*
+ * Notes entries that have changed since, and with `sync` makes their shadows anew. What is not
+ * mapped reads as zeros.
+ */
 static void
 look_at_gdt(struct vcpu *v, bool sync)
 {
@@ -412,7 +416,10 @@ te_page_moved(struct vcpu *v, gva_t a)
 									    : 0;
 }
 
-/* The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry not present: the guest faults. */
+/*
+ * The guest wrote [a, a + len) of a table in use, or beside it: false. A failure leaves the entry
+ * not present: the guest faults.
+ */
 static bool
 table_written(struct domain *d, const struct te_tracked *t, unsigned ti, gpa_t a, size_t len)
 {
@@ -437,8 +444,9 @@ table_written(struct domain *d, const struct te_tracked *t, unsigned ti, gpa_t a
 }
 
 /*
- * A kernel may keep a short GDT on one page with its stack, and each push is then an exit. Ring 0 under bt loads no segment
- * that it doesn't want to (bt_is_segment()), so such a table need not be tracked: it is looked at on the way to ring 3.
+ * A kernel may keep a short GDT on one page with its stack, and each push is then an exit. Ring 0
+ * under bt loads no segment that it doesn't want to (bt_is_segment()), so such a table need not be
+ * tracked: it is looked at on the way to ring 3.
  */
 static void
 written_beside(struct vcpu *v)

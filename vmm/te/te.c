@@ -9,7 +9,9 @@
 #include <vmm/mmu/flat.h>
 #include <vmm/te/te.h>
 
-/* Bits of RFLAGS that no CPU sets, and those that every arithmetic instruction does (SDM 1 3.4.3). */
+/*
+ * Bits of RFLAGS that no CPU sets, and those that every arithmetic instruction does (SDM 1 3.4.3).
+ */
 #define RFLAGS_ZERO   0xffffffffffc08028ul
 #define RFLAGS_STATUS ((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
@@ -44,8 +46,8 @@ te_free(struct vcpu *v)
 }
 
 /*
- * Another vCPU ran before, or none. syscall and sysenter would be ring-0 entries on the guest's stack
- * (handouts/lab1a.md#syscall), so both are off while a guest runs in ring 1.
+ * Another vCPU ran before, or none. syscall and sysenter would be ring-0 entries on the guest's
+ * stack (handouts/lab1a.md#syscall), so both are off while a guest runs in ring 1.
  */
 void
 te_load_as(struct vcpu *v, unsigned callout_dpl)
@@ -97,8 +99,8 @@ te_take_step(struct vcpu *v)
 }
 
 /*
- * The guest's TS and EM must trap its FPU instructions; the host has none of its own. AM acts in ring 3
- * alone (SDM 3A 6.15 "#AC").
+ * The guest's TS and EM must trap its FPU instructions; the host has none of its own. AM acts in
+ * ring 3 alone (SDM 3A 6.15 "#AC").
  */
 static void
 load_cr0(struct vcpu *v)
@@ -123,7 +125,10 @@ te_load_cr4(struct vcpu *v)
 		write_cr4(want);
 }
 
-/* What an instruction that faulted with #GP, #UD, #NP or #SS asked for. 0 = EXIT_NONE: nothing special. */
+/*
+ * What an instruction that faulted with #GP, #UD, #NP or #SS asked for. 0 = EXIT_NONE: nothing
+ * special.
+ */
 static const uint8_t reason_of[INSN_OP_COUNT] = {
 	[INSN_CLI] = EXIT_CLI,
 	[INSN_STI] = EXIT_STI,
@@ -191,9 +196,10 @@ is_stack_op(unsigned op)
 }
 
 /*
- * A plain instruction that faulted on a segment limit: was it the shadow's limit, which Zeno cut, and not
- * the guest's own? Then it is a memory access for the MMU to judge, or one to be done for the guest: a segment whose
- * addresses wrap is cut, too, and what lies before its base is beyond that limit.
+ * A plain instruction that faulted on a segment limit: was it the shadow's limit, which Zeno cut,
+ * and not the guest's own? Then it is a memory access for the MMU to judge, or one to be done for
+ * the guest: a segment whose addresses wrap is cut, too, and what lies before its base is beyond
+ * that limit.
  */
 static bool
 hit_cut_limit(struct vcpu *v, struct exit *e)
@@ -214,8 +220,8 @@ hit_cut_limit(struct vcpu *v, struct exit *e)
 }
 
 /*
- * A near branch that the limit of CS stopped, which Zeno cut. It is done for the guest; what that fetches is for the next
- * entry to say.
+ * A near branch that the limit of CS stopped, which Zeno cut. It is done for the guest; what that
+ * fetches is for the next entry to say.
  */
 static bool
 branched_beyond(struct vcpu *v, const struct exit *e)
@@ -355,10 +361,11 @@ te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
 }
 
 /*
- * The shadow of a sti ends when the next instruction has run: when rip has moved. One that jumps to itself never moves
- * it, and must get its interrupt, too: it has run after STI_STALLS exits, ticks of the host, at one rip. Not after
- * the first: while something holds the machine (a debugger, a busy computer) ticks pile up, and several may be taken in
- * a row before the guest's next instruction. The price is that `sti; jmp $` gets its interrupt as many ticks late.
+ * The shadow of a sti ends when the next instruction has run: when rip has moved. One that jumps to
+ * itself never moves it, and must get its interrupt, too: it has run after STI_STALLS exits, ticks
+ * of the host, at one rip. Not after the first: while something holds the machine (a debugger, a
+ * busy computer) ticks pile up, and several may be taken in a row before the guest's next
+ * instruction. The price is that `sti; jmp $` gets its interrupt as many ticks late.
  */
 void
 te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
@@ -405,7 +412,9 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	return failure;
 }
 
-/* Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`. */
+/*
+ * Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`.
+ */
 uint64_t
 te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
@@ -413,8 +422,9 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 }
 
 /*
- * The trap came from virtual-8086 mode (handouts/emulators.md#iret-vm). No state of the guest's is made of that: it has what it
- * had when it was entered, and the real segment registers are loaded anew.
+ * The trap came from virtual-8086 mode (handouts/emulators.md#iret-vm). No state of the guest's is
+ * made of that: it has what it had when it was entered, and the real segment registers are loaded
+ * anew.
  */
 static COLD void
 left_to_v86(struct vcpu *v, struct exit *e)

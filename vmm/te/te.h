@@ -1,8 +1,8 @@
 /*
  * The engine te, trap and emulate: a 32-bit protected-mode kernel in ring 1.
  *
- * Its privileged instructions fault, since CPL is 1 and IOPL 0, and are emulated; everything else runs
- * natively. The guest's descriptor tables are never loaded: the CPU sees shadows of them.
+ * Its privileged instructions fault, since CPL is 1 and IOPL 0, and are emulated; everything else
+ * runs natively. The guest's descriptor tables are never loaded: the CPU sees shadows of them.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -32,7 +32,8 @@
 
 /*
  * The last entries of the shadow GDT's page 13 are not the guest's: slot i holds the descriptor of
- * segment register i when the guest's table no longer does (see te_resync). A guest GDT ends before them.
+ * segment register i when the guest's table no longer does (see te_resync). A guest GDT ends before
+ * them.
  */
 #define CACHED_SEL(seg) ((uint16_t)(0xdfc0 + 8 * (seg)))
 #define GUEST_GDT_LIMIT 0xdfbfu
@@ -40,8 +41,8 @@
 #define LOAN_SEL 0xdff8u
 
 /*
- * An instruction that was decoded before, with its bytes (more than it has: 16). Where they lie holds for as long as no
- * translation of a page with code has changed.
+ * An instruction that was decoded before, with its bytes (more than it has: 16). Where they lie
+ * holds for as long as no translation of a page with code has changed.
  */
 #define TE_DECODED 16
 struct te_decoded {
@@ -71,7 +72,10 @@ struct te_user_code {
 	uint64_t shadow[2];
 };
 
-/* A descriptor, its shadow in one of the rings, and the hidden part that it gives a segment register. */
+/*
+ * A descriptor, its shadow in one of the rings, and the hidden part that it gives a segment
+ * register.
+ */
 #define TE_SHADOWS 8 /* by DPL, and code or not */
 struct te_shadow {
 	uint64_t desc, shadow;
@@ -86,7 +90,10 @@ struct te {
 	struct trap_frame
 		frame; /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
 	const struct insn *insn; /* the instruction of this exit, after te_fetch() */
-	/* What the CPU holds, or will at the next entry: selectors (CS, SS without RPL), descriptors. */
+	/*
+	 * What the CPU holds, or will at the next entry: selectors (CS, SS without RPL),
+	 * descriptors.
+	 */
 	uint16_t real_sel[SEG_COUNT];
 	uint64_t real_desc[SEG_COUNT];
 	uint64_t loan;      /* the descriptor of an engine above: guests can't load it themselves */
@@ -94,7 +101,8 @@ struct te {
 	bool reload;        /* DS, ES, FS, GS must be loaded before the next entry */
 	uint8_t loaded; /* segment registers with another descriptor, a bit each; see registers.c */
 	uint64_t *gdt
-		[GDT_GUEST_PAGES]; /* shadow pages, host pointers; NULL: not there, reads as zeros */
+		/* shadow pages, host pointers; NULL: not there, reads as zeros */
+		[GDT_GUEST_PAGES];
 	uint64_t *ldt[LDT_WINDOW_PAGES];
 	uint16_t gdt_limit, ldt_limit; /* of the tables that have shadows */
 	struct te_user_code user_code[TE_USER_CODE];
@@ -193,7 +201,10 @@ te_restore(struct vcpu *v, const struct te_saved *saved)
 	te_of(v)->real_desc[SEG_SS] = saved->real_ss;
 }
 
-/* An event on its way to one of the guest's own handlers (struct event, with the places that te makes of it). */
+/*
+ * An event on its way to one of the guest's own handlers (struct event, with the places that te
+ * makes of it).
+ */
 struct te_event {
 	uint8_t vector;
 	uint8_t kind; /* enum event_kind */
@@ -259,8 +270,8 @@ enum verdict te_wait(struct vcpu *v, struct exit *e);
 int te_tables_init(struct vcpu *v); /* 0, -ENOMEM */
 void te_tables_free(struct vcpu *v);
 /*
- * Call after v->state.gdtr or ldtr changed: traces the frames of the guest's table and builds its shadow.
- * Returns 0, or -ENOMEM with an empty shadow.
+ * Call after v->state.gdtr or ldtr changed: traces the frames of the guest's table and builds its
+ * shadow. Returns 0, or -ENOMEM with an empty shadow.
  */
 int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
@@ -268,14 +279,17 @@ int te_ldt_changed(struct vcpu *v);
 int te_tables_moved(struct vcpu *v);
 int te_page_moved(struct vcpu *v, gva_t a); /* ... in the page at a alone */
 void te_window_moved(struct vcpu *v);
-/* The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory there). */
+/*
+ * The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory
+ * there).
+ */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as ACCESS_PROBE says */
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
 /*
- * Where segments are cut. A window that had to move lies in the middle of the guest's addresses, where no limit can keep
- * one from reading it: page rights alone keep it from being written.
+ * Where segments are cut. A window that had to move lies in the middle of the guest's addresses,
+ * where no limit can keep one from reading it: page rights alone keep it from being written.
  */
 static inline uint64_t
 te_cut_at(const struct domain *d)
@@ -288,8 +302,8 @@ const struct te_shadow *te_make_shadow(struct vcpu *v, struct te_shadow *into, u
 				       unsigned cpl);
 
 /*
- * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments or five, and each
- * system call loads two of them, so what was made of them is kept.
+ * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments
+ * or five, and each system call loads two of them, so what was made of them is kept.
  */
 static inline struct te_shadow *
 te_shadow_slot(struct te *te, uint64_t desc, unsigned cpl)
@@ -310,7 +324,10 @@ te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
 {
 	return te_made_of(v, desc, cpl)->shadow;
 }
-/* registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal the guest's. */
+/*
+ * registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal
+ * the guest's.
+ */
 void te_resync(struct vcpu *v);
 void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() changed them */
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
@@ -339,8 +356,8 @@ struct te_access {
 };
 extern const struct emu_ops te_ops;
 /*
- * n words of `size` bytes onto the guest's stack, words[0] first, or off it: 0, or -EFAULT with *fault filled in; rsp may be in
- * between then, and the caller puts it back.
+ * n words of `size` bytes onto the guest's stack, words[0] first, or off it: 0, or -EFAULT with
+ * *fault filled in; rsp may be in between then, and the caller puts it back.
  */
 int te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
 		  struct emu_fault *fault);
@@ -348,7 +365,10 @@ int te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n
 		 struct emu_fault *fault);
 /* Emulates the instruction of this exit with the general emulator. */
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
-/* The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is stopped. */
+/*
+ * The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is
+ * stopped.
+ */
 enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 			    const struct emu_fault *fault);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
@@ -368,14 +388,16 @@ enum verdict te_string_io(struct vcpu *v, struct exit *e);
 /* load.asm */
 uint64_t te_load_data_segments(const uint16_t sel[SEG_COUNT]); /* 0, or error << 32 | vector */
 
-/* Lab 1A, enter.asm: into ring 1 and back. 0 after a trap from the guest; error << 32 | vector if the
- * entry itself faulted. */
+/*
+ * Lab 1A, enter.asm: into ring 1 and back. 0 after a trap from the guest; error << 32 | vector if
+ * the entry itself faulted.
+ */
 uint64_t ring_enter(struct trap_frame *f);
 void ring_leave(void);
 
 /*
- * narrow.c, load.asm: the same for a stack of 16 bits, from a stack of Zeno's whose address has the upper half of the guest's
- * ESP.
+ * narrow.c, load.asm: the same for a stack of 16 bits, from a stack of Zeno's whose address has the
+ * upper half of the guest's ESP.
  */
 uint64_t te_enter_narrow(struct trap_frame *f, uint64_t stack);
 uint64_t te_narrow_stack(uint64_t esp);

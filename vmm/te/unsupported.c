@@ -1,12 +1,13 @@
 /*
- * What te does not do: a kernel ends with one clear line, a program gets a fault; the host and its neighbours go on.
+ * What te does not do: a kernel ends with one clear line, a program gets a fault; the host and its
+ * neighbours go on.
  */
 #include <kern/cpu.h>
 #include <vmm/te/te.h>
 
 /*
- * What the guest's CPU says to them, since it has EFER.SCE and SYSENTER_CS at 0 for ever: #UD and #GP(0) (SDM 2B
- * "SYSCALL", "SYSENTER").
+ * What the guest's CPU says to them, since it has EFER.SCE and SYSENTER_CS at 0 for ever: #UD and
+ * #GP(0) (SDM 2B "SYSCALL", "SYSENTER").
  */
 static enum verdict
 exit_syscall(struct vcpu *v, struct exit *e)
@@ -38,7 +39,10 @@ exit_rdtsc(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(RDTSC, "te", exit_rdtsc);
 
-/* invd, wbinvd: there is no cache to be flushed. invlpg: only with paging is there anything to forget. */
+/*
+ * invd, wbinvd: there is no cache to be flushed. invlpg: only with paging is there anything to
+ * forget.
+ */
 enum verdict
 te_exit_cache(struct vcpu *v, struct exit *e)
 {
@@ -58,8 +62,9 @@ te_exit_cache(struct vcpu *v, struct exit *e)
 EXIT_HANDLER(CACHE, "te", te_exit_cache);
 
 /*
- * The iretq checks EIP against the limit of CS, the guest's or the one that Zeno cut, and the fault is the host's then. On the
- * bare machine it is the guest's, at the instruction that it went to. STOP: it was not that.
+ * The iretq checks EIP against the limit of CS, the guest's or the one that Zeno cut, and the fault
+ * is the host's then. On the bare machine it is the guest's, at the instruction that it went to.
+ * STOP: it was not that.
  */
 static enum verdict
 fetch_beyond(struct vcpu *v, struct exit *e)
@@ -81,7 +86,10 @@ fetch_beyond(struct vcpu *v, struct exit *e)
 			  "it reached for the VMM window at %08x", linear);
 }
 
-/* The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause first. */
+/*
+ * The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause
+ * first.
+ */
 enum verdict
 te_exit_entry_failed(struct vcpu *v, struct exit *e)
 {

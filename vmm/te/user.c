@@ -1,14 +1,16 @@
 /*
  * The guest's ring 3: what it may do itself, and the descriptors that only it may have.
  *
- * Ring-3 code descriptors are not present in the shadow tables while the guest's kernel runs, for an iret or retf to
- * ring 3 would not trap; they are, while its user code runs.
+ * Ring-3 code descriptors are not present in the shadow tables while the guest's kernel runs, for
+ * an iret or retf to ring 3 would not trap; they are, while its user code runs.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <vmm/te/te.h>
 
-/* Whether the I/O permission bit map of the guest's TSS allows all of `size` ports (SDM 1 19.5.2). */
+/*
+ * Whether the I/O permission bit map of the guest's TSS allows all of `size` ports (SDM 1 19.5.2).
+ */
 static bool
 bitmap_allows(struct vcpu *v, uint16_t port, unsigned size)
 {
@@ -65,7 +67,10 @@ set_new_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
 	te_set_segment(v, seg, sel, desc);
 }
 
-/* Loads CS or SS and nothing else: the caller has checked, and calls te_cpl_changed() when all is loaded. */
+/*
+ * Loads CS or SS and nothing else: the caller has checked, and calls te_cpl_changed() when all is
+ * loaded.
+ */
 void
 te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
 {
@@ -95,7 +100,10 @@ drop_inner(struct vcpu *v, enum seg_reg seg, unsigned cpl)
 	te_of(v)->loaded |= 1u << seg;
 }
 
-/* On the way to an outer ring the CPU takes away segments that it may not have (SDM 2A "IRET", RETURN-TO-OUTER). */
+/*
+ * On the way to an outer ring the CPU takes away segments that it may not have (SDM 2A "IRET",
+ * RETURN-TO-OUTER).
+ */
 void
 te_drop_inner_segments(struct vcpu *v)
 {

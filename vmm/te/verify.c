@@ -1,5 +1,6 @@
 /*
- * lar, lsl, verr, verw, which look at the guest's own descriptors and set ZF; arpl, which looks at none.
+ * lar, lsl, verr, verw, which look at the guest's own descriptors and set ZF; arpl, which looks at
+ * none.
  */
 #include <vmm/te/te.h>
 

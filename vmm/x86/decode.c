@@ -240,8 +240,9 @@ finish(struct insn *insn, struct cursor *c, const struct opcode *entry)
 }
 
 /*
- * The escape bytes 0f, 0f 38, 0f 3a, 0f 0f; leaves map and opcode. VEX, EVEX and XOP are none: no guest has them, since
- * CR4.OSXSAVE stays 0 (SDM 2A 2.3.3, APM 3 1.2.7), so their first bytes are the old opcodes, whose forms are #UD then.
+ * The escape bytes 0f, 0f 38, 0f 3a, 0f 0f; leaves map and opcode. VEX, EVEX and XOP are none: no
+ * guest has them, since CR4.OSXSAVE stays 0 (SDM 2A 2.3.3, APM 3 1.2.7), so their first bytes are
+ * the old opcodes, whose forms are #UD then.
  */
 static void
 take_opcode(struct insn *insn, struct cursor *c, uint8_t byte)

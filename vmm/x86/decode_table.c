@@ -1,9 +1,9 @@
 /*
  * The opcode maps (SDM 2D appendix A "Opcode Map"; AMD's own opcodes from APM 3 appendix A).
  *
- * One entry per opcode: the instruction, attributes, operands, as vmm/x86/decode_table.h spells them.
- * An opcode that is missing is undefined. INSN_OTHER with the form E has a ModR/M byte, with Ib a
- * byte more.
+ * One entry per opcode: the instruction, attributes, operands, as vmm/x86/decode_table.h spells
+ * them. An opcode that is missing is undefined. INSN_OTHER with the form E has a ModR/M byte, with
+ * Ib a byte more.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023; APM = AMD APM 24594 rev 3.34 (volume 3).
  */
@@ -188,7 +188,10 @@ static const struct opcode grp1[8] = {
 	I(AND, LOCK), I(SUB, LOCK), I(XOR, LOCK), I(CMP, 0),
 };
 
-/* 8f /1 to /7, c6 and c7 /1 to /7 are undefined. QEMU 7.2 takes them for /0: of that length, if any. */
+/*
+ * 8f /1 to /7, c6 and c7 /1 to /7 are undefined. QEMU 7.2 takes them for /0: of that length, if
+ * any.
+ */
 static const struct opcode grp1a[8] = { I(POP, D64), [1 ... 7] = I(UD, D64) };
 
 /* /6 is undocumented by Intel, `shl` again in every CPU (APM 3 table A-6). */
@@ -271,7 +274,10 @@ static const struct opcode grp9_f3_reg[8] = {
 	[7] = I(RDPID, 0, Un),
 };
 
-/* c6 f8 and c7 f8 are xabort, and xbegin, which is a branch: a CPU with TSX must not see them copied. */
+/*
+ * c6 f8 and c7 f8 are xabort, and xbegin, which is a branch: a CPU with TSX must not see them
+ * copied.
+ */
 static const struct opcode grp11b[8] = { I(MOV, 0), [1 ... 7] = I(UD, 0) };
 static const struct opcode grp11v[8] = { I(MOV, 0), [1 ... 7] = I(UD, 0) };
 static const struct opcode grp11b_reg[64] = {

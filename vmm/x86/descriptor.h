@@ -1,5 +1,6 @@
 /*
- * Segment descriptors taken apart (SDM 3A 3.4.5, figure 3-8). Pure functions, shared with the host tests.
+ * Segment descriptors taken apart (SDM 3A 3.4.5, figure 3-8). Pure functions, shared with the host
+ * tests.
  */
 #pragma once
 

@@ -17,8 +17,9 @@
  *   SF ZF AF PF after mul, imul; all of div, idiv: unchanged
  *   OF SF AF PF after bt, bts, btr, btc and OF SF AF PF CF after bsf, bsr: unchanged
  *   the rest (daa, das, aaa, aas, aam, aad): those of the result, OF and others unchanged
- * bsf and bsr of 0 leave the destination alone, as AMD writes and Intel's CPUs do; so does a cmpxchg
- * that fails, with a register. In both cases bits 63:32 of a 32-bit destination stay (seen on AMD).
+ * bsf and bsr of 0 leave the destination alone, as AMD writes and Intel's CPUs do; so does a
+ * cmpxchg that fails, with a register. In both cases bits 63:32 of a 32-bit destination stay (seen
+ * on AMD).
  * f3 and f2 mean nothing to instructions that do not repeat (AMD lets them turn loope into loopne).
  *
  * SDM = Intel SDM order no. 325462-080, June 2023.
@@ -66,8 +67,8 @@ struct emu_ops {
 };
 
 /*
- * Iterations of a repeated string instruction per call: no more than make a page table none (FLOOD of Lab 2). A
- * kernel that clears a frame which was a table does the rest of it itself.
+ * Iterations of a repeated string instruction per call: no more than make a page table none (FLOOD
+ * of Lab 2). A kernel that clears a frame which was a table does the rest of it itself.
  */
 #define EMU_REP_MAX 16
 

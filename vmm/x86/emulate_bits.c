@@ -196,8 +196,9 @@ change_bit(unsigned op, uint64_t value, uint64_t mask)
 }
 
 /*
- * A bit number in a register reaches beyond a memory operand, in both directions (SDM 2A
- * 3.1.1.9 "Operation Section": Bit(BitBase, BitOffset)); an immediate one, or one for a register operand, wraps.
+ * A bit number in a register reaches beyond a memory operand, in both directions (SDM 2A 3.1.1.9
+ * "Operation Section": Bit(BitBase, BitOffset)); an immediate one, or one for a register operand,
+ * wraps.
  */
 enum emu_result
 emu_bit_test(struct emu *e)

@@ -3,11 +3,11 @@
  *
  * Pure C with no state of its own: the engines, the host tests and the fuzzer share it. The decoder
  * promises two things: the length of any instruction that a CPU would execute, and, for the integer
- * and system instructions, what it does to what. For the rest (x87, MMX, SSE) `op` is INSN_OTHER: the
- * length and the memory operand are right, but some CPU may know the encoding as #UD. None of them
- * is a branch, and none reaches memory but by that operand; maskmovq's is the one that no ModR/M
- * tells. VEX, EVEX, XOP, and TSX, CLZERO, MOVDIR64B, ENQCMD, UMONITOR are refused: no CPU model of a
- * guest has them.
+ * and system instructions, what it does to what. For the rest (x87, MMX, SSE) `op` is INSN_OTHER:
+ * the length and the memory operand are right, but some CPU may know the encoding as #UD. None of
+ * them is a branch, and none reaches memory but by that operand; maskmovq's is the one that no
+ * ModR/M tells. VEX, EVEX, XOP, and TSX, CLZERO, MOVDIR64B, ENQCMD, UMONITOR are refused: no CPU
+ * model of a guest has them.
  *
  * SDM = Intel SDM order no. 325462-080, June 2023; APM = AMD APM 24594 rev 3.34 (volume 3).
  */

@@ -1,4 +1,6 @@
-/* Copy-on-write: fork copies no data, a write copies one page, and neither side sees the other's. */
+/*
+ * Copy-on-write: fork copies no data, a write copies one page, and neither side sees the other's.
+ */
 #include <guest/os/libc/user.h>
 
 #define PAGES 256

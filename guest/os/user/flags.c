@@ -1,4 +1,7 @@
-/* The one program that trap-and-emulate gets wrong: the kernel saves and restores IF by pushf, cli, popf. */
+/*
+ * The one program that trap-and-emulate gets wrong: the kernel saves and restores IF by pushf, cli,
+ * popf.
+ */
 #include <guest/os/libc/user.h>
 
 int

@@ -1,4 +1,7 @@
-/* Forks until there is no room for one more process, then waits for all; twice, to see that nothing is lost. */
+/*
+ * Forks until there is no room for one more process, then waits for all; twice, to see that nothing
+ * is lost.
+ */
 #include <guest/os/libc/user.h>
 
 static int

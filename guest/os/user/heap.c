@@ -1,4 +1,7 @@
-/* Demand paging: a heap larger than memory costs what is touched, and touching too much ends the program alone. */
+/*
+ * Demand paging: a heap larger than memory costs what is touched, and touching too much ends the
+ * program alone.
+ */
 #include <guest/os/libc/user.h>
 
 #define MIB   (1u << 20)

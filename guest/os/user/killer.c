@@ -1,4 +1,7 @@
-/* kill: of a program that computes for ever, of one that sleeps, of one that waits for a pipe, and of nobody. */
+/*
+ * kill: of a program that computes for ever, of one that sleeps, of one that waits for a pipe, and
+ * of nobody.
+ */
 #include <guest/os/libc/user.h>
 
 static void

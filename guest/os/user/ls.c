@@ -1,4 +1,7 @@
-/* Lists directories: type, size, name. Sizes of directories and programs depend on compilers, and are left out. */
+/*
+ * Lists directories: type, size, name. Sizes of directories and programs depend on compilers, and
+ * are left out.
+ */
 #include <guest/os/libc/user.h>
 
 static void

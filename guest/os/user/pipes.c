@@ -3,7 +3,10 @@
 
 #define BELOW 100
 
-/* Prints the first number that comes, and passes on what it does not divide. Returns in the child: its input. */
+/*
+ * Prints the first number that comes, and passes on what it does not divide. Returns in the child:
+ * its input.
+ */
 static int
 filter(int in)
 {

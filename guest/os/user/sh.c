@@ -1,6 +1,6 @@
 /*
- * The shell: `sh file`, `sh -c text`, or lines from its input. Lines of a script are printed before they are done, so
- * that a transcript can be read.
+ * The shell: `sh file`, `sh -c text`, or lines from its input. Lines of a script are printed before
+ * they are done, so that a transcript can be read.
  *
  *   command words < in > out | command words &     cd dir, wait, exit status     # a comment
  */

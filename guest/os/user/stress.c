@@ -1,4 +1,7 @@
-/* Several processes that compute, write files and fork, all at once: preemption must not change what comes out. */
+/*
+ * Several processes that compute, write files and fork, all at once: preemption must not change
+ * what comes out.
+ */
 #include <guest/os/libc/user.h>
 
 #define WORKERS 6

@@ -1,4 +1,7 @@
-/* Runs a command, and prints how far the time-stamp counter went: instructions, on an emulator that counts them. */
+/*
+ * Runs a command, and prints how far the time-stamp counter went: instructions, on an emulator that
+ * counts them.
+ */
 #include <guest/os/libc/user.h>
 
 int

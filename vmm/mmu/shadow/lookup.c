@@ -1,9 +1,10 @@
 /*
  * A walk for the host's own accesses that goes through the shadows, like the CPU's.
  *
- * Each interrupt, system call and iret takes dozens of walks: gate, descriptors, TSS, stack. What the shadows allow the
- * guest's tables allow, too, and need not be marked for: an entry of ours is there once the guest's is accessed, and writable once
- * it is dirty. So the guest's own tables need to be looked at only where the shadows say no.
+ * Each interrupt, system call and iret takes dozens of walks: gate, descriptors, TSS, stack. What
+ * the shadows allow the guest's tables allow, too, and need not be marked for: an entry of ours is
+ * there once the guest's is accessed, and writable once it is dirty. So the guest's own tables need
+ * to be looked at only where the shadows say no.
  */
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
@@ -11,7 +12,10 @@
 #define ROOT_SLOT 0u
 #define TABLES    3u /* shadows that a fill may have to make */
 
-/* The next level's table, or frame; what the entry says is added to all and any. 0: it says nothing. */
+/*
+ * The next level's table, or frame; what the entry says is added to all and any. 0: it says
+ * nothing.
+ */
 static inline pte_t
 step(pte_t table, unsigned level, gva_t a, pte_t *all, pte_t *any)
 {
@@ -47,7 +51,10 @@ shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out)
 	return true;
 }
 
-/* The frame that `a` leads to is tracked, so the entry is read-only; the guest's are not, and are dirty. */
+/*
+ * The frame that `a` leads to is tracked, so the entry is read-only; the guest's are not, and are
+ * dirty.
+ */
 static void
 note_tracked(struct shadow_mmu *m, gva_t a)
 {

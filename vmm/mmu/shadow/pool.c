@@ -1,9 +1,10 @@
 /*
  * The pool of a domain's shadows: found by guest frame and kind, bounded, and given back.
  *
- * A shadow takes two frames of the host's, the table and its links, and keeps them until the domain ends.
- * There are as many shadows as a thirty-second of the guest's frames, within SHADOW_MIN and SHADOW_MAX. So a guest that
- * makes page tables without end uses up its own pool, and what it loses is time.
+ * A shadow takes two frames of the host's, the table and its links, and keeps them until the domain
+ * ends. There are as many shadows as a thirty-second of the guest's frames, within SHADOW_MIN and
+ * SHADOW_MAX. So a guest that makes page tables without end uses up its own pool, and what it loses
+ * is time.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -231,7 +232,10 @@ still_table(struct shadow_mmu *m, gfn_t g)
 	return false;
 }
 
-/* Most have few entries, or none: what is not there costs a look, and behind the last one nobody looks. */
+/*
+ * Most have few entries, or none: what is not there costs a look, and behind the last one nobody
+ * looks.
+ */
 static void
 clear_entries(struct shadow_mmu *m, unsigned slot)
 {

@@ -1,10 +1,10 @@
 /*
- * The reverse map: from a guest frame to the shadow entries that map it, and from a shadow to the entries that lead
- * to it.
+ * The reverse map: from a guest frame to the shadow entries that map it, and from a shadow to the
+ * entries that lead to it.
  *
- * Each shadow has a second frame with a link per entry, so a list costs no allocation and no search: an
- * entry is in one list as long as it is present. The links are numbers (slot * 512 + index + 1), half as long as
- * pointers; a head's `prev` names the list's owner.
+ * Each shadow has a second frame with a link per entry, so a list costs no allocation and no
+ * search: an entry is in one list as long as it is present. The links are numbers (slot * 512 +
+ * index + 1), half as long as pointers; a head's `prev` names the list's owner.
  */
 #include <kern/cpu.h>
 #include <kern/map.h>

@@ -1,6 +1,6 @@
 /*
- * The MMU mode "shadow": how the rest of the hypervisor reaches it, and where a guest's registers become the
- * parameters of a walk.
+ * The MMU mode "shadow": how the rest of the hypervisor reaches it, and where a guest's registers
+ * become the parameters of a walk.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -34,7 +34,10 @@ read_entry(void *ctx, gpa_t at, unsigned size)
 	return size == 4 ? *(const uint32_t *)p : *(const uint64_t *)p;
 }
 
-/* Owners are told, for the frame may hold more than tables; our own shadows are right already (`marking`). */
+/*
+ * Owners are told, for the frame may hold more than tables; our own shadows are right already
+ * (`marking`).
+ */
 static void
 write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
 {
@@ -64,8 +67,8 @@ guest_memory(struct shadow_mmu *m)
 }
 
 /*
- * SDM 3A 4.1.1: which mode CR0.PG, CR4 and EFER select; without PAE, NXE says nothing (4.7, I/D). CPUID.80000008H:EAX
- * has MAXPHYADDR in its lowest byte.
+ * SDM 3A 4.1.1: which mode CR0.PG, CR4 and EFER select; without PAE, NXE says nothing (4.7, I/D).
+ * CPUID.80000008H:EAX has MAXPHYADDR in its lowest byte.
  */
 static struct paging
 paging_of(const struct cpu_state *s)
@@ -144,7 +147,10 @@ in_use(struct domain *d, gva_t a)
 	return w.last < 2 || w.step[2].entry & PTE_P;
 }
 
-/* The VMM window may not lie where the guest has something; if it must, what is there is out of the guest's reach. */
+/*
+ * The VMM window may not lie where the guest has something; if it must, what is there is out of the
+ * guest's reach.
+ */
 static void
 clear_window(struct domain *d)
 {
@@ -223,7 +229,10 @@ shadow_invlpg(struct vcpu *v, gva_t a)
 	invlpg(a.v);
 }
 
-/* An entry with NX was valid before, or is now, and the other way it is a reserved bit: no shadow outlives that. */
+/*
+ * An entry with NX was valid before, or is now, and the other way it is a reserved bit: no shadow
+ * outlives that.
+ */
 static void
 nx_changed(struct vcpu *v)
 {

@@ -1,13 +1,14 @@
 /*
- * The MMU mode "shadow": the CPU never sees the guest's page tables, but shadows of them, which map the guest's
- * linear addresses straight to machine frames.
+ * The MMU mode "shadow": the CPU never sees the guest's page tables, but shadows of them, which map
+ * the guest's linear addresses straight to machine frames.
  *
  *   guest:    CR3 -> table -> table -> guest frame            (gva -> gpa, the guest's own)
  *   CPU:      root -> shadow -> shadow -> machine frame       (gva -> hpa, ours)
  *
- * A shadow table has 512 entries of 8 bytes, whatever the guest's have. It is known by the guest frame that it
- * shadows and by how that frame is used (struct shadow_kind), so it outlives a change of CR3. It starts empty and is
- * filled by faults. A frame that has a shadow is tracked: when the guest writes to it, the entries concerned go.
+ * A shadow table has 512 entries of 8 bytes, whatever the guest's have. It is known by the guest
+ * frame that it shadows and by how that frame is used (struct shadow_kind), so it outlives a change
+ * of CR3. It starts empty and is filled by faults. A frame that has a shadow is tracked: when the
+ * guest writes to it, the entries concerned go.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -92,7 +93,10 @@ paging_maps(const struct paging *p, unsigned level, uint64_t entry)
 	return level == 1 || (p->format->level[level].large && entry & PTE_PS);
 }
 
-/* Of the table or the page that an entry leads to (SDM 3A 4.3, table 4-4: a 4 MiB page has bits 39:32 in 20:13). */
+/*
+ * Of the table or the page that an entry leads to (SDM 3A 4.3, table 4-4: a 4 MiB page has bits
+ * 39:32 in 20:13).
+ */
 static inline uint64_t
 paging_address(const struct paging *p, unsigned level, uint64_t entry)
 {
@@ -111,7 +115,10 @@ int guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_
 int paging_load_pdptes(const struct paging *p, const struct walk_memory *memory, uint64_t pdpte[4]);
 /* Lab 2B, rings.c: whether entries that grant `rights` together allow this access. */
 bool rights_allow(const struct paging *p, uint64_t rights, unsigned how);
-/* Lab 2B, adbits.c: sets accessed and dirty bits as the CPU would for this access, in memory and in *w. */
+/*
+ * Lab 2B, adbits.c: sets accessed and dirty bits as the CPU would for this access, in memory and in
+ * *w.
+ */
 void walk_mark(const struct paging *p, unsigned how, const struct walk_memory *memory,
 	       struct walk *w);
 /* Whether the CPU may write without asking us: the leaf is dirty already. */
@@ -119,11 +126,12 @@ bool walk_dirty(const struct walk *w);
 
 /* How a guest frame is used: two uses have two shadows. */
 struct shadow_kind {
-	uint8_t format; /* enum paging_format_id, or SHADOW_DIRECT: part of a large page, not a table */
+	/* enum paging_format_id, or SHADOW_DIRECT: part of a large page, not a table */
+	uint8_t format;
 	uint8_t level; /* of the shadow */
 	/*
-	 * Which part of a table that has more entries than ours; and which of the four GiB, at level 2 of a guest
-	 * with 32-bit addresses, for one of these holds the VMM window.
+	 * Which part of a table that has more entries than ours; and which of the four GiB, at
+	 * level 2 of a guest with 32-bit addresses, for one of these holds the VMM window.
 	 */
 	uint8_t quadrant;
 	uint8_t pad;
@@ -135,7 +143,10 @@ struct shadow_kind {
 #define TABLE_SIZE 512u
 #define NO_SHADOW  0xffffu
 
-/* A present entry is in one list: that of its guest frame (level 1), or that of the shadow it points to. */
+/*
+ * A present entry is in one list: that of its guest frame (level 1), or that of the shadow it
+ * points to.
+ */
 struct shadow_link {
 	uint32_t next, prev; /* ids of entries, 0: none; prev may be the list's owner */
 };
@@ -154,7 +165,10 @@ struct shadow {
 _Static_assert(sizeof(struct shadow) <= 64, "64 of them in a frame");
 #define SHADOWS_PER_FRAME 64u
 
-/* Bits that CPUs ignore: an entry that leads to the VMM window; one that allows writes but for the frame's being tracked. */
+/*
+ * Bits that CPUs ignore: an entry that leads to the VMM window; one that allows writes but for the
+ * frame's being tracked.
+ */
 #define PTE_WINDOW  (1ul << 9)
 #define PTE_TRACKED (1ul << 10)
 
@@ -171,8 +185,9 @@ struct shadow_mmu {
 	struct domain *domain;
 	struct paging paging; /* of the vCPU, as of its last load */
 	/*
-	 * The table that a fill begins at: the root's PDPT (slot 0, level 3), or, for a guest with 4 levels, the shadow of its
-	 * own top table, which the CPU must use as its root then; NO_SHADOW: it was freed, and the next fill makes another.
+	 * The table that a fill begins at: the root's PDPT (slot 0, level 3), or, for a guest with
+	 * 4 levels, the shadow of its own top table, which the CPU must use as its root then;
+	 * NO_SHADOW: it was freed, and the next fill makes another.
 	 */
 	uint16_t top;
 	uint8_t top_level;
@@ -224,7 +239,9 @@ unsigned shadow_find(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind); /*
 /* Finds it or makes it; shadow_room() has been asked before. Traces the frame of a table. */
 unsigned shadow_get(struct shadow_mmu *m, gfn_t g, struct shadow_kind kind);
 void shadow_free(struct shadow_mmu *m, unsigned slot);
-/* The next shadow of the same frame, whatever its kind; start with NO_SHADOW. NO_SHADOW: no more. */
+/*
+ * The next shadow of the same frame, whatever its kind; start with NO_SHADOW. NO_SHADOW: no more.
+ */
 unsigned shadow_of_frame(struct shadow_mmu *m, gfn_t g, unsigned after);
 void shadow_free_all(struct shadow_mmu *m);
 void shadow_window(struct domain *d);
