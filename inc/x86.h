@@ -85,6 +85,13 @@ enum vector {
 	VEC_CP = 21,
 };
 
+/* The error code of a #PF: SDM 3A 4.7, figure 4-12. */
+#define PF_P    1u /* 0: an entry was not present */
+#define PF_W    2u
+#define PF_U    4u
+#define PF_RSVD 8u
+#define PF_I    16u
+
 /* Model-specific registers (SDM 4, tables 2-2 and 2-21). */
 #define MSR_SYSENTER_CS 0x174
 #define MSR_EFER        0xc0000080

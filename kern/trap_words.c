@@ -64,12 +64,12 @@ static void
 page_fault_words(uint64_t error, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s by %s: %s%s",
-		 error & 16  ? "fetch"
-		 : error & 2 ? "write"
-			     : "read",
-		 error & 4 ? "ring 3" : "a supervisor",
-		 error & 1 ? "not allowed there" : "no page there",
-		 error & 8 ? ", a reserved bit is set in a table" : "");
+		 error & PF_I   ? "fetch"
+		 : error & PF_W ? "write"
+				: "read",
+		 error & PF_U ? "ring 3" : "a supervisor",
+		 error & PF_P ? "not allowed there" : "no page there",
+		 error & PF_RSVD ? ", a reserved bit is set in a table" : "");
 }
 
 void

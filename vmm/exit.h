@@ -61,8 +61,6 @@ enum exit_reason {
 #define CALLOUT_VECTOR 0xe0 /* bt: its gate has DPL 1 while a vCPU of bt is loaded */
 #define NO_TRAP        0xff /* as a vector: nothing of the guest's brought us here */
 
-enum mmu_access { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_FETCH = 2 };
-
 /* EXIT_IO. A string instruction moves one element of `size` bytes, or as many as its count says. */
 struct exit_io {
 	uint16_t port;
@@ -105,7 +103,7 @@ struct exit {
 	uint64_t rip;
 	uint64_t gva;     /* EXIT_MMU, #PF: linear address */
 	uint16_t insn_op; /* enum insn_op */
-	uint8_t access;   /* EXIT_MMU: enum mmu_access */
+	uint8_t access;   /* EXIT_MMU: ACCESS_ bits (vmm/mem/mmu.h) */
 	uint8_t pad[5];
 	uint64_t gpa; /* EXIT_MMU under nested paging: guest-physical address */
 	union {       /* the qualification, by reason */

@@ -5,7 +5,7 @@ Evidence as in Lab 2A (lab2.py). One test runs on Bochs, whose CPU is another im
 
 from zeno.guests import paging, spaces
 from zeno.judging import pagewalk
-from zeno.judging.pagewalk import A, D, HOW_FETCH, HOW_USER, HOW_WRITE, NX, U, W
+from zeno.judging.pagewalk import A, D, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, NX, U, W
 from zeno.judging.trial import Trouble
 
 from .guests import commands, compare, life, module
@@ -46,8 +46,8 @@ def rights_table(t):
     """rights_allow() for every combination of rights, access and CR0.WP."""
     def ask(host, _k):
         cases = [(rights, how, wp) for rights in (0, W, U, U | W, NX | U | W, NX)
-                 for how in (0, HOW_WRITE, HOW_USER, HOW_USER | HOW_WRITE, HOW_FETCH,
-                             HOW_USER | HOW_FETCH) for wp in (False, True)]
+                 for how in (0, ACCESS_WRITE, ACCESS_USER, ACCESS_USER | ACCESS_WRITE, ACCESS_FETCH,
+                             ACCESS_USER | ACCESS_FETCH) for wp in (False, True)]
         for rights, how, wp in t.rng.sample(cases, len(cases)):
             room = host.room(0)
             case = pagewalk.Case("PAE", 0, how, wp, True)

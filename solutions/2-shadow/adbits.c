@@ -19,7 +19,7 @@ walk_mark(const struct paging *p, unsigned how, const struct walk_memory *memory
 	const struct paging_format *g = p->format;
 
 	/* EXERCISE 2.5a: At each level of memory from the top down to w->last, not at g->registers: set PTE_A, and at
-	 * w->last PTE_D, too, if `how` has HOW_WRITE. Write with memory->write() and only what changes; keep w->step[]
+	 * w->last PTE_D, too, if `how` has ACCESS_WRITE. Write with memory->write() and only what changes; keep w->step[]
 	 * up to date. (SDM 3A 4.8 "Accessed and Dirty Flags")
 	 * until then:
 	 * (void)g, (void)how, (void)memory, (void)w;
@@ -29,7 +29,7 @@ walk_mark(const struct paging *p, unsigned how, const struct walk_memory *memory
 
 		if (level == g->registers)
 			continue;
-		if (level == w->last && how & HOW_WRITE)
+		if (level == w->last && how & ACCESS_WRITE)
 			entry |= PTE_D;
 		if (entry == w->step[level].entry)
 			continue;

@@ -11,16 +11,6 @@
 /* EXERCISE 2.0: free region for helpers of your own. */
 /* END EXERCISE 2.0 */
 
-static unsigned
-how_of(const struct exit *e)
-{
-	unsigned how = e->error & PF_U ? HOW_USER : 0;
-
-	if (e->access == ACCESS_WRITE)
-		how |= HOW_WRITE;
-	return e->access == ACCESS_FETCH ? how | HOW_FETCH : how;
-}
-
 /*
  * Whether the CPU may be given this access: there is RAM, and nobody wants to be told of the write.
  */
@@ -38,7 +28,7 @@ may_map(struct shadow_mmu *m, const struct walk *w, unsigned how)
 	 * (void)w, (void)how;
 	 * return true;
 	 */
-	if (!(how & HOW_WRITE))
+	if (!(how & ACCESS_WRITE))
 		return true;
 	return !frame->track && w->rights & PTE_W;
 	/* END EXERCISE 2.3a */
@@ -50,7 +40,7 @@ shadow_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 {
 	struct shadow_mmu *m = shadow_of(v->domain);
 	struct walk_memory memory = guest_memory(m);
-	unsigned how = how_of(e);
+	unsigned how = e->access;
 	struct walk w;
 
 	if (guest_walk(&m->paging, gva(e->gva), how, &memory, &w)) {

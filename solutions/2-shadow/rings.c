@@ -19,10 +19,10 @@ rights_allow(const struct paging *p, uint64_t rights, unsigned how)
 	 * (void)p, (void)rights, (void)how;
 	 * return true;
 	 */
-	if (how & HOW_USER && !(rights & PTE_U))
+	if (how & ACCESS_USER && !(rights & PTE_U))
 		return false;
-	if (how & HOW_WRITE && !(rights & PTE_W) && (how & HOW_USER || p->wp))
+	if (how & ACCESS_WRITE && !(rights & PTE_W) && (how & ACCESS_USER || p->wp))
 		return false;
-	return !(how & HOW_FETCH && rights & PTE_NX);
+	return !(how & ACCESS_FETCH && rights & PTE_NX);
 	/* END EXERCISE 2.6 */
 }

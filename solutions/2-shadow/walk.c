@@ -23,11 +23,11 @@ fault_code(const struct paging *p, unsigned how, uint32_t cause)
 	 * for a fetch, but that only if p->nx is set. (SDM 3A 4.7, figure 4-12)
 	 * until then: return cause;
 	 */
-	if (how & HOW_WRITE)
+	if (how & ACCESS_WRITE)
 		cause |= PF_W;
-	if (how & HOW_USER)
+	if (how & ACCESS_USER)
 		cause |= PF_U;
-	if (how & HOW_FETCH && p->nx)
+	if (how & ACCESS_FETCH && p->nx)
 		cause |= PF_I;
 	return cause;
 	/* END EXERCISE 2.1a */

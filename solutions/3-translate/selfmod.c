@@ -140,8 +140,8 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 	 * many are there, it counts in stats.compared.
 	 * until then: (void)now; return false;
 	 */
-	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, HOW_FETCH | ACCESS_PROBE, now, b->guest_len) !=
-	    b->guest_len)
+	if (bt_fetch(v, bt_of(v)->cs_base + b->eip, ACCESS_FETCH | ACCESS_PROBE, now,
+		     b->guest_len) != b->guest_len)
 		return false;
 	bt_of(v)->stats.compared++;
 	return !memcmp(now, b->bytes, b->guest_len);

@@ -251,24 +251,22 @@ static bool
 access(void)
 {
 	struct walk_memory memory = guest_memory(&mmu);
-	unsigned how = next() & (HOW_WRITE | HOW_USER);
-	struct exit e = { .gva = address(),
-			  .access = how & HOW_WRITE ? ACCESS_WRITE : ACCESS_READ,
-			  .error = how & HOW_USER ? PF_U : 0 };
+	unsigned how = next() & (ACCESS_WRITE | ACCESS_USER);
+	struct exit e = { .gva = address(), .access = (uint8_t)how };
 	struct page_fault fault = { 0 };
 	struct view v = cpu_sees(e.gva);
 	struct walk w;
 	bool good;
 
-	if (v.present && (!(how & HOW_WRITE) || v.rights & PTE_W) &&
-	    (!(how & HOW_USER) || v.rights & PTE_U))
+	if (v.present && (!(how & ACCESS_WRITE) || v.rights & PTE_W) &&
+	    (!(how & ACCESS_USER) || v.rights & PTE_U))
 		return true; /* the CPU does it alone */
 	good = !guest_walk(&mmu.paging, gva(e.gva), how, &memory, &w);
 	switch (shadow_fault(&vcpu, &e, &fault)) {
 	case MMU_TRUE_FAULT:
 		return !good && fault.address == e.gva && fault.error == w.error;
 	case MMU_EMULATE:
-		return good && (w.gpa.v >> PAGE_SHIFT >= RAM || how & HOW_WRITE);
+		return good && (w.gpa.v >> PAGE_SHIFT >= RAM || how & ACCESS_WRITE);
 	case MMU_FILLED:
 		v = cpu_sees(e.gva);
 		/*
@@ -276,7 +274,7 @@ access(void)
 		 * the next fault.
 		 */
 		return good && v.present &&
-		       (!(how & HOW_WRITE) || v.rights & PTE_W || p2m[RAM - 1 - v.frame].track);
+		       (!(how & ACCESS_WRITE) || v.rights & PTE_W || p2m[RAM - 1 - v.frame].track);
 	default:
 		return false;
 	}

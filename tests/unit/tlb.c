@@ -32,8 +32,8 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 
 	(void)v;
 	walks++;
-	if (p->frame == NOWHERE || (how & HOW_WRITE && !p->writable) ||
-	    (how & HOW_USER && !p->user)) {
+	if (p->frame == NOWHERE || (how & ACCESS_WRITE && !p->writable) ||
+	    (how & ACCESS_USER && !p->user)) {
 		*fault = (struct page_fault){ a.v, how, true };
 		return -EFAULT;
 	}
@@ -143,7 +143,7 @@ remembers(void)
 	begin();
 	ok(read_word(0x5000, 0) == 5 && read_word(0x5000, 0) == 5 && walks == 1,
 	   "a page is walked to once");
-	ok(read_word(0x5000, HOW_USER) == 5 && walks == 2, "ring 3's access is another one");
+	ok(read_word(0x5000, ACCESS_USER) == 5 && walks == 2, "ring 3's access is another one");
 	ok(write_word(0x5004, 0, 7) && walks == 3 && write_word(0x5008, 0, 8) && walks == 3,
 	   "and so is a write");
 	ok(read_word(0x5000 + (TLB_ENTRIES << PAGE_SHIFT), 0) == (5 + TLB_ENTRIES) % RAM &&
@@ -188,7 +188,7 @@ forgets(void)
 	ok(read_word(0x5000, 0) == 3, "the refusal, a fault at the page, has taken the entry away");
 	table[5] = (struct page){ 3, true, false };
 	tlb_flush(&domain);
-	ok(read_word(0x5000, 0) == 3 && read_word(0x5000, HOW_USER) == ~0u,
+	ok(read_word(0x5000, 0) == 3 && read_word(0x5000, ACCESS_USER) == ~0u,
 	   "a supervisor's page stays its own");
 }
 

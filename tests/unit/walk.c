@@ -94,18 +94,18 @@ walked(const struct paging *p, uint64_t a, unsigned how)
 static struct outcome
 fault(const struct paging *p, unsigned how, unsigned cause)
 {
-	uint32_t error = cause | (how & HOW_WRITE ? 2 : 0) | (how & HOW_USER ? 4 : 0);
+	uint32_t error = cause | (how & ACCESS_WRITE ? 2 : 0) | (how & ACCESS_USER ? 4 : 0);
 
-	return (struct outcome){ true, error | (how & HOW_FETCH && p->nx ? 16 : 0), 0 };
+	return (struct outcome){ true, error | (how & ACCESS_FETCH && p->nx ? 16 : 0), 0 };
 }
 
 static bool
 denied(const struct paging *p, unsigned how, uint64_t all, uint64_t any)
 {
-	if (how & HOW_USER)
-		return !(all & 4) || (how & HOW_WRITE && !(all & 2)) ||
-		       (how & HOW_FETCH && any >> 63);
-	return (how & HOW_WRITE && p->wp && !(all & 2)) || (how & HOW_FETCH && any >> 63);
+	if (how & ACCESS_USER)
+		return !(all & 4) || (how & ACCESS_WRITE && !(all & 2)) ||
+		       (how & ACCESS_FETCH && any >> 63);
+	return (how & ACCESS_WRITE && p->wp && !(all & 2)) || (how & ACCESS_FETCH && any >> 63);
 }
 
 static struct outcome
@@ -113,7 +113,7 @@ two_levels(const struct paging *p, uint32_t a, unsigned how)
 {
 	uint64_t pde_at = p->root + (a >> 22) * 4, pde = word(pde_at, 4), pte_at, pte;
 	bool pse = p->format->id == PAGING_32_PSE;
-	unsigned dirty = how & HOW_WRITE ? 0x40 : 0;
+	unsigned dirty = how & ACCESS_WRITE ? 0x40 : 0;
 
 	if (!(pde & 1))
 		return fault(p, how, 0);
@@ -169,7 +169,7 @@ wide(const struct paging *p, uint64_t a, unsigned how, unsigned levels, uint64_t
 	if (denied(p, how, all, any))
 		return fault(p, how, 1);
 	for (unsigned i = levels; i >= l; i--)
-		put(at[i], word(at[i], 8) | 0x20 | (i == l && how & HOW_WRITE ? 0x40 : 0), 8);
+		put(at[i], word(at[i], 8) | 0x20 | (i == l && how & ACCESS_WRITE ? 0x40 : 0), 8);
 	l = 12 + 9 * (l - 1);
 	return (struct outcome){
 		false, 0, (FRAME(entry[(l - 12) / 9 + 1]) >> l << l) | (a & ((1ull << l) - 1))
@@ -232,11 +232,11 @@ agree(struct paging *p, unsigned round)
 {
 	static uint8_t before[MEMORY], after[MEMORY];
 	uint64_t a = next();
-	unsigned how = next() & (HOW_WRITE | HOW_USER | HOW_FETCH);
+	unsigned how = next() & (ACCESS_WRITE | ACCESS_USER | ACCESS_FETCH);
 	struct outcome got, want;
 
-	if (how & HOW_FETCH)
-		how &= ~HOW_WRITE;
+	if (how & ACCESS_FETCH)
+		how &= ~ACCESS_WRITE;
 	if (p->format->id != PAGING_LONG)
 		a &= 0xffffffff;
 	p->wp = next() & 1;
@@ -290,21 +290,22 @@ cases_32(void)
 	memset(memory, 0, MEMORY);
 	put(0x1000, 0x2007, 4);
 	put(0x2000, 0x5005, 4);
-	o = walked(&p, 0x123, HOW_USER);
+	o = walked(&p, 0x123, ACCESS_USER);
 	ok(!o.fault && o.gpa == 0x5123, "a user reads a page");
 	is_u64(word(0x1000, 4), 0x2027, "A in the directory");
 	is_u64(word(0x2000, 4), 0x5025, "A in the table, no D");
-	ok(walked(&p, 0x123, HOW_USER | HOW_WRITE).error == 7, "a user writes to a read-only page");
+	ok(walked(&p, 0x123, ACCESS_USER | ACCESS_WRITE).error == 7,
+	   "a user writes to a read-only page");
 	is_u64(word(0x2000, 4), 0x5025, "no D after a fault");
-	ok(!walked(&p, 0, HOW_WRITE).fault, "a supervisor writes to it, CR0.WP is 0");
+	ok(!walked(&p, 0, ACCESS_WRITE).fault, "a supervisor writes to it, CR0.WP is 0");
 	is_u64(word(0x2000, 4), 0x5065, "D after that");
 	p.wp = true;
-	ok(walked(&p, 0, HOW_WRITE).error == 3, "CR0.WP is 1: error code P, W");
-	ok(walked(&p, 0x400000, HOW_USER).error == 4, "not present: error code U");
+	ok(walked(&p, 0, ACCESS_WRITE).error == 3, "CR0.WP is 1: error code P, W");
+	ok(walked(&p, 0x400000, ACCESS_USER).error == 4, "not present: error code U");
 	put(0x1000, 0x2003, 4);
-	ok(walked(&p, 0, HOW_USER).error == 5, "U must be set at both levels");
+	ok(walked(&p, 0, ACCESS_USER).error == 5, "U must be set at both levels");
 	put(0x1000, 0x00c00087, 4);
-	o = walked(&p, 0x345678, HOW_WRITE);
+	o = walked(&p, 0x345678, ACCESS_WRITE);
 	ok(!o.fault && o.gpa == 0xf45678, "4 MiB page");
 	is_u64(word(0x1000, 4), 0x00c000e7, "A and D of a 4 MiB page");
 	put(0x1000, 0x00c02087, 4);
@@ -337,7 +338,7 @@ cases_wide(void)
 	put(0x3000, 0x5007 | PTE_NX, 8);
 	ok(walked(&p, 0, 0).error == 9, "PAE: NX is reserved while EFER.NXE is 0");
 	p.nx = true;
-	ok(!walked(&p, 0, 0).fault && walked(&p, 0, HOW_FETCH).error == 0x11,
+	ok(!walked(&p, 0, 0).fault && walked(&p, 0, ACCESS_FETCH).error == 0x11,
 	   "PAE: NX forbids fetches, and the error code says so");
 	ok(walked(&p, 0x40000000, 0).error == 0, "PAE: an absent PDPTE is a fault");
 	p = (struct paging){ .format = &paging_formats[PAGING_LONG],
@@ -345,7 +346,7 @@ cases_wide(void)
 			     .address_bits = WIDTH };
 	put(0x1000, 0x2007, 8);
 	put(0x2000, 0x40000087, 8);
-	ok(walked(&p, 0x12345678, HOW_WRITE).gpa == 0x52345678, "4-level: 1 GiB page");
+	ok(walked(&p, 0x12345678, ACCESS_WRITE).gpa == 0x52345678, "4-level: 1 GiB page");
 	is_u64(word(0x2000, 8), 0x400000e7, "A and D of it");
 	put(0x1000, 0x2087, 8);
 	ok(walked(&p, 0, 0).error == 9, "4-level: bit 7 of a PML4E is reserved");

@@ -37,7 +37,7 @@ count_hot(struct vcpu *v, const struct insn *i)
 
 	if (te_cpl(v) == 0 && !insn_is_sensitive(i->op) && bt_is_hot(bt_of(v), eip))
 		bt_count_callout(v, eip,
-				 gva_to_gpa(v, gva(linear), HOW_WRITE | ACCESS_PROBE, &at) ||
+				 gva_to_gpa(v, gva(linear), ACCESS_WRITE | ACCESS_PROBE, &at) ||
 					 is_refused(v, at));
 }
 
@@ -69,7 +69,7 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 
 	if (!is_plain_store(v, i, offset, linear))
 		return false;
-	to = tlb_find(v, gva(linear), HOW_WRITE);
+	to = tlb_find(v, gva(linear), ACCESS_WRITE);
 	if (!to)
 		return false;
 	if (bt_is_hot(bt_of(v), (uint32_t)v->state.rip))

@@ -34,7 +34,7 @@ walk(struct vcpu *v, uint64_t linear, struct walk *w)
 	struct walk_memory memory = guest_memory(m);
 
 	*w = (struct walk){ 0 };
-	return !guest_walk(&m->paging, gva(linear), HOW_FETCH | ACCESS_PROBE, &memory, w);
+	return !guest_walk(&m->paging, gva(linear), ACCESS_FETCH | ACCESS_PROBE, &memory, w);
 }
 
 /* What maps a region: an entry without A and D; 0: nothing does. */
@@ -137,7 +137,7 @@ look_at_page(struct vcpu *v, struct bt_region *r, unsigned page)
 	if (!walk(v, page_address(r, page), &w) || gpa_to_gfn(w.gpa).v != r->gfn[page])
 		drop_page(v, r, page);
 	else
-		walk_mark(&m->paging, HOW_FETCH, &memory, &w);
+		walk_mark(&m->paging, ACCESS_FETCH, &memory, &w);
 }
 
 static struct bt_alike *

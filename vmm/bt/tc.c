@@ -66,7 +66,7 @@ entry_line(struct vcpu *v, const struct bt_block *b, unsigned n, char *buf, size
 	purpose(v, b, m, words, sizeof(words));
 	if (m->guest < b->guest_len && m->kind <= BT_CALLOUT &&
 	    (!n || b->map[n - 1].guest != m->guest)) {
-		got = bt_fetch(v, bt_of(v)->cs_base + eip, HOW_FETCH | ACCESS_PROBE, guest,
+		got = bt_fetch(v, bt_of(v)->cs_base + eip, ACCESS_FETCH | ACCESS_PROBE, guest,
 			       sizeof(guest));
 		if (!decode(&i, guest, got, MODE32)) {
 			hex(theirs, sizeof(theirs), guest, i.len);

@@ -83,7 +83,7 @@ bt_not_code(struct vcpu *v, struct exit *e)
 
 	if (n && n - 1 > cs->limit - eip)
 		n = (size_t)(cs->limit - eip) + 1;
-	n = bt_fetch(v, cs->base + eip, HOW_FETCH, bytes, n);
+	n = bt_fetch(v, cs->base + eip, ACCESS_FETCH, bytes, n);
 	err = decode(&insn, bytes, n, MODE16);
 	if (err)
 		not_code(v, e, eip, n, err);
@@ -129,7 +129,7 @@ translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 
 	t.eip = eip;
 	t.bytes = bytes;
-	t.n = bt_fetch(v, linear, HOW_FETCH | ACCESS_PROBE, bytes, reach(v, eip));
+	t.n = bt_fetch(v, linear, ACCESS_FETCH | ACCESS_PROBE, bytes, reach(v, eip));
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
 	t.host_loads = bt_of(v)->gdt_lazy;
@@ -142,6 +142,6 @@ translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 		not_code(v, e, eip, t.n, err);
 		return NULL;
 	}
-	bt_fetch(v, linear, HOW_FETCH, bytes, t.guest_len); /* sets accessed bits */
+	bt_fetch(v, linear, ACCESS_FETCH, bytes, t.guest_len); /* sets accessed bits */
 	return bt_insert(v, &t);
 }

@@ -230,7 +230,7 @@ emulate_access(struct vcpu *v, struct exit *e)
 	switch (emulate(&v->state, &insn, &access_ops, v, &f)) {
 	case EMU_OK:
 	case EMU_AGAIN:
-		exit_effect(v, e->access == ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
+		exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
 			    insn.opnd[0].size, e->gpa);
 		return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
 	case EMU_FAULT:

@@ -87,7 +87,7 @@ static int
 move(struct vcpu *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size, bool write,
      bool store, struct emu_fault *fault)
 {
-	unsigned how = (write ? HOW_WRITE : 0) | (vcpu_cpl(v) == 3 ? HOW_USER : 0);
+	unsigned how = (write ? ACCESS_WRITE : 0) | (vcpu_cpl(v) == 3 ? ACCESS_USER : 0);
 	uint64_t linear;
 
 	if (linear_address(v, seg, offset, size, write, &linear))
@@ -136,7 +136,7 @@ access_insn(struct vcpu *v, struct insn *insn)
 	while (n < sizeof(bytes)) {
 		gva_t byte = gva(mode == MODE64 ? at + n : (uint32_t)(at + n));
 
-		if (gva_read_as(v, byte, HOW_FETCH | ACCESS_PROBE, &bytes[n], 1))
+		if (gva_read_as(v, byte, ACCESS_FETCH | ACCESS_PROBE, &bytes[n], 1))
 			break;
 		n++;
 	}

@@ -73,7 +73,7 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	size_t done, n;
 	gpa_t at;
 
-	how |= how & ACCESS_PROBE ? 0 : HOW_WRITE; /* a debugger may write anywhere */
+	how |= how & ACCESS_PROBE ? 0 : ACCESS_WRITE; /* a debugger may write anywhere */
 	if (through_tlb(v, a, how, len)) {
 		const struct tlb_entry *e = tlb_find(v, a, how);
 

@@ -13,8 +13,8 @@ struct vcpu;
 
 /*
  * Walked in software. 0, or -EFAULT: there is no memory, or, with v->page_fault.pending, the
- * guest's page tables say no. `how` is made of HOW_ bits, a write's own is implied. Without it the
- * access is a supervisor's, as the CPU's own to descriptor tables are (SDM 3A 4.6).
+ * guest's page tables say no. `how` is made of ACCESS_ bits, a write's own is implied. Without it
+ * the access is a supervisor's, as the CPU's own to descriptor tables are (SDM 3A 4.6).
  */
 int gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out);
 int gva_read(struct vcpu *v, gva_t a, void *buf, size_t len);

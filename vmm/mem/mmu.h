@@ -10,18 +10,26 @@
 #include <stdint.h>
 
 #include <inc/addr.h>
+#include <inc/x86.h>
 
 struct domain;
 struct vcpu;
 struct exit;
 
 /* How memory is accessed: by whom, and what for. */
-#define HOW_WRITE 1u
-#define HOW_USER \
-	2u /* as ring 3; without it as a supervisor, or implicitly by the CPU (SDM 3A 4.6) */
-#define HOW_FETCH 4u
-#define ACCESS_PROBE \
-	8u /* the host only looks: no accessed or dirty bit is set, no fault is noted */
+#define ACCESS_READ  0u
+#define ACCESS_WRITE 1u
+#define ACCESS_USER  2u /* as ring 3; else as a supervisor, or by the CPU itself (SDM 3A 4.6) */
+#define ACCESS_FETCH 4u
+#define ACCESS_PROBE 8u /* the host only looks: sets no accessed or dirty bit, notes no fault */
+
+/* What the CPU says of an access in a #PF's error code. PF_I is there since EFER.NXE is on. */
+static inline uint8_t
+access_of_error(uint32_t error)
+{
+	return (error & PF_W ? ACCESS_WRITE : 0) | (error & PF_U ? ACCESS_USER : 0) |
+	       (error & PF_I ? ACCESS_FETCH : 0);
+}
 
 /* A #PF that the guest's own page tables are to blame for. */
 struct page_fault {

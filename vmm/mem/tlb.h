@@ -28,7 +28,7 @@ tlb_tag(const struct tlb *t, gva_t a)
 	return t->generation | (a.v & 0xfffff000);
 }
 
-/* Those of `how` with HOW_FETCH. */
+/* Those of `how` with ACCESS_FETCH. */
 #define TLB_FETCHES 0xf0u
 
 static inline struct tlb_entry *
@@ -48,7 +48,7 @@ static inline const struct tlb_entry *
 tlb_hit(struct vcpu *v, gva_t a, unsigned how)
 {
 	const struct tlb_entry *e = tlb_at(v, a);
-	uint64_t allowed = 1ull << (how & (HOW_WRITE | HOW_USER | HOW_FETCH));
+	uint64_t allowed = 1ull << (how & (ACCESS_WRITE | ACCESS_USER | ACCESS_FETCH));
 
 	return (e->tag & (~PAGE_MASK | allowed)) == (tlb_tag(&v->tlb, a) | allowed) ? e : NULL;
 }
@@ -103,7 +103,7 @@ tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 static inline int
 tlb_write(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 {
-	const struct tlb_entry *e = tlb_hit(v, a, how | HOW_WRITE);
+	const struct tlb_entry *e = tlb_hit(v, a, how | ACCESS_WRITE);
 
 	if (!e || !within_page(a, len))
 		return gva_write_as(v, a, how, buf, len);

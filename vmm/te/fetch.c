@@ -16,7 +16,7 @@
 static const void *
 code_ptr(struct vcpu *v, uint64_t linear, size_t *len)
 {
-	const struct tlb_entry *e = tlb_find(v, gva(linear), HOW_FETCH | ACCESS_PROBE);
+	const struct tlb_entry *e = tlb_find(v, gva(linear), ACCESS_FETCH | ACCESS_PROBE);
 	size_t left = PAGE_SIZE - (linear & PAGE_MASK);
 
 	if (*len > left)

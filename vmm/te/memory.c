@@ -58,7 +58,7 @@ linear_of(const struct te_access *a, enum seg_reg seg, uint64_t offset)
 static unsigned
 how_of(const struct vcpu *v)
 {
-	return (v->state.seg[SEG_SS].sel & 3) == 3 ? HOW_USER : 0;
+	return (v->state.seg[SEG_SS].sel & 3) == 3 ? ACCESS_USER : 0;
 }
 
 /* Whether an access failed since the guest's tables say no; if not, there is no memory. */
@@ -88,7 +88,7 @@ check_alignment(struct te_access *a, gva_t at, size_t size, struct emu_fault *fa
 {
 	const struct cpu_state *s = &a->v->state;
 
-	if (!(s->rflags & FLAG_AC) || !(s->cr0 & CR0_AM) || how_of(a->v) != HOW_USER ||
+	if (!(s->rflags & FLAG_AC) || !(s->cr0 & CR0_AM) || how_of(a->v) != ACCESS_USER ||
 	    !(at.v & (size - 1)))
 		return 0;
 	*fault = (struct emu_fault){ .vector = VEC_AC, .has_error = true };
@@ -111,7 +111,7 @@ usual(const struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 	if ((s->attr & (rights | ATTR_CODE | ATTR_EC)) != rights || offset + size - 1 > s->limit ||
 	    at.v + size > a->v->domain->window || !within_page(at, size))
 		return NULL;
-	return tlb_hit(a->v, at, how_of(a->v) | (write ? HOW_WRITE : 0));
+	return tlb_hit(a->v, at, how_of(a->v) | (write ? ACCESS_WRITE : 0));
 }
 
 /* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
@@ -157,7 +157,7 @@ check_write(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 	for (uint64_t page = at & ~PAGE_MASK; page < at + size; page += PAGE_SIZE) {
 		gva_t first = gva(page > at ? page : at);
 
-		if (tlb_find(a->v, first, how_of(a->v) | HOW_WRITE))
+		if (tlb_find(a->v, first, how_of(a->v) | ACCESS_WRITE))
 			continue;
 		return page_fault(a, fault) ? -EFAULT : 0;
 	}
@@ -361,7 +361,7 @@ te_emulate(struct vcpu *v, struct exit *e)
 	default:
 		return cannot(v, e);
 	}
-	exit_effect(v, e->access == ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
+	exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
 		    te_insn(v)->opnd[0].size, e->gva);
 	return RESUME;
 }
@@ -373,7 +373,7 @@ te_emulate(struct vcpu *v, struct exit *e)
 static enum verdict
 refused(struct vcpu *v, struct exit *e)
 {
-	if (e->access == ACCESS_FETCH && !gva_byte(v, gva(e->gva)))
+	if (e->access & ACCESS_FETCH && !gva_byte(v, gva(e->gva)))
 		return exit_limit(v, e, VEC_UD, 0,
 				  LAB_1A "#no-memory", /* ones, which are no instruction */
 				  "it jumped to %08lx, where it has no memory", e->gva);

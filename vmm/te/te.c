@@ -266,7 +266,7 @@ back_to_trap(struct vcpu *v, struct exit *e, uint8_t opcode, enum insn_op op)
 	uint8_t last = 0;
 
 	gva_read_as(v, gva((uint32_t)(v->state.seg[SEG_CS].base + behind - 1)),
-		    ACCESS_PROBE | HOW_FETCH, &last, 1);
+		    ACCESS_PROBE | ACCESS_FETCH, &last, 1);
 	v->state.rip = (uint32_t)(behind - (last == opcode ? 1 : 2));
 	e->rip = v->state.rip;
 	if (te_fetch(v, e) && (e->insn_op == op || e->insn_op == INSN_INT) &&
@@ -300,9 +300,8 @@ page_fault(struct vcpu *v, struct exit *e)
 {
 	e->reason = EXIT_MMU;
 	e->gva = read_cr2();
-	/* Error code: SDM 3A 4.7, figure 4-12. I/D is there since EFER.NXE is on. */
-	e->access = e->error & 16 ? ACCESS_FETCH : e->error & 2 ? ACCESS_WRITE : ACCESS_READ;
-	if (e->access != ACCESS_FETCH)
+	e->access = access_of_error(e->error);
+	if (!(e->access & ACCESS_FETCH))
 		te_fetch(v, e);
 }
 

@@ -79,7 +79,7 @@ fetch_beyond(struct vcpu *v, struct exit *e)
 		return event_fault(v, VEC_GP, 0);
 	if (!in_window(v->domain, linear, 1))
 		return STOP;
-	if (gva_to_gpa(v, gva(linear), HOW_FETCH | (te_cpl(v) == 3 ? HOW_USER : 0), &at) &&
+	if (gva_to_gpa(v, gva(linear), ACCESS_FETCH | (te_cpl(v) == 3 ? ACCESS_USER : 0), &at) &&
 	    v->page_fault.pending)
 		return event_page_fault(v);
 	return exit_limit(v, e, VEC_GP, 0, LAB_1A "#window",

@@ -5,7 +5,7 @@ SDM = Intel SDM order no. 325462-080, June 2023.
 
 from dataclasses import dataclass
 
-from .pagewalk import (A, Case, D, FORMS, HOW_FETCH, HOW_WRITE, LEVELS, NX, P, PAGE, PS, RSVD, SHADOW_DIRECT, U, W,
+from .pagewalk import (A, Case, D, FORMS, ACCESS_FETCH, ACCESS_WRITE, LEVELS, NX, P, PAGE, PS, RSVD, SHADOW_DIRECT, U, W,
                        entry_size, index, maps, reserved, span, target, walk)
 
 
@@ -139,7 +139,7 @@ class Tables:
         for va in [va for va in spots if va is not None]:
             while True:
                 case = self.case(va, self.rng.randrange(8), self.rng.random() < 0.5)
-                if not (case.how & HOW_WRITE and case.how & HOW_FETCH) \
+                if not (case.how & ACCESS_WRITE and case.how & ACCESS_FETCH) \
                         and self.walk(case).error is None:
                     break
             yield case

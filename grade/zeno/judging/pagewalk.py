@@ -9,7 +9,7 @@ from . import headers
 
 P, W, U, A, D, PS, NX = 1, 2, 4, 0x20, 0x40, 0x80, 1 << 63
 RSVD = 8
-HOW_WRITE, HOW_USER, HOW_FETCH = 1, 2, 4
+ACCESS_WRITE, ACCESS_USER, ACCESS_FETCH = 1, 2, 4
 DIRECT, = headers.numbers(("kern/map.h",), ("DIRECT_MAP",))
 PAGE = 4096
 FORMS = ("32-bit", "32-bit with 4 MiB pages", "PAE", "4-level")
@@ -94,7 +94,7 @@ class Case:
 
     def words(self):
         """What kind of access it is."""
-        kinds = [word for bit, word in ((HOW_WRITE, "write"), (HOW_USER, "user"), (HOW_FETCH, "fetch"))
+        kinds = [word for bit, word in ((ACCESS_WRITE, "write"), (ACCESS_USER, "user"), (ACCESS_FETCH, "fetch"))
                  if self.how & bit]
         return f" ({', '.join(kinds) or 'supervisor read'}; CR0.WP={int(self.wp)}, " \
                f"NXE={int(self.nx)}, MAXPHYADDR={self.width})"
@@ -104,8 +104,8 @@ def walk(case, read):
     """SDM 3A 4.3 to 4.7, over read(gpa, size)."""
     form, table, rights = case.form, case.root, U | W
     size = entry_size(form)
-    code = (2 if case.how & HOW_WRITE else 0) | (4 if case.how & HOW_USER else 0)
-    code |= 16 if case.how & HOW_FETCH and case.nx else 0
+    code = (2 if case.how & ACCESS_WRITE else 0) | (4 if case.how & ACCESS_USER else 0)
+    code |= 16 if case.how & ACCESS_FETCH and case.nx else 0
     for level in range(LEVELS[form], 0, -1):
         number = index(form, level, case.va)
         if form == "PAE" and level == 3:
@@ -128,8 +128,8 @@ def walk(case, read):
 
 def allowed(rights, how, wp):
     """SDM 3A 4.6.1, without SMEP and SMAP."""
-    if how & HOW_USER and not rights & U:
+    if how & ACCESS_USER and not rights & U:
         return False
-    if how & HOW_WRITE and not rights & W and (how & HOW_USER or wp):
+    if how & ACCESS_WRITE and not rights & W and (how & ACCESS_USER or wp):
         return False
-    return not (how & HOW_FETCH and rights & NX)
+    return not (how & ACCESS_FETCH and rights & NX)

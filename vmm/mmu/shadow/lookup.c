@@ -43,8 +43,8 @@ shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out)
 	at = at ? step(at, 1, a, &all, &any) : 0;
 	if (!at)
 		return false;
-	if ((how & HOW_WRITE && !(all & PTE_W)) || (how & HOW_USER && !(all & PTE_U)) ||
-	    (how & HOW_FETCH && any & PTE_NX))
+	if ((how & ACCESS_WRITE && !(all & PTE_W)) || (how & ACCESS_USER && !(all & PTE_U)) ||
+	    (how & ACCESS_FETCH && any & PTE_NX))
 		return false;
 	*out = gpa(((const uint64_t *)M2P_BASE)[at >> PAGE_SHIFT] << PAGE_SHIFT |
 		   (a.v & PAGE_MASK));

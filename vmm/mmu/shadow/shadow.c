@@ -276,10 +276,9 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 static enum mmu_outcome
 fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
 {
-	const unsigned how = e->error & PF_U ? HOW_WRITE | HOW_USER : HOW_WRITE;
-	const struct tlb_entry *known = tlb_hit(v, gva(e->gva), how);
+	const struct tlb_entry *known = tlb_hit(v, gva(e->gva), e->access);
 
-	if (e->access != ACCESS_WRITE || !known || !known->frame->track)
+	if (!(e->access & ACCESS_WRITE) || !known || !known->frame->track)
 		return shadow_fault(v, e, page_fault);
 	shadow_of(v->domain)->stats.emulated++;
 	return MMU_EMULATE;

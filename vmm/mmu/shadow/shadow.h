@@ -71,12 +71,6 @@ struct walk {
 	uint32_t error;  /* else the error code of the #PF */
 };
 
-#define PF_P    1u /* SDM 3A 4.7, figure 4-12: 0 if an entry was not present */
-#define PF_W    2u
-#define PF_U    4u
-#define PF_RSVD 8u
-#define PF_I    16u
-
 /* paging_format.c: the bits of an entry that must be 0. */
 uint64_t paging_reserved(const struct paging *p, unsigned level, uint64_t entry);
 
