@@ -12,7 +12,7 @@ from zeno.machines import machine
 GDT_WINDOW, GDT_GUEST_PAGES = headers.numbers(("kern/map.h",), ("GDT_WINDOW", "GDT_GUEST_PAGES"))
 WINDOW = 0xFFC00000
 PAGE = 4096
-FLAG_IF, IOPL = 1 << 9, 3 << 12
+FLAG_IF, IOPL, FLAG_RF = 1 << 9, 3 << 12, 1 << 16
 ARITHMETIC = 0x8D5 & ~0x10
 """CF PF ZF SF OF: the flags that a program's own arithmetic leaves; AF is left out."""
 
@@ -22,7 +22,7 @@ STATE_GPR, STATE_RIP, STATE_RFLAGS, STATE_SEG, STATE_GDTR, STATE_IDTR, STATE_SIZ
                                                                                 "idtr")), "sizeof(struct cpu_state)"])
 EXIT_CLI, = headers.numbers(("vmm/exit.h",), ("EXIT_CLI",))
 FLAG_NAMES = {"CF": 1, "bit 1": 2, "PF": 4, "AF": 16, "ZF": 64, "SF": 128, "TF": 256, "IF": FLAG_IF, "DF": 1 << 10,
-              "OF": 1 << 11, "IOPL": IOPL, "NT": 1 << 14, "RF": 1 << 16, "AC": 1 << 18, "ID": 1 << 21}
+              "OF": 1 << 11, "IOPL": IOPL, "NT": 1 << 14, "RF": FLAG_RF, "AC": 1 << 18, "ID": 1 << 21}
 REAL_FLAGS = sum(FLAG_NAMES.values())
 """What a CPU may have in EFLAGS while a guest runs; virtual-8086 mode's are left out."""
 LIMITS = machine.Limits(instructions=1_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20)

@@ -12,10 +12,11 @@ import re
 import struct
 
 from zeno.guests import faults, irqs, kernels
+from zeno.guests.kernels import PROBE
 from zeno.machines import machine
 from zeno.judging.trial import Trouble
 
-from .guests import FLAG_IF, IOPL, LIMITS, STATE_SEG, State, commands, compare, labels, life, module, never_there, witness
+from .guests import FLAG_IF, FLAG_RF, IOPL, LIMITS, STATE_RFLAGS, STATE_SEG, State, commands, compare, labels, life, module, never_there, witness
 from .lab1tables import desc_dpl, judge_gdt, read_shadow_gdt
 from .lab1tables import DESC_CODE, DESC_P, DESC_S
 
@@ -48,8 +49,24 @@ def reflect_frames(t):
 
 
 def reflect_gates(t):
-    """Gates that are absent, of another type, or lead nowhere."""
-    same(t, faults.gates(t.rng), "gates")
+    """Gates that are absent, of another type, or lead nowhere.
+
+    Before each delivery the host's stack is filled with a gate that is good: who does not read one uses that.
+    """
+    k = faults.gates(t.rng)
+    guest = k.assemble(t.directory, "gates")
+    handler, = labels(guest, f"stub{PROBE}")
+    gate = struct.pack("<HHHH", handler & 0xFFFF, k.code, 0x8E00, handler >> 16)
+
+    def deliver(client, regs):
+        client.write(regs["rsp"] - 0x400, gate * 0x80)
+        return False
+
+    bare = t.bare(guest)
+    run, _ = t.witness(commands("gates"), {t.symbol("te_deliver_once"): deliver}, modules=[module(guest)],
+                       elf=[guest], limits=FEW)
+    compare(t, bare, run, 0)
+    t.orderly(run)
 
 
 def reflect_ring3(t):
@@ -79,13 +96,19 @@ def reflect_live(t):
         vcpu[:] = [regs["rdi"]]
         return False
 
+    def deliver(client, regs):
+        # A CPU sets RF in the frame of a fault (SDM 3B 18.3.1.1); QEMU 7.2 does not, so here it is.
+        if trap in found:
+            client.write(regs["rdi"] + STATE_RFLAGS, struct.pack("<Q", State(client, regs["rdi"]).rflags | FLAG_RF))
+        return False
+
     def look(client, regs):
         found[regs["rip"]] = (regs, State(client, vcpu[0]),
                               client.read(regs["rsp"] & 0xFFFFFFFF, 12))
         return regs["rip"] == handler
 
     run, _ = witness(t, commands("live"), {t.symbol("exit_dispatch"): dispatch, trap: look,
-                                           handler: look}, modules=[module(guest)], elf=[guest])
+                                           t.symbol("te_deliver_once"): deliver, handler: look}, modules=[module(guest)], elf=[guest])
     if trap not in found:
         never_there(t, run, f"its int {vector:#x}")
     if handler not in found:
@@ -105,6 +128,8 @@ def reflect_live(t):
             f"handler's first instruction, behind {'a trap' if trap_gate else 'an interrupt'} gate "
             f"and with IF={flag} before it", f"IF={int(trap_gate and flag)}",
             f"rflags {state.rflags:#x}")
+    t.check(not state.rflags & FLAG_RF, "a fault's flags have RF set, and the handler begins with RF=1: a breakpoint "
+            "at its first instruction would not come", "RF=0 (bit 16)", f"rflags {state.rflags:#x}")
     t.orderly(run)
 
 

@@ -258,6 +258,42 @@ def table_registers(t):
     if len(seen) < len(points):
         never_there(t, run, "the end of its lgdt and lidt instructions")
     t.orderly(run)
+    no_shadow(t)
+
+
+def no_shadow(t):
+    """te_gdt_changed() is made to fail, once: the guest ends there, and the next one runs."""
+    p = Program(t.rng)
+    where = p.base + 0x30000
+    p.op(f"mov word [{where:#x}], 0x1f", f"mov dword [{where + 2:#x}], {p.base + 0x20000:#x}", f"lgdt [{where:#x}]")
+    p.label("behind")
+    p.op("nop")
+    p.end()
+    guest = p.assemble(t.directory, "wants")
+    behind, = labels(guest, "behind")
+    failed, ran = [], []
+
+    def fail(client, regs):
+        if not failed:
+            failed.append(True)
+            back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
+            for name, value in (("rax", -12 & (1 << 64) - 1), ("rsp", regs["rsp"] + 8), ("rip", back)):
+                client.set_reg(name, value)
+        return False
+
+    def look(_client, _regs):
+        ran.append(True)
+        return True
+
+    run, _ = witness(t, commands("wants", "wants"), {t.symbol("te_gdt_changed"): fail, behind: look},
+                     modules=[module(guest)], elf=[guest])
+    t.orderly(run)
+    t.check(failed, "lgdt does not come to te_gdt_changed(): the new GDT has no shadow", "a call", "none")
+    count = len(evidence.lives(run))
+    t.check(count == 2, "the next guest could not be started", "two guests", count)
+    ended = life(run).end
+    t.check(ended and ended[0] != "ended", "te_gdt_changed() failed for want of memory, and the guest "
+            "goes on with a GDT that has no shadow", "it is stopped at the lgdt", life(run).said())
 
 
 def shadow_tables(t):

@@ -4,7 +4,7 @@ Evidence as in Lab 2A (lab2.py). One test runs on Bochs, whose CPU is another im
 """
 
 from zeno.guests import paging, spaces
-from zeno.judging import pagewalk
+from zeno.judging import pagetables, pagewalk
 from zeno.judging.pagewalk import A, D, ACCESS_FETCH, ACCESS_USER, ACCESS_WRITE, NX, U, W
 from zeno.judging.trial import Trouble
 
@@ -37,6 +37,22 @@ def marks_live(t):
 
     program = spaces.marks(t.rng, t.rng.choice(paging.FORMATS))
     audited(t, program, "marks-live", after=after)
+    outside(t, lambda host, k: marks_written(t, host, k))
+
+
+def marks_written(t, host, k):
+    """walk_mark() on walks that were made up here: what it writes, and that it writes nothing where nothing changes."""
+    for form in t.rng.sample(pagewalk.FORMS, len(pagewalk.FORMS)):
+        for case, how in pagetables.marks(t.rng, form, k.pool):
+            for level, (before, after) in host.mark(case, how).items():
+                right = case.marked(level, how)
+                where = f"walk_mark() after a {'write' if how & ACCESS_WRITE else 'read'} of {case.told()}, at level {level}"
+                if right == case.entries[level]:
+                    t.check(after == before, f"{where}: there is nothing to mark, and the entry is written all the same",
+                            "no write", f"{after:#x}")
+                else:
+                    t.check(after == right, f"{where}: the entry in memory is not what the CPU would make of it",
+                            f"{right:#x}", "no write" if after == before else f"{after:#x}")
 
 
 # -- 2.6: rights -----------------------------------------------------------------------------------
@@ -133,3 +149,13 @@ def pool_live(t):
     """While shadows are given up and made again, the CPU's tables still say what the guest's say."""
     audited(t, spaces.flood(t.rng, t.rng.choice(paging.FORMATS)), "flood-live",
             stops=5)
+    outside(t, lambda host, _k: reclaimed(t, host))
+
+
+def reclaimed(t, host):
+    """shadow_reclaim() is asked for more than the pool may ever hold, and then for what it does."""
+    for number, right in ((1 << t.rng.randrange(20, 30), False), (4, True)):
+        got = bool(host.call("shadow_reclaim", host.m, number) & 0xFF)
+        t.check(got == right, f"shadow_reclaim() says {'yes' if got else 'no'} to {number} shadows, and there "
+                f"{'is' if right else 'is no'} room for so many: who asks makes them at once",
+                "true" if right else "false", got)

@@ -31,6 +31,7 @@ def gates(rng):
         k.op(f"mov dword [resume], {on}", f"int {vector:#x}")
         k.label(on)
     cut_gate(k)
+    absent_gate(k)
     k.finish()
     return k
 
@@ -42,6 +43,20 @@ def cut_gate(k):
          f"mov dword [resume], {on}", f"int {vector:#x}")
     k.label(on)
     k.op(f"mov word [{k.idt - 8:#x}], {k.limit:#x}", f"lidt [{k.idt - 8:#x}]")
+
+
+VIDEO = 0xA0000
+"""Where a PC's RAM ends, and video memory begins: not the guest's under Zeno, and never gates."""
+
+
+def absent_gate(k):
+    """An IDT that begins in RAM and goes on where there is none."""
+    on, first = k.fresh(), k.rng.randrange(0x20, 0x28)
+    k.op(f"mov esi, {k.idt:#x}", f"mov edi, {VIDEO - 8 * first:#x}", f"mov ecx, {2 * first}", "cld", "rep movsd",
+         f"mov dword [{k.idt - 6:#x}], {VIDEO - 8 * first:#x}", f"lidt [{k.idt - 8:#x}]",
+         f"mov dword [resume], {on}", f"int {k.rng.randrange(first, 0x60):#x}")
+    k.label(on)
+    k.op(f"mov dword [{k.idt - 6:#x}], {k.idt:#x}", f"lidt [{k.idt - 8:#x}]")
 
 
 def nested_task(k):

@@ -9,7 +9,7 @@ SDM = Intel SDM order no. 325462-080, June 2023.
 import struct
 
 from . import headers
-from .pagewalk import ANSWER, Answer, Case, DIRECT, FORMS, NX, P, PAGE, PS, U, W, mask, walk
+from .pagewalk import ANSWER, Answer, Case, DIRECT, FORMS, NX, P, PAGE, PS, U, W, entry_size, mask, walk
 
 
 class Host:
@@ -184,6 +184,24 @@ class Host:
     def dirty(self, case):
         """walk_dirty(), which is exercise 2.5's."""
         return bool(self.call("walk_dirty", self.made_up(case)) & 0xFF)
+
+    def mark(self, case, how):
+        """walk_mark(): {level: (what was in memory where the entry lies, what is there then)}.
+
+        It is another word than the entry in the walk, so that each write shows.
+        """
+        paging, memory, result = self.room(0), self.room(0x100), self.made_up(case)
+        self.paging(paging, Case(case.form, case.va, how, root=case.root))
+        self.call("guest_memory", memory, self.m)
+        size, step = entry_size(case.form), self.at("struct walk", "step")
+        places = {}
+        for level, entry in case.entries.items():
+            places[level] = DIRECT + (self.mfn_of(case.places[level]) << 12) + case.places[level] % PAGE
+            self.client.write(result + step + 16 * level, struct.pack("<Q", case.places[level]))
+            self.client.write(places[level], (entry ^ 0xE00).to_bytes(size, "little"))
+        self.call("walk_mark", paging, how, memory, result)
+        return {level: (case.entries[level] ^ 0xE00, int.from_bytes(self.client.read(where, size), "little"))
+                for level, where in places.items()}
 
     def written(self, gpa, size):
         """shadow_table_written()."""

@@ -173,12 +173,19 @@ class Fill:
     entries: dict
     last: int
     gpa: int
+    places: dict = None
 
     def told(self):
         """In words."""
         entries = ", ".join(f"level {level}: {entry:#x}" for level, entry in
                             sorted(self.entries.items(), reverse=True))
         return f"{self.va:#x} in {self.form} paging ({entries}; it leads to {self.gpa:#x})"
+
+    def marked(self, level, how):
+        """The entry at a level after an access that went well (SDM 3A 4.8)."""
+        if self.form == "PAE" and level == 3:
+            return self.entries[level]
+        return self.entries[level] | A | (D if level == self.last and how & ACCESS_WRITE else 0)
 
     def writable(self):
         """True if every entry grants W."""
@@ -218,6 +225,21 @@ def fills(rng, form, frames, count):
         else:
             entries |= {2: rng.choice(tables) | flags[0], 1: gpa & ~0xFFF | flags[1]}
             yield Fill(form, va, root, entries, 1, gpa)
+
+
+def marks(rng, form, frames):
+    """[(walk, the access)]: entries of which all are marked, or none, or some, and where they lie."""
+    for chance in (1, 1, 0, rng.random(), rng.random()):
+        last = rng.choice([level for level in range(1, 3) if maps(form, level, PS)])
+        entries, places = {}, {}
+        for level in range(LEVELS[form], last - 1, -1):
+            bits = (A if rng.random() < chance else 0) | (D if level == last and rng.random() < chance else 0)
+            large = PS if level == last > 1 else 0
+            registers = form == "PAE" and level == 3
+            entries[level] = P if registers else P | W | U | bits | large
+            places[level] = frames[level] + entry_size(form) * rng.randrange(PAGE // entry_size(form))
+        va = rng.randrange(1 << 31)
+        yield Fill(form, va, frames[LEVELS[form]], entries, last, va & 0xFFF, places), rng.choice((0, ACCESS_WRITE))
 
 
 def flooded(rng, form, frames):
