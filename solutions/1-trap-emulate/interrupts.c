@@ -54,42 +54,6 @@ te_wait(struct vcpu *v, struct exit *e)
 /* What iret pops; ESP and SS on a return to an outer ring alone. */
 enum { EIP, CS, EFLAGS, ESP, SS, FRAME_WORDS };
 
-static int
-fault_at(enum vector vector, uint16_t sel, struct emu_fault *fault)
-{
-	*fault = (struct emu_fault){ .vector = vector, .has_error = true, .error = sel & ~3u };
-	return -EFAULT;
-}
-
-/*
- * The code segment that iret goes to. (SDM 2A "IRET": RETURN-TO-SAME- and -OUTER-PRIVILEGE-LEVEL)
- */
-static int
-check_code(struct vcpu *v, uint16_t sel, uint64_t *desc, struct emu_fault *fault)
-{
-	unsigned rpl = sel & 3;
-
-	if (!(sel & ~3))
-		return fault_at(VEC_GP, 0, fault);
-	if (te_guest_descriptor(v, sel, desc) || !(*desc & DESC_S) || !(*desc & DESC_CODE) ||
-	    rpl < te_cpl(v))
-		return fault_at(VEC_GP, sel, fault);
-	if (*desc & DESC_EC ? desc_dpl(*desc) > rpl : desc_dpl(*desc) != rpl)
-		return fault_at(VEC_GP, sel, fault);
-	return *desc & DESC_P ? 0 : fault_at(VEC_NP, sel, fault);
-}
-
-static int
-check_stack(struct vcpu *v, uint16_t sel, unsigned rpl, uint64_t *desc, struct emu_fault *fault)
-{
-	if (!(sel & ~3))
-		return fault_at(VEC_GP, 0, fault);
-	if ((sel & 3) != rpl || te_guest_descriptor(v, sel, desc) || !(*desc & DESC_S) ||
-	    *desc & DESC_CODE || !(*desc & DESC_RW) || desc_dpl(*desc) != rpl)
-		return fault_at(VEC_GP, sel, fault);
-	return *desc & DESC_P ? 0 : fault_at(VEC_SS, sel, fault);
-}
-
 /*
  * iret: 0, -EFAULT with *fault filled in and v->state to be put back, or -ENOSYS: it is not written
  * yet.
@@ -104,26 +68,26 @@ iret(struct vcpu *v, const struct insn *i, struct te_access *access, struct emu_
 	int err = 0;
 
 	/* EXERCISE 1.7c: Pop EIP, CS and EFLAGS, `size` bytes each, with te_pop_frame(access, size, f, 3, fault);
-	 * check_code(); if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check_stack(). Then load: CS and
+	 * te_check_selector() for DESC_FOR_RETURN; if the RPL of CS is above te_cpl(v), pop ESP and SS, too, and check SS
+	 * for DESC_FOR_STACK in the ring that it goes to. Then load: CS and
 	 * SS by te_set_segment(), ESP, EIP; of EFLAGS what IRET_CHANGES says, but IOPL only if CPL was 0, IF only if CPL was
 	 * at most IOPL, and with a 16-bit operand only the lower half. On the way to an outer ring call
 	 * te_drop_inner_segments() at the end. The manual's check of EIP against the limit of CS is left to the CPU, which
 	 * makes it at the next instruction. (SDM 2A "IRET/IRETD")
 	 * until then:
 	 * (void)s, (void)f, (void)code, (void)stack, (void)size, (void)rpl, (void)from, (void)err, (void)access, (void)fault;
-	 * (void)check_code, (void)check_stack;
 	 * return -ENOSYS;
 	 */
 	uint64_t mask = IRET_CHANGES;
 
 	err = te_pop_frame(access, size, f, 3, fault);
 	if (!err)
-		err = check_code(v, f[CS], &code, fault);
+		err = te_check_selector(v, f[CS], DESC_FOR_RETURN, from, &code, fault);
 	rpl = f[CS] & 3;
 	if (!err && rpl > from) {
 		err = te_pop_frame(access, size, &f[ESP], 2, fault);
 		if (!err)
-			err = check_stack(v, f[SS], rpl, &stack, fault);
+			err = te_check_selector(v, f[SS], DESC_FOR_STACK, rpl, &stack, fault);
 	}
 	if (err)
 		return err;

@@ -78,13 +78,9 @@ switch_stack(struct vcpu *v, const struct te_event *event, unsigned cpl, struct 
 	if (!(tr->attr & ATTR_P) || at + 5 > tr->limit ||
 	    gva_read(v, gva(tr->base + at), &stack, 6))
 		return refuse(event, VEC_TS, tr->sel & ~3u, fault);
-	if (!(stack.ss & ~3))
-		return refuse(event, VEC_TS, 0, fault);
-	if ((stack.ss & 3) != cpl || te_guest_descriptor(v, stack.ss, &desc) ||
-	    desc_dpl(desc) != cpl || !(desc & DESC_S) || desc & DESC_CODE || !(desc & DESC_RW))
-		return refuse(event, VEC_TS, stack.ss & ~3u, fault);
-	if (!(desc & DESC_P))
-		return refuse(event, VEC_SS, stack.ss & ~3u, fault);
+	if (te_check_selector(v, stack.ss, DESC_FOR_STACK, cpl, &desc, fault))
+		return refuse(event, fault->vector == VEC_SS ? VEC_SS : VEC_TS, stack.ss & ~3u,
+			      fault);
 	te_set_segment(v, SEG_SS, stack.ss, desc);
 	v->state.gpr[RSP] = stack.esp;
 	return 0;
@@ -97,13 +93,8 @@ check_handler(struct vcpu *v, const struct te_event *event, uint64_t gate, uint6
 {
 	uint16_t sel = GATE_SELECTOR(gate);
 
-	if (!(sel & ~3))
-		return refuse(event, VEC_GP, 0, fault);
-	if (te_guest_descriptor(v, sel, desc) || !(*desc & DESC_S) || !(*desc & DESC_CODE) ||
-	    desc_dpl(*desc) > te_cpl(v))
-		return refuse(event, VEC_GP, sel & ~3u, fault);
-	if (!(*desc & DESC_P))
-		return refuse(event, VEC_NP, sel & ~3u, fault);
+	if (te_check_selector(v, sel, DESC_FOR_HANDLER, te_cpl(v), desc, fault))
+		return refuse(event, fault->vector, sel & ~3u, fault);
 	*cpl = *desc & DESC_EC ? te_cpl(v) : desc_dpl(*desc);
 	return 0;
 }

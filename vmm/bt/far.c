@@ -8,33 +8,6 @@
 #include <vmm/bt/bt.h>
 
 static int
-refuse(struct emu_fault *f, enum vector vector, uint16_t sel)
-{
-	*f = (struct emu_fault){ .vector = vector, .has_error = true, .error = sel & ~3u };
-	return -EFAULT;
-}
-
-/*
- * The code segment of a jmp or call (SDM 2A "JMP", "CALL"): 0, -EFAULT, or -ENOSYS for what is no
- * code segment.
- */
-static int
-check_code(struct vcpu *v, uint16_t sel, uint64_t *desc, struct emu_fault *f)
-{
-	unsigned cpl = te_cpl(v);
-
-	if (!(sel & ~3) || te_guest_descriptor(v, sel, desc))
-		return refuse(f, VEC_GP, sel);
-	if (!(*desc & DESC_S))
-		return -ENOSYS;
-	if (!(*desc & DESC_CODE))
-		return refuse(f, VEC_GP, sel);
-	if (*desc & DESC_EC ? desc_dpl(*desc) > cpl : (sel & 3u) > cpl || desc_dpl(*desc) != cpl)
-		return refuse(f, VEC_GP, sel);
-	return *desc & DESC_P ? 0 : refuse(f, VEC_NP, sel);
-}
-
-static int
 read_target(struct vcpu *v, const struct insn *i, struct te_access *a, struct far_pointer *far,
 	    struct emu_fault *f)
 {
@@ -49,44 +22,28 @@ static int
 jump(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu_fault *f)
 {
 	bool call = i->op == INSN_CALL_FAR || i->op == INSN_CALL_FAR_IND;
-	uint64_t after = insn_next_rip(&v->state, i), desc;
+	uint64_t after = insn_next_rip(&v->state, i), desc = DESC_S;
 	uint16_t cs = v->state.seg[SEG_CS].sel;
 	struct far_pointer far = { 0 };
 	int err = read_target(v, i, a, &far, f);
 
 	if (!err)
-		err = check_code(v, far.sel, &desc, f);
+		err = te_check_selector(v, far.sel, DESC_FOR_JUMP, te_cpl(v), &desc, f);
+	if (err && !(desc & DESC_S))
+		return -ENOSYS; /* no code segment */
 	if (!err && call)
 		err = emu_push(&v->state, i->opsize, cs, &te_ops, a, f);
 	if (!err && call)
 		err = emu_push(&v->state, i->opsize, after, &te_ops, a, f);
-	if (!err && far.offset > desc_limit(desc))
-		err = refuse(f, VEC_GP, 0);
+	if (!err && far.offset > desc_limit(desc)) {
+		*f = (struct emu_fault){ .vector = VEC_GP, .has_error = true };
+		err = -EFAULT;
+	}
 	if (err)
 		return err;
 	te_set_segment(v, SEG_CS, (far.sel & ~3) | te_cpl(v), desc);
 	v->state.rip = far.offset;
 	return 0;
-}
-
-/* The segments that retf loads (SDM 2B "RET", operation). */
-static int
-check_return(struct vcpu *v, uint16_t sel, bool stack, unsigned rpl, uint64_t *desc,
-	     struct emu_fault *f)
-{
-	bool wrong;
-
-	if (!(sel & ~3) || te_guest_descriptor(v, sel, desc) || !(*desc & DESC_S))
-		return refuse(f, VEC_GP, sel);
-	if (stack)
-		wrong = (sel & 3u) != rpl || *desc & DESC_CODE || !(*desc & DESC_RW) ||
-			desc_dpl(*desc) != rpl;
-	else
-		wrong = !(*desc & DESC_CODE) || (sel & 3u) < te_cpl(v) ||
-			(*desc & DESC_EC ? desc_dpl(*desc) > rpl : desc_dpl(*desc) != rpl);
-	if (wrong)
-		return refuse(f, VEC_GP, sel);
-	return *desc & DESC_P ? 0 : refuse(f, stack ? VEC_SS : VEC_NP, sel);
 }
 
 /* ret n drops n bytes of the stack, as wide as it is. */
@@ -112,14 +69,14 @@ far_return(struct vcpu *v, const struct insn *i, struct te_access *a, struct emu
 	if (err)
 		return err;
 	rpl = cs & 3;
-	err = check_return(v, (uint16_t)cs, false, rpl, &code, f);
+	err = te_check_selector(v, (uint16_t)cs, DESC_FOR_RETURN, from, &code, f);
 	drop(v, i);
 	if (!err && rpl > from) {
 		err = emu_pop(s, i->opsize, &esp, &te_ops, a, f);
 		if (!err)
 			err = emu_pop(s, i->opsize, &ss, &te_ops, a, f);
 		if (!err)
-			err = check_return(v, (uint16_t)ss, true, rpl, &stack, f);
+			err = te_check_selector(v, (uint16_t)ss, DESC_FOR_STACK, rpl, &stack, f);
 	}
 	if (err)
 		return err;

@@ -15,19 +15,11 @@
 	 CR4_OSXMMEXCPT CR4_WITHOUT_EFFECT(OR_BIT))
 
 static enum verdict
-gp0(struct vcpu *v, struct exit *e)
-{
-	const struct emu_fault f = { .vector = VEC_GP, .has_error = true };
-
-	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
-}
-
-static enum verdict
 guest_cr0(struct vcpu *v, struct exit *e, uint64_t value)
 {
 	/* SDM 2B "MOV (Move to/from Control Registers)": what is #GP(0). */
 	if ((value & CR0_PG && !(value & CR0_PE)) || (value & CR0_NW && !(value & CR0_CD)))
-		return gp0(v, e);
+		return event_fault(v, VEC_GP, 0);
 	if (!(value & CR0_PE))
 		return limit_refuse(v, e, LIMIT_REAL_MODE);
 	if (value & CR0_PG && !v->domain->mmu)
@@ -65,7 +57,7 @@ paging_changed(struct vcpu *v, struct exit *e, const struct control *old)
 	te_load_cr4(v);
 	switch (err) {
 	case -EINVAL:
-		return gp0(v, e);
+		return event_fault(v, VEC_GP, 0);
 	case -ENOMEM:
 		return exit_stop(v, e, "lab2b.md#reclaim",
 				 "the host has no memory for shadow page tables");
@@ -111,7 +103,7 @@ te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		break;
 	case 4:
 		if (value & ~CR4_KNOWN)
-			return gp0(v, e);
+			return event_fault(v, VEC_GP, 0);
 		v->state.cr4 = value;
 		te_load_cr4(v);
 		break;
@@ -148,29 +140,16 @@ te_cr0_parts(struct vcpu *v, struct exit *e)
 	return verdict;
 }
 
-static enum verdict
-fault_sel(struct vcpu *v, struct exit *e, enum vector vector, uint16_t sel)
-{
-	const struct emu_fault f = { .vector = vector, .has_error = true, .error = sel & ~3u };
-
-	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
-}
-
 /* lldt and ltr: a system segment of the GDT into its register (SDM 2A "LLDT", "LTR"). */
 static enum verdict
 system_segment(struct vcpu *v, struct exit *e, uint16_t sel)
 {
 	bool ldt = e->reason == EXIT_LLDT;
-	unsigned type;
+	struct emu_fault f;
 	uint64_t desc;
 
-	if (sel & 4 || te_guest_descriptor(v, sel, &desc))
-		return fault_sel(v, e, VEC_GP, sel);
-	type = (desc >> 40) & 15;
-	if (desc & DESC_S || (ldt ? type != 2 : type != 9 && type != 1))
-		return fault_sel(v, e, VEC_GP, sel);
-	if (!(desc & DESC_P))
-		return fault_sel(v, e, VEC_NP, sel);
+	if (te_check_selector(v, sel, ldt ? DESC_FOR_LDT : DESC_FOR_TSS, 0, &desc, &f))
+		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 	if (ldt) {
 		v->state.ldtr = desc_segment(desc, sel);
 		return te_ldt_changed(v)
@@ -197,7 +176,7 @@ exit_system_segment(struct vcpu *v, struct exit *e)
 	if (sel & ~3) {
 		verdict = system_segment(v, e, sel);
 	} else if (e->reason == EXIT_LTR) {
-		return gp0(v, e);
+		return event_fault(v, VEC_GP, 0);
 	} else {
 		v->state.ldtr = (struct segment){ .sel = sel };
 		te_ldt_changed(v); /* an empty LDT needs no memory */

@@ -45,14 +45,6 @@ fixed_msr(uint32_t n)
 	return NULL;
 }
 
-static enum verdict
-not_implemented(struct vcpu *v, struct exit *e)
-{
-	const struct emu_fault f = { .vector = VEC_GP, .has_error = true };
-
-	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
-}
-
 /*
  * EFER is the guest's own. NXE it may have, for every CPU that Zeno runs on has NX
  * (kern/entry.asm): the shadows carry the bit. The other features are what a classic guest can't
@@ -65,7 +57,7 @@ write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 	uint64_t *efer = &v->state.efer;
 
 	if (value & ~features)
-		return not_implemented(v, e);
+		return event_fault(v, VEC_GP, 0);
 	if (value & EFER_SCE)
 		return limit_refuse(v, e, LIMIT_SYSCALL);
 	if (value & EFER_LME)
@@ -149,7 +141,7 @@ write_msr(struct vcpu *v, struct exit *e, uint32_t n, uint64_t value, uint64_t n
 	if ((n == MSR_FS_BASE || n == MSR_GS_BASE) && value != now)
 		return limit_refuse(v, e, LIMIT_SEGMENT_MSR);
 	if (kept && kept->address && value != (uint64_t)((int64_t)(value << 16) >> 16))
-		return not_implemented(v, e); /* not canonical */
+		return event_fault(v, VEC_GP, 0); /* not canonical */
 	if (kept)
 		memcpy((char *)&v->state + kept->at, &value, sizeof(value));
 	vcpu_advance(v, e); /* safe: the register is written, or what was written has no effect */
@@ -163,7 +155,7 @@ exit_msr(struct vcpu *v, struct exit *e)
 	uint32_t n = gpr_read(&v->state, RCX, 4);
 
 	if (!read_msr(v, n, &now))
-		return not_implemented(v, e);
+		return event_fault(v, VEC_GP, 0);
 	if (e->insn_op == INSN_WRMSR)
 		return n == MSR_EFER_NUMBER ? write_efer(v, e, value)
 					    : write_msr(v, e, n, value, now);

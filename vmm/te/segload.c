@@ -5,38 +5,8 @@
 #include <vmm/te/te.h>
 
 static enum verdict
-fault(struct vcpu *v, struct exit *e, enum vector vector, uint16_t sel)
+null_load(struct vcpu *v, enum seg_reg seg, uint16_t sel)
 {
-	const struct emu_fault f = { .vector = vector, .has_error = true, .error = sel & ~3u };
-
-	return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
-}
-
-/* What the CPU checks (SDM 2B "MOV": the operation of a load of SS, and of DS ES FS GS). */
-static int
-check_load(uint64_t desc, enum seg_reg seg, uint16_t sel, unsigned cpl)
-{
-	bool code = desc & DESC_CODE;
-
-	if (!(desc & DESC_S))
-		return VEC_GP;
-	if (seg == SEG_SS) {
-		if ((sel & 3) != cpl || code || !(desc & DESC_RW) || desc_dpl(desc) != cpl)
-			return VEC_GP;
-		return desc & DESC_P ? 0 : VEC_SS;
-	}
-	if (code && !(desc & DESC_RW))
-		return VEC_GP;
-	if ((!code || !(desc & DESC_EC)) && (desc_dpl(desc) < (sel & 3) || desc_dpl(desc) < cpl))
-		return VEC_GP;
-	return desc & DESC_P ? 0 : VEC_NP;
-}
-
-static enum verdict
-null_load(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
-{
-	if (seg == SEG_SS)
-		return fault(v, e, VEC_GP, 0);
 	v->state.seg[seg] = (struct segment){ .sel = sel };
 	te_of(v)->real_desc[seg] = 0;
 	te_resync(v);
@@ -50,16 +20,14 @@ null_load(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 enum verdict
 te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 {
+	enum desc_use use = seg == SEG_SS ? DESC_FOR_STACK : DESC_FOR_DATA;
+	struct emu_fault f;
 	uint64_t desc, shadow;
-	int vector;
 
-	if (!(sel & ~3))
-		return null_load(v, e, seg, sel);
-	if (te_guest_descriptor(v, sel, &desc))
-		return fault(v, e, VEC_GP, sel);
-	vector = check_load(desc, seg, sel, te_cpl(v));
-	if (vector)
-		return fault(v, e, vector, sel);
+	if (!(sel & ~3) && seg != SEG_SS)
+		return null_load(v, seg, sel);
+	if (te_check_selector(v, sel, use, te_cpl(v), &desc, &f))
+		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 	shadow = te_shadow_for(v, desc, te_cpl(v));
 	if (!(shadow & DESC_P))
 		return exit_limit(
@@ -169,9 +137,9 @@ system_type(uint64_t desc)
 		[6] = "an interrupt gate",  [7] = "a trap gate",
 		[14] = "an interrupt gate", [15] = "a trap gate",
 	};
-	unsigned type = (desc >> 40) & 15;
+	const char *name = names[desc_type(desc)];
 
-	return names[type] ? names[type] : "a reserved system descriptor";
+	return name ? name : "a reserved system descriptor";
 }
 
 /*

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <inc/errno.h>
 #include <kern/map.h>
 #include <kern/trap.h>
 #include <vmm/dev/io.h>
@@ -285,6 +286,25 @@ void te_window_moved(struct vcpu *v);
  */
 int te_guest_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc);
 int te_look_descriptor(struct vcpu *v, uint16_t sel, uint64_t *desc); /* ... as ACCESS_PROBE says */
+
+/*
+ * The guest's descriptor for a selector that is loaded for this use: 0, or -EFAULT with the CPU's
+ * fault. `cpl` is the CPL that its DPL is compared with.
+ */
+static inline int
+te_check_selector(struct vcpu *v, uint16_t sel, enum desc_use use, unsigned cpl, uint64_t *desc,
+		  struct emu_fault *fault)
+{
+	enum vector vector = VEC_GP;
+
+	if (sel & ~3 && !te_guest_descriptor(v, sel, desc) && desc_suits(*desc, sel, cpl, use)) {
+		if (*desc & DESC_P)
+			return 0;
+		vector = use == DESC_FOR_STACK ? VEC_SS : VEC_NP;
+	}
+	*fault = (struct emu_fault){ .vector = vector, .has_error = true, .error = sel & ~3u };
+	return -EFAULT;
+}
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
 /*

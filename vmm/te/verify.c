@@ -11,32 +11,24 @@
 #define LSL_TYPES (1u << 1 | 1u << 2 | 1u << 3 | 1u << 9 | 1u << 11)
 
 static bool
-reachable(struct vcpu *v, uint16_t sel, uint64_t desc)
-{
-	unsigned dpl = desc_dpl(desc);
-
-	if (desc & DESC_S && desc & DESC_CODE && desc & DESC_EC)
-		return true;
-	return dpl >= te_cpl(v) && dpl >= (sel & 3u);
-}
-
-static bool
 holds(struct vcpu *v, unsigned op, uint16_t sel, uint64_t *desc)
 {
-	unsigned type;
+	const uint64_t writable = DESC_S | DESC_RW;
+	unsigned types = op == INSN_LAR ? LAR_TYPES : LSL_TYPES;
 
-	if (!(sel & ~3) || te_guest_descriptor(v, sel, desc) || !reachable(v, sel, *desc))
+	if (!(sel & ~3) || te_guest_descriptor(v, sel, desc))
 		return false;
-	type = 1u << (*desc >> 40 & 15);
 	switch (op) {
 	case INSN_LAR:
-		return *desc & DESC_S || type & LAR_TYPES;
 	case INSN_LSL:
-		return *desc & DESC_S || type & LSL_TYPES;
-	case INSN_VERR:
-		return *desc & DESC_S && (!(*desc & DESC_CODE) || *desc & DESC_RW);
+		return desc_reachable(*desc, sel, te_cpl(v)) &&
+		       (*desc & DESC_S || types >> desc_type(*desc) & 1);
+	case INSN_VERW:
+		if ((*desc & (writable | DESC_CODE)) != writable)
+			return false;
+		/* fall through */
 	default:
-		return *desc & DESC_S && !(*desc & DESC_CODE) && *desc & DESC_RW;
+		return desc_suits(*desc, sel, te_cpl(v), DESC_FOR_DATA);
 	}
 }
 

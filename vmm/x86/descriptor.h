@@ -42,6 +42,59 @@ desc_dpl(uint64_t d)
 	return (d >> 45) & 3;
 }
 
+static inline unsigned
+desc_type(uint64_t d) /* of a system segment or gate: SDM 3A 3.5, table 3-2 */
+{
+	return (d >> 40) & 15;
+}
+
+/* Conforming code is everybody's; all else only what DPL lets see it. */
+static inline bool
+desc_reachable(uint64_t d, uint16_t sel, unsigned cpl)
+{
+	if (d & DESC_S && d & DESC_CODE && d & DESC_EC)
+		return true;
+	return desc_dpl(d) >= cpl && desc_dpl(d) >= (sel & 3u);
+}
+
+/* What a selector is to be loaded for, and the manual's operation that says what it must be. */
+enum desc_use {
+	DESC_FOR_DATA,    /* DS ES FS GS: SDM 2B "MOV" */
+	DESC_FOR_STACK,   /* SS, where CPL is or will be `cpl`: "MOV", SDM 2A "IRET" */
+	DESC_FOR_JUMP,    /* CS, by jmp or call without a gate: SDM 2A "JMP" */
+	DESC_FOR_RETURN,  /* CS, by iret or retf: SDM 2A "IRET" */
+	DESC_FOR_HANDLER, /* CS, by an interrupt's or trap's gate: SDM 3A 6.12.1 */
+	DESC_FOR_LDT,     /* SDM 2A "LLDT" */
+	DESC_FOR_TSS,     /* SDM 2A "LTR" */
+};
+
+/* Whether the descriptor is one for this use, present or not. */
+static inline bool
+desc_suits(uint64_t d, uint16_t sel, unsigned cpl, enum desc_use use)
+{
+	bool code = d & DESC_CODE, conforming = code && d & DESC_EC;
+	unsigned rpl = sel & 3, dpl = desc_dpl(d);
+
+	if (!(d & DESC_S))
+		return !(sel & 4) && (use == DESC_FOR_LDT   ? desc_type(d) == 2
+				      : use == DESC_FOR_TSS ? desc_type(d) == 1 || desc_type(d) == 9
+							    : false);
+	switch (use) {
+	case DESC_FOR_DATA:
+		return (!code || d & DESC_RW) && desc_reachable(d, sel, cpl);
+	case DESC_FOR_STACK:
+		return !code && d & DESC_RW && rpl == cpl && dpl == cpl;
+	case DESC_FOR_JUMP:
+		return code && (conforming ? dpl <= cpl : rpl <= cpl && dpl == cpl);
+	case DESC_FOR_RETURN:
+		return code && rpl >= cpl && (conforming ? dpl <= rpl : dpl == rpl);
+	case DESC_FOR_HANDLER:
+		return code && dpl <= cpl;
+	default:
+		return false;
+	}
+}
+
 /* d with another limit in bytes. With G=1 the limit is rounded down to the last whole page. */
 static inline uint64_t
 desc_with_limit(uint64_t d, uint32_t limit)
