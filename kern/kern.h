@@ -39,6 +39,7 @@ void side_putc(int c);
 
 /* printf.c: %d %i %u %x %X %p %s %c %% with l, ll, z, width, 0, -, precision for strings. */
 int printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+extern void (*printf_capture)(char c); /* gets what printf() prints; NULL: the console */
 int vprintf(const char *fmt, va_list ap);
 int snprintf(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
@@ -99,6 +100,8 @@ struct monitor_command {
 	SET_ADD(monitor, command_##fn)
 void monitor_input(void);           /* polls the console; runs a line when it is complete */
 void monitor_run(const char *line); /* runs `a; b; c` */
+/* One command for somebody else than the console: its output goes to `put`, and it never waits. */
+void monitor_run_for(char *command, void (*put)(char c));
 /* Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. */
 void monitor_wait(bool (*done)(void *), void *arg);
 

@@ -147,6 +147,14 @@ monitor_run(const char *commands)
 	}
 }
 
+void
+monitor_run_for(char *command, void (*put)(char c))
+{
+	printf_capture = put;
+	run_command(command);
+	printf_capture = NULL;
+}
+
 static void
 prompt(void)
 {
@@ -324,7 +332,7 @@ poll_interrupt(void)
 void
 monitor_wait(bool (*done)(void *), void *arg)
 {
-	while (!done(arg)) {
+	while (!printf_capture && !done(arg)) {
 		if (poll_interrupt()) {
 			printf("^C\n");
 			interrupted = true;

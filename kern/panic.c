@@ -51,6 +51,7 @@ die(uint64_t rip, uint64_t rbp, const char *fmt, va_list ap)
 	uint64_t offset;
 
 	__asm__ volatile("cli");
+	printf_capture = NULL;
 	vsnprintf(what, sizeof(what), fmt, ap);
 	/* Whatever prints the rest may be what is broken: each time less of it is tried. */
 	if (panicking++) {

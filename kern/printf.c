@@ -15,10 +15,14 @@ struct spec {
 	int size;             /* bytes of the argument */
 };
 
+void (*printf_capture)(char c);
+
 static void
 put(struct sink *s, char c)
 {
-	if (!s->buf)
+	if (!s->buf && printf_capture)
+		printf_capture(c);
+	else if (!s->buf)
 		console_putc(c);
 	else if (s->length + 1 < s->size)
 		s->buf[s->length] = c;

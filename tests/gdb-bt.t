@@ -130,7 +130,7 @@ python host_ends()
        f"{where}, {engine}: a hidden fault is no step", steps=taken, text=text)
     contains(text, "Cannot access memory at address 0xc0000000", "Breakpoint 2, paging_on",
              "Breakpoint 3, page_fault (address=3221229568, error=2)",
-             "linear c0000000 through the guest's page tables and through ours", "level 4  guest has no such level",
+             "d1: linear c0000000, 32-bit paging", "level 4  guest has no such level",
              "level 2  guest ", " PW-A--", "level 1  guest ", " PW-A--", " P--AD-", "guest-physical",
              "level 1  guest ", "0000000000000000 ------", "guest: page fault, error code 0",
              "guest-physical", "page fault, error code 0; ours: the VMM window", "0x600d600d",

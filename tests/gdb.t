@@ -120,7 +120,7 @@ python host_ends()
              "Cannot access memory at address 0x7fffff00",
              what=f"{where}: the window and what is no memory can't be read")
     contains(text, "no exit is called nonsense; reasons: IRQ", "guest frame 100: RAM",
-             "no such command", what=f"{where}: monitor commands answer")
+             "unknown command: nonsense", what=f"{where}: monitor commands answer")
     contains(text, "[Inferior 1 (process 1) exited normally]",
              what=f"{where}: GDB sees the guest's end")
     expected = bare("hello")
@@ -167,8 +167,8 @@ monitor list
 continue
 """)
     contains(text, "inferior 1 is d1, sieve", "inferior 2 is d2, tables", "hit Breakpoint 1",
-             "guest_main", "hit Breakpoint 1", "guest_main", "d1 sieve te", "held by the debugger",
-             "d2 tables te", "held by the debugger", "= 200000",
+             "guest_main", "hit Breakpoint 1", "guest_main", "d1   sieve            te", "held by the debugger",
+             "d2   tables           te", "held by the debugger", "= 200000",
              what=f"{where}: two guests are two inferiors, each with its own symbols", console=console)
     contains(text, "[Inferior 1 (process 1) detached]", "hit Temporary breakpoint 2, control_registers",
              "0018  code 00000000+ffffffff DPL 0", "code 00000000+ffbfffff DPL 1", "d2 tables: exit ",

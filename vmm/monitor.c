@@ -2,6 +2,7 @@
  * The monitor's commands about guests: start, list, stop, exits, trace of the last ones.
  */
 #include <inc/errno.h>
+#include <kern/gdb/gdb.h>
 #include <vmm/domain.h>
 #include <vmm/dev/platform.h>
 #include <vmm/engine.h>
@@ -164,20 +165,23 @@ list(int argc, char **argv)
 		if (d)
 			printf("d%-3u %-16s %-4s %5lu MiB %8lu exits  %s\n", id, d->name,
 			       d->vcpu->engine->name, d->ram >> 20, d->vcpu->exits,
-			       d->state == DOMAIN_ENDED ? d->end_reason : "running");
+			       d->state == DOMAIN_ENDED ? d->end_reason
+			       : d->vcpu->debug.held    ? "held by the debugger"
+							: "running");
 	}
 	return 0;
 }
 MONITOR_COMMAND(list, "list", "", "the guests, running and last ended");
 
 /*
- * The domain that a command means: by its number, or the only or latest one. NULL, after a line:
- * there is none.
+ * The domain that a command means: by its number, or the debugger's, or the latest one. NULL, after
+ * a line: there is none.
  */
 struct domain *
 monitor_domain(int argc, char **argv)
 {
 	struct domain *d = NULL;
+	struct gdb_thread t;
 	uint64_t id;
 
 	if (argc > 1) {
@@ -189,12 +193,21 @@ monitor_domain(int argc, char **argv)
 			       argv[1]);
 		return d;
 	}
-	for (unsigned i = 1; i <= DOMAIN_MAX; i++)
-		if (domain_find(i))
-			d = domain_find(i);
+	if (gdb_asks(&t))
+		d = domain_find((unsigned)t.pid);
+	for (unsigned i = DOMAIN_MAX; i && !d; i--)
+		d = domain_find(i);
 	if (!d)
 		printf("no guest has been started yet\n");
 	return d;
+}
+
+struct vcpu *
+monitor_vcpu(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc, argv);
+
+	return d ? d->vcpu : NULL;
 }
 
 static int

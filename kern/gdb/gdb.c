@@ -7,7 +7,6 @@
 #include <kern/gdb/packet.h>
 
 #define ACTIONS_MAX 16 /* of one vCont */
-#define WORDS_MAX   8  /* of one monitor command */
 
 bool gdb_enabled;
 
@@ -326,35 +325,48 @@ do_current(const char *p)
 		reply("QCp%x.%x", gdb_current.pid, gdb_current.tid);
 }
 
-/* "monitor ..." in GDB. */
+bool
+gdb_asks(struct gdb_thread *t)
+{
+	*t = gdb_current;
+	return asked;
+}
+
+/* Collects what a command prints, and sends it on line by line; NUL: it has ended. */
+static void
+put(char c)
+{
+	static char text[128];
+	static size_t length;
+
+	text[length] = c;
+	length += c != '\0';
+	if (!length || (c && c != '\n' && length < sizeof(text) - 1))
+		return;
+	text[length] = '\0';
+	length = 0;
+	gdb_print("%s", text);
+}
+
+/* "monitor ..." in GDB: a line of our own monitor's. */
 static void
 do_command(const char *p)
 {
-	char text[256], *argv[WORDS_MAX + 1] = { NULL };
+	char text[256];
 	size_t length = strlen(p) / 2;
-	int argc = 0, err;
 
-	if (length >= sizeof(text) || !take_bytes(&p, (uint8_t *)text, length) || !gdb_target) {
+	if (length >= sizeof(text) || !take_bytes(&p, (uint8_t *)text, length)) {
 		reply("E01");
 		return;
 	}
 	text[length] = '\0';
-	for (char *s = text; *s && argc < WORDS_MAX;) {
-		while (*s == ' ')
-			*s++ = '\0';
-		if (*s)
-			argv[argc++] = s;
-		while (*s && *s != ' ')
-			s++;
-	}
 	if (!have_current())
 		gdb_current = (struct gdb_thread){ 0, 0 };
 	asked = true;
-	err = gdb_target->command(gdb_current, argc, argv);
-	if (err == -ENOSYS)
-		gdb_print("no such command; try: monitor help\n");
+	monitor_run_for(text, put);
+	put('\0');
 	asked = false;
-	reply_error(err == -ENOSYS ? 0 : err);
+	reply("OK");
 }
 
 /* The same answer always. */

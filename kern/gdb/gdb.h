@@ -56,8 +56,6 @@ struct gdb_target {
 	void (*detach)(int pid); /* and lets it run */
 	int (*kill)(int pid);
 	void (*describe)(struct gdb_thread t, char *buf, size_t size);
-	int (*command)(struct gdb_thread t, int argc,
-		       char **argv); /* "monitor": talks by gdb_print() */
 };
 
 /* gdb.c. What follows does nothing unless the command line says gdb=com2 or gdb=wait. */
@@ -65,6 +63,8 @@ extern bool gdb_enabled;
 void gdb_register(const struct gdb_target *target);
 bool gdb_connected(void); /* a debugger has processes; or is to get the first one (gdb=wait) */
 void gdb_poll(void);      /* serves the line; between two turns */
+/* A command of the monitor's runs for GDB, which looks at *t. */
+bool gdb_asks(struct gdb_thread *t);
 /* To the debugger's console. */
 void gdb_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /*

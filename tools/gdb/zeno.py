@@ -49,7 +49,7 @@ def place(address):
 
 def domains():
     """{number: (name, words)} of the domains, in the stub's words."""
-    found = re.findall(r"^d(\d+) (\S+) (.*)$", monitor("list"), re.M)
+    found = re.findall(r"^d(\d+) +(\S+) (.*)$", monitor("list"), re.M)
     return {int(pid): (name, rest) for pid, name, rest in found}
 
 
@@ -136,14 +136,15 @@ class Walk(Command):
     def run(self, argument):
         if not argument:
             raise gdb.GdbError("walk takes an address")
-        print(monitor(f"walk {number(argument):#x}"), end="")
+        print(monitor(f"gwalk {number(argument):#x}"), end="")
 
 
 class Exits(Command):
     """The guest's exits by reason, and the last of them in words: exits [N]"""
 
     def run(self, argument):
-        print(monitor(f"exits {argument}"), end="")
+        last = monitor("last").splitlines(keepends=True)
+        print(monitor("exits") + "".join(last[-number(argument or "10"):]), end="")
 
 
 class GuestBacktrace(Command):

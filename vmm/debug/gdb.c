@@ -261,7 +261,6 @@ static const struct gdb_target domains_target = {
 	.detach = debug_detach,
 	.kill = debug_kill,
 	.describe = describe,
-	.command = debug_command,
 };
 
 static void

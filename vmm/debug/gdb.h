@@ -1,6 +1,6 @@
 /*
  * What a debugger does to a vCPU. gdb_run.c holds, steps and stops it; gdb.c shows it;
- * gdb_monitor.c answers the `monitor` commands. None of it does anything until a debugger is
+ * commands.c tells of it in words. None of it does anything until a debugger is
  * attached.
  */
 #pragma once
@@ -32,6 +32,3 @@ int debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert);
  * no such.
  */
 int debug_stop_on_exit(const char *what);
-
-/* gdb_monitor.c */
-int debug_command(struct gdb_thread t, int argc, char **argv);

@@ -6,7 +6,7 @@
 #include <vmm/mmu/shadow/shadow.h>
 #include <vmm/monitor.h>
 
-#define WALK_LINES 5u /* levels 4 to 1, and where it ends */
+#define WALK_LINES 6u /* what it is, levels 4 to 1, and where it ends */
 
 /* "P W U A D" of an entry, as far as they are set. */
 static const char *
@@ -63,7 +63,7 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 {
 	struct shadow_mmu *m = shadow_of(v->domain);
 	struct walk_memory memory = guest_memory(m);
-	unsigned level = PAGE_LEVELS - line;
+	unsigned level = PAGE_LEVELS + 1 - line;
 	char theirs[80], own[16], names[16];
 	struct walk w;
 	int err = guest_walk(&m->paging, a, ACCESS_PROBE, &memory, &w);
@@ -71,6 +71,11 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 
 	if (line >= WALK_LINES)
 		return false;
+	if (!line) {
+		snprintf(buf, size, "d%u: linear %08lx, %s paging", v->domain->id, a.v,
+			 m->paging.format->name);
+		return true;
+	}
 	if (level == 0) {
 		show_end(m, a, err, &w, buf, size);
 		return true;
@@ -87,29 +92,6 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 		 flags(ours, own));
 	return true;
 }
-
-static int
-gwalk(int argc, char **argv)
-{
-	struct domain *d;
-	char line[160];
-	uint64_t a;
-
-	if (argc < 2 || parse_u64(argv[1], &a))
-		return -EINVAL;
-	d = monitor_domain(argc - 1, argv + 1);
-	if (!d)
-		return MONITOR_SAID;
-	if (!(d->vcpu->state.cr0 & CR0_PG)) {
-		printf("d%u: paging is off: %08lx is guest-physical\n", d->id, a);
-		return 0;
-	}
-	printf("d%u: linear %08lx, %s paging\n", d->id, a, shadow_of(d)->paging.format->name);
-	for (unsigned i = 0; shadow_show(d->vcpu, gva(a), i, line, sizeof(line)); i++)
-		printf("%s\n", line);
-	return 0;
-}
-MONITOR_COMMAND(gwalk, "gwalk", "ADDR [ID]", "a guest's address through its tables and ours");
 
 static int
 shadow(int argc, char **argv)
