@@ -22,7 +22,8 @@ default rel
 
 ; Read only: FXRSTOR from here is what puts *every* register at its reset value, XMM8-15 included.
 section .rodata align=16
-clean:	dw	FCW_RESET
+global fpu_reset:data hidden
+fpu_reset:	dw	FCW_RESET
 	times	FXSAVE_MXCSR - FXSAVE_FCW - 2 db 0
 	dd	MXCSR_RESET
 	times	512 - FXSAVE_MXCSR - 4 db 0
@@ -43,7 +44,7 @@ fpu_init:
 	and	rax, ~CR4_OSXSAVE
 	or	rax, CR4_OSFXSR | CR4_OSXMMEXCPT
 	mov	cr4, rax
-	lea	rdi, [clean]
+	lea	rdi, [fpu_reset]
 	jmp	fpu_restore
 
 ; Without these FXSAVE and FXRSTOR would raise #NM or #UD, on the account of a guest's TS or EM, or
@@ -91,14 +92,12 @@ debug_registers_save:
 	mov	[rdi + 8 * 7], rax
 	mov	eax, DR7_RESET
 	mov	dr7, rax			; first: the rest of the host runs without them
-	mov	rax, dr0
-	mov	[rdi + 8 * 0], rax
-	mov	rax, dr1
-	mov	[rdi + 8 * 1], rax
-	mov	rax, dr2
-	mov	[rdi + 8 * 2], rax
-	mov	rax, dr3
-	mov	[rdi + 8 * 3], rax
+%assign n 0
+%rep 4
+	mov	rax, dr %+ n
+	mov	[rdi + 8 * n], rax
+%assign n n + 1
+%endrep
 	mov	rax, dr6
 	mov	[rdi + 8 * 6], rax
 	ret
@@ -108,14 +107,12 @@ global debug_registers_restore:function hidden
 debug_registers_restore:
 	mov	eax, DR7_RESET
 	mov	dr7, rax			; no breakpoint while the addresses change
-	mov	rax, [rdi + 8 * 0]
-	mov	dr0, rax
-	mov	rax, [rdi + 8 * 1]
-	mov	dr1, rax
-	mov	rax, [rdi + 8 * 2]
-	mov	dr2, rax
-	mov	rax, [rdi + 8 * 3]
-	mov	dr3, rax
+%assign n 0
+%rep 4
+	mov	rax, [rdi + 8 * n]
+	mov	dr %+ n, rax
+%assign n n + 1
+%endrep
 	mov	eax, [rdi + 8 * 6]		; 32 bits: the upper half must be 0
 	mov	dr6, rax
 	mov	eax, [rdi + 8 * 7]

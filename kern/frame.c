@@ -230,15 +230,6 @@ frame_alloc(enum frame_type type, uint16_t owner)
 	return frame_mfn(f);
 }
 
-void
-frame_get(mfn_t m)
-{
-	struct frame *f = frame_of(m);
-
-	ASSERT(f && f->refs > 0 && f->refs < UINT32_MAX);
-	f->refs++;
-}
-
 /* The list isn't there: without references the frame is lost until the next boot. */
 static void
 lose(struct frame *f)

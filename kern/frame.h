@@ -51,7 +51,6 @@ void frame_list_free(struct frame *f);
 
 /* What the rest of the kernel calls: MFN_NONE when out of memory. The frame is zeroed. */
 mfn_t frame_alloc(enum frame_type type, uint16_t owner);
-void frame_get(mfn_t f);
 void frame_put(mfn_t f);
 uint64_t frames_free(void);
 

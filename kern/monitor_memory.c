@@ -1,16 +1,10 @@
 /*
- * Monitor commands about memory: mem, frames, walk. They take any address and never fault on it.
- *
- * SDM = Intel SDM order no. 325462-080, June 2023.
+ * Monitor commands about memory: mem, frames.
  */
-#include <inc/errno.h>
 #include <kern/bootinfo.h>
-#include <kern/cpu.h>
 #include <kern/frame.h>
-#include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/map.h>
-#include <kern/paging.h>
 #include <kern/thread.h>
 
 #define MIB        (1ul << 20)
@@ -97,70 +91,3 @@ command_frames(int argc, char **argv)
 	return 0;
 }
 MONITOR_COMMAND(command_frames, "frames", "", "how many frames are what, and whose");
-
-/* The bits of an entry, SDM 3A tables 4-15 to 4-20. */
-static void
-print_entry(const char *table, unsigned index, pte_t e)
-{
-	printf("  %-4s [%3u] %016lx", table, index, e);
-	if (!(e & PTE_P)) {
-		printf("  not present\n");
-		return;
-	}
-	printf(" -> %013lx %s%s%s%s%s%s%s%s%s\n", PTE_ADDR(e), e & PTE_W ? " W" : " R",
-	       e & PTE_U ? " U" : " S", e & PTE_NX ? " NX" : " X", e & PTE_A ? " A" : "",
-	       e & PTE_D ? " D" : "", e & PTE_PWT ? " PWT" : "", e & PTE_PCD ? " PCD" : "",
-	       e & PTE_PS ? " PS" : "", e & PTE_G ? " G" : "");
-}
-
-/* Walks from `root`; what the tables say is not believed: no table is read outside of RAM. */
-static int
-walk(mfn_t root, uint64_t va)
-{
-	static const char *const tables[] = { NULL, "PT", "PD", "PDPT", "PML4" };
-	mfn_t table = root;
-	pte_t e;
-
-	for (int level = 4; level; level--) {
-		unsigned shift = PAGE_SHIFT + 9 * (unsigned)(level - 1);
-		unsigned index = va >> shift & 511;
-		uint64_t in_page = (1ul << shift) - 1;
-
-		if (!frame_of(table)) {
-			printf("  the table at %016lx lies outside of memory\n",
-			       mfn_to_hpa(table).v);
-			return -EFAULT;
-		}
-		e = ((const pte_t *)mfn_ptr(table))[index];
-		print_entry(tables[level], index, e);
-		if (!(e & PTE_P))
-			return 0;
-		/* Bit 7 means "page" in a PD or PDPT only: SDM 3A 4.5.4. */
-		if (level == 1 || (level < 4 && (e & PTE_PS))) {
-			printf("  physical %016lx, in a page of %lu KiB\n",
-			       (PTE_ADDR(e) & ~in_page) | (va & in_page), (in_page + 1) / 1024);
-			return 0;
-		}
-		table = hpa_to_mfn(hpa(PTE_ADDR(e)));
-	}
-	return 0;
-}
-
-static int
-command_walk(int argc, char **argv)
-{
-	uint64_t va, root = PTE_ADDR(read_cr3());
-
-	if (argc < 2 || argc > 3 || parse_u64(argv[1], &va))
-		return -EINVAL;
-	if (argc == 3 && (parse_u64(argv[2], &root) || (root & PAGE_MASK)))
-		return -EINVAL;
-	/* Bits 63:47 are all equal: SDM 1 3.3.7.1 "Canonical Addressing". */
-	if ((uint64_t)((int64_t)(va << 16) >> 16) != va) {
-		printf("  %016lx is not canonical\n", va);
-		return -EINVAL;
-	}
-	printf("  CR3  %21s %016lx\n", "", root);
-	return walk(hpa_to_mfn(hpa(root)), va);
-}
-MONITOR_COMMAND(command_walk, "walk", "VA [ROOT]", "the page tables' way from VA to memory");

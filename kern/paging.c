@@ -310,7 +310,7 @@ cr4_umip(void)
 	if (r[0] >= 7) {
 		cpuid(7, 0, r);
 		if (r[2] & 1 << 2)
-			return 1 << 11;
+			return CR4_UMIP;
 	}
 	printf("umip=1: this CPU has no UMIP\n");
 	return 0;
@@ -319,14 +319,9 @@ cr4_umip(void)
 static void
 set_control_registers(void)
 {
-	const uint64_t cr0_pe = 1, cr0_mp = 1 << 1, cr0_et = 1 << 4, cr0_ne = 1 << 5;
-	const uint64_t cr0_wp = 1 << 16, cr0_pg = 1ul << 31;
-	const uint64_t cr4_pae = 1 << 5, cr4_mce = 1 << 6;
-	const uint64_t efer_sce = 1, efer_nxe = 1 << 11;
-
-	write_cr0(cr0_pg | cr0_wp | cr0_ne | cr0_et | cr0_mp | cr0_pe);
-	write_cr4(cr4_pae | cr4_mce | cr4_umip());
-	wrmsr(MSR_EFER, (rdmsr(MSR_EFER) & ~efer_sce) | efer_nxe);
+	write_cr0(CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE);
+	write_cr4(CR4_PAE | CR4_MCE | cr4_umip());
+	wrmsr(MSR_EFER, (rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE) | EFER_NXE);
 }
 
 void

@@ -13,11 +13,6 @@
 #include <kern/kern.h>
 #include <kern/thread.h>
 
-#define FCW_RESET   0x037f /* as after FNINIT, SDM 1 8.1.5 */
-#define MXCSR_RESET 0x1f80
-#define FCW_AT      0 /* in the FXSAVE area, SDM 1 table 10-2 */
-#define MXCSR_AT    24
-
 volatile bool need_resched;
 
 static struct thread *threads; /* all of them, linked by `next` */
@@ -30,9 +25,7 @@ thread_add(struct thread *t)
 	struct thread **end = &threads;
 
 	ASSERT(t->state == THREAD_NEW);
-	memset(t->fpu, 0, sizeof(t->fpu));
-	*(uint16_t *)(t->fpu + FCW_AT) = FCW_RESET;
-	*(uint32_t *)(t->fpu + MXCSR_AT) = MXCSR_RESET;
+	memcpy(t->fpu, fpu_reset, sizeof(t->fpu));
 	memset(t->dr, 0, sizeof(t->dr));
 	t->dr[6] = DR6_RESET;
 	t->dr[7] = DR7_RESET;

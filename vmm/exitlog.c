@@ -98,26 +98,28 @@ exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
 	v->last->b = b;
 }
 
+/* What a handler did: for a program, and in words, which take a, then b. */
 static const struct {
-	const char *format; /* takes a, then b */
+	const char *tag, *format;
 } effects[] = {
-	[EFFECT_OUT] = { ": port %lx <- %lx" },
-	[EFFECT_IN] = { ": port %lx -> %lx" },
-	[EFFECT_IF] = { ": IF=%lu" },
-	[EFFECT_HALT] = { ": halts" },
-	[EFFECT_CR_READ] = { ": cr%lu -> %08lx" },
-	[EFFECT_CR_WRITE] = { ": cr%lu <- %08lx" },
-	[EFFECT_DR_READ] = { ": dr%lu -> %08lx" },
-	[EFFECT_DR_WRITE] = { ": dr%lu <- %08lx" },
-	[EFFECT_TABLE] = { ": table at %08lx, limit %04lx" },
-	[EFFECT_SEGMENT] = { ": segment register %lu <- %04lx" },
-	[EFFECT_STOP] = { ": the guest is stopped" },
-	[EFFECT_WRITE] = { ": emulated a write of %lu bytes at %08lx" },
-	[EFFECT_READ] = { ": emulated a read of %lu bytes at %08lx" },
-	[EFFECT_FAR] = { ": to %04lx:%08lx" },
-	[EFFECT_DELIVER] = { ": vector %02lx to its handler at %08lx" },
-	[EFFECT_IRET] = { ": back to %04lx:%08lx" },
-	[EFFECT_FILL] = { ": hidden fault at %08lx, filled" },
+	[EFFECT_NONE] = { "-", NULL },
+	[EFFECT_OUT] = { "OUT", ": port %lx <- %lx" },
+	[EFFECT_IN] = { "IN", ": port %lx -> %lx" },
+	[EFFECT_IF] = { "IF", ": IF=%lu" },
+	[EFFECT_HALT] = { "HALT", ": halts" },
+	[EFFECT_CR_READ] = { "CR_READ", ": cr%lu -> %08lx" },
+	[EFFECT_CR_WRITE] = { "CR_WRITE", ": cr%lu <- %08lx" },
+	[EFFECT_DR_READ] = { "DR_READ", ": dr%lu -> %08lx" },
+	[EFFECT_DR_WRITE] = { "DR_WRITE", ": dr%lu <- %08lx" },
+	[EFFECT_TABLE] = { "TABLE", ": table at %08lx, limit %04lx" },
+	[EFFECT_SEGMENT] = { "SEGMENT", ": segment register %lu <- %04lx" },
+	[EFFECT_STOP] = { "STOP", ": the guest is stopped" },
+	[EFFECT_WRITE] = { "WRITE", ": emulated a write of %lu bytes at %08lx" },
+	[EFFECT_READ] = { "READ", ": emulated a read of %lu bytes at %08lx" },
+	[EFFECT_FAR] = { "FAR", ": to %04lx:%08lx" },
+	[EFFECT_DELIVER] = { "DELIVER", ": vector %02lx to its handler at %08lx" },
+	[EFFECT_IRET] = { "IRET", ": back to %04lx:%08lx" },
+	[EFFECT_FILL] = { "FILL", ": hidden fault at %08lx, filled" },
 };
 
 /* "#GP" or "IRQ 0": the trap that brought us here, in a trace's few columns. */
@@ -176,28 +178,6 @@ exit_summary(struct vcpu *v)
 			printf("  %8lu  %s\n", v->exits_by[i], exit_names[i]);
 }
 
-static const char *const effect_tags[] = {
-	[EFFECT_NONE] = "-",
-	[EFFECT_OUT] = "OUT",
-	[EFFECT_IN] = "IN",
-	[EFFECT_IF] = "IF",
-	[EFFECT_HALT] = "HALT",
-	[EFFECT_CR_READ] = "CR_READ",
-	[EFFECT_CR_WRITE] = "CR_WRITE",
-	[EFFECT_DR_READ] = "DR_READ",
-	[EFFECT_DR_WRITE] = "DR_WRITE",
-	[EFFECT_TABLE] = "TABLE",
-	[EFFECT_SEGMENT] = "SEGMENT",
-	[EFFECT_STOP] = "STOP",
-	[EFFECT_WRITE] = "WRITE",
-	[EFFECT_READ] = "READ",
-	[EFFECT_FAR] = "FAR",
-	[EFFECT_DELIVER] = "DELIVER",
-	[EFFECT_IRET] = "IRET",
-	[EFFECT_FILL] = "FILL",
-};
-_Static_assert(ARRAY_LEN(effects) == ARRAY_LEN(effect_tags), "an effect has words and a tag");
-
 /*
  * Every field of the record for a program (grade/zeno/tracing/trace.py), and the guest's state
  * behind the exit: where it goes on, its IF, and whether interrupts are held off by an sti.
@@ -206,7 +186,7 @@ static void
 exit_details(const struct vcpu *v, char *buf, size_t size)
 {
 	const struct exit_record *r = v->last;
-	const char *effect = r->effect < ARRAY_LEN(effect_tags) ? effect_tags[r->effect] : NULL;
+	const char *effect = r->effect < ARRAY_LEN(effects) ? effects[r->effect].tag : NULL;
 
 	snprintf(buf, size,
 		 " | vec=%x err=%x ring=%u effect=%s a=%lx b=%lx next=%08lx if=%u shadow=%u "
