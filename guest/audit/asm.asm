@@ -2,6 +2,8 @@
 ;
 ; The stack at handle(frame):  esp -> | frame * | edi esi ebp - ebx edx ecx eax | vector | error | eip cs eflags ...
 
+%include "guest/lib/stubs.inc"
+
 GATE	equ 0x30			; an interrupt gate of ring 0
 BACK	equ 0x80
 PROBE	equ 0x81			; a trap gate of ring 3: its frame shows the flags
@@ -9,25 +11,7 @@ PROBE	equ 0x81			; a trap gate of ring 3: its frame shows the flags
 section .text
 extern handle
 
-%assign v 0
-%rep 256
-stub_%+v:
-%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push	dword 0
-%endif
-	push	dword v
-	jmp	all_traps
-%assign v v + 1
-%endrep
-
-section .rodata
-global stubs
-stubs:
-%assign v 0
-%rep 256
-	dd	stub_%+v
-%assign v v + 1
-%endrep
+	TRAP_STUBS 256, all_traps
 
 section .data
 global resume_at, seen, asked, own_code, user_target
@@ -42,39 +26,13 @@ pointer: dd	0, 0			; offset, selector: for far calls and jumps
 
 section .text
 all_traps:
-	pusha
-	cld
-	push	esp
-	call	handle
-	add	esp, 4
-	popa
-	add	esp, 8
-	iret
+	TRAP_TO_C
 
 ; void load_tables(gdt, limit, idt, limit, tr, ldt)
-;   esp at the loads -> | limit (2) | base (4) | unused (2) | return | gdt | limit | idt | limit | tr | ldt |
 global load_tables
 load_tables:
-	sub	esp, 8
-	mov	eax, [esp + 12]
-	mov	ecx, [esp + 16]
-	mov	[esp], cx
-	mov	[esp + 2], eax
-	lgdt	[esp]
-	mov	eax, [esp + 20]
-	mov	ecx, [esp + 24]
-	mov	[esp], cx
-	mov	[esp + 2], eax
-	lidt	[esp]
-	add	esp, 8
-	mov	eax, 0x10
-	mov	ds, eax
-	mov	es, eax
-	mov	fs, eax
-	mov	gs, eax
-	mov	ss, eax
-	jmp	8:.there
-.there:	ltr	[esp + 20]
+	LOAD_TABLES
+	ltr	[esp + 20]
 	lldt	[esp + 24]
 	ret
 
@@ -98,17 +56,7 @@ enter_user:
 	push	dword [ecx + 20]
 	iret
 
-global leave_user
-leave_user:
-	mov	esp, [kernel_esp]
-	mov	eax, 0x10
-	mov	ds, eax
-	mov	es, eax
-	pop	edi
-	pop	esi
-	pop	ebx
-	pop	ebp
-	ret
+	LEAVE_USER 0x10
 
 global user_run
 user_run:

@@ -5,26 +5,18 @@
 
 #include <stdint.h>
 
-/* What the stubs leave on the stack. esp and ss are there only if the frame came from ring 3. */
-struct frame {
-	uint32_t edi, esi, ebp, unused, ebx, edx, ecx, eax;
-	uint32_t vector, error;
-	uint32_t eip, cs, eflags, esp, ss;
-};
+#include <guest/lib/frame.h>
 
-extern const uint32_t stubs[256];
 extern volatile uint32_t resume_at;        /* where a fault goes on */
 extern volatile uint32_t seen[8];          /* what an instruction has shown */
 extern volatile uint32_t asked[4];         /* selectors for it to look at */
 extern volatile uint32_t own_code;         /* CS of the level that runs */
 extern void (*volatile user_target)(void); /* what user_run() calls, in ring 3 */
 
-void handle(struct frame *f); /* called by the stubs */
 void load_tables(const void *gdt, uint32_t gdt_limit, const void *idt, uint32_t idt_limit,
 		 uint32_t tr, uint32_t ldt);
 /* Runs `code` in ring 3 until it calls int 0x80. */
 void enter_user(void (*code)(void), uint32_t cs, void *stack, uint32_t ss);
-void leave_user(void) __attribute__((noreturn));
 void user_run(void);
 
 /* One function for each instruction; each works at both levels, and fills in seen[]. */

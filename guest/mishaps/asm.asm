@@ -4,6 +4,8 @@
 ;
 ; SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
 
+%include "guest/lib/stubs.inc"
+
 KERNEL_CS equ 0x08			; the selectors of main.c
 KERNEL_DS equ 0x10
 USER_CS	equ 0x1b
@@ -23,25 +25,7 @@ LIMIT	equ 4				; what becomes of it is not the bare machine's: it must only end 
 
 section .text
 
-%assign v 0
-%rep 256
-stub_%+v:
-%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push	dword 0
-%endif
-	push	dword v
-	jmp	trapped
-%assign v v + 1
-%endrep
-
-section .rodata
-global stubs
-stubs:
-%assign v 0
-%rep 256
-	dd	stub_%+v
-%assign v v + 1
-%endrep
+	TRAP_STUBS 256, trapped
 
 section .bss
 	alignb	16

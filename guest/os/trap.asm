@@ -3,19 +3,10 @@
 ; The way of a trap: the CPU takes esp from the TSS and pushes ss, esp, eflags, cs, eip (and an error code); a stub
 ; pushes the vector; all_traps pushes the rest of struct trapframe and calls trap() (trap.c); trap_return goes back.
 
-section .text
-extern trap
+%include "guest/lib/stubs.inc"
 
-%assign v 0
-%rep 48
-stub_%+v:
-%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push	dword 0
-%endif
-	push	dword v
-	jmp	all_traps
-%assign v v + 1
-%endrep
+extern trap
+	TRAP_STUBS 48, all_traps
 
 global stub_syscall
 stub_syscall:
@@ -44,16 +35,6 @@ trap_return:
 	add	esp, 8			; vector, error code
 	iret
 
-section .rodata
-global stubs
-stubs:
-%assign v 0
-%rep 48
-	dd	stub_%+v
-%assign v v + 1
-%endrep
-
-section .text
 ; void switch_stacks(uint32_t **old, uint32_t *new)
 ;   at *old and new:  esp -> | edi | esi | ebx | ebp | return |
 global switch_stacks

@@ -6,12 +6,7 @@
 
 #include <stdint.h>
 
-/* What the stubs leave on the stack. esp and ss are there only if the frame came from ring 3. */
-struct frame {
-	uint32_t edi, esi, ebp, unused, ebx, edx, ecx, eax;
-	uint32_t vector, error;
-	uint32_t eip, cs, eflags, esp, ss;
-};
+#include <guest/lib/frame.h>
 
 /* A sequence begins at `code`, which a call leads to, or iret for ring 3. */
 struct sequence {
@@ -20,20 +15,17 @@ struct sequence {
 	uint32_t ring; /* 0, 3; 0x33: 3 with IOPL 3; 0x103: 3, and `watched` has a breakpoint */
 };
 
-extern const uint32_t stubs[256];
 extern const struct sequence sequences[], break_sequences[]; /* the last has no name */
 extern volatile uint32_t resume_at; /* where a fault goes on; 0: where it was */
 extern uint32_t watched[];
 extern uint8_t code16[];
 
-void handle(struct frame *f); /* called by the stubs */
 void load_tables(const void *gdt_register, const void *idt_register, uint32_t tr);
 /* Runs `code` in ring 3 until it calls int 0x80. */
 void enter_user(void (*code)(void), uint32_t cs, void *stack, uint32_t ss, uint32_t eflags);
 void paging_on(const uint32_t *directory); /* with CR4.PSE */
 void paging_off(void);
 void invalidate(uint32_t at);
-void leave_user(void) __attribute__((noreturn));
 uint32_t read_dr6(void);
 void write_dr6(uint32_t value);
 void write_dr7(uint32_t value);

@@ -2,28 +2,12 @@
 ;
 ; The stack at handle(frame):  esp -> | frame * | edi esi ebp - ebx edx ecx eax | vector | error | eip cs eflags ...
 
+%include "guest/lib/stubs.inc"
+
 section .text
 extern handle
 
-%assign v 0
-%rep 256
-stub_%+v:
-%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push	dword 0
-%endif
-	push	dword v
-	jmp	all_traps
-%assign v v + 1
-%endrep
-
-section .rodata
-global stubs
-stubs:
-%assign v 0
-%rep 256
-	dd	stub_%+v
-%assign v v + 1
-%endrep
+	TRAP_STUBS 256, all_traps
 
 section .data
 kernel_esp: dd	0
@@ -82,17 +66,7 @@ enter_user:
 	push	dword [eax + 20 + 0]	; eip
 	iret
 
-global leave_user
-leave_user:
-	mov	esp, [kernel_esp]
-	mov	eax, 0x23
-	mov	ds, eax
-	mov	es, eax
-	pop	edi
-	pop	esi
-	pop	ebx
-	pop	ebp
-	ret
+	LEAVE_USER 0x23
 
 global read_dr6, write_dr6, write_dr7, watch
 read_dr6:

@@ -2,28 +2,12 @@
 ;
 ; The stack at handle(frame):  esp -> | frame * | edi esi ebp - ebx edx ecx eax | vector | error | eip cs eflags ...
 
+%include "guest/lib/stubs.inc"
+
 section .text
 extern handle
 
-%assign v 0
-%rep 256
-stub_%+v:
-%if !(v == 8 || (v >= 10 && v <= 14) || v == 17)
-	push	dword 0
-%endif
-	push	dword v
-	jmp	all_traps
-%assign v v + 1
-%endrep
-
-section .rodata
-global stubs
-stubs:
-%assign v 0
-%rep 256
-	dd	stub_%+v
-%assign v v + 1
-%endrep
+	TRAP_STUBS 256, all_traps
 
 section .data
 global resume_at
@@ -32,39 +16,13 @@ kernel_esp: dd	0
 
 section .text
 all_traps:
-	pusha
-	cld
-	push	esp
-	call	handle
-	add	esp, 4
-	popa
-	add	esp, 8
-	iret
+	TRAP_TO_C
 
 ; void load_tables(gdt, limit, idt, limit, tr)
-;   esp at the loads -> | limit (2) | base (4) | unused (2) | return | gdt | limit | idt | limit | tr |
 global load_tables
 load_tables:
-	sub	esp, 8
-	mov	eax, [esp + 12]
-	mov	ecx, [esp + 16]
-	mov	[esp], cx
-	mov	[esp + 2], eax
-	lgdt	[esp]
-	mov	eax, [esp + 20]
-	mov	ecx, [esp + 24]
-	mov	[esp], cx
-	mov	[esp + 2], eax
-	lidt	[esp]
-	add	esp, 8
-	mov	eax, 0x10
-	mov	ds, eax
-	mov	es, eax
-	mov	fs, eax
-	mov	gs, eax
-	mov	ss, eax
-	jmp	8:.there
-.there:	ltr	[esp + 20]
+	LOAD_TABLES
+	ltr	[esp + 20]
 	ret
 
 ; The faults. Each says first where it goes on.
@@ -153,17 +111,7 @@ enter_user:
 	push	dword [esp + 20 + 0 + 16] ; eip
 	iret
 
-global leave_user
-leave_user:
-	mov	esp, [kernel_esp]
-	mov	eax, 0x10
-	mov	ds, eax
-	mov	es, eax
-	pop	edi
-	pop	esi
-	pop	ebx
-	pop	ebp
-	ret
+	LEAVE_USER 0x10
 
 ; Ring 3. Data is flat there, too.
 %macro BACK 0
