@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The core without te: a build whose only engine is tests/dummy/dummy.c, which has no CPU and plays a script of exits.
+"""The core without te: a build whose only engine is tests/dummy, which has no CPU and plays a script of exits.
 
 The build is a lab as the hardware engines' will be: it needs Lab 0 alone. Neutral handlers do what the exits ask;
 events are injected, refused, offered again, delivered again after an exit during delivery, and combined; a vCPU blocks
@@ -32,7 +32,8 @@ def build():
             shutil.copy2(ROOT / name, tree / name)
     shutil.copy2(ROOT / "tests/dummy/4.toml", tree / "grade/labs/4.toml")
     (tree / "solutions/4-dummy").mkdir()
-    shutil.copy2(ROOT / "tests/dummy/dummy.c", tree / "solutions/4-dummy/dummy.c")
+    for path in (ROOT / "tests/dummy").glob("*.[ch]"):
+        shutil.copy2(path, tree / "solutions/4-dummy")
     done = run("make", "-s", "-j2", "LAB=4", "SOLUTION=1", "WERROR=1", "build/lab4-solution-werror/zeno.mb",
                cwd=tree)
     ok(done.status == 0, "a lab that needs Lab 0 alone builds with the core and without te", out=done.out[-3000:])

@@ -30,13 +30,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mutants
 import trouble
 from course import ROOT
+from tables import Stale, make_table
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -85,10 +85,6 @@ MASKS = [
      "guest-physical AT: machine frame and ours: MFN"),
     (re.compile(r" +"), " "),
 ]
-
-
-class Stale(Exception):
-    """Something in a handout can't be made again; the text says why."""
 
 
 def masked(line):
@@ -295,126 +291,6 @@ def refreshed(old, new):
     for tag, i, j, k, m in matcher.get_opcodes():
         lines += old[i:j] if tag == "equal" else new[k:m]
     return lines
-
-
-# ---- tables --------------------------------------------------------------------------------------
-
-
-def lab_data(words):
-    """A lab's data file: `1`, or what one half has of it: `1B`."""
-    number, half = words.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), words.lstrip("0123456789")
-    data = tomllib.loads((ROOT / f"grade/labs/{number}.toml").read_text())
-    if half:
-        data["exercises"] = [one for one in data["exercises"] if one["half"] == half]
-        here = {"", *(one["id"] for one in data["exercises"])}
-        data["tests"] = [one for one in data["tests"] if one["exercise"] in here]
-    return data
-
-
-def row(*cells):
-    """One row of a table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def rule(*widths):
-    """The line below a table's head; pandoc takes the columns' widths from it."""
-    return "|" + "|".join("-" * width for width in widths) + "|"
-
-
-def anchor(exercise):
-    """1.3 -> #ex-1-3"""
-    return "#ex-" + exercise.replace(".", "-")
-
-
-def points_of(data, exercise):
-    """What an exercise's tests carry."""
-    return sum(one["points"] for one in data["tests"] if one["exercise"] == exercise)
-
-
-def made_exercises(words):
-    """Hours, difficulty and points."""
-    data = lab_data(words)
-    lines = [row("exercise", "hours", "difficulty", "points", "it is about"), rule(34, 8, 13, 8, 22)]
-    for one in data["exercises"]:
-        lines.append(row(f"[{one['id']} {one['title']}]({anchor(one['id'])})", one["hours"],
-                         one["difficulty"], points_of(data, one["id"]), one["property"]))
-    total = sum(one["hours"] for one in data["exercises"])
-    return lines + [row("all", total, "", sum(t["points"] for t in data["tests"]), "")]
-
-
-def made_tests(words):
-    """What the grader checks, by which evidence."""
-    data = lab_data(words)
-    lines = [row("test", "exercise", "points", "what it checks", "evidence"), rule(20, 9, 8, 42, 21)]
-    for one in data["tests"]:
-        evidence = one["evidence"] + (", hostile guest" if one.get("hostile") else "")
-        evidence += "".join(f", {m} only" for m in one.get("machines", []))
-        lines.append(row(f"`{one['name']}`", one["exercise"] or "-", one["points"], one["title"], evidence))
-    return lines
-
-
-def symptom_words(pattern):
-    """A mutant's regular expression as words for a person."""
-    return ", ".join(re.sub(r"\.\*", " ... ", re.sub(r"[\\^$]", "", word)) for word in pattern.split("|"))
-
-
-def made_symptoms(words):
-    """The mistakes that the mutants make, by exercise."""
-    lines = [row("exercise", "what you see speaks of", "what it often means"), rule(9, 31, 60)]
-    told = {one["id"] for one in lab_data(words)["exercises"]}
-    for one in mutants.load_all(ROOT, int(words.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))):
-        if one.exercise not in told:
-            continue
-        lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))
-    return lines
-
-
-def made_attacks(_):
-    """What becomes of each attack of guest/hostile."""
-    data = tomllib.loads((ROOT / "tests/te/attacks.toml").read_text())
-    lines = [row("`attack=`", "what becomes of it"), rule(24, 76)]
-    for name, one in data.items():
-        fate = "no effect; the guest goes on" if one.get("harmless") else f"stopped: `{one['stopped']}`"
-        if one.get("qemu"):
-            fate += f"; on QEMU: `{one['qemu']}`"
-        if one.get("qemu_gap"):
-            fate += f"; **not contained on QEMU**: {one['qemu_gap']}"
-        lines.append(row(f"`{name}`", fate))
-    return lines
-
-
-def made_cheats(_):
-    """The cheats that are known to succeed, from the tests that show it."""
-    lines = [row("cheat", "what it does", "lab", "what it earns"), rule(22, 40, 6, 32)]
-    for path in sorted((ROOT / "tests/cheats").glob("known-*/cheat.toml")):
-        one = tomllib.loads(path.read_text())
-        earns = f"{one['earns']} points of " + ", ".join(f"`{test}`" for test in one["tests"])
-        lines.append(row(f"`{path.parent.name}`", one["what"], one["lab"], earns))
-    return lines
-
-
-def made_limits(which):
-    """What a guest is refused, or has without effect: the lists of vmm/limits.h."""
-    text = (ROOT / "vmm/limits.h").read_text().replace("\\\n", " ")
-    if which == "refused":
-        lines = [row("the guest", "the line that ends it"), rule(40, 60)]
-        return lines + [row(does, f"`{words}`") for _, does, words in
-                        re.findall(r'\bLIMIT\((\w+),\s*"([^"]*)",\s*"([^"]*)"\)', text)]
-    lines = [row("bit", "why nothing comes of it"), rule(12, 60)]
-    return lines + [row(name.replace("_", "."), why) for name, why in
-                    re.findall(r'\bNO_EFFECT\((\w+),\s*"([^"]*)"\)', text)]
-
-
-MAKERS = {"limits": made_limits, "exercises": made_exercises, "tests": made_tests, "symptoms": made_symptoms,
-          "attacks": made_attacks, "cheats": made_cheats}
-
-
-def make_table(words):
-    """The lines of a made table."""
-    kind, _, argument = words.partition(" ")
-    if kind not in MAKERS:
-        raise Stale(f"made: {kind}: there are {', '.join(MAKERS)}")
-    return MAKERS[kind](argument)
 
 
 # ---- a handout -----------------------------------------------------------------------------------

@@ -1,14 +1,13 @@
-"""Lab 0: a monitor command, walks with debuggers, the backtrace, the page allocator.
+"""Lab 0: a monitor command, and walks with debuggers; lab0backtrace.py and lab0frames.py have the rest.
 
-All of it is witnessed through QEMU's GDB stub: the grader writes memory that the kernel must print,
-makes stack frames that it must follow, and looks at each frame that the allocator gives out.
+All of it is witnessed through QEMU's GDB stub: the grader writes memory that the kernel must print, makes stack frames
+that it must follow, and looks at each frame that the allocator gives out.
 """
 
 import re
 import struct
 from bisect import bisect_right
 
-from zeno.machines import gdbremote, machine
 from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
@@ -23,9 +22,7 @@ LOW_END = 0x9FC00
 FREE_RAM = range(48 * MIB, 112 * MIB)
 """Far above the kernel and its modules, far below the end: nothing lives there at boot."""
 
-BACKTRACE_MAX = 48
 DUMP = re.compile(r"([0-9a-f]{16}):((?: [0-9a-f]{8}){1,4})$")
-PLACE = re.compile(r"\s*([0-9a-f]{16}) (\S+?)\+0x([0-9a-f]+)$")
 
 
 # -- what all of them share -------------------------------------------------------------------------
@@ -48,6 +45,24 @@ def witness(t, commands, points, keep=None, **more):
     `keep` is a list into which the running machine is put, for functions that need it.
     """
     return t.witness("-- " + "; ".join([*commands, "off"]), points, keep=keep, **more)
+
+
+class Names:
+    """Which names a code address may be given: the image's own symbols, read from outside."""
+
+    def __init__(self, symbols):
+        self.by_address = {}
+        for name, places in symbols.by_name.items():
+            for value, kind in places:
+                if value >= KB and (kind == 2 or (kind == 0 and "." not in name)):
+                    self.by_address.setdefault(value, set()).add(name)
+        self.starts = sorted(self.by_address)
+
+    def find(self, address, back):
+        """(names, offset) for a place; `back` is 1 for a return address, which belongs to its call."""
+        at = bisect_right(self.starts, address - back) - 1
+        start = self.starts[at]
+        return self.by_address[start], address - start
 
 
 def free_address(t, align=4, size=PAGE):
@@ -361,315 +376,3 @@ def answer_paging(t):
     if not found:
         raise Trouble("nobody was seen turning paging on")
     number_answer(t, "paging", found[0])
-
-
-# -- 0.3 ---------------------------------------------------------------------------------------------
-
-
-class Names:
-    """Which names a code address may be given: the image's own symbols, read from outside."""
-
-    def __init__(self, symbols):
-        self.by_address = {}
-        for name, places in symbols.by_name.items():
-            for value, kind in places:
-                if value >= KB and (kind == 2 or (kind == 0 and "." not in name)):
-                    self.by_address.setdefault(value, set()).add(name)
-        self.starts = sorted(self.by_address)
-
-    def find(self, address, back):
-        """(names, offset) for a place; `back` is 1 for a return address, which belongs to its call."""
-        at = bisect_right(self.starts, address - back) - 1
-        start = self.starts[at]
-        return self.by_address[start], address - start
-
-
-def walk(read, rip, rbp):
-    """The addresses that a backtrace must print: `read(address)` gives 8 bytes or None."""
-    found = [rip]
-    while rbp and len(found) < BACKTRACE_MAX:
-        above, back = read(rbp), read(rbp + 8)
-        if rbp % 8 or above is None or back is None:
-            break
-        found.append(back)
-        if above <= rbp:
-            break
-        rbp = above
-    return found
-
-
-def reader(client):
-    """Reads 8 bytes of the kernel's memory through the stub; None where nothing is mapped."""
-    def read(address):
-        if address < DIRECT_MAP - (6 << 39) or address > (1 << 64) - 16:
-            return None
-        try:
-            return int.from_bytes(client.read(address, 8), "little")
-        except gdbremote.Refused:
-            return None
-    return read
-
-
-def printed_places(run, command):
-    """[(address, name, offset)] that a command printed."""
-    lines = next((lines for name, lines in outputs(run) if name == command), [])
-    return [(int(m[1], 16), m[2], int(m[3], 16)) for line in lines if (m := PLACE.match(line))]
-
-
-def compare_places(t, expected, got, what):
-    """The printed addresses, one by one, with words for the usual mistakes."""
-    addresses = [place[0] for place in got]
-    shown = "\n".join(f"{address:016x}" for address in expected)
-    seen = "\n".join(f"{a:016x} {name}+{offset:#x}" for a, name, offset in got) or "no such line"
-    if addresses == expected:
-        return
-    if not addresses:
-        why = f"{what}: no line like `  ffff828000101234 function+0x24` was printed"
-    elif addresses == expected[:1]:
-        why = (f"{what}: only the first line was printed; the frames above it are to be followed "
-               f"({len(expected) - 1} return addresses)")
-    elif addresses == expected[:len(addresses)]:
-        why = (f"{what}: the backtrace stops after {len(addresses)} of {len(expected)} lines; the "
-               f"next return address is {expected[len(addresses)]:#x}")
-    elif addresses[:len(expected)] == expected:
-        why = (f"{what}: {len(addresses) - len(expected)} lines too many; the chain has ended "
-               f"before {addresses[len(expected)]:#x}")
-    else:
-        at = next(i for i, (a, b) in enumerate(zip(expected, addresses)) if a != b)
-        why = (f"{what}: line {at + 1} should be {expected[at]:#x}, the return address at rbp + 8, "
-               f"but is {addresses[at]:#x}")
-    t.fail(why, shown, seen)
-
-
-def bt_walk(t):
-    """The grader walks the stack itself at the entry of backtrace() and compares."""
-    names = Names(t.symbols)
-    for _ in range(2):
-        seed = t.rng.getrandbits(60)
-        chain = []
-
-        def look(client, regs, chain=chain):
-            if not chain:
-                chain.extend(walk(reader(client), regs["rdi"], regs["rsi"]))
-            return True
-
-        run, _ = witness(t, [f"bt-trial {seed}"], {t.symbol("backtrace"): look})
-        t.check(chain, "backtrace() was never called by `bt-trial`")
-        got = printed_places(run, f"bt-trial {seed}")
-        compare_places(t, chain, got, f"bt-trial {seed}")
-        for i, (address, name, offset) in enumerate(got):
-            right, distance = names.find(address, 1 if i else 0)
-            t.check(name in right and offset == distance,
-                    f"line {i + 1} names {address:#x} wrongly",
-                    f"{'/'.join(sorted(right))}+{distance:#x}", f"{name}+{offset:#x}")
-        t.orderly(run)
-
-
-FAKES = ("long", "round", "unmapped", "crooked", "down", "end")
-FAKE_WORDS = {
-    "long": "a chain of more than 48 frames",
-    "round": "a frame that points back to an earlier one",
-    "unmapped": "a frame pointer to memory that is not there",
-    "crooked": "a frame pointer that is no multiple of 8",
-    "down": "a frame pointer that leads downwards",
-    "end": "a chain that ends by rbp = 0",
-}
-
-
-def fake_chain(t, kind, text):
-    """(bytes, first rbp) of a made-up stack; it lies at a random place of the direct map."""
-    length = t.rng.randrange(60, 90) if kind == "long" else t.rng.randrange(4, 12)
-    base = DIRECT_MAP + free_address(t, 16, 64 * PAGE)
-    frames = [base]
-    for _ in range(length):
-        frames.append(frames[-1] + 16 + 8 * t.rng.randrange(0, 12))
-    data = bytearray(t.rng.randbytes(frames[-1] - base + 16))
-    last = {"long": 0, "end": 0, "round": frames[t.rng.randrange(len(frames) - 1)],
-            "unmapped": t.rng.choice((0x1000, 0xFFFF8B0000000000, 0x7FFFFFFFFFF8,
-                                      0xFFFFFFFFFFFFFFF8, 0x8000000000000000)),
-            "crooked": frames[-1] + 16 + t.rng.randrange(1, 8), "down": base - 64}[kind]
-    for here, above in zip(frames, [*frames[1:], last]):
-        struct.pack_into("<QQ", data, here - base, above, t.rng.choice(text))
-    return base, bytes(data)
-
-
-def bt_limits(t):
-    """Made-up stacks: backtrace() may be called when nothing can be trusted any more."""
-    names = Names(t.symbols)
-    text = [start + 1 for start in names.starts if start > KB + MIB]
-    for kind in t.rng.sample(FAKES, len(FAKES)):
-        chain = []
-
-        def forge(client, regs, kind=kind, chain=chain):
-            if chain:
-                return True
-            base, data = fake_chain(t, kind, text)
-            client.write(base - DIRECT_MAP, data, physical=True)
-            client.set_reg("rsi", base)
-            chain.extend(walk(reader(client), regs["rdi"], base))
-            return True
-
-        command = f"bt-trial {t.rng.getrandbits(60)}"
-        run, _ = witness(t, [command], {t.symbol("backtrace"): forge},
-                         limits=machine.Limits(instructions=300_000_000))
-        t.check(chain, "backtrace() was never called by `bt-trial`")
-        got = printed_places(run, command)
-        if run.end is not machine.End.SHUTDOWN:
-            t.notes.append(f"backtrace() was given {FAKE_WORDS[kind]}")
-        t.orderly(run)
-        compare_places(t, chain, got, f"backtrace() was given {FAKE_WORDS[kind]}")
-
-
-# -- 0.4 ---------------------------------------------------------------------------------------------
-
-
-class Map:
-    """Which frames are in use, seen from outside: the tables themselves, and what they map."""
-
-    def __init__(self, client, cr3):
-        self.used = set()
-        self.client = client
-        self._table(cr3 & ~0xFFF, 4, 0)
-
-    def _table(self, physical, level, base):
-        self.used.add(physical // PAGE)
-        entries = struct.unpack("<512Q", self.client.read(physical, PAGE, physical=True))
-        for i, entry in enumerate(entries):
-            if not entry & 1:
-                continue
-            va = base | i << (12 + 9 * (level - 1))
-            if level == 4 and (i >= 262 or i < 256):
-                continue  # the direct map maps everything; guests are not ours
-            target = entry & 0x000FFFFFFFFFF000
-            if level == 1 or (level < 4 and entry & 0x80):
-                first = target // PAGE
-                self.used.update(range(first, first + 512 ** (level - 1)))
-            else:
-                self._table(target, level - 1, va)
-
-
-class Watcher:
-    """Looks at every frame that the allocator gives out, and keeps its own books."""
-
-    def __init__(self, t, ram, limit=None):
-        self.t = t
-        self.ram = ram
-        self.limit = limit
-        self.table = t.symbol("frames")
-        self.base = None
-        self.used = None
-        self.held = {}
-        self.ever = set()
-        self.freed = set()
-        self.reused = 0
-        self.wrong = None
-        self.looked = 0
-
-    def got(self, client, regs):
-        """At frames_trial_got(f, number, seq)."""
-        if self.base is None:
-            self.base = int.from_bytes(client.read(self.table, 8), "little")
-            self.used = Map(client, regs["cr3"]).used
-        pointer, number, seq = regs["rdi"], regs["rsi"], regs["rdx"]
-        self.wrong = self._judge(client, pointer, number)
-        if self.wrong:
-            self.wrong = f"allocation at step {seq}: {self.wrong}"
-            return True
-        self.reused += number in self.freed
-        self.freed.discard(number)
-        self.held[number] = seq
-        self.ever.add(number)
-        return False
-
-    def _judge(self, client, pointer, number):
-        frames = self.ram * MIB // PAGE
-        if (pointer - self.base) % 16 or (pointer - self.base) // 16 != number:
-            return f"{pointer:#x} is no element of frames[]"
-        if number >= frames:
-            return f"frame {number:#x} lies beyond the {self.ram} MiB of RAM"
-        if 0xA0 <= number < 0x100:
-            return f"frame {number:#x} lies between 640 KiB and 1 MiB, which is not RAM"
-        if number in self.held:
-            return f"frame {number:#x} is given out again while it is held (since {self.held[number]})"
-        if number in self.used:
-            return (f"frame {number:#x} is in use: the kernel's image, its page tables, stacks or "
-                    "the frame table itself lie there")
-        if self.limit is None or self.looked < self.limit:
-            self.looked += 1
-            data = client.read(number * PAGE, PAGE, physical=True)
-            if any(data):
-                at = next(i for i, byte in enumerate(data) if byte)
-                return f"frame {number:#x} is not zeroed: byte {at:#x} is {data[at]:#04x}"
-        return None
-
-    def gave(self, _client, regs):
-        """At frames_trial_gave(f, number, seq), just before the frame is freed."""
-        number = regs["rsi"]
-        self.held.pop(number, None)
-        self.freed.add(number)
-        return False
-
-    def points(self):
-        """Where to look."""
-        return {self.t.symbol("frames_trial_got"): self.got,
-                self.t.symbol("frames_trial_gave"): self.gave}
-
-
-def frames_order(t):
-    """Allocations and frees in a random order, each seen from outside."""
-    watcher = Watcher(t, RAM_MIB)
-    count = t.rng.randrange(250, 400)
-    command = f"frames-trial {t.rng.getrandbits(60)} {count}"
-    run, seen = witness(t, [command], watcher.points())
-    said = "\n".join(next((lines for name, lines in outputs(run) if name == command), []))
-    t.check(not watcher.wrong, watcher.wrong or "", "a free, zeroed frame of RAM", said)
-    got = seen[t.symbol("frames_trial_got")]
-    t.orderly(run)
-    t.check(got >= count // 2, f"`{command}` ended after {got} allocations: "
-            + (said.strip().split("\n")[0] or "nothing was printed"),
-            f"about {count * 5 // 8} allocations", said)
-    t.check(not watcher.held, f"{len(watcher.held)} frames were never given back: the trial stopped "
-            "early", "all came back", said)
-    t.check("all came back" in said, "the kernel's own count of free frames does not fit: a frame "
-            "was lost or counted twice", "as many free frames after as before", said)
-    t.check(watcher.reused > 0, "no frame that was freed was ever given out again",
-            "freed frames come back", "only fresh ones")
-
-
-DRAIN_MIB = 16
-
-
-def frames_drain(t):
-    """Every frame is taken until NULL comes; the counts from outside and inside agree."""
-    watcher = Watcher(t, DRAIN_MIB, limit=200)
-    command, got, rounds = "frames-drain", t.symbol("frames_trial_got"), []
-
-    def next_round(_client, _regs):
-        # The first round is looked at frame by frame, the second is counted only.
-        rounds.append(len(watcher.ever))
-        return len(rounds) == 2
-
-    run, _ = witness(t, [command, command], {got: watcher.got,
-                                             t.symbol("command_frames_drain"): next_round},
-                     mem=DRAIN_MIB, watch=(got,))
-    lines = [lines for name, lines in outputs(run) if name == command]
-    said = "\n".join(line for part in lines for line in part)
-    t.check(not watcher.wrong, watcher.wrong or "", "each free frame once, then NULL", said)
-    t.orderly(run)
-    times = run.counts.watches.get(got, 0) if run.counts else 0
-    # What can be RAM and is not in use, less what modules and tables of the loader take.
-    frames = DRAIN_MIB * MIB // PAGE
-    free = frames - len([n for n in (watcher.used or ()) if n < frames]) - 0x60
-    t.check(times == 2 * len(watcher.ever), f"two rounds gave out {times} frames, the first of them "
-            f"{len(watcher.ever)}: frames were lost or appeared", "the same frames twice", said)
-    t.check(len(watcher.ever) * 10 >= free * 9,
-            f"only {len(watcher.ever)} frames were ever given out; about {free} frames of RAM are "
-            "in nobody's use", f"about {free}", len(watcher.ever))
-
-
-def frames_twice(t):
-    """A double free is the host's own bug: a panic, not a list with a loop in it."""
-    run, seen = witness(t, ["free-twice"], {t.symbol("panic"): lambda client, regs: True})
-    said = "\n".join(run.text().splitlines()[-6:])
-    t.check(seen[t.symbol("panic")] == 1, "freeing a frame that is free already went unnoticed: "
-            "frame_list_free() must panic", "panic()", said)

@@ -1,0 +1,31 @@
+/*
+ * What the dummy engine and its script share.
+ */
+#pragma once
+
+#include <vmm/domain.h>
+#include <vmm/event.h>
+#include <vmm/exit.h>
+#include <vmm/vcpu.h>
+
+#define DEVICE 0x90000000u /* where the bench has a register */
+
+struct step {
+	const char *name;
+	struct exit exit;
+	void (*before)(struct vcpu *v);       /* what the guest did up to here */
+	const char *(*after)(struct vcpu *v); /* NULL, or what is wrong with what became of it */
+};
+
+struct dummy {
+	struct cpu_state cpu; /* what a guest's CPU would hold */
+	unsigned refusals;    /* so many injections are to be refused */
+	unsigned refused, injected, windows, fetches;
+	struct event last; /* what was injected last */
+	uint64_t device;   /* the bench's register */
+};
+
+extern struct dummy dummy;
+
+/* script.c: the steps that the guest's words name, up to one without a name. */
+const struct step *dummy_script(const char *words);
