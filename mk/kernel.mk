@@ -55,7 +55,7 @@ $(O)/objects: always
 $(O)/stage1.elf: $(O)/objects $(STAMP) $(OBJECTS) $(CATCHUP) kern/kernel.ld
 	@echo "ld   $@"
 	@$(LD) $(LDFLAGS) -T kern/kernel.ld -o $@ $(OBJECTS) $(CATCHUP) $(STAMP)
-$(O)/ksyms.asm: $(O)/stage1.elf tools/ksyms.py
+$(O)/ksyms.asm: $(O)/stage1.elf tools/ksyms.py grade/zeno/machines/elf.py
 	@$(PYTHON) tools/ksyms.py $< > $@
 $(O)/ksyms.o: $(O)/ksyms.asm
 	@$(NASM) $(NASMFLAGS) -o $@ $<

@@ -15,62 +15,33 @@ The table is in a section of its own, .ksyms, which kern/kernel.ld puts behind a
 read-only data, so only .data and .bss move. --verify checks that: every function must have the same
 address in both, or the names would be wrong. Exit status 0, 1 (differs), 2 (cannot read the file).
 
-Reads ELF64 itself, so that it needs no binutils for a foreign target.
+It needs no binutils for a foreign target.
 """
 
 import struct
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "grade"))
+from zeno.machines.elf import STT_FUNC, STT_NOTYPE, ElfFile  # noqa: E402
 
 KB = 0xFFFF828000000000
-STT_NOTYPE, STT_FUNC = 0, 2
-SHT_SYMTAB = 2
-
-
-class BadElf(Exception):
-    """Not an ELF64 little-endian file with a symbol table and a .text section."""
-
-
-def sections(image):
-    """[(name, type, address, offset, size, link)] of an ELF64 image (gABI, "Sections")."""
-    if image[:6] != b"\x7fELF\x02\x01":
-        raise BadElf("not a little-endian ELF64 file")
-    shoff, = struct.unpack_from("<Q", image, 0x28)
-    shentsize, shnum, shstrndx = struct.unpack_from("<HHH", image, 0x3A)
-    raw = [struct.unpack_from("<IIQQQQII", image, shoff + i * shentsize) for i in range(shnum)]
-    names = raw[shstrndx][4]
-    return [(cstring(image, names + r[0]), r[1], r[3], r[4], r[5], r[6]) for r in raw]
-
-
-def cstring(image, at):
-    """The NUL-terminated string at a file offset."""
-    return image[at:image.index(b"\0", at)].decode("ascii", "replace")
 
 
 def functions(path):
     """[(address, name)] of the code in .text, sorted, one name per address."""
-    with open(path, "rb") as file:
-        image = file.read()
-    table = sections(image)
-    text = [i for i, s in enumerate(table) if s[0] == ".text"]
-    symtab = [s for s in table if s[1] == SHT_SYMTAB]
-    if not text or not symtab:
-        raise BadElf("no .text section or no symbol table")
-    _, _, start, _, length, _ = table[text[0]]
-    _, _, _, offset, size, link = symtab[0]
-    strings = table[link][3]
-    found = {}
-    for at in range(offset, offset + size, 24):
-        name, info, _, index, value, _ = struct.unpack_from("<IBBHQQ", image, at)
+    elf, found = ElfFile(Path(path).read_bytes()), {}
+    text, start, length = elf.section(".text")
+    for one in elf.symbols():
         # The linker counts a script's symbols to the section that is nearest.
-        if index != text[0] or not start <= value < start + length:
+        if one.section != text or not start <= one.value < start + length:
             continue
-        word, kind, bind = cstring(image, strings + name), info & 15, info >> 4
         # Labels within a function of an assembly file (high.halt) are not functions; gcc's own
         # foo.part.0 is one.
-        if kind == STT_FUNC or (kind == STT_NOTYPE and word and "." not in word):
+        if one.kind == STT_FUNC or (one.kind == STT_NOTYPE and "." not in one.name):
             # A global name is better than a local one, a function better than a label.
-            rank = (kind == STT_FUNC, bind, word)
-            found[value] = max(found.get(value, rank), rank)
+            rank = (one.kind == STT_FUNC, one.bind, one.name)
+            found[one.value] = max(found.get(one.value, rank), rank)
     return sorted((value, rank[2]) for value, rank in found.items()
                   if not rank[2].startswith("__text_"))
 
@@ -115,7 +86,7 @@ def main(arguments):
         if len(arguments) == 1 and not arguments[0].startswith("-"):
             sys.stdout.write(table_asm(functions(arguments[0])))
             return 0
-    except (OSError, BadElf, struct.error, ValueError, IndexError) as error:
+    except (OSError, struct.error, ValueError, IndexError) as error:
         print(f"ksyms.py: {arguments[-1]}: {error}", file=sys.stderr)
         return 2
     print(__doc__, file=sys.stderr)

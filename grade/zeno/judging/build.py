@@ -17,7 +17,8 @@ from .course import ROOT
 
 LEFT_OUT = {".git", ".ci", "build", "labs", "solutions", "tests", "handouts", "__pycache__",
             "compile_commands.json"}
-GRADE_KEPT = {"machines.toml"}
+GRADE_KEPT = {"machines.toml", "zeno/machines/elf.py"}
+"""What of grade/ a build reads."""
 VARIANT = "graded"
 SOURCE_CAP = 512 << 10
 IMAGE_CAP = 64 << 20
@@ -118,6 +119,7 @@ class Tree:
         (self.path / "grade" / "labs").mkdir(parents=True)
         for name in GRADE_KEPT:
             if (self.root / "grade" / name).is_file():
+                (self.path / "grade" / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.root / "grade" / name, self.path / "grade" / name)
         for data in sorted((self.root / "grade" / "labs").glob("*.toml")):
             (self.path / "grade" / "labs" / data.name).write_text(manifest_part(data.read_text()))
