@@ -53,10 +53,10 @@ tc_bytes(int argc, char **argv)
 	while (left && (n = v->engine->peek(v, addr, bytes, left < 64 ? left : 64)) > 0) {
 		for (size_t i = 0; i < n; i++)
 			printf("%02x", bytes[i]);
+		printf("\n");
 		addr += n;
 		left -= n;
 	}
-	printf("\n");
 	return 0;
 }
 MONITOR_COMMAND(tc_bytes, "tc-bytes", "ADDR LENGTH [ID]", "");
