@@ -22,7 +22,7 @@ ROOMS = {
     "vmm core and mem": (("vmm", "vmm/mem"), 3500, 2400),
     "x86": (("vmm/x86",), 3400, 3000),
     "te and its lab": (("vmm/te", "solutions/1-trap-emulate"), 3990, 3200),
-    "bt and its lab": (("vmm/bt", "solutions/3-translate"), 3500, 3200),
+    "bt and its lab": (("vmm/bt", "solutions/3-translate"), 3700, 3200),
     "flat and window": (("vmm/mmu",), 300, 300),
     "shadow and its lab": (("vmm/mmu/shadow", "solutions/2-shadow"), 1750, 1600),
     "devices": (("vmm/dev",), 2400, 1500),

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """No program ends its kernel: what guest/mishaps does in ring 3 and ring 0, bare, under te and under bt, on both machines.
 
+guest/ways goes from ring to ring, and changes one of the values that make the way: bare and under bt, which remembers ways. (Under
+te it would see that it is in ring 1.)
+
 A line of the guest's that begins with ~ tells of something that an engine can't do for a program. It is not compared: there must be
 one, and the guest goes on.
 """
@@ -16,7 +19,7 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
 
-GUEST = ROOT / "build/guest/mishaps.elf"
+GUESTS = {"mishaps": ("te", "bt"), "ways": ("bt",)}  # and under which engines
 HOST = ROOT / "build/lab3-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=1_000_000_000)
 LEAST = 80  # lines
@@ -47,28 +50,30 @@ def told(text):
     return [line for line in lines if not line.startswith("~")], sum(line.startswith("~") for line in lines)
 
 
-def compare(where):
-    expected, limits = told(boot(where, GUEST))
-    ok(len(expected) > LEAST and limits and expected[-1] == "that is all", f"{where}: mishaps on the bare machine",
+def compare(where, name, engines):
+    guest = ROOT / f"build/guest/{name}.elf"
+    expected, limits = told(boot(where, guest))
+    ok(len(expected) > LEAST and limits and expected[-1] == "that is all", f"{where}: {name} on the bare machine",
        got="\n".join(expected))
-    for engine in ("te", "bt"):
-        text = boot(where, HOST, f"panic=off -- start mishaps engine={engine}; off", [GUEST])
+    for engine in engines:
+        text = boot(where, HOST, f"panic=off -- start {name} engine={engine}; off", [guest])
         got, same_limits = told(text)
-        ok("mishaps: ended: exit code 0" in text and same_limits == limits, f"{where}: none ends the guest under {engine}",
+        ok(f"{name}: ended: exit code 0" in text and same_limits == limits, f"{where}: {name}: none ends the guest under {engine}",
            text=text[-1500:])
         different = [f"{a}   |   {b}" for a, b in zip(expected, got) if a != b]
-        ok(got == expected, f"{where}: and each ends under {engine} as bare", different="\n".join(different))
+        ok(got == expected, f"{where}: {name}: and each ends under {engine} as bare", different="\n".join(different))
 
 
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
         finish()
-    compare("qemu")
-    if shutil.which("bochs"):
-        compare("bochs")
-    else:
-        skip("mishaps on Bochs", "Bochs is not installed: make demo installs it")
+    for name, engines in GUESTS.items():
+        compare("qemu", name, engines)
+        if shutil.which("bochs"):
+            compare("bochs", name, engines)
+    if not shutil.which("bochs"):
+        skip("mishaps and ways on Bochs", "Bochs is not installed: make demo installs it")
     finish()
 
 

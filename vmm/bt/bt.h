@@ -110,6 +110,7 @@ struct bt_count {
 };
 
 struct bt_known;
+struct bt_way;
 struct paging_format;
 
 /*
@@ -183,7 +184,9 @@ struct bt {
 	unsigned links, links_generation;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
-	struct bt_count writes[32]; /* beside code, by gfn */
+	struct bt_count writes[32];   /* beside code, by gfn */
+	struct bt_way *ways;          /* rings.c */
+	exit_handle_fn *checked_iret; /* te's handler */
 	struct bt_stats stats;
 };
 _Static_assert(sizeof(struct bt) <= PAGE_SIZE, "one frame");
@@ -244,6 +247,9 @@ struct bt_block *translate_block(struct vcpu *v, uint32_t eip,
 void bt_not_code(struct vcpu *v, struct exit *e); /* 16-bit code: the fault that its CPU takes */
 uint32_t bt_gfn(struct vcpu *v, uint64_t linear);
 size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, size_t n);
+
+/* rings.c: ways between rings that were gone before. */
+enum injection bt_inject(struct vcpu *v, const struct event *event);
 
 /* space.c: blocks are known by linear address, so a change of what that means must be noticed. */
 void bt_space_note(struct vcpu *v, const struct bt_block *b);

@@ -36,6 +36,7 @@ bt_init(struct vcpu *v)
 		return -ENOMEM;
 	te_of(v)->bt = mfn_ptr(f);
 	bt_of(v)->refused_at = BT_NOWHERE;
+	bt_of(v)->checked_iret = exit_handlers_of(engine_find("te"))[EXIT_IRET];
 	set_descriptors(v);
 	return bt_window_init(v);
 }
@@ -65,6 +66,7 @@ bt_window_moved(struct vcpu *v)
 	bt_flush(v);
 	set_descriptors(v);
 	bt_of(v)->gs_ours = false;
+	memset(bt_of(v)->ways, 0, PAGE_SIZE); /* segments are cut elsewhere */
 	te_window_moved(v);
 }
 
@@ -170,7 +172,7 @@ run_kernel(struct vcpu *v, struct exit *e)
 	if (bt_of(v)->breakpoint_writes != te->breakpoint_writes)
 		bt_flush(v);
 	bt_of(v)->breakpoint_writes = te->breakpoint_writes;
-	if (te_breakpoints_at(v, v->state.rip)) {
+	if (v->state.dr[7] & DR7_ANY && te_breakpoints_at(v, v->state.rip)) {
 		bt_callout(v, e, NULL);
 		return;
 	}
@@ -234,7 +236,7 @@ static const struct engine bt_engine = {
 	.free = bt_free,
 	.load = bt_load,
 	.run = bt_run,
-	.inject = te_inject,
+	.inject = bt_inject,
 	.operand = te_operand,
 	.window_moved = bt_window_moved,
 	.show = bt_show,

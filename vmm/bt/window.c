@@ -40,7 +40,8 @@ host_pages(struct bt *bt)
 	bt->hot = host_page();
 	bt->regions[0] = host_page();
 	bt->alike = host_page();
-	if (!bt->pages || !bt->in_page || !bt->hot || !bt->regions[0] || !bt->alike)
+	bt->ways = host_page();
+	if (!bt->pages || !bt->in_page || !bt->hot || !bt->regions[0] || !bt->alike || !bt->ways)
 		return -ENOMEM;
 	bt->pages->code = host_page();
 	bt->pages->blocks = host_page();
@@ -151,6 +152,7 @@ bt_window_free(struct vcpu *v)
 	give_back(bt->hot);
 	give_back_all(bt->regions, BT_REGIONS);
 	give_back(bt->alike);
+	give_back(bt->ways);
 }
 
 /*

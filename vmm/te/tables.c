@@ -233,6 +233,18 @@ look_at_gdt(struct vcpu *v, bool sync)
 	}
 }
 
+/* Ring-3 code is in the shadow tables in ring 3 alone. */
+void
+te_show_user_code(struct vcpu *v, unsigned cpl)
+{
+	struct te *te = te_of(v);
+
+	if (te->shadow_cpl != cpl)
+		for (unsigned i = 0; i < te->user_codes; i++)
+			show(v, te->user_code[i].sel, te->user_code[i].shadow[cpl == 3]);
+	te->shadow_cpl = (uint8_t)cpl;
+}
+
 void
 te_cpl_changed(struct vcpu *v)
 {
@@ -241,10 +253,7 @@ te_cpl_changed(struct vcpu *v)
 
 	if (te->gdt_lazy && cpl != 0)
 		look_at_gdt(v, true);
-	if (te->shadow_cpl != cpl)
-		for (unsigned i = 0; i < te->user_codes; i++)
-			show(v, te->user_code[i].sel, te->user_code[i].shadow[cpl == 3]);
-	te->shadow_cpl = (uint8_t)cpl;
+	te_show_user_code(v, cpl);
 	te_resync_loaded(v);
 }
 

@@ -307,6 +307,7 @@ te_check_selector(struct vcpu *v, uint16_t sel, enum desc_use use, unsigned cpl,
 }
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
+void te_show_user_code(struct vcpu *v, unsigned cpl); /* a part of that */
 /*
  * Where segments are cut. A window that had to move lies in the middle of the guest's addresses,
  * where no limit can keep one from reading it: page rights alone keep it from being written.

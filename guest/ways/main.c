@@ -1,0 +1,272 @@
+/*
+ * A guest that goes the same ways between its rings again and again, and then changes one of the
+ * values that a way is made from: the gate, a descriptor, the TSS, the frame that iret takes. Each
+ * time it prints what came of it, and that the old way is there again when the old value is.
+ */
+#include <stdbool.h>
+
+#include <guest/lib/guest.h>
+
+#define KERNEL_CS 0x08
+#define KERNEL_DS 0x10
+#define USER_CS   0x1b
+#define USER_DS   0x23
+#define EVENT     0x30
+#define OTHER     0x31
+#define DONE      0x40
+#define UD        6
+/* Of the ways alone, so that what is done to them harms no other handler. */
+#define WAY_CS  0x38
+#define WAY_DS  0x40
+#define WAY_UCS 0x4b
+#define WAY_UDS 0x53
+#define FLAT    0x00cf00000000ffffull
+#define DESC(a) (FLAT | (uint64_t)(a) << 40)
+
+#define RF     0x10000u /* of a fault: neither QEMU nor Zeno sets it (SDM 3A 6.12.1.3) */
+#define RIGHTS 7u       /* P, W, U */
+
+struct table {
+	uint16_t limit;
+	uint32_t base;
+} __attribute__((packed));
+
+extern const uint32_t stubs[256];
+extern struct taken {
+	uint32_t flags, cs, ss, esp;
+	uint32_t vector, error, eip, frame_cs, frame_flags, frame_esp, frame_ss, rest[5];
+} taken;
+extern const char code_int[], code_ud2[];
+void run(uint32_t cs, uint32_t ss, const char *code);
+void load_tables(const struct table *gdtr, const struct table *idtr, uint32_t directory);
+uint32_t take_down(void);
+
+static uint32_t page_tables[2][1024] __attribute__((aligned(4096)));
+static uint32_t directory[1024] __attribute__((aligned(4096)));
+static uint64_t gdt[16] __attribute__((aligned(4096))), idt[256];
+static uint32_t tss[26];
+static uint32_t stacks[2][1024] __attribute__((aligned(4096)));
+
+/*
+ * What is changed, and when: before the event, or while it is handled. A line that begins with ~ is
+ * not compared: QEMU 7.2 has #NP where #SS is due (SDM 2A "IRET").
+ */
+enum what { GATE, GDT, TSS, FRAME_CS, FRAME_SS, FRAME_FLAGS, LIMIT };
+static const struct change {
+	const char *name;
+	enum what what;
+	uint32_t index, late;
+	uint64_t value;
+} changes[] = {
+	{ "nothing", FRAME_FLAGS, 0, 1, 2 },
+	{ "another handler", GATE, 0, 0, 0xee },
+	{ "a trap gate", GATE, 1, 0, 0xef },
+	{ "a gate of DPL 0", GATE, 1, 0, 0x8e },
+	{ "an absent gate", GATE, 1, 0, 0x6e },
+	{ "no gate", GATE, 1, 0, 0xe8 },
+	{ "a gate to data", GATE, 2, 0, KERNEL_DS },
+	{ "a gate to nothing", GATE, 2, 0, 0 },
+	{ "a gate to other code", GATE, 2, 0, KERNEL_CS },
+	{ "absent code", GDT, WAY_CS / 8, 0, DESC(0x1b) },
+	{ "code of DPL 3", GDT, WAY_CS / 8, 0, DESC(0xfb) },
+	{ "conforming code", GDT, WAY_CS / 8, 0, DESC(0x9f) },
+	{ "data for code", GDT, WAY_CS / 8, 0, DESC(0x93) },
+	{ "another stack", TSS, 1, 0, 0 },
+	{ "another stack segment", TSS, 2, 0, KERNEL_DS },
+	{ "a stack with a base", GDT, WAY_DS / 8, 0, DESC(0x93) | 16 << 16 },
+	{ "a short GDT", LIMIT, 0, 1, (WAY_UDS & ~7u) - 1 },
+	{ "absent code to go back to", GDT, WAY_UCS / 8, 1, DESC(0x7b) },
+	{ "data to go back to", GDT, WAY_UCS / 8, 1, DESC(0xf3) },
+	{ "ring 0 to go back to", GDT, WAY_UCS / 8, 1, DESC(0x9b) },
+	{ "conforming code to go back to", GDT, WAY_UCS / 8, 1, DESC(0xff) },
+	{ "~ an absent stack", GDT, WAY_UDS / 8, 1, DESC(0x73) },
+	{ "a stack that is read only", GDT, WAY_UDS / 8, 1, DESC(0xf1) },
+	{ "code for a stack", GDT, WAY_UDS / 8, 1, DESC(0xfb) },
+	{ "a stack of ring 0", GDT, WAY_UDS / 8, 1, DESC(0x93) },
+	{ "back to other code", FRAME_CS, 0, 1, USER_CS },
+	{ "back to ring 0", FRAME_CS, 0, 1, KERNEL_CS },
+	{ "back to nothing", FRAME_CS, 0, 1, 0 },
+	{ "back to the LDT", FRAME_CS, 0, 1, WAY_UCS | 4 },
+	{ "back to ring 1", FRAME_CS, 0, 1, WAY_UCS & ~2u },
+	{ "back beyond the GDT", FRAME_CS, 0, 1, 0xfffb },
+	{ "back with another stack", FRAME_SS, 0, 1, USER_DS },
+	{ "back with no stack", FRAME_SS, 0, 1, 0 },
+	{ "back with ring 0's stack", FRAME_SS, 0, 1, KERNEL_DS },
+	{ "back with IOPL 3", FRAME_FLAGS, 0, 1, 0x3002 },
+	{ "back with IF", FRAME_FLAGS, 0, 1, 0x202 },
+	{ "back with TF", FRAME_FLAGS, 0, 1, 0x102 },
+	{ "back with NT", FRAME_FLAGS, 0, 1, 0x4002 },
+	{ "back with AC and ID", FRAME_FLAGS, 0, 1, 0x240002 },
+	{ "back with DF and all results", FRAME_FLAGS, 0, 1, 0xcd7 },
+};
+
+static const struct change *current; /* NULL: as always */
+static uint32_t vector;
+
+static uint64_t
+gate(uint32_t offset, uint32_t cs, uint32_t access)
+{
+	return (offset & 0xffff) | (uint64_t)cs << 16 | (uint64_t)access << 40 |
+	       (uint64_t)(offset >> 16) << 48;
+}
+
+static void
+load_gdt(uint32_t limit)
+{
+	const struct table gdtr = { (uint16_t)limit, (uint32_t)gdt };
+
+	__asm__ volatile("lgdt %0" : : "m"(gdtr));
+}
+
+static void
+as_always(void)
+{
+	idt[vector] = gate(stubs[vector], WAY_CS, 0xee);
+	gdt[WAY_CS / 8] = DESC(0x9b);
+	gdt[WAY_DS / 8] = DESC(0x93);
+	gdt[WAY_UCS / 8] = DESC(0xfb);
+	gdt[WAY_UDS / 8] = DESC(0xf3);
+	tss[1] = (uint32_t)&stacks[0][1000];
+	tss[2] = WAY_DS;
+}
+
+static void
+change(void)
+{
+	const struct change *c = current;
+
+	switch (c->what) {
+	case GATE:
+		idt[vector] = gate(stubs[c->index ? vector : OTHER],
+				   c->index == 2 ? (uint32_t)c->value : WAY_CS,
+				   c->index == 2 ? 0xee : (uint32_t)c->value);
+		break;
+	case GDT:
+		gdt[c->index] = c->value;
+		break;
+	case TSS:
+		tss[c->index] = c->index == 1 ? (uint32_t)&stacks[1][1000] : (uint32_t)c->value;
+		break;
+	case FRAME_CS:
+		taken.frame_cs = (uint32_t)c->value;
+		break;
+	case FRAME_SS:
+		taken.frame_ss = (uint32_t)c->value;
+		break;
+	case FRAME_FLAGS:
+		taken.frame_flags = (uint32_t)c->value;
+		break;
+	case LIMIT:
+		load_gdt((uint32_t)c->value);
+	}
+}
+
+static void
+tell(const char *what, uint32_t value)
+{
+	print(what);
+	print_hex(value);
+}
+
+/*
+ * An event has come: where, and with what on its stack. Gives whether its handler goes back; the
+ * frame is taken's then.
+ */
+uint32_t
+take_down(void)
+{
+	bool way = taken.vector == vector || taken.vector == OTHER;
+
+	if (current) {
+		tell(" ", taken.vector);
+		tell("/", taken.error & ~1u); /* QEMU 7.2 never sets EXT (SDM 3A 6.13) */
+		tell(" from ", taken.frame_cs);
+		tell(" flags ", taken.frame_flags & ~RF);
+		tell(" to ", taken.cs);
+		tell(" flags ", taken.flags);
+		if (taken.frame_cs & 3 && !(taken.cs & 3)) {
+			tell(" stack ", taken.ss);
+			tell(":", taken.esp & 0xfff);
+			tell(" for ", taken.frame_ss);
+			tell(":", taken.frame_esp);
+		}
+		put(';');
+	}
+	if (way && vector == UD)
+		taken.eip += 2;
+	if (way && current && current->late)
+		change();
+	return way;
+}
+
+/* Twice as always, which is what Zeno may remember; then with the change; then as always again. */
+static void
+go(const struct change *c, bool user, bool fault)
+{
+	const char *code = fault ? code_ud2 : code_int;
+	uint32_t cs = user ? WAY_UCS : WAY_CS, ss = user ? WAY_UDS : WAY_DS;
+
+	vector = fault ? UD : EVENT;
+	as_always();
+	for (unsigned i = 0; i < 4; i++) {
+		current = i < 2 ? NULL : c;
+		stacks[0][999] = stacks[0][1003] = stacks[1][999] = 0;
+		if (i == 2) {
+			print(c->name);
+			print(fault ? ", ud2 in ring " : ", int in ring ");
+			print(user ? "3:" : "0:");
+			if (!c->late)
+				change();
+		}
+		if (i == 3) {
+			current = NULL;
+			as_always();
+			load_gdt(sizeof(gdt) - 1);
+		}
+		run(cs, ss, code);
+		if (i < 2)
+			continue;
+		print(taken.vector == DONE ? " done" : " no way back");
+		tell(" stack ", stacks[0][999] ^ stacks[0][1003] << 8 ^ stacks[1][999] << 16);
+	}
+	put('\n');
+}
+
+static void
+tables(void)
+{
+	const struct table gdtr = { sizeof(gdt) - 1, (uint32_t)gdt };
+	const struct table idtr = { sizeof(idt) - 1, (uint32_t)idt };
+
+	gdt[1] = DESC(0x9b);
+	gdt[2] = DESC(0x93);
+	gdt[3] = DESC(0xfb);
+	gdt[4] = DESC(0xf3);
+	gdt[5] = 0x890000000067ull | (uint64_t)((uint32_t)tss & 0xffffff) << 16 |
+		 (uint64_t)((uint32_t)tss >> 24) << 56;
+	tss[25] = sizeof(tss) << 16;
+	for (unsigned i = 0; i < 256; i++)
+		idt[i] = gate(stubs[i], KERNEL_CS, i == DONE ? 0xee : 0x8e);
+	as_always();
+	for (unsigned i = 0; i < 2048; i++)
+		page_tables[i / 1024][i % 1024] = i << 12 | RIGHTS;
+	for (unsigned i = 0; i < 2; i++)
+		directory[i] = (uint32_t)page_tables[i] | RIGHTS;
+	load_tables(&gdtr, &idtr, (uint32_t)directory);
+}
+
+uint32_t
+guest_main(uint32_t magic, const uint32_t *info)
+{
+	(void)magic, (void)info;
+	console_init();
+	outb(0x21, 0xff);
+	outb(0xa1, 0xff);
+	vector = EVENT;
+	tables();
+	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+		for (unsigned n = 0; n < 4; n++)
+			go(&changes[i], !(n & 1), n & 2);
+	print("that is all\n");
+	return 0;
+}
