@@ -1,4 +1,4 @@
-; Every trap enters here: 256 stubs, one frame shape (struct trap_frame, kern/trap.h).
+; Every trap enters here: 256 stubs, and what they leave is alike (kern/trap.h).
 ;
 ;   CPU                                             software
 ;   1. from ring 1-3: rsp = TSS.RSP0;
@@ -9,10 +9,11 @@
 ;      VM (interrupt gate, SDM 3A 6.14, 6.12.1.3) -->
 ;                                                    3. stub: pushes a zero where the CPU pushed no
 ;                                                       error code, then the vector
-;                                                    4. trap_common: pushes 15 registers; cld
-;                                                    5. by VM and CS.RPL of the frame:
-;                                                       0     trap_host(frame), iretq
-;                                                       1-3   jmp [ring_exit], rsp = start of frame
+;                                                    4. trap_common, by VM and CS.RPL of the frame:
+;                                                       0     pushes 15 registers; cld;
+;                                                             trap_host(frame), iretq
+;                                                       1-3   jmp [ring_exit], rsp at the vector,
+;                                                             registers and DF still the outer ring's
 ;
 ;        | ss                 |   <- RSP0, or an IST; for ring 0 the old rsp, aligned down
 ;        | rsp                |
@@ -20,9 +21,9 @@
 ;        | cs                 |
 ;        | rip                |
 ;        | error code or 0    |
-;        | vector             |
+;        | vector             |   <- 1-3: rsp; the start of struct ring_frame is 8 below
 ;        | rax rcx rdx rbx rbp|
-;        | rsi rdi r8 ... r15 |   <- rsp = start of struct trap_frame, 16-byte aligned
+;        | rsi rdi r8 ... r15 |   <- 0: rsp = start of struct trap_frame, 16-byte aligned
 ;
 ; Not saved: DS and ES, whose contents 64-bit code ignores, FS and GS, which the host never uses
 ; (DESIGN), and the FPU, which belongs to the thread. AC stays as the guest had it: alignment is
@@ -70,7 +71,7 @@ trap_stubs:
 
 section .text
 
-; On entry: vector and error code are pushed. Leaves the start of the frame in rsp.
+; On entry: vector and error code are pushed. Leaves the start of a struct trap_frame in rsp.
 %macro PUSH_REGISTERS 0
 	push	rax
 	push	rcx
@@ -90,22 +91,24 @@ section .text
 	cld
 %endmacro
 
-; Whose frame it is. CS alone does not tell: where VM is set it is no selector, and its low bits are
-; any. Long mode has no virtual-8086 mode, but QEMU's iret goes there (handouts/emulators.md).
-%macro IF_FROM_HOST 1
-	test	byte [rsp + FRAME_RFLAGS + 2], FLAG_VM >> 16
-	jnz	%%outer
-	test	byte [rsp + FRAME_CS], 3
-	jz	%1
-%%outer:
+; Whose frame it is, where vector and error code are pushed. CS alone does not tell: where VM is set it is
+; no selector, and its low bits are any. Long mode has no virtual-8086 mode, but QEMU's iret goes there
+; (handouts/emulators.md).
+%define AT(field) rsp + field - RING_VECTOR
+%macro IF_FROM_RING 1
+	test	byte [AT(RING_CS)], 3
+	jnz	%1
+	test	byte [AT(RING_RFLAGS) + 2], FLAG_VM >> 16
+	jnz	%1
 %endmacro
 
 trap_common:
-	PUSH_REGISTERS
-	IF_FROM_HOST from_host
-	jmp	[ring_exit]
+	IF_FROM_RING .ring
+	jmp	from_host
+.ring:	jmp	[ring_exit]
 
 from_host:
+	PUSH_REGISTERS
 	mov	rdi, rsp
 	call	trap_host			; may have changed the frame: exception table
 	pop	r15
@@ -130,24 +133,32 @@ from_host:
 ; moves to where all the others are, so that ring_exit finds it there, and so that the IST stack is
 ; free again before anything can come a second time.
 ;
-;        IST stack                                  struct trap_frame of what runs
-;        | ss ... r15 |   <- rsp    -- copy -->     | ss ... r15 |   <- new rsp = RSP0 - FRAME_SIZE
+;        IST stack                                  struct ring_frame of what runs
+;        | ss ... vector |   <- rsp    -- copy -->  | ss ... vector |   <- new rsp
 trap_on_ist:
-	PUSH_REGISTERS
-	IF_FROM_HOST from_host
-	mov	rsi, rsp
+	IF_FROM_RING .ring
+	jmp	from_host
+.ring:	push	rcx
+	push	rsi
+	push	rdi
+	lea	rsi, [rsp + 3 * 8]
 	mov	rdi, [tss_rsp0]
-	sub	rdi, FRAME_SIZE
-	mov	rax, rdi
-	mov	ecx, FRAME_SIZE / 8
+	sub	rdi, RING_SIZE - RING_VECTOR
+	mov	ecx, (RING_SIZE - RING_VECTOR) / 8
+	cld
 	rep movsq
-	mov	rsp, rax
+	pop	rdi
+	pop	rsi
+	pop	rcx
+	mov	rsp, [tss_rsp0]
+	sub	rsp, RING_SIZE - RING_VECTOR
 	jmp	[ring_exit]
 
 global nobody_exits:function hidden
 extern trap_nobody
 ; ring_exit's first value: no code that runs outer rings has set it.
 nobody_exits:
+	PUSH_REGISTERS
 	mov	rdi, rsp
 	call	trap_nobody
 	ud2

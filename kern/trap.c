@@ -19,7 +19,10 @@ _Static_assert(offsetof(struct trap_frame, rax) == 112, "kern/map.inc");
 _Static_assert(offsetof(struct trap_frame, rip) == 136, "kern/map.inc");
 _Static_assert(offsetof(struct trap_frame, ss) == 168, "kern/map.inc");
 _Static_assert(KB == 0xffff828000000000 && GDT_WINDOW == 0xffff820000000000, "kern/map.inc");
-_Static_assert(FLAG_VM == 1u << 17 && offsetof(struct trap_frame, rflags) == 152, "kern/map.inc");
+_Static_assert(FLAG_VM == 1u << 17, "kern/map.inc");
+_Static_assert(offsetof(struct ring_frame, vector) == 8, "kern/map.inc");
+_Static_assert(offsetof(struct ring_frame, rip) == 24, "kern/map.inc");
+_Static_assert(offsetof(struct ring_frame, ss) == 56, "kern/map.inc");
 _Static_assert(DIRECT_MAP == 0xffff830000000000, "kern/map.inc");
 
 /* kern/kernel.ld; filled by EXTABLE of kern/trap.inc */

@@ -1,11 +1,12 @@
 /*
- * Traps: one frame shape for all 256 vectors (kern/trap.asm), and what becomes of them
- * (kern/trap.c).
+ * Traps: what the CPU and the stub push is alike for all 256 vectors (kern/trap.asm); what becomes
+ * of it stands in kern/trap.c.
  *
  * A trap from ring 0 goes to trap_host(). A trap from an outer ring leaves through `ring_exit`,
  * which whoever runs code in outer rings sets (vmm/ in Lab 1, envs in Lab 5): TSS.RSP0 is the end
- * of a struct trap_frame that belongs to the thing that runs, so the CPU and the stub push straight
- * into it.
+ * of a struct ring_frame that belongs to the thing that runs, so the CPU and the stub push straight
+ * into it. General registers are still the outer ring's then: `ring_exit` puts them where they
+ * belong.
  */
 #pragma once
 
@@ -25,12 +26,24 @@ struct trap_frame {
 _Static_assert(sizeof(struct trap_frame) == 176, "16-byte aligned: the CPU aligns RSP0 down to 16");
 _Static_assert(offsetof(struct trap_frame, vector) == 120, "kern/map.inc says the same");
 
+/* The same from an outer ring, where no register is pushed. */
+struct ring_frame {
+	uint64_t scratch; /* room for one push of `ring_exit`'s */
+	uint64_t vector;
+	uint64_t error;
+	uint64_t rip, cs, rflags, rsp, ss;
+};
+
+_Static_assert(sizeof(struct ring_frame) == 64, "16-byte aligned: the CPU aligns RSP0 down to 16");
+
 void trap_init(void);
 
 /* C side of a trap that came from ring 0: exception table, IRQ, or panic. Returns to resume `f`. */
 void trap_host(struct trap_frame *f);
 
-/* Where the stubs jump for a trap from ring 1-3, with rsp = start of the filled frame. Asm label.
+/*
+ * Where the stubs jump for a trap from ring 1-3, with rsp at `vector` of the filled struct
+ * ring_frame. Asm label.
  */
 extern void (*ring_exit)(void);
 

@@ -18,6 +18,7 @@ FRAME = ["r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rdi", "rsi", "rb
          "rcx", "rax", "vector", "error", "rip", "cs", "rflags", "rsp", "ss"]
 SIZE = 8 * len(FRAME)
 GPRS = FRAME[:15]
+RING_FRAME = FRAME[15:]  # of a trap from an outer ring; its registers stay where they are
 WITH_ERROR = {8, 10, 11, 12, 13, 14, 17, 21, 29, 30}
 IST = {2: 1, 1: 2, 8: 3, 18: 4}
 DF, NT, AC, OF, TF, IF = 0x400, 0x4000, 0x40000, 0x800, 0x100, 0x200
@@ -52,6 +53,10 @@ class Ring0:
     def frame(self, address):
         """A struct trap_frame."""
         return dict(zip(FRAME, self.host.words(address, len(FRAME))))
+
+    def ring_frame(self, address):
+        """A struct ring_frame, from its vector on."""
+        return dict(zip(RING_FRAME, self.host.words(address, len(RING_FRAME))))
 
     def home(self, regs, wanted):
         """Let trap_host() return at once; the registers after the instruction that differ."""
@@ -141,7 +146,7 @@ class Ring1:
         rsp = self.ring0.rsp - 64 & ~15
         self.gdb.write(rsp, struct.pack("<5Q", CODE, 9, flags, STACK + 0x800, 0x11))
         regs = self.ring0.run(b"\x48\xcf", self.nobody, **{"rsp": rsp, **registers})
-        return regs, self.ring0.frame(regs["rsp"])
+        return regs, self.ring0.ring_frame(regs["rsp"])
 
 
 CASES = (  # what, code, flags, registers, vector, error, rip
@@ -178,10 +183,10 @@ def outer(ring1):
             ("rip", frame["rip"] ^ CODE + length), ("cs", frame["cs"] ^ 9),
             ("ss", frame["ss"] ^ 0x11), ("rsp", frame["rsp"] ^ STACK + 0x800),
             ("rflags", (frame["rflags"] ^ flags) & ~0x10000),  # RF: see FLAG_RF, machines differ
-            ("rax", (frame["rax"] ^ before["rax"]) & 0xFFFFFFFF),
-            ("r15", frame["r15"] ^ before["r15"]),
-            ("place", regs["rsp"] ^ ring1.end - SIZE), ("host's cs", regs["cs"] ^ 0xE008),
-            ("host's flags", regs["eflags"] & (DF | NT | TF | IF))) if value}
+            *((name, (regs[name] ^ before[name]) & 0xFFFFFFFF) for name in GPRS if not name[1:].isdigit()),
+            ("r15", regs["r15"] ^ before["r15"]),
+            ("place", regs["rsp"] ^ ring1.end - 8 * len(RING_FRAME)), ("host's cs", regs["cs"] ^ 0xE008),
+            ("host's flags", regs["eflags"] & (NT | TF | IF))) if value}
         ok(not wrong, f"ring 1: {what}", differs=wrong)
 
 

@@ -1,6 +1,7 @@
 /*
- * The two worlds' registers: what the guest sees (struct cpu_state, one truth) and what the CPU
- * holds while the guest runs in ring 1 (struct trap_frame). Lab 1A, exercises 1.1 and 1.4.
+ * What the guest sees (struct cpu_state, one truth), and what the CPU holds in its place while the
+ * guest runs in ring 1 (struct ring_frame). The other general registers are the same in both, and
+ * ring_enter() and ring_leave() move them. Lab 1A, exercises 1.1 and 1.4.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -44,15 +45,15 @@ guest_rflags(uint64_t real, uint64_t before)
 	/* END EXERCISE 1.4a */
 }
 
-/* Before an entry: fills the frame from which ring_enter() loads the CPU. */
+/* Before an entry: fills the frame, which ring_enter() hands to iretq. */
 void
-te_to_frame(struct vcpu *v, struct trap_frame *f)
+te_to_frame(struct vcpu *v, struct ring_frame *f)
 {
 	const struct cpu_state *s = &v->state;
 
-	/* EXERCISE 1.1c: Fill rax rbx rcx rdx rsi rdi rbp, rip, rsp, rflags, cs and ss of *f. The selectors to
-	 * load are te_of(v)->real_sel[SEG_CS] and [SEG_SS], without RPL. Which RPL does the iretq need, so that the
-	 * guest lands in ring te_ring(v)? (SDM 3A 6.14.3; SDM 3A 5.5 "Privilege levels")
+	/* EXERCISE 1.1c: Fill rip, rsp, rflags, cs and ss of *f. The selectors to load are te_of(v)->real_sel[SEG_CS]
+	 * and [SEG_SS], without RPL. Which RPL does the iretq need, so that the guest lands in ring te_ring(v)?
+	 * (SDM 3A 6.14.3; SDM 3A 5.5 "Privilege levels")
 	 */
 	exercise_todo("1.1", "handouts/lab1a.md#ex-1-1");
 	(void)s, (void)f;
@@ -61,17 +62,10 @@ te_to_frame(struct vcpu *v, struct trap_frame *f)
 
 /* After an exit: the frame, which the trap has filled, back into the guest's state. */
 void
-te_from_frame(struct vcpu *v, const struct trap_frame *f)
+te_from_frame(struct vcpu *v, const struct ring_frame *f)
 {
 	struct cpu_state *s = &v->state;
 
-	s->gpr[RAX] = (uint32_t)f->rax;
-	s->gpr[RBX] = (uint32_t)f->rbx;
-	s->gpr[RCX] = (uint32_t)f->rcx;
-	s->gpr[RDX] = (uint32_t)f->rdx;
-	s->gpr[RSI] = (uint32_t)f->rsi;
-	s->gpr[RDI] = (uint32_t)f->rdi;
-	s->gpr[RBP] = (uint32_t)f->rbp;
 	s->gpr[RSP] = (uint32_t)f->rsp;
 	s->rip = (uint32_t)f->rip;
 	s->rflags = guest_rflags(f->rflags, s->rflags);

@@ -47,7 +47,7 @@ nothing(struct vcpu *v, struct exit *e)
 }
 
 static uint32_t
-address_of(const struct trap_frame *f)
+address_of(const struct ring_frame *f)
 {
 	return (uint32_t)f->rip - (f->vector == BT_VECTOR ? 2 : 0);
 }
@@ -80,7 +80,7 @@ lost(struct vcpu *v)
 static uint64_t
 to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 {
-	struct trap_frame *f = &te_of(v)->frame;
+	struct ring_frame *f = &te_of(v)->frame;
 
 	for (unsigned i = 0; i < STEPS_MAX; i++) {
 		uint64_t failure;
@@ -177,7 +177,7 @@ jumped(struct vcpu *v, const struct bt_place *p)
 bool
 bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 {
-	struct trap_frame *f = &te_of(v)->frame;
+	struct ring_frame *f = &te_of(v)->frame;
 	struct bt *bt = bt_of(v);
 	struct bt_place p = { .eip = (uint32_t)entered_at };
 	uint64_t failure = to_boundary(v, &p, &step);

@@ -25,14 +25,14 @@ te_load_data_segments:
 	or	rax, rdx
 	ret
 
-; uint64_t te_enter_narrow(struct trap_frame *f, uint64_t stack);
+; uint64_t te_enter_narrow(struct ring_frame *f, uint64_t gpr[], uint64_t stack);
 ; ring_enter() on another stack, which its iretq leaves: vmm/te/narrow.c says why. The way back is on the old one.
 extern ring_enter
 global te_enter_narrow:function hidden
 te_enter_narrow:
 	push	rbp
 	mov	rbp, rsp
-	mov	rsp, rsi
+	mov	rsp, rdx
 	call	ring_enter		; preserves rbp
 	mov	rsp, rbp
 	pop	rbp

@@ -121,7 +121,7 @@ te_data_segments_in(struct vcpu *v)
 static COLD void
 take_over_changed(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_t gs)
 {
-	const struct trap_frame *f = &te_of(v)->frame;
+	const struct ring_frame *f = &te_of(v)->frame;
 	const uint16_t real[SEG_COUNT] = { es, f->cs & ~3, f->ss & ~3, ds, fs, gs };
 
 	for (int i = 0; i < SEG_COUNT; i++)

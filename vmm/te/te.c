@@ -17,6 +17,8 @@
 
 #define STI_STALLS 16
 
+_Static_assert(RAX == 0 && RBX == 3 && RBP == 5 && RDI == 7, "vmm/x86/state.inc says the same");
+
 static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 
 int
@@ -307,7 +309,7 @@ page_fault(struct vcpu *v, struct exit *e)
 
 /* What has no instruction to be looked at. */
 static COLD void
-other_trap(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+other_trap(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 {
 	switch (f->vector) {
 	case VEC_DB: /* DR6 is the CPU's until it is read */
@@ -337,7 +339,7 @@ other_trap(struct vcpu *v, struct exit *e, const struct trap_frame *f)
 
 /* Vector to neutral exit. The raw vector and error code stay in *e. */
 void
-te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f)
+te_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 {
 	exit_begin(e, EXIT_EXCEPTION, (uint8_t)f->vector, (uint32_t)f->error, v->state.rip);
 	if (f->vector == VEC_PF)
@@ -395,8 +397,9 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	if (!failure) {
 		load_cr0(v);
 		failure = v->state.seg[SEG_SS].attr & ATTR_DB
-				  ? ring_enter(&te->frame)
-				  : te_enter_narrow(&te->frame, te_narrow_stack(te->frame.rsp));
+				  ? ring_enter(&te->frame, v->state.gpr)
+				  : te_enter_narrow(&te->frame, v->state.gpr,
+						    te_narrow_stack(te->frame.rsp));
 	}
 	v->entries += !failure;
 	if (paranoid)
@@ -428,7 +431,7 @@ te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 static COLD void
 left_to_v86(struct vcpu *v, struct exit *e)
 {
-	const struct trap_frame *f = &te_of(v)->frame;
+	const struct ring_frame *f = &te_of(v)->frame;
 
 	te_of(v)->reload = true;
 	*e = (struct exit){ .reason = EXIT_V86,

@@ -88,8 +88,7 @@ struct te_shadow {
 #define TE_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
 
 struct te {
-	struct trap_frame
-		frame; /* TSS.RSP0 is its end: a trap pushes the guest's registers into it */
+	struct ring_frame frame; /* TSS.RSP0 is its end: a trap pushes into it */
 	const struct insn *insn; /* the instruction of this exit, after te_fetch() */
 	/*
 	 * What the CPU holds, or will at the next entry: selectors (CS, SS without RPL),
@@ -223,7 +222,7 @@ void te_free(struct vcpu *v);
 void te_load_as(struct vcpu *v, unsigned callout_dpl);
 void te_run(struct vcpu *v, struct exit *e);
 uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what ring_enter() says */
-void te_translate(struct vcpu *v, struct exit *e, const struct trap_frame *f);
+void te_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f);
 void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
 void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
 void te_take_dr6(struct vcpu *v);
@@ -413,19 +412,19 @@ uint64_t te_load_data_segments(const uint16_t sel[SEG_COUNT]); /* 0, or error <<
  * Lab 1A, enter.asm: into ring 1 and back. 0 after a trap from the guest; error << 32 | vector if
  * the entry itself faulted.
  */
-uint64_t ring_enter(struct trap_frame *f);
+uint64_t ring_enter(struct ring_frame *f, uint64_t gpr[]);
 void ring_leave(void);
 
 /*
  * narrow.c, load.asm: the same for a stack of 16 bits, from a stack of Zeno's whose address has the
  * upper half of the guest's ESP.
  */
-uint64_t te_enter_narrow(struct trap_frame *f, uint64_t stack);
+uint64_t te_enter_narrow(struct ring_frame *f, uint64_t gpr[], uint64_t stack);
 uint64_t te_narrow_stack(uint64_t esp);
 
 /* Lab 1A, state_convert.c */
-void te_to_frame(struct vcpu *v, struct trap_frame *f);
-void te_from_frame(struct vcpu *v, const struct trap_frame *f);
+void te_to_frame(struct vcpu *v, struct ring_frame *f);
+void te_from_frame(struct vcpu *v, const struct ring_frame *f);
 uint64_t real_rflags(uint64_t guest);
 uint64_t guest_rflags(uint64_t real, uint64_t before);
 

@@ -93,7 +93,7 @@ fetch_beyond(struct vcpu *v, struct exit *e)
 enum verdict
 te_exit_entry_failed(struct vcpu *v, struct exit *e)
 {
-	const struct trap_frame *f = &te_of(v)->frame;
+	const struct ring_frame *f = &te_of(v)->frame;
 	const char *why = "selector not allowed: its shadow's DPL, or the RPL in CS, SS";
 
 	if (e->raw == ~0ull)
