@@ -40,7 +40,7 @@ WAYS = [
     (r"te_from_frame|te_to_frame|te_segments_in|real_rflags|guest_rflags",
      "registers left in the frame until a handler asks: then `struct vcpu` is no longer the one truth"),
     (r"te_fetch|gpa_ptr", "decoded instructions known by address alone, their bytes not compared: then every guest page "
-     "with one must be traced (Lab 3 does that)"),
+     "with one must be tracked (Lab 3 does that)"),
 ]
 
 

@@ -9,7 +9,7 @@
 static void
 flush_side(struct domain *d)
 {
-	if (d->side_len && !d->quiet) {
+	if (d->side_len && !d->silent) {
 		side_printf("@Z out d%u ", d->id);
 		for (unsigned i = 0; i < d->side_len; i++)
 			side_printf("%02x", (uint8_t)d->side[i]);
@@ -21,7 +21,7 @@ flush_side(struct domain *d)
 static void
 flush_line(struct domain *d)
 {
-	if (!d->quiet)
+	if (!d->silent)
 		printf("d%u| %.*s\n", d->id, (int)d->line_len, d->line);
 	d->line_len = 0;
 }

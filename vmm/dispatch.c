@@ -1,8 +1,8 @@
 /*
  * Exit dispatch: one handler per exit reason, from a registered table.
  *
- * A handler for one engine goes before one for its kin, and that before a handler for any engine. A
- * reason without a handler is loud: it ends the guest, and rip is not advanced.
+ * A handler for one engine goes before one for its base, and that before a handler for any engine.
+ * A reason without a handler is loud: it ends the guest, and rip is not advanced.
  */
 #include <inc/errno.h>
 #include <kern/trap.h>

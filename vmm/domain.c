@@ -7,14 +7,14 @@
 #include <vmm/vcpu.h>
 
 static void
-end(struct domain *d, const char *verdict)
+end(struct domain *d, const char *how)
 {
 	d->state = DOMAIN_ENDED;
 	domain_flush(d);
-	if (d->quiet)
+	if (d->silent)
 		return;
-	printf("d%u %s: %s: %s\n", d->id, d->name, verdict, d->end_reason);
-	side_printf("@Z end d%u %s %s\n", d->id, verdict, d->end_reason);
+	printf("d%u %s: %s: %s\n", d->id, d->name, how, d->end_reason);
+	side_printf("@Z end d%u %s %s\n", d->id, how, d->end_reason);
 }
 
 void
@@ -30,7 +30,7 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	va_end(ap);
 	d->stopped = true;
 	end(d, "stopped");
-	if (d->quiet)
+	if (d->silent)
 		return;
 	exit_print_last(d->vcpu, 10);
 	io_unclaimed(d, ports, sizeof(ports));

@@ -83,7 +83,7 @@ struct domain {
 	char end_reason[240]; /* why it ended, in words */
 	unsigned exit_code;
 	bool stopped; /* ended by domain_stop() */
-	bool quiet;   /* says nothing on the console, not even how it ended */
+	bool silent;  /* says nothing on the console, not even how it ended */
 };
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 

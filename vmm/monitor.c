@@ -1,5 +1,5 @@
 /*
- * The monitor's commands about guests: start, list, stop, exits, trace of the last ones.
+ * The monitor's commands about guests: start, list, stop, exits, the last ones.
  */
 #include <inc/errno.h>
 #include <kern/gdb/gdb.h>

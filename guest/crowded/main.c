@@ -1,6 +1,6 @@
 /*
  * A guest whose GDT and whose stack share a page, as in many a small kernel: every push writes to a
- * traced frame, so the hypervisor emulates it. It must not be noticed.
+ * tracked frame, so the hypervisor emulates it. It must not be noticed.
  */
 #include <guest/lib/guest.h>
 

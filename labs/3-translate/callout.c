@@ -137,7 +137,7 @@ fetch(struct vcpu *v, struct exit *e, struct bt_known *known)
 void
 bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known)
 {
-	if (te_breakpoint_hit(v, e))
+	if (v->state.dr[7] & DR7_ANY && te_breakpoint_hit(v, e))
 		return;
 	exit_begin(e, EXIT_NONE, BT_VECTOR, 0, v->state.rip);
 	if (!fetch(v, e, known)) { /* it has changed since it was translated */

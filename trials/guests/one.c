@@ -65,10 +65,10 @@ one_guest(const struct one_guest *g, const char *words, struct one_end *end)
 	*end = (struct one_end){ 0 };
 	if (err)
 		return err;
-	w.domain->quiet = true;
+	w.domain->silent = true;
 	monitor_wait(is_over, &w);
 	if (w.domain->vcpu->thread.state != THREAD_ENDED) {
-		w.domain->quiet = false;
+		w.domain->silent = false;
 		domain_stop(w.domain, "with the trial");
 		thread_wake(&w.domain->vcpu->thread);
 		return -EAGAIN;

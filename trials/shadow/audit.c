@@ -20,7 +20,7 @@
 struct audit {
 	struct shadow_mmu *m;
 	const struct cpu_state *s;
-	bool quiet;
+	bool silent;
 	unsigned found;
 	uint64_t present; /* entries that have to be in a list */
 };
@@ -33,7 +33,7 @@ static void PRINTF_LIKE(2, 3) differ(struct audit *a, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	if (!a->quiet && a->found < SHOWN)
+	if (!a->silent && a->found < SHOWN)
 		printf("audit: %s\n", line);
 	a->found++;
 }
@@ -278,9 +278,9 @@ check_lists(struct audit *a)
 }
 
 unsigned
-shadow_audit(struct vcpu *v, bool quiet)
+shadow_audit(struct vcpu *v, bool silent)
 {
-	struct audit a = { shadow_of(v->domain), &v->state, quiet, 0, 0 };
+	struct audit a = { shadow_of(v->domain), &v->state, silent, 0, 0 };
 
 	if (!a.m)
 		return 0;

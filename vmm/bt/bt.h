@@ -170,7 +170,7 @@ struct bt {
 	uint16_t straddling;              /* the list of blocks on two frames */
 	bool gs_ours;                     /* the real GS holds BT_DS */
 	const struct bt_block *last_exit; /* by the last exit, in this generation */
-	struct bt_known *left_at;         /* NULL: nothing is kept about the place */
+	struct bt_known *last_place;      /* NULL: nothing is kept about the place */
 	unsigned left_generation;
 	uint64_t
 		/* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */

@@ -123,7 +123,7 @@ static uint32_t
 entry_for(struct vcpu *v, struct exit *e)
 {
 	uint32_t eip = (uint32_t)v->state.rip, at;
-	struct bt_known *left = bt_of(v)->left_at;
+	struct bt_known *left = bt_of(v)->last_place;
 	struct bt_block *b;
 
 	bt_check_world(v);

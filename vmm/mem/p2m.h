@@ -32,4 +32,4 @@ int p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type);
  */
 void *gpa_ptr(struct domain *d, gpa_t a, size_t *len);
 int gpa_read(struct domain *d, gpa_t a, void *buf, size_t len);        /* 0 or -EFAULT */
-int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells trace owners */
+int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells who tracks */

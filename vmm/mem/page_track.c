@@ -13,7 +13,7 @@
 
 SET_DECLARE(page_track_owners);
 
-/* Errors: -EFAULT, the frame is no RAM. Tracing twice for one reason is one trace. */
+/* Errors: -EFAULT, the frame is no RAM. Tracking twice for one reason is once. */
 int
 page_track(struct domain *d, gfn_t g, enum page_track_why why)
 {
@@ -57,7 +57,7 @@ INITCALL(40, page_track_init);
 
 /*
  * [a, a + len) lies in one frame and has just been written; `e` is its entry. Owners may end their
- * traces meanwhile.
+ * tracks meanwhile.
  */
 void
 page_track_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)

@@ -62,7 +62,7 @@ tlb_find(struct vcpu *v, gva_t a, unsigned how)
 	return e ? e : tlb_fill(v, a, how);
 }
 
-/* Whoever traces the frame hears of [a, a + len), which has just been written through *e. */
+/* Whoever tracks the frame hears of [a, a + len), which has just been written through *e. */
 static inline void
 tlb_written(struct vcpu *v, const struct tlb_entry *e, gva_t a, size_t len)
 {

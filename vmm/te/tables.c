@@ -297,8 +297,8 @@ find_frames(struct vcpu *v, struct te_tracked *t, const struct table_reg *table)
 }
 
 static void
-retrace(struct vcpu *v, struct te_tracked *t, const struct table_reg *table,
-	enum page_track_why why)
+track_anew(struct vcpu *v, struct te_tracked *t, const struct table_reg *table,
+	   enum page_track_why why)
 {
 	struct domain *d = v->domain;
 
@@ -338,7 +338,7 @@ te_gdt_changed(struct vcpu *v)
 		gdt.limit = GUEST_GDT_LIMIT;
 	clear_shadow(te, te->gdt, 0, te->gdt_limit);
 	te->gdt_limit = gdt.limit;
-	retrace(v, &te->traced_gdt, &gdt, TRACK_GDT);
+	track_anew(v, &te->tracked_gdt, &gdt, TRACK_GDT);
 	err = sync_all(v, 0, te->gdt_limit);
 	te->gdt_lazy = false;
 	te->beside = 0;
@@ -359,7 +359,7 @@ te_ldt_changed(struct vcpu *v)
 	}
 	clear_shadow(te, te->ldt, 4, te->ldt_limit);
 	te->ldt_limit = ldt.limit;
-	retrace(v, &te->traced_ldt, &ldt, TRACK_LDT);
+	track_anew(v, &te->tracked_ldt, &ldt, TRACK_LDT);
 	err = sync_all(v, 4, ldt.limit);
 	gdt_set_ldt(LDT_WINDOW, ldt.limit ? 0xffff : 0);
 	te_resync(v);
@@ -400,9 +400,9 @@ te_tables_moved(struct vcpu *v)
 	struct te *te = te_of(v);
 	int err = 0;
 
-	if (has_moved(v, &te->traced_gdt))
+	if (has_moved(v, &te->tracked_gdt))
 		err = te_gdt_changed(v);
-	if (!err && has_moved(v, &te->traced_ldt))
+	if (!err && has_moved(v, &te->tracked_ldt))
 		err = te_ldt_changed(v);
 	return err;
 }
@@ -421,8 +421,8 @@ te_page_moved(struct vcpu *v, gva_t a)
 {
 	const struct te *te = te_of(v);
 
-	return has_page(&te->traced_gdt, a) || has_page(&te->traced_ldt, a) ? te_tables_moved(v)
-									    : 0;
+	return has_page(&te->tracked_gdt, a) || has_page(&te->tracked_ldt, a) ? te_tables_moved(v)
+									      : 0;
 }
 
 /*
@@ -463,26 +463,26 @@ written_beside(struct vcpu *v)
 	const struct table_reg *t = &v->state.gdtr;
 	struct te *te = te_of(v);
 
-	if (!te->bt || te_cpl(v) != 0 || ++te->beside < TE_BESIDE || t->limit >= TE_LATE_GDT * 8 ||
+	if (!te->bt || te_cpl(v) != 0 || ++te->beside < TE_BESIDE || t->limit >= TE_LAZY_GDT * 8 ||
 	    (t->base & PAGE_MASK) + t->limit >= PAGE_SIZE)
 		return;
 	te->gdt_lazy = true;
 	memset(te->seen, 0, sizeof(te->seen));
 	look_at_gdt(v, false);
-	retrace(v, &te->traced_gdt, &(struct table_reg){ 0 }, TRACK_GDT);
+	track_anew(v, &te->tracked_gdt, &(struct table_reg){ 0 }, TRACK_GDT);
 }
 
 static void
 gdt_written(struct domain *d, gpa_t a, size_t len)
 {
-	if (!table_written(d, &te_of(d->vcpu)->traced_gdt, 0, a, len))
+	if (!table_written(d, &te_of(d->vcpu)->tracked_gdt, 0, a, len))
 		written_beside(d->vcpu);
 }
 
 static void
 ldt_written(struct domain *d, gpa_t a, size_t len)
 {
-	table_written(d, &te_of(d->vcpu)->traced_ldt, 4, a, len);
+	table_written(d, &te_of(d->vcpu)->tracked_ldt, 4, a, len);
 }
 
 static const struct page_track_owner gdt_owner = { TRACK_GDT, gdt_written };

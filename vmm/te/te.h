@@ -58,7 +58,7 @@ struct te_decoded {
 /* A descriptor table of the guest's and the frames that are tracked for it, page by page. */
 #define TE_TABLE_PAGES 17 /* 64 KiB that begin anywhere */
 #define TE_NO_FRAME    0xffffffffu
-#define TE_LATE_GDT    32 /* entries; a longer one is tracked always */
+#define TE_LAZY_GDT    32 /* entries; a longer one is tracked always */
 #define TE_BESIDE      64 /* writes beside a GDT before it is no longer tracked */
 struct te_tracked {
 	struct table_reg table; /* base and limit 0: none */
@@ -110,9 +110,9 @@ struct te {
 	struct te_shadow shadows[2][TE_SHADOWS]; /* in ring 0, in ring 3 */
 	struct te_decoded decoded[TE_DECODED];   /* by linear address */
 	struct bt *bt;                           /* the engine bt adds its own; NULL under te */
-	struct te_tracked traced_gdt, traced_ldt;
+	struct te_tracked tracked_gdt, tracked_ldt;
 	bool gdt_lazy; /* the GDT is looked at on the way to ring 3, not tracked; see tables.c */
-	uint64_t seen[TE_LATE_GDT]; /* its entries when it was looked at last */
+	uint64_t seen[TE_LAZY_GDT]; /* its entries when it was looked at last */
 	unsigned beside;            /* writes to its frame that did not hit it */
 	uint8_t shadow_cpl;         /* that the shadow tables were made for */
 	bool has_breakpoints;       /* the CPU's DR7 may have some of the guest's */
@@ -270,7 +270,7 @@ enum verdict te_wait(struct vcpu *v, struct exit *e);
 int te_tables_init(struct vcpu *v); /* 0, -ENOMEM */
 void te_tables_free(struct vcpu *v);
 /*
- * Call after v->state.gdtr or ldtr changed: traces the frames of the guest's table and builds its
+ * Call after v->state.gdtr or ldtr changed: tracks the frames of the guest's table and builds its
  * shadow. Returns 0, or -ENOMEM with an empty shadow.
  */
 int te_gdt_changed(struct vcpu *v);
