@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The layout of our C, and habits of all our text that no compiler checks."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,49 +10,36 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, TOOLS, finish, ok, run, skip  # noqa: E402
 
+sys.path.insert(0, str(TOOLS))
+import labinfo  # noqa: E402
+
 C_LINES = 500
 FUNCTION_LINES = 60
 WIDTH = 120
 C_LIKE = (".c", ".h", ".asm", ".inc")
 
 
-ROOMS = {
-    # room: (folders, cap, aim) in non-blank lines of C and assembly, solutions among them. No room grows beyond its
-    # cap; one that is above its aim is to shrink, and the test says so.
-    "kern": (("kern", "kern/gdb", "solutions/0-boot"), 5900, 4500),
-    "vmm core and mem": (("vmm", "vmm/mem"), 3500, 2400),
-    "x86": (("vmm/x86",), 3400, 3000),
-    "te and its lab": (("vmm/te", "solutions/1-trap-emulate"), 3990, 3200),
-    "bt and its lab": (("vmm/bt", "solutions/3-translate"), 3700, 3200),
-    "flat and window": (("vmm/mmu",), 300, 300),
-    "shadow and its lab": (("vmm/mmu/shadow", "solutions/2-shadow"), 1750, 1600),
-    "devices": (("vmm/dev",), 2400, 1500),
-    "load": (("vmm/load",), 1000, 900),
-    "debug": (("vmm/debug",), 1500, 1500),
-    "trials": (("trials/boot", "trials/guests", "trials/shadow"), 1400, 1000),
-}
-PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 14500
-"""A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
-
-
-def room_lines(folders):
-    """Non-blank lines of the C and assembly that lies in these folders themselves."""
-    return sum(1 for folder in folders for path in sorted((ROOT / folder).glob("*")) if path.suffix in C_LIKE
-               for line in path.read_text(errors="replace").split("\n") if line.strip())
-
 
 def rooms():
-    """No room, and no path through the host, grows beyond its cap."""
-    size = {name: room_lines(folders) for name, (folders, _, _) in ROOMS.items()}
-    bad = [f"{name}: {size[name]} lines of at most {cap}" for name, (_, cap, _) in ROOMS.items() if size[name] > cap]
+    """No room, and no path through the host, grows beyond its cap; nobody is asked to read a book first."""
+    found = labinfo.rooms()
+    bad = [f"{name}: {size} lines of at most {cap}" for name, (_, size, cap, _) in found.items() if size > cap]
     ok(not bad, "no room has more lines than its cap", got=bad)
-    for name, (_, _, aim) in ROOMS.items():
-        if size[name] > aim:
-            print(f"# {name}: {size[name]} lines; the aim is {aim}")
-    path = sum(size[name] for name in PATH_ROOMS)
-    ok(path <= PATH_CAP, "a path through kernel, core, one engine and one MMU mode stays within its cap",
-       got=f"{path} lines of at most {PATH_CAP}")
+    for name, (_, size, cap, aim) in found.items():
+        if size > aim:
+            print(f"# {name}: {size} lines; the aim is {aim}")
+        if size * 101 < cap * 100:
+            print(f"# {name}: its cap of {cap} is more than 1 % above")
+    path = sum(found[name][1] for name in labinfo.PATH_ROOMS)
+    ok(path <= labinfo.PATH_CAP, "a path through kernel, core, one engine and one MMU mode stays within its cap",
+       got=f"{path} lines of at most {labinfo.PATH_CAP}")
+    ok(not labinfo.homeless(), "each folder of the host's code belongs to a room", got=labinfo.homeless())
+    asked = labinfo.reads()
+    bad = [f"{name}: {lines} lines" for name, _, files, lines in asked if not files or lines > labinfo.READS_MAX]
+    ok(not bad, f"what a half-lab says to read first has at most {labinfo.READS_MAX} lines", got=bad)
+    bad = [f"{handout.name}: {name}" for _, handout, files, _ in asked for name in files
+           if not re.search(rf"`([\w./-]+/)?{re.escape(Path(name).name)}`", handout.read_text())]
+    ok(not bad, "and its handout names it", got=bad)
 
 
 def tracked():

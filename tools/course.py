@@ -26,6 +26,8 @@ class Half:
     needs: tuple
     """What of this lab must be done before: "1A", or single exercises."""
     files: tuple
+    reads: tuple
+    """What its handout says to read first."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def _halves(table, number):
         for key, kind in (("title", str), ("handout", str), ("files", list)):
             if not isinstance(one.get(key), kind):
                 raise CourseError(f"{where}: halves.{letter}: `{key}` is missing or no {kind.__name__}")
-        halves[letter] = Half(one["title"], one["handout"], tuple(one.get("needs", [])), tuple(one["files"]))
+        halves[letter] = Half(one["title"], one["handout"], tuple(one.get("needs", [])), tuple(one["files"]),
+                              tuple(one.get("reads", [])))
     half_of = {}
     for one in table.get("exercises", []):
         if one.get("half", "") not in (halves or {"": None}):

@@ -22,6 +22,58 @@ CHOICE = ".lab"
 """The file that `make lab` writes; the Makefile reads it, and git ignores it."""
 
 
+READS_MAX = 1500
+"""Lines that a half-lab may ask somebody to read before anything else."""
+
+ROOMS = {
+    # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions. No room grows beyond its
+    # cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
+    "kern": ("kern kern/gdb @0", 5532, 4500),
+    "vmm core and mem": ("vmm vmm/mem", 3100, 2400),
+    "handlers for any engine": ("vmm/exits", 500, 500),
+    "x86": ("vmm/x86", 3348, 3000),
+    "te and its lab": ("vmm/te @1", 3990, 3200),
+    "bt and its lab": ("vmm/bt @3", 3700, 3200),
+    "flat and window": ("vmm/mmu", 247, 300),
+    "shadow and its lab": ("vmm/mmu/shadow @2", 1648, 1600),
+    "devices": ("vmm/dev", 2273, 1500),
+    "load": ("vmm/load", 761, 900),
+    "debug": ("vmm/debug", 1000, 1500),
+    "trials": ("trials/boot trials/guests trials/shadow", 1192, 1000),
+}
+PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
+PATH_CAP = 14250
+"""A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
+
+
+def code_lines(paths):
+    """Non-blank lines of these files."""
+    return sum(1 for path in paths for line in path.read_text(errors="replace").split("\n") if line.strip())
+
+
+def rooms():
+    """{room: (folders, lines, cap, aim)}, the labs' solutions among them."""
+    found = {}
+    for name, (words, cap, aim) in ROOMS.items():
+        folders = [load_lab(int(w[1:])).solutions if w[0] == "@" else ROOT / w for w in words.split()]
+        files = [p for folder in folders for p in folder.glob("*") if p.suffix in (*SOURCE_SUFFIXES, ".h", ".inc")]
+        found[name] = (folders, code_lines(files), cap, aim)
+    return found
+
+
+def homeless():
+    """Folders of the host's code that no room has: those that labs name, and the labs' own."""
+    labs = [load_lab(number) for number in lab_numbers()]
+    named = {ROOT / place for lab in labs for place in lab.sources} | {lab.solutions for lab in labs}
+    return sorted(str(f.relative_to(ROOT)) for f in named - {f for one in rooms().values() for f in one[0]})
+
+
+def reads():
+    """[(half's name, its handout, files to read first, their lines)]"""
+    return [(f"{number}{letter}", ROOT / half.handout, half.reads, code_lines([ROOT / name for name in half.reads]))
+            for number in lab_numbers() for letter, half in load_lab(number).halves.items()]
+
+
 def write_if_new(path, data):
     """Write `data` only where it changes something, so that make does not build again."""
     path.parent.mkdir(parents=True, exist_ok=True)
