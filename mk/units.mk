@@ -1,11 +1,11 @@
 # Unit tests: parts of the kernel compiled for the build machine.
 
-# tests/unit/NAME.c starts with a line `/* BUILD: sources and flags */`.
+# tests/unit/NAME.c starts with a comment `/* BUILD: sources and flags */`, of one line or several.
 UNITS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*.c)))
 UNIT_CFLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Wvla \
 	$(if $(WERROR),-Werror) -I.
-unit_words = $(shell sed -n '1s|^/\* BUILD:\(.*\)\*/.*|\1|p' tests/unit/$1.c)
+unit_words = $(shell sed -n ':a; s|\*/.*||; tb; N; ba; :b; s|\n \*||g; s|.*BUILD:||p; q' tests/unit/$1.c)
 define unit_rule
 unit_words_$1 := $$(call unit_words,$1)
 unit_objects_$1 := $$(patsubst %,build/tests/obj/$1/%.o,tests/unit/$1.c $$(filter %.c %.asm,$$(unit_words_$1)))
