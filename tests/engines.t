@@ -66,10 +66,14 @@ def main():
     ok("did not ask reads cr3 as a5a5a5a5a5a5a5a5" in text, "with it a handler that did not ask reads nonsense", out=text)
     text = boot(kernel, "poison=1", "start hello engine=dummy -- say")
     ok("panic: poison: state was changed" in text, "and one that does not say what it changed is found", out=text)
-    text = boot(kernel, "", "engines", "start hello engine=absent", "start hello engine=dummy vcpus=2")
+    two = "start hello engine=dummy vcpus=2"
+    text = boot(kernel, "poison=1", "frames", two, two, "threads", two, "frames")
+    ok(len(re.findall(r"d\d\| hi\nd\d hello: ended: exit code 7", text)) == 3,
+       "a vCPU starts another one, flushes its own TLB and everybody's, and both end with the domain", out=text)
+    text = boot(kernel, "", "engines", "start hello engine=absent", "start hello engine=dummy vcpus=3")
     ok("not here: this CPU has no dummy mode" in text and "engine absent: this CPU has no dummy mode" in text,
        "an engine that this CPU has not says why", out=text)
-    ok("engine dummy: a domain has 1 to 1 vCPUs" in text, "and one says how many vCPUs it has", out=text)
+    ok("engine dummy: a domain has 1 to 2 vCPUs" in text, "and one says how many vCPUs it has", out=text)
     finish()
 
 

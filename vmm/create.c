@@ -35,6 +35,11 @@ thread_ended(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 
+	for_each_vcpu(other, v->domain)
+	{
+		if (other->thread.state != THREAD_ENDED)
+			return;
+	}
 	domain_forget();
 	last_ended = v->domain;
 }
@@ -80,28 +85,47 @@ give_ram(struct domain *d, const struct ram_range *r)
 	return 0;
 }
 
+/* Behind the others. 0, -ENOMEM: domain_free() takes a half-made one, too. */
 static int
 vcpu_create(struct domain *d, const struct engine *engine)
 {
-	mfn_t v = frame_alloc(FRAME_HOST, OWNER_HOST);
-	mfn_t log = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct vcpu **end = &d->vcpu, *v;
+	unsigned number = 0;
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST), log;
 
-	if (mfn_ok(v)) {
-		d->vcpu = mfn_ptr(v);
-		d->vcpu->domain = d;
-		if (mfn_ok(log))
-			d->vcpu->log = mfn_ptr(log);
-	} else if (mfn_ok(log)) {
-		frame_put(log);
-	}
-	if (!d->vcpu || !d->vcpu->log)
+	if (!mfn_ok(f))
 		return -ENOMEM;
-	d->vcpu->engine = engine;
-	d->vcpu->handlers = exit_handlers_of(engine);
-	d->vcpu->valid = d->vcpu->dirty = STATE_ALL; /* the loader's, to be taken over whole */
-	d->vcpu->thread.class = &vcpu_class;
-	snprintf(d->vcpu->thread.name, sizeof(d->vcpu->thread.name), "d%u %s", d->id, d->name);
+	for (; *end; end = &(*end)->next)
+		number++;
+	*end = v = mfn_ptr(f);
+	v->domain = d;
+	v->number = number;
+	v->root = MFN_NONE;
+	v->state.activity = number ? ACTIVITY_WAITS_FOR_SIPI : ACTIVITY_RUNS;
+	v->engine = engine;
+	v->handlers = exit_handlers_of(engine);
+	v->valid = v->dirty = STATE_ALL; /* the loader's, to be taken over whole */
+	v->thread.class = &vcpu_class;
+	if (number)
+		snprintf(v->thread.name, sizeof(v->thread.name), "d%u.%u %s", d->id, number,
+			 d->name);
+	else
+		snprintf(v->thread.name, sizeof(v->thread.name), "d%u %s", d->id, d->name);
+	log = frame_alloc(FRAME_HOST, OWNER_HOST);
+	if (!mfn_ok(log))
+		return -ENOMEM;
+	v->log = mfn_ptr(log);
 	return 0;
+}
+
+static void
+vcpu_free(struct vcpu *v)
+{
+	if (v->engine_data)
+		v->engine->free(v);
+	if (v->log)
+		frame_put(ptr_mfn(v->log));
+	frame_put(ptr_mfn(v));
 }
 
 /* The domain's number and its frame: a free id, so that the oldest name is used up last. */
@@ -118,7 +142,7 @@ new_domain(const struct module *m)
 			return NULL;
 		domains[id] = mfn_ptr(f);
 		domains[id]->id = id;
-		domains[id]->root = domains[id]->window_page = MFN_NONE;
+		domains[id]->window_page = MFN_NONE;
 		domains[id]->window = WINDOW_NONE;
 		snprintf(domains[id]->name, sizeof(domains[id]->name), "%s", m->name);
 		return domains[id];
@@ -166,12 +190,12 @@ furnish(struct domain *d, const struct domain_config *c)
 	memory_map(c->ram, map);
 	for (unsigned i = 0; i < RAM_RANGES && !err; i++)
 		err = give_ram(d, &map[i]);
-	if (!err)
+	for (unsigned i = 0; i < c->vcpus && !err; i++)
 		err = vcpu_create(d, c->engine);
 	if (!err)
 		err = load_guest(d, c);
-	if (!err)
-		err = c->engine->init(d->vcpu);
+	for (struct vcpu *v = d->vcpu; v && !err; v = v->next)
+		err = c->engine->init(v);
 	d->clock_offset = clock_ns();
 	if (!err && d->platform)
 		err = d->platform->init(d);
@@ -205,8 +229,11 @@ domain_create(struct domain **out, const struct domain_config *config)
 	}
 	domain_input_init(d);
 	side_printf("@Z start d%u %s\n", d->id, d->name);
-	debug_created(d->vcpu);
-	thread_add(&d->vcpu->thread);
+	for_each_vcpu(v, d)
+	{
+		debug_created(v);
+		thread_add(&v->thread);
+	}
 	*out = d;
 	return 0;
 }
@@ -215,14 +242,16 @@ domain_create(struct domain **out, const struct domain_config *config)
 void
 domain_free(struct domain *d)
 {
-	if (d->mmu)
-		d->mmu->free(d);
-	if (d->vcpu) {
-		if (d->vcpu->engine_data)
-			d->vcpu->engine->free(d->vcpu);
-		if (d->vcpu->log)
-			frame_put(ptr_mfn(d->vcpu->log));
-		frame_put(ptr_mfn(d->vcpu));
+	for_each_vcpu(v, d)
+	{
+		if (d->mmu)
+			d->mmu->free(v);
+	}
+	while (d->vcpu) {
+		struct vcpu *v = d->vcpu;
+
+		d->vcpu = v->next;
+		vcpu_free(v);
 	}
 	if (d->platform)
 		d->platform->free(d);

@@ -41,13 +41,10 @@ struct domain {
 	uint64_t
 		/* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
 		ram;
-	struct p2m_entry ***p2m; /* a frame of pointers to frames of pointers to leaves */
-	mfn_t root;              /* the CPU's tables while it runs: slot 0 is the guest's 4 GiB */
-	uint64_t flat[4];        /* its first four GiB while paging is off: linear = gpa */
+	struct p2m_entry ***p2m;          /* a frame of pointers to frames of pointers to leaves */
 	const struct mmu_mode *mmu;       /* while paging is on; NULL: none in this build */
 	const struct mmu_mode *flat_mode; /* ... and off; NULL: the engine needs none */
-	void *mmu_data;
-	uint64_t window; /* linear address of the VMM window */
+	uint64_t window;                  /* linear address of the VMM window */
 	mfn_t window_page, window_tables[WINDOW_TABLES];
 	unsigned window_moves;
 	struct vcpu *vcpu; /* the first one; the others by `next` */

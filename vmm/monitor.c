@@ -220,7 +220,7 @@ stop(int argc, char **argv)
 	if (d->state == DOMAIN_ENDED)
 		return 0;
 	domain_stop(d, "by the monitor's stop command");
-	thread_wake(&d->vcpu->thread); /* its next turn sees that it has ended */
+	for_each_vcpu(v, d) thread_wake(&v->thread); /* its next turn sees that it has ended */
 	return 0;
 }
 MONITOR_COMMAND(stop, "stop", "[ID]", "end a guest");

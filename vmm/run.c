@@ -61,6 +61,8 @@ vcpu_ready(struct thread *t)
 
 	if (v->debug.held)
 		return false;
+	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
+		return v->domain->state == DOMAIN_ENDED;
 	platform_lines(v->domain);
 	return v->domain->state == DOMAIN_ENDED || v->state.pending_debug || v->irq_pending;
 }
@@ -179,6 +181,8 @@ vcpu_turn(struct thread *t)
 		return debug_park(v);
 	if (v->domain->state == DOMAIN_ENDED)
 		return turn_ended(v);
+	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
+		return TURN_BLOCKED;
 	v->engine->load(v);
 	platform_lines(v->domain);
 	domain_quiet(v->domain);

@@ -38,7 +38,7 @@ may_map(struct shadow_mmu *m, const struct walk *w, unsigned how)
 enum mmu_outcome
 shadow_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 	struct walk_memory memory = guest_memory(m);
 	unsigned how = e->access;
 	struct walk w;

@@ -3,7 +3,7 @@
  * With it the core is tried in a build that has no other engine, and under poison=1.
  *
  * It hands over what every exit needs and fetches the rest, as an engine does that reads a VMCS.
- * `dummy.cpu` is its VMCS: what a guest's CPU would hold. Nothing of the guest's image runs.
+ * `dummy->cpu` is its VMCS: what a guest's CPU would hold. Nothing of the guest's image runs.
  */
 #include <inc/errno.h>
 #include <vmm/dev/io.h>
@@ -13,9 +13,8 @@
 
 #include "dummy.h"
 
-struct dummy dummy;
-static const struct step *script;
-static unsigned at;
+struct dummy *dummy;
+static struct dummy dummies[2];
 
 /* Copies these groups; the rest is copied always. */
 static void
@@ -60,10 +59,8 @@ static int
 dummy_init(struct vcpu *v)
 {
 	v->state.cr3 = 0x3000;
-	dummy = (struct dummy){ .cpu = v->state };
-	script = dummy_script(v->domain->words);
-	at = 0;
-	v->engine_data = &dummy.cpu;
+	v->engine_data = dummy = &dummies[v->number];
+	*dummy = (struct dummy){ .cpu = v->state, .script = dummy_script(v) };
 	return 0;
 }
 
@@ -76,64 +73,69 @@ dummy_free(struct vcpu *v)
 static void
 dummy_load(struct vcpu *v)
 {
+	dummy = v->engine_data;
 }
 
 static void
 dummy_fetch(struct vcpu *v, unsigned groups)
 {
-	dummy.fetches++;
-	copy(&v->state, &dummy.cpu, groups);
+	struct dummy *its = v->engine_data;
+
+	its->fetches++;
+	copy(&v->state, &its->cpu, groups);
 }
 
 /* One entry: what the core has changed goes to the CPU; then the script's next exit. */
 static void
 dummy_run(struct vcpu *v, struct exit *e)
 {
+	const struct step *script = dummy->script;
 	const char *wrong = NULL;
+	unsigned at = dummy->at++;
 
-	copy(&dummy.cpu, &v->state, v->dirty);
-	copy_always(&dummy.cpu, &v->state);
+	copy(&dummy->cpu, &v->state, v->dirty);
+	copy_always(&dummy->cpu, &v->state);
 	v->dirty = v->valid = 0;
 	if (at && script[at - 1].after)
 		wrong = script[at - 1].after(v);
 	if (wrong)
 		panic("dummy: %s: expected %s (eax %lx, rip %lx, event %u %u(%x))",
-		      script[at - 1].name, wrong, dummy.cpu.gpr[RAX], dummy.cpu.rip,
-		      dummy.last.kind, dummy.last.vector, dummy.last.error);
+		      script[at - 1].name, wrong, dummy->cpu.gpr[RAX], dummy->cpu.rip,
+		      dummy->last.kind, dummy->last.vector, dummy->last.error);
 	if (!script[at].name)
 		panic("dummy: the script is over, and the guest goes on");
-	dummy.cpu.rip = 0;
-	dummy.cpu.event.kind = EVENT_NONE;
+	dummy->cpu.rip = 0;
+	dummy->cpu.event.kind = EVENT_NONE;
 	if (script[at].before)
 		script[at].before(v);
-	*e = script[at++].exit;
-	e->rip = dummy.cpu.rip;
-	copy_always(&v->state, &dummy.cpu);
+	*e = script[at].exit;
+	e->rip = dummy->cpu.rip;
+	copy_always(&v->state, &dummy->cpu);
 }
 
 static enum injection
 dummy_inject(struct vcpu *v, const struct event *event)
 {
-	if (dummy.refusals) {
-		dummy.refusals--;
-		dummy.refused++;
+	if (dummy->refusals) {
+		dummy->refusals--;
+		dummy->refused++;
 		return REFUSED;
 	}
-	dummy.last = *event;
-	dummy.injected++;
+	dummy->last = *event;
+	dummy->injected++;
 	return INJECTED;
 }
 
 static void
 dummy_window(struct vcpu *v)
 {
-	dummy.windows++;
+	dummy->windows++;
 }
 
 static const struct engine dummy_engine = {
 	.name = "dummy",
 	.what = "plays a script of exits",
-	.max_vcpus = 1,
+	.max_vcpus = 2,
 	.ram_max = 64ul << 20,
 	.cr4_guest = CR4_DE | CR4_PSE,
 	.init = dummy_init,
@@ -167,14 +169,14 @@ SET_ADD(engines, absent_engine);
 static uint64_t
 register_read(struct domain *d, uint64_t offset, unsigned size)
 {
-	return dummy.device;
+	return dummy->device;
 }
 
 static void
 register_write(struct domain *d, uint64_t offset, unsigned size, uint64_t value)
 {
 	if (offset == 8 && size == 4)
-		dummy.device = value;
+		dummy->device = value;
 }
 
 static const struct mmio_range bench_mmio[] = {

@@ -23,9 +23,14 @@ struct dummy {
 	unsigned refused, injected, windows, fetches;
 	struct event last; /* what was injected last */
 	uint64_t device;   /* the bench's register */
+	const struct step *script;
+	unsigned at; /* its next step */
 };
 
-extern struct dummy dummy;
+extern struct dummy *dummy; /* of the vCPU that was loaded last */
 
-/* script.c: the steps that the guest's words name, up to one without a name. */
-const struct step *dummy_script(const char *words);
+/*
+ * script.c: the steps that the guest's words name, or those of one of several vCPUs, up to one
+ * without a name.
+ */
+const struct step *dummy_script(const struct vcpu *v);

@@ -8,6 +8,7 @@
 #include <vmm/dev/platform.h>
 #include <vmm/dispatch.h>
 #include <vmm/exitlog.h>
+#include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/x86/insn.h>
 
@@ -25,32 +26,32 @@
 static void
 say_h(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 'h';
+	dummy->cpu.gpr[RAX] = 'h';
 }
 static void
 say_i(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 'i';
+	dummy->cpu.gpr[RAX] = 'i';
 }
 static void
 say_newline(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = '\n';
+	dummy->cpu.gpr[RAX] = '\n';
 }
 
 static void
 a_string(struct vcpu *v)
 {
 	gpa_write(v->domain, gpa(TEXT), "a string\n", 9);
-	dummy.cpu.gpr[RSI] = TEXT;
-	dummy.cpu.gpr[RCX] = 9;
-	dummy.cpu.rflags &= ~(uint64_t)FLAG_DF;
+	dummy->cpu.gpr[RSI] = TEXT;
+	dummy->cpu.gpr[RCX] = 9;
+	dummy->cpu.rflags &= ~(uint64_t)FLAG_DF;
 }
 
 static const char *
 string_is_out(struct vcpu *v)
 {
-	return dummy.cpu.gpr[RCX] == 0 && dummy.cpu.gpr[RSI] == TEXT + 9 && dummy.cpu.rip == 1
+	return dummy->cpu.gpr[RCX] == 0 && dummy->cpu.gpr[RSI] == TEXT + 9 && dummy->cpu.rip == 1
 		       ? NULL
 		       : "rep outsb";
 }
@@ -58,43 +59,43 @@ string_is_out(struct vcpu *v)
 static void
 read_line_status(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0xffffffff;
+	dummy->cpu.gpr[RAX] = 0xffffffff;
 }
 
 static const char *
 line_status(struct vcpu *v)
 {
-	return dummy.cpu.gpr[RAX] == 0xffffff60 ? NULL : "in al: al alone, empty";
+	return dummy->cpu.gpr[RAX] == 0xffffff60 ? NULL : "in al: al alone, empty";
 }
 
 static void
 cr4_de(struct vcpu *v)
 {
-	dummy.cpu.gpr[RBX] = CR4_DE;
+	dummy->cpu.gpr[RBX] = CR4_DE;
 }
 static void
 cr4_more(struct vcpu *v)
 {
-	dummy.cpu.gpr[RBX] = 1u << 31;
+	dummy->cpu.gpr[RBX] = 1u << 31;
 }
 
 static const char *
 cr4_written(struct vcpu *v)
 {
-	return dummy.cpu.cr4 == CR4_DE ? NULL : "CR4 in the CPU";
+	return dummy->cpu.cr4 == CR4_DE ? NULL : "CR4 in the CPU";
 }
 
 static const char *
 cr4_read(struct vcpu *v)
 {
-	return dummy.cpu.gpr[RDX] == CR4_DE && dummy.cpu.rip == 3 ? NULL : "CR4 read";
+	return dummy->cpu.gpr[RDX] == CR4_DE && dummy->cpu.rip == 3 ? NULL : "CR4 read";
 }
 
 static const char *
 got_gp(struct vcpu *v)
 {
-	return dummy.last.kind == EVENT_FAULT && dummy.last.vector == VEC_GP &&
-			       dummy.last.has_error && !dummy.cpu.rip
+	return dummy->last.kind == EVENT_FAULT && dummy->last.vector == VEC_GP &&
+			       dummy->last.has_error && !dummy->cpu.rip
 		       ? NULL
 		       : "#GP(0), and rip stays";
 }
@@ -102,47 +103,47 @@ got_gp(struct vcpu *v)
 static const char *
 got_ud(struct vcpu *v)
 {
-	return dummy.last.vector == VEC_UD && !dummy.last.has_error ? NULL
-								    : "#UD without an error code";
+	return dummy->last.vector == VEC_UD && !dummy->last.has_error ? NULL
+								      : "#UD without an error code";
 }
 
 static void
 star(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0x55667788;
-	dummy.cpu.gpr[RDX] = 0x11223344;
+	dummy->cpu.gpr[RAX] = 0x55667788;
+	dummy->cpu.gpr[RDX] = 0x11223344;
 }
 
 static const char *
 star_written(struct vcpu *v)
 {
-	return dummy.cpu.star == 0x1122334455667788 ? NULL : "STAR in the CPU";
+	return dummy->cpu.star == 0x1122334455667788 ? NULL : "STAR in the CPU";
 }
 
 static const char *
 star_read(struct vcpu *v)
 {
-	return dummy.cpu.gpr[RAX] == 0x55667788 && dummy.cpu.gpr[RDX] == 0x11223344 ? NULL
-										    : "STAR read";
+	return dummy->cpu.gpr[RAX] == 0x55667788 && dummy->cpu.gpr[RDX] == 0x11223344 ? NULL
+										      : "STAR read";
 }
 
 static void
 lstar_not_canonical(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0;
-	dummy.cpu.gpr[RDX] = 0x00008000;
+	dummy->cpu.gpr[RAX] = 0;
+	dummy->cpu.gpr[RDX] = 0x00008000;
 }
 
 static void
 leaf_1(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 1;
+	dummy->cpu.gpr[RAX] = 1;
 }
 
 static const char *
 no_vmx(struct vcpu *v)
 {
-	return !(dummy.cpu.gpr[RCX] & 1u << 5) && dummy.cpu.gpr[RDX] & 1
+	return !(dummy->cpu.gpr[RCX] & 1u << 5) && dummy->cpu.gpr[RDX] & 1
 		       ? NULL
 		       : "cpuid: an FPU, and no VMX";
 }
@@ -150,13 +151,13 @@ no_vmx(struct vcpu *v)
 static void
 refuse_once(struct vcpu *v)
 {
-	dummy.refusals = 1;
+	dummy->refusals = 1;
 }
 
 static const char *
 refused_then_injected(struct vcpu *v)
 {
-	return dummy.refused == 1 && dummy.last.vector == VEC_NP && dummy.last.error == 0x1234
+	return dummy->refused == 1 && dummy->last.vector == VEC_NP && dummy->last.error == 0x1234
 		       ? NULL
 		       : "#NP, refused once";
 }
@@ -168,20 +169,20 @@ in_the_middle(struct vcpu *v)
 	static const uint8_t load[] = { 0xa1, 0, 0, 0, 0x90 };
 
 	gpa_write(v->domain, gpa(CODE), load, sizeof(load));
-	dummy.cpu.rip = CODE;
-	dummy.cpu.event = (struct event){ .kind = EVENT_INTERRUPT, .vector = 0x77 };
-	dummy.injected = 0;
-	dummy.device = 0x1badcafe;
+	dummy->cpu.rip = CODE;
+	dummy->cpu.event = (struct event){ .kind = EVENT_INTERRUPT, .vector = 0x77 };
+	dummy->injected = 0;
+	dummy->device = 0x1badcafe;
 }
 
 static const char *
 again(struct vcpu *v)
 {
-	if (dummy.cpu.gpr[RAX] != (v->domain->platform->mmio ? 0x1badcafe : 0xffffffff) ||
-	    dummy.cpu.rip != CODE + 5)
+	if (dummy->cpu.gpr[RAX] != (v->domain->platform->mmio ? 0x1badcafe : 0xffffffff) ||
+	    dummy->cpu.rip != CODE + 5)
 		return "the load";
-	return dummy.injected == 1 && dummy.last.kind == EVENT_INTERRUPT &&
-			       dummy.last.vector == 0x77
+	return dummy->injected == 1 && dummy->last.kind == EVENT_INTERRUPT &&
+			       dummy->last.vector == 0x77
 		       ? NULL
 		       : "the interrupt was not delivered again";
 }
@@ -193,28 +194,28 @@ a_store(struct vcpu *v)
 	static const uint8_t store[] = { 0x89, 0x1d, 8, 0, 0, 0x90 };
 
 	gpa_write(v->domain, gpa(CODE), store, sizeof(store));
-	dummy.cpu.rip = CODE;
-	dummy.cpu.gpr[RBX] = 0x600df00d;
+	dummy->cpu.rip = CODE;
+	dummy->cpu.gpr[RBX] = 0x600df00d;
 }
 
 static const char *
 stored(struct vcpu *v)
 {
-	return !v->domain->platform->mmio || dummy.device == 0x600df00d ? NULL : "the store";
+	return !v->domain->platform->mmio || dummy->device == 0x600df00d ? NULL : "the store";
 }
 
 static void
 gp_on_its_way(struct vcpu *v)
 {
-	dummy.cpu.event =
+	dummy->cpu.event =
 		(struct event){ .kind = EVENT_FAULT, .vector = VEC_GP, .has_error = true };
 }
 
 static const char *
 got_df(struct vcpu *v)
 {
-	return dummy.last.kind == EVENT_FAULT && dummy.last.vector == VEC_DF &&
-			       dummy.last.has_error && !dummy.last.error
+	return dummy->last.kind == EVENT_FAULT && dummy->last.vector == VEC_DF &&
+			       dummy->last.has_error && !dummy->last.error
 		       ? NULL
 		       : "#NP on top of #GP is #DF(0)";
 }
@@ -225,40 +226,40 @@ got_df(struct vcpu *v)
 static void
 icw1(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0x11;
+	dummy->cpu.gpr[RAX] = 0x11;
 }
 static void
 icw2(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0x20;
+	dummy->cpu.gpr[RAX] = 0x20;
 }
 static void
 icw3(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0x04;
+	dummy->cpu.gpr[RAX] = 0x04;
 }
 static void
 icw4(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0x01;
+	dummy->cpu.gpr[RAX] = 0x01;
 }
 static void
 mask(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 0xfe;
+	dummy->cpu.gpr[RAX] = 0xfe;
 }
 static void
 open_and_wait(struct vcpu *v)
 {
-	dummy.cpu.rflags |= FLAG_IF;
-	dummy.injected = 0;
+	dummy->cpu.rflags |= FLAG_IF;
+	dummy->injected = 0;
 }
 
 static const char *
 ticked(struct vcpu *v)
 {
-	return dummy.injected == 1 && dummy.last.kind == EVENT_INTERRUPT &&
-			       dummy.last.vector == 0x20
+	return dummy->injected == 1 && dummy->last.kind == EVENT_INTERRUPT &&
+			       dummy->last.vector == 0x20
 		       ? NULL
 		       : "hlt ends with IRQ 0";
 }
@@ -266,35 +267,35 @@ ticked(struct vcpu *v)
 static void
 closed(struct vcpu *v)
 {
-	dummy.cpu.rflags &= ~(uint64_t)FLAG_IF;
+	dummy->cpu.rflags &= ~(uint64_t)FLAG_IF;
 	v->irq_pending = true;
-	dummy.windows = dummy.injected = 0;
+	dummy->windows = dummy->injected = 0;
 }
 
 static const char *
 asked(struct vcpu *v)
 {
-	return dummy.windows && !dummy.injected ? NULL
-						: "with IF=0 the engine is asked for a window";
+	return dummy->windows && !dummy->injected ? NULL
+						  : "with IF=0 the engine is asked for a window";
 }
 
 static void
 open_window(struct vcpu *v)
 {
-	dummy.cpu.rflags |= FLAG_IF;
+	dummy->cpu.rflags |= FLAG_IF;
 }
 
 static const char *
 came(struct vcpu *v)
 {
-	return dummy.injected == 1 && dummy.last.kind == EVENT_INTERRUPT ? NULL
-									 : "the window opens";
+	return dummy->injected == 1 && dummy->last.kind == EVENT_INTERRUPT ? NULL
+									   : "the window opens";
 }
 
 static void
 code_7(struct vcpu *v)
 {
-	dummy.cpu.gpr[RAX] = 7;
+	dummy->cpu.gpr[RAX] = 7;
 }
 
 #define OUT(port) .reason = EXIT_IO, .insn_len = 1, .io = { port, 1, false }
@@ -380,7 +381,7 @@ static const struct step steps[] = {
 static void
 df_on_its_way(struct vcpu *v)
 {
-	dummy.cpu.event =
+	dummy->cpu.event =
 		(struct event){ .kind = EVENT_FAULT, .vector = VEC_DF, .has_error = true };
 }
 
@@ -389,6 +390,55 @@ static const struct step triple[] = {
 	  { .reason = EXIT_EXCEPTION, .vector = VEC_GP },
 	  df_on_its_way,
 	  NULL },
+	{ 0 },
+};
+
+/* Two vCPUs: the first one starts the second, as a platform does for INIT and SIPI. */
+static void
+start_second(struct vcpu *v)
+{
+	v->next->state.activity = ACTIVITY_RUNS;
+}
+
+static const char *
+is_started(struct vcpu *v)
+{
+	const struct vcpu *second = v->next;
+
+	return second->thread.state == THREAD_BLOCKED && second->exits == 2
+		       ? NULL
+		       : "the second vCPU has run, and waits";
+}
+
+static void
+flush_own(struct vcpu *v)
+{
+	v->flush = v->next->flush = false;
+	tlb_flush(v);
+}
+
+static const char *
+flushed(struct vcpu *v)
+{
+	if (!v->flush || v->next->flush)
+		return "a flush of one vCPU's TLB";
+	tlb_flush_all(v->domain);
+	return v->next->flush ? NULL : "a flush of all";
+}
+
+static const struct step first[] = {
+	SAY(h),
+	{ "start", { .reason = EXIT_PAUSE, .insn_len = 2 }, start_second, NULL },
+	{ "started", { .reason = EXIT_PAUSE, .insn_len = 2 }, NULL, is_started },
+	{ "flush", { .reason = EXIT_CPUID, .insn_len = 2 }, flush_own, flushed },
+	SAY(newline),
+	{ "end", { OUT(0xf4) }, code_7, NULL },
+	{ 0 },
+};
+
+static const struct step second[] = {
+	SAY(i),
+	{ "hlt", { .reason = EXIT_HLT, .insn_len = 1 }, open_and_wait, NULL },
 	{ 0 },
 };
 
@@ -425,10 +475,14 @@ forgetful_writer(struct vcpu *v, struct exit *e)
 EXIT_HANDLER(CACHE, "dummy", forgetful_writer);
 
 const struct step *
-dummy_script(const char *words)
+dummy_script(const struct vcpu *v)
 {
-	return !strncmp(words, "triple", 6) ? triple
-	       : !strncmp(words, "ask", 3)  ? forgets_to_ask
-	       : !strncmp(words, "say", 3)  ? forgets_to_say
-					    : steps;
+	const char *words = v->domain->words;
+
+	return v->number                      ? second
+	       : v->next                      ? first
+	       : !strncmp(words, "triple", 6) ? triple
+	       : !strncmp(words, "ask", 3)    ? forgets_to_ask
+	       : !strncmp(words, "say", 3)    ? forgets_to_say
+					      : steps;
 }

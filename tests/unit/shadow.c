@@ -26,7 +26,8 @@
 #define INDICES 4u    /* entries of each table that are used */
 #define ROUNDS  60000
 
-static struct domain domain = { .ram = RAM << PAGE_SHIFT };
+static struct vcpu vcpu;
+static struct domain domain = { .ram = RAM << PAGE_SHIFT, .vcpu = &vcpu };
 static struct vcpu vcpu = { .domain = &domain };
 static struct p2m_entry p2m[RAM];
 static struct shadow_mmu mmu;
@@ -74,9 +75,9 @@ root_slot(mfn_t root, unsigned slot)
 }
 
 struct shadow_mmu *
-shadow_of(struct domain *d)
+shadow_of(const struct vcpu *v)
 {
-	(void)d;
+	(void)v;
 	return &mmu;
 }
 
@@ -106,9 +107,9 @@ page_untrack(struct domain *d, gfn_t g, enum page_track_why why)
 }
 
 void
-tlb_flush(struct domain *d)
+tlb_flush(struct vcpu *v)
 {
-	(void)d;
+	(void)v;
 }
 
 /* No interrupts here to let in. */
@@ -292,11 +293,12 @@ begin(enum paging_format_id id)
 	memset(mfn_ptr(mfn(0)), 0, RAM << PAGE_SHIFT);
 	memset(mfn_ptr(mfn(FRAMES - 2)), 0, 2 * PAGE_SIZE);
 	*root_slot(root, 0) = mfn_to_hpa(mfn(FRAMES - 2)).v | PTE_P;
-	domain.root = root;
+	vcpu.root = root;
 	domain.window = 0xffc00000;
 	for (unsigned g = 0; g < RAM; g++)
 		p2m[g] = (struct p2m_entry){ .mfn = RAM - 1 - g, .type = P2M_RAM };
 	mmu.domain = &domain;
+	mmu.vcpu = &vcpu;
 	mmu.paging = (struct paging){ .format = &paging_formats[id], .address_bits = 40 };
 	if (shadow_pool_init(&mmu))
 		bail_out("no memory");

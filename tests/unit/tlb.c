@@ -126,7 +126,7 @@ write_word(uint64_t at, unsigned how, uint32_t word)
 static void
 begin(void)
 {
-	tlb_flush(&domain);
+	tlb_flush_all(&domain);
 	vcpu.page_fault.pending = false;
 	for (unsigned i = 0; i < PAGES; i++)
 		table[i] = (struct page){ i % RAM, true, true };
@@ -172,7 +172,7 @@ forgets(void)
 	tlb_drop(&vcpu, gva(0x5000 + (TLB_ENTRIES << PAGE_SHIFT)));
 	read_word(0x5000, 0);
 	table[5].frame = table[7].frame = 9;
-	tlb_flush(&domain);
+	tlb_flush_all(&domain);
 	ok(read_word(0x5000, 0) == 9 && read_word(0x7000, 0) == 9,
 	   "a load of CR3: all are walked to anew");
 	ok(vcpu.flush, "and the CPU's TLB is flushed, too");
@@ -180,14 +180,14 @@ forgets(void)
 	ok(write_word(0x5000, 0, 44) && read_word(0x5000, 0) == 44,
 	   "remapped without a flush: the walk for a write takes the place of the old entry");
 	table[5] = (struct page){ 4, false, true };
-	tlb_flush(&domain);
+	tlb_flush_all(&domain);
 	ok(read_word(0x5000, 0) == 44 && !write_word(0x5004, 0, 1) && vcpu.page_fault.pending &&
 		   vcpu.page_fault.address == 0x5004,
 	   "read-only: a write is refused at its own address, though reads are remembered");
 	table[5].frame = 3;
 	ok(read_word(0x5000, 0) == 3, "the refusal, a fault at the page, has taken the entry away");
 	table[5] = (struct page){ 3, true, false };
-	tlb_flush(&domain);
+	tlb_flush_all(&domain);
 	ok(read_word(0x5000, 0) == 3 && read_word(0x5000, ACCESS_USER) == ~0u,
 	   "a supervisor's page stays its own");
 }
@@ -215,7 +215,7 @@ generations(void)
 	read_word(0x5000, 0);
 	vcpu.tlb.generation = ~0ull << 32;
 	table[5].frame = 8;
-	tlb_flush(&domain);
+	tlb_flush_all(&domain);
 	ok(!vcpu.tlb.generation && read_word(0x5000, 0) == 8,
 	   "the count of flushes begins again, and nothing is left");
 }

@@ -122,7 +122,7 @@ static void
 check_reach(struct audit *a)
 {
 	struct domain *d = a->m->domain;
-	const pte_t *pdpt = hpa_ptr(hpa(PTE_ADDR(*root_slot(d->root, 0))));
+	const pte_t *pdpt = hpa_ptr(hpa(PTE_ADDR(*root_slot(a->m->vcpu->root, 0))));
 
 	for (uint64_t va = 0; va < 1ul << 32; va += 1 << 21) {
 		const pte_t *pd = hpa_ptr(hpa(PTE_ADDR(pdpt[va >> 30]))), *pt;
@@ -280,7 +280,7 @@ check_lists(struct audit *a)
 unsigned
 shadow_audit(struct vcpu *v, bool silent)
 {
-	struct audit a = { shadow_of(v->domain), &v->state, silent, 0, 0 };
+	struct audit a = { shadow_of(v), &v->state, silent, 0, 0 };
 
 	if (!a.m)
 		return 0;

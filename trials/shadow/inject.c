@@ -160,7 +160,7 @@ elsewhere(struct shadow_mmu *m, enum damage kind, uint64_t *saved, bool back)
 static const char *
 one(struct vcpu *v, enum damage kind)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 	bool is_entry = kind != LOST_LIST && kind != UNTRACED && kind != MISCOUNTED;
 	pte_t *e = NULL, value = 0;
 	uint64_t saved = 0;
@@ -194,7 +194,7 @@ damage(int argc, char **argv)
 	d = monitor_domain(argc - 1, argv + 1);
 	if (!d)
 		return MONITOR_SAID;
-	if (!shadow_of(d) || shadow_of(d)->live == 0) {
+	if (!shadow_of(d->vcpu) || shadow_of(d->vcpu)->live == 0) {
 		printf("d%u has no shadows\n", d->id);
 		return MONITOR_SAID;
 	}

@@ -30,7 +30,7 @@ paging(const struct vcpu *v)
 static bool
 walk(struct vcpu *v, uint64_t linear, struct walk *w)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 	struct walk_memory memory = guest_memory(m);
 
 	*w = (struct walk){ 0 };
@@ -41,7 +41,7 @@ walk(struct vcpu *v, uint64_t linear, struct walk *w)
 static uint64_t
 directory_entry(struct vcpu *v, const struct bt_region *r)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 	const struct paging *p = &m->paging;
 	struct walk_memory memory = guest_memory(m);
 	gva_t a = gva((uint64_t)r->base << REGION_SHIFT);
@@ -62,7 +62,7 @@ directory_entry(struct vcpu *v, const struct bt_region *r)
 static uint32_t
 table_of(struct vcpu *v, uint64_t entry)
 {
-	const struct paging *p = &shadow_of(v->domain)->paging;
+	const struct paging *p = &shadow_of(v)->paging;
 
 	if (!(entry & PTE_P) || paging_maps(p, DIRECTORY, entry))
 		return BT_NO_TABLE;
@@ -130,7 +130,7 @@ drop_page(struct vcpu *v, struct bt_region *r, unsigned page)
 static void
 look_at_page(struct vcpu *v, struct bt_region *r, unsigned page)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 	struct walk_memory memory = guest_memory(m);
 	struct walk w;
 
@@ -262,7 +262,7 @@ bt_space_has(const struct bt *bt, uint32_t g)
 static void
 table_written(struct vcpu *v, struct bt_region *r, uint32_t from, uint32_t to)
 {
-	unsigned size = shadow_of(v->domain)->paging.format->entry_size;
+	unsigned size = shadow_of(v)->paging.format->entry_size;
 	unsigned half = size == 4 ? r->base % 2 * 512 : 0;
 
 	for (uint32_t n = from / size; n * size < to; n++)
@@ -303,7 +303,7 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 static __attribute__((noinline)) bool
 look_again(struct vcpu *v)
 {
-	const struct paging off = { 0 }, *p = paging(v) ? &shadow_of(v->domain)->paging : &off;
+	const struct paging off = { 0 }, *p = paging(v) ? &shadow_of(v)->paging : &off;
 	struct bt *bt = bt_of(v);
 
 	if (bt->no_room || p->format != bt->paging_format || p->nx != bt->nx)
@@ -313,7 +313,7 @@ look_again(struct vcpu *v)
 	bt->tlb_generation = v->tlb.generation;
 	bt->paging_format = p->format;
 	bt->nx = p->nx;
-	return !paging(v) || shadow_reach_window(shadow_of(v->domain));
+	return !paging(v) || shadow_reach_window(shadow_of(v));
 }
 
 /*

@@ -145,7 +145,7 @@ static uint64_t
 shadow(struct vcpu *v, unsigned sel)
 {
 	int level;
-	pte_t *pte = page_entry(v->domain->root, GDT_WINDOW + sel, &level);
+	pte_t *pte = page_entry(v->root, GDT_WINDOW + sel, &level);
 
 	if (!pte || !(*pte & PTE_P))
 		return 0;

@@ -163,10 +163,11 @@ pc_update_lines(struct domain *d)
 		line->update(pc_of(d));
 }
 
+/* The 8259's INTR is wired to the first CPU. */
 static bool
 pc_pending(struct vcpu *v)
 {
-	return pic_pending(&pc_of(v->domain)->pic);
+	return !v->number && pic_pending(&pc_of(v->domain)->pic);
 }
 
 static uint8_t

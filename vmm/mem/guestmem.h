@@ -27,5 +27,6 @@ uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no 
  * tlb.c: what the guest's TLB may no longer hold, the CPU's and the host's own (vmm/mem/tlb.h) must
  * not: all, or one page.
  */
-void tlb_flush(struct domain *d);
+void tlb_flush(struct vcpu *v);
+void tlb_flush_all(struct domain *d); /* of each of its vCPUs */
 void tlb_drop(struct vcpu *v, gva_t a);

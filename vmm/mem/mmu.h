@@ -55,7 +55,7 @@ struct mmu_mode {
 	 * changed); -ENOMEM; -ENOSYS, exercise 2.1 is not done.
 	 */
 	int (*load)(struct vcpu *v);
-	void (*free)(struct domain *d);
+	void (*free)(struct vcpu *v); /* v->mmu_data, NULL too */
 	void (*invlpg)(struct vcpu *v, gva_t a);
 	/*
 	 * EFER.NXE has another value in v->state. PAE's registers stay as they are (SDM 3A 4.4.1).
@@ -66,9 +66,9 @@ struct mmu_mode {
 	/* ... they may be again; NULL: the next write finds out. */
 	void (*unprotect)(struct domain *d, gfn_t g);
 	/* The window has another place. */
-	void (*window)(struct domain *d);
+	void (*window)(struct vcpu *v);
 	/* Whether the guest's tables, as they are now, have anything in the 2 MiB at `a`. */
-	bool (*in_use)(struct domain *d, gva_t a);
+	bool (*in_use)(struct vcpu *v, gva_t a);
 	/* 0, or -EFAULT with *fault filled in. */
 	int (*translate)(struct vcpu *v, gva_t a, unsigned how, gpa_t *out,
 			 struct page_fault *fault);

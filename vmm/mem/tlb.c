@@ -45,12 +45,15 @@ tlb_drop(struct vcpu *v, gva_t a)
 }
 
 void
-tlb_flush(struct domain *d)
+tlb_flush(struct vcpu *v)
 {
-	for_each_vcpu(v, d)
-	{
-		v->flush = true;
-		if (!(v->tlb.generation += NEXT_GENERATION))
-			memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
-	}
+	v->flush = true;
+	if (!(v->tlb.generation += NEXT_GENERATION))
+		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
+}
+
+void
+tlb_flush_all(struct domain *d)
+{
+	for_each_vcpu(v, d) tlb_flush(v);
 }

@@ -19,8 +19,10 @@ static const struct mmu_mode flat_mode;
 #define RAM_FLAGS (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 
 static int
-map_ram(struct domain *d)
+map_ram(struct vcpu *v)
 {
+	struct domain *d = v->domain;
+
 	for (uint64_t g = 0; g < d->ram >> PAGE_SHIFT; g++) {
 		struct p2m_entry *e = p2m_entry(d, gfn(g));
 		int err;
@@ -29,7 +31,7 @@ map_ram(struct domain *d)
 			preempt_point();
 		if (!e || e->type != P2M_RAM)
 			continue;
-		err = page_map(d->root, g << PAGE_SHIFT, mfn(e->mfn), RAM_FLAGS);
+		err = page_map(v->root, g << PAGE_SHIFT, mfn(e->mfn), RAM_FLAGS);
 		if (err)
 			return err;
 	}
@@ -38,49 +40,49 @@ map_ram(struct domain *d)
 
 /* Another MMU mode may put other tables into the root; these stay. */
 static void
-remember(struct domain *d)
+remember(struct vcpu *v)
 {
-	const pte_t *pdpt = hpa_ptr(hpa(PTE_ADDR(*root_slot(d->root, 0))));
+	const pte_t *pdpt = hpa_ptr(hpa(PTE_ADDR(*root_slot(v->root, 0))));
 
-	memcpy(d->flat, pdpt, sizeof(d->flat));
+	memcpy(v->flat, pdpt, sizeof(v->flat));
 }
 
 /* Returns 0 or -ENOMEM; mmu_flat_free() takes a half-made one too. */
 int
-mmu_flat_init(struct domain *d)
+mmu_flat_init(struct vcpu *v)
 {
 	int err;
 
-	d->flat_mode = &flat_mode;
-	d->root = root_new();
-	if (!mfn_ok(d->root))
+	v->domain->flat_mode = &flat_mode;
+	v->root = root_new();
+	if (!mfn_ok(v->root))
 		return -ENOMEM;
-	err = map_ram(d);
+	err = map_ram(v);
 	if (!err)
-		err = window_init(d);
+		err = window_init(v);
 	if (!err)
-		remember(d);
+		remember(v);
 	return err;
 }
 
 void
-mmu_flat_free(struct domain *d)
+mmu_flat_free(struct vcpu *v)
 {
-	if (mfn_ok(d->root)) {
+	if (mfn_ok(v->root)) {
 		/* The host stays on the last guest's root until it needs another one. */
-		if (PTE_ADDR(read_cr3()) == mfn_to_hpa(d->root).v)
+		if (PTE_ADDR(read_cr3()) == mfn_to_hpa(v->root).v)
 			write_cr3(mfn_to_hpa(host_root).v);
-		root_free(d->root);
+		root_free(v->root);
 	}
-	window_free(d);
-	d->root = MFN_NONE;
+	window_free(v->domain);
+	v->root = MFN_NONE;
 }
 
 /* Not through the root, which may show shadows. */
 static void
-set_readonly(struct domain *d, gfn_t g, bool readonly)
+set_readonly(struct vcpu *v, gfn_t g, bool readonly)
 {
-	pte_t entry = d->flat[g.v >> 18];
+	pte_t entry = v->flat[g.v >> 18];
 
 	if (!(entry & PTE_P))
 		return;
@@ -97,13 +99,13 @@ set_readonly(struct domain *d, gfn_t g, bool readonly)
 static void
 flat_protect(struct domain *d, gfn_t g)
 {
-	set_readonly(d, g, true);
+	for_each_vcpu(v, d) set_readonly(v, g, true);
 }
 
 static void
 flat_unprotect(struct domain *d, gfn_t g)
 {
-	set_readonly(d, g, false);
+	for_each_vcpu(v, d) set_readonly(v, g, false);
 }
 
 static const struct mmu_mode flat_mode = { .name = "flat",

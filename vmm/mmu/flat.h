@@ -7,7 +7,7 @@
 
 #include <inc/addr.h>
 
-struct domain;
+struct vcpu;
 
-int mmu_flat_init(struct domain *d);
-void mmu_flat_free(struct domain *d);
+int mmu_flat_init(struct vcpu *v);
+void mmu_flat_free(struct vcpu *v);

@@ -15,25 +15,28 @@
 
 /* The page tables: made by mapping a page in each. */
 static int
-make_tables(struct domain *d)
+make_tables(struct vcpu *v)
 {
+	struct domain *d = v->domain;
+
 	for (unsigned i = 0; i < WINDOW_TABLES; i++) {
 		uint64_t va = d->window + i * TABLE_SPAN;
-		int level, err = page_map(d->root, va, d->window_page, PTE_P | PTE_A | PTE_NX);
+		int level, err = page_map(v->root, va, d->window_page, PTE_P | PTE_A | PTE_NX);
 
 		if (err)
 			return err;
 		d->window_tables[i] =
-			ptr_mfn((void *)((uint64_t)page_entry(d->root, va, &level) & ~PAGE_MASK));
-		page_unmap(d->root, va);
+			ptr_mfn((void *)((uint64_t)page_entry(v->root, va, &level) & ~PAGE_MASK));
+		page_unmap(v->root, va);
 	}
 	return 0;
 }
 
 /* The first page says whose guest this is: read-only, never executed, and with no secret in it. */
 int
-window_init(struct domain *d)
+window_init(struct vcpu *v)
 {
+	struct domain *d = v->domain;
 	struct window_page *w;
 	int err;
 
@@ -45,7 +48,7 @@ window_init(struct domain *d)
 	w->magic = WINDOW_MAGIC;
 	w->version = WINDOW_VERSION;
 	w->domain = d->id;
-	err = make_tables(d);
+	err = make_tables(v);
 	if (!err)
 		window_map(d, 0, d->window_page, PTE_P | PTE_NX);
 	return err;
@@ -67,7 +70,7 @@ window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags)
 	ASSERT(offset < WINDOW_SIZE);
 	flags = flags & PTE_P ? (flags & ~PTE_U) | PTE_A | PTE_D : 0;
 	table[offset % TABLE_SPAN >> PAGE_SHIFT] = flags ? mfn_to_hpa(f).v | flags : 0;
-	tlb_flush(d);
+	tlb_flush_all(d);
 }
 
 /*
@@ -75,9 +78,9 @@ window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags)
  * which has a directory.
  */
 static pte_t *
-flat_entry(struct domain *d, uint64_t va)
+flat_entry(struct vcpu *v, uint64_t va)
 {
-	pte_t *pd = hpa_ptr(hpa(PTE_ADDR(d->flat[va >> 30])));
+	pte_t *pd = hpa_ptr(hpa(PTE_ADDR(v->flat[va >> 30])));
 
 	return &pd[va / TABLE_SPAN % 512];
 }
@@ -85,10 +88,24 @@ flat_entry(struct domain *d, uint64_t va)
 static bool
 is_free(struct domain *d, uint64_t at)
 {
-	for (unsigned i = 0; i < WINDOW_TABLES; i++)
-		if (d->mmu->in_use(d, gva(at + i * TABLE_SPAN)))
-			return false;
+	for_each_vcpu(v, d)
+	{
+		for (unsigned i = 0; i < WINDOW_TABLES; i++)
+			if (d->mmu->in_use(v, gva(at + i * TABLE_SPAN)))
+				return false;
+	}
 	return true;
+}
+
+static void
+move_tables(struct vcpu *v, uint64_t at)
+{
+	uint64_t from = v->domain->window;
+
+	for (unsigned i = 0; i < WINDOW_TABLES; i++) {
+		*flat_entry(v, at + i * TABLE_SPAN) = *flat_entry(v, from + i * TABLE_SPAN);
+		*flat_entry(v, from + i * TABLE_SPAN) = 0;
+	}
 }
 
 int
@@ -101,15 +118,15 @@ window_move(struct domain *d)
 		if (at < WINDOW_LOWEST)
 			return -EBUSY;
 	}
-	for (unsigned i = 0; i < WINDOW_TABLES; i++) {
-		*flat_entry(d, at + i * TABLE_SPAN) = *flat_entry(d, d->window + i * TABLE_SPAN);
-		*flat_entry(d, d->window + i * TABLE_SPAN) = 0;
-	}
+	for_each_vcpu(v, d) move_tables(v, at);
 	d->window = at;
 	d->window_moves++;
-	tlb_flush(d);
-	d->mmu->window(d);
-	if (d->vcpu->engine->window_moved)
-		d->vcpu->engine->window_moved(d->vcpu);
+	tlb_flush_all(d);
+	for_each_vcpu(v, d)
+	{
+		d->mmu->window(v);
+		if (v->engine->window_moved)
+			v->engine->window_moved(v);
+	}
 	return 0;
 }

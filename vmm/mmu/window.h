@@ -24,7 +24,8 @@ struct window_page {
 	uint32_t domain;
 };
 
-int window_init(struct domain *d); /* 0, -ENOMEM; window_free() takes a half-made one too */
+/* For the domain's first vCPU, whose root its page tables hang on. */
+int window_init(struct vcpu *v); /* 0, -ENOMEM; window_free() takes a half-made one too */
 void window_free(struct domain *d);
 /* Maps a frame at this offset in the window; the frame stays the caller's. U is never given. */
 void window_map(struct domain *d, uint64_t offset, mfn_t f, pte_t flags);

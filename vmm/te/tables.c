@@ -18,7 +18,7 @@
 static int
 own_area(struct vcpu *v)
 {
-	mfn_t root = v->domain->root;
+	mfn_t root = v->root;
 
 	*root_slot(root, 260) = 0;
 	for (unsigned i = 0; i < GDT_WINDOW_PAGES + LDT_WINDOW_PAGES; i++) {
@@ -48,7 +48,7 @@ shadow_page(struct vcpu *v, uint64_t **pages, uint64_t window, unsigned index)
 	if (!mfn_ok(f))
 		return NULL;
 	/* Read-only: every A bit is set already, so the CPU never writes here. */
-	if (page_map(v->domain->root, window + n * PAGE_SIZE, f, PTE_P | PTE_A | PTE_NX)) {
+	if (page_map(v->root, window + n * PAGE_SIZE, f, PTE_P | PTE_A | PTE_NX)) {
 		frame_put(f);
 		return NULL;
 	}

@@ -31,7 +31,7 @@ te_init(struct vcpu *v)
 	v->engine_data = mfn_ptr(f);
 	for (unsigned i = 0; i < TE_DECODED; i++)
 		te_of(v)->decoded[i].key = TE_NOT_DECODED;
-	if (mmu_flat_init(v->domain))
+	if (mmu_flat_init(v))
 		return -ENOMEM;
 	v->state.pat = 0x0007040600070406; /* SDM 3A 11.12.4: after a reset */
 	paranoid = !strcmp(cmdline_get("paranoid", "0"), "1");
@@ -42,7 +42,7 @@ void
 te_free(struct vcpu *v)
 {
 	te_tables_free(v);
-	mmu_flat_free(v->domain);
+	mmu_flat_free(v);
 	frame_put(ptr_mfn(v->engine_data));
 	v->engine_data = NULL;
 }
@@ -56,7 +56,7 @@ te_load_as(struct vcpu *v, unsigned callout_dpl)
 {
 	struct te *te = te_of(v);
 	const struct cpu_setup setup = {
-		.cr3 = mfn_to_hpa(v->domain->root).v,
+		.cr3 = mfn_to_hpa(v->root).v,
 		.efer = rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE,
 		.ldt_limit = v->state.ldtr.attr & ATTR_P ? 0xffff : 0,
 		.rsp0 = (uint64_t)(&te->frame + 1),
@@ -386,7 +386,7 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	uint64_t failure = 0, flags = te->frame.rflags;
 
 	if (paranoid || v->flush)
-		write_cr3(mfn_to_hpa(v->domain->root).v);
+		write_cr3(mfn_to_hpa(v->root).v);
 	v->flush = false;
 	if (te->reload) {
 		*te_own_slot(te, LOAN_SEL) = te->loan;

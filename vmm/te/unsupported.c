@@ -55,7 +55,7 @@ te_exit_cache(struct vcpu *v, struct exit *e)
 					 "no memory for the shadow of its GDT");
 	}
 	if (e->insn_op == INSN_INVPCID)
-		tlb_flush(v->domain);
+		tlb_flush(v);
 	vcpu_advance(v, e); /* safe: that is all there is to do */
 	return RESUME;
 }

@@ -20,15 +20,15 @@ class Host:
     def __init__(self, t, client, regs, vcpu=None):
         self.t, self.client, self.regs = t, client, regs
         self.leafs, self.frames = {}, {}
-        self.vcpu = vcpu
         if vcpu is None:
             self.m = regs["rdi"]
-            self.domain = self.word(self.m + self.at("struct shadow_mmu", "domain"))
+            self.vcpu = self.word(self.m + self.at("struct shadow_mmu", "vcpu"))
         else:
-            self.domain = self.word(vcpu + self.at("struct vcpu", "domain"))
-            self.m = self.word(self.domain + self.at("struct domain", "mmu_data"))
+            self.vcpu = vcpu
+            self.m = self.word(vcpu + self.at("struct vcpu", "mmu_data"))
+        self.domain = self.word(self.vcpu + self.at("struct vcpu", "domain"))
         self.ram = self.word(self.domain + self.at("struct domain", "ram"))
-        self.root = self.word(self.domain + self.at("struct domain", "root")) << 12
+        self.root = self.word(self.vcpu + self.at("struct vcpu", "root")) << 12
         self.saved = self.scratch = None
 
     def at(self, name, member):

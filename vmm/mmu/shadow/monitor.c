@@ -27,9 +27,9 @@ flags(uint64_t entry, char buf[16])
 
 /* Our entry for `a` at a level, 0 where there is none. */
 static pte_t
-our_entry(struct domain *d, gva_t a, unsigned level)
+our_entry(const struct vcpu *v, gva_t a, unsigned level)
 {
-	const pte_t *table = mfn_ptr(d->root);
+	const pte_t *table = mfn_ptr(v->root);
 
 	for (unsigned l = PAGE_LEVELS;; l--) {
 		pte_t entry = table[shadow_index(l, a)];
@@ -44,7 +44,7 @@ static void
 show_end(struct shadow_mmu *m, gva_t a, int err, const struct walk *w, char *buf, size_t size)
 {
 	const struct p2m_entry *e = p2m_entry(m->domain, gpa_to_gfn(w->gpa));
-	pte_t ours = our_entry(m->domain, a, 1);
+	pte_t ours = our_entry(m->vcpu, a, 1);
 
 	if (err)
 		snprintf(buf, size, "  guest: page fault, error code %x%s", w->error,
@@ -61,7 +61,7 @@ show_end(struct shadow_mmu *m, gva_t a, int err, const struct walk *w, char *buf
 bool
 shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 	struct walk_memory memory = guest_memory(m);
 	unsigned level = PAGE_LEVELS + 1 - line;
 	char theirs[80], own[16], names[16];
@@ -80,7 +80,7 @@ shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 		show_end(m, a, err, &w, buf, size);
 		return true;
 	}
-	ours = our_entry(v->domain, a, level);
+	ours = our_entry(v, a, level);
 	snprintf(theirs, sizeof(theirs), "%-33s",
 		 level > m->paging.format->levels ? "has no such level"
 		 : level < w.last                 ? "not reached"
@@ -101,7 +101,7 @@ shadow(int argc, char **argv)
 
 	if (!d)
 		return MONITOR_SAID;
-	m = shadow_of(d);
+	m = shadow_of(d->vcpu);
 	if (!m) {
 		printf("d%u: has never turned paging on\n", d->id);
 		return 0;

@@ -1,5 +1,5 @@
 /*
- * The pool of a domain's shadows: found by guest frame and kind, bounded, and given back.
+ * The pool of a vCPU's shadows: found by guest frame and kind, bounded, and given back.
  *
  * A shadow takes two frames of the host's, the table and its links, and keeps them until the domain
  * ends. There are as many shadows as a thirty-second of the guest's frames, within SHADOW_MIN and
@@ -55,7 +55,7 @@ grow(struct shadow_mmu *m)
 static int
 root_slot_init(struct shadow_mmu *m)
 {
-	pte_t top = *root_slot(m->domain->root, 0);
+	pte_t top = *root_slot(m->vcpu->root, 0);
 	struct shadow *s;
 
 	m->shadows[0] = host_frame();
@@ -222,13 +222,25 @@ unhash(struct shadow_mmu *m, unsigned slot)
 
 /* Whether a shadow of this frame shadows a table, and not a part of a large page. */
 static bool
-still_table(struct shadow_mmu *m, gfn_t g)
+shadows_table(struct shadow_mmu *m, gfn_t g)
 {
 	unsigned slot = NO_SHADOW;
 
 	while ((slot = shadow_of_frame(m, g, slot)) != NO_SHADOW)
 		if (shadow_at_slot(m, slot)->kind.format != SHADOW_DIRECT)
 			return true;
+	return false;
+}
+
+/* ... of any vCPU. */
+static bool
+still_table(struct domain *d, gfn_t g)
+{
+	for_each_vcpu(v, d)
+	{
+		if (shadow_of(v) && shadows_table(shadow_of(v), g))
+			return true;
+	}
 	return false;
 }
 
@@ -262,7 +274,7 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 	clear_entries(m, slot);
 	shadow_clear_list(m, LIST_OF_SHADOW(slot));
 	unhash(m, slot);
-	if (s->kind.format != SHADOW_DIRECT && !still_table(m, gfn(s->gfn)))
+	if (s->kind.format != SHADOW_DIRECT && !still_table(m->domain, gfn(s->gfn)))
 		page_untrack(m->domain, gfn(s->gfn), TRACK_PAGE_TABLE);
 	s->used = false;
 	s->next = m->free;
@@ -271,7 +283,7 @@ shadow_free(struct shadow_mmu *m, unsigned slot)
 		m->top = NO_SHADOW;
 	m->live--;
 	m->stats.freed++;
-	tlb_flush(m->domain);
+	tlb_flush(m->vcpu);
 }
 
 void
@@ -287,9 +299,9 @@ shadow_free_all(struct shadow_mmu *m)
 
 /* The window moved, or its tables did: every page directory that covers it has to be made anew. */
 void
-shadow_window(struct domain *d)
+shadow_window(struct vcpu *v)
 {
-	struct shadow_mmu *m = shadow_of(d);
+	struct shadow_mmu *m = shadow_of(v);
 
 	if (m)
 		shadow_free_all(m);

@@ -27,6 +27,6 @@ shadow_reach_window(struct shadow_mmu *m)
 		   mfn_to_hpa(ptr_mfn(shadow_at_slot(m, slot)->table)).v | PTE_P | PTE_W | PTE_U |
 			   PTE_A | PTE_D,
 		   LIST_OF_SHADOW(slot));
-	tlb_flush(m->domain);
+	tlb_flush(m->vcpu);
 	return true;
 }

@@ -106,7 +106,7 @@ shadow_clear(struct shadow_mmu *m, unsigned slot, unsigned index)
 		return;
 	if (shadow_at_slot(m, slot)->kind.level > 1 &&
 	    leads_to_part(m, slot * TABLE_SIZE + index + 1))
-		tlb_flush(m->domain);
+		tlb_flush(m->vcpu);
 	take_out(m, slot * TABLE_SIZE + index + 1);
 	shadow_at_slot(m, slot)->present--;
 	*at = 0;
@@ -126,21 +126,28 @@ shadow_clear_list(struct shadow_mmu *m, uint32_t list)
 	}
 }
 
-void
-shadow_protect(struct domain *d, gfn_t g)
+static void
+protect(struct shadow_mmu *m, gfn_t g)
 {
-	struct shadow_mmu *m = shadow_of(d);
 	unsigned n = 0;
 
-	if (!m)
-		return;
 	for (uint32_t id = *head_of(m, LIST_OF_FRAME(g.v)); id; id = link_of(m, id)->next) {
 		pte_t *at = &shadow_at_slot(m, (id - 1) / TABLE_SIZE)->table[(id - 1) % TABLE_SIZE];
 
 		if (*at & PTE_W)
-			tlb_flush(d);
+			tlb_flush(m->vcpu);
 		*at &= ~PTE_W;
 		if (++n % (8 * PREEMPT_WORK) == 0)
 			preempt_point();
+	}
+}
+
+void
+shadow_protect(struct domain *d, gfn_t g)
+{
+	for_each_vcpu(v, d)
+	{
+		if (shadow_of(v))
+			protect(shadow_of(v), g);
 	}
 }

@@ -16,9 +16,9 @@
 
 /* NULL as long as the guest has never turned its paging on. */
 struct shadow_mmu *
-shadow_of(struct domain *d)
+shadow_of(const struct vcpu *v)
 {
-	return d->mmu_data;
+	return v->mmu_data;
 }
 
 /* Where there is no memory a PC's bus floats: a table there is all ones. */
@@ -95,7 +95,7 @@ paging_of(const struct cpu_state *s)
 }
 
 static int
-shadow_init(struct domain *d)
+shadow_init(struct vcpu *v)
 {
 	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
 	struct shadow_mmu *m;
@@ -103,8 +103,9 @@ shadow_init(struct domain *d)
 	if (!mfn_ok(f))
 		return -ENOMEM;
 	m = mfn_ptr(f);
-	m->domain = d;
-	d->mmu_data = m;
+	m->domain = v->domain;
+	m->vcpu = v;
+	v->mmu_data = m;
 	return shadow_pool_init(m);
 }
 
@@ -116,13 +117,13 @@ switch_root(struct shadow_mmu *m, bool on)
 
 	if (on == m->on)
 		return;
-	for (unsigned i = 0; i < ARRAY_LEN(m->domain->flat); i++) {
+	for (unsigned i = 0; i < ARRAY_LEN(m->vcpu->flat); i++) {
 		if (m->on)
 			shadow_clear(m, ROOT_SLOT, i);
-		pdpt[i] = on ? 0 : m->domain->flat[i];
+		pdpt[i] = on ? 0 : m->vcpu->flat[i];
 	}
 	m->on = on;
-	tlb_flush(m->domain);
+	tlb_flush(m->vcpu);
 }
 
 /* Whether exercise 2.1 is done. */
@@ -137,12 +138,14 @@ has_walk(struct shadow_mmu *m, const struct paging *p)
 
 /* A table that may be empty counts: the guest wants these addresses. */
 static bool
-in_use(struct domain *d, gva_t a)
+in_use(struct vcpu *v, gva_t a)
 {
-	struct shadow_mmu *m = shadow_of(d);
+	struct shadow_mmu *m = shadow_of(v);
 	struct walk_memory memory = guest_memory(m);
 	struct walk w;
 
+	if (!m || !m->on)
+		return false;
 	guest_walk(&m->paging, a, ACCESS_PROBE, &memory, &w);
 	return w.last < 2 || w.step[2].entry & PTE_P;
 }
@@ -152,12 +155,13 @@ in_use(struct domain *d, gva_t a)
  * guest's reach.
  */
 static void
-clear_window(struct domain *d)
+clear_window(struct vcpu *v)
 {
-	bool one_entry = shadow_of(d)->paging.format->entry_size == 4; /* of 4 MiB */
+	const struct domain *d = v->domain;
+	bool one_entry = shadow_of(v)->paging.format->entry_size == 4; /* of 4 MiB */
 
-	if (in_use(d, gva(d->window)) || (!one_entry && in_use(d, gva(d->window + level_span(2)))))
-		window_move(d);
+	if (in_use(v, gva(d->window)) || (!one_entry && in_use(v, gva(d->window + level_span(2)))))
+		window_move(v->domain);
 }
 
 /* Whether the guest has loaded the tables that it had: what the root shows is right then. */
@@ -173,13 +177,13 @@ static int
 load(struct vcpu *v)
 {
 	struct paging p = paging_of(&v->state);
-	struct shadow_mmu *m = shadow_of(v->domain);
-	int err = m ? 0 : shadow_init(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
+	int err = m ? 0 : shadow_init(v);
 	bool same;
 
 	if (err)
 		return err;
-	m = shadow_of(v->domain);
+	m = shadow_of(v);
 	if (!(v->state.cr0 & CR0_PG)) {
 		switch_root(m, false);
 		return 0;
@@ -201,16 +205,16 @@ load(struct vcpu *v)
 	switch_root(m, true);
 	if (!same)
 		shadow_load_root(m);
-	tlb_flush(v->domain); /* before anything is read through it */
-	clear_window(v->domain);
+	tlb_flush(v); /* before anything is read through it */
+	clear_window(v);
 	audit_now_and_then(v);
 	return 0;
 }
 
 static void
-shadow_done(struct domain *d)
+shadow_done(struct vcpu *v)
 {
-	struct shadow_mmu *m = shadow_of(d);
+	struct shadow_mmu *m = shadow_of(v);
 
 	if (!m)
 		return;
@@ -218,7 +222,7 @@ shadow_done(struct domain *d)
 		switch_root(m, false);
 	shadow_pool_free(m);
 	frame_put(ptr_mfn(m));
-	d->mmu_data = NULL;
+	v->mmu_data = NULL;
 }
 
 /* Shadows follow their tables at once; what is left to do is the CPU's TLB. */
@@ -236,13 +240,13 @@ shadow_invlpg(struct vcpu *v, gva_t a)
 static void
 nx_changed(struct vcpu *v)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 
 	if (!m)
 		return;
 	m->paging.nx = paging_of(&v->state).nx;
 	shadow_free_all(m);
-	tlb_flush(v->domain);
+	tlb_flush(v);
 }
 
 /* The walk that a CPU with the guest's own tables would take. */
@@ -267,7 +271,7 @@ walk_tables(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out, struct page
 static int
 translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
-	struct shadow_mmu *m = shadow_of(v->domain);
+	struct shadow_mmu *m = shadow_of(v);
 
 	return shadow_lookup(m, a, how, out) ? 0 : walk_tables(m, a, how, out, fault);
 }
@@ -280,7 +284,7 @@ fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
 
 	if (!(e->access & ACCESS_WRITE) || !known || !known->frame->track)
 		return shadow_fault(v, e, page_fault);
-	shadow_of(v->domain)->stats.emulated++;
+	shadow_of(v)->stats.emulated++;
 	return MMU_EMULATE;
 }
 
@@ -314,13 +318,16 @@ is_window_directory(struct shadow_mmu *m, gfn_t g)
 static void
 table_written(struct domain *d, gpa_t a, size_t len)
 {
-	struct shadow_mmu *m = shadow_of(d);
+	for_each_vcpu(v, d)
+	{
+		struct shadow_mmu *m = shadow_of(v);
 
-	if (m->marking)
-		return;
-	shadow_table_written(m, a, len);
-	if (m->on && is_window_directory(m, gpa_to_gfn(a)))
-		clear_window(d);
+		if (!m || m->marking)
+			continue;
+		shadow_table_written(m, a, len);
+		if (m->on && is_window_directory(m, gpa_to_gfn(a)))
+			clear_window(v);
+	}
 }
 
 static const struct page_track_owner table_owner = { TRACK_PAGE_TABLE, table_written };

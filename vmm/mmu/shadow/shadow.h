@@ -132,7 +132,7 @@ struct shadow_kind {
 };
 #define SHADOW_DIRECT PAGING_FORMATS
 
-#define SHADOW_MAX 2048u /* per domain */
+#define SHADOW_MAX 2048u /* per vCPU */
 #define SHADOW_MIN 256u
 #define TABLE_SIZE 512u
 #define NO_SHADOW  0xffffu
@@ -174,10 +174,15 @@ struct shadow_stats {
 
 #define SHADOW_RAM_MAX (1024ul << 20) /* of a guest; its frames have a list each */
 
-/* All of a domain's shadows: one frame. Slot 0 is the root's PDPT, and has no guest frame. */
+/*
+ * All shadows of a vCPU: one frame. Each vCPU has its own, for what they are worth is its own CR3's
+ * and its own TLB's. Slot 0 is the root's PDPT, and has no guest
+ * frame.
+ */
 struct shadow_mmu {
 	struct domain *domain;
-	struct paging paging; /* of the vCPU, as of its last load */
+	struct vcpu *vcpu;
+	struct paging paging; /* as of the vCPU's last load */
 	/*
 	 * The table that a fill begins at: the root's PDPT (slot 0, level 3), or, for a guest with
 	 * 4 levels, the shadow of its own top table, which the CPU must use as its root then;
@@ -238,7 +243,7 @@ void shadow_free(struct shadow_mmu *m, unsigned slot);
  */
 unsigned shadow_of_frame(struct shadow_mmu *m, gfn_t g, unsigned after);
 void shadow_free_all(struct shadow_mmu *m);
-void shadow_window(struct domain *d);
+void shadow_window(struct vcpu *v);
 
 /* reach.c */
 bool shadow_reach_window(struct shadow_mmu *m);
@@ -251,7 +256,7 @@ void shadow_keep(struct shadow_mmu *m, gva_t a, const struct walk *w);
 bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 
 /* shadow.c */
-struct shadow_mmu *shadow_of(struct domain *d);
+struct shadow_mmu *shadow_of(const struct vcpu *v);
 struct walk_memory guest_memory(struct shadow_mmu *m);
 
 /* pool.c: m->top, made if need be; shadow_room() has been asked before. */
