@@ -172,7 +172,7 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 
 	take_state(v, &p, step);
 	bt->last_exit = p.block;
-	bt->last_place = p.known;
+	bt->from = p.known ? &p.known->next : NULL;
 	bt->left_generation = bt->generation;
 	if (failure) {
 		te_entry_failed(v, e, failure);

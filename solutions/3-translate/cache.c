@@ -20,13 +20,6 @@ eip_list(struct bt *bt, uint32_t eip)
 	return &bt->pages->eips[n * 2 / PAGE_SIZE][n % (PAGE_SIZE / 2)];
 }
 
-/* Blocks have numbers from 1 up, in the order of their code. */
-struct bt_block *
-bt_block(struct bt *bt, unsigned n)
-{
-	return &bt->pages->blocks[n / 64][n % 64];
-}
-
 /* NULL: not translated. */
 struct bt_block *
 bt_lookup(struct bt *bt, uint32_t eip)
@@ -76,12 +69,11 @@ bt_flush(struct vcpu *v)
 	struct bt *bt = bt_of(v);
 
 	bt_space_forget(bt);
-	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the lists by eip and by frame (BT_HASH of them), in the list of
-	 * straddling blocks, and for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
+	/* EXERCISE 3.3b: No block, no code, no map in use; nothing in the lists by eip and by frame (bt_frames_forget()), and
+	 * for no block an entry in the table of indirect targets (bt_table_clear()). Count it in
 	 * bt->generation and bt->stats.flushes.
 	 * until then:
-	 * memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
-	 * bt->straddling = 0;
+	 * bt_frames_forget(bt);
 	 * (void)v, (void)bt;
 	 */
 	for (unsigned n = 1; n <= bt->blocks; n++) {
@@ -92,8 +84,7 @@ bt_flush(struct vcpu *v)
 	bt->blocks = bt->code_used = bt->map_used = 0;
 	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->eips); i++)
 		memset(bt->pages->eips[i], 0, PAGE_SIZE);
-	memset(bt->in_page, 0, BT_HASH * sizeof(*bt->in_page));
-	bt->straddling = 0;
+	bt_frames_forget(bt);
 	bt->generation++;
 	bt->stats.flushes++;
 	/* END EXERCISE 3.3b */
@@ -107,13 +98,10 @@ watch(struct vcpu *v, struct bt_block *b, unsigned n, const uint8_t *bytes)
 {
 	struct bt *bt = bt_of(v);
 	uint64_t linear = v->state.seg[SEG_CS].base + b->eip;
-	uint16_t *list; /* straddling blocks are rare: every write looks at all of them */
 
 	b->gfn[0] = bt_gfn(v, linear);
 	b->gfn[1] = bt_gfn(v, linear + b->guest_len - 1);
-	list = b->gfn[0] == b->gfn[1] ? &bt->in_page[b->gfn[0] % BT_HASH] : &bt->straddling;
-	b->next_in_page = *list;
-	*list = (uint16_t)n;
+	bt_frame_note(bt, n, b);
 	for (unsigned i = 0; i < 2; i++)
 		if (bt_is_mixed(bt, b->gfn[i]))
 			b->flags |= BT_COMPARED;

@@ -48,9 +48,10 @@ overlaps(const struct bt *bt, const struct bt_block *b, uint32_t g, uint32_t fro
  * there.
  */
 static bool
-invalidate_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint32_t to, bool *live)
+invalidate_list(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to, bool *live)
 {
 	struct bt *bt = bt_of(v);
+	uint16_t *list = bt_frame_list(bt, g);
 	bool hit = false;
 
 	while (*list) {
@@ -61,11 +62,11 @@ invalidate_list(struct vcpu *v, uint16_t *list, uint32_t g, uint32_t from, uint3
 			hit = true;
 		}
 		if (b->flags & BT_DEAD) {
-			*list = b->next_in_page;
+			*list = *bt_frame_next(b, g);
 			continue;
 		}
 		*live |= b->gfn[0] == g || b->gfn[1] == g;
-		list = &b->next_in_page;
+		list = bt_frame_next(b, g);
 	}
 	return hit;
 }
@@ -108,10 +109,8 @@ void
 bt_invalidate_range(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 {
 	struct bt *bt = bt_of(v);
-	bool live = false, hit;
+	bool live = false, hit = invalidate_list(v, g, from, to, &live);
 
-	hit = invalidate_list(v, &bt->in_page[g % BT_HASH], g, from, to, &live);
-	hit |= invalidate_list(v, &bt->straddling, g, from, to, &live);
 	if (!live && !bt_space_has(bt, g)) /* a page table that maps code stays tracked */
 		page_untrack(v->domain, gfn(g), TRACK_CODE);
 	else if (live && !hit &&
@@ -176,8 +175,7 @@ translate_again(struct vcpu *v, uint32_t eip)
 	if (!gva_byte(v, gva(linear)))
 		return;
 	g = bt_gfn(v, linear);
-	invalidate_list(v, &bt->in_page[g % BT_HASH], g, at, at + 1, &live);
-	invalidate_list(v, &bt->straddling, g, at, at + 1, &live);
+	invalidate_list(v, g, at, at + 1, &live);
 }
 
 /*

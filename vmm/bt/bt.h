@@ -34,15 +34,15 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 
 #define BT_BLOCKS   32768u /* 0 is none */
 #define BT_EIPS     8192u  /* lists of blocks, by eip */
-#define BT_HASH     2048u  /* and by frame */
+#define BT_FRAMES   16384u /* and by frame: in 64 MiB, each has its own */
 #define BT_MAP_PAGE (PAGE_SIZE / sizeof(struct bt_map))
 #define BT_MAPS     256u
 #define BT_NOWHERE  (~0ull)
 /* Why the guest does not go on in the cache; no vector of anybody. */
 #define BT_NOT_TRANSLATED 0xfful
 #define BT_LOST           0xfeul /* it is where no instruction of a block is */
-#define BT_KNOWN          128u   /* places */
-#define BT_KNOWN_PAGE     32u    /* of them in one frame */
+#define BT_KNOWN          512u   /* places */
+#define BT_KNOWN_PAGE     16u    /* of them in one frame */
 #define BT_HOT            512u
 #define BT_HOT_AT         8u  /* this many faults, and one more, make an instruction a call-out */
 #define BT_COOL_AFTER     8u  /* and this many call-outs in vain make it an ordinary one again */
@@ -58,19 +58,19 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 #define BT_MIXED_AT 2048u
 
 struct bt_block {
-	uint32_t eip;          /* in the code segment */
-	uint32_t at;           /* in the cache's code */
-	uint16_t len;          /* of the translation */
-	uint16_t next;         /* with the same hash of eip */
-	uint16_t next_in_page; /* on the same frame, by hash, or straddling, too */
-	uint16_t maps;
+	uint32_t eip;              /* in the code segment */
+	uint32_t at;               /* in the cache's code */
+	uint16_t len;              /* of the translation */
+	uint16_t next;             /* with the same hash of eip */
+	uint16_t next_in_frame[2]; /* of its first byte; of its last, if that is another one */
 	struct bt_map *map;
 	uint32_t gfn[2];  /* of its first and last byte */
 	uint32_t entries; /* by the host; chains are not counted */
 	uint8_t guest_len;
 	uint8_t flags;
 	uint8_t bytes[EXIT_INSN_MAX]; /* the guest's, of one that is compared */
-	uint8_t pad[3];
+	uint8_t pad;
+	uint16_t maps;
 	uint64_t serial; /* of all that were ever translated */
 };
 _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
@@ -97,6 +97,7 @@ struct bt_pages {
 	uint32_t *table[BT_TABLE / PAGE_SIZE];
 	struct bt_map *maps[BT_MAPS];
 	uint16_t *eips[BT_EIPS * 2 / PAGE_SIZE];
+	uint16_t *frames[BT_FRAMES * 2 / PAGE_SIZE];
 	uint8_t **code; /* a frame of pointers, and another one */
 	struct bt_block **blocks;
 };
@@ -149,10 +150,16 @@ struct bt_stats {
 	uint32_t callouts[INSN_OP_COUNT];
 };
 
+/* Where the guest went on when it last came from some place; as long as the block lives. */
+struct bt_next {
+	struct bt_block *block; /* NULL: not known */
+	unsigned generation;
+	uint32_t eip, at; /* the guest's address, and the cache's */
+};
+
 struct bt {
 	struct bt_pages *pages;
 	struct bt_shared *shared;
-	uint16_t *in_page;                     /* by gfn: block numbers */
 	struct bt_count *hot;                  /* faults by eip */
 	struct bt_region *regions[BT_REGIONS]; /* the rest are NULL, or not in use */
 	struct bt_alike *alike;                /* by frame */
@@ -166,11 +173,10 @@ struct bt {
 	uint64_t tlb_generation;                   /* v->tlb's */
 	unsigned breakpoint_writes; /* that the translations know of: te_of(v)->breakpoint_writes */
 	unsigned map_used, blocks, code_used;
-	unsigned generation;              /* flushes: a block of another one is gone */
-	uint16_t straddling;              /* the list of blocks on two frames */
-	bool gs_ours;                     /* the real GS holds BT_DS */
-	const struct bt_block *last_exit; /* by the last exit, in this generation */
-	struct bt_known *last_place;      /* NULL: nothing is kept about the place */
+	unsigned generation;        /* flushes: a block of another one is gone */
+	bool gs_ours;               /* the real GS holds BT_DS */
+	struct bt_block *last_exit; /* by the last exit, in this generation */
+	struct bt_next *from; /* what the place has that the guest comes from; NULL: nothing */
 	unsigned left_generation;
 	uint64_t
 		/* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
@@ -217,8 +223,7 @@ struct bt_known {
 	uint64_t serial; /* the block's: another one may have its place */
 	bool decoded;    /* a call-out's instruction */
 	struct bt_place place;
-	struct bt_block
-		*next; /* where the guest went on, when the host had done it; NULL: not known */
+	struct bt_next next; /* where the guest went on, when the host had done it */
 	struct insn insn;
 };
 _Static_assert(sizeof(struct bt_known) * BT_KNOWN_PAGE <= PAGE_SIZE, "one frame");
@@ -259,8 +264,34 @@ void bt_space_page(struct vcpu *v, uint32_t linear);
 void bt_space_written(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_space_has(const struct bt *bt, uint32_t gfn); /* a page table that is watched */
 
+/* frames.c: the blocks on each guest frame, so that a write finds them. */
+void bt_frame_note(struct bt *bt, unsigned n, struct bt_block *b); /* its number, and itself */
+void bt_frames_forget(struct bt *bt);
+
+/* The list of frame g, in which others may be, too. */
+static inline uint16_t *
+bt_frame_list(struct bt *bt, uint32_t g)
+{
+	unsigned n = g % BT_FRAMES;
+
+	return &bt->pages->frames[n * 2 / PAGE_SIZE][n % (PAGE_SIZE / 2)];
+}
+
+/* Where the list of frame g goes on behind a block in it. */
+static inline uint16_t *
+bt_frame_next(struct bt_block *b, uint32_t g)
+{
+	return &b->next_in_frame[(b->gfn[0] - g) % BT_FRAMES != 0];
+}
+
+/* Blocks have numbers from 1 up, in the order of their code. */
+static inline struct bt_block *
+bt_block(struct bt *bt, unsigned n)
+{
+	return &bt->pages->blocks[n / 64][n % 64];
+}
+
 /* Lab 3A, cache.c */
-struct bt_block *bt_block(struct bt *bt, unsigned n);
 struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, struct bt_translation *t);
 void bt_flush(struct vcpu *v);

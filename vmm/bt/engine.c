@@ -118,31 +118,41 @@ done_by_host(struct vcpu *v, struct exit *e)
 	return true;
 }
 
-/* Where in the cache the guest goes on; 0: nowhere, and *e says why. */
-static uint32_t
-entry_for(struct vcpu *v, struct exit *e)
+/* The same, where that is not known yet. */
+static __attribute__((noinline)) uint32_t
+look_for_entry(struct vcpu *v, struct exit *e)
 {
-	uint32_t eip = (uint32_t)v->state.rip, at;
-	struct bt_known *left = bt_of(v)->last_place;
-	struct bt_block *b;
+	struct bt *bt = bt_of(v);
+	uint32_t eip = (uint32_t)v->state.rip, at = bt_resume_at(v, eip);
+	struct bt_next *from = bt->from;
+	struct bt_block *b = bt->last_exit;
 
-	bt_check_world(v);
-	if (left && left->generation != bt_of(v)->generation)
-		left = NULL;
-	if (left && left->next && left->next->eip == eip && !left->next->flags) {
-		b = left->next;
-	} else {
-		at = bt_resume_at(v, eip);
-		if (at)
-			return at;
+	if (!at) {
 		b = bt_block_for(v, eip, e);
 		if (!b)
 			return 0;
-		if (left && left->generation == bt_of(v)->generation)
-			left->next = b;
+		at = bt_address(v, b->at);
+		b->entries++;
 	}
-	b->entries++;
-	return bt_address(v, b->at);
+	if (from && !b->flags)
+		*from = (struct bt_next){ b, bt->generation, eip, at };
+	return at;
+}
+
+/* Where in the cache the guest goes on; 0: nowhere, and *e says why. */
+static inline uint32_t
+entry_for(struct vcpu *v, struct exit *e)
+{
+	const struct bt *bt = bt_of(v);
+	uint32_t eip = (uint32_t)v->state.rip;
+	const struct bt_next *next = bt->from;
+
+	bt_check_world(v);
+	if (!next || !next->block || next->generation != bt->generation || next->eip != eip ||
+	    next->block->flags)
+		return look_for_entry(v, e);
+	next->block->entries += next->block->eip == eip;
+	return next->at;
 }
 
 /*

@@ -21,7 +21,7 @@
 #define GATE_IS_32(g)    ((g)&1ull << 43)
 #define TSS_RING_0       4u  /* its ESP0, and SS0 behind it (SDM 3A 8.2.1) */
 #define WAYS             16u /* in, from either ring, by vector */
-#define WAYS_BACK        8u  /* by selector */
+#define WAYS_BACK        4u  /* by selector */
 /*
  * What iret takes from the frame when CPL is 0 (SDM 2A "IRET"). With VM in the frame, and NT in
  * the flags, it is another instruction.
@@ -43,6 +43,7 @@ struct bt_way {
 	struct way_from from;
 	struct segment cs, ss; /* and what it was made into; cs.attr 0: no way */
 	uint64_t real_cs, real_ss;
+	struct bt_next next; /* the handler's block */
 };
 _Static_assert(sizeof(struct bt_way) * (2 * WAYS + WAYS_BACK) <= PAGE_SIZE, "one frame");
 
@@ -206,7 +207,7 @@ push_frame(const struct vcpu *v, const struct event *event, unsigned cpl, uint32
 
 /* To the handler; false: the stack is not at hand, and nothing has happened. */
 static bool
-go_in(struct vcpu *v, const struct event *event, const struct bt_way *way, uint32_t esp)
+go_in(struct vcpu *v, const struct event *event, struct bt_way *way, uint32_t esp)
 {
 	struct cpu_state *s = &v->state;
 	unsigned cpl = way->from.cpl;
@@ -221,6 +222,7 @@ go_in(struct vcpu *v, const struct event *event, const struct bt_way *way, uint3
 	s->gpr[RSP] = low;
 	s->rflags &= ~(GATE_IS_TRAP(way->from.gate) ? off : off | FLAG_IF);
 	s->rip = GATE_OFFSET(way->from.gate);
+	bt_of(v)->from = &way->next;
 	if (cpl) {
 		te_show_user_code(v, 0);
 		load(v, SEG_SS, &way->ss, way->real_ss);

@@ -90,11 +90,12 @@ has_page(const struct bt_region *r, unsigned page)
 	return r->pages[page / 64] >> page % 64 & 1;
 }
 
-/* Blocks in this list with a byte on this linear page, while it led to this frame, die. */
+/* Blocks with a byte on this linear page, while it led to this frame, die. */
 static void
-drop_blocks(struct vcpu *v, uint16_t *list, uint32_t page, uint32_t frame)
+drop_blocks(struct vcpu *v, uint32_t page, uint32_t frame)
 {
 	struct bt *bt = bt_of(v);
+	uint16_t *list = bt_frame_list(bt, frame);
 
 	while (*list) {
 		struct bt_block *b = bt_block(bt, *list);
@@ -105,20 +106,18 @@ drop_blocks(struct vcpu *v, uint16_t *list, uint32_t page, uint32_t frame)
 		    ((page == first && b->gfn[0] == frame) || (page == last && b->gfn[1] == frame)))
 			bt_invalidate(v, b);
 		if (b->flags & BT_DEAD)
-			*list = b->next_in_page;
+			*list = *bt_frame_next(b, frame);
 		else
-			list = &b->next_in_page;
+			list = bt_frame_next(b, frame);
 	}
 }
 
 static void
 drop_page(struct vcpu *v, struct bt_region *r, unsigned page)
 {
-	struct bt *bt = bt_of(v);
 	uint32_t linear = (uint32_t)page_address(r, page) >> PAGE_SHIFT;
 
-	drop_blocks(v, &bt->in_page[r->gfn[page] % BT_HASH], linear, r->gfn[page]);
-	drop_blocks(v, &bt->straddling, linear, r->gfn[page]);
+	drop_blocks(v, linear, r->gfn[page]);
 	r->pages[page / 64] &= ~(1ull << page % 64);
 }
 

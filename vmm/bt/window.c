@@ -36,12 +36,11 @@ static int
 host_pages(struct bt *bt)
 {
 	bt->pages = host_page();
-	bt->in_page = host_page();
 	bt->hot = host_page();
 	bt->regions[0] = host_page();
 	bt->alike = host_page();
 	bt->ways = host_page();
-	if (!bt->pages || !bt->in_page || !bt->hot || !bt->regions[0] || !bt->alike || !bt->ways)
+	if (!bt->pages || !bt->hot || !bt->regions[0] || !bt->alike || !bt->ways)
 		return -ENOMEM;
 	bt->pages->code = host_page();
 	bt->pages->blocks = host_page();
@@ -49,6 +48,9 @@ host_pages(struct bt *bt)
 		return -ENOMEM;
 	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->eips); i++)
 		if (!(bt->pages->eips[i] = host_page()))
+			return -ENOMEM;
+	for (unsigned i = 0; i < ARRAY_LEN(bt->pages->frames); i++)
+		if (!(bt->pages->frames[i] = host_page()))
 			return -ENOMEM;
 	for (unsigned i = 0; i < ARRAY_LEN(bt->known); i++)
 		if (!(bt->known[i] = host_page()))
@@ -140,6 +142,7 @@ bt_window_free(struct vcpu *v)
 		give_back_all(p->table, ARRAY_LEN(p->table));
 		give_back_all(p->maps, ARRAY_LEN(p->maps));
 		give_back_all(p->eips, ARRAY_LEN(p->eips));
+		give_back_all(p->frames, ARRAY_LEN(p->frames));
 		give_back_all(p->code, BT_CODE_SIZE / PAGE_SIZE);
 		give_back_all(p->blocks, BT_BLOCKS / 64);
 		give_back(p->code);
@@ -148,7 +151,6 @@ bt_window_free(struct vcpu *v)
 	give_back_all(bt->known, ARRAY_LEN(bt->known));
 	give_back(bt->shared);
 	give_back(bt->pages);
-	give_back(bt->in_page);
 	give_back(bt->hot);
 	give_back_all(bt->regions, BT_REGIONS);
 	give_back(bt->alike);
