@@ -35,9 +35,9 @@ address(void)
 {
 	switch (below(16)) {
 	case 0:
-		return flags_left_out ? next() : WINDOW + below(0x5000) - 0x1000;
+		return WINDOW + below(0x5000) - 0x1000;
 	case 1:
-		return flags_left_out ? next() : 0xfffffff0 + below(16);
+		return 0xfffffff0 + below(16);
 	case 2:
 		return GDT + below(0x2000);
 	case 3:

@@ -6,8 +6,7 @@
  * (handouts/lab1b.md#ex-1-9), the time, fast system calls; and what bare QEMU does otherwise than
  * the manuals: cmpxchg8b, and setcc, rcl and rcr that fault, leave rubbish in the flags
  * (handouts/emulators.md#cmpxchg8b), LOCK and the middle of c6 and c7 are not checked, and a
- * program's iret may go to virtual-8086 mode. Nor does a program reach for the VMM window, where te
- * finds the page fault before a #GP for an operand that is not aligned.
+ * program's iret may go to virtual-8086 mode.
  */
 #include "fuzz.h"
 

@@ -114,6 +114,12 @@ load_tables:
 %endmacro
 %define WELL int DONE
 
+%macro WELL_IF_EQUAL 0
+	je	%%well
+	ud2
+%%well:	WELL
+%endmacro
+
 ; The same with one instruction: ONE name, rings, instruction
 %macro ONE 3+
 	MISHAP	%1, %2
@@ -128,6 +134,8 @@ section .text
 
 extern page_tables			; whose last entry maps nothing
 TRACKED	equ page_tables + 8188
+extern spare_tables			; of SPARE: two, which map little
+SPARE	equ 0x40400000
 
 ; Ways into ring 0 that are off.
 	ONE	"sysenter", USER | KERNEL, sysenter
@@ -157,10 +165,76 @@ TRACKED	equ page_tables + 8188
 	lss	esp, [WINDOW]
 	WELL
 
-; Memory that is not there, or that somebody watches. An instruction of SSE or x87 can't be done for a program.
-	ONE	"movaps hole", USER | LIMIT, movaps xmm0, [HOLE]
-	ONE	"fld hole", USER | LIMIT, fld dword [HOLE]
-	ONE	"movups to a table", USER | LIMIT, movups [TRACKED - 12], xmm0
+; Memory that is not there, or that somebody watches.
+	ONE	"gs movups", USER | KERNEL, movups [gs:buffer], xmm0
+	ONE	"cs fld", USER | KERNEL, fld dword [cs:0x100000]
+	ONE	"gs movups to a table", USER | KERNEL, movups [gs:spare_tables + 4064], xmm0
+	ONE	"movaps hole", USER | KERNEL, movaps xmm0, [HOLE]
+	ONE	"fld hole", USER | KERNEL, fld dword [HOLE]
+	ONE	"movaps to a hole", USER | KERNEL, movaps [HOLE], xmm0
+	ONE	"movaps beside 16", USER | KERNEL, movaps xmm0, [WINDOW + 8]
+	ONE	"movaps beside 16, hole", USER | KERNEL, movaps xmm0, [HOLE + 8]
+	ONE	"movaps beside 16, table", USER | KERNEL, movaps [TRACKED - 12], xmm0
+	ONE	"fxsave beside 16", USER | KERNEL, fxsave [WINDOW + 8]
+	MISHAP	"movups to a table", USER | KERNEL
+	mov	eax, 0x5a5a5a00
+	movd	xmm0, eax
+	movups	[TRACKED - 12], xmm0	; its last word is the last entry: nothing
+	cmp	[TRACKED - 12], eax
+	mov	dword [TRACKED - 12], 0x7fc007	; as they were
+	mov	dword [TRACKED - 8], 0x7fd007
+	mov	dword [TRACKED - 4], 0x7fe007
+	WELL_IF_EQUAL
+	MISHAP	"maskmovq to a table", USER | KERNEL
+	mov	edi, TRACKED - 4
+	mov	eax, 0x007f0000
+	movd	mm0, eax
+	psllq	mm0, 32
+	movq	mm1, mm0
+	psllq	mm1, 1			; a mask of one byte, of the last entry
+	maskmovq mm0, mm1
+	emms
+	mov	eax, [TRACKED]
+	and	dword [TRACKED], 0
+	sub	eax, 0x007f0000
+	mov	ecx, [TRACKED - 4]
+	xor	ecx, 0x7fe007
+	or	eax, ecx
+	WELL_IF_EQUAL
+	MISHAP	"fnsave to a table", USER | KERNEL
+	mov	eax, [SPARE]
+	fninit
+	fld1
+	fnsave	[spare_tables + 16]
+	mov	eax, [spare_tables + 16 + 28 + 4]
+	frstor	[spare_tables + 16]
+	fistp	dword [spare_tables + 16]
+	sub	eax, 0x80000000
+	dec	dword [spare_tables + 16]
+	or	eax, [spare_tables + 16]
+	WELL_IF_EQUAL
+	MISHAP	"fxsave to two tables", USER | KERNEL
+	mov	eax, [SPARE]
+	mov	eax, [SPARE + 0x600000]
+	mov	eax, 0x12345678
+	movd	xmm0, eax
+	movd	xmm7, eax
+	fxsave	[spare_tables + 4096 - 256]
+	xor	ecx, ecx
+	movd	xmm0, ecx
+	mov	edx, [spare_tables + 4096 - 256 + 160]
+	xor	edx, [spare_tables + 4096 - 256 + 160 + 7 * 16]
+	fxrstor	[spare_tables + 4096 - 256]
+	movd	ecx, xmm0
+	xor	eax, ecx
+	or	eax, edx
+	WELL_IF_EQUAL
+	MISHAP	"entry by movss", USER | KERNEL
+	mov	eax, [SPARE]
+	movss	xmm0, [spare_tables]
+	movss	[spare_tables + 4], xmm0	; it was not present: no CPU remembers that
+	cmp	[SPARE + 0x1000], eax
+	WELL_IF_EQUAL
 	ONE	"jmp hole", USER | LIMIT, jmp HOLE
 	ONE	"mov hole", USER, mov eax, [HOLE]
 	ONE	"lar hole", USER | KERNEL, lar eax, [HOLE]

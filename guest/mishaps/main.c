@@ -14,6 +14,7 @@
 
 #define PAGE_TABLES 2 /* 8 MiB, linear is physical */
 #define HOLE        0x40000000u
+#define SPARE       0x40400000u
 #define RIGHTS      7u /* P, W, U */
 
 struct mishap {
@@ -37,6 +38,7 @@ void load_tables(const struct table *gdtr, const struct table *idtr, uint32_t di
 uint32_t page_tables[PAGE_TABLES][1024] __attribute__((aligned(4096)));
 static uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint32_t hole_table[1024] __attribute__((aligned(4096)));
+uint32_t spare_tables[2][1024] __attribute__((aligned(4096)));
 static uint64_t gdt[16], idt[256];
 static uint32_t tss[26];
 static uint8_t kernel_stack[4096] __attribute__((aligned(16)));
@@ -82,6 +84,10 @@ tables(void)
 		directory[i] = (uint32_t)page_tables[i] | RIGHTS;
 	hole_table[0] = HOLE | RIGHTS;
 	directory[HOLE >> 22] = (uint32_t)hole_table | RIGHTS;
+	for (unsigned i = 0; i < 2; i++) {
+		spare_tables[i][i * 512] = (uint32_t)hole_table | RIGHTS;
+		directory[(SPARE >> 22) + i] = (uint32_t)spare_tables[i] | RIGHTS;
+	}
 	load_tables(&gdtr, &idtr, (uint32_t)directory);
 }
 

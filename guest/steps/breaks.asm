@@ -73,6 +73,21 @@ ACCESSES equ 0xf
 	loop	.again
 	ret
 
+	SEQUENCE break_native, 0, "a breakpoint on cpuid, and on x87"
+	push	ebx
+	BREAKPOINT .id, EXECUTE
+	xor	eax, eax
+.id:	cpuid
+	BREAKPOINT .fpu, EXECUTE
+	fninit
+.fpu:	fld1
+	fistp	dword [watched]
+	mov	eax, [watched]
+	pop	ebx
+	xor	ecx, ecx
+	xor	edx, edx
+	ret
+
 	SEQUENCE break_first, 0, "a breakpoint on the next instruction, on ones that are emulated"
 	BREAKPOINT .one, EXECUTE
 .one:	nop

@@ -134,6 +134,8 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	case INSN_VERR:
 	case INSN_VERW:
 		return te_verify(v, e);
+	case INSN_CPUID: /* with a breakpoint on it */
+		return te_natively(v, e);
 	default:
 		if (i->has_mem && store(v, e, i))
 			return RESUME;

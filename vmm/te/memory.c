@@ -292,50 +292,30 @@ te_guest_fault(struct vcpu *v, struct exit *e, const struct te_access *access,
 	return event_fault(v, fault->vector, fault->error);
 }
 
-/* Whether an instruction of x87, MMX or SSE writes its memory operand (SDM 2D A.3, A.5). */
-static bool
-vector_writes(const struct insn *i)
-{
-	static const uint8_t x87[8] = { [1] = 0xcc, [3] = 0x8e, [5] = 0xce, [7] = 0xce };
-	unsigned reg = i->modrm >> 3 & 7;
-
-	if (i->map == MAP_1BYTE) /* d8 to df, by reg: fst, fstp, fnstenv, fnsave, fnstcw ... */
-		return x87[i->opcode & 7] >> reg & 1;
-	switch (i->map == MAP_0F ? i->opcode : 0) {
-	case 0x11:
-	case 0x13:
-	case 0x17:
-	case 0x29:
-	case 0x2b:
-	case 0x7f:
-	case 0xd6:
-	case 0xe7:
-	case 0xf7:
-		return true;
-	case 0x7e:
-		return !(i->prefixes & PFX_REP);
-	case 0xae: /* fxsave, stmxcsr, xsave, xsaveopt */
-		return 0x59u >> reg & 1;
-	default:
-		return false;
-	}
-}
-
 /*
- * An instruction of x87, MMX or SSE whose memory operand the CPU could not reach. What the guest's
- * own segment or tables say to it comes first.
+ * An instruction that Zeno does not emulate, of x87, MMX or SSE for the most part, is the CPU's to
+ * do after all. What the guest's own segment or tables say to its memory operand comes first, but
+ * for the alignment, which comes before its pages.
  */
-static COLD enum verdict
-cannot(struct vcpu *v, struct exit *e)
+COLD enum verdict
+te_natively(struct vcpu *v, struct exit *e)
 {
 	const struct insn *i = te_insn(v);
 	struct te_access access = { .v = v };
 	struct emu_fault fault;
+	enum verdict verdict;
 	uint8_t byte;
 
-	if (i->has_mem && (vector_writes(i) ? te_ops.read_rmw : te_ops.read)(
-				  &access, i->mem_seg, insn_ea(&v->state, i), &byte, 1, &fault))
-		return te_guest_fault(v, e, &access, &fault);
+	if (i->has_mem && (te_vector_writes(i) ? te_ops.read_rmw : te_ops.read)(
+				  &access, i->mem_seg, insn_ea(&v->state, i), &byte, 1, &fault)) {
+		if (!v->page_fault.pending || !(te_linear(v, i) & (te_vector_alignment(i) - 1)))
+			return te_guest_fault(v, e, &access, &fault);
+		v->page_fault.pending = false;
+		return event_fault(v, VEC_GP, 0);
+	}
+	verdict = te_bounce(v, e);
+	if (verdict != STOP)
+		return verdict;
 	return exit_limit(v, e, VEC_GP, 0, LAB_1A "#limits",
 			  "Zeno cannot emulate %s on memory at %08lx", insn_name(e->insn_op),
 			  e->gva);
@@ -359,7 +339,7 @@ te_emulate(struct vcpu *v, struct exit *e)
 	case EMU_SENSITIVE:
 		return te_emulate_sensitive(v, e, &access);
 	default:
-		return cannot(v, e);
+		return te_natively(v, e);
 	}
 	exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
 		    te_insn(v)->opnd[0].size, e->gva);

@@ -240,6 +240,16 @@ te_holds_trap(const struct vcpu *v)
 	return s->pending_debug && s->mov_ss_shadow && !(s->rflags & FLAG_TF);
 }
 
+/* vector.c */
+bool te_vector_writes(const struct insn *i);
+unsigned te_vector_alignment(const struct insn *i);
+
+/*
+ * bounce.c: the CPU does the instruction of this exit, in one step, on copies of the pages that it
+ * is refused. RESUME, FAULTED; STOP: it can't be done so, and nothing has happened.
+ */
+enum verdict te_bounce(struct vcpu *v, const struct exit *exit);
+
 /* breakpoints.c */
 void te_arm_breakpoints(struct vcpu *v);
 void te_watch(struct vcpu *v, uint64_t linear, size_t size, bool write);
@@ -385,6 +395,7 @@ int te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n
 		 struct emu_fault *fault);
 /* Emulates the instruction of this exit with the general emulator. */
 enum verdict te_emulate(struct vcpu *v, struct exit *e);
+enum verdict te_natively(struct vcpu *v, struct exit *e); /* what that does not know */
 /*
  * The guest's own fault, met while the host did an instruction for it. FAULTED, or the guest is
  * stopped.
