@@ -4,6 +4,7 @@
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -177,13 +178,22 @@ python host_ends()
              what=f"{where}, {engine}: from a system call back to its process, and on to the next", console=console)
 
 
+def crowd(where, engine):
+    """Four sessions at once on a slow machine: the host's clock ticks behind a step, and is served all the same."""
+    script = "break paging_on\ncontinue\npython steps(24)\ndelete\ndetach\npython host_ends()\n"
+    with ThreadPoolExecutor(4) as pool:
+        ends = list(pool.map(lambda _: session(where, f"start pager engine={engine}", script), range(4)))
+    ok(all(len(stepped(text)) == 24 and lines(console, 1) == bare("pager") for text, console in ends),
+       f"{where}, {engine}: no tick of the host's is lost behind a step", ends=ends)
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
         finish()
     wanted = sys.argv[1:]
     for test, *how in ((blocks, "qemu"), (blocks, "bochs"), (pager, "qemu", "te"), (pager, "qemu", "bt"),
-                       (pager, "bochs", "bt"), (system, "qemu", "te"), (system, "qemu", "bt")):
+                       (pager, "bochs", "bt"), (crowd, "qemu", "bt"), (system, "qemu", "te"), (system, "qemu", "bt")):
         if wanted and not {test.__name__, "-".join((test.__name__, *how))} & set(wanted):
             continue
         reason = machine.missing("qemu") or machine.missing(how[0]) or \
