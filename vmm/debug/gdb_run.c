@@ -414,7 +414,8 @@ debug_one_exit(struct vcpu *v)
 	if (hit_breakpoint(v, e))
 		return stop(v, true, GDB_SIGTRAP, "swbreak:;");
 	if (stepped && e->reason == EXIT_IRQ)
-		exit_handle(v, e); /* behind the step came an interrupt of the host's: it is served */
+		exit_handle(v,
+			    e); /* behind the step came an interrupt of the host's: it is served */
 	if (stepped)
 		return stop(v, true, GDB_SIGTRAP, "");
 	if (!v->debug.step && interrupt_comes_first(v, shadow_at, e))
