@@ -160,11 +160,10 @@ in_sum(int c, char *body)
 {
 	int value = digit(c | 0x20);
 
-	if (state == SUM_HIGH) {
+	if (state == SUM_HIGH && value >= 0) {
 		state = SUM_LOW;
 		claimed = (uint8_t)(value << 4);
-		if (value >= 0)
-			return false;
+		return false;
 	}
 	state = IDLE;
 	if (value < 0 || (claimed | value) != sum) {
