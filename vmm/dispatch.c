@@ -4,7 +4,6 @@
  * A handler for one engine goes before one for its base, and that before a handler for any engine.
  * A reason without a handler is loud: it ends the guest, and rip is not advanced.
  */
-#include <inc/errno.h>
 #include <kern/trap.h>
 #include <vmm/dispatch.h>
 #include <vmm/domain.h>

@@ -66,7 +66,8 @@ struct vcpu {
 	struct domain *domain;
 	struct vcpu *next; /* of its domain */
 	unsigned number;   /* in its domain, from 0 on */
-	mfn_t root; /* the CPU's tables while it runs; slot 260 has its descriptor tables' shadows */
+	/* the CPU's tables while it runs; slot 260 has its descriptor tables' shadows */
+	mfn_t root;
 	uint64_t flat[4]; /* the root's first four GiB while paging is off: linear = gpa */
 	void *mmu_data;   /* what the MMU mode has made of its paging; NULL: nothing yet */
 	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */

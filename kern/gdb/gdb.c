@@ -3,7 +3,6 @@
  *
  * RSP = "Debugging with GDB", GDB 13, appendix E "GDB Remote Serial Protocol".
  */
-#include <inc/errno.h>
 #include <kern/gdb/packet.h>
 
 #define ACTIONS_MAX 16 /* of one vCont */
@@ -35,10 +34,7 @@ gdb_print(const char *fmt, ...)
 	reply_send();
 }
 
-/*
- * ---- threads
- * ------------------------------------------------------------------------------------------
- */
+/* ---- threads ---- */
 
 static bool
 covers(struct gdb_thread pattern, struct gdb_thread t)
@@ -108,10 +104,7 @@ gdb_connected(void)
 	return connected || expected;
 }
 
-/*
- * ---- commands
- * -----------------------------------------------------------------------------------------
- */
+/* ---- commands ---- */
 
 /* The debugger is new, or has lost its way: everything stops. No process is no stop. */
 static void
@@ -283,10 +276,7 @@ do_kill(const char *p)
 	detach_all();
 }
 
-/*
- * ---- q
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- q ---- */
 
 static void
 do_threads(const char *p)

@@ -161,10 +161,7 @@ static const struct engine absent_engine = { .name = "absent",
 					     .probe = absent_probe };
 SET_ADD(engines, absent_engine);
 
-/*
- * ---- a machine with one register
- * -------------------------------------------------------------------------
- */
+/* ---- a machine with one register ---- */
 
 static uint64_t
 register_read(struct domain *d, uint64_t offset, unsigned size)

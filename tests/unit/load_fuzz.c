@@ -48,10 +48,7 @@ next(void)
 	return seed >> 11;
 }
 
-/*
- * ---- what the loaders call
- * ------------------------------------------------------------------------------
- */
+/* ---- what the loaders call ---- */
 
 static char said[256];
 static bool loading;
@@ -118,10 +115,7 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 	return 0;
 }
 
-/*
- * ---- images
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- images ---- */
 
 static void
 put(size_t at, unsigned size, uint64_t value)

@@ -44,10 +44,7 @@ next(void)
 	return seed >> 11;
 }
 
-/*
- * ---- the machine
- * ----------------------------------------------------------------------------------------
- */
+/* ---- the machine ---- */
 
 mfn_t
 frame_alloc(enum frame_type type, uint16_t owner)
@@ -151,10 +148,7 @@ guest_memory(struct shadow_mmu *m)
 	return (struct walk_memory){ m, read_entry, write_entry };
 }
 
-/*
- * ---- what the CPU and the guest see
- * -----------------------------------------------------------------------
- */
+/* ---- what the CPU and the guest see ---- */
 
 struct view {
 	bool present;
@@ -218,10 +212,7 @@ address(void)
 	return a;
 }
 
-/*
- * ---- operations
- * -------------------------------------------------------------------------------------------
- */
+/* ---- operations ---- */
 
 static void
 write_table(void)

@@ -86,10 +86,7 @@ walked(const struct paging *p, uint64_t a, unsigned how)
 	return o;
 }
 
-/*
- * ---- the second walk
- * ------------------------------------------------------------------------------------
- */
+/* ---- the second walk ---- */
 
 static struct outcome
 fault(const struct paging *p, unsigned how, unsigned cause)
@@ -194,10 +191,7 @@ oracle(const struct paging *p, uint64_t a, unsigned how)
 	}
 }
 
-/*
- * ---- random tables
- * --------------------------------------------------------------------------------------
- */
+/* ---- random tables ---- */
 
 /* Mostly present, mostly allowed, in our memory; sometimes with bits that should not be there. */
 static uint64_t
@@ -273,10 +267,7 @@ random_tables(enum paging_format_id id)
 	ok(!bad, "%s: random tables, against another walk", p.format->name);
 }
 
-/*
- * ---- cases
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- cases ---- */
 
 /* One table at 0x1000, one at 0x2000 (and 0x3000, 0x4000), entries at index 0. */
 static void

@@ -6,7 +6,6 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <inc/errno.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>

@@ -112,10 +112,7 @@ void bt_emit_direct(struct bt_translation *t, const struct insn *i);
 /* The bytes of a stub that goes to `to`; both are addresses in the cache. */
 void bt_stub_jump(uint8_t stub[5], uint32_t from, uint32_t to);
 
-/*
- * ---- bytes
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- bytes ---- */
 
 static inline void
 bt_emit8(struct bt_translation *t, uint8_t byte)

@@ -62,10 +62,7 @@ static const struct {
 	{ "RF", 16, 16 }, { "VM", 17, 17 }, { "AC", 18, 18 }, { "ID", 21, 21 },
 };
 
-/*
- * ---- the target description
- * -----------------------------------------------------------------------------
- */
+/* ---- the target description ---- */
 
 static char xml[6144];
 static size_t xml_length;
@@ -112,10 +109,7 @@ description(struct gdb_thread t)
 	return xml;
 }
 
-/*
- * ---- registers
- * ------------------------------------------------------------------------------------------
- */
+/* ---- registers ---- */
 
 static uint64_t
 register_value(const struct cpu_state *s, enum part part, unsigned n)
@@ -178,10 +172,7 @@ set_register(struct gdb_thread t, unsigned n, uint64_t value)
 	}
 }
 
-/*
- * ---- memory
- * ---------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 /*
  * How much of [addr, addr + len) is guest memory: the window is not, nor is what lies above 4 GiB.
@@ -216,10 +207,7 @@ write(struct gdb_thread t, uint64_t addr, const void *buf, size_t len)
 	return gva_write_as(v, gva(addr), ACCESS_PROBE, buf, len);
 }
 
-/*
- * ---- threads
- * --------------------------------------------------------------------------------------------
- */
+/* ---- threads ---- */
 
 static bool
 next(struct gdb_thread *t)

@@ -45,10 +45,7 @@ gdb_vcpu(struct gdb_thread t)
 	return d ? d->vcpu : NULL;
 }
 
-/*
- * ---- breakpoints
- * --------------------------------------------------------------------------------------
- */
+/* ---- breakpoints ---- */
 
 static struct breakpoint *
 breakpoint_at(const struct domain *d, uint32_t addr)
@@ -133,10 +130,7 @@ hit_breakpoint(struct vcpu *v, const struct exit *e)
 	return b && b->original != INT3;
 }
 
-/*
- * ---- hold and resume
- * ----------------------------------------------------------------------------------
- */
+/* ---- hold and resume ---- */
 
 static struct vcpu *
 attached(unsigned id)
@@ -277,10 +271,7 @@ debug_ended(struct vcpu *v)
 	gdb_exited(d->id, (int)d->exit_code, d->stopped ? GDB_SIGSEGV : 0);
 }
 
-/*
- * ---- one exit
- * -----------------------------------------------------------------------------------------
- */
+/* ---- one exit ---- */
 
 int
 debug_stop_on_exit(const char *what)
@@ -413,9 +404,9 @@ debug_one_exit(struct vcpu *v)
 	disarm(v);
 	if (hit_breakpoint(v, e))
 		return stop(v, true, GDB_SIGTRAP, "swbreak:;");
+	/* Behind the step there may have come an interrupt of the host's: it is served. */
 	if (stepped && e->reason == EXIT_IRQ)
-		exit_handle(v,
-			    e); /* behind the step came an interrupt of the host's: it is served */
+		exit_handle(v, e);
 	if (stepped)
 		return stop(v, true, GDB_SIGTRAP, "");
 	if (!v->debug.step && interrupt_comes_first(v, shadow_at, e))

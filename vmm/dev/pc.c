@@ -52,41 +52,21 @@ uart_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 	uart_write(&pc_of(d)->uart, port - UART_COM1_BASE, (uint8_t)value, &host);
 }
 
-static uint32_t
-pic_port_read(struct domain *d, uint16_t port, unsigned size)
-{
-	return pic_read(&pc_of(d)->pic, port);
-}
-
-static void
-pic_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
-{
-	pic_write(&pc_of(d)->pic, port, (uint8_t)value);
-}
-
-static uint32_t
-pit_port_read(struct domain *d, uint16_t port, unsigned size)
-{
-	return pit_read(&pc_of(d)->pit, port, domain_now(d));
-}
-
-static void
-pit_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
-{
-	pit_write(&pc_of(d)->pit, port, (uint8_t)value, domain_now(d));
-}
-
-static uint32_t
-rtc_port_read(struct domain *d, uint16_t port, unsigned size)
-{
-	return rtc_read(&pc_of(d)->rtc, port, domain_now(d));
-}
-
-static void
-rtc_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
-{
-	rtc_write(&pc_of(d)->rtc, port, (uint8_t)value, domain_now(d));
-}
+/* A device of bytes behind its ports; what else its functions take stands behind its name. */
+#define BYTE_PORTS(device, ...)                                                            \
+	static uint32_t device##_port_read(struct domain *d, uint16_t port, unsigned size) \
+	{                                                                                  \
+		return device##_read(&pc_of(d)->device, port, ##__VA_ARGS__);              \
+	}                                                                                  \
+	static void device##_port_write(struct domain *d, uint16_t port, unsigned size,    \
+					uint32_t value)                                    \
+	{                                                                                  \
+		device##_write(&pc_of(d)->device, port, (uint8_t)value, ##__VA_ARGS__);    \
+	}
+BYTE_PORTS(pic)
+BYTE_PORTS(pit, domain_now(d))
+BYTE_PORTS(rtc, domain_now(d))
+BYTE_PORTS(crtc)
 
 static uint32_t
 i8042_port_read(struct domain *d, uint16_t port, unsigned size)
@@ -101,18 +81,6 @@ i8042_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 
 	if (why)
 		domain_stop(d, "%s, by port %x", why, port);
-}
-
-static uint32_t
-crtc_port_read(struct domain *d, uint16_t port, unsigned size)
-{
-	return crtc_read(&pc_of(d)->crtc, port);
-}
-
-static void
-crtc_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
-{
-	crtc_write(&pc_of(d)->crtc, port, (uint8_t)value);
 }
 
 /* QEMU's isa-debug-exit: any write ends the machine; the value is the guest's exit code. */

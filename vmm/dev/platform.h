@@ -14,8 +14,6 @@ struct vcpu;
 struct io_range;
 struct mmio_range;
 
-#define DEADLINE_NEVER UINT64_MAX
-
 struct platform {
 	const char *name;
 	const char *what;

@@ -42,12 +42,10 @@ enum rtc_reg {
 };
 
 #define RTC_A_UIP     0x80
-#define RTC_A_DV      0x70
 #define RTC_A_DV_HOLD 0x60 /* with either value of bit 4 */
 #define RTC_A_RS      0x0f
 #define RTC_B_SET     0x80
 #define RTC_B_PIE     0x40
-#define RTC_B_AIE     0x20
 #define RTC_B_UIE     0x10
 #define RTC_B_DM      0x04 /* binary, not BCD */
 #define RTC_B_24      0x02

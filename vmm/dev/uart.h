@@ -58,7 +58,6 @@ enum uart_reg {
 
 #define UART_FCR_ENABLE   0x01
 #define UART_FCR_RX_RESET 0x02
-#define UART_FCR_TX_RESET 0x04
 #define UART_FCR_TRIGGER  0xc0 /* 1, 4, 8 or 14 bytes */
 
 #define UART_LCR_BITS 0x03 /* word length less 5 */
@@ -75,14 +74,10 @@ enum uart_reg {
 #define UART_LSR_THRE 0x20
 #define UART_LSR_TEMT 0x40
 
-#define UART_MSR_DCTS 0x01
-#define UART_MSR_DDSR 0x02
-#define UART_MSR_TERI 0x04
-#define UART_MSR_DDCD 0x08
-#define UART_MSR_CTS  0x10
-#define UART_MSR_DSR  0x20
-#define UART_MSR_RI   0x40
-#define UART_MSR_DCD  0x80
+#define UART_MSR_CTS 0x10
+#define UART_MSR_DSR 0x20
+#define UART_MSR_RI  0x40
+#define UART_MSR_DCD 0x80
 
 struct uart {
 	uint32_t version;

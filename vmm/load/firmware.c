@@ -6,7 +6,6 @@
  * PS2 = IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, "BIOS Data
  * Area".
  */
-#include <kern/map.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 

@@ -91,9 +91,6 @@ void gpr_write(struct cpu_state *state, unsigned reg, unsigned size, uint64_t va
 /* rip after the instruction, within the mode's width: the return address of call and int. */
 uint64_t insn_next_rip(const struct cpu_state *state, const struct insn *insn);
 
-/* Moves rip there and touches nothing else: RF, TF and the shadow of sti are the caller's. */
-void insn_advance(struct cpu_state *state, const struct insn *insn);
-
 /* Offset of the memory operand in its segment (insn->mem_seg); the segment's base is not added. */
 uint64_t insn_ea(const struct cpu_state *state, const struct insn *insn);
 

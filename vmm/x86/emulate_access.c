@@ -49,12 +49,6 @@ insn_next_rip(const struct cpu_state *state, const struct insn *insn)
 	return (state->rip + insn->len) & size_mask(insn->mode >= MODE64 ? 8 : 4);
 }
 
-void
-insn_advance(struct cpu_state *state, const struct insn *insn)
-{
-	state->rip = insn_next_rip(state, insn);
-}
-
 uint64_t
 insn_ea(const struct cpu_state *state, const struct insn *insn)
 {

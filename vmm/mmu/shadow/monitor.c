@@ -1,7 +1,6 @@
 /*
  * Shadow paging to look at: a walk through both tables side by side, and what the shadows cost.
  */
-#include <inc/errno.h>
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
 #include <vmm/monitor.h>

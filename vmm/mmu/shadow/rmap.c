@@ -6,8 +6,6 @@
  * search: an entry is in one list as long as it is present. The links are numbers (slot * 512 +
  * index + 1), half as long as pointers; a head's `prev` names the list's owner.
  */
-#include <kern/cpu.h>
-#include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
 
 #define OWNER      0x80000000u

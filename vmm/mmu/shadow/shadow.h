@@ -23,9 +23,6 @@
 #include <vmm/mmu/window.h>
 #include <vmm/vcpu.h>
 
-#define LAB_2A "lab2a.md"
-#define LAB_2B "lab2b.md"
-
 #define PAGE_LEVELS 4 /* of the host's tables; level 1 maps pages of 4 KiB */
 
 /* One of the ways in which a guest's tables may look (SDM 3A 4.1.1 "Four Paging Modes"). */
