@@ -5,3 +5,6 @@
  * Rarely needed: out of line, so that the usual way through its caller saves no registers for it.
  */
 #define COLD __attribute__((noinline, cold))
+
+/* One body for two ways that differ in an argument: each has no more of it than it needs. */
+#define INLINED inline __attribute__((always_inline))

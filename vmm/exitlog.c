@@ -89,15 +89,6 @@ exit_log(struct vcpu *v, const struct exit *e)
 	v->last = r;
 }
 
-/* What the handler did, for the record of the exit at hand. The last word counts. */
-void
-exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
-{
-	v->last->effect = effect;
-	v->last->a = a;
-	v->last->b = b;
-}
-
 /* What a handler did: for a program, and in words, which take a, then b. */
 static const struct {
 	const char *tag, *format;

@@ -8,8 +8,7 @@
 #include <stdint.h>
 
 #include <vmm/exit.h>
-
-struct vcpu;
+#include <vmm/vcpu.h>
 
 /* What a handler did, in terms of a and b of the record (exitlog.c turns it into words). */
 enum effect {
@@ -55,7 +54,15 @@ struct exit_log {
 };
 
 void exit_log(struct vcpu *v, const struct exit *e);
-void exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b);
+/* What the handler did, for the record of the exit at hand. The last word counts. */
+static inline void
+exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
+{
+	v->last->effect = effect;
+	v->last->a = a;
+	v->last->b = b;
+}
+
 void exit_words(const struct exit_record *r, char *buf, size_t size);
 void exit_print_last(struct vcpu *v, unsigned count);
 void exit_summary(struct vcpu *v);

@@ -90,9 +90,8 @@ vcpu_run(struct vcpu *v)
 		vcpu_poison(v);
 }
 
-/* What an exit means, and what becomes of it. */
-enum verdict
-exit_handle(struct vcpu *v, struct exit *e)
+static INLINED enum verdict
+handle(struct vcpu *v, struct exit *e)
 {
 	enum verdict verdict;
 
@@ -105,6 +104,13 @@ exit_handle(struct vcpu *v, struct exit *e)
 	if (v->domain->state == DOMAIN_ENDED || exit_streams || vcpu_poisons)
 		return exit_after(v, verdict);
 	return verdict;
+}
+
+/* What an exit means, and what becomes of it. */
+enum verdict
+exit_handle(struct vcpu *v, struct exit *e)
+{
+	return handle(v, e);
 }
 
 static enum turn
@@ -151,17 +157,42 @@ debug_trap_due(struct vcpu *v, struct exit *e)
 	return true;
 }
 
-/* Runs the guest to its next exit, and handles that. */
-static enum verdict
+/* Whether there is something to think of before the guest runs. Most often there is nothing. */
+static inline bool
+is_held_up(const struct vcpu *v)
+{
+	const struct cpu_state *s = &v->state;
+
+	return v->debug.attached | v->irq_pending | s->event.kind | s->sti_shadow |
+	       s->mov_ss_shadow | s->pending_debug;
+}
+
+/* The guest to its next exit, behind what it receives before, and in a debugger's hands. */
+static COLD enum verdict
 one_exit(struct vcpu *v)
 {
+	enum verdict verdict = v->debug.step && !v->debug.waits ? RESUME : deliver(v);
 	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
 	struct exit *e = &v->exit;
 
+	if (verdict != RESUME)
+		return verdict;
+	if (v->debug.attached)
+		return debug_one_exit(v);
 	if (debug_trap_due(v, e))
 		return exit_handle(v, e);
 	vcpu_run(v);
 	return interrupt_comes_first(v, shadow_at, e) ? RESUME : exit_handle(v, e);
+}
+
+/* Runs the guest to its next exit, and handles that. */
+static inline enum verdict
+next_exit(struct vcpu *v)
+{
+	if (is_held_up(v))
+		return one_exit(v);
+	vcpu_run(v);
+	return handle(v, &v->exit);
 }
 
 /*
@@ -188,10 +219,7 @@ vcpu_turn(struct thread *t)
 	domain_quiet(v->domain);
 	do {
 		entries = v->entries;
-		verdict = v->debug.step && !v->debug.waits ? RESUME : deliver(v);
-		if (verdict != RESUME)
-			break;
-		verdict = v->debug.attached ? debug_one_exit(v) : one_exit(v);
+		verdict = next_exit(v);
 		if (v->entries == entries)
 			preempt_point();
 	} while ((verdict == RESUME || verdict == FAULTED) && !need_resched);
@@ -199,21 +227,4 @@ vcpu_turn(struct thread *t)
 	if (v->domain->state == DOMAIN_ENDED && !v->debug.held)
 		return turn_ended(v);
 	return verdict == BLOCK ? TURN_BLOCKED : TURN_AGAIN;
-}
-
-/*
- * Moves rip past the instruction of this exit. Advancing is a decision: call it only where the
- * effect of the instruction is complete. An exit whose instruction was never decoded has no length:
- * the host's bug.
- */
-void
-vcpu_advance(struct vcpu *v, const struct exit *e)
-{
-	ASSERT(e->insn_len >= 1 && e->insn_len <= EXIT_INSN_MAX);
-	v->state.rip += e->insn_len;
-	if (!(v->state.seg[SEG_CS].attr & (ATTR_DB | ATTR_L)))
-		v->state.rip &= 0xffff;
-	else if (!(v->state.seg[SEG_CS].attr & ATTR_L))
-		v->state.rip &= 0xffffffff;
-	vcpu_done(v);
 }

@@ -125,8 +125,6 @@ enum verdict exit_handle(struct vcpu *v, struct exit *e);
 bool interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e);
 bool debug_trap_due(struct vcpu *v, struct exit *e); /* the #DB of what ran before is due now: *e */
 void debug_trap(struct vcpu *v, struct exit *e);     /* that #DB, of v->pending_debug */
-/* Moves rip past the instruction of this exit. Call it only where the effect is complete. */
-void vcpu_advance(struct vcpu *v, const struct exit *e);
 /*
  * What goes with the end of an instruction that Zeno has done: its #DB if the guest steps, RF off,
  * shadows over. Called by vcpu_advance(); call it where rip goes elsewhere than to the next one.
@@ -144,4 +142,23 @@ vcpu_done(struct vcpu *v)
 	v->state.sti_shadow = v->state.mov_ss_shadow = false;
 	v->state.rflags &= ~(uint64_t)FLAG_RF;
 	vcpu_step(v);
+}
+
+/*
+ * Moves rip past the instruction of this exit. Advancing is a decision: call it only where the
+ * effect of the instruction is complete. An exit whose instruction was never decoded has no length:
+ * the host's bug.
+ */
+static inline void
+vcpu_advance(struct vcpu *v, const struct exit *e)
+{
+	uint16_t code = v->state.seg[SEG_CS].attr;
+
+	ASSERT(e->insn_len >= 1 && e->insn_len <= EXIT_INSN_MAX);
+	v->state.rip += e->insn_len;
+	if (!(code & (ATTR_DB | ATTR_L)))
+		v->state.rip &= 0xffff;
+	else if (!(code & ATTR_L))
+		v->state.rip &= 0xffffffff;
+	vcpu_done(v);
 }

@@ -42,35 +42,20 @@ fetch_slow(struct vcpu *v, uint64_t at, uint8_t *buf)
 	return done;
 }
 
-static enum cpu_mode
-mode_of(const struct vcpu *v)
-{
-	return v->state.seg[SEG_CS].attr & ATTR_DB ? MODE32 : MODE16;
-}
-
-static inline bool
-decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
-{
-	te_of(v)->insn = insn;
-	e->insn_len = insn->len;
-	e->insn_op = insn->op;
-	return true;
-}
-
 /* Not known yet, or where it lies is not; or its bytes are not 16 in one page. */
-static COLD bool
-decode_anew(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *known)
+COLD bool
+te_decode(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *known)
 {
 	size_t n = sizeof(known->bytes);
 	uint64_t at = (uint32_t)key;
 	const uint64_t *p = code_ptr(v, at, &n);
-	enum cpu_mode mode = mode_of(v);
+	enum cpu_mode mode = te_mode(v);
 	uint8_t bytes[EXIT_INSN_MAX];
 
 	if (!p || n < sizeof(known->bytes)) {
 		known->key = TE_NOT_DECODED;
 		n = fetch_slow(v, at, bytes);
-		return !decode(&known->insn, bytes, n, mode) && decoded(v, e, &known->insn);
+		return !decode(&known->insn, bytes, n, mode) && te_decoded(v, e, &known->insn);
 	}
 	if (known->key != key || known->bytes[0] != p[0] || known->bytes[1] != p[1]) {
 		known->key = TE_NOT_DECODED;
@@ -82,24 +67,7 @@ decode_anew(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *kno
 	known->from = p;
 	known->bytes[0] = p[0];
 	known->bytes[1] = p[1];
-	return decoded(v, e, &known->insn);
-}
-
-/*
- * Fills in insn_len and insn_op of *e, and te_insn(v). False: the bytes are not all there, or are
- * no instruction.
- */
-bool
-te_fetch(struct vcpu *v, struct exit *e)
-{
-	uint32_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
-	uint64_t key = at | (uint64_t)mode_of(v) << 32;
-	struct te_decoded *known = &te_of(v)->decoded[at % TE_DECODED];
-
-	if (known->key == key && known->code == v->tlb.code && known->bytes[0] == known->from[0] &&
-	    known->bytes[1] == known->from[1])
-		return decoded(v, e, &known->insn);
-	return decode_anew(v, e, key, known);
+	return te_decoded(v, e, &known->insn);
 }
 
 /* The engine contract (vmm/engine.h). */
@@ -126,5 +94,5 @@ te_undefined(struct vcpu *v)
 	struct insn insn;
 	size_t n = fetch_slow(v, v->state.seg[SEG_CS].base + v->state.rip, bytes);
 
-	return decode(&insn, bytes, n, mode_of(v)) == -EINVAL;
+	return decode(&insn, bytes, n, te_mode(v)) == -EINVAL;
 }

@@ -374,8 +374,41 @@ enum verdict te_nested_iret(struct vcpu *v, struct exit *e); /* iret with NT set
 enum verdict te_verify(struct vcpu *v, struct exit *e);
 enum verdict te_arpl(struct vcpu *v, struct exit *e);
 
-/* fetch.c */
-bool te_fetch(struct vcpu *v, struct exit *e);
+/* fetch.c: te_fetch() of what is not known yet, or where it lies is not. */
+bool te_decode(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *known);
+
+static inline enum cpu_mode
+te_mode(const struct vcpu *v)
+{
+	return v->state.seg[SEG_CS].attr & ATTR_DB ? MODE32 : MODE16;
+}
+
+static inline bool
+te_decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
+{
+	te_of(v)->insn = insn;
+	e->insn_len = insn->len;
+	e->insn_op = insn->op;
+	return true;
+}
+
+/*
+ * The instruction at the guest's rip: fills in insn_len and insn_op of *e, and te_insn(v). False:
+ * the bytes are not all there, or are no instruction.
+ */
+static inline bool
+te_fetch(struct vcpu *v, struct exit *e)
+{
+	uint32_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
+	uint64_t key = at | (uint64_t)te_mode(v) << 32;
+	struct te_decoded *known = &te_of(v)->decoded[at % TE_DECODED];
+
+	if (known->key == key && known->code == v->tlb.code && known->bytes[0] == known->from[0] &&
+	    known->bytes[1] == known->from[1])
+		return te_decoded(v, e, &known->insn);
+	return te_decode(v, e, key, known);
+}
+
 size_t te_operand(struct vcpu *v, char *buf, size_t size);
 bool te_undefined(struct vcpu *v); /* the bytes at rip are all there, and are no instruction */
 
