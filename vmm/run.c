@@ -101,7 +101,7 @@ handle(struct vcpu *v, struct exit *e)
 	verdict = exit_dispatch(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;
-	if (v->domain->state == DOMAIN_ENDED || exit_streams || vcpu_poisons)
+	if (exit_streams | vcpu_poisons || v->domain->state == DOMAIN_ENDED)
 		return exit_after(v, verdict);
 	return verdict;
 }

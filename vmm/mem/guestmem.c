@@ -104,6 +104,8 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 int
 gva_read(struct vcpu *v, gva_t a, void *buf, size_t len)
 {
+	if (len == 8) /* most often: a gate, a descriptor */
+		return tlb_read(v, a, 0, buf, 8);
 	return tlb_read(v, a, 0, buf, len);
 }
 

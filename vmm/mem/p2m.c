@@ -54,16 +54,6 @@ p2m_free(struct domain *d)
 	d->p2m = NULL;
 }
 
-struct p2m_entry *
-p2m_entry(struct domain *d, gfn_t g)
-{
-	uint64_t leaf = g.v / P2M_LEAF_ENTRIES, i = leaf / P2M_POINTERS, j = leaf % P2M_POINTERS;
-
-	if (i >= P2M_POINTERS || !d->p2m[i] || !d->p2m[i][j])
-		return NULL;
-	return &d->p2m[i][j][g.v % P2M_LEAF_ENTRIES];
-}
-
 /* A frame of the table where there is none yet. */
 static void *
 frame_for(void *there)

@@ -7,8 +7,7 @@
 #include <stdint.h>
 
 #include <inc/addr.h>
-
-struct domain;
+#include <vmm/domain.h>
 
 enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED };
 
@@ -24,7 +23,18 @@ _Static_assert(sizeof(struct p2m_entry) == 8, "512 entries make a leaf page");
 
 int p2m_init(struct domain *d);
 void p2m_free(struct domain *d);
-struct p2m_entry *p2m_entry(struct domain *d, gfn_t g); /* NULL: beyond the table */
+
+/* NULL: beyond the table. */
+static inline struct p2m_entry *
+p2m_entry(struct domain *d, gfn_t g)
+{
+	uint64_t leaf = g.v / P2M_LEAF_ENTRIES, i = leaf / P2M_POINTERS, j = leaf % P2M_POINTERS;
+
+	if (i >= P2M_POINTERS || !d->p2m[i] || !d->p2m[i][j])
+		return NULL;
+	return &d->p2m[i][j][g.v % P2M_LEAF_ENTRIES];
+}
+
 int p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type);
 /*
  * A pointer to guest RAM through the direct map, good for `*len` bytes (cut at the frame's end), or

@@ -55,6 +55,21 @@ page_track_init(void)
 }
 INITCALL(40, page_track_init);
 
+/* The owner of the lowest reason, if there is any. */
+static inline void
+tell(struct domain *d, unsigned whys, gpa_t a, size_t len)
+{
+	if (whys)
+		owners[__builtin_ctz(whys)]->written(d, a, len);
+}
+
+static COLD void
+tell_all(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
+{
+	for (unsigned whys = e->track; whys; whys &= whys - 1)
+		tell(d, e->track & whys & -whys, a, len);
+}
+
 /*
  * [a, a + len) lies in one frame and has just been written; `e` is its entry. Owners may end their
  * tracks meanwhile.
@@ -62,9 +77,12 @@ INITCALL(40, page_track_init);
 void
 page_track_tell(struct domain *d, const struct p2m_entry *e, gpa_t a, size_t len)
 {
-	for (unsigned whys = e->track; whys; whys &= whys - 1)
-		if (e->track & whys & -whys)
-			owners[__builtin_ctz(whys)]->written(d, a, len);
+	unsigned whys = e->track;
+
+	if (!(whys & (whys - 1)))
+		tell(d, whys, a, len);
+	else
+		tell_all(d, e, a, len);
 }
 
 void

@@ -14,13 +14,13 @@
 enum verdict
 mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome)
 {
-	if (outcome == MMU_FILLED || outcome == MMU_TRUE_FAULT)
-		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
 	switch (outcome) {
 	case MMU_FILLED:
 		exit_effect(v, EFFECT_FILL, e->gva, 0);
+		tlb_drop(v, gva(e->gva)); /* as the CPU does: SDM 3A 4.10.4.1 */
 		return RESUME;
 	case MMU_TRUE_FAULT:
+		tlb_drop(v, gva(e->gva));
 		return event_page_fault(v);
 	case MMU_NO_MEMORY:
 		return exit_stop(

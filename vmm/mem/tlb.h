@@ -81,11 +81,16 @@ within_page(gva_t a, size_t len)
 static inline void
 copy_few(void *dst, const void *src, size_t len)
 {
-	if (len % 4)
+	size_t i = 0;
+
+	if (len % 2) {
 		memcpy(dst, src, len);
-	else
-		for (size_t i = 0; i < len; i += 4)
-			__builtin_memcpy((uint8_t *)dst + i, (const uint8_t *)src + i, 4);
+		return;
+	}
+	for (; i + 4 <= len; i += 4)
+		__builtin_memcpy((uint8_t *)dst + i, (const uint8_t *)src + i, 4);
+	if (i < len)
+		__builtin_memcpy((uint8_t *)dst + i, (const uint8_t *)src + i, 2);
 }
 
 /* gva_read_as() and gva_write_as(), where that is most often needed. */

@@ -44,10 +44,12 @@ fetch_slow(struct vcpu *v, uint64_t at, uint8_t *buf)
 
 /* Not known yet, or where it lies is not; or its bytes are not 16 in one page. */
 COLD bool
-te_decode(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *known)
+te_decode(struct vcpu *v, struct exit *e)
 {
+	uint64_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
+	uint64_t key = at | (uint64_t)te_mode(v) << 32;
+	struct te_decoded *known = &te_of(v)->decoded[at % TE_DECODED];
 	size_t n = sizeof(known->bytes);
-	uint64_t at = (uint32_t)key;
 	const uint64_t *p = code_ptr(v, at, &n);
 	enum cpu_mode mode = te_mode(v);
 	uint8_t bytes[EXIT_INSN_MAX];

@@ -12,14 +12,18 @@
  * where the guest's tables have nothing, so that is a page fault of its own, as on the bare
  * machine; unless there was no such place (window_move).
  */
-static bool
-hits_window(struct vcpu *v, uint64_t linear, size_t len)
+static COLD bool
+is_windows(struct vcpu *v, uint64_t linear)
 {
 	gpa_t at;
 
-	if (!in_window(v->domain, linear, len))
-		return false;
 	return !(v->state.cr0 & CR0_PG) || !gva_to_gpa(v, gva(linear), ACCESS_PROBE, &at);
+}
+
+static inline bool
+hits_window(struct vcpu *v, uint64_t linear, size_t len)
+{
+	return in_window(v->domain, linear, len) && is_windows(v, linear);
 }
 
 static int
@@ -265,8 +269,10 @@ te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n,
 		return pop_words(a, size, words, n, fault);
 	from = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
 	for (unsigned i = 0; i < n; i++, from += sizeof(uint32_t)) {
-		words[i] = 0;
-		__builtin_memcpy(&words[i], from, sizeof(uint32_t));
+		uint32_t word;
+
+		__builtin_memcpy(&word, from, sizeof(word));
+		words[i] = word;
 	}
 	s->gpr[RSP] = (uint32_t)(low + sizeof(uint32_t) * n);
 	return 0;

@@ -57,6 +57,30 @@ te_resync(struct vcpu *v)
 	te_of(v)->loaded = 0;
 }
 
+static COLD void
+resync_these(struct vcpu *v, unsigned segments)
+{
+	for (; segments; segments &= segments - 1)
+		resync(v, __builtin_ctz(segments));
+}
+
+/*
+ * CS or SS: most often the guest's table has what was loaded, as it was when it was loaded last.
+ * The others.
+ */
+static inline unsigned
+resync_usual(struct vcpu *v, int i, unsigned loaded)
+{
+	struct te *te = te_of(v);
+	uint16_t sel = v->state.seg[i].sel;
+
+	if (!(loaded & 1u << i) || te->real_desc[i] != te_shadow_at(te, sel) ||
+	    (te->real_sel[i] & ~7) == CACHED_SEL(i))
+		return loaded;
+	te->real_sel[i] = sel & ~3;
+	return loaded & ~(1u << i);
+}
+
 /*
  * On the way from ring to ring: those that were loaded since. The entries of ring-3 code have come
  * or gone meanwhile, so all, if a data segment register holds code.
@@ -65,13 +89,16 @@ void
 te_resync_loaded(struct vcpu *v)
 {
 	const struct segment *s = v->state.seg;
-	unsigned loaded = te_of(v)->loaded;
+	struct te *te = te_of(v);
+	unsigned loaded = te->loaded;
 
 	if ((s[SEG_ES].attr | s[SEG_DS].attr | s[SEG_FS].attr | s[SEG_GS].attr) & ATTR_CODE)
 		loaded = ALL_SEGMENTS;
-	for (; loaded; loaded &= loaded - 1)
-		resync(v, __builtin_ctz(loaded));
-	te_of(v)->loaded = 0;
+	loaded = resync_usual(v, SEG_CS, loaded);
+	loaded = resync_usual(v, SEG_SS, loaded);
+	te->loaded = 0;
+	if (loaded)
+		resync_these(v, loaded);
 }
 
 /* Segment register i now holds `real`, which the guest loaded without our help. */

@@ -193,6 +193,16 @@ show(struct vcpu *v, uint16_t sel, uint64_t shadow)
 	return 0;
 }
 
+static COLD int
+show_user_code(struct vcpu *v, struct te_user_code *code, bool user)
+{
+	int err = show(v, code->sel, code->shadow[user]);
+	uint64_t *page = (code->sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[code->sel / PAGE_SIZE];
+
+	code->entry = page ? &page[code->sel % PAGE_SIZE / 8] : NULL;
+	return err;
+}
+
 /* Makes the shadow of one entry anew. */
 static int
 sync_entry(struct vcpu *v, uint16_t sel)
@@ -207,7 +217,7 @@ sync_entry(struct vcpu *v, uint16_t sel)
 		return show(v, sel, te_shadow_for(v, guest, 0));
 	code->shadow[0] = te_shadow_for(v, guest, 0);
 	code->shadow[1] = te_shadow_for(v, guest, 3);
-	return show(v, sel, code->shadow[te_cpl(v) == 3]);
+	return show_user_code(v, code, te_cpl(v) == 3);
 }
 
 /*
@@ -233,16 +243,30 @@ look_at_gdt(struct vcpu *v, bool sync)
 	}
 }
 
+/* Those from `code` on, of which one needs a page. */
+static COLD void
+show_from(struct vcpu *v, struct te_user_code *code)
+{
+	struct te *te = te_of(v);
+
+	for (; code < te->user_code + te->user_codes; code++)
+		show_user_code(v, code, te->shadow_cpl == 3);
+}
+
 /* Ring-3 code is in the shadow tables in ring 3 alone. */
 void
 te_show_user_code(struct vcpu *v, unsigned cpl)
 {
 	struct te *te = te_of(v);
+	struct te_user_code *code = te->user_code, *end = code + te->user_codes;
 
-	if (te->shadow_cpl != cpl)
-		for (unsigned i = 0; i < te->user_codes; i++)
-			show(v, te->user_code[i].sel, te->user_code[i].shadow[cpl == 3]);
+	if (te->shadow_cpl == cpl)
+		return;
 	te->shadow_cpl = (uint8_t)cpl;
+	for (; code < end && code->entry; code++)
+		*code->entry = code->shadow[cpl == 3];
+	if (code < end)
+		show_from(v, code);
 }
 
 void

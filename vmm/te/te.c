@@ -190,18 +190,18 @@ put_right(struct vcpu *v)
 
 /* Flags that no guest has set: see TRICKS.md for those of QEMU 7.2 after a cmpxchg8b. */
 static COLD uint64_t
-odd_flags(struct te *te, uint64_t before)
+odd_flags(struct vcpu *v, struct te *te)
 {
 	if (te->frame.rflags & RFLAGS_ZERO)
-		te->frame.rflags = (te->frame.rflags & RFLAGS_STATUS) | (before & ~RFLAGS_STATUS);
+		te->frame.rflags = (te->frame.rflags & RFLAGS_STATUS) |
+				   (real_rflags(v->state.rflags) & ~RFLAGS_STATUS);
 	return te->frame.rflags & FLAG_VM ? IN_V86 : 0;
 }
 
 static INLINED uint64_t
-enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
+enter(struct vcpu *v, struct te *te, const uint16_t sel[SEG_COUNT])
 {
-	struct te *te = te_of(v);
-	uint64_t failure, flags = te->frame.rflags;
+	uint64_t failure;
 
 	if (paranoid | v->flush | te->reload) {
 		failure = prepare(v, sel);
@@ -217,7 +217,7 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	if (paranoid | trap_debug_late)
 		put_right(v);
 	if (te->frame.rflags & (RFLAGS_ZERO | FLAG_VM) && !failure)
-		failure = odd_flags(te, flags);
+		failure = odd_flags(v, te);
 	return failure;
 }
 
@@ -227,7 +227,7 @@ enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 uint64_t
 te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
-	return enter(v, sel);
+	return enter(v, te_of(v), sel);
 }
 
 /*
@@ -271,7 +271,7 @@ run(struct vcpu *v, struct exit *e, bool held)
 	te_to_frame(v, &te->frame);
 	if (step)
 		te->frame.rflags |= FLAG_TF;
-	failure = enter(v, te->real_sel);
+	failure = enter(v, te, te->real_sel);
 	if (failure) {
 		not_run(v, e, failure);
 		return;

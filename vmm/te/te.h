@@ -70,6 +70,7 @@ struct te_tracked {
 #define TE_USER_CODE 32 /* so many show up in ring 3; more are cached ones */
 struct te_user_code {
 	uint16_t sel;
+	uint64_t *entry; /* where it is shown; NULL: there is no page yet */
 	uint64_t shadow[2];
 };
 
@@ -264,7 +265,10 @@ enum verdict te_exit_cache(struct vcpu *v, struct exit *e);
 enum verdict te_deliver(struct vcpu *v, const struct exit *e, const struct te_event *event);
 enum injection te_inject(struct vcpu *v, const struct event *event);
 
-/* user.c */
+/* user.c: whether CPL 3 may do what this exit asks for. Of some the handler knows, as for CPL 0. */
+#define TE_ANY_RING                                                                       \
+	(1ull << EXIT_SEGMENT | 1ull << EXIT_FAR | 1ull << EXIT_IRET | 1ull << EXIT_INT | \
+	 1ull << EXIT_SYSCALL)
 bool te_allowed(struct vcpu *v, const struct exit *e);
 void te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc);
 void te_drop_inner_segments(struct vcpu *v);
@@ -375,7 +379,7 @@ enum verdict te_verify(struct vcpu *v, struct exit *e);
 enum verdict te_arpl(struct vcpu *v, struct exit *e);
 
 /* fetch.c: te_fetch() of what is not known yet, or where it lies is not. */
-bool te_decode(struct vcpu *v, struct exit *e, uint64_t key, struct te_decoded *known);
+bool te_decode(struct vcpu *v, struct exit *e);
 
 static inline enum cpu_mode
 te_mode(const struct vcpu *v)
@@ -393,20 +397,26 @@ te_decoded(struct vcpu *v, struct exit *e, const struct insn *insn)
 }
 
 /*
- * The instruction at the guest's rip: fills in insn_len and insn_op of *e, and te_insn(v). False:
- * the bytes are not all there, or are no instruction.
+ * The instruction at the guest's rip, if it was decoded before: fills in insn_len and insn_op of
+ * *e, and te_insn(v).
  */
 static inline bool
-te_fetch(struct vcpu *v, struct exit *e)
+te_fetch_known(struct vcpu *v, struct exit *e)
 {
 	uint32_t at = (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
 	uint64_t key = at | (uint64_t)te_mode(v) << 32;
-	struct te_decoded *known = &te_of(v)->decoded[at % TE_DECODED];
+	const struct te_decoded *known = &te_of(v)->decoded[at % TE_DECODED];
 
-	if (known->key == key && known->code == v->tlb.code && known->bytes[0] == known->from[0] &&
-	    known->bytes[1] == known->from[1])
-		return te_decoded(v, e, &known->insn);
-	return te_decode(v, e, key, known);
+	return known->key == key && known->code == v->tlb.code &&
+	       known->bytes[0] == known->from[0] && known->bytes[1] == known->from[1] &&
+	       te_decoded(v, e, &known->insn);
+}
+
+/* The same for any. False: the bytes are not all there, or are no instruction. */
+static inline bool
+te_fetch(struct vcpu *v, struct exit *e)
+{
+	return te_fetch_known(v, e) || te_decode(v, e);
 }
 
 size_t te_operand(struct vcpu *v, char *buf, size_t size);

@@ -125,7 +125,7 @@ branched_beyond(struct vcpu *v, const struct exit *e)
 	}
 }
 
-/* A sensitive instruction that the guest's own CPL may forbid. */
+/* A sensitive instruction of the guest's ring 3. */
 static COLD void
 classify(struct vcpu *v, struct exit *e)
 {
@@ -157,38 +157,44 @@ back_to_trap(struct vcpu *v, struct exit *e, uint8_t opcode, enum insn_op op)
 	e->insn_len = 0;
 }
 
-/* What was refused is no instruction that could be sensitive. */
+/* A sensitive one is emulated, unless the guest's own CPL forbids it. */
+static inline void
+sensitive(struct vcpu *v, struct exit *e)
+{
+	e->reason = reason_of[e->insn_op];
+	if (te_cpl(v) && !(TE_ANY_RING >> e->reason & 1))
+		classify(v, e);
+}
+
+/* Caught by UMIP, or not sensitive, or no instruction. */
 static COLD void
-refused_plain(struct vcpu *v, struct exit *e, bool is_there)
+refused_slow(struct vcpu *v, struct exit *e)
 {
 	bool gp = e->raw == VEC_GP && !e->error;
 
-	if (!is_there) {
+	if (!te_fetch(v, e)) {
 		/* Ring 1 may not, but nor is there such a thing. */
 		if (gp && te_cpl(v) == 0 && te_undefined(v))
 			e->vector = VEC_UD;
 	} else if (te_umip && gp && te_umip_refuses(te_insn(v))) {
 		e->reason = EXIT_UMIP;
 		e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
+	} else if (reason_of[e->insn_op]) {
+		sensitive(v, e);
 	} else if (e->raw != VEC_UD && !e->error &&
 		   (hit_cut_limit(v, e) || branched_beyond(v, e))) {
 		e->reason = EXIT_MMU;
 	}
 }
 
-/* #GP, #UD, #NP, #SS: an instruction that was refused. A sensitive one is emulated. */
+/* #GP, #UD, #NP, #SS: an instruction that was refused. */
 static inline void
 refused(struct vcpu *v, struct exit *e)
 {
-	bool is_there = te_fetch(v, e);
-
-	if (!is_there || !reason_of[e->insn_op]) {
-		refused_plain(v, e, is_there);
-		return;
-	}
-	e->reason = reason_of[e->insn_op];
-	if (te_cpl(v))
-		classify(v, e);
+	if (!te_umip && te_fetch_known(v, e) && reason_of[e->insn_op])
+		sensitive(v, e);
+	else
+		refused_slow(v, e);
 }
 
 static void
@@ -236,11 +242,17 @@ void
 te_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 {
 	exit_begin(e, EXIT_EXCEPTION, (uint8_t)f->vector, (uint32_t)f->error, v->state.rip);
-	if (f->vector == VEC_PF)
-		page_fault(v, e);
-	else if (f->vector == VEC_GP || f->vector == VEC_UD || f->vector == VEC_NP ||
-		 f->vector == VEC_SS)
+	switch (f->vector) {
+	case VEC_GP:
+	case VEC_UD:
+	case VEC_NP:
+	case VEC_SS:
 		refused(v, e);
-	else
+		break;
+	case VEC_PF:
+		page_fault(v, e);
+		break;
+	default:
 		other_trap(v, e, f);
+	}
 }

@@ -49,14 +49,8 @@ te_allowed(struct vcpu *v, const struct exit *e)
 		return te_cpl(v) <= iopl;
 	case EXIT_IO:
 		return te_cpl(v) <= iopl || io_allowed(v, te_insn(v));
-	case EXIT_SEGMENT:
-	case EXIT_FAR:
-	case EXIT_IRET:
-	case EXIT_INT:
-	case EXIT_SYSCALL:
-		return true;
 	default:
-		return false;
+		return TE_ANY_RING >> e->reason & 1;
 	}
 }
 

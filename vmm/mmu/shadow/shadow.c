@@ -21,13 +21,22 @@ shadow_of(const struct vcpu *v)
 	return v->mmu_data;
 }
 
+/* An entry lies within a page; NULL: there is no memory. */
+static inline void *
+entry_ptr(struct shadow_mmu *m, gpa_t at, const struct p2m_entry **frame)
+{
+	*frame = p2m_entry(m->domain, gpa_to_gfn(at));
+	if (!*frame || (*frame)->type != P2M_RAM)
+		return NULL;
+	return (uint8_t *)mfn_ptr(mfn((*frame)->mfn)) + (at.v & PAGE_MASK);
+}
+
 /* Where there is no memory a PC's bus floats: a table there is all ones. */
 static uint64_t
 read_entry(void *ctx, gpa_t at, unsigned size)
 {
-	struct shadow_mmu *m = ctx;
-	size_t n = size;
-	const void *p = gpa_ptr(m->domain, at, &n);
+	const struct p2m_entry *frame;
+	const void *p = entry_ptr(ctx, at, &frame);
 
 	if (!p)
 		return size == 4 ? 0xffffffff : ~0ull;
@@ -42,10 +51,9 @@ static void
 write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
 {
 	struct shadow_mmu *m = ctx;
-	const struct p2m_entry *frame = p2m_entry(m->domain, gpa_to_gfn(at));
+	const struct p2m_entry *frame;
+	void *p = entry_ptr(m, at, &frame);
 	bool was = m->marking;
-	size_t n = size;
-	void *p = gpa_ptr(m->domain, at, &n);
 
 	if (!p)
 		return;
@@ -280,9 +288,12 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 static enum mmu_outcome
 fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
 {
-	const struct tlb_entry *known = tlb_hit(v, gva(e->gva), e->access);
+	const struct tlb_entry *known;
 
-	if (!(e->access & ACCESS_WRITE) || !known || !known->frame->track)
+	if (!(e->access & ACCESS_WRITE))
+		return shadow_fault(v, e, page_fault);
+	known = tlb_hit(v, gva(e->gva), e->access);
+	if (!known || !known->frame->track)
 		return shadow_fault(v, e, page_fault);
 	shadow_of(v)->stats.emulated++;
 	return MMU_EMULATE;
