@@ -22,9 +22,9 @@ AIM = re.compile(r"^  (\S.*?)  +(te|bt) +([\d,.]+(?: x \w+)?) +([\d,.]+)(?: x \w
 TABLE = re.compile(r"^  (\S.*?)  +([\d,]+) +([\d,]+) +x([\d.,]+) +([\d,]+) +x([\d.,]+)$", re.M)
 
 # Row: what te and bt may need, with slack: a change that makes one of them much dearer is to be noticed.
-MOST = {"system call": (2_800, 3_300), "in": (720, 1_050), "cr3 write": (1_700, 1_900), "call and ret": (2, 20),
-        "page fault": (2_600, 3_300), "divide error": (2_100, 2_800), "page-table write": (1_250, 1_400),
-        "invlpg and touch": (2_600, 3_500)}
+MOST = {"system call": (2_350, 3_300), "in": (640, 1_050), "cr3 write": (1_200, 1_900), "call and ret": (2, 20),
+        "page fault": (2_150, 3_300), "divide error": (1_750, 2_800), "page-table write": (1_080, 1_400),
+        "invlpg and touch": (2_150, 3_500)}
 TIMES = {"bench-compute 100": 1.01, "bench-fork": 5.5, "bench-files": 11}  # the bare machine's
 
 

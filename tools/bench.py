@@ -28,19 +28,16 @@ AIMS = {"cli": 370}
 
 PHASES = [
     ("entry into the host", r"trap_|from_|ring_leave|te_from_frame|te_segments_in|guest_rflags|taken"),
-    ("fetch and decode", r"te_fetch|fetch|decode|gva_|gpa_|p2m_|until_wrap|insn_|take_|method|width|memcpy|"
-                         r"set_|cpu_mode|translate|attributes|next_|prefix|opcode|modrm|mem"),
-    ("dispatch and log", r"exit_log|exit_dispatch|exit_stream|exit_effect|vcpu_turn|vcpu_advance|te_run"),
+    ("what the trap means", r"te_translate|te_decode|decode|gva_|gpa_|p2m_|insn_|memcpy"),
+    ("dispatch and log", r"exit_log|exit_dispatch|exit_stream|vcpu_turn|te_run"),
     ("emulation", r"exit_|do_|te_write|te_load|io_|gpr_|platform|unclaimed|read_byte|write_byte|claim"),
     ("back into the guest", r"te_to_frame|real_rflags|ring_enter|te_load_data|load_cr0"),
 ]
 
 WAYS = [
-    (r"exit_log|exit_effect|exit_stream", "no record of each exit: then no `last`, no traces, no reasons in a report"),
+    (r"exit_log|exit_stream", "no record of each exit: then no `last`, no traces, no reasons in a report"),
     (r"te_from_frame|te_to_frame|te_segments_in|real_rflags|guest_rflags",
-     "registers left in the frame until a handler asks: then `struct vcpu` is no longer the one truth"),
-    (r"te_fetch|gpa_ptr", "decoded instructions known by address alone, their bytes not compared: then every guest page "
-     "with one must be tracked (Lab 3 does that)"),
+     "what the CPU holds left in the frame until a handler asks: then `struct vcpu` is no longer the one truth"),
 ]
 
 

@@ -70,7 +70,7 @@ CHANGES = {
                    "time, would leave out most checks; an `iret` to a known pair of ring-3 segments done inside of the "
                    "cache, one of the two stays in the host. The other one stays: in IA-32e mode a gate leads to 64-bit "
                    "code, so no event can go from ring 3 to ring 1 by itself.",
-    "table": "The way out and in is 400, and the rest the store and the shadows' entries that go with it. A write that is "
+    "table": "The way out and in is 330, and the rest the store and the shadows' entries that go with it. A write that is "
              "noted in a list, which the host reads when the TLB is to be flushed, would not leave the guest.",
     "touch": "The touch is a hidden fault: a walk of the guest's tables, and three levels of shadows. An entry that is "
              "filled when it is written, if it led somewhere before, would spare it.",

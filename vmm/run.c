@@ -168,7 +168,7 @@ is_held_up(const struct vcpu *v)
 }
 
 /* The guest to its next exit, behind what it receives before, and in a debugger's hands. */
-static COLD enum verdict
+static APART enum verdict
 one_exit(struct vcpu *v)
 {
 	enum verdict verdict = v->debug.step && !v->debug.waits ? RESUME : deliver(v);

@@ -156,7 +156,7 @@ te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 }
 
 /* What seldom has to be loaded: the root, whose TLB is then empty, and data segments. */
-static COLD uint64_t
+static APART uint64_t
 prepare(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
 	struct te *te = te_of(v);
@@ -293,7 +293,7 @@ run(struct vcpu *v, struct exit *e, bool held)
 	te_translate(v, e, &te->frame);
 }
 
-static COLD void
+static APART void
 run_held(struct vcpu *v, struct exit *e)
 {
 	run(v, e, true);
