@@ -32,7 +32,7 @@ ROOMS = {
     "vmm core and mem": ("vmm vmm/mem", 3100, 2400),
     "handlers for any engine": ("vmm/exits", 500, 500),
     "x86": ("vmm/x86", 3348, 3000),
-    "te and its lab": ("vmm/te @1", 4335, 3200),
+    "te and its lab": ("vmm/te @1", 4380, 3200),
     "bt and its lab": ("vmm/bt @3", 3700, 3200),
     "flat and window": ("vmm/mmu", 262, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1675, 1600),
@@ -42,7 +42,7 @@ ROOMS = {
     "trials": ("trials/boot trials/guests trials/shadow", 1192, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 14400
+PATH_CAP = 14580
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
 
 
