@@ -9,6 +9,7 @@ time: each must end in its message on COM1 and a halt, never in a reset.
 import concurrent.futures
 import contextlib
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -446,6 +447,67 @@ def refusals(folder):
         or expect_refusal(folder, "not the loader", *probe, "--loader", parts.mbr)
         or expect_refusal(folder, "33 modules", *probe, *["--module", parts.small, "x"] * 33)
     )
+
+
+# ---- random damage ----
+
+SEED = int(os.environ.get("SEED") or 1)
+SPOILT = int(os.environ.get("ROUNDS") or 24)
+"""Disks that are spoilt at random, from this seed on; each is one boot."""
+FIELDS = (4, 5, 6, 16, 17, 18, 19, *range(28, 32), 42, 43, 44, 45, *range(PHDR + 4, PHDR + 8), *range(PHDR + 12, PHDR + 24))
+"""Of the kernel's ELF header and first program header: all but where it begins, which is the kernel's affair."""
+
+
+def spoilt(data, dice):
+    """An image with one thing wrong, and what that is."""
+    number = dice.randrange(1, 4)
+    used = mkimage.DIR_HEADER.size + 3 * mkimage.DIR_ITEM.size
+    kind = dice.randrange(5)
+    if kind == 0:
+        size = dice.randrange(SECTOR, len(data))
+        return data[:size], f"cut to {size} bytes"
+    if kind == 1:
+        where = [dice.randrange(used) for _ in range(number)]
+
+        def change(directory):
+            for at in where:
+                directory[at] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
+
+        return with_directory(data, change), f"bytes {where} of the directory, under a right checksum"
+    if kind == 2:
+        at = dice.randrange(used // 4) * 4
+
+        def word(directory):
+            directory[at:at + 4] = struct.pack("<I", dice.getrandbits(dice.randrange(33)))
+
+        return with_directory(data, word), f"word {at} of the directory, under a right checksum"
+    data = bytearray(data)
+    if kind == 3:
+        where = [KERNEL_LBA * SECTOR + dice.choice(FIELDS) for _ in range(number)]
+    else:
+        where = [dice.randrange(SECTOR, DIR + mkimage.DIR_BYTES) for _ in range(number)]
+    for at in where:
+        data[at] = dice.randrange(256)
+    return bytes(data), f"bytes {where} of the disk"
+
+
+def spoilt_disk(number):
+    """Registers a test: this disk boots the probe, or stops in one line of the loader's."""
+
+    @test(f"a disk spoilt at random, seed {SEED}, number {number}")
+    def boots_or_stops(folder):
+        data, what = spoilt(parts.image.read_bytes(), random.Random(f"{SEED}/{number}"))
+        result = boot_image(folder, data)
+        lines = [line for line in result.serial.replace("\r", "").split("\n") if line]
+        if result.end == "halt" and len(lines) == 1 and lines[0].startswith("zeno "):
+            return None
+        if result.end == "off" and fact(result.serial, "cmdline"):
+            return None
+        return f"{what}: {result.end}\n{result.serial[-500:]}"
+
+
+for i in range(SPOILT):
+    spoilt_disk(i)
 
 
 # ---- TAP ----
