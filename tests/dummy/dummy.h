@@ -10,6 +10,9 @@
 
 #define DEVICE 0x90000000u /* where the bench has a register */
 
+/* What a step's after() says of something that has not come yet: the step is played again. */
+extern const char dummy_not_yet[];
+
 struct step {
 	const char *name;
 	struct exit exit;
