@@ -12,6 +12,7 @@ import struct
 from zeno.guests import irqs, loops, mixtures, programs
 from zeno.machines import machine
 from zeno.guests.programs import Program
+from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
 from .guests import (FLAG_IF, IOPL, LIMITS, State, WINDOW, compare, hostile_modules, judge_attacks, labels, life,
@@ -349,11 +350,11 @@ def flags_real(t):
         points += 1
     p.end()
     guest = p.assemble(t.directory, "real")
+    rip_at, flags_at = (headers.offset_of(t.image.root, "kern/trap.h", "struct ring_frame", field) for field in ("rip", "rflags"))
     seen = []
 
     def enter(client, regs):
-        frame = struct.unpack("<22Q", client.read(regs["rdi"], 176))
-        rip, flags = frame[17], frame[19]
+        rip, flags = (int.from_bytes(client.read(regs["rdi"] + at, 8), "little") for at in (rip_at, flags_at))
         if WINDOW <= rip < WINDOW + WINDOW_SIZE:
             seen.append(flags)
             t.check(flags & FLAG_IF and not flags & IOPL, "the CPU enters the cache without IF, or with an IOPL",
