@@ -28,21 +28,21 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions. No room grows beyond its
     # cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern kern/gdb @0", 5532, 4500),
-    "vmm core and mem": ("vmm vmm/mem", 3100, 2400),
-    "handlers for any engine": ("vmm/exits", 500, 500),
-    "x86": ("vmm/x86", 3348, 3000),
+    "kern": ("kern kern/gdb @0", 5521, 4500),
+    "vmm core and mem": ("vmm vmm/mem", 3080, 2400),
+    "handlers for any engine": ("vmm/exits", 499, 500),
+    "x86": ("vmm/x86", 3341, 3000),
     "te and its lab": ("vmm/te @1", 4380, 3200),
-    "bt and its lab": ("vmm/bt @3", 3700, 3200),
+    "bt and its lab": ("vmm/bt @3", 3686, 3200),
     "flat and window": ("vmm/mmu", 262, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1675, 1600),
-    "devices": ("vmm/dev", 2273, 1500),
-    "load": ("vmm/load", 761, 900),
-    "debug": ("vmm/debug", 1000, 1500),
-    "trials": ("trials/boot trials/guests trials/shadow", 1192, 1000),
+    "devices": ("vmm/dev", 2241, 1500),
+    "load": ("vmm/load", 760, 900),
+    "debug": ("vmm/debug", 816, 1500),
+    "trials": ("trials/boot trials/guests trials/shadow", 1191, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 14580
+PATH_CAP = 14699
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
 
 
