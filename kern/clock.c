@@ -14,6 +14,8 @@
 #define PIT_CHANNEL2     0x42
 #define PIT_CONTROL      0x43
 #define CONTROL_CH0_RATE 0x34 /* channel 0, low then high byte, mode 2 */
+#define CONTROL_CH0_ONCE 0x30 /* ... mode 0: it interrupts when the count is over */
+#define COUNT_MAX        0xfffful
 #define CONTROL_CH2_ONCE 0xb0 /* channel 2, low then high byte, mode 0 */
 #define CONTROL_CH2_LOCK 0x80 /* counter latch command for channel 2 */
 #define SPEAKER          0x61
@@ -26,6 +28,7 @@
 
 volatile uint64_t ticks;
 
+static bool ticking, alarmed;
 static uint64_t tsc_at_boot;
 static uint64_t tsc_hz;
 static uint64_t ns_per_tsc; /* 32.32 fixed point */
@@ -92,18 +95,58 @@ measure_tsc_hz(void)
 }
 
 static void
+set_count(uint8_t control, uint64_t count)
+{
+	outb(PIT_CONTROL, control);
+	outb(PIT_CHANNEL0, (uint8_t)count);
+	outb(PIT_CHANNEL0, (uint8_t)(count >> 8));
+}
+
+/* Whenever a thread runs or the monitor works. */
+void
+clock_tick(void)
+{
+	if (ticking)
+		return;
+	ticking = true;
+	set_count(CONTROL_CH0_RATE, PIT_HZ / TICK_HZ);
+	watchdog_start();
+}
+
+/*
+ * While nothing runs nobody needs ticks. The 8254 counts 55 ms at most; whoever waits for longer is
+ * woken between. A control word without a count behind it: nothing is counted (8254, "Mode 0").
+ */
+void
+clock_alarm(uint64_t until)
+{
+	uint64_t now = clock_ns(), ns = until > now ? until - now : 0;
+
+	if (until == CLOCK_NEVER && !ticking && !alarmed)
+		return;
+	ticking = false;
+	alarmed = until != CLOCK_NEVER;
+	if (alarmed)
+		set_count(CONTROL_CH0_ONCE, ns < COUNT_MAX * 1000000000 / PIT_HZ
+						    ? ns * PIT_HZ / 1000000000 + 1
+						    : COUNT_MAX);
+	else
+		outb(PIT_CONTROL, CONTROL_CH0_ONCE);
+}
+
+static void
 tick(void *arg)
 {
-	ticks++;
 	need_resched = true;
+	if (!ticking)
+		return;
+	ticks++;
 	watchdog_start();
 }
 
 void
 clock_init(void)
 {
-	unsigned divisor = PIT_HZ / TICK_HZ;
-
 	tsc_hz = measure_tsc_hz();
 	if (!tsc_hz) {
 		printf("clock: the PIT does not count; taking the TSC as 1 GHz\n");
@@ -111,9 +154,7 @@ clock_init(void)
 	}
 	ns_per_tsc = (1000000000ul << 32) / tsc_hz;
 	tsc_at_boot = rdtsc();
-	outb(PIT_CONTROL, CONTROL_CH0_RATE);
-	outb(PIT_CHANNEL0, (uint8_t)divisor);
-	outb(PIT_CHANNEL0, (uint8_t)(divisor >> 8));
+	clock_tick();
 	irq_register(0, tick, NULL);
 }
 

@@ -8,8 +8,10 @@
  * Interface Technical Reference, Video Subsystem, 1992. KBC = Intel 8042, as IBM's AT wired it.
  */
 #include <kern/cpu.h>
+#include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/map.h>
+#include <kern/trap.h>
 
 /* COM1: PC16550D 8.0 "Registers" */
 #define COM1           0x3f8
@@ -28,6 +30,8 @@
 #define LSR_DATA_READY 0x01
 #define LSR_THRE       0x20
 #define DIVISOR_115200 1
+#define IER_RECEIVED   0x01
+#define MCR_OUT2       0x08   /* the way to the 8259 */
 #define UART_PATIENCE  200000 /* polls of the LSR before a byte is given up */
 #define SIDE_PORT      0xe9
 
@@ -43,6 +47,9 @@
 #define KBC_DATA       0x60
 #define KBC_FULL       0x01
 #define KBC_FROM_MOUSE 0x20
+
+#define UART_IRQ 4
+#define KBC_IRQ  1
 
 static bool uart_there;
 static uint16_t screen[VGA_ROWS * VGA_COLUMNS]; /* reading the card's memory is slow */
@@ -255,4 +262,21 @@ side_printf(const char *fmt, ...)
 	va_end(ap);
 	for (const char *s = line; *s; s++)
 		side_putc(*s);
+}
+
+/* The character stays in the device until the monitor looks. */
+static void
+typed(void *arg)
+{
+}
+
+void
+console_interrupts(void)
+{
+	irq_register(KBC_IRQ, typed, NULL);
+	if (!uart_there)
+		return;
+	irq_register(UART_IRQ, typed, NULL);
+	outb(UART_IER, IER_RECEIVED);
+	outb(UART_MCR, MCR_DTR_RTS | MCR_OUT2);
 }

@@ -21,6 +21,8 @@ void host_pic_init(void);
 
 /* clock.c */
 uint64_t clock_tsc_hz(void);
+void clock_tick(void);            /* from now on an interrupt each 10 ms */
+void clock_alarm(uint64_t until); /* ... or one at that time, or before; CLOCK_NEVER: none */
 
 /* watchdog.c: called by each tick. */
 void watchdog_start(void);
@@ -29,8 +31,12 @@ bool watchdog_fired(void);
 /* cmdline.c: takes the loader's command line apart. */
 void cmdline_init(const char *line);
 
-/* thread.c: waits for an interrupt. */
+/* console.c: what is typed wakes the CPU, which has no ticks while it sleeps. */
+void console_interrupts(void);
+
+/* thread.c: waits for an interrupt; without ticks, when no thread is ready. */
 void sched_idle(void);
+void sched_sleep(void);
 
 /* monitor.c */
 const char *error_words(int error); /* errno, positive */

@@ -80,6 +80,7 @@ void backtrace(uint64_t rip, uint64_t rbp);
 void clock_init(void);
 uint64_t clock_ns(void); /* since boot, monotonic */
 extern volatile uint64_t ticks;
+#define CLOCK_NEVER UINT64_MAX
 
 /* cmdline.c: the boot command line, `key=value ... -- command; command`. */
 const char *cmdline_get(const char *key, const char *fallback); /* value of key=, kept for ever */
@@ -102,8 +103,11 @@ void monitor_input(void);           /* polls the console; runs a line when it is
 void monitor_run(const char *line); /* runs `a; b; c` */
 /* One command for somebody else than the console: its output goes to `put`, and it never waits. */
 void monitor_run_for(char *command, void (*put)(char c));
-/* Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. */
-void monitor_wait(bool (*done)(void *), void *arg);
+/*
+ * Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. It is asked when a
+ * thread has run or an interrupt has come; at each tick, too, if it wants ticks.
+ */
+void monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks);
 
 /* boot modules (bootinfo.c) */
 struct module {

@@ -42,6 +42,7 @@ kernel_main(uint64_t magic, uint64_t info)
 	frame_init(); /* after the traps: a page allocator that faults is named */
 	host_pic_init();
 	clock_init();
+	console_interrupts();
 	run_initcalls();
 
 	printf("Zeno, %lu MiB free of %lu MiB, %u module%s. Type `help`.\n", frames_free() >> 8,

@@ -330,7 +330,7 @@ poll_interrupt(void)
 }
 
 void
-monitor_wait(bool (*done)(void *), void *arg)
+monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks)
 {
 	while (!printf_capture && !done(arg)) {
 		if (poll_interrupt()) {
@@ -338,8 +338,14 @@ monitor_wait(bool (*done)(void *), void *arg)
 			interrupted = true;
 			return;
 		}
-		if (!sched_step())
+		if (sched_step())
+			continue;
+		if (wants_ticks) {
+			clock_tick();
 			sched_idle();
+		} else {
+			sched_sleep();
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ command_sleep(int argc, char **argv)
 	if (argc != 2 || parse_u64(argv[1], &ms) || ms > UINT32_MAX)
 		return -EINVAL;
 	deadline = clock_ns() + ms * 1000000;
-	monitor_wait(is_over, &deadline);
+	monitor_wait(is_over, &deadline, true);
 	return 0;
 }
 MONITOR_COMMAND(command_sleep, "sleep", "MS", "lets the threads run; Ctrl-C ends it");

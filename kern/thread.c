@@ -65,6 +65,13 @@ thread_remove(struct thread *t)
 	}
 }
 
+static bool
+is_due(const struct thread *t)
+{
+	return t->class->ready && t->deadline != CLOCK_NEVER &&
+	       (!t->deadline || t->deadline <= clock_ns());
+}
+
 static struct thread *
 next_ready(void)
 {
@@ -73,7 +80,7 @@ next_ready(void)
 	if (!t)
 		return NULL;
 	do {
-		if (t->state == THREAD_BLOCKED && t->class->ready && t->class->ready(t))
+		if (t->state == THREAD_BLOCKED && is_due(t) && t->class->ready(t))
 			t->state = THREAD_READY;
 		if (t->state == THREAD_READY)
 			return t;
@@ -117,6 +124,7 @@ sched_step(void)
 	t = next_ready();
 	if (!t)
 		return false;
+	clock_tick();
 	switch_to(t);
 	last = t;
 	preempt_point();
@@ -127,6 +135,7 @@ sched_step(void)
 		break;
 	case TURN_BLOCKED:
 		t->state = THREAD_BLOCKED;
+		t->deadline = 0; /* it is asked once, and says when again */
 		break;
 	case TURN_ENDED:
 		thread_remove(t);
@@ -145,13 +154,26 @@ sched_idle(void)
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
+/* No thread is ready: to the first deadline, or to an interrupt of another device. */
+void
+sched_sleep(void)
+{
+	uint64_t until = CLOCK_NEVER;
+
+	for (const struct thread *t = threads; t; t = t->next)
+		if (t->state == THREAD_BLOCKED && t->class->ready && t->deadline < until)
+			until = t->deadline;
+	clock_alarm(until);
+	sched_idle();
+}
+
 void
 sched_loop(void)
 {
 	for (;;) {
 		monitor_input();
 		if (!sched_step())
-			sched_idle();
+			sched_sleep();
 	}
 }
 

@@ -21,7 +21,11 @@ struct thread;
 struct thread_class {
 	const char *name;
 	enum turn (*turn)(struct thread *);
-	bool (*ready)(struct thread *); /* asked while it is blocked: may it go on? NULL: no */
+	/*
+	 * Asked of a blocked one at its deadline: may it go on? If not, it has set another
+	 * deadline. NULL: only thread_wake() wakes it.
+	 */
+	bool (*ready)(struct thread *);
 	void (*ended)(struct thread *); /* after the last turn; may free */
 };
 
@@ -31,6 +35,8 @@ struct thread {
 	enum { THREAD_NEW, THREAD_READY, THREAD_BLOCKED, THREAD_ENDED } state;
 	struct thread *next; /* in the list of all threads */
 	uint64_t turns;
+	/* clock_ns() at which a blocked one is asked; 0: at once; CLOCK_NEVER */
+	uint64_t deadline;
 	uint64_t dr[8]; /* DR0-3, DR6, DR7 while it does not run (4 and 5 unused) */
 	uint8_t fpu[512] __attribute__((aligned(16))); /* FXSAVE area, SDM 1 10.5 */
 };

@@ -10,6 +10,7 @@ static void
 end(struct domain *d, const char *how)
 {
 	d->state = DOMAIN_ENDED;
+	for_each_vcpu(v, d) v->thread.deadline = 0; /* the last turn of each */
 	domain_flush(d);
 	if (d->silent)
 		return;

@@ -146,7 +146,7 @@ start(int argc, char **argv)
 	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, s.config.engine->name,
 	       s.mib);
 	if (!s.background)
-		monitor_wait(ended, (void *)(uintptr_t)d->id);
+		monitor_wait(ended, (void *)(uintptr_t)d->id, false);
 	return 0;
 }
 MONITOR_COMMAND(

@@ -66,7 +66,7 @@ one_guest(const struct one_guest *g, const char *words, struct one_end *end)
 	if (err)
 		return err;
 	w.domain->silent = true;
-	monitor_wait(is_over, &w);
+	monitor_wait(is_over, &w, false);
 	if (w.domain->vcpu->thread.state != THREAD_ENDED) {
 		w.domain->silent = false;
 		domain_stop(w.domain, "with the trial");

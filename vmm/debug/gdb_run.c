@@ -144,6 +144,7 @@ static void
 release(struct vcpu *v)
 {
 	v->debug.held = v->debug.announce = false;
+	v->thread.deadline = 0;
 	if (v->debug.parked)
 		thread_wake(&v->thread);
 	v->debug.parked = false;

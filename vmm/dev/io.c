@@ -27,7 +27,20 @@ platform_lines(struct domain *d)
 	if (!d->platform)
 		return;
 	d->platform->lines(d);
-	for_each_vcpu(v, d) v->irq_pending = d->platform->pending(v);
+	for_each_vcpu(v, d)
+	{
+		v->irq_pending = d->platform->pending(v);
+		if (v->irq_pending)
+			v->thread.deadline = 0;
+	}
+}
+
+uint64_t
+platform_deadline(struct domain *d)
+{
+	uint64_t at = d->platform && d->platform->deadline ? d->platform->deadline(d) : CLOCK_NEVER;
+
+	return at == CLOCK_NEVER || d->clock_paused ? CLOCK_NEVER : at + d->clock_offset;
 }
 
 uint8_t

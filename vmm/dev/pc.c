@@ -144,10 +144,15 @@ pc_ack(struct vcpu *v)
 	return (uint8_t)pic_ack(&pc_of(v->domain)->pic);
 }
 
-/* Of all its devices the 8254 alone does something by itself. */
+/* Of all its devices the 8254 alone does something by itself, and nothing while it is masked. */
 static uint64_t
 pc_deadline(struct domain *d)
 {
+	const struct pic_chip *master = &pc_of(d)->pic.chip[0];
+
+	_Static_assert(PIT_NEVER == CLOCK_NEVER, "");
+	if ((master->imr | master->irr) & 1 << PIT_IRQ)
+		return CLOCK_NEVER;
 	return pit_next_irq0(&pc_of(d)->pit, domain_now(d));
 }
 

@@ -32,7 +32,7 @@ pc_of(struct domain *d)
 
 /*
  * What brings a device's line up to date, by a registered table: Lab 1B adds the UART's. It is
- * asked when a turn begins, after each access to a device, and while the vCPU sleeps.
+ * asked when a turn begins, after each access to a device, and at a sleeping vCPU's deadline.
  */
 struct pc_line {
 	void (*update)(struct pc *pc);

@@ -27,7 +27,8 @@ struct platform {
 	bool (*pending)(struct vcpu *v);
 	uint8_t (*ack)(struct vcpu *v);
 	/*
-	 * When lines() will find more though nobody touches a device, in ns of the domain's clock.
+	 * When lines() will find more though nobody touches a device, in ns of the domain's clock;
+	 * CLOCK_NEVER.
 	 */
 	uint64_t (*deadline)(struct domain *d);
 };
@@ -37,9 +38,11 @@ const struct platform *platform_find(const char *name);
 
 /*
  * Brings the lines of its devices up to date, and v->irq_pending with them. Called when a turn
- * begins, after each access to a device, and while the vCPU sleeps. A domain without a platform has
+ * begins, after each access to a device, and at a sleeping vCPU's deadline. A domain without a platform has
  * no lines.
  */
 void platform_lines(struct domain *d);
+/* When its lines have to be looked at next though nobody touches a device: in clock_ns(). */
+uint64_t platform_deadline(struct domain *d);
 /* The vector of the interrupt that waits for this vCPU, which has it now. */
 uint8_t platform_ack(struct vcpu *v);
