@@ -104,8 +104,8 @@ void monitor_run(const char *line); /* runs `a; b; c` */
 /* One command for somebody else than the console: its output goes to `put`, and it never waits. */
 void monitor_run_for(char *command, void (*put)(char c));
 /*
- * Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. It is asked when a
- * thread has run or an interrupt has come; at each tick, too, if it wants ticks.
+ * Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. It is asked when
+ * a thread has run or an interrupt has come; at each tick, too, if it wants ticks.
  */
 void monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks);
 

@@ -38,8 +38,8 @@ const struct platform *platform_find(const char *name);
 
 /*
  * Brings the lines of its devices up to date, and v->irq_pending with them. Called when a turn
- * begins, after each access to a device, and at a sleeping vCPU's deadline. A domain without a platform has
- * no lines.
+ * begins, after each access to a device, and at a sleeping vCPU's deadline. A domain without a
+ * platform has no lines.
  */
 void platform_lines(struct domain *d);
 /* When its lines have to be looked at next though nobody touches a device: in clock_ns(). */
