@@ -209,10 +209,13 @@ static enum verdict
 faulted(struct vcpu *v, struct exit *e)
 {
 	enum mmu_outcome outcome = MMU_EMULATE;
+	gpa_t at;
 
 	te_translate(v, e, &te_of(v)->frame);
 	if (e->reason == EXIT_EXCEPTION)
 		return event_fault(v, e->vector, e->error);
+	if (in_window(v->domain, e->gva, 1)) /* where a fill would meet the window's own entries */
+		return gva_to_gpa(v, gva(e->gva), e->access, &at) ? event_page_fault(v) : STOP;
 	if (e->reason == EXIT_MMU && e->raw == VEC_PF && v->state.cr0 & CR0_PG)
 		outcome = v->domain->mmu->fault(v, e, &v->page_fault);
 	return outcome == MMU_EMULATE ? STOP : mmu_settle(v, e, outcome);
