@@ -50,8 +50,12 @@
 #define CR4_OSFXSR     (1u << 9)
 #define CR4_OSXMMEXCPT (1u << 10)
 #define CR4_UMIP       (1u << 11)
+#define CR4_LA57       (1u << 12)
+#define CR4_FSGSBASE   (1u << 16)
+#define CR4_OSXSAVE    (1u << 18)
 #define CR4_SMEP       (1u << 20)
 #define CR4_SMAP       (1u << 21)
+#define CR4_PKE        (1u << 22)
 #define DR6_HITS       0xfu /* B0 to B3: SDM 3B 17.2.3 "Debug Status Register (DR6)" */
 #define DR6_BS         (1u << 14)
 #define DR6_RESET      0xffff0ff0ul /* SDM 3A table 10-1: reserved bits are 1 */
@@ -61,6 +65,7 @@
 #define EFER_LME       (1u << 8)
 #define EFER_LMA       (1u << 10)
 #define EFER_NXE       (1u << 11)
+#define EFER_SVME      (1u << 12)
 
 /* Exception vectors (SDM 3A 6.3.1, table 6-1). */
 enum vector {
@@ -93,6 +98,7 @@ enum vector {
 #define PF_I    16u
 
 /* Model-specific registers (SDM 4, tables 2-2 and 2-21). */
+#define MSR_TSC         0x10
 #define MSR_SYSENTER_CS 0x174
 #define MSR_EFER        0xc0000080
 #define MSR_STAR        0xc0000081

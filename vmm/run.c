@@ -53,24 +53,18 @@ deliver(struct vcpu *v)
 	return verdict == RESUME && v->irq_pending ? interrupt(v) : verdict;
 }
 
-/* Asked at the deadline of a blocked vCPU: whether it may go on. */
+/* Asked while the vCPU is blocked: whether it may go on. */
 bool
 vcpu_ready(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 
-	t->deadline = CLOCK_NEVER; /* whoever lets it go says so */
 	if (v->debug.held)
 		return false;
-	if (v->domain->state == DOMAIN_ENDED)
-		return true;
 	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
-		return false;
+		return v->domain->state == DOMAIN_ENDED;
 	platform_lines(v->domain);
-	if (v->state.pending_debug || v->irq_pending)
-		return true;
-	t->deadline = platform_deadline(v->domain);
-	return false;
+	return v->domain->state == DOMAIN_ENDED || v->state.pending_debug || v->irq_pending;
 }
 
 /* What there is to do behind a handler now and then. */
@@ -145,6 +139,8 @@ interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
 void
 debug_trap(struct vcpu *v, struct exit *e)
 {
+	vcpu_need(v, STATE_DR);
+	vcpu_changed(v, STATE_DR);
 	v->state.dr[6] = (v->state.dr[6] & ~(uint64_t)DR6_HITS) | v->state.pending_debug;
 	v->state.pending_debug = 0;
 	e->reason = EXIT_EXCEPTION;

@@ -81,7 +81,7 @@ string_io(struct vcpu *v, struct exit *e)
 	struct emu_fault f;
 
 	exit_effect(v, io->in ? EFFECT_IN : EFFECT_OUT, io->port, 0);
-	for (unsigned n = 0; more && n < EMU_REP_MAX; n++) {
+	for (unsigned n = 0; more && n < (v->steps ? 1 : EMU_REP_MAX); n++) {
 		if (string_element(v, io, &f))
 			return fault_of_access(v, &f);
 		more = string_step(v, io);
@@ -90,7 +90,9 @@ string_io(struct vcpu *v, struct exit *e)
 	}
 	if (!more)
 		vcpu_advance(v, e); /* safe: the last element is done */
-	return RESUME;              /* else rip stays, and the rest is another exit */
+	else
+		vcpu_step(v); /* rip stays, and the rest is another exit */
+	return RESUME;
 }
 
 static enum verdict
@@ -126,11 +128,35 @@ exit_hlt(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(HLT, NULL, exit_hlt);
 
-/* Features that a vCPU has not, whatever the CPU has (SDM 2A "CPUID", table 3-10; APM 3 E.4.1). */
-#define CPUID1_C_HIDDEN    (1u << 3 | 1u << 5 | 1u << 6 | 1u << 15 | 1u << 17 | 1u << 21 | 1u << 24)
-#define CPUID1_C_OSXSAVE   (1u << 27)
-#define CPUID80_1_C_HIDDEN (1u << 2)
-#define CR4_OSXSAVE        (1ull << 18)
+#define CPUID1_C_OSXSAVE (1u << 27) /* follows the guest's CR4 */
+
+/*
+ * Features that a vCPU has not, whatever the CPU has (SDM 2A "CPUID", table 3-8; APM 3 appendix E):
+ * a local APIC and what counts or wakes with it, machine checks, memory type ranges, and those of
+ * bits that its engine has not in CR4.
+ */
+static const struct {
+	uint32_t leaf;
+	uint8_t reg; /* of EAX EBX ECX EDX */
+	uint32_t bits;
+	uint64_t cr4; /* 0: hidden always; else where the engine has not this bit */
+} hidden[] = {
+	{ 1, 2, 1u << 3 | 1u << 5 | 1u << 6 | 1u << 15 | 1u << 17 | 1u << 21 | 1u << 24, 0 },
+	{ 1, 3, 1u << 7 | 1u << 9 | 1u << 12 | 1u << 14, 0 },
+	{ 0x80000001, 2, 1u << 2, 0 }, /* AMD-V */
+	{ 0x80000001, 3, 1u << 7 | 1u << 9 | 1u << 12 | 1u << 14, 0 },
+	{ 1, 2, 1u << 12 | 1u << 26 | 1u << 28 | 1u << 29, CR4_OSXSAVE },
+	{ 7, 1, 1u << 5 | 0xdc230000, CR4_OSXSAVE },
+	{ 7, 2, 1u << 1 | 1u << 6 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 14,
+	  CR4_OSXSAVE },
+	{ 0x80000001, 2, 1u << 11 | 1u << 16, CR4_OSXSAVE }, /* XOP, FMA4 */
+	{ 0xd, 0, ~0u, CR4_OSXSAVE },
+	{ 0xd, 1, ~0u, CR4_OSXSAVE },
+	{ 0xd, 2, ~0u, CR4_OSXSAVE },
+	{ 7, 1, 1u << 0, CR4_FSGSBASE },
+	{ 7, 2, 1u << 3, CR4_PKE },
+	{ 7, 2, 1u << 16, CR4_LA57 },
+};
 
 static enum verdict
 exit_cpuid(struct vcpu *v, struct exit *e)
@@ -138,13 +164,14 @@ exit_cpuid(struct vcpu *v, struct exit *e)
 	uint32_t leaf = (uint32_t)v->state.gpr[RAX], r[4];
 
 	cpuid(leaf, (uint32_t)v->state.gpr[RCX], r);
+	for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
+		if (hidden[i].leaf == leaf && !(hidden[i].cr4 & v->engine->cr4_guest))
+			r[hidden[i].reg] &= ~hidden[i].bits;
 	if (leaf == 1) {
 		vcpu_need(v, STATE_CR);
-		r[2] &= ~(CPUID1_C_HIDDEN | CPUID1_C_OSXSAVE);
+		r[2] &= ~CPUID1_C_OSXSAVE;
 		r[2] |= v->state.cr4 & CR4_OSXSAVE ? CPUID1_C_OSXSAVE : 0;
 	}
-	if (leaf == 0x80000001)
-		r[2] &= ~CPUID80_1_C_HIDDEN;
 	v->state.gpr[RAX] = r[0];
 	v->state.gpr[RBX] = r[1];
 	v->state.gpr[RCX] = r[2];
@@ -248,6 +275,10 @@ exit_mmu(struct vcpu *v, struct exit *e)
 	const struct mmu_mode *mmu = v->domain->mmu;
 	enum mmu_outcome outcome = mmu ? mmu->fault(v, e, &v->page_fault) : MMU_EMULATE;
 
+	if (outcome == MMU_EMULATE && v->state.event.kind)
+		return exit_stop(v, e, LIMITS,
+				 "vector %02x needs memory at %08lx on its way, and there is none",
+				 v->state.event.vector, e->gpa);
 	return outcome == MMU_EMULATE ? emulate_access(v, e) : mmu_settle(v, e, outcome);
 }
 EXIT_HANDLER(MMU, NULL, exit_mmu);

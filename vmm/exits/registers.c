@@ -221,6 +221,17 @@ write_efer(struct vcpu *v, uint64_t value)
 	return true;
 }
 
+static void
+move_tsc(struct vcpu *v, bool write, uint64_t *value)
+{
+	if (!write) {
+		*value = rdtsc() + v->state.tsc_offset;
+		return;
+	}
+	v->state.tsc_offset = *value - rdtsc();
+	vcpu_changed(v, STATE_MSR);
+}
+
 /* False: #GP(0). */
 static bool
 move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
@@ -229,6 +240,8 @@ move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 		return write_efer(v, *value);
 	if (n == MSR_EFER)
 		return *value = v->state.efer, true;
+	if (n == MSR_TSC)
+		return move_tsc(v, write, value), true;
 	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
 		uint64_t *msr = (uint64_t *)((char *)&v->state + msrs[i].offset);
 
