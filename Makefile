@@ -170,7 +170,7 @@ endif
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
 	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
-	$(if $(CPU),--cpu $(call quote,$(CPU)))
+	--cpu $(call quote,$(or $(CPU),$(LAB_CPU),te))
 # LINUX=1 adds Debian's Linux to the guests. Its words are tools/linux_guest.py's.
 ifdef LINUX
 LINUX_WORDS := $(shell $(PYTHON) tools/linux_guest.py --words)

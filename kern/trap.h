@@ -46,6 +46,8 @@ void trap_host(struct trap_frame *f);
  * ring_frame. Asm label.
  */
 extern void (*ring_exit)(void);
+/* Where they jump while nothing runs there. */
+void nobody_exits(void);
 
 /* Sets TSS.RSP0, which must be 16-byte aligned. */
 void tss_set_rsp0(uint64_t rsp0);

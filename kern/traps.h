@@ -14,7 +14,6 @@ void gdt_init(void);
 /* trap.asm */
 extern void (*const trap_stubs[256])(void);
 extern const char trap_text_start[], trap_text_end[];
-void nobody_exits(void);
 
 /* trap.c: a trap from an outer ring before anyone runs code there. */
 void trap_nobody(struct trap_frame *f) __attribute__((noreturn));

@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+NUMBER = r"\d{1,3}s?"
+"""What a lab is called: 4s is another flavour of Lab 4."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 """Names of files that the build will look at; anything else in labs/ is left alone."""
 
@@ -48,6 +50,8 @@ class Lab:
     """{exercise: half}; empty for a lab of one piece."""
     root: Path = field(repr=False)
     half: str = ""
+    cpu: str = "te"
+    """The CPU model of grade/machines.toml that it runs on where nobody names one."""
 
     @property
     def name(self):
@@ -93,7 +97,17 @@ class Lab:
 def lab_numbers(root=ROOT):
     """The numbers of all labs of this tree, in order."""
     found = [p.stem for p in (Path(root) / "grade" / "labs").glob("*.toml")]
-    return sorted(int(stem) for stem in found if stem.isdigit())
+    return sorted((number_of(stem) for stem in found if re.fullmatch(NUMBER, stem)), key=in_order)
+
+
+def number_of(text):
+    """A lab's number; 4s, another flavour of Lab 4, is a word."""
+    return int(text) if text.isdigit() else text
+
+
+def in_order(number):
+    """A key to sort numbers of labs by: 4, 4s, 5."""
+    return int(str(number).rstrip("s")), str(number)
 
 
 def _halves(table, number):
@@ -127,16 +141,17 @@ def load_lab(number, root=ROOT, half=""):
     halves, half_of = _halves(table, number)
     if halves:
         table["files"] = list(dict.fromkeys(name for one in halves.values() for name in one.files))
-    for key, kind in (("lab", int), ("title", str), ("version", int), ("dir", str),
+    for key, kind in (("lab", (int, str)), ("title", str), ("version", int), ("dir", str),
                       ("needs", list), ("sources", list), ("files", list), ("handout", str)):
         if not isinstance(table.get(key), kind):
-            raise CourseError(f"grade/labs/{number}.toml: `{key}` is missing or no {kind.__name__}")
+            names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise CourseError(f"grade/labs/{number}.toml: `{key}` is missing or no {names}")
     for name in [table["dir"], *table["files"]]:
         if not SAFE_NAME.match(str(name)):
             raise CourseError(f"grade/labs/{number}.toml: {name!r} is no name for a file")
     return Lab(number, table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
                tuple(table["sources"]), tuple(table["files"]), table["handout"], halves, half_of, Path(root),
-               half)
+               half, table.get("cpu", "te"))
 
 
 def there_are(root=ROOT):
@@ -157,13 +172,13 @@ def parse_lab(text, root=ROOT):
         raise CourseError("grade/labs has no labs")
     if not text:
         raise CourseError(f"say which lab: LAB=n, once for all with `make lab LAB=n`; {there_are(root)}")
-    found = re.fullmatch(r"([0-9]{1,3})([A-Z]?)", text)
+    found = re.fullmatch(rf"({NUMBER})([A-Z]?)", text)
     if not found:
         raise CourseError(f"LAB={text}: a lab is a number, with a letter for one half; {there_are(root)}")
-    if int(found[1]) not in numbers or str(int(found[1])) != found[1] or \
-            found[2] and found[2] not in load_lab(int(found[1]), root).halves:
+    number = number_of(found[1])
+    if number not in numbers or str(number) != found[1] or found[2] and found[2] not in load_lab(number, root).halves:
         raise CourseError(f"LAB={text}: there is no such lab; {there_are(root)}")
-    return load_lab(int(found[1]), root, found[2])
+    return load_lab(number, root, found[2])
 
 
 def parse_labs(text, root=ROOT):
@@ -188,11 +203,11 @@ class Part:
 
 def _need(word, asking):
     """A need as (lab, half, exercise): "1", "1A" or "1.8"."""
-    found = re.fullmatch(r"(\d{1,3})(?:([A-Z])|(\.\d{1,3}))?", word)
+    found = re.fullmatch(rf"({NUMBER})(?:([A-Z])|(\.\d{{1,3}}))?", word)
     where = f"grade/labs/{asking.number}.toml: needs {word!r}"
-    if not found or int(found[1]) not in lab_numbers(asking.root):
+    if not found or number_of(found[1]) not in lab_numbers(asking.root):
         raise CourseError(f"{where}, which is no lab, half or exercise")
-    lab = load_lab(int(found[1]), asking.root)
+    lab = load_lab(number_of(found[1]), asking.root)
     if found[2] and found[2] not in lab.halves:
         raise CourseError(f"{where}, and lab {lab.number} has no such half")
     return lab, found[2] or "", word if found[3] else ""
@@ -235,4 +250,4 @@ def closure(*targets):
                 raise CourseError(f"grade/labs/{lab.number}.toml: halves.{lab.half} needs {word}: what another lab "
                                   "has stands in the lab's own `needs`")
             part.needed |= {exercise} if exercise else exercises_of(lab, half)
-    return [parts[number] for number in sorted(parts)]
+    return [parts[number] for number in sorted(parts, key=in_order)]

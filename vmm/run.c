@@ -53,18 +53,24 @@ deliver(struct vcpu *v)
 	return verdict == RESUME && v->irq_pending ? interrupt(v) : verdict;
 }
 
-/* Asked while the vCPU is blocked: whether it may go on. */
+/* Asked at the deadline of a blocked vCPU: whether it may go on. */
 bool
 vcpu_ready(struct thread *t)
 {
 	struct vcpu *v = (struct vcpu *)((char *)t - offsetof(struct vcpu, thread));
 
+	t->deadline = CLOCK_NEVER; /* whoever lets it go says so */
 	if (v->debug.held)
 		return false;
+	if (v->domain->state == DOMAIN_ENDED)
+		return true;
 	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
-		return v->domain->state == DOMAIN_ENDED;
+		return false;
 	platform_lines(v->domain);
-	return v->domain->state == DOMAIN_ENDED || v->state.pending_debug || v->irq_pending;
+	if (v->state.pending_debug || v->irq_pending)
+		return true;
+	t->deadline = platform_deadline(v->domain);
+	return false;
 }
 
 /* What there is to do behind a handler now and then. */

@@ -45,11 +45,17 @@ tlb_drop(struct vcpu *v, gva_t a)
 }
 
 void
+tlb_forget(struct vcpu *v)
+{
+	if (!(v->tlb.generation += NEXT_GENERATION))
+		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
+}
+
+void
 tlb_flush(struct vcpu *v)
 {
 	v->flush = true;
-	if (!(v->tlb.generation += NEXT_GENERATION))
-		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
+	tlb_forget(v);
 }
 
 void

@@ -58,7 +58,7 @@ te_load_as(struct vcpu *v, unsigned callout_dpl)
 	struct te *te = te_of(v);
 	const struct cpu_setup setup = {
 		.cr3 = mfn_to_hpa(v->root).v,
-		.efer = rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE,
+		.efer = rdmsr(MSR_EFER) & ~((uint64_t)EFER_SCE | EFER_SVME),
 		.ldt_limit = v->state.ldtr.attr & ATTR_P ? 0xffff : 0,
 		.rsp0 = (uint64_t)(&te->frame + 1),
 		.ring_exit = ring_leave,

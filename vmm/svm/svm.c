@@ -1,0 +1,153 @@
+/*
+ * The engine svm: entry and exit, and what belongs to each vCPU.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <kern/trap.h>
+#include <vmm/cpu_setup.h>
+#include <vmm/dispatch.h>
+#include <vmm/domain.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/tlb.h>
+#include <vmm/mmu/nested/nested.h>
+#include <vmm/svm/svm.h>
+
+#define SVM_RAM_MAX (2ul << 30) /* below the hole that devices have */
+#define CR4_GUEST                                                                                 \
+	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
+	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMEP | CR4_SMAP)
+
+static int
+init(struct vcpu *v)
+{
+	mfn_t own = frame_alloc(FRAME_HOST, OWNER_HOST), vmcb = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct svm *s;
+
+	if (!mfn_ok(own) || !mfn_ok(vmcb)) {
+		if (mfn_ok(own))
+			frame_put(own);
+		if (mfn_ok(vmcb))
+			frame_put(vmcb);
+		return -ENOMEM;
+	}
+	s = v->engine_data = mfn_ptr(own);
+	s->vmcb = mfn_ptr(vmcb);
+	s->vmcb_at = mfn_to_hpa(vmcb);
+	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
+	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
+	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
+	if (svm_turn_on() || nested_init(v))
+		return -ENOMEM;
+	svm_set_controls(s->vmcb);
+	s->vmcb->n_cr3 = mfn_to_hpa(v->root).v;
+	return 0;
+}
+
+static void
+free_vcpu(struct vcpu *v)
+{
+	struct svm *s = svm_of(v);
+
+	frame_put(ptr_mfn(s->vmcb));
+	frame_put(ptr_mfn(s));
+	v->engine_data = NULL;
+}
+
+/*
+ * The host stays on its own root while this vCPU runs: the guest's memory is in the nested tables
+ * alone. Nothing of an engine that runs guests in outer rings may be left.
+ */
+static void
+load(struct vcpu *v)
+{
+	const struct cpu_setup setup = {
+		.cr3 = mfn_to_hpa(host_root).v,
+		.efer = (rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE) | EFER_SVME,
+		.rsp0 = 0,
+		.ring_exit = nobody_exits,
+	};
+
+	cpu_setup_load(&setup);
+	svm_of(v)->fresh = true;
+}
+
+static void
+write_dr7(uint64_t value)
+{
+	__asm__ volatile("mov %0, %%dr7" : : "r"(value));
+}
+
+/*
+ * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
+ * host arms the guest's itself (handouts/emulators.md#small). None watches the host: exit_dr().
+ */
+static void
+enter(struct vcpu *v)
+{
+	struct svm *s = svm_of(v);
+	uint64_t dr7 = s->vmcb->dr7;
+
+	if (dr7 & DR7_ANY)
+		write_dr7(dr7);
+	svm_enter(v->state.gpr, s->vmcb_at, svm_host_state());
+	if (dr7 & DR7_ANY)
+		write_dr7(DR7_RESET);
+}
+
+static void
+run(struct vcpu *v, struct exit *e)
+{
+	struct svm *s = svm_of(v);
+	struct vmcb *b = s->vmcb;
+
+	svm_state_to_vmcb(v);
+	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;
+	s->fresh = v->flush = false;
+	enter(v);
+	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
+	v->entries += b->exitcode != SVM_EXIT_INVALID && !(b->exitintinfo & SVM_EVENT_VALID);
+	svm_state_from_vmcb(v);
+	svm_take_back(v);
+	tlb_forget(v); /* the guest moves its page tables unseen */
+	svm_translate(v, e);
+	if (e->reason == EXIT_IRQ)
+		preempt_point(); /* what ended the run waits with the host's interrupts off */
+}
+
+static const char *const modes[] = { "nested", NULL };
+
+static const struct engine svm_engine = {
+	.name = "svm",
+	.what = "AMD-V with nested paging",
+	.cr4_guest = CR4_GUEST,
+	.max_vcpus = 1,
+	.ram_max = SVM_RAM_MAX,
+	.mmu_modes = modes,
+	.probe = svm_probe,
+	.init = init,
+	.free = free_vcpu,
+	.load = load,
+	.run = run,
+	.fetch = svm_fetch,
+	.inject = svm_inject,
+	.window = svm_window,
+};
+SET_ADD(engines, svm_engine);
+
+static enum verdict
+exit_entry_failed(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, "guide.md#svm", "the CPU refuses the VMCB (VMEXIT_INVALID)");
+}
+EXIT_HANDLER(ENTRY_FAILED, "svm", exit_entry_failed);
+
+/* Caches are the machine's, and need no care of the guest's. */
+static enum verdict
+exit_cache(struct vcpu *v, struct exit *e)
+{
+	vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
+	return RESUME;
+}
+EXIT_HANDLER(CACHE, "svm", exit_cache);

@@ -1,0 +1,60 @@
+/*
+ * The engine svm: AMD-V. The guest runs in the CPU's guest mode, in whatever mode it likes, and
+ * comes back at what the VMCB says that it must not do alone.
+ *
+ * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
+ */
+#pragma once
+
+#include <vmm/engine.h>
+#include <vmm/svm/vmcb.h>
+#include <vmm/vcpu.h>
+
+/* A vCPU's: one frame. */
+struct svm {
+	struct vmcb *vmcb;
+	hpa_t vmcb_at;
+	bool fresh; /* another vCPU may have used the CPU's TLB with the same ASID */
+};
+
+static inline struct svm *
+svm_of(struct vcpu *v)
+{
+	return v->engine_data;
+}
+
+/*
+ * svm.c: the CPU writes the next rip into the VMCB (CPUID 8000000A, EDX bit 3). QEMU 7.2 does not.
+ */
+extern bool svm_has_nrip;
+
+/* capability.c: NULL, or what this CPU lacks, in a line. */
+const char *svm_probe(void);
+/* Turns SVM on, once, with a page for the host's state. 0 or -ENOMEM. */
+int svm_turn_on(void);
+/* What VMSAVE left of the host: FS, GS, TR, LDTR and the MSRs of syscall and sysenter. */
+hpa_t svm_host_state(void);
+
+/* controls.c: what must exit. */
+void svm_set_controls(struct vmcb *b);
+void svm_make_maps(void);
+
+/* state.c: from the state to the VMCB what has changed, and back what every exit needs. */
+void svm_state_to_vmcb(struct vcpu *v);
+void svm_state_from_vmcb(struct vcpu *v);
+void svm_fetch(struct vcpu *v, unsigned groups);
+
+/*
+ * enter.asm: VMRUN with these general registers, of which RAX and RSP are the VMCB's; they have the
+ * guest's when it returns.
+ */
+void svm_enter(uint64_t gpr[GPR_COUNT], hpa_t vmcb, hpa_t host_state);
+
+/* exits.c: what the VMCB says of the exit, in neutral words. */
+void svm_translate(struct vcpu *v, struct exit *e);
+
+/* event.c */
+enum injection svm_inject(struct vcpu *v, const struct event *event);
+void svm_window(struct vcpu *v);
+/* What the CPU was delivering when it came back is put back to be delivered again. */
+void svm_take_back(struct vcpu *v);
