@@ -319,22 +319,24 @@ def shadow_tables(t):
 
 
 def refused_cr(t):
-    """A control register value that te refuses ends the guest there and then."""
-    program, what = segments.forbidden_cr(t.rng)
-    guest = program.assemble(t.directory, "forbidden")
-    behind, = labels(guest, "after")
+    """A control register value that te refuses ends the guest there and then, whichever it is."""
+    kinds = range(len(segments.FORBIDDEN))
+    order = t.rng.sample(kinds, len(kinds))
+    guests = [segments.forbidden_cr(t.rng, kind).assemble(t.directory, f"forbidden{kind}") for kind in kinds]
+    behind = [labels(guest, "after")[0] for guest in guests]
     honest = programs.outs(t.rng, 6).assemble(t.directory, "after")
     bare = t.bare(honest)
-    run = t.boot(commands("forbidden", "after"), modules=[module(guest), module(honest)],
-                 elf=[guest, honest], watch=(behind,), limits=LIMITS, icount=True)
-    times = run.counts.watches.get(behind, 0) if run.counts else 0
-    t.check(not times, f"the guest ran on although {what}, which te refuses: what te_write_cr() says "
-            "decides", "nothing runs behind that instruction", f"{times} times behind it")
-    t.orderly(run)
-    t.equal(b"before\n", life(run).output, "what the guest prints before it")
+    run = t.boot(commands(*(f"forbidden{kind}" for kind in order), "after"), modules=[module(one) for one in (*guests, honest)],
+                 elf=[*guests, honest], watch=tuple(behind), limits=LIMITS, icount=True)
+    for at, kind in enumerate(order):
+        times = run.counts.watches.get(behind[kind], 0) if run.counts else 0
+        t.check(not times, f"the guest ran on although {segments.FORBIDDEN[kind][0]}, which te refuses: what te_write_cr() "
+                "says decides", "nothing runs behind that instruction", f"{times} times behind it")
+        t.orderly(run)
+        t.equal(b"before\n", life(run, at).output, "what the guest prints before it")
     count = len(evidence.lives(run))
-    t.check(count == 2, "the next guest could not be started", "two guests", count)
-    compare(t, bare, run, 1)
+    t.check(count == len(order) + 1, "the next guest could not be started", f"{len(order) + 1} guests", count)
+    compare(t, bare, run, len(order))
 
 
 TABLE_ATTACKS = ["wrap-segment", "window-segment", "expand-down", "long-gdt", "long-ldt", "call-gate",

@@ -199,13 +199,13 @@ def steps_back(rng, blocks=4000):
     return ended(k), blocks
 
 
-def indirect_loop(rng, count=6000):
-    """Returns, calls and jumps through registers, memory and tables, in a loop: (program, its rounds)."""
+def indirect_loop(rng, count=4800):
+    """Returns, calls and jumps through registers, memory and tables, each of them in a loop: (program, its rounds)."""
     k = begun(rng)
     k.native = True
 
     def body():
-        for step in rng.sample((k.call, k.call, k.table, k.cleaned, k.computed, k.stack_return), 4):
+        for step in rng.sample((k.call, k.table, k.cleaned, k.computed, k.stack_return), 5):
             step()
 
     repeated(k, count, body)

@@ -143,19 +143,24 @@ def evil_tables(rng):
     return p, [first, second]
 
 
-def forbidden_cr(rng):
-    """Writes a control register value that te refuses; behind it nothing may run. (Program, what)."""
+FORBIDDEN = (("CR0.PG was set", 0, 0x80000011), ("CR0.PE was cleared", 0, 0x10), ("a reserved bit of CR4 was set", 4, 0x80000000))
+"""What te refuses: in words, the control register, its value."""
+
+
+def forbidden_cr(rng, kind):
+    """
+    Writes a control register value of FORBIDDEN; behind it nothing may run. Where that is, no guest of another kind has
+    code, nor has the next guest: so all of them can run on one machine, whose instructions are counted by address.
+    """
     p = Program(rng)
     p.churn(4)
     p.print("before\n")
-    register, what = rng.choice(("eax", "ebx", "ecx", "edi")), rng.randrange(3)
-    if what == 0:
-        p.op(f"mov {register}, 0x80000011", f"mov cr0, {register}")
-    elif what == 1:
-        p.op(f"mov {register}, 0x10", f"mov cr0, {register}")
-    else:
-        p.op(f"mov {register}, 0x80000000", f"mov cr4, {register}")
+    _, number, value = FORBIDDEN[kind]
+    register = rng.choice(("eax", "ebx", "ecx", "edi"))
+    p.op("jmp near away", f"times {4096 * (kind + 1)} nop")
+    p.label("away")
+    p.op(f"mov {register}, {value:#x}", f"mov cr{number}, {register}")
     p.label("after")
     p.print("behind it\n")
     p.end(1)
-    return p, ("CR0.PG was set", "CR0.PE was cleared", "a reserved bit of CR4 was set")[what]
+    return p
