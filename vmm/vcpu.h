@@ -32,15 +32,16 @@ struct vcpu_debug {
 #define TLB_ENTRIES 64u
 struct tlb_entry {
 	uint64_t
-		/* generation, linear page, and a bit for each kind of access that is allowed */
+		/* linear page ^ key, and a bit for each kind of access that is allowed */
 		tag;
 	uint8_t *page; /* in the direct map */
 	const struct p2m_entry *frame;
 	uint32_t gfn;
 };
 struct tlb {
-	uint64_t generation; /* counts flushes, from bit 32 on */
-	uint64_t code;       /* counts entries for fetches that have gone, and flushes */
+	uint64_t generation; /* counts flushes */
+	uint64_t key;  /* what it is in bits 63:48, which a canonical address has no use for */
+	uint64_t code; /* counts entries for fetches that have gone, and flushes */
 	struct tlb_entry entry[TLB_ENTRIES];
 };
 

@@ -27,9 +27,10 @@
 #define ROUNDS  60000
 
 static struct vcpu vcpu;
-static struct domain domain = { .ram = RAM << PAGE_SHIFT, .vcpu = &vcpu };
+static struct p2m_entry p2m[P2M_LEAF_ENTRIES], *leaves[P2M_POINTERS] = { p2m },
+					       **table_of_leaves[P2M_POINTERS] = { leaves };
+static struct domain domain = { .p2m = table_of_leaves, .ram = RAM << PAGE_SHIFT, .vcpu = &vcpu };
 static struct vcpu vcpu = { .domain = &domain };
-static struct p2m_entry p2m[RAM];
 static struct shadow_mmu mmu;
 static uint32_t free_frames[FRAMES], free_count;
 static unsigned limit = 24; /* shadows: soon used up */
@@ -76,13 +77,6 @@ shadow_of(const struct vcpu *v)
 {
 	(void)v;
 	return &mmu;
-}
-
-struct p2m_entry *
-p2m_entry(struct domain *d, gfn_t g)
-{
-	(void)d;
-	return g.v < RAM ? &p2m[g.v] : NULL;
 }
 
 int

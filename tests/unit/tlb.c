@@ -21,7 +21,8 @@ static struct page {
 	unsigned frame;
 	bool writable, user;
 } table[PAGES];
-static struct p2m_entry p2m[RAM];
+static struct p2m_entry p2m[P2M_LEAF_ENTRIES], *leaves[P2M_POINTERS] = { p2m },
+					       **table_of_leaves[P2M_POINTERS] = { leaves };
 static unsigned walks, told;
 static uint64_t told_at;
 
@@ -48,20 +49,13 @@ protect(struct domain *d, gfn_t g)
 }
 
 static const struct mmu_mode mode = { .translate = translate, .protect = protect };
-static struct domain domain = { .mmu = &mode };
+static struct domain domain = { .p2m = table_of_leaves, .mmu = &mode };
 static struct vcpu vcpu = { .domain = &domain, .valid = STATE_ALL, .state = { .cr0 = CR0_PG } };
 
 void
 vcpu_fetch(struct vcpu *v, unsigned groups)
 {
 	(void)v, (void)groups;
-}
-
-struct p2m_entry *
-p2m_entry(struct domain *d, gfn_t g)
-{
-	(void)d;
-	return g.v < RAM ? &p2m[g.v] : NULL;
 }
 
 void *
@@ -213,11 +207,49 @@ generations(void)
 {
 	begin();
 	read_word(0x5000, 0);
-	vcpu.tlb.generation = ~0ull << 32;
+	vcpu.tlb.generation = 0xffff; /* of 16 bits in an entry */
+	vcpu.tlb.key = ~0ull << 48;
 	table[5].frame = 8;
 	tlb_flush_all(&domain);
-	ok(!vcpu.tlb.generation && read_word(0x5000, 0) == 8,
+	ok(!vcpu.tlb.key && read_word(0x5000, 0) == 8,
 	   "the count of flushes begins again, and nothing is left");
+}
+
+/* Two pages whose addresses have the same low half. */
+static void
+wide(void)
+{
+	const uint64_t high = 0xffff800000000000, beside = 0x100000000;
+
+	begin();
+	vcpu.state.efer = EFER_LMA;
+	ok(read_word(0x5000, 0) == 5 && read_word(high | 0x5000, 0) == 5 && walks == 2,
+	   "in 64-bit mode the page number is whole: two pages, two walks");
+	ok(read_word(high | 0x5000, 0) == 5 && walks == 2, "and the second is remembered");
+	read_word(0x5000, 0);
+	table[5].frame = 6;
+	tlb_drop(&vcpu, gva(beside | 0x5000));
+	ok(read_word(0x5000, 0) == 5, "invlpg of a page 4 GiB above leaves it alone");
+	for (unsigned bit = 12; bit < 48; bit++) {
+		uint64_t other = 0x5000 ^ 1ull << bit;
+
+		begin();
+		read_word(0x5000, 0);
+		read_word(bit == 47 ? other | 0xffffull << 48 : other, 0);
+		if (walks != 2)
+			ok(false, "bit %u of a linear address tells pages apart", bit);
+	}
+	vcpu.state.efer = 0;
+	begin();
+	ok(read_word(beside | 0x5000, 0) == 5 && read_word(0x5000, 0) == 5 && walks == 1,
+	   "out of it addresses wrap at 4 GiB");
+	table[5].frame = 6;
+	tlb_drop(&vcpu, gva(0x5000));
+	ok(read_word(beside | 0x5000, 0) == 6,
+	   "and an entry that was made through one that wraps goes");
+	table[5].frame = 7;
+	tlb_flush(&vcpu);
+	ok(read_word(0x5000, 0) == 7, "as it does with a flush");
 }
 
 int
@@ -235,5 +267,6 @@ main(void)
 	forgets();
 	tells();
 	generations();
+	wide();
 	return done_testing();
 }

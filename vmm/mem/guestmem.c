@@ -38,7 +38,7 @@ static bool
 through_tlb(struct vcpu *v, gva_t a, unsigned how, size_t len)
 {
 	vcpu_need(v, STATE_CR);
-	return !(how & ACCESS_PROBE) && !(v->state.efer & EFER_LMA) && within_page(a, len);
+	return !(how & ACCESS_PROBE) && within_page(a, len);
 }
 
 int

@@ -4,7 +4,7 @@
 #include <kern/map.h>
 #include <vmm/mem/tlb.h>
 
-#define NEXT_GENERATION (1ull << 32)
+#define KEY_SHIFT 48
 
 const struct tlb_entry *
 tlb_fill(struct vcpu *v, gva_t a, unsigned how)
@@ -14,7 +14,9 @@ tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 	uint8_t *page;
 	gpa_t at;
 
-	if (gva_to_gpa(v, gva((uint32_t)a.v), how, &at)) {
+	if (!(v->state.efer & EFER_LMA))
+		a.v = (uint32_t)a.v;
+	if (gva_to_gpa(v, a, how, &at)) {
 		tlb_drop(v, a);
 		return NULL;
 	}
@@ -47,7 +49,8 @@ tlb_drop(struct vcpu *v, gva_t a)
 void
 tlb_forget(struct vcpu *v)
 {
-	if (!(v->tlb.generation += NEXT_GENERATION))
+	v->tlb.key = ++v->tlb.generation << KEY_SHIFT;
+	if (!v->tlb.key)
 		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
 }
 

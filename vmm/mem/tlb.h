@@ -5,7 +5,7 @@
  * and the next one takes the same. An entry remembers the page that a walk found, and the kinds of
  * access that it was found for: A and D bits are set by then. It lasts as long as one of the CPU's
  * TLB may, and goes when that must go: on a load of CR3, INVLPG, and a #PF for the page (SDM 3A
- * 4.10.4.1). Linear addresses are 32 bits here.
+ * 4.10.4.1).
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -21,11 +21,12 @@
 
 /*
  * What an entry of this page is marked with; below is a bit for each `how` that was found allowed.
+ * Addresses are canonical, or have 32 bits: of two, bits 47:12 differ.
  */
 static inline uint64_t
 tlb_tag(const struct tlb *t, gva_t a)
 {
-	return t->generation | (a.v & 0xfffff000);
+	return t->key ^ (a.v & ~PAGE_MASK);
 }
 
 /* Those of `how` with ACCESS_FETCH. */
