@@ -162,25 +162,37 @@ refused_then_injected(struct vcpu *v)
 		       : "#NP, refused once";
 }
 
-/* mov eax, [DEVICE] with an interrupt on its way, which the exit came in the middle of. */
+/* mov eax, [DEVICE] */
 static void
-in_the_middle(struct vcpu *v)
+a_load(struct vcpu *v)
 {
 	static const uint8_t load[] = { 0xa1, 0, 0, 0, 0x90 };
 
 	gpa_write(v->domain, gpa(CODE), load, sizeof(load));
 	dummy->cpu.rip = CODE;
+	dummy->device = 0x1badcafe;
+}
+
+static const char *
+loaded(struct vcpu *v)
+{
+	return dummy->cpu.gpr[RAX] == (v->domain->platform->mmio ? 0x1badcafe : 0xffffffff) &&
+			       dummy->cpu.rip == CODE + 5
+		       ? NULL
+		       : "the load";
+}
+
+/* The host's interrupt came in the middle of a delivery. */
+static void
+in_the_middle(struct vcpu *v)
+{
 	dummy->cpu.event = (struct event){ .kind = EVENT_INTERRUPT, .vector = 0x77 };
 	dummy->injected = 0;
-	dummy->device = 0x1badcafe;
 }
 
 static const char *
 again(struct vcpu *v)
 {
-	if (dummy->cpu.gpr[RAX] != (v->domain->platform->mmio ? 0x1badcafe : 0xffffffff) ||
-	    dummy->cpu.rip != CODE + 5)
-		return "the load";
 	return dummy->injected == 1 && dummy->last.kind == EVENT_INTERRUPT &&
 			       dummy->last.vector == 0x77
 		       ? NULL
@@ -351,10 +363,11 @@ static const struct step steps[] = {
 	  refuse_once,
 	  NULL },
 	{ "offered again", { .reason = EXIT_PAUSE, .insn_len = 2 }, NULL, refused_then_injected },
-	{ "exit during delivery",
+	{ "exit during delivery", { .reason = EXIT_IRQ }, in_the_middle, again },
+	{ "mmio load",
 	  { .reason = EXIT_MMU, .gpa = DEVICE, .access = ACCESS_READ },
-	  in_the_middle,
-	  again },
+	  a_load,
+	  loaded },
 	{ "mmio store",
 	  { .reason = EXIT_MMU, .gpa = DEVICE, .access = ACCESS_WRITE },
 	  a_store,
