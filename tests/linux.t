@@ -4,7 +4,8 @@
 tools/linux_guest.py fetches the kernel and makes a RAM disk around a static busybox; its first process types the
 lines of guest/linux/session. What it prints from its first prompt on must be guest/linux/transcript.
 
-`tests/linux.t bochs` boots it on bt on Bochs, and nothing else: 150 seconds of CPU, too many for make check.
+`tests/linux.t bochs` boots it on bt on Bochs, and nothing else: 150 seconds of CPU, too many for make check;
+`tests/linux.t svm` boots both kernels on AMD-V.
 """
 
 import re
@@ -25,6 +26,8 @@ LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
 ENGINES = [("bt", 3, "vmlinuz", linux_guest.CMDLINE),
            ("bt", 3, "vmlinuz", linux_guest.CMDLINE.replace("reservetop=8M", "shell")),
            ("bt", 3, "vmlinuz-pae", linux_guest.CMDLINE)]
+# `tests/linux.t svm`: a minute for each of them, so not in make check.
+ON_SVM = [("vmlinuz", linux_guest.CMDLINE), ("vmlinuz-pae", linux_guest.CMDLINE)]
 # Bochs' Athlon has more than Zeno has a virtual form of (grade/machines.toml); and at its usual pace, 10 million instructions
 # a second, Linux would have no time left between two ticks of its clock.
 BOCHS_WORDS = (linux_guest.CMDLINE + " clearcpuid=sep,apic,mce,mca,mtrr,pat,pse36,vme,de,fxsr_opt tsc_early_khz=200000 "
@@ -83,13 +86,13 @@ def bare(kernel):
        got=got, end=result.end)
 
 
-def on_zeno(engine, lab, kernel, words):
+def on_zeno(engine, lab, kernel, words, cpu="te"):
     """The same on an engine."""
     name = f"{kernel} on {engine} (Lab {lab}, {words.split()[1]} ...)"
     built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
     if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
         return
-    result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu="te", limits=LIMIT,
+    result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu=cpu, limits=LIMIT,
                           modules=[(linux_guest.PLACE / kernel, words),
                                    (linux_guest.PLACE / "initrd", "")], idle=False,
                           cmdline=f"panic=off -- start {kernel} engine={engine} mem=64 -- "
@@ -158,7 +161,7 @@ def memtest():
 
 
 def main():
-    if "bochs" not in sys.argv[1:]:
+    if not sys.argv[1:]:
         without_network()
         archive()
     try:
@@ -171,6 +174,10 @@ def main():
         built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
         if ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
             on_bochs()
+        finish()
+    if "svm" in sys.argv[1:]:
+        for kernel, words in ON_SVM:
+            on_zeno("svm", "4s", kernel, words, cpu="svm")
         finish()
     for kernel in linux_guest.META:
         bare(kernel)
