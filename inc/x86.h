@@ -60,6 +60,7 @@
 #define DR6_BS         (1u << 14)
 #define DR6_RESET      0xffff0ff0ul /* SDM 3A table 10-1: reserved bits are 1 */
 #define DR7_RESET      0x400u
+#define DR7_GD         (1ul << 13)
 #define DR7_ANY        0xffu /* L0 to G3: SDM 3B 17.2.4 "Debug Control Register (DR7)" */
 #define EFER_SCE       (1u << 0)
 #define EFER_LME       (1u << 8)

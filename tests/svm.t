@@ -100,6 +100,23 @@ def hostile():
            f"{name} leaves others their turn, and is stopped", text=text)
 
 
+def stale():
+    """An instruction that exits and can't be read any more: its guest ends, in one line."""
+    elf = folder() / "stale.elf"
+    made = run("sh", "-c", f"nasm -f elf32 -o {elf}.o {ROOT}/tests/svm/stale.asm && "
+               f"ld -m elf_i386 -T {ROOT}/guest/lib/guest.ld -o {elf} {elf}.o")
+    if not ok(made.status == 0, "the guest without its own page builds", out=made.out):
+        return
+    for letter, what in (("c", "cpuid"), ("m", "mov to cr4"), ("o", "outsb")):
+        result = machine.boot(machine="qemu", kernel=str(HOST), cpu="svm", limits=LIMIT, mem=128,
+                              cmdline=f"panic=off -- start stale -- {letter}; start hello; off",
+                              modules=[(str(elf), ""), (guest("hello"), "")])
+        text = result.console.decode("ascii", "replace").replace("\r", "")
+        result.cleanup()
+        ok("stale: stopped: an instruction that must exit is no longer" in text and "hello: ended: exit code 0" in text,
+           f"{what} from a page that only the TLB has", text=text)
+
+
 def absent():
     """A CPU without AMD-V: said in a line."""
     text = host(["engines", "start hello"], ["hello"], cpu="te")
@@ -118,6 +135,7 @@ def main():
     else:
         skip("the same on Bochs", "Bochs is not installed: make demo installs it")
     hostile()
+    stale()
     absent()
     finish()
 

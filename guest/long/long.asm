@@ -112,6 +112,7 @@ there:	xor	eax, eax
 	call	strings
 	call	faults
 	call	bases
+	call	watches
 	call	rings
 	call	ticks
 	push	CODE32
@@ -232,6 +233,30 @@ bases:	WRMSR_TO MSR_FS_BASE, place, 0
 	rdmsr
 	mov	eax, edx
 	SAY	"kernel gs base, upper half"
+	ret
+
+; ---- breakpoints where a hypervisor may be ----
+
+watches:
+	mov	rax, 0xffff828000100000
+	mov	dr0, rax
+	mov	rax, 0xffff828000101000
+	mov	dr1, rax
+	mov	eax, 0x000b040f		; eight bytes of data, and code
+	mov	dr7, rax
+	mov	al, 0
+	out	0x80, al
+	xor	eax, eax
+	cpuid
+	mov	rax, dr7
+	SAY	"dr7"
+	mov	rax, dr0
+	SAY	"dr0"
+	mov	eax, 0x400
+	mov	dr7, rax
+	mov	rax, dr6
+	and	eax, 0xf
+	SAY	"hits"
 	ret
 
 ; ---- ring 3, by sysret, and back by syscall ----

@@ -35,7 +35,8 @@ svm_set_controls(struct vmcb *b)
 		b->intercepts[intercepted[i] / 32] |= 1u << intercepted[i] % 32;
 	b->cr_writes = 1u << 4 | 1u << 8; /* bits of CR4 that this guest has not; CR8 is nobody's */
 	b->cr_reads = 1u << 8;
-	b->dr_writes = 0xff;
+	b->dr_writes = 0xff; /* what is armed is Zeno's to say, and read back what was written */
+	b->dr_reads = 0xff;
 	b->iopm_base = (uint64_t)io_map - KB;
 	b->msrpm_base = (uint64_t)msr_map - KB;
 	b->asid = 1; /* 0 is the host's */

@@ -21,17 +21,20 @@ static const uint8_t reasons[64] = {
 };
 
 /*
- * How long the instruction is that made the exit. A CPU with NRIPS says so; on one without the
- * instruction is fetched and decoded once more.
+ * The instruction that made the exit, fetched and decoded once more; false: it is not there. The
+ * guest may have taken its page away while the CPU's TLB still had it, or put another instruction
+ * there, so whoever uses more of it than its length asks for `op`.
  */
 static bool
 find_instruction(struct vcpu *v, struct exit *e, struct insn *i)
 {
-	if (!access_insn(v, i))
-		return false;
-	e->insn_op = i->op;
-	e->insn_len = i->len;
-	return true;
+	if (access_insn(v, i)) {
+		e->insn_op = i->op;
+		e->insn_len = i->len;
+		return true;
+	}
+	e->reason = EXIT_OTHER;
+	return false;
 }
 
 static void
@@ -49,34 +52,35 @@ is_io(struct vcpu *v, struct exit *e)
 	e->insn_op = e->io.in ? INSN_IN : INSN_OUT;
 	if (!(info & IOIO_STRING))
 		return;
-	e->insn_op = e->io.in ? INSN_INS : INSN_OUTS;
-	e->io.string = true;
-	e->io.rep = !!(info & IOIO_REP);
 	/* QEMU 7.2 leaves the address size out; the segment is there with DecodeAssists alone. */
-	if (!access_insn(v, &i)) {
+	if (!find_instruction(v, e, &i))
+		return;
+	if (i.op != (e->io.in ? INSN_INS : INSN_OUTS)) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
+	e->io.string = true;
+	e->io.rep = !!(info & IOIO_REP);
 	e->io.addr_size = i.addrsize;
-	e->io.seg = i.mem_seg;
+	e->io.seg = e->io.in ? SEG_ES : i.mem_seg;
 }
 
 static void
 is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned number, bool write)
 {
 	struct exit_reg *reg = reason == EXIT_CR ? &e->cr : &e->dr;
+	enum insn_op to = reason == EXIT_CR ? INSN_MOV_TO_CR : INSN_MOV_TO_DR;
+	enum insn_op from = reason == EXIT_CR ? INSN_MOV_FROM_CR : INSN_MOV_FROM_DR;
 	struct insn i;
 
 	e->reason = reason;
+	if (!find_instruction(v, e, &i))
+		return;
+	if (i.op != (write ? to : from)) {
+		e->reason = EXIT_OTHER;
+		return;
+	}
 	reg->number = (uint8_t)number;
-	if (!find_instruction(v, e, &i)) {
-		e->reason = EXIT_OTHER;
-		return;
-	}
-	if (i.op == INSN_CLTS || i.op == INSN_LMSW) {
-		e->reason = EXIT_OTHER;
-		return;
-	}
 	reg->access = write ? REG_WRITE : REG_READ;
 	reg->gpr = i.opnd[write ? 1 : 0].reg;
 }

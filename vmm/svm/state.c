@@ -5,6 +5,7 @@
  * VMCB where a handler has changed them, and come back when one asks.
  */
 #include <kern/cpu.h>
+#include <kern/map.h>
 #include <vmm/svm/svm.h>
 
 static void
@@ -97,24 +98,48 @@ msrs_in(struct cpu_state *s, const struct vmcb *b)
 	s->tsc_offset = b->tsc_offset;
 }
 
+static bool
+in_hole(uint64_t a)
+{
+	unsigned slot = a >> 39 & 511;
+
+	return slot >= HOLE_FIRST_SLOT && slot <= HOLE_LAST_SLOT;
+}
+
+/*
+ * Of DR7 what may be armed while the host's own code is about to run: nothing that watches Zeno's
+ * addresses, and no general detect, which would hit the host's next move to a debug register.
+ */
+static uint64_t
+armed(const uint64_t dr[8])
+{
+	uint64_t dr7 = dr[7] & ~DR7_GD;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (in_hole(dr[i]) || in_hole(dr[i] + 7))
+			dr7 &= ~(3ul << 2 * i);
+	return dr7;
+}
+
 /* DR0 to DR3 are the thread's: the CPU holds them while the vCPU runs (kern/thread.c). */
 static void
-debug_registers_out(struct vmcb *b, const struct cpu_state *s)
+debug_registers_out(struct svm *svm, const struct cpu_state *s)
 {
 	__asm__ volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr3"
 			 :
 			 : "r"(s->dr[0]), "r"(s->dr[1]), "r"(s->dr[2]), "r"(s->dr[3]));
-	b->dr6 = s->dr[6];
-	b->dr7 = s->dr[7];
+	svm->dr7 = s->dr[7];
+	svm->vmcb->dr6 = s->dr[6];
+	svm->vmcb->dr7 = armed(s->dr);
 }
 
 static void
-debug_registers_in(struct cpu_state *s, const struct vmcb *b)
+debug_registers_in(struct cpu_state *s, const struct svm *svm)
 {
 	__asm__ volatile("mov %%dr0, %0; mov %%dr1, %1; mov %%dr2, %2; mov %%dr3, %3"
 			 : "=r"(s->dr[0]), "=r"(s->dr[1]), "=r"(s->dr[2]), "=r"(s->dr[3]));
-	s->dr[6] = b->dr6;
-	s->dr[7] = b->dr7;
+	s->dr[6] = svm->vmcb->dr6;
+	s->dr[7] = svm->dr7;
 }
 
 void
@@ -134,7 +159,7 @@ svm_state_to_vmcb(struct vcpu *v)
 	if (v->dirty & STATE_MSR)
 		msrs_out(b, s);
 	if (v->dirty & STATE_DR)
-		debug_registers_out(b, s);
+		debug_registers_out(svm_of(v), s);
 	v->dirty = 0;
 	b->rax = s->gpr[RAX];
 	b->rsp = s->gpr[RSP];
@@ -178,5 +203,5 @@ svm_fetch(struct vcpu *v, unsigned groups)
 	if (groups & STATE_MSR)
 		msrs_in(s, b);
 	if (groups & STATE_DR)
-		debug_registers_in(s, b);
+		debug_registers_in(s, svm_of(v));
 }

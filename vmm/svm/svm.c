@@ -81,7 +81,7 @@ write_dr7(uint64_t value)
 
 /*
  * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
- * host arms the guest's itself (handouts/emulators.md#small). None watches the host: exit_dr().
+ * host arms the guest's itself (handouts/emulators.md#small). None of these watches the host.
  */
 static void
 enter(struct vcpu *v)
@@ -142,6 +142,15 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 	return exit_stop(v, e, "guide.md#svm", "the CPU refuses the VMCB (VMEXIT_INVALID)");
 }
 EXIT_HANDLER(ENTRY_FAILED, "svm", exit_entry_failed);
+
+/* What made the exit is not in the guest's memory any more. */
+static enum verdict
+exit_other(struct vcpu *v, struct exit *e)
+{
+	return exit_stop(v, e, "guide.md#svm",
+			 "an instruction that must exit is no longer where the CPU has fetched it");
+}
+EXIT_HANDLER(OTHER, "svm", exit_other);
 
 /* Caches are the machine's, and need no care of the guest's. */
 static enum verdict

@@ -14,7 +14,8 @@
 struct svm {
 	struct vmcb *vmcb;
 	hpa_t vmcb_at;
-	bool fresh; /* another vCPU may have used the CPU's TLB with the same ASID */
+	uint64_t dr7; /* the guest's; the VMCB's has what may be armed */
+	bool fresh;   /* another vCPU may have used the CPU's TLB with the same ASID */
 };
 
 static inline struct svm *
