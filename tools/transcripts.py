@@ -75,6 +75,8 @@ MASKS = [
     (re.compile(r"^CR3=0x[0-9a-f]+"), "CR3=ROOT"),
     (re.compile(r"^(0x[0-9a-f]{16} <bogus\+ +\d+>:).*"), r"\1 WORDS"),
     (re.compile(r"^Makefile:\d+"), "Makefile:LINE"),
+    (re.compile(r"there are: [\w ]+ \("), "there are: LABS ("),  # an export has others
+    (re.compile(r"\b0x00000000002000[0-9a-f]{2}\b"), "RFLAGS"),  # arithmetic flags of whatever ran before
     (re.compile(r"^Next at t=\d+"), "Next at t=T"),
     (re.compile(r"^(PML4|PDPE| *PDE): 0x[0-9a-f]+"), r"\1: ENTRY"),
     (re.compile(r"\[ *\d+\] [0-9a-f]{16} -> [0-9a-f]{13}|CR3 +[0-9a-f]{16}"), "ENTRY"),
