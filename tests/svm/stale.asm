@@ -1,5 +1,6 @@
 ; Instructions that the CPU's TLB still has, and the guest's page tables no longer: a page is looked at, its entry goes
-; without an invlpg, and then what stands there exits. words= says which: `c` cpuid, `m` mov to CR4, `o` outsb.
+; without an invlpg, and then what stands there exits. The last letter of its command line says which: `c` cpuid,
+; `m` mov to CR4, `o` outsb.
 
 bits 32
 section .multiboot progbits alloc noexec nowrite align=4
