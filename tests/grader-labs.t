@@ -7,7 +7,7 @@ hostile. `tests/grader-labs.t NAME...` tries only these mutants.
 
 Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a fifth is tried, another one each
 time; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
-(grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the cheap ones come.
+(grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the others, in their order.
 """
 
 import os
@@ -68,7 +68,7 @@ def whole(results, lab, tree, guests, source, out):
 
 
 def test_solution(results, lab, tree, guests, out):
-    """The reference earns every point that can be earned on this machine. What each test costs, in CPU seconds."""
+    """The reference earns every point that can be earned on this machine."""
     work, verdicts = whole(results, lab, tree, guests,
                            ROOT / "solutions" / lab.directory, out / "solution")
     for name, v in verdicts.items():
@@ -81,7 +81,6 @@ def test_solution(results, lab, tree, guests, out):
     results.ok(work.earned == lab.points - missing,
                f"lab {lab.number}: the solution earns all {lab.points - missing} points",
                got=work.earned)
-    return {name: v.cpu_seconds for name, v in verdicts.items()}
 
 
 def test_skeleton(results, lab, tree, guests, out):
@@ -141,23 +140,27 @@ class Tried:
         return all(verdict.cached for verdict in self.found.values())
 
 
-def in_order(lab, mutant, killers, costs):
-    """The tests of its own exercise, the last killer first, then the cheap ones."""
+def in_order(lab, mutant, killers):
+    """The tests of its own exercise, the last killer first, then as the lab has them.
+
+    Never by what they cost: that differs from run to run, and the first that fails is the one whose words are compared
+    with the mutant's symptom.
+    """
     tests = [test for test in lab.exercise(mutant.exercise).tests if test.points]
-    return sorted(tests, key=lambda test: (test.name != killers.get(mutant.name), costs.get(test.name, 0)))
+    return sorted(tests, key=lambda test: test.name != killers.get(mutant.name))
 
 
-def tries(tried, killers, costs):
+def tries(tried, killers):
     """Verdicts of the tests that decide on a mutant, as few as will do."""
     lab, mutant, found = tried.lab, tried.mutant, tried.found
     tried.run(lab.tests[0])
     hostile = mutant.caught_by == "hostile"
-    for test in in_order(lab, mutant, killers, costs):
+    for test in in_order(lab, mutant, killers):
         tried.run(test)
         fails = [lab.test(name) for name, v in found.items() if v.verdict == "fail"]
         if any(test.hostile or not hostile for test in fails):
             break
-    for name in sorted(ALSO.get(lab.number, []), key=lambda name: costs.get(name, 0)):
+    for name in ALSO.get(lab.number, []):
         if any(v.verdict == "pass" for n, v in found.items() if n != lab.tests[0].name):
             break
         tried.run(lab.test(name))
@@ -192,8 +195,8 @@ def judge(results, tried):
 class Mutants:
     """All mutants of a lab: one builds while others run."""
 
-    def __init__(self, results, lab, costs):
-        self.results, self.lab, self.costs = results, lab, costs
+    def __init__(self, results, lab):
+        self.results, self.lab = results, lab
         self.todo = queue.Queue(maxsize=JOBS)
         self.killers = mutants.known_killers(ROOT)
         self.threads = [threading.Thread(target=self.worker, daemon=True) for _ in range(JOBS)]
@@ -202,7 +205,7 @@ class Mutants:
 
     def judged(self, tried):
         """Run what it takes, and judge."""
-        tries(tried, self.killers, self.costs)
+        tries(tried, self.killers)
         killed_by = judge(self.results, tried)
         if killed_by:
             self.killers[tried.mutant.name] = killed_by[-1]
@@ -246,9 +249,9 @@ class Mutants:
         KILLERS.write_text("".join(f"{name} {test}\n" for name, test in sorted(self.killers.items())))
 
 
-def test_mutants(results, lab, tree, guests, wanted, out, costs):
+def test_mutants(results, lab, tree, guests, wanted, out):
     """All mutants of a lab that are asked for, kept, or of this time's fifth."""
-    work, left = Mutants(results, lab, costs), 0
+    work, left = Mutants(results, lab), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
     for mutant in known:
@@ -290,11 +293,10 @@ def main():
             out = Path(scratch) / f"lab{number}"
             tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))) or None)
             guests = tree.build_guests(out / "common")
-            costs = {}
             if not wanted:
-                costs = test_solution(results, lab, tree, guests, out)
+                test_solution(results, lab, tree, guests, out)
                 test_skeleton(results, lab, tree, guests, out)
-            test_mutants(results, lab, tree, guests, wanted, out, costs)
+            test_mutants(results, lab, tree, guests, wanted, out)
             tree.remove()
     print(f"1..{results.count}")
     return 1 if results.bad else 0

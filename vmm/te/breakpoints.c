@@ -16,7 +16,6 @@
 #define DR7_KIND(dr7, n)    ((dr7) >> (16 + 4 * (n)) & 3)
 #define DR7_LEN(dr7, n)     ((dr7) >> (18 + 4 * (n)) & 3)
 #define DR7_OFF(n)          (3ull << 2 * (n))
-#define DR7_GD              (1u << 13)
 
 enum kind { KIND_EXECUTE, KIND_WRITE, KIND_IO, KIND_ACCESS };
 
