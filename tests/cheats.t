@@ -45,7 +45,7 @@ def write_submission(cheat, lab, folder):
     place = folder / "in" / "submission"
     place.mkdir(parents=True)
     kind = "solutions" if cheat["base"] == "solution" else "labs"
-    files = build.take_folder(ROOT / kind / lab.directory, lab)
+    files = build.take_folder(ROOT / kind / lab.dir, lab)
     for edit in cheat.get("edits", []):
         text = files[edit["file"]].decode()
         if text.count(edit["old"]) != 1:
@@ -93,7 +93,7 @@ def try_cheat(name, cheat, lab, shop, folder):
        f"{name} {cheat['what']}: earns nothing", cached=cached, earned=earned, said=words,
        trouble=broken[0].reason if broken else "none")
     if cheat.get("extra"):
-        ok(set(taken.files) <= set(lab.files) and any("not taken" in note for note in taken.notes),
+        ok(set(taken.files) <= set(lab.handed_in) and any("not taken" in note for note in taken.notes),
            f"{name}: only the manifest's files are taken", got=taken.notes)
 
 

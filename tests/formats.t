@@ -24,9 +24,12 @@ SEED = 987654321
 LAB = """
 lab = 7
 title = "Made up & <odd>"
+version = 1
 dir = "7-made-up"
 needs = []
+sources = []
 files = ["a.c"]
+handout = "handouts/lab7.md"
 """
 EXERCISE = """
 [[exercises]]
@@ -239,8 +242,8 @@ def commands():
     """The real commands: a submission that does not build, and files that can't be written."""
     place = folder()
     lab = course.load(0)
-    shutil.copytree(ROOT / "labs" / lab.directory, place / "sub")
-    with open(place / "sub" / lab.files[0], "a", encoding="ascii") as file:
+    shutil.copytree(ROOT / "labs" / lab.dir, place / "sub")
+    with open(place / "sub" / lab.handed_in[0], "a", encoding="ascii") as file:
         file.write('\nint broken(void) { return nothing_of_the_kind; }\n#include "../../kern/no.h"\n')
     done = run(ROOT / "grade/official", place / "sub", "--lab", "0", "--out", place / "out", "--junit",
                place / "j.xml", "--gradescope", place / "g.json", "--seed", SEED)
@@ -249,7 +252,7 @@ def commands():
     ok(done.status == 1 and wrong_with(root) is None and kinds(root)["boots"] == "failure"
        and "passed" not in kinds(root).values(), "official: what does not build fails",
        out=done.out[-1500:], got=kinds(root))
-    ok(f"labs/{lab.directory}/{lab.files[0]}:" in boots["output"] and "error: " in boots["output"]
+    ok(f"labs/{lab.dir}/{lab.handed_in[0]}:" in boots["output"] and "error: " in boots["output"]
        and str(SEED) not in (place / "g.json").read_text(),
        "Gradescope: the compiler's own words on the student's own file", got=boots)
     (place / "not.tar").write_bytes(b"no archive at all")

@@ -70,7 +70,7 @@ def whole(results, lab, tree, guests, source, out):
 def test_solution(results, lab, tree, guests, out):
     """The reference earns every point that can be earned on this machine."""
     work, verdicts = whole(results, lab, tree, guests,
-                           ROOT / "solutions" / lab.directory, out / "solution")
+                           ROOT / "solutions" / lab.dir, out / "solution")
     for name, v in verdicts.items():
         no_machine = v.verdict == "skip" and "no machine" in v.reason
         results.ok(v.verdict == "pass" or (v.todo and v.verdict == "fail"),
@@ -86,7 +86,7 @@ def test_solution(results, lab, tree, guests, out):
 def test_skeleton(results, lab, tree, guests, out):
     """The untouched skeleton builds, boots, and earns nothing."""
     work, verdicts = whole(results, lab, tree, guests,
-                           ROOT / "labs" / lab.directory, out / "skeleton")
+                           ROOT / "labs" / lab.dir, out / "skeleton")
     first = verdicts[lab.tests[0].name]
     results.ok(first.verdict == "pass", f"lab {lab.number}: the skeleton builds and boots",
                **first.diagnosis())
@@ -101,7 +101,7 @@ def test_skeleton(results, lab, tree, guests, out):
 
 def mutant_files(lab, mutant):
     """The solution's files with the mistake in."""
-    files = build.take_folder(ROOT / "solutions" / lab.directory, lab)
+    files = build.take_folder(ROOT / "solutions" / lab.dir, lab)
     for name, hunks in mutant.files.items():
         path = Path(name)
         text, _ = mutants.patched(files[path.name].decode(), hunks, mutant.name)
@@ -284,14 +284,14 @@ def main():
     print(f"# chance: SEED={CHANCE}", flush=True)
     with tempfile.TemporaryDirectory(prefix="zeno-labs-") as scratch:
         tempfile.tempdir = scratch
-        for number in course.labs_present():
+        for number in course.graded_labs():
             lab = course.load(number)
             if wanted and not any(name.startswith(f"{number}.") for name in wanted):
                 continue
-            if not lab.exercises or not (ROOT / "solutions" / lab.directory).is_dir():
+            if not lab.exercises or not (ROOT / "solutions" / lab.dir).is_dir():
                 continue
             out = Path(scratch) / f"lab{number}"
-            tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))) or None)
+            tree = build.Tree(lab, ref=" ".join(map(str, lab.needed_labs())) or None)
             guests = tree.build_guests(out / "common")
             if not wanted:
                 test_solution(results, lab, tree, guests, out)

@@ -42,8 +42,11 @@ def ok(holds, what, **details):
 LAB = """
 lab = 7
 title = "Made up"
+version = 1
 dir = "7-made-up"
 needs = []
+sources = []
+handout = "handouts/lab7.md"
 files = ["a.c"]
 
 [[exercises]]
@@ -220,7 +223,7 @@ def halves():
     worth = {test.name: test.points for test in lab.tests}
     ok((lab.name, lab.points, worth) == ("7B", 24, {"boots": 0, "one": 0, "two": 20, "three": 4}),
        "a half has its own points, and bases of the other half for none", got=worth)
-    ok(lab.files == ["b.c"] and lab.all_files == ["a.c", "b.c"] and lab.needed_here() == {"7.1"}
+    ok(lab.handed_in == ("b.c",) and lab.files == ("a.c", "b.c") and lab.needed_here() == {"7.1"}
        and lab.page("7.2") == "handouts/lab7b.md" and lab.page("7.1") == "handouts/lab7a.md", "its files and pages")
     ok(course.parse(text).points == 34 and course.parse(text, half="A").points == 10, "both halves have all points")
     ok(lab.chosen(["7.2 one"]) == ["two", "three", "one"] and lab.chosen(["three,two"]) == ["three", "two"],
@@ -234,7 +237,7 @@ def halves():
     work, shown = run_lab(lab)
     ok("# What they rest on, 7.1" not in shown or work.earned == 24, "it is graded", got=shown)
     ok(work.earned == 24 and "Lab 7B: 24 of 24 points" in shown, "and earns its points", got=shown)
-    refused("an exercise of no half", text.replace('half = "B"', 'half = "C"'), "half is one of A, B")
+    refused("an exercise of no half", text.replace('half = "B"', 'half = "C"'), "`half` is one of A B")
 
 
 class Others:

@@ -38,7 +38,7 @@ def an_image(place):
     lab = course.load("0")
     tree = build.Tree(lab)
     try:
-        image = tree.build(build.take_folder(ROOT / "labs" / lab.directory, lab), place)
+        image = tree.build(build.take_folder(ROOT / "labs" / lab.dir, lab), place)
         image.guests = tree.build_guests(place)
     finally:
         tree.remove()

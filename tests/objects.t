@@ -84,7 +84,7 @@ def behind_walls(root, lab, files):
     evil = files | {"commands.c": files["commands.c"] + b"\nint evil = 1;\n"}
     image = shop.tree.build(evil, folder() / "image")
     shop.close()
-    labs = {f"labs/{lab.directory}/{name}" for name in lab.files if name.endswith((".c", ".asm"))}
+    labs = {f"labs/{lab.dir}/{name}" for name in lab.handed_in if name.endswith((".c", ".asm"))}
     ok(image.ok and compiled(image.log) == labs, "a submission's build compiles the lab's files alone, all of them",
        expected=labs, log=image.log)
     after = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
@@ -94,7 +94,7 @@ def behind_walls(root, lab, files):
 def main():
     """Lab 0, in a tree of its own."""
     lab, root = course.load("0"), copy()
-    files = build.take_folder(ROOT / "labs" / lab.directory, lab)
+    files = build.take_folder(ROOT / "labs" / lab.dir, lab)
     at_home(root, lab, files)
     behind_walls(root, lab, files)
     finish()

@@ -24,7 +24,7 @@ SEED = int(os.environ.get("SEED", "0")) or None
 
 def mistaken(lab, mutant):
     """The reference's files with the mistake in."""
-    files = build.take_folder(ROOT / "solutions" / lab.directory, lab)
+    files = build.take_folder(ROOT / "solutions" / lab.dir, lab)
     for name, hunks in mutant.files.items():
         name = Path(name).name
         files[name] = mutants.patched(files[name].decode(), hunks, mutant.name)[0].encode()
@@ -33,7 +33,7 @@ def mistaken(lab, mutant):
 
 def graded(lab, files, out, only=None):
     """The Grader after it has graded these files as `make grade` does."""
-    tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))) or None)
+    tree = build.Tree(lab, ref=" ".join(map(str, lab.needed_labs())) or None)
     try:
         reference = alone.Reference(lab, ROOT)
         image = tree.build(files, out / "image")
@@ -71,7 +71,7 @@ def try_mutant(mutant, out):
 def broken_file(out):
     """An exercise that does not compile: the others keep their points."""
     lab = course.load("0A")
-    files = build.take_folder(ROOT / "solutions" / lab.directory, lab)
+    files = build.take_folder(ROOT / "solutions" / lab.dir, lab)
     files["commands.c"] = files["commands.c"].replace(b"const volatile uint32_t *words;", b"oops")
     work = graded(lab, files, out, only=["xp-words", "bt-walk"])
     found = {name: v.verdict for name, v in work.verdicts.items()}
@@ -82,7 +82,7 @@ def broken_file(out):
 def untouched(out):
     """What was not begun is not built again."""
     lab = course.load("0A")
-    files = build.take_folder(ROOT / "labs" / lab.directory, lab)
+    files = build.take_folder(ROOT / "labs" / lab.dir, lab)
     work = graded(lab, files, out, only=["bt-walk"])
     v = work.verdicts["bt-walk"]
     harness.ok(v.verdict == "fail" and not v.alone and "0.3 is not done yet" in v.reason

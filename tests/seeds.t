@@ -40,7 +40,7 @@ def wanted(words):
         return [(words[0], words[1], seeds(int(words[2]) if words[2:] else COUNT))]
     found = remembered()
     if kept.ALL:
-        for number in course.labs_present():
+        for number in course.graded_labs():
             found += [(str(number), test.name, seeds(COUNT)) for test in course.load(str(number)).tests
                       if test.points and test.evidence != "reported" and test.name != grader.WHOLE]
     return found
@@ -59,9 +59,9 @@ def first_bad(lab, test, image, seeds, out):
 
 def try_lab(lab, work, out):
     """All that is wanted of one lab: (test's name, seeds)."""
-    tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))) or None)
+    tree = build.Tree(lab, ref=" ".join(map(str, lab.needed_labs())) or None)
     try:
-        image = tree.build(build.take_folder(ROOT / "solutions" / lab.directory, lab), out / "image")
+        image = tree.build(build.take_folder(ROOT / "solutions" / lab.dir, lab), out / "image")
         image.guests = tree.build_guests(out / "image")
     finally:
         tree.remove()

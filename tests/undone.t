@@ -32,7 +32,7 @@ KEPT = kept.Kept(ROOT)
 
 def undone(lab, ids, keep_todo):
     """The solution's files with these regions as a student has them who did nothing there."""
-    files = build.take_folder(ROOT / "solutions" / lab.directory, lab)
+    files = build.take_folder(ROOT / "solutions" / lab.dir, lab)
     for name, data in files.items():
         text = data.decode()
         bodies = {}
@@ -49,7 +49,7 @@ def undone(lab, ids, keep_todo):
 def regions(lab):
     """The ids of a lab's regions, in order."""
     found = []
-    for name, data in build.take_folder(ROOT / "solutions" / lab.directory, lab).items():
+    for name, data in build.take_folder(ROOT / "solutions" / lab.dir, lab).items():
         found += [one.id for one in region.parse(data.decode(), name) if not one.free]
     return sorted(found)
 
@@ -133,7 +133,7 @@ def main():
             if not todo and not whole and not half:
                 continue
             out = Path(scratch) / f"lab{number}"
-            tree = build.Tree(lab, ref=" ".join(map(str, course.needed_labs(lab))))
+            tree = build.Tree(lab, ref=" ".join(map(str, lab.needed_labs())))
             guests = tree.build_guests(out / "common")
             for ident in todo:
                 try_part(lab, tree, guests, ident, out / ident)

@@ -1,4 +1,7 @@
-"""The labs as data: grade/labs/N.toml and course.toml, for all tools that need to know them."""
+"""The labs as data: the upper part of grade/labs/N.toml, for the build, the tools and the grader.
+
+What a data file says of exercises and tests is the grader's: grade/zeno/judging/course.py reads that.
+"""
 
 import re
 import tomllib
@@ -72,6 +75,17 @@ class Lab:
         """True if the exercise belongs to the assignment."""
         return not self.half or self.half_of.get(exercise) == self.half
 
+    def needed_here(self):
+        """Exercises of the lab's other half that this half rests on."""
+        found = set()
+        for word in self.halves[self.half].needs if self.half else ():
+            found |= {word} if "." in word else {e for e, half in self.half_of.items() if f"{self.number}{half}" == word}
+        return found
+
+    def needed_labs(self):
+        """The numbers of the labs that its `needs` name, whole or in part."""
+        return sorted({number_of(re.match(NUMBER, word)[0]) for word in self.needs}, key=in_order)
+
     @property
     def labs(self):
         """Where the student works."""
@@ -110,9 +124,9 @@ def in_order(number):
     return int(str(number).rstrip("s")), str(number)
 
 
-def _halves(table, number):
+def _halves(table, where):
     """{letter: Half} and {exercise: letter} of a data file."""
-    where, halves = f"grade/labs/{number}.toml", {}
+    halves = {}
     for letter, one in table.get("halves", {}).items():
         if not re.fullmatch("[A-Z]", letter) or not isinstance(one, dict):
             raise CourseError(f"{where}: a half is a table such as [halves.A]")
@@ -134,22 +148,38 @@ def load_lab(number, root=ROOT, half=""):
     """The Lab with this number; CourseError if its file is not as it should be."""
     path = Path(root) / "grade" / "labs" / f"{number}.toml"
     try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text()
+    except OSError as error:
         raise CourseError(f"{path.relative_to(root)}: {error}") from None
-    halves, half_of = _halves(table, number)
+    where = f"grade/labs/{path.name}"
+    lab = lab_of(parse_table(text, where), root, half, where)
+    if str(lab.number) != path.stem:
+        raise CourseError(f"{where}: `lab` is {lab.number!r}")
+    return lab
+
+
+def parse_table(text, where):
+    """A data file's table."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CourseError(f"{where}: {error}") from None
+
+
+def lab_of(table, root, half, where):
+    """The Lab, or half of it, that a data file's table describes."""
+    halves, half_of = _halves(table, where)
     if halves:
         table["files"] = list(dict.fromkeys(name for one in halves.values() for name in one.files))
     for key, kind in (("lab", (int, str)), ("title", str), ("version", int), ("dir", str),
                       ("needs", list), ("sources", list), ("files", list), ("handout", str)):
         if not isinstance(table.get(key), kind):
             names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
-            raise CourseError(f"grade/labs/{number}.toml: `{key}` is missing or no {names}")
+            raise CourseError(f"{where}: `{key}` is missing or no {names}")
     for name in [table["dir"], *table["files"]]:
         if not SAFE_NAME.match(str(name)):
-            raise CourseError(f"grade/labs/{number}.toml: {name!r} is no name for a file")
-    return Lab(number, table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
+            raise CourseError(f"{where}: {name!r} is no name for a file")
+    return Lab(table["lab"], table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
                tuple(table["sources"]), tuple(table["files"]), table["handout"], halves, half_of, Path(root),
                half, table.get("cpu", "te"))
 

@@ -13,8 +13,8 @@ import shutil
 import threading
 from pathlib import Path
 
-from . import explain
 from .build import Image
+from .tools import tool
 
 
 def _text(data):
@@ -27,9 +27,9 @@ class Reference:
     def __init__(self, lab, root):
         self.lab = lab
         self.root = Path(root)
-        self.folder = self.root / "solutions" / lab.directory
-        self.region = explain.tool("region", root)
-        self.merge = explain.tool("merge", root)
+        self.folder = self.root / "solutions" / lab.dir
+        self.region = tool("region", root)
+        self.merge = tool("merge", root)
 
     @property
     def here(self):
@@ -61,8 +61,8 @@ def whole(reference, files, handed_in=False):
     needed = lab.needed_here()
     if not needed or not reference.here:
         return found
-    for name in lab.all_files:
-        if name in lab.files:
+    for name in lab.files:
+        if name in lab.handed_in:
             continue
         if handed_in or name not in files:
             found[name] = reference.text(name).encode()
@@ -103,14 +103,13 @@ class Alone:
 
     def _objects(self, exercise):
         """Catch-up objects that would stand in for files without the exercise."""
-        lab = explain.tool("course", self.reference.root).load_lab(self.reference.lab.number, self.reference.root)
-        found = explain.tool("catchup", self.reference.root).objects(self.reference.root, lab)
+        found = tool("catchup", self.reference.root).objects(self.reference.root, self.reference.lab)
         return [path for name, path in found.items() if not self.holds(name, exercise)]
 
     def mixed(self, exercise):
         """The files: other files are the reference's, and in its own files the other exercises."""
         found = {}
-        for name in self.reference.lab.all_files:
+        for name in self.reference.lab.files:
             if not self.holds(name, exercise):
                 found[name] = self.reference.text(name).encode()
                 continue
@@ -130,7 +129,7 @@ class Alone:
                     image = self.tree.build(self.files, self.out / exercise, alone=exercise)
             except (self.reference.region.RegionError, KeyError) as error:
                 image = Image(False, f"{error}\n")
-            forget(self.tree.path, self.reference.lab.directory)
+            forget(self.tree.path, self.reference.lab.dir)
         image.files = self.files
         image.guests = self.guests
         return image

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import objects, sandbox
-from .course import ROOT
+from .tools import ROOT
 
 LEFT_OUT = {".git", ".ci", "build", "labs", "solutions", "tests", "handouts", "__pycache__",
             "compile_commands.json"}
@@ -71,7 +71,7 @@ def cap_log(text, cap=LOG_CAP):
 def take_folder(folder, lab):
     """{name: bytes} of the manifest's files in a folder: regular files only, none too long."""
     found = {}
-    for name in lab.all_files:
+    for name in lab.files:
         path = Path(folder, name)
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise BuildTrouble(f"the manifest names {name!r}")
@@ -98,7 +98,7 @@ class Tree:
         self.ref = ref
         self.root = Path(root)
         self.path = Path(tempfile.mkdtemp(prefix="zeno-build-"))
-        self.pristine = self.root / "labs" / lab.directory
+        self.pristine = self.root / "labs" / lab.dir
         self.environment = environment or (walls.environment(self.path) if walls else own_environment())
         self.store = objects.Store(self.root, self.environment)
         try:
@@ -128,7 +128,7 @@ class Tree:
             for folder in sorted(self._folders(kind, needs_from_work)):
                 self._copy_entry(folder, self.path / kind / folder.name)
         if not self.pristine.is_dir():
-            raise BuildTrouble(f"labs/{self.lab.directory} is not here: `make skeletons` writes it")
+            raise BuildTrouble(f"labs/{self.lab.dir} is not here: `make skeletons` writes it")
 
     def _folders(self, kind, needs_from_work):
         """Lab folders that go along: all skeletons; solutions but for the graded lab's.
@@ -141,9 +141,9 @@ class Tree:
         if kind == "solutions" and str(self.lab.number) in wanted and self.walls is None:
             return [folder for folder in (self.root / kind).iterdir() if folder.is_dir()]
         return [folder for folder in (self.root / kind).iterdir() if folder.is_dir()
-                and (kind == "labs" or folder.name != self.lab.directory)
+                and (kind == "labs" or folder.name != self.lab.dir)
                 and (kind == "solutions" or needs_from_work
-                     or folder.name == self.lab.directory
+                     or folder.name == self.lab.dir
                      or not (self.root / "solutions" / folder.name).is_dir())]
 
     @staticmethod
@@ -159,7 +159,7 @@ class Tree:
 
         A file is written only if its bytes change, so that make sees what to do again.
         """
-        target = self.path / "labs" / self.lab.directory
+        target = self.path / "labs" / self.lab.dir
         for path in sorted(self.pristine.rglob("*")):
             if path.is_file():
                 name = str(path.relative_to(self.pristine))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from . import alone, build, course, explain, formats, grader, report, sandbox
+from .tools import ROOT, tool
 from .trial import Trouble
 
 PASS, FAIL, USAGE, TROUBLE = 0, 1, 2, 3
@@ -55,11 +56,11 @@ def source_of(lab, args):
     if args.source:
         return Path(args.source)
     if args.ref:
-        folder = course.ROOT / "solutions" / lab.directory
+        folder = ROOT / "solutions" / lab.dir
         if not folder.is_dir():
             raise course.CourseError("the reference solutions are not in this tree")
         return folder
-    return course.ROOT / "labs" / lab.directory
+    return ROOT / "labs" / lab.dir
 
 
 class Bench:
@@ -75,7 +76,7 @@ class Bench:
             raise
 
     def _build(self, lab, source, out):
-        reference = alone.Reference(lab, course.ROOT)
+        reference = alone.Reference(lab, ROOT)
         try:
             files = alone.whole(reference, build.take_folder(source, lab))
         except ValueError as error:
@@ -105,7 +106,7 @@ def again(args, lab):
 
 def grade(lab, args, also):
     """Build, run, report. The status: 0 only if every point there was to earn was earned."""
-    out = grader.OutFolder(args.out or course.ROOT / "build" / "grade" / f"lab{lab.name}")
+    out = grader.OutFolder(args.out or ROOT / "build" / "grade" / f"lab{lab.name}")
     quietly(f"building lab {lab.name} in a tree of its own")
     bench = Bench(lab, source_of(lab, args), out.path, args.take)
     try:
@@ -138,7 +139,7 @@ def judge(lab, args, also, out, bench):
 def remember_runs(work, image):
     """Tell `make hint` which exercises' tests have run, and on which code."""
     ran = {v.exercise for v in work.verdicts.values() if v.exercise and v.verdict in ("pass", "fail")}
-    explain.tool("hint").note_runs(course.ROOT, work.lab.number, sorted(ran),
+    tool("hint").note_runs(ROOT, work.lab.number, sorted(ran),
                                    lambda name: image.files[name].decode("utf-8", "replace"))
 
 
@@ -208,7 +209,7 @@ def main(argv=None):
         print(f"Bail out! {error}")
         return TROUBLE
     except OSError as error:
-        print(f"Bail out! {explain.tool('trouble').words(error)}")
+        print(f"Bail out! {tool('trouble').words(error)}")
         return TROUBLE
     except KeyboardInterrupt:
         print("Bail out! interrupted")

@@ -1,7 +1,7 @@
-"""The course's data: what a lab holds, what it is worth, and which checks show it.
+"""The course's data: what a lab is worth, and which checks show it.
 
 One file per lab, grade/labs/N.toml. Its upper part belongs to the build (lab, title, dir, needs,
-files, ...); the lists `exercises` and `tests` belong to the grader:
+files, ...), and tools/course.py reads it; the lists `exercises` and `tests` belong to the grader:
 
     [[exercises]]
     id = "1.1"
@@ -27,12 +27,12 @@ Loading is strict, so that a mistake in the data can't quietly give or take poin
 """
 
 import re
-import tomllib
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 
-GRADE = Path(__file__).resolve().parent.parent.parent
-ROOT = GRADE.parent
+from .tools import ROOT, tool
+
+labs = tool("course")
+CourseError = labs.CourseError
 EVIDENCE = ("witnessed", "equivalent", "reported")
 DIFFICULTY = ("easy", "moderate", "hard")
 PROPERTIES = ("equivalence", "resource control", "efficiency", "tools")
@@ -41,10 +41,6 @@ PROPERTIES = ("equivalence", "resource control", "efficiency", "tools")
 WHOLE = "own-whole"
 """The test that stands for all others on the student's own whole; the grader itself decides it."""
 WHOLE_PERCENT = 15
-
-
-class CourseError(Exception):
-    """The lab's data file is wrong: harness trouble, with the place in the text."""
 
 
 @dataclass
@@ -81,62 +77,18 @@ class Test:
     hostile: bool
 
 
-@dataclass
-class Lab:
-    """One lab as grade/labs/N.toml describes it, or one half of it. `data` is the whole file."""
+@dataclass(frozen=True)
+class Lab(labs.Lab):
+    """One lab, or one half of it, with what it is worth."""
 
-    number: int
-    title: str
-    data: dict
-    exercises: list
-    tests: list
+    exercises: list = field(default_factory=list)
+    tests: list = field(default_factory=list)
     """Its exercises' tests, and without points what those rest on in another half."""
-    root: Path = ROOT
-    half: str = ""
-    half_of: dict = field(default_factory=dict)
-    """{exercise: half} of the whole lab."""
-
-    @property
-    def name(self):
-        """What a person calls it: 1, or 1A."""
-        return f"{self.number}{self.half}"
 
     @property
     def points(self):
         """The full score."""
         return sum(test.points for test in self.tests)
-
-    @property
-    def directory(self):
-        """The lab's folder name below labs/ and solutions/."""
-        return Path(self.data["dir"]).name
-
-    def needed_here(self):
-        """Exercises of the lab's other half that this half rests on."""
-        found = set()
-        for word in self.data["halves"][self.half].get("needs", []) if self.half else ():
-            found |= {word} if "." in word else {e for e, half in self.half_of.items() if f"{self.number}{half}" == word}
-        return found
-
-    @property
-    def all_files(self):
-        """Every file of the lab: what its data file or its halves name, or all that its folder holds."""
-        if self.data.get("halves"):
-            return list(dict.fromkeys(n for one in self.data["halves"].values() for n in one["files"]))
-        if self.data.get("files"):
-            return list(self.data["files"])
-        return sorted(path.name for path in (self.root / "labs" / self.directory).glob("*")
-                      if path.is_file() and not path.name.startswith("."))
-
-    @property
-    def files(self):
-        """The manifest: names in the lab's folder that a student hands in."""
-        return list(self.data["halves"][self.half]["files"]) if self.half else self.all_files
-
-    def page(self, exercise):
-        """The handout that tells about an exercise; of its half, if the lab has halves."""
-        half = self.data.get("halves", {}).get(self.half_of.get(exercise, self.half), self.data)
-        return half.get("handout", f"handouts/lab{self.number}.md")
 
     def test(self, name):
         """The test called `name`; LookupError says what there is."""
@@ -162,16 +114,15 @@ class Lab:
         return next((one for one in self.exercises if one.id == ident), None)
 
 
-def needed_labs(lab):
-    """The numbers of the labs that a lab's `needs` name, whole or in part."""
-    words = (re.match(r"\d+", str(word)) for word in lab.data.get("needs", []))
-    return sorted({int(word[0]) for word in words if word})
+def graded_labs(root=ROOT):
+    """The numbers of the labs that have something to grade."""
+    return [number for number in labs.lab_numbers(root) if table_of(number, root).get("tests")]
 
 
-def labs_present(root=ROOT):
-    """The numbers of the labs that have a data file."""
-    return sorted(int(path.stem) for path in (root / "grade" / "labs").glob("*.toml")
-                  if path.stem.isdigit())
+def table_of(number, root):
+    """All that a lab's data file says."""
+    path = root / "grade" / "labs" / f"{number}.toml"
+    return labs.parse_table(path.read_text(), f"grade/labs/{path.name}")
 
 
 def _take(table, where, **kinds):
@@ -199,8 +150,6 @@ def _exercises(data, where):
         one = Exercise(**_take(table, spot, id=(str, ...), title=(str, ...),
                                hours=((int, float), ...), difficulty=(str, ...),
                                property=(str, ...), half=(str, "")))
-        if one.half not in (data.get("halves") or {"": None}):
-            raise CourseError(f"{spot}: half is one of {', '.join(data.get('halves', ())) or 'none'}")
         if one.difficulty not in DIFFICULTY:
             raise CourseError(f"{spot}: difficulty is one of {', '.join(DIFFICULTY)}")
         if one.property not in PROPERTIES:
@@ -269,48 +218,29 @@ def _of_half(lab, half):
             todo += test.base
     tests = [test if lab.half_of.get(test.exercise, half) == half else replace(test, points=0)
              for test in lab.tests if test.name in names]
-    return replace(lab, half=half, title=lab.data["halves"][half]["title"], tests=tests,
+    return replace(lab, half=half, title=lab.halves[half].title, tests=tests,
                    exercises=[one for one in lab.exercises if one.half == half])
 
 
 def parse(text, where="lab", root=ROOT, half=""):
     """A Lab from the text of a data file, or one half of it."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CourseError(f"{where}: {error}") from None
-    if not isinstance(data.get("lab"), int) or not isinstance(data.get("title"), str):
-        raise CourseError(f"{where}: `lab` (a number) and `title` must be there")
-    claims = _exercises(data, where)
+    table = labs.parse_table(text, where)
+    lab = labs.lab_of(table, root, "", where)
+    claims = _exercises(table, where)
     by_id = {one.id: one for one, _ in claims}
-    tests = _tests(data, by_id, where)
-    half_of = {one.id: one.half for one, _ in claims if one.half}
-    lab = Lab(data["lab"], data["title"], data, list(by_id.values()), tests, Path(root), half_of=half_of)
+    tests = _tests(table, by_id, where)
+    lab = Lab(**{one.name: getattr(lab, one.name) for one in fields(lab)}, exercises=list(by_id.values()), tests=tests)
     _balance(lab, claims, where)
-    if not half:
-        return lab
-    if half not in data.get("halves", {}):
-        raise CourseError(f"there is no lab {lab.number}{half}; there are: {names_present(root)}")
-    return _of_half(lab, half)
-
-
-def names_present(root=ROOT):
-    """What can be graded, in words: 0A, 0B, 1A ..."""
-    names = []
-    for number in labs_present(root):
-        data = tomllib.loads((root / "grade" / "labs" / f"{number}.toml").read_text())
-        names += [f"{number}{half}" for half in data.get("halves", ())] or [str(number)]
-    return ", ".join(names)
+    return _of_half(lab, half) if half else lab
 
 
 def load(name, root=ROOT):
     """The lab with this number, or the half that is called 1A."""
-    found = re.fullmatch(r"(0|[1-9][0-9]{0,2})([A-Z]?)", str(name))
-    path = root / "grade" / "labs" / f"{found[1] if found else '?'}.toml"
-    if not path.is_file():
-        what = f"there is no lab {name}" if found else f"{name!r} is no lab's number or half"
-        raise CourseError(f"{what}; there are: {names_present(root)}")
-    return _with_whole(parse(path.read_text(), f"grade/labs/{path.name}", root, found[2]))
+    lab = labs.parse_lab(str(name), root)
+    if lab.number not in graded_labs(root):
+        raise CourseError(f"lab {lab.name} has no exercises yet: there is nothing to grade")
+    path = root / "grade" / "labs" / f"{lab.number}.toml"
+    return _with_whole(parse(path.read_text(), f"grade/labs/{path.name}", root, lab.half))
 
 
 def _with_whole(lab):

@@ -10,22 +10,12 @@ Where the mutants are not (a student's export), their symptoms and hints may sta
 grade/hints/labN.toml instead; the patches themselves would give the answers away.
 """
 
-import importlib
 import re
 import string
-import sys
 import tomllib
 from pathlib import Path
 
-from .course import ROOT
-
-
-def tool(name, root=ROOT):
-    """A module of tools/, which is no package: its modules find each other on the path."""
-    folder = str(Path(root) / "tools")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return importlib.import_module(name)
+from .tools import ROOT, tool
 
 
 def load(lab, root=ROOT):
@@ -64,7 +54,7 @@ def matches(symptom, text):
 def explainer(lab, root=ROOT):
     """A function verdict -> {"known mistake": [...]} for the report."""
     known = load(lab, root)
-    hints_of = tool("hint", root).of_lab(Path(root), tool("course", root).load_lab(lab.number, Path(root)))
+    hints_of = tool("hint", root).of_lab(Path(root), lab)
 
     def hint(verdict):
         """The command that opens a hint of the verdict's exercise, or None."""

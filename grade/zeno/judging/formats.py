@@ -17,7 +17,7 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from .course import ROOT
+from .tools import ROOT
 
 BOOT_SUITE = "It builds and boots"
 TEXT_CAP = 8000
@@ -230,7 +230,7 @@ class Files:
         self.began = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self.results = {
             "lab": lab.name, "title": lab.title, "finished": False, "stopped": None,
-            "directory": lab.directory, "build": {"ok": True, "log": ""}, "tests": [],
+            "directory": lab.dir, "build": {"ok": True, "log": ""}, "tests": [],
             "exercises": [{"id": one.id, "title": one.title} for one in lab.exercises],
             "all_tests": [{"test": test.name, "exercise": test.exercise, "title": test.title,
                            "points": test.points, "selected": True} for test in lab.tests]}

@@ -25,7 +25,8 @@ from pathlib import Path
 from ..machines import machine
 from . import evidence, explain
 from .build import Image
-from .course import GRADE, WHOLE
+from .course import WHOLE
+from .tools import GRADE, tool
 from .trial import Failed, Skipped, Trial, Trouble
 
 VERDICTS = ("pass", "skip", "fail", "error")
@@ -174,7 +175,7 @@ def run_check(lab, test, image, seed, directory, keep=False):
     except Trouble as trouble:
         verdict.verdict, verdict.reason = "error", str(trouble)
     except OSError as error:
-        verdict.verdict, verdict.reason = "error", explain.tool("trouble").words(error)
+        verdict.verdict, verdict.reason = "error", tool("trouble").words(error)
     except BaseException as error:  # pylint: disable=broad-except
         verdict.verdict = "error"
         verdict.reason = f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 
-from .course import ROOT
+from .tools import ROOT
 
 KNOWN = {}
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..machines import machine
 from . import grader
-from .course import GRADE, ROOT
+from .tools import GRADE, ROOT
 from .evidence import Symbols
 from .objects import Hashes
 

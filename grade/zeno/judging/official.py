@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from . import alone, build, cli, course, explain, formats, grader, report, sandbox, submission
+from . import alone, build, cli, course, formats, grader, report, sandbox, submission
+from .tools import ROOT, tool
 from .trial import Trouble
 
 
@@ -35,17 +36,17 @@ def arguments(argv):
     return parser.parse_args(argv)
 
 
-def reference(lab, root=course.ROOT):
+def reference(lab, root=ROOT):
     """Which needs of the lab the tree has a reference for, as REF= wants them."""
-    found = [number for number in course.needed_labs(lab)
-             if (root / "solutions" / course.load(number, root).directory).is_dir()]
+    found = [number for number in lab.needed_labs()
+             if (root / "solutions" / course.load(number, root).dir).is_dir()]
     return " ".join(map(str, found)) or None
 
 
 class Workshop:
     """Trees that several submissions of one lab are built in, one after the other."""
 
-    def __init__(self, lab, out, root=course.ROOT, walls=None):
+    def __init__(self, lab, out, root=ROOT, walls=None):
         self.lab = lab
         self.walls = walls or sandbox.Sandbox(hide=[root])
         self.tree = build.Tree(lab, self.walls, root, reference(lab, root))
@@ -77,7 +78,7 @@ def grade(lab, args, also):
     taken = submission.take(args.submission, lab)
     out = grader.OutFolder(args.out)
     os.chmod(out.path, 0o700)
-    walls = sandbox.Sandbox(hide=[course.ROOT])
+    walls = sandbox.Sandbox(hide=[ROOT])
     if walls.gaps and args.require_walls:
         raise sandbox.SandboxTrouble("; ".join(walls.gaps))
     for gap in walls.gaps:
@@ -117,7 +118,7 @@ def main(argv=None):
         print(f"Bail out! {error}")
         return cli.TROUBLE
     except OSError as error:
-        print(f"Bail out! {explain.tool('trouble').words(error)}")
+        print(f"Bail out! {tool('trouble').words(error)}")
         return cli.TROUBLE
     except KeyboardInterrupt:
         print("Bail out! interrupted")

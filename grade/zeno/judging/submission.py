@@ -59,9 +59,9 @@ def _wanted(name, lab):
     places = (1, 2) if parts[:1] != ["labs"] else (3,)
     if len(parts) not in places or not parts:
         return None
-    if parts[:1] == ["labs"] and parts[1] != lab.directory:
+    if parts[:1] == ["labs"] and parts[1] != lab.dir:
         return None
-    return parts[-1] if parts[-1] in lab.files or parts[-1] == "MANIFEST" else None
+    return parts[-1] if parts[-1] in lab.handed_in or parts[-1] == "MANIFEST" else None
 
 
 def _keep(found, name, data, where):
@@ -105,10 +105,10 @@ def _member(found, tar, member, lab):
 def from_folder(path, lab):
     """A Submission from a folder: an unpacked archive, or a whole tree with labs/ in it."""
     found = Submission()
-    for place in (path / "labs" / lab.directory, path / f"zeno-lab{lab.name}", path):
+    for place in (path / "labs" / lab.dir, path / f"zeno-lab{lab.name}", path):
         if place.is_dir() and not place.is_symlink():
             break
-    for name in [*lab.files, "MANIFEST"]:
+    for name in [*lab.handed_in, "MANIFEST"]:
         spot = place / name
         if not spot.is_symlink() and not spot.exists():
             continue
@@ -117,7 +117,7 @@ def from_folder(path, lab):
         except ValueError as error:
             found.note(f"not taken: {error}")
     others = sorted(entry.name for entry in place.iterdir()
-                    if entry.name not in lab.files and entry.name != "MANIFEST")
+                    if entry.name not in lab.handed_in and entry.name != "MANIFEST")
     for name in others:
         found.note(f"not taken, not in the manifest: {shown(name)}")
     return found
@@ -143,10 +143,10 @@ def take(path, lab):
         raise SubmissionError(f"{path} is not there")
     found = from_folder(path, lab) if path.is_dir() else from_archive(path, lab)
     check_manifest(found, lab)
-    for name in lab.files:
+    for name in lab.handed_in:
         if name not in found.files:
             found.note(f"{name} is missing: the skeleton's stands in for it")
     if not found.files:
         raise SubmissionError("it holds none of the files that are handed in: "
-                              + ", ".join(lab.files))
+                              + ", ".join(lab.handed_in))
     return found
