@@ -113,6 +113,18 @@ def bad():
     ok(done.status == 1 and "there is no mutant" in done.out, "refused: a path as a name")
 
 
+def killers():
+    """Which test kills a mutant first is written down for each: it may not depend on a run's luck."""
+    tree = tree_of()
+    tree.write("grade/labs/5.toml", tree.read("grade/labs/5.toml") + '[[tests]]\nname = "left"\nexercise = "5.2"\n'
+               '[[tests]]\nname = "boots"\nexercise = ""\n')
+    for text, words in (("5.2-left-out left\n", ""), ("# nothing\n", "does not have it"), ("5.2-other left\n", "does not have it"),
+                        ("5.2-left-out boots\n", "boots, which is no test of exercise 5.2")):
+        tree.write("grade/mutants/killers.txt", text)
+        done = tree.tool("mutants", "check")
+        ok(done.status == bool(words) and words in done.out, f"killers.txt: {words or 'complete'}", out=done.out)
+
+
 def ours():
     done = run("python3", TOOLS / "mutants.py", "check", cwd=ROOT)
     ok(done.status == 0, "our own mutants fit our solutions", out=done.out)
@@ -120,5 +132,6 @@ def ours():
 
 good()
 bad()
+killers()
 ours()
 finish()

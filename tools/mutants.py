@@ -32,7 +32,7 @@ from pathlib import Path
 
 import region
 import trouble
-from course import ROOT, CourseError, lab_numbers, load_lab
+from course import ROOT, CourseError, lab_numbers, load_lab, parse_table
 
 NAME = re.compile(r"(\d+)\.(\d+)-[a-z0-9-]+\Z")
 KILLERS = "killers.txt"
@@ -263,16 +263,41 @@ def check_all(root, number=None):
             check(one, root)
         except (MutantError, region.RegionError, CourseError) as error:
             trouble.append(str(error))
-    return trouble
+    return trouble or stale_killers(root, number)
+
+
+def stale_killers(root, number):
+    """One line for each mutant of which nobody wrote down what kills it, or a test that does not judge it.
+
+    The first test that fails is the one whose words the symptom must find, so which comes first may not be left open.
+    """
+    path = root / "grade" / "mutants" / KILLERS
+    if not path.is_file():
+        return []
+    known, judged = written(path), set()
+    for lab in lab_numbers(root):
+        table = parse_table((root / "grade" / "labs" / f"{lab}.toml").read_text(), f"grade/labs/{lab}.toml")
+        judged |= {(one["exercise"], one["name"]) for one in table.get("tests", [])}
+    found = []
+    for one in load_all(root, number):
+        killer = known.get(one.name)
+        if not killer:
+            found.append(f"{one.name}: {KILLERS} does not have it: try it with tests/grader-labs.t {one.name}, then "
+                         "`python3 tools/mutants.py killers`")
+        elif (one.exercise, killer) not in judged:
+            found.append(f"{one.name}: {KILLERS} has {killer}, which is no test of exercise {one.exercise}")
+    return found
 
 
 def known_killers(root=ROOT):
     """{mutant: the test that killed it last}: what is written down, and what has been seen since."""
-    found = {}
-    for path in (root / "grade" / "mutants" / KILLERS, root / "build" / "grade" / KILLERS):
-        if path.is_file():
-            found |= dict(line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
-    return found
+    paths = (root / "grade" / "mutants" / KILLERS, root / "build" / "grade" / KILLERS)
+    return {name: test for path in paths if path.is_file() for name, test in written(path).items()}
+
+
+def written(path):
+    """{mutant: test} of a file of killers."""
+    return dict(line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
 
 
 def keep_killers(root):
