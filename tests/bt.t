@@ -77,7 +77,9 @@ def equivalence(where):
             ok(expected and got == expected, f"{name} on {where} ({options}): as on the bare machine",
                expected=expected, got=got)
     # With nx=1 the random operations have jumps: kernel code at addresses that are mapped now here, now there.
-    random_spaces = ("nx=1 fuzz=10000 seed=7", "pae=1 nx=1 fuzz=10000 seed=8") if where == "qemu" else ()
+    # Seed 1 has an add whose write is refused, in an entry that is not accessed.
+    random_spaces = ("nx=1 fuzz=10000 seed=7", "pae=1 nx=1 fuzz=10000 seed=8", "fuzz=11264 seed=1",
+                     "pae=1 fuzz=11264 seed=1") if where == "qemu" else ()
     for words in ("pae=1 nx=1", "nx=1", *random_spaces):
         expected = bare(where, te.guest("paging"), words, 8 if "fuzz" in words else 128)
         got = "\n".join(lines_of(on_bt([f"start paging -- {words}"], ["paging"], where)[0])) + "\n"

@@ -3,8 +3,8 @@
  * checksum. The same seed must give the same sum on the bare machine and under any hypervisor.
  *
  * What the manual leaves open is kept out: after each change the TLB is told, and after a fault the
- * accessed bit of the table's entry is set by hand, for CPUs differ in whether a walk that fails
- * sets it (SDM 3A 4.8).
+ * accessed bit of the table's entry, and behind an add the page's, is set by hand, for CPUs differ
+ * in whether a walk that fails sets it (SDM 3A 4.8).
  *
  * With nx=1 there are jumps, too. A CPU may then set the accessed bit where it only might fetch
  * (SDM 3A 4.8), and bt does: so accessed bits that are seen do not count.
@@ -156,6 +156,22 @@ may_jump(uint32_t va)
 	return !((pte & ~NX) >> 32) && at < LARGE && *(volatile uint8_t *)(at + CODE) == RET;
 }
 
+/*
+ * Where the CPU refused the write of an add it may have made the read before (QEMU 7.2 has), which
+ * sets the accessed bit of the page's entry, or may have asked for both at once (SDM 3A 4.8).
+ */
+static void
+mark_page(uint32_t va)
+{
+	uint32_t pde = (uint32_t)get(pde_of(va)), at;
+
+	if (!(pde & P) || pde & PS)
+		return;
+	at = (pde & 0xfffff000) + (va >> 12) % PAGES * (pae ? 8 : 4);
+	if (get(at) & P)
+		set(at, get(at) | A);
+}
+
 static void
 access(void)
 {
@@ -192,6 +208,8 @@ access(void)
 		space = (read_cr3() - cr3_of(0)) / (cr3_of(1) - cr3_of(0));
 		if (get(pde_of(fault_cr2)) & P)
 			set(pde_of(fault_cr2), get(pde_of(fault_cr2)) | A);
+		if (kind == ACCESS_ADD)
+			mark_page(fault_cr2);
 	}
 	flush(va); /* what was written may have been a page table */
 }
