@@ -14,6 +14,18 @@ null_load(struct vcpu *v, enum seg_reg seg, uint16_t sel)
 }
 
 /*
+ * What register seg holds of a descriptor. Code that DS, ES, FS or GS hold is there to be read, so
+ * it is data without W: ring-3 code has no shadow in ring 1, where an iret could go to it.
+ */
+uint64_t
+te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc)
+{
+	if (seg != SEG_CS && seg != SEG_SS && desc & DESC_CODE)
+		desc &= ~(DESC_CODE | DESC_EC | DESC_RW);
+	return te_shadow_for(v, desc, te_cpl(v));
+}
+
+/*
  * Loads a data or stack segment register. RESUME: done, rip not advanced; else the guest has
  * faulted.
  */
@@ -28,7 +40,7 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 		return null_load(v, seg, sel);
 	if (te_check_selector(v, sel, use, te_cpl(v), &desc, &f))
 		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
-	shadow = te_shadow_for(v, desc, te_cpl(v));
+	shadow = te_register_shadow(v, seg, desc);
 	if (!(shadow & DESC_P))
 		return exit_limit(
 			v, e, VEC_GP, sel & ~3u, LAB_1A "#limits",
@@ -185,7 +197,9 @@ te_nested_iret(struct vcpu *v, struct exit *e)
 enum verdict
 te_far(struct vcpu *v, struct exit *e)
 {
+	enum desc_use use = te_insn(v)->op == INSN_RETF ? DESC_FOR_RETURN : DESC_FOR_JUMP;
 	uint16_t sel = far_target(v);
+	struct emu_fault f;
 	uint64_t desc;
 
 	if (te_cpl(v) != 0)
@@ -199,6 +213,8 @@ te_far(struct vcpu *v, struct exit *e)
 		return exit_stop(v, e, LAB_1A "#gates",
 				 "selector %04x is %s; gates are never followed", sel,
 				 system_type(desc));
+	if (te_check_selector(v, sel, use, 0, &desc, &f))
+		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 	if ((sel & 3) || desc_dpl(desc))
 		return exit_stop(v, e, LAB_1B "#rings", "selector %04x leads to ring %u", sel,
 				 (sel & 3) > desc_dpl(desc) ? sel & 3u : desc_dpl(desc));

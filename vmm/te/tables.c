@@ -402,7 +402,7 @@ te_window_moved(struct vcpu *v)
 	for (int i = 0; i < SEG_COUNT; i++)
 		if (te->real_desc[i])
 			te->real_desc[i] =
-				te_shadow_for(v, desc_of_segment(&v->state.seg[i]), te_cpl(v));
+				te_register_shadow(v, i, desc_of_segment(&v->state.seg[i]));
 	te_resync(v);
 	te->reload = true;
 	if (te->has_breakpoints)

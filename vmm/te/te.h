@@ -369,6 +369,7 @@ void te_segments_in(struct vcpu *v);
 void te_data_segments_in(struct vcpu *v);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_segment(struct vcpu *v, struct exit *e);
+uint64_t te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc);
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
 
 enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that te does not emulate */
