@@ -34,7 +34,7 @@ ROOMS = {
     "vmm core and mem": ("vmm vmm/mem", 3080, 2400),
     "handlers for any engine": ("vmm/exits", 545, 500),
     "x86": ("vmm/x86", 3341, 3000),
-    "te and its lab": ("vmm/te @1", 4390, 3200),
+    "te and its lab": ("vmm/te @1", 4395, 3200),
     "bt and its lab": ("vmm/bt @3", 3686, 3200),
     "svm and its lab": ("vmm/svm", 900, 1300),
     "nested": ("vmm/mmu/nested", 300, 1000),

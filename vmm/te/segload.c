@@ -15,13 +15,15 @@ null_load(struct vcpu *v, enum seg_reg seg, uint16_t sel)
 
 /*
  * What register seg holds of a descriptor. Code that DS, ES, FS or GS hold is there to be read, so
- * it is data without W: ring-3 code has no shadow in ring 1, where an iret could go to it.
+ * it is data without W: ring-3 code has no shadow in ring 1, where an iret could go to it. What
+ * conforms is for all rings, and stays on the way to an outer one (SDM 2A "IRET").
  */
 uint64_t
 te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc)
 {
 	if (seg != SEG_CS && seg != SEG_SS && desc & DESC_CODE)
-		desc &= ~(DESC_CODE | DESC_EC | DESC_RW);
+		desc = (desc & ~(DESC_CODE | DESC_EC | DESC_RW)) |
+		       (desc & DESC_EC ? DESC_DPL_MASK : 0);
 	return te_shadow_for(v, desc, te_cpl(v));
 }
 
