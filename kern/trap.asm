@@ -130,15 +130,17 @@ from_host:
 	iretq
 
 ; NMI, #DB, #DF, #MC: the frame is on a stack of the vector's own. If it came from an outer ring it
-; moves to where all the others are, so that ring_exit finds it there, and so that the IST stack is
-; free again before anything can come a second time.
+; moves to where all others are: ring_exit finds it there, and the IST stack is free for the next.
 ;
 ;        IST stack                                  struct ring_frame of what runs
 ;        | ss ... vector |   <- rsp    -- copy -->  | ss ... vector |   <- new rsp
 trap_on_ist:
 	IF_FROM_RING .ring
 	jmp	from_host
-.ring:	push	rcx
+.ring:	push	rcx				; a ring_frame has room for this one
+	lea	rcx, [rsp + 8 + RING_SIZE - RING_VECTOR]
+	cmp	rcx, [tss_rsp0]
+	je	.there				; #DB without its IST (trap_debug_stack): no copy, no push more
 	push	rsi
 	push	rdi
 	lea	rsi, [rsp + 3 * 8]
@@ -149,7 +151,7 @@ trap_on_ist:
 	rep movsq
 	pop	rdi
 	pop	rsi
-	pop	rcx
+.there:	pop	rcx
 	mov	rsp, [tss_rsp0]
 	sub	rsp, RING_SIZE - RING_VECTOR
 	jmp	[ring_exit]
