@@ -51,6 +51,7 @@
 #define CR4_OSXMMEXCPT (1u << 10)
 #define CR4_UMIP       (1u << 11)
 #define CR4_LA57       (1u << 12)
+#define CR4_VMXE       (1u << 13)
 #define CR4_FSGSBASE   (1u << 16)
 #define CR4_OSXSAVE    (1u << 18)
 #define CR4_SMEP       (1u << 20)

@@ -18,6 +18,11 @@ msr_load(uint32_t number, uint64_t value)
 void
 cpu_setup_load(const struct cpu_setup *s)
 {
+	static void (*leave)(void);
+
+	if (leave && leave != s->leave)
+		leave();
+	leave = s->leave;
 	write_cr3(s->cr3);
 	msr_load(MSR_EFER, s->efer);
 	msr_load(MSR_STAR, s->star);
@@ -29,4 +34,23 @@ cpu_setup_load(const struct cpu_setup *s)
 	tss_set_rsp0(s->rsp0);
 	ring_exit = s->ring_exit;
 	trap_gate_dpl(CALLOUT_VECTOR, s->callout_dpl);
+}
+
+static bool
+in_hole(uint64_t a)
+{
+	unsigned slot = a >> 39 & 511;
+
+	return slot >= HOLE_FIRST_SLOT && slot <= HOLE_LAST_SLOT;
+}
+
+uint64_t
+breakpoints_allowed(const uint64_t dr[8])
+{
+	uint64_t dr7 = dr[7] & ~DR7_GD;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (in_hole(dr[i]) || in_hole(dr[i] + 7))
+			dr7 &= ~(3ul << 2 * i);
+	return dr7;
 }

@@ -15,6 +15,14 @@ struct cpu_setup {
 	uint64_t rsp0;           /* where a trap from an outer ring pushes */
 	void (*ring_exit)(void); /* ... and who gets it */
 	uint8_t callout_dpl;     /* of the gate of CALLOUT_VECTOR */
+	void (*leave)(void);     /* what is undone before another engine's; NULL: nothing */
 };
 
 void cpu_setup_load(const struct cpu_setup *s);
+
+/*
+ * Of a guest's DR7 what may be armed while the host's own code is about to run: nothing that
+ * watches Zeno's addresses, and no general detect, which would hit the host's next move to a debug
+ * register.
+ */
+uint64_t breakpoints_allowed(const uint64_t dr[8]);

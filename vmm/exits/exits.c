@@ -153,6 +153,7 @@ static const struct {
 	{ 0xd, 0, ~0u, CR4_OSXSAVE },
 	{ 0xd, 1, ~0u, CR4_OSXSAVE },
 	{ 0xd, 2, ~0u, CR4_OSXSAVE },
+	{ 7, 1, 1u << 10, 0 }, /* INVPCID */
 	{ 7, 1, 1u << 0, CR4_FSGSBASE },
 	{ 7, 2, 1u << 3, CR4_PKE },
 	{ 7, 2, 1u << 16, CR4_LA57 },

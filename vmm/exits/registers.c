@@ -28,6 +28,24 @@ cr0_is_valid(uint64_t value)
 	       (value & CR0_CD || !(value & CR0_NW));
 }
 
+/*
+ * What turns long mode on with paging, or off (SDM 3A 10.8.5, 10.8.5.4, 2.5): paging of PAE's kind,
+ * no 64-bit code, and no 16-bit TSS. False: #GP(0).
+ */
+static bool
+follow_long_mode(struct cpu_state *s, uint64_t cr0)
+{
+	bool on = cr0 & CR0_PG && s->efer & EFER_LME;
+
+	if (on == !!(s->efer & EFER_LMA))
+		return true;
+	if (s->seg[SEG_CS].attr & ATTR_L || (on && !(s->cr4 & CR4_PAE)) ||
+	    (on && !(s->tr.attr & 8)))
+		return false;
+	s->efer = on ? s->efer | EFER_LMA : s->efer & ~(uint64_t)EFER_LMA;
+	return true;
+}
+
 /* The MMU mode is told of what it depends on, and may refuse a register of PAE paging. */
 static enum verdict
 paging_written(struct vcpu *v, struct exit *e, const struct cpu_state *old)
@@ -41,6 +59,7 @@ paging_written(struct vcpu *v, struct exit *e, const struct cpu_state *old)
 	if (!err)
 		return RESUME;
 	s->cr0 = old->cr0;
+	s->efer = old->efer;
 	s->cr3 = old->cr3;
 	s->cr4 = old->cr4;
 	if (err == -EINVAL)
@@ -61,7 +80,7 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 
 	switch (n) {
 	case 0:
-		if (!cr0_is_valid(value))
+		if (!cr0_is_valid(value) || !follow_long_mode(s, value))
 			return event_fault(v, VEC_GP, 0);
 		s->cr0 = (value & CR0_KNOWN) | CR0_ET;
 		break;
@@ -207,7 +226,7 @@ is_canonical(uint64_t a)
 	return (int64_t)(a << 16) >> 16 == (int64_t)a;
 }
 
-/* EFER belongs to paging: LMA follows LME when paging is turned on, which an engine sees to. */
+/* LMA follows LME when paging is turned on: the CPU sees to it, or follow_long_mode(). */
 static bool
 write_efer(struct vcpu *v, uint64_t value)
 {

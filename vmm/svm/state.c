@@ -5,7 +5,7 @@
  * VMCB where a handler has changed them, and come back when one asks.
  */
 #include <kern/cpu.h>
-#include <kern/map.h>
+#include <vmm/cpu_setup.h>
 #include <vmm/svm/svm.h>
 
 static void
@@ -98,29 +98,6 @@ msrs_in(struct cpu_state *s, const struct vmcb *b)
 	s->tsc_offset = b->tsc_offset;
 }
 
-static bool
-in_hole(uint64_t a)
-{
-	unsigned slot = a >> 39 & 511;
-
-	return slot >= HOLE_FIRST_SLOT && slot <= HOLE_LAST_SLOT;
-}
-
-/*
- * Of DR7 what may be armed while the host's own code is about to run: nothing that watches Zeno's
- * addresses, and no general detect, which would hit the host's next move to a debug register.
- */
-static uint64_t
-armed(const uint64_t dr[8])
-{
-	uint64_t dr7 = dr[7] & ~DR7_GD;
-
-	for (unsigned i = 0; i < 4; i++)
-		if (in_hole(dr[i]) || in_hole(dr[i] + 7))
-			dr7 &= ~(3ul << 2 * i);
-	return dr7;
-}
-
 /* DR0 to DR3 are the thread's: the CPU holds them while the vCPU runs (kern/thread.c). */
 static void
 debug_registers_out(struct svm *svm, const struct cpu_state *s)
@@ -130,7 +107,7 @@ debug_registers_out(struct svm *svm, const struct cpu_state *s)
 			 : "r"(s->dr[0]), "r"(s->dr[1]), "r"(s->dr[2]), "r"(s->dr[3]));
 	svm->dr7 = s->dr[7];
 	svm->vmcb->dr6 = s->dr[6];
-	svm->vmcb->dr7 = armed(s->dr);
+	svm->vmcb->dr7 = breakpoints_allowed(s->dr);
 }
 
 static void

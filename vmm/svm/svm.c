@@ -38,7 +38,7 @@ init(struct vcpu *v)
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
 	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
-	if (svm_turn_on() || nested_init(v))
+	if (svm_turn_on() || nested_init(v, &nested_npt))
 		return -ENOMEM;
 	svm_set_controls(s->vmcb);
 	s->vmcb->n_cr3 = mfn_to_hpa(v->root).v;

@@ -7,14 +7,50 @@
 #include <kern/paging.h>
 #include <kern/thread.h>
 #include <vmm/domain.h>
+#include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/tlb.h>
 #include <vmm/mmu/nested/nested.h>
 
-#define RAM_FLAGS (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
+#define ENTRIES        512u
+#define PDPTE_RESERVED 0xfff00000000001e6ul /* of 52 bits of address */
+
+/* NPT's are those of the host's own paging, with U=1: each access is a user's (APM 2 15.25.5). */
+#define NPT_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
+const struct nested_format nested_npt = { NPT_TABLE, NPT_TABLE | PTE_D };
+
+/* SDM 3C 29.3.2: read, write, execute; a page has its memory type, too. */
+#define EPT_R          (1ul << 0)
+#define EPT_W          (1ul << 1)
+#define EPT_X          (1ul << 2)
+#define EPT_WRITE_BACK (6ul << 3)
+const struct nested_format nested_ept = { EPT_R | EPT_W | EPT_X,
+					  EPT_R | EPT_W | EPT_X | EPT_WRITE_BACK };
+
+/* One page, with the tables above it. 0 or -ENOMEM. */
+static int
+map(mfn_t root, gfn_t g, mfn_t to, const struct nested_format *format)
+{
+	pte_t *table = mfn_ptr(root);
+
+	for (unsigned shift = 27; shift; shift -= 9) {
+		pte_t *entry = &table[g.v >> shift & (ENTRIES - 1)];
+
+		if (!*entry) {
+			mfn_t next = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+			if (!mfn_ok(next))
+				return -ENOMEM;
+			*entry = mfn_to_hpa(next).v | format->table;
+		}
+		table = mfn_ptr(hpa_to_mfn(hpa(PTE_ADDR(*entry))));
+	}
+	table[g.v & (ENTRIES - 1)] = mfn_to_hpa(to).v | format->page;
+	return 0;
+}
 
 int
-nested_init(struct vcpu *v)
+nested_init(struct vcpu *v, const struct nested_format *format)
 {
 	struct domain *d = v->domain;
 
@@ -26,8 +62,7 @@ nested_init(struct vcpu *v)
 
 		if (g % PREEMPT_WORK == 0)
 			preempt_point();
-		if (e && e->type == P2M_RAM &&
-		    page_map(v->root, g << PAGE_SHIFT, mfn(e->mfn), RAM_FLAGS))
+		if (e && e->type == P2M_RAM && map(v->root, gfn(g), mfn(e->mfn), format))
 			return -ENOMEM;
 	}
 	return 0;
@@ -41,11 +76,25 @@ nested_free(struct vcpu *v)
 	v->root = MFN_NONE;
 }
 
-/* The CPU sees the guest's registers itself. */
+/*
+ * The CPU walks the guest's tables itself. But where Zeno has done the write to a control register,
+ * it loads PAE's four registers, too, and refuses reserved bits (SDM 3A 4.4.1, table 4-8).
+ */
 static int
 nested_load(struct vcpu *v)
 {
+	struct cpu_state *s = &v->state;
+	uint64_t pdpte[4];
+
 	tlb_flush(v);
+	if (!(s->cr0 & CR0_PG) || !(s->cr4 & CR4_PAE) || s->efer & EFER_LMA)
+		return 0;
+	if (gpa_read(v->domain, gpa(s->cr3 & 0xffffffe0), pdpte, sizeof(pdpte)))
+		return -EINVAL;
+	for (unsigned i = 0; i < ARRAY_LEN(pdpte); i++)
+		if (pdpte[i] & PTE_P && pdpte[i] & PDPTE_RESERVED)
+			return -EINVAL;
+	memcpy(s->pdpte, pdpte, sizeof(pdpte));
 	return 0;
 }
 

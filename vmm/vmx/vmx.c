@@ -1,0 +1,224 @@
+/*
+ * The engine vmx: entry and exit, and what belongs to each vCPU.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <kern/trap.h>
+#include <vmm/cpu_setup.h>
+#include <vmm/dispatch.h>
+#include <vmm/domain.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/tlb.h>
+#include <vmm/mmu/nested/nested.h>
+#include <vmm/vmx/vmx.h>
+
+#define VMX_RAM_MAX (2ul << 30) /* below the hole that devices have */
+
+static struct vmx *current; /* whose VMCS the CPU has; no other one is active */
+
+/*
+ * The CPU may keep a VMCS's data to itself until VMCLEAR (SDM 3C 25.11.1), so whoever gives way
+ * takes all of its state along, and VMCLEAR before another one comes, or before the frame goes.
+ */
+static void
+give_way(void)
+{
+	if (!current)
+		return;
+	vcpu_need(current->vcpu, STATE_ALL);
+	vmx_vmclear(current->vmcs_at.v);
+	current->launched = false;
+	current = NULL;
+}
+
+/* What the next engine's load() has done: nothing of VT-x is left, so VMX instructions are #UD. */
+static void
+leave(void)
+{
+	give_way();
+	vmx_turn_off();
+}
+
+static int
+init(struct vcpu *v)
+{
+	mfn_t own = frame_alloc(FRAME_HOST, OWNER_HOST), vmcs = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct vmx *x;
+
+	if (!mfn_ok(own) || !mfn_ok(vmcs)) {
+		if (mfn_ok(own))
+			frame_put(own);
+		if (mfn_ok(vmcs))
+			frame_put(vmcs);
+		return -ENOMEM;
+	}
+	x = v->engine_data = mfn_ptr(own);
+	x->vcpu = v;
+	x->vmcs_at = mfn_to_hpa(vmcs);
+	*(uint32_t *)mfn_ptr(vmcs) = vmx_revision(); /* SDM 3C 25.2 "Format of the VMCS Region" */
+	v->state.pat = 0x0007040600070406;           /* SDM 3A 12.12.4: after a reset */
+	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
+	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
+	return vmx_prepare() || nested_init(v, &nested_ept) ? -ENOMEM : 0;
+}
+
+static void
+free_vcpu(struct vcpu *v)
+{
+	struct vmx *x = vmx_of(v);
+
+	if (current == x)
+		give_way();
+	frame_put(hpa_to_mfn(x->vmcs_at));
+	frame_put(ptr_mfn(x));
+	v->engine_data = NULL;
+}
+
+/* Constant fields are written once, and the guest's state whole. */
+static void
+become_current(struct vcpu *v)
+{
+	struct vmx *x = vmx_of(v);
+
+	if (current == x)
+		return;
+	give_way();
+	if (!x->filled)
+		vmx_vmclear(x->vmcs_at.v);
+	vmx_vmptrld(x->vmcs_at.v);
+	current = x;
+	vmx_set_host_state();
+	if (x->filled)
+		return;
+	vmx_set_controls(v);
+	x->filled = true;
+	x->rip = x->rsp = x->rflags = x->interruptibility = x->pending_debug = ~0ul;
+}
+
+/*
+ * The host stays on its own root while this vCPU runs: the guest's memory is in the nested tables
+ * alone. Nothing of an engine that runs guests in outer rings may be left.
+ */
+static void
+load(struct vcpu *v)
+{
+	const struct cpu_setup setup = {
+		.cr3 = mfn_to_hpa(host_root).v,
+		.efer = rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE,
+		.rsp0 = 0,
+		.ring_exit = nobody_exits,
+		.leave = leave,
+	};
+
+	cpu_setup_load(&setup);
+	vmx_turn_on();
+	become_current(v);
+	vmx_of(v)->fresh = true;
+}
+
+/*
+ * SDM 3C 28.5.2: an exit leaves the limits of GDTR and IDTR at ffff, beyond the host's GDT. CR2
+ * stays the guest's, and anybody may need it before the guest runs again.
+ */
+static enum vmx_entry
+enter(struct vcpu *v)
+{
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) gdt, idt;
+	struct vmx *x = vmx_of(v);
+	enum vmx_entry entry;
+
+	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdt), "=m"(idt));
+	if (read_cr2() != x->cr2)
+		write_cr2(x->cr2);
+	entry = (enum vmx_entry)vmx_enter(v->state.gpr, x->launched);
+	x->cr2 = read_cr2();
+	__asm__ volatile("lgdt %0; lidt %1" : : "m"(gdt), "m"(idt));
+	return entry;
+}
+
+static void
+run(struct vcpu *v, struct exit *e)
+{
+	struct vmx *x = vmx_of(v);
+	enum vmx_entry entry;
+
+	vmx_state_to_vmcs(v);
+	if (x->fresh || v->flush)
+		vmx_invept_all();
+	x->fresh = v->flush = false;
+	entry = enter(v);
+	ASSERT(entry != NO_VMCS);
+	if (entry == REFUSED_VMCS) {
+		exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, (uint32_t)vmcs_read(INSTRUCTION_ERROR),
+			   v->state.rip);
+		return;
+	}
+	x->raw = (uint32_t)vmcs_read(EXIT_REASON);
+	x->launched |= !(x->raw & VMX_ENTRY_FAILED);
+	x->vectoring = x->raw & VMX_ENTRY_FAILED ? 0 : (uint32_t)vmcs_read(VECTORING_EVENT);
+	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
+	v->entries += !(x->raw & VMX_ENTRY_FAILED) && !(x->vectoring & VMX_EVENT_VALID);
+	vmx_state_from_vmcs(v);
+	vmx_take_back(v);
+	tlb_forget(v); /* the guest moves its page tables unseen */
+	vmx_translate(v, e);
+	if (e->reason == EXIT_IRQ)
+		preempt_point(); /* what ended the run waits with the host's interrupts off */
+}
+
+static const char *const modes[] = { "nested", NULL };
+
+static const struct engine vmx_engine = {
+	.name = "vmx",
+	.what = "VT-x with nested paging",
+	.cr4_guest = VMX_CR4_GUEST,
+	.max_vcpus = 1,
+	.ram_max = VMX_RAM_MAX,
+	.mmu_modes = modes,
+	.probe = vmx_probe,
+	.init = init,
+	.free = free_vcpu,
+	.load = load,
+	.run = run,
+	.fetch = vmx_fetch,
+	.inject = vmx_inject,
+	.window = vmx_window,
+};
+SET_ADD(engines, vmx_engine);
+
+/* SDM 3C 27.8, 31.4 "VM Instruction Error Numbers". */
+static enum verdict
+exit_entry_failed(struct vcpu *v, struct exit *e)
+{
+	unsigned basic = VMX_REASON_BASIC(e->raw);
+
+	if (!(e->raw & VMX_ENTRY_FAILED))
+		return exit_stop(v, e, "guide.md#vmx",
+				 "the CPU refuses the VMCS's %s (VM-instruction error %u)",
+				 e->error == 7   ? "controls"
+				 : e->error == 8 ? "host state"
+						 : "use",
+				 e->error);
+	return exit_stop(v, e, "guide.md#vmx", "the CPU refuses the guest's %s (exit reason %u)",
+			 basic == 33   ? "state"
+			 : basic == 34 ? "MSRs"
+				       : "entry",
+			 basic);
+}
+EXIT_HANDLER(ENTRY_FAILED, "vmx", exit_entry_failed);
+
+/* Caches are the machine's, and need no care of the guest's. */
+static enum verdict
+exit_cache(struct vcpu *v, struct exit *e)
+{
+	vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
+	return RESUME;
+}
+EXIT_HANDLER(CACHE, "vmx", exit_cache);

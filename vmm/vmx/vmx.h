@@ -1,0 +1,90 @@
+/*
+ * The engine vmx: VT-x. The guest runs in VMX non-root operation, in whatever mode it likes, and
+ * comes back at what the VMCS says that it must not do alone.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ */
+#pragma once
+
+#include <vmm/engine.h>
+#include <vmm/vcpu.h>
+#include <vmm/vmx/vmcs.h>
+
+/* SDM 3C table 25-16 "Format of an MSR Entry". */
+struct vmx_msr {
+	uint32_t number, pad;
+	uint64_t value;
+};
+#define VMX_MSRS 6u
+
+/* A vCPU's: one frame. The VMCS has another, whose inside is the CPU's. */
+struct vmx {
+	struct vmx_msr guest_msr[VMX_MSRS]; /* VT-x switches no register of these but by a list */
+	hpa_t vmcs_at;
+	struct vcpu *vcpu;
+	bool filled;        /* the VMCS has its controls and the host's state */
+	bool launched;      /* VMLAUNCH was done since the last VMCLEAR */
+	bool fresh;         /* another guest's tables may have had the frames of this one's */
+	uint32_t primary;   /* primary controls as the VMCS has them: windows come and go */
+	uint32_t raw;       /* exit reason */
+	uint32_t vectoring; /* the event that was being delivered */
+	/* What every entry might write, as the VMCS has it: VMWRITE is for what has changed. */
+	uint64_t rip, rsp, rflags, interruptibility, pending_debug;
+	uint64_t cr2, cr8, xcr0, apic_base; /* the guest's; no VMCS has them */
+	uint64_t dr[8]; /* ... nor these but DR7: all that it wrote, and Zeno's #DB in DR6 */
+};
+
+static inline struct vmx *
+vmx_of(struct vcpu *v)
+{
+	return v->engine_data;
+}
+
+/* capability.c: NULL, or what this CPU lacks, in a line. */
+const char *vmx_probe(void);
+/* A control that the CPU has, or one that all have, out of enum vmx_controls, for the VMCS. */
+enum vmx_controls { PIN, PRIMARY, SECONDARY, EXIT, ENTRY, CONTROLS };
+uint32_t vmx_controls(enum vmx_controls which);
+bool vmx_has_rdtscp(void);
+/* The bits of CR0 that VMX operation holds at 1 under an unrestricted guest. */
+uint64_t vmx_cr0_ones(void);
+/*
+ * VMXON, unless it is on already, and VMXOFF: other engines' guests must find the CPU as it was. 0
+ * or -ENOMEM.
+ */
+int vmx_prepare(void);
+void vmx_turn_on(void);
+void vmx_turn_off(void);
+uint32_t vmx_revision(void);
+
+/* controls.c: what must exit, and where the CPU comes back to. */
+void vmx_set_controls(struct vcpu *v);
+void vmx_set_host_state(void);
+void vmx_make_maps(void);
+
+/* state.c: from the state to the VMCS what has changed, and back what every exit needs. */
+#define VMX_CR4_GUEST                                                                             \
+	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
+	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMEP | CR4_SMAP)
+/* Of CR0 what a guest sees from the shadow: VT-x wants NE, and CD and NW are the machine's. */
+#define VMX_CR0_OWNED ((uint64_t)CR0_NE | CR0_CD | CR0_NW)
+void vmx_state_to_vmcs(struct vcpu *v);
+void vmx_state_from_vmcs(struct vcpu *v);
+void vmx_fetch(struct vcpu *v, unsigned groups);
+
+/*
+ * enter.asm: VMLAUNCH or VMRESUME with these general registers, of which RSP is the VMCS's; they
+ * have the guest's when it returns. ENTERED, or the CPU has refused, and no guest ran.
+ */
+enum vmx_entry { ENTERED, NO_VMCS, REFUSED_VMCS };
+int vmx_enter(uint64_t gpr[GPR_COUNT], bool launched);
+extern const char vmx_exited[]; /* where the CPU comes back to */
+
+/* exits.c: what the VMCS says of the exit, in neutral words. */
+void vmx_translate(struct vcpu *v, struct exit *e);
+
+/* event.c */
+enum injection vmx_inject(struct vcpu *v, const struct event *event);
+void vmx_window(struct vcpu *v);
+/* What the CPU was delivering when it came back is put back to be delivered again. */
+void vmx_take_back(struct vcpu *v);
