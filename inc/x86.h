@@ -53,10 +53,13 @@
 #define CR4_LA57       (1u << 12)
 #define CR4_VMXE       (1u << 13)
 #define CR4_FSGSBASE   (1u << 16)
+#define CR4_PCIDE      (1u << 17)
 #define CR4_OSXSAVE    (1u << 18)
 #define CR4_SMEP       (1u << 20)
 #define CR4_SMAP       (1u << 21)
 #define CR4_PKE        (1u << 22)
+#define CR4_CET        (1u << 23)
+#define CR4_PKS        (1u << 24)
 #define DR6_HITS       0xfu /* B0 to B3: SDM 3B 17.2.3 "Debug Status Register (DR6)" */
 #define DR6_BS         (1u << 14)
 #define DR6_RESET      0xffff0ff0ul /* SDM 3A table 10-1: reserved bits are 1 */
@@ -68,6 +71,8 @@
 #define EFER_LMA       (1u << 10)
 #define EFER_NXE       (1u << 11)
 #define EFER_SVME      (1u << 12)
+#define EFER_FFXSR     (1u << 14)
+#define EFER_TCE       (1u << 15)
 
 /* Exception vectors (SDM 3A 6.3.1, table 6-1). */
 enum vector {

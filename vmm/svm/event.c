@@ -50,7 +50,7 @@ svm_take_back(struct vcpu *v)
 	b->eventinj = 0;
 	b->vintr &= ~(VINTR_IRQ | VINTR_PRIO | VINTR_IGN_TPR);
 	b->intercepts[0] &= ~(1u << SVM_VINTR);
-	if (!(info & SVM_EVENT_VALID) || b->exitcode == SVM_EXIT_INVALID)
+	if (!(info & SVM_EVENT_VALID))
 		return;
 	v->state.event = (struct event){ .vector = (uint8_t)info,
 					 .has_error = !!(info & SVM_EVENT_HAS_ERROR),

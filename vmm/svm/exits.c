@@ -137,7 +137,7 @@ void
 svm_translate(struct vcpu *v, struct exit *e)
 {
 	const struct vmcb *b = svm_of(v)->vmcb;
-	uint64_t code = b->exitcode;
+	uint32_t code = SVM_EXIT_CODE(b);
 
 	exit_begin(e, EXIT_OTHER, NO_TRAP, 0, b->rip);
 	e->raw = code;
@@ -145,10 +145,10 @@ svm_translate(struct vcpu *v, struct exit *e)
 		is_instruction(v, e, (unsigned)(code - SVM_EXIT_FIRST));
 	else if (code == SVM_EXIT_NPF)
 		is_nested_fault(v, e);
+	else if (code == SVM_EXIT_INVALID)
+		e->reason = EXIT_ENTRY_FAILED;
 	else if (code < SVM_EXIT_DR_READ)
 		is_register(v, e, EXIT_CR, code & 15, code >= SVM_EXIT_CR_WRITE);
 	else if (code < SVM_EXIT_EXCEPTION)
 		is_register(v, e, EXIT_DR, code & 15, code >= SVM_EXIT_DR_WRITE);
-	else if (code == SVM_EXIT_INVALID)
-		e->reason = EXIT_ENTRY_FAILED;
 }

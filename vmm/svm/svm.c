@@ -96,18 +96,41 @@ enter(struct vcpu *v)
 		write_dr7(DR7_RESET);
 }
 
+/*
+ * The CPU refused. Nothing of the guest ran, so its state is what it was; but QEMU 7.2 has written
+ * the host's over what it had not looked at yet. What went into the VMCB last goes there again, for
+ * the rules; the other groups of the state are lost there, to whoever looks at the guest.
+ */
+static void
+refused(struct vcpu *v, struct exit *e, unsigned groups)
+{
+	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, 0, v->state.rip);
+	e->raw = svm_of(v)->vmcb->exitcode;
+	v->dirty = (uint8_t)groups;
+	v->valid |= (uint8_t)groups;
+	svm_state_to_vmcb(v);
+}
+
 static void
 run(struct vcpu *v, struct exit *e)
 {
 	struct svm *s = svm_of(v);
 	struct vmcb *b = s->vmcb;
+	unsigned written = v->dirty;
 
 	svm_state_to_vmcb(v);
 	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;
 	s->fresh = v->flush = false;
-	enter(v);
+	if (!v->entries && svm_rule_broken(b, &svm_cpu, NULL))
+		b->exitcode = SVM_EXIT_INVALID;
+	else
+		enter(v);
+	if (SVM_EXIT_CODE(b) == SVM_EXIT_INVALID) {
+		refused(v, e, written);
+		return;
+	}
 	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
-	v->entries += b->exitcode != SVM_EXIT_INVALID && !(b->exitintinfo & SVM_EVENT_VALID);
+	v->entries += !(b->exitintinfo & SVM_EVENT_VALID);
 	svm_state_from_vmcb(v);
 	svm_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
@@ -136,10 +159,22 @@ static const struct engine svm_engine = {
 };
 SET_ADD(engines, svm_engine);
 
+/* All that is broken, with the manual's words for where; the guest's last line has the first. */
 static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
-	return exit_stop(v, e, "guide.md#svm", "the CPU refuses the VMCB (VMEXIT_INVALID)");
+	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct entry_rule *first = svm_rule_broken(b, &svm_cpu, NULL);
+
+	for (const struct entry_rule *r = first; r; r = svm_rule_broken(b, &svm_cpu, r))
+		printf("d%u %s: VMRUN: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
+		       r->field, svm_rule_value(b, r), r->words, r->section);
+	if (!first)
+		return exit_stop(
+			v, e, "guide.md#svm",
+			"the CPU refuses the VMCB (VMEXIT_INVALID), for no rule that Zeno knows");
+	return exit_stop(v, e, "guide.md#svm", "the CPU refuses the VMCB: %s = %lx: %s",
+			 first->field, svm_rule_value(b, first), first->words);
 }
 EXIT_HANDLER(ENTRY_FAILED, "svm", exit_entry_failed);
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <vmm/engine.h>
+#include <vmm/svm/rules.h>
 #include <vmm/svm/vmcb.h>
 #include <vmm/vcpu.h>
 
@@ -28,6 +29,9 @@ svm_of(struct vcpu *v)
  * svm.c: the CPU writes the next rip into the VMCB (CPUID 8000000A, EDX bit 3). QEMU 7.2 does not.
  */
 extern bool svm_has_nrip;
+
+/* capability.c: what the rules of VMRUN ask this CPU for; true once SVM is on. */
+extern struct svm_cpu svm_cpu;
 
 /* capability.c: NULL, or what this CPU lacks, in a line. */
 const char *svm_probe(void);

@@ -109,6 +109,7 @@ enum svm_intercept {
 };
 
 /* APM 2 appendix C "SVM Intercept Exit Codes". */
+#define SVM_EXIT_CODE(b)   ((uint32_t)(b)->exitcode)
 #define SVM_EXIT_CR_READ   0x00u
 #define SVM_EXIT_CR_WRITE  0x10u
 #define SVM_EXIT_DR_READ   0x20u
@@ -116,7 +117,7 @@ enum svm_intercept {
 #define SVM_EXIT_EXCEPTION 0x40u
 #define SVM_EXIT_FIRST     0x60u /* that of SVM_INTR; the others follow in enum svm_intercept */
 #define SVM_EXIT_NPF       0x400u
-#define SVM_EXIT_INVALID   (~0ul)
+#define SVM_EXIT_INVALID   (~0u) /* -1; QEMU 7.2 writes only its low half */
 
 /* APM 2 15.21.1 "VINTR": the virtual interrupt, which here only asks for an exit. */
 #define VINTR_IRQ     (1ul << 8)
