@@ -2,8 +2,8 @@
 """`make demo`: what Zeno does, in under two minutes. Builds nothing; the Makefile has built it.
 
 Shows, on QEMU and where it is there on Bochs, with the reference solutions: the monitor; one guest on
-the bare machine beside the same guest under each engine; where its instructions went; a hostile guest
-that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
+the bare machine beside the same guest under each engine; where its instructions went; a 64-bit guest
+on AMD-V and VT-x; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
 """
 
 import re
@@ -24,6 +24,8 @@ import bench_table  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab3-solution"
+HARDWARE = {"svm": ("AMD-V", "4s", "qemu"), "vmx": ("VT-x", "4", "bochs")}
+"""Engines that are the CPU's own: what it is called, their lab, and the machine that has it."""
 ENGINES = ["te", "bt"]
 EIGHTEEN = 18  # the first rows of guest/audit; more follow, for comparison
 SHELL_SCRIPT = "script=cat_/etc/poem_|_grep_the_|_sort+cowtest+primes_2000+stress+flags"
@@ -46,27 +48,30 @@ def guest(name):
     return str(BUILD / "guest" / f"{name}.elf")
 
 
-def host(commands, *guests, where="qemu"):
+def host(commands, *guests, where="qemu", build=HOST, cpu="te"):
     """One boot of the host, its monitor driven by `commands`."""
     cmdline = f"panic=off trace=0 -- {commands}; off"
-    if where == "qemu":
-        run = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cmdline=cmdline, cpu="te",
-                           modules=[(guest(g), "") for g in guests])
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            disk = str(Path(folder) / "zeno.img")
-            modules = [word for g in guests for word in ("--module", guest(g), g)]
-            subprocess.run([sys.executable, str(ROOT / "tools/mkimage.py"), "-o", disk,
-                            "--mbr", str(BUILD / "boot/mbr.bin"),
-                            "--loader", str(BUILD / "boot/loader.bin"),
-                            "--kernel", str(HOST / "zeno.mb"), "--cmdline", cmdline, *modules],
-                           check=True, stdout=subprocess.DEVNULL)
-            run = machine.boot(machine="bochs", disk=disk, cpu="te")
+    run = booted(where, build / "zeno.mb", cmdline, guests, cpu)
     text = run.console.decode("ascii", "replace").replace("\r", "")
     run.cleanup()
     if run.end is not machine.End.SHUTDOWN:
         failures.append(f"the host did not shut down in an orderly way: {run.detail}")
     return text, run
+
+
+def booted(where, kernel, cmdline, guests, cpu):
+    """One boot of a kernel: from modules on QEMU, from a disk on Bochs."""
+    if where == "qemu":
+        return machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu,
+                            modules=[(guest(g), "") for g in guests])
+    with tempfile.TemporaryDirectory() as folder:
+        disk = str(Path(folder) / "zeno.img")
+        modules = [word for g in guests for word in ("--module", guest(g), g)]
+        subprocess.run([sys.executable, str(ROOT / "tools/mkimage.py"), "-o", disk,
+                        "--mbr", str(BUILD / "boot/mbr.bin"), "--loader", str(BUILD / "boot/loader.bin"),
+                        "--kernel", str(kernel), "--cmdline", cmdline, *modules],
+                       check=True, stdout=subprocess.DEVNULL)
+        return machine.boot(machine="bochs", disk=disk, cpu=cpu)
 
 
 def guest_lines(text):
@@ -183,6 +188,21 @@ def bench():
     check(len(rows) >= 7, "the seven nanobenchmarks ran to their end on each")
 
 
+def hardware(engine):
+    """The guest that te and bt can't have: 64-bit code, run by the CPU itself."""
+    name, lab, where = HARDWARE[engine]
+    title(f"A guest in 64-bit code, bare and under {engine} ({name}): the output must be the same")
+    if where == "bochs" and not shutil.which("bochs"):
+        print("  not shown: Bochs is not installed")
+        return
+    bare = booted(where, guest("long"), "", (), engine)
+    expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
+    bare.cleanup()
+    text, _ = host("start long", "long", where=where, build=BUILD / f"lab{lab}-solution", cpu=engine)
+    show(guest_lines(text))
+    check(expected and expected == guest_lines(text), f"{len(expected)} lines, the same on both")
+
+
 def hostile(where):
     title(f"Hostile guests on {where}: each is stopped or has no effect, and the next guest runs")
     for attack in ATTACKS:
@@ -203,6 +223,8 @@ def main():
     shell()
     bench()
     grub()
+    for engine in HARDWARE:
+        hardware(engine)
     hostile("qemu")
     if shutil.which("bochs"):
         hostile("bochs")
