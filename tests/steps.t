@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
+from stopped import Stopped  # noqa: E402
 
 
 def module(name):
@@ -62,6 +63,20 @@ def last_words():
            f"{engine}: what has no effect is refused in words", console=text[-1500:])
 
 
+def around_the_frame():
+    """A guest's breakpoint hits, with #DB on no stack of its own: nothing is written in front of the frame of its exit."""
+    host = Stopped("te_arm_breakpoints", variant="lab3-solution", lab=3, cpu="te", cmdline="panic=off -- start steps; off",
+                   modules=[(GUEST, "")])
+    frame, = host.words(host.at("tss_rsp0"))
+    page = frame - 1 & ~0xfff  # struct te begins with the frame, and has a machine frame of its own
+    before = host.words(page - 64, 8)
+    host.run_to(host.at("te_take_dr6"))
+    guest = host.words(page, (frame - page) // 8)
+    ok(host.words(page - 64, 8) == before and any(guest), "a breakpoint of the guest writes into the frame of its exit, and nowhere in front of it",
+       before=[hex(w) for w in before], after=[hex(w) for w in host.words(page - 64, 8)])
+    host.end()
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
@@ -72,6 +87,7 @@ def main():
         else:
             skip(f"all sequences on {where}", "it is not installed")
     last_words()
+    around_the_frame()
     finish()
 
 
