@@ -3,8 +3,7 @@
 
 On Bochs, whose Haswell has VT-x, with flat EPT tables. The hostile guests must be contained, and those that never end must
 leave the others their turns. `poison=1` finds a handler that uses a part of the state that it did not ask for.
-`tests/vmx.t all` runs
-every attack and every guest.
+`tests/vmx.t all` runs every attack and every guest; v86-spin fails there (handouts/guide.md#vmx).
 """
 
 import re
