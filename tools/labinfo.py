@@ -36,7 +36,7 @@ ROOMS = {
     "x86": ("vmm/x86", 3341, 3000),
     "te and its lab": ("vmm/te @1", 4395, 3200),
     "bt and its lab": ("vmm/bt @3", 3686, 3200),
-    "svm and its lab": ("vmm/svm", 1190, 1300),
+    "svm and its lab": ("vmm/svm", 1210, 1300),
     "vmx and its lab": ("vmm/vmx", 1411, 1300),
     "nested": ("vmm/mmu/nested", 300, 1000),
     "flat and window": ("vmm/mmu", 262, 300),

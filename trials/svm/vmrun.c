@@ -44,10 +44,15 @@ cpu_takes(struct vmcb *b)
 	return SVM_EXIT_CODE(b) != SVM_EXIT_INVALID;
 }
 
-/* Bochs 2.7 does not check that long mode goes with PE=1: it dies a moment later. */
+/*
+ * Bochs 2.7 does not check that long mode goes with PE=1: it dies a moment later. QEMU 7.2 loses
+ * the host's CR0 at an exit with LME=1, PAE=0 and paging off (vmm/svm/state.c).
+ */
 static bool
 kills(const struct vmcb *b, const char *emulator)
 {
+	if (!strcmp(emulator, "qemu"))
+		return b->efer & EFER_LME && !(b->cr4 & CR4_PAE) && !(b->cr0 & CR0_PG);
 	return !strcmp(emulator, "bochs") && b->efer & (EFER_LME | EFER_LMA) && !(b->cr0 & CR0_PE);
 }
 

@@ -76,11 +76,15 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	e->reason = reason;
 	if (!find_instruction(v, e, &i))
 		return;
+	reg->number = (uint8_t)number;
+	if (write && reason == EXIT_CR && !number && i.op == INSN_CLTS) {
+		reg->access = REG_CLTS;
+		return;
+	}
 	if (i.op != (write ? to : from)) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
-	reg->number = (uint8_t)number;
 	reg->access = write ? REG_WRITE : REG_READ;
 	reg->gpr = i.opnd[write ? 1 : 0].reg;
 }

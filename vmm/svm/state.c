@@ -47,25 +47,41 @@ table_in(const struct vmcb_table *t)
 	return (struct table_reg){ .limit = (uint16_t)t->limit, .base = t->base };
 }
 
-/* VMRUN wants EFER.SVME (APM 2 15.5.1), which the guest does not see. */
+/*
+ * VMRUN wants EFER.SVME (APM 2 15.5.1), which the guest does not see.
+ *
+ * An exit with LME=1 and PAE=0 is the host's end on QEMU 7.2: it puts the host's CR0 back while
+ * those two are still the guest's, and drops it, paging and all. LME does nothing before PAE is
+ * set, which exits; so the CPU does not get it until then. What would fault with it is a move to
+ * CR0 that turns paging on: it exits, too.
+ */
 static void
-control_registers_out(struct vmcb *b, const struct cpu_state *s)
+control_registers_out(struct svm *svm, const struct cpu_state *s)
 {
+	struct vmcb *b = svm->vmcb;
+
 	b->cr0 = s->cr0;
 	b->cr2 = s->cr2;
 	b->cr3 = s->cr3;
 	b->cr4 = s->cr4;
-	b->efer = s->efer | EFER_SVME;
+	svm->hides_lme = s->efer & EFER_LME && !(s->cr4 & CR4_PAE);
+	b->efer = (s->efer | EFER_SVME) & ~(svm->hides_lme ? (uint64_t)EFER_LME : 0);
+	b->cr_writes =
+		svm->hides_lme ? (uint16_t)(b->cr_writes | 1) : (uint16_t)(b->cr_writes & ~1);
 }
 
 static void
-control_registers_in(struct cpu_state *s, const struct vmcb *b)
+control_registers_in(struct cpu_state *s, const struct svm *svm)
 {
+	const struct vmcb *b = svm->vmcb;
+
 	s->cr0 = b->cr0;
 	s->cr2 = b->cr2;
 	s->cr3 = b->cr3;
 	s->cr4 = b->cr4;
 	s->efer = b->efer & ~(uint64_t)EFER_SVME;
+	if (svm->hides_lme)
+		s->efer |= EFER_LME;
 }
 
 static void
@@ -132,7 +148,7 @@ svm_state_to_vmcb(struct vcpu *v)
 		b->idtr = table_out(&s->idtr);
 	}
 	if (v->dirty & STATE_CR)
-		control_registers_out(b, s);
+		control_registers_out(svm_of(v), s);
 	if (v->dirty & STATE_MSR)
 		msrs_out(b, s);
 	if (v->dirty & STATE_DR)
@@ -176,7 +192,7 @@ svm_fetch(struct vcpu *v, unsigned groups)
 		s->idtr = table_in(&b->idtr);
 	}
 	if (groups & STATE_CR)
-		control_registers_in(s, b);
+		control_registers_in(s, svm_of(v));
 	if (groups & STATE_MSR)
 		msrs_in(s, b);
 	if (groups & STATE_DR)

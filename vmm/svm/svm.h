@@ -15,8 +15,9 @@
 struct svm {
 	struct vmcb *vmcb;
 	hpa_t vmcb_at;
-	uint64_t dr7; /* the guest's; the VMCB's has what may be armed */
-	bool fresh;   /* another vCPU may have used the CPU's TLB with the same ASID */
+	uint64_t dr7;   /* the guest's; the VMCB's has what may be armed */
+	bool hides_lme; /* the guest's EFER.LME is not in the VMCB */
+	bool fresh;     /* another vCPU may have used the CPU's TLB with the same ASID */
 };
 
 static inline struct svm *

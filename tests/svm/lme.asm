@@ -1,0 +1,57 @@
+; EFER.LME without CR4.PAE, which is legal while paging is off: the guest exits so, sees both bits, and what its last
+; letter says: `p` turns paging on, for which the CPU has #GP; `c` clears CR0.TS on the way to PAE.
+
+bits 32
+section .multiboot progbits alloc noexec nowrite align=4
+	dd	0x1badb002, 0, -0x1badb002
+
+section .text
+global _start
+_start:
+	mov	esp, 0x2ff000
+	mov	esi, [ebx + 16]		; the command line, of which the last letter counts
+.last:	lodsb
+	test	al, al
+	jz	.begin
+	cmp	al, ' '
+	je	.last
+	mov	bl, al
+	jmp	.last
+.begin:	mov	ecx, 0xc0000080
+	rdmsr
+	or	eax, 1 << 8
+	wrmsr
+	mov	al, 'L'
+	call	say
+	mov	ecx, 0xc0000080
+	rdmsr
+	shr	eax, 8
+	and	al, 1
+	add	al, '0'
+	call	say
+	cmp	bl, 'p'
+	jne	.clts
+	mov	eax, cr0
+	or	eax, 1 << 31
+	mov	cr0, eax		; #GP, and there is no IDT
+.clts:	mov	eax, cr0
+	or	eax, 1 << 3
+	mov	cr0, eax
+	clts
+	mov	eax, cr4
+	or	eax, 1 << 5
+	mov	cr4, eax
+	mov	eax, cr0
+	shr	eax, 3
+	and	al, 1
+	add	al, '0'
+	call	say
+	mov	al, 10
+	call	say
+	mov	al, 0
+	out	0xf4, al
+	hlt
+
+say:	mov	dx, 0x3f8
+	out	dx, al
+	ret
