@@ -9,7 +9,7 @@ struct one_guest {
 	const struct module *module;
 	const struct engine *engine;
 	uint64_t mib;
-	unsigned
+	uint64_t
 		/*
 		 * a guest that runs on after so many turns without progress is stopped from outside
 		 */

@@ -14,14 +14,14 @@
 #include <vmm/vcpu.h>
 
 #define SOAK_RAM_MIB  2 /* the least that a guest can have: its RAM is zeroed each time */
-#define SOAK_TURNS    3 /* a guest that runs on after so many turns is stopped from outside */
+#define SOAK_TURNS    3 /* of real time: an honest guest needs more where the machine stood still */
 #define SOAK_PROGRESS 1000
 #define SOAK_WORDS    16
 
 struct soak {
 	const struct module *module;
 	const struct engine *engine;
-	uint64_t count, mib;
+	uint64_t count, mib, turns;
 	char words[256];               /* the guests' command lines, one behind the other */
 	const char *lines[SOAK_WORDS]; /* each of them; guest i has the i-th, round and round */
 	unsigned line_count;
@@ -67,8 +67,11 @@ soak_options(struct soak *s, int argc, char **argv)
 	for (; i < argc && strcmp(argv[i], "--"); i++) {
 		if (!strncmp(argv[i], "engine=", 7))
 			s->engine = engine_find(argv[i] + 7);
-		else if (strncmp(argv[i], "mem=", 4) || parse_u64(argv[i] + 4, &s->mib) ||
-			 s->mib < 2 || s->mib > 512ul << 10)
+		else if (!strncmp(argv[i], "turns=", 6)) {
+			if (parse_u64(argv[i] + 6, &s->turns) || !s->turns)
+				return -EINVAL;
+		} else if (strncmp(argv[i], "mem=", 4) || parse_u64(argv[i] + 4, &s->mib) ||
+			   s->mib < 2 || s->mib > 512ul << 10)
 			return -EINVAL;
 	}
 	if (!s->engine)
@@ -80,7 +83,7 @@ soak_options(struct soak *s, int argc, char **argv)
 static int
 soak_one(struct soak *s, uint64_t i)
 {
-	const struct one_guest g = { s->module, s->engine, s->mib, SOAK_TURNS, 0 };
+	const struct one_guest g = { s->module, s->engine, s->mib, s->turns, 0 };
 	struct one_end end;
 	int err = one_guest(&g, s->lines[i % s->line_count], &end);
 
@@ -109,7 +112,7 @@ soak(int argc, char **argv)
 	uint64_t before, after, i;
 	int err;
 
-	s = (struct soak){ .engine = engine_find("te"), .mib = SOAK_RAM_MIB };
+	s = (struct soak){ .engine = engine_find("te"), .mib = SOAK_RAM_MIB, .turns = SOAK_TURNS };
 	err = soak_options(&s, argc, argv);
 	if (err)
 		return err;
@@ -129,5 +132,5 @@ soak(int argc, char **argv)
 	       before == after ? "none lost" : "FRAMES WERE LOST");
 	return before == after ? 0 : -EIO;
 }
-MONITOR_COMMAND(soak, "soak", "GUEST COUNT [engine=te] [mem=2] [-- WORDS [| WORDS]...]",
+MONITOR_COMMAND(soak, "soak", "GUEST COUNT [engine=te] [mem=2] [turns=3] [-- WORDS [| WORDS]...]",
 		"start a guest again and again, and count the frames that come back");
