@@ -235,6 +235,31 @@ def build_tests():
        "a missing file is named", out=done.out)
 
 
+def flavour_tests():
+    """A lab whose number is a word: 5s, with exercises 5s.k, beside Lab 5."""
+    tree = two_labs()
+    tree.lab("5s", {name: text.replace("EXERCISE 5.", "EXERCISE 5s.") for name, text in
+                    (("alpha.c", ALPHA), ("beta.asm", BETA))}, needs=[6])
+    tree.skeletons()
+    ok('exercise_todo("5s.1", "handouts/lab5s.md#ex-5s-1");' in tree.read("labs/5s-made-up/alpha.c")
+       and 'EXERCISE_TODO 5s, 2, "handouts/lab5s.md#ex-5s-2"' in tree.read("labs/5s-made-up/beta.asm"),
+       "a flavour's exercises are its own", got=tree.read("labs/5s-made-up/beta.asm"))
+    done, table = labinfo(tree, "5s", ref="5s.1")
+    merged = "build/lab5s-ref-5s.1/merged/5s-made-up/alpha.c"
+    ok(merged in table["SOURCES"] and "the_secret_answer" in tree.read(merged)
+       and "another_secret" not in tree.read(merged), "REF=5s.1 takes one of them", out=done.out)
+    done, _ = labinfo(tree, "5s", ref="5s.9")
+    ok(done.status == 1 and "there is no exercise 5s.9" in done.out, "and not one that nobody has", out=done.out)
+    patch = ("exercise: 5s.1\nsymptom: x\nhint: y\n--- a/solutions/5s-made-up/alpha.c\n+++ b/solutions/5s-made-up/alpha.c\n"
+             "@@ -15,1 +15,1 @@\n-\treturn the_secret_answer(x);\n+\treturn x;\n")
+    tree.write("grade/mutants/5s.1-other.patch", patch)
+    for words, wanted in (((), 0), (("5s",), 0), (("5",), 0)):
+        done = tree.tool("mutants", "check", *words)
+        ok(done.status == wanted, f"mutants.py check {' '.join(words)}: a flavour's mutant", out=done.out)
+    done = tree.tool("mutants", "list", "5s")
+    ok(done.out == "5s.1-other\n" and not tree.tool("mutants", "list", "5").out, "and it is that lab's alone", out=done.out)
+
+
 def no_reference_tests():
     tree = two_labs()
     shutil.rmtree(tree.path / "solutions")
@@ -382,7 +407,7 @@ def remembered_tests():
     ok(done.status == 0 and "build/lab0A/zeno.mb" in done.out, "but for a LAB= of one's own", out=done.out[-900:])
 
 
-for group in (halves_tests, half_files_tests, remembered_tests, parser_tests, skeleton_tests, given_tests, broken_tests, build_tests,
+for group in (halves_tests, half_files_tests, remembered_tests, parser_tests, skeleton_tests, given_tests, broken_tests, build_tests, flavour_tests,
               no_reference_tests, hostile_name_tests, make_tests):
     group()
 finish()

@@ -15,6 +15,7 @@ from harness import ROOT, finish, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.judging import course, evidence, headers  # noqa: E402
 from zeno.judging.pagehost import Host  # noqa: E402
+from zeno.judging.tools import tool  # noqa: E402
 
 SYMBOL = re.compile(r"\b(?:symbol|call|counted)\(\s*\"(\w+)\"")
 FIELD = re.compile(r"\.at\(\s*\"([^\"]+)\", \"([^\"]+)\"\)")
@@ -36,7 +37,7 @@ def fields():
 def symbols():
     """Symbols that the checks of a lab look for, by the lab's number."""
     for path in sorted((ROOT / "grade" / "checks").glob("lab*.py")):
-        number = int(re.match(r"lab(\d+)", path.name)[1])
+        number = tool("course").number_of(re.match(r"lab(\d+s?)", path.name)[1])
         yield from ((path.name, number, name) for name in SYMBOL.findall(path.read_text()))
 
 
@@ -53,8 +54,8 @@ def main():
     if not (ROOT / "solutions").is_dir():
         skip("symbols", "no solutions in this tree")
         finish()
-    images, wanted = {}, sorted(set(symbols()))
-    for number in sorted({number for _, number, _ in wanted} & set(course.graded_labs())):
+    images, wanted = {}, sorted(set(symbols()), key=str)
+    for number in (one for one in course.graded_labs() if one in {number for _, number, _ in wanted}):
         done = run("make", "-s", "-C", ROOT, f"LAB={number}", "SOLUTION=1", "REF=", "build")
         ok(done.status == 0, f"the reference of Lab {number} builds", out=done.out[-2000:])
         images[number] = evidence.Symbols(ROOT / "build" / f"lab{number}-solution" / "zeno.elf")

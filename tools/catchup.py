@@ -23,12 +23,12 @@ import tempfile
 from pathlib import Path
 
 import trouble
-from course import ROOT, SAFE_NAME, CourseError, load_lab, parse_lab
+from course import NUMBER, ROOT, SAFE_NAME, CourseError, load_lab, parse_lab
 
 PLACE = "catchup"
 FACTS = "CATCHUP"
 FORMAT = 1
-SYMBOL = re.compile(rb"\0(catchup_lab\d{1,3}_[0-9a-f]{16})\0")
+SYMBOL = re.compile(rf"\0(catchup_lab{NUMBER}_[0-9a-f]{{16}})\0".encode())
 
 
 class CatchupError(Exception):
@@ -197,7 +197,7 @@ def read_facts(place):
         facts = json.loads((place / FACTS).read_text())
         names = [*facts["headers"]]
         good = all(SAFE_NAME.match(part) for name in names for part in name.split("/")) and \
-            isinstance(facts["tools"], dict) and isinstance(facts["lab"], int)
+            isinstance(facts["tools"], dict) and re.fullmatch(NUMBER, str(facts["lab"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 NUMBER = r"\d{1,3}s?"
 """What a lab is called: 4s is another flavour of Lab 4."""
+EXERCISE = rf"({NUMBER})\.(\d{{1,3}})"
+"""What an exercise is called: 1.3, or 4s.3, which is 4.3 of that flavour. Two groups."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 """Names of files that the build will look at; anything else in labs/ is left alone."""
 
@@ -39,7 +41,7 @@ class Half:
 class Lab:
     """The keys of grade/labs/N.toml that say what a lab is made of; `half` is what was asked for of it."""
 
-    number: int
+    number: int | str
     title: str
     version: int
     dir: str

@@ -32,9 +32,9 @@ from pathlib import Path
 
 import region
 import trouble
-from course import ROOT, CourseError, lab_numbers, load_lab, parse_table
+from course import EXERCISE, ROOT, CourseError, lab_numbers, load_lab, number_of, parse_table
 
-NAME = re.compile(r"(\d+)\.(\d+)-[a-z0-9-]+\Z")
+NAME = re.compile(rf"{EXERCISE}-[a-z0-9-]+\Z")
 KILLERS = "killers.txt"
 """In grade/mutants/ and in build/grade/: a line for each mutant, its name and the test that killed it last."""
 KILLERS_HEAD = "# Which test killed a mutant last, so that it is tried first: `python3 tools/mutants.py killers` writes this.\n"
@@ -71,7 +71,7 @@ class Mutant:
     @property
     def lab(self):
         """The lab's number."""
-        return int(self.exercise.split(".")[0])
+        return number_of(self.exercise.split(".")[0])
 
 
 def header(lines, where):
@@ -326,7 +326,7 @@ def main():
         if args.command == "killers":
             keep_killers(root)
             return 0
-        number = int(args.words[0]) if args.words else None
+        number = number_of(args.words[0]) if args.words else None
         if args.command == "list":
             for one in load_all(root, number):
                 print(one.name)

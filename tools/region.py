@@ -9,8 +9,8 @@ A region is a run of whole lines. In C:
         ... the body ...
         /* END EXERCISE 1.2 */
 
-in NASM the same with `;` before each line of the comment, in text files with `#`. An id is N.k, and
-never changes its meaning. An exercise with several regions gives them letters (1.5a, 1.5b). N.0 is
+in NASM the same with `;` before each line of the comment, in text files with `#`. An id is N.k (4s.k in the AMD-V
+flavour of Lab 4), and never changes its meaning. An exercise with several regions gives them letters (1.5a, 1.5b). N.0 is
 the students' own space, one in each file.
 
 The comment is the exercise's contract: four labelled lines, which may go on below, and up to three hints, which
@@ -39,7 +39,9 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-ID = re.compile(r"(\d+)\.(\d+)([a-z]?)\Z")
+from course import EXERCISE, number_of
+
+ID = re.compile(rf"{EXERCISE}([a-z]?)\Z")
 WORD = re.compile(r"\bEXERCISE\b")
 LABELS = ("Holds", "Beware", "Manual", "Tools")
 HINT = "Hint"
@@ -57,7 +59,8 @@ class Region:
     """One region. Line numbers count from 0; `lines[body_start:end]` of its file is the body."""
 
     id: str
-    lab: int
+    lab: int | str
+    """The lab's number, as course.number_of() has it."""
     number: int
     letter: str
     start: int
@@ -163,7 +166,7 @@ class _Parser:
         if first is not None:
             comment = inline[:first] if self.mark else self.close_comment(inline[:first])
         indent = re.match(r"[ \t]*", self.lines[start])[0]
-        return Region(found[1], int(ident[1]), int(ident[2]), ident[3], start, body, end, indent,
+        return Region(found[1], number_of(ident[1]), int(ident[2]), ident[3], start, body, end, indent,
                       comment, until, self.lines[body:end], contract, hints, inline)
 
     def labelled(self, comment, start):

@@ -4,7 +4,7 @@ import re
 import tomllib
 
 import mutants
-from course import ROOT
+from course import NUMBER, ROOT, number_of
 
 
 class Stale(Exception):
@@ -13,7 +13,7 @@ class Stale(Exception):
 
 def lab_data(words):
     """A lab's data file: `1`, or what one half has of it: `1B`."""
-    number, half = words.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), words.lstrip("0123456789")
+    number, half = re.fullmatch(rf"({NUMBER})([A-Z]?)", words).groups()
     data = tomllib.loads((ROOT / f"grade/labs/{number}.toml").read_text())
     if half:
         data["exercises"] = [one for one in data["exercises"] if one["half"] == half]
@@ -73,7 +73,7 @@ def made_symptoms(words):
     """The mistakes that the mutants make, by exercise."""
     lines = [row("exercise", "what you see speaks of", "what it often means"), rule(9, 31, 60)]
     told = {one["id"] for one in lab_data(words)["exercises"]}
-    for one in mutants.load_all(ROOT, int(words.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))):
+    for one in mutants.load_all(ROOT, number_of(re.match(NUMBER, words)[0])):
         if one.exercise not in told:
             continue
         lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))

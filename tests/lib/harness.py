@@ -73,7 +73,7 @@ def run(*words, cwd=None, env=None, **more):
     return done
 
 
-LAB = """lab = {number}
+LAB = """lab = {key}
 title = "Made up"
 version = {version}
 dir = "{number}-made-up"
@@ -114,7 +114,7 @@ class Tree:
     def lab(self, number, files, needs=(), version=1, halves=None, exercises=()):
         """Make a lab: {name: text of the solution}; halves as {letter: (files, needs)}, exercises as
         (id, half)."""
-        text = LAB.format(number=number, version=version, needs=json.dumps([str(n) for n in needs]),
+        text = LAB.format(number=number, key=json.dumps(number), version=version, needs=json.dumps([str(n) for n in needs]),
                           files=json.dumps(list(files)))
         for letter, (names, wants) in (halves or {}).items():
             text += (f'[halves.{letter}]\ntitle = "Half {letter}"\nhandout = "handouts/lab{number}{letter}.md"\n'

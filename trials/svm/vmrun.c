@@ -46,7 +46,7 @@ cpu_takes(struct vmcb *b)
 
 /*
  * Bochs 2.7 does not check that long mode goes with PE=1: it dies a moment later. QEMU 7.2 loses
- * the host's CR0 at an exit with LME=1, PAE=0 and paging off (vmm/svm/state.c).
+ * the host's CR0 at an exit with LME=1, PAE=0 and paging off (state.c of Lab 4s).
  */
 static bool
 kills(const struct vmcb *b, const char *emulator)

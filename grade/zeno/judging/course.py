@@ -103,7 +103,7 @@ class Lab(labs.Lab):
         names = []
         for word in " ".join(words or ()).replace(",", " ").split():
             one = self.exercise(word)
-            if one is None and re.fullmatch(r"\d+\.\d+", word):
+            if one is None and re.fullmatch(labs.EXERCISE, word):
                 there = ", ".join(one.id for one in self.exercises)
                 raise LookupError(f"lab {self.name} has no exercise {word}; it has: {there}")
             names += [test.name for test in one.tests] if one else [self.test(word).name]
