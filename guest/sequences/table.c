@@ -99,7 +99,8 @@ static const struct form forms[] = {
 enum { code16 = 1, user = 2 }; /* what the code runs in */
 static uint8_t *at;
 static uint8_t mode;
-static int odd; /* a segment register may hold what QEMU lets be used too freely */
+static uint64_t taken; /* places of pointers */
+static int odd;        /* a segment register may hold what QEMU lets be used too freely */
 
 static void
 byte(uint32_t b)
@@ -259,12 +260,20 @@ system_registers(const struct form *f)
 	byte(0xc0 | n << 3 | (f->operands == FROM_CR || f->operands == FROM_DR ? reg() : EAX));
 }
 
-/* The pointer that all such instructions of a sequence share a page of. */
+/*
+ * The pointer that all such instructions of a sequence share a page of, each at a place of its own:
+ * an lidt that found an lgdt's operands would leave the guest no handler.
+ */
 static uint32_t
 pointer(uint32_t low, uint32_t high, int table)
 {
-	volatile uint16_t *p = (volatile uint16_t *)(POINTERS + below(64) * 16);
+	volatile uint16_t *p;
+	unsigned place = below(64);
 
+	while (taken & 1ull << place)
+		place = (place + 1) % 64;
+	taken |= 1ull << place;
+	p = (volatile uint16_t *)(POINTERS + place * 16);
 	if (table) {
 		p[0] = (uint16_t)low, p[1] = (uint16_t)high, p[2] = high >> 16;
 	} else {
@@ -487,6 +496,7 @@ make_sequence(void)
 
 	at = (uint8_t *)CODE + 0x100;
 	mode = odd = 0;
+	taken = 0;
 	while (count--) {
 		const struct form *f = &forms[below(sizeof(forms) / sizeof(forms[0]))];
 
