@@ -27,6 +27,16 @@ te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc)
 	return te_shadow_for(v, desc, te_cpl(v));
 }
 
+/* A segment that lies in the VMM window, or grows down into it. */
+enum verdict
+te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t base, uint32_t limit)
+{
+	return exit_limit(
+		v, e, VEC_GP, sel & ~3u, LAB_1A "#limits",
+		"selector %04x (base %08x, limit %08x) has no shadow that ends below the VMM window",
+		sel, base, limit);
+}
+
 /*
  * Loads a data or stack segment register. RESUME: done, rip not advanced; else the guest has
  * faulted.
@@ -44,11 +54,7 @@ te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 	shadow = te_register_shadow(v, seg, desc);
 	if (!(shadow & DESC_P))
-		return exit_limit(
-			v, e, VEC_GP, sel & ~3u, LAB_1A "#limits",
-			"selector %04x (base %08x, limit %08x) has no shadow that ends below the "
-			"VMM window",
-			sel, desc_base(desc), desc_limit(desc));
+		return te_no_shadow(v, e, sel, desc_base(desc), desc_limit(desc));
 	v->state.seg[seg] = desc_segment(desc | DESC_A, sel);
 	te_of(v)->real_desc[seg] = shadow;
 	te_resync(v);
@@ -192,6 +198,13 @@ te_nested_iret(struct vcpu *v, struct exit *e)
 			  "iret with NT set would be a task switch");
 }
 
+/* te and bt have rings 0 and 3; and of the ways between those, te has iret and events. */
+enum verdict
+te_no_ring(struct vcpu *v, const struct exit *e, uint16_t sel, unsigned ring)
+{
+	return exit_stop(v, e, LAB_1B "#rings", "selector %04x leads to ring %u", sel, ring);
+}
+
 /*
  * Gates, TSSs and rings: never the CPU's to follow, and te does not emulate them: iret is the way
  * between rings.
@@ -218,8 +231,8 @@ te_far(struct vcpu *v, struct exit *e)
 	if (te_check_selector(v, sel, use, 0, &desc, &f))
 		return te_guest_fault(v, e, &(struct te_access){ .v = v }, &f);
 	if ((sel & 3) || desc_dpl(desc))
-		return exit_stop(v, e, LAB_1B "#rings", "selector %04x leads to ring %u", sel,
-				 (sel & 3) > desc_dpl(desc) ? sel & 3u : desc_dpl(desc));
+		return te_no_ring(v, e, sel,
+				  (sel & 3) > desc_dpl(desc) ? sel & 3u : desc_dpl(desc));
 	return exit_stop(v, e, LAB_1B "#far", "far transfer to %04x, which te does not emulate",
 			 sel);
 }

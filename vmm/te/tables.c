@@ -277,6 +277,7 @@ te_cpl_changed(struct vcpu *v)
 
 	if (te->gdt_lazy && cpl != 0)
 		look_at_gdt(v, true);
+	te->reload |= te_in_middle_ring(v); /* the entry looks closer, and refuses */
 	te_show_user_code(v, cpl);
 	te_resync_loaded(v);
 }

@@ -155,13 +155,18 @@ te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
 	}
 }
 
-/* What seldom has to be loaded: the root, whose TLB is then empty, and data segments. */
+/*
+ * What seldom has to be loaded: the root, whose TLB is then empty, and data segments.
+ * Rings 1 and 2 are not entered: a guest would have the rights of its ring 0 there.
+ */
 static APART uint64_t
 prepare(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 {
 	struct te *te = te_of(v);
 	uint64_t failure = 0;
 
+	if (te_in_middle_ring(v))
+		return VEC_GP;
 	if (paranoid || v->flush)
 		write_cr3(mfn_to_hpa(v->root).v);
 	v->flush = false;

@@ -159,6 +159,13 @@ te_cpl(const struct vcpu *v)
 	return v->state.seg[SEG_CS].sel & 3;
 }
 
+/* Rings 1 and 2, which te and bt do not give a guest. */
+static inline bool
+te_in_middle_ring(const struct vcpu *v)
+{
+	return (te_cpl(v) + 1) & 2;
+}
+
 /* The real ring for the guest's CPL: its kernel's ring 0 is ring 1, user ring 3 is ring 3. */
 static inline unsigned
 te_ring(const struct vcpu *v)
@@ -371,7 +378,10 @@ void te_data_segments_in(struct vcpu *v);
 enum verdict te_segment(struct vcpu *v, struct exit *e);
 uint64_t te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc);
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
+enum verdict te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t base,
+			  uint32_t limit);
 
+enum verdict te_no_ring(struct vcpu *v, const struct exit *e, uint16_t sel, unsigned ring);
 enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that te does not emulate */
 enum verdict te_nested_iret(struct vcpu *v, struct exit *e); /* iret with NT set */
 

@@ -87,6 +87,26 @@ fetch_beyond(struct vcpu *v, struct exit *e)
 }
 
 /*
+ * An iret, or a handler's gate, may load CS or SS with what is right for the guest's CPU and has no
+ * shadow: a segment that lies in the VMM window, or grows down into it. STOP: it was not that.
+ */
+static enum verdict
+loaded_without_shadow(struct vcpu *v, struct exit *e)
+{
+	const struct te *te = te_of(v);
+
+	for (int i = SEG_CS; i <= SEG_SS; i++) {
+		const struct segment *s = &v->state.seg[i];
+		bool down = (s->attr & (ATTR_CODE | ATTR_EC)) == ATTR_EC;
+
+		if (s->attr & ATTR_P && !te->real_desc[i] &&
+		    (down || s->base >= te_cut_at(v->domain)))
+			return te_no_shadow(v, e, s->sel, (uint32_t)s->base, s->limit);
+	}
+	return STOP;
+}
+
+/*
  * The iretq, or the load of a data segment before it, faulted in ring 0: why, the likely cause
  * first.
  */
@@ -99,7 +119,11 @@ te_exit_entry_failed(struct vcpu *v, struct exit *e)
 	if (e->raw == ~0ull)
 		return exit_stop(v, e, LAB_1A "#ex-1-1",
 				 "ring 1 was not entered: exercise 1.1 is not done");
-	if (fetch_beyond(v, e) == FAULTED)
+	if (te_in_middle_ring(v))
+		return te_no_ring(v, e, v->state.seg[SEG_CS].sel, te_cpl(v));
+	if (loaded_without_shadow(v, e) == FAULTED)
+		return FAULTED;
+	if (v->domain->state != DOMAIN_ENDED && fetch_beyond(v, e) == FAULTED)
 		return FAULTED;
 	if (v->domain->state == DOMAIN_ENDED)
 		return STOP;
