@@ -22,7 +22,7 @@ BUILD = ROOT / "build"
 GUEST = BUILD / "guest/sequences.elf"
 SEED = int(os.environ.get("SEED") or 1)
 COUNT = int(os.environ.get("COUNT") or 400)
-KEPT = (("bt", 2, 170), ("bt", 12, 183))  # engine, seed, sequence
+KEPT = (("bt", 2, 170), ("bt", 12, 183), ("bt", 24, 350))  # engine, seed, sequence
 TOLD = 5  # differences that are told in full
 LIMIT = machine.Limits(instructions=None, cpu_seconds=300)
 LINE = re.compile(r"^(?:d\d+\| )?([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8} [0-9a-f]{8} [0-9a-f]{8} [0-9a-f]{8})$", re.M)

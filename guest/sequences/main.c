@@ -95,12 +95,24 @@ tell_code(uint32_t stop)
 	put('\n');
 }
 
+/*
+ * QEMU reports the read of a read-modify-write first: whether it was to write is not told of what
+ * is not there.
+ */
+static void
+mask_error(void)
+{
+	if (end.vector == 14 && !(end.error & 1))
+		end.error &= ~2u;
+}
+
 static void
 tell(uint32_t round)
 {
 	const uint32_t *end_words = &end.vector;
 	uint32_t ticks = *(volatile uint32_t *)STACK;
 
+	mask_error();
 	sum = 2166136261u;
 	mix_registers();
 	mix_stack();

@@ -11,6 +11,8 @@
 #define CR0_USUAL 0x80010033u /* PG WP NE ET MP PE */
 #define CR4_USUAL 0x210u      /* OSFXSR PSE */
 
+int unpaged;
+
 /* For DS, ES, FS, GS, and where a selector is only looked at. */
 uint32_t
 selector(void)
@@ -47,12 +49,16 @@ stack_selector(void)
 	return plain_sel == BASED || plain_sel == 0x1c ? KDATA | 2 : sel;
 }
 
+/* Without paging ABSENT is physical, and a machine reads there what it likes. */
 uint32_t
 address(void)
 {
+	uint32_t at;
+
 	switch (below(12)) {
 	case 0:
-		return ABSENT + below(16) * 4;
+		at = ABSENT + below(16) * 4;
+		return unpaged ? at - ABSENT + PLAY : at;
 	case 1:
 		return READ_ONLY + below(64) * 4;
 	case 2:
@@ -89,8 +95,12 @@ cr_value(unsigned n)
 	static const uint32_t cr4[] = { 1,     2, 4, 8, 0x40, 0x80,  0x100,
 					0x400, 0, 0, 4, 4,    0x200, 0x80 };
 
-	if (n == 0)
-		return CR0_USUAL ^ ONE_OF(cr0);
+	if (n == 0) {
+		uint32_t value = CR0_USUAL ^ ONE_OF(cr0);
+
+		unpaged |= !(value >> 31);
+		return value;
+	}
 	if (n == 3)
 		return (uint32_t)directories[below(2)] | (below(4) ? 0 : below(4) << 3);
 	return n == 4 ? CR4_USUAL ^ ONE_OF(cr4) : number();

@@ -85,8 +85,9 @@ struct after {
 
 extern struct end end;
 extern struct after after;
-extern int plain;  /* 1: nothing by which te's guest could see its ring */
-extern int checks; /* 1: on a machine that checks a segment's limit and rights at each access */
+extern int unpaged; /* the sequence has switched paging off */
+extern int plain;   /* 1: nothing by which te's guest could see its ring */
+extern int checks;  /* 1: on a machine that checks a segment's limit and rights at each access */
 
 /* random.c */
 void seed_round(uint32_t seed, uint32_t round);

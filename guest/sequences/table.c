@@ -166,7 +166,7 @@ extension(const struct form *f)
 }
 
 /* Half of the operands in memory have a prefix, if only a needless one. */
-static void
+static int
 prefixes(int may_lock)
 {
 	static const uint32_t segments[] = { 0x26, 0x36, 0x3e, 0x64, 0x65, 0x2e };
@@ -175,8 +175,10 @@ prefixes(int may_lock)
 		byte(0x66);
 	if (!below(6))
 		byte(one_of(segments, checks ? 6 : 5));
-	if (may_lock && !below(10))
-		byte(0xf0);
+	if (!may_lock || below(10))
+		return 0;
+	byte(0xf0);
+	return 1;
 }
 
 static void
@@ -206,15 +208,18 @@ may_lock(const struct form *f)
 static void
 operand(const struct form *f)
 {
-	int in_memory = f->operands == MEM || (!odd && below(2));
+	int in_memory = f->operands == MEM || (!odd && below(2)), locked = 0;
 
 	if (f->operands == RM_IMM)
 		wide();
 	else
-		prefixes(in_memory && may_lock(f));
-	if (in_memory)
-		memory(f, address());
-	else
+		locked = prefixes(in_memory && may_lock(f));
+	if (in_memory) {
+		uint32_t at = address();
+
+		/* QEMU reads the source before it sees that this can't be locked. */
+		memory(f, locked && f->bytes[0] == 0x33 && at >= ABSENT ? PLAY : at);
+	} else
 		direct(f);
 	if (f->operands == RM_IMM)
 		word(number());
@@ -293,8 +298,11 @@ table(const struct form *f)
 		where = pointer(ONE_OF(gdts), below(2) ? GDT : GDT2, 1);
 	else
 		where = pointer(ONE_OF(idts), (uint32_t)(below(2) ? idt : idt2), 1);
-	if (!below(8))
-		where = address() | ABSENT;
+	if (!below(8)) {
+		uint32_t at = address();
+
+		where = unpaged ? where : at | ABSENT;
+	}
 	wide();
 	memory(f, where);
 }
@@ -495,7 +503,7 @@ make_sequence(void)
 	unsigned count = 3 + below(10);
 
 	at = (uint8_t *)CODE + 0x100;
-	mode = odd = 0;
+	mode = odd = unpaged = 0;
 	taken = 0;
 	while (count--) {
 		const struct form *f = &forms[below(sizeof(forms) / sizeof(forms[0]))];

@@ -123,10 +123,13 @@ taken_over(struct vcpu *v, int i, uint16_t real)
 		return;
 	}
 	te->real_desc[i] = sel & ~3 ? te_shadow_at(te, sel) : 0;
-	if (te_look_descriptor(v, sel, &guest))
+	if (te_look_descriptor(v, sel, &guest)) {
 		v->state.seg[i] = (struct segment){ .sel = sel };
-	else
-		v->state.seg[i] = desc_segment(guest | DESC_A, sel);
+		return;
+	}
+	v->state.seg[i] = desc_segment(guest | DESC_A, sel);
+	if (i != SEG_CS && guest & DESC_CODE) /* or it would be gone on the way to ring 3 */
+		te->real_desc[i] = te_register_shadow(v, i, guest);
 }
 
 /* The same after translated code, whose CS and GS are Zeno's, and which never loads SS. */
