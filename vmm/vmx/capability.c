@@ -14,6 +14,8 @@
 #define MSR_VMX_BASIC        0x480
 #define BASIC_INS_OUTS       (1ul << 54)
 #define BASIC_TRUE           (1ul << 55)
+#define MSR_VMX_MISC         0x485
+#define MISC_TIMER_RATE      0x1fu
 #define MSR_VMX_CR0_FIXED0   0x486
 #define MSR_VMX_EPT_VPID_CAP 0x48c
 #define EPT_WALK_4           (1ul << 6)
@@ -61,6 +63,7 @@ static const struct {
 	{ ENTRY, 15, "load IA32_EFER" },
 };
 #define SECONDARY_RDTSCP (1u << 3)
+#define PIN_TIMER        (1u << 6)
 
 /* What must not be: bits that a CPU without "true" controls holds at 1 (appendix A.2). */
 #define PRIMARY_UNWANTED (1u << 15 | 1u << 16) /* CR3-load, CR3-store exiting */
@@ -92,16 +95,30 @@ vmx_has_rdtscp(void)
 	return r[3] & CPUID_81_EDX_RDTSCP && choice(SECONDARY) >> 32 & SECONDARY_RDTSCP;
 }
 
+/*
+ * SDM 3C 26.5.1 "VMX-Preemption Timer": in the guest's time it counts down each time that the TSC's
+ * bit `rate` changes. Zeno could do without it, were it not for Bochs (handouts/emulators.md).
+ */
+bool
+vmx_timer_rate(unsigned *rate)
+{
+	*rate = rdmsr(MSR_VMX_MISC) & MISC_TIMER_RATE;
+	return choice(PIN) >> 32 & PIN_TIMER;
+}
+
 uint32_t
 vmx_controls(enum vmx_controls which)
 {
 	uint32_t value = (uint32_t)choice(which);
+	unsigned rate;
 
 	for (unsigned i = 0; i < ARRAY_LEN(wanted); i++)
 		if (wanted[i].which == which)
 			value |= 1u << wanted[i].bit;
 	if (which == SECONDARY && vmx_has_rdtscp())
 		value |= SECONDARY_RDTSCP;
+	if (which == PIN && vmx_timer_rate(&rate))
+		value |= PIN_TIMER;
 	return value;
 }
 

@@ -3,6 +3,7 @@
  * CPU loads then.
  */
 #include <kern/cpu.h>
+#include <kern/host.h>
 #include <kern/map.h>
 #include <kern/trap.h>
 #include <vmm/vmx/vmx.h>
@@ -55,6 +56,22 @@ msr_count(void)
 }
 
 /*
+ * No guest stays longer than a tick of the host's: every entry loads this anew. On a CPU that comes
+ * back for the host's interrupts it hardly ever runs out.
+ */
+static void
+set_timer(void)
+{
+	unsigned rate;
+	uint64_t tick;
+
+	if (!vmx_timer_rate(&rate))
+		return;
+	tick = clock_tsc_hz() / TICK_HZ >> rate;
+	vmcs_write(PREEMPTION_TIMER, tick ? tick : 1); /* with 0 the guest would never begin */
+}
+
+/*
  * The initial values of a VMCS beside the guest's state: the field, its value, and why. Fields that
  * are not here have no meaning with these controls.
  */
@@ -96,6 +113,7 @@ vmx_set_controls(struct vcpu *v)
 		x->guest_msr[i].number = listed[i];
 	for (unsigned i = 0; i < ARRAY_LEN(initial); i++)
 		vmcs_write(initial[i].field, initial[i].value);
+	set_timer();
 	x->primary = vmx_controls(PRIMARY);
 }
 

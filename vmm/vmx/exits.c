@@ -29,6 +29,7 @@ static const struct {
 	[VMX_RDMSR] = { EXIT_MSR, INSN_RDMSR },
 	[VMX_WRMSR] = { EXIT_MSR, INSN_WRMSR },
 	[VMX_PAUSE] = { EXIT_PAUSE, INSN_NOP },
+	[VMX_PREEMPTION_TIMER] = { EXIT_IRQ, 0 }, /* one waits, or will soon */
 	[VMX_WBINVD] = { EXIT_CACHE, INSN_WBINVD },
 	[VMX_XSETBV] = { EXIT_XSETBV, INSN_XSETBV },
 };

@@ -46,6 +46,7 @@ const char *vmx_probe(void);
 enum vmx_controls { PIN, PRIMARY, SECONDARY, EXIT, ENTRY, CONTROLS };
 uint32_t vmx_controls(enum vmx_controls which);
 bool vmx_has_rdtscp(void);
+bool vmx_timer_rate(unsigned *rate); /* false: there is no preemption timer */
 /* The bits of CR0 that VMX operation holds at 1 under an unrestricted guest. */
 uint64_t vmx_cr0_ones(void);
 /*
