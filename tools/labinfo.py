@@ -37,7 +37,7 @@ ROOMS = {
     "te and its lab": ("vmm/te @1", 4470, 3200),
     "bt and its lab": ("vmm/bt @3", 3686, 3200),
     "svm and its lab": ("vmm/svm @4s", 1210, 1300),
-    "vmx and its lab": ("vmm/vmx", 1411, 1300),
+    "vmx and its lab": ("vmm/vmx", 1440, 1300),
     "nested": ("vmm/mmu/nested", 300, 1000),
     "flat and window": ("vmm/mmu", 262, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1675, 1600),
