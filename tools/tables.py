@@ -1,10 +1,14 @@
 """The tables of the handouts that are made: from the labs' data files, from the mutants, from the tests."""
 
 import re
+import sys
 import tomllib
 
 import mutants
 from course import NUMBER, ROOT, number_of
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import course  # noqa: E402
 
 
 class Stale(Exception):
@@ -61,7 +65,8 @@ def made_tests(words):
         evidence = one["evidence"] + (", hostile guest" if one.get("hostile") else "")
         evidence += "".join(f", {m} only" for m in one.get("machines", []))
         lines.append(row(f"`{one['name']}`", one["exercise"] or "-", one["points"], one["title"], evidence))
-    return lines
+    points = sum(one["points"] for one in data["tests"])
+    return lines + [row(f"`{course.WHOLE}`", "all", course.whole_points(points), course.WHOLE_TITLE, "witnessed")]
 
 
 def symptom_words(pattern):

@@ -63,14 +63,14 @@ def gate_live(t):
 
         run, place = fire(t, "int3", load)
         lines = next((lines for name, lines in outputs(run) if name == "int3"), [])
+        t.orderly(run)
         said = {name: int(value, 16) for line in lines for name, value in VALUE.findall(line)}
         expected = {"at": place, **values, **more}
         for name, value in expected.items():
-            what = "the int3 lies" if name == "at" else f"{name} was"
-            t.check(said.get(name) == value, f"{what} {value:#x} when the CPU came to it; reported: "
-                    + (f"{said[name]:#x}" if name in said else "nothing"),
+            what = (f"the int3 lies at {value:#x}" if name == "at" else
+                    f"{name} was {value:#x} when the CPU came to the int3")
+            t.check(said.get(name) == value, f"{what}; reported: " + (f"{said[name]:#x}" if name in said else "nothing"),
                     "\n".join(f"{n} {v:016x}" for n, v in expected.items()), "\n".join(lines))
-        t.orderly(run)
         t.check(any(name == "echo alive" and "alive" in lines for name, lines in outputs(run)),
                 "the kernel did not go on behind the int3")
 
@@ -122,7 +122,7 @@ def walk(read, root, va):
         table = entry & ADDRESS
         if level == 1 or (level < 4 and entry & PS):
             inside = (1 << shift) - 1
-            return ("page", table & ~inside | va & inside, level, "".join((
+            return ("page", table & ~inside | va & inside, level, " ".join((
                 "W" if rights[0] else "R", "U" if rights[1] else "S", "X" if rights[2] else "NX")))
     return None
 
@@ -132,7 +132,7 @@ def said(lines):
     for line in lines:
         if m := FOUND.match(line):
             level = next((k for k, v in SIZES.items() if v == m[3]), 0)
-            return ("page", int(m[2], 16), level, m[4] + m[5] + m[6])
+            return ("page", int(m[2], 16), level, f"{m[4]} {m[5]} {m[6]}")
         if m := HOLE.match(line):
             return ("hole", int(m[2]))
         if m := OUTSIDE.match(line):
@@ -159,7 +159,7 @@ def compare(t, run, wanted):
         t.check(command in answers, f"the monitor never came to `{command}`: what came before it ended the kernel",
                 in_words(expected), "\n".join(run.text().splitlines()[-6:]))
         got = said(answers[command])
-        t.check(got == expected, f"`{command}` should be {in_words(expected)}, and is {in_words(got)}",
+        t.check(got == expected, f"`{command}` should print: {in_words(expected)}; it prints: {in_words(got)}",
                 in_words(expected), "\n".join(answers[command]))
     t.orderly(run)
 
@@ -196,7 +196,7 @@ class Made:
         self.data = {}
 
     def flags(self):
-        """Rights and what else software finds in entries, at random."""
+        """Rights and what else software finds in entries of any level, at random."""
         return self.rng.choice((0, W)) | self.rng.choice((0, U)) | self.rng.choice((0, NX)) | \
             self.rng.choice((0, A, D, A | D)) | self.rng.choice((0, 0x200, 0x400, 0x7 << 52))
 
@@ -220,8 +220,10 @@ class Made:
                 self.data[slot] = beyond | self.flags() | P
                 break
             below = self.data.get(slot)
-            if below is None or not below & P or below & PS:
-                below = self.data[slot] = self.frames.pop() | self.flags() | P
+            if below is None or not below & P or at < 4 and below & PS:
+                below = self.frames.pop() | self.flags() | P
+                # No page is of level 4: there the bit is a reserved one, and counts as 0.
+                below = self.data[slot] = below | (self.rng.choice((0, PS)) if at == 4 else 0)
             table = below & ADDRESS
         return va
 
@@ -260,6 +262,9 @@ def va_made(t):
 def va_wild(t):
     """Tables that are not RAM, and addresses that no pointer can have."""
     made(t, [(level, "outside") for level in (1, 2, 3)] * 2)
-    wrong = [1 << 47, 0xFFFF7FFFFFFFFFFF, t.rng.randrange(1 << 47, 0xFFFF800000000000)]
-    run, _ = witness(t, [f"va {va:#x}" for va in wrong], {})
-    compare(t, run, {f"va {va:#x}": ("wrong",) for va in wrong})
+    wanted = {f"va {va:#x}": ("wrong",)
+              for va in (1 << 47, 0xFFFF7FFFFFFFFFFF, t.rng.randrange(1 << 47, 0xFFFF800000000000))}
+    for root in (0xA0000000, RAM_MIB * MIB + PAGE * t.rng.randrange(1 << 20), (1 << 52) - PAGE):
+        wanted[f"va {t.rng.randrange(1 << 47):#x} {root:#x}"] = ("outside", 4)
+    run, _ = witness(t, list(wanted), {})
+    compare(t, run, wanted)

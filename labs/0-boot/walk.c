@@ -29,12 +29,12 @@ va_walk(uint64_t root, uint64_t va, struct place *place)
 	 * Holds: 0 and a filled `place` where the CPU would reach memory; -ENOENT and the
 	 *  level of the entry where there is a hole; -EFAULT and the level of a table that is
 	 *  not RAM; -EINVAL for an address that no pointer can have.
-	 * Beware: the tables may be anybody's, and broken. Pages come in three sizes, and what
-	 *  one level forbids the next can't allow.
+	 * Beware: tables are anybody's, and broken. Pages have three sizes; what one level
+	 *  forbids no other allows. MAXPHYADDR is 52; reserved bits count as 0.
 	 * Manual: SDM 3A "4-Level Paging and 5-Level Paging", "Access Rights"; SDM 1
 	 *  "Canonical Addressing".
 	 * Tools: hpa(), hpa_ptr(), page_entry(), PTE_ADDR(), PTE_NX, PTE_P, PTE_PS, PTE_U,
-	 *  PTE_W, ram_contains() of kern/paging.h
+	 *  PTE_W, ram_contains()
 	 */
 	exercise_todo("0.6", "handouts/lab0b.md#ex-0-6");
 	(void)root, (void)va;

@@ -41,6 +41,7 @@ PROPERTIES = ("equivalence", "resource control", "efficiency", "tools")
 WHOLE = "own-whole"
 """The test that stands for all others on the student's own whole; the grader itself decides it."""
 WHOLE_PERCENT = 15
+WHOLE_TITLE = "the tests once more, with no other code than your own"
 
 
 @dataclass
@@ -243,9 +244,12 @@ def load(name, root=ROOT):
     return _with_whole(parse(path.read_text(), f"grade/labs/{path.name}", root, lab.half))
 
 
+def whole_points(points):
+    """What the own whole carries where the tests carry `points`: 15 % of both."""
+    return round(points * WHOLE_PERCENT / (100 - WHOLE_PERCENT))
+
+
 def _with_whole(lab):
     """The assignment with its last 15 %, which are for the student's own whole."""
-    points = round(lab.points * WHOLE_PERCENT / (100 - WHOLE_PERCENT))
-    title = "the tests once more, with no other code than your own"
-    test = Test(WHOLE, WHOLE, title, points, "witnessed", ("qemu",), (), "", "", False)
+    test = Test(WHOLE, WHOLE, WHOLE_TITLE, whole_points(lab.points), "witnessed", ("qemu",), (), "", "", False)
     return replace(lab, tests=[*lab.tests, test])
