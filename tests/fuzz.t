@@ -21,7 +21,8 @@ from zeno.machines.symbols import Symbols  # noqa: E402
 BUILD = ROOT / "build"
 HOST = BUILD / "lab3-solution"
 SYMBOLS = Symbols([HOST / "zeno.elf"])
-POINTS = [SYMBOLS.address(name) for name in ("preempt_point", "sched_idle")]
+# Where the host's interrupts come in: also at the end of ring_enter(), before a guest's instruction that can't be fetched.
+POINTS = [SYMBOLS.address(name) for name in ("preempt_point", "sched_idle", "ring_enter")]
 MOST = 2_000_000  # instructions with interrupts off
 ROUNDS = int(os.environ.get("ROUNDS") or 10_000)
 SEED = int(os.environ.get("SEED") or 1)
