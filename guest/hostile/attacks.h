@@ -15,5 +15,6 @@ struct attack {
 extern const struct attack attacks[];
 
 extern uint64_t *const gdt_alias;
+extern uint32_t ram_end;
 
 void load_gdt(const void *base, uint32_t limit);

@@ -9,10 +9,13 @@
 
 #include "attacks.h"
 
+#define MEM_UPPER 2 /* in multiboot's information: KiB from 1 MiB on */
+
 static uint64_t gdt[16] __attribute__((aligned(16)));
 static uint64_t ldt[4] __attribute__((aligned(16)));
 static uint32_t tss[26];
 uint64_t *const gdt_alias = gdt; /* for those that edit it while it is in use */
+uint32_t ram_end;
 
 static uint64_t
 descriptor(uint32_t base, uint32_t limit, uint32_t access, uint32_t flags)
@@ -61,6 +64,7 @@ guest_main(uint32_t magic, const uint32_t *info)
 
 	(void)magic;
 	console_init();
+	ram_end = 0x100000 + info[MEM_UPPER] * 1024;
 	for (a = attacks; a->name; a++)
 		if (option_is(name, a->name))
 			break;
