@@ -139,6 +139,7 @@ TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 check-run: $(UNITS:%=build/tests/unit/%)
 	@$(call each_lab,--no-print-directory SOLUTION=)
 	@$(if $(wildcard solutions),$(call each_lab,--no-print-directory SOLUTION=1))
+	@$(if $(wildcard solutions),$(MAKE) --no-print-directory SOLUTION=1 LAB=all REF= build)
 	@prove -j2 --timer --failures -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEED=n): half an hour

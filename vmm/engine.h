@@ -23,7 +23,7 @@ struct vcpu;
 struct engine {
 	const char *name;
 	const char *what;
-	uint64_t cr4_guest; /* the bits of CR4 that a guest may set */
+	uint64_t cr4_guest; /* the bits of CR4 that a guest may set; see engine_cr4() */
 	unsigned max_vcpus; /* of a domain */
 	uint64_t ram_max;   /* bytes that one may have */
 	const char *const *
@@ -81,4 +81,8 @@ const struct engine *engine_default(void);
 
 /* mem/modes.c: the first of the engine's MMU modes that is in this build; NULL: none is. */
 const struct mmu_mode *engine_mode(const struct engine *engine);
+/*
+ * The bits of CR4 that a guest may set: the engine's, as far as its MMU mode (or NULL) goes along.
+ */
+uint64_t engine_cr4(const struct engine *engine, const struct mmu_mode *mode);
 bool engine_has_mode(const struct engine *engine, const struct mmu_mode *mode);

@@ -73,10 +73,10 @@ struct exit_io {
 };
 
 /* EXIT_CR, EXIT_DR: what is done to which register, and the general register at the other end. */
-enum reg_access { REG_WRITE, REG_READ, REG_CLTS, REG_LMSW };
+enum reg_access { REG_WRITE, REG_READ, REG_CLTS, REG_LMSW, REG_SMSW };
 struct exit_reg {
 	uint8_t number;
-	uint8_t gpr;    /* enum gpr; REG_LMSW: none, `value` is the operand */
+	uint8_t gpr;    /* enum gpr; REG_LMSW: none, `value` is the operand; REG_SMSW: none */
 	uint8_t access; /* enum reg_access */
 	uint8_t pad;
 	uint16_t value;
@@ -105,7 +105,7 @@ struct exit {
 	uint16_t insn_op; /* enum insn_op */
 	uint8_t access;   /* EXIT_MMU: ACCESS_ bits (vmm/mem/mmu.h) */
 	uint8_t pad[5];
-	uint64_t gpa; /* EXIT_MMU under nested paging: guest-physical address */
+	uint64_t gpa; /* EXIT_MMU under nested paging: guest-physical address, and no gva */
 	union {       /* the qualification, by reason */
 		struct exit_io io;
 		struct exit_reg cr, dr;

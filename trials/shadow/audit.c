@@ -211,6 +211,8 @@ check_pool(struct audit *a)
 		unsigned present = 0;
 
 		preempt_point();
+		if (!slot && !a->m->on) /* the flat map's, and of no list */
+			continue;
 		for (unsigned i = 0; i < 512; i++) {
 			present += !!s->table[i];
 			if (s->table[i] & PTE_WINDOW)
@@ -283,6 +285,7 @@ shadow_audit(struct vcpu *v, bool silent)
 
 	if (!a.m)
 		return 0;
+	vcpu_need(v, STATE_CR);
 	if (a.m->on)
 		check_reach(&a);
 	check_pool(&a);

@@ -22,16 +22,6 @@
 
 #define LIMITS "lab1a.md#limits"
 
-static enum verdict
-fault_of_access(struct vcpu *v, const struct emu_fault *f)
-{
-	if (f->vector == VEC_PF) {
-		v->page_fault = (struct page_fault){ f->address, f->error, true };
-		return event_page_fault(v);
-	}
-	return event_fault(v, f->vector, f->error);
-}
-
 /*
  * One element of ins or outs. The write of ins is tried first: a port must not be read for a write
  * that faults.
@@ -83,7 +73,7 @@ string_io(struct vcpu *v, struct exit *e)
 	exit_effect(v, io->in ? EFFECT_IN : EFFECT_OUT, io->port, 0);
 	for (unsigned n = 0; more && n < (v->steps ? 1 : EMU_REP_MAX); n++) {
 		if (string_element(v, io, &f))
-			return fault_of_access(v, &f);
+			return access_fault(v, &f);
 		more = string_step(v, io);
 		if (v->domain->state == DOMAIN_ENDED)
 			return STOP;
@@ -155,6 +145,8 @@ static const struct {
 	{ 0xd, 2, ~0u, CR4_OSXSAVE },
 	{ 7, 1, 1u << 10, 0 }, /* INVPCID */
 	{ 7, 1, 1u << 0, CR4_FSGSBASE },
+	{ 7, 1, 1u << 7, CR4_SMEP },
+	{ 7, 1, 1u << 20, CR4_SMAP },
 	{ 7, 2, 1u << 3, CR4_PKE },
 	{ 7, 2, 1u << 16, CR4_LA57 },
 };
@@ -163,10 +155,11 @@ static enum verdict
 exit_cpuid(struct vcpu *v, struct exit *e)
 {
 	uint32_t leaf = (uint32_t)v->state.gpr[RAX], r[4];
+	uint64_t cr4 = engine_cr4(v->engine, v->domain->mmu);
 
 	cpuid(leaf, (uint32_t)v->state.gpr[RCX], r);
 	for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
-		if (hidden[i].leaf == leaf && !(hidden[i].cr4 & v->engine->cr4_guest))
+		if (hidden[i].leaf == leaf && !(hidden[i].cr4 & cr4))
 			r[hidden[i].reg] &= ~hidden[i].bits;
 	if (leaf == 1) {
 		vcpu_need(v, STATE_CR);
@@ -252,21 +245,22 @@ emulate_access(struct vcpu *v, struct exit *e)
 
 	if (!access_insn(v, &insn))
 		return exit_limit(v, e, VEC_UD, 0, LIMITS,
-				  "memory at %08lx, and the instruction cannot be decoded", e->gpa);
+				  "memory at %08lx, and the instruction cannot be decoded",
+				  e->gpa | e->gva);
 	e->insn_op = insn.op;
 	e->insn_len = insn.len;
 	switch (emulate(&v->state, &insn, &access_ops, v, &f)) {
 	case EMU_OK:
 	case EMU_AGAIN:
 		exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
-			    insn.opnd[0].size, e->gpa);
+			    insn.opnd[0].size, e->gpa | e->gva);
 		return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
 	case EMU_FAULT:
-		return fault_of_access(v, &f);
+		return access_fault(v, &f);
 	default:
 		return exit_limit(v, e, VEC_GP, 0, LIMITS,
 				  "Zeno cannot emulate %s on memory at %08lx", insn_name(insn.op),
-				  e->gpa);
+				  e->gpa | e->gva);
 	}
 }
 
@@ -279,7 +273,7 @@ exit_mmu(struct vcpu *v, struct exit *e)
 	if (outcome == MMU_EMULATE && v->state.event.kind)
 		return exit_stop(v, e, LIMITS,
 				 "vector %02x needs memory at %08lx on its way, and there is none",
-				 v->state.event.vector, e->gpa);
+				 v->state.event.vector, e->gpa | e->gva);
 	return outcome == MMU_EMULATE ? emulate_access(v, e) : mmu_settle(v, e, outcome);
 }
 EXIT_HANDLER(MMU, NULL, exit_mmu);

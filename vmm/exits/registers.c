@@ -10,6 +10,7 @@
 #include <vmm/engine.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
+#include <vmm/mem/access.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/vcpu.h>
 #include <vmm/x86/emulate.h>
@@ -91,7 +92,7 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		s->cr3 = value;
 		break;
 	case 4:
-		if (value & ~v->engine->cr4_guest)
+		if (value & ~engine_cr4(v->engine, v->domain->mmu))
 			return event_fault(v, VEC_GP, 0);
 		s->cr4 = value;
 		break;
@@ -133,6 +134,22 @@ move_size(const struct vcpu *v)
 	return cpu_mode_of(&v->state) == MODE64 ? 8 : 4;
 }
 
+/* A register gets as much of CR0 as it holds, memory 16 bits (SDM 2B "SMSW"). */
+static enum verdict
+store_msw(struct vcpu *v, struct exit *e)
+{
+	const uint64_t value = v->state.cr0;
+	struct emu_fault fault;
+	struct insn i;
+
+	if (!access_insn(v, &i) || i.op != INSN_SMSW)
+		return exit_stop(v, e, "lab1a.md#limits", "smsw is not where it was executed");
+	if (insn_write_rm(&v->state, &i, i.has_mem ? 2 : i.opsize, value, &access_ops, v, &fault))
+		return access_fault(v, &fault);
+	exit_effect(v, EFFECT_CR_READ, 0, value);
+	return RESUME;
+}
+
 static enum verdict
 exit_cr(struct vcpu *v, struct exit *e)
 {
@@ -149,6 +166,9 @@ exit_cr(struct vcpu *v, struct exit *e)
 		break;
 	case REG_CLTS:
 		verdict = write_cr(v, e, 0, v->state.cr0 & ~(uint64_t)CR0_TS);
+		break;
+	case REG_SMSW:
+		verdict = store_msw(v, e);
 		break;
 	default: /* lmsw can set PE, not clear it (SDM 2A "LMSW") */
 		verdict = write_cr(v, e, 0, (v->state.cr0 & ~0xeul) | (cr->value & 0xf));

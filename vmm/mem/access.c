@@ -6,6 +6,7 @@
 #include <inc/errno.h>
 #include <vmm/dev/io.h>
 #include <vmm/domain.h>
+#include <vmm/event.h>
 #include <vmm/mem/access.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
@@ -141,4 +142,13 @@ access_insn(struct vcpu *v, struct insn *insn)
 		n++;
 	}
 	return !decode(insn, bytes, n, mode);
+}
+
+enum verdict
+access_fault(struct vcpu *v, const struct emu_fault *f)
+{
+	if (f->vector != VEC_PF)
+		return event_fault(v, f->vector, f->error);
+	v->page_fault = (struct page_fault){ f->address, f->error, true };
+	return event_page_fault(v);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <vmm/exit.h>
 #include <vmm/x86/emulate.h>
 
 struct vcpu;
@@ -15,6 +16,9 @@ extern const struct emu_ops access_ops;
 
 /* The instruction at rip; false: its bytes are not there, or are no instruction. */
 bool access_insn(struct vcpu *v, struct insn *insn);
+
+/* What one of access_ops gave back as *f becomes the guest's fault. */
+enum verdict access_fault(struct vcpu *v, const struct emu_fault *f);
 
 /*
  * SDM 3A 5.3 "Limit checking" and 5.5: whether a segment lets itself be accessed at [offset, offset

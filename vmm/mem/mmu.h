@@ -77,6 +77,12 @@ struct mmu_mode {
 	 */
 	bool (*show)(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
+	/*
+	 * The table that the CPU starts at for a guest in long mode; MFN_NONE: there is none yet.
+	 * NULL: the CPU has the guest's own tables.
+	 */
+	mfn_t (*top)(struct vcpu *v);
+	uint64_t cr4_not; /* bits of CR4 that a guest has not under it, though the engine has */
 };
 
 /* modes.c: NULL: no such mode in this build. */

@@ -28,6 +28,12 @@ engine_mode(const struct engine *engine)
 	return NULL;
 }
 
+uint64_t
+engine_cr4(const struct engine *engine, const struct mmu_mode *mode)
+{
+	return engine->cr4_guest & ~(mode ? mode->cr4_not : 0);
+}
+
 bool
 engine_has_mode(const struct engine *engine, const struct mmu_mode *mode)
 {

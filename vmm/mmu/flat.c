@@ -47,7 +47,6 @@ remember(struct vcpu *v)
 	memcpy(v->flat, pdpt, sizeof(v->flat));
 }
 
-/* Returns 0 or -ENOMEM; mmu_flat_free() takes a half-made one too. */
 int
 mmu_flat_init(struct vcpu *v)
 {
@@ -58,6 +57,16 @@ mmu_flat_init(struct vcpu *v)
 	if (!mfn_ok(v->root))
 		return -ENOMEM;
 	err = map_ram(v);
+	if (!err)
+		remember(v);
+	return err;
+}
+
+int
+mmu_flat_init_window(struct vcpu *v)
+{
+	int err = mmu_flat_init(v);
+
 	if (!err)
 		err = window_init(v);
 	if (!err)

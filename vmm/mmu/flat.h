@@ -9,5 +9,8 @@
 
 struct vcpu;
 
+/* Of all RAM, with no window. 0 or -ENOMEM; mmu_flat_free() takes a half-made one too. */
 int mmu_flat_init(struct vcpu *v);
+/* ... and with the VMM window. */
+int mmu_flat_init_window(struct vcpu *v);
 void mmu_flat_free(struct vcpu *v);

@@ -11,6 +11,7 @@
 #include <vmm/domain.h>
 #include <vmm/exitlog.h>
 #include <vmm/mem/tlb.h>
+#include <vmm/mmu/flat.h>
 #include <vmm/mmu/nested/nested.h>
 #include <vmm/svm/svm.h>
 
@@ -38,9 +39,13 @@ init(struct vcpu *v)
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
 	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
-	if (svm_turn_on() || nested_init(v, &nested_npt))
+	if (svm_turn_on())
 		return -ENOMEM;
 	svm_set_controls(s->vmcb);
+	if (strcmp(v->domain->mmu->name, "nested"))
+		return svm_shadow_init(v);
+	if (nested_init(v, &nested_npt))
+		return -ENOMEM;
 	s->vmcb->n_cr3 = mfn_to_hpa(v->root).v;
 	return 0;
 }
@@ -50,6 +55,8 @@ free_vcpu(struct vcpu *v)
 {
 	struct svm *s = svm_of(v);
 
+	if (s->shadowed)
+		mmu_flat_free(v);
 	frame_put(ptr_mfn(s->vmcb));
 	frame_put(ptr_mfn(s));
 	v->engine_data = NULL;
@@ -80,6 +87,9 @@ write_dr7(uint64_t value)
 }
 
 /*
+ * Bochs 2.7 does not load CR2 at VMRUN: the CPU has what was there last, and it may be another
+ * guest's (handouts/emulators.md#small).
+ *
  * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
  * host arms the guest's itself (handouts/emulators.md#small). None of these watches the host.
  */
@@ -89,6 +99,7 @@ enter(struct vcpu *v)
 	struct svm *s = svm_of(v);
 	uint64_t dr7 = s->vmcb->dr7;
 
+	__asm__ volatile("mov %0, %%cr2" : : "r"(s->vmcb->cr2));
 	if (dr7 & DR7_ANY)
 		write_dr7(dr7);
 	svm_enter(v->state.gpr, s->vmcb_at, svm_host_state());
@@ -121,10 +132,14 @@ run(struct vcpu *v, struct exit *e)
 	svm_state_to_vmcb(v);
 	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;
 	s->fresh = v->flush = false;
+	if (s->shadowed)
+		svm_shadow_enter(v);
 	if (!v->entries && svm_rule_broken(b, &svm_cpu, NULL))
 		b->exitcode = SVM_EXIT_INVALID;
 	else
 		enter(v);
+	if (s->shadowed)
+		svm_shadow_leave(v);
 	if (SVM_EXIT_CODE(b) == SVM_EXIT_INVALID) {
 		refused(v, e, written);
 		return;
@@ -134,12 +149,13 @@ run(struct vcpu *v, struct exit *e)
 	svm_state_from_vmcb(v);
 	svm_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
-	svm_translate(v, e);
+	if (!s->shadowed || !svm_shadow_translate(v, e))
+		svm_translate(v, e);
 	if (e->reason == EXIT_IRQ)
 		preempt_point(); /* what ended the run waits with the host's interrupts off */
 }
 
-static const char *const modes[] = { "nested", NULL };
+static const char *const modes[] = { "nested", "shadow", NULL };
 
 static const struct engine svm_engine = {
 	.name = "svm",

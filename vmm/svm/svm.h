@@ -15,9 +15,18 @@
 struct svm {
 	struct vmcb *vmcb;
 	hpa_t vmcb_at;
-	uint64_t dr7;   /* the guest's; the VMCB's has what may be armed */
-	bool hides_lme; /* the guest's EFER.LME is not in the VMCB */
-	bool fresh;     /* another vCPU may have used the CPU's TLB with the same ASID */
+	uint64_t dr7; /* the guest's; the VMCB's has what may be armed */
+	/* mmu=shadow: CPU walks Zeno's tables, and these are the guest's own while it runs */
+	bool shadowed;
+	struct svm_own {
+		uint64_t cr0, cr3, cr4, efer;
+	} own;
+	struct svm_entered {
+		uint64_t rip, cr3, event;
+	} entered;          /* what the VMCB had at the entry */
+	bool switched_task; /* ... and CR3 is another one now */
+	bool hides_lme;     /* the guest's EFER.LME is not in the VMCB */
+	bool fresh;         /* another vCPU may have used the CPU's TLB with the same ASID */
 };
 
 static inline struct svm *
@@ -58,6 +67,12 @@ void svm_enter(uint64_t gpr[GPR_COUNT], hpa_t vmcb, hpa_t host_state);
 
 /* exits.c: what the VMCB says of the exit, in neutral words. */
 void svm_translate(struct vcpu *v, struct exit *e);
+
+/* shadow.c: mmu=shadow. */
+int svm_shadow_init(struct vcpu *v);
+void svm_shadow_enter(struct vcpu *v);
+void svm_shadow_leave(struct vcpu *v);
+bool svm_shadow_translate(struct vcpu *v, struct exit *e); /* false: an exit like any other */
 
 /* event.c */
 enum injection svm_inject(struct vcpu *v, const struct event *event);

@@ -32,7 +32,7 @@ te_init(struct vcpu *v)
 	v->engine_data = mfn_ptr(f);
 	for (unsigned i = 0; i < TE_DECODED; i++)
 		te_of(v)->decoded[i].key = TE_NOT_DECODED;
-	if (mmu_flat_init(v))
+	if (mmu_flat_init_window(v))
 		return -ENOMEM;
 	v->state.pat = 0x0007040600070406; /* SDM 3A 11.12.4: after a reset */
 	paranoid = !strcmp(cmdline_get("paranoid", "0"), "1");

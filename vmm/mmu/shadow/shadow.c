@@ -168,6 +168,8 @@ clear_window(struct vcpu *v)
 	const struct domain *d = v->domain;
 	bool one_entry = shadow_of(v)->paging.format->entry_size == 4; /* of 4 MiB */
 
+	if (d->window == WINDOW_NONE)
+		return;
 	if (in_use(v, gva(d->window)) || (!one_entry && in_use(v, gva(d->window + level_span(2)))))
 		window_move(v->domain);
 }
@@ -290,6 +292,8 @@ fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
 {
 	const struct tlb_entry *known;
 
+	if (!(v->state.cr0 & CR0_PG)) /* in the flat map there is all that there is */
+		return MMU_EMULATE;
 	if (!(e->access & ACCESS_WRITE))
 		return shadow_fault(v, e, page_fault);
 	known = tlb_hit(v, gva(e->gva), e->access);
@@ -297,6 +301,16 @@ fault(struct vcpu *v, const struct exit *e, struct page_fault *page_fault)
 		return shadow_fault(v, e, page_fault);
 	shadow_of(v)->stats.emulated++;
 	return MMU_EMULATE;
+}
+
+static mfn_t
+top(struct vcpu *v)
+{
+	const struct shadow_mmu *m = shadow_of(v);
+
+	if (m->top == NO_SHADOW)
+		return MFN_NONE;
+	return ptr_mfn(shadow_at_slot(shadow_of(v), m->top)->table);
 }
 
 static const struct mmu_mode shadow_mode = {
@@ -311,6 +325,8 @@ static const struct mmu_mode shadow_mode = {
 	.translate = translate,
 	.show = shadow_show,
 	.fault = fault,
+	.top = top,
+	.cr4_not = CR4_SMEP | CR4_SMAP,
 };
 SET_ADD(mmu_modes, shadow_mode);
 
@@ -319,8 +335,10 @@ static bool
 is_window_directory(struct shadow_mmu *m, gfn_t g)
 {
 	const struct paging *p = &m->paging;
-	unsigned i = m->domain->window / level_span(3);
+	uint64_t i = m->domain->window / level_span(3);
 
+	if (m->domain->window == WINDOW_NONE)
+		return false;
 	if (p->format->registers)
 		return p->pdpte[i] & PTE_P && PTE_ADDR(p->pdpte[i]) >> PAGE_SHIFT == g.v;
 	return p->root >> PAGE_SHIFT == g.v;

@@ -1,0 +1,116 @@
+"""Guests on a hardware engine beside the bare machine: what the tests of svm and vmx have in common."""
+
+import re
+import sys
+
+from harness import ROOT, TOOLS, folder, ok, run
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.machines import machine  # noqa: E402
+
+BUILD = ROOT / "build"
+LIMIT = machine.Limits(instructions=6_000_000_000, cpu_seconds=120)
+ATTACKS = re.findall(r'ATTACK\s+"([^"]+)"', "".join(p.read_text() for p in sorted((ROOT / "guest/hostile").glob("*.asm"))))
+SPINS = ("spin", "v86-spin", "fault-forever", "irq-storm", "user-v86-spin")
+RUNAWAY = ("idt-task-gate", "retf-ring3", "tss-down-stack", "gate-ring1", "iret-v86")  # go on in whatever memory holds
+ENDING = [name for name in ATTACKS if name not in SPINS + RUNAWAY]
+PER_BOOT = 16
+
+
+def guest(name):
+    return BUILD / "guest" / f"{name}.elf"
+
+
+def disk_of(kernel, cmdline, guests):
+    """A disk for Bochs."""
+    disk = folder() / "engine.img"
+    modules = [word for elf in guests for word in ("--module", elf, elf.stem)]
+    done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr", BUILD / "boot/mbr.bin",
+               "--loader", BUILD / "boot/loader.bin", "--kernel", kernel, *modules)
+    if done.status:
+        raise RuntimeError(done.out)
+    return disk
+
+
+def boot(where, cpu, kernel, cmdline="", guests=()):
+    """A machine's console."""
+    if where == "qemu":
+        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu, limits=LIMIT, mem=128,
+                              modules=[(str(elf), "") for elf in guests])
+    else:
+        result = machine.boot(machine="bochs", disk=str(disk_of(kernel, cmdline, guests)), cpu=cpu, limits=LIMIT, mem=128)
+    text = result.console.decode("ascii", "replace").replace("\r", "")
+    result.cleanup()
+    return text
+
+
+def each(text):
+    """The console from each `start` to the next prompt, by what was typed."""
+    return [part for part in re.split(r"^K> ", text, flags=re.M) if part.startswith("start ")]
+
+
+def alike(lines):
+    """Without what CPUID says: a vCPU has no local APIC, say."""
+    return [line for line in lines if not line.startswith("cpuid.")]
+
+
+class Engine:
+    """An engine in a build of a lab, on a machine; `words` stand behind each `start GUEST`."""
+
+    bare_lines = {}  # what each guest prints on each bare machine
+
+    def __init__(self, lab, cpu, words=""):
+        self.kernel = BUILD / f"lab{lab}-solution/zeno.mb"
+        self.cpu = cpu
+        self.words = words
+
+    def host(self, commands, guests, where="qemu", options="", cpu=None):
+        """What Zeno says to these commands; guests are names, or ELF files."""
+        cmdline = f"panic=off {options} -- {'; '.join(commands)}; off"
+        elves = [guest(one) if isinstance(one, str) else one for one in guests]
+        return boot(where, cpu or self.cpu, self.kernel, cmdline, elves)
+
+    def start(self, name, words=""):
+        return " ".join(filter(None, ("start", name, self.words, words)))
+
+    def bare(self, where, name):
+        key = where, self.cpu, name
+        if key not in self.bare_lines:
+            self.bare_lines[key] = alike(boot(where, self.cpu, guest(name)).splitlines())
+        return self.bare_lines[key]
+
+    def same(self, where, names, options="", then=()):
+        """Each guest prints what it prints on the bare machine, and comes to its end; the parts of the console."""
+        commands = [word for name in names for word in (self.start(name), *then)]
+        text = self.host(commands, names, where, options)
+        parts = each(text)
+        title = ", ".join(filter(None, (where, options)))
+        ok(len(parts) == len(names), f"{title}: each of them ran", text=text[-3000:])
+        for name, part in zip(names, parts):
+            bare = self.bare(where, name)
+            got = alike(re.findall(r"^d\d+\| (.*)$", part, re.M))
+            ok(bare and got == bare and f"{name}: ended: exit code 0" in part, f"{title}: {name} is the bare machine's",
+               bare="\n".join(bare), got=part)
+        return text
+
+    def contains(self, where, names):
+        """Attacks end their guest, or nothing; never the host, nor the guest behind them."""
+        for first in range(0, len(names), PER_BOOT):
+            some = names[first:first + PER_BOOT]
+            text = self.host([self.start("hostile", f"-- attack={name}") for name in some] + [self.start("hello")],
+                             ["hostile", "hello"], where)
+            parts = each(text)
+            for name, part in zip(some, parts):
+                ok(re.search(r"^d\d+ hostile: (ended|stopped): ", part, re.M) and "refuses" not in part,
+                   f"{where}: {name} is contained", text=part)
+            ok(len(parts) == len(some) + 1 and "hello: ended: exit code 0" in parts[-1],
+               f"{where}: and a guest behind them runs", text=text[-3000:])
+
+    def spins(self, where, names):
+        """Guests that never end leave the others their turns. fault-forever ends where an interrupt finds its way in."""
+        for name in names:
+            text = self.host([self.start("hostile", f"& -- attack={name}"), self.start("hello"), "stop d1", "list"],
+                             ["hostile", "hello"], where)
+            over = "by the monitor's stop command" in text or (name == "fault-forever" and "hostile: ended: exit" in text)
+            ok("hello: ended: exit code 0" in text and over,
+               f"{where}: {name} leaves others their turn, and is stopped", text=text)
