@@ -69,6 +69,7 @@ def lint():
     lint_finds("which edition", page, r"325462-080", "some")
     lint_finds("no test of the lab", page, r"\| `if-virtual` \|", "| `if-real` |")
     lint_finds("a transcript that nobody types", page, r"<!-- transcript: [^\n]*\n", "")
+    lint_finds("exit 50 is at", page, r"  exit 50: #PF at [0-9a-f]{6}", "  exit 50: #PF at 001234")
     lint_finds("columns; 120 is the limit", page, r"There are two sets", "There are " + "very " * 30 + "two sets")
     lint_finds("*Manual* is missing", page, r"\*Manual\*", "Manual")
     lint_finds("is missing", page, r"<!-- made: tests 1A -->", "")

@@ -29,6 +29,8 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]*)\)")
 NAMED = re.compile(r"handouts/([\w.-]+\.md)(?:#([\w-]+))?")
 PRINTED = re.compile(r'"([\w-]+\.md)#([\w-]+)"')
 MACRO = re.compile(r'(LAB_\w+) "#([\w-]+)"')
+ENDED = re.compile(r"\[exit (\d+): .*? at (?:0008:)?([0-9a-f]{8})\b")
+LISTED = re.compile(r" +exit (\d+): \S+ at ([0-9a-f]{8})\b")
 DEFINED = re.compile(r'#define\s+(LAB_\w+)\s+"([\w.-]+\.md)"')
 
 
@@ -112,11 +114,24 @@ class Lint:
             if lines and lines[0].startswith("$ ") and not before.startswith("<!-- transcript:"):
                 self.wrong(page.name, number, "a transcript that nobody types: the line before it must be "
                            "`<!-- transcript: ... -->`")
+            self.exits(page, number, lines)
         for place in {p for p in page.places if page.places.count(p) > 1}:
             self.wrong(page.name, 0, f"#{place} stands twice")
         for manual, edition in EDITIONS.items():
             if re.search(rf"\b{manual} \d", page.text()) and edition not in page.text():
                 self.wrong(page.name, 0, f"cites the {manual} and does not say which edition ({edition})")
+
+    def exits(self, page, number, lines):
+        """In a transcript of a guest of base 0 its last line and its list of exits name one address for one exit."""
+        said = {}
+        for at, line in enumerate(lines, number + 1):
+            if line.startswith("K> "):
+                said = {}
+            for exit_, address in ENDED.findall(line):
+                said[exit_] = address
+            listed = LISTED.match(line)
+            if listed and said.get(listed[1], listed[2]) != listed[2]:
+                self.wrong(page.name, at, f"exit {listed[1]} is at {listed[2]} here, and at {said[listed[1]]} above")
 
     def exists(self, name, place):
         """Is there such a page, with such a place?"""

@@ -24,6 +24,7 @@ EXIT_CLI, = headers.numbers(("vmm/exit.h",), ("EXIT_CLI",))
 FLAG_NAMES = {"CF": 1, "bit 1": 2, "PF": 4, "AF": 16, "ZF": 64, "SF": 128, "TF": 256, "IF": FLAG_IF, "DF": 1 << 10,
               "OF": 1 << 11, "IOPL": IOPL, "NT": 1 << 14, "RF": FLAG_RF, "AC": 1 << 18, "ID": 1 << 21}
 REAL_FLAGS = sum(FLAG_NAMES.values())
+ALL_FLAGS = (1 << 22) - 1
 """What a CPU may have in EFLAGS while a guest runs; virtual-8086 mode's are left out."""
 LIMITS = machine.Limits(instructions=1_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
 

@@ -14,7 +14,7 @@ from zeno.judging import evidence, headers
 from zeno.judging.trial import Trouble
 from zeno.machines import gdbremote, machine
 
-from .guests import (ARITHMETIC, EXIT_CLI, FLAG_IF, FLAG_NAMES, GPR_ORDER, IOPL, LIMITS, REAL_FLAGS, STATE_GPR,
+from .guests import (ALL_FLAGS, ARITHMETIC, EXIT_CLI, FLAG_IF, FLAG_NAMES, GPR_ORDER, IOPL, LIMITS, REAL_FLAGS, STATE_GPR,
                      STATE_RFLAGS, State, called, cli_guest, commands, compare, contained, gprs, labels, life,
                      module, never_there, said_of_end, same_as_bare, witness)
 
@@ -130,6 +130,22 @@ def ring1_registers(t):
             ", ".join(f"e{name[1:]}={got[name]:08x}" for name in wrong))
     t.check(not (flags ^ found[0]["eflags"]) & ARITHMETIC, "the guest's arithmetic flags do not "
             "reach the CPU", f"{flags & ARITHMETIC:#x}", f"{found[0]['eflags'] & ARITHMETIC:#x}")
+    real_flags(t)
+
+
+def real_flags(t):
+    """real_rflags() is called from outside: whatever the guest's flags are, IF and IOPL are the host's to choose."""
+    guests = [*(t.rng.getrandbits(22) for _ in range(24)), 2, IOPL | 2, 1 << 12, FLAG_IF | 2, ALL_FLAGS]
+    run, results = called(t, "real_rflags", [(one, 0) for one in guests])
+    if len(results) < len(guests):
+        t.orderly(run)
+        t.fail("real_rflags() did not come back")
+    for flags, got in zip(guests, results):
+        wanted = flags & REAL_FLAGS & ~IOPL | FLAG_IF | 2
+        wrong = [name for name, bit in FLAG_NAMES.items() if (got ^ wanted) & bit]
+        t.check(got == wanted, f"real_rflags({flags:#x}) is wrong in " + (", ".join(wrong) or "flags that GUEST_OWNS has not"),
+                f"{wanted:#x}", f"{got:#x}")
+    t.orderly(run)
 
 
 def ring1_exit(t):
@@ -415,3 +431,28 @@ def halts(t):
         t.check(count == 2, "after a guest's hlt the next guest could not be started",
                 "two guests started", count)
         compare(t, bare, run, 1)
+    not_past_it(t)
+
+
+def not_past_it(t):
+    """te_wait() is handed the hlt itself: whoever moves rip before it moves it twice."""
+    p = Program(t.rng)
+    p.churn(t.rng.randrange(1, 6))
+    p.op("sti")
+    place = p.label("sleeps")
+    p.op("hlt")
+    p.end()
+    guest = p.assemble(t.directory, "sleeper")
+    at, = labels(guest, place)
+    seen = []
+
+    def look(client, regs):
+        seen.append(State(client, regs["rdi"]).rip)
+        return True
+
+    run, _ = witness(t, "trace=1 -- start sleeper &; sleep 100; off", {t.symbol("te_wait"): look},
+                     modules=[module(guest)], elf=[guest])
+    t.orderly(run)
+    t.check(seen, "a `hlt` with IF=1 did not come to te_wait()", "a call", said_of_end(run))
+    t.check(seen[0] == at, "rip is not that of the `hlt` when te_wait() is called, which moves it past the instruction",
+            f"{at:#x}", f"{seen[0]:#x}")

@@ -72,16 +72,25 @@ def shadow_trouble(shadow, window):
 
 def shadow_lost(guest, shadow, window):
     """What a harmless descriptor has lost on the way into its shadow, or None."""
-    if not guest & DESC_P or not guest & DESC_S or guest & DESC_EC and not guest & DESC_CODE:
+    if not guest & DESC_P or not guest & DESC_S:
         return None
     if desc_dpl(guest) in (1, 2) or (desc_dpl(guest) == 3 and guest & DESC_CODE):
         return None
     base, end = desc_base(guest), desc_base(guest) + desc_limit(guest)
+    if guest & DESC_EC and not guest & DESC_CODE:
+        kept = DESC_P | DESC_RW | DESC_EC | DESC_CODE | DESC_DB
+        if guest & DESC_DB or base + 0x10000 > window:
+            return None
+        if (guest ^ shadow) & kept or desc_base(shadow) != base or desc_limit(shadow) != desc_limit(guest):
+            return "an expand-down segment that can't reach the window is not kept as it is"
+        return None
     if base >= window:
         return None
     if not shadow & DESC_P:
         if end >= window and window - base < PAGE:
             return None
+        if end >= window:
+            return "the shadow of a segment that begins below the window is not present: it is cut, not lost"
         return ("the shadow of conforming code is not present: C and L are cleared, and the rest is kept"
                 if guest & DESC_EC else "the shadow of an ordinary segment is not present")
     if desc_base(shadow) != base:
@@ -122,6 +131,10 @@ def interesting(t):
                                (1, 0xFFFFF, 0xC), (0xFFFFFFFF, 0xFFFFF, 0xC),
                                (WINDOW - 0x100000, 0xFFFFF, 4), (0x1000, 0xFFFFE, 0xC)):
         found.append((d(base, limit, 0x92, flags), WINDOW))
+    # Expand-down data with D/B=0 ends 64 KiB above its base.
+    for base, limit, flags in ((WINDOW - 0x10000, 0xFFF, 0), (WINDOW - 0xFFFF, 0xFFF, 0), (WINDOW - 0x10000, 0xFFF, 4),
+                               (0x100000, rng.getrandbits(16), 0), (0x100000, 3, 8)):
+        found.append((d(base, limit, 0x96, flags), WINDOW))
     for _ in range(40):
         window = rng.randrange(0x40000000, 0x100000000, 4 << 20)
         base = rng.choice((0, rng.getrandbits(32), window - rng.randrange(1, 1 << 21)))
@@ -259,6 +272,25 @@ def table_registers(t):
         never_there(t, run, "the end of its lgdt and lidt instructions")
     t.orderly(run)
     no_shadow(t)
+    effects_of_tables(t)
+
+
+def effects_of_tables(t):
+    """What lgdt, lidt and reads of control registers did is in their exit records."""
+    p, wanted = Program(t.rng), []
+    for at, kind in enumerate(("gdt", "idt")):
+        where, base, limit = p.base + 0x30000 + 16 * at, p.base + 0x20000 + t.rng.randrange(0x1000), t.rng.randrange(16, 256)
+        p.op(f"mov word [{where:#x}], {limit:#x}", f"mov dword [{where + 2:#x}], {base:#x}", f"l{kind} [{where:#x}]")
+        wanted.append(f": table at {base:08x}, limit {limit:04x}")
+    value = p.word()
+    p.op(f"mov eax, {value:#x}", "mov cr2, eax", "mov ebx, cr2", "cli", "hlt")
+    wanted.append(f": cr2 -> {value:08x}")
+    guest = p.assemble(t.directory, "effects")
+    run = t.boot("trace=1 -- start effects; last; off", modules=[module(guest)], elf=[guest], limits=LIMITS)
+    t.orderly(run)
+    said = "\n".join(evidence.exits_in_words(run))
+    for one in wanted:
+        t.check(one in said, "an exit's record does not tell what was done: exit_effect() was not called with it", one, said)
 
 
 def no_shadow(t):
@@ -337,6 +369,29 @@ def refused_cr(t):
     count = len(evidence.lives(run))
     t.check(count == len(order) + 1, "the next guest could not be started", f"{len(order) + 1} guests", count)
     compare(t, bare, run, len(order))
+    refused_in_place(t)
+
+
+def refused_in_place(t):
+    """A write that is the guest's own #GP leaves rip at the instruction, as every fault does."""
+    p = Program(t.rng)
+    p.op(f"mov ecx, {1 << t.rng.randrange(22, 32):#x}")
+    place = p.label("wrong")
+    p.op("mov cr4, ecx")
+    p.end()
+    guest = p.assemble(t.directory, "faults")
+    at, = labels(guest, place)
+    seen = []
+
+    def look(client, regs):
+        seen.append(State(client, regs["rdi"]).rip)
+        return True
+
+    run, _ = witness(t, commands("faults"), {t.symbol("te_inject"): look}, modules=[module(guest)], elf=[guest])
+    t.orderly(run)
+    t.check(seen, "the guest wrote a reserved bit of CR4, and no #GP is on its way to it", "a #GP", life(run).said())
+    t.check(seen[0] == at, "te_write_cr() did not say RESUME, and rip was moved: the #GP's rip is not the instruction's",
+            f"{at:#x}", f"{seen[0]:#x}")
 
 
 TABLE_ATTACKS = ["wrap-segment", "window-segment", "expand-down", "long-gdt", "long-ldt", "call-gate",

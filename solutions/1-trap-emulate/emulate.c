@@ -101,7 +101,7 @@ exit_hlt(struct vcpu *v, struct exit *e)
 {
 	/* EXERCISE 1.4d: With the guest's IF at 0 nothing can ever wake it: exit_stop() with the page
 	 * LAB_1A "#dead-halt" and a text that says "dead halt". With IF at 1 it waits for an interrupt:
-	 * te_wait(), which Lab 1B writes. (SDM 2A "HLT") The effect is EFFECT_HALT in both cases.
+	 * te_wait(), which Lab 1B writes, and which moves rip past the hlt. (SDM 2A "HLT") The effect is EFFECT_HALT in both.
 	 * until then: return exit_stop(v, e, LAB_1A "#ex-1-4", "hlt is not emulated: exercise 1.4 is not done");
 	 */
 	exit_effect(v, EFFECT_HALT, 0, 0);

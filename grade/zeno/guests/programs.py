@@ -345,7 +345,8 @@ def control_registers(rng, count=16):
             if kind in ("cr2", "cr3"):
                 register = kind
                 written.add(kind)
-            p.op(f"mov {b}, {register}")
+            # 32 bits are moved, whatever the operand size: SDM 2B "MOV (Move to/from Control Registers)".
+            p.op(f"{rng.choice(('', 'o16 '))}mov {b}, {register}")
             p.say(b, register)
     p.op("mov eax, 1", "mov cr0, eax")
     p.end(rng.randrange(0, 60))
