@@ -17,13 +17,19 @@
 #define MSR_VMX_MISC         0x485
 #define MISC_TIMER_RATE      0x1fu
 #define MSR_VMX_CR0_FIXED0   0x486
+#define MSR_VMX_CR0_FIXED1   0x487
+#define MSR_VMX_CR4_FIXED0   0x488
+#define MSR_VMX_CR4_FIXED1   0x489
 #define MSR_VMX_EPT_VPID_CAP 0x48c
 #define EPT_WALK_4           (1ul << 6)
 #define EPT_WRITE_BACK       (1ul << 14)
 #define EPT_INVEPT_ALL       (1ul << 26)
 #define CPUID_1_ECX_VMX      (1u << 5)
+#define CPUID_81_EDX_SYSCALL (1u << 11)
+#define CPUID_81_EDX_NX      (1u << 20)
 #define CPUID_81_EDX_RDTSCP  (1u << 27)
 
+struct vmx_cpu vmx_cpu;
 static hpa_t vmxon_region;
 static bool is_on, prepared;
 
@@ -62,8 +68,6 @@ static const struct {
 	{ ENTRY, 14, "load IA32_PAT" },
 	{ ENTRY, 15, "load IA32_EFER" },
 };
-#define SECONDARY_RDTSCP (1u << 3)
-#define PIN_TIMER        (1u << 6)
 
 /* What must not be: bits that a CPU without "true" controls holds at 1 (appendix A.2). */
 #define PRIMARY_UNWANTED (1u << 15 | 1u << 16) /* CR3-load, CR3-store exiting */
@@ -169,6 +173,41 @@ vmx_probe(void)
 	return check_controls();
 }
 
+static struct vmx_allowed
+allowed(enum vmx_controls which)
+{
+	uint64_t bits = choice(which);
+
+	return (struct vmx_allowed){ .must = (uint32_t)bits, .may = (uint32_t)(bits >> 32) };
+}
+
+/* SDM 3D appendix A.7, A.8; the bits of EFER go with those of CPUID 80000001. */
+static void
+read_cpu(struct vmx_cpu *cpu)
+{
+	uint32_t r[4];
+
+	cpuid(0x80000001, 0, r);
+	*cpu = (struct vmx_cpu){
+		.pin = allowed(PIN),
+		.primary = allowed(PRIMARY),
+		.secondary = allowed(SECONDARY),
+		.exit = allowed(EXIT),
+		.entry = allowed(ENTRY),
+		.cr0_must = rdmsr(MSR_VMX_CR0_FIXED0),
+		.cr0_may = rdmsr(MSR_VMX_CR0_FIXED1),
+		.cr4_must = rdmsr(MSR_VMX_CR4_FIXED0),
+		.cr4_may = rdmsr(MSR_VMX_CR4_FIXED1),
+		.efer = EFER_LME | EFER_LMA | (r[3] & CPUID_81_EDX_SYSCALL ? EFER_SCE : 0u) |
+			(r[3] & CPUID_81_EDX_NX ? EFER_NXE : 0u),
+		.misc = rdmsr(MSR_VMX_MISC),
+		.ept = rdmsr(MSR_VMX_EPT_VPID_CAP),
+		.long_host = true,
+	};
+	cpuid(0x80000008, 0, r);
+	cpu->phys_bits = r[0] & 0xff;
+}
+
 uint32_t
 vmx_revision(void)
 {
@@ -193,6 +232,7 @@ vmx_prepare(void)
 		return -ENOMEM;
 	*(uint32_t *)mfn_ptr(region) = vmx_revision(); /* SDM 3C 25.11.5 "VMXON Region" */
 	vmxon_region = mfn_to_hpa(region);
+	read_cpu(&vmx_cpu);
 	vmx_make_maps();
 	prepared = true;
 	return 0;

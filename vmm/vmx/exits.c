@@ -163,9 +163,7 @@ vmx_translate(struct vcpu *v, struct exit *e)
 
 	exit_begin(e, EXIT_OTHER, NO_TRAP, 0, v->state.rip);
 	e->raw = raw;
-	if (raw & VMX_ENTRY_FAILED)
-		e->reason = EXIT_ENTRY_FAILED;
-	else if (basic == VMX_EXCEPTION)
+	if (basic == VMX_EXCEPTION)
 		is_exception(v, e);
 	else if (basic == VMX_EPT_VIOLATION)
 		is_nested_fault(e);

@@ -13,6 +13,7 @@
 
 /* SDM 3C 25.11.2, table 25-21: bits 14:13 are the width, 11:10 what it is of, 9:1 the index. */
 enum vmcs_field {
+	VPID = 0x0000,
 	GUEST_ES = 0x0800, /* the six segments, LDTR and TR, each 2 behind the one before */
 	GUEST_LDTR = 0x080c,
 	GUEST_TR = 0x080e,
@@ -24,11 +25,15 @@ enum vmcs_field {
 	HOST_GS_SELECTOR = 0x0c0a,
 	HOST_TR_SELECTOR = 0x0c0c,
 
+	IO_BITMAP_A = 0x2000,
+	IO_BITMAP_B = 0x2002,
 	MSR_BITMAP = 0x2004,
 	EXIT_MSR_STORE = 0x2006,
 	EXIT_MSR_LOAD = 0x2008,
 	ENTRY_MSR_LOAD = 0x200a,
 	TSC_OFFSET = 0x2010,
+	VIRTUAL_APIC = 0x2012,
+	APIC_ACCESS = 0x2014,
 	EPT_POINTER = 0x201a,
 	GUEST_PHYSICAL_ADDRESS = 0x2400,
 	LINK_POINTER = 0x2800,
@@ -51,6 +56,7 @@ enum vmcs_field {
 	ENTRY_EVENT = 0x4016,
 	ENTRY_EVENT_ERROR = 0x4018,
 	ENTRY_EVENT_LENGTH = 0x401a,
+	TPR_THRESHOLD = 0x401c,
 	SECONDARY_CONTROLS = 0x401e,
 	INSTRUCTION_ERROR = 0x4400,
 	EXIT_REASON = 0x4402,
@@ -105,16 +111,52 @@ enum vmcs_field {
 #define SEGMENT_FIELD(es, n) ((enum vmcs_field)((es) + 2 * (n)))
 #define SEGMENT_LDTR         6u
 #define SEGMENT_TR           7u
-#define RIGHTS_UNUSABLE      (1u << 16) /* SDM 3C table 25-2 */
+
+/* SDM 3C table 25-2 "Format of Access Rights". */
+#define RIGHTS_TYPE(r)  ((unsigned)(r)&15)
+#define RIGHTS_S        (1u << 4)
+#define RIGHTS_DPL(r)   ((unsigned)(r) >> 5 & 3)
+#define RIGHTS_P        (1u << 7)
+#define RIGHTS_L        (1u << 13)
+#define RIGHTS_DB       (1u << 14)
+#define RIGHTS_G        (1u << 15)
+#define RIGHTS_UNUSABLE (1u << 16)
 
 /* SDM 3C 25.6 to 25.8: what the CPU controls; capability.c has which of them Zeno wants. */
-#define PRIMARY_IRQ_WINDOW (1u << 2)
-#define PRIMARY_NMI_WINDOW (1u << 22)
-#define ENTRY_IA32E        (1u << 9)
+#define PIN_EXTERNAL_INTERRUPT       (1u << 0)
+#define PIN_NMI                      (1u << 3)
+#define PIN_VIRTUAL_NMIS             (1u << 5)
+#define PIN_TIMER                    (1u << 6)
+#define PRIMARY_IRQ_WINDOW           (1u << 2)
+#define PRIMARY_TPR_SHADOW           (1u << 21)
+#define PRIMARY_NMI_WINDOW           (1u << 22)
+#define PRIMARY_IO_BITMAPS           (1u << 25)
+#define PRIMARY_MONITOR_TRAP         (1u << 27)
+#define PRIMARY_MSR_BITMAPS          (1u << 28)
+#define PRIMARY_SECONDARY            (1u << 31)
+#define SECONDARY_APIC_ACCESSES      (1u << 0)
+#define SECONDARY_EPT                (1u << 1)
+#define SECONDARY_RDTSCP             (1u << 3)
+#define SECONDARY_X2APIC             (1u << 4)
+#define SECONDARY_VPID               (1u << 5)
+#define SECONDARY_UNRESTRICTED       (1u << 7)
+#define SECONDARY_APIC_REGISTERS     (1u << 8)
+#define SECONDARY_VIRTUAL_INTERRUPTS (1u << 9)
+#define EXIT_HOST_LONG               (1u << 9)
+#define EXIT_LOAD_PAT                (1u << 19)
+#define EXIT_LOAD_EFER               (1u << 21)
+#define EXIT_SAVE_TIMER              (1u << 22)
+#define ENTRY_LOAD_DEBUG             (1u << 2)
+#define ENTRY_IA32E                  (1u << 9)
+#define ENTRY_TO_SMM                 (1u << 10)
+#define ENTRY_END_DUAL_MONITOR       (1u << 11)
+#define ENTRY_LOAD_PAT               (1u << 14)
+#define ENTRY_LOAD_EFER              (1u << 15)
 
 /* SDM 3C table 25-3 "Format of Interruptibility State". */
 #define SHADOW_STI    1u
 #define SHADOW_MOV_SS 2u
+#define SHADOW_SMI    4u
 #define SHADOW_NMI    8u
 
 /*
@@ -130,6 +172,7 @@ enum vmx_event {
 	VMX_EVENT_SOFTWARE = 4,
 	VMX_EVENT_INT1 = 5,
 	VMX_EVENT_SOFTWARE_EXCEPTION = 6, /* int3, into */
+	VMX_EVENT_OTHER = 7,              /* the monitor trap flag */
 };
 #define VMX_EVENT_TYPE(e)   ((unsigned)(e) >> 8 & 7)
 #define VMX_EVENT_HAS_ERROR (1u << 11)
@@ -200,6 +243,23 @@ vmcs_read(enum vmcs_field field)
 	__asm__ volatile("vmread %2, %0" : "=r"(value), "=@ccbe"(failed) : "r"((uint64_t)field));
 	VMX_CHECK(failed, "no VMCS is current, or it has no field %04x to read", field);
 	return value;
+}
+
+static inline bool
+vmcs_has(enum vmcs_field field)
+{
+	uint64_t value;
+	bool failed;
+
+	__asm__ volatile("vmread %2, %0" : "=r"(value), "=@ccbe"(failed) : "r"((uint64_t)field));
+	return !failed;
+}
+
+/* Of a field that this CPU may not have; then 0. */
+static inline uint64_t
+vmcs_peek(enum vmcs_field field)
+{
+	return vmcs_has(field) ? vmcs_read(field) : 0;
 }
 
 static inline void

@@ -120,51 +120,97 @@ load(struct vcpu *v)
 	vmx_of(v)->fresh = true;
 }
 
-/*
- * SDM 3C 28.5.2: an exit leaves the limits of GDTR and IDTR at ffff, beyond the host's GDT. CR2
- * stays the guest's, and anybody may need it before the guest runs again.
- */
-static enum vmx_entry
-enter(struct vcpu *v)
+/* SDM 3C 28.5.2: an exit leaves the limits of GDTR and IDTR at ffff, beyond the host's GDT. */
+enum vmx_entry
+vmx_enter_and_back(uint64_t gpr[GPR_COUNT], bool launched)
 {
 	struct {
 		uint16_t limit;
 		uint64_t base;
 	} __attribute__((packed)) gdt, idt;
-	struct vmx *x = vmx_of(v);
 	enum vmx_entry entry;
 
 	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdt), "=m"(idt));
-	if (read_cr2() != x->cr2)
-		write_cr2(x->cr2);
-	entry = (enum vmx_entry)vmx_enter(v->state.gpr, x->launched);
-	x->cr2 = read_cr2();
+	entry = (enum vmx_entry)vmx_enter(gpr, launched);
 	__asm__ volatile("lgdt %0; lidt %1" : : "m"(gdt), "m"(idt));
 	return entry;
+}
+
+/* CR2 stays the guest's at an exit, and anybody may need it before the guest runs again. */
+static enum vmx_entry
+enter(struct vcpu *v)
+{
+	struct vmx *x = vmx_of(v);
+	enum vmx_entry entry;
+
+	if (read_cr2() != x->cr2)
+		write_cr2(x->cr2);
+	entry = vmx_enter_and_back(v->state.gpr, x->launched);
+	x->cr2 = read_cr2();
+	ASSERT(entry != NO_VMCS);
+	return entry;
+}
+
+static uint64_t
+read_current(const void *vmcs, uint32_t field)
+{
+	return vmcs_peek((enum vmcs_field)field);
+}
+
+/* The first rule from *n on that the VMCS which the CPU has breaks. */
+static const struct entry_rule *
+rule_broken(size_t *n)
+{
+	struct vmx_attempt entry = { .read = read_current, .cpu = &vmx_cpu };
+
+	return vmx_rule_broken(&entry, n);
+}
+
+static bool
+breaks_a_rule(void)
+{
+	size_t n = 0;
+
+	return rule_broken(&n);
+}
+
+/*
+ * Nothing of the guest ran, and its state is what it was: no field has come from the VMCS. The raw
+ * code is the exit reason, and without bit 31 there was no exit.
+ */
+static void
+refused(struct vcpu *v, struct exit *e, uint32_t reason, uint32_t error)
+{
+	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, error, v->state.rip);
+	e->raw = reason;
 }
 
 static void
 run(struct vcpu *v, struct exit *e)
 {
 	struct vmx *x = vmx_of(v);
-	enum vmx_entry entry;
 
 	vmx_state_to_vmcs(v);
 	if (x->fresh || v->flush)
 		vmx_invept_all();
 	x->fresh = v->flush = false;
-	entry = enter(v);
-	ASSERT(entry != NO_VMCS);
-	if (entry == REFUSED_VMCS) {
-		exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, (uint32_t)vmcs_read(INSTRUCTION_ERROR),
-			   v->state.rip);
+	if (!v->entries && breaks_a_rule()) {
+		refused(v, e, 0, 0);
+		return;
+	}
+	if (enter(v) == REFUSED_VMCS) {
+		refused(v, e, 0, (uint32_t)vmcs_read(INSTRUCTION_ERROR));
 		return;
 	}
 	x->raw = (uint32_t)vmcs_read(EXIT_REASON);
-	x->launched |= !(x->raw & VMX_ENTRY_FAILED);
-	x->vectoring = x->raw & VMX_ENTRY_FAILED ? 0 : (uint32_t)vmcs_read(VECTORING_EVENT);
+	if (x->raw & VMX_ENTRY_FAILED) {
+		refused(v, e, x->raw, 0);
+		return;
+	}
+	x->launched = true;
+	x->vectoring = (uint32_t)vmcs_read(VECTORING_EVENT);
 	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
-	v->entries += !(x->raw & VMX_ENTRY_FAILED) && !(x->vectoring & VMX_EVENT_VALID);
+	v->entries += !(x->vectoring & VMX_EVENT_VALID);
 	vmx_state_from_vmcs(v);
 	vmx_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
@@ -193,24 +239,39 @@ static const struct engine vmx_engine = {
 };
 SET_ADD(engines, vmx_engine);
 
-/* SDM 3C 27.8, 31.4 "VM Instruction Error Numbers". */
+/* What the CPU said of it: SDM 3C 27.8, 31.4 "VM Instruction Error Numbers". */
+static const char *
+cpu_words(const struct exit *e)
+{
+	static char words[60];
+
+	if (e->raw & VMX_ENTRY_FAILED)
+		snprintf(words, sizeof(words), "exit reason %u", VMX_REASON_BASIC(e->raw));
+	else if (e->error)
+		snprintf(words, sizeof(words), "VM-instruction error %u", e->error);
+	else
+		return "before its first launch";
+	return words;
+}
+
+/* All that is broken, with the manual's words for where; the guest's last line has the first. */
 static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
-	unsigned basic = VMX_REASON_BASIC(e->raw);
+	const struct entry_rule *first = NULL, *r;
 
-	if (!(e->raw & VMX_ENTRY_FAILED))
+	for (size_t n = 0; (r = rule_broken(&n)); n++) {
+		first = first ? first : r;
+		printf("d%u %s: VM entry: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
+		       r->field, vmcs_peek((enum vmcs_field)r->at), r->words, r->section);
+	}
+	if (!first)
 		return exit_stop(v, e, "guide.md#vmx",
-				 "the CPU refuses the VMCS's %s (VM-instruction error %u)",
-				 e->error == 7   ? "controls"
-				 : e->error == 8 ? "host state"
-						 : "use",
-				 e->error);
-	return exit_stop(v, e, "guide.md#vmx", "the CPU refuses the guest's %s (exit reason %u)",
-			 basic == 33   ? "state"
-			 : basic == 34 ? "MSRs"
-				       : "entry",
-			 basic);
+				 "the VMCS is refused (%s), for no rule that Zeno knows",
+				 cpu_words(e));
+	return exit_stop(v, e, "guide.md#vmx", "the VMCS is refused (%s): %s = %lx: %s",
+			 cpu_words(e), first->field, vmcs_peek((enum vmcs_field)first->at),
+			 first->words);
 }
 EXIT_HANDLER(ENTRY_FAILED, "vmx", exit_entry_failed);
 

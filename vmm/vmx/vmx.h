@@ -8,6 +8,7 @@
 
 #include <vmm/engine.h>
 #include <vmm/vcpu.h>
+#include <vmm/vmx/rules.h>
 #include <vmm/vmx/vmcs.h>
 
 /* SDM 3C table 25-16 "Format of an MSR Entry". */
@@ -39,6 +40,9 @@ vmx_of(struct vcpu *v)
 {
 	return v->engine_data;
 }
+
+/* capability.c: what the rules of VM entries ask this CPU for; true behind vmx_prepare(). */
+extern struct vmx_cpu vmx_cpu;
 
 /* capability.c: NULL, or what this CPU lacks, in a line. */
 const char *vmx_probe(void);
@@ -80,6 +84,8 @@ void vmx_fetch(struct vcpu *v, unsigned groups);
 enum vmx_entry { ENTERED, NO_VMCS, REFUSED_VMCS };
 int vmx_enter(uint64_t gpr[GPR_COUNT], bool launched);
 extern const char vmx_exited[]; /* where the CPU comes back to */
+/* vmx.c: the same, and the host's tables are as before. */
+enum vmx_entry vmx_enter_and_back(uint64_t gpr[GPR_COUNT], bool launched);
 
 /* exits.c: what the VMCS says of the exit, in neutral words. */
 void vmx_translate(struct vcpu *v, struct exit *e);

@@ -1,0 +1,40 @@
+/*
+ * The rules of VM entries, all tables one after the other.
+ */
+#include <vmm/vmx/rules_private.h>
+
+const struct entry_rule *
+vmx_rule(size_t n)
+{
+	const struct vmx_chapter chapters[] = {
+		{ vmx_control_rules, vmx_control_rule_count },
+		{ vmx_host_rules, vmx_host_rule_count },
+		{ vmx_guest_rules, vmx_guest_rule_count },
+		{ vmx_segment_rules, vmx_segment_rule_count },
+	};
+
+	for (size_t i = 0; i < sizeof(chapters) / sizeof(chapters[0]); i++) {
+		if (n < chapters[i].count)
+			return &chapters[i].rules[n];
+		n -= chapters[i].count;
+	}
+	return NULL;
+}
+
+bool
+vmx_rule_breaks(struct vmx_attempt *e, const struct entry_rule *rule)
+{
+	e->at = rule->at;
+	return rule->broken(e);
+}
+
+const struct entry_rule *
+vmx_rule_broken(struct vmx_attempt *e, size_t *n)
+{
+	const struct entry_rule *rule;
+
+	for (; (rule = vmx_rule(*n)); ++*n)
+		if (vmx_rule_breaks(e, rule))
+			return rule;
+	return NULL;
+}

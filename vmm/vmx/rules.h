@@ -1,0 +1,37 @@
+/*
+ * What VT-x' CPU checks at VMLAUNCH and VMRESUME, in words.
+ */
+#pragma once
+
+#include <vmm/rules.h>
+#include <vmm/vmx/vmcs.h>
+
+/* What a capability MSR says of a control: bits that must be 1, and those that may be. */
+struct vmx_allowed {
+	uint32_t must, may;
+};
+
+/* What this CPU has, as far as rules ask for it: SDM 3D appendix A. */
+struct vmx_cpu {
+	struct vmx_allowed pin, primary, secondary, exit, entry;
+	uint64_t cr0_must, cr0_may, cr4_must, cr4_may;
+	uint64_t efer;      /* the bits that may be set */
+	uint64_t misc;      /* IA32_VMX_MISC */
+	uint64_t ept;       /* IA32_VMX_EPT_VPID_CAP */
+	unsigned phys_bits; /* of a physical address */
+	bool long_host;     /* the CPU is in IA-32e mode */
+};
+
+/* What the rules look at: `read` gives a field of the VMCS that is to be entered. */
+struct vmx_attempt {
+	uint64_t (*read)(const void *vmcs, uint32_t field);
+	const void *vmcs;
+	const struct vmx_cpu *cpu;
+	uint32_t at; /* the field of the rule that is asked */
+};
+
+/* Rule n of all, NULL: there are no more. */
+const struct entry_rule *vmx_rule(size_t n);
+bool vmx_rule_breaks(struct vmx_attempt *e, const struct entry_rule *rule);
+/* The first rule from number *n on that is broken, and its number; NULL: none is. */
+const struct entry_rule *vmx_rule_broken(struct vmx_attempt *e, size_t *n);
