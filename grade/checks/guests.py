@@ -128,6 +128,13 @@ def cli_guest(t, name="first", points=4):
     return p.assemble(t.directory, name), [*names, "trap"]
 
 
+def restore(client, regs):
+    """All registers as they were."""
+    for name in ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10",
+                 "r11", "r12", "r13", "r14", "r15", "rip", "eflags"):
+        client.set_reg(name, regs[name])
+
+
 def called(t, function, cases):
     """Calls a function of the kernel with each pair of arguments: (Run, the results until it did not come back)."""
     entry, start, results = t.symbol(function), t.symbol("monitor_run"), []
@@ -147,9 +154,7 @@ def called(t, function, cases):
             if back["rip"] != start:
                 return True
             results.append(back["rax"])
-        for name in ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10",
-                     "r11", "r12", "r13", "r14", "r15", "rip", "eflags"):
-            client.set_reg(name, regs[name])
+        restore(client, regs)
         return True
 
     run, _ = witness(t, "-- off", {start: call})

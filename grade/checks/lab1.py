@@ -15,8 +15,13 @@ from zeno.judging.trial import Trouble
 from zeno.machines import gdbremote, machine
 
 from .guests import (ALL_FLAGS, ARITHMETIC, EXIT_CLI, FLAG_IF, FLAG_NAMES, GPR_ORDER, IOPL, LIMITS, REAL_FLAGS, STATE_GPR,
-                     STATE_RFLAGS, State, called, cli_guest, commands, compare, contained, gprs, labels, life,
-                     module, never_there, said_of_end, same_as_bare, witness)
+                     STATE_RFLAGS, STATE_SEG, State, called, cli_guest, commands, compare, contained, gprs, labels, life,
+                     module, never_there, restore, said_of_end, same_as_bare, witness)
+
+CS_AT = 16
+"""In the segment registers of struct cpu_state."""
+RING_CS, RING_SS = 32, 56
+"""In struct ring_frame."""
 
 # -- 1.1: enter ring 1 ------------------------------------------------------------------------------
 
@@ -105,11 +110,12 @@ def ring1_registers(t):
     entry, = labels(guest, "_start")
     wanted = {name: t.rng.getrandbits(32) for name in GPR_ORDER}
     flags = t.rng.getrandbits(12) & ARITHMETIC | 2
-    poked, found = [], []
+    poked, found, selectors = [], [], {}
 
     def poke(client, regs):
         if not poked:
             poked.append(regs["rdi"])
+            selectors.update((cpl, selectors_at(client, regs, cpl)) for cpl in (0, 3))
             client.write(regs["rdi"] + STATE_GPR, struct.pack("<8Q", *wanted.values()))
             client.write(regs["rdi"] + STATE_RFLAGS, struct.pack("<Q", flags))
         return False
@@ -130,7 +136,25 @@ def ring1_registers(t):
             ", ".join(f"e{name[1:]}={got[name]:08x}" for name in wrong))
     t.check(not (flags ^ found[0]["eflags"]) & ARITHMETIC, "the guest's arithmetic flags do not "
             "reach the CPU", f"{flags & ARITHMETIC:#x}", f"{found[0]['eflags'] & ARITHMETIC:#x}")
+    for cpl, ring in ((0, 1), (3, 3)):
+        t.check([one & 3 for one in selectors[cpl]] == [ring, ring], f"where the guest's CPL is {cpl}, te_to_frame() makes "
+                f"selectors for another ring than {ring}", f"CS and SS with RPL {ring}",
+                ", ".join(f"{one:#x}" for one in selectors[cpl]))
     real_flags(t)
+
+
+def selectors_at(client, regs, cpl):
+    """At te_to_frame(): CS and SS that it makes for a guest of this CPL. It is called once more by returning to itself."""
+    place, back = regs["rdi"] + STATE_SEG + CS_AT, client.read(regs["rsp"], 8)
+    kept = client.read(place, 2)
+    client.write(place, struct.pack("<H", struct.unpack("<H", kept)[0] & ~3 | cpl))
+    client.write(regs["rsp"], struct.pack("<Q", regs["rip"]))
+    client.cont()
+    found = [struct.unpack("<Q", client.read(regs["rsi"] + at, 8))[0] for at in (RING_CS, RING_SS)]
+    client.write(place, kept)
+    client.write(regs["rsp"], back)
+    restore(client, regs)
+    return found
 
 
 def real_flags(t):
@@ -272,8 +296,18 @@ def ring1_native(t):
 
 
 def out_forms(t):
-    """A program of OUTs in all forms against the bare machine."""
+    """A program of OUTs in all forms against the bare machine; and their records, that tell what went out."""
     same_as_bare(t, programs.outs(t.rng), "outs")
+    value, p = t.rng.getrandbits(32) | 0x81818181, Program(t.rng)
+    p.op(f"mov eax, {value:#x}", "out 0x80, al", "out 0x80, ax", "out 0x80, eax", "mov dx, 0xf4", "out dx, al")
+    guest = p.assemble(t.directory, "widths")
+    run = t.boot("trace=1 -- start widths; off", modules=[module(guest)], elf=[guest], limits=LIMITS)
+    t.orderly(run)
+    said = "\n".join(evidence.exits_in_words(run))
+    for size in (8, 16, 32):
+        wanted = f": port 80 <- {value & (1 << size) - 1:x}"
+        t.check(re.search(re.escape(wanted) + r"(?!\w)", said), f"an exit's record does not tell what {size} bits went out",
+                wanted, said)
 
 
 def out_flags(t):
