@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -241,6 +242,12 @@ def shown_make(line):
     return (goals[0], variables) if goals in [[x] for x in BOOTS] and "APPEND" in variables else None
 
 
+def cpu_of(variables):
+    """The CPU that make takes for these: the lab's own, unless CPU= says another."""
+    data = tomllib.loads((ROOT / f"grade/labs/{variables['LAB']}.toml").read_text())
+    return variables.get("CPU", data.get("cpu", "te"))
+
+
 def replay(lines, wish):
     """The block's lines as they are today."""
     new, at = [], 0
@@ -261,13 +268,13 @@ def replay(lines, wish):
         elif boots[0] == "gdb":
             typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
             more = [word for name in ("STUB", "MACHINE") if name in boots[1]
-                    for word in (f"--{name.lower()}", boots[1][name])]
+                    for word in (f"--{name.lower()}", boots[1][name])] + ["--cpu", cpu_of(boots[1])]
             session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed, more)
             for one, output in session:
                 new += [f"(gdb) {one}", *output]
         else:
             new += boot(boots[0], Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""),
-                        boots[1].get("CPU", "te"))
+                        cpu_of(boots[1]))
         at = end
     return new
 

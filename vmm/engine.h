@@ -69,7 +69,21 @@ struct engine {
 	 * NULL like show.
 	 */
 	size_t (*peek)(struct vcpu *v, uint64_t address, void *buf, size_t len);
+	/*
+	 * For a debugger. The one-byte instruction that is an exit anywhere while it has the vCPU
+	 * (EXIT_EXCEPTION, with the instruction's name); 0: int3.
+	 */
+	uint8_t breakpoint;
+	/*
+	 * The vector of what the CPU itself delivers at the next entry; -1: nothing. NULL: inject()
+	 * has done all. An engine that has this makes an exit of each of STEP_EXCEPTIONS while
+	 * v->debug.step.
+	 */
+	int (*injected)(struct vcpu *v);
 };
+
+/* Each whose frame would have the debugger's TF; int3 and into have no TF, for debug_landing(). */
+#define STEP_EXCEPTIONS (~0u & ~(1u << VEC_BP | 1u << VEC_OF))
 
 /*
  * dispatch.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in

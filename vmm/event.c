@@ -95,6 +95,10 @@ exit_exception(struct vcpu *v, struct exit *e)
 		return event_raise(v, (struct event){ .kind = EVENT_FAULT,
 						      .vector = VEC_DB,
 						      .insn_len = e->insn_len });
+	if (e->vector == VEC_PF) {
+		v->page_fault = (struct page_fault){ e->gva, e->error, true };
+		return event_page_fault(v);
+	}
 	if (!software)
 		return event_fault(v, e->vector, e->error);
 	return event_raise(v, (struct event){ .kind = EVENT_SOFTWARE,

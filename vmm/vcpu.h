@@ -26,6 +26,7 @@ struct vcpu_debug {
 	bool announce; /* the debugger is to be told that there is a new one */
 	bool step;     /* stops after one instruction */
 	bool waits;    /* stopped while it waited for an interrupt */
+	bool wide;     /* the debugger takes it for an amd64 */
 };
 
 /* The host's own TLB (vmm/mem/tlb.h). */

@@ -1,4 +1,4 @@
-"""A real GDB in a script, on guests by the kernel's own stub: tests/gdb.t, tests/gdb-bt.t.
+"""A real GDB in a script, on guests by the kernel's own stub: tests/gdb.t, tests/gdb-bt.t, tests/gdb-svm.t.
 
 What a session did to a guest is judged by the guest's own output, which the host's console shows, and never by how
 long anything took.
@@ -37,14 +37,14 @@ end
 """
 
 
-def session(where, commands, script, lab=1):
+def session(where, commands, script, lab=1, cpu="te"):
     """A GDB session by way of tools/run.py: (what GDB said, the guests' lines on the console)."""
     host = ROOT / f"build/lab{lab}-solution"
     place = folder()
     (place / "script.gdb").write_text(PRELUDE.format(console=place / "console") + script)
     names = dict.fromkeys(re.findall(r"\bstart (\w+)", commands))
     files = [word for name in names for word in ("--elf", guest(name), "--module", guest(name))]
-    done = run("timeout", HANG, sys.executable, ROOT / "tools/run.py", "--machine", where, "--gdb",
+    done = run("timeout", HANG, sys.executable, ROOT / "tools/run.py", "--machine", where, "--cpu", cpu, "--gdb",
                "--stub", "zeno", "--batch", place / "script.gdb", "--console", place / "console",
                "--kernel", host / "zeno.mb", "--elf", host / "zeno.elf", *files,
                "--append", f"panic=off -- {commands}; echo that was all; off", cwd=ROOT)

@@ -28,10 +28,15 @@ def monitor(words):
     return gdb.execute(f"monitor {words}", to_string=True)
 
 
+def width():
+    """Bytes of an address: what the stub has said of the CPU, i386 or amd64."""
+    return 8 if "x86-64" in gdb.selected_inferior().architecture().name() else 4
+
+
 def number(text):
     """The value of a GDB expression, as an address."""
     try:
-        return int(gdb.parse_and_eval(text)) & 0xffffffff
+        return int(gdb.parse_and_eval(text)) & (1 << 8 * width()) - 1
     except gdb.error as error:
         raise gdb.GdbError(str(error)) from error
 
@@ -123,6 +128,28 @@ lists, an instruction's name such as out, or any (the default)."""
             print(f"  now at {place(number('$pc'))}")
 
 
+class Mode(Command):
+    """Ask Zeno anew whether the guest's CPU runs 64-bit code, for GDB asks only when it attaches.
+
+GDB then has RAX to R15, or an i386's registers again; symbols and breakpoints stay."""
+
+    def run(self, argument):
+        gdb.execute("exec-file", to_string=True)  # the image's own kind would go before Zeno's word
+        gdb.execute("unset tdesc filename", to_string=True)
+        print(f"the guest's code is {8 * width()}-bit: registers of an {'amd64' if width() == 8 else 'i386'}")
+
+
+class Vmcb(Command):
+    """What the CPU has of a guest of svm: vmcb [FIELD]; `*` marks what the last exit changed.
+
+Without a field only those that changed; `vmcb all` shows all, `vmcb cs` those whose names begin so."""
+
+    def run(self, argument):
+        text = monitor("vmcb" if argument == "all" else f"vmcb {argument}")
+        changed = [line for line in text.splitlines(keepends=True) if line.startswith("*")]
+        print("".join(changed) if changed and not argument else text, end="")
+
+
 class Vcpu(Command):
     """All that the guest would see of its CPU, with the hidden parts of its segment registers."""
 
@@ -152,18 +179,19 @@ class GuestBacktrace(Command):
 
     def run(self, argument):
         inferior = gdb.selected_inferior()
-        pc, frame = number("$pc"), number("$ebp")
+        size = width()
+        pc, frame = number("$pc"), number("$rbp" if size == 8 else "$ebp")
         for level in range(FRAMES_MAX):
             print(f"#{level} {place(pc)}")
             try:
-                raw = bytes(inferior.read_memory(frame, 8)) if frame else b""
+                raw = bytes(inferior.read_memory(frame, 2 * size)) if frame else b""
             except gdb.MemoryError:
                 print(f"   the frame pointer, {frame:08x}, leads nowhere")
                 return
             if not raw:
                 return
-            above = int.from_bytes(raw[:4], "little")
-            pc = int.from_bytes(raw[4:], "little")
+            above = int.from_bytes(raw[:size], "little")
+            pc = int.from_bytes(raw[size:], "little")
             if above and above <= frame:
                 print(f"#{level + 1} {place(pc)}")
                 print(f"   the frame above, {above:08x}, is not above {frame:08x}")
@@ -291,13 +319,13 @@ class Tc(Command):
 
 
 class Zeno(Command):
-    """Zeno's own commands: guests, vmexit, vcpu, walk, tc, exits, guest-bt, gdt; and monitor help."""
+    """Zeno's own commands: guests, mode, vmexit, vcpu, vmcb, walk, tc, exits, guest-bt, gdt; and monitor help."""
 
     def run(self, argument):
         gdb.execute("help zeno")
 
 
 for command, name in ((ZenoSymbols, "zeno-symbols"), (Guests, "guests"), (Vmexit, "vmexit"),
-                      (Vcpu, "vcpu"), (Walk, "walk"), (Exits, "exits"), (GuestBacktrace, "guest-bt"),
+                      (Vcpu, "vcpu"), (Mode, "mode"), (Vmcb, "vmcb"), (Walk, "walk"), (Exits, "exits"), (GuestBacktrace, "guest-bt"),
                       (Gdt, "gdt"), (Tc, "tc"), (Zeno, "zeno")):
     command(name)

@@ -13,6 +13,8 @@
 #include <vmm/mem/page_track.h>
 #include <vmm/mmu/window.h>
 #include <vmm/monitor.h>
+#include <vmm/x86/emulate.h>
+#include <vmm/x86/insn.h>
 
 static int
 stop_on_exit(int argc, char **argv)
@@ -100,7 +102,9 @@ gwalk(int argc, char **argv)
 
 	if (!v)
 		return MONITOR_SAID;
-	if (argc < 2 || parse_u64(argv[1], &addr) || addr > 0xffffffff)
+	vcpu_need(v, STATE_CR);
+	if (argc < 2 || parse_u64(argv[1], &addr) ||
+	    (addr > 0xffffffff && !(v->state.efer & EFER_LMA)))
 		return -EINVAL;
 	if (!(v->state.cr0 & CR0_PG))
 		walk_flat(v, addr);
@@ -111,26 +115,47 @@ gwalk(int argc, char **argv)
 }
 MONITOR_COMMAND(gwalk, "gwalk", "ADDR [ID]", "a guest's address through its tables and ours");
 
+/* Sixteen registers, or an i386's eight, four in a line. */
+static void
+show_registers(const struct cpu_state *s, bool wide)
+{
+	static const char names[][4] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di" };
+
+	for (unsigned i = 0; i < (wide ? GPR_COUNT : 8u); i++)
+		if (i < 8)
+			printf(wide ? "r%s %016lx%s" : "e%s %08lx%s", names[i], s->gpr[i],
+			       i % 4 == 3 ? "\n" : " ");
+		else
+			printf("r%u%s %016lx%s", i, i < 10 ? " " : "", s->gpr[i],
+			       i % 4 == 3 ? "\n" : " ");
+	printf(wide ? "rip %016lx rflags %08lx" : "eip %08lx eflags %08lx", s->rip, s->rflags);
+}
+
 static int
 vcpu(int argc, char **argv)
 {
 	static const char *const names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
 	struct vcpu *v = monitor_vcpu(argc, argv);
 	const struct cpu_state *s;
+	bool wide;
 
 	if (!v)
 		return MONITOR_SAID;
+	vcpu_need(v, STATE_SEG | STATE_TABLES | STATE_CR | STATE_MSR);
 	s = &v->state;
-	printf("d%u %s, vCPU 0 on %s, guest ring %u\n", v->domain->id, v->domain->name,
-	       v->engine->name, s->seg[SEG_CS].sel & 3);
-	printf("eax %08lx ecx %08lx edx %08lx ebx %08lx\n", s->gpr[RAX], s->gpr[RCX], s->gpr[RDX],
-	       s->gpr[RBX]);
-	printf("esp %08lx ebp %08lx esi %08lx edi %08lx\n", s->gpr[RSP], s->gpr[RBP], s->gpr[RSI],
-	       s->gpr[RDI]);
-	printf("eip %08lx eflags %08lx IF=%u IOPL=%lu%s\n", s->rip, s->rflags,
-	       !!(s->rflags & FLAG_IF), s->rflags >> 12 & 3,
-	       v->state.sti_shadow ? ", in the shadow of sti" : "");
+	wide = s->efer & EFER_LMA;
+	printf("d%u %s, vCPU 0 on %s, guest ring %u%s\n", v->domain->id, v->domain->name,
+	       v->engine->name, s->seg[SEG_CS].sel & 3,
+	       !wide                      ? ""
+	       : cpu_mode_of(s) == MODE64 ? ", 64-bit code"
+					  : ", long mode, compatibility code");
+	show_registers(s, wide);
+	printf(" IF=%u IOPL=%lu%s\n", !!(s->rflags & FLAG_IF), s->rflags >> 12 & 3,
+	       s->sti_shadow ? ", in the shadow of sti" : "");
 	printf("cr0 %08lx cr2 %08lx cr3 %08lx cr4 %08lx\n", s->cr0, s->cr2, s->cr3, s->cr4);
+	if (wide)
+		printf("efer %lx star %016lx lstar %016lx kernel gs %016lx\n", s->efer, s->star,
+		       s->lstar, s->kernel_gs_base);
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		printf("%s %04x base %08lx limit %08x attr %03x\n", names[i], s->seg[i].sel,
 		       s->seg[i].base, s->seg[i].limit, s->seg[i].attr);
@@ -140,13 +165,19 @@ vcpu(int argc, char **argv)
 }
 MONITOR_COMMAND(vcpu, "vcpu", "[ID]", "all that the guest would see of its CPU");
 
-/* What the CPU finds at this selector while the guest runs: the window in the guest's own root. */
+/*
+ * What the CPU finds at this selector while the guest runs: the window in the guest's own root.
+ * Where a guest loads its own descriptors there is none.
+ */
 static uint64_t
 shadow(struct vcpu *v, unsigned sel)
 {
 	int level;
-	pte_t *pte = page_entry(v->root, GDT_WINDOW + sel, &level);
+	pte_t *pte;
 
+	if (v->domain->window == WINDOW_NONE)
+		return 0;
+	pte = page_entry(v->root, GDT_WINDOW + sel, &level);
 	if (!pte || !(*pte & PTE_P))
 		return 0;
 	return *(uint64_t *)hpa_ptr(hpa(PTE_ADDR(*pte) + (sel & PAGE_MASK)));
@@ -160,6 +191,7 @@ gdt(int argc, char **argv)
 
 	if (!v)
 		return MONITOR_SAID;
+	vcpu_need(v, STATE_TABLES | STATE_CR);
 	for (unsigned sel = 0; sel < GDT_GUEST_PAGES * PAGE_SIZE; sel += 8) {
 		bool own = sel + 7 <= v->state.gdtr.limit &&
 			   !gva_read_as(v, gva(v->state.gdtr.base + sel), ACCESS_PROBE, &desc, 8);

@@ -1,6 +1,10 @@
 /*
- * What a debugger sees of a domain: a process of an i386 whose threads are its vCPUs, with the
- * guest's own registers (struct cpu_state, the one truth) and its own linear addresses.
+ * What a debugger sees of a domain: a process of an i386 or an amd64 whose threads are its vCPUs,
+ * with the guest's own registers (struct cpu_state, the one truth) and its own linear addresses.
+ *
+ * Which of the two it is, the code says that runs when the debugger asks for the description:
+ * 64-bit code is an amd64's. It stays so until the debugger asks again, since that knows how long
+ * each register is.
  *
  * GDB = "Debugging with GDB", GDB 13, appendix G "Target Descriptions". SDM = Intel 64 and IA-32
  * Architectures Software Developer's Manual, June 2023.
@@ -10,6 +14,8 @@
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mmu/window.h>
+#include <vmm/x86/emulate.h>
+#include <vmm/x86/insn.h>
 
 /* What GDB may write into EFLAGS: not VM, VIF, VIP, nor what is fixed. */
 #define FLAGS_WRITABLE                                                                             \
@@ -20,7 +26,8 @@ enum part { NOT_SHOWN, GPR, RIP, RFLAGS, SELECTOR, SYSTEM };
 
 /*
  * In GDB's order (GDB G.5.1 "i386 Features"): the core wants the x87's too, which a stopped vCPU's
- * thread may have in the CPU still; they are shown as not available. Ours come last.
+ * thread may have in the CPU still; they are shown as not available. Ours come last. Names and
+ * sizes are an i386's; an amd64 has eight bytes in each that is not of four there, too.
  */
 static const struct {
 	char name[8];
@@ -45,7 +52,12 @@ static const struct {
 	{ "ftag", 4, NOT_SHOWN, 0, "int" },      { "fiseg", 4, NOT_SHOWN, 0, "int" },
 	{ "fioff", 4, NOT_SHOWN, 0, "int" },     { "foseg", 4, NOT_SHOWN, 0, "int" },
 	{ "fooff", 4, NOT_SHOWN, 0, "int" },     { "fop", 4, NOT_SHOWN, 0, "int" },
-#define FIRST_SYSTEM 32
+#define FIRST_64 32 /* these an amd64 has alone */
+	{ "r8", 8, GPR, R8, "int64" },           { "r9", 8, GPR, R9, "int64" },
+	{ "r10", 8, GPR, R10, "int64" },         { "r11", 8, GPR, R11, "int64" },
+	{ "r12", 8, GPR, R12, "int64" },         { "r13", 8, GPR, R13, "int64" },
+	{ "r14", 8, GPR, R14, "int64" },         { "r15", 8, GPR, R15, "int64" },
+#define FIRST_SYSTEM 40
 	{ "cr0", 4, SYSTEM, 0, "int32" },        { "cr2", 4, SYSTEM, 1, "int32" },
 	{ "cr3", 4, SYSTEM, 2, "int32" },        { "cr4", 4, SYSTEM, 3, "int32" },
 	{ "gdtr", 4, SYSTEM, 4, "data_ptr" },    { "gdtl", 4, SYSTEM, 5, "int32" },
@@ -64,8 +76,21 @@ static const struct {
 
 /* ---- the target description ---- */
 
-static char xml[6144];
+static char xml[8192];
 static size_t xml_length;
+
+/* Registers of an amd64 that are twice as long as an i386's. */
+static bool
+grows(size_t i)
+{
+	return registers[i].part == GPR || registers[i].part == RIP || registers[i].part == SYSTEM;
+}
+
+static unsigned
+bytes_of(size_t i, bool wide)
+{
+	return wide && grows(i) ? 8 : registers[i].bytes;
+}
 
 static void add(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
@@ -80,31 +105,47 @@ add(const char *fmt, ...)
 	ASSERT(xml_length < sizeof(xml));
 }
 
+/* eax is rax there; pointers say themselves how long they are. */
 static void
-add_registers(size_t from, size_t to, const char *group)
+add_registers(size_t from, size_t to, const char *group, bool wide)
 {
-	for (size_t i = from; i < to; i++)
-		add("<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"%s/>\n", registers[i].name,
-		    registers[i].bytes * 8, registers[i].type, group);
+	for (size_t i = from; i < to; i++) {
+		bool longer = wide && grows(i);
+		const char *name = registers[i].name, *type = registers[i].type;
+
+		if (i >= FIRST_64 && i < FIRST_SYSTEM && !wide)
+			continue;
+		if (longer && !strcmp(type, "int32"))
+			type = "int64";
+		add("<reg name=\"%s%s\" bitsize=\"%u\" type=\"%s\"%s/>\n",
+		    longer && *name == 'e' ? "r" : "", longer && *name == 'e' ? name + 1 : name,
+		    bytes_of(i, wide) * 8, type, group);
+	}
 	add("</feature>\n");
 }
 
-/* All threads so far are i386's; one with a 64-bit guest will have a text of its own. */
 static const char *
 description(struct gdb_thread t)
 {
-	if (xml_length)
-		return xml;
+	struct vcpu *v = gdb_vcpu(t);
+	bool wide = false;
+
+	if (v) { /* the debugger asks before it has one, too */
+		vcpu_need(v, STATE_SEG | STATE_CR);
+		wide = v->debug.wide = cpu_mode_of(&v->state) == MODE64;
+	}
+	xml_length = 0;
 	add("<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
-	    "<target version=\"1.0\"><architecture>i386</architecture>\n"
-	    "<feature name=\"org.gnu.gdb.i386.core\">\n<flags id=\"i386_eflags\" size=\"4\">\n");
+	    "<target version=\"1.0\"><architecture>%s</architecture>\n"
+	    "<feature name=\"org.gnu.gdb.i386.core\">\n<flags id=\"i386_eflags\" size=\"4\">\n",
+	    wide ? "i386:x86-64" : "i386");
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
 		add("<field name=\"%s\" start=\"%u\" end=\"%u\"/>\n", flags[i].name, flags[i].first,
 		    flags[i].last);
 	add("</flags>\n");
-	add_registers(0, FIRST_SYSTEM, "");
+	add_registers(0, FIRST_SYSTEM, "", wide);
 	add("<feature name=\"zeno.system\">\n");
-	add_registers(FIRST_SYSTEM, ARRAY_LEN(registers), " group=\"system\"");
+	add_registers(FIRST_SYSTEM, ARRAY_LEN(registers), " group=\"system\"", wide);
 	add("</target>\n");
 	return xml;
 }
@@ -134,19 +175,28 @@ register_value(const struct cpu_state *s, enum part part, unsigned n)
 	}
 }
 
+/* The debugger's number n in the table. */
+static size_t
+index_of(const struct vcpu *v, unsigned n)
+{
+	return !v->debug.wide && n >= FIRST_64 ? n + FIRST_SYSTEM - FIRST_64 : n;
+}
+
+/* Debug registers are not shown: the CPU has them while another vCPU's thread runs. */
 static unsigned
 get_register(struct gdb_thread t, unsigned n, uint8_t value[8], bool *known)
 {
 	struct vcpu *v = gdb_vcpu(t);
+	size_t i = index_of(v, n);
 	uint64_t number;
 
-	if (n >= ARRAY_LEN(registers))
+	if (i >= ARRAY_LEN(registers))
 		return 0;
-	*known = registers[n].part != NOT_SHOWN;
-	vcpu_need(v, STATE_ALL);
-	number = register_value(&v->state, registers[n].part, registers[n].n);
+	*known = registers[i].part != NOT_SHOWN;
+	vcpu_need(v, STATE_SEG | STATE_TABLES | STATE_CR);
+	number = register_value(&v->state, registers[i].part, registers[i].n);
 	memcpy(value, &number, 8);
-	return registers[n].bytes;
+	return bytes_of(i, v->debug.wide);
 }
 
 /*
@@ -155,11 +205,13 @@ get_register(struct gdb_thread t, unsigned n, uint8_t value[8], bool *known)
 static int
 set_register(struct gdb_thread t, unsigned n, uint64_t value)
 {
-	struct cpu_state *s = &gdb_vcpu(t)->state;
+	struct vcpu *v = gdb_vcpu(t);
+	struct cpu_state *s = &v->state;
+	size_t i = index_of(v, n);
 
-	switch (registers[n].part) {
+	switch (registers[i].part) {
 	case GPR:
-		s->gpr[registers[n].n] = value;
+		s->gpr[registers[i].n] = value;
 		return 0;
 	case RIP:
 		s->rip = value;
@@ -168,22 +220,26 @@ set_register(struct gdb_thread t, unsigned n, uint64_t value)
 		s->rflags = (s->rflags & ~(uint64_t)FLAGS_WRITABLE) | (value & FLAGS_WRITABLE);
 		return 0;
 	default:
-		return value == register_value(s, registers[n].part, registers[n].n) ? 0 : -EINVAL;
+		return value == register_value(s, registers[i].part, registers[i].n) ? 0 : -EINVAL;
 	}
 }
 
 /* ---- memory ---- */
 
 /*
- * How much of [addr, addr + len) is guest memory: the window is not, nor is what lies above 4 GiB.
+ * How much of [addr, addr + len) is guest memory: the window is not, nor is what lies above 4 GiB
+ * where no long mode is.
  */
 static size_t
 readable(struct vcpu *v, uint64_t addr, size_t len)
 {
+	uint64_t last;
 	size_t n = 0;
 
-	while (n < len && addr + n <= 0xffffffff && !in_window(v->domain, addr + n, 1) &&
-	       gva_byte(v, gva(addr + n)))
+	vcpu_need(v, STATE_CR);
+	last = v->state.efer & EFER_LMA ? ~0ul : 0xffffffff;
+	while (n < len && addr + n >= addr && addr + n <= last &&
+	       !in_window(v->domain, addr + n, 1) && gva_byte(v, gva(addr + n)))
 		n++;
 	return n;
 }

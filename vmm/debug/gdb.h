@@ -32,3 +32,7 @@ int debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert);
  * no such.
  */
 int debug_stop_on_exit(const char *what);
+
+/* landing.c: where the next step leads when TF does not follow. */
+struct insn;
+bool debug_landing(struct vcpu *v, const struct insn *insn, uint64_t *at);

@@ -2,15 +2,16 @@
  * Running a vCPU under a debugger: breakpoints, steps, and stops at exits, none of which the guest
  * can see.
  *
- * The int3 of a breakpoint is in guest memory only while the guest runs: it is put there before an
- * entry and taken away after the exit. So whatever reads guest memory from outside, the emulator
- * and GDB for two, sees the guest's own bytes, and its own int3 is its own. What can see ours is
- * the guest, by reading its own code natively.
+ * The int3 of a breakpoint (int1, where the engine says so) is in guest memory only while the guest
+ * runs: it is put there before an entry and taken away after the exit. So whatever reads guest
+ * memory from outside, the emulator and GDB for two, sees the guest's own bytes, and its own int3
+ * is its own. What can see ours is the guest, by reading its own code natively.
  *
  * A step is RFLAGS.TF. pushf would show it, so its image is corrected. `mov ss` and `pop ss` hold
  * the trap back for one instruction (SDM 3A 6.8.3): a step over them is two. The guest's interrupts
  * wait while it steps, or each step would lead into the handler of its clock, whose time goes on;
- * only a guest that has halted gets the one that wakes it.
+ * only a guest that has halted gets the one that wakes it. Where the CPU itself goes to a handler
+ * of the guest's (landing.c), the step ends at a breakpoint there.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -28,12 +29,14 @@
 #define BREAKPOINTS_MAX 64
 #define INT3            0xcc
 
+/* The last one is Zeno's own, for one step: where that lands. */
 static struct breakpoint {
 	struct domain *domain; /* NULL: free */
-	uint32_t addr;         /* linear */
+	uint64_t addr;         /* linear */
 	uint8_t *byte;         /* where the int3 stands now; NULL: the guest has no memory there */
 	uint8_t original;
-} breakpoints[BREAKPOINTS_MAX];
+} breakpoints[BREAKPOINTS_MAX + 1];
+#define LANDING (&breakpoints[BREAKPOINTS_MAX])
 
 static char stop_on[16]; /* "": no exit stops a vCPU */
 
@@ -48,7 +51,7 @@ gdb_vcpu(struct gdb_thread t)
 /* ---- breakpoints ---- */
 
 static struct breakpoint *
-breakpoint_at(const struct domain *d, uint32_t addr)
+breakpoint_at(const struct domain *d, uint64_t addr)
 {
 	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++)
 		if (breakpoints[i].domain == d && (!d || breakpoints[i].addr == addr))
@@ -58,7 +61,7 @@ breakpoint_at(const struct domain *d, uint32_t addr)
 
 /* The guest's code is another one at addr, or the same again: whoever has translated it is told. */
 static void
-code_changes(struct vcpu *v, uint32_t addr)
+code_changes(struct vcpu *v, uint64_t addr)
 {
 	gpa_t at;
 
@@ -71,25 +74,31 @@ int
 debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert)
 {
 	struct vcpu *v = gdb_vcpu(t);
-	struct breakpoint *b = breakpoint_at(v->domain, (uint32_t)addr);
+	struct breakpoint *b = breakpoint_at(v->domain, addr);
 
 	if (!insert && !b)
 		return 0;
-	if (addr > 0xffffffff || in_window(v->domain, addr, 1))
+	if (in_window(v->domain, addr, 1))
 		return -EFAULT;
 	if (!b)
 		b = breakpoint_at(NULL, 0);
 	if (!b)
 		return -ENOSPC;
-	*b = (struct breakpoint){ .domain = insert ? v->domain : NULL, .addr = (uint32_t)addr };
+	*b = (struct breakpoint){ .domain = insert ? v->domain : NULL, .addr = addr };
 	code_changes(v, b->addr);
 	return 0;
+}
+
+static uint8_t
+trap_byte(const struct vcpu *v)
+{
+	return v->engine->breakpoint ? v->engine->breakpoint : INT3;
 }
 
 static void
 arm(struct vcpu *v)
 {
-	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++) {
+	for (unsigned i = 0; i < ARRAY_LEN(breakpoints); i++) {
 		struct breakpoint *b = &breakpoints[i];
 
 		if (b->domain != v->domain)
@@ -98,7 +107,7 @@ arm(struct vcpu *v)
 		if (!b->byte)
 			continue;
 		b->original = *b->byte;
-		*b->byte = INT3;
+		*b->byte = trap_byte(v);
 	}
 }
 
@@ -106,28 +115,55 @@ arm(struct vcpu *v)
 static void
 disarm(struct vcpu *v)
 {
-	for (unsigned i = BREAKPOINTS_MAX; i--;) {
+	for (unsigned i = ARRAY_LEN(breakpoints); i--;) {
 		struct breakpoint *b = &breakpoints[i];
 
 		if (b->domain != v->domain || !b->byte)
 			continue;
-		if (*b->byte == INT3) /* else the guest has written there: that stays */
+		if (*b->byte == trap_byte(v)) /* else the guest has written there: that stays */
 			*b->byte = b->original;
 		b->byte = NULL;
 	}
 }
 
-/* The exit is our int3's: a #BP, or in translated code a call-out. */
+/* Where the next instruction is, in linear addresses. */
+static uint64_t
+linear_pc(struct vcpu *v)
+{
+	vcpu_need(v, STATE_SEG | STATE_CR);
+	if (cpu_mode_of(&v->state) == MODE64)
+		return v->state.rip;
+	return (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
+}
+
+/* The exit is that of an int3 or an int1: an exception, or in translated code a call-out. */
+static bool
+is_trap(const struct vcpu *v, const struct exit *e)
+{
+	if (trap_byte(v) != INT3)
+		return e->reason == EXIT_EXCEPTION && e->insn_op == INSN_INT1;
+	return e->insn_op == INSN_INT3 &&
+	       (e->reason == EXIT_EMULATE || (e->reason == EXIT_EXCEPTION && e->vector == VEC_BP));
+}
+
 static bool
 hit_breakpoint(struct vcpu *v, const struct exit *e)
 {
 	struct breakpoint *b;
 
-	if (e->insn_op != INSN_INT3 ||
-	    (e->reason != EXIT_EMULATE && (e->reason != EXIT_EXCEPTION || e->vector != VEC_BP)))
+	if (!is_trap(v, e))
 		return false;
-	b = breakpoint_at(v->domain, (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip));
-	return b && b->original != INT3;
+	b = breakpoint_at(v->domain, linear_pc(v));
+	return b && b->original != trap_byte(v);
+}
+
+/* The step ends in a handler, whose first instruction has not run. */
+static bool
+has_landed(struct vcpu *v, const struct exit *e)
+{
+	const struct breakpoint *b = LANDING;
+
+	return b->domain == v->domain && is_trap(v, e) && linear_pc(v) == b->addr;
 }
 
 /* ---- hold and resume ---- */
@@ -307,7 +343,7 @@ stops_on(const struct exit *e)
 static unsigned
 next_insn(struct vcpu *v, struct insn *i)
 {
-	gva_t at = gva(v->state.seg[SEG_CS].base + v->state.rip);
+	gva_t at = gva(linear_pc(v));
 	uint8_t bytes[EXIT_INSN_MAX];
 	size_t n = 0;
 
@@ -316,19 +352,32 @@ next_insn(struct vcpu *v, struct insn *i)
 	return decode(i, bytes, n, cpu_mode_of(&v->state)) ? 0 : i->op;
 }
 
-/* pushf has stored our TF: out of its image again. */
+/* pushf has stored our TF, bit 8: out of its image again. */
 static void
 correct_pushf(struct vcpu *v)
 {
 	unsigned size = stack_size_of(&v->state);
-	uint64_t sp = v->state.gpr[RSP] & (size == 2 ? 0xffff : 0xffffffff);
-	gva_t at = gva((uint32_t)(v->state.seg[SEG_SS].base + sp + 1)); /* TF is bit 8 */
+	uint64_t sp = v->state.gpr[RSP] & (size == 2 ? 0xffff : size == 4 ? 0xffffffff : ~0ul);
+	gva_t at = gva(size == 8 ? sp + 1 : (uint32_t)(v->state.seg[SEG_SS].base + sp + 1));
 	uint8_t byte;
 
 	if (!gva_read_as(v, at, ACCESS_PROBE, &byte, 1)) {
 		byte &= (uint8_t) ~(FLAG_TF >> 8);
 		gva_write_as(v, at, ACCESS_PROBE, &byte, 1);
 	}
+}
+
+/* This step's own breakpoint, if it leads where TF does not follow. */
+static void
+set_landing(struct vcpu *v)
+{
+	struct insn insn;
+	uint64_t addr;
+
+	next_insn(v, &insn);
+	LANDING->domain = NULL;
+	if (v->debug.step && !(v->state.rflags & FLAG_TF) && debug_landing(v, &insn, &addr))
+		*LANDING = (struct breakpoint){ .domain = v->domain, .addr = addr };
 }
 
 /*
@@ -338,29 +387,37 @@ correct_pushf(struct vcpu *v)
 static bool
 enter(struct vcpu *v, struct exit *e)
 {
-	bool step = v->debug.step, own_tf = v->state.rflags & FLAG_TF, done;
-	uint64_t dr6 = v->state.dr[6];
+	bool own_tf = v->state.rflags & FLAG_TF, done;
+	uint64_t dr6, rip = v->state.rip;
 	struct insn insn;
 	unsigned op;
 
-	if (!step) {
+	if (!v->debug.step || LANDING->domain) {
 		vcpu_run(v);
 		return false;
 	}
+	vcpu_need(v, STATE_ALL);
+	dr6 = v->state.dr[6];
 	op = next_insn(v, &insn);
 	v->state.rflags |= FLAG_TF;
 	vcpu_run(v);
-	done = v->state.pending_debug & DR6_BS ||
-	       (e->reason == EXIT_EXCEPTION && e->vector == VEC_DB);
-	if (!(done && op == INSN_POPF) && !own_tf) /* after popf TF is what the guest popped */
+	/* what exits was not executed, though Bochs' VMX says of it, too, that it has stepped */
+	done = (v->state.pending_debug & DR6_BS && !(e->insn_len && e->rip == rip)) ||
+	       (e->reason == EXIT_EXCEPTION && e->vector == VEC_DB && !e->insn_len);
+	/* after popf and its like TF is what the guest had there */
+	if (!(done && (op == INSN_POPF || op == INSN_IRET)) && !own_tf)
 		v->state.rflags &= ~(uint64_t)FLAG_TF;
-	if (!own_tf)
-		v->state.pending_debug &= ~DR6_BS; /* it was our step, not the guest's */
-	if (done && !own_tf)
+	if (own_tf)
+		return false;              /* a guest that steps itself gets its #DB, too */
+	v->state.pending_debug &= ~DR6_BS; /* it was our step, not the guest's */
+	if (done) {
+		vcpu_need(v, STATE_ALL);
+		if (op == INSN_PUSHF)
+			correct_pushf(v);
 		v->state.dr[6] = dr6;
-	if (done && op == INSN_PUSHF && !own_tf)
-		correct_pushf(v);
-	return done && !own_tf; /* a guest that steps itself gets its #DB, too */
+		vcpu_changed(v, STATE_DR);
+	}
+	return done;
 }
 
 static enum verdict
@@ -400,11 +457,14 @@ debug_one_exit(struct vcpu *v)
 	struct exit *e = &v->exit;
 
 	v->debug.waits = false;
+	set_landing(v);
 	arm(v);
 	stepped = !debug_trap_due(v, e) && enter(v, e);
 	disarm(v);
 	if (hit_breakpoint(v, e))
 		return stop(v, true, GDB_SIGTRAP, "swbreak:;");
+	if (has_landed(v, e))
+		return stop(v, true, GDB_SIGTRAP, "");
 	/* Behind the step there may have come an interrupt of the host's: it is served. */
 	if (stepped && e->reason == EXIT_IRQ)
 		exit_handle(v, e);

@@ -77,6 +77,7 @@ load(struct vcpu *v)
 	};
 
 	cpu_setup_load(&setup);
+	svm_debug_controls(v);
 	svm_of(v)->fresh = true;
 }
 
@@ -130,6 +131,8 @@ run(struct vcpu *v, struct exit *e)
 	unsigned written = v->dirty;
 
 	svm_state_to_vmcb(v);
+	if (v->debug.attached)
+		svm_debug_entry(v);
 	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;
 	s->fresh = v->flush = false;
 	if (s->shadowed)
@@ -149,8 +152,11 @@ run(struct vcpu *v, struct exit *e)
 	svm_state_from_vmcb(v);
 	svm_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
-	if (!s->shadowed || !svm_shadow_translate(v, e))
+	if (!s->shadowed || !svm_shadow_translate(v, e)) {
 		svm_translate(v, e);
+		if (v->debug.attached)
+			svm_debug_exit(v, e);
+	}
 	if (e->reason == EXIT_IRQ)
 		preempt_point(); /* what ended the run waits with the host's interrupts off */
 }
@@ -172,6 +178,8 @@ static const struct engine svm_engine = {
 	.fetch = svm_fetch,
 	.inject = svm_inject,
 	.window = svm_window,
+	.breakpoint = 0xf1,
+	.injected = svm_injected,
 };
 SET_ADD(engines, svm_engine);
 

@@ -27,6 +27,7 @@ struct svm {
 	bool switched_task; /* ... and CR3 is another one now */
 	bool hides_lme;     /* the guest's EFER.LME is not in the VMCB */
 	bool fresh;         /* another vCPU may have used the CPU's TLB with the same ASID */
+	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */
 };
 
 static inline struct svm *
@@ -79,3 +80,9 @@ enum injection svm_inject(struct vcpu *v, const struct event *event);
 void svm_window(struct vcpu *v);
 /* What the CPU was delivering when it came back is put back to be delivered again. */
 void svm_take_back(struct vcpu *v);
+
+/* debug.c: what a debugger wants to exit; before an entry under it; what such an exit was. */
+void svm_debug_controls(struct vcpu *v);
+void svm_debug_entry(struct vcpu *v);
+void svm_debug_exit(struct vcpu *v, struct exit *e);
+int svm_injected(struct vcpu *v);

@@ -60,6 +60,7 @@ struct vmcb {
 	uint64_t pat;
 	uint8_t pad9[4096 - 0x670];
 };
+#define SVM_VMCB_USED offsetof(struct vmcb, pad9)
 _Static_assert(offsetof(struct vmcb, iopm_base) == 0x40, "APM 2 table B-1");
 _Static_assert(offsetof(struct vmcb, exitcode) == 0x70, "APM 2 table B-1");
 _Static_assert(offsetof(struct vmcb, eventinj) == 0xa8, "APM 2 table B-1");
@@ -102,6 +103,7 @@ enum svm_intercept {
 	SVM_CLGI = 37,
 	SVM_SKINIT = 38,
 	SVM_RDTSCP = 39,
+	SVM_ICEBP = 40,
 	SVM_WBINVD = 41,
 	SVM_MONITOR = 42,
 	SVM_MWAIT = 43,

@@ -15,7 +15,7 @@
 #define MSR_TSC_AUX       0xc0000103
 #define EPTP_WRITE_BACK   6ul /* SDM 3C table 25-9 */
 #define EPTP_FOUR_LEVELS  (3ul << 3)
-#define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC)
+#define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC) /* both can follow themselves for ever */
 
 /*
  * SDM 3C 25.6.9: four maps of 1 KiB, a bit per MSR: reads of 0 to 1fff and of c0000000 to c0001fff,
@@ -89,8 +89,8 @@ vmx_set_controls(struct vcpu *v)
 		{ SECONDARY_CONTROLS, vmx_controls(SECONDARY) },
 		{ EXIT_CONTROLS, vmx_controls(EXIT) },
 		{ ENTRY_CONTROLS, vmx_controls(ENTRY) },
-		{ EXCEPTION_BITMAP, EXCEPTIONS_CAUGHT }, /* both can follow themselves for ever */
-		{ CR3_TARGET_COUNT, 0 },                 /* CR3 is the guest's own */
+		{ EXCEPTION_BITMAP, EXCEPTIONS_CAUGHT },
+		{ CR3_TARGET_COUNT, 0 },      /* CR3 is the guest's own */
 		{ CR0_MASK, VMX_CR0_OWNED },  /* NE is on, the caches are the machine's */
 		{ CR4_MASK, ~VMX_CR4_GUEST }, /* VMXE among them */
 		{ CR4_SHADOW, 0 },            /* none of these is the guest's */
@@ -167,4 +167,11 @@ vmx_set_host_state(void)
 
 	for (unsigned i = 0; i < ARRAY_LEN(host); i++)
 		vmcs_write(host[i].field, host[i].value);
+}
+
+/* For a debugger, before an entry. A breakpoint, int1, is a #DB, which is caught anyway. */
+void
+vmx_debug_controls(struct vcpu *v)
+{
+	vmcs_write(EXCEPTION_BITMAP, EXCEPTIONS_CAUGHT | (v->debug.step ? STEP_EXCEPTIONS : 0));
 }

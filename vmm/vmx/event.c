@@ -96,3 +96,11 @@ vmx_take_back(struct vcpu *v)
 		v->state.nmi_blocked = false; /* its handler has not begun */
 	v->state.event = event;
 }
+
+int
+vmx_injected(struct vcpu *v)
+{
+	uint32_t info = (uint32_t)vmcs_read(ENTRY_EVENT);
+
+	return info & VMX_EVENT_VALID ? (int)(info & 0xff) : -1;
+}

@@ -96,9 +96,9 @@ is_nested_fault(struct exit *e)
 }
 
 /*
- * Caught are NMIs, #DB and #AC. Of a #DB the qualification says why it comes, and DR6 does not yet
- * (SDM 3C 28.1 and table 28-1); that of int1 says nothing. An NMI stays blocked until an iret,
- * which the host's own handler makes.
+ * Caught are NMIs, #DB and #AC, and all of them while a debugger steps. Of a #DB the qualification
+ * says why it comes, and DR6 does not yet (SDM 3C 28.1 and table 28-1); that of int1 says nothing.
+ * An NMI stays blocked until an iret, which the host's own handler makes.
  */
 static void
 is_exception(struct vcpu *v, struct exit *e)
@@ -115,7 +115,10 @@ is_exception(struct vcpu *v, struct exit *e)
 	e->vector = (uint8_t)info;
 	if (info & VMX_EVENT_HAS_ERROR)
 		e->error = (uint32_t)vmcs_read(EXIT_EVENT_ERROR);
+	if (e->vector == VEC_PF)
+		e->gva = vmcs_read(EXIT_QUALIFICATION);
 	if (VMX_EVENT_TYPE(info) == VMX_EVENT_INT1) {
+		e->insn_op = INSN_INT1;
 		e->insn_len = (uint8_t)vmcs_read(EXIT_INSTRUCTION_LENGTH);
 	} else if (e->vector == VEC_DB) {
 		v->state.pending_debug = vmcs_read(EXIT_QUALIFICATION) & (DR6_HITS | DR6_BS);

@@ -117,6 +117,7 @@ load(struct vcpu *v)
 	cpu_setup_load(&setup);
 	vmx_turn_on();
 	become_current(v);
+	vmx_debug_controls(v);
 	vmx_of(v)->fresh = true;
 }
 
@@ -236,6 +237,8 @@ static const struct engine vmx_engine = {
 	.fetch = vmx_fetch,
 	.inject = vmx_inject,
 	.window = vmx_window,
+	.breakpoint = 0xf1,
+	.injected = vmx_injected,
 };
 SET_ADD(engines, vmx_engine);
 

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""A real GDB on guests of svm and vmx: their steps and breakpoints are real traps, and the guest sees none of them.
+
+What a session did to a guest is judged by the guest's output, which must be the bare machine's, and by the handlers
+that single steps went into.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, ok, run, skip  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+import gdb_session  # noqa: E402
+from gdb_session import bare, contains, guest, lines  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+
+STEPS = """python
+def value(name):
+    return int(gdb.parse_and_eval(name)) & (1 << 64) - 1
+def steps(count, over=()):
+    "Single steps; a function of `over` runs to its return."
+    for _ in range(count):
+        if value("$pc") in over:
+            gdb.execute(f"tbreak *{value('*(long *)$sp')}", to_string=True)
+            gdb.execute("continue", to_string=True)
+        else:
+            gdb.execute("stepi", to_string=True)
+        print("step", f"{value('$pc'):x} {value('$cs'):x} {value('$sp'):x} {value('$eflags') & 0xffffff:x}")
+end
+"""
+LAB = {"svm": ("4s", "qemu", "svm"), "vmx": ("4", "bochs", "vmx")}
+
+
+def session(engine, commands, script):
+    """A session with the kernel of the engine's lab, on its machine."""
+    lab, where, cpu = LAB[engine]
+    return gdb_session.session(where, commands, STEPS + script, lab=lab, cpu=cpu)
+
+
+def symbols(name):
+    """{symbol: address} of a guest."""
+    return {word: int(at, 16) for at, word in re.findall(r"^(\w+) \w (\S+)$", run("nm", guest(name)).out, re.M)}
+
+
+def stepped(text):
+    """[rip, cs, rsp, rflags] behind each step."""
+    return [[int(word, 16) for word in line.split()[1:]] for line in text.splitlines() if line.startswith("step ")]
+
+
+def long_mode(engine):
+    """A guest in 64-bit code: its registers, steps into its handlers, by each way there is."""
+    at = symbols("long")
+    over = f"({at['line']},)"
+    many, some, vectors = (110, 32, (6, 3, 14)) if engine == "svm" else (12, 20, (6,))  # Bochs' line is a slow one
+    text, console = session(engine, "start long", f"""
+break there
+continue
+info registers eip
+mode
+info registers rip
+break registers
+continue
+stepi 20
+info registers r8 r15 rip
+x/2i $pc
+vcpu
+walk $rsp
+vmexit out
+python attempt('x/1xg 0xffff900000000000')
+break faults
+continue
+python steps({many}, over={over})
+echo rings\\n
+break rings
+continue
+python steps({some}, over={over})
+info registers r11
+delete
+detach
+python host_ends()
+""")
+    faults, rings = text.split("\nrings\n")[0], text.split("\nrings\n")[-1]
+    contains(text, "Breakpoint 1, there", "eip            0x", "the guest's code is 64-bit", f"rip            {at['there']:#x}",
+             "Breakpoint 2, registers", "r8             0x1111111111111111", "r15            0x8888888888888888",
+             "rol    $0x7,%rax", f"on {engine}, guest ring 0, 64-bit code", "r15 8888888888888888", "efer 501",
+             "leads to guest-physical", "Cannot access memory at address 0xffff900000000000",
+             what=f"{engine}: 64-bit code has its sixteen registers, and an amd64's instructions", console=console)
+    went = [step[0] for step in stepped(faults)]
+    for vector in vectors:
+        ok(at["stubs"] + 16 * vector in went and at["trapped"] in went,
+           f"{engine}: a step of what raises vector {vector} ends at the guest's handler",
+           steps=[hex(one) for one in went], text=text, console=console)
+    went = stepped(rings)
+    ok([at["user"], 0x33] in [step[:2] for step in went] and [at["called"], 0x18] in [step[:2] for step in went],
+       f"{engine}: steps lead to ring 3 by sysret, and back by syscall", steps=went, text=text)
+    ok(went and not any(step[3] & 0x100 for step in went), f"{engine}: and TF is not to be seen", steps=went)
+    ok(lines(console, 1) == bare("long"), f"{engine}: what the guest saw is the bare machine's",
+       got=console, expected=bare("long"), text=text)
+
+
+def own(engine):
+    """What the guest itself does with int3, TF and debug registers stays its own, debugger or not."""
+    script = "break guest_main\ncontinue\nstepi 3\ndelete\ncontinue\npython host_ends()\n"
+    text, console = session(engine, "start traps", script)
+    contains(text, "Breakpoint 1, ", "guest_main", what=f"{engine}: GDB stops a guest with traps of its own", console=console)
+    ok(lines(console, 1) == bare("traps"), f"{engine}: its int3, int1, and steps come to its own handlers",
+       got=lines(console, 1), expected=bare("traps"), text=text)
+    text, console = session(engine, "start steps; start steps", script)
+    got = lines(console, 1)
+    ok(len(got) > 40 and got[:len(got) // 2] == got[len(got) // 2:],
+       f"{engine}: a guest that steps itself sees what it sees without a debugger", got=got, text=text)
+
+
+def system(engine):
+    """guest/os: from its kernel to a process, into the kernel by int 80, and what a VMCB says."""
+    at = symbols("os")
+    text, console = session(engine, "start os", """
+break syscall
+continue
+set var $back = f->eip
+python steps(150)
+delete
+tbreak *$back
+continue
+printf "in ring %d at %d\\n", $cs & 3, $eip == $back
+python steps(60)
+vmexit out
+vmcb
+vmcb exitcode
+vmcb intercepts[1]
+python attempt('vmcb bogus')
+kill
+python host_ends()
+""")
+    went = stepped(text)
+    ok(len(went) == 210 and not at["stub_32"] in [step[0] for step in went],
+       f"{engine}: no step leads into the clock's handler", steps=went, text=text)
+    ok(any(a[1] & 3 == 3 and b[1] & 3 == 0 for a, b in zip(went[150:], went[151:])),
+       f"{engine}: a step of int 80 leads from ring 3 into the kernel", steps=went, text=text)
+    contains(text, "in ring 3 at 1", "[Inferior 1 (process 1) killed]",
+             what=f"{engine}: from a system call back to its process", console=console)
+    if engine == "svm":
+        contains(text, "* exitcode         000000000000007b  was", "IOIO", "* rip", "exitcode         000000000000007b",
+                 " VMRUN", " ICEBP", "a VMCB has no field bogus", what="svm: vmcb says what the last exit changed")
+
+
+def main():
+    built = [run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build") for lab in ("4s", "4")]
+    if not ok(not any(one.status for one in built), "the references of Lab 4 and 4s build", out=[one.out for one in built]):
+        finish()
+    wanted = sys.argv[1:]
+    for test, engine in ((long_mode, "svm"), (own, "svm"), (system, "svm"), (long_mode, "vmx")):
+        if wanted and not {test.__name__, f"{test.__name__}-{engine}"} & set(wanted):
+            continue
+        reason = machine.missing("qemu") or machine.missing(LAB[engine][1]) or \
+            (None if shutil.which("gdb") else "gdb is not here; install the package gdb")
+        if reason:
+            skip(f"{test.__name__} on {engine}", reason)
+        else:
+            test(engine)
+    finish()
+
+
+if __name__ == "__main__":
+    main()
