@@ -54,20 +54,6 @@ store_selector(struct vcpu *v, const struct insn *i, struct te_access *a, struct
 	return insn_write_rm(&v->state, i, i->has_mem ? 2 : i->opsize, value, &te_ops, a, f);
 }
 
-/*
- * Far transfers whose stack or pointer lies in such memory have handlers of their own. What else
- * there is no CPU model of a guest has: xsaves, vmptrld ...
- */
-static enum verdict
-transfer(struct vcpu *v, struct exit *e)
-{
-	enum exit_reason reason = te_reason(e->insn_op);
-
-	if (reason != EXIT_IRET && reason != EXIT_FAR)
-		return event_fault(v, VEC_UD, 0);
-	return v->handlers[reason](v, e);
-}
-
 /* RESUME with rip advanced, or the guest has faulted or is stopped. */
 enum verdict
 te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
@@ -113,8 +99,16 @@ te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 		return te_verify(v, e);
 	case INSN_ARPL:
 		return te_arpl(v, e);
-	default:
-		return transfer(v, e);
+	case INSN_IRET: /* this and the next ones have handlers of their own */
+		return v->handlers[EXIT_IRET](v, e);
+	case INSN_JMP_FAR:
+	case INSN_JMP_FAR_IND:
+	case INSN_CALL_FAR:
+	case INSN_CALL_FAR_IND:
+	case INSN_RETF:
+		return v->handlers[EXIT_FAR](v, e);
+	default: /* no CPU model of a guest has it: xsaves, vmptrld ... */
+		return event_fault(v, VEC_UD, 0);
 	}
 	if (err)
 		return te_guest_fault(v, e, a, &f);
