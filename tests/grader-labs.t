@@ -3,13 +3,15 @@
 
 A mutant must build and boot, pass a test, and fail one of its own exercise's, in words that its
 symptom finds. One that is marked `caught-by: hostile` must fail a test that feeds in something
-hostile. `tests/grader-labs.t NAME...` tries only these mutants.
+hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's fifth.
 
-Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a fifth is tried, another one each
-time; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
+Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a fifth of each lab's is tried: which,
+a hash of their code and of the checks says, so that every fresh clone of one commit tries the same, and another commit
+others; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
 (grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the others, in their order.
 """
 
+import hashlib
 import os
 import queue
 import random
@@ -30,10 +32,12 @@ ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["right
         3: ["translated", "straight", "callouts"]}
 """Tests of which a mutant that fails all of its own exercise's must pass one."""
 SEED = int(os.environ.get("SEED", "0")) or None
-CHANCE = SEED or random.SystemRandom().randrange(1, 1 << 32)
+KEPT = kept.Kept(ROOT)
+CHANCE = SEED or (random.SystemRandom().randrange(1, 1 << 32) if kept.ALL else 1)
+"""The seed of a mutant's tests. Kept verdicts are those of one; `make check-all` tries others: a test that misses its
+mistake by chance is weak."""
 PART = 5
 """One mutant of so many is tried where nothing is kept."""
-KEPT = kept.Kept(ROOT)
 KILLERS = ROOT / "build" / "grade" / mutants.KILLERS
 JOBS = os.cpu_count() or 2
 
@@ -123,14 +127,12 @@ class Tried:
     def run(self, test):
         """The verdict on a test; None if it can't be had on this machine."""
         if test.name not in self.found and all(machine.missing(name) is None for name in test.machines):
-            # Kept verdicts are those of one seed. `make check-all` tries others: a test that misses its mistake by chance is weak.
-            seed = SEED or (CHANCE if kept.ALL else 1)
-            verdict = KEPT.find(self.name, test, seed)
+            verdict = KEPT.find(self.name, test, CHANCE)
             if verdict is None:
                 if self.image is None:
                     raise Missing()
-                verdict = grader.run_check(self.lab, test, self.image, seed, self.out / test.name)
-                KEPT.keep(self.name, test, seed, verdict)
+                verdict = grader.run_check(self.lab, test, self.image, CHANCE, self.out / test.name)
+                KEPT.keep(self.name, test, CHANCE, verdict)
             self.found[test.name] = verdict
         return self.found.get(test.name)
 
@@ -249,16 +251,26 @@ class Mutants:
         KILLERS.write_text("".join(f"{name} {test}\n" for name, test in sorted(self.killers.items())))
 
 
+def some(lab, known):
+    """The names of this commit's fifth of a lab's mutants."""
+    def rank(mutant):
+        files = sorted(mutant_files(lab, mutant).items())
+        return hashlib.sha256(f"{KEPT.judges} {mutant.name} {files}".encode()).digest()
+
+    return {one.name for one in sorted(known, key=rank)[:-(-len(known) // PART)]}
+
+
 def test_mutants(results, lab, tree, guests, wanted, out):
-    """All mutants of a lab that are asked for, kept, or of this time's fifth."""
+    """All mutants of a lab that are asked for, kept, or of this commit's fifth."""
     work, left = Mutants(results, lab), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
+    chosen = {one.name for one in known} if wanted or kept.ALL else some(lab, known)
     for mutant in known:
         sources = tree.sources(mutant_files(lab, mutant))
         if not wanted and work.kept(mutant, sources):
             continue
-        if wanted or kept.ALL or random.Random(f"{CHANCE}/{mutant.name}").randrange(PART) == 0:
+        if mutant.name in chosen:
             work.build(tree, guests, mutant, sources, out / mutant.name)
         else:
             left += 1
@@ -279,6 +291,10 @@ def test_mutants(results, lab, tree, guests, wanted, out):
 def main():
     """Every lab that has a solution here."""
     results, wanted = Results(), sys.argv[1:]
+    if wanted == ["which"]:
+        for lab in map(course.load, course.graded_labs()):
+            print(*sorted(some(lab, mutants.load_all(ROOT, lab.number))), sep="\n")
+        return 0
     grader.add_checks_to_path()
     print("TAP version 14", flush=True)
     print(f"# chance: SEED={CHANCE}", flush=True)

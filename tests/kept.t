@@ -113,6 +113,10 @@ def main():
     for path in (root / kept.PLACE).glob("*.json"):
         path.write_text("{")
     ok(kept.Kept(root, use=True).find(name, tests, 4) is None, "half a file is none")
+    if (ROOT / "solutions").is_dir():
+        fifth = [run(sys.executable, ROOT / "tests/grader-labs.t", "which") for _ in range(2)]
+        ok(fifth[0].status == 0 and fifth[0].out == fifth[1].out and len(fifth[0].out.split()) > 20,
+           "a fresh clone tries the same fifth of the mutants each time", first=fifth[0].out, second=fifth[1].out)
     done = run("make", "-n", "check-all", cwd=ROOT)
     ok(done.status == 0 and "ZENO_ALL=1" in done.out, "make check-all keeps nothing", out=done.out[-500:])
     finish()
