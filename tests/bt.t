@@ -40,10 +40,10 @@ te.HOST = te.BUILD / "lab3-solution"
 boot_host = te.host
 
 
-def on_bt(commands, guests, where="qemu", options="panic=off", limits=te.LIMIT):
+def on_bt(commands, guests, where="qemu", options="panic=off", limits=te.LIMIT, extra=()):
     """Like te.host(), with each guest on bt."""
     commands = [re.sub(r"^start (\S+)", r"start \1 engine=bt", c) for c in commands]
-    text, end = boot_host(commands, guests, where, options, limits)
+    text, end = boot_host(commands, guests, where, options, limits, extra)
     return text.replace(" engine=bt", ""), end
 
 
