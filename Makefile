@@ -140,6 +140,7 @@ check-run: $(UNITS:%=build/tests/unit/%)
 	@$(call each_lab,--no-print-directory SOLUTION=)
 	@$(if $(wildcard solutions),$(call each_lab,--no-print-directory SOLUTION=1))
 	@$(if $(wildcard solutions),$(MAKE) --no-print-directory SOLUTION=1 LAB=all REF= build)
+	@$(PYTHON) tools/keep_objects.py $(THIS_STORE)
 	@prove -j2 --timer --failures -e tools/runtest $(TESTS) $(UNITS:%=build/tests/unit/%)
 
 soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEED=n): half an hour

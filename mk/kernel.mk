@@ -17,8 +17,9 @@ LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack 
 
 # One store of objects for all labs. An object lies below a name that is made of the commands that compile it, at its
 # source's path: kern/ and vmm/ are compiled once for all labs, solutions and skeletons, and again when flags change.
+THIS_STORE = build/obj/$(call key,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS))
 ifndef STORE
-STORE := $(if $(SOURCES),build/obj/$(call key,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS)))
+STORE := $(if $(SOURCES),$(THIS_STORE))
 endif
 OBJECTS := $(SOURCES:%=$(STORE)/%.o)
 # Compiled reference objects of labs that this one needs (catchup/N-topic), and what defines their symbols.

@@ -104,18 +104,19 @@ class Store:
             with contextlib.suppress(OSError):
                 os.utime(kept)
 
-    def keep(self, tree):
-        """Take what a build without walls has compiled."""
+    def keep(self, tree, place=OBJECTS):
+        """Take what a build without walls has compiled, in a scratch tree or, below another `place`, in the work tree."""
         hashes = Hashes(tree)
         with contextlib.suppress(OSError):
-            for made in sorted((tree / OBJECTS).rglob("*.o")):
-                listed, source = made.with_suffix(".d"), str(made.relative_to(tree / OBJECTS))[:-2]
-                names = dependencies(listed.read_text(errors="replace"))
+            for made in sorted((tree / place).rglob("*.o")):
+                listed, source = made.with_suffix(".d"), str(made.relative_to(tree / place))[:-2]
+                text = listed.read_text(errors="replace")
+                names = dependencies(text)
                 digest = hashes.all(names, self.key)
                 kept = self.place / f"{source}.{digest}.o"
                 if digest and not kept.is_file() and fresh(made, tree, names):
                     copy_whole(made, kept)
-                    copy_whole(listed, self.place / f"{source}.d")
+                    write_whole(text.replace(f"{place}/", f"{OBJECTS}/", 1), self.place / f"{source}.d")
             self.prune()
 
     def prune(self):
@@ -159,6 +160,13 @@ def copy_whole(source, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.copyfile(source, half)
+    half.replace(target)
+
+
+def write_whole(text, target):
+    """Write a file so that nobody sees half of it."""
+    half = target.with_name(f".{target.name}.{os.getpid()}")
+    half.write_text(text)
     half.replace(target)
 
 
