@@ -10,6 +10,7 @@ from bisect import bisect_right
 
 from zeno.judging import headers
 from zeno.judging.trial import Trouble
+from zeno.machines import machine
 
 KB, FRAME_TABLE, DIRECT_MAP = headers.numbers(("kern/map.h",), ("KB", "FRAME_TABLE", "DIRECT_MAP"))
 PAGE = 4096
@@ -21,6 +22,8 @@ LOW_END = 0x9FC00
 """ ... and the last KiB of conventional memory."""
 FREE_RAM = range(48 * MIB, 112 * MIB)
 """Far above the kernel and its modules, far below the end: nothing lives there at boot."""
+FEW = machine.Limits(instructions=40_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
+"""Ten times what a boot and a few commands need. A command that loops around `pause` runs five million in a second."""
 
 DUMP = re.compile(r"([0-9a-f]{16}):((?: [0-9a-f]{8}){1,4})$")
 
@@ -111,7 +114,7 @@ def xp_words(t):
         return True
 
     commands = [command_of(where, len(data) // 4) for where, data in wanted]
-    run, seen = witness(t, commands, {t.symbol("monitor_run"): write})
+    run, seen = witness(t, commands, {t.symbol("monitor_run"): write}, limits=FEW)
     t.orderly(run)
     if not any(seen.values()):
         raise Trouble("the breakpoint on monitor_run was never reached")
@@ -169,7 +172,7 @@ def xp_module(t):
     fresh = t.rng.randbytes(len(data))
     path.write_bytes(fresh)
     command = command_of(at + skip, count)
-    run = t.boot(f"-- {command}; off", modules=modules)
+    run = t.boot(f"-- {command}; off", modules=modules, limits=FEW)
     t.orderly(run)
     compare_dumps(t, run, [command], [(at + skip, fresh[skip:skip + 4 * count])])
 
@@ -208,7 +211,7 @@ def xp_refuses(t):
     # One boot for each few commands: a command line has room for some only.
     for at in range(0, len(commands) - 1, 8):
         part = commands[at:at + 9]
-        run, _ = witness(t, part, {t.symbol("monitor_run"): write})
+        run, _ = witness(t, part, {t.symbol("monitor_run"): write}, limits=FEW)
         for command, lines in outputs(run):
             if command in bad:
                 words, _ = dumps(lines)
