@@ -170,7 +170,8 @@ class Lint:
         """A lab's handout against the template and the lab's data."""
         for half, page in (data.get("halves") or {"": data}).items():
             told = [one for one in data["exercises"] if one.get("half", "") == half]
-            self.lab_page(data, Path(page["handout"]).name, told, f"{data['lab']}{half}")
+            if told:  # else the half is not cut yet
+                self.lab_page(data, Path(page["handout"]).name, told, f"{data['lab']}{half}")
 
     def lab_page(self, data, name, told, lab):
         """The handout of a lab or of a half, which tells about these exercises."""

@@ -36,7 +36,7 @@ ROOMS = {
     "x86": ("vmm/x86", 3341, 3000),
     "te and its lab": ("vmm/te @1", 4470, 3200),
     "bt and its lab": ("vmm/bt @3", 3686, 3200),
-    "svm and its lab": ("vmm/svm @4s", 1620, 1300),
+    "svm and its lab": ("vmm/svm @4s", 1706, 1300),
     "vmx and its lab": ("vmm/vmx", 2846, 1300),
     "nested": ("vmm/mmu/nested", 300, 1000),
     "flat and window": ("vmm/mmu", 272, 300),
@@ -44,7 +44,7 @@ ROOMS = {
     "devices": ("vmm/dev", 2241, 1500),
     "load": ("vmm/load", 760, 900),
     "debug": ("vmm/debug", 1025, 1500),
-    "trials": ("trials/boot trials/guests trials/shadow trials/svm trials/vmx", 2348, 1000),
+    "trials": ("trials/boot trials/guests trials/shadow trials/svm trials/vmx", 2490, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 14900

@@ -30,13 +30,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mutants
 import trouble
-from course import ROOT
+from course import ROOT, parse_labs
 from tables import Stale, make_table
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -70,10 +69,12 @@ MASKS = [
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
+    (re.compile(r"host save area at [0-9a-f]+"), "host save area at ADDRESS"),
     (re.compile(r"\bframe [0-9a-f]+ is free"), "frame MFN is free"),
     (re.compile(r"\bmachine frame [0-9a-f]+; ours: not"), "machine frame MFN; ours: not"),  # where the kernel's image ends
     (re.compile(r"^frames-drain: .*"), lambda m: re.sub(r"\d+", "N", m[0])),
     (re.compile(r"^CR3=0x[0-9a-f]+"), "CR3=ROOT"),
+    (re.compile(r"^(rsi|cr3) +0x[0-9a-f]{6,} +.*"), r"\1 FRAME"),
     (re.compile(r"^(0x[0-9a-f]{16} <bogus\+ +\d+>:).*"), r"\1 WORDS"),
     (re.compile(r"^Makefile:\d+"), "Makefile:LINE"),
     (re.compile(r"there are: [\w ]+ \("), "there are: LABS ("),  # an export has others
@@ -244,8 +245,8 @@ def shown_make(line):
 
 def cpu_of(variables):
     """The CPU that make takes for these: the lab's own, unless CPU= says another."""
-    data = tomllib.loads((ROOT / f"grade/labs/{variables['LAB']}.toml").read_text())
-    return variables.get("CPU", data.get("cpu", "te"))
+    labs = parse_labs(variables["LAB"])
+    return variables.get("CPU") or (labs[0].cpu if len(labs) == 1 else "te")
 
 
 def replay(lines, wish):

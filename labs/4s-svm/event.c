@@ -11,8 +11,8 @@ static const uint8_t types[] = {
 };
 
 /*
- * The engine contract: one event for each entry, and none over another that waits. A software
- * interrupt pushes the rip behind it, which the VMCB must have then (APM 2 15.20, NRIPS aside).
+ * The engine contract: one event for each entry, and none over another that waits. Those of an
+ * instruction push the rip behind it, which the VMCB must have then (APM 2 15.20, NRIPS aside).
  */
 enum injection
 svm_inject(struct vcpu *v, const struct event *event)
@@ -24,8 +24,7 @@ svm_inject(struct vcpu *v, const struct event *event)
 	b->eventinj = SVM_EVENT_VALID | (uint64_t)types[event->kind] << 8 | event->vector;
 	if (event->has_error)
 		b->eventinj |= SVM_EVENT_HAS_ERROR | (uint64_t)event->error << 32;
-	if (event->kind == EVENT_SOFTWARE)
-		v->state.rip += event->insn_len;
+	v->state.rip += event->insn_len;
 	v->state.sti_shadow = v->state.mov_ss_shadow = false;
 	return INJECTED;
 }

@@ -81,6 +81,10 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 		reg->access = REG_CLTS;
 		return;
 	}
+	if (!write && reason == EXIT_CR && !number && i.op == INSN_SMSW) {
+		reg->access = REG_SMSW;
+		return;
+	}
 	if (i.op != (write ? to : from)) {
 		e->reason = EXIT_OTHER;
 		return;

@@ -25,6 +25,7 @@ init(struct vcpu *v)
 {
 	mfn_t own = frame_alloc(FRAME_HOST, OWNER_HOST), vmcb = frame_alloc(FRAME_HOST, OWNER_HOST);
 	struct svm *s;
+	int err;
 
 	if (!mfn_ok(own) || !mfn_ok(vmcb)) {
 		if (mfn_ok(own))
@@ -39,8 +40,9 @@ init(struct vcpu *v)
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
 	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
-	if (svm_turn_on())
-		return -ENOMEM;
+	err = svm_turn_on();
+	if (err)
+		return err;
 	svm_set_controls(s->vmcb);
 	if (strcmp(v->domain->mmu->name, "nested"))
 		return svm_shadow_init(v);
@@ -137,13 +139,16 @@ run(struct vcpu *v, struct exit *e)
 	s->fresh = v->flush = false;
 	if (s->shadowed)
 		svm_shadow_enter(v);
-	if (!v->entries && svm_rule_broken(b, &svm_cpu, NULL))
+	if (!v->entries && svm_rule_broken(b, &svm_cpu, NULL)) {
 		b->exitcode = SVM_EXIT_INVALID;
-	else
+	} else {
+		if (!v->entries)
+			b->exitcode = SVM_EXIT_NONE;
 		enter(v);
+	}
 	if (s->shadowed)
 		svm_shadow_leave(v);
-	if (SVM_EXIT_CODE(b) == SVM_EXIT_INVALID) {
+	if (SVM_EXIT_CODE(b) >= SVM_EXIT_NONE) {
 		refused(v, e, written);
 		return;
 	}
@@ -190,6 +195,9 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 	const struct vmcb *b = svm_of(v)->vmcb;
 	const struct entry_rule *first = svm_rule_broken(b, &svm_cpu, NULL);
 
+	if (e->raw == SVM_EXIT_NONE)
+		return exit_stop(v, e, "lab4sa.md#ex-4s-2",
+				 "svm_enter() came back, and no guest has run");
 	for (const struct entry_rule *r = first; r; r = svm_rule_broken(b, &svm_cpu, r))
 		printf("d%u %s: VMRUN: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
 		       r->field, svm_rule_value(b, r), r->words, r->section);

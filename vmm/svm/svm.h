@@ -37,16 +37,21 @@ svm_of(struct vcpu *v)
 }
 
 /*
- * svm.c: the CPU writes the next rip into the VMCB (CPUID 8000000A, EDX bit 3). QEMU 7.2 does not.
+ * features.c: the CPU writes the next rip into the VMCB (CPUID 8000000A, EDX bit 3). QEMU 7.2 does
+ * not.
  */
 extern bool svm_has_nrip;
 
-/* capability.c: what the rules of VMRUN ask this CPU for; true once SVM is on. */
+/* features.c: what the rules of VMRUN ask this CPU for; true once SVM is on. */
 extern struct svm_cpu svm_cpu;
+void svm_ask_cpu(void);
 
 /* capability.c: NULL, or what this CPU lacks, in a line. */
 const char *svm_probe(void);
-/* Turns SVM on, once, with a page for the host's state. 0 or -ENOMEM. */
+/*
+ * Turns SVM on, once, with a page for the host's state. 0, -ENOMEM, or -ENOSYS while that is not
+ * written.
+ */
 int svm_turn_on(void);
 /* What VMSAVE left of the host: FS, GS, TR, LDTR and the MSRs of syscall and sysenter. */
 hpa_t svm_host_state(void);

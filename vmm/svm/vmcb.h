@@ -119,7 +119,8 @@ enum svm_intercept {
 #define SVM_EXIT_EXCEPTION 0x40u
 #define SVM_EXIT_FIRST     0x60u /* that of SVM_INTR; the others follow in enum svm_intercept */
 #define SVM_EXIT_NPF       0x400u
-#define SVM_EXIT_INVALID   (~0u) /* -1; QEMU 7.2 writes only its low half */
+#define SVM_EXIT_INVALID   (~0u)       /* -1; QEMU 7.2 writes only its low half */
+#define SVM_EXIT_NONE      0x7fffffffu /* Zeno's own, before the first VMRUN: no CPU says so */
 
 /* APM 2 15.21.1 "VINTR": the virtual interrupt, which here only asks for an exit. */
 #define VINTR_IRQ     (1ul << 8)
@@ -147,6 +148,7 @@ enum svm_intercept {
 
 #define TLB_CONTROL_FLUSH_ALL 1u
 
+#define CPUID_SVM       0x8000000au
 #define MSR_VM_CR       0xc0010114
 #define VM_CR_SVMDIS    (1u << 4)
 #define MSR_VM_HSAVE_PA 0xc0010117

@@ -1,0 +1,427 @@
+"""Lab 4sA: AMD-V turned on, and the way into the guest and back.
+
+Witnessed through QEMU's GDB stub: what a made-up CPU says to svm_probe() is decided at each of its CPUID and RDMSR
+instructions; registers are set and read on both sides of VMRUN, and in the guest at its first instruction; the VMCB and
+the host's save area are read from physical memory.
+"""
+
+import re
+import struct
+
+from checks.lab0 import KB, PAGE, outputs
+from zeno.judging import headers
+from zeno.judging.trial import Trouble
+from zeno.machines import machine
+
+from .guests import LIMITS, hostile_modules, said_of_end
+
+GPRS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+CARRIED = [name for name in GPRS if name not in ("rax", "rsp")]
+"""Those that are not the VMCB's."""
+KEPT = ("rbx", "rbp", "r12", "r13", "r14", "r15")
+"""Those that a C function finds as they were."""
+BASES = ("fs_base", "gs_base", "k_gs_base")
+VMRUN = b"\x0f\x01\xd8"
+CODE_AT, CPUID_AT = 0x200000, 0x200007
+SVME, FLAG_IF = 1 << 12, 1 << 9
+VM_CR, SVMDIS = 0xC0010114, 1 << 4
+STEPS, STOPS = 2000, 20
+RAM = 128 << 20
+FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
+VMCB = {name: headers.offset_of(headers.ROOT, "vmm/svm/vmcb.h", "struct vmcb", member) for name, member in
+        {"asid": "asid", "exitcode": "exitcode", "rax": "rax", "rsp": "rsp", "rip": "rip", "cr3": "cr3", "cr0": "cr0",
+         "fs_base": "fs.base", "gs_base": "gs.base", "k_gs_base": "kernel_gs_base"}.items()}
+FRAME_HOST, FRAME_SIZE, FRAME_REFS, FRAME_TYPE = headers.numbers(("kern/frame.h",), (
+    "FRAME_HOST", "sizeof(struct frame)", "offsetof(struct frame, refs)", "offsetof(struct frame, type)"))
+
+
+# -- what all of them share -------------------------------------------------------------------------
+
+
+def witness(t, commands, points, **more):
+    """Boot stopped, with a function at each address; then run to the end. (Run, {address: hits})."""
+    return t.witness("-- " + "; ".join([*commands, "off"]), points, limits=LIMITS, **more)
+
+
+def said(run, command, number=0):
+    """The lines that a command printed."""
+    found = [lines for name, lines in outputs(run) if name == command]
+    return "\n".join(found[number]).strip() if number < len(found) else ""
+
+
+def canonical(rng):
+    """A random canonical address."""
+    return rng.randrange(1 << 47) | rng.choice((0, 0xFFFF8 << 44))
+
+
+# -- 4s.1: there and on ------------------------------------------------------------------------------
+
+
+class Cpu:
+    """What a CPU that is made up says of itself; `why` is what it lacks, None if nothing."""
+
+    def __init__(self, rng, why, last, svm, locked, nested):
+        self.rng, self.why = rng, why
+        self.last, self.svm, self.locked, self.nested = last, svm, locked, nested
+        self.asked = []
+
+    def leaf(self, number):
+        """[eax, ebx, ecx, edx] of a CPUID leaf: at random but for what counts."""
+        regs = [self.rng.getrandbits(32) for _ in range(4)]
+        if number == 0x80000000:
+            regs[0] = self.last
+        elif number == 0x80000001:
+            regs[2] = regs[2] & ~4 | self.svm << 2
+        elif number == 0x8000000A:
+            regs[3] = regs[3] & ~1 | self.nested
+        return regs
+
+    def msr(self, number):
+        """What RDMSR gives; None: #GP."""
+        self.asked.append(number)
+        if number != VM_CR or not self.svm:
+            return None
+        return self.rng.getrandbits(64) & ~SVMDIS | self.locked * SVMDIS
+
+
+def cpus(rng):
+    """CPUs of all kinds, in a random order."""
+    last = rng.randrange(0x8000000A, 0x80000022)
+    kinds = [("no such leaf", rng.randrange(0x80000001, 0x8000000A), 0, 0, 1),
+             ("no such leaf", rng.randrange(1, 0x20), 0, 1, 1),
+             ("no AMD-V", last, 0, 0, 1), ("no AMD-V", 0x8000000A, 0, 1, 1),
+             ("locked", last, 1, 1, 1), ("no nested paging", last, 1, 0, 0),
+             (None, last, 1, 0, 1), (None, 0x8000000A, 1, 0, 1)]
+    rng.shuffle(kinds)
+    return [Cpu(rng, *kind) for kind in kinds]
+
+
+def call_on(t, client, entry, back, stack, cpu):
+    """Call a function, and answer its CPUID and RDMSR; what it gives back."""
+    client.write(stack - 8, struct.pack("<Q", back))
+    client.set_reg("rsp", stack - 8)
+    client.set_reg("rip", entry)
+    for _ in range(STEPS):
+        regs = client.regs()
+        if regs["rip"] == back:
+            return regs["rax"]
+        code = client.read(regs["rip"], 2)
+        answer = None
+        if code == b"\x0f\xa2":
+            answer = dict(zip(("rax", "rbx", "rcx", "rdx"), cpu.leaf(regs["rax"] & 0xFFFFFFFF)))
+        elif code == b"\x0f\x32":
+            value = cpu.msr(regs["rcx"] & 0xFFFFFFFF)
+            t.check(value is not None, f"svm_probe() reads the MSR {regs['rcx'] & 0xFFFFFFFF:x} on a CPU that has "
+                    f"{cpu.why or 'no such one'}: there is none, and the host faults", "no such read", "#GP")
+            answer = {"rax": value & 0xFFFFFFFF, "rdx": value >> 32}
+        t.check(code != b"\x0f\x30", "svm_probe() writes to an MSR: it is asked, and must change nothing", "no WRMSR",
+                f"WRMSR {regs['rcx'] & 0xFFFFFFFF:x}")
+        client.step()
+        for name, number in (answer or {}).items():
+            client.set_reg(name, number)
+    return t.fail("svm_probe() does not come back", "an answer", f"{STEPS} instructions")
+
+
+def line_at(client, address):
+    """The text that a pointer of the kernel's leads to."""
+    raw = client.read(address, 200) if address >= KB else b""
+    return raw.split(b"\0")[0].decode("latin-1") if b"\0" in raw else ""
+
+
+def probe(t):
+    """Made-up CPUs: each that lacks something is told in a line of its own, and none faults."""
+    entry, start = t.symbol("svm_probe"), t.symbol("monitor_run")
+    answers = []
+
+    def ask(client, regs):
+        stack = (regs["rsp"] - 0x800) & ~15
+        for cpu in cpus(t.rng):
+            got = call_on(t, client, entry, start, stack, cpu)
+            answers.append((cpu, line_at(client, got) if got else None))
+        for name in (*GPRS, "rip", "eflags"):
+            client.set_reg(name, regs[name])
+        return True
+
+    run, _ = witness(t, ["engines"], {start: ask})
+    if not answers:
+        raise Trouble("the monitor never ran")
+    lines = {}
+    for cpu, line in answers:
+        if cpu.why is None:
+            t.check(line is None, f"on a CPU that has all, svm_probe() says that it has not: {line}", "NULL", line)
+            continue
+        t.check(line is not None, f"a CPU that has {cpu.why} is taken for a good one"
+                if cpu.why != "locked" else "a CPU whose firmware has locked AMD-V is taken for a good one", "a line", "NULL")
+        t.check(line.isprintable() and 8 <= len(line) <= 160, f"what svm_probe() says of a CPU that has {cpu.why} is no "
+                "line for a person", "one printable line", repr(line))
+        lines.setdefault(cpu.why, set()).add(line)
+    for why, some in lines.items():
+        others = [other for other, told in lines.items() if other != why and told & some]
+        t.check(not others, f"a CPU with {why} and one with {', '.join(others)} get the same line", "different lines",
+                "\n".join(sorted(some)))
+    t.orderly(run)
+
+
+AREA = re.compile(rb"svm: on, host save area at ([0-9a-f]+)")
+
+
+def turned_on(t):
+    """EFER by the debugger; the CPU has written the host's state where it was told."""
+    entry, asked, enter = (t.symbol(name) for name in ("svm_turn_on", "svm_ask_cpu", "svm_enter"))
+    live, efer, host, area = [], {}, {}, {}
+
+    def word(client, address):
+        return struct.unpack("<Q", client.read(address, 8))[0]
+
+    def into(client, regs):
+        # What `first` has read from the MSR: only a page in RAM can be looked at.
+        host.update(regs)
+        found = AREA.search(live[0].console())
+        area["at"] = int(found[1], 16) if found else None
+        if area["at"] is None or area["at"] % PAGE or not 0 < area["at"] < RAM:
+            return True
+        record = client.read(word(client, t.symbol("frames")) + area["at"] // PAGE * FRAME_SIZE, FRAME_SIZE)
+        area["type"], area["refs"] = record[FRAME_TYPE], struct.unpack_from("<I", record, FRAME_REFS)[0]
+        client.insert(CODE_AT)
+        for _ in range(STOPS):  # there VMRUN has saved the host
+            client.cont()
+            if client.regs()["rip"] == CODE_AT:
+                break
+        if client.regs()["rip"] == CODE_AT:
+            saved = client.read(area["at"], PAGE, physical=True)
+            area.update({name: struct.unpack_from("<Q", saved, VMCB[name])[0] for name in ("cr3", "rip")})
+        return True
+
+    run, _ = witness(t, ["first"], {entry: lambda _, regs: efer.setdefault("before", regs["efer"]) is None,
+                                    asked: lambda _, regs: efer.setdefault("after", regs["efer"]) is None, enter: into},
+                     keep=live)
+    t.check("before" in efer, "`first` never came to svm_turn_on(): svm_probe() says no", "svm: on", said(run, "first"))
+    if "after" not in efer:
+        t.orderly(run)
+    t.check("after" in efer, "svm_turn_on() gave up", "0", said(run, "first"))
+    t.check(efer["after"] & SVME, "EFER.SVME is not set", f"{efer['before'] | SVME:#x}", f"{efer['after']:#x}")
+    t.equal(hex(efer["before"] | SVME), hex(efer["after"]), "EFER, but for its new bit,")
+    t.check(area.get("type") is not None, "VM_HSAVE_PA does not name a page of RAM", "the machine address of a page",
+            said(run, "first"))
+    t.check(area["type"] == FRAME_HOST and area["refs"], "VM_HSAVE_PA names a page that somebody else may get",
+            "a frame of the host's, with a reference", f"type {area['type']}, {area['refs']} references")
+    t.check(area.get("cr3") == host["cr3"] and 0 < area["rip"] - enter < 0x400, "the CPU has not saved the host's state "
+            "in the page that VM_HSAVE_PA names", f"cr3 {host['cr3']:#x}, rip in svm_enter()", area)
+    t.orderly(run)
+
+
+def no_memory(t):
+    """No frame is left: nothing is on, and the next try may succeed."""
+    alloc, turn_on, made = t.symbol("frame_alloc"), t.symbol("svm_turn_on"), t.symbol("svm_make_maps")
+    none = (1 << 64) - 1
+    state = {"calls": 0, "in": False, "efer": None, "refused": 0}
+
+    def begin(client, regs):
+        state.update({"in": not state["refused"], "calls": 0})
+        state["efer"] = state["efer"] or regs["efer"]
+        return False
+
+    def give(client, regs):
+        if not state["in"]:
+            return False
+        state["calls"] += 1
+        if state["calls"] == 2:  # the first one is svm_turn_on()'s own
+            back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
+            client.set_reg("rax", none)
+            client.set_reg("rsp", regs["rsp"] + 8)
+            client.set_reg("rip", back)
+            state["refused"] += 1
+            state["in"] = False
+        return False
+
+    def went_on(client, regs):
+        state.setdefault("on", regs["efer"] if state["refused"] else None)
+        return True
+
+    run, seen = witness(t, ["first", "first"], {turn_on: begin, alloc: give, made: went_on})
+    t.check(state["refused"], "svm_turn_on() asks for no page", "a page for the host's state", "none")
+    t.check(seen[turn_on] == 2 or seen[made] == 0, "without memory svm_turn_on() goes on", "an error", said(run, "first"))
+    first, second = said(run, "first"), said(run, "first", 1)
+    t.check("out of memory" in first or "error 12" in first, "without memory svm_turn_on() does not say so", "-ENOMEM", first)
+    t.check("svm: on" in second, "the next try does not succeed", "svm: on", second)
+    t.orderly(run)
+
+
+# -- 4s.2: enter and leave ---------------------------------------------------------------------------
+
+
+class Crossing:
+    """One call of svm_enter(), seen at its begin, at VMRUN, in the guest, behind VMRUN, and at its end."""
+
+    def __init__(self, t, prepare=None):
+        self.t, self.rng, self.prepare = t, t.rng, prepare
+        self.entry = t.symbol("svm_enter")
+        self.vmrun = self.find()
+        self.host = self.at_vmrun = self.in_guest = self.end = None
+        self.gpr = self.back = self.vmcb = 0
+        self.wanted, self.left, self.stored, self.after = {}, {}, {}, b""
+
+    def find(self):
+        """Where VMRUN is."""
+        for one in self.t.symbols.segments:
+            start = self.entry - one.va
+            if 0 <= start < len(one.data):
+                at = one.data.find(VMRUN, start, start + 0x400)
+                return one.va + at if at >= 0 else 0
+        return 0
+
+    def begin(self, client, regs):
+        """At svm_enter: random registers for the guest."""
+        self.host, self.gpr, self.vmcb = regs, regs["rdi"], regs["rsi"]
+        self.back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
+        self.wanted = {name: self.rng.getrandbits(64) for name in GPRS} | {name: canonical(self.rng) for name in BASES}
+        client.write(self.gpr, struct.pack("<16Q", *(self.wanted[name] for name in GPRS)))
+        self.wanted["rax"], self.wanted["rsp"] = self.rng.getrandbits(32), self.rng.getrandbits(32)
+        for name in ("rax", "rsp", *BASES):
+            client.write(self.vmcb + VMCB[name], struct.pack("<Q", self.wanted[name]), physical=True)
+        if self.prepare:
+            self.prepare(client, self.vmcb)
+
+    def cross(self, client, regs):
+        """All of one call."""
+        self.begin(client, regs)
+        for point in (self.vmrun, self.vmrun + 3, CODE_AT, self.back):
+            client.insert(point)
+        for _ in range(STOPS):
+            client.cont()
+            regs = client.regs()
+            if regs["rip"] == self.vmrun:
+                self.at_vmrun = regs
+            elif regs["rip"] == CODE_AT:
+                self.in_guest = regs
+            elif regs["rip"] == self.vmrun + 3:
+                self.left = {name: self.rng.getrandbits(64) for name in CARRIED}
+                self.left |= {name: canonical(self.rng) for name in BASES}
+                for name, value in self.left.items():
+                    client.set_reg(name, value)
+            elif regs["rip"] == self.back:
+                self.end = regs
+                self.stored = dict(zip(GPRS, struct.unpack("<16Q", client.read(self.gpr, 128))))
+                self.after = client.read(self.vmcb, PAGE, physical=True)
+                return True
+        return True
+
+    def field(self, name):
+        """A field of the VMCB as svm_enter() left it."""
+        return struct.unpack_from("<Q", self.after, VMCB[name])[0]
+
+    def run(self, *commands):
+        """Boot, and look."""
+        t = self.t
+        t.check(self.vmrun, "svm_enter() has no VMRUN in it", "0f 01 d8", "none")
+        run, _ = witness(t, commands or ["first"], {self.entry: self.cross})
+        t.check(self.host, "nobody calls svm_enter()", "one call", said(run, "first"))
+        t.check(self.at_vmrun, "svm_enter() never comes to its VMRUN", "VMRUN", said(run, "first"))
+        return run
+
+    def host_as_it_was(self, run):
+        """What C wants back, and what VMLOAD moves."""
+        t = self.t
+        if not self.end:
+            t.orderly(run)
+        t.check(self.end, "svm_enter() never comes back", "a return", said(run, "first"))
+        t.check(self.end["rsp"] == self.host["rsp"] + 8, "the host's rsp is another one behind svm_enter()",
+                f"{self.host['rsp'] + 8:#x}", f"{self.end['rsp']:#x}")
+        for name in KEPT:
+            t.check(self.end[name] == self.host[name], f"the host's {name} is another one behind svm_enter()",
+                    f"{self.host[name]:#x}", f"{self.end[name]:#x}")
+        t.check(not self.end["eflags"] & FLAG_IF, "interrupts are on behind svm_enter()", "IF=0, as it was", "IF=1")
+        for name in BASES:
+            t.check(self.end[name] == self.host[name], f"behind svm_enter() {name} is not the host's: what host_state names "
+                    "was not loaded", f"{self.host[name]:#x}", f"{self.end[name]:#x}")
+
+
+def carried_in(t):
+    """Random registers for the guest, at VMRUN and at the guest's first instruction."""
+    for _ in range(2):
+        one = Crossing(t)
+        run = one.run()
+        t.check(one.at_vmrun["rax"] == one.vmcb, "rax does not name the VMCB at VMRUN", f"{one.vmcb:#x}",
+                f"{one.at_vmrun['rax']:#x}")
+        for name in CARRIED:
+            t.check(one.at_vmrun[name] == one.wanted[name], f"{name} is not the guest's at VMRUN", f"{one.wanted[name]:#x}",
+                    f"{one.at_vmrun[name]:#x}")
+        t.check(one.in_guest, "the guest never came to its first instruction", f"rip {CODE_AT:x}", said(run, "first"))
+        for name in GPRS[:8]:
+            got, wanted = one.in_guest[name] & 0xFFFFFFFF, one.wanted[name] & 0xFFFFFFFF
+            t.check(got == wanted, f"{name} is another one in the guest", f"{wanted:#x}", f"{got:#x}")
+        for name in BASES:
+            t.check(one.in_guest[name] == one.wanted[name], f"in the guest {name} is not what the VMCB says: it was not "
+                    "loaded", f"{one.wanted[name]:#x}", f"{one.in_guest[name]:#x}")
+
+
+def carried_out(t):
+    """Random registers behind the guest: in gpr[] and the VMCB, and the host has its own."""
+    for _ in range(2):
+        one = Crossing(t)
+        run = one.run()
+        one.host_as_it_was(run)
+        t.check(one.left, "the CPU never came back behind VMRUN", "an exit", said(run, "first"))
+        for name in CARRIED:
+            t.check(one.stored[name] == one.left[name], f"gpr[] does not have the guest's {name}", f"{one.left[name]:#x}",
+                    f"{one.stored[name]:#x}")
+        for name in BASES:
+            t.check(one.field(name) == one.left[name], f"the VMCB does not have the guest's {name}: it was not saved",
+                    f"{one.left[name]:#x}", f"{one.field(name):#x}")
+        rip, rax = one.field("rip"), one.field("rax")
+        # The host's timer may have ended the run before the cpuid.
+        wanted = 1 if rip > CODE_AT else one.wanted["rax"]
+        t.check(CODE_AT <= rip <= CPUID_AT and rax == wanted, "the VMCB's rip and rax are not those of the guest when it left",
+                f"rip {CODE_AT:x} to {CPUID_AT:x}, rax {wanted:x}", f"rip {rip:x}, rax {rax:x}")
+
+
+
+def refused(t):
+    """A VMCB that the CPU refuses: svm_enter() returns, and the host is as it was."""
+    def spoil(client, vmcb):
+        client.write(vmcb + VMCB["asid"], bytes(4), physical=True)
+
+    one = Crossing(t, spoil)
+    run = one.run("first", "first 2")
+    one.host_as_it_was(run)
+    t.check(one.field("exitcode") & 0xFFFFFFFF == 0xFFFFFFFF, "the VMCB with ASID 0 was not refused", "exit code -1",
+            f"{one.field('exitcode'):#x}")
+    t.check("exit 2: cpuid" in said(run, "first 2"), "behind a refused entry the next one does not work", "exit 2: cpuid at "
+            "200007", said(run, "first 2"))
+    t.orderly(run)
+
+
+def rounds(t):
+    """Ten thousand rounds: each one went through VMRUN, and the host is as it was."""
+    count = t.rng.randrange(10_000, 11_000)
+    command = f"first {count}"
+    vmrun = Crossing(t).vmrun
+    points = [t.symbol("svm_enter"), vmrun, CPUID_AT]
+    run = t.boot(f"-- {command}; first; off", watch=points, limits=LIMITS)
+    t.orderly(run)
+    t.check(f"exit {count}: cpuid at {CPUID_AT:x}" in said(run, command), f"the guest does not come to its cpuid {count} times",
+            f"exit {count}: cpuid at {CPUID_AT:x}", said(run, command))
+    t.check("exit 1: cpuid" in said(run, "first"), "behind that nothing works any more", "exit 1", said(run, "first"))
+    if not run.counts:
+        raise Trouble("nothing counts instructions here: the TCG plugin is missing")
+    times = [run.counts.watches.get(point, 0) for point in points]
+    t.check(min(times[:2]) > count, "svm_enter() and its VMRUN have not run so often", f"{count + 1} times", times)
+
+
+SPINS = ("spin", "user-v86-spin")
+
+
+def spin(t):
+    """A guest that never exits: the host's clock goes on, others have their turn, and it is stopped."""
+    for attack in SPINS:
+        hello = t.image.guests / "hello.elf"
+        if not hello.is_file():
+            raise Trouble("guest/hello was not built")
+        run = t.boot("trace=1 panic=off -- start attack0 &; start hello; stop d1; list; off",
+                     modules=[*hostile_modules(t, [attack]), (hello, "")], limits=FEW)
+        text = run.text()
+        t.check("hello: ended: exit code 0" in text, f"beside a guest that never exits (attack={attack}) no other has its "
+                "turn", "hello: ended: exit code 0", f"{said_of_end(run, 1)}\n{text[-600:]}")
+        t.check("by the monitor's stop command" in text, "the guest that never exits is not stopped", "stopped by the "
+                "monitor's stop command", text[-600:])
+        t.orderly(run)

@@ -1,0 +1,157 @@
+/*
+ * The first guest: sixteen bytes of code, in a VMCB that is given here, and no other part of Zeno.
+ *
+ * It needs nothing of Lab 4s but what turns AMD-V on and what enters the guest: see
+ * handouts/lab4sa.md.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <kern/thread.h>
+#include <vmm/monitor.h>
+#include <vmm/svm/svm.h>
+
+#define CODE_AT     0x200000u /* the only page of the guest's that there is */
+#define CPUID_BYTES 2u
+#define NPT_ALL     7u /* present, writable, the user's: to nested tables every guest is that */
+#define FLAT_CODE   (ATTR_G | ATTR_DB | ATTR_P | ATTR_S | ATTR_CODE | ATTR_RW | ATTR_A)
+#define FLAT_DATA   (FLAT_CODE & ~ATTR_CODE)
+
+/*   200000  mov eax, 1
+ *   200005  xor ecx, ecx
+ *   200007  cpuid
+ *   200009  jmp 200000 */
+static const uint8_t code[16] = { 0xb8, 1,    0,    0,    0,    0x31, 0xc9, 0x0f,
+				  0xa2, 0xeb, 0xf5, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4 };
+
+enum { VMCB, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, PAGES };
+static mfn_t page[PAGES];
+
+/* They are kept from one trial to the next. */
+static bool
+get_pages(void)
+{
+	static bool there;
+
+	for (unsigned i = 0; i < PAGES && !there; i++) {
+		page[i] = frame_alloc(FRAME_HOST, OWNER_HOST);
+		if (mfn_ok(page[i]))
+			continue;
+		while (i--)
+			frame_put(page[i]);
+		return false;
+	}
+	there = true;
+	return true;
+}
+
+/* One page of guest memory, at CODE_AT. */
+static void
+map(void)
+{
+	static const unsigned slot[] = { [LEVEL2] = CODE_AT >> 21, [CODE] = 0 };
+
+	for (unsigned i = LEVEL4; i < CODE; i++)
+		((uint64_t *)mfn_ptr(page[i]))[slot[i]] = mfn_to_hpa(page[i + 1]).v | NPT_ALL;
+	memcpy(mfn_ptr(page[CODE]), code, sizeof(code));
+}
+
+/* Flat 32-bit protected mode without paging, as a boot loader would leave it. */
+static struct vmcb *
+given_vmcb(void)
+{
+	struct vmcb *b = mfn_ptr(page[VMCB]);
+
+	memset(b, 0, sizeof(*b));
+	b->intercepts[0] = 1u << SVM_INTR | 1u << SVM_NMI | 1u << SVM_CPUID | 1u << SVM_HLT |
+			   1u << SVM_SHUTDOWN;
+	b->intercepts[1] = 1u << SVM_VMRUN % 32;
+	b->asid = 1;
+	b->tlb_control = TLB_CONTROL_FLUSH_ALL;
+	b->vintr = VINTR_MASKING;
+	b->np_enable = 1;
+	b->n_cr3 = mfn_to_hpa(page[LEVEL4]).v;
+	b->cs = (struct segment){ .sel = 8, .attr = FLAT_CODE, .limit = ~0u };
+	b->ss = (struct segment){ .sel = 16, .attr = FLAT_DATA, .limit = ~0u };
+	b->ds = b->es = b->fs = b->gs = b->ss;
+	b->efer = EFER_SVME;
+	b->cr0 = CR0_PE | CR0_ET;
+	b->dr6 = DR6_RESET;
+	b->dr7 = DR7_RESET;
+	b->pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
+	b->rflags = 2;
+	b->rip = CODE_AT;
+	b->rsp = CODE_AT + PAGE_SIZE;
+	return b;
+}
+
+/* In words; false: there is no next round. */
+static bool
+print_exit(const struct vmcb *b, uint64_t round, bool quiet)
+{
+	uint32_t exitcode = SVM_EXIT_CODE(b);
+
+	if (exitcode == SVM_EXIT_FIRST + SVM_CPUID) {
+		if (!quiet)
+			printf("exit %lu: cpuid at %lx\n", round, b->rip);
+		return true;
+	}
+	if (exitcode == SVM_EXIT_NONE)
+		printf("no exit: svm_enter() came back, and no guest has run\n");
+	else if (exitcode == SVM_EXIT_INVALID)
+		printf("no exit: the CPU refuses the VMCB\n");
+	else if (exitcode == SVM_EXIT_FIRST + SVM_SHUTDOWN)
+		printf("exit %lu: a triple fault\n", round);
+	else
+		printf("exit %lu: exit code %x at %lx\n", round, exitcode, b->rip);
+	return false;
+}
+
+/* Up to the first exit that is no interrupt of the host's. */
+static void
+one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT])
+{
+	do {
+		b->exitcode = SVM_EXIT_NONE;
+		svm_enter(gpr, mfn_to_hpa(page[VMCB]), svm_host_state());
+		if (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR)
+			preempt_point();
+	} while (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR);
+}
+
+static int
+first(int argc, char **argv)
+{
+	uint64_t gpr[GPR_COUNT] = { 0 }, rounds = 1;
+	const char *why = svm_probe();
+	struct vmcb *b;
+	int err;
+
+	if (argc > 1 && (parse_u64(argv[1], &rounds) || !rounds))
+		return -EINVAL;
+	if (why) {
+		printf("svm: not here: %s\n", why);
+		return MONITOR_SAID;
+	}
+	err = svm_turn_on();
+	if (err)
+		return err;
+	printf("svm: %s, host save area at %lx\n",
+	       rdmsr(MSR_EFER) & EFER_SVME ? "on" : "off (EFER.SVME is 0)", rdmsr(MSR_VM_HSAVE_PA));
+	if (!(rdmsr(MSR_EFER) & EFER_SVME))
+		return MONITOR_SAID;
+	if (!get_pages())
+		return -ENOMEM;
+	map();
+	b = given_vmcb();
+	for (uint64_t n = 1; n <= rounds; n++) {
+		one_round(b, gpr);
+		if (!print_exit(b, n, n != 1 && n != rounds))
+			return MONITOR_SAID;
+		b->rip += CPUID_BYTES;
+	}
+	return 0;
+}
+MONITOR_COMMAND(first, "first", "[ROUNDS]",
+		"run sixteen bytes of code on AMD-V, in a VMCB that is given, to their cpuid");
