@@ -23,6 +23,7 @@ GUESTS = {"mishaps": ("te", "bt"), "ways": ("bt",)}  # and under which engines
 HOST = ROOT / "build/lab3-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=1_000_000_000)
 LEAST = 80  # lines
+BOCHS_OWN = ("code across", "code vanishes")  # it keeps an instruction on two pages whole, whatever becomes of the second
 
 
 def boot(where, kernel, cmdline="", modules=()):
@@ -44,20 +45,22 @@ def boot(where, kernel, cmdline="", modules=()):
     return text
 
 
-def told(text):
+def told(where, text):
     """What the guest told, and whether it came to its end."""
     lines = re.findall(r"^(?:d1\| )?(.* in ring [03]: .*|that is all)$", text, re.M)
+    if where == "bochs":
+        lines = [line for line in lines if not line.startswith(BOCHS_OWN)]
     return [line for line in lines if not line.startswith("~")], sum(line.startswith("~") for line in lines)
 
 
 def compare(where, name, engines):
     guest = ROOT / f"build/guest/{name}.elf"
-    expected, limits = told(boot(where, guest))
+    expected, limits = told(where, boot(where, guest))
     ok(len(expected) > LEAST and limits and expected[-1] == "that is all", f"{where}: {name} on the bare machine",
        got="\n".join(expected))
     for engine in engines:
         text = boot(where, HOST, f"panic=off -- start {name} engine={engine}; off", [guest])
-        got, same_limits = told(text)
+        got, same_limits = told(where, text)
         ok(f"{name}: ended: exit code 0" in text and same_limits == limits, f"{where}: {name}: none ends the guest under {engine}",
            text=text[-1500:])
         different = [f"{a}   |   {b}" for a, b in zip(expected, got) if a != b]

@@ -366,5 +366,7 @@ SPARE	equ 0x40400000
 	ONE	"rdmsr", USER, rdmsr
 	ONE	"rdpmc", USER, rdpmc
 
+%include "guest/mishaps/games.inc"
+
 section .mishaps
 	dd	0, 0, 0

@@ -36,7 +36,7 @@ void run(uint32_t start, uint32_t user);
 void load_tables(const struct table *gdtr, const struct table *idtr, uint32_t directory);
 
 uint32_t page_tables[PAGE_TABLES][1024] __attribute__((aligned(4096)));
-static uint32_t directory[1024] __attribute__((aligned(4096)));
+uint32_t directory[1024] __attribute__((aligned(4096)));
 static uint32_t hole_table[1024] __attribute__((aligned(4096)));
 uint32_t spare_tables[2][1024] __attribute__((aligned(4096)));
 static uint64_t gdt[16], idt[256];
