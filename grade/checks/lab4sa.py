@@ -205,6 +205,8 @@ def turned_on(t):
             said(run, "first"))
     t.check(area["type"] == FRAME_HOST and area["refs"], "VM_HSAVE_PA names a page that somebody else may get",
             "a frame of the host's, with a reference", f"type {area['type']}, {area['refs']} references")
+    if "cr3" not in area and "no guest has run" in said(run, "first"):
+        return  # no VMRUN yet: that is 4s.2's; a build with the reference's sees the rest
     t.check(area.get("cr3") == host["cr3"] and 0 < area["rip"] - enter < 0x400, "the CPU has not saved the host's state "
             "in the page that VM_HSAVE_PA names", f"cr3 {host['cr3']:#x}, rip in svm_enter()", area)
     t.orderly(run)
