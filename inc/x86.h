@@ -112,3 +112,4 @@ enum vector {
 #define MSR_LSTAR       0xc0000082
 #define MSR_CSTAR       0xc0000083
 #define MSR_SFMASK      0xc0000084
+#define MSR_TSC_AUX     0xc0000103

@@ -20,14 +20,15 @@ GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "audit", "paging", "pa
 ON_BOCHS = ("hello", "tables", "audit", "long")
 
 
-def special(name, letter):
-    """What Zeno says to a guest from tests/svm, and to one behind it."""
+def special(name, letter, behind=None):
+    """What Zeno says to a guest from tests/svm, and to one behind it: the same with another letter, or hello."""
     elf = folder() / f"{name}.elf"
     made = run("sh", "-c", f"nasm -f elf32 -o {elf}.o {ROOT}/tests/svm/{name}.asm && "
                f"ld -m elf_i386 -T {ROOT}/guest/lib/guest.ld -o {elf} {elf}.o")
     if not ok(made.status == 0, f"the guest {name} builds", out=made.out):
         return ""
-    return SVM.host([f"start {name} -- {letter}", "start hello"], [elf, "hello"])
+    after = f"start {name} -- {behind}" if behind else "start hello"
+    return SVM.host([f"start {name} -- {letter}", after], [elf, "hello"])
 
 
 def half_long():
@@ -38,6 +39,12 @@ def half_long():
     text = special("lme", "p")
     ok("d1| L1" in text and "L10" not in text and re.search(r"lme: stopped: .*triple fault", text)
        and "hello: ended: exit code 0" in text, "... and paging can't be turned on", text=text)
+
+
+def aux():
+    """rdtscp is no exit: its register goes with the vCPU, and the next guest sees none of it."""
+    text = special("aux", "s", "r")
+    ok(text.count("d1| fomeohkk") == 1 and text.count("d1| aaaaaaaa") == 1, "TSC_AUX is the guest's own", text=text)
 
 
 def stale():
@@ -69,6 +76,7 @@ def main():
     SVM.spins("qemu", SPINS)
     stale()
     half_long()
+    aux()
     absent()
     finish()
 

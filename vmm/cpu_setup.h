@@ -10,6 +10,7 @@ struct cpu_setup {
 	uint64_t cr3;
 	uint64_t efer; /* EFER.SCE: whether syscall leads anywhere */
 	uint64_t star, lstar, cstar, sfmask;
+	uint32_t tsc_aux;        /* what rdtscp and rdpid show, in any ring */
 	uint32_t sysenter_cs;    /* 0: sysenter is #GP */
 	uint32_t ldt_limit;      /* of the LDT window; 0: no LDT */
 	uint64_t rsp0;           /* where a trap from an outer ring pushes */
@@ -19,6 +20,7 @@ struct cpu_setup {
 };
 
 void cpu_setup_load(const struct cpu_setup *s);
+void cpu_setup_tsc_aux(uint32_t value); /* this one alone, which a guest has written meanwhile */
 
 /*
  * Of a guest's DR7 what may be armed while the host's own code is about to run: nothing that

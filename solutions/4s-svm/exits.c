@@ -71,6 +71,8 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	struct exit_reg *reg = reason == EXIT_CR ? &e->cr : &e->dr;
 	enum insn_op to = reason == EXIT_CR ? INSN_MOV_TO_CR : INSN_MOV_TO_DR;
 	enum insn_op from = reason == EXIT_CR ? INSN_MOV_FROM_CR : INSN_MOV_FROM_DR;
+	struct emu_fault fault;
+	uint64_t value = 0;
 	struct insn i;
 
 	e->reason = reason;
@@ -79,6 +81,13 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	reg->number = (uint8_t)number;
 	if (write && reason == EXIT_CR && !number && i.op == INSN_CLTS) {
 		reg->access = REG_CLTS;
+		return;
+	}
+	if (write && reason == EXIT_CR && !number && i.op == INSN_LMSW) {
+		reg->access = REG_LMSW;
+		if (insn_read_rm(&v->state, &i, 2, &access_ops, v, &value, &fault))
+			e->reason = EXIT_OTHER; /* its operand's page has gone meanwhile */
+		reg->value = (uint16_t)value;
 		return;
 	}
 	if (!write && reason == EXIT_CR && !number && i.op == INSN_SMSW) {

@@ -1,5 +1,6 @@
 ; EFER.LME without CR4.PAE, which is legal while paging is off: the guest exits so, sees both bits, and what its last
-; letter says: `p` turns paging on, for which the CPU has #GP; `c` clears CR0.TS on the way to PAE.
+; letter says: `p` turns paging on, for which the CPU has #GP; `c` sets CR0.TS by mov and lmsw, and clears it, on the
+; way to PAE.
 
 bits 32
 section .multiboot progbits alloc noexec nowrite align=4
@@ -37,6 +38,13 @@ _start:
 .clts:	mov	eax, cr0
 	or	eax, 1 << 3
 	mov	cr0, eax
+	clts
+	smsw	ax
+	or	al, 1 << 3
+	lmsw	ax
+	push	ax
+	lmsw	[esp]
+	pop	ax
 	clts
 	mov	eax, cr4
 	or	eax, 1 << 5

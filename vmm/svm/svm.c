@@ -74,6 +74,7 @@ load(struct vcpu *v)
 	const struct cpu_setup setup = {
 		.cr3 = mfn_to_hpa(host_root).v,
 		.efer = (rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE) | EFER_SVME,
+		.tsc_aux = svm_of(v)->tsc_aux,
 		.rsp0 = 0,
 		.ring_exit = nobody_exits,
 	};
@@ -81,6 +82,22 @@ load(struct vcpu *v)
 	cpu_setup_load(&setup);
 	svm_debug_controls(v);
 	svm_of(v)->fresh = true;
+}
+
+/* TSC_AUX goes with the vCPU: rdtscp is no exit, and QEMU 7.2 would say rdtsc of one. */
+static void
+tsc_aux_out(struct vcpu *v)
+{
+	svm_of(v)->tsc_aux = (uint32_t)v->state.tsc_aux;
+	cpu_setup_tsc_aux(svm_of(v)->tsc_aux);
+}
+
+static void
+fetch(struct vcpu *v, unsigned groups)
+{
+	svm_fetch(v, groups);
+	if (groups & STATE_MSR)
+		v->state.tsc_aux = svm_of(v)->tsc_aux;
 }
 
 static void
@@ -133,6 +150,8 @@ run(struct vcpu *v, struct exit *e)
 	unsigned written = v->dirty;
 
 	svm_state_to_vmcb(v);
+	if (written & STATE_MSR)
+		tsc_aux_out(v);
 	if (v->debug.attached)
 		svm_debug_entry(v);
 	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;
@@ -180,7 +199,7 @@ static const struct engine svm_engine = {
 	.free = free_vcpu,
 	.load = load,
 	.run = run,
-	.fetch = svm_fetch,
+	.fetch = fetch,
 	.inject = svm_inject,
 	.window = svm_window,
 	.breakpoint = 0xf1,

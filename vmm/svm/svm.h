@@ -25,6 +25,7 @@ struct svm {
 		uint64_t rip, cr3, event;
 	} entered;          /* what the VMCB had at the entry */
 	bool switched_task; /* ... and CR3 is another one now */
+	uint32_t tsc_aux;   /* the guest's, which no VMCB has */
 	bool hides_lme;     /* the guest's EFER.LME is not in the VMCB */
 	bool fresh;         /* another vCPU may have used the CPU's TLB with the same ASID */
 	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */

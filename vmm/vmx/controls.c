@@ -12,7 +12,6 @@
 #define MSR_FS_BASE       0xc0000100
 #define MSR_GS_BASE       0xc0000101
 #define MSR_KERNEL_GS     0xc0000102
-#define MSR_TSC_AUX       0xc0000103
 #define EPTP_WRITE_BACK   6ul /* SDM 3C table 25-9 */
 #define EPTP_FOUR_LEVELS  (3ul << 3)
 #define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC) /* both can follow themselves for ever */
