@@ -66,10 +66,9 @@ CHANGES = {
            "ret would compare one word. It helps functions with many callers, too, whose prediction is mostly wrong.",
     "rings on te": "Gate, TSS, stack and two descriptors are read and checked each time, as Lab 1B teaches it. A change of "
                    "rings known by the values that it was made from would leave those checks out, as it does on bt.",
-    "rings on bt": "Its changes of rings are known by the values that they were made from, and cost two ways out and in. An "
-                   "`iret` to a known pair of ring-3 segments done inside of the cache would leave out one of them. The "
-                   "other one stays: in IA-32e mode a gate leads to 64-bit code, so no event can go from ring 3 to ring 1 "
-                   "by itself.",
+    "rings on bt": "Its changes of rings are known by the values that they were made from, and of the two ways out and in "
+                   "one is left, for the CPU does the `iret` inside of the cache. The other one stays: in IA-32e mode a "
+                   "gate leads to 64-bit code, so no event can go from ring 3 to ring 1 by itself.",
     "table": "The way out and in is 330, and the rest the store and the shadows' entries that go with it. A write that is "
              "noted in a list, which the host reads when the TLB is to be flushed, would not leave the guest.",
     "touch": "The touch is a hidden fault: a walk of the guest's tables, and three levels of shadows. An entry that is "
@@ -78,7 +77,7 @@ CHANGES = {
 
 AIMS = [
     Aim("system call", "te", 2200, None, "rings on te"),
-    Aim("system call", "bt", 1000, None, "rings on bt", "exit_iret"),
+    Aim("system call", "bt", 1000, None, "rings on bt", "bt_returned"),
     Aim("page fault", "te", 2000, None, "rings on te"),
     Aim("page fault", "bt", 1600, None, "rings on bt"),
     Aim("page-table write", "te", 1000, None, "table"),

@@ -253,42 +253,77 @@ narrow_stack:
 	setne	al
 	ret
 
-; Ring 3 tries for virtual-8086 mode: its kernel hears of it.
-%macro USER_V86 2
-	SET_GATES %%handler
+; The TSS has the stack that ring 0 comes back on, and all gates lead to %1.
+%macro FROM_RING3 1
+	SET_GATES %1
 	mov	eax, [gdt_alias]
-	lea	ecx, [esp - 256]	; the TSS has the stack that ring 0 comes back on
+	lea	ecx, [esp - 256]
 	mov	edx, [eax + TSS + 2]
 	and	edx, 0xffffff
 	mov	[edx + 4], ecx
 	mov	dword [edx + 8], DATA
 	mov	eax, TSS
 	ltr	ax
-	mov	word [0x11000], %1
 	mov	[kept], esp
-	TO_RING3 %%user
-%%user:	xor	eax, eax
+%endmacro
+
+; Ring 3 tries for virtual-8086 mode, when it has been there %3 times before: its kernel hears of it.
+%macro USER_V86 3
+	FROM_RING3 %%handler
+	mov	word [0x11000], %1
+	mov	edi, %3
+%%in:	TO_RING3 %%user
+%%user:	test	edi, edi
+	jnz	%%out
+	xor	eax, eax
 	times 6	push eax
 	push	dword %2
 	push	dword 0x1000
 	push	dword 0x1000
 	iret
+%%out:	int	0x30
 %%handler:
 	mov	eax, DATA
 	mov	ds, eax
 	mov	es, eax
 	mov	esp, [kept]
+	dec	edi
+	jns	%%in
 	xor	eax, eax
 	ret
 %endmacro
 
 	ATTACK	"user-v86-trap", user_v86_trap, 1
 user_v86_trap:
-	USER_V86 0xcccc, 0x20202
+	USER_V86 0xcccc, 0x20202, 0
 
 	ATTACK	"user-v86-spin", user_v86_spin, 1
 user_v86_spin:
-	USER_V86 0xfeeb, 0x23002
+	USER_V86 0xfeeb, 0x23002, 0
+
+	ATTACK	"user-v86-again", user_v86_again, 1
+user_v86_again:
+	USER_V86 0xcccc, 0x20202, 2
+
+; Ring 0 does, when ring 3 is known to an engine, and with the low bits of a ring-3 selector.
+	ATTACK	"v86-known", v86_known, 1
+v86_known:
+	FROM_RING3 .back
+	mov	word [0x11030], 0xcccc
+	TO_RING3 .user
+.user:	int	0x30
+.back:	mov	eax, DATA
+	mov	ds, eax
+	mov	es, eax
+	xor	eax, eax
+	push	eax
+	push	eax
+	lidt	[esp]			; no gates any more
+	times 6	push eax
+	push	dword 0x20002
+	push	dword 0x1003
+	push	dword 0x1000
+	iret
 
 ; A stack switch by a TSS whose fields are all zero: there is no stack to go to.
 	ATTACK	"tss-no-stack", tss_no_stack, 1

@@ -8,6 +8,8 @@ USER_DS	equ 0x23
 TSS	equ 0x28
 EVENT	equ 0x30
 DONE	equ 0x40
+BASED	equ 0x41
+PF	equ 14
 WORDS	equ 12				; of a frame that are taken down
 
 section .text
@@ -41,12 +43,15 @@ taken:					; struct taken of main.c
 .ss:	resd	1
 .esp:	resd	1
 .frame:	resd	WORDS			; vector, error, eip, cs, eflags, esp, ss
+.eax:	resd	1
+.ecx:	resd	1
+.cr2:	resd	1
 kernel_esp: resd 1
 	resd	64
 user_stack:
 
 section .text
-extern take_down, change_frame
+extern take_down
 ; The frame is read through SS, and all else through DS.
 trapped:
 	pushf
@@ -64,9 +69,17 @@ trapped:
 %rep WORDS
 	mov	eax, [esp + 12 + 4 * n]
 	mov	[taken.frame + 4 * n], eax
+%if n == 4
+	cmp	dword [taken.frame], PF	; of ring 0: no more may be there
+	je	.known
+%endif
 %assign n n + 1
 %endrep
+.known:	mov	[taken.ecx], ecx
+	mov	eax, cr2
+	mov	[taken.cr2], eax
 	pop	eax
+	mov	[taken.eax], eax
 	pop	ebx
 	add	esp, 4
 	pusha				; esp -> | pusha's eight | vector | error | eip | cs | eflags | esp | ss |
@@ -113,13 +126,40 @@ run:	pusha
 	push	edx
 	iret
 
-global code_int, code_ud2
+; void back(cs, frame): iret, in code segment cs of ring 0, by the frame there
+global back
+back:	pusha
+	mov	[kernel_esp], esp
+	mov	ebx, [esp + 40]
+	push	dword [esp + 36]
+	push	dword .there
+	retf
+.there:	push	dword 0x38d7		; results, for an iret that faults, and IOPL 3
+	popf
+	in	al, 0x21		; an exit, so that the host has heard of them
+	mov	esp, ebx
+	mov	eax, 0x11223344
+	mov	ecx, 0x55667788
+	iret
+
+global code_int, code_ud2, user_stack
 code_int:
 	int	EVENT
 	int	DONE
 code_ud2:
 	ud2
 	int	DONE
+	times 18 - ($ - code_int) nop	; what is here in a segment whose base is 16
+	jmp	.based
+	times 22 - ($ - code_int) nop
+.based:	cmp	dword [fresh], 0	; an exit, and back to the same segment
+	int	BASED
+
+section .bss
+alignb 4096
+fresh:	resb	4096
+
+section .text
 
 ; void load_tables(gdtr, idtr, directory): and paging on
 global load_tables

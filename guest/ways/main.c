@@ -13,18 +13,22 @@
 #define USER_DS   0x23
 #define EVENT     0x30
 #define OTHER     0x31
-#define DONE      0x40
+#define DONE      0x40 /* and the one behind it */
 #define UD        6
+#define PF        14
+#define IRQ       0x50
 /* Of the ways alone, so that what is done to them harms no other handler. */
-#define WAY_CS  0x38
-#define WAY_DS  0x40
-#define WAY_UCS 0x4b
-#define WAY_UDS 0x53
-#define FLAT    0x00cf00000000ffffull
-#define DESC(a) (FLAT | (uint64_t)(a) << 40)
+#define WAY_CS   0x38
+#define WAY_DS   0x40
+#define WAY_UCS  0x4b
+#define WAY_UDS  0x53
+#define WAY_CONF 0x58 /* conforming code */
+#define FLAT     0x00cf00000000ffffull
+#define DESC(a)  (FLAT | (uint64_t)(a) << 40)
 
-#define RF     0x10000u /* of a fault: neither QEMU nor Zeno sets it (SDM 3A 6.12.1.3) */
-#define RIGHTS 7u       /* P, W, U */
+#define GDT_SIZE (16 * sizeof(uint64_t))
+#define RF       0x10000u /* of a fault: neither QEMU nor Zeno sets it (SDM 3A 6.12.1.3) */
+#define RIGHTS   7u       /* P, W, U */
 
 struct table {
 	uint16_t limit;
@@ -35,17 +39,21 @@ extern const uint32_t stubs[256];
 extern struct taken {
 	uint32_t flags, cs, ss, esp;
 	uint32_t vector, error, eip, frame_cs, frame_flags, frame_esp, frame_ss, rest[5];
+	uint32_t eax, ecx, cr2;
 } taken;
-extern const char code_int[], code_ud2[];
+extern const char code_int[], code_ud2[], user_stack[];
 void run(uint32_t cs, uint32_t ss, const char *code);
+void back(uint32_t cs, const uint32_t *frame);
 void load_tables(const struct table *gdtr, const struct table *idtr, uint32_t directory);
 uint32_t take_down(void);
 
 static uint32_t page_tables[2][1024] __attribute__((aligned(4096)));
 static uint32_t directory[1024] __attribute__((aligned(4096)));
-static uint64_t gdt[16] __attribute__((aligned(4096))), idt[256];
+static uint64_t own_page[512] __attribute__((aligned(4096))), idt[256];
+static uint64_t *gdt = own_page;
 static uint32_t tss[26];
 static uint32_t stacks[2][1024] __attribute__((aligned(4096)));
+static uint32_t cut_stack[2048] __attribute__((aligned(4096)));
 
 /*
  * What is changed, and when: before the event, or while it is handled. A line that begins with ~ is
@@ -79,6 +87,7 @@ static const struct change {
 	{ "data to go back to", GDT, WAY_UCS / 8, 1, DESC(0xf3) },
 	{ "ring 0 to go back to", GDT, WAY_UCS / 8, 1, DESC(0x9b) },
 	{ "conforming code to go back to", GDT, WAY_UCS / 8, 1, DESC(0xff) },
+	{ "code with a base to go back to", GDT, WAY_UCS / 8, 1, DESC(0xfb) | 16 << 16 },
 	{ "~ an absent stack", GDT, WAY_UDS / 8, 1, DESC(0x73) },
 	{ "a stack that is read only", GDT, WAY_UDS / 8, 1, DESC(0xf1) },
 	{ "code for a stack", GDT, WAY_UDS / 8, 1, DESC(0xfb) },
@@ -88,6 +97,8 @@ static const struct change {
 	{ "back to nothing", FRAME_CS, 0, 1, 0 },
 	{ "back to the LDT", FRAME_CS, 0, 1, WAY_UCS | 4 },
 	{ "back to ring 1", FRAME_CS, 0, 1, WAY_UCS & ~2u },
+	{ "back to ring 0's code in ring 1", FRAME_CS, 0, 1, KERNEL_CS | 1 },
+	{ "back to conforming code", FRAME_CS, 0, 1, WAY_CONF | 3 },
 	{ "back beyond the GDT", FRAME_CS, 0, 1, 0xfffb },
 	{ "back with another stack", FRAME_SS, 0, 1, USER_DS },
 	{ "back with no stack", FRAME_SS, 0, 1, 0 },
@@ -177,6 +188,17 @@ take_down(void)
 {
 	bool way = taken.vector == vector || taken.vector == OTHER;
 
+	if (taken.vector == PF) {
+		/*
+		 * Not which word: QEMU reads them in turn (SDM 2A "IRET"), and Bochs the flags
+		 * first.
+		 */
+		tell(" at page ", (taken.cr2 - (uint32_t)cut_stack) >> 12);
+		tell(" with ", taken.eax);
+		tell(" and ", taken.ecx);
+	}
+	if (taken.vector == IRQ)
+		tell(" bytes run: ", taken.eip - (uint32_t)code_int);
 	if (current) {
 		tell(" ", taken.vector);
 		tell("/", taken.error & ~1u); /* QEMU 7.2 never sets EXT (SDM 3A 6.13) */
@@ -221,7 +243,7 @@ go(const struct change *c, bool user, bool fault)
 		if (i == 3) {
 			current = NULL;
 			as_always();
-			load_gdt(sizeof(gdt) - 1);
+			load_gdt(GDT_SIZE - 1);
 		}
 		run(cs, ss, code);
 		if (i < 2)
@@ -232,21 +254,92 @@ go(const struct change *c, bool user, bool fault)
 	put('\n');
 }
 
+/* The second page of the stack whose end it may be. */
+static void
+there(bool is)
+{
+	uint32_t page = (uint32_t)(cut_stack + 1024) >> 12;
+	uint32_t *entry = &page_tables[page / 1024][page % 1024];
+
+	*entry = is ? *entry | 1 : *entry & ~1u;
+	__asm__ volatile("invlpg %0" : : "m"(cut_stack[1024]) : "memory");
+}
+
+/* iret by a frame of which only so many words are on a page that is there. */
+static void
+cut(uint32_t words)
+{
+	uint32_t *frame = cut_stack + 1024 - words;
+
+	vector = EVENT;
+	as_always();
+	there(true);
+	frame[0] = (uint32_t)code_int;
+	frame[1] = WAY_UCS;
+	frame[2] = 2;
+	frame[3] = (uint32_t)user_stack;
+	frame[4] = WAY_UDS;
+	there(words == 5);
+	current = changes;
+	print("iret by a frame of words: ");
+	print_hex(words);
+	print(" in ring 0:");
+	back(KERNEL_CS, frame);
+	put('\n');
+	tell("read first: ", taken.cr2 - (uint32_t)cut_stack);
+	put('\n');
+}
+
+/* From the code segment to itself in ring 3. */
+static void
+conforming(void)
+{
+	const uint32_t frame[] = { (uint32_t)code_int, WAY_CONF | 3, 2, (uint32_t)user_stack,
+				   WAY_UDS };
+
+	print("iret from conforming code in ring 0:");
+	back(WAY_CONF, frame);
+	put('\n');
+}
+
+/* An interrupt waits, and ring 3 is where it may come: before anything else there. */
+static void
+waiting(void)
+{
+	const uint32_t frame[] = { (uint32_t)code_int, WAY_UCS, 0x202, (uint32_t)user_stack,
+				   WAY_UDS };
+
+	for (unsigned i = 0; i < 4; i++)
+		outb(i ? 0x21 : 0x20, (const uint8_t[]){ 0x11, IRQ, 4, 1 }[i]);
+	outb(0x21, 0xfe);
+	outb(0x43, 0x30); /* the PIT's counter 0, once */
+	outb(0x40, 0xff);
+	outb(0x40, 0);
+	outb(0x20, 0x0a); /* reads are of IRR */
+	while (!(inb(0x20) & 1))
+		;
+	print("iret with an interrupt that waits in ring 0:");
+	back(KERNEL_CS, frame);
+	put('\n');
+	outb(0x21, 0xff);
+}
+
 static void
 tables(void)
 {
-	const struct table gdtr = { sizeof(gdt) - 1, (uint32_t)gdt };
+	const struct table gdtr = { GDT_SIZE - 1, (uint32_t)gdt };
 	const struct table idtr = { sizeof(idt) - 1, (uint32_t)idt };
 
 	gdt[1] = DESC(0x9b);
 	gdt[2] = DESC(0x93);
 	gdt[3] = DESC(0xfb);
 	gdt[4] = DESC(0xf3);
+	gdt[WAY_CONF / 8] = DESC(0x9f);
 	gdt[5] = 0x890000000067ull | (uint64_t)((uint32_t)tss & 0xffffff) << 16 |
 		 (uint64_t)((uint32_t)tss >> 24) << 56;
 	tss[25] = sizeof(tss) << 16;
 	for (unsigned i = 0; i < 256; i++)
-		idt[i] = gate(stubs[i], KERNEL_CS, i == DONE ? 0xee : 0x8e);
+		idt[i] = gate(stubs[i], KERNEL_CS, (i & ~1u) == DONE ? 0xee : 0x8e);
 	as_always();
 	for (unsigned i = 0; i < 2048; i++)
 		page_tables[i / 1024][i % 1024] = i << 12 | RIGHTS;
@@ -258,8 +351,10 @@ tables(void)
 uint32_t
 guest_main(uint32_t magic, const uint32_t *info)
 {
-	(void)magic, (void)info;
+	(void)magic;
 	console_init();
+	if (option(info, "gdt")) /* =beside: on the page of ring 0's stack */
+		gdt = (uint64_t *)stacks[0];
 	outb(0x21, 0xff);
 	outb(0xa1, 0xff);
 	vector = EVENT;
@@ -267,6 +362,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
 		for (unsigned n = 0; n < 4; n++)
 			go(&changes[i], !(n & 1), n & 2);
+	for (unsigned words = 0; words <= 5; words++)
+		cut(words);
+	conforming();
+	waiting();
 	print("that is all\n");
 	return 0;
 }

@@ -207,7 +207,8 @@ one(struct bt_translation *t, const struct insn *i)
 		control(t, i);
 		return false;
 	default:
-		bt_emit_callout(t, BT_CALLOUT);
+		if (i->op != INSN_IRET || !bt_emit_iret(t, i))
+			bt_emit_callout(t, BT_CALLOUT);
 		t->guest_len += i->len;
 		return false;
 	}

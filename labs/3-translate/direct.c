@@ -183,6 +183,12 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 		v->state.sti_shadow = true;
 	if (jumped(v, &p))
 		v->state.pending_debug |= DR6_BS;
+	if (p.kind == BT_IRET)
+		bt->gs_ours = false;
+	if (p.kind == BT_IRET && !is_asynchronous(f->vector)) { /* the host does it */
+		bt_callout(v, e, NULL);
+		return true;
+	}
 	if (f->vector == BT_VECTOR)
 		return called_out(v, e, &p, step);
 	if (f->vector == VEC_DB && step && !(v->state.rflags & FLAG_TF)) {

@@ -1,7 +1,7 @@
 /*
  * BUILD: solutions/3-translate/block.c solutions/3-translate/flags.c solutions/3-translate/chain.c
- * solutions/3-translate/indirect.c vmm/bt/return_prediction.c vmm/bt/segments.c vmm/x86/decode.c
- * vmm/x86/decode_operand.c vmm/x86/decode_table.c
+ * solutions/3-translate/indirect.c vmm/bt/iret.c vmm/bt/return_prediction.c vmm/bt/segments.c
+ * vmm/x86/decode.c vmm/x86/decode_operand.c vmm/x86/decode_table.c
  */
 /*
  * The translator: what is copied, what is called out for, what the sequences look like, and that
@@ -162,16 +162,26 @@ broken_map(void)
 			return "two entries are at one place";
 		if (m->at >= t.len || m->guest > t.guest_len)
 			return "an entry is beyond the end";
-		if (m->kind >= BT_CALLOUT &&
+		if (m->kind >= BT_CALLOUT && m->kind != BT_IRET &&
 		    (t.code[m->at] != 0xcd || t.code[m->at + 1] != BT_VECTOR))
 			return "a call-out is none";
 	}
 	return NULL;
 }
 
+/* The last two instructions of an iret that the CPU does: each at a place of its own. */
+static bool
+ends_iret(unsigned at, enum insn_op op)
+{
+	for (unsigned n = 0; n < t.maps; n++)
+		if (t.map[n].at == at && t.map[n].kind == BT_IRET)
+			return op == INSN_IRET ? at == t.len - 1 : at == t.len - 8;
+	return false;
+}
+
 /*
  * All of a translation decodes, and nothing in it may act on the machine: privileged, or a load of
- * CS, SS or GS.
+ * CS, SS or GS, but for an iret that asks first.
  */
 static const char *
 forbidden(void)
@@ -186,6 +196,8 @@ forbidden(void)
 			return NULL;
 		if (decode(&i, t.code + at, t.len - at, MODE32))
 			return "it does not decode";
+		if (ends_iret(at, i.op))
+			continue;
 		switch (i.op) {
 		case INSN_IRET:
 		case INSN_RETF:
@@ -289,10 +301,45 @@ predict(void)
 	   "ret 8 drops eight bytes more");
 }
 
+static bool
+yes(void *ctx, uint32_t eip)
+{
+	(void)ctx, (void)eip;
+	return true;
+}
+
+/*
+ * An iret that the CPU does has one way out of its sequence, to the host; and some have no other.
+ */
+static void
+iret(void)
+{
+	unsigned places = 0;
+
+	ok(!translate(0x1000, BYTES(0xcf)) && t.guest_len == 1 && count(BT_INSN) == 1 &&
+		   count(BT_CALLOUT) == 1 && count(BT_IRET) == 4 && t.code[t.len - 1] == 0xcf,
+	   "an iret ends in a real one, and may be a call-out");
+	for (unsigned i = 0; i < t.maps; i++)
+		places += t.map[i].kind == BT_IRET && t.map[i].at >= t.len - 8;
+	ok(places == 2, "the load of GS and the iretd behind it are places of the guest's");
+	gives(BYTES(0x66, 0xcf), BYTES(INT), "a 16-bit iret is a call-out");
+	t = (struct bt_translation){ .eip = 0x1000, .max = 1, .stack32 = true, .host_irets = true };
+	t.bytes = (const uint8_t[]){ 0xcf };
+	t.n = 1;
+	ok(!bt_translate(&t) && t.len == 2, "so is one that the host is to do");
+	t.host_irets = false;
+	t.stack32 = false;
+	ok(!bt_translate(&t) && t.len == 2, "one on a 16-bit stack");
+	t.stack32 = true;
+	t.hot = yes;
+	ok(!bt_translate(&t) && t.len == 2, "and one with a breakpoint on it");
+}
+
 int
 main(void)
 {
 	sequences();
+	iret();
 	predict();
 	shadow();
 	ends();

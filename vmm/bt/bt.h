@@ -81,12 +81,13 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 /* What translated code and the host share. */
 struct bt_shared {
 	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
-	uint32_t pad, budget[BT_BUDGETS];
+	uint32_t host_iret, back, back_gs, budget[BT_BUDGETS];
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
 _Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
 _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
+_Static_assert(offsetof(struct bt_shared, host_iret) == BT_AT_HOST_IRET, "translate.h");
 _Static_assert(offsetof(struct bt_shared, budget) == BT_AT_BUDGET, "translate.h");
 
 /*
@@ -192,6 +193,7 @@ struct bt {
 	unsigned mixed_count;
 	struct bt_count writes[32];   /* beside code, by gfn */
 	struct bt_way *ways;          /* rings.c */
+	const struct bt_way *back;    /* the last one to ring 3; NULL: none */
 	exit_handle_fn *checked_iret; /* te's handler */
 	struct bt_stats stats;
 };
@@ -255,6 +257,9 @@ size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, siz
 
 /* rings.c: ways between rings that were gone before. */
 enum injection bt_inject(struct vcpu *v, const struct event *event);
+void bt_forget_ways(struct bt *bt);
+void bt_returned(struct vcpu *v, struct exit *e);
+void bt_not_run(struct vcpu *v, struct exit *e, uint64_t failure);
 
 /* space.c: blocks are known by linear address, so a change of what that means must be noticed. */
 void bt_space_note(struct vcpu *v, const struct bt_block *b);

@@ -37,6 +37,7 @@ bt_init(struct vcpu *v)
 	te_of(v)->bt = mfn_ptr(f);
 	bt_of(v)->refused_at = BT_NOWHERE;
 	bt_of(v)->checked_iret = exit_handlers_of(engine_find("te"))[EXIT_IRET];
+	te_of(v)->shows_user_code = true;
 	set_descriptors(v);
 	return bt_window_init(v);
 }
@@ -66,7 +67,7 @@ bt_window_moved(struct vcpu *v)
 	bt_flush(v);
 	set_descriptors(v);
 	bt_of(v)->gs_ours = false;
-	memset(bt_of(v)->ways, 0, PAGE_SIZE); /* segments are cut elsewhere */
+	bt_forget_ways(bt_of(v)); /* segments are cut elsewhere */
 	te_window_moved(v);
 }
 
@@ -90,6 +91,8 @@ share(struct vcpu *v)
 	s->sel[SEG_GS] = seg[SEG_GS].sel;
 	/* A GS whose descriptor has changed since it was loaded is loaded anew (SDM 3A 3.4.3). */
 	s->minus_gs = te_of(v)->real_sel[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
+	s->host_iret = pending || !bt_of(v)->back;
+	s->back_gs = te_of(v)->real_sel[SEG_GS];
 }
 
 /* The instruction at rip ends within its segment, which te_fetch() does not ask. */
@@ -206,7 +209,11 @@ run_kernel(struct vcpu *v, struct exit *e)
 			te->frame.rflags |= FLAG_TF;
 		failure = bt_enter(v);
 		if (failure) {
-			te_entry_failed(v, e, failure);
+			bt_not_run(v, e, failure);
+			return;
+		}
+		if ((te->frame.cs & 3) == 3) { /* its iret was no exit */
+			bt_returned(v, e);
 			return;
 		}
 	} while (!bt_left(v, e, entered_at, step));

@@ -224,7 +224,6 @@ go_in(struct vcpu *v, const struct event *event, struct bt_way *way, uint32_t es
 	s->rip = GATE_OFFSET(way->from.gate);
 	bt_of(v)->from = &way->next;
 	if (cpl) {
-		te_show_user_code(v, 0);
 		load(v, SEG_SS, &way->ss, way->real_ss);
 	}
 	load(v, SEG_CS, &way->cs, way->real_cs);
@@ -312,7 +311,6 @@ go_back(struct vcpu *v, const struct bt_way *way, const uint32_t *frame)
 	s->rip = frame[0];
 	if (way->from.cs & 3) {
 		s->gpr[RSP] = frame[3];
-		te_show_user_code(v, 3);
 		load(v, SEG_SS, &way->ss, way->real_ss);
 	} else {
 		s->gpr[RSP] = (uint32_t)(s->gpr[RSP] + 12);
@@ -322,6 +320,23 @@ go_back(struct vcpu *v, const struct bt_way *way, const uint32_t *frame)
 		te_drop_inner_segments(v);
 	resync(v);
 	exit_effect(v, EFFECT_IRET, way->cs.sel, s->rip);
+}
+
+/* A way to ring 3 lets translated code go there, and says where it was last. */
+static void
+keep_back(struct bt *bt, const struct bt_way *way)
+{
+	if ((way->from.cs & 3) == 3)
+		bt->back = way;
+	else if (bt->back == way) /* there is another one in its place */
+		bt->back = NULL;
+}
+
+void
+bt_forget_ways(struct bt *bt)
+{
+	memset(bt->ways, 0, PAGE_SIZE);
+	bt->back = NULL;
 }
 
 static enum verdict
@@ -334,11 +349,78 @@ exit_iret(struct vcpu *v, struct exit *e)
 
 	if (way && way->cs.attr && is_same(&way->from, &now)) {
 		go_back(v, way, frame);
+		keep_back(bt_of(v), way);
 		return RESUME;
 	}
 	verdict = bt_of(v)->checked_iret(v, e);
-	if (way && verdict == RESUME)
+	if (way && verdict == RESUME) {
 		note(v, way, &now);
+		keep_back(bt_of(v), way);
+	}
 	return verdict;
 }
 EXIT_HANDLER(IRET, "bt", exit_iret);
+
+/* What an iret in the cache has changed beside CS and SS. */
+static void
+went_back(struct vcpu *v)
+{
+	struct te *te = te_of(v);
+
+	te->bt->gs_ours = false;
+	te->bt->from = NULL;
+	te->sti_stalls = 0;
+	te_from_frame(v, &te->frame);
+	v->state.rflags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
+	v->state.rflags |= te->bt->shared->back & FLAG_IF;
+	v->state.sti_shadow = v->state.mov_ss_shadow = false;
+}
+
+/*
+ * Translated code has gone back to ring 3 (iret.c), and there was a trap. The guest's GDT is what
+ * it was at the iret: a write to it is a trap, too.
+ */
+void
+bt_returned(struct vcpu *v, struct exit *e)
+{
+	const struct ring_frame *f = &te_of(v)->frame;
+	struct way_from now = { .cs = (uint16_t)f->cs, .ss = (uint16_t)f->ss };
+	struct bt_way *way = way_back(bt_of(v), now.cs);
+	const uint8_t *gdt = gdt_at_hand(v);
+	bool seen =
+		gdt && look_up(v, gdt, now.cs, &now.code) && look_up(v, gdt, now.ss, &now.stack);
+
+	went_back(v);
+	if (seen && way->cs.attr && is_same(&way->from, &now)) {
+		load(v, SEG_SS, &way->ss, way->real_ss);
+		load(v, SEG_CS, &way->cs, way->real_cs);
+	} else {
+		te_taken_over(v, SEG_SS, now.ss & ~3);
+		te_taken_over(v, SEG_CS, now.cs & ~3);
+		if (seen) {
+			note(v, way, &now);
+			keep_back(bt_of(v), way);
+		}
+	}
+	te_segments_in(v);
+	resync(v);
+	te_translate(v, e, f);
+}
+
+/*
+ * bt_enter() has failed. Only ring 3 gets into virtual-8086 mode (handouts/emulators.md#iret-vm).
+ * Where it was then nobody knows any more; that it was in ring 3 is known, and the last way there.
+ */
+void
+bt_not_run(struct vcpu *v, struct exit *e, uint64_t failure)
+{
+	const struct bt_way *way = bt_of(v)->back;
+
+	if (te_of(v)->frame.rflags & FLAG_VM && way) {
+		went_back(v);
+		load(v, SEG_SS, &way->ss, way->real_ss);
+		load(v, SEG_CS, &way->cs, way->real_cs);
+		resync(v);
+	}
+	te_not_run(v, e, failure);
+}

@@ -37,8 +37,12 @@
 #define BT_AT_JUMP     28               /* and where its translation is */
 #define BT_AT_SEL(seg) (32 + 4 * (seg)) /* the guest's selectors, by enum seg_reg */
 #define BT_AT_MINUS_GS 56 /* minus the selector with which a load of GS changes nothing */
+/* Of an iret to ring 3 (iret.c). */
+#define BT_AT_HOST_IRET 60 /* nonzero: the host does it */
+#define BT_AT_BACK      64 /* the flags that it took from its frame */
+#define BT_AT_BACK_GS   68 /* what GS is loaded with */
 #define BT_AT_BUDGET \
-	64 /* by ret: how often its prediction may be wrong before the host is asked for another */
+	72 /* by ret: how often its prediction may be wrong before the host is asked for another */
 #define BT_BUDGETS    256u /* of them; rets share one */
 #define BT_AT_TABLE   0x1000
 #define BT_TABLE_BITS 16
@@ -52,6 +56,7 @@ enum bt_kind {
 	BT_MISS,    /* `int`: the guest is at BT_AT_TARGET, which the table does not have */
 	BT_POLL,    /* `int`: an interrupt waited for the end of a sti's shadow */
 	BT_PREDICTION, /* `int`: the guest is at BT_AT_TARGET, which may be this ret's prediction from now on */
+	BT_IRET, /* a part of an iret: registers and flags are the guest's, and GS may be */
 };
 
 /*
@@ -76,6 +81,7 @@ struct bt_translation {
 	unsigned max;    /* instructions */
 	bool stack32;    /* SS.B: the stack pointer is esp */
 	bool host_loads; /* the CPU may not load segments itself: its GDT is not up to date */
+	bool host_irets; /* nor go back to ring 3 */
 	bool (*hot)(void *ctx, uint32_t eip); /* true: make this one a call-out; may be NULL */
 	void *ctx;
 	/* out */
@@ -104,6 +110,7 @@ void bt_emit_ret(struct bt_translation *t, const struct insn *i);
 void bt_emit_return_prediction(struct bt_translation *t); /* vmm/bt/return_prediction.c */
 void bt_return_prediction(uint8_t code[BT_PREDICTION_SIZE], uint32_t target);
 void bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *bytes);
+bool bt_emit_iret(struct bt_translation *t, const struct insn *i); /* vmm/bt/iret.c */
 /* vmm/bt/segments.c */
 bool bt_is_segment(const struct bt_translation *t, const struct insn *i);
 void bt_emit_segment(struct bt_translation *t, const struct insn *i, const uint8_t *bytes);

@@ -133,6 +133,7 @@ translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
 	t.host_loads = bt_of(v)->gdt_lazy;
+	t.host_irets = t.host_loads || v->state.dr[7] & DR7_ANY; /* a change of either flushes */
 	t.hot = calls_out;
 	t.ctx = v;
 	if (t.n && bt_is_mixed(bt_of(v), bt_gfn(v, linear)))

@@ -102,8 +102,8 @@ te_resync_loaded(struct vcpu *v)
 }
 
 /* Segment register i now holds `real`, which the guest loaded without our help. */
-static void
-taken_over(struct vcpu *v, int i, uint16_t real)
+void
+te_taken_over(struct vcpu *v, int i, uint16_t real)
 {
 	struct te *te = te_of(v);
 	unsigned cpl = (te->frame.cs & 3) == 3 ? 3 : 0;
@@ -141,11 +141,11 @@ te_data_segments_in(struct vcpu *v)
 
 	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2" : "=r"(es), "=r"(ds), "=r"(fs));
 	if (es != te->real_sel[SEG_ES])
-		taken_over(v, SEG_ES, es);
+		te_taken_over(v, SEG_ES, es);
 	if (ds != te->real_sel[SEG_DS])
-		taken_over(v, SEG_DS, ds);
+		te_taken_over(v, SEG_DS, ds);
 	if (fs != te->real_sel[SEG_FS])
-		taken_over(v, SEG_FS, fs);
+		te_taken_over(v, SEG_FS, fs);
 }
 
 static COLD void
@@ -156,7 +156,7 @@ take_over_changed(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_
 
 	for (int i = 0; i < SEG_COUNT; i++)
 		if (real[i] != te_of(v)->real_sel[i])
-			taken_over(v, i, real[i]);
+			te_taken_over(v, i, real[i]);
 }
 
 void

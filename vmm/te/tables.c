@@ -217,7 +217,7 @@ sync_entry(struct vcpu *v, uint16_t sel)
 		return show(v, sel, te_shadow_for(v, guest, 0));
 	code->shadow[0] = te_shadow_for(v, guest, 0);
 	code->shadow[1] = te_shadow_for(v, guest, 3);
-	return show_user_code(v, code, te_cpl(v) == 3);
+	return show_user_code(v, code, te_cpl(v) == 3 || te_of(v)->shows_user_code);
 }
 
 /*
@@ -253,14 +253,14 @@ show_from(struct vcpu *v, struct te_user_code *code)
 		show_user_code(v, code, te->shadow_cpl == 3);
 }
 
-/* Ring-3 code is in the shadow tables in ring 3 alone. */
+/* Under te, ring-3 code is in the shadow tables in ring 3 alone. */
 void
 te_show_user_code(struct vcpu *v, unsigned cpl)
 {
 	struct te *te = te_of(v);
 	struct te_user_code *code = te->user_code, *end = code + te->user_codes;
 
-	if (te->shadow_cpl == cpl)
+	if (te->shadow_cpl == cpl || te->shows_user_code)
 		return;
 	te->shadow_cpl = (uint8_t)cpl;
 	for (; code < end && code->entry; code++)

@@ -253,8 +253,8 @@ left_to_v86(struct vcpu *v, struct exit *e)
 			    .rip = v->state.rip };
 }
 
-static COLD void
-not_run(struct vcpu *v, struct exit *e, uint64_t failure)
+COLD void
+te_not_run(struct vcpu *v, struct exit *e, uint64_t failure)
 {
 	if (failure == IN_V86)
 		left_to_v86(v, e);
@@ -278,7 +278,7 @@ run(struct vcpu *v, struct exit *e, bool held)
 		te->frame.rflags |= FLAG_TF;
 	failure = enter(v, te, te->real_sel);
 	if (failure) {
-		not_run(v, e, failure);
+		te_not_run(v, e, failure);
 		return;
 	}
 	if (step)

@@ -116,6 +116,7 @@ struct te {
 	uint64_t seen[TE_LAZY_GDT]; /* its entries when it was looked at last */
 	unsigned beside;            /* writes to its frame that did not hit it */
 	uint8_t shadow_cpl;         /* that the shadow tables were made for */
+	bool shows_user_code;       /* in each ring: no code of the kernel's goes there unasked */
 	bool has_breakpoints;       /* the CPU's DR7 may have some of the guest's */
 	unsigned breakpoint_writes; /* of the guest's debug registers */
 };
@@ -229,6 +230,7 @@ void te_free(struct vcpu *v);
 /* The engine contract's load(); the gate of translated code has this DPL. */
 void te_load_as(struct vcpu *v, unsigned callout_dpl);
 void te_run(struct vcpu *v, struct exit *e);
+void te_not_run(struct vcpu *v, struct exit *e, uint64_t failure); /* te_enter()'s */
 uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what ring_enter() says */
 void te_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f);
 void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
@@ -374,6 +376,7 @@ void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() 
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
 void te_segments_in(struct vcpu *v);
 void te_data_segments_in(struct vcpu *v);
+void te_taken_over(struct vcpu *v, int seg, uint16_t real);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_segment(struct vcpu *v, struct exit *e);
 uint64_t te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc);

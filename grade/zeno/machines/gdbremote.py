@@ -307,6 +307,10 @@ class Client:
         self._running = True
         return self._stopped()
 
+    def monitor(self, command):
+        """A command of QEMU's own monitor, which the stub passes on; "OK" if it had nothing to say."""
+        return self._ask("qRcmd," + command.encode("ascii").hex())
+
     def interrupt(self):
         """Stop a machine that runs."""
         self.sock.send(b"\x03")

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""An NMI at each instruction of an iret that bt does inside of its cache (vmm/bt/iret.c), while guest/ways goes its ways.
+
+The machine is stopped from outside at each instruction in turn, and gets an NMI there. The host must be told of it at that very
+address, and the guest must come to the end that it has on the bare machine.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, ok, run  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.machines import gdbremote, machine  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
+
+HOST = ROOT / "build/lab3-solution"
+WAYS = ROOT / "build/guest/ways.elf"
+LIMIT = machine.Limits(instructions=2_000_000_000, cpu_seconds=120)
+CODE, SIZE = 0xFFD00000, 0x40000  # where the cache's code is, and more of it than this guest fills
+FIRST = re.compile(rb"\x65\x89\x05....\x8b\x44\x24\x08\x65\x89\x05....\x65\x8b\x05....\x8b\x44\x24\x04", re.S)
+NMI = 2
+LEAST = 20  # instructions of the way that leads to ring 3
+
+
+def lines(text):
+    return re.findall(r"^(?:d1\| )?(.* in ring [03]: .*|read first: .*|that is all)$", text.replace("\r", ""), re.M)
+
+
+def sequence(gdb, returned):
+    """Where irets begin in the cache, when one of them has led to ring 3."""
+    gdb.insert(returned)
+    gdb.cont()
+    gdb.remove(returned)
+    code = b"".join(gdb.read(CODE + at, 4096) for at in range(0, SIZE, 4096) if mapped(gdb, CODE + at))
+    return [CODE + found.start() for found in FIRST.finditer(code)]
+
+
+def mapped(gdb, address):
+    try:
+        return gdb.read(address, 1)
+    except gdbremote.Refused:
+        return b""
+
+
+def to_ring_3(gdb, starts):
+    """The addresses of the instructions of one iret, the first that goes the whole way, and of the one behind it."""
+    while True:
+        for at in starts:
+            gdb.insert(at)
+        gdb.cont()
+        for at in starts:
+            gdb.remove(at)
+        places = []
+        while gdb.cpl() == 1 and len(places) < 64:
+            places.append(gdb.regs()["rip"])
+            gdb.step()
+        if gdb.cpl() == 3:
+            return [*places, gdb.regs()["rip"]]
+
+
+def interrupted(gdb, place, stub):
+    """Where the host is told that the NMI came; it is sent at `place`."""
+    gdb.insert(place)
+    gdb.cont()
+    gdb.remove(place)
+    gdb.monitor("nmi")
+    gdb.insert(stub)
+    gdb.cont()
+    gdb.remove(stub)
+    return int.from_bytes(gdb.read(gdb.regs()["rsp"], 8), "little")
+
+
+def told(text):
+    """What is compared."""
+    return [line for line in lines(text) if not line.startswith("~")]
+
+
+def beside(expected):
+    """With its GDT on the page of its stack, which bt looks at on the way to ring 3: no iret is the CPU's then."""
+    done = machine.boot(kernel=HOST / "zeno.mb", cpu="te", limits=LIMIT, modules=[(str(WAYS), "")],
+                        cmdline="panic=off -- start ways engine=bt -- gdt=beside; off")
+    got = told(done.text())
+    done.cleanup()
+    ok(got == expected, "and with a GDT beside its stack",
+       different="\n".join(f"{a}   |   {b}" for a, b in zip(expected, got) if a != b))
+
+
+def main():
+    built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
+    if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
+        finish()
+    bare = machine.boot(kernel=WAYS, cpu="te", limits=LIMIT)
+    expected = told(bare.text())
+    bare.cleanup()
+    symbols = Symbols([HOST / "zeno.elf"])
+    with machine.start(kernel=HOST / "zeno.mb", cpu="te", limits=LIMIT, modules=[(str(WAYS), "")], paused=True,
+                       cmdline="panic=off -- start ways engine=bt; off") as live:
+        gdb = live.gdb()
+        starts = sequence(gdb, symbols.address("bt_returned"))
+        places = to_ring_3(gdb, starts)
+        ok(len(places) > LEAST, "an iret goes to ring 3 inside of the cache", starts=starts, places=places)
+        for place in places:
+            got = interrupted(gdb, place, symbols.address(f"trap_{NMI}"))
+            ok(got == place, f"an NMI at instruction {places.index(place) + 1} of {len(places)} comes there",
+               place=hex(place), got=hex(got))
+        gdb.detach()
+        done = live.wait()
+        text = done.text()
+        done.cleanup()
+    got = told(text)
+    ok("ways: ended: exit code 0" in text, "and the guest comes to its end", text=text[-1500:])
+    ok(len(expected) > 80 and got == expected, "as on the bare machine",
+       different="\n".join(f"{a}   |   {b}" for a, b in zip(expected, got) if a != b))
+    beside(expected)
+    finish()
+
+
+main()
