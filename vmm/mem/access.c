@@ -135,11 +135,13 @@ access_insn(struct vcpu *v, struct insn *insn)
 	mode = cpu_mode_of(&v->state);
 	at = v->state.rip + (mode == MODE64 ? 0 : v->state.seg[SEG_CS].base);
 	while (n < sizeof(bytes)) {
-		gva_t byte = gva(mode == MODE64 ? at + n : (uint32_t)(at + n));
+		gva_t from = gva(mode == MODE64 ? at + n : (uint32_t)(at + n));
+		size_t left = PAGE_SIZE - (from.v & PAGE_MASK), want = sizeof(bytes) - n;
 
-		if (gva_read_as(v, byte, ACCESS_FETCH | ACCESS_PROBE, &bytes[n], 1))
+		want = want < left ? want : left; /* a page has all of it or nothing */
+		if (gva_read_as(v, from, ACCESS_FETCH | ACCESS_PROBE, &bytes[n], want))
 			break;
-		n++;
+		n += want;
 	}
 	return !decode(insn, bytes, n, mode);
 }
