@@ -281,5 +281,5 @@ def closure(*targets):
             if needed.number != lab.number:
                 raise CourseError(f"grade/labs/{lab.number}.toml: halves.{lab.half} needs {word}: what another lab "
                                   "has stands in the lab's own `needs`")
-            part.needed |= {exercise} if exercise else exercises_of(lab, half)
+            part.needed |= {exercise} if exercise else exercises_of(lab, half) or set()
     return [parts[number] for number in sorted(parts, key=in_order)]

@@ -1,6 +1,10 @@
 /*
- * Events on their way into the guest: the CPU delivers them at VMRUN, by the guest's own IDT.
+ * Events on their way into the guest, and what holds them back: exercise 4s.6. The CPU delivers
+ * them at VMRUN, by the guest's own IDT.
+ *
+ * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
+#include <vmm/exitlog.h>
 #include <vmm/svm/svm.h>
 
 static const uint8_t types[] = {
@@ -10,53 +14,80 @@ static const uint8_t types[] = {
 	[EVENT_NMI] = SVM_EVENT_NMI,
 };
 
-/*
- * The engine contract: one event for each entry, and none over another that waits. Those of an
- * instruction push the rip behind it, which the VMCB must have then (APM 2 15.20, NRIPS aside).
- */
+/* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 4s.0 */
+
 enum injection
 svm_inject(struct vcpu *v, const struct event *event)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
-
-	if (b->eventinj & SVM_EVENT_VALID)
-		return REFUSED;
-	b->eventinj = SVM_EVENT_VALID | (uint64_t)types[event->kind] << 8 | event->vector;
-	if (event->has_error)
-		b->eventinj |= SVM_EVENT_HAS_ERROR | (uint64_t)event->error << 32;
-	v->state.rip += event->insn_len;
-	v->state.sti_shadow = v->state.mov_ss_shadow = false;
-	return INJECTED;
+	/*
+	 * EXERCISE 4s.6a: inject
+	 * Holds: the CPU delivers the event at the next entry, by the guest's own IDT; or the
+	 *  event is refused, and nothing has changed.
+	 * Beware: one entry has room for one event. The handler of int n returns behind that
+	 *  instruction, and a delivered event ends what had held interrupts back.
+	 * Manual: APM 2 "Event Injection", "Software Interrupts".
+	 * Tools: event_has_error(), SVM_EVENT_HAS_ERROR, SVM_EVENT_VALID, types
+	 */
+	exercise_todo("4s.6", "handouts/lab4sb.md#ex-4s-6");
+	(void)types;
+	(void)exit_stop(v, &v->exit, "lab4sb.md#ex-4s-6",
+			"nobody delivers vector %02x", event->vector);
+	return ENDED;
+	/* END EXERCISE 4s.6a */
 }
 
-/* A virtual interrupt that is never delivered: the guest would take it, and that is an exit. */
+/* An interrupt waits, and the guest does not take it now. */
 void
 svm_window(struct vcpu *v)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
-
-	b->vintr |= VINTR_IRQ | VINTR_PRIO | VINTR_IGN_TPR;
-	b->intercepts[0] |= 1u << SVM_VINTR;
+	/*
+	 * EXERCISE 4s.6b: the window
+	 * Holds: the guest exits as soon as it would take an interrupt, whatever its priority,
+	 *  and no sooner.
+	 * Beware: nothing may be delivered by this: the guest's handler would see a vector that
+	 *  no device has raised.
+	 * Manual: APM 2 "Virtual Interrupts", "VINTR intercept".
+	 * Tools: SVM_VINTR, TLB_CONTROL_FLUSH_ALL, VINTR_IGN_TPR, VINTR_IRQ, VINTR_PRIO of
+	 *  vmm/svm/vmcb.h
+	 */
+	exercise_todo("4s.6", "handouts/lab4sb.md#ex-4s-6");
+	(void)v;
+	/* END EXERCISE 4s.6b */
 }
 
-/* APM 2 15.7.2, 15.20: an exit in the middle of a delivery leaves the event in EXITINTINFO. */
+/* Before each entry. */
+void
+svm_sti_shadow_to_vmcb(struct vcpu *v)
+{
+	/*
+	 * EXERCISE 4s.6c: what holds interrupts back
+	 * Holds: behind sti and behind mov ss the CPU takes no interrupt before the end of the
+	 *  next instruction, also if Zeno has done the one before.
+	 * Beware: the state has two of these, and the VMCB one.
+	 * Manual: APM 2 "Interrupt Shadows".
+	 * Tools: cpu_state, vcpu_changed() of vmm/vcpu.h
+	 */
+	exercise_todo("4s.6", "handouts/lab4sb.md#ex-4s-6");
+	(void)v;
+	/* END EXERCISE 4s.6c */
+}
+
+/* Behind each exit: what held interrupts back there, and what the CPU did not bring to its end. */
 void
 svm_take_back(struct vcpu *v)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
-	uint64_t info = b->exitintinfo;
-
-	b->eventinj = 0;
-	b->vintr &= ~(VINTR_IRQ | VINTR_PRIO | VINTR_IGN_TPR);
-	b->intercepts[0] &= ~(1u << SVM_VINTR);
-	if (!(info & SVM_EVENT_VALID))
-		return;
-	v->state.event = (struct event){ .vector = (uint8_t)info,
-					 .has_error = !!(info & SVM_EVENT_HAS_ERROR),
-					 .error = (uint32_t)(info >> 32) };
-	for (unsigned kind = EVENT_FAULT; kind < sizeof(types); kind++)
-		if (types[kind] == SVM_EVENT_TYPE(info))
-			v->state.event.kind = (uint8_t)kind;
-	if (v->state.event.kind == EVENT_SOFTWARE) /* the instruction asks once more */
-		v->state.event.kind = EVENT_NONE;
+	/*
+	 * EXERCISE 4s.6d: take back
+	 * Holds: the state says whether interrupts are held back at this rip. An event whose
+	 *  delivery an exit has interrupted is the state's event again, to be delivered once
+	 *  more; int n is not, for its instruction comes again. Nothing is left of a window or
+	 *  of an injection.
+	 * Beware: the error code belongs to the event.
+	 * Manual: APM 2 "Intercepts During IDT Interrupt Delivery", "Interrupt Shadows".
+	 * Tools: event_raise(), SVM_EVENT_HAS_ERROR, SVM_EVENT_TYPE(), SVM_EVENT_VALID, types
+	 */
+	exercise_todo("4s.6", "handouts/lab4sb.md#ex-4s-6");
+	svm_of(v)->vmcb->eventinj = 0;
+	/* END EXERCISE 4s.6d */
 }

@@ -1,5 +1,7 @@
 /*
- * From what the VMCB says of an exit to words that all engines share.
+ * From what the VMCB says of an exit to words that all engines share: exercise 4s.5.
+ *
+ * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
 #include <kern/trap.h>
 #include <vmm/dispatch.h>
@@ -7,6 +9,9 @@
 #include <vmm/mem/access.h>
 #include <vmm/svm/svm.h>
 #include <vmm/x86/insn.h>
+
+/* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 4s.0 */
 
 /* By intercept; EXIT_NONE: an instruction that this guest's CPU has not. */
 static const uint8_t reasons[64] = {
@@ -37,14 +42,33 @@ find_instruction(struct vcpu *v, struct exit *e, struct insn *i)
 	return false;
 }
 
+/* An instruction that talks to a port. */
 static void
 is_io(struct vcpu *v, struct exit *e)
 {
+	/*
+	 * EXERCISE 4s.5a: ports
+	 * Holds: *e names the port, the width, the direction, and how long the instruction is; of
+	 *  a string also whether it is repeated, in which segment its memory lies, and how wide
+	 *  its addresses are.
+	 * Beware: this CPU may leave out of the VMCB what a newer one tells. The bytes at rip can
+	 *  have changed: an instruction of another kind there is EXIT_OTHER.
+	 * Manual: APM 2 "IN and OUT Behavior", "Decode Assists"; APM 3 "INS".
+	 * Tools: access_of_error(), find_instruction(), IOIO_IN, IOIO_PORT(), IOIO_REP,
+	 *  IOIO_SIZE(), IOIO_STRING of vmm/svm/vmcb.h
+	 * Hint: which of the things that *e wants does the CPU tell you without looking at the
+	 *  instruction, and for which must you read it?
+	 * Hint: take `in al, dx` first. Two numbers of 64 bits say all of it: one is a row of
+	 *  small fields, the other is an address; from it to rip is a distance.
+	 * Hint: movs, were it to exit, reads at DS:rSI, where a prefix may put another segment,
+	 *  and writes at ES:rDI, where none may; a decoder would keep the first one's segment
+	 *  with its memory operand, and nobody need keep the second.
+	 * until then: (void)find_instruction; (void)v; e->reason = EXIT_NONE;
+	 */
 	const struct vmcb *b = svm_of(v)->vmcb;
 	uint64_t info = b->exitinfo1;
 	struct insn i;
 
-	e->reason = EXIT_IO;
 	e->insn_len = (uint8_t)(b->exitinfo2 - b->rip);
 	e->io.port = IOIO_PORT(info);
 	e->io.size = IOIO_SIZE(info);
@@ -63,11 +87,31 @@ is_io(struct vcpu *v, struct exit *e)
 	e->io.rep = !!(info & IOIO_REP);
 	e->io.addr_size = i.addrsize;
 	e->io.seg = e->io.in ? SEG_ES : i.mem_seg;
+	/* END EXERCISE 4s.5a */
 }
 
+/* A move to or from control register `number`, or a debug register. */
 static void
 is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned number, bool write)
 {
+	/*
+	 * EXERCISE 4s.5b: registers
+	 * Holds: *e tells which register is read or written, has its TS cleared or its machine
+	 *  status word stored, and which general register is at the other end of a move.
+	 * Beware: this CPU does not tell that one. The bytes at rip can have changed: an
+	 *  instruction that makes no such exit is EXIT_OTHER, and nothing of it is done.
+	 * Manual: APM 2 "MOV CRx Intercepts", "CR0 Selective Write"; APM 3 "CLTS", "MOV CRn",
+	 *  "SMSW".
+	 * Tools: exit_reg, find_instruction(), GPR_COUNT of vmm/x86/state.h
+	 * Hint: the exit code has said two things already, and they are your arguments. Which
+	 *  one is missing, and who knows it?
+	 * Hint: the decoder lists operands, the destination first. In `mov ebx, cr4` ebx comes
+	 *  before cr4, in `mov cr4, ebx` behind it.
+	 * Hint: for `mov ds, ax`, were it to exit, INSN_MOV_TO_SEG would have to be at rip, and
+	 *  opnd[1].reg would be the general register; INSN_LDS also writes DS, from memory, and
+	 *  would need a case of its own.
+	 * until then: (void)v; (void)reason; (void)number; (void)write; e->reason = EXIT_NONE;
+	 */
 	struct exit_reg *reg = reason == EXIT_CR ? &e->cr : &e->dr;
 	enum insn_op to = reason == EXIT_CR ? INSN_MOV_TO_CR : INSN_MOV_TO_DR;
 	enum insn_op from = reason == EXIT_CR ? INSN_MOV_FROM_CR : INSN_MOV_FROM_DR;
@@ -75,7 +119,6 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	uint64_t value = 0;
 	struct insn i;
 
-	e->reason = reason;
 	if (!find_instruction(v, e, &i))
 		return;
 	reg->number = (uint8_t)number;
@@ -100,6 +143,40 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	}
 	reg->access = write ? REG_WRITE : REG_READ;
 	reg->gpr = i.opnd[write ? 1 : 0].reg;
+	/* END EXERCISE 4s.5b */
+}
+
+/* An instruction that one intercept of its own has caught. */
+static void
+is_simple(struct vcpu *v, struct exit *e)
+{
+	/*
+	 * EXERCISE 4s.5c: the rest of an instruction
+	 * Holds: *e says how long the instruction is, whichever it is; and if it moves a
+	 *  model-specific register, which one, and whether it writes.
+	 * Beware: not every CPU tells where the next instruction begins, and one that does not
+	 *  leaves a zero there.
+	 * Manual: APM 2 "State Saved on Exit", "MSR Intercepts".
+	 * Tools: find_instruction(), insn_name(), svm_has_nrip of vmm/svm/svm.h
+	 * Hint: the register's number is the guest's operand: where does rdmsr take it from?
+	 * Hint: a prefix before cpuid makes it a byte longer, so no table of lengths will do.
+	 *  There are two ways to know: ask the CPU, or read the instruction.
+	 * Hint: on VT-x the CPU always writes the length itself, VM-exit instruction length, and
+	 *  there is one way only; how the register is numbered is the same there.
+	 * until then: (void)v; e->reason = EXIT_NONE;
+	 */
+	const struct vmcb *b = svm_of(v)->vmcb;
+	struct insn i;
+
+	if (e->reason == EXIT_MSR) {
+		e->msr.number = (uint32_t)v->state.gpr[RCX];
+		e->msr.write = b->exitinfo1 & 1;
+	}
+	if (svm_has_nrip)
+		e->insn_len = (uint8_t)(b->nrip - b->rip);
+	else
+		find_instruction(v, e, &i);
+	/* END EXERCISE 4s.5c */
 }
 
 static void
@@ -116,16 +193,12 @@ is_nested_fault(struct vcpu *v, struct exit *e)
 static void
 is_instruction(struct vcpu *v, struct exit *e, unsigned which)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
-	struct insn i;
-
 	e->reason = reasons[which];
-	if (e->reason == EXIT_NONE) {
+	switch (e->reason) {
+	case EXIT_NONE:
 		e->reason = EXIT_EXCEPTION;
 		e->vector = VEC_UD;
 		return;
-	}
-	switch (e->reason) {
 	case EXIT_IRQ: /* still pending; which one it is the host's IDT will see */
 		e->vector = 0;
 		return;
@@ -137,17 +210,9 @@ is_instruction(struct vcpu *v, struct exit *e, unsigned which)
 	case EXIT_IO:
 		is_io(v, e);
 		return;
-	case EXIT_MSR:
-		e->msr.number = (uint32_t)v->state.gpr[RCX];
-		e->msr.write = b->exitinfo1 & 1;
-		break;
 	default:
-		break;
+		is_simple(v, e);
 	}
-	if (svm_has_nrip)
-		e->insn_len = (uint8_t)(b->nrip - b->rip);
-	else
-		find_instruction(v, e, &i);
 }
 
 void
@@ -164,8 +229,8 @@ svm_translate(struct vcpu *v, struct exit *e)
 		is_nested_fault(v, e);
 	else if (code == SVM_EXIT_INVALID)
 		e->reason = EXIT_ENTRY_FAILED;
-	else if (code < SVM_EXIT_DR_READ)
-		is_register(v, e, EXIT_CR, code & 15, code >= SVM_EXIT_CR_WRITE);
-	else if (code < SVM_EXIT_EXCEPTION)
-		is_register(v, e, EXIT_DR, code & 15, code >= SVM_EXIT_DR_WRITE);
+	else if (code < SVM_EXIT_EXCEPTION) {
+		e->reason = code < SVM_EXIT_DR_READ ? EXIT_CR : EXIT_DR;
+		is_register(v, e, e->reason, code & 15, code & 0x10);
+	}
 }

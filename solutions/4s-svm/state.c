@@ -158,10 +158,8 @@ svm_state_to_vmcb(struct vcpu *v)
 	b->rsp = s->gpr[RSP];
 	b->rip = s->rip;
 	b->rflags = s->rflags;
-	b->interrupt_shadow = s->sti_shadow || s->mov_ss_shadow;
 }
 
-/* The VMCB does not tell which of the two shadows it is; both hold interrupts back. */
 void
 svm_state_from_vmcb(struct vcpu *v)
 {
@@ -174,8 +172,6 @@ svm_state_from_vmcb(struct vcpu *v)
 	s->rflags = b->rflags;
 	s->seg[SEG_CS].attr = b->cs.attr;
 	s->seg[SEG_SS].attr = b->ss.attr;
-	s->sti_shadow = b->interrupt_shadow & 1;
-	s->mov_ss_shadow = false;
 	v->valid = 0;
 }
 

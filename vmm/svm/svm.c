@@ -152,6 +152,7 @@ run(struct vcpu *v, struct exit *e)
 	svm_state_to_vmcb(v);
 	if (written & STATE_MSR)
 		tsc_aux_out(v);
+	svm_sti_shadow_to_vmcb(v);
 	if (v->debug.attached)
 		svm_debug_entry(v);
 	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;

@@ -84,7 +84,9 @@ bool svm_shadow_translate(struct vcpu *v, struct exit *e); /* false: an exit lik
 /* event.c */
 enum injection svm_inject(struct vcpu *v, const struct event *event);
 void svm_window(struct vcpu *v);
-/* What the CPU was delivering when it came back is put back to be delivered again. */
+/* Of sti and mov ss the VMCB does not tell which one it is; both hold interrupts back. */
+void svm_sti_shadow_to_vmcb(struct vcpu *v);
+/* That, and what the CPU was delivering when it came back, to be delivered again. */
 void svm_take_back(struct vcpu *v);
 
 /* debug.c: what a debugger wants to exit; before an entry under it; what such an exit was. */

@@ -1,0 +1,252 @@
+"""Lab 4s, half B: what an exit means, interrupts, rules, and diagnosis.
+
+Equivalent: programs made for this run print the same under svm as on the bare machine. Witnessed: how often the
+guest's own instructions ran, counted from outside.
+"""
+
+import random
+import re
+import struct
+
+from zeno.guests import exits, irqs, waits
+from zeno.judging import headers
+from zeno.judging.trial import Trouble
+from zeno.machines import machine
+
+from .guests import LIMITS, compare, labels, life, module, never_there, said_of_end
+
+FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=64 << 20)
+
+
+# -- what all of them share -------------------------------------------------------------------------
+
+
+def commands(*names, options=""):
+    """The kernel's command line: start these guests one after the other, then turn off."""
+    starts = "; ".join(f"start {name}" for name in names)
+    return f"trace=1{options} -- {starts}; off"
+
+
+def run_both(t, program, name="guest", watch=(), icount=False):
+    """A program bare and under svm: same output, same exit code, the host alive. (Run, bare)"""
+    guest = program.assemble(t.directory, name)
+    at = labels(guest, *watch)
+    bare = t.bare(guest, icount=icount, limits=FEW, watch=tuple(at))
+    run = t.boot(commands(name), modules=[module(guest)], elf=[guest], icount=icount, limits=FEW, watch=tuple(at))
+    compare(t, bare, run, 0)
+    t.orderly(run)
+    return run, bare
+
+
+# -- 4s.5: exits ------------------------------------------------------------------------------------
+
+
+def ports(t):
+    """in and out of all sizes, to devices and to nobody."""
+    run_both(t, exits.ports(t.rng))
+
+
+def strings(t):
+    """ins and outs in their forms."""
+    run_both(t, exits.strings(t.rng))
+
+
+def registers(t):
+    """Control and debug registers, MSRs, CPUID."""
+    run_both(t, exits.registers(t.rng))
+
+
+STALE = (("outsb", ""), ("cpuid", ""), ("outsb", "insb"), ("mov cr4, eax", "mov ebx, cr4"), ("mov eax, dr7", "nop"))
+"""(What the CPU executes, what is there when Zeno looks.)"""
+
+
+def stale(t):
+    """Instructions that are gone, or others, when Zeno reads them: it does not do what was not executed."""
+    honest = exits.ports(random.Random(t.rng.getrandbits(32))).assemble(t.directory, "after")
+    bare, modules, names = t.bare(honest), [module(honest)], []
+    for number, kind in enumerate(STALE):
+        modules.append(module(exits.stale(t.rng, kind).assemble(t.directory, f"stale{number}")))
+        names += [f"stale{number}", "after"]
+    run = t.boot(commands(*names), modules=modules, elf=[honest], limits=FEW)
+    for number, (executed, there) in enumerate(STALE):
+        one = life(run, 2 * number)
+        said = f"a page with `{executed}`, where by then " + (f"`{there}` stands" if there else "nothing is")
+        t.equal(b"begins\n", one.output, f"what a guest prints before it runs into {said}")
+        t.check(one.end is not None and one.end[0] == "stopped", f"{said}: the guest goes on; {one.said()}",
+                "it is stopped", one.said())
+        compare(t, bare, run, 2 * number + 1)
+    t.orderly(run)
+
+
+def native(t):
+    """The guest's instructions run themselves, once each: it is no interpreter."""
+    program, names = exits.busy(t.rng)
+    run, bare = run_both(t, program, watch=names)
+    if not run.counts or not bare.counts:
+        raise Trouble("nothing counts instructions here: the TCG plugin is missing")
+    t.equal(sorted(bare.counts.watches.values()), sorted(run.counts.watches.values()),
+            "how often each of the guest's loops ran at its own address")
+    share = run.counts.low / bare.counts.total
+    t.notes.append(f"{share:.1%} of the guest's {bare.counts.total} instructions ran themselves")
+    t.check(share >= 0.99, f"{share:.1%} of the guest's instructions ran themselves", "at least 99 %", f"{share:.1%}")
+
+
+# -- 4s.6: events -----------------------------------------------------------------------------------
+
+
+def facts(t, program, name):
+    """A program that prints `yes:` and `no:`, with a timer that counts instructions."""
+    guest = program.assemble(t.directory, name)
+    bare = t.bare(guest, icount=True)
+    run = t.boot(commands(name), modules=[module(guest)], elf=[guest], icount=True, limits=FEW)
+    if b"no: " in bare.console:
+        raise Trouble(f"the bare machine says no: {bare.text()}")
+    wrong = re.findall(rb"no: ([^\n]*)", life(run).output)
+    t.check(not wrong, "this does not hold under svm, and does on the bare machine: "
+            + "; ".join(one.decode("latin-1") for one in wrong), bare.console, life(run).output)
+    compare(t, bare, run, 0)
+    t.orderly(run)
+
+
+def refused(t):
+    """Faults that Zeno raises: each frame."""
+    run_both(t, exits.refused(t.rng))
+
+
+def hundred(t):
+    """100 of 100 interrupts: asleep, spinning, masked."""
+    facts(t, waits.hundred(t.rng), "hundred")
+
+
+def windows(t):
+    """What waits comes as soon as it may."""
+    facts(t, waits.windows(t.rng), "windows")
+
+
+def shadows(t):
+    """Nothing comes between sti and the end of the next instruction, and then it does."""
+    facts(t, waits.shadows(t.rng), "shadows")
+
+
+def timers(t):
+    """Lab 1B's timers: computing, asleep, behind sti, in ring 3, nested; a gate that the CPU refuses."""
+    facts(t, irqs.timers(t.rng), "timers")
+
+
+ENGINE_DATA, STI_SHADOW, MOV_SS_SHADOW, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = headers.numbers(
+    ("vmm/vcpu.h", "vmm/svm/vmcb.h"), (
+        "offsetof(struct vcpu, engine_data)", "offsetof(struct vcpu, state.sti_shadow)",
+        "offsetof(struct vcpu, state.mov_ss_shadow)", "offsetof(struct vmcb, rip)",
+        "offsetof(struct vmcb, interrupt_shadow)", "offsetof(struct vmcb, exitintinfo)"))
+VALID, HAS_ERROR = 1 << 31, 1 << 11
+INTERRUPT, NMI, EXCEPTION, SOFTWARE = 0, 2, 3, 4
+FRAME = re.compile(rb"^([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ", re.M)
+
+
+def interrupted(rng):
+    """What an exit may have interrupted, one of each kind and some more: (EXITINTINFO, vector, error; None: nothing)."""
+    kinds = [(INTERRUPT, rng.randrange(0x30, 0x38), None), (NMI, 2, None), (EXCEPTION, 6, None), (SOFTWARE, 0x35, None),
+             *((EXCEPTION, vector, rng.getrandbits(16)) for vector in rng.sample((10, 11, 12, 13), 3)),
+             (INTERRUPT, rng.randrange(0x30, 0x38), None), (SOFTWARE, 0x36, None), (None, 0, None)]
+    rng.shuffle(kinds)
+    for kind, vector, error in kinds:
+        if kind is None:  # not valid: whatever stands there was another exit's
+            yield rng.getrandbits(64) & ~VALID, None, 0
+            continue
+        info = VALID | kind << 8 | vector
+        if error is not None:
+            info |= HAS_ERROR | error << 32
+        yield info, vector if kind != SOFTWARE else None, error or 0
+
+
+def vmcb_of(client, vcpu):
+    """Where a vCPU's VMCB is."""
+    svm, = struct.unpack("<Q", client.read(vcpu + ENGINE_DATA, 8))
+    return struct.unpack("<Q", client.read(svm, 8))[0]
+
+
+def shadow_kept(t):
+    """The grader sets what holds interrupts back, in the state before entries and in the VMCB behind exits."""
+    program, _ = waits.targets(t.rng, 6)
+    guest = program.assemble(t.directory, "shadow")
+    now, wrong, counted = {}, [], [0, 0]
+
+    def before(client, regs):  # of the two in the state one is enough
+        now["vcpu"], now["out"] = regs["rdi"], (t.rng.randrange(2), t.rng.randrange(2))
+        for at, value in zip((STI_SHADOW, MOV_SS_SHADOW), now["out"]):
+            client.write(regs["rdi"] + at, bytes([value]))
+        client.write(vmcb_of(client, regs["rdi"]) + VMCB_SHADOW, struct.pack("<Q", t.rng.randrange(2)))
+
+    def enters(client, _regs):
+        if "out" not in now:
+            return False
+        got, = struct.unpack("<Q", client.read(vmcb_of(client, now["vcpu"]) + VMCB_SHADOW, 8))
+        counted[0] += 1
+        if got & 1 != any(now["out"]):
+            wrong.append(f"before an entry the state's two were {now['out']}, and the VMCB's is {got & 1}")
+        return bool(wrong)
+
+    def behind(client, regs):
+        now["in"] = t.rng.randrange(2)
+        client.write(vmcb_of(client, regs["rdi"]) + VMCB_SHADOW, struct.pack("<Q", now["in"]))
+
+    def translates(client, regs):
+        if "in" not in now:
+            return False
+        got = [client.read(regs["rdi"] + at, 1)[0] for at in (STI_SHADOW, MOV_SS_SHADOW)]
+        counted[1] += 1
+        if any(got) != bool(now["in"]):
+            wrong.append(f"behind an exit the VMCB's was {now['in']}, and the state's two are {got}")
+        return bool(wrong) or counted[1] >= 60
+
+    run, _ = t.witness(commands("shadow"), {
+        t.symbol("svm_sti_shadow_to_vmcb"): before, t.symbol("svm_enter"): enters, t.symbol("svm_take_back"): behind,
+        t.symbol("svm_translate"): translates}, modules=[module(guest)], elf=[guest], limits=LIMITS)
+    if min(counted) < 60 and not wrong:
+        never_there(t, run, "60 exits")
+    t.check(not wrong, f"what holds interrupts back went astray: {wrong[:1]}", "the same on both sides", wrong)
+    t.orderly(run)
+
+
+def taken_back(t):
+    """The grader writes into the VMCB, at chosen exits, what the CPU was delivering: the guest's frames tell the rest."""
+    events = list(interrupted(t.rng))
+    program, names = waits.targets(t.rng, len(events))
+    guest = program.assemble(t.directory, "targets")
+    places = dict(zip(labels(guest, *names), events))
+    behind = dict(zip(places, labels(guest, *(f"behind{n}" for n in range(len(names))))))
+    met = []
+
+    def look(client, regs):
+        vmcb = vmcb_of(client, regs["rdi"])
+        rip, = struct.unpack("<Q", client.read(vmcb + VMCB_RIP, 8))
+        if rip in places and rip not in met:
+            client.write(vmcb + VMCB_INFO, struct.pack("<Q", places[rip][0]))
+            met.append(rip)
+        return len(met) == len(places)
+
+    run, _ = t.witness(commands("targets"), {t.symbol("svm_take_back"): look}, modules=[module(guest)], elf=[guest],
+                       limits=LIMITS)
+    if len(met) < len(places):
+        never_there(t, run, "the exits at which the grader looks")
+    t.orderly(run)
+    frames = [tuple(int(word, 16) for word in one) for one in FRAME.findall(life(run).output)]
+    for place, (info, vector, error) in places.items():
+        got = [frame for frame in frames if frame[2] == behind[place]]
+        wanted = [] if vector is None else [(vector, error, behind[place])]
+        what = f"an exit came while the CPU delivered {in_words(info)}"
+        t.check(got == wanted, f"{what}; then its handler ran {len(got)} times behind that instruction, and should "
+                f"{'not have' if vector is None else 'once'}; {said_of_end(run)}", shown(wanted), shown(got))
+
+
+def in_words(info):
+    """EXITINTINFO."""
+    if not info & VALID:
+        return f"nothing (EXITINTINFO {info:x}, not valid)"
+    kind = {INTERRUPT: "an interrupt", NMI: "an NMI", EXCEPTION: "an exception", SOFTWARE: "int n"}[info >> 8 & 7]
+    return f"{kind}, vector {info & 255:02x}" + (f" with error code {info >> 32:x}" if info & HAS_ERROR else "")
+
+
+def shown(frames):
+    """Frames for a report."""
+    return "\n".join(f"vector {v:02x} error {e:x} rip {at:08x}" for v, e, at in frames) or "none"
