@@ -143,7 +143,8 @@ store_msw(struct vcpu *v, struct exit *e)
 	struct insn i;
 
 	if (!access_insn(v, &i) || i.op != INSN_SMSW)
-		return exit_stop(v, e, "lab1a.md#limits", "smsw is not where it was executed");
+		return exit_limit(v, e, VEC_UD, 0, "lab1a.md#limits",
+				  "smsw is no longer where it was executed");
 	if (insn_write_rm(&v->state, &i, i.has_mem ? 2 : i.opsize, value, &access_ops, v, &fault))
 		return access_fault(v, &fault);
 	exit_effect(v, EFFECT_CR_READ, 0, value);
