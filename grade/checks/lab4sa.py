@@ -13,7 +13,7 @@ from zeno.judging import headers
 from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
-from .guests import LIMITS, hostile_modules, said_of_end
+from .guests import LIMITS
 
 GPRS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 CARRIED = [name for name in GPRS if name not in ("rax", "rsp")]
@@ -410,20 +410,18 @@ def rounds(t):
     t.check(min(times[:2]) > count, "svm_enter() and its VMRUN have not run so often", f"{count + 1} times", times)
 
 
-SPINS = ("spin", "user-v86-spin")
-
-
 def spin(t):
-    """A guest that never exits: the host's clock goes on, others have their turn, and it is stopped."""
-    for attack in SPINS:
-        hello = t.image.guests / "hello.elf"
-        if not hello.is_file():
-            raise Trouble("guest/hello was not built")
-        run = t.boot("trace=1 panic=off -- start attack0 &; start hello; stop d1; list; off",
-                     modules=[*hostile_modules(t, [attack]), (hello, "")], limits=FEW)
-        text = run.text()
-        t.check("hello: ended: exit code 0" in text, f"beside a guest that never exits (attack={attack}) no other has its "
-                "turn", "hello: ended: exit code 0", f"{said_of_end(run, 1)}\n{text[-600:]}")
-        t.check("by the monitor's stop command" in text, "the guest that never exits is not stopped", "stopped by the "
-                "monitor's stop command", text[-600:])
-        t.orderly(run)
+    """A guest that never exits, with its own interrupts on and off: the host's interrupts bring it back, and the host goes on."""
+    count = t.rng.randrange(4, 8)
+    command = f"first {count} spin"
+    run = t.boot(f"-- {command}; first; off", watch=[CODE_AT], limits=FEW)
+    t.check(f"exit {count}: an interrupt of the host's at {CODE_AT:x}" in said(run, command), "a guest that never exits is "
+            "not brought back by the host's interrupts", f"exit {count}: an interrupt of the host's at {CODE_AT:x}",
+            said(run, command))
+    t.check("exit 1: cpuid" in said(run, "first"), "behind a guest that never exits nothing works any more", "exit 1",
+            said(run, "first"))
+    t.orderly(run)
+    if not run.counts:
+        raise Trouble("nothing counts instructions here: the TCG plugin is missing")
+    times = run.counts.watches.get(CODE_AT, 0)
+    t.check(times > 1000 * count, "the guest that never exits has not run", f"more than {1000 * count} of its jumps", times)

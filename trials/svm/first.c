@@ -1,5 +1,6 @@
 /*
  * The first guest: sixteen bytes of code, in a VMCB that is given here, and no other part of Zeno.
+ * With `spin` it is one of two bytes, which never exits: the host's interrupts bring it back.
  *
  * It needs nothing of Lab 4s but what turns AMD-V on and what enters the guest: see
  * handouts/lab4sa.md.
@@ -25,6 +26,8 @@
 static const uint8_t code[16] = { 0xb8, 1,    0,    0,    0,    0x31, 0xc9, 0x0f,
 				  0xa2, 0xeb, 0xf5, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4 };
 
+static const uint8_t spinning[] = { 0xeb, 0xfe }; /* 200000  jmp 200000 */
+
 enum { VMCB, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, PAGES };
 static mfn_t page[PAGES];
 
@@ -48,13 +51,14 @@ get_pages(void)
 
 /* One page of guest memory, at CODE_AT. */
 static void
-map(void)
+map(bool spins)
 {
 	static const unsigned slot[] = { [LEVEL2] = CODE_AT >> 21, [CODE] = 0 };
 
 	for (unsigned i = LEVEL4; i < CODE; i++)
 		((uint64_t *)mfn_ptr(page[i]))[slot[i]] = mfn_to_hpa(page[i + 1]).v | NPT_ALL;
-	memcpy(mfn_ptr(page[CODE]), code, sizeof(code));
+	memcpy(mfn_ptr(page[CODE]), spins ? spinning : code,
+	       spins ? sizeof(spinning) : sizeof(code));
 }
 
 /* Flat 32-bit protected mode without paging, as a boot loader would leave it. */
@@ -108,9 +112,23 @@ print_exit(const struct vmcb *b, uint64_t round, bool quiet)
 	return false;
 }
 
+/* What the host's interrupts do to a guest that never exits; its own IF does not matter. */
+static bool
+one_turn(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n)
+{
+	b->exitcode = SVM_EXIT_NONE;
+	b->rflags = 2 | (n & 1 ? FLAG_IF : 0);
+	svm_enter(gpr, mfn_to_hpa(page[VMCB]), svm_host_state());
+	if (SVM_EXIT_CODE(b) != SVM_EXIT_FIRST + SVM_INTR)
+		return print_exit(b, n, false);
+	preempt_point();
+	printf("exit %lu: an interrupt of the host's at %lx\n", n, b->rip);
+	return true;
+}
+
 /* Up to the first exit that is no interrupt of the host's. */
-static void
-one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT])
+static bool
+one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n, bool quiet)
 {
 	do {
 		b->exitcode = SVM_EXIT_NONE;
@@ -118,17 +136,22 @@ one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT])
 		if (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR)
 			preempt_point();
 	} while (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR);
+	if (!print_exit(b, n, quiet))
+		return false;
+	b->rip += CPUID_BYTES;
+	return true;
 }
 
 static int
 first(int argc, char **argv)
 {
 	uint64_t gpr[GPR_COUNT] = { 0 }, rounds = 1;
+	bool spins = argc > 2 && !strcmp(argv[2], "spin");
 	const char *why = svm_probe();
 	struct vmcb *b;
 	int err;
 
-	if (argc > 1 && (parse_u64(argv[1], &rounds) || !rounds))
+	if ((argc > 1 && (parse_u64(argv[1], &rounds) || !rounds)) || (argc > 2 && !spins))
 		return -EINVAL;
 	if (why) {
 		printf("svm: not here: %s\n", why);
@@ -143,15 +166,12 @@ first(int argc, char **argv)
 		return MONITOR_SAID;
 	if (!get_pages())
 		return -ENOMEM;
-	map();
+	map(spins);
 	b = given_vmcb();
-	for (uint64_t n = 1; n <= rounds; n++) {
-		one_round(b, gpr);
-		if (!print_exit(b, n, n != 1 && n != rounds))
+	for (uint64_t n = 1; n <= rounds; n++)
+		if (!(spins ? one_turn(b, gpr, n) : one_round(b, gpr, n, n != 1 && n != rounds)))
 			return MONITOR_SAID;
-		b->rip += CPUID_BYTES;
-	}
 	return 0;
 }
-MONITOR_COMMAND(first, "first", "[ROUNDS]",
+MONITOR_COMMAND(first, "first", "[ROUNDS [spin]]",
 		"run sixteen bytes of code on AMD-V, in a VMCB that is given, to their cpuid");
