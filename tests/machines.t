@@ -543,6 +543,33 @@ def gdb_witness(kind):
     equal(seen, [(1000, 0, 1), (999, 0, 1), (998, 0, 1)], "seen")
 
 
+class LateStep(gdbremote.Client):
+    """A stub that reports steps before the CPU took them, as QEMU now and then does."""
+
+    def __init__(self, early):
+        self.early, self.rip = early, 0x1000
+
+    def regs(self):
+        return {"rip": self.rip}
+
+    def _send(self, text):
+        equal(text, "s", "what is asked")
+        self.early -= 1
+        self.rip += 2 * (self.early < 0)
+
+    def _stopped(self):
+        return gdbremote.SIGTRAP
+
+
+@test
+def gdb_steps_not_taken():
+    """a step that was reported and not taken is asked for again"""
+    for early in (0, 1, 3):
+        client = LateStep(early)
+        equal(client.step(), gdbremote.SIGTRAP, "the stop")
+        equal(client.rip, 0x1002, f"rip behind one step, {early} reported before")
+
+
 @on_witnesses
 def gdb_writes(kind):
     """the client writes registers and memory, steps, and is told what is not mapped"""

@@ -282,23 +282,26 @@ class Client:
 
     def step(self):
         """One instruction, interrupts held off."""
-        self._send("s")
-        return self._stopped()
+        return self._stepped()[0]
+
+    def _stepped(self):
+        """... and the registers behind it. QEMU may report a step before the CPU took it, when its other threads want the CPU."""
+        before = self.regs()
+        for _ in range(1 + IDLE_STEPS):
+            self._send("s")
+            stop, after = self._stopped(), self.regs()
+            if after != before:
+                break
+        return stop, after
 
     def cont(self):
         """Run to the next breakpoint; steps off one that the CPU stands on."""
-        before = self.regs()
-        here = before["rip"]
+        here = self.regs()["rip"]
         under = [point for point in self._points if point[0] == here]
         for address, hardware in under:
             self._command(f"z{int(hardware)},{address:x},1")
         if under:
-            stop, after = self.step(), self.regs()
-            # QEMU may report a step before the CPU took it, when its other threads want the CPU.
-            for _ in range(IDLE_STEPS):
-                if after != before:
-                    break
-                stop, after = self.step(), self.regs()
+            stop, after = self._stepped()
             for address, hardware in under:
                 self._command(f"Z{int(hardware)},{address:x},1")
             if after["rip"] in {address for address, _ in self._points}:
