@@ -2,7 +2,8 @@
 """An NMI at each instruction of an iret that bt does inside of its cache (vmm/bt/iret.c), while guest/ways goes its ways.
 
 The machine is stopped from outside at each instruction in turn, and gets an NMI there. The host must be told of it at that very
-address, and the guest must come to the end that it has on the bare machine.
+address, and the guest must come to the end that it has on the bare machine. With exercise 3.8 as handed out the CPU goes on
+through the iret behind an interrupt in the middle of it: one NMI there, and the same end.
 """
 
 import re
@@ -17,6 +18,7 @@ from zeno.machines import gdbremote, machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
 HOST = ROOT / "build/lab3-solution"
+BUT_STEPS = "3.1 3.2 3.3 3.4 3.5 3.6 3.7"
 WAYS = ROOT / "build/guest/ways.elf"
 LIMIT = machine.Limits(instructions=2_000_000_000, cpu_seconds=120)
 CODE, SIZE = 0xFFD00000, 0x40000  # where the cache's code is, and more of it than this guest fills
@@ -88,6 +90,26 @@ def beside(expected):
        different="\n".join(f"{a}   |   {b}" for a, b in zip(expected, got) if a != b))
 
 
+def gone_through(expected):
+    """Without 3.8, which stops at the next boundary: one NMI in the middle of the way to ring 3."""
+    built = run("make", "-s", "-C", ROOT, "LAB=3", f"REF={BUT_STEPS}", "build")
+    if not ok(built.status == 0, "with 3.8 as handed out it builds", out=built.out):
+        return
+    host = ROOT / "build" / f"lab3-ref-{BUT_STEPS}".replace(" ", "-")
+    symbols = Symbols([host / "zeno.elf"])
+    with machine.start(kernel=host / "zeno.mb", cpu="te", limits=LIMIT, modules=[(str(WAYS), "")], paused=True,
+                       cmdline="panic=off -- start ways engine=bt; off") as live:
+        gdb = live.gdb()
+        places = to_ring_3(gdb, sequence(gdb, symbols.address("bt_returned")))
+        interrupted(gdb, places[len(places) // 2], symbols.address(f"trap_{NMI}"))
+        gdb.detach()
+        done = live.wait()
+        text = done.text()
+        done.cleanup()
+    ok("ways: ended: exit code 0" in text and told(text) == expected, "and goes on behind an NMI in its middle",
+       text=text[-1500:])
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
@@ -115,6 +137,7 @@ def main():
     ok(len(expected) > 80 and got == expected, "as on the bare machine",
        different="\n".join(f"{a}   |   {b}" for a, b in zip(expected, got) if a != b))
     beside(expected)
+    gone_through(expected)
     finish()
 
 

@@ -52,6 +52,12 @@ address_of(const struct ring_frame *f)
 	return (uint32_t)f->rip - (f->vector == BT_VECTOR ? 2 : 0);
 }
 
+static unsigned
+ring_of(const struct ring_frame *f)
+{
+	return f->cs & 3;
+}
+
 /* What has nothing to do with the instruction it comes at. */
 static bool
 is_asynchronous(uint64_t vector)
@@ -85,6 +91,8 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 	for (unsigned i = 0; i < STEPS_MAX; i++) {
 		uint64_t failure;
 
+		if (ring_of(f) == 3) /* its iret was no exit, and it went on through that */
+			return 0;
 		if (!tc_to_guest_pc(v, address_of(f), p))
 			return lost(v);
 		/* EXERCISE 3.8: Exact places are boundaries; and what is not asynchronous is the instruction's own. Else: serve the
@@ -170,6 +178,10 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 	struct bt_place p = { .eip = (uint32_t)entered_at };
 	uint64_t failure = to_boundary(v, &p, &step);
 
+	if (!failure && ring_of(f) == 3) {
+		bt_returned(v, e);
+		return true;
+	}
 	take_state(v, &p, step);
 	bt->last_exit = p.block;
 	bt->from = p.known ? &p.known->next : NULL;
