@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
 
 PLATFORM = Path("/usr/lib/grub/i386-coreboot")
-ENGINES = [("te", 1), ("bt", 3)]  # and the lab whose reference has it
+ENGINES = [("te", 1, "te"), ("bt", 3, "te"), ("svm", "4s", "svm")]  # the lab whose reference has it, and the machine's CPU
 EARLY = """serial --unit=0 --speed=115200
 terminal_output serial
 terminal_input serial
@@ -70,9 +70,9 @@ def plain(output):
     return [line.rstrip() for line in text.split("\n")]
 
 
-def bare(shim, image):
+def bare(shim, image, cpu):
     """Types each command when the prompt is there."""
-    with machine.start(kernel=shim, modules=[(image, "")], cpu="te", interactive=True,
+    with machine.start(kernel=shim, modules=[(image, "")], cpu=cpu, interactive=True,
                        limits=LIMIT) as live:
         for command in COMMANDS:
             if not live.wait_for(b"grub> "):
@@ -86,10 +86,10 @@ def bare(shim, image):
     return plain(output)
 
 
-def on_engine(image, engine, lab):
+def on_engine(image, engine, lab, cpu):
     """The same from the command line: `_` is the Enter key, `~` a space."""
     typed = "_".join(COMMANDS).replace(" ", "~") + "_"
-    result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", modules=[(image, "")], cpu="te", limits=LIMIT,
+    result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", modules=[(image, "")], cpu=cpu, limits=LIMIT,
                           until=OVER, idle=False,
                           cmdline=f"panic=off -- start grub engine={engine} mem=32 -- "
                                   f"boot=coreboot input={typed}")
@@ -99,11 +99,11 @@ def on_engine(image, engine, lab):
     return plain(raw), console, end
 
 
-def compare(engine, lab, image, expected):
+def compare(engine, lab, cpu, image, expected):
     built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
     if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
         return
-    got, console, end = on_engine(image, engine, lab)
+    got, console, end = on_engine(image, engine, lab, cpu)
     ok(any(line.startswith("grub> ") for line in got), f"GRUB on {engine} comes to its prompt",
        console=console[-2000:])
     ok(end is machine.End.UNTIL, "and to the end of what is typed to it", end=end, console=console[-2000:])
@@ -123,9 +123,9 @@ def main():
     place = folder()
     image, shim = make_image(place), make_shim(place)
     if image:
-        expected = bare(shim, image)
-        for engine, lab in ENGINES:
-            compare(engine, lab, image, expected)
+        expected = {cpu: bare(shim, image, cpu) for cpu in dict.fromkeys(cpu for *_, cpu in ENGINES)}
+        for engine, lab, cpu in ENGINES:
+            compare(engine, lab, cpu, image, expected[cpu])
     finish()
 
 

@@ -41,6 +41,12 @@ def half_long():
        and "hello: ended: exit code 0" in text, "... and paging can't be turned on", text=text)
 
 
+def pae():
+    """The CPU marks PAE's topmost entries, where Intel's manual has reserved bits."""
+    text = special("pae", "x")
+    ok("d1| PQ" in text and "pae: ended: exit code 0" in text, "a move to CR4 under PAE paging goes through", text=text)
+
+
 def aux():
     """rdtscp is no exit: its register goes with the vCPU, and the next guest sees none of it."""
     text = special("aux", "s", "r")
@@ -88,6 +94,7 @@ def main():
     SVM.spins("qemu", SPINS)
     stale()
     half_long()
+    pae()
     aux()
     costs()
     absent()

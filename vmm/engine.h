@@ -24,15 +24,13 @@ struct engine {
 	const char *name;
 	const char *what;
 	uint64_t cr4_guest; /* the bits of CR4 that a guest may set; see engine_cr4() */
+	bool pae_registers; /* mmu=nested: PAE's topmost entries are in the CPU's registers */
 	unsigned max_vcpus; /* of a domain */
 	uint64_t ram_max;   /* bytes that one may have */
 	const char *const *
 		/* names, the best first, NULL behind the last; NULL: none for guests with paging */
 		mmu_modes;
-	/*
-	 * NULL: this CPU has what it needs; else in one line what it has not. No probe: any CPU
-	 * has.
-	 */
+	/* NULL: this CPU has what it needs; else what it has not, in a line. No probe: any has. */
 	const char *(*probe)(void);
 	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
 	int (*init)(struct vcpu *v); /* allocates v->engine_data; 0, -ENOMEM, -ENODEV */

@@ -226,6 +226,7 @@ static const struct engine vmx_engine = {
 	.name = "vmx",
 	.what = "VT-x with nested paging",
 	.cr4_guest = VMX_CR4_GUEST,
+	.pae_registers = true,
 	.max_vcpus = 1,
 	.ram_max = VMX_RAM_MAX,
 	.mmu_modes = modes,

@@ -77,8 +77,10 @@ nested_free(struct vcpu *v)
 }
 
 /*
- * The CPU walks the guest's tables itself. But where Zeno has done the write to a control register,
- * it loads PAE's four registers, too, and refuses reserved bits (SDM 3A 4.4.1, table 4-8).
+ * The CPU walks the guest's tables itself. But where Zeno has done the write to a control register
+ * and PAE's topmost entries are in registers, it loads these, too, and refuses reserved bits (SDM
+ * 3A 4.4.1, table 4-8). AMD's CPU in guest mode reads them with each walk, and looks at their bits
+ * there (APM 2 15.25.10); QEMU's even marks them as accessed, which Intel's would refuse.
  */
 static int
 nested_load(struct vcpu *v)
@@ -87,7 +89,8 @@ nested_load(struct vcpu *v)
 	uint64_t pdpte[4];
 
 	tlb_flush(v);
-	if (!(s->cr0 & CR0_PG) || !(s->cr4 & CR4_PAE) || s->efer & EFER_LMA)
+	if (!v->engine->pae_registers || !(s->cr0 & CR0_PG) || !(s->cr4 & CR4_PAE) ||
+	    s->efer & EFER_LMA)
 		return 0;
 	if (gpa_read(v->domain, gpa(s->cr3 & 0xffffffe0), pdpte, sizeof(pdpte)))
 		return -EINVAL;
