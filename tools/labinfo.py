@@ -37,7 +37,7 @@ ROOMS = {
     "te and its lab": ("vmm/te @1", 4470, 3200),
     "bt and its lab": ("vmm/bt @3", 3850, 3200),
     "svm and its lab": ("vmm/svm @4s", 1870, 1300),
-    "vmx and its lab": ("vmm/vmx", 2846, 1300),
+    "vmx and its lab": ("vmm/vmx @4", 2846, 1300),
     "nested": ("vmm/mmu/nested", 300, 1000),
     "flat and window": ("vmm/mmu", 272, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
