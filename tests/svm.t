@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import ENDING, LIMIT, SPINS, Engine, guest, machine  # noqa: E402
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from engine import ENDING, LIMIT, SPINS, Engine, assembled, guest, machine  # noqa: E402
+from harness import finish, ok, skip  # noqa: E402
 
 SVM = Engine("4s", "svm")
 GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "audit", "paging", "pager", "os", "pc", "long")
@@ -22,13 +22,8 @@ ON_BOCHS = ("hello", "tables", "audit", "long")
 
 def special(name, letter, behind=None):
     """What Zeno says to a guest from tests/svm, and to one behind it: the same with another letter, or hello."""
-    elf = folder() / f"{name}.elf"
-    made = run("sh", "-c", f"nasm -f elf32 -o {elf}.o {ROOT}/tests/svm/{name}.asm && "
-               f"ld -m elf_i386 -T {ROOT}/guest/lib/guest.ld -o {elf} {elf}.o")
-    if not ok(made.status == 0, f"the guest {name} builds", out=made.out):
-        return ""
     after = f"start {name} -- {behind}" if behind else "start hello"
-    return SVM.host([f"start {name} -- {letter}", after], [elf, "hello"])
+    return SVM.host([f"start {name} -- {letter}", after], [assembled(f"svm/{name}.asm"), "hello"])
 
 
 def half_long():

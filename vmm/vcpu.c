@@ -86,6 +86,7 @@ void
 vcpu_poison(struct vcpu *v)
 {
 	each_part(v, STATE_ALL & ~v->valid, spoil);
+	each_part(v, v->valid, keep); /* an entry that was refused leaves what was put there */
 }
 
 void

@@ -8,13 +8,12 @@
 #include <kern/trap.h>
 #include <vmm/vmx/vmx.h>
 
-#define MSR_PAT           0x277
-#define MSR_FS_BASE       0xc0000100
-#define MSR_GS_BASE       0xc0000101
-#define MSR_KERNEL_GS     0xc0000102
-#define EPTP_WRITE_BACK   6ul /* SDM 3C table 25-9 */
-#define EPTP_FOUR_LEVELS  (3ul << 3)
-#define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC) /* both can follow themselves for ever */
+#define MSR_PAT          0x277
+#define MSR_FS_BASE      0xc0000100
+#define MSR_GS_BASE      0xc0000101
+#define MSR_KERNEL_GS    0xc0000102
+#define EPTP_WRITE_BACK  6ul /* SDM 3C table 25-9 */
+#define EPTP_FOUR_LEVELS (3ul << 3)
 
 /*
  * SDM 3C 25.6.9: four maps of 1 KiB, a bit per MSR: reads of 0 to 1fff and of c0000000 to c0001fff,
@@ -88,11 +87,12 @@ vmx_set_controls(struct vcpu *v)
 		{ SECONDARY_CONTROLS, vmx_controls(SECONDARY) },
 		{ EXIT_CONTROLS, vmx_controls(EXIT) },
 		{ ENTRY_CONTROLS, vmx_controls(ENTRY) },
-		{ EXCEPTION_BITMAP, EXCEPTIONS_CAUGHT },
-		{ CR3_TARGET_COUNT, 0 },      /* CR3 is the guest's own */
-		{ CR0_MASK, VMX_CR0_OWNED },  /* NE is on, the caches are the machine's */
-		{ CR4_MASK, ~VMX_CR4_GUEST }, /* VMXE among them */
-		{ CR4_SHADOW, 0 },            /* none of these is the guest's */
+		{ EXCEPTION_BITMAP, x->exceptions },
+		{ PAGE_FAULT_MASK, 0 }, /* every #PF is like the others */
+		{ PAGE_FAULT_MATCH, 0 },
+		{ CR3_TARGET_COUNT, 0 },    /* CR3 is the guest's own */
+		{ CR0_MASK, x->cr0_owned }, /* NE is on, the caches are the machine's */
+		{ CR4_MASK, x->cr4_owned }, /* VMXE among them */
 		{ MSR_BITMAP, (uint64_t)msr_map - KB },
 		{ ENTRY_MSR_LOAD, guest_msr }, /* the guest's own ... */
 		{ ENTRY_MSR_LOAD_COUNT, msr_count() },
@@ -114,6 +114,8 @@ vmx_set_controls(struct vcpu *v)
 		vmcs_write(initial[i].field, initial[i].value);
 	set_timer();
 	x->primary = vmx_controls(PRIMARY);
+	if (x->shadowed)
+		vmx_shadow_controls(x);
 }
 
 struct table {
@@ -172,5 +174,5 @@ vmx_set_host_state(void)
 void
 vmx_debug_controls(struct vcpu *v)
 {
-	vmcs_write(EXCEPTION_BITMAP, EXCEPTIONS_CAUGHT | (v->debug.step ? STEP_EXCEPTIONS : 0));
+	vmcs_write(EXCEPTION_BITMAP, vmx_of(v)->exceptions | (v->debug.step ? STEP_EXCEPTIONS : 0));
 }

@@ -95,6 +95,17 @@ is_nested_fault(struct exit *e)
 	e->access = access_of_error(e->error);
 }
 
+/* CR2 stays the guest's (SDM 3C 28.1). Without EPT it is Zeno's tables that do not allow it. */
+static void
+is_page_fault(struct vcpu *v, struct exit *e)
+{
+	e->gva = vmcs_read(EXIT_QUALIFICATION);
+	if (!vmx_of(v)->shadowed)
+		return;
+	e->reason = EXIT_MMU;
+	e->access = access_of_error(e->error);
+}
+
 /*
  * Caught are NMIs, #DB and #AC, and all of them while a debugger steps. Of a #DB the qualification
  * says why it comes, and DR6 does not yet (SDM 3C 28.1 and table 28-1); that of int1 says nothing.
@@ -116,7 +127,7 @@ is_exception(struct vcpu *v, struct exit *e)
 	if (info & VMX_EVENT_HAS_ERROR)
 		e->error = (uint32_t)vmcs_read(EXIT_EVENT_ERROR);
 	if (e->vector == VEC_PF)
-		e->gva = vmcs_read(EXIT_QUALIFICATION);
+		is_page_fault(v, e);
 	if (VMX_EVENT_TYPE(info) == VMX_EVENT_INT1) {
 		e->insn_op = INSN_INT1;
 		e->insn_len = (uint8_t)vmcs_read(EXIT_INSTRUCTION_LENGTH);

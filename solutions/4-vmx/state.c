@@ -85,14 +85,19 @@ static void
 control_registers_out(struct vmx *x, const struct cpu_state *s)
 {
 	vmcs_write(CR0_SHADOW, s->cr0);
-	vmcs_write(GUEST_CR0, (s->cr0 & ~VMX_CR0_OWNED) | vmx_cr0_ones());
+	vmcs_write(CR4_SHADOW, s->cr4);
 	x->cr2 = s->cr2;
 	x->cr8 = s->cr8;
+	vmcs_write(ENTRY_CONTROLS,
+		   s->efer & EFER_LMA ? vmx_controls(ENTRY) | ENTRY_IA32E : vmx_controls(ENTRY));
+	if (x->shadowed) {
+		vmx_shadow_registers(x, s);
+		return;
+	}
+	vmcs_write(GUEST_CR0, (s->cr0 & ~x->cr0_owned) | vmx_cr0_ones());
 	vmcs_write(GUEST_CR3, s->cr3);
 	vmcs_write(GUEST_CR4, s->cr4 | CR4_VMXE);
 	vmcs_write(GUEST_EFER, s->efer);
-	vmcs_write(ENTRY_CONTROLS,
-		   s->efer & EFER_LMA ? vmx_controls(ENTRY) | ENTRY_IA32E : vmx_controls(ENTRY));
 	for (unsigned i = 0; i < 4; i++)
 		vmcs_write(SEGMENT_FIELD(GUEST_PDPTE, i), s->pdpte[i]);
 }
@@ -100,11 +105,15 @@ control_registers_out(struct vmx *x, const struct cpu_state *s)
 static void
 control_registers_in(struct cpu_state *s, const struct vmx *x)
 {
-	s->cr0 = (vmcs_read(GUEST_CR0) & ~VMX_CR0_OWNED) | (vmcs_read(CR0_SHADOW) & VMX_CR0_OWNED);
+	s->cr0 = (vmcs_read(GUEST_CR0) & ~x->cr0_owned) | (vmcs_read(CR0_SHADOW) & x->cr0_owned);
 	s->cr2 = x->cr2;
-	s->cr3 = vmcs_read(GUEST_CR3);
-	s->cr4 = vmcs_read(GUEST_CR4) & VMX_CR4_GUEST;
+	s->cr4 = (vmcs_read(GUEST_CR4) & ~x->cr4_owned) | (vmcs_read(CR4_SHADOW) & x->cr4_owned);
 	s->cr8 = x->cr8;
+	if (x->shadowed) {
+		vmx_shadow_registers_in(s, x);
+		return;
+	}
+	s->cr3 = vmcs_read(GUEST_CR3);
 	s->efer = vmcs_read(GUEST_EFER);
 	for (unsigned i = 0; i < 4; i++)
 		s->pdpte[i] = vmcs_read(SEGMENT_FIELD(GUEST_PDPTE, i));

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 from harness import ROOT, TOOLS, folder, ok, run
 
@@ -19,6 +20,16 @@ PER_BOOT = 16
 
 def guest(name):
     return BUILD / "guest" / f"{name}.elf"
+
+
+def assembled(source):
+    """The guest of one file of assembly below tests/."""
+    elf = folder() / f"{Path(source).stem}.elf"
+    made = run("sh", "-c", f"nasm -f elf32 -o {elf}.o {ROOT}/tests/{source} && "
+               f"ld -m elf_i386 -T {ROOT}/guest/lib/guest.ld -o {elf} {elf}.o")
+    if made.status:
+        raise RuntimeError(made.out)
+    return elf
 
 
 def disk_of(kernel, cmdline, guests):

@@ -12,23 +12,14 @@
  * first (SVM_TASK_SWITCH), QEMU 7.2 does not. Zeno sees it at the next exit, and ends the guest
  * (handouts/emulators.md#small).
  */
-#include <kern/map.h>
-#include <kern/paging.h>
 #include <vmm/domain.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mmu/flat.h>
+#include <vmm/mmu/hardware.h>
 #include <vmm/svm/svm.h>
 
-#define PAE_ENTRIES 4u
-#define CR_BIT(n)   ((uint16_t)(1u << (n)))
-#define PAGE_FAULT  (SVM_EVENT_VALID | SVM_EVENT_HAS_ERROR | SVM_EVENT_EXCEPTION << 8 | VEC_PF)
-
-/*
- * In the kernel's image, for CR3 has 32 bits without long mode; of the vCPU that runs. An entry has
- * P and an address, and all else is reserved (APM 2 5.2.3, figure 5-9).
- */
-static uint64_t pae_top[PAE_ENTRIES] __attribute__((aligned(32)));
-static uint64_t no_tables[PAGE_SIZE / 8] __attribute__((aligned(PAGE_SIZE)));
+#define CR_BIT(n)  ((uint16_t)(1u << (n)))
+#define PAGE_FAULT (SVM_EVENT_VALID | SVM_EVENT_HAS_ERROR | SVM_EVENT_EXCEPTION << 8 | VEC_PF)
 
 /* 0 or -ENOMEM; mmu_flat_free() takes a half-made one, too. */
 int
@@ -44,25 +35,6 @@ svm_shadow_init(struct vcpu *v)
 	return mmu_flat_init(v);
 }
 
-/* As PAE's four registers would have it, from the root's first four GiB. */
-static uint64_t
-pae_tables(const struct vcpu *v)
-{
-	const pte_t *pdpt = hpa_ptr(hpa(PTE_ADDR(*root_slot(v->root, 0))));
-
-	for (unsigned i = 0; i < PAE_ENTRIES; i++)
-		pae_top[i] = pdpt[i] & PTE_P ? PTE_ADDR(pdpt[i]) | PTE_P : 0;
-	return (uint64_t)pae_top - KB;
-}
-
-static uint64_t
-long_tables(struct vcpu *v)
-{
-	mfn_t top = v->domain->mmu->top(v);
-
-	return mfn_ok(top) ? mfn_to_hpa(top).v : (uint64_t)no_tables - KB;
-}
-
 /* Before VMRUN: the guest's registers are put away. */
 void
 svm_shadow_enter(struct vcpu *v)
@@ -73,7 +45,7 @@ svm_shadow_enter(struct vcpu *v)
 
 	s->own = (struct svm_own){ b->cr0, b->cr3, b->cr4, b->efer };
 	b->cr0 |= CR0_PG | CR0_WP;
-	b->cr3 = is_long ? long_tables(v) : pae_tables(v);
+	b->cr3 = mmu_hardware_cr3(v, is_long);
 	b->cr4 |= CR4_PAE;
 	b->efer |= EFER_NXE;
 	if (!is_long)

@@ -47,6 +47,8 @@ enum vmcs_field {
 	PIN_CONTROLS = 0x4000,
 	PRIMARY_CONTROLS = 0x4002,
 	EXCEPTION_BITMAP = 0x4004,
+	PAGE_FAULT_MASK = 0x4006,
+	PAGE_FAULT_MATCH = 0x4008,
 	CR3_TARGET_COUNT = 0x400a,
 	EXIT_CONTROLS = 0x400c,
 	EXIT_MSR_STORE_COUNT = 0x400e,
@@ -128,6 +130,8 @@ enum vmcs_field {
 #define PIN_VIRTUAL_NMIS             (1u << 5)
 #define PIN_TIMER                    (1u << 6)
 #define PRIMARY_IRQ_WINDOW           (1u << 2)
+#define PRIMARY_CR3_LOAD             (1u << 15)
+#define PRIMARY_CR3_STORE            (1u << 16)
 #define PRIMARY_TPR_SHADOW           (1u << 21)
 #define PRIMARY_NMI_WINDOW           (1u << 22)
 #define PRIMARY_IO_BITMAPS           (1u << 25)

@@ -13,10 +13,12 @@
 #include <vmm/domain.h>
 #include <vmm/exitlog.h>
 #include <vmm/mem/tlb.h>
+#include <vmm/mmu/flat.h>
 #include <vmm/mmu/nested/nested.h>
 #include <vmm/vmx/vmx.h>
 
-#define VMX_RAM_MAX (2ul << 30) /* below the hole that devices have */
+#define VMX_RAM_MAX       (2ul << 30)                   /* below the hole that devices have */
+#define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC) /* both can follow themselves for ever */
 
 static struct vmx *current; /* whose VMCS the CPU has; no other one is active */
 
@@ -63,7 +65,14 @@ init(struct vcpu *v)
 	v->state.pat = 0x0007040600070406;           /* SDM 3A 12.12.4: after a reset */
 	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
-	return vmx_prepare() || nested_init(v, &nested_ept) ? -ENOMEM : 0;
+	x->exceptions = EXCEPTIONS_CAUGHT;
+	x->cr0_owned = VMX_CR0_OWNED;
+	x->cr4_owned = ~engine_cr4(v->engine, v->domain->mmu);
+	if (vmx_prepare())
+		return -ENOMEM;
+	if (strcmp(v->domain->mmu->name, "nested"))
+		return vmx_shadow_init(v);
+	return nested_init(v, &nested_ept) ? -ENOMEM : 0;
 }
 
 static void
@@ -73,6 +82,8 @@ free_vcpu(struct vcpu *v)
 
 	if (current == x)
 		give_way();
+	if (x->shadowed)
+		mmu_flat_free(v);
 	frame_put(hpa_to_mfn(x->vmcs_at));
 	frame_put(ptr_mfn(x));
 	v->engine_data = NULL;
@@ -195,6 +206,8 @@ run(struct vcpu *v, struct exit *e)
 	if (x->fresh || v->flush)
 		vmx_invept_all();
 	x->fresh = v->flush = false;
+	if (x->shadowed)
+		vmx_shadow_enter(v);
 	if (!v->entries && breaks_a_rule()) {
 		refused(v, e, 0, 0);
 		return;
@@ -220,7 +233,7 @@ run(struct vcpu *v, struct exit *e)
 		preempt_point(); /* what ended the run waits with the host's interrupts off */
 }
 
-static const char *const modes[] = { "nested", NULL };
+static const char *const modes[] = { "nested", "shadow", NULL };
 
 static const struct engine vmx_engine = {
 	.name = "vmx",
@@ -264,6 +277,9 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 {
 	const struct entry_rule *first = NULL, *r;
 
+	if (vmx_of(v)->shadowed && !(v->state.cr0 & CR0_PE))
+		return exit_stop(v, e, "guide.md#vmx",
+				 "without nested paging VT-x has no real mode (mmu=nested has)");
 	for (size_t n = 0; (r = rule_broken(&n)); n++) {
 		first = first ? first : r;
 		printf("d%u %s: VM entry: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,

@@ -23,16 +23,24 @@ struct vmx {
 	struct vmx_msr guest_msr[VMX_MSRS]; /* VT-x switches no register of these but by a list */
 	hpa_t vmcs_at;
 	struct vcpu *vcpu;
-	bool filled;        /* the VMCS has its controls and the host's state */
-	bool launched;      /* VMLAUNCH was done since the last VMCLEAR */
-	bool fresh;         /* another guest's tables may have had the frames of this one's */
-	uint32_t primary;   /* primary controls as the VMCS has them: windows come and go */
-	uint32_t raw;       /* exit reason */
-	uint32_t vectoring; /* the event that was being delivered */
+	bool filled;         /* the VMCS has its controls and the host's state */
+	bool launched;       /* VMLAUNCH was done since the last VMCLEAR */
+	bool fresh;          /* another guest's tables may have had the frames of this one's */
+	uint32_t primary;    /* primary controls as the VMCS has them: windows come and go */
+	uint32_t exceptions; /* that exit */
+	uint32_t raw;        /* exit reason */
+	uint32_t vectoring;  /* the event that was being delivered */
 	/* What every entry might write, as the VMCS has it: VMWRITE is for what has changed. */
 	uint64_t rip, rsp, rflags, interruptibility, pending_debug;
 	uint64_t cr2, cr8, xcr0, apic_base; /* the guest's; no VMCS has them */
 	uint64_t dr[8]; /* ... nor these but DR7: all that it wrote, and Zeno's #DB in DR6 */
+	/* Of CR0 and CR4 what the guest reads from the VMCS's shadows, and writes by an exit. */
+	uint64_t cr0_owned, cr4_owned;
+	/* mmu=shadow: the CPU walks Zeno's tables, and these are the guest's own */
+	bool shadowed;
+	struct vmx_own {
+		uint64_t cr3, efer, pdpte[4];
+	} own;
 };
 
 static inline struct vmx *
@@ -89,6 +97,13 @@ enum vmx_entry vmx_enter_and_back(uint64_t gpr[GPR_COUNT], bool launched);
 
 /* exits.c: what the VMCS says of the exit, in neutral words. */
 void vmx_translate(struct vcpu *v, struct exit *e);
+
+/* shadow.c: mmu=shadow. */
+int vmx_shadow_init(struct vcpu *v);
+void vmx_shadow_controls(struct vmx *x);
+void vmx_shadow_registers(struct vmx *x, const struct cpu_state *s);
+void vmx_shadow_registers_in(struct cpu_state *s, const struct vmx *x);
+void vmx_shadow_enter(struct vcpu *v);
 
 /* event.c */
 enum injection vmx_inject(struct vcpu *v, const struct event *event);
