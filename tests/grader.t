@@ -250,6 +250,10 @@ class Others:
         """There is always one."""
         return True
 
+    def untouched(self, _exercise):
+        """Something was written everywhere."""
+        return False
+
     def __call__(self, exercise):
         self.asked.append(exercise)
         return self.image

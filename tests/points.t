@@ -4,6 +4,7 @@
 `tests/points.t NAME...` tries these mutants; without words one that stops most tests of Lab 0A.
 """
 
+import io
 import os
 import sys
 import tempfile
@@ -16,7 +17,7 @@ sys.dont_write_bytecode = True
 import harness  # noqa: E402
 import merge  # noqa: E402
 import mutants  # noqa: E402
-from zeno.judging import alone, build, course, grader  # noqa: E402
+from zeno.judging import alone, build, course, grader, report  # noqa: E402
 
 SAMPLE = ["0.4-not-taken"]
 SEED = int(os.environ.get("SEED", "0")) or None
@@ -87,6 +88,13 @@ def untouched(out):
     v = work.verdicts["bt-walk"]
     harness.ok(v.verdict == "fail" and not v.alone and "0.3 is not done yet" in v.reason
                and not (out / "image" / "0.3").exists(), "an exercise that was not begun is decided at once", got=v)
+
+    said = io.StringIO()
+    work.asked = False
+    report.TapReport(work, said).add(v)
+    lines = said.getvalue().splitlines()
+    harness.ok('      why: "exercise 0.3 is not done yet"' in lines and len(lines) < 20,
+               "and one line says so; all that is known comes when its test is asked for", got=lines)
 
 
 HELPED = """\

@@ -239,6 +239,7 @@ class Grader:
         self.seed = seed
         self.repeat = max(1, repeat)
         self.again = again or f"grade/grade {lab.name}"
+        self.asked = bool(only)
         self.tests = self._selected(only)
         self.whole = {}
         """{test: Verdict} on the student's own whole."""
@@ -264,6 +265,10 @@ class Grader:
                 wanted.add(test.name)
                 todo += test.base
         return [test for test in self.lab.tests if test.name in wanted]
+
+    def untouched(self, exercise):
+        """True if an exercise is known to be as it was handed out."""
+        return bool(exercise and self.alone and self.alone.untouched(exercise))
 
     # -- running ------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 """A lab's verdicts as TAP 14: one subtest per exercise, in order, as soon as each is complete."""
 
+import dataclasses
+
 from . import tap
 from .course import WHOLE
+from .explain import undone_words
 
 BOOT_TITLE = "It builds and boots"
 
@@ -60,10 +63,19 @@ class TapReport:
         elif verdict.verdict == "skip":
             sub.result(False, line, skip=verdict.reason)
         else:
-            diagnosis = {"why": verdict.reason} if verdict.todo else verdict.diagnosis()
-            if verdict.verdict == "fail" and self.explain:
-                diagnosis |= self.explain(verdict)
-            sub.result(False, line, todo=verdict.todo or None, diagnosis=diagnosis)
+            sub.result(False, line, todo=verdict.todo or None, diagnosis=self._diagnosis(verdict))
+
+    def _diagnosis(self, verdict):
+        """What is known of a failure. Of an exercise that nobody began that is one line, unless the test was asked for."""
+        begun = self.grader.asked or not self.grader.untouched(verdict.exercise)
+        if verdict.todo:
+            found = {"why": verdict.reason}
+        elif verdict.verdict == "fail" and not begun:
+            verdict = dataclasses.replace(verdict, reason=undone_words(verdict.exercise))
+            found = {"why": verdict.reason, "read": verdict.handout}
+        else:
+            found = verdict.diagnosis()
+        return found | (self.explain(verdict) if verdict.verdict == "fail" and self.explain else {})
 
     def close(self):
         """The end: a bail-out if the harness had trouble, and the sum in words."""
