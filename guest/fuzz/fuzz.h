@@ -9,6 +9,7 @@
 #pragma once
 
 #include <guest/lib/guest.h>
+#include <guest/lib/random.h>
 
 #define P  1u
 #define W  2u
@@ -69,11 +70,8 @@ extern int pae;
 extern struct end end;
 extern uint32_t end_cr2;
 
-/* random.c */
-void seed_round(uint32_t seed, uint32_t round);
-uint32_t next(void);
-uint32_t below(uint32_t n); /* 0 to n - 1 */
-uint32_t address(void);     /* one that is worth an access */
+/* chances.c */
+uint32_t address(void); /* one that is worth an access */
 uint32_t selector(void);
 uint32_t number(void); /* an immediate operand */
 

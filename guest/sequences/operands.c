@@ -12,6 +12,13 @@
 #define CR4_USUAL 0x210u      /* OSFXSR PSE */
 
 int unpaged;
+uint32_t chances;
+
+uint32_t
+one_of(const uint32_t *some, unsigned count)
+{
+	return some[below(count)];
+}
 
 /* For DS, ES, FS, GS, and where a selector is only looked at. */
 uint32_t

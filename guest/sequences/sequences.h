@@ -8,6 +8,7 @@
 #pragma once
 
 #include <guest/lib/guest.h>
+#include <guest/lib/random.h>
 
 /*
  * Physical memory, mapped to the same linear addresses: below 64 KiB, so that 16-bit segments reach
@@ -89,14 +90,9 @@ extern int unpaged; /* the sequence has switched paging off */
 extern int plain;   /* 1: nothing by which te's guest could see its ring */
 extern int checks;  /* 1: on a machine that checks a segment's limit and rights at each access */
 
-/* random.c */
-void seed_round(uint32_t seed, uint32_t round);
-uint32_t next(void);
-uint32_t below(uint32_t n); /* 0 to n - 1 */
+/* operands.c */
 uint32_t one_of(const uint32_t *some, unsigned count);
 #define ONE_OF(some) one_of(some, sizeof(some) / sizeof((some)[0]))
-
-/* operands.c */
 uint32_t selector(void);
 int is_plain(uint32_t sel);
 uint32_t stack_selector(void);

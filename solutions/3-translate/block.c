@@ -57,26 +57,6 @@ uses_our_segments(const struct insn *i)
 }
 
 static bool
-is_control(unsigned op)
-{
-	switch (op) {
-	case INSN_JMP:
-	case INSN_JCC:
-	case INSN_JCXZ:
-	case INSN_LOOP:
-	case INSN_LOOPE:
-	case INSN_LOOPNE:
-	case INSN_CALL:
-	case INSN_JMP_IND:
-	case INSN_CALL_IND:
-	case INSN_RET:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool
 is_flags(unsigned op)
 {
 	return op == INSN_CLI || op == INSN_STI || op == INSN_PUSHF || op == INSN_POPF;
@@ -87,17 +67,17 @@ enum bt_class
 bt_classify(const struct bt_translation *t, const struct insn *i, uint32_t eip)
 {
 	/* EXERCISE 3.1a: BT_CALL_OUT is what t->hot() names (where there is a t->hot), and what reaches memory through CS or GS. Then,
-	 * is_control() is BT_CONTROL, but a call-out with a 16-bit operand, and so is a ret without t->stack32.
+	 * insn_is_branch() is BT_CONTROL, but a call-out with a 16-bit operand, and so is a ret without t->stack32.
 	 * is_flags() is BT_INLINE, but a pushf or popf is a call-out with a 16-bit operand or without t->stack32.
 	 * bt_is_segment() is BT_INLINE. Of all others, a sensitive one (insn_is_sensitive()) is a call-out, unless it is
 	 * same_in_ring_1(); what is left is BT_IDENTITY. (The list is that of Lab 1B's audit)
 	 * until then:
-	 * (void)is_flags, (void)is_control, (void)uses_our_segments, (void)same_in_ring_1;
+	 * (void)is_flags, (void)uses_our_segments, (void)same_in_ring_1;
 	 * return BT_CALL_OUT;
 	 */
 	if ((t->hot && t->hot(t->ctx, eip)) || uses_our_segments(i))
 		return BT_CALL_OUT;
-	if (is_control(i->op))
+	if (insn_is_branch(i->op))
 		return i->opsize == 4 && (t->stack32 || i->op != INSN_RET) ? BT_CONTROL
 									   : BT_CALL_OUT;
 	if (is_flags(i->op)) {

@@ -82,31 +82,11 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 	return true;
 }
 
-static bool
-is_branch(unsigned op)
-{
-	switch (op) {
-	case INSN_JMP:
-	case INSN_JCC:
-	case INSN_JCXZ:
-	case INSN_LOOP:
-	case INSN_LOOPE:
-	case INSN_LOOPNE:
-	case INSN_CALL:
-	case INSN_JMP_IND:
-	case INSN_CALL_IND:
-	case INSN_RET:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* What te's emulator does; of a branch, where it leads is what there is to tell. */
 static enum verdict
 emulate_any(struct vcpu *v, struct exit *e, const struct insn *i)
 {
-	bool branch = is_branch(i->op);
+	bool branch = insn_is_branch(i->op);
 	enum verdict verdict = te_emulate(v, e);
 
 	if (verdict == RESUME && branch)

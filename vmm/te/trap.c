@@ -108,21 +108,8 @@ hit_cut_limit(struct vcpu *v, struct exit *e)
 static bool
 branched_beyond(struct vcpu *v, const struct exit *e)
 {
-	switch (e->insn_op) {
-	case INSN_JMP:
-	case INSN_JCC:
-	case INSN_JCXZ:
-	case INSN_LOOP:
-	case INSN_LOOPE:
-	case INSN_LOOPNE:
-	case INSN_CALL:
-	case INSN_JMP_IND:
-	case INSN_CALL_IND:
-	case INSN_RET:
-		return desc_limit(te_of(v)->real_desc[SEG_CS]) < v->state.seg[SEG_CS].limit;
-	default:
-		return false;
-	}
+	return insn_is_branch(e->insn_op) &&
+	       desc_limit(te_of(v)->real_desc[SEG_CS]) < v->state.seg[SEG_CS].limit;
 }
 
 /* A sensitive instruction of the guest's ring 3. */

@@ -325,3 +325,24 @@ insn_is_sensitive(unsigned op)
 {
 	return op > INSN_NONE && op < INSN_SENSITIVE_END;
 }
+
+/* A near branch: it changes rip, and no segment. */
+static inline bool
+insn_is_branch(unsigned op)
+{
+	switch (op) {
+	case INSN_JMP:
+	case INSN_JCC:
+	case INSN_JCXZ:
+	case INSN_LOOP:
+	case INSN_LOOPE:
+	case INSN_LOOPNE:
+	case INSN_CALL:
+	case INSN_JMP_IND:
+	case INSN_CALL_IND:
+	case INSN_RET:
+		return true;
+	default:
+		return false;
+	}
+}
