@@ -26,24 +26,26 @@ static const uint8_t reasons[64] = {
 };
 
 /*
- * The instruction that made the exit, fetched and decoded once more; false: it is not there. The
+ * The instruction that made the exit, fetched and decoded once more; NULL: it is not there. The
  * guest may have taken its page away while the CPU's TLB still had it, or put another instruction
  * there, so whoever uses more of it than its length asks for `op`.
  */
-static bool
-find_instruction(struct vcpu *v, struct exit *e, struct insn *i)
+static const struct insn *
+find_instruction(struct vcpu *v, struct exit *e)
 {
-	if (access_insn(v, i)) {
-		e->insn_op = i->op;
-		e->insn_len = i->len;
-		return true;
+	const struct insn *i = svm_instruction(v);
+
+	if (!i) {
+		e->reason = EXIT_OTHER;
+		return NULL;
 	}
-	e->reason = EXIT_OTHER;
-	return false;
+	e->insn_op = i->op;
+	e->insn_len = i->len;
+	return i;
 }
 
 /* An instruction that talks to a port. */
-static void
+static APART void
 is_io(struct vcpu *v, struct exit *e)
 {
 	/*
@@ -65,7 +67,7 @@ is_io(struct vcpu *v, struct exit *e)
 }
 
 /* A move to or from control register `number`, or a debug register. */
-static void
+static APART void
 is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned number, bool write)
 {
 	/*
@@ -88,7 +90,7 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 }
 
 /* An instruction that one intercept of its own has caught. */
-static void
+static APART void
 is_simple(struct vcpu *v, struct exit *e)
 {
 	/*

@@ -26,24 +26,26 @@ static const uint8_t reasons[64] = {
 };
 
 /*
- * The instruction that made the exit, fetched and decoded once more; false: it is not there. The
+ * The instruction that made the exit, fetched and decoded once more; NULL: it is not there. The
  * guest may have taken its page away while the CPU's TLB still had it, or put another instruction
  * there, so whoever uses more of it than its length asks for `op`.
  */
-static bool
-find_instruction(struct vcpu *v, struct exit *e, struct insn *i)
+static const struct insn *
+find_instruction(struct vcpu *v, struct exit *e)
 {
-	if (access_insn(v, i)) {
-		e->insn_op = i->op;
-		e->insn_len = i->len;
-		return true;
+	const struct insn *i = svm_instruction(v);
+
+	if (!i) {
+		e->reason = EXIT_OTHER;
+		return NULL;
 	}
-	e->reason = EXIT_OTHER;
-	return false;
+	e->insn_op = i->op;
+	e->insn_len = i->len;
+	return i;
 }
 
 /* An instruction that talks to a port. */
-static void
+static APART void
 is_io(struct vcpu *v, struct exit *e)
 {
 	/*
@@ -67,7 +69,7 @@ is_io(struct vcpu *v, struct exit *e)
 	 */
 	const struct vmcb *b = svm_of(v)->vmcb;
 	uint64_t info = b->exitinfo1;
-	struct insn i;
+	const struct insn *i;
 
 	e->insn_len = (uint8_t)(b->exitinfo2 - b->rip);
 	e->io.port = IOIO_PORT(info);
@@ -77,21 +79,22 @@ is_io(struct vcpu *v, struct exit *e)
 	if (!(info & IOIO_STRING))
 		return;
 	/* QEMU 7.2 leaves the address size out; the segment is there with DecodeAssists alone. */
-	if (!find_instruction(v, e, &i))
+	i = find_instruction(v, e);
+	if (!i)
 		return;
-	if (i.op != (e->io.in ? INSN_INS : INSN_OUTS)) {
+	if (i->op != (e->io.in ? INSN_INS : INSN_OUTS)) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
 	e->io.string = true;
 	e->io.rep = !!(info & IOIO_REP);
-	e->io.addr_size = i.addrsize;
-	e->io.seg = e->io.in ? SEG_ES : i.mem_seg;
+	e->io.addr_size = i->addrsize;
+	e->io.seg = e->io.in ? SEG_ES : i->mem_seg;
 	/* END EXERCISE 4s.5a */
 }
 
 /* A move to or from control register `number`, or a debug register. */
-static void
+static APART void
 is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned number, bool write)
 {
 	/*
@@ -115,39 +118,39 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	struct exit_reg *reg = reason == EXIT_CR ? &e->cr : &e->dr;
 	enum insn_op to = reason == EXIT_CR ? INSN_MOV_TO_CR : INSN_MOV_TO_DR;
 	enum insn_op from = reason == EXIT_CR ? INSN_MOV_FROM_CR : INSN_MOV_FROM_DR;
+	const struct insn *i = find_instruction(v, e);
 	struct emu_fault fault;
 	uint64_t value = 0;
-	struct insn i;
 
-	if (!find_instruction(v, e, &i))
+	if (!i)
 		return;
 	reg->number = (uint8_t)number;
-	if (write && reason == EXIT_CR && !number && i.op == INSN_CLTS) {
+	if (write && reason == EXIT_CR && !number && i->op == INSN_CLTS) {
 		reg->access = REG_CLTS;
 		return;
 	}
-	if (write && reason == EXIT_CR && !number && i.op == INSN_LMSW) {
+	if (write && reason == EXIT_CR && !number && i->op == INSN_LMSW) {
 		reg->access = REG_LMSW;
-		if (insn_read_rm(&v->state, &i, 2, &access_ops, v, &value, &fault))
+		if (insn_read_rm(&v->state, i, 2, &access_ops, v, &value, &fault))
 			e->reason = EXIT_OTHER; /* its operand's page has gone meanwhile */
 		reg->value = (uint16_t)value;
 		return;
 	}
-	if (!write && reason == EXIT_CR && !number && i.op == INSN_SMSW) {
+	if (!write && reason == EXIT_CR && !number && i->op == INSN_SMSW) {
 		reg->access = REG_SMSW;
 		return;
 	}
-	if (i.op != (write ? to : from)) {
+	if (i->op != (write ? to : from)) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
 	reg->access = write ? REG_WRITE : REG_READ;
-	reg->gpr = i.opnd[write ? 1 : 0].reg;
+	reg->gpr = i->opnd[write ? 1 : 0].reg;
 	/* END EXERCISE 4s.5b */
 }
 
 /* An instruction that one intercept of its own has caught. */
-static void
+static APART void
 is_simple(struct vcpu *v, struct exit *e)
 {
 	/*
@@ -166,7 +169,6 @@ is_simple(struct vcpu *v, struct exit *e)
 	 * until then: (void)v; e->reason = EXIT_NONE;
 	 */
 	const struct vmcb *b = svm_of(v)->vmcb;
-	struct insn i;
 
 	if (e->reason == EXIT_MSR) {
 		e->msr.number = (uint32_t)v->state.gpr[RCX];
@@ -175,7 +177,7 @@ is_simple(struct vcpu *v, struct exit *e)
 	if (svm_has_nrip)
 		e->insn_len = (uint8_t)(b->nrip - b->rip);
 	else
-		find_instruction(v, e, &i);
+		find_instruction(v, e);
 	/* END EXERCISE 4s.5c */
 }
 

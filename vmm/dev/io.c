@@ -53,15 +53,45 @@ platform_ack(struct vcpu *v)
 	return vector;
 }
 
-static const struct io_range *
-port_claimant(const struct domain *d, uint16_t port)
+/* Who has which of the ports that most devices lie at: each access asks for one. */
+static void
+io_init(void)
 {
-	const struct io_range *r = d->platform ? d->platform->ports : NULL;
+	set_foreach (const struct platform *, p, platforms)
+		for (unsigned i = 0; p->ports && p->ports[i].count; i++)
+			for (unsigned n = 0; n < p->ports[i].count; n++)
+				if (p->ports[i].base + n < LOW_PORTS)
+					p->claims[p->ports[i].base + n] = (uint8_t)(i + 1);
+}
+INITCALL(40, io_init);
 
-	for (; r && r->count; r++)
+static COLD const struct io_range *
+high_claimant(const struct io_range *r, uint16_t port)
+{
+	for (; r->count; r++)
 		if (port >= r->base && port - r->base < r->count)
 			return r;
 	return NULL;
+}
+
+static inline const struct io_range *
+port_claimant(const struct domain *d, uint16_t port)
+{
+	const struct platform *p = d->platform;
+
+	if (!p || !p->ports)
+		return NULL;
+	if (port >= LOW_PORTS)
+		return high_claimant(p->ports, port);
+	return p->claims[port] ? &p->ports[p->claims[port] - 1] : NULL;
+}
+
+/* Whether an access goes to this device in one piece; r: NULL, nobody's. */
+static inline bool
+port_whole(const struct io_range *r, uint16_t port, unsigned size)
+{
+	return size == 1 ||
+	       (r && size <= r->width && !(port & (size - 1)) && port + size <= r->base + r->count);
 }
 
 /* How many of `size` bytes from `port` on go to this device at once. */
@@ -133,8 +163,8 @@ write_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned s
 	platform_lines(d);
 }
 
-uint32_t
-io_read(struct domain *d, uint16_t port, unsigned size)
+static COLD uint32_t
+read_parts(struct domain *d, uint16_t port, unsigned size)
 {
 	uint32_t value = 0;
 	unsigned n;
@@ -149,8 +179,16 @@ io_read(struct domain *d, uint16_t port, unsigned size)
 	return value;
 }
 
-void
-io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+uint32_t
+io_read(struct domain *d, uint16_t port, unsigned size)
+{
+	const struct io_range *r = port_claimant(d, port);
+
+	return port_whole(r, port, size) ? read_part(d, r, port, size) : read_parts(d, port, size);
+}
+
+static COLD void
+write_parts(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	unsigned n;
 
@@ -161,6 +199,17 @@ io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 		n = port_part(r, at, size - i);
 		write_part(d, r, at, n, value >> (8 * i) & 0xffffffff >> (32 - 8 * n));
 	}
+}
+
+void
+io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	const struct io_range *r = port_claimant(d, port);
+
+	if (port_whole(r, port, size))
+		write_part(d, r, port, size, value & 0xffffffff >> (32 - 8 * size));
+	else
+		write_parts(d, port, size, value);
 }
 
 static const struct mmio_range *

@@ -185,12 +185,15 @@ pc_free(struct domain *d)
 	d->machine = NULL;
 }
 
+static uint8_t pc_claims[LOW_PORTS];
+
 static const struct platform pc_platform = {
 	.name = "pc",
 	.what = "COM1, two 8259s, an 8254, a clock, a keyboard controller, a text display",
 	.init = pc_init,
 	.free = pc_free,
 	.ports = pc_ports,
+	.claims = pc_claims,
 	.lines = pc_update_lines,
 	.pending = pc_pending,
 	.ack = pc_ack,

@@ -14,12 +14,15 @@ struct vcpu;
 struct io_range;
 struct mmio_range;
 
+#define LOW_PORTS 0x400u /* as many as an ISA card looks at */
+
 struct platform {
 	const char *name;
 	const char *what;
 	int (*init)(struct domain *d); /* makes d->machine; 0, -ENOMEM */
 	void (*free)(struct domain *d);
-	const struct io_range *ports;  /* a count of 0 ends them; NULL: none */
+	const struct io_range *ports; /* a count of 0 ends them; NULL: none */
+	uint8_t *claims; /* io.c: [port], below LOW_PORTS: 1 + whose it is; 0: nobody's */
 	const struct mmio_range *mmio; /* a size of 0 ends them; NULL: none */
 	/* Brings interrupt lines up to date with devices and time. */
 	void (*lines)(struct domain *d);

@@ -151,13 +151,23 @@ static const struct {
 	{ 7, 2, 1u << 16, CR4_LA57 },
 };
 
-static enum verdict
-exit_cpuid(struct vcpu *v, struct exit *e)
+/* Few leaves have any of these, and the others need not go through the table. */
+#define LEAF_BIT(leaf) (1u << ((leaf)&31))
+static uint32_t cut_leaves;
+
+static void
+cut_leaves_init(void)
 {
-	uint32_t leaf = (uint32_t)v->state.gpr[RAX], r[4];
+	for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
+		cut_leaves |= LEAF_BIT(hidden[i].leaf);
+}
+INITCALL(40, cut_leaves_init);
+
+static APART void
+hide_features(struct vcpu *v, uint32_t leaf, uint32_t r[4])
+{
 	uint64_t cr4 = engine_cr4(v->engine, v->domain->mmu);
 
-	cpuid(leaf, (uint32_t)v->state.gpr[RCX], r);
 	for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
 		if (hidden[i].leaf == leaf && !(hidden[i].cr4 & cr4))
 			r[hidden[i].reg] &= ~hidden[i].bits;
@@ -166,6 +176,16 @@ exit_cpuid(struct vcpu *v, struct exit *e)
 		r[2] &= ~CPUID1_C_OSXSAVE;
 		r[2] |= v->state.cr4 & CR4_OSXSAVE ? CPUID1_C_OSXSAVE : 0;
 	}
+}
+
+static enum verdict
+exit_cpuid(struct vcpu *v, struct exit *e)
+{
+	uint32_t leaf = (uint32_t)v->state.gpr[RAX], r[4];
+
+	cpuid(leaf, (uint32_t)v->state.gpr[RCX], r);
+	if (cut_leaves & LEAF_BIT(leaf))
+		hide_features(v, leaf, r);
 	v->state.gpr[RAX] = r[0];
 	v->state.gpr[RBX] = r[1];
 	v->state.gpr[RCX] = r[2];

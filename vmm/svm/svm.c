@@ -109,22 +109,26 @@ write_dr7(uint64_t value)
 /*
  * Bochs 2.7 does not load CR2 at VMRUN: the CPU has what was there last, and it may be another
  * guest's (handouts/emulators.md#small).
- *
- * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
- * host arms the guest's itself (handouts/emulators.md#small). None of these watches the host.
  */
 static void
 enter(struct vcpu *v)
 {
 	struct svm *s = svm_of(v);
-	uint64_t dr7 = s->vmcb->dr7;
 
 	__asm__ volatile("mov %0, %%cr2" : : "r"(s->vmcb->cr2));
-	if (dr7 & DR7_ANY)
-		write_dr7(dr7);
 	svm_enter(v->state.gpr, s->vmcb_at, svm_host_state());
-	if (dr7 & DR7_ANY)
-		write_dr7(DR7_RESET);
+}
+
+/*
+ * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
+ * host arms the guest's itself (handouts/emulators.md#small). None of these watches the host.
+ */
+static void
+enter_armed(struct vcpu *v)
+{
+	write_dr7(svm_of(v)->vmcb->dr7);
+	enter(v);
+	write_dr7(DR7_RESET);
 }
 
 /*
@@ -132,7 +136,7 @@ enter(struct vcpu *v)
  * the host's over what it had not looked at yet. What went into the VMCB last goes there again, for
  * the rules; the other groups of the state are lost there, to whoever looks at the guest.
  */
-static void
+static COLD void
 refused(struct vcpu *v, struct exit *e, unsigned groups)
 {
 	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, 0, v->state.rip);
@@ -142,32 +146,69 @@ refused(struct vcpu *v, struct exit *e, unsigned groups)
 	svm_state_to_vmcb(v);
 }
 
+/*
+ * After another vCPU or a flush, at the first entry, with a new TSC_AUX, breakpoints, a debugger,
+ * or shadows.
+ */
+static inline bool
+is_special(const struct vcpu *v, const struct svm *s)
+{
+	return s->shadowed | v->debug.attached | s->fresh | v->flush | !v->entries |
+	       !!(v->dirty & (STATE_MSR | STATE_DR)) | !!(s->vmcb->dr7 & DR7_ANY);
+}
+
 static void
-run(struct vcpu *v, struct exit *e)
+enter_special(struct vcpu *v, unsigned written)
 {
 	struct svm *s = svm_of(v);
 	struct vmcb *b = s->vmcb;
-	unsigned written = v->dirty;
 
-	svm_state_to_vmcb(v);
 	if (written & STATE_MSR)
 		tsc_aux_out(v);
-	svm_sti_shadow_to_vmcb(v);
 	if (v->debug.attached)
 		svm_debug_entry(v);
-	b->tlb_control = s->fresh || v->flush ? TLB_CONTROL_FLUSH_ALL : 0;
+	if (s->fresh || v->flush) {
+		b->tlb_control = TLB_CONTROL_FLUSH_ALL;
+		svm_forget_instructions(s);
+	}
 	s->fresh = v->flush = false;
 	if (s->shadowed)
 		svm_shadow_enter(v);
-	if (!v->entries && svm_rule_broken(b, &svm_cpu, NULL)) {
-		b->exitcode = SVM_EXIT_INVALID;
-	} else {
-		if (!v->entries)
-			b->exitcode = SVM_EXIT_NONE;
-		enter(v);
+	if (!v->entries)
+		b->exitcode = svm_rule_broken(b, &svm_cpu, NULL) ? SVM_EXIT_INVALID : SVM_EXIT_NONE;
+	if (v->entries || b->exitcode == SVM_EXIT_NONE) {
+		if (b->dr7 & DR7_ANY)
+			enter_armed(v);
+		else
+			enter(v);
 	}
 	if (s->shadowed)
 		svm_shadow_leave(v);
+}
+
+static void
+translate_special(struct vcpu *v, struct exit *e)
+{
+	if (svm_of(v)->shadowed && svm_shadow_translate(v, e))
+		return;
+	svm_translate(v, e);
+	if (v->debug.attached)
+		svm_debug_exit(v, e);
+}
+
+static INLINED void
+run_to_exit(struct vcpu *v, struct exit *e, bool special)
+{
+	struct vmcb *b = svm_of(v)->vmcb;
+	unsigned written = v->dirty;
+
+	svm_state_to_vmcb(v);
+	svm_sti_shadow_to_vmcb(v);
+	b->tlb_control = 0;
+	if (special)
+		enter_special(v, written);
+	else
+		enter(v);
 	if (SVM_EXIT_CODE(b) >= SVM_EXIT_NONE) {
 		refused(v, e, written);
 		return;
@@ -177,13 +218,27 @@ run(struct vcpu *v, struct exit *e)
 	svm_state_from_vmcb(v);
 	svm_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
-	if (!s->shadowed || !svm_shadow_translate(v, e)) {
+	if (special)
+		translate_special(v, e);
+	else
 		svm_translate(v, e);
-		if (v->debug.attached)
-			svm_debug_exit(v, e);
-	}
 	if (e->reason == EXIT_IRQ)
 		preempt_point(); /* what ended the run waits with the host's interrupts off */
+}
+
+static APART void
+run_special(struct vcpu *v, struct exit *e)
+{
+	run_to_exit(v, e, true);
+}
+
+static void
+run(struct vcpu *v, struct exit *e)
+{
+	if (is_special(v, svm_of(v)))
+		run_special(v, e);
+	else
+		run_to_exit(v, e, false);
 }
 
 static const char *const modes[] = { "nested", "shadow", NULL };

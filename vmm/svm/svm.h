@@ -7,9 +7,24 @@
 #pragma once
 
 #include <vmm/engine.h>
+#include <vmm/mmu/nested/nested.h>
 #include <vmm/svm/rules.h>
 #include <vmm/svm/vmcb.h>
 #include <vmm/vcpu.h>
+#include <vmm/x86/insn.h>
+
+/* fetch.c: an instruction that made an exit, and all that it was found by. */
+#define SVM_KNOWN   8u
+#define SVM_UNKNOWN (~0ul)
+struct svm_known {
+	uint64_t linear; /* SVM_UNKNOWN: there is none */
+	uint64_t cr0, cr3, cr4, efer;
+	uint16_t cs_attr;
+	struct nested_trail trail;
+	const uint64_t *from; /* the guest's bytes, in the direct map */
+	uint64_t bytes[2];
+	struct insn insn;
+};
 
 /* A vCPU's: one frame. */
 struct svm {
@@ -28,8 +43,10 @@ struct svm {
 	uint32_t tsc_aux;   /* the guest's, which no VMCB has */
 	bool hides_lme;     /* the guest's EFER.LME is not in the VMCB */
 	bool fresh;         /* another vCPU may have used the CPU's TLB with the same ASID */
+	struct svm_known known[SVM_KNOWN];
 	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */
 };
+_Static_assert(sizeof(struct svm) <= 4096, "one frame");
 
 static inline struct svm *
 svm_of(struct vcpu *v)
@@ -71,6 +88,13 @@ void svm_fetch(struct vcpu *v, unsigned groups);
  * guest's when it returns.
  */
 void svm_enter(uint64_t gpr[GPR_COUNT], hpa_t vmcb, hpa_t host_state);
+
+/*
+ * fetch.c: the instruction at rip, behind an exit; NULL: its bytes are not there, or are none. Good
+ * until the next one is asked for.
+ */
+const struct insn *svm_instruction(struct vcpu *v);
+void svm_forget_instructions(struct svm *s);
 
 /* exits.c: what the VMCB says of the exit, in neutral words. */
 void svm_translate(struct vcpu *v, struct exit *e);

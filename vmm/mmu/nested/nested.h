@@ -32,3 +32,15 @@ int nested_init(struct vcpu *v, const struct nested_format *format);
 
 /* walk.c: the guest's own tables, walked in software. 0, or -EFAULT with *fault. */
 int nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault);
+
+/*
+ * The same, and what it went by: the words of the guest's memory that its entries lie in. A walk
+ * comes to the same end as long as these, and the control registers, are what they were.
+ */
+#define NESTED_LEVELS 4u
+struct nested_trail {
+	unsigned length; /* 0: paging is off */
+	const uint64_t *at[NESTED_LEVELS];
+	uint64_t value[NESTED_LEVELS];
+};
+int nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail);

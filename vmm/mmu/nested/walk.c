@@ -70,9 +70,21 @@ allowed(const struct cpu_state *s, uint64_t rights, unsigned how)
 	return !(how & ACCESS_FETCH && rights & PTE_NX);
 }
 
+/* The word of guest memory that an entry lies in: all entries are in RAM that has been read. */
+static void
+note(struct vcpu *v, struct nested_trail *trail, uint64_t at)
+{
+	size_t len = sizeof(uint64_t);
+	const uint64_t *word = gpa_ptr(v->domain, gpa(at & ~7ul), &len);
+
+	trail->at[trail->length] = word;
+	trail->value[trail->length++] = *word;
+}
+
 /* PAE's topmost entries have P and an address, no rights, and bit 7 says nothing. */
-int
-nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
+static int
+walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault,
+     struct nested_trail *trail)
 {
 	const struct cpu_state *s = &v->state;
 	const struct format f = format_of(s);
@@ -87,6 +99,8 @@ nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault
 		entry = 0;
 		if (gpa_read(v->domain, gpa(at), &entry, f.entry_size) || !(entry & PTE_P))
 			return refused(v, a, how, 0, fault);
+		if (trail)
+			note(v, trail, at);
 		if (!(f.levels == 3 && level == 3)) {
 			rights &= entry | PTE_NX;
 			rights |= entry & PTE_NX;
@@ -100,4 +114,21 @@ nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault
 		return 0;
 	}
 	return refused(v, a, how, PF_P | PF_RSVD, fault);
+}
+
+int
+nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
+{
+	return walk(v, a, how, out, fault, NULL);
+}
+
+int
+nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail)
+{
+	struct page_fault fault;
+
+	*trail = (struct nested_trail){ .length = 0 };
+	vcpu_need(v, STATE_CR);
+	*out = gpa(a.v);
+	return v->state.cr0 & CR0_PG ? walk(v, a, ACCESS_PROBE, out, &fault, trail) : 0;
 }
