@@ -107,6 +107,7 @@ enum vector {
 /* Model-specific registers (SDM 4, tables 2-2 and 2-21). */
 #define MSR_TSC         0x10
 #define MSR_SYSENTER_CS 0x174
+#define MSR_PAT         0x277
 #define MSR_EFER        0xc0000080
 #define MSR_STAR        0xc0000081
 #define MSR_LSTAR       0xc0000082

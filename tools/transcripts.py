@@ -59,6 +59,7 @@ MASKS = [
     (re.compile(r"\b(0x)?0*ffff8[0-9a-f]{11}\b"), "ADDRESS"),
     (re.compile(r"\b0x0*10[0-9a-f]{4}\b|^ *0010[0-9a-f]{4}\b|(?<=^#\d )0010[0-9a-f]{4}\b"
                 r"|(?<= to )0010[0-9a-f]{4}\b|(?<=^block )0010[0-9a-f]{4}\b"), "GUEST"),
+    (re.compile(r"\bffff8[0-9a-f]{3}_[0-9a-f]{8}\b"), "ADDRESS"),
     (re.compile(r"\bffd[0-9a-f]{5} (68|e8|e9|cde0|658f|658b|9c65)?[0-9a-f+]+"), "TRANSLATION"),
     (re.compile(r" -\d{12,}"), "DECIMAL"),
     (re.compile(r"\b10[45]\d{4}\b"), "DECIMAL"),
@@ -202,12 +203,12 @@ def debug(build, append, commands, more=()):
     return [[c, tidy(part.strip("\n")) if part.strip() else []] for c, part in zip(commands, parts[1:])]
 
 
-def bochs_debug(build, append, commands):
+def bochs_debug(build, append, commands, cpu):
     """The lines of a session with Bochs' debugger. A command ^C stops the machine at its prompt."""
     with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
         console = Path(folder) / "console"
         command = [sys.executable, "tools/run.py", "--debugger", "--console", str(console),
-                   "--kernel", str(build.path / "zeno.mb"), "--append", append]
+                   "--kernel", str(build.path / "zeno.mb"), "--append", append, "--cpu", cpu]
         for path in guests():
             command += ["--module", str(path)]
         with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE,
@@ -230,7 +231,9 @@ def bochs_debug(build, append, commands):
                     os.killpg(process.pid, signal.SIGKILL)
     text = out[max(0, out.find("<bochs:1>")):]
     text = re.sub(r"^(\d{11}[ip]\[|@Z|\(0\)\.).*\n?", "", text, flags=re.M)
-    return tidy(re.sub(r"^(<bochs:\d+> c\n)", r"\1^C\n", text, flags=re.M))
+    if "^C" in commands:
+        text = re.sub(r"^(<bochs:\d+> c\n)", r"\1^C\n", text, flags=re.M)
+    return tidy(text)
 
 
 def shown_make(line):
@@ -265,7 +268,7 @@ def replay(lines, wish):
         elif boots[0] == "bochs" and boots[1].get("DEBUG"):
             typed = [re.sub(r"^<bochs:\d+> ", "", x) for x in lines[at + 1:end]
                      if x.startswith("<bochs:") or x == "^C"]
-            new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed)
+            new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed, cpu_of(boots[1]))
         elif boots[0] == "gdb":
             typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
             more = [word for name in ("STUB", "MACHINE") if name in boots[1]

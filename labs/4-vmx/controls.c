@@ -1,19 +1,105 @@
 /*
- * What must exit: all that reaches beyond the guest's own machine. And the host's state, which the
- * CPU loads then.
+ * What must exit: all that reaches beyond the guest's own machine.
  */
 #include <kern/cpu.h>
 #include <kern/host.h>
 #include <kern/map.h>
-#include <kern/trap.h>
 #include <vmm/vmx/vmx.h>
 
-#define MSR_PAT          0x277
-#define MSR_FS_BASE      0xc0000100
-#define MSR_GS_BASE      0xc0000101
-#define MSR_KERNEL_GS    0xc0000102
-#define EPTP_WRITE_BACK  6ul /* SDM 3C table 25-9 */
-#define EPTP_FOUR_LEVELS (3ul << 3)
+#define MSR_FS_BASE    0xc0000100
+#define MSR_GS_BASE    0xc0000101
+#define MSR_KERNEL_GS  0xc0000102
+#define BASIC_INS_OUTS (1ul << 54)
+#define EPT_WALK_4     (1ul << 6)
+#define EPT_WRITE_BACK (1ul << 14)
+#define EPT_INVEPT_ALL (1ul << 26)
+
+/*
+ * SDM 3C 25.6 to 25.8. A control that this CPU has not is no choice: each of them is what keeps a
+ * guest in, or its state apart.
+ */
+static const struct {
+	uint8_t which, bit;
+	const char *name; /* the manual's */
+} wanted[] = {
+	{ PIN, 0, "external-interrupt exiting" },
+	{ PIN, 3, "NMI exiting" },
+	{ PIN, 5, "virtual NMIs" },
+	{ PRIMARY, 3, "use TSC offsetting" },
+	{ PRIMARY, 7, "HLT exiting" },
+	{ PRIMARY, 10, "MWAIT exiting" },
+	{ PRIMARY, 11, "RDPMC exiting" },
+	{ PRIMARY, 19, "CR8-load exiting" },
+	{ PRIMARY, 20, "CR8-store exiting" },
+	{ PRIMARY, 23, "MOV-DR exiting" },
+	{ PRIMARY, 24, "unconditional I/O exiting" },
+	{ PRIMARY, 28, "use MSR bitmaps" },
+	{ PRIMARY, 29, "MONITOR exiting" },
+	{ PRIMARY, 30, "PAUSE exiting" },
+	{ PRIMARY, 31, "activate secondary controls" },
+	{ SECONDARY, 1, "enable EPT" },
+	{ SECONDARY, 6, "WBINVD exiting" },
+	{ SECONDARY, 7, "unrestricted guest" },
+	{ EXIT, 2, "save debug controls" },
+	{ EXIT, 9, "host address-space size" },
+	{ EXIT, 19, "load IA32_PAT" },
+	{ EXIT, 20, "save IA32_EFER" },
+	{ EXIT, 21, "load IA32_EFER" },
+	{ ENTRY, 2, "load debug controls" },
+	{ ENTRY, 14, "load IA32_PAT" },
+	{ ENTRY, 15, "load IA32_EFER" },
+};
+
+/* What must not be: bits that a CPU without "true" controls holds at 1 (appendix A.2). */
+#define PRIMARY_UNWANTED (PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE)
+#define PRIMARY_WINDOWS  (PRIMARY_IRQ_WINDOW | PRIMARY_NMI_WINDOW)
+
+uint32_t
+vmx_controls(enum vmx_controls which)
+{
+	uint32_t value = (uint32_t)vmx_choice(which);
+	unsigned rate;
+
+	for (unsigned i = 0; i < ARRAY_LEN(wanted); i++)
+		if (wanted[i].which == which)
+			value |= 1u << wanted[i].bit;
+	if (which == SECONDARY && vmx_has_rdtscp())
+		value |= SECONDARY_RDTSCP;
+	if (which == PIN && vmx_timer_rate(&rate))
+		value |= PIN_TIMER;
+	return value;
+}
+
+static const char *
+lacks(const char *control)
+{
+	static char line[80];
+
+	snprintf(line, sizeof(line), "this CPU's VT-x lacks \"%s\"", control);
+	return line;
+}
+
+const char *
+vmx_lacks(void)
+{
+	uint64_t ept;
+
+	if (!(vmx_choice(PRIMARY) >> 32 & 1u << 31))
+		return lacks("activate secondary controls");
+	for (unsigned i = 0; i < ARRAY_LEN(wanted); i++)
+		if (!(vmx_choice(wanted[i].which) >> 32 & 1u << wanted[i].bit))
+			return lacks(wanted[i].name);
+	if (~(vmx_choice(PRIMARY) >> 32) & PRIMARY_WINDOWS)
+		return lacks("interrupt-window exiting");
+	if (vmx_choice(PRIMARY) & PRIMARY_UNWANTED)
+		return "this CPU's VT-x cannot turn \"CR3-load exiting\" off";
+	if (!(rdmsr(MSR_VMX_BASIC) & BASIC_INS_OUTS))
+		return lacks("instruction information for INS and OUTS");
+	ept = rdmsr(MSR_VMX_EPT_VPID_CAP);
+	if (~ept & (EPT_WALK_4 | EPT_WRITE_BACK))
+		return lacks("EPT of four levels in write-back memory");
+	return ept & EPT_INVEPT_ALL ? NULL : lacks("INVEPT, all contexts");
+}
 
 /*
  * SDM 3C 25.6.9: four maps of 1 KiB, a bit per MSR: reads of 0 to 1fff and of c0000000 to c0001fff,
@@ -116,58 +202,6 @@ vmx_set_controls(struct vcpu *v)
 	x->primary = vmx_controls(PRIMARY);
 	if (x->shadowed)
 		vmx_shadow_controls(x);
-}
-
-struct table {
-	uint16_t limit;
-	uint64_t base;
-} __attribute__((packed));
-
-/* A TSS's base is in four pieces (SDM 3A figure 8-4). */
-static uint64_t
-tss_base(void)
-{
-	const volatile uint64_t *d = (const volatile uint64_t *)(GDT_WINDOW + HOST_TSS);
-
-	return (d[0] >> 16 & 0xffffff) | (d[0] >> 56) << 24 | d[1] << 32;
-}
-
-/* SDM 3C 25.5 "Host-State Area". Selectors of data segments are 0, as the host has them. */
-void
-vmx_set_host_state(void)
-{
-	struct table gdt, idt;
-
-	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdt), "=m"(idt));
-	const struct {
-		enum vmcs_field field;
-		uint64_t value;
-	} host[] = {
-		{ HOST_CS_SELECTOR, HOST_CS64 },
-		{ HOST_SS_SELECTOR, 0 },
-		{ HOST_DS_SELECTOR, 0 },
-		{ HOST_ES_SELECTOR, 0 },
-		{ HOST_FS_SELECTOR, 0 }, /* the host uses neither FS nor GS */
-		{ HOST_GS_SELECTOR, 0 },
-		{ HOST_TR_SELECTOR, HOST_TSS },
-		{ HOST_FS_BASE, 0 },
-		{ HOST_GS_BASE, 0 },
-		{ HOST_TR_BASE, tss_base() },
-		{ HOST_GDTR_BASE, gdt.base },
-		{ HOST_IDTR_BASE, idt.base },
-		{ HOST_CR0, read_cr0() },
-		{ HOST_CR3, mfn_to_hpa(host_root).v },
-		{ HOST_CR4, read_cr4() },
-		{ HOST_EFER, rdmsr(MSR_EFER) },
-		{ HOST_PAT, rdmsr(MSR_PAT) },
-		{ HOST_SYSENTER_CS, 0 }, /* sysenter is #GP */
-		{ HOST_SYSENTER_ESP, 0 },
-		{ HOST_SYSENTER_EIP, 0 },
-		{ HOST_RIP, (uint64_t)vmx_exited },
-	};
-
-	for (unsigned i = 0; i < ARRAY_LEN(host); i++)
-		vmcs_write(host[i].field, host[i].value);
 }
 
 /* For a debugger, before an entry. A breakpoint, int1, is a #DB, which is caught anyway. */

@@ -14,7 +14,6 @@
 #include <trials/vmx/spoil.h>
 
 #define CASES_DEFAULT 200
-#define MSR_PAT       0x277
 #define EPT_FRAME     (~0xffful)
 
 static mfn_t copy, no_memory;

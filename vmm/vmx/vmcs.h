@@ -228,6 +228,23 @@ enum vmx_reason {
 #define EPT_WRITE          (1u << 1)
 #define EPT_FETCH          (1u << 2)
 
+/* Zeno's own, where vmx_enter() came back and no VMCS was current: no CPU says so. */
+#define VMX_NO_ENTRY 0x7fffffffu
+
+/* SDM 4 table 2-2; SDM 3D appendix A. */
+#define MSR_FEATURE_CONTROL  0x3a
+#define FEATURE_LOCKED       (1u << 0)
+#define FEATURE_VMX          (1u << 2) /* outside of SMX */
+#define MSR_VMX_BASIC        0x480
+#define MSR_VMX_CR0_FIXED0   0x486
+#define MSR_VMX_CR0_FIXED1   0x487
+#define MSR_VMX_CR4_FIXED0   0x488
+#define MSR_VMX_CR4_FIXED1   0x489
+#define MSR_VMX_EPT_VPID_CAP 0x48c
+
+#define EPTP_WRITE_BACK  6ul /* SDM 3C table 25-9 */
+#define EPTP_FOUR_LEVELS (3ul << 3)
+
 /*
  * SDM 3C 31.2 "Conventions": each of these says in CF or ZF that it failed. Which fields and frames
  * there are is Zeno's to know, so that is the host's bug, and looked at here alone.

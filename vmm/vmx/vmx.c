@@ -50,6 +50,7 @@ init(struct vcpu *v)
 {
 	mfn_t own = frame_alloc(FRAME_HOST, OWNER_HOST), vmcs = frame_alloc(FRAME_HOST, OWNER_HOST);
 	struct vmx *x;
+	int err;
 
 	if (!mfn_ok(own) || !mfn_ok(vmcs)) {
 		if (mfn_ok(own))
@@ -68,8 +69,9 @@ init(struct vcpu *v)
 	x->exceptions = EXCEPTIONS_CAUGHT;
 	x->cr0_owned = VMX_CR0_OWNED;
 	x->cr4_owned = ~engine_cr4(v->engine, v->domain->mmu);
-	if (vmx_prepare())
-		return -ENOMEM;
+	err = vmx_prepare();
+	if (err)
+		return err;
 	if (strcmp(v->domain->mmu->name, "nested"))
 		return vmx_shadow_init(v);
 	return nested_init(v, &nested_ept) ? -ENOMEM : 0;
@@ -159,7 +161,6 @@ enter(struct vcpu *v)
 		write_cr2(x->cr2);
 	entry = vmx_enter_and_back(v->state.gpr, x->launched);
 	x->cr2 = read_cr2();
-	ASSERT(entry != NO_VMCS);
 	return entry;
 }
 
@@ -201,6 +202,7 @@ static void
 run(struct vcpu *v, struct exit *e)
 {
 	struct vmx *x = vmx_of(v);
+	enum vmx_entry entry;
 
 	vmx_state_to_vmcs(v);
 	if (x->fresh || v->flush)
@@ -212,8 +214,12 @@ run(struct vcpu *v, struct exit *e)
 		refused(v, e, 0, 0);
 		return;
 	}
-	if (enter(v) == REFUSED_VMCS) {
-		refused(v, e, 0, (uint32_t)vmcs_read(INSTRUCTION_ERROR));
+	entry = enter(v);
+	if (entry != ENTERED) {
+		bool valid = entry == REFUSED_VMCS;
+
+		refused(v, e, valid ? 0 : VMX_NO_ENTRY,
+			valid ? (uint32_t)vmcs_read(INSTRUCTION_ERROR) : 0);
 		return;
 	}
 	x->raw = (uint32_t)vmcs_read(EXIT_REASON);
@@ -277,6 +283,9 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 {
 	const struct entry_rule *first = NULL, *r;
 
+	if (e->raw == VMX_NO_ENTRY)
+		return exit_stop(v, e, "lab4a.md#ex-4-2",
+				 "vmx_enter() came back, and no guest has run");
 	if (vmx_of(v)->shadowed && !(v->state.cr0 & CR0_PE))
 		return exit_stop(v, e, "guide.md#vmx",
 				 "without nested paging VT-x has no real mode (mmu=nested has)");

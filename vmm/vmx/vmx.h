@@ -49,31 +49,36 @@ vmx_of(struct vcpu *v)
 	return v->engine_data;
 }
 
-/* capability.c: what the rules of VM entries ask this CPU for; true behind vmx_prepare(). */
+/* features.c: what the rules of VM entries ask this CPU for; true behind vmx_prepare(). */
 extern struct vmx_cpu vmx_cpu;
-
-/* capability.c: NULL, or what this CPU lacks, in a line. */
-const char *vmx_probe(void);
-/* A control that the CPU has, or one that all have, out of enum vmx_controls, for the VMCS. */
+void vmx_ask_cpu(void);
+/* Which bits of these controls may be 0 (those not in the low half), and 1 (in the high half). */
 enum vmx_controls { PIN, PRIMARY, SECONDARY, EXIT, ENTRY, CONTROLS };
-uint32_t vmx_controls(enum vmx_controls which);
+uint64_t vmx_choice(enum vmx_controls which);
 bool vmx_has_rdtscp(void);
 bool vmx_timer_rate(unsigned *rate); /* false: there is no preemption timer */
 /* The bits of CR0 that VMX operation holds at 1 under an unrestricted guest. */
 uint64_t vmx_cr0_ones(void);
-/*
- * VMXON, unless it is on already, and VMXOFF: other engines' guests must find the CPU as it was. 0
- * or -ENOMEM.
- */
-int vmx_prepare(void);
-void vmx_turn_on(void);
-void vmx_turn_off(void);
+/* What the first four bytes of a VMCS and of VMXON's page must be. */
 uint32_t vmx_revision(void);
 
-/* controls.c: what must exit, and where the CPU comes back to. */
+/* capability.c: NULL, or what this CPU lacks, in a line. */
+const char *vmx_probe(void);
+/* Once, before anything else: 0, -ENOMEM, or -ENOSYS while that is not written. */
+int vmx_prepare(void);
+/* Unless it is so already. Other engines' guests must find the CPU as it was. */
+void vmx_turn_on(void);
+void vmx_turn_off(void);
+
+/* controls.c: what must exit. NULL, or which control this CPU lacks, where it has VT-x. */
+const char *vmx_lacks(void);
+/* For the VMCS: what Zeno wants of them, and what the CPU insists on. */
+uint32_t vmx_controls(enum vmx_controls which);
 void vmx_set_controls(struct vcpu *v);
-void vmx_set_host_state(void);
 void vmx_make_maps(void);
+
+/* host.c: where the CPU comes back to. */
+void vmx_set_host_state(void);
 
 /* state.c: from the state to the VMCS what has changed, and back what every exit needs. */
 #define VMX_CR4_GUEST                                                                             \

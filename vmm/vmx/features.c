@@ -1,0 +1,100 @@
+/*
+ * What this CPU has: which controls, for the rules of VM entries and for whoever sets them.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023: 3D appendix A "VMX
+ * Capability Reporting Facility".
+ */
+#include <kern/cpu.h>
+#include <vmm/vmx/vmx.h>
+
+#define BASIC_TRUE           (1ul << 55)
+#define MSR_VMX_MISC         0x485
+#define MISC_TIMER_RATE      0x1fu
+#define CPUID_81_EDX_SYSCALL (1u << 11)
+#define CPUID_81_EDX_NX      (1u << 20)
+#define CPUID_81_EDX_RDTSCP  (1u << 27)
+
+struct vmx_cpu vmx_cpu;
+
+uint64_t
+vmx_choice(enum vmx_controls which)
+{
+	static const uint16_t msrs[] = { [PIN] = 0x481,
+					 [PRIMARY] = 0x482,
+					 [EXIT] = 0x483,
+					 [ENTRY] = 0x484,
+					 [SECONDARY] = 0x48b };
+	static const uint16_t true_msrs[] = {
+		[PIN] = 0x48d, [PRIMARY] = 0x48e, [EXIT] = 0x48f, [ENTRY] = 0x490
+	};
+	bool is_true = which != SECONDARY && rdmsr(MSR_VMX_BASIC) & BASIC_TRUE;
+
+	return rdmsr(is_true ? true_msrs[which] : msrs[which]);
+}
+
+bool
+vmx_has_rdtscp(void)
+{
+	uint32_t r[4];
+
+	cpuid(0x80000001, 0, r);
+	return r[3] & CPUID_81_EDX_RDTSCP && vmx_choice(SECONDARY) >> 32 & SECONDARY_RDTSCP;
+}
+
+/*
+ * SDM 3C 26.5.1 "VMX-Preemption Timer": in the guest's time it counts down each time that the TSC's
+ * bit `rate` changes. Zeno could do without it, were it not for Bochs (handouts/emulators.md).
+ */
+bool
+vmx_timer_rate(unsigned *rate)
+{
+	*rate = rdmsr(MSR_VMX_MISC) & MISC_TIMER_RATE;
+	return vmx_choice(PIN) >> 32 & PIN_TIMER;
+}
+
+static struct vmx_allowed
+allowed(enum vmx_controls which)
+{
+	uint64_t bits = vmx_choice(which);
+
+	return (struct vmx_allowed){ .must = (uint32_t)bits, .may = (uint32_t)(bits >> 32) };
+}
+
+/* SDM 3D appendix A.7, A.8; the bits of EFER go with those of CPUID 80000001. */
+void
+vmx_ask_cpu(void)
+{
+	uint32_t r[4];
+
+	cpuid(0x80000001, 0, r);
+	vmx_cpu = (struct vmx_cpu){
+		.pin = allowed(PIN),
+		.primary = allowed(PRIMARY),
+		.secondary = allowed(SECONDARY),
+		.exit = allowed(EXIT),
+		.entry = allowed(ENTRY),
+		.cr0_must = rdmsr(MSR_VMX_CR0_FIXED0),
+		.cr0_may = rdmsr(MSR_VMX_CR0_FIXED1),
+		.cr4_must = rdmsr(MSR_VMX_CR4_FIXED0),
+		.cr4_may = rdmsr(MSR_VMX_CR4_FIXED1),
+		.efer = EFER_LME | EFER_LMA | (r[3] & CPUID_81_EDX_SYSCALL ? EFER_SCE : 0u) |
+			(r[3] & CPUID_81_EDX_NX ? EFER_NXE : 0u),
+		.misc = rdmsr(MSR_VMX_MISC),
+		.ept = rdmsr(MSR_VMX_EPT_VPID_CAP),
+		.long_host = true,
+	};
+	cpuid(0x80000008, 0, r);
+	vmx_cpu.phys_bits = r[0] & 0xff;
+}
+
+uint32_t
+vmx_revision(void)
+{
+	return rdmsr(MSR_VMX_BASIC) & 0x7fffffff;
+}
+
+uint64_t
+vmx_cr0_ones(void)
+{
+	return rdmsr(MSR_VMX_CR0_FIXED0) & ~((uint64_t)CR0_PE | CR0_PG);
+}
