@@ -584,6 +584,8 @@ def gdb_writes(kind):
         regs = gdb.regs()
         equal((regs["rip"], regs["cs"], gdb.cpl(), bool(regs["efer"] & 0x400)),
               (symbols.address("downstairs"), 8, 0, True), "long mode")
+        if kind == "qemu":
+            contains(gdb.monitor("info registers"), f"RIP={regs['rip']:016x}", "EFER=", "GDT=")
         gdb.set_reg("rax", 0x1122334455667788)
         gdb.step()
         equal(gdb.regs()["rax"], 0x1122334455667788, "rax")

@@ -1,12 +1,15 @@
 /*
- * The guest's state: one truth in struct cpu_state, and what the CPU takes in the VMCB.
+ * The guest's state: one truth in struct cpu_state, and what the CPU takes in the VMCB: exercise
+ * 4s.3. Filling in the records is given; when, and what besides them, is not.
  *
- * What every exit needs goes to and fro each time; the groups of the state (vmm/vcpu.h) go to the
- * VMCB where a handler has changed them, and come back when one asks.
+ * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
 #include <kern/cpu.h>
 #include <vmm/cpu_setup.h>
 #include <vmm/svm/svm.h>
+
+/* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 4s.0 */
 
 static void
 segments_out(struct vmcb *b, const struct cpu_state *s)
@@ -19,7 +22,6 @@ segments_out(struct vmcb *b, const struct cpu_state *s)
 	b->gs = s->seg[SEG_GS];
 	b->ldtr = s->ldtr;
 	b->tr = s->tr;
-	b->cpl = ATTR_DPL(s->seg[SEG_SS].attr);
 }
 
 static void
@@ -35,53 +37,18 @@ segments_in(struct cpu_state *s, const struct vmcb *b)
 	s->tr = b->tr;
 }
 
-static struct vmcb_table
-table_out(const struct table_reg *t)
-{
-	return (struct vmcb_table){ .limit = t->limit, .base = t->base };
-}
-
-static struct table_reg
-table_in(const struct vmcb_table *t)
-{
-	return (struct table_reg){ .limit = (uint16_t)t->limit, .base = t->base };
-}
-
-/*
- * VMRUN wants EFER.SVME (APM 2 15.5.1), which the guest does not see.
- *
- * An exit with LME=1 and PAE=0 is the host's end on QEMU 7.2: it puts the host's CR0 back while
- * those two are still the guest's, and drops it, paging and all. LME does nothing before PAE is
- * set, which exits; so the CPU does not get it until then. What would fault with it is a move to
- * CR0 that turns paging on: it exits, too.
- */
 static void
-control_registers_out(struct svm *svm, const struct cpu_state *s)
+tables_out(struct vmcb *b, const struct cpu_state *s)
 {
-	struct vmcb *b = svm->vmcb;
-
-	b->cr0 = s->cr0;
-	b->cr2 = s->cr2;
-	b->cr3 = s->cr3;
-	b->cr4 = s->cr4;
-	svm->hides_lme = s->efer & EFER_LME && !(s->cr4 & CR4_PAE);
-	b->efer = (s->efer | EFER_SVME) & ~(svm->hides_lme ? (uint64_t)EFER_LME : 0);
-	b->cr_writes =
-		svm->hides_lme ? (uint16_t)(b->cr_writes | 1) : (uint16_t)(b->cr_writes & ~1);
+	b->gdtr = (struct vmcb_table){ .limit = s->gdtr.limit, .base = s->gdtr.base };
+	b->idtr = (struct vmcb_table){ .limit = s->idtr.limit, .base = s->idtr.base };
 }
 
 static void
-control_registers_in(struct cpu_state *s, const struct svm *svm)
+tables_in(struct cpu_state *s, const struct vmcb *b)
 {
-	const struct vmcb *b = svm->vmcb;
-
-	s->cr0 = b->cr0;
-	s->cr2 = b->cr2;
-	s->cr3 = b->cr3;
-	s->cr4 = b->cr4;
-	s->efer = b->efer & ~(uint64_t)EFER_SVME;
-	if (svm->hides_lme)
-		s->efer |= EFER_LME;
+	s->gdtr = (struct table_reg){ .limit = (uint16_t)b->gdtr.limit, .base = b->gdtr.base };
+	s->idtr = (struct table_reg){ .limit = (uint16_t)b->idtr.limit, .base = b->idtr.base };
 }
 
 static void
@@ -114,55 +81,127 @@ msrs_in(struct cpu_state *s, const struct vmcb *b)
 	s->tsc_offset = b->tsc_offset;
 }
 
-/* DR0 to DR3 are the thread's: the CPU holds them while the vCPU runs (kern/thread.c). */
+/*
+ * DR0 to DR3, which no VMCB has: while a vCPU runs, and up to its thread's next switch, the CPU
+ * holds the guest's (kern/thread.c).
+ */
 static void
-debug_registers_out(struct svm *svm, const struct cpu_state *s)
+load_breakpoints(const uint64_t dr[8])
 {
 	__asm__ volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr3"
 			 :
-			 : "r"(s->dr[0]), "r"(s->dr[1]), "r"(s->dr[2]), "r"(s->dr[3]));
-	svm->dr7 = s->dr[7];
-	svm->vmcb->dr6 = s->dr[6];
-	svm->vmcb->dr7 = breakpoints_allowed(s->dr);
+			 : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
 static void
-debug_registers_in(struct cpu_state *s, const struct svm *svm)
+read_breakpoints(uint64_t dr[8])
 {
 	__asm__ volatile("mov %%dr0, %0; mov %%dr1, %1; mov %%dr2, %2; mov %%dr3, %3"
-			 : "=r"(s->dr[0]), "=r"(s->dr[1]), "=r"(s->dr[2]), "=r"(s->dr[3]));
-	s->dr[6] = svm->vmcb->dr6;
-	s->dr[7] = svm->dr7;
+			 : "=r"(dr[0]), "=r"(dr[1]), "=r"(dr[2]), "=r"(dr[3]));
 }
 
+/*
+ * The guest's EFER as this CPU may have it, and back.
+ *
+ * An exit with LME=1 and PAE=0 is the host's end on QEMU 7.2: it puts the host's CR0 back while
+ * those two are still the guest's, and drops it, paging and all. LME does nothing before PAE is
+ * set, which exits; so the CPU does not get it until then. What would fault with it is a move to
+ * CR0 that turns paging on: it exits, too.
+ */
+static uint64_t
+efer_out(struct svm *svm, const struct cpu_state *s)
+{
+	struct vmcb *b = svm->vmcb;
+
+	svm->hides_lme = s->efer & EFER_LME && !(s->cr4 & CR4_PAE);
+	b->cr_writes =
+		svm->hides_lme ? (uint16_t)(b->cr_writes | 1) : (uint16_t)(b->cr_writes & ~1);
+	return s->efer & ~(svm->hides_lme ? (uint64_t)EFER_LME : 0);
+}
+
+static uint64_t
+efer_in(const struct svm *svm)
+{
+	return svm->vmcb->efer | (svm->hides_lme ? (uint64_t)EFER_LME : 0);
+}
+
+/* Before each entry. */
 void
 svm_state_to_vmcb(struct vcpu *v)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
+	/*
+	 * EXERCISE 4s.3a: into the VMCB
+	 * Holds: the guest goes on with what its state says, and the CPU takes it. Nothing is
+	 *  written that nobody has changed since the last time.
+	 * Beware: of what the CPU wants and no guest sees. A selector can have anything in it. A
+	 *  guest may arm breakpoints at Zeno's addresses.
+	 * Manual: APM 2 "Canonicalization and Consistency Checks", "VMCB Layout" with its State
+	 *  Save Area, "Debug Registers".
+	 * Tools: breakpoints_allowed() of vmm/cpu_setup.h, efer_out(), EFER_SVME, load_breakpoints(),
+	 *  msrs_out(), segments_out(), state_group of vmm/vcpu.h, tables_out(), vcpu_cpl()
+	 * Hint: for each member of struct cpu_state: who has it while the guest runs? There are
+	 *  three answers.
+	 * Hint: a removal with five boxes and a list of those that were opened since the last one.
+	 *  Only these are carried; a few things travel in the hand each time; and when the van
+	 *  leaves the list is blank.
+	 * Hint: on VT-x CPL has no field of its own: SS's access rights tell it. And EFER goes in
+	 *  whole, but a control has to say "the guest is in long mode" besides, else the CPU
+	 *  refuses: something that the guest has not written and that is not shown to it.
+	 * until then: (void)segments_out; (void)tables_out; (void)msrs_out; (void)load_breakpoints;
+	 * until then: (void)efer_out; (void)v;
+	 */
+	struct svm *svm = svm_of(v);
+	struct vmcb *b = svm->vmcb;
 	const struct cpu_state *s = &v->state;
 
-	if (v->dirty & STATE_SEG)
+	if (v->dirty & STATE_SEG) {
 		segments_out(b, s);
-	if (v->dirty & STATE_TABLES) {
-		b->gdtr = table_out(&s->gdtr);
-		b->idtr = table_out(&s->idtr);
+		b->cpl = (uint8_t)vcpu_cpl(v);
 	}
-	if (v->dirty & STATE_CR)
-		control_registers_out(svm_of(v), s);
+	if (v->dirty & STATE_TABLES)
+		tables_out(b, s);
+	if (v->dirty & STATE_CR) {
+		b->cr0 = s->cr0;
+		b->cr2 = s->cr2;
+		b->cr3 = s->cr3;
+		b->cr4 = s->cr4;
+		b->efer = efer_out(svm, s) | EFER_SVME;
+	}
 	if (v->dirty & STATE_MSR)
 		msrs_out(b, s);
-	if (v->dirty & STATE_DR)
-		debug_registers_out(svm_of(v), s);
+	if (v->dirty & STATE_DR) {
+		load_breakpoints(s->dr);
+		b->dr6 = s->dr[6];
+		b->dr7 = breakpoints_allowed(s->dr);
+		svm->dr7 = s->dr[7];
+	}
 	v->dirty = 0;
 	b->rax = s->gpr[RAX];
 	b->rsp = s->gpr[RSP];
 	b->rip = s->rip;
 	b->rflags = s->rflags;
+	/* END EXERCISE 4s.3a */
 }
 
+/* Behind each exit. */
 void
 svm_state_from_vmcb(struct vcpu *v)
 {
+	/*
+	 * EXERCISE 4s.3b: what is always true
+	 * Holds: general registers, rip, rflags and the attributes of two segments are the guest's
+	 *  as it left. All else of the state is known to be old.
+	 * Beware: whoever believes that a group is there does not ask for it. An exit is dear, and
+	 *  most handlers need no more than this.
+	 * Manual: APM 2 "State Saved on Exit".
+	 * Tools: state_group of vmm/vcpu.h, vcpu_changed()
+	 * Hint: svm_enter() has stored fourteen registers. Where are the others?
+	 * Hint: a photograph of yesterday's room is no help for finding a chair today: throw it
+	 *  away, and take another one when somebody asks.
+	 * Hint: VT-x has rip, rsp and rflags in the VMCS, and rax not; each field that is read
+	 *  costs an instruction there, so what is read always is the shorter list.
+	 * until then: (void)v;
+	 */
 	const struct vmcb *b = svm_of(v)->vmcb;
 	struct cpu_state *s = &v->state;
 
@@ -173,24 +212,51 @@ svm_state_from_vmcb(struct vcpu *v)
 	s->seg[SEG_CS].attr = b->cs.attr;
 	s->seg[SEG_SS].attr = b->ss.attr;
 	v->valid = 0;
+	/* END EXERCISE 4s.3b */
 }
 
+/* A handler asks for these groups. */
 void
 svm_fetch(struct vcpu *v, unsigned groups)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	/*
+	 * EXERCISE 4s.3c: the rest, when asked
+	 * Holds: these groups of the state are as the guest left them, and as it would see them
+	 *  on a machine without Zeno.
+	 * Beware: another group may have been changed by a handler, and not be in the VMCB yet.
+	 *  What the guest has armed is not what the CPU may watch.
+	 * Manual: APM 2 "VMCB Layout", "Extended Feature Enable Register".
+	 * Tools: efer_in(), EFER_SVME, msrs_in(), read_breakpoints(), segments_in(), state_group,
+	 *  tables_in(), vcpu_changed() of vmm/vcpu.h
+	 * Hint: which three of the values that you gave to the CPU were not the guest's own?
+	 * Hint: look in the mirror: each line of the way out has one here, and where the way out
+	 *  added, hid or put aside, this one takes away, shows or brings back.
+	 * Hint: on VT-x the guest's CR0 and CR4 are mirrored so: the CPU has them with bits that it
+	 *  wants itself, and what the guest wrote stands in the read shadow.
+	 * until then: (void)segments_in; (void)tables_in; (void)msrs_in; (void)read_breakpoints;
+	 * until then: (void)efer_in; (void)v; (void)groups;
+	 */
+	const struct svm *svm = svm_of(v);
+	const struct vmcb *b = svm->vmcb;
 	struct cpu_state *s = &v->state;
 
 	if (groups & STATE_SEG)
 		segments_in(s, b);
-	if (groups & STATE_TABLES) {
-		s->gdtr = table_in(&b->gdtr);
-		s->idtr = table_in(&b->idtr);
+	if (groups & STATE_TABLES)
+		tables_in(s, b);
+	if (groups & STATE_CR) {
+		s->cr0 = b->cr0;
+		s->cr2 = b->cr2;
+		s->cr3 = b->cr3;
+		s->cr4 = b->cr4;
+		s->efer = efer_in(svm) & ~(uint64_t)EFER_SVME;
 	}
-	if (groups & STATE_CR)
-		control_registers_in(s, svm_of(v));
 	if (groups & STATE_MSR)
 		msrs_in(s, b);
-	if (groups & STATE_DR)
-		debug_registers_in(s, svm_of(v));
+	if (groups & STATE_DR) {
+		read_breakpoints(s->dr);
+		s->dr[6] = b->dr6;
+		s->dr[7] = svm->dr7;
+	}
+	/* END EXERCISE 4s.3c */
 }

@@ -1,9 +1,10 @@
 /*
  * The first guest: sixteen bytes of code, in a VMCB that is given here, and no other part of Zeno.
- * With `spin` it is one of two bytes, which never exits: the host's interrupts bring it back.
+ * With `spin` it is one of two bytes, which never exits: the host's interrupts bring it back. With
+ * `state` the VMCB's second half is not given: it comes from a vCPU's state, and goes back there.
  *
- * It needs nothing of Lab 4s but what turns AMD-V on and what enters the guest: see
- * handouts/lab4sa.md.
+ * It needs nothing of Lab 4s but what turns AMD-V on and what enters the guest, and of `state` what
+ * moves a state: see handouts/lab4sa.md.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -25,6 +26,8 @@
  *   200009  jmp 200000 */
 static const uint8_t code[16] = { 0xb8, 1,    0,    0,    0,    0x31, 0xc9, 0x0f,
 				  0xa2, 0xeb, 0xf5, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4 };
+
+#define PAT_RESET 0x0007040600070406ul /* APM 2 7.8.2: after a reset */
 
 static const uint8_t spinning[] = { 0xeb, 0xfe }; /* 200000  jmp 200000 */
 
@@ -61,9 +64,9 @@ map(bool spins)
 	       spins ? sizeof(spinning) : sizeof(code));
 }
 
-/* Flat 32-bit protected mode without paging, as a boot loader would leave it. */
+/* Half of a VMCB: what ends the guest's run, and where its memory is. */
 static struct vmcb *
-given_vmcb(void)
+given_controls(void)
 {
 	struct vmcb *b = mfn_ptr(page[VMCB]);
 
@@ -76,6 +79,15 @@ given_vmcb(void)
 	b->vintr = VINTR_MASKING;
 	b->np_enable = 1;
 	b->n_cr3 = mfn_to_hpa(page[LEVEL4]).v;
+	return b;
+}
+
+/* Flat 32-bit protected mode without paging, as a boot loader would leave it. */
+static struct vmcb *
+given_vmcb(void)
+{
+	struct vmcb *b = given_controls();
+
 	b->cs = (struct segment){ .sel = 8, .attr = FLAT_CODE, .limit = ~0u };
 	b->ss = (struct segment){ .sel = 16, .attr = FLAT_DATA, .limit = ~0u };
 	b->ds = b->es = b->fs = b->gs = b->ss;
@@ -83,11 +95,34 @@ given_vmcb(void)
 	b->cr0 = CR0_PE | CR0_ET;
 	b->dr6 = DR6_RESET;
 	b->dr7 = DR7_RESET;
-	b->pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
+	b->pat = PAT_RESET;
 	b->rflags = 2;
 	b->rip = CODE_AT;
 	b->rsp = CODE_AT + PAGE_SIZE;
 	return b;
+}
+
+/* The same as a state, of a vCPU that is nobody's. */
+static struct vcpu *
+given_vcpu(struct vmcb *b)
+{
+	static struct svm svm;
+	static struct vcpu vcpu;
+	struct cpu_state *s = &vcpu.state;
+
+	svm = (struct svm){ .vmcb = b, .vmcb_at = mfn_to_hpa(page[VMCB]) };
+	vcpu = (struct vcpu){ .engine_data = &svm, .valid = STATE_ALL, .dirty = STATE_ALL };
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = (struct segment){ .sel = 16, .attr = FLAT_DATA, .limit = ~0u };
+	s->seg[SEG_CS] = (struct segment){ .sel = 8, .attr = FLAT_CODE, .limit = ~0u };
+	s->cr0 = CR0_PE | CR0_ET;
+	s->dr[6] = DR6_RESET;
+	s->dr[7] = DR7_RESET;
+	s->pat = PAT_RESET;
+	s->rflags = 2;
+	s->rip = CODE_AT;
+	s->gpr[RSP] = CODE_AT + PAGE_SIZE;
+	return &vcpu;
 }
 
 /* In words; false: there is no next round. */
@@ -142,16 +177,69 @@ one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n, bool quiet)
 	return true;
 }
 
+/* In and out of the VMCB by way of the state. */
+static bool
+one_state(struct vcpu *v, uint64_t n)
+{
+	struct vmcb *b = svm_of(v)->vmcb;
+	struct cpu_state *s = &v->state;
+
+	do {
+		b->exitcode = SVM_EXIT_NONE;
+		svm_state_to_vmcb(v);
+		svm_enter(s->gpr, svm_of(v)->vmcb_at, svm_host_state());
+		svm_state_from_vmcb(v);
+		if (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR)
+			preempt_point();
+	} while (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR);
+	svm_fetch(v, STATE_CR | STATE_SEG);
+	if (!print_exit(b, n, false))
+		return false;
+	printf("  the state says: rip %lx, rax %lx, cs %04x, cr0 %lx, efer %lx\n", s->rip,
+	       s->gpr[RAX], s->seg[SEG_CS].sel, s->cr0, s->efer);
+	s->rip += CPUID_BYTES;
+	return true;
+}
+
+enum what { GIVEN, SPIN, STATE };
+static const char *const words[] = { [SPIN] = "spin", [STATE] = "state" };
+
+static void
+all_rounds(enum what what, uint64_t rounds)
+{
+	uint64_t gpr[GPR_COUNT] = { 0 };
+	struct vmcb *b = what == STATE ? given_controls() : given_vmcb();
+	struct vcpu *v = given_vcpu(b);
+	bool goes_on = true;
+
+	map(what == SPIN);
+	for (uint64_t n = 1; n <= rounds && goes_on; n++)
+		switch (what) {
+		case SPIN:
+			goes_on = one_turn(b, gpr, n);
+			break;
+		case STATE:
+			goes_on = one_state(v, n);
+			break;
+		default:
+			goes_on = one_round(b, gpr, n, n != 1 && n != rounds);
+		}
+}
+
 static int
 first(int argc, char **argv)
 {
-	uint64_t gpr[GPR_COUNT] = { 0 }, rounds = 1;
-	bool spins = argc > 2 && !strcmp(argv[2], "spin");
+	uint64_t rounds = 1;
 	const char *why = svm_probe();
-	struct vmcb *b;
+	unsigned what = GIVEN;
 	int err;
 
-	if ((argc > 1 && (parse_u64(argv[1], &rounds) || !rounds)) || (argc > 2 && !spins))
+	if (argc > 1 && (parse_u64(argv[1], &rounds) || !rounds))
+		return -EINVAL;
+	for (unsigned i = GIVEN + 1; argc > 2 && i < ARRAY_LEN(words); i++)
+		if (!strcmp(argv[2], words[i]))
+			what = i;
+	if (argc > 2 && what == GIVEN)
 		return -EINVAL;
 	if (why) {
 		printf("svm: not here: %s\n", why);
@@ -166,12 +254,8 @@ first(int argc, char **argv)
 		return MONITOR_SAID;
 	if (!get_pages())
 		return -ENOMEM;
-	map(spins);
-	b = given_vmcb();
-	for (uint64_t n = 1; n <= rounds; n++)
-		if (!(spins ? one_turn(b, gpr, n) : one_round(b, gpr, n, n != 1 && n != rounds)))
-			return MONITOR_SAID;
+	all_rounds(what, rounds);
 	return 0;
 }
-MONITOR_COMMAND(first, "first", "[ROUNDS [spin]]",
+MONITOR_COMMAND(first, "first", "[ROUNDS [spin|state]]",
 		"run sixteen bytes of code on AMD-V, in a VMCB that is given, to their cpuid");

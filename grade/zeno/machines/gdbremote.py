@@ -151,12 +151,14 @@ class Client:
             raise Gone("the stub is closed")
         self._buffer += data
 
-    def _ask(self, text):
+    def _ask(self, text, printed=None):
         self._send(text)
         while True:
             reply = self._packet().decode("latin-1")
             if not (reply.startswith("O") and reply != "OK"):
                 return reply
+            if printed is not None:
+                printed.append(bytes.fromhex(reply[1:]))
 
     def _command(self, text):
         reply = self._ask(text)
@@ -311,8 +313,10 @@ class Client:
         return self._stopped()
 
     def monitor(self, command):
-        """A command of QEMU's own monitor, which the stub passes on; "OK" if it had nothing to say."""
-        return self._ask("qRcmd," + command.encode("ascii").hex())
+        """What QEMU's own monitor, to which the stub passes it on, says to a command."""
+        printed = []
+        self._ask("qRcmd," + command.encode("ascii").hex(), printed)
+        return b"".join(printed).decode("latin-1")
 
     def interrupt(self):
         """Stop a machine that runs."""
