@@ -137,8 +137,9 @@ svm_state_to_vmcb(struct vcpu *v)
 	 *  guest may arm breakpoints at Zeno's addresses.
 	 * Manual: APM 2 "Canonicalization and Consistency Checks", "VMCB Layout" with its State
 	 *  Save Area, "Debug Registers".
-	 * Tools: breakpoints_allowed() of vmm/cpu_setup.h, efer_out(), EFER_SVME, load_breakpoints(),
-	 *  msrs_out(), segments_out(), state_group of vmm/vcpu.h, tables_out(), vcpu_cpl()
+	 * Tools: breakpoints_allowed() of vmm/cpu_setup.h, efer_out(), EFER_SVME,
+	 *  load_breakpoints(), msrs_out(), segments_out(), state_group of vmm/vcpu.h, tables_out(),
+	 *  vcpu_cpl()
 	 */
 	exercise_todo("4s.3", "handouts/lab4sa.md#ex-4s-3");
 	(void)segments_out; (void)tables_out; (void)msrs_out; (void)load_breakpoints;

@@ -137,8 +137,9 @@ svm_state_to_vmcb(struct vcpu *v)
 	 *  guest may arm breakpoints at Zeno's addresses.
 	 * Manual: APM 2 "Canonicalization and Consistency Checks", "VMCB Layout" with its State
 	 *  Save Area, "Debug Registers".
-	 * Tools: breakpoints_allowed() of vmm/cpu_setup.h, efer_out(), EFER_SVME, load_breakpoints(),
-	 *  msrs_out(), segments_out(), state_group of vmm/vcpu.h, tables_out(), vcpu_cpl()
+	 * Tools: breakpoints_allowed() of vmm/cpu_setup.h, efer_out(), EFER_SVME,
+	 *  load_breakpoints(), msrs_out(), segments_out(), state_group of vmm/vcpu.h, tables_out(),
+	 *  vcpu_cpl()
 	 * Hint: for each member of struct cpu_state: who has it while the guest runs? There are
 	 *  three answers.
 	 * Hint: a removal with five boxes and a list of those that were opened since the last one.
