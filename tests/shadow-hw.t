@@ -46,6 +46,13 @@ def modes():
     ok("no MMU mode shadow" in text, "no Lab 2, no shadows", text=text)
 
 
+def in_long_mode():
+    """The auditor looks at what the CPU walks while the guest is in long mode."""
+    text = SVM.host([SVM.start("long")], ["long"], options="audit=1")
+    ok("audit: " not in text and "panic" not in text and "long: ended: exit code 0" in text,
+       "an audit at each load of CR3, in long mode, too", text=text)
+
+
 def real_mode():
     """VT-x has real mode only with EPT ("unrestricted guest"); a guest that goes there ends, with the reason."""
     for options in ("", "poison=1"):
@@ -60,6 +67,7 @@ def main():
         return
     same(SVM, "qemu", GUESTS)
     same(SVM, "qemu", PAGED, "poison=1")
+    in_long_mode()
     SVM.contains("qemu", ENDING)
     tasks(SVM, "qemu")
     if shutil.which("bochs"):

@@ -158,6 +158,7 @@ registers:
 	shr	rax, 32
 	SAY	"in eax clears"
 	mov	rax, cr3
+	mov	cr3, rax		; the same: with audit=1 the shadows are looked at here
 	sub	rax, pml4
 	SAY	"cr3 leads to"
 	ret

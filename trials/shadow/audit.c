@@ -144,6 +144,27 @@ check_reach(struct audit *a)
 }
 
 /*
+ * In long mode: where the CPU starts is a shadow of the table that CR3 has. What it can reach is
+ * checked shadow by shadow.
+ */
+static void
+check_top(struct audit *a)
+{
+	mfn_t top = a->m->domain->mmu->top(a->m->vcpu);
+	bool found = !mfn_ok(top);
+
+	for (unsigned slot = 1; slot < a->m->count; slot++) {
+		const struct shadow *s = shadow_at_slot(a->m, slot);
+
+		found |= s->used && ptr_mfn(s->table).v == top.v && s->kind.level == 4 &&
+			 s->gfn == (a->s->cr3 >> 12 & 0xffffffffff);
+	}
+	if (!found)
+		differ(a, "the CPU starts at frame %lx, which is no shadow of %lx", top.v,
+		       a->s->cr3);
+}
+
+/*
  * What the guest's entry allows: it says W; if it maps a page, also D, and the frame is nobody's to
  * watch.
  */
@@ -182,6 +203,10 @@ check_entry(struct audit *a, const struct shadow *s, unsigned i)
 		return;
 	}
 	entry = word(a, (s->gfn << 12) + at, narrow ? 4 : 8);
+	p = p2m_entry(a->m->domain, gfn(entry >> 12 & 0xffffffffff));
+	if (s->kind.level == 1 && (!p || p->mfn != PTE_ADDR(s->table[i]) >> 12))
+		differ(a, "shadow of table %lx: entry %u leads to frame %lx, the guest's is %lx",
+		       s->gfn, i, PTE_ADDR(s->table[i]) >> 12, entry);
 	if ((entry & 0x21) != 0x21 || (s->table[i] & PTE_U && !(entry & 4)) ||
 	    (s->table[i] & PTE_W && !may_write(a, s, entry)))
 		differ(a, "shadow of table %lx, level %u: entry %u is %lx, the guest's is %lx",
@@ -286,7 +311,9 @@ shadow_audit(struct vcpu *v, bool silent)
 	if (!a.m)
 		return 0;
 	vcpu_need(v, STATE_CR);
-	if (a.m->on)
+	if (a.m->on && v->state.efer & EFER_LMA)
+		check_top(&a);
+	else if (a.m->on)
 		check_reach(&a);
 	check_pool(&a);
 	check_lists(&a);

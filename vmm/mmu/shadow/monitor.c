@@ -26,10 +26,13 @@ flags(uint64_t entry, char buf[16])
 
 /* Our entry for `a` at a level, 0 where there is none. */
 static pte_t
-our_entry(const struct vcpu *v, gva_t a, unsigned level)
+our_entry(struct vcpu *v, gva_t a, unsigned level)
 {
-	const pte_t *table = mfn_ptr(v->root);
+	mfn_t top = v->state.efer & EFER_LMA ? v->domain->mmu->top(v) : v->root;
+	const pte_t *table = mfn_ok(top) ? mfn_ptr(top) : NULL;
 
+	if (!table)
+		return 0;
 	for (unsigned l = PAGE_LEVELS;; l--) {
 		pte_t entry = table[shadow_index(l, a)];
 
