@@ -150,6 +150,7 @@ soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEE
 
 bench: ## what exits cost, and each engine beside the bare machine, in instructions, with the reference solutions
 	@$(call each_lab,--no-print-directory -s SOLUTION=1)
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 	@$(PYTHON) tools/bench_table.py
 

@@ -88,11 +88,14 @@ measure:
 	pop	ebx
 	ret
 
-global do_nothing, do_in, do_cr3, do_call, do_fault, do_divide, do_write, do_touch
+global do_nothing, do_in, do_cpuid, do_cr3, do_call, do_fault, do_divide, do_write, do_touch
 extern absent, table, window
 do_nothing:
 	ret
 do_in:	in	al, 0x80
+	ret
+do_cpuid:
+	cpuid
 	ret
 do_cr3:	mov	cr3, eax
 	ret

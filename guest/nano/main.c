@@ -1,7 +1,7 @@
 /*
  * Seven nanobenchmarks, after Adams and Agesen ("A Comparison of Software and Hardware Techniques
- * for x86 Virtualization", 2006): what is dear to a hypervisor, one at a time, in a kernel with
- * paging and a ring 3.
+ * for x86 Virtualization", 2006), and `cpuid`: what is dear to a hypervisor, one at a time, in a
+ * kernel with paging and a ring 3.
  *
  * Under QEMU's -icount the time stamp counter counts instructions. Each operation is measured RUNS
  * times from guest code to guest code, less the measuring itself; a line gives minimum, median and
@@ -23,8 +23,8 @@ void load_tables(const struct idtr *idtr);
 void paging_on(const void *directory);
 uint32_t measure(void (*run)(void), uint32_t eax);
 void run_user(const void *code, uint32_t *samples);
-void do_nothing(void), do_in(void), do_cr3(void), do_call(void), do_fault(void), do_divide(void);
-void do_write(void), do_touch(void);
+void do_nothing(void), do_in(void), do_cpuid(void), do_cr3(void), do_call(void), do_fault(void);
+void do_divide(void), do_write(void), do_touch(void);
 void on_divide(void), on_fault(void), on_syscall(void), on_done(void);
 extern const char user_nothing[], user_nothing_end[], user_syscall[], user_syscall_end[];
 
@@ -176,6 +176,7 @@ guest_main(uint32_t magic, const uint32_t *info)
 	ring_3(user_syscall, user_syscall_end);
 	report("system call", floor);
 	nano("in", do_in, 0);
+	nano("cpuid", do_cpuid, 0);
 	nano("cr3 write", do_cr3, (uint32_t)directory);
 	nano("call and ret", do_call, 0);
 	nano("page fault", do_fault, 0);

@@ -13,6 +13,7 @@
 #include <kern/thread.h>
 #include <vmm/monitor.h>
 #include <vmm/svm/svm.h>
+#include <trials/svm/first.h>
 
 #define CODE_AT     0x200000u /* the only page of the guest's that there is */
 #define CPUID_BYTES 2u
@@ -100,6 +101,17 @@ given_vmcb(void)
 	b->rip = CODE_AT;
 	b->rsp = CODE_AT + PAGE_SIZE;
 	return b;
+}
+
+struct vmcb *
+svm_first_guest(const uint8_t *bytes, size_t count, hpa_t *at)
+{
+	if (!get_pages())
+		return NULL;
+	map(false);
+	memcpy(mfn_ptr(page[CODE]), bytes, count);
+	*at = mfn_to_hpa(page[VMCB]);
+	return given_vmcb();
 }
 
 /* The same as a state, of a vCPU that is nobody's. */

@@ -169,7 +169,8 @@ enter_special(struct vcpu *v, unsigned written)
 		svm_debug_entry(v);
 	if (s->fresh || v->flush) {
 		b->tlb_control = TLB_CONTROL_FLUSH_ALL;
-		svm_forget_instructions(s);
+		if (!s->shadowed)
+			svm_forget_instructions(s);
 	}
 	s->fresh = v->flush = false;
 	if (s->shadowed)
