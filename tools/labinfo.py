@@ -44,7 +44,7 @@ ROOMS = {
     "devices": ("vmm/dev", 2283, 1500),
     "load": ("vmm/load", 760, 900),
     "debug": ("vmm/debug", 1025, 1500),
-    "trials": ("trials/boot trials/guests trials/shadow trials/svm trials/vmx", 3035, 1000),
+    "trials": ("trials/boot trials/guests trials/shadow trials/svm trials/vmx", 3219, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 14900

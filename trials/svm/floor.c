@@ -41,8 +41,10 @@ floor_of_svm(int argc, char **argv)
 		return -ENOMEM;
 	once = measured(ROUNDS);
 	twice = measured(2 * ROUNDS);
-	if (!once || !twice)
-		return -ENOMEM;
+	if (!once || !twice) {
+		printf("svm: some round did not come back by cpuid\n");
+		return MONITOR_SAID;
+	}
 	printf("floor of a cpuid exit: %lu\n", (twice - once) / ROUNDS);
 	return 0;
 }

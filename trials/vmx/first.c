@@ -18,6 +18,7 @@
 #include <vmm/cpu_setup.h>
 #include <vmm/monitor.h>
 #include <vmm/vmx/vmx.h>
+#include <trials/vmx/first.h>
 
 #define CODE_AT        0x200000u /* the only page of the guest's that there is */
 #define CPUID_BYTES    2u
@@ -269,6 +270,30 @@ take_cpu(void)
 	vmx_vmptrld(mfn_to_hpa(page[VMCS]).v);
 	vmx_invept_all(); /* another guest's tables may have had these frames */
 	launched = false;
+}
+
+int
+vmx_first_guest(const uint8_t *bytes, size_t count)
+{
+	int err = vmx_prepare();
+
+	if (err)
+		return err;
+	if (!get_pages())
+		return -ENOMEM;
+	map(false);
+	memcpy(mfn_ptr(page[CODE]), bytes, count);
+	take_cpu();
+	vmx_set_host_state();
+	given_controls();
+	given_state();
+	return 0;
+}
+
+void
+vmx_first_done(void)
+{
+	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
 }
 
 /* All rounds, or up to one that did not come to what it should. */
