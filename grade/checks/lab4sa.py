@@ -219,7 +219,7 @@ def turned_on(t):
 
 def no_memory(t):
     """No frame is left: nothing is on, and the next try may succeed."""
-    alloc, turn_on, made = t.symbol("frame_alloc"), t.symbol("svm_turn_on"), t.symbol("svm_make_maps")
+    alloc, turn_on, asked = t.symbol("frame_alloc"), t.symbol("svm_turn_on"), t.symbol("svm_ask_cpu")
     none = (1 << 64) - 1
     state = {"calls": 0, "in": False, "efer": None, "refused": 0}
 
@@ -245,9 +245,9 @@ def no_memory(t):
         state.setdefault("on", regs["efer"] if state["refused"] else None)
         return True
 
-    run, seen = witness(t, ["first", "first"], {turn_on: begin, alloc: give, made: went_on})
+    run, seen = witness(t, ["first", "first"], {turn_on: begin, alloc: give, asked: went_on})
     t.check(state["refused"], "svm_turn_on() asks for no page", "a page for the host's state", "none")
-    t.check(seen[turn_on] == 2 or seen[made] == 0, "without memory svm_turn_on() goes on", "an error", said(run, "first"))
+    t.check(seen[turn_on] == 2 or seen[asked] == 0, "without memory svm_turn_on() goes on", "an error", said(run, "first"))
     first, second = said(run, "first"), said(run, "first", 1)
     t.check("out of memory" in first or "error 12" in first, "without memory svm_turn_on() does not say so", "-ENOMEM", first)
     t.check("svm: on" in second, "the next try does not succeed", "svm: on", second)

@@ -68,7 +68,6 @@ svm_turn_on(void)
 		frame_put(host_state);
 		return err;
 	}
-	svm_make_maps();
 	svm_ask_cpu();
 	__asm__ volatile("vmsave %0" : : "a"(mfn_to_hpa(host_state).v) : "memory");
 	is_on = true;

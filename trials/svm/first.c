@@ -2,9 +2,10 @@
  * The first guest: sixteen bytes of code, in a VMCB that is given here, and no other part of Zeno.
  * With `spin` it is one of two bytes, which never exits: the host's interrupts bring it back. With
  * `state` the VMCB's second half is not given: it comes from a vCPU's state, and goes back there.
+ * With `controls` it is the first half: what ends the guest's run.
  *
- * It needs nothing of Lab 4s but what turns AMD-V on and what enters the guest, and of `state` what
- * moves a state: see handouts/lab4sa.md.
+ * It needs nothing of Lab 4s but what turns AMD-V on and what enters the guest, and the half of the
+ * VMCB that is not given: see handouts/lab4sa.md.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -65,30 +66,21 @@ map(bool spins)
 	       spins ? sizeof(spinning) : sizeof(code));
 }
 
-/* Half of a VMCB: what ends the guest's run, and where its memory is. */
-static struct vmcb *
-given_controls(void)
+/* Half of a VMCB: what ends the guest's run. */
+static void
+given_controls(struct vmcb *b)
 {
-	struct vmcb *b = mfn_ptr(page[VMCB]);
-
-	memset(b, 0, sizeof(*b));
-	b->intercepts[0] = 1u << SVM_INTR | 1u << SVM_NMI | 1u << SVM_CPUID | 1u << SVM_HLT |
-			   1u << SVM_SHUTDOWN;
+	b->intercepts[0] = 1u << SVM_INTR | 1u << SVM_NMI | 1u << SVM_CPUID | 1u << SVM_SHUTDOWN;
 	b->intercepts[1] = 1u << SVM_VMRUN % 32;
 	b->asid = 1;
-	b->tlb_control = TLB_CONTROL_FLUSH_ALL;
 	b->vintr = VINTR_MASKING;
 	b->np_enable = 1;
-	b->n_cr3 = mfn_to_hpa(page[LEVEL4]).v;
-	return b;
 }
 
-/* Flat 32-bit protected mode without paging, as a boot loader would leave it. */
-static struct vmcb *
-given_vmcb(void)
+/* The other half: flat 32-bit protected mode without paging, as a boot loader would leave it. */
+static void
+given_state(struct vmcb *b)
 {
-	struct vmcb *b = given_controls();
-
 	b->cs = (struct segment){ .sel = 8, .attr = FLAT_CODE, .limit = ~0u };
 	b->ss = (struct segment){ .sel = 16, .attr = FLAT_DATA, .limit = ~0u };
 	b->ds = b->es = b->fs = b->gs = b->ss;
@@ -100,6 +92,27 @@ given_vmcb(void)
 	b->rflags = 2;
 	b->rip = CODE_AT;
 	b->rsp = CODE_AT + PAGE_SIZE;
+}
+
+enum what { GIVEN, SPIN, STATE, CONTROLS };
+static const char *const words[] = { [SPIN] = "spin", [STATE] = "state", [CONTROLS] = "controls" };
+
+static struct vmcb *
+make_vmcb(enum what what)
+{
+	struct vmcb *b = mfn_ptr(page[VMCB]);
+
+	memset(b, 0, sizeof(*b));
+	b->tlb_control = TLB_CONTROL_FLUSH_ALL;
+	b->n_cr3 = mfn_to_hpa(page[LEVEL4]).v;
+	if (what == CONTROLS) {
+		svm_make_maps();
+		svm_set_controls(b);
+	} else {
+		given_controls(b);
+	}
+	if (what != STATE)
+		given_state(b);
 	return b;
 }
 
@@ -111,7 +124,7 @@ svm_first_guest(const uint8_t *bytes, size_t count, hpa_t *at)
 	map(false);
 	memcpy(mfn_ptr(page[CODE]), bytes, count);
 	*at = mfn_to_hpa(page[VMCB]);
-	return given_vmcb();
+	return make_vmcb(GIVEN);
 }
 
 /* The same as a state, of a vCPU that is nobody's. */
@@ -213,14 +226,26 @@ one_state(struct vcpu *v, uint64_t n)
 	return true;
 }
 
-enum what { GIVEN, SPIN, STATE };
-static const char *const words[] = { [SPIN] = "spin", [STATE] = "state" };
+/* Up to an exit that is no interrupt of the host's, whatever it is; then the guest begins anew. */
+static bool
+one_exit(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n)
+{
+	do {
+		b->exitcode = SVM_EXIT_NONE;
+		b->rip = CODE_AT;
+		svm_enter(gpr, mfn_to_hpa(page[VMCB]), svm_host_state());
+		if (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR)
+			preempt_point();
+	} while (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR);
+	print_exit(b, n, false);
+	return SVM_EXIT_CODE(b) < SVM_EXIT_NONE;
+}
 
 static void
 all_rounds(enum what what, uint64_t rounds)
 {
 	uint64_t gpr[GPR_COUNT] = { 0 };
-	struct vmcb *b = what == STATE ? given_controls() : given_vmcb();
+	struct vmcb *b = make_vmcb(what);
 	struct vcpu *v = given_vcpu(b);
 	bool goes_on = true;
 
@@ -232,6 +257,9 @@ all_rounds(enum what what, uint64_t rounds)
 			break;
 		case STATE:
 			goes_on = one_state(v, n);
+			break;
+		case CONTROLS:
+			goes_on = one_exit(b, gpr, n);
 			break;
 		default:
 			goes_on = one_round(b, gpr, n, n != 1 && n != rounds);
@@ -269,5 +297,5 @@ first(int argc, char **argv)
 	all_rounds(what, rounds);
 	return 0;
 }
-MONITOR_COMMAND(first, "first", "[ROUNDS [spin|state]]",
+MONITOR_COMMAND(first, "first", "[ROUNDS [spin|state|controls]]",
 		"run sixteen bytes of code on AMD-V, in a VMCB that is given, to their cpuid");

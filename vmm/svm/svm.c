@@ -43,6 +43,7 @@ init(struct vcpu *v)
 	err = svm_turn_on();
 	if (err)
 		return err;
+	svm_make_maps();
 	svm_set_controls(s->vmcb);
 	if (strcmp(v->domain->mmu->name, "nested"))
 		return svm_shadow_init(v);
