@@ -180,7 +180,10 @@ exit_cr(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(CR, NULL, exit_cr);
 
-/* DR4 and DR5 are DR6 and DR7, or nothing (SDM 3B "Debug Registers DR4 and DR5"). */
+/*
+ * DR4 and DR5 are DR6 and DR7, or nothing (SDM 3B "Debug Registers DR4 and DR5"). VT-x makes the
+ * exit before it asks who moves (SDM 3C 26.1.3 "MOV DR"), so a program of the guest's comes here.
+ */
 static enum verdict
 exit_dr(struct vcpu *v, struct exit *e)
 {
@@ -190,6 +193,8 @@ exit_dr(struct vcpu *v, struct exit *e)
 	vcpu_need(v, STATE_DR | STATE_CR | STATE_SEG);
 	if ((n == 4 || n == 5) && v->state.cr4 & CR4_DE)
 		return event_fault(v, VEC_UD, 0);
+	if (vcpu_cpl(v))
+		return event_fault(v, VEC_GP, 0);
 	n = n == 4 || n == 5 ? n + 2 : n;
 	if (e->dr.access == REG_READ) {
 		gpr_write(&v->state, e->dr.gpr, move_size(v), v->state.dr[n]);
