@@ -24,7 +24,7 @@ from zeno.judging import build, course, grader, kept  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 LABS = (2, 3, 4, "4s")
-ALWAYS = {"2.4", "3.8", "2B", "3B", "4sB"}
+ALWAYS = {"2.4", "3.8", "2B", "3B", "4B", "4sB"}
 SEED = int(os.environ.get("SEED", "0")) or None
 JOBS = os.cpu_count() or 2
 KEPT = kept.Kept(ROOT)

@@ -1,6 +1,10 @@
 /*
- * Events on their way into the guest: the CPU delivers them at VM entry, by the guest's own IDT.
+ * Events on their way into the guest, and what holds them back: exercise 4.6. The CPU delivers
+ * them at VM entry, by the guest's own IDT.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
+#include <vmm/exitlog.h>
 #include <vmm/vmx/vmx.h>
 
 static const uint8_t types[] = {
@@ -12,6 +16,9 @@ static const uint8_t types[] = {
 
 /* SDM 3A table 6-1: those whose handler returns to the instruction, which sees RF set then. */
 #define FAULTS 0x000b7ce1u
+
+/* EXERCISE 4.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 4.0 */
 
 static void
 set_primary(struct vcpu *v, uint32_t value)
@@ -34,14 +41,33 @@ type_of(const struct event *event)
 	return types[event->kind];
 }
 
-/*
- * The engine contract: one event for each entry, and none over another that waits. The CPU takes
- * the rip behind a software interrupt from the instruction's length (SDM 3C 27.6.1.1), and sets no
- * RF for a fault: 25.8.3, table 25-17.
- */
+/* The engine contract: one event for each entry, and none over another that waits. */
 enum injection
 vmx_inject(struct vcpu *v, const struct event *event)
 {
+	/*
+	 * EXERCISE 4.6a: inject
+	 * Holds: the CPU delivers the event at the next entry, by the guest's own IDT; or the
+	 *  event is refused, and nothing has changed but what asks for a later NMI.
+	 * Beware: one entry has room for one event. A blocked NMI waits for iret. An error code
+	 *  is nothing for real mode. The CPU itself sets no RF for the fault's handler to see,
+	 *  and what had held interrupts back is over.
+	 * Manual: SDM 3C "VM-Entry Controls for Event Injection", "Injected-Event Delivery",
+	 *  "Details of Event Injection".
+	 * Tools: ENTRY_EVENT, ENTRY_EVENT_ERROR, ENTRY_EVENT_LENGTH, event_has_error(), FAULTS,
+	 *  PRIMARY_NMI_WINDOW, set_primary(), type_of(), vcpu_need(), VMX_EVENT_HAS_ERROR,
+	 *  VMX_EVENT_VALID, vmcs_read(), vmcs_write()
+	 * Hint: how do you see that the CPU has not yet had what the last call gave it?
+	 * Hint: the CPU reads a label of 32 bits: whom, what kind, is there something inside, and
+	 *  the flag that makes it be sent at all. What is inside, and how far the handler is to
+	 *  return, have fields of their own.
+	 * Hint: on AMD-V one number of 64 bits has all of it, the error code in its upper half;
+	 *  of an instruction's length it knows nothing: there rip is moved on before.
+	 * until then: (void)type_of; (void)set_primary;
+	 * until then: (void)exit_stop(v, &v->exit, "lab4b.md#ex-4-6",
+	 * until then: 		"nobody delivers vector %02x", event->vector);
+	 * until then: return ENDED;
+	 */
 	uint32_t info = VMX_EVENT_VALID | type_of(event) << 8 | event->vector;
 	uint64_t cr0;
 
@@ -53,7 +79,7 @@ vmx_inject(struct vcpu *v, const struct event *event)
 	}
 	vcpu_need(v, STATE_CR);
 	cr0 = v->state.cr0;
-	if (event->has_error && cr0 & CR0_PE) { /* SDM 3C 27.2.1.3: none in real mode */
+	if (event->has_error && cr0 & CR0_PE) {
 		info |= VMX_EVENT_HAS_ERROR;
 		vmcs_write(ENTRY_EVENT_ERROR, event->error);
 	}
@@ -64,19 +90,80 @@ vmx_inject(struct vcpu *v, const struct event *event)
 		v->state.rflags |= FLAG_RF;
 	v->state.sti_shadow = v->state.mov_ss_shadow = false;
 	return INJECTED;
+	/* END EXERCISE 4.6a */
 }
 
-/* SDM 3C 26.2: an exit before the first instruction at whose start the guest takes interrupts. */
+/* An interrupt waits, and the guest does not take it now. */
 void
 vmx_window(struct vcpu *v)
 {
+	/*
+	 * EXERCISE 4.6b: the window
+	 * Holds: the guest exits before the first instruction at which it would take an
+	 *  interrupt.
+	 * Beware: the controls have other bits, and Zeno keeps what they are.
+	 * Manual: SDM 3C "Interrupt-Window Exiting and Virtual-Interrupt Delivery".
+	 * Tools: PRIMARY_IRQ_WINDOW, PRIMARY_NMI_WINDOW, set_primary(), vmx of vmm/vmx/vmx.h
+	 * Hint: who knows first that the guest's IF has become 1 and sti's shadow is over?
+	 * Hint: a bell on a door: it rings when the door opens, and as long as it hangs there,
+	 *  each time.
+	 * Hint: on AMD-V there is no such bell. One leans a stick against the door, a virtual
+	 *  interrupt that is never meant to come in, and an intercept hears it fall.
+	 * until then: (void)v;
+	 */
 	set_primary(v, vmx_of(v)->primary | PRIMARY_IRQ_WINDOW);
+	/* END EXERCISE 4.6b */
 }
 
-/* SDM 3C 25.9.3, 28.2.4: an exit in the middle of a delivery leaves the event here. */
+/* Before each entry: the field "interruptibility state". */
+uint32_t
+vmx_interruptibility(const struct cpu_state *s)
+{
+	/*
+	 * EXERCISE 4.6c: what holds interrupts back
+	 * Holds: behind sti and behind mov ss the CPU takes no interrupt before the end of the
+	 *  next instruction, also if Zeno has done the one before; and an NMI waits while one is
+	 *  being handled.
+	 * Beware: the state may say both of the first two, and a VM entry takes one.
+	 * Manual: SDM 3C "Guest Non-Register State", "Checks on Guest Non-Register State".
+	 * Tools: SHADOW_MOV_SS, SHADOW_NMI, SHADOW_SMI, SHADOW_STI of vmm/vmx/vmcs.h
+	 * Hint: which of the two holds back more?
+	 * Hint: two signs "do not disturb" on one door: one of them will do, if it is the one that
+	 *  says more.
+	 * Hint: on AMD-V there is one bit for both, and of NMIs the CPU of the guest's time knows
+	 *  nothing: whether one is handled the hypervisor finds out by an intercept of iret.
+	 * until then: (void)s; return 0;
+	 */
+	uint32_t held = s->mov_ss_shadow ? SHADOW_MOV_SS : s->sti_shadow ? SHADOW_STI : 0;
+
+	return held | (s->nmi_blocked ? SHADOW_NMI : 0);
+	/* END EXERCISE 4.6c */
+}
+
+/* Behind each exit: what the CPU did not bring to its end. */
 void
 vmx_take_back(struct vcpu *v)
 {
+	/*
+	 * EXERCISE 4.6d: take back
+	 * Holds: an event whose delivery an exit has interrupted is the state's event again, to be
+	 *  delivered once more; what an instruction asked for (int n, int3, into, int1) is not,
+	 *  for its instruction comes again. Nothing is left of a window.
+	 * Beware: the error code belongs to the event, and stands in a field of its own. An NMI
+	 *  whose handler has not begun blocks no other.
+	 * Manual: SDM 3C "Information for VM Exits That Occur During Event Delivery".
+	 * Tools: event_raise(), PRIMARY_IRQ_WINDOW, PRIMARY_NMI_WINDOW, set_primary(), types,
+	 *  VECTORING_EVENT_ERROR, VMX_EVENT_HAS_ERROR, VMX_EVENT_TYPE(), VMX_EVENT_VALID,
+	 *  vmcs_read()
+	 * Hint: the CPU was carrying something to the guest, and an exit came. run() of
+	 *  vmm/vmx/vmx.c has kept the label.
+	 * Hint: a parcel that could not be delivered comes back with its label. Read the label as
+	 *  you wrote it, from the same table the other way round.
+	 * Hint: on AMD-V it would be 0x8000030e in the low half of EXITINTINFO and 2 in the high
+	 *  one: a page fault, exception 0e, without the bit for an error code. There the CPU had
+	 *  stopped before it knew one.
+	 * until then: (void)v;
+	 */
 	struct vmx *x = vmx_of(v);
 	uint32_t info = x->vectoring;
 	struct event event = { .vector = (uint8_t)info };
@@ -88,13 +175,13 @@ vmx_take_back(struct vcpu *v)
 		event.has_error = true;
 		event.error = (uint32_t)vmcs_read(VECTORING_EVENT_ERROR);
 	}
-	/* An instruction that asked for it (int n, int3, into, int1) is at rip, and asks again. */
 	for (unsigned kind = EVENT_FAULT; kind < sizeof(types); kind++)
 		if (types[kind] == VMX_EVENT_TYPE(info) && kind != EVENT_SOFTWARE)
 			event.kind = (uint8_t)kind;
 	if (event.kind == EVENT_NMI)
-		v->state.nmi_blocked = false; /* its handler has not begun */
+		v->state.nmi_blocked = false;
 	v->state.event = event;
+	/* END EXERCISE 4.6d */
 }
 
 int

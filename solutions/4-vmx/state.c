@@ -195,11 +195,7 @@ shadows_out(struct vmx *x, struct cpu_state *s)
 		pending |= PENDING_ENABLED;
 	put(GUEST_PENDING_DEBUG, &x->pending_debug, pending);
 	s->pending_debug = 0;
-	put(GUEST_INTERRUPTIBILITY, &x->interruptibility,
-	    (s->mov_ss_shadow ? SHADOW_MOV_SS
-	     : s->sti_shadow  ? SHADOW_STI
-			      : 0) |
-		    (s->nmi_blocked ? SHADOW_NMI : 0));
+	put(GUEST_INTERRUPTIBILITY, &x->interruptibility, vmx_interruptibility(s));
 }
 
 void

@@ -115,5 +115,7 @@ enum injection vmx_inject(struct vcpu *v, const struct event *event);
 int vmx_injected(struct vcpu *v); /* for a debugger; so is vmx_debug_controls() of controls.c */
 void vmx_debug_controls(struct vcpu *v);
 void vmx_window(struct vcpu *v);
+/* What holds interrupts and NMIs back, for the VMCS. */
+uint32_t vmx_interruptibility(const struct cpu_state *s);
 /* What the CPU was delivering when it came back is put back to be delivered again. */
 void vmx_take_back(struct vcpu *v);

@@ -33,6 +33,7 @@ class Exits(Program):
     def __init__(self, rng):
         super().__init__(rng)
         self.console()
+        self.data.append("drained: ret")  # for_slow_uart() has another one
         mask_interrupts(self)
         self.area = self.base + 0x30000 + rng.randrange(0, 0x800, 4)
         """A part of memory for what comes in."""
@@ -91,7 +92,7 @@ def _outs(p, size):
     high = rng.getrandbits(16) << 16 if short else 0
     port = COM1 if size == 1 else rng.choice(NOBODY)
     p.known("eax", "ebx", "edi", "ebp")
-    p.op(f"mov esi, {at}", f"mov ecx, {count}", f"mov edx, {rng.getrandbits(16) << 16 | port:#x}")
+    p.op("call drained", f"mov esi, {at}", f"mov ecx, {count}", f"mov edx, {rng.getrandbits(16) << 16 | port:#x}")
     if high:
         p.op(f"or esi, {high:#x}", f"or ecx, {rng.getrandbits(16) << 16:#x}")
     override = {"ds": [], "fs": [0x64], "gs": [0x65], "cs": [0x2E], "ss": [0x36]}[segment]
@@ -151,7 +152,7 @@ def ports(rng, count=26):
     for _ in range(count):
         kind = rng.choice(("out", "in", "in", "nobody"))
         if kind == "out":
-            p.op(f"mov eax, {p.word():#x}", "and al, 31", "add al, 64", f"mov edx, {rng.getrandbits(16) << 16 | COM1:#x}",
+            p.op("call drained", f"mov eax, {p.word():#x}", "and al, 31", "add al, 64", f"mov edx, {rng.getrandbits(16) << 16 | COM1:#x}",
                  rng.choice(PREFIXES[:3]) + "db 0xee")
         elif kind == "in":
             p.op(f"mov edx, {rng.getrandbits(16) << 16 | SCRATCH:#x}", f"mov eax, {p.word():#x}", "out dx, al",
@@ -349,6 +350,42 @@ def stale(rng, kind):
          f"mov cl, [{page:#x}]", f"mov ebx, {page + offset:#x}", f"mov dword [{table + (page >> 12) * 4:#x}], {entry:#x}",
          "jmp ebx")
     p.end(1)
+    return p
+
+
+def gone(rng, kind):
+    """An instruction that exits from a page that is another one when somebody reads it; behind it both go on alike.
+
+    `kind` is (what the CPU executes, what the tables lead to by then); both are as long.
+    """
+    p = Exits(rng)
+    executed, there = kind
+    base = p.base & ~0xFFF
+    directory, page, other = base + TABLES_AT, base + PAGE_AT, base + PAGE_AT + 0x1000
+    table, offset = directory + 0x1000, rng.randrange(0x100, 0xE00)
+    p.op("cld", "xor eax, eax", f"mov edi, {directory:#x}", "mov ecx, 1024", "rep stosd",
+         *(f"mov dword [{directory + 4 * n:#x}], {table + 0x1000 * n + 3:#x}" for n in range(3)),
+         f"mov edi, {table:#x}", "mov eax, 3")
+    p.label("fill")
+    p.op("stosd", "add eax, 4096", f"cmp edi, {table + 0x3000:#x}", "jb fill", f"mov byte [{page:#x}], 0xc3")
+    for at, code, name in ((page, executed, "code"), (other, there, "others")):
+        p.op(f"mov esi, {name}", f"mov edi, {at + offset:#x}", "mov ecx, 16", "rep movsb")
+        p.data.append(f"{name}:  {code}\n        jmp ebp\n        times 16 nop")
+    # The page is executed, its entry changes, and there is no exit before the instruction.
+    p.op(f"mov eax, {directory:#x}", "mov cr3, eax", "mov eax, cr0", "or eax, 0x80000000", "mov cr0, eax")
+    msr, letter = rng.choice(MSRS[:2]), rng.randrange(65, 91)
+    p.op(f"mov ecx, {msr:#x}", f"mov eax, {p.word():#x}", "xor edx, edx", "wrmsr")
+    p.op("call drained", f"mov byte [{p.area:#x}], {letter}", f"mov edi, {p.area + 16:#x}", f"mov esi, {p.area:#x}",
+         f"mov edx, {COM1 if executed.startswith('out') else 0:#x}", f"mov eax, {letter if executed == 'out dx, al' else 0x10:#x}",
+         "mov ebp, on_again", f"mov ebx, {page:#x}", "call ebx", "mov ebx, 8", f"mov dword [{table + (page >> 12) * 4:#x}], {other + 3:#x}",
+         f"push dword {page + offset:#x}", "ret")
+    p.label("on_again")
+    p.show("eax", "ebx", "edx", "esi", "edi")
+    p.op("mov eax, cr4")
+    p.show("eax")
+    p.op("mov eax, dr1")
+    p.show("eax")
+    p.end(rng.randrange(0, 60))
     return p
 
 

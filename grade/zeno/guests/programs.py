@@ -76,6 +76,37 @@ put_byte:
 """
 
 
+# Bare Bochs loses bytes that come before the UART is ready. With its FIFO on, sixteen may come at once
+# when the last one has left.
+SEND = """\
+put_byte:
+        push edx
+"""
+DRAINED = """\
+drained:
+        pushfd
+        push eax
+        push edx
+        mov edx, 0x3fa
+        mov al, 1
+        out dx, al
+        mov edx, 0x3fd
+.wait:  in al, dx
+        test al, 0x40
+        jz .wait
+        pop edx
+        pop eax
+        popfd
+        ret
+"""
+
+
+def for_slow_uart(text):
+    """A program's source, for a machine whose UART takes its time: each byte waits for the one before."""
+    text = text.replace(SEND, "put_byte:\n        call drained\n        push edx\n").replace("drained: ret\n", "")
+    return text.replace(f"        out {DEBUG_EXIT:#x}, al\n", f"        call drained\n        out {DEBUG_EXIT:#x}, al\n") + DRAINED
+
+
 def _tool(name):
     prefix = os.environ.get("CROSS")
     if prefix is None:
@@ -120,6 +151,8 @@ class Program:
         self.data = []
         self.count = 0
         self.listening = False
+        self.slow_uart = False
+        """For bare Bochs: see for_slow_uart()."""
         # The stack stands apart from the code: code and hot data on one page slow QEMU down.
         # A loader leaves most registers and the flags as they happen to be: begin with known ones.
         self.op(f"mov esp, {self.base + 0x10000:#x}", "xor eax, eax")
@@ -205,7 +238,8 @@ class Program:
 
     def assemble(self, folder, name):
         """The ELF file, as a multiboot loader takes it."""
-        return assemble(self.source(), folder, name, self.base)
+        text = self.source()
+        return assemble(for_slow_uart(text) if self.slow_uart else text, folder, name, self.base)
 
 
 def printable(p, byte="al"):
