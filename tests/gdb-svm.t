@@ -132,8 +132,21 @@ def own(engine):
        f"{engine}: a guest that steps itself sees what it sees without a debugger", got=got, text=text)
 
 
+SHOWN = {"svm": """
+vmcb
+vmcb exitcode
+vmcb intercepts[1]
+python attempt('vmcb bogus')
+""", "vmx": """
+vmcs
+vmcs exit_re
+vmcs cs
+python attempt('vmcs bogus')
+"""}
+
+
 def system(engine):
-    """guest/os: from its kernel to a process, into the kernel by int 80, and what a VMCB says."""
+    """guest/os: from its kernel to a process, into the kernel by int 80, and what a VMCB or VMCS says."""
     at = symbols("os")
     text, console = session(engine, f"start os engine={engine}", """
 break syscall
@@ -146,10 +159,7 @@ continue
 printf "in ring %d at %d\\n", $cs & 3, $eip == $back
 python steps(60)
 vmexit out
-vmcb
-vmcb exitcode
-vmcb intercepts[1]
-python attempt('vmcb bogus')
+""" + SHOWN[engine] + """
 kill
 python host_ends()
 """)
@@ -163,6 +173,9 @@ python host_ends()
     if engine.startswith("svm"):
         contains(text, "* exitcode         000000000000007b  was", "IOIO", "* rip", "exitcode         000000000000007b",
                  " VMRUN", " ICEBP", "a VMCB has no field bogus", what="svm: vmcb says what the last exit changed")
+    else:
+        contains(text, "* exit_reason          0000001e  was", "I/O instruction", "* rip", "  exit_reason          0000001e",
+                 "cs_rights", "Zeno shows no field bogus", what="vmx: vmcs says what the last exit changed")
 
 
 def main():

@@ -145,9 +145,23 @@ class Vmcb(Command):
 Without a field only those that changed; `vmcb all` shows all, `vmcb cs` those whose names begin so."""
 
     def run(self, argument):
-        text = monitor("vmcb" if argument == "all" else f"vmcb {argument}")
-        changed = [line for line in text.splitlines(keepends=True) if line.startswith("*")]
-        print("".join(changed) if changed and not argument else text, end="")
+        show_changed("vmcb", argument)
+
+
+class Vmcs(Command):
+    """What the CPU has of a guest of vmx: vmcs [FIELD]; `*` marks what the last exit changed.
+
+Without a field only those that changed; `vmcs all` shows all, `vmcs cs` those whose names begin so."""
+
+    def run(self, argument):
+        show_changed("vmcs", argument)
+
+
+def show_changed(command, argument):
+    """vmcb and vmcs: without a field those that the last exit changed."""
+    text = monitor(command if argument == "all" else f"{command} {argument}")
+    changed = [line for line in text.splitlines(keepends=True) if line.startswith("*")]
+    print("".join(changed) if changed and not argument else text, end="")
 
 
 class Vcpu(Command):
@@ -326,6 +340,6 @@ class Zeno(Command):
 
 
 for command, name in ((ZenoSymbols, "zeno-symbols"), (Guests, "guests"), (Vmexit, "vmexit"),
-                      (Vcpu, "vcpu"), (Mode, "mode"), (Vmcb, "vmcb"), (Walk, "walk"), (Exits, "exits"), (GuestBacktrace, "guest-bt"),
-                      (Gdt, "gdt"), (Tc, "tc"), (Zeno, "zeno")):
+                      (Vcpu, "vcpu"), (Mode, "mode"), (Vmcb, "vmcb"), (Vmcs, "vmcs"), (Walk, "walk"),
+                      (Exits, "exits"), (GuestBacktrace, "guest-bt"), (Gdt, "gdt"), (Tc, "tc"), (Zeno, "zeno")):
     command(name)

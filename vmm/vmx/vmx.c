@@ -214,6 +214,8 @@ run(struct vcpu *v, struct exit *e)
 		refused(v, e, 0, 0);
 		return;
 	}
+	if (v->debug.attached)
+		vmx_show_entry(x);
 	entry = enter(v);
 	if (entry != ENTERED) {
 		bool valid = entry == REFUSED_VMCS;

@@ -16,7 +16,8 @@ struct vmx_msr {
 	uint32_t number, pad;
 	uint64_t value;
 };
-#define VMX_MSRS 6u
+#define VMX_MSRS  6u
+#define VMX_SHOWN 96u /* fields of a VMCS that a debugger is shown, at most */
 
 /* A vCPU's: one frame. The VMCS has another, whose inside is the CPU's. */
 struct vmx {
@@ -41,6 +42,7 @@ struct vmx {
 	struct vmx_own {
 		uint64_t cr3, efer, pdpte[4];
 	} own;
+	uint64_t before[VMX_SHOWN]; /* for a debugger: the VMCS as the guest was entered last */
 };
 
 static inline struct vmx *
@@ -102,6 +104,9 @@ enum vmx_entry vmx_enter_and_back(uint64_t gpr[GPR_COUNT], bool launched);
 
 /* exits.c: what the VMCS says of the exit, in neutral words. */
 void vmx_translate(struct vcpu *v, struct exit *e);
+
+/* show.c: before an entry, for what a debugger is told to have changed. */
+void vmx_show_entry(struct vmx *x);
 
 /* shadow.c: mmu=shadow. */
 int vmx_shadow_init(struct vcpu *v);

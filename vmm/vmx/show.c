@@ -1,0 +1,182 @@
+/*
+ * The VMCS in words, for K> and for GDB.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023: 3D appendix B
+ * "Field Encoding in VMCS".
+ */
+#include <vmm/domain.h>
+#include <vmm/monitor.h>
+#include <vmm/vmx/vmx.h>
+
+/* How wide a field is its number says (SDM 3C table 25-21). */
+static const struct field {
+	char name[24];
+	enum vmcs_field at;
+} fields[] = {
+#define SEGMENT(reg, n)                                             \
+	{ reg "_selector", SEGMENT_FIELD(GUEST_ES, n) },            \
+		{ reg "_base", SEGMENT_FIELD(GUEST_ES_BASE, n) },   \
+		{ reg "_limit", SEGMENT_FIELD(GUEST_ES_LIMIT, n) }, \
+	{                                                           \
+		reg "_rights", SEGMENT_FIELD(GUEST_ES_RIGHTS, n)    \
+	}
+	{ "exit_reason", EXIT_REASON },
+	{ "exit_qualification", EXIT_QUALIFICATION },
+	{ "exit_length", EXIT_INSTRUCTION_LENGTH },
+	{ "exit_info", EXIT_INSTRUCTION_INFO },
+	{ "exit_event", EXIT_EVENT },
+	{ "exit_event_error", EXIT_EVENT_ERROR },
+	{ "guest_physical", GUEST_PHYSICAL_ADDRESS },
+	{ "vectoring_event", VECTORING_EVENT },
+	{ "vectoring_error", VECTORING_EVENT_ERROR },
+	{ "instruction_error", INSTRUCTION_ERROR },
+	{ "pin_controls", PIN_CONTROLS },
+	{ "primary_controls", PRIMARY_CONTROLS },
+	{ "secondary_controls", SECONDARY_CONTROLS },
+	{ "exit_controls", EXIT_CONTROLS },
+	{ "entry_controls", ENTRY_CONTROLS },
+	{ "entry_event", ENTRY_EVENT },
+	{ "entry_event_error", ENTRY_EVENT_ERROR },
+	{ "entry_event_length", ENTRY_EVENT_LENGTH },
+	{ "exception_bitmap", EXCEPTION_BITMAP },
+	{ "ept_pointer", EPT_POINTER },
+	{ "msr_bitmap", MSR_BITMAP },
+	{ "tsc_offset", TSC_OFFSET },
+	{ "preemption_timer", PREEMPTION_TIMER },
+	{ "cr0_mask", CR0_MASK },
+	{ "cr0_shadow", CR0_SHADOW },
+	{ "cr4_mask", CR4_MASK },
+	{ "cr4_shadow", CR4_SHADOW },
+	{ "cr0", GUEST_CR0 },
+	{ "cr3", GUEST_CR3 },
+	{ "cr4", GUEST_CR4 },
+	{ "efer", GUEST_EFER },
+	{ "pat", GUEST_PAT },
+	{ "dr7", GUEST_DR7 },
+	{ "rip", GUEST_RIP },
+	{ "rsp", GUEST_RSP },
+	{ "rflags", GUEST_RFLAGS },
+	{ "interruptibility", GUEST_INTERRUPTIBILITY },
+	{ "activity", GUEST_ACTIVITY },
+	{ "pending_debug", GUEST_PENDING_DEBUG },
+	SEGMENT("es", 0),
+	SEGMENT("cs", 1),
+	SEGMENT("ss", 2),
+	SEGMENT("ds", 3),
+	SEGMENT("fs", 4),
+	SEGMENT("gs", 5),
+	SEGMENT("ldtr", SEGMENT_LDTR),
+	SEGMENT("tr", SEGMENT_TR),
+	{ "gdtr_base", GUEST_GDTR_BASE },
+	{ "gdtr_limit", GUEST_GDTR_LIMIT },
+	{ "idtr_base", GUEST_IDTR_BASE },
+	{ "idtr_limit", GUEST_IDTR_LIMIT },
+	{ "sysenter_cs", GUEST_SYSENTER_CS },
+	{ "sysenter_esp", GUEST_SYSENTER_ESP },
+	{ "sysenter_eip", GUEST_SYSENTER_EIP },
+	{ "host_rip", HOST_RIP },
+	{ "host_cr3", HOST_CR3 },
+#undef SEGMENT
+};
+_Static_assert(ARRAY_LEN(fields) <= VMX_SHOWN, "struct vmx keeps one value of each");
+
+static const char *const reasons[VMX_REASONS] = {
+	[VMX_EXCEPTION] = "exception or NMI",
+	[VMX_EXTERNAL_INTERRUPT] = "external interrupt",
+	[VMX_TRIPLE_FAULT] = "triple fault",
+	[VMX_IRQ_WINDOW] = "interrupt window",
+	[VMX_NMI_WINDOW] = "NMI window",
+	[VMX_TASK_SWITCH] = "task switch",
+	[VMX_CPUID] = "CPUID",
+	[VMX_HLT] = "HLT",
+	[VMX_INVD] = "INVD",
+	[VMX_VMCALL] = "VMCALL",
+	[VMX_CR] = "control register",
+	[VMX_DR] = "MOV DR",
+	[VMX_IO] = "I/O instruction",
+	[VMX_RDMSR] = "RDMSR",
+	[VMX_WRMSR] = "WRMSR",
+	[VMX_PAUSE] = "PAUSE",
+	[VMX_EPT_VIOLATION] = "EPT violation",
+	[VMX_EPT_MISCONFIGURATION] = "EPT misconfiguration",
+	[VMX_PREEMPTION_TIMER] = "preemption timer",
+	[VMX_WBINVD] = "WBINVD",
+	[VMX_XSETBV] = "XSETBV",
+};
+
+/* SDM 3C tables 25-15, 25-17, 25-18. */
+static void
+event_words(uint64_t event)
+{
+	static const char *const types[8] = {
+		[VMX_EVENT_INTERRUPT] = "interrupt",
+		[VMX_EVENT_NMI] = "NMI",
+		[VMX_EVENT_EXCEPTION] = "exception",
+		[VMX_EVENT_SOFTWARE] = "software interrupt",
+		[VMX_EVENT_INT1] = "int1",
+		[VMX_EVENT_SOFTWARE_EXCEPTION] = "software exception",
+		[VMX_EVENT_OTHER] = "other event",
+	};
+	const char *type = types[VMX_EVENT_TYPE(event)];
+
+	if (event & VMX_EVENT_VALID)
+		printf("  %s %lu", type ? type : "?", event & 0xff);
+}
+
+/* Before an entry, while a debugger has the guest: what the exit will have changed. */
+void
+vmx_show_entry(struct vmx *x)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
+		x->before[i] = vmcs_peek(fields[i].at);
+}
+
+static void
+show_field(const struct vmx *x, unsigned n, bool compare)
+{
+	static const int digits[4] = { 4, 16, 8, 16 };
+	enum vmcs_field at = fields[n].at;
+	uint64_t value = vmcs_peek(at), was = compare ? x->before[n] : value;
+	const char *reason = reasons[value % VMX_REASONS];
+
+	printf("%c %-20s %0*lx", value == was ? ' ' : '*', fields[n].name, digits[at >> 13 & 3],
+	       value);
+	if (value != was)
+		printf("  was %lx", was);
+	if (at == EXIT_REASON && VMX_REASON_BASIC(value) < VMX_REASONS && reason)
+		printf("  %s", reason);
+	if (at == ENTRY_EVENT || at == EXIT_EVENT || at == VECTORING_EVENT)
+		event_words(value);
+	printf("\n");
+}
+
+/* All, or those whose name begins so. */
+static int
+vmcs(int argc, char **argv)
+{
+	bool named = argc > 1 && (argv[1][0] < '0' || argv[1][0] > '9');
+	struct vcpu *v = monitor_vcpu(argc - named, argv + named);
+	const char *wish = named ? argv[1] : "";
+	bool any = false;
+
+	if (!v)
+		return MONITOR_SAID;
+	if (strcmp(v->engine->name, "vmx")) {
+		printf("d%u has no VMCS: its engine is %s\n", v->domain->id, v->engine->name);
+		return 0;
+	}
+	if (!v->debug.attached)
+		printf("no debugger has d%u: what the last exit changed is not known\n",
+		       v->domain->id);
+	v->engine->load(v); /* VMREAD knows the current one alone */
+	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
+		if (!strncmp(fields[i].name, wish, strlen(wish))) {
+			show_field(vmx_of(v), i, v->debug.attached);
+			any = true;
+		}
+	if (!any)
+		printf("Zeno shows no field %s of a VMCS; vmcs shows all\n", wish);
+	return 0;
+}
+MONITOR_COMMAND(vmcs, "vmcs", "[FIELD] [ID]",
+		"what the CPU has of a guest of vmx; *: changed by the last exit");
