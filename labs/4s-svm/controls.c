@@ -15,6 +15,12 @@
 static uint8_t io_map[IOPM_PAGES * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static uint8_t msr_map[MSRPM_PAGES * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 
+static void
+intercept(struct vmcb *b, enum svm_intercept what)
+{
+	b->intercepts[what / 32] |= 1u << what % 32;
+}
+
 /* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
 /* END EXERCISE 4s.0 */
 
@@ -35,12 +41,6 @@ svm_make_maps(void)
 	(void)io_map;
 	(void)msr_map;
 	/* END EXERCISE 4s.4a */
-}
-
-static void
-intercept(struct vmcb *b, enum svm_intercept what)
-{
-	b->intercepts[what / 32] |= 1u << what % 32;
 }
 
 /* Fills in the control area of a VMCB that has nothing in it yet; N_CR3 is another's to write. */

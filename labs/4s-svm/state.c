@@ -8,9 +8,6 @@
 #include <vmm/cpu_setup.h>
 #include <vmm/svm/svm.h>
 
-/* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
-/* END EXERCISE 4s.0 */
-
 static void
 segments_out(struct vmcb *b, const struct cpu_state *s)
 {
@@ -124,6 +121,9 @@ efer_in(const struct svm *svm)
 {
 	return svm->vmcb->efer | (svm->hides_lme ? (uint64_t)EFER_LME : 0);
 }
+
+/* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 4s.0 */
 
 /* Before each entry. */
 void
