@@ -93,6 +93,7 @@ def main():
     else:
         skip("the same on Bochs", "Bochs is not installed: make demo installs it")
     SVM.contains("qemu", ENDING)
+    SVM.small_guests("qemu")
     SVM.spins("qemu", SPINS)
     stale()
     moved()

@@ -48,6 +48,7 @@ def main():
         VMX.same("bochs", names, options)
     VMX.contains("bochs", ENDING if everything else ENDING[:PER_BOOT])
     VMX.spins("bochs", SPINS if everything else SPINS[:2])
+    VMX.small_guests("bochs")
     taking_turns()
     absent()
     finish()

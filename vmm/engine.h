@@ -74,8 +74,8 @@ struct engine {
 	uint8_t breakpoint;
 	/*
 	 * The vector of what the CPU itself delivers at the next entry; -1: nothing. NULL: inject()
-	 * has done all. An engine that has this makes an exit of each of STEP_EXCEPTIONS while
-	 * v->debug.step.
+	 * has done all. The run loop acknowledges no interrupt while there is one. An engine that
+	 * has this makes an exit of each of STEP_EXCEPTIONS while v->debug.step.
 	 */
 	int (*injected)(struct vcpu *v);
 };

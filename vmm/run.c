@@ -11,14 +11,14 @@
 #include <vmm/exitlog.h>
 #include <vmm/vcpu.h>
 
-/* Whether the guest takes an interrupt before its next instruction (SDM 3A 6.8.1, 6.8.3). */
+/* SDM 3A 6.8.1, 6.8.3; and the handler of an event that the CPU has yet to deliver may clear IF. */
 static bool
-takes_interrupts(const struct vcpu *v)
+takes_interrupts(struct vcpu *v)
 {
 	const struct cpu_state *s = &v->state;
 
 	return s->rflags & FLAG_IF && !s->sti_shadow && !s->mov_ss_shadow && !s->event.kind &&
-	       !s->pending_debug;
+	       !s->pending_debug && !(v->engine->injected && v->engine->injected(v) >= 0);
 }
 
 /* The interrupt that waits for the guest. RESUME, or the domain has ended. */

@@ -125,3 +125,12 @@ class Engine:
             over = "by the monitor's stop command" in text or (name == "fault-forever" and "hostile: ended: exit" in text)
             ok("hello: ended: exit code 0" in text and over,
                f"{where}: {name} leaves others their turn, and is stopped", text=text)
+
+    def small_guests(self, where):
+        """Two that ask for one thing each: an interrupt that comes with a fault, and what any CPU refuses."""
+        text = self.host([self.start("queued"), self.start("refuse")],
+                         [assembled("hardware/queued.asm"), assembled("hardware/refuse.asm")], where)
+        ok("d1| GgIE\nd1 queued: ended: exit code 0" in text,
+           f"{where}: an interrupt waits for the end of a fault's handler, whose IF is 0", text=text)
+        ok("d1| NNNNNNNNNNNN NNGG GGGGGGGG GGGGGGGGGGGGGGGGG\nd1 refuse: ended: exit code 0" in text,
+           f"{where}: values that no register has are #GP, VT-x's and AMD-V's instructions #UD", text=text)

@@ -234,7 +234,7 @@ static const struct {
 	MSR(MSR_SYSENTER_CS, sysenter_cs, 0xffffffff, false),
 	MSR(0x175, sysenter_esp, ~0ul, true),
 	MSR(0x176, sysenter_eip, ~0ul, true),
-	MSR(0x277, pat, 0x0707070707070707, false),
+	MSR(MSR_PAT, pat, ~0ul, false),
 	MSR(MSR_STAR, star, ~0ul, false),
 	MSR(MSR_LSTAR, lstar, ~0ul, true),
 	MSR(MSR_CSTAR, cstar, ~0ul, true),
@@ -281,10 +281,8 @@ move_tsc(struct vcpu *v, bool write, uint64_t *value)
 static bool
 move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 {
-	if (n == MSR_EFER && write)
-		return write_efer(v, *value);
 	if (n == MSR_EFER)
-		return *value = v->state.efer, true;
+		return write ? write_efer(v, *value) : (*value = v->state.efer, true);
 	if (n == MSR_TSC)
 		return move_tsc(v, write, value), true;
 	for (unsigned i = 0; i < ARRAY_LEN(msrs); i++) {
@@ -294,7 +292,8 @@ move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 			continue;
 		if (!write)
 			return *value = *msr, true;
-		if (*value & ~msrs[i].valid || (msrs[i].address && !is_canonical(*value)))
+		if (*value & ~msrs[i].valid || (msrs[i].address && !is_canonical(*value)) ||
+		    (n == MSR_PAT && !pat_is_valid(*value)))
 			return false;
 		*msr = *value;
 		vcpu_changed(v, STATE_MSR | STATE_SEG);

@@ -88,9 +88,9 @@ struct kept_msr {
 	}
 static const struct kept_msr kept_msrs[] = {
 	KEPT(MSR_SYSENTER_CS, sysenter_cs, false),
-	KEPT(0x175, sysenter_esp, false),
-	KEPT(0x176, sysenter_eip, false),
-	KEPT(0x277, pat, false),
+	KEPT(0x175, sysenter_esp, true),
+	KEPT(0x176, sysenter_eip, true),
+	KEPT(MSR_PAT, pat, false),
 	KEPT(MSR_STAR, star, false),
 	KEPT(MSR_LSTAR, lstar, true),
 	KEPT(MSR_CSTAR, cstar, true),
@@ -142,6 +142,8 @@ write_msr(struct vcpu *v, struct exit *e, uint32_t n, uint64_t value, uint64_t n
 		return limit_refuse(v, e, LIMIT_SEGMENT_MSR);
 	if (kept && kept->address && value != (uint64_t)((int64_t)(value << 16) >> 16))
 		return event_fault(v, VEC_GP, 0); /* not canonical */
+	if (n == MSR_PAT && !pat_is_valid(value))
+		return event_fault(v, VEC_GP, 0);
 	if (kept)
 		memcpy((char *)&v->state + kept->at, &value, sizeof(value));
 	vcpu_advance(v, e); /* safe: the register is written, or what was written has no effect */

@@ -117,8 +117,8 @@ void vmx_shadow_enter(struct vcpu *v);
 
 /* event.c */
 enum injection vmx_inject(struct vcpu *v, const struct event *event);
-int vmx_injected(struct vcpu *v); /* for a debugger; so is vmx_debug_controls() of controls.c */
-void vmx_debug_controls(struct vcpu *v);
+int vmx_injected(struct vcpu *v);
+void vmx_debug_controls(struct vcpu *v); /* of controls.c */
 void vmx_window(struct vcpu *v);
 /* What holds interrupts and NMIs back, for the VMCS. */
 uint32_t vmx_interruptibility(const struct cpu_state *s);

@@ -109,3 +109,12 @@ _Static_assert(sizeof(struct segment) == 16, "segment is 16 bytes in every ABI t
 _Static_assert(offsetof(struct cpu_state, rip) == 136, "layout is fixed");
 _Static_assert(offsetof(struct cpu_state, star) == 456, "layout is fixed");
 _Static_assert(sizeof(struct cpu_state) == 576, "layout is fixed");
+
+/* A byte for each of eight memory types; 2, 3 and all above 7 are none (SDM 3A table 12-10). */
+static inline bool
+pat_is_valid(uint64_t pat)
+{
+	const uint64_t ones = 0x0101010101010101;
+
+	return !(pat & ~(7 * ones)) && !(pat >> 1 & ~(pat >> 2) & ones);
+}
