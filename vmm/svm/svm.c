@@ -166,14 +166,14 @@ enter_special(struct vcpu *v, unsigned written)
 
 	if (written & STATE_MSR)
 		tsc_aux_out(v);
-	if (v->debug.attached)
-		svm_debug_entry(v);
 	if (s->fresh || v->flush) {
 		b->tlb_control = TLB_CONTROL_FLUSH_ALL;
 		if (!s->shadowed)
 			svm_forget_instructions(s);
 	}
 	s->fresh = v->flush = false;
+	if (v->debug.attached)
+		svm_debug_entry(v);
 	if (s->shadowed)
 		svm_shadow_enter(v);
 	if (!v->entries)
