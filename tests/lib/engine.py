@@ -43,13 +43,16 @@ def disk_of(kernel, cmdline, guests):
     return disk
 
 
+def boot_from(where, kernel, cmdline="", guests=()):
+    """What machine.boot() boots a machine from: QEMU by itself, Bochs from a disk."""
+    if where == "qemu":
+        return {"kernel": str(kernel), "cmdline": cmdline, "modules": [(str(elf), "") for elf in guests]}
+    return {"machine": "bochs", "disk": str(disk_of(kernel, cmdline, guests))}
+
+
 def boot(where, cpu, kernel, cmdline="", guests=()):
     """A machine's console."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu, limits=LIMIT, mem=128,
-                              modules=[(str(elf), "") for elf in guests])
-    else:
-        result = machine.boot(machine="bochs", disk=str(disk_of(kernel, cmdline, guests)), cpu=cpu, limits=LIMIT, mem=128)
+    result = machine.boot(**boot_from(where, kernel, cmdline, guests), cpu=cpu, limits=LIMIT, mem=128)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
     return text
