@@ -265,7 +265,7 @@ emulate_access(struct vcpu *v, struct exit *e)
 
 	if (!access_insn(v, &insn))
 		return exit_limit(v, e, VEC_UD, 0, LIMITS,
-				  "memory at %08lx, and the instruction cannot be decoded",
+				  "memory at %08lx, and the instruction cannot be read or decoded",
 				  e->gpa | e->gva);
 	e->insn_op = insn.op;
 	e->insn_len = insn.len;

@@ -365,7 +365,8 @@ refused(struct vcpu *v, struct exit *e)
 				  "it jumped to %08lx, where it has no memory", e->gva);
 	if (!e->insn_len)
 		return exit_limit(v, e, VEC_UD, 0, LAB_1A "#no-memory",
-				  "memory at %08lx, and the instruction cannot be decoded", e->gva);
+				  "memory at %08lx, and the instruction cannot be read or decoded",
+				  e->gva);
 	return te_emulate(v, e);
 }
 

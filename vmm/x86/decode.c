@@ -310,7 +310,7 @@ insn_name(unsigned op)
 #define X(name, mnemonic) [INSN_##name] = mnemonic,
 		INSN_SENSITIVE_LIST(X) INSN_GENERAL_LIST(X)
 #undef X
-			[INSN_OTHER] = "other",
+			[INSN_OTHER] = "an x87 or vector instruction",
 	};
 
 	return op < INSN_OP_COUNT && names[op] ? names[op] : "?";
