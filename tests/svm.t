@@ -43,6 +43,15 @@ def half_long():
        and "hello: ended: exit code 0" in text, "... and paging can't be turned on", text=text)
 
 
+def alone():
+    """What VMRUN refuses, and the guest may write to its registers, or QEMU lets it."""
+    text = special("alone", "p", "n")
+    ok("d1| pF" in text and text.count("alone: ended: exit code 0") == 1, "in long mode CR4.PAE can't be cleared: #GP",
+       text=text)
+    ok("alone: stopped: it has made of CR0, CR3 or CS" in text, "what QEMU takes and VMRUN refuses is told in words",
+       text=text)
+
+
 def pae():
     """The CPU marks PAE's topmost entries, where Intel's manual has reserved bits."""
     text = special("pae", "x")
@@ -98,6 +107,7 @@ def main():
     stale()
     moved()
     half_long()
+    alone()
     pae()
     aux()
     costs()

@@ -92,7 +92,8 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		s->cr3 = value;
 		break;
 	case 4:
-		if (value & ~engine_cr4(v->engine, v->domain->mmu))
+		if (value & ~engine_cr4(v->engine, v->domain->mmu) ||
+		    (s->efer & EFER_LMA && !(value & CR4_PAE))) /* SDM 3A 2.5 */
 			return event_fault(v, VEC_GP, 0);
 		s->cr4 = value;
 		break;

@@ -278,6 +278,11 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 	for (const struct entry_rule *r = first; r; r = svm_rule_broken(b, &svm_cpu, r))
 		printf("d%u %s: VMRUN: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
 		       r->field, svm_rule_value(b, r), r->words, r->section);
+	if (!first && v->entries)
+		return exit_stop(
+			v, e, "emulators.md#small",
+			"it has made of CR0, CR3 or CS by itself what no CPU takes, QEMU's "
+			"not at the next entry (VMEXIT_INVALID)");
 	if (!first)
 		return exit_stop(
 			v, e, "guide.md#svm",
