@@ -117,7 +117,7 @@ def main():
         ok(count >= 14, f"there are {count} cheats that must fail")
     with tempfile.TemporaryDirectory(prefix="zeno-cheats-") as scratch:
         os.chmod(scratch, 0o755)
-        for number in sorted({cheat["lab"] for cheat in cheats.values()}):
+        for number in sorted({cheat["lab"] for cheat in cheats.values()}, key=str):
             mine = {name: cheat for name, cheat in cheats.items()
                     if cheat["lab"] == number and (not wanted or name in wanted)}
             if not mine:

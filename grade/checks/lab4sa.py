@@ -414,6 +414,7 @@ def rounds(t):
         raise Trouble("nothing counts instructions here: the TCG plugin is missing")
     times = [run.counts.watches.get(point, 0) for point in points]
     t.check(min(times[:2]) > count, "svm_enter() and its VMRUN have not run so often", f"{count + 1} times", times)
+    t.check(times[2] > count, "the guest itself has not run so often: its cpuid", f"{count + 1} times", times[2])
 
 
 def spin(t):
