@@ -29,7 +29,7 @@ vmx_probe(void)
 	 *  have left the question open, and nothing is answered here by writing.
 	 * Manual: SDM 3C "Discovering Support for VMX", "Enabling and Entering VMX
 	 *  Operation".
-	 * Tools: cpuid(), rdmsr(), vmx_lacks() and vmx_revision() of vmm/vmx/vmx.h
+	 * Tools: cpuid(), rdmsr(), vmx_lacks(), vmx_revision(), vmx_timer_rate() of vmm/vmx/vmx.h
 	 */
 	exercise_todo("4.1", "handouts/lab4a.md#ex-4-1");
 	return "nobody has looked yet";

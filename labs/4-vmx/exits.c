@@ -46,10 +46,9 @@ is_io(struct exit *e)
 	/*
 	 * EXERCISE 4.5a: ports
 	 * Holds: *e names the port, the width, the direction, and which instruction it was; of a
-	 *  string also whether it is repeated, in which segment its memory lies, and how wide
-	 *  its addresses are.
-	 * Beware: what the CPU tells of a string's memory stands in another field, and of one
-	 *  direction it does not tell the segment: that has no choice.
+	 *  string also whether it repeats, its memory's segment, and the width of its addresses.
+	 * Beware: of a string's memory another field tells, and of one direction no segment: that
+	 *  has no choice.
 	 * Manual: SDM 3C "Exit Qualification for I/O Instructions", "Format of the VM-Exit
 	 *  Instruction-Information Field as Used for INS and OUTS"; SDM 2 "INS", "OUTS".
 	 * Tools: access_of_error(), EXIT_INSTRUCTION_INFO, IO_ADDRESS_SIZE(), IO_IN, IO_PORT(),
@@ -74,7 +73,7 @@ is_register(struct exit *e)
 	 * Manual: SDM 3C "Exit Qualification for Control-Register Accesses", "Exit Qualification
 	 *  for MOV DR".
 	 * Tools: CR_ACCESS(), CR_GPR(), CR_LMSW_SOURCE(), CR_NUMBER(), DR_NUMBER(), DR_READ,
-	 *  IO_SIZE() of vmm/vmx/vmcs.h, exit_reg of vmm/exit.h, REG_CLTS, REG_LMSW, REG_READ,
+	 *  exit_reg of vmm/exit.h, IO_SIZE() of vmm/vmx/vmcs.h, REG_CLTS, REG_LMSW, REG_READ,
 	 *  REG_WRITE, vmcs_read()
 	 */
 	exercise_todo("4.5", "handouts/lab4b.md#ex-4-5");
@@ -94,8 +93,8 @@ is_simple(struct vcpu *v, struct exit *e, unsigned basic)
 	 *  instructions, and behind the others the field has what was there before; they do not
 	 *  come here.
 	 * Manual: SDM 3C "VM-Exit Instruction-Length Field"; SDM 3D "VMX Basic Exit Reasons".
-	 * Tools: EXIT_INSTRUCTION_LENGTH, insn_name(), VMX_RDMSR, VMX_WRMSR of vmm/vmx/vmcs.h,
-	 *  vmcs_read()
+	 * Tools: EXIT_INSTRUCTION_LENGTH, insn_name(), vmcs_read(), VMX_RDMSR, VMX_WRMSR of
+	 *  vmm/vmx/vmcs.h
 	 */
 	exercise_todo("4.5", "handouts/lab4b.md#ex-4-5");
 	(void)v;

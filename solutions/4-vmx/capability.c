@@ -29,7 +29,7 @@ vmx_probe(void)
 	 *  have left the question open, and nothing is answered here by writing.
 	 * Manual: SDM 3C "Discovering Support for VMX", "Enabling and Entering VMX
 	 *  Operation".
-	 * Tools: cpuid(), rdmsr(), vmx_lacks() and vmx_revision() of vmm/vmx/vmx.h
+	 * Tools: cpuid(), rdmsr(), vmx_lacks(), vmx_revision(), vmx_timer_rate() of vmm/vmx/vmx.h
 	 * Hint: who may answer your question, and how do you know that it can be asked?
 	 * Hint: three doors, each behind the one before: does the CPU say yes, has the
 	 *  firmware locked it out, is there what Zeno wants besides? The second one has a

@@ -40,9 +40,9 @@ vmx_enter:
 	push	rdi
 	; EXERCISE 4.2: into the guest and back
 	; Holds: behind it, eax is one of enum vmx_entry, the stack is as here, and gpr[] has the guest's
-	;  registers, whichever way the CPU came back; vmx_exited is where it does so at an exit.
-	; Beware: who is in the guest's time has none of the host's registers. One register is the VMCS's. A VMCS
-	;  is launched once. What the CPU refuses in two ways comes back at another place than an exit.
+	;  registers; vmx_exited is where the CPU comes back to at an exit.
+	; Beware: no register of the host's lives through the guest's time. One is the VMCS's. A VMCS
+	;  is launched once. Refusals come back at another place than exits.
 	; Manual: SDM 3C "Conventions", "VMLAUNCH/VMRESUME", "Loading Host RIP, RSP, RFLAGS, and SSP", "VM-Entry
 	;  Failures During or After Loading Guest State".
 	; Tools: ENTERED, GPR_RAX, GPR_RBP, GPR_RBX, GPR_RCX, GPR_RDI, GPR_RDX, GPR_RSI, GPR_RSP of

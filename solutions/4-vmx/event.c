@@ -49,14 +49,13 @@ vmx_inject(struct vcpu *v, const struct event *event)
 	 * EXERCISE 4.6a: inject
 	 * Holds: the CPU delivers the event at the next entry, by the guest's own IDT; or the
 	 *  event is refused, and nothing has changed but what asks for a later NMI.
-	 * Beware: one entry has room for one event. A blocked NMI waits for iret. An error code
-	 *  is nothing for real mode. The CPU itself sets no RF for the fault's handler to see,
-	 *  and what had held interrupts back is over.
+	 * Beware: one entry has room for one event. A blocked NMI waits for iret. Real mode has
+	 *  no error codes. A fault's handler sees RF, and what had held interrupts back is over.
 	 * Manual: SDM 3C "VM-Entry Controls for Event Injection", "Injected-Event Delivery",
 	 *  "Details of Event Injection".
 	 * Tools: ENTRY_EVENT, ENTRY_EVENT_ERROR, ENTRY_EVENT_LENGTH, event_has_error(), FAULTS,
-	 *  PRIMARY_NMI_WINDOW, set_primary(), type_of(), vcpu_need(), VMX_EVENT_HAS_ERROR,
-	 *  VMX_EVENT_VALID, vmcs_read(), vmcs_write()
+	 *  PRIMARY_NMI_WINDOW, set_primary(), type_of(), vcpu_need(), vmcs_read(), vmcs_write(),
+	 *  VMX_EVENT_HAS_ERROR, VMX_EVENT_VALID
 	 * Hint: how do you see that the CPU has not yet had what the last call gave it?
 	 * Hint: the CPU reads a label of 32 bits: whom, what kind, is there something inside, and
 	 *  the flag that makes it be sent at all. What is inside, and how far the handler is to
@@ -103,7 +102,8 @@ vmx_window(struct vcpu *v)
 	 *  interrupt.
 	 * Beware: the controls have other bits, and Zeno keeps what they are.
 	 * Manual: SDM 3C "Interrupt-Window Exiting and Virtual-Interrupt Delivery".
-	 * Tools: PRIMARY_IRQ_WINDOW, PRIMARY_NMI_WINDOW, set_primary(), vmx of vmm/vmx/vmx.h
+	 * Tools: PIN_TIMER, PRIMARY_IRQ_WINDOW of vmm/vmx/vmcs.h, set_primary(), vmx of
+	 *  vmm/vmx/vmx.h
 	 * Hint: who knows first that the guest's IF has become 1 and sti's shadow is over?
 	 * Hint: a bell on a door: it rings when the door opens, and as long as it hangs there,
 	 *  each time.
@@ -153,8 +153,8 @@ vmx_take_back(struct vcpu *v)
 	 *  whose handler has not begun blocks no other.
 	 * Manual: SDM 3C "Information for VM Exits That Occur During Event Delivery".
 	 * Tools: event_raise(), PRIMARY_IRQ_WINDOW, PRIMARY_NMI_WINDOW, set_primary(), types,
-	 *  VECTORING_EVENT_ERROR, VMX_EVENT_HAS_ERROR, VMX_EVENT_TYPE(), VMX_EVENT_VALID,
-	 *  vmcs_read()
+	 *  VECTORING_EVENT_ERROR, vmcs_read(), VMX_EVENT_HAS_ERROR, VMX_EVENT_TYPE(),
+	 *  VMX_EVENT_VALID
 	 * Hint: the CPU was carrying something to the guest, and an exit came. run() of
 	 *  vmm/vmx/vmx.c has kept the label.
 	 * Hint: a parcel that could not be delivered comes back with its label. Read the label as
