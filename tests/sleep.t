@@ -13,19 +13,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import headers  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
 LIMIT = machine.Limits(instructions=2_000_000_000, cpu_seconds=60, wall_seconds=120)
 WATCHED = ("sched_idle", "vcpu_ready")
 SLEEPS = 40
+LATE = 60_000_000  # nanoseconds, more than a sleep
 
 
-def guest(name, sleeps, forever):
+def guest(name, sleeps, forever, once=False):
     """An image."""
     path = folder() / name
-    done = run("nasm", "-w+all", "-w+error", "-f", "elf32", f"-DSLEEPS={sleeps}", f"-DFOREVER={int(forever)}", "-o",
-               f"{path}.o", ROOT / "tests/sleep/guest.asm")
+    done = run("nasm", "-w+all", "-w+error", "-f", "elf32", f"-DSLEEPS={sleeps}", f"-DFOREVER={int(forever)}",
+               f"-DONCE={int(once)}", "-o", f"{path}.o", ROOT / "tests/sleep/guest.asm")
     linked = run(os.environ.get("CROSS", "") + "ld", "-N", "-m", "elf_i386", "-Ttext", "0x100000", "-o", path, f"{path}.o")
     if done.status or linked.status:
         raise RuntimeError(done.out + linked.out)
@@ -72,7 +74,31 @@ def silent(engine, lab):
        end=result.end, text=text)
 
 
+def late(engine, lab):
+    """The clock strikes between the look at the lines and the question when it will: the guest wakes all the same."""
+    host = ROOT / f"build/lab{lab}-solution"
+    image = guest("once", 1, False, once=True)
+    offset = headers.offset_of(ROOT, "vmm/domain.h", "struct domain", "clock_offset")
+    with machine.start(machine="qemu", kernel=str(host / "zeno.mb"), cpu="te", mem=128, limits=LIMIT, paused=True, icount=True,
+                       cmdline=f"panic=off -- start once engine={engine}; off", modules=[(str(image), "")]) as live:
+        gdb = live.gdb()
+        asked = Symbols([host / "zeno.elf"]).address("platform_deadline")
+        gdb.insert(asked)
+        gdb.cont()
+        at = gdb.regs()["rdi"] + offset
+        gdb.remove(asked)
+        now = int.from_bytes(gdb.read(at, 8), "little")
+        gdb.write(at, ((now - LATE) % 2 ** 64).to_bytes(8, "little"))  # the domain's time goes on by so much
+        gdb.detach()
+        result = live.wait()
+    text = result.text()
+    result.cleanup()
+    ok("ended: exit code 1 " in text, f"{engine}: an edge that comes while the guest falls asleep wakes it", text=text,
+       end=result.end, detail=result.detail)
+
+
 for words in (("te", 1), ("bt", 3)):
     ticking(*words)
     silent(*words)
+    late(*words)
 finish()

@@ -1,5 +1,6 @@
 ; A guest that sleeps: SLEEPS times to the 8254's next interrupt, each 50 ms, and then for ever, with
-; every interrupt masked (FOREVER=1), or it ends with the number of its interrupts as its code.
+; every interrupt masked (FOREVER=1), or it ends with the number of its interrupts as its code. The
+; clock goes on by itself, or strikes once (ONCE=1).
 bits 32
 section .text
 global _start
@@ -30,7 +31,11 @@ _start:	mov esp, stack_end
 	put 0x21, 0x04
 	put 0x21, 0x01
 	put 0x21, 0xfe
+%if ONCE
+	put 0x43, 0x30
+%else
 	put 0x43, 0x34
+%endif
 	put 0x40, PERIOD & 0xff
 	put 0x40, PERIOD >> 8
 %if SLEEPS

@@ -148,12 +148,16 @@ pc_ack(struct vcpu *v)
 static uint64_t
 pc_deadline(struct domain *d)
 {
-	const struct pic_chip *master = &pc_of(d)->pic.chip[0];
+	struct pc *pc = pc_of(d);
+	const struct pic_chip *master = &pc->pic.chip[0];
+	uint64_t now = domain_now(d);
 
 	_Static_assert(PIT_NEVER == CLOCK_NEVER, "");
 	if ((master->imr | master->irr) & 1 << PIT_IRQ)
 		return CLOCK_NEVER;
-	return pit_next_irq0(&pc_of(d)->pit, domain_now(d));
+	if (pit_edge_count(&pc->pit, now) != pc->pit_edges) /* since the lines were looked at */
+		return now;
+	return pit_next_irq0(&pc->pit, now);
 }
 
 static int
