@@ -41,7 +41,7 @@ ROOMS = {
     "nested": ("vmm/mmu/nested", 318, 1000),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
-    "devices": ("vmm/dev", 2283, 1500),
+    "devices": ("vmm/dev", 2290, 1500),
     "load": ("vmm/load", 760, 900),
     "debug": ("vmm/debug", 1025, 1500),
     "trials": ("trials/boot trials/guests trials/shadow trials/svm trials/vmx", 3254, 1000),
