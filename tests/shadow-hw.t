@@ -53,6 +53,12 @@ def in_long_mode():
        "an audit at each load of CR3, in long mode, too", text=text)
 
 
+def high_cr3(engine, where):
+    """A bit of CR3 beyond the CPU's physical addresses is #GP in long mode, whoever does the move."""
+    text = engine.host([f"start alone {engine.words} -- h", "start hello"], [assembled("svm/alone.asm"), "hello"], where)
+    ok("d1| hF" in text and "hello: ended: exit code 0" in text, f"{engine.cpu} on {where}: a high bit of CR3 is #GP", text=text)
+
+
 def real_mode():
     """VT-x has real mode only with EPT ("unrestricted guest"); a guest that goes there ends, with the reason."""
     for options in ("", "poison=1"):
@@ -68,6 +74,7 @@ def main():
     same(SVM, "qemu", GUESTS)
     same(SVM, "qemu", PAGED, "poison=1")
     in_long_mode()
+    high_cr3(SVM, "qemu")
     SVM.contains("qemu", ENDING)
     tasks(SVM, "qemu")
     if shutil.which("bochs"):
@@ -78,6 +85,7 @@ def main():
         same(VMX, "bochs", PAGED if everything else ON_BOCHS, "poison=1")
         VMX.contains("bochs", ENDING if everything else ENDING[:PER_BOOT])
         tasks(VMX, "bochs")
+        high_cr3(VMX, "bochs")
         real_mode()
     else:
         skip("the same on Bochs", "Bochs is not installed: make demo installs it")

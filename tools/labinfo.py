@@ -32,7 +32,7 @@ ROOMS = {
     # cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
     "kern": ("kern kern/gdb @0", 5570, 4500),
     "vmm core and mem": ("vmm vmm/mem", 3191, 2400),
-    "handlers for any engine": ("vmm/exits", 592, 500),
+    "handlers for any engine": ("vmm/exits", 604, 500),
     "x86": ("vmm/x86", 3341, 3000),
     "te and its lab": ("vmm/te @1", 4470, 3200),
     "bt and its lab": ("vmm/bt @3", 3840, 3200),

@@ -22,6 +22,18 @@
 #define DR7_ONES  0x400ul
 #define DR7_ZEROS 0xd000ul
 
+/* SDM 3A 4.5.1: in long mode #GP for a bit beyond the CPU's physical addresses. */
+static bool
+cr3_is_valid(const struct cpu_state *s, uint64_t value)
+{
+	uint32_t r[4];
+
+	if (!(s->efer & EFER_LMA))
+		return true;
+	cpuid(0x80000008, 0, r);
+	return !(value >> (r[0] & 0xff));
+}
+
 static bool
 cr0_is_valid(uint64_t value)
 {
@@ -89,6 +101,8 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		s->cr2 = value;
 		break;
 	case 3:
+		if (!cr3_is_valid(s, value))
+			return event_fault(v, VEC_GP, 0);
 		s->cr3 = value;
 		break;
 	case 4:
