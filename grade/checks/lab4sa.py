@@ -22,6 +22,7 @@ KEPT = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 """Those that a C function finds as they were."""
 BASES = ("fs_base", "gs_base", "k_gs_base")
 VMRUN = b"\x0f\x01\xd8"
+CLGI, STGI, VMLOAD = b"\x0f\x01\xdd", b"\x0f\x01\xdc", b"\x0f\x01\xda"
 CODE_AT, CPUID_AT = 0x200000, 0x200007
 SVME, FLAG_IF = 1 << 12, 1 << 9
 VM_CR, SVMDIS = 0xC0010114, 1 << 4
@@ -344,6 +345,48 @@ class Crossing:
                     "was not loaded", f"{self.host[name]:#x}", f"{self.end[name]:#x}")
 
 
+class Guarded(Crossing):
+    """One call of svm_enter(), instruction by instruction: what keeps interrupts away while FS, GS and TR are the guest's."""
+
+    open_at = None
+
+    def cross(self, client, regs):
+        """All of one call. Behind VMRUN the global interrupt flag is off (APM 2 15.6)."""
+        self.host, self.vmcb = regs, regs["rsi"]
+        self.back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
+        no_ticks(client)
+        flag, guests = True, False
+        for _ in range(STEPS):
+            regs = client.regs()
+            if regs["rip"] == self.back:
+                self.end = regs
+                break
+            code = client.read(regs["rip"], 3)
+            if guests and flag and self.open_at is None:
+                self.open_at = regs["rip"]
+            if code == VMRUN:
+                self.at_vmrun, flag = regs, False
+                client.insert(regs["rip"] + 3)
+                client.cont()
+                client.remove(regs["rip"] + 3)
+                continue
+            client.step()
+            if code in (CLGI, STGI):
+                flag = code == STGI
+            elif code == VMLOAD:
+                guests = regs["rax"] == self.vmcb
+        return True
+
+
+def guarded(t):
+    """An interrupt, NMI among them, finds the host's TR and FS, wherever it comes."""
+    one = Guarded(t)
+    run = one.run()
+    t.check(one.end, "svm_enter() never comes back", "a return", said(run, "first"))
+    t.check(one.open_at is None, "an NMI could come while FS, GS and TR are the guest's: its handler would run with them",
+            "nothing comes in between", f"it comes in at {one.open_at or 0:#x}, behind the VMLOAD of the guest's")
+
+
 def carried_in(t):
     """Random registers for the guest, at VMRUN and at the guest's first instruction."""
     for _ in range(2):
@@ -381,6 +424,7 @@ def carried_out(t):
         wanted = 1 if rip > CODE_AT else one.wanted["rax"]
         t.check(CODE_AT <= rip <= CPUID_AT and rax == wanted, "the VMCB's rip and rax are not those of the guest when it left",
                 f"rip {CODE_AT:x} to {CPUID_AT:x}, rax {wanted:x}", f"rip {rip:x}, rax {rax:x}")
+    guarded(t)
 
 
 
