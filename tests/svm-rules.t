@@ -34,6 +34,7 @@ QEMU_TAKES = {
 }
 QEMU_REFUSES = {
     "vector 31": lambda case: case.field == "EVENTINJ" and case.value & 0x800007ff == 0x8000031f,
+    "the map's last place": lambda case: case.field == "MSRPM_BASE_PA" and case.value >> 12 == 0xffffffe,
 }
 BOCHS_TAKES = {
     "CR3": lambda case: case.field == "CR3",

@@ -270,25 +270,26 @@ static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
 	const struct vmcb *b = svm_of(v)->vmcb;
-	const struct entry_rule *first = svm_rule_broken(b, &svm_cpu, NULL);
+	struct svm_broken first, r;
 
 	if (e->raw == SVM_EXIT_NONE)
 		return exit_stop(v, e, "lab4sa.md#ex-4s-2",
 				 "svm_enter() came back, and no guest has run");
-	for (const struct entry_rule *r = first; r; r = svm_rule_broken(b, &svm_cpu, r))
+	first = svm_broken(b, &svm_cpu, 0);
+	for (unsigned i = 0; (r = svm_broken(b, &svm_cpu, i)).field; i++)
 		printf("d%u %s: VMRUN: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
-		       r->field, svm_rule_value(b, r), r->words, r->section);
-	if (!first && v->entries)
+		       r.field, r.value, r.words, r.section);
+	if (!first.field && v->entries)
 		return exit_stop(
 			v, e, "emulators.md#small",
 			"it has made of CR0, CR3 or CS by itself what no CPU takes, QEMU's "
 			"not at the next entry (VMEXIT_INVALID)");
-	if (!first)
+	if (!first.field)
 		return exit_stop(
 			v, e, "guide.md#svm",
 			"the CPU refuses the VMCB (VMEXIT_INVALID), for no rule that Zeno knows");
 	return exit_stop(v, e, "guide.md#svm", "the CPU refuses the VMCB: %s = %lx: %s",
-			 first->field, svm_rule_value(b, first), first->words);
+			 first.field, first.value, first.words);
 }
 EXIT_HANDLER(ENTRY_FAILED, "svm", exit_entry_failed);
 

@@ -1,7 +1,7 @@
 /*
  * Breaks a VMCB, by rule or by chance. Pure: the unit test and the trial on the CPU share it.
  */
-#include <trials/svm/spoil.h>
+#include <trials/svm/broken/spoil.h>
 
 static unsigned
 pick(uint64_t *seed, unsigned below)
@@ -93,8 +93,8 @@ spoil_state(struct vmcb *b, const struct svm_cpu *cpu, unsigned which, uint64_t 
 	}
 }
 
-void
-spoil_rule(struct vmcb *b, const struct svm_cpu *cpu, unsigned which, uint64_t *seed)
+static void
+spoil_any(struct vmcb *b, const struct svm_cpu *cpu, unsigned which, uint64_t *seed)
 {
 	static const uint8_t no_types[] = { 1, 5, 6, 7 }, no_memory[] = { 2, 3, 8, 0x86 };
 	unsigned vector, byte;
@@ -131,6 +131,41 @@ spoil_rule(struct vmcb *b, const struct svm_cpu *cpu, unsigned which, uint64_t *
 	default:
 		spoil_state(b, cpu, which, seed);
 	}
+}
+
+#define WAY(name, member, words)                                                                  \
+	{                                                                                         \
+		name, words, offsetof(struct vmcb, member), sizeof(((struct vmcb *)NULL)->member) \
+	}
+const struct spoil_way spoil_ways[] = {
+	WAY("EFER", efer, "SVME must be 1"),
+	WAY("CR0", cr0, "NW=1 needs CD=1"),
+	WAY("CR0", cr0, "bits 63:32 must be 0"),
+	WAY("CR3", cr3, "no bit beyond the CPU's physical addresses"),
+	WAY("CR4", cr4, "a bit is set that this CPU has not"),
+	WAY("DR6", dr6, "bits 63:32 must be 0"),
+	WAY("DR7", dr7, "bits 63:32 must be 0"),
+	WAY("EFER", efer, "a bit is set that this CPU has not"),
+	WAY("EFER", efer, "LME or LMA, and this CPU has no long mode"),
+	WAY("CR4", cr4, "EFER.LME=1 and CR0.PG=1 need PAE=1"),
+	WAY("CR0", cr0, "EFER.LME=1 and PG=1 need PE=1"),
+	WAY("CS.attrib", cs.attr, "in long mode L and D can't both be 1"),
+	WAY("intercept vector 4", intercepts[1], "VMRUN (bit 0) must be intercepted"),
+	WAY("IOPM_BASE_PA", iopm_base, "the map must end within physical memory"),
+	WAY("MSRPM_BASE_PA", msrpm_base, "the map must end within physical memory"),
+	WAY("Guest ASID", asid, "0 is the host's"),
+	WAY("EVENTINJ", eventinj, "bits 10:8 are no type of an event"),
+	WAY("EVENTINJ", eventinj, "an exception's vector is below 32, and not 2"),
+	WAY("N_CR3", n_cr3, "no bit beyond the CPU's physical addresses"),
+	WAY("G_PAT", pat, "each byte is a memory type: 0, 1, 4, 5, 6 or 7"),
+};
+const unsigned spoil_count = sizeof(spoil_ways) / sizeof(spoil_ways[0]);
+
+uint64_t
+spoil_rule(struct vmcb *b, const struct svm_cpu *cpu, unsigned which, uint64_t *seed)
+{
+	spoil_any(b, cpu, which, seed);
+	return svm_field_value(b, spoil_ways[which].at, spoil_ways[which].bytes);
 }
 
 /*
