@@ -163,6 +163,7 @@ enter_special(struct vcpu *v, unsigned written)
 {
 	struct svm *s = svm_of(v);
 	struct vmcb *b = s->vmcb;
+	uint64_t event = b->eventinj;
 
 	if (written & STATE_MSR)
 		tsc_aux_out(v);
@@ -184,6 +185,8 @@ enter_special(struct vcpu *v, unsigned written)
 		else
 			enter(v);
 	}
+	if (SVM_EXIT_CODE(b) == SVM_EXIT_INVALID)
+		b->eventinj = event; /* for the rules: QEMU 7.2 has cleared it */
 	if (s->shadowed)
 		svm_shadow_leave(v);
 }
