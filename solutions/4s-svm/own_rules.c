@@ -6,6 +6,7 @@
  *
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
+#include <kern/kern.h>
 #include <vmm/svm/rules.h>
 
 /* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
