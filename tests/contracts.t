@@ -174,6 +174,10 @@ def hints():
     for ident in ("5.9", "7.1", "", "$(x)"):
         done = tree.tool("hint", ident)
         ok(done.status == 1 and done.out.count("\n") == 1, f"no hint for {ident or 'nothing'}: one line", out=done.out)
+    pieces = ASM.replace("EXERCISE 5.2", "EXERCISE 5.2a") + ASM.replace("EXERCISE 5.2", "EXERCISE 5.2b").replace("f:", "g:")
+    done = course(asm=pieces).tool("hint", "5.2")
+    ok(done.status == 0 and "make hint EX=5.2a\n" in done.out and "make hint EX=5.2b\n" in done.out,
+       "an exercise of two pieces: how to ask for each", out=done.out)
     tree.write(".hints", "[1, {")
     done = tree.tool("hint", "5.2")
     ok(done.status == 0 and "Hint 1 of 3: first" in done.out, "a .hints that can't be read is none", out=done.out)

@@ -114,7 +114,7 @@ def locked(state, exercise, code):
 
 
 def open_next(root, exercise):
-    """The text to print. CourseError where there is nothing to open."""
+    """The text to print: a hint, or how to ask for the pieces' own. CourseError where there is nothing to open."""
     found = [number for number in lab_numbers(root) if str(number) == exercise.split(".")[0]]
     if not found:
         raise CourseError("say which exercise: make hint EX=0.5")
@@ -124,7 +124,8 @@ def open_next(root, exercise):
     hints = of_lab(root, lab)
     pieces = [ident for ident in hints if exercise_of(ident) == exercise]
     if exercise not in hints and pieces:
-        raise CourseError(f"exercise {exercise} has several pieces: make hint EX={' or EX='.join(pieces)}")
+        asks = "\n".join(f"  make hint EX={piece}" for piece in pieces)
+        return f"Exercise {exercise} has {len(pieces)} pieces, each with hints of its own. Ask for one of them:\n{asks}"
     if exercise not in hints:
         there = ", ".join(hints) or "none"
         raise CourseError(f"exercise {exercise} has no hints; exercises of lab {lab.number} that have: {there}")

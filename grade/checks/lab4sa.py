@@ -90,10 +90,15 @@ class Cpu:
         return self.rng.getrandbits(64) & ~SVMDIS | self.locked * SVMDIS
 
 
+NEITHER = "neither such a leaf nor AMD-V"
+"""Either of the two lines is true of it: it depends on what is asked first."""
+
+
 def cpus(rng):
     """CPUs of all kinds, in a random order."""
     last = rng.randrange(0x8000000A, 0x80000022)
-    kinds = [("no such leaf", rng.randrange(0x80000001, 0x8000000A), 0, 0, 1),
+    kinds = [("no such leaf", rng.randrange(0x80000001, 0x8000000A), 1, 0, 1),
+             (NEITHER, rng.randrange(0x80000001, 0x8000000A), 0, 0, 1),
              ("no such leaf", rng.randrange(1, 0x20), 0, 1, 1),
              ("no AMD-V", last, 0, 0, 1), ("no AMD-V", 0x8000000A, 0, 1, 1),
              ("locked", last, 1, 1, 1), ("no nested paging", last, 1, 0, 0),
@@ -162,7 +167,10 @@ def probe(t):
                 "line for a person", "one printable line", repr(line))
         lines.setdefault(cpu.why, set()).add(line)
     for why, some in lines.items():
-        others = [other for other, told in lines.items() if other != why and told & some]
+        alike = {NEITHER, "no such leaf", "no AMD-V"} if why == NEITHER else {NEITHER, why}
+        if why in ("locked", "no nested paging"):
+            alike = {why}
+        others = [other for other, told in lines.items() if other not in alike and told & some]
         t.check(not others, f"a CPU with {why} and one with {', '.join(others)} get the same line", "different lines",
                 "\n".join(sorted(some)))
     t.orderly(run)
@@ -209,6 +217,8 @@ def turned_on(t):
     t.equal(hex(efer["before"] | SVME), hex(efer["after"]), "EFER, but for its new bit,")
     t.check(area.get("type") is not None, "VM_HSAVE_PA does not name a page of RAM", "the machine address of a page",
             said(run, "first"))
+    t.check(area["at"] != host["rdx"], "VM_HSAVE_PA names svm_host_state()'s page, where VMSAVE writes, too: the CPU's "
+            "save area must be another one", "two pages", f"{area['at']:x} for both")
     t.check(area["type"] == FRAME_HOST and area["refs"], "VM_HSAVE_PA names a page that somebody else may get",
             "a frame of the host's, with a reference", f"type {area['type']}, {area['refs']} references")
     if "cr3" not in area and "no guest has run" in said(run, "first"):
@@ -247,7 +257,8 @@ def no_memory(t):
         return True
 
     run, seen = witness(t, ["first", "first"], {turn_on: begin, alloc: give, asked: went_on})
-    t.check(state["refused"], "svm_turn_on() asks for no page", "a page for the host's state", "none")
+    t.check(state["refused"], "svm_turn_on() asks for no second frame: the contract of 4s.1b wants the page in which the CPU "
+            "keeps the host's state allocated there", "frame_alloc() called twice", "once")
     t.check(seen[turn_on] == 2 or seen[asked] == 0, "without memory svm_turn_on() goes on", "an error", said(run, "first"))
     first, second = said(run, "first"), said(run, "first", 1)
     t.check("out of memory" in first or "error 12" in first, "without memory svm_turn_on() does not say so", "-ENOMEM", first)

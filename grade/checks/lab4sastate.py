@@ -278,7 +278,9 @@ class Rounds:
         one, vcpu, rng = self.rounds[-1], regs["rdi"], self.rng
         vmcb, kind = self.vmcb_at(client, vcpu), replace(rng.choice(KINDS), half_long=False)
         one.later = a_state(rng, kind, rng.getrandbits(32) & ~0xFFF)
-        client.write(vmcb, packed(one.later, client.read(vmcb, VMCB_SIZE), 2))
+        raw = bytearray(packed(one.later, client.read(vmcb, VMCB_SIZE), 2))
+        raw[VMCB_CPL:VMCB_CPL + 1] = bytes([kind.ring])  # as SS's DPL, which may be taken from here, too
+        client.write(vmcb, bytes(raw))
         one.spoilt = packed(a_state(rng, Kind(3 - kind.ring), 0), client.read(vcpu + VCPU_STATE, STATE_SIZE), 1,
                             [rng.getrandbits(31) for _ in range(4)])
         client.write(vcpu + VCPU_STATE, one.spoilt)

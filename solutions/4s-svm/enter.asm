@@ -2,7 +2,7 @@
 ;
 ; The CPU saves and loads what the VMCB's first half of the guest's state holds, RAX and RSP among
 ; it. The other general registers are ours, and so is what VMLOAD and VMSAVE move: FS, GS, TR, LDTR
-; and the MSRs of syscall and sysenter.
+; and the MSRs of syscall and sysenter. NASM writes vmrun, vmload, vmsave bare: RAX is meant.
 ;
 ; APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
 
@@ -33,8 +33,8 @@ svm_enter:
 	push	rdx
 	push	rdi
 	; EXERCISE 4s.2: into the guest and back
-	; Holds: the guest has run to its next exit, or was refused. gpr[] and the VMCB have all its registers;
-	;  the stack, IF and what host_state names are the host's again.
+	; Holds: the guest has run to its next exit, or was refused. The VMCB has its RAX and RSP, gpr[] its
+	;  fourteen others; the stack, IF and what host_state names are the host's again.
 	; Beware: two registers are the VMCB's. An interrupt while FS is the guest's is the end. A guest that never
 	;  exits must not stop the host's clock.
 	; Manual: APM 2 "VMRUN Instruction", "#VMEXIT", "VMSAVE and VMLOAD Instructions", "Global Interrupt Flag,
