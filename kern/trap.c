@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct gate) == 16, "SDM 3A figure 6-8");
 static struct gate idt[256] __attribute__((aligned(4096)));
 
 void (*ring_exit)(void) = nobody_exits;
-bool trap_debug_late;
+bool trap_debug_late, trap_debug_expected;
 
 static const uint8_t ist_of[32] = {
 	[VEC_NMI] = IST_NMI,
@@ -185,16 +185,17 @@ die(const struct trap_frame *f)
  * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3
  * (CVE-2018-8897). The breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and
  * that is the first one of our stub; on QEMU one that is met under TF comes there, too. The stub
- * goes on, and the engine finds the breakpoint in DR6. Any other #DB in ring 0 is the host's, which
- * sets no breakpoints.
+ * goes on, and the engine finds the breakpoint in DR6. An engine whose exits are no traps expects
+ * one where its guest's run ends. Any other #DB in ring 0 is the host's, which sets no breakpoints.
  */
 static bool
 late_debug_trap(const struct trap_frame *f)
 {
 	bool lost = f->rip == (uint64_t)trap_stubs[VEC_DB] && idt[VEC_DB].ist_type & 7;
 
-	if (f->vector != VEC_DB || f->rip < (uint64_t)trap_text_start ||
-	    f->rip >= (uint64_t)trap_text_end || f->rflags & FLAG_TF || lost)
+	bool in_stub = f->rip >= (uint64_t)trap_text_start && f->rip < (uint64_t)trap_text_end;
+
+	if (f->vector != VEC_DB || !(in_stub || trap_debug_expected) || f->rflags & FLAG_TF || lost)
 		return false;
 	trap_debug_late = true;
 	return true;

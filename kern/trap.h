@@ -63,7 +63,8 @@ void trap_gate_dpl(unsigned vector, unsigned dpl);
  * breakpoints are in DR7.
  */
 void trap_debug_stack(bool own);
-extern bool trap_debug_late; /* such a breakpoint came late, in a stub: it is in DR6 */
+extern bool trap_debug_late;     /* such a breakpoint came late, in a stub: it is in DR6 */
+extern bool trap_debug_expected; /* one may come anywhere in ring 0: it is the guest's */
 
 const char *vector_name(unsigned vector); /* "#GP general protection", "IRQ 0" for 0x20.. */
 

@@ -99,11 +99,13 @@ def main():
     SVM.same("qemu", ("hello", "traps", "os", "long"), "poison=1")
     if shutil.which("bochs"):
         SVM.same("bochs", ON_BOCHS)
+        SVM.watches("bochs")
     else:
         skip("the same on Bochs", "Bochs is not installed: make demo installs it")
     SVM.contains("qemu", ENDING)
     SVM.small_guests("qemu")
     SVM.spins("qemu", SPINS)
+    SVM.watches("qemu")
     stale()
     moved()
     half_long()

@@ -4,6 +4,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
+#include <kern/thread.h>
 #include <vmm/dispatch.h>
 #include <vmm/engine.h>
 #include <vmm/event.h>
@@ -85,12 +86,18 @@ event_inject(struct vcpu *v)
 	}
 }
 
-/* An exception of the guest's own code, with the vector and error code of the exit. */
+/*
+ * An exception of the guest's own code, with the vector and error code of the exit. #DB and #AC may
+ * be raised by their own delivery, for ever, and either comes before an interrupt (SDM 3A 6.9, APM
+ * 2 8.5): then the guest is entered, and never runs. The host's interrupts are let in here.
+ */
 static enum verdict
 exit_exception(struct vcpu *v, struct exit *e)
 {
 	bool software = e->vector == VEC_BP || e->vector == VEC_OF;
 
+	if (e->vector == VEC_DB || e->vector == VEC_AC)
+		preempt_point();
 	if (e->vector == VEC_DB && e->insn_len) /* int1 */
 		return event_raise(v, (struct event){ .kind = EVENT_FAULT,
 						      .vector = VEC_DB,

@@ -235,7 +235,12 @@ svm_translate(struct vcpu *v, struct exit *e)
 		is_nested_fault(v, e);
 	else if (code == SVM_EXIT_INVALID)
 		e->reason = EXIT_ENTRY_FAILED;
-	else if (code < SVM_EXIT_EXCEPTION) {
+	else if (code >= SVM_EXIT_EXCEPTION && code < SVM_EXIT_FIRST) {
+		e->reason = EXIT_EXCEPTION;
+		e->vector = (uint8_t)(code - SVM_EXIT_EXCEPTION);
+		e->error = (uint32_t)b->exitinfo1;
+		e->gva = b->exitinfo2;
+	} else if (code < SVM_EXIT_EXCEPTION) {
 		e->reason = code < SVM_EXIT_DR_READ ? EXIT_CR : EXIT_DR;
 		is_register(v, e, e->reason, code & 15, code & 0x10);
 	}

@@ -129,6 +129,20 @@ class Engine:
             ok("hello: ended: exit code 0" in text and over,
                f"{where}: {name} leaves others their turn, and is stopped", text=text)
 
+    def watches(self, where):
+        """Breakpoints on data: one on the frame of its own #DB never ends, and leaves the others their turns. QEMU dies of
+        it (handouts/emulators.md), so it is Bochs'."""
+        elves = [assembled("hardware/watch.asm"), "hello"]
+        if where == "bochs":
+            text = self.host([self.start("watch", "& -- l"), self.start("hello"), "exits d1", "stop d1"], elves, where)
+            ok("hello: ended: exit code 0" in text and "watch: stopped: by the monitor's stop command" in text
+               and re.search(r"^ +\d{2,}  the guest's own exception", text, re.M),
+               f"{where}: a debug exception that makes the next one leaves others their turn, and is stopped", text=text)
+            return
+        text = self.host([self.start("watch", "-- p"), self.start("hello")], elves, where)
+        ok("d1| pK" in text and "watch: ended: exit code 0" in text and "hello: ended: exit code 0" in text,
+           f"{where}: a breakpoint met by an instruction that exits for another reason is not the host's", text=text)
+
     def small_guests(self, where):
         """Each asks for one thing: an interrupt that comes with a fault, what any CPU refuses, what a neighbour leaves."""
         names = ("queued", "refuse", "absent", "left")

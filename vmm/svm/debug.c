@@ -13,6 +13,9 @@
 #include <vmm/svm/svm.h>
 #include <vmm/x86/insn.h>
 
+/* Both can follow themselves for ever, and no interrupt would come between (APM 2 8.5). */
+#define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC)
+
 /* Each exception is an exit while it steps, for its frame would have the debugger's TF. */
 void
 svm_debug_controls(struct vcpu *v)
@@ -20,10 +23,9 @@ svm_debug_controls(struct vcpu *v)
 	struct vmcb *b = svm_of(v)->vmcb;
 	uint32_t icebp = 1u << SVM_ICEBP % 32;
 
-	b->exceptions =
-		(svm_of(v)->shadowed ? 1u << VEC_PF : 0) | (!v->debug.attached ? 0
-							    : v->debug.step    ? STEP_EXCEPTIONS
-									       : 1u << VEC_UD);
+	b->exceptions = EXCEPTIONS_CAUGHT | (svm_of(v)->shadowed ? 1u << VEC_PF : 0);
+	if (v->debug.attached)
+		b->exceptions |= v->debug.step ? STEP_EXCEPTIONS : 1u << VEC_UD;
 	b->intercepts[1] = (b->intercepts[1] & ~icebp) | (v->debug.attached ? icebp : 0);
 }
 
@@ -51,14 +53,8 @@ svm_debug_exit(struct vcpu *v, struct exit *e)
 		e->vector = VEC_DB;
 		e->insn_op = INSN_INT1;
 		e->insn_len = 1;
-	} else if (code >= SVM_EXIT_EXCEPTION && code < SVM_EXIT_EXCEPTION + 32) {
-		e->reason = EXIT_EXCEPTION;
-		e->vector = (uint8_t)(code - SVM_EXIT_EXCEPTION);
-		e->error = (uint32_t)b->exitinfo1;
-		e->gva = b->exitinfo2;
-		if (e->vector == VEC_UD && access_insn(v, &i) && i.op == INSN_INT1)
-			e->insn_op = INSN_INT1;
-	}
+	} else if (code == SVM_EXIT_EXCEPTION + VEC_UD && access_insn(v, &i) && i.op == INSN_INT1)
+		e->insn_op = INSN_INT1;
 }
 
 int
