@@ -142,6 +142,10 @@ ENGINE_DATA, STI_SHADOW, MOV_SS_SHADOW, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = heade
         "offsetof(struct vcpu, engine_data)", "offsetof(struct vcpu, state.sti_shadow)",
         "offsetof(struct vcpu, state.mov_ss_shadow)", "offsetof(struct vmcb, rip)",
         "offsetof(struct vmcb, interrupt_shadow)", "offsetof(struct vmcb, exitintinfo)"))
+VCPU_RIP, VMCB_INJ, FAULT_KIND, SOFTWARE_KIND, INTERRUPT_KIND, NMI_KIND, INJECTED = headers.numbers(
+    ("vmm/vcpu.h", "vmm/svm/vmcb.h", "vmm/event.h"), (
+        "offsetof(struct vcpu, state.rip)", "offsetof(struct vmcb, eventinj)", "EVENT_FAULT", "EVENT_SOFTWARE",
+        "EVENT_INTERRUPT", "EVENT_NMI", "INJECTED"))
 VALID, HAS_ERROR = 1 << 31, 1 << 11
 INTERRUPT, NMI, EXCEPTION, SOFTWARE = 0, 2, 3, 4
 FRAME = re.compile(rb"^([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ", re.M)
@@ -212,6 +216,54 @@ def shadow_kept(t):
     t.orderly(run)
 
 
+def given(rng):
+    """Events for svm_inject(), in a random order: (in words, struct event, EVENTINJ that delivers it, bytes that rip moves)."""
+    error = rng.getrandbits(16)
+    ours = [("int n", SOFTWARE_KIND, SOFTWARE, rng.randrange(0x30, 0x38), None, 2), ("int3", SOFTWARE_KIND, SOFTWARE, 3, None, 1),
+            ("an interrupt", INTERRUPT_KIND, INTERRUPT, 8, None, 0), ("an interrupt", INTERRUPT_KIND, INTERRUPT, 0x31, None, 0),
+            ("an NMI", NMI_KIND, NMI, 2, None, 0), ("an exception", FAULT_KIND, EXCEPTION, 13, error, 0)]
+    rng.shuffle(ours)
+    for words, kind, theirs, vector, code, length in ours:
+        label = VALID | theirs << 8 | vector | (0 if code is None else HAS_ERROR | code << 32)
+        yield (f"{words} with vector {vector:02x}", struct.pack("<4BI", kind, vector, code is not None, length, code or 0), label,
+               length)
+
+
+def injects(t, client, regs):
+    """At svm_inject(), once: the grader calls it with events of its own, and puts all back. What is wrong, or None."""
+    vcpu, entry, wrong = regs["rdi"], regs["rip"], None
+    inj, back = vmcb_of(client, vcpu) + VMCB_INJ, struct.unpack("<Q", client.read(regs["rsp"], 8))[0]
+    places = [(regs["rsi"], 8), (vcpu + VCPU_RIP, 8), (vcpu + STI_SHADOW, 1), (vcpu + MOV_SS_SHADOW, 1), (inj, 8)]
+    before = [client.read(*place) for place in places]
+    for words, event, label, length in given(t.rng):
+        rip = t.rng.getrandbits(31)
+        shadow = t.rng.choice(((1, 0), (0, 1)))
+        for (at, _), value in zip(places, (event, struct.pack("<Q", rip), *(bytes([one]) for one in shadow), bytes(8))):
+            client.write(at, value)
+        client.insert(back)
+        client.cont()
+        client.remove(back)
+        end = client.regs()
+        got_rip, = struct.unpack("<Q", client.read(vcpu + VCPU_RIP, 8))
+        got, = struct.unpack("<Q", client.read(inj, 8))
+        held = [client.read(vcpu + at, 1)[0] for at in (STI_SHADOW, MOV_SS_SHADOW)]
+        if end["rip"] != back or end["rax"] & 0xFFFFFFFF != INJECTED:
+            wrong = f"svm_inject() does not take {words}", "INJECTED", f"{end['rax'] & 0xFFFFFFFF}"
+        elif got != label:
+            wrong = f"the CPU would not deliver {words} as it is", f"EVENTINJ {label:x}", f"EVENTINJ {got:x}"
+        elif got_rip != rip + length:
+            wrong = f"the handler of {words} returns to the wrong place", f"rip {rip + length:x}", f"rip {got_rip:x}"
+        elif any(held):
+            wrong = f"{words} is delivered, and interrupts are still held back", "no shadow", f"{held}"
+        if wrong:
+            break
+        for name in (*(f"r{n}" for n in range(8, 16)), "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "rip", "eflags"):
+            client.set_reg(name, regs[name] if name != "rip" else entry)
+    for (at, _), value in zip(places, before):
+        client.write(at, value)
+    return wrong
+
+
 def taken_back(t):
     """The grader writes into the VMCB, at chosen exits, what the CPU was delivering: the guest's frames tell the rest."""
     events = list(interrupted(t.rng))
@@ -219,7 +271,12 @@ def taken_back(t):
     guest = program.assemble(t.directory, "targets")
     places = dict(zip(labels(guest, *names), events))
     behind = dict(zip(places, labels(guest, *(f"behind{n}" for n in range(len(names))))))
-    met = []
+    met, tried = [], []
+
+    def tries(client, regs):
+        if not tried:
+            tried.append(injects(t, client, regs))
+        return bool(tried[0])
 
     def look(client, regs):
         vmcb = vmcb_of(client, regs["rdi"])
@@ -229,8 +286,12 @@ def taken_back(t):
             met.append(rip)
         return len(met) == len(places)
 
-    run, _ = t.witness(commands("targets"), {t.symbol("svm_take_back"): look}, modules=[module(guest)], elf=[guest],
-                       limits=LIMITS)
+    run, _ = t.witness(commands("targets"), {t.symbol("svm_take_back"): look, t.symbol("svm_inject"): tries},
+                       modules=[module(guest)], elf=[guest], limits=FEW)
+    if not tried:
+        never_there(t, run, "svm_inject()")
+    if tried[0]:
+        t.fail(*tried[0])
     if len(met) < len(places):
         never_there(t, run, "the exits at which the grader looks")
     t.orderly(run)
