@@ -1,7 +1,7 @@
 ; A breakpoint on data in long mode. `l`: the frame of its own #DB, which is pushed onto the same stack each
-; time, so that one follows the other and no instruction ever runs between: for ever (CVE-2015-8104). `p`: an operand of a push
-; whose stack is not there, so that the breakpoint is met and the instruction exits for another reason. Says
-; the letter, then K where it comes on, F for each #DB that reaches its handler.
+; time, so that one follows the other and no instruction ever runs between: for ever (CVE-2015-8104). `p`: an
+; operand of a push whose stack is not there, so that the breakpoint is met and the instruction exits for
+; another reason. Says the letter, then K where it comes on, F for each #DB that reaches its handler.
 
 bits 32
 section .multiboot progbits alloc noexec nowrite align=4
