@@ -294,7 +294,8 @@ def print_labs():
     for number in lab_numbers():
         lab = load_lab(number)
         for letter, half in lab.halves.items():
-            print(f"  {number}{letter:4} {lab.title}: {half.title} ({half.handout})")
+            name = f"{number}{letter}"
+            print(f"  {name:<5} {lab.title}: {half.title} ({half.handout})")
         if not lab.halves:
             print(f"  {number:<5} {lab.title} ({lab.handout})")
     print("A number alone is both halves; all is every lab in one kernel.")

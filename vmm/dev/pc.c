@@ -164,6 +164,7 @@ static int
 pc_init(struct domain *d)
 {
 	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	uint64_t now = domain_now(d);
 	struct pc *pc;
 
 	_Static_assert(sizeof(*pc) <= PAGE_SIZE, "a PC is one frame");
@@ -174,10 +175,10 @@ pc_init(struct domain *d)
 	uart_init(&pc->uart);
 	pc->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
 	pic_init(&pc->pic);
-	pit_init(&pc->pit, domain_now(d));
-	rtc_init(&pc->rtc, d->ram, domain_now(d));
+	pit_init(&pc->pit, now);
+	rtc_init(&pc->rtc, d->ram, now);
 	i8042_init(&pc->i8042);
-	pc->pit_edges = pit_edge_count(&pc->pit, domain_now(d));
+	pc->pit_edges = pit_edge_count(&pc->pit, now);
 	return 0;
 }
 
