@@ -13,7 +13,7 @@ from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
 from .guests import LIMITS, labels, module, never_there, said_of_end
-from .lab4a import FLAG_IF, GPRS, STEPS, to_return, word
+from .lab4 import FLAG_IF, GPRS, STEPS, to_return, word
 from .lab4sb import (FRAME, INTERRUPT, VALID, commands, hundred, in_words, interrupted, ports, refused, registers,
                      run_both, shadows, shown, strings, timers, windows)
 

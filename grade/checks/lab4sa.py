@@ -8,46 +8,28 @@ the host's save area are read from physical memory.
 import re
 import struct
 
-from checks.lab0 import KB, PAGE, outputs
+from checks.lab0 import PAGE
 from zeno.judging import headers
 from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
 from .guests import LIMITS
+from .lab4 import (CODE_AT, CPUID, CPUID_AT, FRAME_HOST, GPRS, RAM, RDMSR, STEPS, STOPS, WRMSR, find_code, frame_of, host_kept,
+                   line_at, lines_of_their_own, return_with, said, same_registers, witness, word)
 
-GPRS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 CARRIED = [name for name in GPRS if name not in ("rax", "rsp")]
 """Those that are not the VMCB's."""
-KEPT = ("rbx", "rbp", "r12", "r13", "r14", "r15")
-"""Those that a C function finds as they were."""
 BASES = ("fs_base", "gs_base", "k_gs_base")
 VMRUN = b"\x0f\x01\xd8"
 CLGI, STGI, VMLOAD = b"\x0f\x01\xdd", b"\x0f\x01\xdc", b"\x0f\x01\xda"
-CODE_AT, CPUID_AT = 0x200000, 0x200007
-SVME, FLAG_IF = 1 << 12, 1 << 9
+SVME = 1 << 12
 VM_CR, SVMDIS = 0xC0010114, 1 << 4
-STEPS, STOPS = 2000, 20
-RAM = 128 << 20
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
 VMCB = {name: headers.offset_of(headers.ROOT, "vmm/svm/vmcb.h", "struct vmcb", member) for name, member in
         {"asid": "asid", "exitcode": "exitcode", "rax": "rax", "rsp": "rsp", "rip": "rip", "cr3": "cr3", "cr0": "cr0",
          "fs_base": "fs.base", "gs_base": "gs.base", "k_gs_base": "kernel_gs_base"}.items()}
-FRAME_HOST, FRAME_SIZE, FRAME_REFS, FRAME_TYPE = headers.numbers(("kern/frame.h",), (
-    "FRAME_HOST", "sizeof(struct frame)", "offsetof(struct frame, refs)", "offsetof(struct frame, type)"))
-
 
 # -- what all of them share -------------------------------------------------------------------------
-
-
-def witness(t, commands, points, **more):
-    """Boot stopped, with a function at each address; then run to the end. (Run, {address: hits})."""
-    return t.witness("-- " + "; ".join([*commands, "off"]), points, limits=LIMITS, **more)
-
-
-def said(run, command, number=0):
-    """The lines that a command printed."""
-    found = [lines for name, lines in outputs(run) if name == command]
-    return "\n".join(found[number]).strip() if number < len(found) else ""
 
 
 def canonical(rng):
@@ -118,25 +100,19 @@ def call_on(t, client, entry, back, stack, cpu):
             return regs["rax"]
         code = client.read(regs["rip"], 2)
         answer = None
-        if code == b"\x0f\xa2":
+        if code == CPUID:
             answer = dict(zip(("rax", "rbx", "rcx", "rdx"), cpu.leaf(regs["rax"] & 0xFFFFFFFF)))
-        elif code == b"\x0f\x32":
+        elif code == RDMSR:
             value = cpu.msr(regs["rcx"] & 0xFFFFFFFF)
             t.check(value is not None, f"svm_probe() reads the MSR {regs['rcx'] & 0xFFFFFFFF:x} on a CPU that has "
                     f"{cpu.why or 'no such one'}: there is none, and the host faults", "no such read", "#GP")
             answer = {"rax": value & 0xFFFFFFFF, "rdx": value >> 32}
-        t.check(code != b"\x0f\x30", "svm_probe() writes to an MSR: it is asked, and must change nothing", "no WRMSR",
+        t.check(code != WRMSR, "svm_probe() writes to an MSR: it is asked, and must change nothing", "no WRMSR",
                 f"WRMSR {regs['rcx'] & 0xFFFFFFFF:x}")
         client.step()
         for name, number in (answer or {}).items():
             client.set_reg(name, number)
     return t.fail("svm_probe() does not come back", "an answer", f"{STEPS} instructions")
-
-
-def line_at(client, address):
-    """The text that a pointer of the kernel's leads to."""
-    raw = client.read(address, 200) if address >= KB else b""
-    return raw.split(b"\0")[0].decode("latin-1") if b"\0" in raw else ""
 
 
 def probe(t):
@@ -148,7 +124,7 @@ def probe(t):
         stack = (regs["rsp"] - 0x800) & ~15
         for cpu in cpus(t.rng):
             got = call_on(t, client, entry, start, stack, cpu)
-            answers.append((cpu, line_at(client, got) if got else None))
+            answers.append((cpu.why, line_at(client, got) if got else None))
         for name in (*GPRS, "rip", "eflags"):
             client.set_reg(name, regs[name])
         return True
@@ -156,23 +132,8 @@ def probe(t):
     run, _ = witness(t, ["engines"], {start: ask})
     if not answers:
         raise Trouble("the monitor never ran")
-    lines = {}
-    for cpu, line in answers:
-        if cpu.why is None:
-            t.check(line is None, f"on a CPU that has all, svm_probe() says that it has not: {line}", "NULL", line)
-            continue
-        t.check(line is not None, f"a CPU that has {cpu.why} is taken for a good one"
-                if cpu.why != "locked" else "a CPU whose firmware has locked AMD-V is taken for a good one", "a line", "NULL")
-        t.check(line.isprintable() and 8 <= len(line) <= 160, f"what svm_probe() says of a CPU that has {cpu.why} is no "
-                "line for a person", "one printable line", repr(line))
-        lines.setdefault(cpu.why, set()).add(line)
-    for why, some in lines.items():
-        alike = {NEITHER, "no such leaf", "no AMD-V"} if why == NEITHER else {NEITHER, why}
-        if why in ("locked", "no nested paging"):
-            alike = {why}
-        others = [other for other, told in lines.items() if other not in alike and told & some]
-        t.check(not others, f"a CPU with {why} and one with {', '.join(others)} get the same line", "different lines",
-                "\n".join(sorted(some)))
+    either = {NEITHER: ("no such leaf", "no AMD-V"), "no such leaf": (NEITHER,), "no AMD-V": (NEITHER,)}
+    lines_of_their_own(t, answers, "svm_probe", "AMD-V", either)
     t.orderly(run)
 
 
@@ -184,9 +145,6 @@ def turned_on(t):
     entry, asked, enter = (t.symbol(name) for name in ("svm_turn_on", "svm_ask_cpu", "svm_enter"))
     live, efer, host, area = [], {}, {}, {}
 
-    def word(client, address):
-        return struct.unpack("<Q", client.read(address, 8))[0]
-
     def into(client, regs):
         # What `first` has read from the MSR: only a page in RAM can be looked at.
         host.update(regs)
@@ -194,8 +152,7 @@ def turned_on(t):
         area["at"] = int(found[1], 16) if found else None
         if area["at"] is None or area["at"] % PAGE or not 0 < area["at"] < RAM:
             return True
-        record = client.read(word(client, t.symbol("frames")) + area["at"] // PAGE * FRAME_SIZE, FRAME_SIZE)
-        area["type"], area["refs"] = record[FRAME_TYPE], struct.unpack_from("<I", record, FRAME_REFS)[0]
+        area["type"], area["refs"] = frame_of(t, client, area["at"])
         client.insert(CODE_AT)
         for _ in range(STOPS):  # there VMRUN has saved the host
             client.cont()
@@ -231,7 +188,6 @@ def turned_on(t):
 def no_memory(t):
     """No frame is left: nothing is on, and the next try may succeed."""
     alloc, turn_on, asked = t.symbol("frame_alloc"), t.symbol("svm_turn_on"), t.symbol("svm_ask_cpu")
-    none = (1 << 64) - 1
     state = {"calls": 0, "in": False, "efer": None, "refused": 0}
 
     def begin(client, regs):
@@ -244,10 +200,7 @@ def no_memory(t):
             return False
         state["calls"] += 1
         if state["calls"] == 2:  # the first one is svm_turn_on()'s own
-            back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
-            client.set_reg("rax", none)
-            client.set_reg("rsp", regs["rsp"] + 8)
-            client.set_reg("rip", back)
+            return_with(client, regs, (1 << 64) - 1)
             state["refused"] += 1
             state["in"] = False
         return False
@@ -275,24 +228,16 @@ class Crossing:
     def __init__(self, t, prepare=None):
         self.t, self.rng, self.prepare = t, t.rng, prepare
         self.entry = t.symbol("svm_enter")
-        self.vmrun = self.find()
+        self.vmrun = (*find_code(t, VMRUN, self.entry), 0)[0]
+        """Where VMRUN is; 0: nowhere."""
         self.host = self.at_vmrun = self.in_guest = self.end = None
         self.gpr = self.back = self.vmcb = 0
         self.wanted, self.left, self.stored, self.after = {}, {}, {}, b""
 
-    def find(self):
-        """Where VMRUN is."""
-        for one in self.t.symbols.segments:
-            start = self.entry - one.va
-            if 0 <= start < len(one.data):
-                at = one.data.find(VMRUN, start, start + 0x400)
-                return one.va + at if at >= 0 else 0
-        return 0
-
     def begin(self, client, regs):
         """At svm_enter: random registers for the guest."""
         self.host, self.gpr, self.vmcb = regs, regs["rdi"], regs["rsi"]
-        self.back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
+        self.back = word(client, regs["rsp"])
         self.wanted = {name: self.rng.getrandbits(64) for name in GPRS} | {name: canonical(self.rng) for name in BASES}
         client.write(self.gpr, struct.pack("<16Q", *(self.wanted[name] for name in GPRS)))
         self.wanted["rax"], self.wanted["rsp"] = self.rng.getrandbits(32), self.rng.getrandbits(32)
@@ -345,15 +290,9 @@ class Crossing:
         if not self.end:
             t.orderly(run)
         t.check(self.end, "svm_enter() never comes back", "a return", said(run, "first"))
-        t.check(self.end["rsp"] == self.host["rsp"] + 8, "the host's rsp is another one behind svm_enter()",
-                f"{self.host['rsp'] + 8:#x}", f"{self.end['rsp']:#x}")
-        for name in KEPT:
-            t.check(self.end[name] == self.host[name], f"the host's {name} is another one behind svm_enter()",
-                    f"{self.host[name]:#x}", f"{self.end[name]:#x}")
-        t.check(not self.end["eflags"] & FLAG_IF, "interrupts are on behind svm_enter()", "IF=0, as it was", "IF=1")
-        for name in BASES:
-            t.check(self.end[name] == self.host[name], f"behind svm_enter() {name} is not the host's: what host_state names "
-                    "was not loaded", f"{self.host[name]:#x}", f"{self.end[name]:#x}")
+        host_kept(t, self.host, self.end, "svm_enter")
+        same_registers(t, BASES, self.host, self.end, "behind svm_enter() {} is not the host's: what host_state names was not "
+                       "loaded")
 
 
 class Guarded(Crossing):
@@ -364,7 +303,7 @@ class Guarded(Crossing):
     def cross(self, client, regs):
         """All of one call. Behind VMRUN the global interrupt flag is off (APM 2 15.6)."""
         self.host, self.vmcb = regs, regs["rsi"]
-        self.back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
+        self.back = word(client, regs["rsp"])
         no_ticks(client)
         flag, guests = True, False
         for _ in range(STEPS):
@@ -405,16 +344,10 @@ def carried_in(t):
         run = one.run()
         t.check(one.at_vmrun["rax"] == one.vmcb, "rax does not name the VMCB at VMRUN", f"{one.vmcb:#x}",
                 f"{one.at_vmrun['rax']:#x}")
-        for name in CARRIED:
-            t.check(one.at_vmrun[name] == one.wanted[name], f"{name} is not the guest's at VMRUN", f"{one.wanted[name]:#x}",
-                    f"{one.at_vmrun[name]:#x}")
+        same_registers(t, CARRIED, one.wanted, one.at_vmrun, "{} is not the guest's at VMRUN")
         t.check(one.in_guest, "the guest never came to its first instruction", f"rip {CODE_AT:x}", said(run, "first"))
-        for name in GPRS[:8]:
-            got, wanted = one.in_guest[name] & 0xFFFFFFFF, one.wanted[name] & 0xFFFFFFFF
-            t.check(got == wanted, f"{name} is another one in the guest", f"{wanted:#x}", f"{got:#x}")
-        for name in BASES:
-            t.check(one.in_guest[name] == one.wanted[name], f"in the guest {name} is not what the VMCB says: it was not "
-                    "loaded", f"{one.wanted[name]:#x}", f"{one.in_guest[name]:#x}")
+        same_registers(t, GPRS[:8], one.wanted, one.in_guest, "{} is another one in the guest", 0xFFFFFFFF)
+        same_registers(t, BASES, one.wanted, one.in_guest, "in the guest {} is not what the VMCB says: it was not loaded")
 
 
 def carried_out(t):
@@ -424,9 +357,7 @@ def carried_out(t):
         run = one.run()
         one.host_as_it_was(run)
         t.check(one.left, "the CPU never came back behind VMRUN", "an exit", said(run, "first"))
-        for name in CARRIED:
-            t.check(one.stored[name] == one.left[name], f"gpr[] does not have the guest's {name}", f"{one.left[name]:#x}",
-                    f"{one.stored[name]:#x}")
+        same_registers(t, CARRIED, one.left, one.stored, "gpr[] does not have the guest's {}")
         for name in BASES:
             t.check(one.field(name) == one.left[name], f"the VMCB does not have the guest's {name}: it was not saved",
                     f"{one.left[name]:#x}", f"{one.field(name):#x}")
@@ -436,7 +367,6 @@ def carried_out(t):
         t.check(CODE_AT <= rip <= CPUID_AT and rax == wanted, "the VMCB's rip and rax are not those of the guest when it left",
                 f"rip {CODE_AT:x} to {CPUID_AT:x}, rax {wanted:x}", f"rip {rip:x}, rax {rax:x}")
     guarded(t)
-
 
 
 def refused(t):

@@ -12,7 +12,8 @@ from zeno.judging import headers
 from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
-from .lab4sa import CODE_AT, FLAG_IF, STOPS, no_ticks, said
+from .lab4 import CODE_AT, FLAG_IF, STOPS, said
+from .lab4sa import no_ticks
 
 FIELDS = ("exitcode", "exitinfo2", "rip", "rflags", "rsp", "rax", "n_cr3", "asid", "np_enable", "vintr", "iopm_base",
           "msrpm_base", "intercepts", "gdtr.limit", "gdtr.base", "idtr.limit", "idtr.base", "cr0", "cr3", "cr4")

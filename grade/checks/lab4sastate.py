@@ -13,7 +13,8 @@ from zeno.judging import headers
 from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
-from .lab4sa import CODE_AT, STOPS, canonical, no_ticks, said
+from .lab4 import CODE_AT, said, to_return
+from .lab4sa import canonical, no_ticks
 
 LIMITS = machine.Limits(instructions=200_000_000, cpu_seconds=15.0, console_bytes=1 << 20, side_bytes=16 << 20)
 """A right answer needs 0.3 CPU seconds. A host without paging runs through empty memory, where each block is a new one for
@@ -219,17 +220,6 @@ class Rounds:
         self.dirty, self.asked = dirty, asked
         self.live, self.rounds, self.kinds = [], [], self.rng.sample(KINDS, len(KINDS))
 
-    def call(self, client, regs):
-        """Run the function at whose begin the CPU is to its end."""
-        back, = struct.unpack("<Q", client.read(regs["rsp"], 8))
-        client.insert(back)
-        for _ in range(STOPS):
-            client.cont()
-            if client.regs()["rip"] == back:
-                break
-        client.remove(back)
-        return client.regs()["rip"] == back
-
     def vmcb_at(self, client, vcpu):
         """Where the vCPU's VMCB is."""
         svm, = struct.unpack("<Q", client.read(vcpu + VCPU_ENGINE, 8))
@@ -256,7 +246,7 @@ class Rounds:
         client.write(vmcb, bytes(raw))
         one.host.append(cpu_has(client))
         self.rounds.append(one)
-        if not self.call(client, regs):
+        if not to_return(client, regs):
             return True
         one.out = client.read(vmcb, VMCB_SIZE)
         one.host.append(cpu_has(client))
@@ -297,7 +287,7 @@ class Rounds:
                             [rng.getrandbits(31) for _ in range(4)])
         client.write(vcpu + VCPU_STATE, one.spoilt)
         client.write(vcpu + VCPU_VALID, bytes([rng.choice((ALL, one.dirty, rng.randrange(1, ALL + 1)))]))
-        if not self.call(client, regs):
+        if not to_return(client, regs):
             return True
         one.behind = client.read(vcpu + VCPU_STATE, STATE_SIZE)
         one.valid = client.read(vcpu + VCPU_VALID, 1)[0]
@@ -311,7 +301,7 @@ class Rounds:
         has = cpu_has(client)
         one.held = tuple(has[f"dr{n}"][0] for n in range(4))
         client.write(vcpu + VCPU_STATE, one.spoilt)
-        if not self.call(client, regs):
+        if not to_return(client, regs):
             return True
         one.fetched = client.read(vcpu + VCPU_STATE, STATE_SIZE)
         return False

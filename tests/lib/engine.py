@@ -25,7 +25,7 @@ def guest(name):
 def assembled(source):
     """The guest of one file of assembly below tests/."""
     elf = folder() / f"{Path(source).stem}.elf"
-    made = run("sh", "-c", f"nasm -f elf32 -o {elf}.o {ROOT}/tests/{source} && "
+    made = run("sh", "-c", f"nasm -f elf32 -I {ROOT}/tests/ -o {elf}.o {ROOT}/tests/{source} && "
                f"ld -m elf_i386 -T {ROOT}/guest/lib/guest.ld -o {elf} {elf}.o")
     if made.status:
         raise RuntimeError(made.out)

@@ -4,7 +4,7 @@
 ; CPUID answers. There is no operating system around it: no VMLOAD and VMSAVE, for FS, GS and TR stay the host's, no
 ; interrupt, no other guest, no other exit.
 
-%include "vmm/x86/state.inc"
+%include "trials/floor.inc"
 
 %define EXITCODE	0x70		; struct vmcb
 %define VMCB_RIP	0x578
@@ -36,31 +36,9 @@ svm_floor:
 .round:
 	mov	rdi, [rsp + 24]
 	mov	rax, [rsp + 16]
-	mov	rcx, [rdi + GPR_RCX]
-	mov	rdx, [rdi + GPR_RDX]
-	mov	rbx, [rdi + GPR_RBX]
-	mov	rbp, [rdi + GPR_RBP]
-	mov	rsi, [rdi + GPR_RSI]
-%assign n 8
-%rep 8
-	mov	r%[n], [rdi + 8 * n]
-%assign n n + 1
-%endrep
-	mov	rdi, [rdi + GPR_RDI]
+	floor_load
 	vmrun
-	push	rdi
-	mov	rdi, [rsp + 32]
-	mov	[rdi + GPR_RCX], rcx
-	mov	[rdi + GPR_RDX], rdx
-	mov	[rdi + GPR_RBX], rbx
-	mov	[rdi + GPR_RBP], rbp
-	mov	[rdi + GPR_RSI], rsi
-%assign n 8
-%rep 8
-	mov	[rdi + 8 * n], r%[n]
-%assign n n + 1
-%endrep
-	pop	qword [rdi + GPR_RDI]
+	floor_store 3
 	mov	rsi, [rsp + 8]
 	cmp	dword [rsi + EXITCODE], EXIT_CPUID
 	jne	.over

@@ -6,7 +6,7 @@
 ;
 ; SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
 
-%include "vmm/x86/state.inc"
+%include "trials/floor.inc"
 
 %define EXIT_REASON	0x4402		; enum vmcs_field
 %define GUEST_RIP	0x681e
@@ -14,21 +14,6 @@
 %define HOST_RIP	0x6c16
 %define REASON_CPUID	10
 %define CPUID_BYTES	2
-
-%macro guest_registers 0
-	mov	rax, [rdi + GPR_RAX]
-	mov	rcx, [rdi + GPR_RCX]
-	mov	rdx, [rdi + GPR_RDX]
-	mov	rbx, [rdi + GPR_RBX]
-	mov	rbp, [rdi + GPR_RBP]
-	mov	rsi, [rdi + GPR_RSI]
-%assign n 8
-%rep 8
-	mov	r%[n], [rdi + 8 * n]
-%assign n n + 1
-%endrep
-	mov	rdi, [rdi + GPR_RDI]
-%endmacro
 
 default rel
 section .text
@@ -57,24 +42,13 @@ vmx_floor:
 	lea	rcx, [.exit]
 	mov	eax, HOST_RIP
 	vmwrite	rax, rcx
-	guest_registers
+	mov	rax, [rdi + GPR_RAX]
+	floor_load
 	vmlaunch
 	jmp	.over			; refused
 .exit:
-	push	rdi
-	mov	rdi, [rsp + 16]
+	floor_store 1
 	mov	[rdi + GPR_RAX], rax
-	mov	[rdi + GPR_RCX], rcx
-	mov	[rdi + GPR_RDX], rdx
-	mov	[rdi + GPR_RBX], rbx
-	mov	[rdi + GPR_RBP], rbp
-	mov	[rdi + GPR_RSI], rsi
-%assign n 8
-%rep 8
-	mov	[rdi + 8 * n], r%[n]
-%assign n n + 1
-%endrep
-	pop	qword [rdi + GPR_RDI]
 	mov	ecx, EXIT_REASON
 	vmread	rcx, rcx
 	cmp	ecx, REASON_CPUID
@@ -91,7 +65,8 @@ vmx_floor:
 	vmwrite	rax, rcx
 	dec	qword [rsp]
 	jz	.over
-	guest_registers
+	mov	rax, [rdi + GPR_RAX]
+	floor_load
 	vmresume
 .over:
 	pop	rax
