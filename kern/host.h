@@ -47,3 +47,4 @@ void monitor_prompt(void);
 /* trials.c: a seeded sequence, the same on every machine (and in grade/). */
 uint64_t seeded_start(uint64_t seed);
 uint64_t seeded_next(uint64_t *state);
+uint32_t seeded_name(const char *name); /* a person's own seed */

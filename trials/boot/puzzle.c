@@ -17,17 +17,6 @@
 /* A person watches this one. */
 volatile uint32_t puzzle_cell;
 
-/* FNV-1a, 32 bits (IETF draft-eastlake-fnv). */
-static uint32_t
-hash(const char *name)
-{
-	uint32_t h = 0x811c9dc5;
-
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x01000193;
-	return h;
-}
-
 static NOINLINE void
 walk_target(uint32_t value, unsigned step)
 {
@@ -97,7 +86,7 @@ command_puzzle(int argc, char **argv)
 
 	if (argc != 2)
 		return -EINVAL;
-	seed = hash(argv[1]);
+	seed = seeded_name(argv[1]);
 	state = seeded_start(seed);
 	printf("puzzle: the seed of %s is %u\n", argv[1], seed);
 	walk(&state);

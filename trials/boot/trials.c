@@ -35,6 +35,17 @@ seeded_start(uint64_t seed)
 	return state;
 }
 
+/* FNV-1a, 32 bits (IETF draft-eastlake-fnv). */
+uint32_t
+seeded_name(const char *name)
+{
+	uint32_t h = 0x811c9dc5;
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x01000193;
+	return h;
+}
+
 /*
  * Exercise 0.3. Five functions call each other in a seeded order down to a seeded depth; the last
  * one calls backtrace(). Each works on after its call, so no call becomes a jump.

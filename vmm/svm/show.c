@@ -165,14 +165,14 @@ exit_words_of(uint32_t code)
 }
 
 static void
-show_field(const struct svm *s, const struct field *f, bool compare)
+show_field(const struct vmcb *b, const uint8_t *before, const struct field *f)
 {
 	uint64_t value = 0, was;
 
-	memcpy(&value, (const uint8_t *)s->vmcb + f->at, f->size);
+	memcpy(&value, (const uint8_t *)b + f->at, f->size);
 	was = value;
-	if (compare)
-		memcpy(&was, s->before + f->at, f->size);
+	if (before)
+		memcpy(&was, before + f->at, f->size);
 	printf("%c %-16s %0*lx", value == was ? ' ' : '*', f->name, f->size * 2, value);
 	if (value != was)
 		printf("  was %lx", was);
@@ -188,14 +188,34 @@ show_field(const struct svm *s, const struct field *f, bool compare)
 	printf("\n");
 }
 
+/* `before`: as it was, or NULL. */
+static int
+show_fields(const struct vmcb *b, const uint8_t *before, const char *wish)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
+		if (!strncmp(fields[i].name, wish, strlen(wish))) {
+			show_field(b, before, &fields[i]);
+			any = true;
+		}
+	if (!any)
+		printf("a VMCB has no field %s; vmcb shows all\n", wish);
+	return 0;
+}
+
+int
+svm_show_vmcb(const struct vmcb *b, const char *wish)
+{
+	return show_fields(b, NULL, wish);
+}
+
 /* All, or those whose name begins so. */
 static int
 vmcb(int argc, char **argv)
 {
 	bool named = argc > 1 && (argv[1][0] < '0' || argv[1][0] > '9');
 	struct vcpu *v = monitor_vcpu(argc - named, argv + named);
-	const char *wish = named ? argv[1] : "";
-	bool any = false;
 
 	if (!v)
 		return MONITOR_SAID;
@@ -206,14 +226,8 @@ vmcb(int argc, char **argv)
 	if (!v->debug.attached)
 		printf("no debugger has d%u: what the last exit changed is not known\n",
 		       v->domain->id);
-	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
-		if (!strncmp(fields[i].name, wish, strlen(wish))) {
-			show_field(svm_of(v), &fields[i], v->debug.attached);
-			any = true;
-		}
-	if (!any)
-		printf("a VMCB has no field %s; vmcb shows all\n", wish);
-	return 0;
+	return show_fields(svm_of(v)->vmcb, v->debug.attached ? svm_of(v)->before : NULL,
+			   named ? argv[1] : "");
 }
 MONITOR_COMMAND(vmcb, "vmcb", "[FIELD] [ID]",
 		"what the CPU has of a guest of svm; *: changed by the last exit");

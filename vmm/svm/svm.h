@@ -99,6 +99,9 @@ void svm_forget_instructions(struct svm *s);
 /* exits.c: what the VMCB says of the exit, in neutral words. */
 void svm_translate(struct vcpu *v, struct exit *e);
 
+/* show.c: all fields in words, or those whose name begins so; 0. */
+int svm_show_vmcb(const struct vmcb *b, const char *wish);
+
 /* shadow.c: mmu=shadow. */
 int svm_shadow_init(struct vcpu *v);
 void svm_shadow_enter(struct vcpu *v);

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""The patients of exercise 4s.8: each fault is taken by the CPU, shows, and is cured by its right value alone.
+
+All faults are tried, with two seeds (SEED=n: with this one): so whatever the name, a student's five can be diagnosed. Then
+what the grader says of files that are wrong in other ways than in their answers.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import Engine  # noqa: E402
+from harness import ROOT, finish, ok  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import trial  # noqa: E402
+from checks import lab4diagnosis as diagnosis  # noqa: E402
+
+SEEDS = [os.environ["SEED"]] if "SEED" in os.environ else ["1", "4711"]
+SVM = Engine("4s", "svm")
+RUN = re.compile(r"^(ill|well): (.*)\n((?:(?!ill: |well: |K> ).*\n)*)", re.M)
+FAULTS = 40
+"""There are that many at least."""
+
+
+def all_faults(engine, seed):
+    """Every fault, and every cure."""
+    text = engine.host([f"ill-all {seed}"], [])
+    runs = RUN.findall(text)
+    ill = [(what, lines) for kind, what, lines in runs if kind == "ill"]
+    well = [(what, lines) for kind, what, lines in runs if kind == "well"]
+    ok(len(ill) == len(well) >= FAULTS, f"seed {seed}: {FAULTS} faults and more, each with its cure", got=len(ill), text=text)
+    wrong = [what for what, lines in ill if not lines.endswith("here its plan ends\n")]
+    ok(not wrong, f"seed {seed}: each is taken by the CPU, and the patient does not come to its end", wrong=wrong, text=text)
+    wrong = [what for what, lines in well if not lines.endswith("its work is done\n")]
+    ok(not wrong, f"seed {seed}: with the right value each is well", wrong=wrong, text=text)
+
+
+def refused(text):
+    """What the grader says to this file before it runs anything; None: nothing."""
+    files = {} if text is None else {"diagnosis.txt": text.encode()}
+
+    def check(holds, why, _expected=None, _got=None):
+        if not holds:
+            raise trial.Failed(why)
+
+    try:
+        _, said = diagnosis.answers(SimpleNamespace(image=SimpleNamespace(files=files), check=check), diagnosis.Svm.line)
+    except trial.Failed as failed:
+        return failed.why
+    return next((one.wrong for one in said if one.wrong), None)
+
+
+def files():
+    """A line for each way to write the file wrong."""
+    right = (ROOT / "solutions/4s-svm/diagnosis.txt").read_text()
+    ok(refused(right) is None, "the reference's file can be read", got=refused(right))
+    for what, text, words in (
+            ("no file", None, "is not there"), ("an empty file", "", "no name behind"),
+            ("a skeleton", (ROOT / "labs/4s-svm/diagnosis.txt").read_text(), "no name behind"),
+            ("a file of a megabyte", right + "#" * (1 << 20), "too long"),
+            ("a name of the student's own making", right.replace("name: zeno", "name: a; b"), "is none"),
+            ("a key twice", right + "1.field: rip\n", "two lines for `1.field:`"),
+            ("no value", re.sub(r"^3\.value:.*$", "3.value:", right, flags=re.M), "nothing stands behind `3.value:`"),
+            ("a value with words", re.sub(r"^3\.value:.*$", "3.value: f0h", right, flags=re.M), "`3.value:` is no number"),
+            ("a value of 65 bits", re.sub(r"^3\.value:.*$", "3.value: 0x1" + 16 * "0", right, flags=re.M), "is no number"),
+            ("a command in a field's place", re.sub(r"^3\.field:.*$", "3.field: cr0; off", right, flags=re.M), "no field's name"),
+            ("no line of an exit", re.sub(r"^3\.exit:.*$", "3.exit: a page fault", right, flags=re.M), "no line of an exit")):
+        got = refused(text)
+        ok(got is not None and words in got and "\n" not in got, f"{what}: {words}", got=got)
+
+
+def fields():
+    """Fields by their names in C, and only fields."""
+    svm = diagnosis.Svm()
+    ok(svm.has("cr0") and svm.has("cs.base") and svm.has("intercepts[0]") and not svm.has("cs") and not svm.has("cr9")
+       and not svm.has("pad9"), "a field's name is that of one number in the VMCB")
+
+
+for one in SEEDS:
+    all_faults(SVM, one)
+files()
+fields()
+finish()
