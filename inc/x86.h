@@ -61,6 +61,7 @@
 #define CR4_CET        (1u << 23)
 #define CR4_PKS        (1u << 24)
 #define DR6_HITS       0xfu /* B0 to B3: SDM 3B 17.2.3 "Debug Status Register (DR6)" */
+#define DR6_BD         (1u << 13)
 #define DR6_BS         (1u << 14)
 #define DR6_RESET      0xffff0ff0ul /* SDM 3A table 10-1: reserved bits are 1 */
 #define DR7_RESET      0x400u
@@ -73,6 +74,11 @@
 #define EFER_SVME      (1u << 12)
 #define EFER_FFXSR     (1u << 14)
 #define EFER_TCE       (1u << 15)
+
+/* What breakpoint n is, by DR7 (SDM 3B 17.2.4). */
+#define DR7_ENABLED(dr7, n) ((dr7) >> 2 * (n)&3)
+#define DR7_KIND(dr7, n)    ((dr7) >> (16 + 4 * (n)) & 3)
+enum dr7_kind { DR7_EXECUTE, DR7_WRITE, DR7_IO, DR7_ACCESS };
 
 /* Exception vectors (SDM 3A 6.3.1, table 6-1). */
 enum vector {

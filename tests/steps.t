@@ -58,9 +58,10 @@ def last_words():
            f"{engine}: the line has the memory operand and CR2", console=text[-1500:])
         ok("  ports that no device has: 1234 (3 times), 99 (1 times)" in text,
            f"{engine}: the ports are named", console=text[-1500:])
-        text, _ = boot(["start steps -- die=detect"], ["steps"])
-        ok(re.search(rf"stopped: {engine} has no general detect: .*limits\.md#refused", text),
-           f"{engine}: what has no effect is refused in words", console=text[-1500:])
+        for die, words in (("detect", "general detect: "), ("port", "breakpoints on ports")):
+            text, _ = boot([f"start steps -- die={die}"], ["steps"])
+            ok(re.search(rf"stopped: {engine} has no {words}.*limits\.md#refused", text),
+               f"{engine}: what has no effect is refused in words: {die}", console=text[-1500:])
 
 
 def around_the_frame():

@@ -31,10 +31,10 @@ ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions. No room grows beyond its
     # cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
     "kern": ("kern kern/gdb @0", 5572, 4500),
-    "vmm core and mem": ("vmm vmm/mem", 3196, 2400),
-    "handlers for any engine": ("vmm/exits", 604, 500),
+    "vmm core and mem": ("vmm vmm/mem", 3224, 2400),
+    "handlers for any engine": ("vmm/exits", 612, 500),
     "x86": ("vmm/x86", 3341, 3000),
-    "te and its lab": ("vmm/te @1", 4470, 3200),
+    "te and its lab": ("vmm/te @1", 4420, 3200),
     "bt and its lab": ("vmm/bt @3", 3840, 3200),
     "svm and its lab": ("vmm/svm @4s", 2294, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3430, 1300),

@@ -86,6 +86,16 @@ event_inject(struct vcpu *v)
 	}
 }
 
+enum verdict
+event_debug(struct vcpu *v, uint8_t insn_len)
+{
+	vcpu_need(v, STATE_DR);
+	vcpu_changed(v, STATE_DR);
+	v->state.dr[7] &= ~DR7_GD;
+	return event_raise(
+		v, (struct event){ .kind = EVENT_FAULT, .vector = VEC_DB, .insn_len = insn_len });
+}
+
 /*
  * An exception of the guest's own code, with the vector and error code of the exit. #DB and #AC may
  * be raised by their own delivery, for ever, and either comes before an interrupt (SDM 3A 6.9, APM
@@ -98,10 +108,8 @@ exit_exception(struct vcpu *v, struct exit *e)
 
 	if (e->vector == VEC_DB || e->vector == VEC_AC)
 		preempt_point();
-	if (e->vector == VEC_DB && e->insn_len) /* int1 */
-		return event_raise(v, (struct event){ .kind = EVENT_FAULT,
-						      .vector = VEC_DB,
-						      .insn_len = e->insn_len });
+	if (e->vector == VEC_DB)
+		return event_debug(v, e->insn_len); /* which only int1 has */
 	if (e->vector == VEC_PF) {
 		v->page_fault = (struct page_fault){ e->gva, e->error, true };
 		return event_page_fault(v);

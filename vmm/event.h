@@ -44,6 +44,11 @@ enum injection {
 enum verdict event_raise(struct vcpu *v, struct event event);
 /* A fault of the instruction at rip, whose error code (0 if it has none) the vector says. */
 enum verdict event_fault(struct vcpu *v, unsigned vector, uint32_t error);
+/*
+ * A #DB, whose handler may look at the debug registers: it finds DR7.GD clear (SDM 3B 17.2.4). DR6
+ * is the caller's. insn_len is that of int1, and 0 for all others.
+ */
+enum verdict event_debug(struct vcpu *v, uint8_t insn_len);
 /* The #PF in v->page_fault. */
 enum verdict event_page_fault(struct vcpu *v);
 /* Offers what waits to the engine: RESUME, though it may wait on, or STOP: the domain has ended. */

@@ -42,3 +42,8 @@ enum limit {
 
 /* Ends the guest, in the words of the limit. */
 enum verdict limit_refuse(struct vcpu *v, const struct exit *e, enum limit limit);
+/*
+ * CR4 or DR7 has been written: ends the guest if it has a breakpoint on a port now, else RESUME.
+ * The caller has asked for STATE_DR and STATE_CR.
+ */
+enum verdict limit_ports(struct vcpu *v, const struct exit *e);

@@ -29,4 +29,5 @@ void invalidate(uint32_t at);
 uint32_t read_dr6(void);
 void write_dr6(uint32_t value);
 void write_dr7(uint32_t value);
+void set_de(void);          /* CR4.DE: breakpoints on ports, too */
 void watch(uint32_t *what); /* reads and writes of four bytes, by breakpoint 0 */

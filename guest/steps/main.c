@@ -212,7 +212,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	tables();
 	if (option(info, "die") && option_is(option(info, "die"), "detect"))
 		write_dr7(0x2000); /* DR7.GD */
-	else if (option(info, "die"))
+	else if (option(info, "die") && option_is(option(info, "die"), "port")) {
+		write_dr7(0x00020001); /* kind 2 means nothing yet */
+		set_de();
+	} else if (option(info, "die"))
 		die();
 	run_all(sequences, only);
 	run_all(break_sequences, only);

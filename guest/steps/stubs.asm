@@ -68,7 +68,7 @@ enter_user:
 
 	LEAVE_USER 0x23
 
-global read_dr6, write_dr6, write_dr7, watch
+global read_dr6, write_dr6, write_dr7, set_de, watch
 read_dr6:
 	mov	eax, dr6
 	ret
@@ -79,6 +79,10 @@ write_dr6:
 write_dr7:
 	mov	eax, [esp + 4]
 	mov	dr7, eax
+	ret
+set_de:	mov	eax, cr4
+	or	eax, 8
+	mov	cr4, eax
 	ret
 watch:
 	mov	eax, [esp + 4]

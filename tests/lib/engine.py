@@ -145,16 +145,20 @@ class Engine:
 
     def small_guests(self, where):
         """Each asks for one thing: an interrupt that comes with a fault, what any CPU refuses, what a neighbour leaves."""
-        names = ("queued", "refuse", "absent", "left")
-        starts = [self.start(name) for name in names[:3]] + [
+        names = ("queued", "refuse", "absent", "detect", "left")
+        starts = [self.start(name) for name in names[:4]] + [self.start("steps", "-- die=port")] + [
             self.start("left", words) for words in ("& -- w", "-- r", "-- w", "-- r")]
-        text = self.host(starts, [assembled(f"hardware/{name}.asm") for name in names], where)
+        text = self.host(starts, [assembled(f"hardware/{name}.asm") for name in names] + ["steps"], where)
         ok("d1| GgIE\nd1 queued: ended: exit code 0" in text,
            f"{where}: an interrupt waits for the end of a fault's handler, whose IF is 0", text=text)
         ok("d1| NNNNNNNNNNNN NNGG GGGGGGGG GGGGGGGGGGGGGGGGG\nd1 refuse: ended: exit code 0" in text,
            f"{where}: values that no register has are #GP, VT-x's and AMD-V's instructions #UD", text=text)
         ok("absent: stopped: Zeno cannot emulate an x87 or vector instruction on memory at d0000000" in text,
            f"{where}: movaps on memory that is not there ends its guest in words", text=text)
+        ok("d1| BCFBCFBCFBCFRbCF\nd1 detect: ended: exit code 0" in text,
+           f"{where}: general detect is #DB in front of each move, and its handler finds it off", text=text)
+        ok(f"steps: stopped: {self.cpu} has no breakpoints on ports [" in text,
+           f"{where}: a breakpoint on a port is refused in words", text=text)
         # The first writer may still be at it when the machine is turned off.
         ok(text.count("| " + 20 * "w") in (1, 2) and text.count("| " + 20 * ".") == 2,
            f"{where}: a guest has its own registers still after others' turns, and none of a neighbour's", text=text)

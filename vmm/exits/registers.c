@@ -10,6 +10,7 @@
 #include <vmm/engine.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
+#include <vmm/limits.h>
 #include <vmm/mem/access.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/vcpu.h>
@@ -110,6 +111,8 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		    (s->efer & EFER_LMA && !(value & CR4_PAE))) /* SDM 3A 2.5 */
 			return event_fault(v, VEC_GP, 0);
 		s->cr4 = value;
+		vcpu_need(v, STATE_DR);
+		verdict = limit_ports(v, e);
 		break;
 	case 8:
 		if (value & ~0xful)
@@ -120,7 +123,7 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		return event_fault(v, VEC_UD, 0);
 	}
 	vcpu_changed(v, STATE_CR);
-	if (n == 0 || n == 3 || n == 4)
+	if (verdict == RESUME && (n == 0 || n == 3 || n == 4))
 		verdict = paging_written(v, e, &old);
 	if (verdict == RESUME)
 		exit_effect(v, EFFECT_CR_WRITE, n, value);
@@ -210,6 +213,11 @@ exit_dr(struct vcpu *v, struct exit *e)
 		return event_fault(v, VEC_UD, 0);
 	if (vcpu_cpl(v))
 		return event_fault(v, VEC_GP, 0);
+	if (v->state.dr[7] & DR7_GD) { /* general detect */
+		v->state.dr[6] |= DR6_BD;
+		vcpu_changed(v, STATE_DR);
+		return event_debug(v, 0);
+	}
 	n = n == 4 || n == 5 ? n + 2 : n;
 	if (e->dr.access == REG_READ) {
 		gpr_write(&v->state, e->dr.gpr, move_size(v), v->state.dr[n]);
@@ -224,6 +232,8 @@ exit_dr(struct vcpu *v, struct exit *e)
 			value = (value & ~DR7_ZEROS) | DR7_ONES;
 		v->state.dr[n] = value;
 		vcpu_changed(v, STATE_DR);
+		if (limit_ports(v, e) == STOP)
+			return STOP;
 		exit_effect(v, EFFECT_DR_WRITE, n, value);
 	}
 	vcpu_advance(v, e); /* safe: the move is made */

@@ -12,12 +12,8 @@
 #include <vmm/te/te.h>
 
 /* SDM 3B 17.2.4 "Debug Control Register (DR7)" */
-#define DR7_ENABLED(dr7, n) ((dr7) >> 2 * (n)&3)
-#define DR7_KIND(dr7, n)    ((dr7) >> (16 + 4 * (n)) & 3)
-#define DR7_LEN(dr7, n)     ((dr7) >> (18 + 4 * (n)) & 3)
-#define DR7_OFF(n)          (3ull << 2 * (n))
-
-enum kind { KIND_EXECUTE, KIND_WRITE, KIND_IO, KIND_ACCESS };
+#define DR7_LEN(dr7, n) ((dr7) >> (18 + 4 * (n)) & 3)
+#define DR7_OFF(n)      (3ull << 2 * (n))
 
 /* The bytes that breakpoint n watches: `len` from the address on, both aligned to it. */
 static uint64_t
@@ -36,7 +32,7 @@ is_armed(const struct vcpu *v, unsigned n)
 	size_t len;
 	uint64_t at = watched(s, n, &len);
 
-	return DR7_ENABLED(s->dr[7], n) && DR7_KIND(s->dr[7], n) != KIND_IO &&
+	return DR7_ENABLED(s->dr[7], n) && DR7_KIND(s->dr[7], n) != DR7_IO &&
 	       !in_window(v->domain, at, len);
 }
 
@@ -68,7 +64,7 @@ te_watch(struct vcpu *v, uint64_t linear, size_t size, bool write)
 		size_t len;
 		uint64_t at = watched(s, n, &len);
 
-		if (is_armed(v, n) && (kind == KIND_ACCESS || (kind == KIND_WRITE && write)) &&
+		if (is_armed(v, n) && (kind == DR7_ACCESS || (kind == DR7_WRITE && write)) &&
 		    linear < at + len && linear + size > at)
 			v->state.pending_debug |= 1u << n;
 	}
@@ -82,7 +78,7 @@ te_breakpoints_at(const struct vcpu *v, uint64_t rip)
 	uint32_t linear = (uint32_t)(s->seg[SEG_CS].base + rip), hits = 0;
 
 	for (unsigned n = 0; n < 4 && s->dr[7] & DR7_ANY; n++)
-		if (is_armed(v, n) && DR7_KIND(s->dr[7], n) == KIND_EXECUTE && s->dr[n] == linear)
+		if (is_armed(v, n) && DR7_KIND(s->dr[7], n) == DR7_EXECUTE && s->dr[n] == linear)
 			hits |= 1u << n;
 	return hits;
 }
@@ -99,15 +95,6 @@ te_breakpoint_hit(struct vcpu *v, struct exit *e)
 	*e = (struct exit){ .rip = v->state.rip };
 	debug_trap(v, e);
 	return true;
-}
-
-static bool
-watches_ports(const struct cpu_state *s, uint64_t dr7)
-{
-	for (unsigned n = 0; n < 4; n++)
-		if (s->cr4 & CR4_DE && DR7_ENABLED(dr7, n) && DR7_KIND(dr7, n) == KIND_IO)
-			return true;
-	return false;
 }
 
 static void
@@ -140,9 +127,9 @@ exit_dr(struct vcpu *v, struct exit *e)
 
 		if (n == 7 && value & DR7_GD)
 			return limit_refuse(v, e, LIMIT_GENERAL_DETECT);
-		if (n == 7 && watches_ports(&v->state, value))
-			return limit_refuse(v, e, LIMIT_PORT_BREAKPOINT);
 		write_dr(v, n, value);
+		if (limit_ports(v, e) == STOP)
+			return STOP;
 	} else {
 		gpr_write(&v->state, gpr, 4, v->state.dr[n]);
 	}

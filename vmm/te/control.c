@@ -106,6 +106,7 @@ te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 			return event_fault(v, VEC_GP, 0);
 		v->state.cr4 = value;
 		te_load_cr4(v);
+		verdict = limit_ports(v, e);
 		break;
 	default:
 		return event_fault(v, VEC_UD, 0); /* there is no such register */

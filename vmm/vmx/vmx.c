@@ -68,7 +68,7 @@ init(struct vcpu *v)
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
 	x->exceptions = EXCEPTIONS_CAUGHT;
 	x->cr0_owned = VMX_CR0_OWNED;
-	x->cr4_owned = ~engine_cr4(v->engine, v->domain->mmu);
+	x->cr4_owned = ~engine_cr4(v->engine, v->domain->mmu) | CR4_DE; /* limit_ports() */
 	err = vmx_prepare();
 	if (err)
 		return err;

@@ -1,0 +1,110 @@
+; General detect (SDM 3B 17.2.4 "Debug Control Register (DR7)"): while DR7.GD is set, a move to or from a debug register
+; is #DB in front of it, with DR6.BD, and the handler of any #DB finds GD clear. Tries four moves, a breakpoint. For
+; each #DB: `B` with BD, `b` without; `C` if GD is clear, `c` if not; `F` if it is a fault, `T` if it says that the move
+; is done. `R` if DR0 has kept its value.
+
+bits 32
+section .multiboot progbits alloc noexec nowrite align=4
+	dd	0x1badb002, 0, -0x1badb002
+
+GD	equ	1 << 13
+BD	equ	1 << 13				; of DR6
+VALUE	equ	0x00123456
+
+%macro	SAY 1
+	push	eax
+	push	edx
+	mov	dx, 0x3fd
+%%busy:	in	al, dx
+	test	al, 0x20			; THRE
+	jz	%%busy
+	mov	dx, 0x3f8
+	mov	al, %1
+	out	dx, al
+	pop	edx
+	pop	eax
+%endmacro
+
+%macro	DETECTED 1+
+	mov	esi, %%it
+	mov	edi, %%behind
+	mov	ecx, GD | 0x400
+	mov	dr7, ecx
+%%it:	%1
+%%behind:
+%endmacro
+
+section .text
+global _start
+_start:	mov	esp, 0x2ff000
+	lgdt	[gdtr]
+	jmp	8:.cs
+.cs:	mov	ax, 16
+	mov	ds, ax
+	mov	es, ax
+	mov	ss, ax
+	mov	eax, debug
+	mov	[idt + 8], ax
+	mov	word [idt + 10], 8
+	mov	word [idt + 12], 0x8e00
+	shr	eax, 16
+	mov	[idt + 14], ax
+	lidt	[idtr]
+	mov	eax, VALUE
+	mov	dr0, eax
+	xor	eax, eax
+	DETECTED mov eax, dr0
+	DETECTED mov dr0, eax
+	DETECTED mov eax, dr7
+	DETECTED mov eax, dr4			; DR6, for CR4.DE is 0
+	mov	ebx, dr0
+	or	ebx, eax
+	cmp	ebx, VALUE
+	jne	.break
+	SAY	'R'
+.break:	mov	esi, .here
+	mov	edi, .end
+	mov	dr0, esi
+	mov	ecx, GD | 0x402			; G0: execution
+	mov	dr7, ecx
+.here:	nop
+.end:	SAY	10
+	xor	eax, eax
+	out	0xf4, al
+	hlt
+
+debug:	push	ebx
+	mov	ebx, dr6
+	test	ebx, BD
+	jz	.no_bd
+	SAY	'B'
+	jmp	.gd
+.no_bd:	SAY	'b'
+.gd:	mov	ebx, dr7
+	test	ebx, GD
+	jz	.clear
+	SAY	'c'
+	jmp	.back
+.clear:	SAY	'C'
+.back:	xor	ebx, ebx
+	mov	dr7, ebx
+	mov	dr6, ebx
+	pop	ebx
+	cmp	[esp], esi
+	mov	[esp], edi
+	jne	.trap
+	SAY	'F'
+	iret
+.trap:	SAY	'T'
+	iret
+
+section .data align=8
+gdt:	dq	0
+	dq	0x00cf9b000000ffff
+	dq	0x00cf93000000ffff
+gdtr:	dw	gdtr - gdt - 1
+	dd	gdt
+idtr:	dw	15
+	dd	idt
+section .bss align=8
+idt:	resq	2
