@@ -53,22 +53,3 @@ cpu_setup_load(const struct cpu_setup *s)
 	ring_exit = s->ring_exit;
 	trap_gate_dpl(CALLOUT_VECTOR, s->callout_dpl);
 }
-
-static bool
-in_hole(uint64_t a)
-{
-	unsigned slot = a >> 39 & 511;
-
-	return slot >= HOLE_FIRST_SLOT && slot <= HOLE_LAST_SLOT;
-}
-
-uint64_t
-breakpoints_allowed(const uint64_t dr[8])
-{
-	uint64_t dr7 = dr[7] & ~DR7_GD;
-
-	for (unsigned i = 0; i < 4; i++)
-		if (in_hole(dr[i]) || in_hole(dr[i] + 7))
-			dr7 &= ~(3ul << 2 * i);
-	return dr7;
-}

@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 
+#include <inc/x86.h>
+#include <kern/map.h>
+
 struct cpu_setup {
 	uint64_t cr3;
 	uint64_t efer; /* EFER.SCE: whether syscall leads anywhere */
@@ -22,9 +25,20 @@ struct cpu_setup {
 void cpu_setup_load(const struct cpu_setup *s);
 void cpu_setup_tsc_aux(uint32_t value); /* this one alone, which a guest has written meanwhile */
 
+#define IN_HOLE(a) (((a) >> 39 & 511) - HOLE_FIRST_SLOT <= HOLE_LAST_SLOT - HOLE_FIRST_SLOT)
+
 /*
  * Of a guest's DR7 what may be armed while the host's own code is about to run: nothing that
  * watches Zeno's addresses, and no general detect, which would hit the host's next move to a debug
  * register.
  */
-uint64_t breakpoints_allowed(const uint64_t dr[8]);
+static inline uint64_t
+breakpoints_allowed(const uint64_t dr[8])
+{
+	uint64_t dr7 = dr[7] & ~DR7_GD;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (IN_HOLE(dr[i]) || IN_HOLE(dr[i] + 7))
+			dr7 &= ~(3ul << 2 * i);
+	return dr7;
+}

@@ -155,8 +155,10 @@ exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fm
 static enum verdict
 exit_irq(struct vcpu *v, struct exit *e)
 {
-	if (e->vector >= IRQ_BASE) /* an NMI needs no more than that its handler returns */
+	if (e->vector >= IRQ_BASE)
 		irq(e->vector);
+	else if (e->vector != VEC_NMI) /* which needs no more than that its handler returns */
+		preempt_point();       /* what ended the run waits with the host's interrupts off */
 	return RESUME;
 }
 EXIT_HANDLER(IRQ, NULL, exit_irq);

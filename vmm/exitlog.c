@@ -85,7 +85,7 @@ exit_log(struct vcpu *v, const struct exit *e)
 	__builtin_memcpy(&r->reason, &e->reason, EXIT_HEAD);
 	r->insn_op = e->insn_op;
 	r->effect = EFFECT_NONE;
-	r->ring = vcpu_cpl(v);
+	r->ss_attr = v->state.seg[SEG_SS].attr;
 	v->last = r;
 }
 
@@ -182,8 +182,8 @@ exit_details(const struct vcpu *v, char *buf, size_t size)
 	snprintf(buf, size,
 		 " | vec=%x err=%x ring=%u effect=%s a=%lx b=%lx next=%08lx if=%u shadow=%u "
 		 "insn=%s",
-		 r->vector, r->error, r->ring, effect ? effect : "?", r->a, r->b, v->state.rip,
-		 !!(v->state.rflags & FLAG_IF), v->state.sti_shadow,
+		 r->vector, r->error, ATTR_DPL(r->ss_attr), effect ? effect : "?", r->a, r->b,
+		 v->state.rip, !!(v->state.rflags & FLAG_IF), v->state.sti_shadow,
 		 r->insn_len ? insn_name(r->insn_op) : "-");
 }
 

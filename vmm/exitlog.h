@@ -42,9 +42,9 @@ struct exit_record {
 	uint8_t vector;
 	uint32_t error;
 	uint16_t insn_op; /* enum insn_op */
+	uint16_t ss_attr; /* the guest's CPL is in it */
 	uint8_t effect;   /* enum effect */
-	uint8_t ring;     /* the guest's CPL */
-	uint8_t pad[20];
+	uint8_t pad[19];
 };
 _Static_assert(sizeof(struct exit_record) == 64, "a page holds 64; the trace format depends on it");
 #define EXIT_RING 64
@@ -58,9 +58,11 @@ void exit_log(struct vcpu *v, const struct exit *e);
 static inline void
 exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
 {
-	v->last->effect = effect;
-	v->last->a = a;
-	v->last->b = b;
+	struct exit_record *r = v->last;
+
+	r->effect = effect;
+	r->a = a;
+	r->b = b;
 }
 
 void exit_words(const struct exit_record *r, char *buf, size_t size);

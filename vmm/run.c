@@ -73,20 +73,6 @@ vcpu_ready(struct thread *t)
 	return false;
 }
 
-/* What there is to do behind a handler now and then. */
-static COLD enum verdict
-exit_after(struct vcpu *v, enum verdict verdict)
-{
-	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
-		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
-		      v->domain->id, v->exits, exit_names[v->last->reason]);
-	if (vcpu_poisons && v->engine->fetch)
-		vcpu_check_poison(v);
-	if (exit_streams)
-		exit_stream(v);
-	return verdict;
-}
-
 /* Into the guest, up to its next exit: v->exit. */
 void
 vcpu_run(struct vcpu *v)
@@ -107,8 +93,9 @@ handle(struct vcpu *v, struct exit *e)
 	verdict = exit_dispatch(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;
-	if (exit_streams | vcpu_poisons || v->domain->state == DOMAIN_ENDED)
-		return exit_after(v, verdict);
+	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
+		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
+		      v->domain->id, v->exits, exit_names[v->last->reason]);
 	return verdict;
 }
 
@@ -116,7 +103,13 @@ handle(struct vcpu *v, struct exit *e)
 enum verdict
 exit_handle(struct vcpu *v, struct exit *e)
 {
-	return handle(v, e);
+	enum verdict verdict = handle(v, e);
+
+	if (vcpu_poisons && v->engine->fetch)
+		vcpu_check_poison(v);
+	if (exit_streams)
+		exit_stream(v);
+	return verdict;
 }
 
 static enum turn
@@ -165,14 +158,18 @@ debug_trap_due(struct vcpu *v, struct exit *e)
 	return true;
 }
 
-/* Whether there is something to think of before the guest runs. Most often there is nothing. */
+/*
+ * Whether there is something to think of before the guest runs, or somebody looks at each exit.
+ * Most often there is nothing.
+ */
 static inline bool
 is_held_up(const struct vcpu *v)
 {
 	const struct cpu_state *s = &v->state;
 
-	return v->debug.attached | v->irq_pending | s->event.kind | s->sti_shadow |
-	       s->mov_ss_shadow | s->pending_debug;
+	return (v->debug.attached | v->irq_pending | vcpu_poisons | s->event.kind | s->sti_shadow |
+		s->mov_ss_shadow) |
+	       s->pending_debug | exit_streams;
 }
 
 /* The guest to its next exit, behind what it receives before, and in a debugger's hands. */
@@ -199,7 +196,7 @@ next_exit(struct vcpu *v)
 {
 	if (is_held_up(v))
 		return one_exit(v);
-	vcpu_run(v);
+	v->engine->run(v, &v->exit);
 	return handle(v, &v->exit);
 }
 

@@ -123,29 +123,22 @@ is_nested_fault(struct vcpu *v, struct exit *e)
 	e->access = access_of_error(e->error) & (ACCESS_WRITE | ACCESS_FETCH);
 }
 
+#define BIT(reason)    (1ul << EXIT_##reason)
+#define NO_INSTRUCTION (BIT(IRQ) | BIT(INIT) | BIT(WINDOW_IRQ) | BIT(TASK) | BIT(TRIPLE))
+
 static void
-is_instruction(struct vcpu *v, struct exit *e, unsigned which)
+is_intercept(struct vcpu *v, struct exit *e, unsigned which)
 {
 	e->reason = reasons[which];
-	switch (e->reason) {
-	case EXIT_NONE:
+	if (e->reason == EXIT_IO)
+		is_io(v, e);
+	else if (!((NO_INSTRUCTION | BIT(NONE)) >> e->reason & 1))
+		is_simple(v, e);
+	else if (e->reason == EXIT_NONE) {
 		e->reason = EXIT_EXCEPTION;
 		e->vector = VEC_UD;
-		return;
-	case EXIT_IRQ: /* still pending; which one it is the host's IDT will see */
-		e->vector = 0;
-		return;
-	case EXIT_INIT:
-	case EXIT_WINDOW_IRQ:
-	case EXIT_TASK:
-	case EXIT_TRIPLE:
-		return;
-	case EXIT_IO:
-		is_io(v, e);
-		return;
-	default:
-		is_simple(v, e);
-	}
+	} else if (e->reason == EXIT_IRQ)
+		e->vector = 0; /* still pending; which one it is the host's IDT will see */
 }
 
 void
@@ -157,7 +150,7 @@ svm_translate(struct vcpu *v, struct exit *e)
 	exit_begin(e, EXIT_OTHER, NO_TRAP, 0, b->rip);
 	e->raw = code;
 	if (code >= SVM_EXIT_FIRST && code < SVM_EXIT_FIRST + sizeof(reasons))
-		is_instruction(v, e, (unsigned)(code - SVM_EXIT_FIRST));
+		is_intercept(v, e, (unsigned)(code - SVM_EXIT_FIRST));
 	else if (code == SVM_EXIT_NPF)
 		is_nested_fault(v, e);
 	else if (code == SVM_EXIT_INVALID)

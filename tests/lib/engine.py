@@ -50,9 +50,9 @@ def boot_from(where, kernel, cmdline="", guests=()):
     return {"machine": "bochs", "disk": str(disk_of(kernel, cmdline, guests))}
 
 
-def boot(where, cpu, kernel, cmdline="", guests=()):
+def boot(where, cpu, kernel, cmdline="", guests=(), **setup):
     """A machine's console."""
-    result = machine.boot(**boot_from(where, kernel, cmdline, guests), cpu=cpu, limits=LIMIT, mem=128)
+    result = machine.boot(**boot_from(where, kernel, cmdline, guests), cpu=cpu, limits=LIMIT, mem=128, **setup)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
     return text
@@ -78,11 +78,11 @@ class Engine:
         self.cpu = cpu
         self.words = words
 
-    def host(self, commands, guests, where="qemu", options="", cpu=None):
+    def host(self, commands, guests, where="qemu", options="", cpu=None, **setup):
         """What Zeno says to these commands; guests are names, or ELF files."""
         cmdline = f"panic=off {options} -- {'; '.join(commands)}; off"
         elves = [guest(one) if isinstance(one, str) else one for one in guests]
-        return boot(where, cpu or self.cpu, self.kernel, cmdline, elves)
+        return boot(where, cpu or self.cpu, self.kernel, cmdline, elves, **setup)
 
     def start(self, name, words=""):
         return " ".join(filter(None, ("start", name, self.words, words)))

@@ -105,19 +105,20 @@ port_part(const struct io_range *r, uint16_t port, unsigned size)
 	return n;
 }
 
-/* Counted by port, for the first few of them: a dead guest's last words name them. */
-static COLD void
-nobody_has(struct domain *d, uint16_t port)
+/* Counted by port, for the first few: a guest's last words name them. What is read there. */
+static COLD uint32_t
+nobody_has(struct domain *d, uint16_t port, unsigned size)
 {
-	struct port_count *p = d->unclaimed_ports;
+	struct port_count *p = d->unclaimed_ports, *end = p + UNCLAIMED_PORTS;
 
 	d->unclaimed++;
-	for (unsigned i = 0; i < UNCLAIMED_PORTS; i++, p++)
-		if (!p->count || p->port == port) {
-			p->port = port;
-			p->count++;
-			return;
-		}
+	while (p < end && p->count && p->port != port)
+		p++;
+	if (p < end) {
+		p->port = port;
+		p->count++;
+	}
+	return 0xffffffff >> (32 - 8 * size);
 }
 
 /* "3f2 (2 times), 80 (17 times)"; an empty text: there are none. */
@@ -138,25 +139,26 @@ io_unclaimed(const struct domain *d, char *buf, size_t size)
 		snprintf(buf + used, size - used, ", others (%lu times)", rest);
 }
 
-static uint32_t
-read_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size)
+static APART uint32_t
+device_reads(struct domain *d, const struct io_range *r, uint16_t port, unsigned size)
 {
-	uint32_t value;
+	uint32_t value = r->read(d, port, size);
 
-	if (!r || !r->read) {
-		nobody_has(d, port);
-		return 0xffffffff >> (32 - 8 * size);
-	}
-	value = r->read(d, port, size);
 	platform_lines(d);
 	return value;
+}
+
+static inline uint32_t
+read_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size)
+{
+	return r && r->read ? device_reads(d, r, port, size) : nobody_has(d, port, size);
 }
 
 static void
 write_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size, uint32_t value)
 {
 	if (!r || !r->write) {
-		nobody_has(d, port);
+		nobody_has(d, port, size);
 		return;
 	}
 	r->write(d, port, size, value);

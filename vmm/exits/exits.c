@@ -63,7 +63,7 @@ string_step(struct vcpu *v, const struct exit_io *io)
 }
 
 /* At most EMU_REP_MAX elements in one exit: no guest holds the CPU with a long string. */
-static enum verdict
+static APART enum verdict
 string_io(struct vcpu *v, struct exit *e)
 {
 	const struct exit_io *io = &e->io;
@@ -85,24 +85,28 @@ string_io(struct vcpu *v, struct exit *e)
 	return RESUME;
 }
 
+static APART enum verdict
+port_out(struct vcpu *v, struct exit *e)
+{
+	uint32_t value = (uint32_t)gpr_read(&v->state, RAX, e->io.size);
+
+	exit_effect(v, EFFECT_OUT, e->io.port, value);
+	vcpu_advance(v, e); /* safe: a write cannot fault */
+	io_write(v->domain, e->io.port, e->io.size, value);
+	return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
+}
+
 static enum verdict
 exit_io(struct vcpu *v, struct exit *e)
 {
-	const struct exit_io *io = &e->io;
 	uint32_t value;
 
-	if (io->string)
-		return string_io(v, e);
-	if (io->in) {
-		value = io_read(v->domain, io->port, io->size);
-		gpr_write(&v->state, RAX, io->size, value);
-	} else {
-		value = (uint32_t)gpr_read(&v->state, RAX, io->size);
-	}
-	exit_effect(v, io->in ? EFFECT_IN : EFFECT_OUT, io->port, value);
-	vcpu_advance(v, e); /* safe: in is done; a write cannot fault */
-	if (!io->in)
-		io_write(v->domain, io->port, io->size, value);
+	if (e->io.string || !e->io.in)
+		return e->io.string ? string_io(v, e) : port_out(v, e);
+	value = io_read(v->domain, e->io.port, e->io.size);
+	gpr_write(&v->state, RAX, e->io.size, value);
+	exit_effect(v, EFFECT_IN, e->io.port, value);
+	vcpu_advance(v, e); /* safe: it is done */
 	return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
 }
 EXIT_HANDLER(IO, NULL, exit_io);
@@ -127,28 +131,28 @@ EXIT_HANDLER(HLT, NULL, exit_hlt);
  */
 static const struct {
 	uint32_t leaf;
-	uint8_t reg; /* of EAX EBX ECX EDX */
+	uint8_t reg; /* enum gpr */
 	uint32_t bits;
 	uint64_t cr4; /* 0: hidden always; else where the engine has not this bit */
 } hidden[] = {
-	{ 1, 2, 1u << 3 | 1u << 5 | 1u << 6 | 1u << 15 | 1u << 17 | 1u << 21 | 1u << 24, 0 },
-	{ 1, 3, 1u << 7 | 1u << 9 | 1u << 12 | 1u << 14, 0 },
-	{ 0x80000001, 2, 1u << 2, 0 }, /* AMD-V */
-	{ 0x80000001, 3, 1u << 7 | 1u << 9 | 1u << 12 | 1u << 14, 0 },
-	{ 1, 2, 1u << 12 | 1u << 26 | 1u << 28 | 1u << 29, CR4_OSXSAVE },
-	{ 7, 1, 1u << 5 | 0xdc230000, CR4_OSXSAVE },
-	{ 7, 2, 1u << 1 | 1u << 6 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 14,
+	{ 1, RCX, 1u << 3 | 1u << 5 | 1u << 6 | 1u << 15 | 1u << 17 | 1u << 21 | 1u << 24, 0 },
+	{ 1, RDX, 1u << 7 | 1u << 9 | 1u << 12 | 1u << 14, 0 },
+	{ 0x80000001, RCX, 1u << 2, 0 }, /* AMD-V */
+	{ 0x80000001, RDX, 1u << 7 | 1u << 9 | 1u << 12 | 1u << 14, 0 },
+	{ 1, RCX, 1u << 12 | 1u << 26 | 1u << 28 | 1u << 29, CR4_OSXSAVE },
+	{ 7, RBX, 1u << 5 | 0xdc230000, CR4_OSXSAVE },
+	{ 7, RCX, 1u << 1 | 1u << 6 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 14,
 	  CR4_OSXSAVE },
-	{ 0x80000001, 2, 1u << 11 | 1u << 16, CR4_OSXSAVE }, /* XOP, FMA4 */
-	{ 0xd, 0, ~0u, CR4_OSXSAVE },
-	{ 0xd, 1, ~0u, CR4_OSXSAVE },
-	{ 0xd, 2, ~0u, CR4_OSXSAVE },
-	{ 7, 1, 1u << 10, 0 }, /* INVPCID */
-	{ 7, 1, 1u << 0, CR4_FSGSBASE },
-	{ 7, 1, 1u << 7, CR4_SMEP },
-	{ 7, 1, 1u << 20, CR4_SMAP },
-	{ 7, 2, 1u << 3, CR4_PKE },
-	{ 7, 2, 1u << 16, CR4_LA57 },
+	{ 0x80000001, RCX, 1u << 11 | 1u << 16, CR4_OSXSAVE }, /* XOP, FMA4 */
+	{ 0xd, RAX, ~0u, CR4_OSXSAVE },
+	{ 0xd, RBX, ~0u, CR4_OSXSAVE },
+	{ 0xd, RCX, ~0u, CR4_OSXSAVE },
+	{ 7, RBX, 1u << 10, 0 }, /* INVPCID */
+	{ 7, RBX, 1u << 0, CR4_FSGSBASE },
+	{ 7, RBX, 1u << 7, CR4_SMEP },
+	{ 7, RBX, 1u << 20, CR4_SMAP },
+	{ 7, RCX, 1u << 3, CR4_PKE },
+	{ 7, RCX, 1u << 16, CR4_LA57 },
 };
 
 /* Few leaves have any of these, and the others need not go through the table. */
@@ -163,35 +167,32 @@ cut_leaves_init(void)
 }
 INITCALL(40, cut_leaves_init);
 
-static APART void
-hide_features(struct vcpu *v, uint32_t leaf, uint32_t r[4])
+static APART enum verdict
+hide_features(struct vcpu *v, uint32_t leaf)
 {
-	uint64_t cr4 = engine_cr4(v->engine, v->domain->mmu);
+	uint64_t cr4 = engine_cr4(v->engine, v->domain->mmu), *gpr = v->state.gpr;
 
 	for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
 		if (hidden[i].leaf == leaf && !(hidden[i].cr4 & cr4))
-			r[hidden[i].reg] &= ~hidden[i].bits;
+			gpr[hidden[i].reg] &= ~hidden[i].bits;
 	if (leaf == 1) {
 		vcpu_need(v, STATE_CR);
-		r[2] &= ~CPUID1_C_OSXSAVE;
-		r[2] |= v->state.cr4 & CR4_OSXSAVE ? CPUID1_C_OSXSAVE : 0;
+		gpr[RCX] &= ~CPUID1_C_OSXSAVE;
+		gpr[RCX] |= v->state.cr4 & CR4_OSXSAVE ? CPUID1_C_OSXSAVE : 0;
 	}
+	return RESUME;
 }
 
 static enum verdict
 exit_cpuid(struct vcpu *v, struct exit *e)
 {
-	uint32_t leaf = (uint32_t)v->state.gpr[RAX], r[4];
+	uint64_t *gpr = v->state.gpr, leaf = (uint32_t)gpr[RAX];
 
-	cpuid(leaf, (uint32_t)v->state.gpr[RCX], r);
-	if (cut_leaves & LEAF_BIT(leaf))
-		hide_features(v, leaf, r);
-	v->state.gpr[RAX] = r[0];
-	v->state.gpr[RBX] = r[1];
-	v->state.gpr[RCX] = r[2];
-	v->state.gpr[RDX] = r[3];
+	__asm__ volatile("cpuid" /* it clears the upper halves */
+			 : "=a"(gpr[RAX]), "=b"(gpr[RBX]), "=c"(gpr[RCX]), "=d"(gpr[RDX])
+			 : "a"(leaf), "c"(gpr[RCX]));
 	vcpu_advance(v, e); /* safe: cpuid writes four registers */
-	return RESUME;
+	return cut_leaves & LEAF_BIT(leaf) ? hide_features(v, (uint32_t)leaf) : RESUME;
 }
 EXIT_HANDLER(CPUID, NULL, exit_cpuid);
 

@@ -29,5 +29,4 @@ uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no 
  */
 void tlb_flush(struct vcpu *v);
 void tlb_flush_all(struct domain *d); /* of each of its vCPUs */
-void tlb_forget(struct vcpu *v);      /* the host's own alone */
 void tlb_drop(struct vcpu *v, gva_t a);

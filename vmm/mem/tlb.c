@@ -4,8 +4,6 @@
 #include <kern/map.h>
 #include <vmm/mem/tlb.h>
 
-#define KEY_SHIFT 48
-
 const struct tlb_entry *
 tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 {
@@ -44,14 +42,6 @@ tlb_drop(struct vcpu *v, gva_t a)
 		return;
 	v->tlb.code += !!(e->tag & TLB_FETCHES);
 	e->tag = 0;
-}
-
-void
-tlb_forget(struct vcpu *v)
-{
-	v->tlb.key = ++v->tlb.generation << KEY_SHIFT;
-	if (!v->tlb.key)
-		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
 }
 
 void

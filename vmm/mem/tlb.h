@@ -44,6 +44,15 @@ tlb_at(struct vcpu *v, gva_t a)
  */
 const struct tlb_entry *tlb_fill(struct vcpu *v, gva_t a, unsigned how);
 
+/* Ends the host's own alone: what an engine's exit does, whose guest moves its tables unseen. */
+static inline void
+tlb_forget(struct vcpu *v)
+{
+	v->tlb.key = ++v->tlb.generation << 48;
+	if (__builtin_expect(!v->tlb.key, 0))
+		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
+}
+
 /* The page that `a` leads to in an access of this kind, if it is known. NULL: ask tlb_find(). */
 static inline const struct tlb_entry *
 tlb_hit(struct vcpu *v, gva_t a, unsigned how)

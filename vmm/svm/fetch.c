@@ -17,15 +17,20 @@ linear_rip(const struct vmcb *b)
 	return b->efer & EFER_LMA && b->cs.attr & ATTR_L ? b->rip : (uint32_t)(b->cs.base + b->rip);
 }
 
+static const uint64_t no_level;
+
 static inline bool
 is_known(const struct svm_known *k, const struct vmcb *b, uint64_t linear)
 {
+	const struct nested_trail *t = &k->trail;
+
 	if (k->linear != linear || k->cr3 != b->cr3 || k->cr0 != b->cr0 || k->cr4 != b->cr4 ||
 	    k->efer != b->efer || k->cs_attr != b->cs.attr)
 		return false;
-	for (unsigned i = 0; i < k->trail.length; i++)
-		if (*k->trail.at[i] != k->trail.value[i])
-			return false;
+	if (*t->at[0] != t->value[0] || *t->at[1] != t->value[1])
+		return false;
+	if (t->length > 2 && (*t->at[2] != t->value[2] || *t->at[3] != t->value[3]))
+		return false;
 	return k->bytes[0] == k->from[0] && k->bytes[1] == k->from[1];
 }
 
@@ -43,6 +48,10 @@ remember(struct vcpu *v, struct svm_known *k, uint64_t linear)
 	k->from = gpa_ptr(v->domain, at, &len);
 	if (!k->from || len < sizeof(k->bytes))
 		return;
+	for (unsigned i = k->trail.length; i < NESTED_LEVELS; i++) {
+		k->trail.at[i] = &no_level; /* compared, too: a loop would cost more */
+		k->trail.value[i] = no_level;
+	}
 	k->bytes[0] = k->from[0];
 	k->bytes[1] = k->from[1];
 	k->cr0 = b->cr0;

@@ -43,6 +43,7 @@ init(struct vcpu *v)
 	err = svm_turn_on();
 	if (err)
 		return err;
+	s->host_state = svm_host_state();
 	svm_make_maps();
 	svm_set_controls(s->vmcb);
 	if (strcmp(v->domain->mmu->name, "nested"))
@@ -82,7 +83,7 @@ load(struct vcpu *v)
 
 	cpu_setup_load(&setup);
 	svm_debug_controls(v);
-	svm_of(v)->fresh = true;
+	v->flush = true; /* another vCPU may have used the CPU's TLB with the same ASID */
 }
 
 /* TSC_AUX goes with the vCPU: rdtscp is no exit, and QEMU 7.2 would say rdtsc of one. */
@@ -117,7 +118,7 @@ enter(struct vcpu *v)
 	struct svm *s = svm_of(v);
 
 	__asm__ volatile("mov %0, %%cr2" : : "r"(s->vmcb->cr2));
-	svm_enter(v->state.gpr, s->vmcb_at, svm_host_state());
+	svm_enter(v->state.gpr, s->vmcb_at, s->host_state);
 }
 
 /*
@@ -155,14 +156,13 @@ refused(struct vcpu *v, struct exit *e, unsigned groups)
 }
 
 /*
- * After another vCPU or a flush, at the first entry, with a new TSC_AUX, breakpoints, a debugger,
- * or shadows.
+ * With anything to think of: shadows, armed breakpoints, a debugger, a flush, which the first entry
+ * has, too, or a group of the state that a handler has changed.
  */
 static inline bool
 is_special(const struct vcpu *v, const struct svm *s)
 {
-	return s->shadowed | v->debug.attached | s->fresh | v->flush | !v->entries |
-	       !!(v->dirty & (STATE_MSR | STATE_DR)) | !!(s->vmcb->dr7 & DR7_ANY);
+	return s->special | v->flush | v->debug.attached | v->dirty;
 }
 
 static void
@@ -174,12 +174,13 @@ enter_special(struct vcpu *v, unsigned written)
 
 	if (written & STATE_MSR)
 		tsc_aux_out(v);
-	if (s->fresh || v->flush) {
+	if (v->flush) {
 		b->tlb_control = TLB_CONTROL_FLUSH_ALL;
 		if (!s->shadowed)
 			svm_forget_instructions(s);
 	}
-	s->fresh = v->flush = false;
+	v->flush = false;
+	s->special = s->shadowed || b->dr7 & DR7_ANY;
 	if (v->debug.attached)
 		svm_debug_entry(v);
 	if (s->shadowed)
@@ -226,7 +227,8 @@ run_to_exit(struct vcpu *v, struct exit *e, bool special)
 		return;
 	}
 	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
-	v->entries += !(b->exitintinfo & SVM_EVENT_VALID);
+	if (__builtin_expect(!(b->exitintinfo & SVM_EVENT_VALID), 1))
+		v->entries++;
 	svm_state_from_vmcb(v);
 	svm_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
@@ -234,8 +236,6 @@ run_to_exit(struct vcpu *v, struct exit *e, bool special)
 		translate_special(v, e);
 	else
 		svm_translate(v, e);
-	if (e->reason == EXIT_IRQ)
-		preempt_point(); /* what ended the run waits with the host's interrupts off */
 }
 
 static APART void

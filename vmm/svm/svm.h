@@ -24,13 +24,15 @@ struct svm_known {
 	const uint64_t *from; /* the guest's bytes, in the direct map */
 	uint64_t bytes[2];
 	struct insn insn;
-};
+} __attribute__((aligned(256))); /* so that a shift finds one */
 
 /* A vCPU's: one frame. */
 struct svm {
+	struct svm_known known[SVM_KNOWN];
 	struct vmcb *vmcb;
 	hpa_t vmcb_at;
-	uint64_t dr7; /* the guest's; the VMCB's has what may be armed */
+	hpa_t host_state; /* svm_host_state() */
+	uint64_t dr7;     /* the guest's; the VMCB's has what may be armed */
 	/* mmu=shadow: CPU walks Zeno's tables, and these are the guest's own while it runs */
 	bool shadowed;
 	struct svm_own {
@@ -38,12 +40,11 @@ struct svm {
 	} own;
 	struct svm_entered {
 		uint64_t rip, cr3, event;
-	} entered;          /* what the VMCB had at the entry */
-	bool switched_task; /* ... and CR3 is another one now */
-	uint32_t tsc_aux;   /* the guest's, which no VMCB has */
-	bool hides_lme;     /* the guest's EFER.LME is not in the VMCB */
-	bool fresh;         /* another vCPU may have used the CPU's TLB with the same ASID */
-	struct svm_known known[SVM_KNOWN];
+	} entered;                     /* what the VMCB had at the entry */
+	bool switched_task;            /* ... and CR3 is another one now */
+	uint32_t tsc_aux;              /* the guest's, which no VMCB has */
+	bool hides_lme;                /* the guest's EFER.LME is not in the VMCB */
+	bool special;                  /* each entry: shadows, or a breakpoint is armed */
 	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */
 };
 _Static_assert(sizeof(struct svm) <= 4096, "one frame");

@@ -131,7 +131,7 @@ load(struct vcpu *v)
 	vmx_turn_on();
 	become_current(v);
 	vmx_debug_controls(v);
-	vmx_of(v)->fresh = true;
+	v->flush = true; /* another guest's tables may have had the frames of this one's */
 }
 
 /* SDM 3C 28.5.2: an exit leaves the limits of GDTR and IDTR at ffff, beyond the host's GDT. */
@@ -191,11 +191,31 @@ breaks_a_rule(void)
  * Nothing of the guest ran, and its state is what it was: no field has come from the VMCS. The raw
  * code is the exit reason, and without bit 31 there was no exit.
  */
-static void
+static COLD void
 refused(struct vcpu *v, struct exit *e, uint32_t reason, uint32_t error)
 {
 	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, error, v->state.rip);
 	e->raw = reason;
+}
+
+/* What an entry needs now and then. False: it would be refused, and *e says so. */
+static APART bool
+prepare(struct vcpu *v, struct exit *e)
+{
+	struct vmx *x = vmx_of(v);
+
+	if (v->flush)
+		vmx_invept_all();
+	v->flush = false;
+	if (x->shadowed)
+		vmx_shadow_enter(v);
+	if (!v->entries && breaks_a_rule()) {
+		refused(v, e, 0, 0);
+		return false;
+	}
+	if (v->debug.attached)
+		vmx_show_entry(x);
+	return true;
 }
 
 static void
@@ -205,17 +225,8 @@ run(struct vcpu *v, struct exit *e)
 	enum vmx_entry entry;
 
 	vmx_state_to_vmcs(v);
-	if (x->fresh || v->flush)
-		vmx_invept_all();
-	x->fresh = v->flush = false;
-	if (x->shadowed)
-		vmx_shadow_enter(v);
-	if (!v->entries && breaks_a_rule()) {
-		refused(v, e, 0, 0);
-		return;
-	}
-	if (v->debug.attached)
-		vmx_show_entry(x);
+	if ((v->flush | x->shadowed | v->debug.attached) && !prepare(v, e))
+		return; /* the first entry has a flush, too */
 	entry = enter(v);
 	if (entry != ENTERED) {
 		bool valid = entry == REFUSED_VMCS;
@@ -232,13 +243,12 @@ run(struct vcpu *v, struct exit *e)
 	x->launched = true;
 	x->vectoring = (uint32_t)vmcs_read(VECTORING_EVENT);
 	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
-	v->entries += !(x->vectoring & VMX_EVENT_VALID);
+	if (__builtin_expect(!(x->vectoring & VMX_EVENT_VALID), 1))
+		v->entries++;
 	vmx_state_from_vmcs(v);
 	vmx_take_back(v);
 	tlb_forget(v); /* the guest moves its page tables unseen */
 	vmx_translate(v, e);
-	if (e->reason == EXIT_IRQ)
-		preempt_point(); /* what ended the run waits with the host's interrupts off */
 }
 
 static const char *const modes[] = { "nested", "shadow", NULL };

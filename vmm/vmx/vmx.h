@@ -26,7 +26,6 @@ struct vmx {
 	struct vcpu *vcpu;
 	bool filled;         /* the VMCS has its controls and the host's state */
 	bool launched;       /* VMLAUNCH was done since the last VMCLEAR */
-	bool fresh;          /* another guest's tables may have had the frames of this one's */
 	uint32_t primary;    /* primary controls as the VMCS has them: windows come and go */
 	uint32_t exceptions; /* that exit */
 	uint32_t raw;        /* exit reason */
