@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import Engine  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 from stopped import Stopped  # noqa: E402
 
@@ -85,6 +86,8 @@ def main():
     for where in MACHINES:
         if where in te.MACHINES:
             compare(where)
+            for engine in ("te", "bt"):
+                Engine(3, "te", f"engine={engine}").bits(where)
         else:
             skip(f"all sequences on {where}", "it is not installed")
     last_words()

@@ -104,6 +104,7 @@ def main():
         skip("the same on Bochs", "Bochs is not installed: make demo installs it")
     SVM.contains("qemu", ENDING)
     SVM.small_guests("qemu")
+    SVM.bits("qemu")
     SVM.spins("qemu", SPINS)
     SVM.watches("qemu")
     stale()

@@ -49,6 +49,7 @@ def main():
     VMX.contains("bochs", ENDING if everything else ENDING[:PER_BOOT])
     VMX.spins("bochs", SPINS if everything else SPINS[:2])
     VMX.small_guests("bochs")
+    VMX.bits("bochs")
     VMX.watches("bochs")
     taking_turns()
     absent()

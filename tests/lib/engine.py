@@ -143,6 +143,14 @@ class Engine:
         ok("d1| pK" in text and "watch: ended: exit code 0" in text and "hello: ended: exit code 0" in text,
            f"{where}: a breakpoint met by an instruction that exits for another reason is not the host's", text=text)
 
+    def bits(self, where):
+        """The bits of CR0 and CR4 do what they do on the bare machine."""
+        guest_of_bits = assembled("hardware/bits.asm")
+        bare = boot(where, self.cpu, guest_of_bits).strip()
+        text = self.host([self.start("bits")], [guest_of_bits], where)
+        ok(len(bare) > 20 and f"d1| {bare}\nd1 bits: ended: exit code 0" in text,
+           f"{where}: bits of CR0 and CR4 have the bare machine's effect {self.words}".rstrip(), bare=bare, text=text)
+
     def small_guests(self, where):
         """Each asks for one thing: an interrupt that comes with a fault, what any CPU refuses, what a neighbour leaves."""
         names = ("queued", "refuse", "absent", "detect", "left")
