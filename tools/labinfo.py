@@ -37,7 +37,7 @@ ROOMS = {
     "te and its lab": ("vmm/te @1", 4420, 3200),
     "bt and its lab": ("vmm/bt @3", 3840, 3200),
     "svm and its lab": ("vmm/svm @4s", 2294, 1300),
-    "vmx and its lab": ("vmm/vmx @4", 3430, 1300),
+    "vmx and its lab": ("vmm/vmx @4", 3550, 1300),
     "nested": ("vmm/mmu/nested", 318, 1000),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
@@ -45,7 +45,7 @@ ROOMS = {
     "load": ("vmm/load", 760, 900),
     "debug": ("vmm/debug", 1025, 1500),
     "trials": ("trials/boot trials/diagnosis trials/guests trials/shadow trials/svm trials/svm/broken trials/vmx",
-               4300, 1000),
+               4400, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 14900

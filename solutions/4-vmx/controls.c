@@ -8,7 +8,6 @@
 
 #define MSR_FS_BASE    0xc0000100
 #define MSR_GS_BASE    0xc0000101
-#define MSR_KERNEL_GS  0xc0000102
 #define BASIC_INS_OUTS (1ul << 54)
 #define EPT_WALK_4     (1ul << 6)
 #define EPT_WRITE_BACK (1ul << 14)
@@ -103,13 +102,9 @@ vmx_lacks(void)
 
 /*
  * SDM 3C 25.6.9: four maps of 1 KiB, a bit per MSR: reads of 0 to 1fff and of c0000000 to c0001fff,
- * then writes. And what the host has in MSRs that VT-x switches only by a list: nothing.
+ * then writes.
  */
 static uint8_t msr_map[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
-static struct vmx_msr host_msr[VMX_MSRS] __attribute__((aligned(16)));
-
-static const uint32_t listed[VMX_MSRS] = { MSR_STAR,   MSR_LSTAR,     MSR_CSTAR,
-					   MSR_SFMASK, MSR_KERNEL_GS, MSR_TSC_AUX };
 
 static void
 let_pass(uint32_t high_msr)
@@ -128,15 +123,6 @@ vmx_make_maps(void)
 	let_pass(MSR_FS_BASE);
 	let_pass(MSR_GS_BASE);
 	let_pass(MSR_KERNEL_GS);
-	for (unsigned i = 0; i < VMX_MSRS; i++)
-		host_msr[i].number = listed[i];
-}
-
-/* The last of the list is TSC_AUX, which comes and goes with RDTSCP. */
-static unsigned
-msr_count(void)
-{
-	return vmx_has_rdtscp() ? VMX_MSRS : VMX_MSRS - 1;
 }
 
 /*
@@ -163,7 +149,6 @@ void
 vmx_set_controls(struct vcpu *v)
 {
 	struct vmx *x = vmx_of(v);
-	const uint64_t guest_msr = mfn_to_hpa(ptr_mfn(x)).v + offsetof(struct vmx, guest_msr);
 	const struct {
 		enum vmcs_field field;
 		uint64_t value;
@@ -180,12 +165,6 @@ vmx_set_controls(struct vcpu *v)
 		{ CR0_MASK, x->cr0_owned }, /* NE is on, the caches are the machine's */
 		{ CR4_MASK, x->cr4_owned }, /* VMXE among them */
 		{ MSR_BITMAP, (uint64_t)msr_map - KB },
-		{ ENTRY_MSR_LOAD, guest_msr }, /* the guest's own ... */
-		{ ENTRY_MSR_LOAD_COUNT, msr_count() },
-		{ EXIT_MSR_STORE, guest_msr }, /* ... which swapgs changes unseen */
-		{ EXIT_MSR_STORE_COUNT, msr_count() },
-		{ EXIT_MSR_LOAD, (uint64_t)host_msr - KB }, /* no LSTAR of a guest's stays */
-		{ EXIT_MSR_LOAD_COUNT, msr_count() },
 		{ EPT_POINTER, mfn_to_hpa(v->root).v | EPTP_FOUR_LEVELS | EPTP_WRITE_BACK },
 		{ LINK_POINTER, ~0ul }, /* SDM 3C 25.4.2: no shadow VMCS */
 		{ GUEST_DEBUGCTL, 0 },  /* no branch trap: TF steps instructions */
@@ -194,10 +173,9 @@ vmx_set_controls(struct vcpu *v)
 		{ ENTRY_EVENT, 0 },
 	};
 
-	for (unsigned i = 0; i < VMX_MSRS; i++)
-		x->guest_msr[i].number = listed[i];
 	for (unsigned i = 0; i < ARRAY_LEN(initial); i++)
 		vmcs_write(initial[i].field, initial[i].value);
+	vmx_set_msr_lists(x);
 	set_timer();
 	x->primary = vmx_controls(PRIMARY);
 	if (x->shadowed)

@@ -1,5 +1,6 @@
 /*
- * The guest's state: one truth in struct cpu_state, and what the CPU takes in the VMCS.
+ * The guest's state: one truth in struct cpu_state, and what the CPU takes in the VMCS: exercise
+ * 4.3. Filling in the records is given; when, and what besides them, is not.
  *
  * What every exit needs goes to and fro each time; the groups of the state (vmm/vcpu.h) go to the
  * VMCS where a handler has changed them, and come back when one asks: each field is an instruction.
@@ -11,20 +12,9 @@
 #include <vmm/cpu_setup.h>
 #include <vmm/vmx/vmx.h>
 
-/* SDM 3C table 25-2: the descriptor's flags lie four bits higher there, and P=0 is "unusable". */
-static uint32_t
-rights_out(uint16_t attr)
-{
-	return (attr & 0xffu) | (attr & 0xf00u) << 4 | (attr & ATTR_P ? 0 : RIGHTS_UNUSABLE);
-}
-
-static uint16_t
-rights_in(uint64_t rights)
-{
-	uint16_t attr = (uint16_t)((rights & 0xff) | (rights >> 4 & 0xf00));
-
-	return rights & RIGHTS_UNUSABLE ? attr & (uint16_t)~ATTR_P : attr;
-}
+/* What the guest may see of a segment, as the CPU wants it, and back. */
+static uint32_t rights_out(uint16_t attr);
+static uint16_t rights_in(uint64_t rights);
 
 static struct segment *
 segment(struct cpu_state *s, unsigned n)
@@ -77,37 +67,28 @@ tables_in(struct cpu_state *s)
 }
 
 /*
- * Where the guest reads a bit that is the host's, it reads the shadow's (SDM 3C 25.6.6). CR2 is in
- * no VMCS. "IA-32e mode guest" is LMA, which the CPU keeps up when the guest turns paging on itself
- * (SDM 3C 28.2), and here it is Zeno that may have.
+ * What the CPU walks tables by; CR2 and CR8 are in no VMCS. The last of its group: under mmu=shadow
+ * it writes over CR0 and CR4, too.
  */
 static void
-control_registers_out(struct vmx *x, const struct cpu_state *s)
+paging_out(struct vmx *x, const struct cpu_state *s)
 {
-	vmcs_write(CR0_SHADOW, s->cr0);
-	vmcs_write(CR4_SHADOW, s->cr4);
 	x->cr2 = s->cr2;
 	x->cr8 = s->cr8;
-	vmcs_write(ENTRY_CONTROLS,
-		   s->efer & EFER_LMA ? vmx_controls(ENTRY) | ENTRY_IA32E : vmx_controls(ENTRY));
 	if (x->shadowed) {
 		vmx_shadow_registers(x, s);
 		return;
 	}
-	vmcs_write(GUEST_CR0, (s->cr0 & ~x->cr0_owned) | vmx_cr0_ones());
 	vmcs_write(GUEST_CR3, s->cr3);
-	vmcs_write(GUEST_CR4, s->cr4 | CR4_VMXE);
 	vmcs_write(GUEST_EFER, s->efer);
 	for (unsigned i = 0; i < 4; i++)
 		vmcs_write(SEGMENT_FIELD(GUEST_PDPTE, i), s->pdpte[i]);
 }
 
 static void
-control_registers_in(struct cpu_state *s, const struct vmx *x)
+paging_in(struct cpu_state *s, const struct vmx *x)
 {
-	s->cr0 = (vmcs_read(GUEST_CR0) & ~x->cr0_owned) | (vmcs_read(CR0_SHADOW) & x->cr0_owned);
 	s->cr2 = x->cr2;
-	s->cr4 = (vmcs_read(GUEST_CR4) & ~x->cr4_owned) | (vmcs_read(CR4_SHADOW) & x->cr4_owned);
 	s->cr8 = x->cr8;
 	if (x->shadowed) {
 		vmx_shadow_registers_in(s, x);
@@ -119,7 +100,32 @@ control_registers_in(struct cpu_state *s, const struct vmx *x)
 		s->pdpte[i] = vmcs_read(SEGMENT_FIELD(GUEST_PDPTE, i));
 }
 
-/* In the order of controls.c's list. */
+/*
+ * VT-x switches no register of these but by a list. And what the host has in them: nothing. The
+ * last one, TSC_AUX, comes and goes with RDTSCP.
+ */
+static const uint32_t listed[VMX_MSRS] = { MSR_STAR,   MSR_LSTAR,     MSR_CSTAR,
+					   MSR_SFMASK, MSR_KERNEL_GS, MSR_TSC_AUX };
+static struct vmx_msr host_msr[VMX_MSRS] __attribute__((aligned(16)));
+
+/* Of a vCPU whose VMCS is new. */
+void
+vmx_set_msr_lists(struct vmx *x)
+{
+	const uint64_t guest_msr = mfn_to_hpa(ptr_mfn(x)).v + offsetof(struct vmx, guest_msr);
+	unsigned count = vmx_has_rdtscp() ? VMX_MSRS : VMX_MSRS - 1;
+
+	for (unsigned i = 0; i < VMX_MSRS; i++)
+		x->guest_msr[i].number = host_msr[i].number = listed[i];
+	vmcs_write(ENTRY_MSR_LOAD, guest_msr); /* the guest's own ... */
+	vmcs_write(ENTRY_MSR_LOAD_COUNT, count);
+	vmcs_write(EXIT_MSR_STORE, guest_msr); /* ... which swapgs changes unseen */
+	vmcs_write(EXIT_MSR_STORE_COUNT, count);
+	vmcs_write(EXIT_MSR_LOAD, (uint64_t)host_msr - KB); /* no LSTAR of a guest's stays */
+	vmcs_write(EXIT_MSR_LOAD_COUNT, count);
+}
+
+/* In the list's order. */
 static uint64_t *
 listed_msr(struct cpu_state *s, unsigned n)
 {
@@ -158,19 +164,19 @@ msrs_in(struct cpu_state *s, const struct vmx *x)
 }
 
 /*
- * The thread has the CPU hold DR0 to DR3 while the vCPU runs (kern/thread.c), and DR7 is the
- * VMCS's. DR6 is what Zeno says: a #DB is an exit, and no move to or from DR6 comes to the CPU.
+ * DR0 to DR3, which no VMCS has: while a vCPU runs, and up to its thread's next switch, the CPU
+ * holds the guest's (kern/thread.c). All eight that the guest wrote are x->dr[] besides: no move to
+ * or from them comes to the CPU.
  */
 static void
-debug_registers_out(struct vmx *x, const struct cpu_state *s)
+load_breakpoints(const uint64_t dr[8])
 {
 	__asm__ volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr3"
 			 :
-			 : "r"(s->dr[0]), "r"(s->dr[1]), "r"(s->dr[2]), "r"(s->dr[3]));
-	memcpy(x->dr, s->dr, sizeof(x->dr));
-	vmcs_write(GUEST_DR7, breakpoints_allowed(s->dr));
+			 : "r"(dr[0]), "r"(dr[1]), "r"(dr[2]), "r"(dr[3]));
 }
 
+/* Of a field that every entry might write: VMWRITE is for what has changed. */
 static void
 put(enum vmcs_field field, uint64_t *known, uint64_t value)
 {
@@ -198,9 +204,93 @@ shadows_out(struct vmx *x, struct cpu_state *s)
 	put(GUEST_INTERRUPTIBILITY, &x->interruptibility, vmx_interruptibility(s));
 }
 
+/* What holds interrupts back, and which #DB waits. */
+static void
+shadows_in(struct vmx *x, struct cpu_state *s)
+{
+	x->interruptibility = vmcs_read(GUEST_INTERRUPTIBILITY);
+	s->sti_shadow = !!(x->interruptibility & SHADOW_STI);
+	s->mov_ss_shadow = !!(x->interruptibility & SHADOW_MOV_SS);
+	s->nmi_blocked = !!(x->interruptibility & SHADOW_NMI);
+	x->pending_debug = vmcs_read(GUEST_PENDING_DEBUG);
+	s->pending_debug = x->pending_debug & (DR6_HITS | DR6_BS);
+}
+
+/* EXERCISE 4.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 4.0 */
+
+/*
+ * EXERCISE 4.3a: a segment's rights
+ * Holds: each of the two gives the other's form of what makes a segment: the CPU takes the first
+ *  for the segment that the state describes, and the second says what the guest has.
+ * Beware: the state has twelve bits without a hole. A selector of 0 leaves a segment that the
+ *  CPU must not take for one. Whose ring the guest is in, the CPU asks one segment always.
+ * Manual: SDM 3C "Guest Register State" with the format of access rights, "Checks on Guest
+ *  Segment Registers".
+ * Tools: ATTR_P, RIGHTS_L, RIGHTS_UNUSABLE of vmm/vmx/vmcs.h
+ * Hint: how can a segment that is not there be told apart in each form?
+ * Hint: a shelf of twelve books goes into two boxes, of which the second begins four places
+ *  further on; and a label on the outside says that there is nothing to read inside. The books
+ *  are in it all the same.
+ * Hint: on AMD-V there is nothing to do: the VMCB has the twelve bits as they are, and the CPU
+ *  asks P itself. But the ring is a field of its own there.
+ * until then:
+ * static uint32_t
+ * rights_out(uint16_t attr)
+ * {
+ * 	(void)attr;
+ * 	exercise_todo("4.3", "handouts/lab4a.md#ex-4-3");
+ * 	return 0;
+ * }
+ *
+ * static uint16_t
+ * rights_in(uint64_t rights)
+ * {
+ * 	(void)rights;
+ * 	exercise_todo("4.3", "handouts/lab4a.md#ex-4-3");
+ * 	return 0;
+ * }
+ */
+static uint32_t
+rights_out(uint16_t attr)
+{
+	return (attr & 0xffu) | (attr & 0xf00u) << 4 | (attr & ATTR_P ? 0 : RIGHTS_UNUSABLE);
+}
+
+static uint16_t
+rights_in(uint64_t rights)
+{
+	uint16_t attr = (uint16_t)((rights & 0xff) | (rights >> 4 & 0xf00));
+
+	return rights & RIGHTS_UNUSABLE ? attr & (uint16_t)~ATTR_P : attr;
+}
+/* END EXERCISE 4.3a */
+
+/* Before each entry. */
 void
 vmx_state_to_vmcs(struct vcpu *v)
 {
+	/*
+	 * EXERCISE 4.3b: into the VMCS
+	 * Holds: the guest goes on with what its state says, and the CPU takes it. Nothing is
+	 *  written that nobody has changed since the last time.
+	 * Beware: some bits are not the guest's to have, and it reads them. Its mode the CPU has to
+	 *  be told. A guest may arm breakpoints at Zeno's addresses.
+	 * Manual: SDM 3C "Guest/Host Masks and Read Shadows for CR0 and CR4", "Checks on Guest
+	 *  Control Registers, Debug Registers, and MSRs".
+	 * Tools: breakpoints_allowed(), CR4_VMXE, ENTRY_IA32E, load_breakpoints(), msrs_out(),
+	 *  paging_out(), put(), segments_out(), shadows_out(), state_group, tables_out(),
+	 *  vcpu_cpl(), vmx_cr0_ones()
+	 * Hint: for each of CR0 and CR4: which bits does the CPU take from you, which does the
+	 *  guest see, and which of the two fields is for which?
+	 * Hint: a tenant's door with two name plates: outside the house's number has to be there,
+	 *  whatever he likes; inside hangs what he has written himself. A third note says which
+	 *  part of the plate he reads inside.
+	 * Hint: on AMD-V the guest's EFER goes in with one bit that no guest has set, and CR0 and
+	 *  CR4 as they are: there is no shadow, and a guest reads what the CPU has.
+	 * until then: (void)segments_out; (void)tables_out; (void)msrs_out; (void)paging_out;
+	 * until then: (void)load_breakpoints; (void)put; (void)shadows_out; (void)v;
+	 */
 	struct vmx *x = vmx_of(v);
 	struct cpu_state *s = &v->state;
 
@@ -208,22 +298,50 @@ vmx_state_to_vmcs(struct vcpu *v)
 		segments_out(s);
 	if (v->dirty & STATE_TABLES)
 		tables_out(s);
-	if (v->dirty & STATE_CR)
-		control_registers_out(x, s);
+	if (v->dirty & STATE_CR) {
+		uint64_t entry = vmcs_read(ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E;
+
+		vmcs_write(CR0_SHADOW, s->cr0);
+		vmcs_write(CR4_SHADOW, s->cr4);
+		vmcs_write(GUEST_CR0, (s->cr0 & ~x->cr0_owned) | vmx_cr0_ones());
+		vmcs_write(GUEST_CR4, s->cr4 | CR4_VMXE);
+		vmcs_write(ENTRY_CONTROLS, s->efer & EFER_LMA ? entry | ENTRY_IA32E : entry);
+		paging_out(x, s);
+	}
 	if (v->dirty & STATE_MSR)
 		msrs_out(x, s);
-	if (v->dirty & STATE_DR)
-		debug_registers_out(x, s);
+	if (v->dirty & STATE_DR) {
+		load_breakpoints(s->dr);
+		memcpy(x->dr, s->dr, sizeof(x->dr));
+		vmcs_write(GUEST_DR7, breakpoints_allowed(s->dr));
+	}
 	v->dirty = 0;
 	put(GUEST_RSP, &x->rsp, s->gpr[RSP]);
 	put(GUEST_RIP, &x->rip, s->rip);
 	put(GUEST_RFLAGS, &x->rflags, s->rflags);
 	shadows_out(x, s);
+	/* END EXERCISE 4.3b */
 }
 
+/* Behind each exit. */
 void
 vmx_state_from_vmcs(struct vcpu *v)
 {
+	/*
+	 * EXERCISE 4.3c: what is always true
+	 * Holds: general registers, rip, rflags, the attributes of two segments and what holds
+	 *  interrupts back are the guest's as it left. All else of the state is known to be old.
+	 * Beware: whoever believes that a group is there does not ask for it; and what the VMCS
+	 *  has now, the next entry wants to know. Each field costs an instruction.
+	 * Manual: SDM 3C "Saving Guest State".
+	 * Tools: rights_in(), segments_in(), shadows_in(), state_group of vmm/vcpu.h, vmcs_read()
+	 * Hint: vmx_enter() has stored fifteen registers. Where is the last one?
+	 * Hint: a photograph of yesterday's room is no help for finding a chair today: throw it
+	 *  away, and take another one when somebody asks.
+	 * Hint: on AMD-V rax is missing, too, and reading costs nothing; so nobody there has to
+	 *  remember what the VMCB has in order to write less.
+	 * until then: (void)shadows_in; (void)v;
+	 */
 	struct vmx *x = vmx_of(v);
 	struct cpu_state *s = &v->state;
 
@@ -232,18 +350,33 @@ vmx_state_from_vmcs(struct vcpu *v)
 	s->rflags = x->rflags = vmcs_read(GUEST_RFLAGS);
 	s->seg[SEG_CS].attr = rights_in(vmcs_read(SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_CS)));
 	s->seg[SEG_SS].attr = rights_in(vmcs_read(SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_SS)));
-	x->interruptibility = vmcs_read(GUEST_INTERRUPTIBILITY);
-	s->sti_shadow = !!(x->interruptibility & SHADOW_STI);
-	s->mov_ss_shadow = !!(x->interruptibility & SHADOW_MOV_SS);
-	s->nmi_blocked = !!(x->interruptibility & SHADOW_NMI);
-	x->pending_debug = vmcs_read(GUEST_PENDING_DEBUG);
-	s->pending_debug = x->pending_debug & (DR6_HITS | DR6_BS);
+	shadows_in(x, s);
 	v->valid = 0;
+	/* END EXERCISE 4.3c */
 }
 
+/* A handler asks for these groups. */
 void
 vmx_fetch(struct vcpu *v, unsigned groups)
 {
+	/*
+	 * EXERCISE 4.3d: the rest, when asked
+	 * Holds: these groups of the state are as the guest left them, and as it would see them
+	 *  on a machine without Zeno.
+	 * Beware: another group may have been changed by a handler, and not be in the VMCS yet.
+	 *  The guest writes some bits of a control register itself, and others it can't.
+	 * Manual: SDM 3C "Guest/Host Masks and Read Shadows for CR0 and CR4".
+	 * Tools: msrs_in(), paging_in(), segments_in(), state_group of vmm/vcpu.h, tables_in(),
+	 *  vcpu_changed()
+	 * Hint: a bit of CR0 that the guest owns, and one that it does not: in which field does
+	 *  each stand behind an exit?
+	 * Hint: a form filled in with two pens, the tenant's and the house's. A stencil with holes
+	 *  shows only the tenant's; turned round, the same one shows only the house's.
+	 * Hint: on AMD-V the mirror of the way out is EFER: the bit that the CPU wanted goes away,
+	 *  and one that was kept from the CPU comes back.
+	 * until then: (void)segments_in; (void)tables_in; (void)msrs_in; (void)paging_in;
+	 * until then: (void)v; (void)groups;
+	 */
 	struct vmx *x = vmx_of(v);
 	struct cpu_state *s = &v->state;
 
@@ -251,10 +384,50 @@ vmx_fetch(struct vcpu *v, unsigned groups)
 		segments_in(s);
 	if (groups & STATE_TABLES)
 		tables_in(s);
-	if (groups & STATE_CR)
-		control_registers_in(s, x);
+	if (groups & STATE_CR) {
+		s->cr0 = (vmcs_read(GUEST_CR0) & ~x->cr0_owned) |
+			 (vmcs_read(CR0_SHADOW) & x->cr0_owned);
+		s->cr4 = (vmcs_read(GUEST_CR4) & ~x->cr4_owned) |
+			 (vmcs_read(CR4_SHADOW) & x->cr4_owned);
+		paging_in(s, x);
+	}
 	if (groups & STATE_MSR)
 		msrs_in(s, x);
 	if (groups & STATE_DR)
 		memcpy(s->dr, x->dr, sizeof(x->dr));
+	/* END EXERCISE 4.3d */
+}
+
+/* vmx_enter(), and what no VMCS has. Whoever calls has written the others with the two above. */
+enum vmx_entry
+vmx_enter_and_back(struct vmx *x, uint64_t gpr[GPR_COUNT])
+{
+	/*
+	 * EXERCISE 4.3e: around the entry
+	 * Holds: while the guest runs a register that no VMCS has is its own, and *x has it
+	 *  behind the exit; what is the host's is as before, to the last bit.
+	 * Beware: at an exit the CPU loads two of the host's registers only in part, and makes up
+	 *  the rest. A refused entry comes back here, too.
+	 * Manual: SDM 3C "Loading Host Segment and Descriptor-Table Registers"; SDM 3A "Control
+	 *  Registers".
+	 * Tools: read_cr2(), read_cr4(), vmx_enter(), vmx_tables_load(), vmx_tables_read(),
+	 *  write_cr2()
+	 * Hint: the host-state area has bases of GDTR and IDTR. What else has such a register?
+	 * Hint: a coat that is handed in at the cloakroom, and what was in its pockets: the
+	 *  attendant gives back the coat. Look into your pockets before, and again behind.
+	 * Hint: on AMD-V GDTR and IDTR come back whole, from the host's save area, and CR2 is in
+	 *  the VMCB; but FS, GS and TR are in neither, so VMLOAD brings them.
+	 * until then: return (enum vmx_entry)vmx_enter(gpr, x->launched);
+	 */
+	struct vmx_tables host;
+	enum vmx_entry entry;
+
+	vmx_tables_read(&host);
+	if (read_cr2() != x->cr2)
+		write_cr2(x->cr2);
+	entry = (enum vmx_entry)vmx_enter(gpr, x->launched);
+	x->cr2 = read_cr2();
+	vmx_tables_load(&host);
+	return entry;
+	/* END EXERCISE 4.3e */
 }

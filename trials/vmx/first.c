@@ -1,10 +1,11 @@
 /*
  * The first guest: sixteen bytes of code, in a VMCS that is given here, and no other part of Zeno.
  * With `spin` it is one of two bytes, which never exits: the host's interrupts bring it back. With
- * `bad` the CPU refuses its state, with `none` no VMCS is current.
+ * `bad` the CPU refuses its state, with `none` no VMCS is current. With `state` the guest's state
+ * is not given: it comes from a vCPU's, and goes back there.
  *
- * It needs nothing of Lab 4 but what turns VT-x on and what enters the guest: see
- * handouts/lab4a.md.
+ * It needs nothing of Lab 4 but what turns VT-x on and what enters the guest, and the part of the
+ * VMCS that is not given: see handouts/lab4a.md.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -26,8 +27,11 @@
 #define EPT_WRITE_BACK (6ul << 3) /* the memory type, in the entry of a page */
 #define FLAT_CODE      0xc09bu    /* SDM 3C table 25-2: G, D, present, code, read, accessed */
 #define FLAT_DATA      0xc093u    /* ... data, write */
-#define BUSY_TSS       0x8bu      /* VM entry wants one, although nobody uses it */
+#define FLAT_DATA_ATTR (ATTR_G | ATTR_DB | ATTR_P | ATTR_S | ATTR_RW | ATTR_A) /* a state's */
+#define FLAT_CODE_ATTR (FLAT_DATA_ATTR | ATTR_CODE)
+#define BUSY_TSS       0x8bu /* VM entry wants one, although nobody uses it */
 #define HLT_EXITING    (1u << 7)
+#define PAT_RESET      0x0007040600070406ul /* SDM 3A 12.12.4: after a reset */
 
 /*   200000  mov eax, 1
  *   200005  xor ecx, ecx
@@ -38,12 +42,12 @@ static const uint8_t code[16] = { 0xb8, 1,    0,    0,    0,    0x31, 0xc9, 0x0f
 
 static const uint8_t spinning[] = { 0xeb, 0xfe }; /* 200000  jmp 200000 */
 
-enum { VMCS, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, PAGES };
+enum { VMCS, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, OWN, PAGES };
 static mfn_t page[PAGES];
 static bool launched;
 
-static const char *const kinds[] = { "cpuid", "spin", "bad", "none" };
-enum kind { TO_CPUID, SPINS, BAD, NONE };
+static const char *const kinds[] = { "cpuid", "spin", "bad", "none", "state" };
+enum kind { TO_CPUID, SPINS, BAD, NONE, STATE };
 
 /* They are kept from one trial to the next. */
 static bool
@@ -174,6 +178,63 @@ is_hosts_turn(uint64_t reason)
 	return reason == VMX_EXTERNAL_INTERRUPT || reason == VMX_PREEMPTION_TIMER;
 }
 
+/* What goes with a vCPU's state: all of it, and back. */
+static void
+given_ways(struct vmx *x)
+{
+	const struct {
+		enum vmcs_field field;
+		uint64_t value;
+	} given[] = {
+		{ PRIMARY_CONTROLS,
+		  controls(PRIMARY, HLT_EXITING | PRIMARY_TSC_OFFSET | PRIMARY_SECONDARY) },
+		{ EXIT_CONTROLS, controls(EXIT, EXIT_SAVE_DEBUG | EXIT_HOST_LONG | EXIT_LOAD_PAT |
+							EXIT_SAVE_EFER | EXIT_LOAD_EFER) },
+		{ ENTRY_CONTROLS,
+		  controls(ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER) },
+		{ CR0_MASK, x->cr0_owned },
+		{ CR4_MASK, x->cr4_owned },
+		{ GUEST_DEBUGCTL, 0 },
+		{ GUEST_ACTIVITY, 0 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(given); i++)
+		vmcs_write(given[i].field, given[i].value);
+	vmx_set_msr_lists(x);
+}
+
+/* The same guest as a state, of a vCPU that is nobody's. */
+static struct vcpu *
+given_vcpu(void)
+{
+	static struct vcpu vcpu;
+	struct cpu_state *s = &vcpu.state;
+	struct vmx *x = mfn_ptr(page[OWN]);
+
+	*x = (struct vmx){ .vmcs_at = mfn_to_hpa(page[VMCS]),
+			   .vcpu = &vcpu,
+			   .rip = ~0ul,
+			   .rsp = ~0ul,
+			   .rflags = ~0ul,
+			   .interruptibility = ~0ul,
+			   .pending_debug = ~0ul,
+			   .cr0_owned = VMX_CR0_OWNED,
+			   .cr4_owned = ~VMX_CR4_GUEST };
+	vcpu = (struct vcpu){ .engine_data = x, .valid = STATE_ALL, .dirty = STATE_ALL };
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = (struct segment){ .sel = 16, .attr = FLAT_DATA_ATTR, .limit = ~0u };
+	s->seg[SEG_CS] = (struct segment){ .sel = 8, .attr = FLAT_CODE_ATTR, .limit = ~0u };
+	s->tr = (struct segment){ .attr = BUSY_TSS, .limit = 0x67 };
+	s->cr0 = CR0_PE | CR0_ET;
+	s->dr[6] = DR6_RESET;
+	s->dr[7] = DR7_RESET;
+	s->pat = PAT_RESET;
+	s->rflags = FLAG_ONE;
+	s->rip = CODE_AT;
+	s->gpr[RSP] = CODE_AT + PAGE_SIZE;
+	return &vcpu;
+}
+
 /* In words; false: there is no next round. */
 static bool
 print_exit(enum vmx_entry entry, uint64_t n, bool quiet)
@@ -209,10 +270,13 @@ print_exit(enum vmx_entry entry, uint64_t n, bool quiet)
 static enum vmx_entry
 enter(uint64_t gpr[GPR_COUNT])
 {
+	struct vmx_tables host;
 	enum vmx_entry entry;
 
 	set_timer();
-	entry = vmx_enter_and_back(gpr, launched);
+	vmx_tables_read(&host);
+	entry = (enum vmx_entry)vmx_enter(gpr, launched);
+	vmx_tables_load(&host);
 	if (entry == ENTERED && !(vmcs_read(EXIT_REASON) & VMX_ENTRY_FAILED))
 		launched = true;
 	return entry;
@@ -252,6 +316,36 @@ one_round(uint64_t gpr[GPR_COUNT], uint64_t n, bool quiet)
 	return true;
 }
 
+/* In and out of the VMCS by way of the state. */
+static bool
+one_state(struct vcpu *v, uint64_t n)
+{
+	struct vmx *x = vmx_of(v);
+	struct cpu_state *s = &v->state;
+	enum vmx_entry entry;
+	bool again;
+
+	do {
+		set_timer();
+		vmx_state_to_vmcs(v);
+		entry = vmx_enter_and_back(x, s->gpr);
+		if (entry != ENTERED || vmcs_read(EXIT_REASON) & VMX_ENTRY_FAILED)
+			return print_exit(entry, n, false);
+		x->launched = true;
+		vmx_state_from_vmcs(v);
+		again = is_hosts_turn(vmcs_read(EXIT_REASON));
+		if (again)
+			preempt_point();
+	} while (again);
+	vmx_fetch(v, STATE_CR | STATE_SEG);
+	if (!print_exit(entry, n, false))
+		return false;
+	printf("  the state says: rip %lx, rax %lx, cs %04x, cr0 %lx, efer %lx\n", s->rip,
+	       s->gpr[RAX], s->seg[SEG_CS].sel, s->cr0, s->efer);
+	s->rip += CPUID_BYTES;
+	return true;
+}
+
 /* No guest's engine has the CPU now, and what this leaves the next one undoes. */
 static void
 take_cpu(void)
@@ -265,6 +359,7 @@ take_cpu(void)
 
 	cpu_setup_load(&setup);
 	vmx_turn_on();
+	memset(mfn_ptr(page[VMCS]), 0, PAGE_SIZE);
 	*(uint32_t *)mfn_ptr(page[VMCS]) = vmx_revision();
 	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
 	vmx_vmptrld(mfn_to_hpa(page[VMCS]).v);
@@ -301,18 +396,24 @@ static void
 rounds_of(enum kind kind, uint64_t rounds)
 {
 	uint64_t gpr[GPR_COUNT] = { 0 };
+	struct vcpu *v = kind == STATE ? given_vcpu() : NULL;
 	bool goes_on = true;
 
+	if (v)
+		given_ways(vmx_of(v));
+	else
+		given_state();
 	if (kind == BAD)
 		vmcs_write(GUEST_RFLAGS, 0); /* SDM 3C 27.3.1.4: bit 1 must be 1 */
 	if (kind == NONE) {
 		vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
-		print_exit(vmx_enter_and_back(gpr, false), 1, false);
+		print_exit((enum vmx_entry)vmx_enter(gpr, false), 1, false);
 		return;
 	}
 	for (uint64_t n = 1; n <= rounds && goes_on; n++)
-		goes_on =
-			kind == SPINS ? one_turn(gpr, n) : one_round(gpr, n, n != 1 && n != rounds);
+		goes_on = v               ? one_state(v, n)
+			  : kind == SPINS ? one_turn(gpr, n)
+					  : one_round(gpr, n, n != 1 && n != rounds);
 	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
 }
 
@@ -355,9 +456,8 @@ first(int argc, char **argv)
 	printf("vmx: on, revision %x\n", vmx_revision());
 	vmx_set_host_state();
 	given_controls();
-	given_state();
 	rounds_of(kind, rounds);
 	return 0;
 }
-MONITOR_COMMAND(first, "launch", "[ROUNDS [spin|bad|none]]",
+MONITOR_COMMAND(first, "launch", "[ROUNDS [spin|bad|none|state]]",
 		"run sixteen bytes of code on VT-x, in a VMCS that is given, to their cpuid");

@@ -56,6 +56,7 @@ give(enum vmcs_field field)
 static unsigned
 cpu_says(void)
 {
+	static struct vmx of_copy;
 	uint64_t gpr[GPR_COUNT] = { 0 };
 	uint64_t pat = rdmsr(MSR_PAT);
 	enum vmx_entry entry;
@@ -64,7 +65,7 @@ cpu_says(void)
 	vmx_vmclear(mfn_to_hpa(copy).v);
 	vmx_vmptrld(mfn_to_hpa(copy).v);
 	each_field(give);
-	entry = vmx_enter_and_back(gpr, false);
+	entry = vmx_enter_and_back(&of_copy, gpr);
 	wrmsr(MSR_PAT, pat);
 	if (entry != ENTERED)
 		return (unsigned)vmcs_read(INSTRUCTION_ERROR);

@@ -9,10 +9,17 @@
 #include <kern/trap.h>
 #include <vmm/vmx/vmx.h>
 
-struct table {
-	uint16_t limit;
-	uint64_t base;
-} __attribute__((packed));
+void
+vmx_tables_read(struct vmx_tables *t)
+{
+	__asm__ volatile("sgdt %0; sidt %1" : "=m"(t->gdt), "=m"(t->idt));
+}
+
+void
+vmx_tables_load(const struct vmx_tables *t)
+{
+	__asm__ volatile("lgdt %0; lidt %1" : : "m"(t->gdt), "m"(t->idt));
+}
 
 /* A TSS's base is in four pieces (SDM 3A figure 8-4). */
 static uint64_t
@@ -27,9 +34,9 @@ tss_base(void)
 void
 vmx_set_host_state(void)
 {
-	struct table gdt, idt;
+	struct vmx_tables now;
 
-	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdt), "=m"(idt));
+	vmx_tables_read(&now);
 	const struct {
 		enum vmcs_field field;
 		uint64_t value;
@@ -44,8 +51,8 @@ vmx_set_host_state(void)
 		{ HOST_FS_BASE, 0 },
 		{ HOST_GS_BASE, 0 },
 		{ HOST_TR_BASE, tss_base() },
-		{ HOST_GDTR_BASE, gdt.base },
-		{ HOST_IDTR_BASE, idt.base },
+		{ HOST_GDTR_BASE, now.gdt.base },
+		{ HOST_IDTR_BASE, now.idt.base },
 		{ HOST_CR0, read_cr0() },
 		{ HOST_CR3, mfn_to_hpa(host_root).v },
 		{ HOST_CR4, read_cr4() },

@@ -130,6 +130,7 @@ enum vmcs_field {
 #define PIN_VIRTUAL_NMIS             (1u << 5)
 #define PIN_TIMER                    (1u << 6)
 #define PRIMARY_IRQ_WINDOW           (1u << 2)
+#define PRIMARY_TSC_OFFSET           (1u << 3)
 #define PRIMARY_CR3_LOAD             (1u << 15)
 #define PRIMARY_CR3_STORE            (1u << 16)
 #define PRIMARY_TPR_SHADOW           (1u << 21)
@@ -146,8 +147,10 @@ enum vmcs_field {
 #define SECONDARY_UNRESTRICTED       (1u << 7)
 #define SECONDARY_APIC_REGISTERS     (1u << 8)
 #define SECONDARY_VIRTUAL_INTERRUPTS (1u << 9)
+#define EXIT_SAVE_DEBUG              (1u << 2)
 #define EXIT_HOST_LONG               (1u << 9)
 #define EXIT_LOAD_PAT                (1u << 19)
+#define EXIT_SAVE_EFER               (1u << 20)
 #define EXIT_LOAD_EFER               (1u << 21)
 #define EXIT_SAVE_TIMER              (1u << 22)
 #define ENTRY_LOAD_DEBUG             (1u << 2)
@@ -232,6 +235,7 @@ enum vmx_reason {
 #define VMX_NO_ENTRY 0x7fffffffu
 
 /* SDM 4 table 2-2; SDM 3D appendix A. */
+#define MSR_KERNEL_GS        0xc0000102
 #define MSR_FEATURE_CONTROL  0x3a
 #define FEATURE_LOCKED       (1u << 0)
 #define FEATURE_VMX          (1u << 2) /* outside of SMX */

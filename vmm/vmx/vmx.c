@@ -134,36 +134,6 @@ load(struct vcpu *v)
 	v->flush = true; /* another guest's tables may have had the frames of this one's */
 }
 
-/* SDM 3C 28.5.2: an exit leaves the limits of GDTR and IDTR at ffff, beyond the host's GDT. */
-enum vmx_entry
-vmx_enter_and_back(uint64_t gpr[GPR_COUNT], bool launched)
-{
-	struct {
-		uint16_t limit;
-		uint64_t base;
-	} __attribute__((packed)) gdt, idt;
-	enum vmx_entry entry;
-
-	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdt), "=m"(idt));
-	entry = (enum vmx_entry)vmx_enter(gpr, launched);
-	__asm__ volatile("lgdt %0; lidt %1" : : "m"(gdt), "m"(idt));
-	return entry;
-}
-
-/* CR2 stays the guest's at an exit, and anybody may need it before the guest runs again. */
-static enum vmx_entry
-enter(struct vcpu *v)
-{
-	struct vmx *x = vmx_of(v);
-	enum vmx_entry entry;
-
-	if (read_cr2() != x->cr2)
-		write_cr2(x->cr2);
-	entry = vmx_enter_and_back(v->state.gpr, x->launched);
-	x->cr2 = read_cr2();
-	return entry;
-}
-
 static uint64_t
 read_current(const void *vmcs, uint32_t field)
 {
@@ -227,7 +197,7 @@ run(struct vcpu *v, struct exit *e)
 	vmx_state_to_vmcs(v);
 	if ((v->flush | x->shadowed | v->debug.attached) && !prepare(v, e))
 		return; /* the first entry has a flush, too */
-	entry = enter(v);
+	entry = vmx_enter_and_back(x, v->state.gpr);
 	if (entry != ENTERED) {
 		bool valid = entry == REFUSED_VMCS;
 

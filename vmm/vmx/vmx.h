@@ -63,6 +63,9 @@ uint64_t vmx_cr0_ones(void);
 /* What the first four bytes of a VMCS and of VMXON's page must be. */
 uint32_t vmx_revision(void);
 
+/* What became of an entry. */
+enum vmx_entry { ENTERED, NO_VMCS, REFUSED_VMCS };
+
 /* capability.c: NULL, or what this CPU lacks, in a line. */
 const char *vmx_probe(void);
 /* Once, before anything else: 0, -ENOMEM, or -ENOSYS while that is not written. */
@@ -78,8 +81,16 @@ uint32_t vmx_controls(enum vmx_controls which);
 void vmx_set_controls(struct vcpu *v);
 void vmx_make_maps(void);
 
-/* host.c: where the CPU comes back to. */
+/* host.c: where the CPU comes back to; the host's GDTR and IDTR. */
+struct vmx_tables {
+	struct vmx_table {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) gdt, idt;
+};
 void vmx_set_host_state(void);
+void vmx_tables_read(struct vmx_tables *t);
+void vmx_tables_load(const struct vmx_tables *t);
 
 /* state.c: from the state to the VMCS what has changed, and back what every exit needs. */
 #define VMX_CR4_GUEST                                                                             \
@@ -90,16 +101,17 @@ void vmx_set_host_state(void);
 void vmx_state_to_vmcs(struct vcpu *v);
 void vmx_state_from_vmcs(struct vcpu *v);
 void vmx_fetch(struct vcpu *v, unsigned groups);
+/* Of the VMCS: which MSRs go and come with the guest. */
+void vmx_set_msr_lists(struct vmx *x);
+/* vmx_enter(), and the registers that are in no VMCS: the guest's CR2, the host's own. */
+enum vmx_entry vmx_enter_and_back(struct vmx *x, uint64_t gpr[GPR_COUNT]);
 
 /*
  * enter.asm: VMLAUNCH or VMRESUME with these general registers, of which RSP is the VMCS's; they
  * have the guest's when it returns. ENTERED, or the CPU has refused, and no guest ran.
  */
-enum vmx_entry { ENTERED, NO_VMCS, REFUSED_VMCS };
 int vmx_enter(uint64_t gpr[GPR_COUNT], bool launched);
 extern const char vmx_exited[]; /* where the CPU comes back to */
-/* vmx.c: the same, and the host's tables are as before. */
-enum vmx_entry vmx_enter_and_back(uint64_t gpr[GPR_COUNT], bool launched);
 
 /* exits.c: what the VMCS says of the exit, in neutral words. */
 void vmx_translate(struct vcpu *v, struct exit *e);

@@ -100,7 +100,7 @@ class Client:
     # Registers.
 
     def regs(self):
-        """{name: value}: rax ... r15, rip, eflags, cs ... tr, gdtr_base, cr0, cr2, cr3, cr4, efer."""
+        """{name: value}: rax ... r15, rip, eflags, cs ... tr, gdtr_base, cr0, cr2, cr3, cr4, efer, dr0 ... dr7."""
         text = self._command("r")
         found = {name: hex64(value) for name, value in
                  re.findall(r"^(r\w+) ?: ([0-9a-f]{8}_[0-9a-f]{8})", text, re.M)}
@@ -113,7 +113,8 @@ class Client:
         found |= {name.lower(): int(value, 16) for name, value in
                   re.findall(r"^(CR[034]|EFER)=0x([0-9a-f]+)", text, re.M)}
         found["cr2"] = int(re.search(r"CR2=.*?=0x([0-9a-f]+)", text)[1], 16)
-        return found
+        text = self._command("dreg")
+        return found | {name.lower(): int(value, 16) for name, value in re.findall(r"^(DR[0-7])=0x([0-9a-f]+)", text, re.M)}
 
     def set_reg(self, name, value):
         """Write one general register, rip included."""
@@ -126,6 +127,19 @@ class Client:
     def cpl(self):
         """The current privilege level (protected and long mode)."""
         return self.cs() & 3
+
+    def param(self, name):
+        """{"base": number}: all numbers that a part of Bochs' own account of itself has, as `cpu0.CS` or `cpu0.VMX`."""
+        found, path = {}, []
+        for line in self._command(f'show "{name}"').splitlines()[1:]:
+            word, _, value = line.strip().partition(" = ")
+            if value == "{":
+                path.append(word)
+            elif word == "}":
+                path.pop()
+            elif value in ("true", "false") or re.fullmatch(r"0x[0-9a-f]+|\d+", value):
+                found[".".join([*path[1:], word])] = value == "true" if value[0] in "tf" else int(value, 0)
+        return found
 
     # Memory.
 
@@ -163,9 +177,11 @@ class Client:
         """Write bytes at a linear (or physical) address."""
         at = 0
         for where, part in self._pieces(address, len(data), physical):
-            for i in range(part):
-                self._command(f"setpmem {where + i:#x} 1 {data[at + i]:#x}")
-            at += part
+            end = at + part
+            while at < end:
+                size = 4 if end - at >= 4 and not where % 4 else 1
+                self._command(f"setpmem {where:#x} {size} {int.from_bytes(data[at:at + size], 'little'):#x}")
+                at, where = at + size, where + size
 
     # Running.
 
