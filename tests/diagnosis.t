@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The patients of exercise 4s.8: each fault is taken by the CPU, shows, and is cured by its right value alone.
+"""The patients of exercises 4.8 and 4s.8: each fault is taken by the CPU, shows, and is cured by its right value alone.
 
 All faults are tried, with two seeds (SEED=n: with this one): so whatever the name, a student's five can be diagnosed. Then
 what the grader says of files that are wrong in other ways than in their answers.
@@ -7,36 +7,37 @@ what the grader says of files that are wrong in other ways than in their answers
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import Engine  # noqa: E402
-from harness import ROOT, finish, ok  # noqa: E402
+from harness import ROOT, finish, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.judging import trial  # noqa: E402
 from checks import lab4diagnosis as diagnosis  # noqa: E402
 
 SEEDS = [os.environ["SEED"]] if "SEED" in os.environ else ["1", "4711"]
-SVM = Engine("4s", "svm")
+SVM, VMX = Engine("4s", "svm"), Engine("4", "vmx")
 RUN = re.compile(r"^(ill|well): (.*)\n((?:(?!ill: |well: |K> ).*\n)*)", re.M)
 FAULTS = 40
 """There are that many at least."""
 
 
-def all_faults(engine, seed):
+def all_faults(engine, command, where, seed):
     """Every fault, and every cure."""
-    text = engine.host([f"ill-all {seed}"], [])
+    text = engine.host([f"{command} {seed}"], [], where=where)
     runs = RUN.findall(text)
     ill = [(what, lines) for kind, what, lines in runs if kind == "ill"]
     well = [(what, lines) for kind, what, lines in runs if kind == "well"]
-    ok(len(ill) == len(well) >= FAULTS, f"seed {seed}: {FAULTS} faults and more, each with its cure", got=len(ill), text=text)
+    ok(len(ill) == len(well) >= FAULTS, f"{command} {seed}: {FAULTS} faults and more, each with its cure", got=len(ill), text=text)
     wrong = [what for what, lines in ill if not lines.endswith("here its plan ends\n")]
-    ok(not wrong, f"seed {seed}: each is taken by the CPU, and the patient does not come to its end", wrong=wrong, text=text)
+    ok(not wrong, f"{command} {seed}: each is taken by the CPU, and the patient does not come to its end", wrong=wrong, text=text)
     wrong = [what for what, lines in well if not lines.endswith("its work is done\n")]
-    ok(not wrong, f"seed {seed}: with the right value each is well", wrong=wrong, text=text)
+    ok(not wrong, f"{command} {seed}: with the right value each is well", wrong=wrong, text=text)
 
 
 def refused(text):
@@ -48,7 +49,7 @@ def refused(text):
             raise trial.Failed(why)
 
     try:
-        _, said = diagnosis.answers(SimpleNamespace(image=SimpleNamespace(files=files), check=check), diagnosis.Svm.line)
+        _, said = diagnosis.answers(SimpleNamespace(image=SimpleNamespace(files=files), check=check), diagnosis.Svm())
     except trial.Failed as failed:
         return failed.why
     return next((one.wrong for one in said if one.wrong), None)
@@ -81,7 +82,11 @@ def fields():
 
 
 for one in SEEDS:
-    all_faults(SVM, one)
+    all_faults(SVM, "ill-all", "qemu", one)
+    if shutil.which("bochs"):
+        all_faults(VMX, "sick-all", "bochs", one)
+    else:
+        skip("sick-all", "no Bochs")
 files()
 fields()
 finish()

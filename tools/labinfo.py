@@ -44,8 +44,8 @@ ROOMS = {
     "devices": ("vmm/dev", 2290, 1500),
     "load": ("vmm/load", 760, 900),
     "debug": ("vmm/debug", 1025, 1500),
-    "trials": ("trials/boot trials/diagnosis trials/guests trials/shadow trials/svm trials/svm/broken trials/vmx",
-               4400, 1000),
+    "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/shadow trials/svm trials/svm/broken "
+               "trials/vmx trials/vmx/broken", 4920, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 14900

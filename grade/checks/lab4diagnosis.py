@@ -40,8 +40,8 @@ class Said:
     wrong: str = ""
 
 
-def answers(t, line):
-    """(name, [Said]). `line` is the form of an exit's line."""
+def answers(t, flavour):
+    """(name, [Said])."""
     raw = t.image.files.get("diagnosis.txt")
     t.check(raw is not None, "diagnosis.txt is not there", "a file diagnosis.txt in the lab's folder", "none")
     t.check(len(raw) <= BYTES_MAX, "diagnosis.txt is too long", f"{BYTES_MAX} bytes at most", f"{len(raw)} bytes")
@@ -55,11 +55,11 @@ def answers(t, line):
     name = found.get("name", "")
     t.check(name, "diagnosis.txt has no name behind `name:`", "name: something of your own", "nothing")
     t.check(NAME.match(name), "the name in diagnosis.txt is none", "2 to 32 characters of a-z 0-9 . - _", name)
-    return name, [one_answer(number, [found.get(f"{number}.{part}", "") for part in PARTS], line)
+    return name, [one_answer(number, [found.get(f"{number}.{part}", "") for part in PARTS], flavour)
                   for number in range(1, PATIENTS + 1)]
 
 
-def one_answer(number, texts, line):
+def one_answer(number, texts, flavour):
     """What three lines say, or why they say nothing."""
     missing = [f"{number}.{part}:" for part, text in zip(PARTS, texts) if not text]
     if missing:
@@ -73,10 +73,10 @@ def one_answer(number, texts, line):
         value = -1
     if not 0 <= value < 1 << 64:
         return Said(wrong=f"what stands behind `{number}.value:` is no number: hexadecimal (0x1f) or decimal")
-    match = line.search(exit_text)
+    match = flavour.line.search(exit_text)
     if not match:
-        return Said(wrong=f"what stands behind `{number}.exit:` is no line of an exit that `ill` prints")
-    return Said(name.lower(), value, tuple(int(one, 16) for one in match.groups()))
+        return Said(wrong=f"what stands behind `{number}.exit:` is no line of an exit that `{flavour.command}` prints")
+    return Said(name.lower(), value, tuple(int(one, flavour.bases.get(at, 16)) for at, one in enumerate(match.groups())))
 
 
 # -- what the patient does ----------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class Seen:
 
 
 class Watcher:
-    """Runs of `ill`, seen from outside. `flavour` has what differs between AMD-V and VT-x."""
+    """Runs of patients, seen from outside. `flavour` has what differs between AMD-V and VT-x."""
 
     def __init__(self, t, flavour):
         self.t, self.flavour, self.runs = t, flavour, []
@@ -106,7 +106,7 @@ class Watcher:
         self.last = {wide: t.symbol(f"work{32 << wide}_end") - start[wide] for wide in (False, True)}
 
     def look(self, client, regs):
-        """At ill_look(): a patient is about to run, or has come back."""
+        """At ill_look() or sick_look(): a patient is about to run, or has come back."""
         patient, exits = regs["rsi"], regs["rcx"] & 0xFFFFFFFF
         if not exits:
             self.begins(client, regs, patient)
@@ -152,7 +152,7 @@ class Watcher:
             return False
 
         run, _ = t.witness("-- " + "; ".join([*commands, "off"]),
-                           {**dict.fromkeys(ends, last), t.symbol("ill_look"): self.look}, limits=LIMITS)
+                           {**dict.fromkeys(ends, last), t.symbol(self.flavour.look): self.look}, limits=LIMITS)
         t.orderly(run)
         return self.runs
 
@@ -173,15 +173,16 @@ def evidence(ill, well):
 
 def right_ones(t, flavour):
     """(How many are right, [what can't be read])."""
-    name, said = answers(t, flavour.line)
+    name, said = answers(t, flavour)
+    command = f"{flavour.command} {name}"
     watcher = Watcher(t, flavour)
-    ill = watcher.watch([f"ill {name} {number}" for number in range(1, PATIENTS + 1)])
+    ill = watcher.watch([f"{command} {number}" for number in range(1, PATIENTS + 1)])
     if [one.number for one in ill] != list(range(1, PATIENTS + 1)):
-        t.fail("`ill` does not run its five patients", "five runs", f"{len(ill)} runs")
+        t.fail(f"`{flavour.command}` does not run its five patients", "five runs", f"{len(ill)} runs")
     readable = [(number, one) for number, one in enumerate(said, 1) if not one.wrong and flavour.has(one.field)]
     wrong = [one.wrong or f"no field is called {one.field}" for number, one in enumerate(said, 1)
              if (number, one) not in readable]
-    cured = watcher.watch([f"ill {name} {number} {one.field} {one.value:#x}" for number, one in readable],
+    cured = watcher.watch([f"{command} {number} {one.field} {one.value:#x}" for number, one in readable],
                           {at for number, _ in readable for at in (ill[number - 1].end, ill[number - 1].end_rip)}
                           ) if readable else []
     by_number = {one.number: one for one in cured}
@@ -196,13 +197,14 @@ def right_ones(t, flavour):
     return right, wrong
 
 
-def at_least(wanted):
+def at_least(flavour, wanted):
     """The check for so many of five."""
     def check(t):
-        right, wrong = right_ones(t, t.flavour)
+        right, wrong = right_ones(t, flavour())
         more = f"; {wrong[0]}" if wrong else ""
         t.check(right >= wanted, f"{right} of {PATIENTS} are right{more}", f"{wanted} of {PATIENTS}, or more",
                 f"{right} of {PATIENTS}")
+    check.__doc__ = f"At least {wanted} of the five are right."
     return check
 
 
@@ -215,6 +217,7 @@ VMCB_HEADER = "vmm/svm/vmcb.h"
 class Svm:
     """The VMCB is a page in memory."""
 
+    command, look, bases = "ill", "ill_look", {}
     line = re.compile(r"exitcode ([0-9a-f]+), exitinfo1 ([0-9a-f]+), exitinfo2 ([0-9a-f]+), rip ([0-9a-f]+)")
     HLT, IOIO, PORT, IN = 0x78, 0x7B, 0x80, 1
 
@@ -257,14 +260,42 @@ class Svm:
         return before[:at] == after[:at] and before[at + size:] == after[at + size:]
 
 
-def _svm(wanted):
-    check = at_least(wanted)
-
-    def run(t):
-        t.flavour = Svm()
-        check(t)
-    run.__doc__ = f"At least {wanted} of the five are right."
-    return run
+svm_one, svm_two, svm_three, svm_four, svm_five = (at_least(Svm, wanted) for wanted in range(1, PATIENTS + 1))
 
 
-svm_one, svm_two, svm_three, svm_four, svm_five = (_svm(wanted) for wanted in range(1, PATIENTS + 1))
+# -- VT-x ---------------------------------------------------------------------------------------------
+
+
+class Vmx:
+    """What is in a VMCS only the CPU can say: Zeno reads it, and the grader looks at what it has read."""
+
+    command, look, bases = "sick", "sick_look", {0: 10}
+    line = re.compile(r"reason (\d+), qualification ([0-9a-f]+), event ([0-9a-f]+), error ([0-9a-f]+), "
+                      r"address ([0-9a-f]+), rip ([0-9a-f]+)")
+    HLT, IO, PORT, IN = 12, 30, 0x80, 1 << 3
+
+    def given(self, _client, _exit):
+        """A VMCS has no form that others know."""
+        return b""
+
+    def exit(self, client, place):
+        """((reason, qualification, event, error, address, rip), the mark that was made or None)."""
+        *exited, rax = struct.unpack("<7Q", client.read(place, 56))
+        reason, qualification = exited[:2]
+        is_mark = reason == self.IO and qualification >> 16 & 0xFFFF == self.PORT and not qualification & self.IN
+        return tuple(exited), rax & 0xFF if is_mark else None
+
+    def ends(self, exited, rip):
+        """Its hlt."""
+        return exited[0] == self.HLT and exited[-1] == rip
+
+    def has(self, _name):
+        """The kernel knows fields by the names that it gives them."""
+        return True
+
+    def same_but(self, _before, _after, _name):
+        """Nothing can be seen of it."""
+        return True
+
+
+vmx_one, vmx_two, vmx_three, vmx_four, vmx_five = (at_least(Vmx, wanted) for wanted in range(1, PATIENTS + 1))

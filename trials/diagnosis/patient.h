@@ -56,5 +56,7 @@ unsigned patient_choice(const char *name, unsigned number, unsigned count, uint6
 void patient_make(struct patient *p, bool wide, uint64_t seed, uint64_t bits, uint64_t leaf_bits);
 /* It makes this mark. */
 void patient_mark(struct patient *p, uint8_t mark);
-/* At this rip it has done all of its work. */
-bool patient_is_well(const struct patient *p, uint64_t rip);
+/* Its last instruction, in its code segment. */
+uint64_t patient_end(const struct patient *p);
+/* It has done all of its work. */
+bool patient_is_well(const struct patient *p);

@@ -118,6 +118,7 @@ work32_event:
 global work32_user:data hidden
 work32_user:
 	mark	5
+	sti					; Bochs' log takes a hlt with IF=0 for a machine's end
 global work32_end:data hidden
 work32_end:
 	hlt
@@ -223,6 +224,7 @@ work64_divide:
 global work64_user:data hidden
 work64_user:
 	mark	6
+	sti
 global work64_end:data hidden
 work64_end:
 	hlt

@@ -172,8 +172,8 @@ set_timer(void)
 		vmcs_write(PREEMPTION_TIMER, (clock_tsc_hz() / TICK_HZ >> rate) + 1);
 }
 
-static bool
-is_hosts_turn(uint64_t reason)
+bool
+vmx_trial_hosts_turn(uint64_t reason)
 {
 	return reason == VMX_EXTERNAL_INTERRUPT || reason == VMX_PREEMPTION_TIMER;
 }
@@ -267,19 +267,25 @@ print_exit(enum vmx_entry entry, uint64_t n, bool quiet)
 	return false;
 }
 
-static enum vmx_entry
-enter(uint64_t gpr[GPR_COUNT])
+enum vmx_entry
+vmx_trial_enter(uint64_t gpr[GPR_COUNT], bool *was_launched)
 {
 	struct vmx_tables host;
 	enum vmx_entry entry;
 
 	set_timer();
 	vmx_tables_read(&host);
-	entry = (enum vmx_entry)vmx_enter(gpr, launched);
+	entry = (enum vmx_entry)vmx_enter(gpr, *was_launched);
 	vmx_tables_load(&host);
 	if (entry == ENTERED && !(vmcs_read(EXIT_REASON) & VMX_ENTRY_FAILED))
-		launched = true;
+		*was_launched = true;
 	return entry;
+}
+
+static enum vmx_entry
+enter(uint64_t gpr[GPR_COUNT])
+{
+	return vmx_trial_enter(gpr, &launched);
 }
 
 /* What the host's interrupts do to a guest that never exits; its own IF does not matter. */
@@ -290,7 +296,7 @@ one_turn(uint64_t gpr[GPR_COUNT], uint64_t n)
 
 	vmcs_write(GUEST_RFLAGS, FLAG_ONE | (n & 1 ? FLAG_IF : 0));
 	entry = enter(gpr);
-	if (entry != ENTERED || !is_hosts_turn(vmcs_read(EXIT_REASON)))
+	if (entry != ENTERED || !vmx_trial_hosts_turn(vmcs_read(EXIT_REASON)))
 		return print_exit(entry, n, false);
 	preempt_point();
 	printf("exit %lu: the host's turn at %lx\n", n, vmcs_read(GUEST_RIP));
@@ -306,7 +312,7 @@ one_round(uint64_t gpr[GPR_COUNT], uint64_t n, bool quiet)
 
 	do {
 		entry = enter(gpr);
-		again = entry == ENTERED && is_hosts_turn(vmcs_read(EXIT_REASON));
+		again = entry == ENTERED && vmx_trial_hosts_turn(vmcs_read(EXIT_REASON));
 		if (again)
 			preempt_point();
 	} while (again);
@@ -333,7 +339,7 @@ one_state(struct vcpu *v, uint64_t n)
 			return print_exit(entry, n, false);
 		x->launched = true;
 		vmx_state_from_vmcs(v);
-		again = is_hosts_turn(vmcs_read(EXIT_REASON));
+		again = vmx_trial_hosts_turn(vmcs_read(EXIT_REASON));
 		if (again)
 			preempt_point();
 	} while (again);
@@ -347,8 +353,8 @@ one_state(struct vcpu *v, uint64_t n)
 }
 
 /* No guest's engine has the CPU now, and what this leaves the next one undoes. */
-static void
-take_cpu(void)
+void
+vmx_trial_take_cpu(mfn_t vmcs)
 {
 	const struct cpu_setup setup = {
 		.cr3 = mfn_to_hpa(host_root).v,
@@ -359,12 +365,11 @@ take_cpu(void)
 
 	cpu_setup_load(&setup);
 	vmx_turn_on();
-	memset(mfn_ptr(page[VMCS]), 0, PAGE_SIZE);
-	*(uint32_t *)mfn_ptr(page[VMCS]) = vmx_revision();
-	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
-	vmx_vmptrld(mfn_to_hpa(page[VMCS]).v);
+	memset(mfn_ptr(vmcs), 0, PAGE_SIZE);
+	*(uint32_t *)mfn_ptr(vmcs) = vmx_revision();
+	vmx_vmclear(mfn_to_hpa(vmcs).v);
+	vmx_vmptrld(mfn_to_hpa(vmcs).v);
 	vmx_invept_all(); /* another guest's tables may have had these frames */
-	launched = false;
 }
 
 int
@@ -378,7 +383,8 @@ vmx_first_guest(const uint8_t *bytes, size_t count)
 		return -ENOMEM;
 	map(false);
 	memcpy(mfn_ptr(page[CODE]), bytes, count);
-	take_cpu();
+	vmx_trial_take_cpu(page[VMCS]);
+	launched = false;
 	vmx_set_host_state();
 	given_controls();
 	given_state();
@@ -452,7 +458,8 @@ first(int argc, char **argv)
 	if (!get_pages())
 		return -ENOMEM;
 	map(kind == SPINS);
-	take_cpu();
+	vmx_trial_take_cpu(page[VMCS]);
+	launched = false;
 	printf("vmx: on, revision %x\n", vmx_revision());
 	vmx_set_host_state();
 	given_controls();

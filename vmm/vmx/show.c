@@ -38,6 +38,7 @@ static const struct field {
 	{ "entry_event", ENTRY_EVENT },
 	{ "entry_event_error", ENTRY_EVENT_ERROR },
 	{ "entry_event_length", ENTRY_EVENT_LENGTH },
+	{ "entry_msr_count", ENTRY_MSR_LOAD_COUNT },
 	{ "exception_bitmap", EXCEPTION_BITMAP },
 	{ "ept_pointer", EPT_POINTER },
 	{ "msr_bitmap", MSR_BITMAP },
@@ -132,11 +133,11 @@ vmx_show_entry(struct vmx *x)
 }
 
 static void
-show_field(const struct vmx *x, unsigned n, bool compare)
+show_field(unsigned n, const uint64_t *before)
 {
 	static const int digits[4] = { 4, 16, 8, 16 };
 	enum vmcs_field at = fields[n].at;
-	uint64_t value = vmcs_peek(at), was = compare ? x->before[n] : value;
+	uint64_t value = vmcs_peek(at), was = before ? before[n] : value;
 	const char *reason = reasons[value % VMX_REASONS];
 
 	printf("%c %-20s %0*lx", value == was ? ' ' : '*', fields[n].name, digits[at >> 13 & 3],
@@ -150,14 +151,34 @@ show_field(const struct vmx *x, unsigned n, bool compare)
 	printf("\n");
 }
 
+/* Of the current VMCS. `before`: as it was, or NULL. */
+static int
+show_fields(const uint64_t *before, const char *wish)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
+		if (!strncmp(fields[i].name, wish, strlen(wish))) {
+			show_field(i, before);
+			any = true;
+		}
+	if (!any)
+		printf("Zeno shows no field %s of a VMCS; vmcs shows all\n", wish);
+	return 0;
+}
+
+int
+vmx_show_vmcs(const char *wish)
+{
+	return show_fields(NULL, wish);
+}
+
 /* All, or those whose name begins so. */
 static int
 vmcs(int argc, char **argv)
 {
 	bool named = argc > 1 && (argv[1][0] < '0' || argv[1][0] > '9');
 	struct vcpu *v = monitor_vcpu(argc - named, argv + named);
-	const char *wish = named ? argv[1] : "";
-	bool any = false;
 
 	if (!v)
 		return MONITOR_SAID;
@@ -169,14 +190,7 @@ vmcs(int argc, char **argv)
 		printf("no debugger has d%u: what the last exit changed is not known\n",
 		       v->domain->id);
 	v->engine->load(v); /* VMREAD knows the current one alone */
-	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
-		if (!strncmp(fields[i].name, wish, strlen(wish))) {
-			show_field(vmx_of(v), i, v->debug.attached);
-			any = true;
-		}
-	if (!any)
-		printf("Zeno shows no field %s of a VMCS; vmcs shows all\n", wish);
-	return 0;
+	return show_fields(v->debug.attached ? vmx_of(v)->before : NULL, named ? argv[1] : "");
 }
 MONITOR_COMMAND(vmcs, "vmcs", "[FIELD] [ID]",
 		"what the CPU has of a guest of vmx; *: changed by the last exit");

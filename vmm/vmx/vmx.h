@@ -116,7 +116,9 @@ extern const char vmx_exited[]; /* where the CPU comes back to */
 /* exits.c: what the VMCS says of the exit, in neutral words. */
 void vmx_translate(struct vcpu *v, struct exit *e);
 
-/* show.c: before an entry, for what a debugger is told to have changed. */
+/* show.c: all fields of the current VMCS in words, or those whose name begins so; 0. */
+int vmx_show_vmcs(const char *wish);
+/* ... before an entry, for what a debugger is told to have changed. */
 void vmx_show_entry(struct vmx *x);
 
 /* shadow.c: mmu=shadow. */
