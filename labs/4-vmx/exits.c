@@ -130,7 +130,7 @@ is_page_fault(struct vcpu *v, struct exit *e)
  * says why it comes, and DR6 does not yet (SDM 3C 28.1 and table 28-1); that of int1 says nothing.
  * An NMI stays blocked until an iret, which the host's own handler makes.
  */
-static void
+static APART void
 is_exception(struct vcpu *v, struct exit *e)
 {
 	uint32_t info = (uint32_t)vmcs_read(EXIT_EVENT);
@@ -156,23 +156,30 @@ is_exception(struct vcpu *v, struct exit *e)
 	}
 }
 
-static void
-is_instruction(struct vcpu *v, struct exit *e, unsigned basic)
+static APART void
+is_qualified(struct vcpu *v, struct exit *e, unsigned basic)
 {
-	e->reason = reasons[basic].reason;
-	e->insn_op = reasons[basic].insn_op;
-	if (e->reason == EXIT_NONE) {
-		e->reason = EXIT_EXCEPTION;
-		e->vector = VEC_UD;
-		return;
-	}
-	if (!e->insn_op)
-		return;
 	is_simple(v, e, basic);
 	if (e->reason == EXIT_IO)
 		is_io(e);
 	else if (e->reason == EXIT_CR || e->reason == EXIT_DR)
 		is_register(e);
+}
+
+static void
+is_listed(struct vcpu *v, struct exit *e, unsigned basic)
+{
+	e->reason = reasons[basic].reason;
+	e->insn_op = reasons[basic].insn_op;
+	if (e->reason == EXIT_IO || e->reason == EXIT_CR || e->reason == EXIT_DR)
+		is_qualified(v, e, basic);
+	else if (e->insn_op)
+		is_simple(v, e, basic);
+	else if (e->reason == EXIT_NONE) {
+		e->reason = EXIT_EXCEPTION;
+		e->vector = VEC_UD;
+	} else if (e->reason == EXIT_IRQ)
+		e->vector = 0; /* still pending; which one it is the host's IDT will see */
 }
 
 void
@@ -190,7 +197,5 @@ vmx_translate(struct vcpu *v, struct exit *e)
 	else if (basic == VMX_EPT_MISCONFIGURATION)
 		panic("an EPT entry for %lx has reserved bits", vmcs_read(GUEST_PHYSICAL_ADDRESS));
 	else if (basic < VMX_REASONS)
-		is_instruction(v, e, basic);
-	if (e->reason == EXIT_IRQ && e->vector == NO_TRAP)
-		e->vector = 0; /* still pending; which one it is the host's IDT will see */
+		is_listed(v, e, basic);
 }

@@ -34,18 +34,10 @@ static const uint8_t reasons[64] = {
  * guest may have taken its page away while the CPU's TLB still had it, or put another instruction
  * there, so whoever uses more of it than its length asks for `op`.
  */
-static const struct insn *
+static inline const struct insn *
 find_instruction(struct vcpu *v, struct exit *e)
 {
-	const struct insn *i = svm_instruction(v);
-
-	if (!i) {
-		e->reason = EXIT_OTHER;
-		return NULL;
-	}
-	e->insn_op = i->op;
-	e->insn_len = i->len;
-	return i;
+	return svm_instruction(v, e);
 }
 
 /* An instruction that talks to a port. */

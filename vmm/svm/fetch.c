@@ -17,8 +17,6 @@ linear_rip(const struct vmcb *b)
 	return b->efer & EFER_LMA && b->cs.attr & ATTR_L ? b->rip : (uint32_t)(b->cs.base + b->rip);
 }
 
-static const uint64_t no_level;
-
 static inline bool
 is_known(const struct svm_known *k, const struct vmcb *b, uint64_t linear)
 {
@@ -27,9 +25,8 @@ is_known(const struct svm_known *k, const struct vmcb *b, uint64_t linear)
 	if (k->linear != linear || k->cr3 != b->cr3 || k->cr0 != b->cr0 || k->cr4 != b->cr4 ||
 	    k->efer != b->efer || k->cs_attr != b->cs.attr)
 		return false;
-	if (*t->at[0] != t->value[0] || *t->at[1] != t->value[1])
-		return false;
-	if (t->length > 2 && (*t->at[2] != t->value[2] || *t->at[3] != t->value[3]))
+	if (*t->at[0] != t->value[0] || *t->at[1] != t->value[1] ||
+	    (t->length > 2 && (*t->at[2] != t->value[2] || *t->at[3] != t->value[3])))
 		return false;
 	return k->bytes[0] == k->from[0] && k->bytes[1] == k->from[1];
 }
@@ -49,8 +46,8 @@ remember(struct vcpu *v, struct svm_known *k, uint64_t linear)
 	if (!k->from || len < sizeof(k->bytes))
 		return;
 	for (unsigned i = k->trail.length; i < NESTED_LEVELS; i++) {
-		k->trail.at[i] = &no_level; /* compared, too: a loop would cost more */
-		k->trail.value[i] = no_level;
+		k->trail.at[i] = k->from; /* compared, too: a loop would cost more */
+		k->trail.value[i] = k->from[0];
 	}
 	k->bytes[0] = k->from[0];
 	k->bytes[1] = k->from[1];
@@ -62,24 +59,34 @@ remember(struct vcpu *v, struct svm_known *k, uint64_t linear)
 	k->linear = linear;
 }
 
+static inline const struct insn *
+found(struct exit *e, const struct insn *i)
+{
+	e->insn_op = i->op;
+	e->insn_len = i->len;
+	return i;
+}
+
 static COLD const struct insn *
-look_for(struct vcpu *v, struct svm_known *k, uint64_t linear)
+look_for(struct vcpu *v, struct exit *e, struct svm_known *k, uint64_t linear)
 {
 	k->linear = SVM_UNKNOWN;
-	if (!access_insn(v, &k->insn))
+	if (!access_insn(v, &k->insn)) {
+		e->reason = EXIT_OTHER;
 		return NULL;
+	}
 	remember(v, k, linear);
-	return &k->insn;
+	return found(e, &k->insn);
 }
 
 const struct insn *
-svm_instruction(struct vcpu *v)
+svm_instruction(struct vcpu *v, struct exit *e)
 {
 	const struct vmcb *b = svm_of(v)->vmcb;
 	uint64_t linear = linear_rip(b);
 	struct svm_known *k = &svm_of(v)->known[linear % SVM_KNOWN];
 
-	return is_known(k, b, linear) ? &k->insn : look_for(v, k, linear);
+	return is_known(k, b, linear) ? found(e, &k->insn) : look_for(v, e, k, linear);
 }
 
 void

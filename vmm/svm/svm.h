@@ -91,10 +91,10 @@ void svm_fetch(struct vcpu *v, unsigned groups);
 void svm_enter(uint64_t gpr[GPR_COUNT], hpa_t vmcb, hpa_t host_state);
 
 /*
- * fetch.c: the instruction at rip, behind an exit; NULL: its bytes are not there, or are none. Good
- * until the next one is asked for.
+ * fetch.c: the instruction at rip, behind an exit, with its name and length in *e, too. Good until
+ * the next one is asked for. NULL: its bytes are not there, or are none, and this is EXIT_OTHER.
  */
-const struct insn *svm_instruction(struct vcpu *v);
+const struct insn *svm_instruction(struct vcpu *v, struct exit *e);
 void svm_forget_instructions(struct svm *s);
 
 /* exits.c: what the VMCB says of the exit, in neutral words. */
