@@ -83,7 +83,7 @@ vmx_window(struct vcpu *v)
 	/* END EXERCISE 4.6b */
 }
 
-/* Before each entry: the field "interruptibility state". */
+/* Before an entry: the field "interruptibility state". */
 uint32_t
 vmx_interruptibility(const struct cpu_state *s)
 {

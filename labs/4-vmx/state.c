@@ -22,7 +22,7 @@ segment(struct cpu_state *s, unsigned n)
 	return n == SEGMENT_LDTR ? &s->ldtr : n == SEGMENT_TR ? &s->tr : &s->seg[n];
 }
 
-static void
+static APART void
 segments_out(struct cpu_state *s)
 {
 	for (unsigned n = 0; n <= SEGMENT_TR; n++) {
@@ -48,7 +48,7 @@ segments_in(struct cpu_state *s)
 	}
 }
 
-static void
+static APART void
 tables_out(const struct cpu_state *s)
 {
 	vmcs_write(GUEST_GDTR_BASE, s->gdtr.base);
@@ -70,7 +70,7 @@ tables_in(struct cpu_state *s)
  * What the CPU walks tables by; CR2 and CR8 are in no VMCS. The last of its group: under mmu=shadow
  * it writes over CR0 and CR4, too.
  */
-static void
+static APART void
 paging_out(struct vmx *x, const struct cpu_state *s)
 {
 	x->cr2 = s->cr2;
@@ -135,7 +135,7 @@ listed_msr(struct cpu_state *s, unsigned n)
 	return msrs[n];
 }
 
-static void
+static APART void
 msrs_out(struct vmx *x, struct cpu_state *s)
 {
 	for (unsigned i = 0; i < VMX_MSRS; i++)
@@ -195,6 +195,10 @@ shadows_out(struct vmx *x, struct cpu_state *s)
 {
 	uint64_t pending = s->pending_debug & (DR6_HITS | DR6_BS);
 
+	if (!((s->sti_shadow | s->mov_ss_shadow | s->nmi_blocked) | s->pending_debug |
+	      x->interruptibility | x->pending_debug))
+		return; /* most often there is nothing, and was nothing before */
+
 	if (s->sti_shadow || s->mov_ss_shadow)
 		pending = (pending & DR6_HITS) | (s->rflags & FLAG_TF ? DR6_BS : 0);
 	if (pending & DR6_HITS)
@@ -208,10 +212,12 @@ shadows_out(struct vmx *x, struct cpu_state *s)
 static void
 shadows_in(struct vmx *x, struct cpu_state *s)
 {
-	x->interruptibility = vmcs_read(GUEST_INTERRUPTIBILITY);
-	s->sti_shadow = !!(x->interruptibility & SHADOW_STI);
-	s->mov_ss_shadow = !!(x->interruptibility & SHADOW_MOV_SS);
-	s->nmi_blocked = !!(x->interruptibility & SHADOW_NMI);
+	uint64_t held = vmcs_read(GUEST_INTERRUPTIBILITY);
+
+	s->sti_shadow = held & SHADOW_STI;
+	s->mov_ss_shadow = !!(held & SHADOW_MOV_SS);
+	s->nmi_blocked = !!(held & SHADOW_NMI);
+	x->interruptibility = held;
 	x->pending_debug = vmcs_read(GUEST_PENDING_DEBUG);
 	s->pending_debug = x->pending_debug & (DR6_HITS | DR6_BS);
 }

@@ -9,18 +9,6 @@
 #include <kern/trap.h>
 #include <vmm/vmx/vmx.h>
 
-void
-vmx_tables_read(struct vmx_tables *t)
-{
-	__asm__ volatile("sgdt %0; sidt %1" : "=m"(t->gdt), "=m"(t->idt));
-}
-
-void
-vmx_tables_load(const struct vmx_tables *t)
-{
-	__asm__ volatile("lgdt %0; lidt %1" : : "m"(t->gdt), "m"(t->idt));
-}
-
 /* A TSS's base is in four pieces (SDM 3A figure 8-4). */
 static uint64_t
 tss_base(void)

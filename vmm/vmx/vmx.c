@@ -149,14 +149,6 @@ rule_broken(size_t *n)
 	return vmx_rule_broken(&entry, n);
 }
 
-static bool
-breaks_a_rule(void)
-{
-	size_t n = 0;
-
-	return rule_broken(&n);
-}
-
 /*
  * Nothing of the guest ran, and its state is what it was: no field has come from the VMCS. The raw
  * code is the exit reason, and without bit 31 there was no exit.
@@ -172,19 +164,19 @@ refused(struct vcpu *v, struct exit *e, uint32_t reason, uint32_t error)
 static APART bool
 prepare(struct vcpu *v, struct exit *e)
 {
-	struct vmx *x = vmx_of(v);
+	size_t n = 0;
 
 	if (v->flush)
 		vmx_invept_all();
 	v->flush = false;
-	if (x->shadowed)
+	if (vmx_of(v)->shadowed)
 		vmx_shadow_enter(v);
-	if (!v->entries && breaks_a_rule()) {
+	if (!v->entries && rule_broken(&n)) {
 		refused(v, e, 0, 0);
 		return false;
 	}
 	if (v->debug.attached)
-		vmx_show_entry(x);
+		vmx_show_entry(vmx_of(v));
 	return true;
 }
 

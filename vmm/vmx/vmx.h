@@ -89,8 +89,18 @@ struct vmx_tables {
 	} __attribute__((packed)) gdt, idt;
 };
 void vmx_set_host_state(void);
-void vmx_tables_read(struct vmx_tables *t);
-void vmx_tables_load(const struct vmx_tables *t);
+
+static inline void
+vmx_tables_read(struct vmx_tables *t)
+{
+	__asm__ volatile("sgdt %0; sidt %1" : "=m"(t->gdt), "=m"(t->idt));
+}
+
+static inline void
+vmx_tables_load(const struct vmx_tables *t)
+{
+	__asm__ volatile("lgdt %0; lidt %1" : : "m"(t->gdt), "m"(t->idt));
+}
 
 /* state.c: from the state to the VMCS what has changed, and back what every exit needs. */
 #define VMX_CR4_GUEST                                                                             \
