@@ -66,6 +66,7 @@ void panic_at(uint64_t rip, uint64_t rbp, const char *fmt, ...) PRINTF_LIKE(3, 4
 	} while (0)
 /* An exercise whose region is still the skeleton's: says so, once per exercise, and goes on. */
 void exercise_todo(const char *id, const char *where);
+bool exercise_missing(const char *id); /* it has said so */
 /* Ends the machine: QEMU's debug exit with `code`, Bochs' shutdown, else a dead halt. */
 void machine_off(unsigned code) NORETURN;
 

@@ -93,16 +93,27 @@ panic_at(uint64_t rip, uint64_t rbp, const char *fmt, ...)
 	die(rip, rbp, fmt, ap);
 }
 
+static const char *todo[EXERCISES_MAX]; /* said so far */
+
+bool
+exercise_missing(const char *id)
+{
+	for (unsigned i = 0; i < EXERCISES_MAX && todo[i]; i++)
+		if (!strcmp(todo[i], id))
+			return true;
+	return false;
+}
+
 void
 exercise_todo(const char *id, const char *where)
 {
-	static const char *said[EXERCISES_MAX];
-	unsigned i;
+	unsigned i = 0;
 
-	for (i = 0; i < EXERCISES_MAX && said[i]; i++)
-		if (!strcmp(said[i], id) && !panicking)
-			return;
+	if (exercise_missing(id) && !panicking)
+		return;
+	while (i < EXERCISES_MAX && todo[i])
+		i++;
 	if (i < EXERCISES_MAX)
-		said[i] = id;
+		todo[i] = id;
 	printf("exercise %s is not done yet: see %s\n", id, where);
 }

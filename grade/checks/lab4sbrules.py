@@ -115,39 +115,53 @@ def shown_values(b):
     return ", ".join(f"{name} {value:x}" for name, value in b.items())
 
 
-def ask_rules(t, structures, cpus=None):
-    """[(wrong by the student's rules, refused by the CPU)] of structures that the grader writes; cpus: made up."""
+def ask(t, count, put, refused, kept, rules, keep=None):
+    """[(wrong by the student's rules, refused by the CPU)] of structures: put(client, address, number) writes one.
+
+    kept(address) is the part of it, an address and a length, that is to be the same behind the rules.
+    """
     program = exits.ports(t.rng).assemble(t.directory, "any")
-    found, told, at = [], [], t.symbol("svm_cpu")
+    found, told = [], []
 
     def look(client, regs):
         if regs["rsi"] & 1:
-            t.check(client.read(regs["rdi"], PAGE) == told[-1], "a rule of yours has written to the VMCB", "as it was", "changed")
+            t.check(client.read(*kept(regs["rdi"])) == told[-1], "a rule of yours has written to what it is to look at",
+                    "as it was", "changed")
             return False
-        b = structures[len(found)]
-        for name in FIELDS:
-            client.write(regs["rdi"] + AT[name], struct.pack(SIZES.get(name, "<Q"), b[name]))
-        if cpus:
-            cpu = cpus[len(found)]
-            client.write(at + CPU_EFER, struct.pack("<Q", cpu.efer))
-            client.write(at + CPU_BITS, struct.pack("<I", cpu.bits))
-            client.write(at + CPU_LONG, bytes([cpu.has_long]))
-        told.append(client.read(regs["rdi"], PAGE))
+        put(client, regs["rdi"], len(found))
+        told.append(client.read(*kept(regs["rdi"])))
         return False
 
     def verdict(client, regs):
-        words = struct.unpack(f"<{OWN_RULES}Q", client.read(regs["rsi"], 8 * OWN_RULES))
-        code, = struct.unpack("<I", client.read(regs["rdi"] + VMCB_EXITCODE, 4))
-        found.append((tuple(map(bool, words)), code == INVALID))
-        return len(found) == len(structures)
+        words = struct.unpack(f"<{rules}Q", client.read(regs["rsi"], 8 * rules))
+        found.append((tuple(map(bool, words)), refused(client, regs["rdi"])))
+        return len(found) == count
 
-    run, _ = t.witness(f"trace=1 -- start any; vmcheck 1 {len(structures)}; off", {
+    run, _ = t.witness(f"trace=1 -- start any; vmcheck 0 {count}; off", {
         t.symbol("vmcheck_look"): look, t.symbol("vmcheck_verdict"): verdict},
-        modules=[module(program)], elf=[program], limits=LIMITS)
-    t.check(len(found) == len(structures), f"vmcheck came to {len(found)} of {len(structures)} structures",
-            len(structures), len(found))
+        modules=[module(program)], elf=[program], limits=LIMITS, keep=keep)
+    t.check(len(found) == count, f"vmcheck came to {len(found)} of {count} structures", count, len(found))
     t.orderly(run)
     return found
+
+
+def ask_rules(t, structures, cpus=None):
+    """The verdicts on structures that the grader writes; cpus: made up."""
+    at = t.symbol("svm_cpu")
+
+    def put(client, vmcb, number):
+        for name in FIELDS:
+            client.write(vmcb + AT[name], struct.pack(SIZES.get(name, "<Q"), structures[number][name]))
+        if cpus:
+            cpu = cpus[number]
+            client.write(at + CPU_EFER, struct.pack("<Q", cpu.efer))
+            client.write(at + CPU_BITS, struct.pack("<I", cpu.bits))
+            client.write(at + CPU_LONG, bytes([cpu.has_long]))
+
+    def refused(client, vmcb):
+        return struct.unpack("<I", client.read(vmcb + VMCB_EXITCODE, 4))[0] == INVALID
+
+    return ask(t, len(structures), put, refused, lambda vmcb: (vmcb, PAGE), OWN_RULES)
 
 
 def real_cpu(t):
@@ -167,17 +181,24 @@ def real_cpu(t):
     return seen[0]
 
 
+def compare(t, names, shown, verdicts, right, cpu_says, real):
+    """Each rule against the manual, and all of them against the CPU, where it has been asked."""
+    mine, refused = verdicts
+    if real and any(right) != refused:
+        raise Trouble(f"the manual and this CPU do not agree on {shown}")
+    if real:
+        cpu_says = "the CPU refuses it" if refused else "the CPU takes it"
+    for name, says, holds in zip(names, mine, right):
+        t.check(says == holds, f"your rule on {name} is too {'strict' if says else 'lax'}: {shown} ({cpu_says})",
+                "wrong" if holds else "right", "wrong" if says else "right")
+
+
 def compare_rules(t, structures, found, cpus, real):
-    """Each rule against the manual, and all of them against the CPU."""
-    for b, (mine, refused), cpu in zip(structures, found, cpus):
-        right = wrong_by_manual(b, cpu)
-        if real and any(right) != refused:
-            raise Trouble(f"the manual and this CPU do not agree on {shown_values(b)}")
-        cpu_says = ("the CPU refuses it" if refused else "the CPU takes it") if real else \
-            f"a CPU with addresses of {cpu.bits} bits and EFER's bits {cpu.efer:x}, {'with' if cpu.has_long else 'without'} long mode"
-        for name, says, holds in zip(RULES, mine, right):
-            t.check(says == holds, f"your rule on {name} is too {'strict' if says else 'lax'}: {shown_values(b)} ({cpu_says})",
-                    "wrong" if holds else "right", "wrong" if says else "right")
+    """All of them."""
+    for b, verdicts, cpu in zip(structures, found, cpus):
+        says = f"a CPU with addresses of {cpu.bits} bits and EFER's bits {cpu.efer:x}, " \
+            f"{'with' if cpu.has_long else 'without'} long mode"
+        compare(t, RULES, shown_values(b), verdicts, wrong_by_manual(b, cpu), says, real)
 
 
 def rules_cpu(t):

@@ -1,6 +1,7 @@
 /*
  * BUILD: vmm/vmx/rules.c vmm/vmx/rules_controls.c vmm/vmx/rules_host.c vmm/vmx/rules_guest.c
- *   vmm/vmx/rules_segments.c trials/vmx/spoil.c trials/vmx/modes.c
+ *   vmm/vmx/rules_segments.c solutions/4-vmx/own_rules.c trials/vmx/broken/spoil.c
+ *   trials/vmx/modes.c
  */
 /*
  * The rules of VM entries: broken one at a time, by many values, each is the one that is named; and
@@ -8,6 +9,7 @@
  */
 #include <string.h>
 
+#include <trials/vmx/broken/spoil.h>
 #include <trials/vmx/modes.h>
 #include <vmm/x86/state.h>
 
@@ -30,6 +32,7 @@ static const struct vmx_cpu plain = {
 	.misc = 4ul << 16 | 7ul << 6,
 	.ept = 1ul << 6 | 1ul << 8 | 1ul << 14,
 	.phys_bits = 40,
+	.linear_bits = 48,
 	.long_host = true,
 };
 
@@ -95,34 +98,45 @@ rule_from(const struct vmcs_image *m, const struct vmx_cpu *cpu, size_t n)
  * mode, long mode on a host of 32 bits.
  */
 static bool
-breaks_others(const struct entry_rule *r)
+breaks_others(const char *said)
 {
 	static const char *const words[] = { "RPL must be that of CS", "VM=1 needs",
 					     "needs \"host address-space size\"" };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strstr(r->words, words[i]))
+		if (strstr(said, words[i]))
 			return true;
 	return false;
 }
 
 /* The CPU on which a rule can be broken. */
 static struct vmx_cpu
-cpu_for(const struct entry_rule *r)
+cpu_for(const char *said)
 {
 	struct vmx_cpu cpu = plain;
 
-	cpu.long_host = !strstr(r->words, "a host of 32 bits has") &&
-			!strstr(r->words, "0 in a host of 32 bits") &&
-			!strstr(r->words, "needs \"host address-space size\"");
+	cpu.long_host = !strstr(said, "a host of 32 bits has ") &&
+			!strstr(said, "0 in a host of 32 bits") &&
+			!strstr(said, "needs \"host address-space size\"");
 	return cpu;
+}
+
+/* The words of the first rule that is broken are those of this way to break it. */
+static bool
+is_named(const struct vmcs_image *m, const struct vmx_cpu *cpu, struct spoil_way way)
+{
+	struct vmx_attempt e = { .read = image_read, .vmcs = m, .cpu = cpu };
+
+	return rule_from(m, cpu, 0) == way.row &&
+	       !strcmp(vmx_rule_words(&e, vmx_rule(way.row)), way.words);
 }
 
 static void
 broken(size_t which)
 {
-	const struct entry_rule *r = vmx_rule(which);
-	struct vmx_cpu cpu = cpu_for(r);
+	struct spoil_way way = vmcs_spoil_way(which);
+	const struct entry_rule *r = vmx_rule(way.row);
+	struct vmx_cpu cpu = cpu_for(way.words);
 	unsigned named = 0, alone = 0;
 	uint64_t seed = 20261129 + which;
 
@@ -130,11 +144,11 @@ broken(size_t which)
 		struct vmcs_image m = good();
 
 		vmcs_spoil_rule(&m, &cpu, which, &seed);
-		named += rule_from(&m, &cpu, 0) == which;
-		alone += rule_from(&m, &cpu, which + 1) == ~0ul;
+		named += is_named(&m, &cpu, way);
+		alone += rule_from(&m, &cpu, way.row + 1) == ~0ul;
 	}
-	ok(named == SEEDS, "%zu: %s, %s: named each time", which, r->field, r->words);
-	ok(alone == SEEDS || breaks_others(r), "... and no other rule is");
+	ok(named == SEEDS, "%zu: %s, %s: named each time", which, r->field, way.words);
+	ok(alone == SEEDS || breaks_others(way.words), "... and no other rule is");
 	if (named < SEEDS || alone < SEEDS)
 		diag("named %u, alone %u of %u", named, alone, SEEDS);
 	ok(!strncmp(r->section, "SDM 3C 27.", 10) && strchr(r->section, '"'),
@@ -270,15 +284,16 @@ anything(void)
 int
 main(void)
 {
-	size_t count = 0;
+	size_t count = 0, own = 0;
 
 	modes();
 	legal();
-	while (vmx_rule(count))
-		count++;
-	ok(count >= 110 && count == vmcs_spoil_count, "%zu rules, each with a way to break it",
-	   count);
-	for (size_t i = 0; i < count && i < vmcs_spoil_count; i++)
+	for (; vmx_rule(count); count++)
+		own += !vmx_rule(count)->words;
+	is_u64(own, VMX_OWN_RULES, "rows that are asked of exercise 4.7");
+	ok(count >= 110 && vmcs_spoil_way(vmcs_spoil_count - 1).row == count - 1,
+	   "%zu rules, each with a way to break it", count);
+	for (size_t i = 0; i < vmcs_spoil_count; i++)
 		broken(i);
 	events();
 	anything();

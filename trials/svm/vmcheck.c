@@ -1,21 +1,17 @@
 /*
- * `vmcheck`: the rules of exercise 4s.7 beside the CPU's verdict, on VMCBs that are changed by
- * chance.
+ * What `vmcheck` does on AMD-V (exercise 4s.7).
  *
  * The guest itself is left alone: this is a copy, with nested tables that map nothing. So a VMCB
  * that the CPU takes comes back at the guest's first access to memory.
  */
-#include <inc/errno.h>
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
-#include <vmm/monitor.h>
+#include <trials/rules/vmcheck.h>
 #include <trials/svm/vmcheck.h>
-
-#define CASES_DEFAULT 20
 
 static mfn_t copy, no_memory;
 static bool has_frames;
@@ -62,51 +58,24 @@ vmcheck_cpu_takes(struct vmcb *b)
 	return SVM_EXIT_CODE(b) != SVM_EXIT_INVALID;
 }
 
-static unsigned
-pick(uint64_t *seed, unsigned below)
-{
-	return (unsigned)(seeded_next(seed) >> 16) % below;
-}
-
 static void
-vmcheck_change(struct vmcb *b, uint64_t *seed)
+change(void *structure, uint64_t *seed)
 {
-	const struct svm_own_rule *rule = &svm_own_rules[pick(seed, SVM_OWN_RULES)];
+	const struct svm_own_rule *rule = &svm_own_rules[vmcheck_pick(seed, SVM_OWN_RULES)];
+	struct vmcb *b = structure;
 	uint8_t *field = (uint8_t *)b + rule->at;
 
-	if (pick(seed, 2)) { /* 64-bit code */
+	if (vmcheck_pick(seed, 2)) { /* 64-bit code */
 		b->efer |= EFER_LME | EFER_LMA;
 		b->cr0 |= CR0_PG | CR0_PE;
 		b->cr4 |= CR4_PAE;
 		b->cs.attr = (b->cs.attr | ATTR_L) & (uint16_t)~ATTR_DB;
 	}
 	if (rule->at == offsetof(struct vmcb, eventinj))
-		b->eventinj = SVM_EVENT_VALID | pick(seed, 0x1000);
-	for (unsigned n = 1 + pick(seed, 3); n; n--)
-		field[pick(seed, rule->bytes)] ^= (uint8_t)(1u << pick(seed, 8));
+		b->eventinj = SVM_EVENT_VALID | vmcheck_pick(seed, 0x1000);
+	for (unsigned n = 1 + vmcheck_pick(seed, 3); n; n--)
+		field[vmcheck_pick(seed, rule->bytes)] ^= (uint8_t)(1u << vmcheck_pick(seed, 8));
 	printf("%s = %lx: ", rule->field, svm_field_value(b, rule->at, rule->bytes));
-}
-
-/* The grader writes here what it likes, and looks at it again once the rules were asked. */
-static NOINLINE void
-vmcheck_look(struct vmcb *b, bool asked)
-{
-	__asm__ volatile("" : : "r"(b), "r"(asked) : "memory");
-}
-
-/* `words`: one for each of svm_own_rules. */
-static NOINLINE void
-vmcheck_verdict(const struct vmcb *b, const char *const *words, const char *cpu)
-{
-	bool any = false;
-
-	for (unsigned i = 0; i < SVM_OWN_RULES; i++) {
-		if (words[i])
-			printf("%s%s: %s", any ? ", " : "you: ", svm_own_rules[i].field, words[i]);
-		any |= words[i] != NULL;
-	}
-	printf("%s; CPU: %s\n", any ? "" : "you: take it", cpu);
-	__asm__ volatile("" : : "r"(b) : "memory");
 }
 
 /*
@@ -121,36 +90,48 @@ vmcheck_kills(const struct vmcb *b)
 	return b->efer & EFER_LME && !(b->cr4 & CR4_PAE) && !(b->cr0 & CR0_PG);
 }
 
-static int
-vmcheck(int argc, char **argv)
+static const char *
+cpu(struct vcpu *v, void *structure)
 {
-	struct vcpu *v = monitor_vcpu(0, NULL);
-	uint64_t state, seed = 1, cases = CASES_DEFAULT;
-
-	if (!v)
-		return MONITOR_SAID;
-	if ((argc > 1 && parse_u64(argv[1], &seed)) || (argc > 2 && parse_u64(argv[2], &cases)))
-		return -EINVAL;
-	state = seeded_start(seed);
-	for (uint64_t n = 1; n <= cases; n++) {
-		const char *words[SVM_OWN_RULES];
-		struct vmcb *b = vmcheck_copy(v);
-
-		if (!b)
-			return -ENOMEM;
-		printf("%lu: ", n);
-		vmcheck_change(b, &state);
-		vmcheck_look(b, false);
-		for (unsigned i = 0; i < SVM_OWN_RULES; i++)
-			words[i] = svm_own_rules[i].wrong(b, &svm_cpu);
-		vmcheck_look(b, true);
-		vmcheck_verdict(b, words,
-				vmcheck_kills(b)       ? "not asked"
-				: vmcheck_cpu_takes(b) ? "takes it"
-						       : "refuses it");
-	}
-	return 0;
+	return vmcheck_kills(structure)       ? "not asked"
+	       : vmcheck_cpu_takes(structure) ? "takes it"
+					      : "refuses it";
 }
-MONITOR_COMMAND(
-	vmcheck, "vmcheck", "[SEED] [CASES]",
-	"change copies of the last guest's VMCB by chance: your rules, and what the CPU says");
+
+static void *
+copy_of(struct vcpu *v)
+{
+	return vmcheck_copy(v);
+}
+
+static const char *
+ask(const void *structure, unsigned rule)
+{
+	return svm_own_rules[rule].wrong(structure, &svm_cpu);
+}
+
+static const char *
+field(unsigned rule)
+{
+	return svm_own_rules[rule].field;
+}
+
+static const char *
+zeno(const void *structure)
+{
+	const struct entry_rule *r = svm_rule_broken(structure, &svm_cpu, NULL);
+
+	return r ? r->field : NULL;
+}
+
+static const struct vmcheck svm_vmcheck = {
+	.engine = "svm",
+	.rules = SVM_OWN_RULES,
+	.copy = copy_of,
+	.change = change,
+	.ask = ask,
+	.field = field,
+	.zeno = zeno,
+	.cpu = cpu,
+};
+SET_ADD(vmchecks, svm_vmcheck);

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include <trials/vmx/spoil.h>
+#include <trials/vmx/image.h>
 
 /* Each begins with mode_flat(): 32-bit code in ring 0, no paging, nothing pending. */
 void mode_flat(struct vmcs_image *m);

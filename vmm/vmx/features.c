@@ -85,6 +85,7 @@ vmx_ask_cpu(void)
 	};
 	cpuid(0x80000008, 0, r);
 	vmx_cpu.phys_bits = r[0] & 0xff;
+	vmx_cpu.linear_bits = r[0] >> 8 & 0xff;
 }
 
 uint32_t

@@ -1,7 +1,7 @@
 /*
  * The rules of VM entries, all tables one after the other.
  */
-#include <vmm/vmx/rules_private.h>
+#include <vmm/vmx/rules_look.h>
 
 const struct entry_rule *
 vmx_rule(size_t n)
@@ -21,11 +21,13 @@ vmx_rule(size_t n)
 	return NULL;
 }
 
-bool
-vmx_rule_breaks(struct vmx_attempt *e, const struct entry_rule *rule)
+const char *
+vmx_rule_words(struct vmx_attempt *e, const struct entry_rule *rule)
 {
 	e->at = rule->at;
-	return rule->broken(e);
+	if (!rule->words)
+		return vmx_own_wrong(e);
+	return rule->broken(e) ? rule->words : NULL;
 }
 
 const struct entry_rule *
@@ -34,7 +36,7 @@ vmx_rule_broken(struct vmx_attempt *e, size_t *n)
 	const struct entry_rule *rule;
 
 	for (; (rule = vmx_rule(*n)); ++*n)
-		if (vmx_rule_breaks(e, rule))
+		if (vmx_rule_words(e, rule))
 			return rule;
 	return NULL;
 }

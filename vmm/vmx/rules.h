@@ -15,11 +15,11 @@ struct vmx_allowed {
 struct vmx_cpu {
 	struct vmx_allowed pin, primary, secondary, exit, entry;
 	uint64_t cr0_must, cr0_may, cr4_must, cr4_may;
-	uint64_t efer;      /* the bits that may be set */
-	uint64_t misc;      /* IA32_VMX_MISC */
-	uint64_t ept;       /* IA32_VMX_EPT_VPID_CAP */
-	unsigned phys_bits; /* of a physical address */
-	bool long_host;     /* the CPU is in IA-32e mode */
+	uint64_t efer;                   /* the bits that may be set */
+	uint64_t misc;                   /* IA32_VMX_MISC */
+	uint64_t ept;                    /* IA32_VMX_EPT_VPID_CAP */
+	unsigned phys_bits, linear_bits; /* of a physical address, of a linear one */
+	bool long_host;                  /* the CPU is in IA-32e mode */
 };
 
 /* What the rules look at: `read` gives a field of the VMCS that is to be entered. */
@@ -27,11 +27,19 @@ struct vmx_attempt {
 	uint64_t (*read)(const void *vmcs, uint32_t field);
 	const void *vmcs;
 	const struct vmx_cpu *cpu;
-	uint32_t at; /* the field of the rule that is asked */
+	uint32_t at; /* the field that is asked about */
 };
 
-/* Rule n of all, NULL: there are no more. */
+/*
+ * Rule n of all, NULL: there are no more. One without words is asked of exercise 4.7, and there are
+ * VMX_OWN_RULES of them.
+ */
 const struct entry_rule *vmx_rule(size_t n);
-bool vmx_rule_breaks(struct vmx_attempt *e, const struct entry_rule *rule);
+#define VMX_OWN_RULES 23u
+/* NULL, or what is wrong by this rule, in words. */
+const char *vmx_rule_words(struct vmx_attempt *e, const struct entry_rule *rule);
 /* The first rule from number *n on that is broken, and its number; NULL: none is. */
 const struct entry_rule *vmx_rule_broken(struct vmx_attempt *e, size_t *n);
+
+/* own_rules.c, exercise 4.7: NULL, or what is wrong with the field e->at, in words. */
+const char *vmx_own_wrong(const struct vmx_attempt *e);

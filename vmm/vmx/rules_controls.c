@@ -7,7 +7,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/vmx/rules_private.h>
+#include <vmm/vmx/rules_look.h>
 
 static bool
 zero_that_must_be_one(uint64_t value, const struct vmx_allowed *allowed)
@@ -21,14 +21,14 @@ one_that_is_not_there(uint64_t value, const struct vmx_allowed *allowed)
 	return value & ~(uint64_t)allowed->may;
 }
 
-#define CONTROL(name)                                                                  \
-	static bool name##_zero(const void *entry)                                     \
-	{                                                                              \
-		return zero_that_must_be_one(rule_own(entry), &rule_cpu(entry)->name); \
-	}                                                                              \
-	static bool name##_one(const void *entry)                                      \
-	{                                                                              \
-		return one_that_is_not_there(rule_own(entry), &rule_cpu(entry)->name); \
+#define CONTROL(name)                                                                    \
+	static bool name##_zero(const void *entry)                                       \
+	{                                                                                \
+		return zero_that_must_be_one(rule_value(entry), &rule_cpu(entry)->name); \
+	}                                                                                \
+	static bool name##_one(const void *entry)                                        \
+	{                                                                                \
+		return one_that_is_not_there(rule_value(entry), &rule_cpu(entry)->name); \
 	}
 CONTROL(pin)
 CONTROL(primary)
@@ -39,14 +39,14 @@ static bool
 secondary_zero(const void *entry)
 {
 	return rule_field(entry, PRIMARY_CONTROLS) & PRIMARY_SECONDARY &&
-	       zero_that_must_be_one(rule_own(entry), &rule_cpu(entry)->secondary);
+	       zero_that_must_be_one(rule_value(entry), &rule_cpu(entry)->secondary);
 }
 
 static bool
 secondary_one(const void *entry)
 {
 	return rule_field(entry, PRIMARY_CONTROLS) & PRIMARY_SECONDARY &&
-	       one_that_is_not_there(rule_own(entry), &rule_cpu(entry)->secondary);
+	       one_that_is_not_there(rule_value(entry), &rule_cpu(entry)->secondary);
 }
 
 static bool
@@ -65,13 +65,13 @@ primary_set(const void *entry, uint32_t bit)
 static bool
 too_many_cr3_targets(const void *entry)
 {
-	return rule_own(entry) > (rule_cpu(entry)->misc >> 16 & 0x1ff);
+	return rule_value(entry) > (rule_cpu(entry)->misc >> 16 & 0x1ff);
 }
 
 static bool
 no_page(const void *entry)
 {
-	return rule_own(entry) & 0xfff || rule_beyond(entry, rule_own(entry));
+	return rule_value(entry) & 0xfff || rule_beyond(entry, rule_value(entry));
 }
 
 static bool
@@ -96,7 +96,7 @@ static bool
 tpr_threshold_high(const void *entry)
 {
 	return primary_set(entry, PRIMARY_TPR_SHADOW) &&
-	       !rule_secondary(entry, SECONDARY_VIRTUAL_INTERRUPTS) && rule_own(entry) & ~0xfull;
+	       !rule_secondary(entry, SECONDARY_VIRTUAL_INTERRUPTS) && rule_value(entry) & ~0xfull;
 }
 
 static bool
@@ -142,7 +142,7 @@ virtual_interrupts_alone(const void *entry)
 static bool
 vpid_of_the_host(const void *entry)
 {
-	return rule_secondary(entry, SECONDARY_VPID) && !rule_own(entry);
+	return rule_secondary(entry, SECONDARY_VPID) && !rule_value(entry);
 }
 
 static bool
@@ -156,7 +156,7 @@ unrestricted_without_ept(const void *entry)
 static bool
 eptp_memory_type(const void *entry)
 {
-	unsigned type = rule_own(entry) & 7;
+	unsigned type = rule_value(entry) & 7;
 	uint64_t has = rule_cpu(entry)->ept;
 
 	return rule_secondary(entry, SECONDARY_EPT) && !(type == 0 && has & 1u << 8) &&
@@ -166,13 +166,13 @@ eptp_memory_type(const void *entry)
 static bool
 eptp_levels(const void *entry)
 {
-	return rule_secondary(entry, SECONDARY_EPT) && (rule_own(entry) >> 3 & 7) != 3;
+	return rule_secondary(entry, SECONDARY_EPT) && (rule_value(entry) >> 3 & 7) != 3;
 }
 
 static bool
 eptp_accessed_dirty(const void *entry)
 {
-	return rule_secondary(entry, SECONDARY_EPT) && rule_own(entry) & 1u << 6 &&
+	return rule_secondary(entry, SECONDARY_EPT) && rule_value(entry) & 1u << 6 &&
 	       !(rule_cpu(entry)->ept & 1u << 21);
 }
 
@@ -180,22 +180,22 @@ static bool
 eptp_reserved(const void *entry)
 {
 	return rule_secondary(entry, SECONDARY_EPT) &&
-	       (rule_own(entry) & 0xf80 || rule_beyond(entry, rule_own(entry)));
+	       (rule_value(entry) & 0xf80 || rule_beyond(entry, rule_value(entry)));
 }
 
 static bool
 saves_no_timer(const void *entry)
 {
-	return rule_own(entry) & EXIT_SAVE_TIMER && !pin_set(entry, PIN_TIMER);
+	return rule_value(entry) & EXIT_SAVE_TIMER && !pin_set(entry, PIN_TIMER);
 }
 
 /* An area of 16 bytes for each MSR. */
 static bool
 area_misplaced(const void *entry, uint32_t count_field)
 {
-	uint64_t count = rule_field(entry, count_field), end = rule_own(entry) + count * 16 - 1;
+	uint64_t count = rule_field(entry, count_field), end = rule_value(entry) + count * 16 - 1;
 
-	return count && (rule_own(entry) & 15 || rule_beyond(entry, rule_own(entry)) ||
+	return count && (rule_value(entry) & 15 || rule_beyond(entry, rule_value(entry)) ||
 			 rule_beyond(entry, end));
 }
 
@@ -232,77 +232,10 @@ type_of(const void *entry)
 }
 
 static bool
-event_of_no_type(const void *entry)
-{
-	return injects(entry) &&
-	       (type_of(entry) == 1 || (type_of(entry) == VMX_EVENT_OTHER &&
-					!(rule_cpu(entry)->primary.may & PRIMARY_MONITOR_TRAP)));
-}
-
-static bool
-event_vector(const void *entry)
-{
-	uint8_t vector = (uint8_t)rule_own(entry);
-
-	if (!injects(entry))
-		return false;
-	switch (type_of(entry)) {
-	case VMX_EVENT_NMI:
-		return vector != VEC_NMI;
-	case VMX_EVENT_EXCEPTION:
-		return vector > 31;
-	case VMX_EVENT_OTHER:
-		return vector != 0;
-	}
-	return false;
-}
-
-/* SDM 3A 6.13: these push an error code, and in real mode nothing does. */
-static bool
-has_error(const void *entry)
-{
-	bool real = rule_secondary(entry, SECONDARY_UNRESTRICTED) &&
-		    !(rule_field(entry, GUEST_CR0) & CR0_PE);
-
-	if (type_of(entry) != VMX_EVENT_EXCEPTION || real)
-		return false;
-	switch ((uint8_t)rule_field(entry, ENTRY_EVENT)) {
-	case VEC_DF:
-	case VEC_TS:
-	case VEC_NP:
-	case VEC_SS:
-	case VEC_GP:
-	case VEC_PF:
-	case VEC_AC:
-		return true;
-	}
-	return false;
-}
-
-static bool
-event_error_unasked(const void *entry)
-{
-	return injects(entry) && rule_own(entry) & VMX_EVENT_HAS_ERROR && !has_error(entry);
-}
-
-/* SDM 3D A.1: bit 56 of IA32_VMX_BASIC lifts this; Zeno keeps to it. */
-static bool
-event_error_left_out(const void *entry)
-{
-	return injects(entry) && !(rule_own(entry) & VMX_EVENT_HAS_ERROR) && has_error(entry);
-}
-
-static bool
-event_reserved(const void *entry)
-{
-	return injects(entry) && rule_own(entry) & 0x7ffff000;
-}
-
-static bool
 event_error_high(const void *entry)
 {
 	return injects(entry) && rule_field(entry, ENTRY_EVENT) & VMX_EVENT_HAS_ERROR &&
-	       rule_own(entry) & 0xffff0000;
+	       rule_value(entry) & 0xffff0000;
 }
 
 /* SDM 3D A.6: bit 30 of IA32_VMX_MISC allows 0. */
@@ -314,13 +247,14 @@ event_length(const void *entry)
 			type == VMX_EVENT_SOFTWARE_EXCEPTION;
 
 	return injects(entry) && software &&
-	       (rule_own(entry) > 15 || (!rule_own(entry) && !(rule_cpu(entry)->misc & 1u << 30)));
+	       (rule_value(entry) > 15 ||
+		(!rule_value(entry) && !(rule_cpu(entry)->misc & 1u << 30)));
 }
 
 static bool
 outside_smm(const void *entry)
 {
-	return rule_own(entry) & (ENTRY_TO_SMM | ENTRY_END_DUAL_MONITOR);
+	return rule_value(entry) & (ENTRY_TO_SMM | ENTRY_END_DUAL_MONITOR);
 }
 
 /* ---- the table ---- */
@@ -381,16 +315,7 @@ const struct entry_rule vmx_control_rules[] = {
 	{ FIELD("VM-exit MSR-load address", EXIT_MSR_LOAD), AREA, EXITS, exit_load_misplaced },
 	{ FIELD("VM-entry controls", ENTRY_CONTROLS), ZERO, ENTRIES, entry_zero },
 	{ FIELD("VM-entry controls", ENTRY_CONTROLS), ONE, ENTRIES, entry_one },
-	{ FIELD("VM-entry interruption information", ENTRY_EVENT),
-	  "bits 10:8 are no type of an event", ENTRIES, event_of_no_type },
-	{ FIELD("VM-entry interruption information", ENTRY_EVENT),
-	  "the vector is none of its type's", ENTRIES, event_vector },
-	{ FIELD("VM-entry interruption information", ENTRY_EVENT), "this event has no error code",
-	  ENTRIES, event_error_unasked },
-	{ FIELD("VM-entry interruption information", ENTRY_EVENT),
-	  "this exception must have an error code", ENTRIES, event_error_left_out },
-	{ FIELD("VM-entry interruption information", ENTRY_EVENT), "bits 30:12 must be 0", ENTRIES,
-	  event_reserved },
+	{ FIELD("VM-entry interruption information", ENTRY_EVENT), OWN(ENTRIES) },
 	{ FIELD("VM-entry exception error code", ENTRY_EVENT_ERROR), "bits 31:16 must be 0",
 	  ENTRIES, event_error_high },
 	{ FIELD("VM-entry instruction length", ENTRY_EVENT_LENGTH),

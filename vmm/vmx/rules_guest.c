@@ -4,7 +4,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/vmx/rules_private.h>
+#include <vmm/vmx/rules_look.h>
 
 static bool
 entry_set(const void *entry, uint32_t bit)
@@ -12,37 +12,7 @@ entry_set(const void *entry, uint32_t bit)
 	return rule_field(entry, ENTRY_CONTROLS) & bit;
 }
 
-static bool
-unrestricted(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_UNRESTRICTED);
-}
-
 /* ---- control registers, debug registers, MSRs ---- */
-
-/* SDM 3D A.7: NW and CD may be anything, and with "unrestricted guest" PE and PG, too. */
-static bool
-cr0_fixed(const void *entry)
-{
-	const struct vmx_cpu *cpu = rule_cpu(entry);
-	uint64_t free = CR0_NW | CR0_CD | (unrestricted(entry) ? CR0_PE | CR0_PG : 0u);
-
-	return ((cpu->cr0_must & ~rule_own(entry)) | (rule_own(entry) & ~cpu->cr0_may)) & ~free;
-}
-
-static bool
-paging_without_protection(const void *entry)
-{
-	return rule_own(entry) & CR0_PG && !(rule_own(entry) & CR0_PE);
-}
-
-static bool
-cr4_fixed(const void *entry)
-{
-	const struct vmx_cpu *cpu = rule_cpu(entry);
-
-	return cpu->cr4_must & ~rule_own(entry) || rule_own(entry) & ~cpu->cr4_may;
-}
 
 /* SDM 4 table 2-2, of all models together; bit 1, BTF, makes TF step branches. */
 #define DEBUGCTL_BITS 0xffc3ul
@@ -51,101 +21,53 @@ cr4_fixed(const void *entry)
 static bool
 debugctl_reserved(const void *entry)
 {
-	return entry_set(entry, ENTRY_LOAD_DEBUG) && rule_own(entry) & ~DEBUGCTL_BITS;
-}
-
-static bool
-long_without_paging(const void *entry)
-{
-	return rule_long_guest(entry) && !(rule_own(entry) & CR0_PG);
-}
-
-static bool
-long_without_pae(const void *entry)
-{
-	return rule_long_guest(entry) && !(rule_own(entry) & CR4_PAE);
-}
-
-static bool
-pcid_without_long(const void *entry)
-{
-	return !rule_long_guest(entry) && rule_own(entry) & CR4_PCIDE;
+	return entry_set(entry, ENTRY_LOAD_DEBUG) && rule_value(entry) & ~DEBUGCTL_BITS;
 }
 
 static bool
 own_beyond(const void *entry)
 {
-	return rule_beyond(entry, rule_own(entry));
+	return rule_beyond(entry, rule_value(entry));
 }
 
 static bool
 dr7_high(const void *entry)
 {
-	return entry_set(entry, ENTRY_LOAD_DEBUG) && rule_own(entry) >> 32;
-}
-
-static bool
-not_canonical(const void *entry)
-{
-	return !rule_canonical(rule_own(entry));
+	return entry_set(entry, ENTRY_LOAD_DEBUG) && rule_value(entry) >> 32;
 }
 
 static bool
 pat(const void *entry)
 {
-	return entry_set(entry, ENTRY_LOAD_PAT) && rule_pat_broken(rule_own(entry));
+	return entry_set(entry, ENTRY_LOAD_PAT) && rule_pat_broken(rule_value(entry));
 }
 
 static bool
 efer_reserved(const void *entry)
 {
-	return entry_set(entry, ENTRY_LOAD_EFER) && rule_own(entry) & ~rule_cpu(entry)->efer;
+	return entry_set(entry, ENTRY_LOAD_EFER) && rule_value(entry) & ~rule_cpu(entry)->efer;
 }
 
 static bool
 efer_lma(const void *entry)
 {
 	return entry_set(entry, ENTRY_LOAD_EFER) &&
-	       !!(rule_own(entry) & EFER_LMA) != rule_long_guest(entry);
+	       !!(rule_value(entry) & EFER_LMA) != rule_long_guest(entry);
 }
 
 static bool
 efer_lme(const void *entry)
 {
 	return entry_set(entry, ENTRY_LOAD_EFER) && rule_field(entry, GUEST_CR0) & CR0_PG &&
-	       !!(rule_own(entry) & EFER_LMA) != !!(rule_own(entry) & EFER_LME);
+	       !!(rule_value(entry) & EFER_LMA) != !!(rule_value(entry) & EFER_LME);
 }
 
-/* ---- descriptor tables, RIP, RFLAGS ---- */
+/* ---- descriptor tables ---- */
 
 static bool
 limit_high(const void *entry)
 {
-	return rule_own(entry) >> 16;
-}
-
-static bool
-rip(const void *entry)
-{
-	bool wide = rule_long_guest(entry) &&
-		    rule_field(entry, SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_CS)) & RIGHTS_L;
-
-	return wide ? !rule_canonical(rule_own(entry)) : rule_own(entry) >> 32 != 0;
-}
-
-/* SDM 1 3.4.3: bits 63:22, 15, 5 and 3. */
-static bool
-rflags_reserved(const void *entry)
-{
-	return rule_own(entry) & (~0x3ffffful | 1u << 15 | 1u << 5 | 1u << 3) ||
-	       !(rule_own(entry) & FLAG_ONE);
-}
-
-static bool
-rflags_vm(const void *entry)
-{
-	return rule_own(entry) & FLAG_VM &&
-	       (rule_long_guest(entry) || !(rule_field(entry, GUEST_CR0) & CR0_PE));
+	return rule_value(entry) >> 16;
 }
 
 static bool
@@ -156,19 +78,13 @@ injects(const void *entry, unsigned type)
 	return event & VMX_EVENT_VALID && VMX_EVENT_TYPE(event) == type;
 }
 
-static bool
-rflags_if(const void *entry)
-{
-	return injects(entry, VMX_EVENT_INTERRUPT) && !(rule_own(entry) & FLAG_IF);
-}
-
 /* ---- what is no register ---- */
 
 /* SDM 3D A.6: bits 8:6 of IA32_VMX_MISC. */
 static bool
 activity_unknown(const void *entry)
 {
-	uint64_t state = rule_own(entry);
+	uint64_t state = rule_value(entry);
 
 	return state > 3 || (state && !(rule_cpu(entry)->misc >> (5 + state) & 1));
 }
@@ -176,14 +92,14 @@ activity_unknown(const void *entry)
 static bool
 halted_in_ring3(const void *entry)
 {
-	return rule_own(entry) == ACTIVITY_HALTED &&
+	return rule_value(entry) == ACTIVITY_HALTED &&
 	       RIGHTS_DPL(rule_field(entry, SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_SS)));
 }
 
 static bool
 blocked_and_inactive(const void *entry)
 {
-	return rule_own(entry) &&
+	return rule_value(entry) &&
 	       rule_field(entry, GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS);
 }
 
@@ -196,7 +112,7 @@ event_in_activity(const void *entry)
 
 	if (!(event & VMX_EVENT_VALID))
 		return false;
-	switch (rule_own(entry)) {
+	switch (rule_value(entry)) {
 	case ACTIVITY_HALTED:
 		return !(type == VMX_EVENT_INTERRUPT || type == VMX_EVENT_NMI ||
 			 type == VMX_EVENT_OTHER ||
@@ -214,7 +130,7 @@ event_in_activity(const void *entry)
 static bool
 blocking_reserved(const void *entry)
 {
-	return rule_own(entry) & ~0xfull;
+	return rule_value(entry) & ~0xfull;
 }
 
 static bool
@@ -222,46 +138,46 @@ blocked_twice(const void *entry)
 {
 	uint64_t both = SHADOW_STI | SHADOW_MOV_SS;
 
-	return (rule_own(entry) & both) == both;
+	return (rule_value(entry) & both) == both;
 }
 
 static bool
 sti_without_if(const void *entry)
 {
-	return rule_own(entry) & SHADOW_STI && !(rule_field(entry, GUEST_RFLAGS) & FLAG_IF);
+	return rule_value(entry) & SHADOW_STI && !(rule_field(entry, GUEST_RFLAGS) & FLAG_IF);
 }
 
 static bool
 interrupt_while_blocked(const void *entry)
 {
 	return injects(entry, VMX_EVENT_INTERRUPT) &&
-	       rule_own(entry) & (SHADOW_STI | SHADOW_MOV_SS);
+	       rule_value(entry) & (SHADOW_STI | SHADOW_MOV_SS);
 }
 
 static bool
 nmi_while_blocked(const void *entry)
 {
-	return injects(entry, VMX_EVENT_NMI) && rule_own(entry) & SHADOW_MOV_SS;
+	return injects(entry, VMX_EVENT_NMI) && rule_value(entry) & SHADOW_MOV_SS;
 }
 
 static bool
 blocked_by_smi(const void *entry)
 {
-	return rule_own(entry) & SHADOW_SMI;
+	return rule_value(entry) & SHADOW_SMI;
 }
 
 static bool
 virtual_nmi_while_blocked(const void *entry)
 {
 	return injects(entry, VMX_EVENT_NMI) &&
-	       rule_field(entry, PIN_CONTROLS) & PIN_VIRTUAL_NMIS && rule_own(entry) & SHADOW_NMI;
+	       rule_field(entry, PIN_CONTROLS) & PIN_VIRTUAL_NMIS && rule_value(entry) & SHADOW_NMI;
 }
 
 /* Bits 3:0, 12, 14; RTM's bit 16 is only for CPUs with RTM. */
 static bool
 pending_debug_reserved(const void *entry)
 {
-	return rule_own(entry) & ~0x500full;
+	return rule_value(entry) & ~0x500full;
 }
 
 /* A single step that waits must be pending, and only then. */
@@ -273,13 +189,14 @@ pending_debug_step(const void *entry)
 	bool waits = rule_field(entry, GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS) ||
 		     rule_field(entry, GUEST_ACTIVITY) == ACTIVITY_HALTED;
 
-	return waits && !!(rule_own(entry) & DR6_BS) != steps;
+	return waits && !!(rule_value(entry) & DR6_BS) != steps;
 }
 
 static bool
 link(const void *entry)
 {
-	return ~rule_own(entry) && (rule_own(entry) & 0xfff || rule_beyond(entry, rule_own(entry)));
+	return ~rule_value(entry) &&
+	       (rule_value(entry) & 0xfff || rule_beyond(entry, rule_value(entry)));
 }
 
 /* SDM 3A 4.4.1: bits 2:1, 8:5 and those beyond the CPU's physical addresses. */
@@ -289,8 +206,8 @@ pdpte_reserved(const void *entry)
 	bool used = rule_secondary(entry, SECONDARY_EPT) && !rule_long_guest(entry) &&
 		    rule_field(entry, GUEST_CR0) & CR0_PG && rule_field(entry, GUEST_CR4) & CR4_PAE;
 
-	return used && rule_own(entry) & 1 &&
-	       (rule_own(entry) & 0x1e6 || rule_beyond(entry, rule_own(entry)));
+	return used && rule_value(entry) & 1 &&
+	       (rule_value(entry) & 0x1e6 || rule_beyond(entry, rule_value(entry)));
 }
 
 /* ---- the table ---- */
@@ -300,27 +217,17 @@ pdpte_reserved(const void *entry)
 #define PLACE     "SDM 3C 27.3.1.4 \"Checks on Guest RIP, RFLAGS, and SSP\""
 #define OTHER     "SDM 3C 27.3.1.5 \"Checks on Guest Non-Register State\""
 #define PDPTES    "SDM 3C 27.3.1.6 \"Checks on Guest Page-Directory-Pointer-Table Entries\""
-#define CANONICAL "must be canonical"
 #define RESERVED  "reserved bits must be 0"
 
 const struct entry_rule vmx_guest_rules[] = {
-	{ FIELD("guest CR0", GUEST_CR0), "bits that VMX operation fixes", REGISTERS, cr0_fixed },
-	{ FIELD("guest CR0", GUEST_CR0), "PG=1 needs PE=1", REGISTERS, paging_without_protection },
-	{ FIELD("guest CR4", GUEST_CR4), "bits that VMX operation fixes", REGISTERS, cr4_fixed },
+	{ FIELD("guest CR0", GUEST_CR0), OWN(REGISTERS) },
+	{ FIELD("guest CR4", GUEST_CR4), OWN(REGISTERS) },
 	{ FIELD("guest IA32_DEBUGCTL", GUEST_DEBUGCTL), RESERVED, REGISTERS, debugctl_reserved },
-	{ FIELD("guest CR0", GUEST_CR0), "\"IA-32e mode guest\" needs PG=1", REGISTERS,
-	  long_without_paging },
-	{ FIELD("guest CR4", GUEST_CR4), "\"IA-32e mode guest\" needs PAE=1", REGISTERS,
-	  long_without_pae },
-	{ FIELD("guest CR4", GUEST_CR4), "PCIDE=1 needs \"IA-32e mode guest\"", REGISTERS,
-	  pcid_without_long },
 	{ FIELD("guest CR3", GUEST_CR3), "no bit beyond the CPU's physical addresses", REGISTERS,
 	  own_beyond },
 	{ FIELD("guest DR7", GUEST_DR7), "bits 63:32 must be 0", REGISTERS, dr7_high },
-	{ FIELD("guest IA32_SYSENTER_ESP", GUEST_SYSENTER_ESP), CANONICAL, REGISTERS,
-	  not_canonical },
-	{ FIELD("guest IA32_SYSENTER_EIP", GUEST_SYSENTER_EIP), CANONICAL, REGISTERS,
-	  not_canonical },
+	{ FIELD("guest IA32_SYSENTER_ESP", GUEST_SYSENTER_ESP), OWN(REGISTERS) },
+	{ FIELD("guest IA32_SYSENTER_EIP", GUEST_SYSENTER_EIP), OWN(REGISTERS) },
 	{ FIELD("guest IA32_PAT", GUEST_PAT), "each byte is a memory type: 0, 1, 4, 5, 6 or 7",
 	  REGISTERS, pat },
 	{ FIELD("guest IA32_EFER", GUEST_EFER), "a bit is set that this CPU has not", REGISTERS,
@@ -329,17 +236,12 @@ const struct entry_rule vmx_guest_rules[] = {
 	  efer_lma },
 	{ FIELD("guest IA32_EFER", GUEST_EFER), "with CR0.PG=1 LME must be as LMA", REGISTERS,
 	  efer_lme },
-	{ FIELD("guest GDTR base", GUEST_GDTR_BASE), CANONICAL, TABLES, not_canonical },
-	{ FIELD("guest IDTR base", GUEST_IDTR_BASE), CANONICAL, TABLES, not_canonical },
+	{ FIELD("guest GDTR base", GUEST_GDTR_BASE), OWN(TABLES) },
+	{ FIELD("guest IDTR base", GUEST_IDTR_BASE), OWN(TABLES) },
 	{ FIELD("guest GDTR limit", GUEST_GDTR_LIMIT), "bits 31:16 must be 0", TABLES, limit_high },
 	{ FIELD("guest IDTR limit", GUEST_IDTR_LIMIT), "bits 31:16 must be 0", TABLES, limit_high },
-	{ FIELD("guest RIP", GUEST_RIP), "canonical in 64-bit code, else of 32 bits", PLACE, rip },
-	{ FIELD("guest RFLAGS", GUEST_RFLAGS), "bit 1 must be 1, bits 63:22, 15, 5 and 3 must be 0",
-	  PLACE, rflags_reserved },
-	{ FIELD("guest RFLAGS", GUEST_RFLAGS), "VM=1 needs CR0.PE=1, and no \"IA-32e mode guest\"",
-	  PLACE, rflags_vm },
-	{ FIELD("guest RFLAGS", GUEST_RFLAGS), "IF must be 1 where an interrupt is injected", PLACE,
-	  rflags_if },
+	{ FIELD("guest RIP", GUEST_RIP), OWN(PLACE) },
+	{ FIELD("guest RFLAGS", GUEST_RFLAGS), OWN(PLACE) },
 	{ FIELD("activity state", GUEST_ACTIVITY), "no such state on this CPU", OTHER,
 	  activity_unknown },
 	{ FIELD("activity state", GUEST_ACTIVITY), "HLT only with SS.DPL 0", OTHER,

@@ -4,7 +4,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/vmx/rules_private.h>
+#include <vmm/vmx/rules_look.h>
 
 static bool
 exit_set(const void *entry, uint32_t bit)
@@ -23,7 +23,7 @@ cr0_fixed(const void *entry)
 {
 	const struct vmx_cpu *cpu = rule_cpu(entry);
 
-	return cpu->cr0_must & ~rule_own(entry) || rule_own(entry) & ~cpu->cr0_may;
+	return cpu->cr0_must & ~rule_value(entry) || rule_value(entry) & ~cpu->cr0_may;
 }
 
 static bool
@@ -31,37 +31,31 @@ cr4_fixed(const void *entry)
 {
 	const struct vmx_cpu *cpu = rule_cpu(entry);
 
-	return cpu->cr4_must & ~rule_own(entry) || rule_own(entry) & ~cpu->cr4_may;
+	return cpu->cr4_must & ~rule_value(entry) || rule_value(entry) & ~cpu->cr4_may;
 }
 
 static bool
 cr3_beyond(const void *entry)
 {
-	return rule_beyond(entry, rule_own(entry));
-}
-
-static bool
-not_canonical(const void *entry)
-{
-	return !rule_canonical(rule_own(entry));
+	return rule_beyond(entry, rule_value(entry));
 }
 
 static bool
 pat(const void *entry)
 {
-	return exit_set(entry, EXIT_LOAD_PAT) && rule_pat_broken(rule_own(entry));
+	return exit_set(entry, EXIT_LOAD_PAT) && rule_pat_broken(rule_value(entry));
 }
 
 static bool
 efer_reserved(const void *entry)
 {
-	return exit_set(entry, EXIT_LOAD_EFER) && rule_own(entry) & ~rule_cpu(entry)->efer;
+	return exit_set(entry, EXIT_LOAD_EFER) && rule_value(entry) & ~rule_cpu(entry)->efer;
 }
 
 static bool
 efer_mode(const void *entry)
 {
-	uint64_t mode = rule_own(entry) & (EFER_LME | EFER_LMA);
+	uint64_t mode = rule_value(entry) & (EFER_LME | EFER_LMA);
 
 	return exit_set(entry, EXIT_LOAD_EFER) &&
 	       mode != (host_is_long(entry) ? EFER_LME | EFER_LMA : 0u);
@@ -70,19 +64,19 @@ efer_mode(const void *entry)
 static bool
 rpl_or_ldt(const void *entry)
 {
-	return rule_own(entry) & 7;
+	return rule_value(entry) & 7;
 }
 
 static bool
 null(const void *entry)
 {
-	return !rule_own(entry);
+	return !rule_value(entry);
 }
 
 static bool
 null_without_long(const void *entry)
 {
-	return !rule_own(entry) && !host_is_long(entry);
+	return !rule_value(entry) && !host_is_long(entry);
 }
 
 static bool
@@ -100,25 +94,24 @@ guest_long_of_short_host(const void *entry)
 static bool
 cr4_without_pae(const void *entry)
 {
-	return host_is_long(entry) && !(rule_own(entry) & CR4_PAE);
+	return host_is_long(entry) && !(rule_value(entry) & CR4_PAE);
 }
 
 static bool
 cr4_pcid(const void *entry)
 {
-	return !host_is_long(entry) && rule_own(entry) & CR4_PCIDE;
+	return !host_is_long(entry) && rule_value(entry) & CR4_PCIDE;
 }
 
 static bool
-rip(const void *entry)
+rip_of_short_host(const void *entry)
 {
-	return host_is_long(entry) ? !rule_canonical(rule_own(entry)) : rule_own(entry) >> 32 != 0;
+	return !host_is_long(entry) && rule_value(entry) >> 32;
 }
 
 #define REGISTERS "SDM 3C 27.2.2 \"Checks on Host Control Registers, MSRs, and SSP\""
 #define SEGMENTS  "SDM 3C 27.2.3 \"Checks on Host Segment and Descriptor-Table Registers\""
 #define SIZE      "SDM 3C 27.2.4 \"Checks Related to Address-Space Size\""
-#define CANONICAL "must be canonical"
 #define RPL_TI    "RPL and TI must be 0"
 
 const struct entry_rule vmx_host_rules[] = {
@@ -126,8 +119,8 @@ const struct entry_rule vmx_host_rules[] = {
 	{ FIELD("host CR4", HOST_CR4), "bits that VMX operation fixes", REGISTERS, cr4_fixed },
 	{ FIELD("host CR3", HOST_CR3), "no bit beyond the CPU's physical addresses", REGISTERS,
 	  cr3_beyond },
-	{ FIELD("host IA32_SYSENTER_ESP", HOST_SYSENTER_ESP), CANONICAL, REGISTERS, not_canonical },
-	{ FIELD("host IA32_SYSENTER_EIP", HOST_SYSENTER_EIP), CANONICAL, REGISTERS, not_canonical },
+	{ FIELD("host IA32_SYSENTER_ESP", HOST_SYSENTER_ESP), OWN(REGISTERS) },
+	{ FIELD("host IA32_SYSENTER_EIP", HOST_SYSENTER_EIP), OWN(REGISTERS) },
 	{ FIELD("host IA32_PAT", HOST_PAT), "each byte is a memory type: 0, 1, 4, 5, 6 or 7",
 	  REGISTERS, pat },
 	{ FIELD("host IA32_EFER", HOST_EFER), "a bit is set that this CPU has not", REGISTERS,
@@ -145,11 +138,11 @@ const struct entry_rule vmx_host_rules[] = {
 	{ FIELD("host TR selector", HOST_TR_SELECTOR), "can't be 0", SEGMENTS, null },
 	{ FIELD("host SS selector", HOST_SS_SELECTOR), "can't be 0 in a host of 32 bits", SEGMENTS,
 	  null_without_long },
-	{ FIELD("host FS base", HOST_FS_BASE), CANONICAL, SEGMENTS, not_canonical },
-	{ FIELD("host GS base", HOST_GS_BASE), CANONICAL, SEGMENTS, not_canonical },
-	{ FIELD("host TR base", HOST_TR_BASE), CANONICAL, SEGMENTS, not_canonical },
-	{ FIELD("host GDTR base", HOST_GDTR_BASE), CANONICAL, SEGMENTS, not_canonical },
-	{ FIELD("host IDTR base", HOST_IDTR_BASE), CANONICAL, SEGMENTS, not_canonical },
+	{ FIELD("host FS base", HOST_FS_BASE), OWN(SEGMENTS) },
+	{ FIELD("host GS base", HOST_GS_BASE), OWN(SEGMENTS) },
+	{ FIELD("host TR base", HOST_TR_BASE), OWN(SEGMENTS) },
+	{ FIELD("host GDTR base", HOST_GDTR_BASE), OWN(SEGMENTS) },
+	{ FIELD("host IDTR base", HOST_IDTR_BASE), OWN(SEGMENTS) },
 	{ FIELD("VM-exit controls", EXIT_CONTROLS),
 	  "\"host address-space size\" must be the mode that the CPU is in", SIZE,
 	  host_long_as_the_cpu },
@@ -158,7 +151,8 @@ const struct entry_rule vmx_host_rules[] = {
 	  guest_long_of_short_host },
 	{ FIELD("host CR4", HOST_CR4), "a host of 64 bits has PAE=1", SIZE, cr4_without_pae },
 	{ FIELD("host CR4", HOST_CR4), "a host of 32 bits has PCIDE=0", SIZE, cr4_pcid },
-	{ FIELD("host RIP", HOST_RIP), "canonical, and of 32 bits in a host of 32 bits", SIZE,
-	  rip },
+	{ FIELD("host RIP", HOST_RIP), "a host of 32 bits has a RIP of 32 bits", SIZE,
+	  rip_of_short_host },
+	{ FIELD("host RIP", HOST_RIP), OWN(SIZE) },
 };
 const size_t vmx_host_rule_count = sizeof(vmx_host_rules) / sizeof(vmx_host_rules[0]);

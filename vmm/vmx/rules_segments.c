@@ -4,7 +4,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/vmx/rules_private.h>
+#include <vmm/vmx/rules_look.h>
 
 enum { SEG_LDTR = SEGMENT_LDTR, SEG_TR = SEGMENT_TR };
 
@@ -71,20 +71,20 @@ judged(const void *entry)
 static bool
 in_ldt(const void *entry)
 {
-	return rule_own(entry) & 4;
+	return rule_value(entry) & 4;
 }
 
 static bool
 ldtr_in_ldt(const void *entry)
 {
-	return usable(entry, SEG_LDTR) && rule_own(entry) & 4;
+	return usable(entry, SEG_LDTR) && rule_value(entry) & 4;
 }
 
 static bool
 ss_of_another_ring(const void *entry)
 {
 	return !is_v86(entry) && !unrestricted(entry) &&
-	       (rule_own(entry) & 3) != (selector(entry, SEG_CS) & 3);
+	       (rule_value(entry) & 3) != (selector(entry, SEG_CS) & 3);
 }
 
 /* ---- bases and limits ---- */
@@ -92,56 +92,34 @@ ss_of_another_ring(const void *entry)
 static bool
 v86_base(const void *entry)
 {
-	return is_v86(entry) && rule_own(entry) != selector(entry, of_base(entry)) << 4;
+	return is_v86(entry) && rule_value(entry) != selector(entry, of_base(entry)) << 4;
 }
 
 static bool
 v86_limit(const void *entry)
 {
-	return is_v86(entry) && rule_own(entry) != 0xffff;
+	return is_v86(entry) && rule_value(entry) != 0xffff;
 }
 
 static bool
 v86_rights(const void *entry)
 {
-	return is_v86(entry) && rule_own(entry) != 0xf3;
-}
-
-static bool
-base_not_canonical(const void *entry)
-{
-	return (of_base(entry) != SEG_LDTR || usable(entry, SEG_LDTR)) &&
-	       !rule_canonical(rule_own(entry));
+	return is_v86(entry) && rule_value(entry) != 0xf3;
 }
 
 static bool
 base_high(const void *entry)
 {
-	return (of_base(entry) == SEG_CS || usable(entry, of_base(entry))) && rule_own(entry) >> 32;
+	return (of_base(entry) == SEG_CS || usable(entry, of_base(entry))) &&
+	       rule_value(entry) >> 32;
 }
 
 /* ---- access rights ---- */
 
 static bool
-cs_type(const void *entry)
-{
-	unsigned type = RIGHTS_TYPE(rule_own(entry));
-
-	return judged(entry) && !(type & 8 && type & 1) && !(type == 3 && unrestricted(entry));
-}
-
-static bool
-ss_type(const void *entry)
-{
-	unsigned type = RIGHTS_TYPE(rule_own(entry));
-
-	return judged(entry) && type != 3 && type != 7;
-}
-
-static bool
 data_type(const void *entry)
 {
-	unsigned type = RIGHTS_TYPE(rule_own(entry));
+	unsigned type = RIGHTS_TYPE(rule_value(entry));
 
 	return judged(entry) && (!(type & 1) || (type & 8 && !(type & 2)));
 }
@@ -149,25 +127,25 @@ data_type(const void *entry)
 static bool
 is_system(const void *entry)
 {
-	return judged(entry) && !(rule_own(entry) & RIGHTS_S);
+	return judged(entry) && !(rule_value(entry) & RIGHTS_S);
 }
 
 static bool
 not_system(const void *entry)
 {
-	return judged(entry) && rule_own(entry) & RIGHTS_S;
+	return judged(entry) && rule_value(entry) & RIGHTS_S;
 }
 
 static bool
 absent(const void *entry)
 {
-	return judged(entry) && !(rule_own(entry) & RIGHTS_P);
+	return judged(entry) && !(rule_value(entry) & RIGHTS_P);
 }
 
 static bool
 reserved(const void *entry)
 {
-	return judged(entry) && rule_own(entry) & 0xfffe0f00;
+	return judged(entry) && rule_value(entry) & 0xfffe0f00;
 }
 
 /* The limit that a descriptor with this G can have. */
@@ -175,65 +153,22 @@ static bool
 granularity(const void *entry)
 {
 	uint64_t limit = rule_field(entry, LIMIT(of_rights(entry)));
-	bool g = rule_own(entry) & RIGHTS_G;
+	bool g = rule_value(entry) & RIGHTS_G;
 
 	return judged(entry) && (((limit & 0xfff) != 0xfff && g) || (limit >> 20 && !g));
 }
 
 static bool
-cs_dpl(const void *entry)
-{
-	unsigned dpl = RIGHTS_DPL(rule_own(entry)), ss = RIGHTS_DPL(rights(entry, SEG_SS));
-
-	if (!judged(entry))
-		return false;
-	switch (RIGHTS_TYPE(rule_own(entry))) {
-	case 3:
-		return dpl != 0;
-	case 9:
-	case 11:
-		return dpl != ss;
-	case 13:
-	case 15:
-		return dpl > ss;
-	}
-	return false;
-}
-
-/* Asked for an unusable SS, too. */
-static bool
-ss_dpl(const void *entry)
-{
-	return !is_v86(entry) && !unrestricted(entry) &&
-	       RIGHTS_DPL(rule_own(entry)) != (selector(entry, SEG_SS) & 3);
-}
-
-static bool
-ss_not_of_ring0(const void *entry)
-{
-	return !is_v86(entry) && RIGHTS_DPL(rule_own(entry)) &&
-	       (RIGHTS_TYPE(rights(entry, SEG_CS)) == 3 ||
-		!(rule_field(entry, GUEST_CR0) & CR0_PE));
-}
-
-static bool
 data_dpl(const void *entry)
 {
-	return judged(entry) && !unrestricted(entry) && RIGHTS_TYPE(rule_own(entry)) < 12 &&
-	       RIGHTS_DPL(rule_own(entry)) < (selector(entry, of_rights(entry)) & 3);
-}
-
-static bool
-code_of_two_sizes(const void *entry)
-{
-	return judged(entry) && rule_long_guest(entry) && rule_own(entry) & RIGHTS_L &&
-	       rule_own(entry) & RIGHTS_DB;
+	return judged(entry) && !unrestricted(entry) && RIGHTS_TYPE(rule_value(entry)) < 12 &&
+	       RIGHTS_DPL(rule_value(entry)) < (selector(entry, of_rights(entry)) & 3);
 }
 
 static bool
 tr_type(const void *entry)
 {
-	unsigned type = RIGHTS_TYPE(rule_own(entry));
+	unsigned type = RIGHTS_TYPE(rule_value(entry));
 
 	return type != 11 && (type != 3 || rule_long_guest(entry));
 }
@@ -241,13 +176,13 @@ tr_type(const void *entry)
 static bool
 tr_unusable(const void *entry)
 {
-	return rule_own(entry) & RIGHTS_UNUSABLE;
+	return rule_value(entry) & RIGHTS_UNUSABLE;
 }
 
 static bool
 ldtr_type(const void *entry)
 {
-	return usable(entry, SEG_LDTR) && RIGHTS_TYPE(rule_own(entry)) != 2;
+	return usable(entry, SEG_LDTR) && RIGHTS_TYPE(rule_value(entry)) != 2;
 }
 
 /* ---- the table ---- */
@@ -293,23 +228,19 @@ const struct entry_rule vmx_segment_rules[] = {
 	V86(ES),
 	V86(FS),
 	V86(GS),
-	{ ADDR(TR), "must be canonical", SECTION, base_not_canonical },
-	{ ADDR(FS), "must be canonical", SECTION, base_not_canonical },
-	{ ADDR(GS), "must be canonical", SECTION, base_not_canonical },
-	{ ADDR(LDTR), "must be canonical", SECTION, base_not_canonical },
+	{ ADDR(TR), OWN(SECTION) },
+	{ ADDR(FS), OWN(SECTION) },
+	{ ADDR(GS), OWN(SECTION) },
+	{ ADDR(LDTR), OWN(SECTION) },
 	{ ADDR(CS), "bits 63:32 must be 0", SECTION, base_high },
 	{ ADDR(SS), "bits 63:32 must be 0", SECTION, base_high },
 	{ ADDR(DS), "bits 63:32 must be 0", SECTION, base_high },
 	{ ADDR(ES), "bits 63:32 must be 0", SECTION, base_high },
-	{ AR(CS), "type 9, 11, 13 or 15, and 3 for an unrestricted guest", SECTION, cs_type },
+	{ AR(CS), OWN(SECTION) },
 	{ AR(CS), "S must be 1", SECTION, is_system },
-	{ AR(CS), "DPL as SS has it; conforming: no more; type 3: 0", SECTION, cs_dpl },
-	{ AR(CS), "in long mode L and D can't both be 1", SECTION, code_of_two_sizes },
 	EVERY(CS),
-	{ AR(SS), "type 3 or 7", SECTION, ss_type },
+	{ AR(SS), OWN(SECTION) },
 	{ AR(SS), "S must be 1", SECTION, is_system },
-	{ AR(SS), "DPL must be the selector's RPL", SECTION, ss_dpl },
-	{ AR(SS), "DPL 0 where CS has type 3 or CR0.PE is 0", SECTION, ss_not_of_ring0 },
 	EVERY(SS),
 	DATA(DS),
 	DATA(ES),

@@ -140,13 +140,17 @@ read_current(const void *vmcs, uint32_t field)
 	return vmcs_peek((enum vmcs_field)field);
 }
 
-/* The first rule from *n on that the VMCS which the CPU has breaks. */
-static const struct entry_rule *
-rule_broken(size_t *n)
+/* Before the first entry: those of exercise 4.7 are asked of what the CPU has refused alone. */
+static bool
+breaks_a_rule(void)
 {
 	struct vmx_attempt entry = { .read = read_current, .cpu = &vmx_cpu };
+	const struct entry_rule *r;
 
-	return vmx_rule_broken(&entry, n);
+	for (size_t n = 0; (r = vmx_rule(n)); n++)
+		if (r->words && vmx_rule_words(&entry, r))
+			return true;
+	return false;
 }
 
 /*
@@ -164,14 +168,12 @@ refused(struct vcpu *v, struct exit *e, uint32_t reason, uint32_t error)
 static APART bool
 prepare(struct vcpu *v, struct exit *e)
 {
-	size_t n = 0;
-
 	if (v->flush)
 		vmx_invept_all();
 	v->flush = false;
 	if (vmx_of(v)->shadowed)
 		vmx_shadow_enter(v);
-	if (!v->entries && rule_broken(&n)) {
+	if (!v->entries && breaks_a_rule()) {
 		refused(v, e, 0, 0);
 		return false;
 	}
@@ -255,6 +257,7 @@ cpu_words(const struct exit *e)
 static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
+	struct vmx_attempt entry = { .read = read_current, .cpu = &vmx_cpu };
 	const struct entry_rule *first = NULL, *r;
 
 	if (e->raw == VMX_NO_ENTRY)
@@ -263,18 +266,22 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 	if (vmx_of(v)->shadowed && !(v->state.cr0 & CR0_PE))
 		return exit_stop(v, e, "guide.md#vmx",
 				 "without nested paging VT-x has no real mode (mmu=nested has)");
-	for (size_t n = 0; (r = rule_broken(&n)); n++) {
+	for (size_t n = 0; (r = vmx_rule_broken(&entry, &n)); n++) {
 		first = first ? first : r;
 		printf("d%u %s: VM entry: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
-		       r->field, vmcs_peek((enum vmcs_field)r->at), r->words, r->section);
+		       r->field, vmcs_peek((enum vmcs_field)r->at), vmx_rule_words(&entry, r),
+		       r->section);
 	}
 	if (!first)
 		return exit_stop(v, e, "guide.md#vmx",
-				 "the VMCS is refused (%s), for no rule that Zeno knows",
-				 cpu_words(e));
+				 "the VMCS is refused (%s), for no rule that Zeno knows%s",
+				 cpu_words(e),
+				 exercise_missing("4.7") ? ", and yours are not written (exercise "
+							   "4.7)"
+							 : "");
 	return exit_stop(v, e, "guide.md#vmx", "the VMCS is refused (%s): %s = %lx: %s",
 			 cpu_words(e), first->field, vmcs_peek((enum vmcs_field)first->at),
-			 first->words);
+			 vmx_rule_words(&entry, first));
 }
 EXIT_HANDLER(ENTRY_FAILED, "vmx", exit_entry_failed);
 

@@ -1,5 +1,5 @@
 /*
- * What the tables of rules share.
+ * How a rule of VM entries looks at the VMCS, for the tables and for exercise 4.7.
  */
 #pragma once
 
@@ -16,7 +16,6 @@ extern const struct entry_rule vmx_control_rules[], vmx_host_rules[], vmx_guest_
 extern const size_t vmx_control_rule_count, vmx_host_rule_count, vmx_guest_rule_count,
 	vmx_segment_rule_count;
 
-/* For the tables. */
 static inline uint64_t
 rule_field(const void *entry, uint32_t number)
 {
@@ -26,7 +25,7 @@ rule_field(const void *entry, uint32_t number)
 }
 
 static inline uint64_t
-rule_own(const void *entry) /* the field that the rule is about */
+rule_value(const void *entry) /* the field that is asked about */
 {
 	return rule_field(entry, ((const struct vmx_attempt *)entry)->at);
 }
@@ -38,18 +37,12 @@ rule_cpu(const void *entry)
 }
 
 static inline bool
-rule_canonical(uint64_t a)
-{
-	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
-}
-
-static inline bool
 rule_beyond(const void *entry, uint64_t a) /* no physical address of this CPU's */
 {
 	return a >> rule_cpu(entry)->phys_bits;
 }
 
-/* A control that is not there counts as 0. */
+/* A secondary control. One that is not there counts as 0. */
 static inline bool
 rule_secondary(const void *entry, uint32_t bit)
 {
@@ -62,6 +55,9 @@ rule_long_guest(const void *entry)
 {
 	return rule_field(entry, ENTRY_CONTROLS) & ENTRY_IA32E;
 }
+
+/* The end of a row that is asked of exercise 4.7: it has neither words nor a test of its own. */
+#define OWN(section) NULL, section, NULL
 
 /* SDM 3A 12.12.2: types 2 and 3 are none. */
 static inline bool
