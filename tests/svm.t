@@ -58,6 +58,13 @@ def pae():
     ok("d1| PQ" in text and "pae: ended: exit code 0" in text, "a move to CR4 under PAE paging goes through", text=text)
 
 
+def untasked():
+    """QEMU ends itself when ring 3 is left by a TSS that is busy, as a reset leaves it: the bare machine dies of this guest."""
+    text = special("untasked", "x")
+    ok("d1| P" in text and "untasked: stopped: triple fault" in text and "hello: ended: exit code 0" in text,
+       "ring 3 without a task register is its guest's end alone", text=text)
+
+
 def aux():
     """rdtscp is no exit: its register goes with the vCPU, and the next guest sees none of it."""
     text = special("aux", "s", "r")
@@ -112,6 +119,7 @@ def main():
     half_long()
     alone()
     pae()
+    untasked()
     aux()
     costs()
     absent()

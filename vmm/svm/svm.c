@@ -38,8 +38,12 @@ init(struct vcpu *v)
 	s->vmcb = mfn_ptr(vmcb);
 	s->vmcb_at = mfn_to_hpa(vmcb);
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
-	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
-	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
+	/*
+	 * As after a reset, but not busy: with a 16-bit TSS no CPU turns long mode on (SDM 3A
+	 * 10.8.5), and QEMU 7.2 ends itself when a guest comes back from ring 3 by a busy one,
+	 * which nothing but a reset leaves there.
+	 */
+	v->state.tr = (struct segment){ .attr = ATTR_P | 0x9, .limit = 0xffff };
 	err = svm_turn_on();
 	if (err)
 		return err;
