@@ -85,6 +85,50 @@ def find_code(t, code, low):
     return found
 
 
+STOP = re.compile(r"^\(0\) \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]+) .*; ([0-9a-f]+)$", re.M)
+"""What Bochs' debugger says where it stops: the address, the instruction's bytes."""
+
+
+def _vmcs_move(code):
+    """VMREAD or VMWRITE of a register: (0x78 or 0x79, where the field's number is, the register); None: neither of them."""
+    rex, code = (code[0], code[1:]) if 0x40 <= code[0] <= 0x4F else (0, code)
+    if code[:2] not in (b"\x0f\x78", b"\x0f\x79") or code[2] >> 6 != 3:
+        return None
+    return code[1], GPRS[code[2] >> 3 & 7 | (rex & 4) << 1], GPRS[code[2] & 7 | (rex & 1) << 3]
+
+
+def answer_vmreads(client, regs, answers, written=None, instead=None):
+    """At a function's first instruction: run it to its end, instruction by instruction; its VMREADs say this. {field: value}
+
+    What its VMWRITEs write comes into `written`; of a field in `instead` the CPU gets another value.
+    """
+    back, stack = word(client, regs["rsp"]), regs["rsp"]
+    client.step()
+    for _ in range(STEPS):
+        at, code = STOP.search(client.said).groups()
+        if int(at, 16) == back and client.regs()["rsp"] > stack:
+            return True
+        move = _vmcs_move(bytes.fromhex(code))
+        if not move:
+            client.step()
+            continue
+        kind, number, name = move
+        now = client.regs()
+        vmcs_field = now[number]
+        if kind == 0x78:
+            client.step()
+            if vmcs_field in answers:
+                client.set_reg(name, answers[vmcs_field])
+            continue
+        if written is not None:
+            written[vmcs_field] = now[name]
+        if vmcs_field in (instead or {}):
+            client.set_reg(name, instead[vmcs_field])
+        client.step()
+        client.set_reg(name, now[name])
+    return False
+
+
 # -- verdicts ----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
 from .guests import LIMITS, labels, module, never_there, said_of_end
-from .lab4 import FLAG_IF, GPRS, STEPS, to_return, word
+from .lab4 import FLAG_IF, GPRS, answer_vmreads, to_return, word
 from .lab4sb import (FRAME, INTERRUPT, VALID, commands, hundred, in_words, interrupted, ports, refused, registers,
                      run_both, shadows, shown, strings, timers, windows)
 
@@ -130,28 +130,10 @@ def kept(t):
     t.orderly(run)
 
 
-def vmread(client, regs):
-    """At VMREAD from a register into one: (field, the destination's name); None: it is none."""
-    code = client.read(regs["rip"], 4)
-    rex, code = (code[0], code[1:]) if 0x40 <= code[0] <= 0x4F else (0, code)
-    if code[:2] != b"\x0f\x78" or code[2] >> 6 != 3:
-        return None
-    return regs[GPRS[code[2] >> 3 & 7 | (rex & 4) << 1]], GPRS[code[2] & 7 | (rex & 1) << 3]
-
-
 def told(client, regs, info):
     """Run vmx_take_back() to its end, whose VMREADs say that the CPU was delivering this."""
-    back, stack = word(client, regs["rsp"]), regs["rsp"]
-    engine = word(client, regs["rdi"] + ENGINE_DATA)
-    client.write(engine + VECTORING, struct.pack("<I", info & 0xFFFFFFFF))
-    for _ in range(STEPS):
-        regs = client.regs()
-        if regs["rip"] == back and regs["rsp"] > stack:
-            return
-        read = vmread(client, regs)
-        client.step()
-        if read and read[0] in (VECTORING_EVENT, VECTORING_ERROR):
-            client.set_reg(read[1], info & 0xFFFFFFFF if read[0] == VECTORING_EVENT else info >> 32)
+    client.write(word(client, regs["rdi"] + ENGINE_DATA) + VECTORING, struct.pack("<I", info & 0xFFFFFFFF))
+    answer_vmreads(client, regs, {VECTORING_EVENT: info & 0xFFFFFFFF, VECTORING_ERROR: info >> 32})
 
 
 def taken_back(t):

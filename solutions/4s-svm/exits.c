@@ -14,25 +14,40 @@
 /* END EXERCISE 4s.0 */
 
 /* By intercept; EXIT_NONE: an instruction that this guest's CPU has not. */
-static const uint8_t reasons[64] = {
-	[SVM_INTR] = EXIT_IRQ,        [SVM_NMI] = EXIT_IRQ,
-	[SVM_INIT] = EXIT_INIT,       [SVM_VINTR] = EXIT_WINDOW_IRQ,
-	[SVM_CPUID] = EXIT_CPUID,     [SVM_IRET] = EXIT_WINDOW_NMI,
-	[SVM_INVD] = EXIT_CACHE,      [SVM_PAUSE] = EXIT_PAUSE,
-	[SVM_HLT] = EXIT_HLT,         [SVM_IOIO] = EXIT_IO,
-	[SVM_MSR] = EXIT_MSR,         [SVM_TASK_SWITCH] = EXIT_TASK,
-	[SVM_SHUTDOWN] = EXIT_TRIPLE, [SVM_VMMCALL] = EXIT_HYPERCALL,
-	[SVM_WBINVD] = EXIT_CACHE,    [SVM_XSETBV] = EXIT_XSETBV,
-	[SVM_IDTR_WRITE] = EXIT_LIDT, [SVM_GDTR_WRITE] = EXIT_LGDT,
-	[SVM_LDTR_WRITE] = EXIT_LLDT, [SVM_TR_WRITE] = EXIT_LTR,
-	[SVM_RDTSC] = EXIT_RDTSC,     [SVM_RDTSCP] = EXIT_RDTSC,
-	[SVM_SWINT] = EXIT_INT,       [SVM_INVLPG] = EXIT_CACHE,
+static const struct {
+	uint8_t reason;
+	uint16_t insn_op; /* 0: no instruction made this exit */
+} reasons[64] = {
+	[SVM_INTR] = { EXIT_IRQ, 0 },
+	[SVM_NMI] = { EXIT_IRQ, 0 },
+	[SVM_INIT] = { EXIT_INIT, 0 },
+	[SVM_VINTR] = { EXIT_WINDOW_IRQ, 0 },
+	[SVM_CPUID] = { EXIT_CPUID, INSN_CPUID },
+	[SVM_IRET] = { EXIT_WINDOW_NMI, INSN_IRET },
+	[SVM_INVD] = { EXIT_CACHE, INSN_INVD },
+	[SVM_PAUSE] = { EXIT_PAUSE, INSN_NOP },
+	[SVM_HLT] = { EXIT_HLT, INSN_HLT },
+	[SVM_IOIO] = { EXIT_IO, INSN_OUT },
+	[SVM_MSR] = { EXIT_MSR, INSN_RDMSR },
+	[SVM_TASK_SWITCH] = { EXIT_TASK, 0 },
+	[SVM_SHUTDOWN] = { EXIT_TRIPLE, 0 },
+	[SVM_VMMCALL] = { EXIT_HYPERCALL, INSN_VMMCALL },
+	[SVM_WBINVD] = { EXIT_CACHE, INSN_WBINVD },
+	[SVM_XSETBV] = { EXIT_XSETBV, INSN_XSETBV },
+	[SVM_IDTR_WRITE] = { EXIT_LIDT, INSN_LIDT },
+	[SVM_GDTR_WRITE] = { EXIT_LGDT, INSN_LGDT },
+	[SVM_LDTR_WRITE] = { EXIT_LLDT, INSN_LLDT },
+	[SVM_TR_WRITE] = { EXIT_LTR, INSN_LTR },
+	[SVM_RDTSC] = { EXIT_RDTSC, INSN_RDTSC },
+	[SVM_RDTSCP] = { EXIT_RDTSC, INSN_RDTSCP },
+	[SVM_SWINT] = { EXIT_INT, INSN_INT },
+	[SVM_INVLPG] = { EXIT_CACHE, INSN_INVLPG },
 };
 
 /*
  * The instruction that made the exit, fetched and decoded once more; NULL: it is not there. The
  * guest may have taken its page away while the CPU's TLB still had it, or put another instruction
- * there, so whoever uses more of it than its length asks for `op`.
+ * there, so whoever uses anything of it asks for `op`.
  */
 static inline const struct insn *
 find_instruction(struct vcpu *v, struct exit *e)
@@ -50,7 +65,7 @@ is_io(struct vcpu *v, struct exit *e)
 	 *  a string also whether it is repeated, in which segment its memory lies, and how wide
 	 *  its addresses are.
 	 * Beware: this CPU may leave out of the VMCB what a newer one tells. The bytes at rip can
-	 *  have changed: an instruction of another kind there is EXIT_OTHER.
+	 *  have changed: an instruction of another kind or length there is EXIT_OTHER.
 	 * Manual: APM 2 "IN and OUT Behavior", "Decode Assists"; APM 3 "INS".
 	 * Tools: access_of_error(), find_instruction(), IOIO_IN, IOIO_PORT(), IOIO_REP,
 	 *  IOIO_SIZE(), IOIO_STRING of vmm/svm/vmcb.h
@@ -78,7 +93,7 @@ is_io(struct vcpu *v, struct exit *e)
 	i = find_instruction(v, e);
 	if (!i)
 		return;
-	if (i->op != (e->io.in ? INSN_INS : INSN_OUTS)) {
+	if (i->op != (e->io.in ? INSN_INS : INSN_OUTS) || i->len != b->exitinfo2 - b->rip) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
@@ -98,7 +113,8 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	 * Holds: *e tells which register is read or written, has its TS cleared or its machine
 	 *  status word stored, and which general register is at the other end of a move.
 	 * Beware: this CPU does not tell that one. The bytes at rip can have changed: an
-	 *  instruction that makes no such exit is EXIT_OTHER, and nothing of it is done.
+	 *  instruction that makes no such exit of this register's is EXIT_OTHER, and nothing of
+	 *  it is done.
 	 * Manual: APM 2 "MOV CRx Intercepts", "CR0 Selective Write"; APM 3 "CLTS", "MOV CRn",
 	 *  "SMSW".
 	 * Tools: exit_reg, find_instruction(), GPR_COUNT of vmm/x86/state.h
@@ -136,7 +152,7 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 		reg->access = REG_SMSW;
 		return;
 	}
-	if (i->op != (write ? to : from)) {
+	if (i->op != (write ? to : from) || i->opnd[write ? 0 : 1].reg != number) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
@@ -145,16 +161,16 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	/* END EXERCISE 4s.5b */
 }
 
-/* An instruction that one intercept of its own has caught. */
+/* An instruction that one intercept of its own has caught: `op`, or of MSRs' two either one. */
 static APART void
-is_simple(struct vcpu *v, struct exit *e)
+is_simple(struct vcpu *v, struct exit *e, unsigned op)
 {
 	/*
 	 * EXERCISE 4s.5c: the rest of an instruction
 	 * Holds: *e says how long the instruction is, whichever it is; and if it moves a
 	 *  model-specific register, which one, and whether it writes.
 	 * Beware: not every CPU tells where the next instruction begins, and one that does not
-	 *  leaves a zero there.
+	 *  leaves a zero there. The bytes at rip can have changed, here, too.
 	 * Manual: APM 2 "State Saved on Exit", "MSR Intercepts".
 	 * Tools: find_instruction(), insn_name(), svm_has_nrip of vmm/svm/svm.h
 	 * Hint: the register's number is the guest's operand: where does rdmsr take it from?
@@ -162,18 +178,24 @@ is_simple(struct vcpu *v, struct exit *e)
 	 *  There are two ways to know: ask the CPU, or read the instruction.
 	 * Hint: on VT-x the CPU always writes the length itself, VM-exit instruction length, and
 	 *  there is one way only; how the register is numbered is the same there.
-	 * until then: (void)v; e->reason = EXIT_NONE;
+	 * until then: (void)v; (void)op; e->reason = EXIT_NONE;
 	 */
 	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct insn *i;
 
 	if (e->reason == EXIT_MSR) {
 		e->msr.number = (uint32_t)v->state.gpr[RCX];
 		e->msr.write = b->exitinfo1 & 1;
+		if (e->msr.write)
+			op = INSN_WRMSR;
 	}
-	if (svm_has_nrip)
+	if (svm_has_nrip) {
 		e->insn_len = (uint8_t)(b->nrip - b->rip);
-	else
-		find_instruction(v, e);
+		return;
+	}
+	i = find_instruction(v, e);
+	if (i && i->op != op)
+		e->reason = EXIT_OTHER;
 	/* END EXERCISE 4s.5c */
 }
 
@@ -188,17 +210,14 @@ is_nested_fault(struct vcpu *v, struct exit *e)
 	e->access = access_of_error(e->error) & (ACCESS_WRITE | ACCESS_FETCH);
 }
 
-#define BIT(reason)    (1ul << EXIT_##reason)
-#define NO_INSTRUCTION (BIT(IRQ) | BIT(INIT) | BIT(WINDOW_IRQ) | BIT(TASK) | BIT(TRIPLE))
-
 static void
 is_intercept(struct vcpu *v, struct exit *e, unsigned which)
 {
-	e->reason = reasons[which];
+	e->reason = reasons[which].reason;
 	if (e->reason == EXIT_IO)
 		is_io(v, e);
-	else if (!((NO_INSTRUCTION | BIT(NONE)) >> e->reason & 1))
-		is_simple(v, e);
+	else if (reasons[which].insn_op)
+		is_simple(v, e, reasons[which].insn_op);
 	else if (e->reason == EXIT_NONE) {
 		e->reason = EXIT_EXCEPTION;
 		e->vector = VEC_UD;
@@ -214,7 +233,7 @@ svm_translate(struct vcpu *v, struct exit *e)
 
 	exit_begin(e, EXIT_OTHER, NO_TRAP, 0, b->rip);
 	e->raw = code;
-	if (code >= SVM_EXIT_FIRST && code < SVM_EXIT_FIRST + sizeof(reasons))
+	if (code >= SVM_EXIT_FIRST && code < SVM_EXIT_FIRST + sizeof(reasons) / sizeof(*reasons))
 		is_intercept(v, e, (unsigned)(code - SVM_EXIT_FIRST));
 	else if (code == SVM_EXIT_NPF)
 		is_nested_fault(v, e);
