@@ -22,7 +22,7 @@ CARRIED = [name for name in GPRS if name not in ("rax", "rsp")]
 BASES = ("fs_base", "gs_base", "k_gs_base")
 VMRUN = b"\x0f\x01\xd8"
 CLGI, STGI, VMLOAD = b"\x0f\x01\xdd", b"\x0f\x01\xdc", b"\x0f\x01\xda"
-SVME = 1 << 12
+SVME, SCE = 1 << 12, 1
 VM_CR, SVMDIS = 0xC0010114, 1 << 4
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
 VMCB = {name: headers.offset_of(headers.ROOT, "vmm/svm/vmcb.h", "struct vmcb", member) for name, member in
@@ -163,9 +163,19 @@ def turned_on(t):
             area.update({name: struct.unpack_from("<Q", saved, VMCB[name])[0] for name in ("cr3", "rip")})
         return True
 
-    run, _ = witness(t, ["first"], {entry: lambda _, regs: efer.setdefault("before", regs["efer"]) is None,
-                                    asked: lambda _, regs: efer.setdefault("after", regs["efer"]) is None, enter: into},
-                     keep=live)
+    def begins(client, regs):
+        if "before" not in efer:  # a bit is another one that means nothing to who never says syscall
+            efer.update(before=regs["efer"] ^ SCE, was=regs["efer"])
+            client.set_reg("efer", efer["before"])
+        return False
+
+    def is_on(client, regs):
+        if "after" not in efer and "before" in efer:
+            efer["after"] = regs["efer"]
+            client.set_reg("efer", regs["efer"] & ~SCE | efer["was"] & SCE)
+        return False
+
+    run, _ = witness(t, ["first"], {entry: begins, asked: is_on, enter: into}, keep=live)
     t.check("before" in efer, "`first` never came to svm_turn_on(): svm_probe() says no", "svm: on", said(run, "first"))
     if "after" not in efer:
         t.orderly(run)
@@ -233,6 +243,8 @@ class Crossing:
         self.host = self.at_vmrun = self.in_guest = self.end = None
         self.gpr = self.back = self.vmcb = 0
         self.wanted, self.left, self.stored, self.after = {}, {}, {}, b""
+        self.slots = {}
+        """What gpr[] has of the VMCB's two before."""
 
     def begin(self, client, regs):
         """At svm_enter: random registers for the guest."""
@@ -240,6 +252,7 @@ class Crossing:
         self.back = word(client, regs["rsp"])
         self.wanted = {name: self.rng.getrandbits(64) for name in GPRS} | {name: canonical(self.rng) for name in BASES}
         client.write(self.gpr, struct.pack("<16Q", *(self.wanted[name] for name in GPRS)))
+        self.slots = {name: self.wanted[name] for name in ("rax", "rsp")}
         self.wanted["rax"], self.wanted["rsp"] = self.rng.getrandbits(32), self.rng.getrandbits(32)
         for name in ("rax", "rsp", *BASES):
             client.write(self.vmcb + VMCB[name], struct.pack("<Q", self.wanted[name]), physical=True)
@@ -361,6 +374,9 @@ def carried_out(t):
         for name in BASES:
             t.check(one.field(name) == one.left[name], f"the VMCB does not have the guest's {name}: it was not saved",
                     f"{one.left[name]:#x}", f"{one.field(name):#x}")
+        for name, before in one.slots.items():  # nobody needs them there, but if they are, they are the guest's
+            t.check(one.stored[name] in (before, one.field(name)), f"gpr[] has a {name} that is neither the guest's nor what was "
+                    "there before", f"{before:#x}", f"{one.stored[name]:#x}")
         rip, rax = one.field("rip"), one.field("rax")
         # The host's timer may have ended the run before the cpuid.
         wanted = 1 if rip > CODE_AT else one.wanted["rax"]

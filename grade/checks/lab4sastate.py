@@ -18,7 +18,7 @@ from .states import CODE, DATA, MSR, PRESENT, SEGMENTS, USABLE, VCPU_ENGINE, Kin
 
 VMCB_SIZE, VMCB_DR7, VMCB_CPL = headers.numbers(("vmm/svm/vmcb.h",), (
     "sizeof(struct vmcb)", "offsetof(struct vmcb, dr7)", "offsetof(struct vmcb, cpl)"))
-SVME, NXE, LME, SCE, PAE = 1 << 12, 1 << 11, 1 << 8, 1, 1 << 5
+SVME, NXE, LME, SCE, PAE, VM = 1 << 12, 1 << 11, 1 << 8, 1, 1 << 5, 1 << 17
 FIELDS = states.fields_of([("rax", 0, 8)])
 PLACES = dict(zip(FIELDS, headers.numbers(("vmm/svm/vmcb.h",), [f"offsetof(struct vmcb, {name})" for name in FIELDS])))
 """Where a field is in the VMCB, as wide as in the state."""
@@ -38,6 +38,10 @@ def segments(rng, kind, code_base):
     if kind.real:
         found["cs.sel"] |= 3
         found["ss.sel"] |= 1
+    elif kind.v86:
+        found["ss.sel"] = found["ss.sel"] & ~3 | rng.randrange(3)
+        found["cs.sel"] = found["cs.sel"] & ~3 | rng.randrange(3)
+        found["cs.attr"] = DATA | PRESENT | USABLE | 3 << 5  # 32 bits: the guest is not made for 16
     else:
         found["cs.sel"] = found["cs.sel"] & ~3 | kind.ring
         found["ss.sel"] = found["ss.sel"] & ~3 | kind.ring
@@ -59,7 +63,7 @@ class Rounds(states.Rounds):
     """A boot of `first N state`."""
 
     FIELDS = FIELDS
-    KINDS = [Kind(0, real=True), Kind(0, half_long=True), Kind(3, conforming=True), Kind(3)]
+    KINDS = [Kind(0, real=True), Kind(0, half_long=True), Kind(3, conforming=True), Kind(3), Kind(3, v86=True)]
     COMMAND = "first {} state"
     FUNCTIONS = ("svm_state_to_vmcb", "svm_state_from_vmcb", "svm_fetch")
     ALWAYS = ("rax", "rsp", "rip", "rflags", *states.ATTRIBUTES)
@@ -69,7 +73,7 @@ class Rounds(states.Rounds):
         rng = self.rng
         found = segments(rng, kind, code_base)
         found |= {"rax": rng.getrandbits(32), "rsp": rng.getrandbits(32), "rip": (CODE_AT - code_base) & 0xFFFFFFFF,
-                  "rflags": rng.getrandbits(22) & 0x243ED5 | 2}
+                  "rflags": rng.getrandbits(22) & 0x243ED5 | 2 | VM * kind.v86}
         for name in ("gdtr", "idtr"):
             found[f"{name}.limit"], found[f"{name}.base"] = rng.getrandbits(16), rng.getrandbits(32)
         pae = not kind.half_long and rng.getrandbits(1)

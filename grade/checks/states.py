@@ -67,6 +67,8 @@ class Kind:
     """Its code segment: its DPL is not the ring."""
     half_long: bool = False
     """LME without PAE."""
+    v86: bool = False
+    """Virtual-8086 mode, where a selector says nothing of the ring."""
     long: bool = False
     """64-bit code, with paging."""
     no_stack: bool = False
@@ -122,6 +124,8 @@ class Round:
     dr6: int = 0
     """... and DR6."""
     fetched: bytes = b""
+    known: tuple = (0, 0)
+    """Other groups that were there before, and behind it."""
     crossing: list = field(default_factory=list)
     """What the CPU had before and behind the entry, where a flavour looks."""
     rax: int = None
@@ -276,9 +280,13 @@ class Rounds:
         client.set_reg("rsi", one.asked)
         self.before_ask(client, one, vcpu)
         client.write(vcpu + VCPU_STATE, one.spoilt)
+        valid, known = client.read(vcpu + VCPU_VALID, 1), self.rng.randrange(ALL + 1) & ~one.asked
+        client.write(vcpu + VCPU_VALID, bytes([known]))
         if not to_return(client, regs):
             return True
         one.fetched = client.read(vcpu + VCPU_STATE, STATE_SIZE)
+        one.known = known, client.read(vcpu + VCPU_VALID, 1)[0] & ~one.asked
+        client.write(vcpu + VCPU_VALID, valid)
         return False
 
     def run(self):
@@ -393,6 +401,9 @@ def state_groups(t, flavour):
                 t.check(trial.value(one.fetched, name) == trial.value(one.spoilt, name), "somebody asked for other groups, and "
                         f"the state's {GROUPS[group]} were written over, too: what a handler had changed there is lost",
                         "as the handler left it", shown(name))
+        before, after = one.known
+        t.check(before == after, "somebody asked for other groups, and what is known of the others has changed: "
+                + ", ".join(words for bit, words in GROUPS.items() if (before ^ after) & bit), f"{before:x}", f"{after:x}")
     again = [one.left_dirty for one in rounds if one.left_dirty]
     t.check(not again, "at the next entry groups still pass for changed: they are written again, over what the guest did", "none",
             [f"{groups:x}" for groups in again])
