@@ -13,6 +13,7 @@ from zeno.judging import headers
 
 from .guests import LIMITS, labels, module, never_there
 from .lab4 import GPRS, answer_vmreads, to_return, word
+from .lab4sa import ENGINE_DATA, vmcb_of
 from .lab4sb import commands
 
 OTHER_MEMORY = 0xD0000000
@@ -30,9 +31,9 @@ MEMBERS = ("reason", "insn_len", "insn_op", "io.port", "io.size", "io.in", "io.s
 AT = dict(zip(MEMBERS, headers.numbers(("vmm/exit.h",), [f"offsetof(struct exit, {name})" for name in MEMBERS])))
 SIZE = dict.fromkeys(MEMBERS, 1) | {"reason": 2, "insn_op": 2, "io.port": 2, "cr.value": 2, "msr.number": 4}
 YES_NO = ("io.in", "io.string", "io.rep", "msr.write")
-EXIT_SIZE, VCPU_SIZE, VCPU_RIP, VCPU_RCX, ENGINE_DATA = headers.numbers(("vmm/exit.h", "vmm/vcpu.h"), (
+EXIT_SIZE, VCPU_SIZE, VCPU_RIP, VCPU_RCX = headers.numbers(("vmm/exit.h", "vmm/vcpu.h"), (
     "sizeof(struct exit)", "sizeof(struct vcpu)", "offsetof(struct vcpu, state.rip)",
-    "offsetof(struct vcpu, state.gpr[RCX])", "offsetof(struct vcpu, engine_data)"))
+    "offsetof(struct vcpu, state.gpr[RCX])"))
 INSN = dict(zip(INSNS := ("IN", "OUT", "INS", "OUTS", "MOV_TO_CR", "MOV_FROM_CR", "MOV_TO_DR", "MOV_FROM_DR", "CLTS", "LMSW"),
                 headers.numbers(("vmm/x86/insn.h",), [f"INSN_{name}" for name in INSNS])))
 
@@ -294,7 +295,7 @@ def svm_fields(t):
     has_nrip = t.symbol("svm_has_nrip")
 
     def tell(client, vcpu, one):
-        vmcb = word(client, word(client, vcpu + ENGINE_DATA))
+        vmcb = vmcb_of(client, vcpu)
         before, had = client.read(vmcb, VMCB_SIZE), client.read(has_nrip, 1)
         # Where the bytes are right both ways to know a length are.
         nrip = one.there is None and t.rng.randrange(2)

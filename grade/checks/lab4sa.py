@@ -25,6 +25,8 @@ CLGI, STGI, VMLOAD = b"\x0f\x01\xdd", b"\x0f\x01\xdc", b"\x0f\x01\xda"
 SVME, SCE = 1 << 12, 1
 VM_CR, SVMDIS = 0xC0010114, 1 << 4
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
+ENGINE_DATA, SVM_VMCB = headers.numbers(("vmm/vcpu.h", "vmm/svm/svm.h"), (
+    "offsetof(struct vcpu, engine_data)", "offsetof(struct svm, vmcb)"))
 VMCB = {name: headers.offset_of(headers.ROOT, "vmm/svm/vmcb.h", "struct vmcb", member) for name, member in
         {"asid": "asid", "exitcode": "exitcode", "rax": "rax", "rsp": "rsp", "rip": "rip", "cr3": "cr3", "cr0": "cr0",
          "fs_base": "fs.base", "gs_base": "gs.base", "k_gs_base": "kernel_gs_base"}.items()}
@@ -35,6 +37,11 @@ VMCB = {name: headers.offset_of(headers.ROOT, "vmm/svm/vmcb.h", "struct vmcb", m
 def canonical(rng):
     """A random canonical address."""
     return rng.randrange(1 << 47) | rng.choice((0, 0xFFFF8 << 44))
+
+
+def vmcb_of(client, vcpu):
+    """Where a vCPU's VMCB is."""
+    return word(client, word(client, vcpu + ENGINE_DATA) + SVM_VMCB)
 
 
 def no_ticks(client):

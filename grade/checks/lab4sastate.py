@@ -13,8 +13,8 @@ from zeno.judging.trial import Trouble
 
 from . import states
 from .lab4 import CODE_AT
-from .lab4sa import canonical, no_ticks
-from .states import CODE, DATA, MSR, PRESENT, SEGMENTS, USABLE, VCPU_ENGINE, Kind
+from .lab4sa import canonical, no_ticks, vmcb_of
+from .states import CODE, DATA, MSR, PRESENT, SEGMENTS, USABLE, Kind
 
 VMCB_SIZE, VMCB_DR7, VMCB_CPL = headers.numbers(("vmm/svm/vmcb.h",), (
     "sizeof(struct vmcb)", "offsetof(struct vmcb, dr7)", "offsetof(struct vmcb, cpl)"))
@@ -91,18 +91,13 @@ class Rounds(states.Rounds):
     def for_cpu(self, state, name):
         return state[name] if name != "efer" else state["efer"] & ~(LME * hides_lme(state)) | SVME
 
-    def vmcb_at(self, client, vcpu):
-        """Where the vCPU's VMCB is."""
-        svm, = struct.unpack("<Q", client.read(vcpu + VCPU_ENGINE, 8))
-        return struct.unpack("<Q", client.read(svm, 8))[0]
-
     def read_hardware(self, client, vcpu):
-        raw = client.read(self.vmcb_at(client, vcpu), VMCB_SIZE)
+        raw = client.read(vmcb_of(client, vcpu), VMCB_SIZE)
         found = {name: int.from_bytes(raw[at:at + FIELDS[name][2]], "little") for name, at in PLACES.items()}
         return found | {"cpl": raw[VMCB_CPL]}
 
     def write_hardware(self, client, vcpu, values, changed, ring):
-        vmcb = self.vmcb_at(client, vcpu)
+        vmcb = vmcb_of(client, vcpu)
         raw = bytearray(client.read(vmcb, VMCB_SIZE))
         for name, at in PLACES.items():
             size = FIELDS[name][2]
@@ -147,7 +142,7 @@ class Rounds(states.Rounds):
     def enter(self, client, one, vcpu):
         self.no_lme_alone(one)
         # Armed breakpoints would stop the emulator, whose VMRUN does not arm them.
-        client.write(self.vmcb_at(client, vcpu) + VMCB_DR7, struct.pack("<Q", one.out["dr7"] & ~0xFF))
+        client.write(vmcb_of(client, vcpu) + VMCB_DR7, struct.pack("<Q", one.out["dr7"] & ~0xFF))
         client.insert(CODE_AT)
         client.cont()
         client.remove(CODE_AT)

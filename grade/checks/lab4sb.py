@@ -14,6 +14,7 @@ from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
 from .guests import LIMITS, compare, labels, life, module, never_there, said_of_end
+from .lab4sa import vmcb_of
 
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=64 << 20)
 
@@ -139,9 +140,9 @@ def timers(t):
     facts(t, irqs.timers(t.rng), "timers")
 
 
-ENGINE_DATA, STI_SHADOW, MOV_SS_SHADOW, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = headers.numbers(
+STI_SHADOW, MOV_SS_SHADOW, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = headers.numbers(
     ("vmm/vcpu.h", "vmm/svm/vmcb.h"), (
-        "offsetof(struct vcpu, engine_data)", "offsetof(struct vcpu, state.sti_shadow)",
+        "offsetof(struct vcpu, state.sti_shadow)",
         "offsetof(struct vcpu, state.mov_ss_shadow)", "offsetof(struct vmcb, rip)",
         "offsetof(struct vmcb, interrupt_shadow)", "offsetof(struct vmcb, exitintinfo)"))
 VCPU_RIP, VMCB_INJ, FAULT_KIND, SOFTWARE_KIND, INTERRUPT_KIND, NMI_KIND, INJECTED = headers.numbers(
@@ -167,12 +168,6 @@ def interrupted(rng):
         if error is not None:
             info |= HAS_ERROR | error << 32
         yield info, vector if kind != SOFTWARE else None, error or 0
-
-
-def vmcb_of(client, vcpu):
-    """Where a vCPU's VMCB is."""
-    svm, = struct.unpack("<Q", client.read(vcpu + ENGINE_DATA, 8))
-    return struct.unpack("<Q", client.read(svm, 8))[0]
 
 
 def shadow_kept(t):
