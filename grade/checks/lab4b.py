@@ -7,13 +7,14 @@ vmx_take_back() makes of an event that the CPU's VMREAD is made to tell.
 
 import re
 import struct
+from dataclasses import dataclass
 
 from zeno.guests import exits, waits
 from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
 from .guests import LIMITS, labels, module, never_there, said_of_end
-from .lab4 import FLAG_IF, GPRS, answer_vmreads, to_return, word
+from .lab4 import FLAG_IF, GPRS, STOPS, answer_vmreads, to_return, word
 from .lab4sb import (FRAME, INTERRUPT, VALID, commands, hundred, in_words, interrupted, ports, refused, registers,
                      run_both, shadows, shown, strings, timers, windows)
 
@@ -130,6 +131,123 @@ def kept(t):
     t.orderly(run)
 
 
+VCPU_VALID, STATE_CR, CR0_AT, PRIMARY = headers.numbers(("vmm/vcpu.h", "vmm/vmx/vmx.h"), (
+    "offsetof(struct vcpu, valid)", "STATE_CR", "offsetof(struct vcpu, state.cr0)", "offsetof(struct vmx, primary)"))
+ENTRY_EVENT, ENTRY_ERROR, ENTRY_LENGTH, PRIMARY_CONTROLS, NMI_WINDOW = headers.numbers(("vmm/vmx/vmcs.h",), (
+    "ENTRY_EVENT", "ENTRY_EVENT_ERROR", "ENTRY_EVENT_LENGTH", "PRIMARY_CONTROLS", "PRIMARY_NMI_WINDOW"))
+KINDS = headers.numbers(("vmm/event.h",), ("EVENT_FAULT", "EVENT_SOFTWARE", "EVENT_INTERRUPT", "EVENT_NMI"))
+FAULT, SOFTWARE, EXTERNAL, AN_NMI = KINDS
+TAKEN, NOT_NOW = headers.numbers(("vmm/event.h",), ("INJECTED", "REFUSED"))
+RF, PE, HAS_ERROR = 1 << 16, 1, 1 << 11
+
+
+@dataclass
+class Given:
+    """A call of vmx_inject(), and what must come of it: SDM 3C "VM-Entry Controls for Event Injection"."""
+
+    words: str
+    kind: int
+    vector: int
+    theirs: int
+    """The CPU's number of its kind."""
+    error: int = None
+    length: int = 0
+    sets_rf: bool = False
+    real: bool = False
+    waits: bool = False
+    """There is an event already."""
+    blocked: bool = False
+    """An NMI is being handled."""
+
+    @property
+    def event(self):
+        """struct event"""
+        return struct.pack("<4BI", self.kind, self.vector, self.error is not None, self.length, self.error or 0)
+
+    @property
+    def has_error(self):
+        """Does the CPU deliver an error code?"""
+        return self.error is not None and not self.real
+
+
+def given(rng):
+    """Events of all kinds, in a random order."""
+    error, fault = rng.getrandbits(15), rng.choice((0, 5, 6, 7))
+    found = [Given("int n", SOFTWARE, rng.randrange(0x30, 0x38), 4, length=2), Given("int3", SOFTWARE, 3, 6, length=1),
+             Given("into", SOFTWARE, 4, 6, length=1), Given("int1", FAULT, 1, 5, length=1), Given("a trap, #DB", FAULT, 1, 3),
+             Given("an interrupt", EXTERNAL, 0x31, 0), Given("an interrupt", EXTERNAL, 8, 0), Given("an NMI", AN_NMI, 2, 2),
+             Given("a fault", FAULT, fault, 3, sets_rf=True),
+             Given("a fault", FAULT, rng.choice((10, 11, 12, 13)), 3, error, sets_rf=True),
+             Given("a fault of real mode's", FAULT, 13, 3, error, sets_rf=True, real=True),
+             Given("a second event", EXTERNAL, 0x32, 0, waits=True), Given("a second event", FAULT, 13, 3, error, waits=True),
+             Given("a second NMI", AN_NMI, 2, 2, blocked=True)]
+    rng.shuffle(found)
+    return found
+
+
+def injects(t, client, regs):
+    """At vmx_inject(), once: the grader calls it with events of its own, and puts all back. What is wrong, or None."""
+    vcpu, wrong, rng = regs["rdi"], None, t.rng
+    primary_at = word(client, vcpu + ENGINE_DATA) + PRIMARY
+    base = vcpu + headers.offset_of(headers.ROOT, "vmm/vcpu.h", "struct vcpu", "state")
+    places = [(regs["rsi"], 8), (vcpu + RIP_AT, 8), (vcpu + RFLAGS_AT, 8), (base + STATE_STI, 1), (base + STATE_MOV_SS, 1),
+              (base + STATE_NMI, 1), (vcpu + CR0_AT, 8), (vcpu + VCPU_VALID, 1), (primary_at, 4)]
+    before = [client.read(*place) for place in places]
+    # The CPU gets nothing of it: no event, no window, and no length that a later one without its own would find.
+    instead = {ENTRY_EVENT: 0, ENTRY_LENGTH: 0, PRIMARY_CONTROLS: struct.unpack("<I", before[-1])[0]}
+    for one in given(rng):
+        rip, flags, held, written = rng.getrandbits(31), rng.getrandbits(16) & ~0x1700 | 2, rng.choice(((1, 0), (0, 1))), {}
+        values = (one.event, struct.pack("<Q", rip), struct.pack("<Q", flags), bytes([held[0]]), bytes([held[1]]),
+                  bytes([one.blocked]), struct.pack("<Q", 0x10 | (PE if not one.real else 0)),
+                  bytes([before[-2][0] | STATE_CR]), before[-1])
+        for (at, _), value in zip(places, values):
+            client.write(at, value)
+        answers = {ENTRY_EVENT: VALID | rng.randrange(32, 256) if one.waits else rng.getrandbits(31)}
+        if not answer_vmreads(client, regs, answers, written, instead):
+            wrong = f"vmx_inject() does not come back from {one.words}", "a return", "none"
+            break
+        got = [int.from_bytes(client.read(*place), "little") for place in places]
+        wrong = told_wrong(one, client.regs()["rax"] & 0xFFFFFFFF, written, got, (rip, flags, held))
+        if wrong:
+            break
+        for name in (*GPRS, "rip"):
+            client.set_reg(name, regs[name])
+    for (at, _), value in zip(places, before):
+        client.write(at, value)
+    return wrong
+
+
+def told_wrong(one, answer, written, got, had):
+    """What vmx_inject() has done wrong, or None: what it answers, what it has written into the VMCS and into the state."""
+    words, label = f"{one.words} with vector {one.vector:02x}", VALID | one.theirs << 8 | HAS_ERROR * one.has_error | one.vector
+    rip, flags, held = had
+    wanted = NOT_NOW if one.waits or one.blocked else TAKEN
+    names = {TAKEN: "INJECTED", NOT_NOW: "REFUSED"}
+    if answer != wanted:
+        return f"what vmx_inject() says of {words} is wrong", names[wanted], names.get(answer, f"{answer}")
+    if got[1] != rip:
+        return f"{words} moves the guest's rip: that is the CPU's, at the entry", f"rip {rip:x}", f"rip {got[1]:x}"
+    rf = RF * (one.sets_rf and wanted == TAKEN)
+    if got[2] != flags | rf:
+        return (f"behind {words} the guest's rflags are others: a fault's handler sees RF, and no other one does", f"{flags | rf:x}",
+                f"{got[2]:x}")
+    if wanted == NOT_NOW:
+        if ENTRY_EVENT in written or tuple(got[3:5]) != held:
+            return f"{words} is refused, and something has changed", "nothing", f"{written}, shadows {got[3:5]}"
+        if one.blocked and not written.get(PRIMARY_CONTROLS, 0) & NMI_WINDOW:
+            return f"{words} is refused, and nobody will hear when it may come", "NMI-window exiting", f"{written}"
+        return None
+    if written.get(ENTRY_EVENT) != label:
+        return f"the CPU would not deliver {words} as it is", f"{label:x}", f"{written.get(ENTRY_EVENT, 0):x}"
+    if one.has_error and written.get(ENTRY_ERROR) != one.error:
+        return f"{words} has another error code", f"{one.error:x}", f"{written.get(ENTRY_ERROR)}"
+    if one.length and written.get(ENTRY_LENGTH) != one.length:
+        return f"the handler of {words} returns to the wrong place", f"length {one.length}", f"{written.get(ENTRY_LENGTH)}"
+    if any(got[3:5]):
+        return f"{words} is delivered, and interrupts are still held back", "no shadow", f"{got[3:5]}"
+    return None
+
+
 def told(client, regs, info):
     """Run vmx_take_back() to its end, whose VMREADs say that the CPU was delivering this."""
     client.write(word(client, regs["rdi"] + ENGINE_DATA) + VECTORING, struct.pack("<I", info & 0xFFFFFFFF))
@@ -143,21 +261,36 @@ def taken_back(t):
     guest = program.assemble(t.directory, "targets")
     places = dict(zip(labels(guest, *names), events))
     behind = dict(zip(places, labels(guest, *(f"behind{n}" for n in range(len(names))))))
-    met = []
+    met, tried = [], []
 
     def look(client, regs):
-        rip = word(client, regs["rdi"] + RIP_AT)
-        if rip in places and rip not in met:
-            met.append(rip)
-            info = places[rip][0]
-            if info & VALID and info >> 8 & 7 == INTERRUPT:  # else no CPU would have begun with it
-                flags = word(client, regs["rdi"] + RFLAGS_AT)
-                client.write(regs["rdi"] + RFLAGS_AT, struct.pack("<Q", flags | FLAG_IF))
-            told(client, regs, info)
+        """At a place of the guest's: what the exit that comes there was delivering."""
+        place = regs["rip"]
+        client.insert(take_back)
+        for _ in range(STOPS):  # a tick may come first
+            client.cont()
+            regs = client.regs()
+            if regs["rip"] == take_back and word(client, regs["rdi"] + RIP_AT) == place and place not in met:
+                met.append(place)
+                info = places[place][0]
+                if info & VALID and info >> 8 & 7 == INTERRUPT:  # else no CPU would have begun with it
+                    flags = word(client, regs["rdi"] + RFLAGS_AT)
+                    client.write(regs["rdi"] + RFLAGS_AT, struct.pack("<Q", flags | FLAG_IF))
+                told(client, regs, info)
+                break
+        client.remove(take_back)
         return len(met) == len(places)
 
-    run, _ = t.witness(commands("targets"), {t.symbol("vmx_take_back"): look}, modules=[module(guest)], elf=[guest],
-                       limits=LIMITS)
+    def tries(client, regs):
+        if not tried:
+            tried.append(injects(t, client, regs))
+        return bool(tried[0])
+
+    take_back = t.symbol("vmx_take_back")
+    run, _ = t.witness(commands("targets"), dict.fromkeys(places, look) | {t.symbol("vmx_inject"): tries},
+                       modules=[module(guest)], elf=[guest], limits=LIMITS)
+    if tried and tried[0]:
+        t.fail(*tried[0])
     if len(met) < len(places):
         never_there(t, run, "the exits at which the grader looks")
     t.orderly(run)
@@ -169,3 +302,5 @@ def taken_back(t):
         what = "an exit came while the CPU delivered " + in_words(info).replace("EXITINTINFO", "IDT-vectoring information")
         t.check(got == wanted, f"{what}; then its handler ran {len(got)} times behind that instruction, and should "
                 f"{'not have' if vector is None else 'once'}; {said_of_end(run)}", shown(wanted), shown(got))
+    if not tried:
+        never_there(t, run, "vmx_inject()")

@@ -14,6 +14,7 @@ from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
 from .guests import LIMITS, compare, labels, life, module, never_there, said_of_end
+from .lab4 import STOPS, word
 from .lab4sa import vmcb_of
 
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=64 << 20)
@@ -145,10 +146,10 @@ STI_SHADOW, MOV_SS_SHADOW, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = headers.numbers(
         "offsetof(struct vcpu, state.sti_shadow)",
         "offsetof(struct vcpu, state.mov_ss_shadow)", "offsetof(struct vmcb, rip)",
         "offsetof(struct vmcb, interrupt_shadow)", "offsetof(struct vmcb, exitintinfo)"))
-VCPU_RIP, VMCB_INJ, FAULT_KIND, SOFTWARE_KIND, INTERRUPT_KIND, NMI_KIND, INJECTED = headers.numbers(
+VCPU_RIP, VMCB_INJ, FAULT_KIND, SOFTWARE_KIND, INTERRUPT_KIND, NMI_KIND, INJECTED, REFUSED = headers.numbers(
     ("vmm/vcpu.h", "vmm/svm/vmcb.h", "vmm/event.h"), (
         "offsetof(struct vcpu, state.rip)", "offsetof(struct vmcb, eventinj)", "EVENT_FAULT", "EVENT_SOFTWARE",
-        "EVENT_INTERRUPT", "EVENT_NMI", "INJECTED"))
+        "EVENT_INTERRUPT", "EVENT_NMI", "INJECTED", "REFUSED"))
 VALID, HAS_ERROR = 1 << 31, 1 << 11
 INTERRUPT, NMI, EXCEPTION, SOFTWARE = 0, 2, 3, 4
 FRAME = re.compile(rb"^([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ", re.M)
@@ -235,7 +236,9 @@ def injects(t, client, regs):
     for words, event, label, length in given(t.rng):
         rip = t.rng.getrandbits(31)
         shadow = t.rng.choice(((1, 0), (0, 1)))
-        for (at, _), value in zip(places, (event, struct.pack("<Q", rip), *(bytes([one]) for one in shadow), bytes(8))):
+        waits = VALID | t.rng.randrange(32, 256) if t.rng.random() < 0.3 else 0
+        for (at, _), value in zip(places, (event, struct.pack("<Q", rip), *(bytes([one]) for one in shadow),
+                                           struct.pack("<Q", waits))):
             client.write(at, value)
         client.insert(back)
         client.cont()
@@ -244,7 +247,12 @@ def injects(t, client, regs):
         got_rip, = struct.unpack("<Q", client.read(vcpu + VCPU_RIP, 8))
         got, = struct.unpack("<Q", client.read(inj, 8))
         held = [client.read(vcpu + at, 1)[0] for at in (STI_SHADOW, MOV_SS_SHADOW)]
-        if end["rip"] != back or end["rax"] & 0xFFFFFFFF != INJECTED:
+        if waits:
+            kept_all = end["rip"] == back and (got, got_rip, tuple(held)) == (waits, rip, shadow)
+            if not kept_all or end["rax"] & 0xFFFFFFFF != REFUSED:
+                wrong = (f"an event waits for the entry, and svm_inject() gets {words}", f"REFUSED, EVENTINJ {waits:x}, nothing "
+                         "has changed", f"answer {end['rax'] & 0xFFFFFFFF}, EVENTINJ {got:x}, rip moved by {got_rip - rip}")
+        elif end["rip"] != back or end["rax"] & 0xFFFFFFFF != INJECTED:
             wrong = f"svm_inject() does not take {words}", "INJECTED", f"{end['rax'] & 0xFFFFFFFF}"
         elif got != label:
             wrong = f"the CPU would not deliver {words} as it is", f"EVENTINJ {label:x}", f"EVENTINJ {got:x}"
@@ -276,14 +284,22 @@ def taken_back(t):
         return bool(tried[0])
 
     def look(client, regs):
-        vmcb = vmcb_of(client, regs["rdi"])
-        rip, = struct.unpack("<Q", client.read(vmcb + VMCB_RIP, 8))
-        if rip in places and rip not in met:
-            client.write(vmcb + VMCB_INFO, struct.pack("<Q", places[rip][0]))
-            met.append(rip)
+        """At a place of the guest's: what the exit that comes there was delivering."""
+        place = regs["rip"]
+        client.insert(take_back)
+        for _ in range(STOPS):  # a tick may come first
+            client.cont()
+            regs = client.regs()
+            vmcb = vmcb_of(client, regs["rdi"]) if regs["rip"] == take_back else 0
+            if vmcb and word(client, vmcb + VMCB_RIP) == place and place not in met:
+                client.write(vmcb + VMCB_INFO, struct.pack("<Q", places[place][0]))
+                met.append(place)
+                break
+        client.remove(take_back)
         return len(met) == len(places)
 
-    run, _ = t.witness(commands("targets"), {t.symbol("svm_take_back"): look, t.symbol("svm_inject"): tries},
+    take_back = t.symbol("svm_take_back")
+    run, _ = t.witness(commands("targets"), dict.fromkeys(places, look) | {t.symbol("svm_inject"): tries},
                        modules=[module(guest)], elf=[guest], limits=FEW)
     if tried and tried[0]:
         t.fail(*tried[0])
