@@ -2,7 +2,8 @@
 """The patients of exercises 4.8 and 4s.8: each fault is taken by the CPU, shows, and is cured by its right value alone.
 
 All faults are tried, with two seeds (SEED=n: with this one): so whatever the name, a student's five can be diagnosed. Then
-what the grader says of files that are wrong in other ways than in their answers.
+the grader's verdict on the answers of two names, and what it says of files that are wrong in other ways than in their
+answers.
 """
 
 import os
@@ -14,15 +15,16 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import Engine  # noqa: E402
-from harness import ROOT, finish, ok, skip  # noqa: E402
+from harness import ROOT, finish, folder, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno.judging import trial  # noqa: E402
+from zeno.judging import build, course, trial  # noqa: E402
 from checks import lab4diagnosis as diagnosis  # noqa: E402
 
 SEEDS = [os.environ["SEED"]] if "SEED" in os.environ else ["1", "4711"]
 SVM, VMX = Engine("4s", "svm"), Engine("4", "vmx")
 RUN = re.compile(r"^(ill|well): (.*)\n((?:(?!ill: |well: |K> ).*\n)*)", re.M)
+NAMES = ("hopper", "kathleen")
 FAULTS = 40
 """There are that many at least."""
 
@@ -38,6 +40,32 @@ def all_faults(engine, command, where, seed):
     ok(not wrong, f"{command} {seed}: each is taken by the CPU, and the patient does not come to its end", wrong=wrong, text=text)
     wrong = [what for what, lines in well if not lines.endswith("its work is done\n")]
     ok(not wrong, f"{command} {seed}: with the right value each is well", wrong=wrong, text=text)
+
+
+def file_of(engine, flavour, where, name):
+    """diagnosis.txt for a name: the kernel's own key, and the first line of each that is on no plan."""
+    text = engine.host([f"{flavour.command}-key {name}", *(f"{flavour.command} {name} {n}" for n in range(1, 6))], [], where=where)
+    lines = [f"name: {name}", *re.findall(r"^[1-5]\.(?:field|value): .*$", text, re.M)]
+    for number, part in re.findall(rf"^K> {flavour.command} {name} (\d)\n((?:(?!K> ).*\n)*)", text, re.M):
+        exits = re.findall(r"^exit \d+: .*$", part, re.M)
+        # Without a mark 1 it is the first of them: marks make no exits.
+        lines.append(f"{number}.exit: {exits[-1] if len(exits) == 1 or ': mark 1' in part else exits[0]}")
+    return "\n".join(lines) + "\n"
+
+
+def any_name(engine, lab, where, flavour, name):
+    """The grader takes the answers of any name, and of another name's none."""
+    text = file_of(engine, flavour, where, name)
+    said = {}
+    for what, data in (("right", text), ("another's", text.replace(f"name: {name}", "name: somebody"))):
+        data_of = course.load(lab)
+        image = build.Image(True, "", engine.kernel.with_suffix(".elf"), engine.kernel, ROOT / "build/guest",
+                            files={"diagnosis.txt": data.encode()})
+        test = next(one for one in data_of.tests if one.name == "ill-five")
+        said[what] = diagnosis.right_ones(trial.Trial(data_of, test, image, 1, where, folder() / f"trial-{name}"), flavour)
+    ok(said["right"] == (5, []), f"{flavour.command}: the grader finds all five of {name} right", got=said, text=text)
+    ok(said["another's"][0] == 0 and not said["another's"][1], f"... and none for another name, since none is {name}'s",
+       got=said, text=text)
 
 
 def refused(text):
@@ -87,6 +115,10 @@ for one in SEEDS:
         all_faults(VMX, "sick-all", "bochs", one)
     else:
         skip("sick-all", "no Bochs")
+for one in NAMES:
+    any_name(SVM, "4sB", "qemu", diagnosis.Svm(), one)
+    if shutil.which("bochs"):
+        any_name(VMX, "4B", "bochs", diagnosis.Vmx(), one)
 files()
 fields()
 finish()
