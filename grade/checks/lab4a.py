@@ -9,13 +9,14 @@ import struct
 
 from zeno.judging import headers
 
-from .lab4 import CODE_AT, CPUID_AT, GPRS, KEPT, STOPS, find_code, host_kept, said, same_registers, witness, word
+from .lab4 import CODE_AT, CPUID_AT, GPRS, KEPT, STOP, STOPS, find_code, host_kept, said, same_registers, witness, word
 
 CARRIED = [name for name in GPRS if name != "rsp"]
 """Those that are not the VMCS's."""
 VMLAUNCH, VMRESUME = b"\x0f\x01\xc2", b"\x0f\x01\xc3"
 FLAG_DF = 1 << 10
-WATCHED = 100
+WATCHED, WINDOWS = 100, 10
+TIME = re.compile(r"Next at t=(\d+)")
 ENTERED, NO_VMCS, REFUSED = headers.numbers(("vmm/vmx/vmx.h",), ("ENTERED", "NO_VMCS", "REFUSED_VMCS"))
 ANSWERS = {ENTERED: "ENTERED", NO_VMCS: "NO_VMCS", REFUSED: "REFUSED_VMCS"}
 
@@ -135,15 +136,32 @@ def refused(t):
         t.orderly(run)
 
 
+def samples(t, client, points, instructions):
+    """How often each of these addresses is met, in windows at random moments of so many instructions: {address: times}."""
+    met = dict.fromkeys(points, 0)
+    for _ in range(WINDOWS):
+        for point in points:
+            client.remove(point)
+        client.step(t.rng.randrange(1, instructions // WINDOWS))
+        for point in points:
+            client.insert(point)
+        for _ in range(STOPS):
+            client.cont()
+            met[int(STOP.search(client.said)[1], 16)] += 1
+    return met
+
+
 def rounds(t):
-    """Ten thousand rounds: some of them watched, and the host is as it was."""
+    """Ten thousand rounds: some of them watched, and the host is as it was; and of more, anywhere, that the guest runs."""
     count = t.rng.randrange(10_000, 11_000)
     command, one = f"launch {count}", Crossing(t)
-    state, seen, wrong = {}, [], []
+    state, seen, wrong, met = {}, [], [], {}
 
     def watch(client, regs):
         if regs["rip"] == one.entry:
             state["host"], state["back"] = regs, word(client, regs["rsp"])
+            if len(seen) == 1:  # behind the first one a line is printed
+                state["since"] = int(TIME.search(client.said)[1])
         elif regs["rip"] == CPUID_AT:
             seen.append((regs["rax"] & 0xFFFFFFFF, regs["rcx"] & 0xFFFFFFFF, regs["cs"]))
             host, back = state["host"], state["back"]
@@ -154,7 +172,11 @@ def rounds(t):
             wrong.extend(name for name in KEPT if now[name] != host[name])
             if now["rip"] != back or now["rsp"] != host["rsp"] + 8:
                 wrong.append("rsp")
-        return len(seen) == WATCHED
+        if len(seen) < WATCHED:
+            return False
+        pace = (int(TIME.search(client.said)[1]) - state["since"]) // (WATCHED - 1)
+        met.update(samples(t, client, (one.entry, CPUID_AT), pace * (count - 2 * WATCHED)))
+        return True
 
     run, _ = witness(t, [command, "launch"], dict.fromkeys((one.entry, CPUID_AT), watch))
     t.orderly(run)
@@ -164,9 +186,9 @@ def rounds(t):
     t.check(f"exit {count}: cpuid at {CPUID_AT:x}" in said(run, command), f"the guest does not come to its cpuid {count} times",
             f"exit {count}: cpuid at {CPUID_AT:x}", said(run, command))
     t.check("exit 1: cpuid" in said(run, "launch"), "behind that nothing works any more", "exit 1", said(run, "launch"))
-
-
-TIME = re.compile(r"Next at t=(\d+)")
+    # A tick of the host's ends a round, and one in some ten windows.
+    t.check(met.get(CPUID_AT, 0) > 0.9 * met.get(one.entry, 1), "the guest itself has not run so often: its cpuid, where vmx_enter() "
+            "was looked at once more", f"{met.get(one.entry)} times", f"{met.get(CPUID_AT)} times")
 
 
 def spin(t):

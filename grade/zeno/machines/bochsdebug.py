@@ -218,9 +218,9 @@ class Client:
             raise Gone("the machine has ended")
         return Stop(SIGTRAP, said, next((name for word, name in WHY if word in said), "step"))
 
-    def step(self):
-        """One instruction."""
-        return self._stopped(self._command("s"))
+    def step(self, count=1):
+        """One instruction, or so many."""
+        return self._stopped(self._command(f"s {count}"))
 
     def cont(self):
         """Run to the next breakpoint."""
