@@ -23,8 +23,10 @@ WAYS = ROOT / "build/guest/ways.elf"
 LIMIT = machine.Limits(instructions=2_000_000_000, cpu_seconds=120)
 CODE, SIZE = 0xFFD00000, 0x40000  # where the cache's code is, and more of it than this guest fills
 FIRST = re.compile(rb"\x65\x89\x05....\x8b\x44\x24\x08\x65\x89\x05....\x65\x8b\x05....\x8b\x44\x24\x04", re.S)
+JUMP = b"\x65\xff\x25"  # the end of an indirect branch
 NMI = 2
-LEAST = 20  # instructions of the way that leads to ring 3
+SOME = 16
+LEAST = 20  # instructions of each way
 
 
 def lines(text):
@@ -32,9 +34,10 @@ def lines(text):
 
 
 def sequence(gdb, returned):
-    """Where irets begin in the cache, when one of them has led to ring 3."""
+    """Where irets begin in the cache, when some of them have led to ring 3, and others to ring 0."""
     gdb.insert(returned)
-    gdb.cont()
+    for _ in range(SOME):
+        gdb.cont()
     gdb.remove(returned)
     code = b"".join(gdb.read(CODE + at, 4096) for at in range(0, SIZE, 4096) if mapped(gdb, CODE + at))
     return [CODE + found.start() for found in FIRST.finditer(code)]
@@ -47,20 +50,21 @@ def mapped(gdb, address):
         return b""
 
 
-def to_ring_3(gdb, starts):
-    """The addresses of the instructions of one iret, the first that goes the whole way, and of the one behind it."""
+def goes_to(gdb, ring, starts):
+    """The addresses of the instructions of one iret, the first that goes the whole way to this ring, and of the one behind it."""
     while True:
         for at in starts:
             gdb.insert(at)
         gdb.cont()
         for at in starts:
             gdb.remove(at)
-        places = []
-        while gdb.cpl() == 1 and len(places) < 64:
-            places.append(gdb.regs()["rip"])
+        places, bytes_ = [gdb.regs()["rip"]], b""
+        while gdb.cpl() == 1 and len(places) < 64 and bytes_ != JUMP:
+            bytes_ = gdb.read(places[-1], 3)
             gdb.step()
-        if gdb.cpl() == 3:
-            return [*places, gdb.regs()["rip"]]
+            places.append(gdb.regs()["rip"])
+        if gdb.cpl() == (ring or 1):
+            return places
 
 
 def interrupted(gdb, place, stub):
@@ -100,7 +104,7 @@ def gone_through(expected):
     with machine.start(kernel=host / "zeno.mb", cpu="te", limits=LIMIT, modules=[(str(WAYS), "")], paused=True,
                        cmdline="panic=off -- start ways engine=bt; off") as live:
         gdb = live.gdb()
-        places = to_ring_3(gdb, sequence(gdb, symbols.address("bt_returned")))
+        places = goes_to(gdb, 3, sequence(gdb, symbols.address("bt_returned")))
         interrupted(gdb, places[len(places) // 2], symbols.address(f"trap_{NMI}"))
         gdb.detach()
         done = live.wait()
@@ -122,12 +126,13 @@ def main():
                        cmdline="panic=off -- start ways engine=bt; off") as live:
         gdb = live.gdb()
         starts = sequence(gdb, symbols.address("bt_returned"))
-        places = to_ring_3(gdb, starts)
-        ok(len(places) > LEAST, "an iret goes to ring 3 inside of the cache", starts=starts, places=places)
-        for place in places:
-            got = interrupted(gdb, place, symbols.address(f"trap_{NMI}"))
-            ok(got == place, f"an NMI at instruction {places.index(place) + 1} of {len(places)} comes there",
-               place=hex(place), got=hex(got))
+        for ring in (3, 0):
+            places = goes_to(gdb, ring, starts)
+            ok(len(places) > LEAST, f"an iret goes to ring {ring} inside of the cache", starts=starts, places=places)
+            for place in places:
+                got = interrupted(gdb, place, symbols.address(f"trap_{NMI}"))
+                ok(got == place, f"an NMI at instruction {places.index(place) + 1} of {len(places)} comes there",
+                   place=hex(place), got=hex(got))
         gdb.detach()
         done = live.wait()
         text = done.text()

@@ -142,6 +142,15 @@ back:	pusha
 	mov	ecx, 0x55667788
 	iret
 
+; void nested(frame): iret with NT set
+global nested
+nested:	pusha
+	mov	[kernel_esp], esp
+	mov	esp, [esp + 36]
+	push	dword 0x4002
+	popf
+	iret
+
 global code_int, code_ud2, user_stack
 code_int:
 	int	EVENT

@@ -44,6 +44,7 @@ extern struct taken {
 extern const char code_int[], code_ud2[], user_stack[];
 void run(uint32_t cs, uint32_t ss, const char *code);
 void back(uint32_t cs, const uint32_t *frame);
+void nested(const uint32_t *frame);
 void load_tables(const struct table *gdtr, const struct table *idtr, uint32_t directory);
 uint32_t take_down(void);
 
@@ -89,6 +90,8 @@ static const struct change {
 	{ "conforming code to go back to", GDT, WAY_UCS / 8, 1, DESC(0xff) },
 	{ "code with a base to go back to", GDT, WAY_UCS / 8, 1, DESC(0xfb) | 16 << 16 },
 	{ "~ an absent stack", GDT, WAY_UDS / 8, 1, DESC(0x73) },
+	{ "absent code of the handler's own", GDT, WAY_CS / 8, 1, DESC(0x1b) },
+	{ "a base for the handler's own code", GDT, WAY_CS / 8, 1, DESC(0x9b) | 16 << 16 },
 	{ "a stack that is read only", GDT, WAY_UDS / 8, 1, DESC(0xf1) },
 	{ "code for a stack", GDT, WAY_UDS / 8, 1, DESC(0xfb) },
 	{ "a stack of ring 0", GDT, WAY_UDS / 8, 1, DESC(0x93) },
@@ -265,9 +268,9 @@ there(bool is)
 	__asm__ volatile("invlpg %0" : : "m"(cut_stack[1024]) : "memory");
 }
 
-/* iret by a frame of which only so many words are on a page that is there. */
+/* iret by a frame of which only so many words are on a page that is there: five, or three. */
 static void
-cut(uint32_t words)
+cut(uint32_t cs, uint32_t words)
 {
 	uint32_t *frame = cut_stack + 1024 - words;
 
@@ -275,14 +278,14 @@ cut(uint32_t words)
 	as_always();
 	there(true);
 	frame[0] = (uint32_t)code_int;
-	frame[1] = WAY_UCS;
+	frame[1] = cs;
 	frame[2] = 2;
 	frame[3] = (uint32_t)user_stack;
 	frame[4] = WAY_UDS;
 	there(words == 5);
 	current = changes;
-	print("iret by a frame of words: ");
-	print_hex(words);
+	tell("iret to ", cs);
+	tell(" by a frame of words: ", words);
 	print(" in ring 0:");
 	back(KERNEL_CS, frame);
 	put('\n');
@@ -302,12 +305,25 @@ conforming(void)
 	put('\n');
 }
 
-/* An interrupt waits, and ring 3 is where it may come: before anything else there. */
+/* With NT set, which no exit has told of: there is no other task. */
 static void
-waiting(void)
+inside_task(void)
 {
-	const uint32_t frame[] = { (uint32_t)code_int, WAY_UCS, 0x202, (uint32_t)user_stack,
-				   WAY_UDS };
+	uint32_t *frame = cut_stack + 512;
+
+	frame[0] = (uint32_t)code_int;
+	frame[1] = KERNEL_CS;
+	frame[2] = 2;
+	print("iret with NT set in ring 0:");
+	nested(frame);
+	put('\n');
+}
+
+/* An interrupt waits, and there is where it may come: before anything else there. */
+static void
+waiting(uint32_t cs)
+{
+	uint32_t *frame = cut_stack + 512;
 
 	for (unsigned i = 0; i < 4; i++)
 		outb(i ? 0x21 : 0x20, (const uint8_t[]){ 0x11, IRQ, 4, 1 }[i]);
@@ -318,7 +334,13 @@ waiting(void)
 	outb(0x20, 0x0a); /* reads are of IRR */
 	while (!(inb(0x20) & 1))
 		;
-	print("iret with an interrupt that waits in ring 0:");
+	frame[0] = (uint32_t)code_int;
+	frame[1] = cs;
+	frame[2] = 0x202;
+	frame[3] = (uint32_t)user_stack;
+	frame[4] = WAY_UDS;
+	tell("iret with an interrupt that waits, to ", cs);
+	print(" in ring 0:");
 	back(KERNEL_CS, frame);
 	put('\n');
 	outb(0x21, 0xff);
@@ -363,9 +385,13 @@ guest_main(uint32_t magic, const uint32_t *info)
 		for (unsigned n = 0; n < 4; n++)
 			go(&changes[i], !(n & 1), n & 2);
 	for (unsigned words = 0; words <= 5; words++)
-		cut(words);
+		cut(WAY_UCS, words);
+	for (unsigned words = 0; words <= 3; words++)
+		cut(KERNEL_CS, words);
 	conforming();
-	waiting();
+	inside_task();
+	waiting(WAY_UCS);
+	waiting(KERNEL_CS);
 	print("that is all\n");
 	return 0;
 }

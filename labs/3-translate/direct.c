@@ -21,7 +21,7 @@ bt_enter(struct vcpu *v)
 	te->reload |= !te->bt->gs_ours;
 	te->bt->gs_ours = true;
 	if (te->reload) {
-		memcpy(sel, te->real_sel, sizeof(sel));
+		__builtin_memcpy(sel, te->real_sel, sizeof(sel));
 		sel[SEG_GS] = BT_DS | GUEST_KERNEL_RING;
 	}
 	return te_enter(v, sel);

@@ -68,7 +68,7 @@ void
 bt_emit_popf(struct bt_translation *t)
 {
 	/* EXERCISE 3.4d: Read the image into eax, which is saved: that is the access that may fault. If it has one of the
-	 * flags at BT_AT_SLOW (TF; IF, if an interrupt waits) the host does the popf, with eax as it was. Else keep IF and IOPL
+	 * flags at BT_AT_SLOW (TF, NT; IF, if an interrupt waits) the host does the popf, with eax as it was. Else keep IF and IOPL
 	 * of the image at BT_AT_IF and BT_AT_IOPL, give eax back, and popfd (0x9d) for the rest: in ring 1 with IOPL 0
 	 * it leaves both alone. (SDM 2B "POPF/POPFD/POPFQ", table 4-16)
 	 */

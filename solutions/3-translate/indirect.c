@@ -13,8 +13,8 @@
  * The guest's target is at BT_AT_TARGET, registers and flags are the guest's. The entry of its low
  * 16 bits has two words: minus the guest's address, and where the translation is.
  */
-static void
-lookup(struct bt_translation *t)
+void
+bt_emit_lookup(struct bt_translation *t)
 {
 	/* EXERCISE 3.6a: Without touching a flag: save eax and ecx; add the entry's first word to the target, by lea; jecxz
 	 * to the hit. A miss gives both registers back and calls out with BT_MISS. The hit moves the entry's second word
@@ -62,7 +62,7 @@ bt_emit_ret(struct bt_translation *t, const struct insn *i)
 	}
 	/* END EXERCISE 3.6b */
 	bt_emit_return_prediction(t);
-	lookup(t);
+	bt_emit_lookup(t);
 }
 
 /*
@@ -90,5 +90,5 @@ bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *
 		bt_emit32(t, t->eip + t->guest_len + i->len);
 	}
 	/* END EXERCISE 3.6c */
-	lookup(t);
+	bt_emit_lookup(t);
 }

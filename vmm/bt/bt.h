@@ -81,12 +81,13 @@ _Static_assert(sizeof(struct bt_block) == 64, "64 to a frame");
 /* What translated code and the host share. */
 struct bt_shared {
 	uint32_t vif, viopl, pending, slow, save[2], target, jump, sel[SEG_COUNT], minus_gs;
-	uint32_t host_iret, back, back_gs, budget[BT_BUDGETS];
+	uint32_t minus_cs, host_iret, back, back_gs, budget[BT_BUDGETS];
 };
 _Static_assert(offsetof(struct bt_shared, slow) == BT_AT_SLOW, "translate.h");
 _Static_assert(offsetof(struct bt_shared, jump) == BT_AT_JUMP, "translate.h");
 _Static_assert(offsetof(struct bt_shared, sel) == BT_AT_SEL(0), "translate.h");
 _Static_assert(offsetof(struct bt_shared, minus_gs) == BT_AT_MINUS_GS, "translate.h");
+_Static_assert(offsetof(struct bt_shared, minus_cs) == BT_AT_MINUS_CS, "translate.h");
 _Static_assert(offsetof(struct bt_shared, host_iret) == BT_AT_HOST_IRET, "translate.h");
 _Static_assert(offsetof(struct bt_shared, budget) == BT_AT_BUDGET, "translate.h");
 
@@ -191,10 +192,9 @@ struct bt {
 	unsigned links, links_generation;
 	uint32_t mixed[BT_MIXED];
 	unsigned mixed_count;
-	struct bt_count writes[32];   /* beside code, by gfn */
-	struct bt_way *ways;          /* rings.c */
-	const struct bt_way *back;    /* the last one to ring 3; NULL: none */
-	exit_handle_fn *checked_iret; /* te's handler */
+	struct bt_count writes[32]; /* beside code, by gfn */
+	struct bt_way *ways;        /* rings.c */
+	unsigned back;              /* te_of(v)->descriptors where the way to ring 3 is known */
 	struct bt_stats stats;
 };
 _Static_assert(sizeof(struct bt) <= PAGE_SIZE, "one frame");
@@ -257,7 +257,7 @@ size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, siz
 
 /* rings.c: ways between rings that were gone before. */
 enum injection bt_inject(struct vcpu *v, const struct event *event);
-void bt_forget_ways(struct bt *bt);
+void bt_keep_back(struct vcpu *v);
 void bt_returned(struct vcpu *v, struct exit *e);
 void bt_not_run(struct vcpu *v, struct exit *e, uint64_t failure);
 

@@ -36,7 +36,7 @@ bt_init(struct vcpu *v)
 		return -ENOMEM;
 	te_of(v)->bt = mfn_ptr(f);
 	bt_of(v)->refused_at = BT_NOWHERE;
-	bt_of(v)->checked_iret = exit_handlers_of(engine_find("te"))[EXIT_IRET];
+	bt_of(v)->back = ~te_of(v)->descriptors;
 	te_of(v)->shows_user_code = true;
 	set_descriptors(v);
 	return bt_window_init(v);
@@ -67,7 +67,6 @@ bt_window_moved(struct vcpu *v)
 	bt_flush(v);
 	set_descriptors(v);
 	bt_of(v)->gs_ours = false;
-	bt_forget_ways(bt_of(v)); /* segments are cut elsewhere */
 	te_window_moved(v);
 }
 
@@ -76,13 +75,14 @@ static void
 share(struct vcpu *v)
 {
 	const struct segment *seg = v->state.seg;
+	const uint16_t *real = te_of(v)->real_sel;
 	struct bt_shared *s = bt_of(v)->shared;
 	bool pending = v->irq_pending;
 
 	s->vif = v->state.rflags & FLAG_IF;
 	s->viopl = v->state.rflags & FLAG_IOPL;
 	s->pending = pending;
-	s->slow = FLAG_TF | (pending ? FLAG_IF : 0);
+	s->slow = FLAG_TF | FLAG_NT | (pending ? FLAG_IF : 0);
 	s->sel[SEG_ES] = seg[SEG_ES].sel; /* no loop: this is on every entry's way */
 	s->sel[SEG_CS] = seg[SEG_CS].sel;
 	s->sel[SEG_SS] = seg[SEG_SS].sel;
@@ -90,9 +90,13 @@ share(struct vcpu *v)
 	s->sel[SEG_FS] = seg[SEG_FS].sel;
 	s->sel[SEG_GS] = seg[SEG_GS].sel;
 	/* A GS whose descriptor has changed since it was loaded is loaded anew (SDM 3A 3.4.3). */
-	s->minus_gs = te_of(v)->real_sel[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
-	s->host_iret = pending || !bt_of(v)->back;
-	s->back_gs = te_of(v)->real_sel[SEG_GS];
+	s->minus_gs = real[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
+	/* Likewise CS by an iret, which with NT set is another instruction. */
+	s->minus_cs = real[SEG_CS] == s->sel[SEG_CS] && !(v->state.rflags & FLAG_NT)
+			      ? -s->sel[SEG_CS]
+			      : 1;
+	s->host_iret = pending || bt_of(v)->back != te_of(v)->descriptors;
+	s->back_gs = real[SEG_GS];
 }
 
 /* The instruction at rip ends within its segment, which te_fetch() does not ask. */
@@ -234,6 +238,8 @@ run_16_bit(struct vcpu *v, struct exit *e)
 static void
 bt_run(struct vcpu *v, struct exit *e)
 {
+	if (te_cpl(v) != 0 && bt_of(v)->back != te_of(v)->descriptors)
+		bt_keep_back(v);
 	if (te_cpl(v) != 0)
 		bt_run_user(v, e);
 	else if (v->state.seg[SEG_CS].attr & ATTR_DB)

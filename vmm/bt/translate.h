@@ -30,19 +30,20 @@
 #define BT_AT_IF       0  /* the guest's IF, in its place in EFLAGS */
 #define BT_AT_IOPL     4  /* its IOPL, likewise */
 #define BT_AT_PENDING  8  /* nonzero: an interrupt waits for IF */
-#define BT_AT_SLOW     12 /* a popf of one of these flags is a call-out */
+#define BT_AT_SLOW     12 /* a popf of one of these flags is a call-out, and an iret */
 #define BT_AT_SAVE0    16
 #define BT_AT_SAVE1    20
 #define BT_AT_TARGET   24               /* of an indirect branch: guest eip */
 #define BT_AT_JUMP     28               /* and where its translation is */
 #define BT_AT_SEL(seg) (32 + 4 * (seg)) /* the guest's selectors, by enum seg_reg */
 #define BT_AT_MINUS_GS 56 /* minus the selector with which a load of GS changes nothing */
-/* Of an iret to ring 3 (iret.c). */
-#define BT_AT_HOST_IRET 60 /* nonzero: the host does it */
-#define BT_AT_BACK      64 /* the flags that it took from its frame */
-#define BT_AT_BACK_GS   68 /* what GS is loaded with */
+#define BT_AT_MINUS_CS 60 /* minus the selector that an iret may load CS with, likewise (iret.c) */
+/* Of an iret to ring 3. */
+#define BT_AT_HOST_IRET 64 /* nonzero: the host does it */
+#define BT_AT_BACK      68 /* the flags that it took from its frame */
+#define BT_AT_BACK_GS   72 /* what GS is loaded with */
 #define BT_AT_BUDGET \
-	72 /* by ret: how often its prediction may be wrong before the host is asked for another */
+	76 /* by ret: how often its prediction may be wrong before the host is asked for another */
 #define BT_BUDGETS    256u /* of them; rets share one */
 #define BT_AT_TABLE   0x1000
 #define BT_TABLE_BITS 16
@@ -81,7 +82,7 @@ struct bt_translation {
 	unsigned max;    /* instructions */
 	bool stack32;    /* SS.B: the stack pointer is esp */
 	bool host_loads; /* the CPU may not load segments itself: its GDT is not up to date */
-	bool host_irets; /* nor go back to ring 3 */
+	bool host_irets; /* nor do an iret */
 	bool (*hot)(void *ctx, uint32_t eip); /* true: make this one a call-out; may be NULL */
 	void *ctx;
 	/* out */
@@ -110,6 +111,7 @@ void bt_emit_ret(struct bt_translation *t, const struct insn *i);
 void bt_emit_return_prediction(struct bt_translation *t); /* vmm/bt/return_prediction.c */
 void bt_return_prediction(uint8_t code[BT_PREDICTION_SIZE], uint32_t target);
 void bt_emit_indirect(struct bt_translation *t, const struct insn *i, const uint8_t *bytes);
+void bt_emit_lookup(struct bt_translation *t);
 bool bt_emit_iret(struct bt_translation *t, const struct insn *i); /* vmm/bt/iret.c */
 /* vmm/bt/segments.c */
 bool bt_is_segment(const struct bt_translation *t, const struct insn *i);

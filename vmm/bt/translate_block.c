@@ -133,7 +133,8 @@ translate_block(struct vcpu *v, uint32_t eip, struct exit *e)
 	t.max = BT_INSNS_MAX;
 	t.stack32 = bt_of(v)->stack32;
 	t.host_loads = bt_of(v)->gdt_lazy;
-	t.host_irets = t.host_loads || v->state.dr[7] & DR7_ANY; /* a change of either flushes */
+	/* A change of any of these flushes. Within a limit an iret is compared with it. */
+	t.host_irets = t.host_loads || v->state.dr[7] & DR7_ANY || bt_of(v)->cs_limit != ~0u;
 	t.hot = calls_out;
 	t.ctx = v;
 	if (t.n && bt_is_mixed(bt_of(v), bt_gfn(v, linear)))

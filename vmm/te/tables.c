@@ -210,6 +210,7 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	struct te_user_code *code;
 	uint64_t guest = 0;
 
+	te_of(v)->descriptors += !!(te_of(v)->counted & te_descriptor_bit(sel));
 	if (read_descriptor(v, sel, ACCESS_PROBE, &guest))
 		guest = 0;
 	code = user_code_of(te_of(v), sel, is_user_code(guest));
@@ -288,6 +289,7 @@ clear_shadow(struct te *te, uint64_t **pages, unsigned ti, unsigned limit)
 {
 	unsigned kept = 0;
 
+	te->descriptors++;
 	for (unsigned i = 0; i <= limit / PAGE_SIZE; i++)
 		if (pages[i])
 			memset(pages[i], 0,

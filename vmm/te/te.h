@@ -119,6 +119,8 @@ struct te {
 	bool shows_user_code;       /* in each ring: no code of the kernel's goes there unasked */
 	bool has_breakpoints;       /* the CPU's DR7 may have some of the guest's */
 	unsigned breakpoint_writes; /* of the guest's debug registers */
+	uint64_t counted;           /* descriptors, by te_descriptor_bit(), whose changes count */
+	unsigned descriptors;       /* their changes */
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
 
@@ -151,6 +153,13 @@ te_shadow_at(const struct te *te, uint16_t sel)
 	if (!(sel & 4) && index > GUEST_GDT_LIMIT / 8)
 		return 0;
 	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
+}
+
+/* One of 64: entries of a table share one, and so do the two tables. */
+static inline uint64_t
+te_descriptor_bit(uint16_t sel)
+{
+	return 1ull << (sel >> 3) % 64;
 }
 
 /* The guest's CPL: 0 or 3. */
