@@ -93,6 +93,10 @@ CHANGES = {
                    "gate leads to 64-bit code, so no event can go from ring 3 to ring 1 by itself.",
     "table": "The way out and in is 330, and the rest the store and the shadows' entries that go with it. A write that is "
              "noted in a list, which the host reads when the TLB is to be flushed, would not leave the guest.",
+    "call-out": "The store and the shadows' entries that go with it are te's. Beyond a trap of te a call-out finds the place in "
+                "the cache that the guest left and the one where it goes on, and brings flags and selectors to the page that "
+                "translated code reads, and back. One that is answered before that would be a second way beside the one "
+                "that is taught.",
     "touch": "The touch is a hidden fault: a walk of the guest's tables, and three levels of shadows. An entry that is "
              "filled when it is written, if it led somewhere before, would spare it.",
     "exit": "Beyond the floor are: the instruction found again and compared, where the CPU does not tell how long it is; the "
@@ -108,7 +112,7 @@ AIMS = [
     Aim("page fault", "te", 2000, None, "rings on te"),
     Aim("page fault", "bt", 1600, None, "rings on bt"),
     Aim("page-table write", "te", 1000, None, "table"),
-    Aim("page-table write", "bt", 1, "te", "table", "shadow_table_written"),
+    Aim("page-table write", "bt", 1, "te", "call-out", "shadow_table_written"),
     Aim("cr3 write", "te", 1500, None),
     Aim("invlpg and touch", "te", 2000, None, "touch"),
     Aim("invlpg and touch", "bt", 2500, None, "touch"),

@@ -35,7 +35,7 @@ ROOMS = {
     "handlers for any engine": ("vmm/exits", 612, 500),
     "x86": ("vmm/x86", 3341, 3000),
     "te and its lab": ("vmm/te @1", 4420, 3200),
-    "bt and its lab": ("vmm/bt @3", 3840, 3200),
+    "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2330, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3600, 1300),
     "nested": ("vmm/mmu/nested", 318, 1000),

@@ -150,9 +150,9 @@ bt_insert(struct vcpu *v, struct bt_translation *t)
 	return b;
 }
 
-/* All blocks belong to one code segment, one width of the stack, and one way to load segments. */
-static __attribute__((noinline)) void
-change_world(struct vcpu *v)
+/* No block is right for the code segment, the stack, or the GDT that the guest has now. */
+void
+bt_change_world(struct vcpu *v)
 {
 	struct bt *bt = bt_of(v);
 
@@ -161,18 +161,6 @@ change_world(struct vcpu *v)
 	bt->cs_limit = v->state.seg[SEG_CS].limit;
 	bt->stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
 	bt->gdt_lazy = te_of(v)->gdt_lazy;
-}
-
-void
-bt_check_world(struct vcpu *v)
-{
-	const struct bt *bt = bt_of(v);
-	const struct segment *cs = &v->state.seg[SEG_CS];
-	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
-
-	if (bt->cs_base != cs->base || bt->cs_limit != cs->limit || bt->stack32 != stack32 ||
-	    bt->gdt_lazy != te_of(v)->gdt_lazy)
-		change_world(v);
 }
 
 /*

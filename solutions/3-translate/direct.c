@@ -16,15 +16,10 @@ uint64_t
 bt_enter(struct vcpu *v)
 {
 	struct te *te = te_of(v);
-	uint16_t sel[SEG_COUNT];
+	bool loan = te->reload || !te->bt->gs_ours;
 
-	te->reload |= !te->bt->gs_ours;
 	te->bt->gs_ours = true;
-	if (te->reload) {
-		__builtin_memcpy(sel, te->real_sel, sizeof(sel));
-		sel[SEG_GS] = BT_DS | GUEST_KERNEL_RING;
-	}
-	return te_enter(v, sel);
+	return te_enter(v, loan);
 }
 
 /* The guest's ring 3 is nobody's secret: it runs as under te, with its own GS. */

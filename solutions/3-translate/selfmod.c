@@ -153,12 +153,16 @@ hot_slot(struct bt *bt, uint32_t eip)
 	return &bt->hot[(eip ^ eip >> 9) % BT_HOT];
 }
 
+static inline bool
+is_hot(const struct bt_count *c, uint32_t eip)
+{
+	return c->key == eip && c->count > BT_HOT_AT;
+}
+
 bool
 bt_is_hot(void *ctx, uint32_t eip)
 {
-	const struct bt_count *c = hot_slot(ctx, eip);
-
-	return c->key == eip && c->count > BT_HOT_AT;
+	return is_hot(hot_slot(ctx, eip), eip);
 }
 
 /*
@@ -195,14 +199,16 @@ bt_count_fault(struct vcpu *v, uint32_t eip)
 }
 
 /*
- * A call-out for a hot instruction: did it have to be? One that often would not have faulted is
- * copied again.
+ * A call-out, for a hot instruction perhaps: did it have to be? One that often would not have
+ * faulted is copied again.
  */
 void
 bt_count_callout(struct vcpu *v, uint32_t eip, bool needed)
 {
 	struct bt_count *c = hot_slot(bt_of(v), eip);
 
+	if (!is_hot(c, eip))
+		return;
 	if (needed)
 		c->count = BT_HOT_AT + BT_COOL_AFTER;
 	else if (--c->count <= BT_HOT_AT) {

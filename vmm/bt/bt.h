@@ -154,9 +154,9 @@ struct bt_stats {
 
 /* Where the guest went on when it last came from some place; as long as the block lives. */
 struct bt_next {
-	struct bt_block *block; /* NULL: not known */
-	unsigned generation;
-	uint32_t eip, at; /* the guest's address, and the cache's */
+	struct bt_block *block;
+	unsigned generation; /* 0: it is not known */
+	uint32_t eip, at;    /* the guest's address, and the cache's */
 };
 
 struct bt {
@@ -301,7 +301,7 @@ struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, struct bt_translation *t);
 void bt_flush(struct vcpu *v);
 void bt_forget(struct bt *bt, const struct bt_block *b);
-void bt_check_world(struct vcpu *v); /* before each entry */
+void bt_change_world(struct vcpu *v);
 uint32_t bt_resume_at(struct vcpu *v, uint32_t eip);
 struct bt_block *bt_block_for(struct vcpu *v, uint32_t eip, struct exit *e);
 

@@ -36,6 +36,7 @@ bt_init(struct vcpu *v)
 		return -ENOMEM;
 	te_of(v)->bt = mfn_ptr(f);
 	bt_of(v)->refused_at = BT_NOWHERE;
+	bt_of(v)->generation = 1; /* a place of which nothing is known has 0 */
 	bt_of(v)->back = ~te_of(v)->descriptors;
 	te_of(v)->shows_user_code = true;
 	set_descriptors(v);
@@ -55,7 +56,7 @@ bt_free(struct vcpu *v)
 static void
 bt_load(struct vcpu *v)
 {
-	te_load_as(v, GUEST_KERNEL_RING);
+	te_load(v);
 	bt_of(v)->gs_ours = false;
 }
 
@@ -68,6 +69,16 @@ bt_window_moved(struct vcpu *v)
 	set_descriptors(v);
 	bt_of(v)->gs_ours = false;
 	te_window_moved(v);
+}
+
+/*
+ * What is 0 if a selector is added that is this one, and nothing was against it: `against` has 16
+ * bits, and goes where no selector has any.
+ */
+static inline uint32_t
+minus(uint32_t sel, uint32_t against)
+{
+	return -sel ^ against << 16;
 }
 
 /* The guest's IF and IOPL to where translated code has them, and whether an interrupt waits. */
@@ -90,12 +101,11 @@ share(struct vcpu *v)
 	s->sel[SEG_FS] = seg[SEG_FS].sel;
 	s->sel[SEG_GS] = seg[SEG_GS].sel;
 	/* A GS whose descriptor has changed since it was loaded is loaded anew (SDM 3A 3.4.3). */
-	s->minus_gs = real[SEG_GS] == s->sel[SEG_GS] ? -s->sel[SEG_GS] : 1;
+	s->minus_gs = minus(s->sel[SEG_GS], real[SEG_GS] ^ s->sel[SEG_GS]);
 	/* Likewise CS by an iret, which with NT set is another instruction. */
-	s->minus_cs = real[SEG_CS] == s->sel[SEG_CS] && !(v->state.rflags & FLAG_NT)
-			      ? -s->sel[SEG_CS]
-			      : 1;
-	s->host_iret = pending || bt_of(v)->back != te_of(v)->descriptors;
+	s->minus_cs = minus(s->sel[SEG_CS],
+			    (real[SEG_CS] ^ s->sel[SEG_CS]) | (v->state.rflags & FLAG_NT));
+	s->host_iret = pending | (bt_of(v)->back ^ te_of(v)->descriptors);
 	s->back_gs = real[SEG_GS];
 }
 
@@ -146,6 +156,18 @@ look_for_entry(struct vcpu *v, struct exit *e)
 	return at;
 }
 
+/* All blocks belong to one code segment, one width of the stack, and one way to load segments. */
+static inline bool
+is_same_world(const struct vcpu *v)
+{
+	const struct te *te = v->engine_data;
+	const struct segment *cs = &v->state.seg[SEG_CS];
+	bool stack32 = v->state.seg[SEG_SS].attr & ATTR_DB;
+
+	return te->bt->cs_base == cs->base && te->bt->cs_limit == cs->limit &&
+	       te->bt->stack32 == stack32 && te->bt->gdt_lazy == te->gdt_lazy;
+}
+
 /* Where in the cache the guest goes on; 0: nowhere, and *e says why. */
 static inline uint32_t
 entry_for(struct vcpu *v, struct exit *e)
@@ -154,9 +176,9 @@ entry_for(struct vcpu *v, struct exit *e)
 	uint32_t eip = (uint32_t)v->state.rip;
 	const struct bt_next *next = bt->from;
 
-	bt_check_world(v);
-	if (!next || !next->block || next->generation != bt->generation || next->eip != eip ||
-	    next->block->flags)
+	if (!is_same_world(v))
+		bt_change_world(v);
+	if (!next || next->generation != bt->generation || next->eip != eip || next->block->flags)
 		return look_for_entry(v, e);
 	next->block->entries += next->block->eip == eip;
 	return next->at;

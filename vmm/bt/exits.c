@@ -72,8 +72,7 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 	to = tlb_find(v, gva(linear), ACCESS_WRITE);
 	if (!to)
 		return false;
-	if (bt_is_hot(bt_of(v), (uint32_t)v->state.rip))
-		bt_count_callout(v, (uint32_t)v->state.rip, to->frame->track);
+	bt_count_callout(v, (uint32_t)v->state.rip, to->frame->track);
 	value = (uint32_t)(i->opnd[1].kind == OPND_IMM ? i->imm : v->state.gpr[i->opnd[1].reg]);
 	__builtin_memcpy(to->page + (linear & PAGE_MASK), &value, sizeof(value));
 	exit_effect(v, EFFECT_WRITE, sizeof(value), linear);
@@ -144,11 +143,10 @@ EXIT_HANDLER(ENTRY_FAILED, "bt", exit_entry_failed);
 static enum verdict
 exit_cache(struct vcpu *v, struct exit *e)
 {
-	uint32_t at = e->insn_op == INSN_INVLPG ? (uint32_t)te_linear(v, te_insn(v)) : 0;
 	enum verdict verdict = te_exit_cache(v, e);
 
 	if (verdict == RESUME && e->insn_op == INSN_INVLPG)
-		bt_space_page(v, at);
+		bt_space_page(v, (uint32_t)e->gva);
 	return verdict;
 }
 EXIT_HANDLER(CACHE, "bt", exit_cache);

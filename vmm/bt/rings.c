@@ -201,7 +201,7 @@ go_in(struct vcpu *v, const struct event *event, struct bt_way *way, uint32_t es
 static void
 count_changes(struct te *te, uint16_t cs, uint16_t ss)
 {
-	te->counted |= te_descriptor_bit(cs) | te_descriptor_bit(ss);
+	te->counted |= TE_COUNTED(cs) | TE_COUNTED(ss);
 }
 
 static bool
@@ -242,16 +242,17 @@ has_come(const struct vcpu *v, const struct event *event, const struct way_from 
 enum injection
 bt_inject(struct vcpu *v, const struct event *event)
 {
-	const struct event one = *event;
 	unsigned cpl = te_cpl(v);
 	struct bt_way *way = way_in(bt_of(v), cpl, event->vector);
 	struct way_from now;
 	uint32_t esp;
 	bool seen = look_in(v, event, &now, &esp);
 	enum injection done;
+	struct event one;
 
 	if (seen && way->cs.attr && is_same(&way->from, &now) && go_in(v, event, way, esp))
 		return INJECTED;
+	one = *event;
 	if (seen)
 		count_changes(te_of(v), GATE_SELECTOR(now.gate), now.ss);
 	done = te_inject(v, event);

@@ -158,7 +158,7 @@ step(struct bounce *b)
 		te_to_frame(v, &te->frame);
 		te->frame.rflags |= FLAG_TF | FLAG_RF; /* a breakpoint there has come already */
 		te->reload = v->flush = true;
-		if (te_enter(v, te->real_sel))
+		if (te_enter(v, false))
 			return false;
 		if (te->frame.vector >= IRQ_BASE)
 			irq((unsigned)te->frame.vector);

@@ -210,7 +210,7 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	struct te_user_code *code;
 	uint64_t guest = 0;
 
-	te_of(v)->descriptors += !!(te_of(v)->counted & te_descriptor_bit(sel));
+	te_of(v)->descriptors += !!(te_of(v)->counted & TE_COUNTED(sel));
 	if (read_descriptor(v, sel, ACCESS_PROBE, &guest))
 		guest = 0;
 	code = user_code_of(te_of(v), sel, is_user_code(guest));

@@ -53,7 +53,7 @@ te_free(struct vcpu *v)
  * stack (handouts/lab1a.md#syscall), so both are off while a guest runs in ring 1.
  */
 void
-te_load_as(struct vcpu *v, unsigned callout_dpl)
+te_load(struct vcpu *v)
 {
 	struct te *te = te_of(v);
 	const struct cpu_setup setup = {
@@ -62,7 +62,7 @@ te_load_as(struct vcpu *v, unsigned callout_dpl)
 		.ldt_limit = v->state.ldtr.attr & ATTR_P ? 0xffff : 0,
 		.rsp0 = (uint64_t)(&te->frame + 1),
 		.ring_exit = ring_leave,
-		.callout_dpl = (uint8_t)callout_dpl,
+		.callout_dpl = te->bt ? GUEST_KERNEL_RING : 0, /* the gate of translated code */
 	};
 
 	cpu_setup_load(&setup);
@@ -73,12 +73,6 @@ te_load_as(struct vcpu *v, unsigned callout_dpl)
 		te_arm_breakpoints(v);
 	te_resync(v);
 	te->reload = true;
-}
-
-static void
-te_load(struct vcpu *v)
-{
-	te_load_as(v, 0);
 }
 
 /* What the CPU's DR6 says of a #DB becomes the guest's; the next one finds it clear. */
@@ -160,7 +154,7 @@ te_end_sti_shadow(struct vcpu *v, uint64_t entered_at)
  * Rings 1 and 2 are not entered: a guest would have the rights of its ring 0 there.
  */
 static APART uint64_t
-prepare(struct vcpu *v, const uint16_t sel[SEG_COUNT])
+prepare(struct vcpu *v)
 {
 	struct te *te = te_of(v);
 	uint64_t failure = 0;
@@ -170,11 +164,8 @@ prepare(struct vcpu *v, const uint16_t sel[SEG_COUNT])
 	if (paranoid || v->flush)
 		write_cr3(mfn_to_hpa(v->root).v);
 	v->flush = false;
-	if (te->reload) {
-		*te_own_slot(te, LOAN_SEL) = te->loan;
-		failure = te_load_data_segments(sel);
-		*te_own_slot(te, LOAN_SEL) = 0;
-	}
+	if (te->reload)
+		failure = te_load_data_segments(te->real_sel);
 	te->reload = false;
 	if (failure && paranoid)
 		write_cr3(mfn_to_hpa(host_root).v);
@@ -204,14 +195,19 @@ odd_flags(struct vcpu *v, struct te *te)
 }
 
 static INLINED uint64_t
-enter(struct vcpu *v, struct te *te, const uint16_t sel[SEG_COUNT])
+enter(struct vcpu *v, struct te *te, bool loan)
 {
 	uint64_t failure;
 
 	if (paranoid | v->flush | te->reload) {
-		failure = prepare(v, sel);
+		failure = prepare(v);
 		if (failure)
 			return failure;
+	}
+	if (loan) {
+		*te_own_slot(te, LOAN_SEL) = te->loan;
+		__asm__ volatile("mov %0, %%gs" : : "r"(LOAN_SEL | GUEST_KERNEL_RING) : "memory");
+		*te_own_slot(te, LOAN_SEL) = 0;
 	}
 	load_cr0(v);
 	failure =
@@ -226,13 +222,11 @@ enter(struct vcpu *v, struct te *te, const uint16_t sel[SEG_COUNT])
 	return failure;
 }
 
-/*
- * Into the outer ring with the registers of te->frame and, where they changed, the selectors `sel`.
- */
+/* Into the outer ring with the registers of te->frame; with te->loan in GS if `loan`. */
 uint64_t
-te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT])
+te_enter(struct vcpu *v, bool loan)
 {
-	return enter(v, te_of(v), sel);
+	return enter(v, te_of(v), loan);
 }
 
 /*
@@ -276,7 +270,7 @@ run(struct vcpu *v, struct exit *e, bool held)
 	te_to_frame(v, &te->frame);
 	if (step)
 		te->frame.rflags |= FLAG_TF;
-	failure = enter(v, te, te->real_sel);
+	failure = enter(v, te, false);
 	if (failure) {
 		te_not_run(v, e, failure);
 		return;

@@ -38,7 +38,7 @@
  */
 #define CACHED_SEL(seg) ((uint16_t)(0xdfc0 + 8 * (seg)))
 #define GUEST_GDT_LIMIT 0xdfbfu
-/* A slot that holds te->loan while data segments are loaded, and nothing while the guest runs. */
+/* A slot that holds te->loan while GS is loaded with it, and nothing while the guest runs. */
 #define LOAN_SEL 0xdff8u
 
 /*
@@ -119,8 +119,9 @@ struct te {
 	bool shows_user_code;       /* in each ring: no code of the kernel's goes there unasked */
 	bool has_breakpoints;       /* the CPU's DR7 may have some of the guest's */
 	unsigned breakpoint_writes; /* of the guest's debug registers */
-	uint64_t counted;           /* descriptors, by te_descriptor_bit(), whose changes count */
-	unsigned descriptors;       /* their changes */
+	unsigned descriptors;       /* changes of those that are counted */
+	uint64_t counted; /* a bit each; entries of a table share one, and the two tables */
+#define TE_COUNTED(sel) (1ull << ((sel) >> 3) % 64)
 };
 _Static_assert(sizeof(struct te) <= PAGE_SIZE, "one frame");
 
@@ -153,13 +154,6 @@ te_shadow_at(const struct te *te, uint16_t sel)
 	if (!(sel & 4) && index > GUEST_GDT_LIMIT / 8)
 		return 0;
 	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
-}
-
-/* One of 64: entries of a table share one, and so do the two tables. */
-static inline uint64_t
-te_descriptor_bit(uint16_t sel)
-{
-	return 1ull << (sel >> 3) % 64;
 }
 
 /* The guest's CPL: 0 or 3. */
@@ -236,11 +230,10 @@ struct te_event {
 extern const char *const te_mmu_modes[];
 int te_init(struct vcpu *v);
 void te_free(struct vcpu *v);
-/* The engine contract's load(); the gate of translated code has this DPL. */
-void te_load_as(struct vcpu *v, unsigned callout_dpl);
+void te_load(struct vcpu *v);
 void te_run(struct vcpu *v, struct exit *e);
 void te_not_run(struct vcpu *v, struct exit *e, uint64_t failure); /* te_enter()'s */
-uint64_t te_enter(struct vcpu *v, const uint16_t sel[SEG_COUNT]); /* 0, or what ring_enter() says */
+uint64_t te_enter(struct vcpu *v, bool loan); /* 0, or what ring_enter() says */
 void te_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f);
 void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
 void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);

@@ -47,10 +47,9 @@ enum verdict
 te_exit_cache(struct vcpu *v, struct exit *e)
 {
 	if (e->insn_op == INSN_INVLPG && v->state.cr0 & CR0_PG) {
-		gva_t at = gva(te_linear(v, te_insn(v)));
-
-		v->domain->mmu->invlpg(v, at);
-		if (te_page_moved(v, at))
+		e->gva = te_linear(v, te_insn(v));
+		v->domain->mmu->invlpg(v, gva(e->gva));
+		if (te_page_moved(v, gva(e->gva)))
 			return exit_stop(v, e, LAB_1A "#limits",
 					 "no memory for the shadow of its GDT");
 	}
