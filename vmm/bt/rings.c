@@ -4,8 +4,8 @@
  * An event comes to its handler through a dozen checks of what the guest keeps in memory: the gate,
  * the descriptors of code and stack, the TSS. A kernel writes these once. So Zeno keeps what the
  * checks (Lab 1B's) have made of them together with the values themselves. The next time gate and
- * TSS are read again, and if they have what they had, so is what follows from it. Descriptors lie in
- * tracked tables: te counts their changes, and a way holds until the next one.
+ * TSS are read again, and if they have what they had, so is what follows from it. Descriptors lie
+ * in tracked tables: te counts their changes, and a way holds until the next one.
  *
  * The values are read before the checks are made, for the frame that a delivery pushes may hit one
  * of them. Where one of their pages is not in the host's TLB, the checks are made as ever.

@@ -240,7 +240,6 @@ void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
 void te_take_dr6(struct vcpu *v);
 void te_take_step(struct vcpu *v);
 enum exit_reason te_reason(unsigned op);
-
 void te_load_cr4(struct vcpu *v);
 
 /* A debug trap waits for the end of one instruction behind mov ss: Zeno steps over that. */
@@ -385,7 +384,6 @@ uint64_t te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc);
 enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
 enum verdict te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t base,
 			  uint32_t limit);
-
 enum verdict te_no_ring(struct vcpu *v, const struct exit *e, uint16_t sel, unsigned ring);
 enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that te does not emulate */
 enum verdict te_nested_iret(struct vcpu *v, struct exit *e); /* iret with NT set */
