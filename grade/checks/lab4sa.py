@@ -160,11 +160,15 @@ def turned_on(t):
         if area["at"] is None or area["at"] % PAGE or not 0 < area["at"] < RAM:
             return True
         area["type"], area["refs"] = frame_of(t, client, area["at"])
-        client.insert(CODE_AT)
-        for _ in range(STOPS):  # there VMRUN has saved the host
+        points = (*find_code(t, VMRUN, enter), CODE_AT)
+        for point in points:
+            client.insert(point)
+        for _ in range(STOPS):
             client.cont()
-            if client.regs()["rip"] == CODE_AT:
+            if client.regs()["rip"] == CODE_AT:  # there VMRUN has saved the host
                 break
+            if client.regs()["rip"] in points:  # what is in the page now is not the CPU's
+                client.write(area["at"], t.rng.randbytes(PAGE), physical=True)
         if client.regs()["rip"] == CODE_AT:
             saved = client.read(area["at"], PAGE, physical=True)
             area.update({name: struct.unpack_from("<Q", saved, VMCB[name])[0] for name in ("cr3", "rip")})
