@@ -14,12 +14,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "grade"))
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+from course import load_lab  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab4s-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=6_000_000_000, cpu_seconds=120)
+BUT_RULES = " ".join(one for one in load_lab("4s").half_of if one < "4s.7")
 CASES = 1500
 SEED = int(os.environ.get("SEED", "1"))
 CASE = re.compile(r"^case (\d+): (.+?) = ([0-9a-f]+): Zeno: (takes it|(.+?): (.+)); CPU: (takes it|refuses it|not asked)$", re.M)
@@ -71,18 +73,18 @@ class Case:
         return f"case {self.number}: {self.field} = {self.value:x}: Zeno: {self.zeno}; CPU: {self.cpu}"
 
 
-def boot(where, commands, guests):
+def boot(where, commands, guests, host=HOST):
     """(the console, Bochs' log or nothing)"""
     cmdline = f"panic=off -- {'; '.join(commands)}; off"
     paths = [BUILD / "guest" / f"{name}.elf" for name in guests]
     if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(HOST), cmdline=cmdline, cpu="svm", limits=LIMIT, mem=128,
+        result = machine.boot(machine="qemu", kernel=str(host), cmdline=cmdline, cpu="svm", limits=LIMIT, mem=128,
                               modules=[(str(path), "") for path in paths])
     else:
         disk = folder() / "rules.img"
         modules = [word for path in paths for word in ("--module", path, path.stem)]
         done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr",
-                   BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", HOST, *modules)
+                   BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", host, *modules)
         if done.status:
             raise RuntimeError(done.out)
         result = machine.boot(machine="bochs", disk=str(disk), cpu="svm", limits=LIMIT, mem=128)
@@ -150,6 +152,18 @@ def ends():
            and text.count("hello: ended: exit code 0") == 2, f"{field}, of a guest that ran: VMEXIT_INVALID in words", text=text)
 
 
+def unwritten():
+    """Without 4s.7 nobody is blamed for what only its rules know."""
+    built = run("make", "-s", "-C", ROOT, "LAB=4s", f"REF={BUT_RULES}", "build")
+    if not ok(built.status == 0, "with 4s.7 as handed out it builds", out=built.out):
+        return
+    host = BUILD / f"lab4s-ref-{BUT_RULES}".replace(" ", "-") / "zeno.mb"
+    text, _ = boot("qemu", ["start hostile & -- attack=spin", "start hello", f"vmrun-break d1 1 {SEED}", "start hello"],
+                   ["hostile", "hello"], host)
+    ok("d1 hostile: stopped: the CPU refuses the VMCB (VMEXIT_INVALID), for no rule that Zeno knows, and yours are not written "
+       "(exercise 4s.7) " in text and text.count("hello: ended: exit code 0") == 2, "and says that its rules are missing", text=text)
+
+
 def main():
     if not HOST.is_file():
         print("1..0 # SKIP Lab 4s has no reference here")
@@ -165,6 +179,7 @@ def main():
             fields = set().union(*(fields for _, fields in found))
             ok(len(fields) >= 12, "bochs: its log names the fields of at least 12 kinds of checks", fields=fields)
     ends()
+    unwritten()
     finish()
 
 

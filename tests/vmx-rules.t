@@ -14,12 +14,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, TOOLS, finish, folder, ok, run  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "grade"))
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+from course import load_lab  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab4-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=6_000_000_000, cpu_seconds=120)
+BUT_RULES = " ".join(one for one in load_lab("4").half_of if one < "4.7")
 CASES = 1000
 SEED = int(os.environ.get("SEED", "1"))
 RULE = re.compile(r'^rule (\d+): SDM 3C 27\.([\d.]+) ".+?": (.+?): (.+)$', re.M)
@@ -86,12 +88,12 @@ class Case:
         return next((name for name, holds in UNTESTED.items() if self.section and holds(self)), None)
 
 
-def boot(commands, guests):
+def boot(commands, guests, host=HOST):
     """(the console, Bochs' log)"""
     disk = folder() / "rules.img"
     modules = [word for name in guests for word in ("--module", BUILD / "guest" / f"{name}.elf", name)]
     done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", f"panic=off -- {'; '.join(commands)}; off",
-               "--mbr", BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", HOST, *modules)
+               "--mbr", BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", host, *modules)
     if done.status:
         raise RuntimeError(done.out)
     result = machine.boot(machine="bochs", disk=str(disk), cpu="vmx", limits=LIMIT, mem=128)
@@ -176,6 +178,17 @@ def ends():
            and text.count("hello: ended: exit code 0") == 2, f"{field}, of a guest that ran: {by}, in words", text=text)
 
 
+def unwritten():
+    """Without 4.7 nobody is blamed for what only its rules know."""
+    built = run("make", "-s", "-C", ROOT, "LAB=4", f"REF={BUT_RULES}", "build")
+    if not ok(built.status == 0, "with 4.7 as handed out it builds", out=built.out):
+        return
+    host = BUILD / f"lab4-ref-{BUT_RULES}".replace(" ", "-") / "zeno.mb"
+    text, _ = boot(["start hello &", f"vmentry-break d1 69 {SEED}", "start hello"], ["hello"], host)
+    ok("d1 hello: stopped: the VMCS is refused (exit reason 33), for no rule that Zeno knows, and yours are not written "
+       "(exercise 4.7) " in text and "d2 hello: ended: exit code 0" in text, "and says that its rules are missing", text=text)
+
+
 def main():
     if not HOST.is_file():
         print("1..0 # SKIP Lab 4 has no reference here")
@@ -189,6 +202,7 @@ def main():
     fields = set().union(*(names for _, names in found))
     ok(len(fields) >= 60, "Bochs' log names checks of at least 60 fields", fields=sorted(fields))
     ends()
+    unwritten()
     finish()
 
 
