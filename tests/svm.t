@@ -87,7 +87,7 @@ def costs():
     result.cleanup()
     found = {name: int(median) for name, median in re.findall(r"^d1\| (.*): \d+ (\d+) \d+$", text, re.M)}
     ok(0 < found.get("cpuid", 0) <= 390, "a cpuid costs at most 390 instructions", text=text)
-    ok(0 < found.get("in al, 0x80", 0) <= 420, "a read of a port at most 420", text=text)
+    ok(0 < found.get("in al, 0x80", 0) <= 412, "a read of a port at most 412", text=text)
     ok(found.get("cli") == 1, "and a cli one: the CPU does it", text=text)
 
 

@@ -29,18 +29,24 @@ stack_size_of(const struct cpu_state *state)
 uint64_t
 gpr_read(const struct cpu_state *state, unsigned reg, unsigned size)
 {
-	return state->gpr[reg] & size_mask(size);
+	uint64_t value = state->gpr[reg];
+
+	if (size >= 4)
+		return size == 4 ? (uint32_t)value : value;
+	return size == 1 ? (uint8_t)value : (uint16_t)value;
 }
 
 void
 gpr_write(struct cpu_state *state, unsigned reg, unsigned size, uint64_t value)
 {
-	uint64_t mask = size_mask(size);
+	uint64_t *gpr = &state->gpr[reg];
 
 	if (size >= 4)
-		state->gpr[reg] = value & mask;
+		*gpr = size == 4 ? (uint32_t)value : value;
+	else if (size == 1)
+		__builtin_memcpy(gpr, &value, 1);
 	else
-		state->gpr[reg] = (state->gpr[reg] & ~mask) | (value & mask);
+		__builtin_memcpy(gpr, &value, 2);
 }
 
 uint64_t
