@@ -37,7 +37,7 @@ ROOMS = {
     "te and its lab": ("vmm/te @1", 4420, 3200),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2330, 1300),
-    "vmx and its lab": ("vmm/vmx @4", 3600, 1300),
+    "vmx and its lab": ("vmm/vmx @4", 3720, 1300),
     "nested": ("vmm/mmu/nested", 318, 1000),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
@@ -45,7 +45,7 @@ ROOMS = {
     "load": ("vmm/load", 760, 900),
     "debug": ("vmm/debug", 1025, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "
-               "trials/svm/broken trials/vmx trials/vmx/broken", 5250, 1000),
+               "trials/svm/broken trials/vmx trials/vmx/broken", 5260, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 14915

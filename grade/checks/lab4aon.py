@@ -245,7 +245,7 @@ def turned_on(t):
 
 def no_memory(t):
     """No frame is left: nothing is on, and the next try may succeed."""
-    alloc, prepare, made = t.symbol("frame_alloc"), t.symbol("vmx_prepare"), t.symbol("vmx_make_maps")
+    alloc, prepare, made = t.symbol("frame_alloc"), t.symbol("vmx_prepare"), t.symbol("vmx_ask_cpu")
     state = {"in": False, "refused": 0, "cr4": None}
 
     def begin(client, regs):

@@ -183,11 +183,11 @@ class Guest:
         return run
 
 
-def attempts_of(t, ends):
+def attempts_of(t, ends, tried=TRIED, answer=ENDS):
     """Those that must end the run, or those that must not, in a random order."""
     found = []
-    for number, (name, code) in enumerate(TRIED):
-        if ends == ENDS >> number & 1:
+    for number, (name, code) in enumerate(tried):
+        if ends == answer >> number & 1:
             before = mov("eax", 0x11 if "cr0" in name else 1 if name == "lmsw" else 0)
             before += mov("ecx", 0x400 if "dr7" in name else OSXSAVE if "cr4" in name else 0) + mov("edx", 0x10) + mov("ebx", 0x18)
             if name in ("invlpga", "monitor", "vmload", "vmrun", "vmsave", "skinit"):

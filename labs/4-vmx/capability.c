@@ -105,7 +105,6 @@ vmx_prepare(void)
 		return err;
 	}
 	vmx_ask_cpu();
-	vmx_make_maps();
 	vmx_turn_off();
 	prepared = true;
 	return 0;

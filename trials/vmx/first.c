@@ -1,8 +1,9 @@
 /*
- * The first guest: sixteen bytes of code, in a VMCS that is given here, and no other part of Zeno.
+ * The first guest: sixteen bytes of code, in a VMCS that is given, and no other part of Zeno.
  * With `spin` it is one of two bytes, which never exits: the host's interrupts bring it back. With
  * `bad` the CPU refuses its state, with `none` no VMCS is current. With `state` the guest's state
- * is not given: it comes from a vCPU's, and goes back there.
+ * is not given: it comes from a vCPU's, and goes back there. With `controls` it is what ends the
+ * guest's run.
  *
  * It needs nothing of Lab 4 but what turns VT-x on and what enters the guest, and the part of the
  * VMCS that is not given: see handouts/lab4a.md.
@@ -21,17 +22,9 @@
 #include <vmm/vmx/vmx.h>
 #include <trials/vmx/first.h>
 
-#define CODE_AT        0x200000u /* the only page of the guest's that there is */
 #define CPUID_BYTES    2u
 #define EPT_ALL        7u         /* SDM 3C 29.3.2: read, write, execute */
 #define EPT_WRITE_BACK (6ul << 3) /* the memory type, in the entry of a page */
-#define FLAT_CODE      0xc09bu    /* SDM 3C table 25-2: G, D, present, code, read, accessed */
-#define FLAT_DATA      0xc093u    /* ... data, write */
-#define FLAT_DATA_ATTR (ATTR_G | ATTR_DB | ATTR_P | ATTR_S | ATTR_RW | ATTR_A) /* a state's */
-#define FLAT_CODE_ATTR (FLAT_DATA_ATTR | ATTR_CODE)
-#define BUSY_TSS       0x8bu /* VM entry wants one, although nobody uses it */
-#define HLT_EXITING    (1u << 7)
-#define PAT_RESET      0x0007040600070406ul /* SDM 3A 12.12.4: after a reset */
 
 /*   200000  mov eax, 1
  *   200005  xor ecx, ecx
@@ -46,8 +39,8 @@ enum { VMCS, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, OWN, PAGES };
 static mfn_t page[PAGES];
 static bool launched;
 
-static const char *const kinds[] = { "cpuid", "spin", "bad", "none", "state" };
-enum kind { TO_CPUID, SPINS, BAD, NONE, STATE };
+static const char *const kinds[] = { "cpuid", "spin", "bad", "none", "state", "controls" };
+enum kind { TO_CPUID, SPINS, BAD, NONE, STATE, ENDS };
 
 /* They are kept from one trial to the next. */
 static bool
@@ -67,99 +60,17 @@ get_pages(void)
 	return true;
 }
 
-/* One page of guest memory, at CODE_AT. */
+/* One page of guest memory, at FIRST_CODE_AT. */
 static void
 map(bool spins)
 {
-	static const unsigned slot[] = { [LEVEL2] = CODE_AT >> 21, [CODE] = 0 };
+	static const unsigned slot[] = { [LEVEL2] = FIRST_CODE_AT >> 21, [CODE] = 0 };
 
 	for (unsigned i = LEVEL4; i < CODE; i++)
 		((uint64_t *)mfn_ptr(page[i]))[slot[i]] =
 			mfn_to_hpa(page[i + 1]).v | EPT_ALL | (i == LEVEL1 ? EPT_WRITE_BACK : 0);
 	memcpy(mfn_ptr(page[CODE]), spins ? spinning : code,
 	       spins ? sizeof(spinning) : sizeof(code));
-}
-
-static uint64_t
-controls(enum vmx_controls which, uint32_t wanted)
-{
-	return (uint32_t)vmx_choice(which) | wanted;
-}
-
-/*
- * What must exit, and what is not the guest's to choose. Of all else the guest has nothing: no
- * lists of MSRs, no event.
- */
-static void
-given_controls(void)
-{
-	unsigned rate;
-	uint32_t timer = vmx_timer_rate(&rate) ? PIN_TIMER : 0;
-	const struct {
-		enum vmcs_field field;
-		uint64_t value;
-	} given[] = {
-		{ PIN_CONTROLS, controls(PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | timer) },
-		{ PRIMARY_CONTROLS, controls(PRIMARY, HLT_EXITING | PRIMARY_SECONDARY) },
-		{ SECONDARY_CONTROLS, controls(SECONDARY, SECONDARY_EPT | SECONDARY_UNRESTRICTED) },
-		{ EXIT_CONTROLS, controls(EXIT, EXIT_HOST_LONG | EXIT_LOAD_EFER | EXIT_LOAD_PAT) },
-		{ ENTRY_CONTROLS, controls(ENTRY, ENTRY_LOAD_EFER) },
-		{ EPT_POINTER, mfn_to_hpa(page[LEVEL4]).v | EPTP_FOUR_LEVELS | EPTP_WRITE_BACK },
-		{ LINK_POINTER, ~0ul }, /* SDM 3C 25.4.2: no shadow VMCS */
-		{ EXCEPTION_BITMAP, 0 },
-		{ CR3_TARGET_COUNT, 0 },
-		{ ENTRY_MSR_LOAD_COUNT, 0 },
-		{ EXIT_MSR_STORE_COUNT, 0 },
-		{ EXIT_MSR_LOAD_COUNT, 0 },
-		{ ENTRY_EVENT, 0 },
-		{ CR0_MASK, 0 },
-		{ CR4_MASK, 0 },
-	};
-
-	for (unsigned i = 0; i < ARRAY_LEN(given); i++)
-		vmcs_write(given[i].field, given[i].value);
-}
-
-/* Flat 32-bit protected mode without paging, as a boot loader would leave it. */
-static void
-given_state(void)
-{
-	static const struct {
-		enum vmcs_field field;
-		uint64_t value;
-	} given[] = {
-		{ GUEST_CR3, 0 },
-		{ GUEST_EFER, 0 },
-		{ GUEST_DR7, DR7_RESET },
-		{ GUEST_DEBUGCTL, 0 },
-		{ GUEST_ACTIVITY, 0 },
-		{ GUEST_INTERRUPTIBILITY, 0 },
-		{ GUEST_PENDING_DEBUG, 0 },
-		{ GUEST_GDTR_BASE, 0 },
-		{ GUEST_GDTR_LIMIT, 0 },
-		{ GUEST_IDTR_BASE, 0 },
-		{ GUEST_IDTR_LIMIT, 0 },
-		{ GUEST_SYSENTER_CS, 0 },
-		{ GUEST_SYSENTER_ESP, 0 },
-		{ GUEST_SYSENTER_EIP, 0 },
-		{ GUEST_RFLAGS, FLAG_ONE },
-		{ GUEST_RIP, CODE_AT },
-		{ GUEST_RSP, CODE_AT + PAGE_SIZE },
-	};
-
-	for (unsigned i = 0; i < ARRAY_LEN(given); i++)
-		vmcs_write(given[i].field, given[i].value);
-	vmcs_write(GUEST_CR0, vmx_cr0_ones() | CR0_PE | CR0_ET);
-	vmcs_write(GUEST_CR4, rdmsr(MSR_VMX_CR4_FIXED0));
-	for (unsigned n = 0; n <= SEGMENT_TR; n++) {
-		vmcs_write(SEGMENT_FIELD(GUEST_ES, n), n == SEG_CS ? 8 : 16);
-		vmcs_write(SEGMENT_FIELD(GUEST_ES_BASE, n), 0);
-		vmcs_write(SEGMENT_FIELD(GUEST_ES_LIMIT, n), ~0u);
-		vmcs_write(SEGMENT_FIELD(GUEST_ES_RIGHTS, n), n == SEG_CS ? FLAT_CODE : FLAT_DATA);
-	}
-	vmcs_write(SEGMENT_FIELD(GUEST_ES_RIGHTS, SEGMENT_LDTR), RIGHTS_UNUSABLE);
-	vmcs_write(SEGMENT_FIELD(GUEST_ES_LIMIT, SEGMENT_TR), 0x67);
-	vmcs_write(SEGMENT_FIELD(GUEST_ES_RIGHTS, SEGMENT_TR), BUSY_TSS);
 }
 
 /* Bochs 2.7 needs it for a guest with IF=0 (handouts/emulators.md): no longer than a tick. */
@@ -176,63 +87,6 @@ bool
 vmx_trial_hosts_turn(uint64_t reason)
 {
 	return reason == VMX_EXTERNAL_INTERRUPT || reason == VMX_PREEMPTION_TIMER;
-}
-
-/* What goes with a vCPU's state: all of it, and back. */
-static void
-given_ways(struct vmx *x)
-{
-	const struct {
-		enum vmcs_field field;
-		uint64_t value;
-	} given[] = {
-		{ PRIMARY_CONTROLS,
-		  controls(PRIMARY, HLT_EXITING | PRIMARY_TSC_OFFSET | PRIMARY_SECONDARY) },
-		{ EXIT_CONTROLS, controls(EXIT, EXIT_SAVE_DEBUG | EXIT_HOST_LONG | EXIT_LOAD_PAT |
-							EXIT_SAVE_EFER | EXIT_LOAD_EFER) },
-		{ ENTRY_CONTROLS,
-		  controls(ENTRY, ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER) },
-		{ CR0_MASK, x->cr0_owned },
-		{ CR4_MASK, x->cr4_owned },
-		{ GUEST_DEBUGCTL, 0 },
-		{ GUEST_ACTIVITY, 0 },
-	};
-
-	for (unsigned i = 0; i < ARRAY_LEN(given); i++)
-		vmcs_write(given[i].field, given[i].value);
-	vmx_set_msr_lists(x);
-}
-
-/* The same guest as a state, of a vCPU that is nobody's. */
-static struct vcpu *
-given_vcpu(void)
-{
-	static struct vcpu vcpu;
-	struct cpu_state *s = &vcpu.state;
-	struct vmx *x = mfn_ptr(page[OWN]);
-
-	*x = (struct vmx){ .vmcs_at = mfn_to_hpa(page[VMCS]),
-			   .vcpu = &vcpu,
-			   .rip = ~0ul,
-			   .rsp = ~0ul,
-			   .rflags = ~0ul,
-			   .interruptibility = ~0ul,
-			   .pending_debug = ~0ul,
-			   .cr0_owned = VMX_CR0_OWNED,
-			   .cr4_owned = ~VMX_CR4_GUEST };
-	vcpu = (struct vcpu){ .engine_data = x, .valid = STATE_ALL, .dirty = STATE_ALL };
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		s->seg[i] = (struct segment){ .sel = 16, .attr = FLAT_DATA_ATTR, .limit = ~0u };
-	s->seg[SEG_CS] = (struct segment){ .sel = 8, .attr = FLAT_CODE_ATTR, .limit = ~0u };
-	s->tr = (struct segment){ .attr = BUSY_TSS, .limit = 0x67 };
-	s->cr0 = CR0_PE | CR0_ET;
-	s->dr[6] = DR6_RESET;
-	s->dr[7] = DR7_RESET;
-	s->pat = PAT_RESET;
-	s->rflags = FLAG_ONE;
-	s->rip = CODE_AT;
-	s->gpr[RSP] = CODE_AT + PAGE_SIZE;
-	return &vcpu;
 }
 
 /* In words; false: there is no next round. */
@@ -352,6 +206,38 @@ one_state(struct vcpu *v, uint64_t n)
 	return true;
 }
 
+/* The student's, for a guest whose memory is the trial's. */
+static void
+own_controls(struct vcpu *v)
+{
+	vmx_make_maps();
+	v->root = page[LEVEL4];
+	vmx_of(v)->exceptions = 1u << VEC_DB | 1u << VEC_AC;
+	vmx_set_controls(v);
+	vmcs_write(CR0_SHADOW, CR0_PE | CR0_ET);
+	vmcs_write(CR4_SHADOW, 0);
+	vmcs_write(GUEST_PAT, FIRST_PAT);
+	vmcs_write(TSC_OFFSET, 0);
+}
+
+/* Up to an exit that is not for the host's sake, whatever it is; then the guest begins anew. */
+static bool
+one_exit(uint64_t gpr[GPR_COUNT], uint64_t n)
+{
+	enum vmx_entry entry;
+	bool again;
+
+	do {
+		vmcs_write(GUEST_RIP, FIRST_CODE_AT);
+		entry = enter(gpr);
+		again = entry == ENTERED && vmx_trial_hosts_turn(vmcs_read(EXIT_REASON));
+		if (again)
+			preempt_point();
+	} while (again);
+	print_exit(entry, n, false);
+	return entry == ENTERED && !(vmcs_read(EXIT_REASON) & VMX_ENTRY_FAILED);
+}
+
 /* No guest's engine has the CPU now, and what this leaves the next one undoes. */
 void
 vmx_trial_take_cpu(mfn_t vmcs)
@@ -386,8 +272,8 @@ vmx_first_guest(const uint8_t *bytes, size_t count)
 	vmx_trial_take_cpu(page[VMCS]);
 	launched = false;
 	vmx_set_host_state();
-	given_controls();
-	given_state();
+	vmx_given_controls(mfn_to_hpa(page[LEVEL4]));
+	vmx_given_state();
 	return 0;
 }
 
@@ -402,13 +288,16 @@ static void
 rounds_of(enum kind kind, uint64_t rounds)
 {
 	uint64_t gpr[GPR_COUNT] = { 0 };
-	struct vcpu *v = kind == STATE ? given_vcpu() : NULL;
+	struct vcpu *v =
+		kind >= STATE ? vmx_given_vcpu(mfn_ptr(page[OWN]), mfn_to_hpa(page[VMCS])) : NULL;
 	bool goes_on = true;
 
-	if (v)
-		given_ways(vmx_of(v));
+	if (kind == STATE)
+		vmx_given_ways(vmx_of(v));
 	else
-		given_state();
+		vmx_given_state();
+	if (kind == ENDS)
+		own_controls(v);
 	if (kind == BAD)
 		vmcs_write(GUEST_RFLAGS, 0); /* SDM 3C 27.3.1.4: bit 1 must be 1 */
 	if (kind == NONE) {
@@ -417,7 +306,8 @@ rounds_of(enum kind kind, uint64_t rounds)
 		return;
 	}
 	for (uint64_t n = 1; n <= rounds && goes_on; n++)
-		goes_on = v               ? one_state(v, n)
+		goes_on = kind == STATE   ? one_state(v, n)
+			  : kind == ENDS  ? one_exit(gpr, n)
 			  : kind == SPINS ? one_turn(gpr, n)
 					  : one_round(gpr, n, n != 1 && n != rounds);
 	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
@@ -448,6 +338,8 @@ first(int argc, char **argv)
 
 	if (!parse(argc, argv, &rounds, &kind))
 		return -EINVAL;
+	if (!why && kind == ENDS)
+		why = vmx_lacks_exit();
 	if (why) {
 		printf("vmx: not here: %s\n", why);
 		return MONITOR_SAID;
@@ -462,9 +354,9 @@ first(int argc, char **argv)
 	launched = false;
 	printf("vmx: on, revision %x\n", vmx_revision());
 	vmx_set_host_state();
-	given_controls();
+	vmx_given_controls(mfn_to_hpa(page[LEVEL4]));
 	rounds_of(kind, rounds);
 	return 0;
 }
-MONITOR_COMMAND(first, "launch", "[ROUNDS [spin|bad|none|state]]",
+MONITOR_COMMAND(first, "launch", "[ROUNDS [spin|bad|none|state|controls]]",
 		"run sixteen bytes of code on VT-x, in a VMCS that is given, to their cpuid");

@@ -1,9 +1,19 @@
 /*
- * A guest of a few bytes of code, in a VMCS that is given (first.c).
+ * A guest of a few bytes of code (first.c), in a VMCS that is given (given.c).
  */
 #pragma once
 
 #include <vmm/vmx/vmx.h>
+
+#define FIRST_CODE_AT 0x200000u            /* the only page of the guest's that there is */
+#define FIRST_PAT     0x0007040600070406ul /* SDM 3A 12.12.4: after a reset */
+
+/* Of the current VMCS: what ends the run, with these EPT tables; the guest's state. */
+void vmx_given_controls(hpa_t tables);
+void vmx_given_state(void);
+/* The same guest as a state, of a vCPU that is nobody's; how a state goes to and fro. */
+struct vcpu *vmx_given_vcpu(struct vmx *x, hpa_t vmcs);
+void vmx_given_ways(struct vmx *x);
 
 /*
  * Flat 32-bit code that begins with these bytes, at most a page: its VMCS is current, and was never

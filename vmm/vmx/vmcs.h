@@ -235,6 +235,8 @@ enum vmx_reason {
 #define VMX_NO_ENTRY 0x7fffffffu
 
 /* SDM 4 table 2-2; SDM 3D appendix A. */
+#define MSR_FS_BASE          0xc0000100
+#define MSR_GS_BASE          0xc0000101
 #define MSR_KERNEL_GS        0xc0000102
 #define MSR_FEATURE_CONTROL  0x3a
 #define FEATURE_LOCKED       (1u << 0)

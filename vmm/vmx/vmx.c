@@ -107,6 +107,7 @@ become_current(struct vcpu *v)
 	vmx_set_host_state();
 	if (x->filled)
 		return;
+	vmx_make_maps();
 	vmx_set_controls(v);
 	x->filled = true;
 	x->rip = x->rsp = x->rflags = x->interruptibility = x->pending_debug = ~0ul;
@@ -215,6 +216,14 @@ run(struct vcpu *v, struct exit *e)
 	vmx_translate(v, e);
 }
 
+static const char *
+probe(void)
+{
+	const char *why = vmx_probe();
+
+	return why ? why : vmx_lacks_exit();
+}
+
 static const char *const modes[] = { "nested", "shadow", NULL };
 
 static const struct engine vmx_engine = {
@@ -225,7 +234,7 @@ static const struct engine vmx_engine = {
 	.max_vcpus = 1,
 	.ram_max = VMX_RAM_MAX,
 	.mmu_modes = modes,
-	.probe = vmx_probe,
+	.probe = probe,
 	.init = init,
 	.free = free_vcpu,
 	.load = load,

@@ -74,8 +74,12 @@ int vmx_prepare(void);
 void vmx_turn_on(void);
 void vmx_turn_off(void);
 
-/* controls.c: what must exit. NULL, or which control this CPU lacks, where it has VT-x. */
+/*
+ * controls.c: what must exit. NULL, or which control this CPU lacks, where it has VT-x: of those
+ * that are given, and of those that end a run.
+ */
 const char *vmx_lacks(void);
+const char *vmx_lacks_exit(void);
 /* For the VMCS: what Zeno wants of them, and what the CPU insists on. */
 uint32_t vmx_controls(enum vmx_controls which);
 void vmx_set_controls(struct vcpu *v);
