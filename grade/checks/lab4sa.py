@@ -22,7 +22,8 @@ CARRIED = [name for name in GPRS if name not in ("rax", "rsp")]
 BASES = ("fs_base", "gs_base", "k_gs_base")
 VMRUN = b"\x0f\x01\xd8"
 CLGI, STGI, VMLOAD = b"\x0f\x01\xdd", b"\x0f\x01\xdc", b"\x0f\x01\xda"
-SVME, SCE = 1 << 12, 1
+SVME, SCE, CR0_PG = 1 << 12, 1, 1 << 31
+WINDOWS = 3
 VM_CR, SVMDIS = 0xC0010114, 1 << 4
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
 ENGINE_DATA, SVM_VMCB = headers.numbers(("vmm/vcpu.h", "vmm/svm/svm.h"), (
@@ -411,6 +412,30 @@ def refused(t):
     t.orderly(run)
 
 
+def by_the_guest(t, command):
+    """Behind ticks of the host's, at no round that one could know, it is the guest that comes to its cpuid: its paging is off."""
+    entry, tick, seen = t.symbol("svm_enter"), t.symbol("irq"), []
+
+    def windows(client, _regs):
+        for _ in range(WINDOWS):
+            client.insert(tick)
+            client.cont()
+            client.remove(tick)
+            client.insert(CPUID_AT)
+            for _ in range(STOPS):
+                client.cont()
+                regs = client.regs()
+                if regs["rip"] == CPUID_AT:
+                    seen.append(regs["cr0"] & CR0_PG)
+            client.remove(CPUID_AT)
+        return True
+
+    witness(t, [command], {entry: windows})
+    t.check(seen, "the guest never came to its cpuid", f"rip {CPUID_AT:x}", "never")
+    t.check(not any(seen), "the host itself executes code at the guest's address", "the guest, whose paging is off",
+            f"paging on {sum(map(bool, seen))} of {len(seen)} times")
+
+
 def rounds(t):
     """Ten thousand rounds: each one went through VMRUN, and the host is as it was."""
     count = t.rng.randrange(10_000, 11_000)
@@ -427,6 +452,7 @@ def rounds(t):
     times = [run.counts.watches.get(point, 0) for point in points]
     t.check(min(times[:2]) > count, "svm_enter() and its VMRUN have not run so often", f"{count + 1} times", times)
     t.check(times[2] > count, "the guest itself has not run so often: its cpuid", f"{count + 1} times", times[2])
+    by_the_guest(t, f"first {2 * count}")
 
 
 def spin(t):
