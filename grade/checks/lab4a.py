@@ -24,8 +24,8 @@ ANSWERS = {ENTERED: "ENTERED", NO_VMCS: "NO_VMCS", REFUSED: "REFUSED_VMCS"}
 class Crossing:
     """One call of vmx_enter(), seen at its begin, at the entry, in the guest, where the CPU comes back, and at its end."""
 
-    def __init__(self, t, launched=None, skip=0):
-        self.t, self.rng, self.launched, self.skip = t, t.rng, launched, skip
+    def __init__(self, t, launched=None, skip=0, deeper=0):
+        self.t, self.rng, self.launched, self.skip, self.deeper = t, t.rng, launched, skip, deeper
         self.entry, self.exited = t.symbol("vmx_enter"), t.symbol("vmx_exited")
         self.entries = {at: name for name, code in (("VMLAUNCH", VMLAUNCH), ("VMRESUME", VMRESUME))
                         for at in find_code(t, code, min(self.entry, self.exited))}
@@ -35,8 +35,12 @@ class Crossing:
 
     def begin(self, client, regs):
         """At vmx_enter: random registers for the guest."""
-        self.host, self.gpr = regs, regs["rdi"]
+        self.host, self.gpr = dict(regs), regs["rdi"]
         self.back = word(client, regs["rsp"])
+        if self.deeper:  # as if somebody called who is further from his own return
+            self.host["rsp"] -= self.deeper
+            client.write(self.host["rsp"], struct.pack("<Q", self.back))
+            client.set_reg("rsp", self.host["rsp"])
         self.wanted = {name: self.rng.getrandbits(64) for name in GPRS}
         client.write(self.gpr, struct.pack("<16Q", *(self.wanted[name] for name in GPRS)))
         if self.launched is not None:
@@ -65,6 +69,7 @@ class Crossing:
             elif regs["rip"] == self.back:
                 self.end = regs
                 self.stored = dict(zip(GPRS, struct.unpack("<16Q", client.read(self.gpr, 128))))
+                client.set_reg("rsp", regs["rsp"] + self.deeper)
                 break
         return True
 
@@ -74,6 +79,8 @@ class Crossing:
         t.check(set(self.entries.values()) == {"VMLAUNCH", "VMRESUME"}, "vmx_enter() lacks VMLAUNCH or VMRESUME",
                 "0f 01 c2 and 0f 01 c3", ", ".join(self.entries.values()) or "none")
         run, _ = witness(t, commands or ["launch"], {self.entry: self.cross})
+        if not self.host:
+            t.orderly(run)
         t.check(self.host, "nobody calls vmx_enter()", "one call", run.text()[-600:])
         if not self.at_entry and "panic" in run.text():
             t.orderly(run)
@@ -108,9 +115,9 @@ def carried_in(t):
 
 
 def carried_out(t):
-    """Random registers behind the guest: in gpr[], and the host has its own."""
-    for skip in (0, t.rng.randrange(1, 4)):
-        one = Crossing(t, skip=skip)
+    """Random registers behind the guest: in gpr[], and the host has its own, wherever its stack is at the next entry."""
+    for skip, deeper in ((0, 0), (t.rng.randrange(1, 4), 16 * t.rng.randrange(4, 32))):
+        one = Crossing(t, skip=skip, deeper=deeper)
         run = one.run(f"launch {skip + 2}")
         if not one.left:
             t.orderly(run)
@@ -130,6 +137,7 @@ def refused(t):
         one = Crossing(t, launched, skip)
         run = one.run(command, again)
         one.host_as_it_was(run, answer)
+        same_registers(t, CARRIED, one.left or one.wanted, one.stored, "behind a refused entry gpr[] does not have the guest's {}")
         t.check(words in said(run, command), "an entry that must be refused was not", words, said(run, command))
         t.check(f"exit {number}: cpuid" in said(run, again), "behind a refused entry the next one does not work",
                 f"exit {number}: cpuid at {CPUID_AT:x}", said(run, again))

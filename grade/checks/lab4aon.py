@@ -14,7 +14,9 @@ from .lab4 import (CPUID, FRAME_HOST, GPRS, RAM, RDMSR, STEPS, WRMSR, frame_of, 
                    to_return, witness, word)
 
 FLAG_CF = 1
-FEATURE_CONTROL, LOCKED, LEAVE = 0x3A, 1, 4
+FEATURE_CONTROL, LOCKED, LEAVE_SMX, LEAVE = 0x3A, 1, 2, 4
+CAPABILITIES = range(0x480, 0x48D)
+"""MSRs that each CPU with VT-x has (SDM 3D appendix A), whatever it lacks besides."""
 CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_FIXED1 = range(0x486, 0x48A)
 CR0_AM, CR0_MP = 1 << 18, 1 << 1
 CR4_TSD, CR4_DE, CR4_PCE, CR4_OSXMMEXCPT, CR4_MCE = 1 << 2, 1 << 3, 1 << 8, 1 << 10, 1 << 6
@@ -81,9 +83,13 @@ def call_on(t, client, back, stack, cpu):
             for name, number in zip(("rax", "rbx", "rcx", "rdx"), cpu.leaf(regs["rax"] & 0xFFFFFFFF)):
                 client.set_reg(name, number)
         elif code == RDMSR:
-            t.check(cpu.vmx and at_msr(regs) == FEATURE_CONTROL, f"vmx_probe() reads the MSR {at_msr(regs):x} on a CPU that has "
+            known = at_msr(regs) == FEATURE_CONTROL or at_msr(regs) in CAPABILITIES
+            t.check(cpu.vmx and known, f"vmx_probe() reads the MSR {at_msr(regs):x} on a CPU that has "
                     f"{cpu.why or 'no such one'}: there is none, and the host faults", "no such read", "#GP")
-            answer_msr(client, cpu.feature)
+            if at_msr(regs) == FEATURE_CONTROL:
+                answer_msr(client, cpu.feature)
+            else:
+                client.step()
         else:
             t.check(code != WRMSR, "vmx_probe() writes to an MSR: it is asked, and must change nothing", "no WRMSR",
                     f"WRMSR {at_msr(regs):x}")
@@ -151,6 +157,8 @@ class TurningOn:
             t.check(self.written, "VMXON comes before IA32_FEATURE_CONTROL says that it may: that faults",
                     "a write to the MSR first", "none")
             wanted = LOCKED | LEAVE
+            t.check(not self.written[0] & LEAVE_SMX, "IA32_FEATURE_CONTROL gets bit 1, which a CPU without SMX does not have: that "
+                    "faults", f"bits {wanted:#x}", f"{self.written[0]:#x}")
             t.check(self.written[0] & 7 == wanted, "IA32_FEATURE_CONTROL does not let VMXON in", f"bits {wanted:#x}",
                     f"{self.written[0]:#x}")
         t.check("type" in self.page, "VMXON's operand does not name a page of RAM", "the machine address of a page", f"{page:#x}")

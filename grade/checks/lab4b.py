@@ -83,9 +83,9 @@ def native(t):
 
 
 STI, MOV_SS, SMI, NMI_BLOCKED = 1, 2, 4, 8
-RIP_AT, RFLAGS_AT, STATE_STI, STATE_MOV_SS, STATE_NMI = headers.numbers(("vmm/vcpu.h", "vmm/x86/state.h"), (
+RIP_AT, RFLAGS_AT, STATE_STI, STATE_MOV_SS, STATE_NMI, STATE_RFLAGS = headers.numbers(("vmm/vcpu.h", "vmm/x86/state.h"), (
     "offsetof(struct vcpu, state.rip)", "offsetof(struct vcpu, state.rflags)", "offsetof(struct cpu_state, sti_shadow)",
-    "offsetof(struct cpu_state, mov_ss_shadow)", "offsetof(struct cpu_state, nmi_blocked)"))
+    "offsetof(struct cpu_state, mov_ss_shadow)", "offsetof(struct cpu_state, nmi_blocked)", "offsetof(struct cpu_state, rflags)"))
 VECTORING, = headers.numbers(("vmm/vmx/vmx.h",), ("offsetof(struct vmx, vectoring)",))
 ENGINE_DATA, = headers.numbers(("vmm/vcpu.h",), ("offsetof(struct vcpu, engine_data)",))
 VECTORING_EVENT, VECTORING_ERROR = 0x4408, 0x440A
@@ -101,6 +101,8 @@ def kept(t):
         state = regs["rdi"]
         places = state + STATE_STI, state + STATE_MOV_SS, state + STATE_NMI
         before = [client.read(at, 1) for at in places]
+        flags = word(client, state + STATE_RFLAGS)
+        client.write(state + STATE_RFLAGS, struct.pack("<Q", flags | FLAG_IF))  # behind sti it is 1
         cases = [tuple(n >> bit & 1 for bit in range(3)) for n in range(8)]
         t.rng.shuffle(cases)
         for case in cases:
@@ -120,6 +122,7 @@ def kept(t):
                 wrong.append(f"bits {got:x}, of which the CPU knows none but 0 to 3")
         for at, value in zip(places, before):
             client.write(at, value)
+        client.write(state + STATE_RFLAGS, struct.pack("<Q", flags))
         for name in (*GPRS, "rip"):
             client.set_reg(name, regs[name])
         return True
