@@ -56,6 +56,8 @@ class Made:
     in_memory: bool = False
     """Its last four bytes are the address of a word of the guest's."""
     at: int = 0
+    length: int = 0
+    """What the CPU says, if that is not the length of `code`."""
     facts: dict = field(default_factory=dict)
     """What else the CPU knows of it, by name."""
 
@@ -63,7 +65,7 @@ class Made:
     def wanted(self):
         """{member: number}"""
         found = {name: value for name, value in self.members.items() if value is not None}
-        return found | {"reason": REASON[found["reason"]], "insn_len": len(self.code)}
+        return found | {"reason": REASON[found["reason"]], "insn_len": self.length or len(self.code)}
 
 
 def _prefixes(rng, *choices):
@@ -338,7 +340,7 @@ def vmx_says(one, rng):
         basic = "WRMSR" if m["msr.write"] else "RDMSR"
     else:
         basic = one.facts["simple"].upper()
-    return VMX_BASIC[basic], {QUALIFICATION: q, INFO: info, LENGTH: len(one.code)}
+    return VMX_BASIC[basic], {QUALIFICATION: q, INFO: info, LENGTH: one.wanted["insn_len"]}
 
 
 def vmx_fields(t):
@@ -346,6 +348,7 @@ def vmx_fields(t):
     made = made_up(t.rng, 4) + [one for one in _status_words(t.rng, t.rng.getrandbits(16)) if one.members["cr.access"] == LMSW]
     for one in made:
         one.op = one.op or ("LMSW" if one.words.startswith("lmsw") else "")
+        one.length = t.rng.randrange(1, 16)  # of which its bytes say nothing by now
     t.rng.shuffle(made)
 
     def tell(client, vcpu, one):
