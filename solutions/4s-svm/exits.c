@@ -210,12 +210,23 @@ is_nested_fault(struct vcpu *v, struct exit *e)
 	e->access = access_of_error(e->error) & (ACCESS_WRITE | ACCESS_FETCH);
 }
 
+/* QEMU 7.2 has the exit code of wbinvd for invd, too. */
+static APART bool
+is_invd(struct vcpu *v, struct exit *e)
+{
+	const struct insn *i = svm_has_nrip ? NULL : find_instruction(v, e);
+
+	return i && i->op == INSN_INVD;
+}
+
 static void
 is_intercept(struct vcpu *v, struct exit *e, unsigned which)
 {
 	e->reason = reasons[which].reason;
 	if (e->reason == EXIT_IO)
 		is_io(v, e);
+	else if (which == SVM_WBINVD)
+		is_simple(v, e, is_invd(v, e) ? INSN_INVD : INSN_WBINVD);
 	else if (reasons[which].insn_op)
 		is_simple(v, e, reasons[which].insn_op);
 	else if (e->reason == EXIT_NONE) {
