@@ -154,13 +154,9 @@ vcpu_done(struct vcpu *v)
 static inline void
 vcpu_advance(struct vcpu *v, const struct exit *e)
 {
-	uint16_t code = v->state.seg[SEG_CS].attr;
-
 	ASSERT(e->insn_len >= 1 && e->insn_len <= EXIT_INSN_MAX);
 	v->state.rip += e->insn_len;
-	if (!(code & (ATTR_DB | ATTR_L)))
-		v->state.rip &= 0xffff;
-	else if (!(code & ATTR_L))
-		v->state.rip &= 0xffffffff;
+	if (!(v->state.seg[SEG_CS].attr & ATTR_L))
+		v->state.rip &= 0xffffffff; /* in 16-bit code as well: only a jump cuts it */
 	vcpu_done(v);
 }

@@ -153,8 +153,8 @@ class Engine:
 
     def small_guests(self, where):
         """Each asks for one thing: an interrupt that comes with a fault, what any CPU refuses, what a neighbour leaves."""
-        names = ("queued", "refuse", "absent", "detect", "left")
-        starts = [self.start(name) for name in names[:4]] + [self.start("steps", "-- die=port")] + [
+        names = ("queued", "refuse", "absent", "detect", "far16", "left")
+        starts = [self.start(name) for name in names[:5]] + [self.start("steps", "-- die=port")] + [
             self.start("left", words) for words in ("& -- w", "-- r", "-- w", "-- r")]
         text = self.host(starts, [assembled(f"hardware/{name}.asm") for name in names] + ["steps"], where)
         ok("d1| GgIE\nd1 queued: ended: exit code 0" in text,
@@ -165,6 +165,7 @@ class Engine:
            f"{where}: movaps on memory that is not there ends its guest in words", text=text)
         ok("d1| BCFBCFBCFBCFRbCF\nd1 detect: ended: exit code 0" in text,
            f"{where}: general detect is #DB in front of each move, and its handler finds it off", text=text)
+        ok("d1| K\nd1 far16: ended: exit code 0" in text, f"{where}: EIP is not cut in 16-bit code beyond 64 KiB", text=text)
         ok(f"steps: stopped: {self.cpu} has no breakpoints on ports [" in text,
            f"{where}: a breakpoint on a port is refused in words", text=text)
         # The first writer may still be at it when the machine is turned off.
