@@ -87,6 +87,13 @@ load(struct vcpu *v)
 
 	cpu_setup_load(&setup);
 	svm_debug_controls(v);
+	/*
+	 * A #DB of the guest's may come behind VMRUN, in ring 0: see enter_armed(); and Bochs' step of
+	 * an instruction that exits (handouts/emulators.md#small). It goes nowhere. No stack of #DB's
+	 * own takes it, for TR is the guest's up to the VMLOAD.
+	 */
+	trap_debug_stack(false);
+	trap_debug_expected = true;
 	v->flush = true; /* another vCPU may have used the CPU's TLB with the same ASID */
 }
 
@@ -129,19 +136,14 @@ enter(struct vcpu *v)
  * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
  * host arms the guest's itself (handouts/emulators.md#small). None of these watches the host. One
  * that was met before an exit of the same instruction's comes behind it, in ring 0: it goes
- * nowhere, since that instruction runs again, or its exit is the #DB. No stack of #DB's own takes
- * it, for TR is the guest's up to the VMLOAD.
+ * nowhere, since that instruction runs again, or its exit is the #DB.
  */
 static void
 enter_armed(struct vcpu *v)
 {
-	trap_debug_stack(false);
-	trap_debug_expected = true;
 	write_dr7(svm_of(v)->vmcb->dr7);
 	enter(v);
 	write_dr7(DR7_RESET);
-	trap_debug_expected = trap_debug_late = false;
-	trap_debug_stack(true);
 }
 
 /*

@@ -69,6 +69,7 @@ te_load(struct vcpu *v)
 	v->flush = false;
 	te_load_cr4(v);
 	trap_debug_stack(true);
+	trap_debug_expected = trap_debug_late = false; /* svm has them otherwise */
 	if (te->has_breakpoints)
 		te_arm_breakpoints(v);
 	te_resync(v);
