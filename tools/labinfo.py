@@ -36,7 +36,7 @@ ROOMS = {
     "x86": ("vmm/x86", 3341, 3000),
     "te and its lab": ("vmm/te @1", 4420, 3200),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
-    "svm and its lab": ("vmm/svm @4s", 2332, 1300),
+    "svm and its lab": ("vmm/svm @4s", 2334, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3720, 1300),
     "nested": ("vmm/mmu/nested", 318, 1000),
     "flat and window": ("vmm/mmu", 322, 300),

@@ -1,5 +1,5 @@
-; A step of an instruction that exits: TF is set in front of cpuid, and its #DB is the guest's. Says `S` if it comes behind
-; the cpuid, `s` if elsewhere.
+; A step of an instruction that exits: TF is set in front of cpuid, and its #DB is the guest's. Says `S` if it comes
+; behind the cpuid, `s` if elsewhere.
 
 bits 32
 section .multiboot progbits alloc noexec nowrite align=4

@@ -88,9 +88,9 @@ load(struct vcpu *v)
 	cpu_setup_load(&setup);
 	svm_debug_controls(v);
 	/*
-	 * A #DB of the guest's may come behind VMRUN, in ring 0: see enter_armed(); and Bochs' step of
-	 * an instruction that exits (handouts/emulators.md#small). It goes nowhere. No stack of #DB's
-	 * own takes it, for TR is the guest's up to the VMLOAD.
+	 * A #DB of the guest's may come behind VMRUN, in ring 0: see enter_armed(); and Bochs' step
+	 * of an instruction that exits (handouts/emulators.md#small). It goes nowhere. No stack of
+	 * #DB's own takes it, for TR is the guest's up to the VMLOAD.
 	 */
 	trap_debug_stack(false);
 	trap_debug_expected = true;
