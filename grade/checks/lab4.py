@@ -50,14 +50,16 @@ def line_at(client, address):
     return raw.split(b"\0")[0].decode("latin-1") if b"\0" in raw else ""
 
 
-def to_return(client, regs):
-    """At a function's first instruction: run it, to where it returns. False: it never does."""
+def to_return(client, regs, stopped=None):
+    """At a function's first instruction: run it, to where it returns. False: it never does. `stopped` sees other stops."""
     back = word(client, regs["rsp"])
     client.insert(back)
     for _ in range(STOPS):
         client.cont()
         if client.regs()["rip"] == back:
             break
+        if stopped:
+            stopped(client)
     client.remove(back)
     return client.regs()["rip"] == back
 

@@ -11,12 +11,14 @@ from zeno.judging import headers
 from zeno.judging.trial import Trouble
 
 from . import states
-from .lab4 import CODE_AT, STOPS, word
+from .lab4 import CODE_AT, RDMSR, STOPS, find_code, return_with, word
+from .lab4aon import CR0_FIXED0, answer_msr, at_msr
 from .lab4sa import canonical
 from .states import CODE, CR, DATA, MSR, PRESENT, SEGMENTS, VCPU_ENGINE, Kind
 
 NXE, LMA, LME, SCE, PAE = 1 << 11, 1 << 10, 1 << 8, 1, 1 << 5
 ET, NE, NW, CD, PG, VMXE = 1 << 4, 1 << 5, 1 << 29, 1 << 30, 1 << 31, 1 << 13
+PE, MP, WP, AM, PSE = 1, 1 << 1, 1 << 16, 1 << 18, 1 << 4
 LONG, WIDE, SCALED, UNUSABLE, IA32E, PAGE = 0x200, 0x400, 0x800, 1 << 16, 1 << 9, 4096
 WORD = (1 << 64) - 1
 CODES = (b"\x0f\x22\xd0\x0f\xa2", b"\x0f\xa2")
@@ -41,6 +43,8 @@ IN_VMCS = {"rsp": "GUEST_RSP", "rip": "GUEST_RIP", "rflags": "GUEST_RFLAGS", "cr
                                           for table in ("gdtr", "idtr") for part in ("base", "limit")}}
 X = dict(zip((*COPIES, "dr", "msrs", "owned0", "owned4", "vmcs"), headers.numbers(("vmm/vmx/vmx.h",), [
     *(f"offsetof(struct vmx, {name})" for name in (*COPIES, "dr", "guest_msr", "cr0_owned", "cr4_owned", "vmcs_at"))])))
+SHADOWED, OWN, CR0_MUST = headers.numbers(("vmm/vmx/vmx.h",), (
+    "offsetof(struct vmx, shadowed)", "offsetof(struct vmx, own)", "offsetof(struct vmx_cpu, cr0_must)"))
 X_SIZE, = headers.numbers(("vmm/vmx/vmx.h",), ("sizeof(struct vmx)",))
 
 
@@ -125,6 +129,8 @@ class Rounds(states.Rounds):
     """The machine address of the guest's only page."""
     owned = 0, 0
     """What the guest does not have of CR0 and CR4."""
+    ones = NE
+    """What the CPU wants at 1 in its CR0."""
     stale = None
     holds = False
     """What holds interrupts back may come from the VMCS. Into it: nothing, for that is exercise 4.6's to say."""
@@ -159,7 +165,7 @@ class Rounds(states.Rounds):
     def for_cpu(self, state, name):
         if name.endswith(".attr"):
             return rights(state[name])
-        values = {"cr0": state["cr0"] & ~self.owned[0] | NE, "cr0's shadow": state["cr0"], "cr4": state["cr4"] | VMXE,
+        values = {"cr0": state["cr0"] & ~self.owned[0] | self.ones, "cr0's shadow": state["cr0"], "cr4": state["cr4"] | VMXE,
                   "cr4's shadow": state["cr4"], "long mode": IA32E * bool(state["efer"] & LMA),
                   "held": state["sti_shadow"] | state["mov_ss_shadow"] << 1 | state["nmi_blocked"] << 3}
         return values[name] if name in values else state[name]
@@ -314,6 +320,8 @@ class Rounds(states.Rounds):
 
     def why(self, one, name, got):
         wanted = one.later[name]
+        if one.shadowed and name in ("cr0", "cr4"):
+            return ": with mmu=shadow more of its bits are not the guest's"
         if name in ("cr0", "cr4") and (got ^ wanted) & self.owned[name == "cr4"]:
             return ": a bit that it does not have it reads from the shadow"
         return ""
@@ -322,6 +330,84 @@ class Rounds(states.Rounds):
         if name == "cr0" and not got & NE or name == "cr4" and not got & VMXE:
             return ", and the CPU takes no VMCS without the bits that VMX operation fixes"
         return ""
+
+
+class Others(Rounds):
+    """... on a CPU that wants more of CR0 than Bochs', and with mmu=shadow, where Zeno has more of CR0 and CR4 for itself."""
+
+    def ready(self, client):
+        super().ready(client)
+        self.wants, self.shadows = [], []
+        self.given = self.t.symbol("vmx_cr0_ones")
+        self.points = [self.given, *find_code(self.t, RDMSR, self.t.symbol(self.FUNCTIONS[0]))[:8]]
+
+    def field(self, client, vmcs, name, value=None):
+        """A field of the VMCS, or what comes into it."""
+        at, size = place(VMCS[name])
+        if value is not None:
+            client.write(vmcs + at, value.to_bytes(size, "little"), physical=True)
+        return int.from_bytes(client.read(vmcs + at, size, physical=True), "little")
+
+    def shadow(self, client, at, on):
+        """mmu=shadow, as vmx_shadow_init() makes it, or not; what Zeno has of CR0 and CR4 then."""
+        owned = self.owned[0] | on * (PE | PG | WP), self.owned[1] | on * (PAE | PSE)
+        client.write(at + SHADOWED, bytes([on]))
+        for name, value in zip(("owned0", "owned4"), owned):
+            client.write(at + X[name], struct.pack("<Q", value))
+        return owned
+
+    def once_more(self, client, one, vcpu, call):
+        at, raw = self.engine(client, vcpu)
+        vmcs, cpu = self.vmcs(raw), self.t.symbol("vmx_cpu") + CR0_MUST
+        known, wants = client.read(cpu, 8), PG | PE | NE | self.rng.choice((MP, AM, MP | AM))
+
+        def ask(client):
+            regs = client.regs()
+            if regs["rip"] == self.given:
+                return_with(client, regs, wants & ~(PG | PE))
+            elif at_msr(regs) == CR0_FIXED0:
+                answer_msr(client, wants)
+
+        client.write(cpu, struct.pack("<Q", wants))
+        for point in self.points:
+            client.insert(point)
+        call(ask)
+        for point in self.points:
+            client.remove(point)
+        client.write(cpu, known)
+        self.wants.append((wants & ~(PG | PE), self.field(client, vmcs, "cr0")))
+        self.shadow(client, at, True)
+        cr3 = self.field(client, vmcs, "cr3", self.rng.getrandbits(20) << 12)
+        call()
+        self.shadows.append((*(self.field(client, vmcs, name) for name in ("cr0", "cr4")), self.field(client, vmcs, "cr3") == cr3))
+        self.shadow(client, at, False)
+        call()
+
+    def before_ask(self, client, one, vcpu):
+        super().before_ask(client, one, vcpu)
+        one.shadowed = bool(self.rng.randrange(2))
+        if not one.shadowed:
+            return
+        at, raw = self.engine(client, vcpu)
+        vmcs, later = self.vmcs(raw), one.later
+        for name, mask in zip(("cr0", "cr4"), self.shadow(client, at, True)):
+            self.field(client, vmcs, name, later[name] & ~mask | self.rng.getrandbits(64) & mask)
+            self.field(client, vmcs, f"{name}'s shadow", later[name] & mask | self.rng.getrandbits(64) & ~mask)
+        client.write(at + OWN, struct.pack("<6Q", later["cr3"], later["efer"], *(later[f"pdpte[{n}]"] for n in range(4))))
+
+    def after_ask(self, client, vcpu):
+        self.shadow(client, self.engine(client, vcpu)[0], False)
+
+    def judge_others(self):
+        """What became of the two."""
+        t = self.t
+        for wants, got in self.wants:
+            t.check(got & wants == wants, "a CPU wants more bits of CR0 at 1 than this one does, and takes no VMCS without them",
+                    f"{wants:#x} set", f"{got:#x}")
+        for cr0, cr4, same in self.shadows:
+            t.check(cr0 & PG and cr4 & PAE and same, "with mmu=shadow the CPU would get the guest's own paging, and not what goes "
+                    "with the tables that Zeno has for it", "CR0.PG, CR4.PAE and Zeno's CR3, as paging_out() has them",
+                    f"cr0 {cr0:#x}, cr4 {cr4:#x}" + ", another CR3" * (not same))
 
 
 CROSSING = [name for name in (*states.HOSTS, *LISTED, "sysenter_cs", "sysenter_esp", "sysenter_eip", "pat") if name not in
@@ -348,7 +434,8 @@ def around(t, rounds):
 
 def state_in(t):
     """All groups are new: the VMCS has them, and the CPU at the guest's first instruction."""
-    run, rounds = states.state_in(t, Rounds)
+    trial, run, rounds = states.state_in(t, Others)
+    trial.judge_others()
     around(t, rounds)
     t.orderly(run)
 
@@ -365,6 +452,6 @@ def state_groups(t):
 
 def state_out(t):
     """Behind an exit: what is always true, and all groups when asked."""
-    run, rounds = states.state_out(t, Rounds)
+    run, rounds = states.state_out(t, Others)
     around(t, rounds)
     t.orderly(run)

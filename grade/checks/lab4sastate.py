@@ -174,7 +174,7 @@ class Rounds(states.Rounds):
 
 def state_in(t):
     """All groups are new: the VMCB has them, and the CPU at the guest's first instruction."""
-    run, _ = states.state_in(t, Rounds)
+    _, run, _ = states.state_in(t, Rounds)
     t.orderly(run)
 
 

@@ -319,7 +319,8 @@ vmx_enter_and_back(struct vmx *x, uint64_t gpr[GPR_COUNT])
 	/*
 	 * EXERCISE 4.3e: around the entry
 	 * Holds: while the guest runs a register that no VMCS has is its own, and *x has it
-	 *  behind the exit; what is the host's is as before, to the last bit.
+	 *  behind the exit; what is the host's is as before, to the last bit. It keeps nothing in
+	 *  CR2.
 	 * Beware: at an exit the CPU loads two of the host's registers only in part, and makes up
 	 *  the rest. A refused entry comes back here, too.
 	 * Manual: SDM 3C "Loading Host Segment and Descriptor-Table Registers"; SDM 3A "Control
