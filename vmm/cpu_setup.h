@@ -30,7 +30,8 @@ void cpu_setup_tsc_aux(uint32_t value); /* this one alone, which a guest has wri
 /*
  * Of a guest's DR7 what may be armed while the host's own code is about to run: nothing that
  * watches Zeno's addresses, and no general detect, which would hit the host's next move to a debug
- * register.
+ * register. On AMD-V svm arms it before VMRUN, which on QEMU does not. A VM entry of VT-x arms it
+ * with the guest already in (SDM 3C 27.3.2.1), so there the rule only makes guests see the same.
  */
 static inline uint64_t
 breakpoints_allowed(const uint64_t dr[8])
