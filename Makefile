@@ -133,7 +133,7 @@ check-all: ## make check without what it keeps: all mutants, all undone parts, a
 
 # The long ones first, by the time that each took, so that none of them is left over at the end.
 LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs bt build undone handouts fuzz te linux gdb-bt os soak machines cheats gdb \
-	sequences seeds vmx svm svm-rules labs trace boot student bt-fuzz bench fuzz-same fuzz-lines shadow points catchup official \
+	sequences seeds vmx svm svm-rules nested labs trace boot student bt-fuzz bench fuzz-same fuzz-lines shadow points catchup official \
 	tools format))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.

@@ -12,20 +12,8 @@
 #include <vmm/load/load.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
+#include <vmm/mem/ram.h>
 #include <vmm/vcpu.h>
-
-#define LOW_HOLE_FIRST 0xa0u /* gfn: 640 KiB, where a PC has video memory and ROMs */
-#define LOW_HOLE_END   0x100u
-#define TEXT_FIRST     0xb8u /* but for the text of a display: memory like any */
-#define TEXT_END       0xc0u
-#define RAM_LOW_END    0xc0000u  /* 3 GiB */
-#define RAM_HIGH       0x100000u /* 4 GiB */
-#define RAM_RANGES     4u
-
-/* Guest frames that are RAM. */
-struct ram_range {
-	uint64_t from, to;
-};
 
 static struct domain *domains[DOMAIN_MAX + 1]; /* by id; 0 is the host */
 static struct domain *last_ended;              /* kept, so that its exits can still be looked at */
@@ -50,40 +38,6 @@ static const struct thread_class vcpu_class = {
 	.ready = vcpu_ready,
 	.ended = thread_ended,
 };
-
-/*
- * A PC's memory map: RAM below the hole of video memory and ROMs, a display's text in it, above it
- * up to where devices have their registers, and the rest beyond 4 GiB.
- */
-static void
-memory_map(uint64_t ram, struct ram_range map[RAM_RANGES])
-{
-	uint64_t end = ram >> PAGE_SHIFT, low = end < RAM_LOW_END ? end : RAM_LOW_END;
-
-	map[0] = (struct ram_range){ 0, LOW_HOLE_FIRST };
-	map[1] = (struct ram_range){ TEXT_FIRST, TEXT_END };
-	map[2] = (struct ram_range){ LOW_HOLE_END, low };
-	map[3] = (struct ram_range){ RAM_HIGH, RAM_HIGH + end - low };
-}
-
-static int
-give_ram(struct domain *d, const struct ram_range *r)
-{
-	for (uint64_t g = r->from; g < r->to; g++) {
-		mfn_t m;
-
-		if (g % PREEMPT_WORK == 0)
-			preempt_point();
-		m = frame_alloc(FRAME_GUEST, d->id);
-		if (!mfn_ok(m))
-			return -ENOMEM;
-		if (p2m_set(d, gfn(g), m, P2M_RAM)) {
-			frame_put(m);
-			return -ENOMEM;
-		}
-	}
-	return 0;
-}
 
 /* Behind the others. 0, -ENOMEM: domain_free() takes a half-made one, too. */
 static int
@@ -183,13 +137,11 @@ check_config(const struct domain_config *c)
 static int
 furnish(struct domain *d, const struct domain_config *c)
 {
-	struct ram_range map[RAM_RANGES];
 	int err = p2m_init(d);
 
 	d->ram = c->ram;
-	memory_map(c->ram, map);
-	for (unsigned i = 0; i < RAM_RANGES && !err; i++)
-		err = give_ram(d, &map[i]);
+	if (!err)
+		err = ram_give(d);
 	for (unsigned i = 0; i < c->vcpus && !err; i++)
 		err = vcpu_create(d, c->engine);
 	if (!err)

@@ -15,6 +15,8 @@
 struct domain;
 struct vcpu;
 struct exit;
+struct nested_format;
+struct ram_range;
 
 /* How memory is accessed: by whom, and what for. */
 #define ACCESS_READ  0u
@@ -82,6 +84,13 @@ struct mmu_mode {
 	 * NULL: the CPU has the guest's own tables.
 	 */
 	mfn_t (*top)(struct vcpu *v);
+	/*
+	 * Of engines whose CPU has nested paging: v->root is an empty table now. 0 or -ENOMEM.
+	 * NULL: a mode that does without.
+	 */
+	int (*nested_init)(struct vcpu *v, const struct nested_format *format);
+	/* All of RAM gets its frames, in an order of the mode's own. 0 or -ENOMEM. NULL: any. */
+	int (*give_ram)(struct domain *d, const struct ram_range *map);
 	uint64_t cr4_not; /* bits of CR4 that a guest has not under it, though the engine has */
 };
 

@@ -27,7 +27,7 @@ p2m_init(struct domain *d)
 static void
 leaf_free(struct p2m_entry *leaf)
 {
-	for (unsigned i = 0; i < P2M_LEAF_ENTRIES; i++)
+	for (unsigned i = P2M_LEAF_ENTRIES; i-- > 0;)
 		if (leaf[i].type == P2M_RAM) {
 			m2p_set(mfn(leaf[i].mfn), M2P_INVALID);
 			frame_put(mfn(leaf[i].mfn));
@@ -35,14 +35,17 @@ leaf_free(struct p2m_entry *leaf)
 	frame_put(ptr_mfn(leaf));
 }
 
-/* Gives back the table and the domain's reference to every RAM frame in it. */
+/*
+ * Gives back the table and the domain's reference to every RAM frame in it, from the top down: what
+ * is freed last is taken first, so frames in a row are so for the next domain.
+ */
 void
 p2m_free(struct domain *d)
 {
 	if (!d->p2m)
 		return;
-	for (unsigned i = 0; i < P2M_POINTERS; i++) {
-		for (unsigned j = 0; d->p2m[i] && j < P2M_POINTERS; j++)
+	for (unsigned i = P2M_POINTERS; i-- > 0;) {
+		for (unsigned j = P2M_POINTERS; d->p2m[i] && j-- > 0;)
 			if (d->p2m[i][j]) {
 				leaf_free(d->p2m[i][j]);
 				preempt_point();

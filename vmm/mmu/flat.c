@@ -120,4 +120,3 @@ flat_unprotect(struct domain *d, gfn_t g)
 static const struct mmu_mode flat_mode = { .name = "flat",
 					   .protect = flat_protect,
 					   .unprotect = flat_unprotect };
-SET_ADD(mmu_modes, flat_mode);

@@ -50,7 +50,7 @@ init(struct vcpu *v)
 	s->host_state = svm_host_state();
 	svm_make_maps();
 	svm_set_controls(s->vmcb);
-	if (strcmp(v->domain->mmu->name, "nested"))
+	if (!v->domain->mmu->nested_init)
 		return svm_shadow_init(v);
 	if (nested_init(v, &nested_npt))
 		return -ENOMEM;
@@ -259,7 +259,7 @@ run(struct vcpu *v, struct exit *e)
 		run_to_exit(v, e, false);
 }
 
-static const char *const modes[] = { "nested", "shadow", NULL };
+static const char *const modes[] = { "nested", "flat", "shadow", NULL };
 
 static const struct engine svm_engine = {
 	.name = "svm",

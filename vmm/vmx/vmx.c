@@ -72,7 +72,7 @@ init(struct vcpu *v)
 	err = vmx_prepare();
 	if (err)
 		return err;
-	if (strcmp(v->domain->mmu->name, "nested"))
+	if (!v->domain->mmu->nested_init)
 		return vmx_shadow_init(v);
 	return nested_init(v, &nested_ept) ? -ENOMEM : 0;
 }
@@ -224,7 +224,7 @@ probe(void)
 	return why ? why : vmx_lacks_exit();
 }
 
-static const char *const modes[] = { "nested", "shadow", NULL };
+static const char *const modes[] = { "nested", "flat", "shadow", NULL };
 
 static const struct engine vmx_engine = {
 	.name = "vmx",

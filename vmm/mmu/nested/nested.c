@@ -1,11 +1,14 @@
 /*
- * Flat nested tables: what there is of RAM, mapped once.
+ * What the modes "flat" and "nested" have in common: roots, write protection, and the guest's own
+ * tables, which the CPU walks by itself.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/paging.h>
-#include <kern/thread.h>
 #include <vmm/domain.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
@@ -13,6 +16,7 @@
 #include <vmm/mmu/nested/nested.h>
 
 #define ENTRIES        512u
+#define ALLOWS_ALL     7ul                  /* a table: P, W, U of NPT's; R, W, X of EPT's */
 #define PDPTE_RESERVED 0xfff00000000001e6ul /* of 52 bits of address */
 
 /* NPT's are those of the host's own paging, with U=1: each access is a user's (APM 2 15.25.5). */
@@ -27,51 +31,25 @@ const struct nested_format nested_npt = { NPT_TABLE, NPT_TABLE | PTE_D };
 const struct nested_format nested_ept = { EPT_R | EPT_W | EPT_X,
 					  EPT_R | EPT_W | EPT_X | EPT_WRITE_BACK };
 
-/* One page, with the tables above it. 0 or -ENOMEM. */
-static int
-map(mfn_t root, gfn_t g, mfn_t to, const struct nested_format *format)
-{
-	pte_t *table = mfn_ptr(root);
-
-	for (unsigned shift = 27; shift; shift -= 9) {
-		pte_t *entry = &table[g.v >> shift & (ENTRIES - 1)];
-
-		if (!*entry) {
-			mfn_t next = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-			if (!mfn_ok(next))
-				return -ENOMEM;
-			*entry = mfn_to_hpa(next).v | format->table;
-		}
-		table = mfn_ptr(hpa_to_mfn(hpa(PTE_ADDR(*entry))));
-	}
-	table[g.v & (ENTRIES - 1)] = mfn_to_hpa(to).v | format->page;
-	return 0;
-}
-
 int
 nested_init(struct vcpu *v, const struct nested_format *format)
 {
-	struct domain *d = v->domain;
+	struct vcpu *first = v->domain->vcpu;
 
+	if (v != first) {
+		v->root = first->root;
+		return 0;
+	}
 	v->root = frame_alloc(FRAME_HOST, OWNER_HOST);
 	if (!mfn_ok(v->root))
 		return -ENOMEM;
-	for (uint64_t g = 0; g < d->ram >> PAGE_SHIFT; g++) {
-		const struct p2m_entry *e = p2m_entry(d, gfn(g));
-
-		if (g % PREEMPT_WORK == 0)
-			preempt_point();
-		if (e && e->type == P2M_RAM && map(v->root, gfn(g), mfn(e->mfn), format))
-			return -ENOMEM;
-	}
-	return 0;
+	return v->domain->mmu->nested_init(v, format);
 }
 
-static void
+void
 nested_free(struct vcpu *v)
 {
-	if (mfn_ok(v->root))
+	if (mfn_ok(v->root) && v == v->domain->vcpu)
 		root_free(v->root);
 	v->root = MFN_NONE;
 }
@@ -82,7 +60,7 @@ nested_free(struct vcpu *v)
  * 3A 4.4.1, table 4-8). AMD's CPU in guest mode reads them with each walk, and looks at their bits
  * there (APM 2 15.25.10); QEMU's even marks them as accessed, which Intel's would refuse.
  */
-static int
+int
 nested_load(struct vcpu *v)
 {
 	struct cpu_state *s = &v->state;
@@ -101,57 +79,78 @@ nested_load(struct vcpu *v)
 	return 0;
 }
 
-static void
-set_writable(struct domain *d, gfn_t g, bool writable)
+/* A large page becomes 512 smaller ones with the same rights. False: there is no memory for it. */
+static bool
+split(pte_t *entry, int level)
 {
-	for_each_vcpu(v, d)
-	{
-		int level;
-		pte_t *entry = page_entry(v->root, g.v << PAGE_SHIFT, &level);
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	pte_t *table, first = level > 2 ? *entry : *entry & ~PTE_PS;
 
-		if (entry)
-			*entry = writable ? *entry | PTE_W : *entry & ~PTE_W;
-	}
-	tlb_flush_all(d);
+	if (!mfn_ok(f))
+		return false;
+	table = mfn_ptr(f);
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		table[i] = first + (i << (PAGE_SHIFT + 9 * (level - 2)));
+	*entry = mfn_to_hpa(f).v | ALLOWS_ALL;
+	return true;
+}
+
+/*
+ * The entry that maps this frame, of 4 KiB if there is memory for the tables; else a large one, and
+ * what is done to it is done to its neighbours, too. NULL: none does.
+ */
+static pte_t *
+entry_of(mfn_t root, gfn_t g)
+{
+	int level;
+	pte_t *entry = page_entry(root, g.v << PAGE_SHIFT, &level);
+
+	while (entry && *entry & PTE_P && level > 1 && split(entry, level))
+		entry = page_entry(root, g.v << PAGE_SHIFT, &level);
+	return entry && *entry & PTE_P ? entry : NULL;
 }
 
 static void
+set_writable(struct domain *d, gfn_t g, bool writable)
+{
+	pte_t *entry = mfn_ok(d->vcpu->root) ? entry_of(d->vcpu->root, g) : NULL;
+
+	if (!entry)
+		return;
+	*entry = writable ? *entry | PTE_W : *entry & ~PTE_W;
+	tlb_flush_all(d);
+}
+
+void
 nested_protect(struct domain *d, gfn_t g)
 {
 	set_writable(d, g, false);
 }
 
-static void
+void
 nested_unprotect(struct domain *d, gfn_t g)
 {
 	set_writable(d, g, true);
 }
 
-/* All of RAM is mapped: what the CPU refuses is a device's, or nobody's, or write-protected. */
-static enum mmu_outcome
-nested_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
-{
-	return MMU_EMULATE;
-}
-
-static void
-nothing(struct vcpu *v)
+void
+nested_nothing(struct vcpu *v)
 {
 }
 
-static void
-invlpg(struct vcpu *v, gva_t a)
+void
+nested_invlpg(struct vcpu *v, gva_t a)
 {
 	tlb_drop(v, a);
 }
 
-static bool
+bool
 nested_in_use(struct vcpu *v, gva_t a)
 {
 	return false; /* there is no window to be moved */
 }
 
-static bool
+bool
 nested_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 {
 	struct page_fault fault;
@@ -165,19 +164,3 @@ nested_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 		snprintf(buf, size, "%lx leads to guest-physical %lx", a.v, at.v);
 	return true;
 }
-
-static const struct mmu_mode nested_mode = {
-	.name = "nested",
-	.load = nested_load,
-	.free = nested_free,
-	.invlpg = invlpg,
-	.nx = nothing,
-	.protect = nested_protect,
-	.unprotect = nested_unprotect,
-	.window = nothing,
-	.in_use = nested_in_use,
-	.translate = nested_walk,
-	.show = nested_show,
-	.fault = nested_fault,
-};
-SET_ADD(mmu_modes, nested_mode);

@@ -1,10 +1,9 @@
 /*
- * The MMU mode of engines whose CPU walks two sets of tables: the guest's own, and below them
- * Zeno's, from guest-physical to machine addresses.
+ * The MMU modes of engines whose CPU walks two sets of tables: the guest's own, and below them
+ * Zeno's, from guest-physical to machine addresses. "flat" has all of RAM in them from the start.
  *
- * Here these are flat: all of RAM is mapped when the domain is made, a page at a time, for a
- * domain's frames lie anywhere, and so no page is a large one. Both CPUs' tables have four levels,
- * and the writable bit in the same place; what else an entry has differs.
+ * Both CPUs' tables have four levels, and P (or R), W and the bit for a large page in the same
+ * places, as the host's own have; what else an entry has differs.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
@@ -18,17 +17,36 @@
 
 struct vcpu;
 
-/* What an entry has beside an address. */
+/* What an entry has beside an address: of a table, of a page. */
 struct nested_format {
 	uint64_t table, page;
 };
 extern const struct nested_format nested_npt, nested_ept;
 
 /*
- * Makes v->root, the top of the nested tables. 0 or -ENOMEM; the mode's free() takes a half-made
- * one.
+ * Makes v->root, the top of the nested tables, with the first vCPU; the others have the same. 0 or
+ * -ENOMEM; the mode's free() takes a half-made one.
  */
 int nested_init(struct vcpu *v, const struct nested_format *format);
+
+/* blocks.c */
+int nested_give_ram(struct domain *d, const struct ram_range *map);
+
+/* nested.c: what is alike in these modes (vmm/mem/mmu.h). */
+void nested_free(struct vcpu *v);
+int nested_load(struct vcpu *v);
+void nested_protect(struct domain *d, gfn_t g);
+void nested_unprotect(struct domain *d, gfn_t g);
+void nested_nothing(struct vcpu *v);
+void nested_invlpg(struct vcpu *v, gva_t a);
+bool nested_in_use(struct vcpu *v, gva_t a);
+bool nested_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
+
+/* monitor.c: what there is in the tables; pages by level, from 1. */
+struct nested_count {
+	uint64_t tables, pages[4];
+};
+void nested_count(const struct domain *d, struct nested_count *n);
 
 /* walk.c: the guest's own tables, walked in software. 0, or -EFAULT with *fault. */
 int nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault);

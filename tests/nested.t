@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Nested tables, read from outside: Python walks them in physical memory, and the p2m beside them.
+
+The machine stands where a guest that has ended is taken apart. What is mapped is the guest's own frame of the p2m, once, with
+the rights that it may have, and nothing of the host's; `flat` has all of RAM, 2 MiB at once where frames lie in a row.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import guest  # noqa: E402
+from harness import finish, ok  # noqa: E402
+from stopped import Stopped, need_qemu  # noqa: E402
+from zeno.judging import headers  # noqa: E402
+
+HEADERS = ("vmm/vcpu.h", "vmm/domain.h", "vmm/mem/p2m.h", "kern/frame.h")
+(V_ROOT, V_DOMAIN, D_ID, D_P2M, D_RAM, P2M_RAM, FRAME_SIZE, FRAME_OWNER, FRAME_TYPE, FRAME_GUEST) = headers.numbers(HEADERS, (
+    "offsetof(struct vcpu, root)", "offsetof(struct vcpu, domain)", "offsetof(struct domain, id)",
+    "offsetof(struct domain, p2m)", "offsetof(struct domain, ram)", "P2M_RAM", "sizeof(struct frame)",
+    "offsetof(struct frame, owner)", "offsetof(struct frame, type)", "FRAME_GUEST"))
+P, W, U, PS, A, D = 1, 2, 4, 0x80, 0x20, 0x40
+ADDRESS = 0x000FFFFFFFFFF000
+BLOCK = 512
+HOLES = [(0xA0, 0xB8), (0xC0, 0x100)]
+
+
+class Guest(Stopped):
+    """A domain that has ended, at the moment when its nested tables are freed."""
+
+    def __init__(self, words, name="hello", mib=128, lab="4s"):
+        elf = guest(name)
+        super().__init__("nested_free", f"lab{lab}-solution", lab, cpu="svm", mem=mib, modules=[(str(elf), "")],
+                         cmdline=f"panic=off -- start {name} {words}; start {name}; off")
+        self.vcpu = self.gdb.regs()["rdi"]
+        self.domain = self.words(self.vcpu + V_DOMAIN)[0]
+        self.root = self.words(self.vcpu + V_ROOT)[0] << 12
+        self.ram = self.words(self.domain + D_RAM)[0] >> 12
+
+    def p2m(self):
+        """{gfn: mfn} of the domain's RAM, as its p2m has it."""
+        found = {}
+        for i, top in enumerate(self.words(self.words(self.domain + D_P2M)[0], BLOCK)):
+            for j, leaf in enumerate(self.words(top, BLOCK) if top else ()):
+                for k, entry in enumerate(self.words(leaf, BLOCK) if leaf else ()):
+                    if entry >> 32 & 0xFF == P2M_RAM:
+                        found[(i * BLOCK + j) * BLOCK + k] = entry & 0xFFFFFFFF
+        return found
+
+    def nested(self):
+        """[(gfn, mfn, frames, flags)] of every leaf of the nested tables."""
+        found, self.odd = [], []
+
+        def table(at, level, base):
+            for i, entry in enumerate(self.words(at, BLOCK, physical=True)):
+                gfn, size = base + (i << 9 * (level - 1)), 1 << 9 * (level - 1)
+                if not entry & P:
+                    self.odd += [(gfn, entry)] if entry else []
+                elif level == 1 or (level < 4 and entry & PS):
+                    found.append((gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS))
+                else:
+                    table(entry & ADDRESS, level - 1, gfn)
+
+        table(self.root, 4, 0)
+        return found
+
+    def owners(self, frames):
+        """What the frame table says of these machine frames: (type, owner) of each."""
+        table = self.words(self.at("frames"))[0]
+        low, high = min(frames), max(frames)
+        raw = self.gdb.read(table + low * FRAME_SIZE, (high + 1 - low) * FRAME_SIZE)
+        at = [(m - low) * FRAME_SIZE for m in frames]
+        return {(raw[i + FRAME_TYPE], int.from_bytes(raw[i + FRAME_OWNER:i + FRAME_OWNER + 2], "little")) for i in at}
+
+
+def agrees(host, what):
+    """Every page that the CPU can reach is the p2m's, and the guest's own in the frame table."""
+    p2m, leaves = host.p2m(), host.nested()
+    mapped = {gfn + i: mfn + i for gfn, mfn, size, _ in leaves for i in range(size)}
+    wrong = [hex(g) for g, m in mapped.items() if p2m.get(g) != m]
+    ok(mapped and not wrong, f"{what}: what is mapped is the p2m's", wrong=wrong[:8])
+    ok(not host.odd, f"{what}: what is not mapped is empty", odd=host.odd[:8])
+    ok(len(mapped) == sum(size for _, _, size, _ in leaves), f"{what}: no page twice")
+    domain = int.from_bytes(host.gdb.read(host.domain + D_ID, 2), "little")
+    owners = host.owners(set(mapped.values()))
+    ok(owners == {(FRAME_GUEST, domain)}, f"{what}: no frame of the host's, nor another guest's", owners=owners)
+    flags = {flags & ~PS & ~A & ~D for _, _, _, flags in leaves}
+    ok(flags == {P | W | U}, f"{what}: a guest may do with its RAM what it likes", flags=flags)
+    return p2m, mapped, leaves
+
+
+def flat():
+    """All of RAM, the holes of a PC aside."""
+    host = Guest("mmu=flat mem=21")
+    p2m, mapped, leaves = agrees(host, "flat")
+    wanted = {g for g in range(21 << 8) if not any(first <= g < end for first, end in HOLES)}
+    ok(set(p2m) == wanted == set(mapped), "flat: all of RAM is mapped, and no hole is",
+       missing=len(wanted - set(mapped)), more=len(set(mapped) - wanted))
+    large = [gfn for gfn, _, size, _ in leaves if size == BLOCK]
+    ok(large == list(range(BLOCK, (20 << 8), BLOCK)) and all(size in (1, BLOCK) for _, _, size, _ in leaves),
+       "flat: 2 MiB at once where no hole is, 4 KiB elsewhere", large=large)
+    host.end()
+
+
+def main():
+    need_qemu()
+    flat()
+    finish()
+
+
+main()

@@ -1,0 +1,22 @@
+/*
+ * What a domain has of RAM, and where its frames come from (ram.c).
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <inc/addr.h>
+
+struct domain;
+
+#define RAM_BLOCK  512u /* frames of 2 MiB */
+#define RAM_RANGES 4u
+
+/* Guest frames that are RAM; none where both are the same. */
+struct ram_range {
+	uint64_t from, to;
+};
+
+uint64_t ram_end(const struct domain *d); /* the guest frame behind the last one */
+/* All of it. 0 or -ENOMEM; p2m_free() takes a half-made one. */
+int ram_give(struct domain *d);

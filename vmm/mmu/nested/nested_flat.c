@@ -1,0 +1,103 @@
+/*
+ * The MMU mode "flat": nested tables that map all of RAM when the domain is made, nothing later.
+ *
+ * 2 MiB at once where the frames behind them lie in a row; 4 KiB beside the holes, where they do
+ * not, and where writes to a page are tracked.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <kern/paging.h>
+#include <kern/thread.h>
+#include <vmm/domain.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/ram.h>
+#include <vmm/mem/tlb.h>
+#include <vmm/mmu/nested/nested.h>
+
+#define ENTRIES 512u
+
+/* One page of 4 KiB (level 1) or 2 MiB (2), with the tables above it. 0 or -ENOMEM. */
+static int
+map(mfn_t root, gfn_t g, unsigned level, mfn_t to, const struct nested_format *format)
+{
+	pte_t *entry = (pte_t *)mfn_ptr(root) + (g.v >> 27 & (ENTRIES - 1));
+
+	for (unsigned at = 3; at >= level; at--) {
+		if (!*entry) {
+			mfn_t next = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+			if (!mfn_ok(next))
+				return -ENOMEM;
+			*entry = mfn_to_hpa(next).v | format->table;
+		}
+		entry = (pte_t *)hpa_ptr(hpa(PTE_ADDR(*entry))) +
+			(g.v >> 9 * (at - 1) & (ENTRIES - 1));
+	}
+	*entry = mfn_to_hpa(to).v | format->page | (level > 1 ? PTE_PS : 0);
+	return 0;
+}
+
+/* The 2 MiB from g on lie in a row in the machine, too. */
+static bool
+is_block(struct domain *d, uint64_t g)
+{
+	const struct p2m_entry *e = p2m_entry(d, gfn(g)); /* a leaf is 2 MiB */
+
+	if (g % RAM_BLOCK || !e || e->mfn % RAM_BLOCK)
+		return false;
+	for (unsigned i = 0; i < RAM_BLOCK; i++)
+		if (e[i].type != P2M_RAM || e[i].mfn != e->mfn + i)
+			return false;
+	return true;
+}
+
+static int
+map_all(struct domain *d, mfn_t root, const struct nested_format *format)
+{
+	uint64_t g = 0, end = ram_end(d);
+
+	while (g < end) {
+		const struct p2m_entry *e = p2m_entry(d, gfn(g));
+		unsigned level = is_block(d, g) ? 2 : 1;
+
+		if (g % RAM_BLOCK == 0)
+			preempt_point();
+		if (e && e->type == P2M_RAM && map(root, gfn(g), level, mfn(e->mfn), format))
+			return -ENOMEM;
+		g += level == 2 ? RAM_BLOCK : 1;
+	}
+	return 0;
+}
+
+static int
+flat_init(struct vcpu *v, const struct nested_format *format)
+{
+	return map_all(v->domain, v->root, format);
+}
+
+/* All of RAM is mapped: what the CPU refuses is a device's, or nobody's, or write-protected. */
+static enum mmu_outcome
+flat_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
+{
+	return MMU_EMULATE;
+}
+
+static const struct mmu_mode nested_flat_mode = {
+	.name = "flat",
+	.nested_init = flat_init,
+	.give_ram = nested_give_ram,
+	.load = nested_load,
+	.free = nested_free,
+	.invlpg = nested_invlpg,
+	.nx = nested_nothing,
+	.protect = nested_protect,
+	.unprotect = nested_unprotect,
+	.window = nested_nothing,
+	.in_use = nested_in_use,
+	.translate = nested_walk,
+	.show = nested_show,
+	.fault = flat_fault,
+};
+SET_ADD(mmu_modes, nested_flat_mode);
