@@ -230,6 +230,15 @@ def dead_halt(kind):
 
 
 @test
+def dead_halt_icount():
+    """with icount, too, where the emulator is never at rest: long before its CPU seconds are used up"""
+    result = boot("deadhalt", icount=True, limits=Limits(instructions=5_000_000, cpu_seconds=60))
+    ended(result, End.DEAD_HALT, "interrupts off", "last_halt")
+    if result.cpu_seconds > 5:
+        raise AssertionError(f"it took {result.cpu_seconds} CPU seconds")
+
+
+@test
 def idle_halt():
     """HLT with interrupts on where nothing comes ends as idle, not as dead"""
     ended(boot("idlehalt"), End.IDLE, "interrupts on")

@@ -11,6 +11,8 @@ from .symbols import Symbols
 
 PUMP_SECONDS = 0.05
 SAMPLE_SECONDS = 0.1
+SPIN_SECONDS = 0.05
+"""An emulator that keeps its own time (icount) and used so much of a CPU for no instruction has nothing to run."""
 DEAD_SAMPLES = 2
 IDLE_SAMPLES = 20
 TAIL_BYTES = 512 << 10
@@ -74,6 +76,7 @@ class LiveBase:
         self._sampled_at = self._started_at
         self._still = 0
         self._pulse = None
+        self._spent = 0.0
         console, side = self.path("console"), self.path(self.side_name)
         console.touch()
         side.touch()
@@ -206,12 +209,20 @@ class LiveBase:
         return "rip is not known" if rip is None else f"rip {self.symbols.describe(rip)}"
 
     def _standing_still(self, pulse):
-        """True once per sample interval if the CPU executed nothing since the last sample."""
+        """True once per sample interval if the CPU executed nothing since the last sample.
+
+        An emulator that had no turn did not execute anything, either: so it must sleep, or with icount, where it never
+        does (time goes on as fast as it can while the CPU sleeps), have been at it.
+        """
         now = time.monotonic()
         if now - self._sampled_at < SAMPLE_SECONDS:
             return False
         self._sampled_at = now
-        still = pulse == self._pulse and self.child.sleeps()
+        spent = self.child.cpu_seconds()
+        spins = self.setup.icount and spent - self._spent >= SPIN_SECONDS
+        still = pulse == self._pulse and (spins or self.child.sleeps())
+        if pulse != self._pulse or spins:
+            self._spent = spent
         self._pulse = pulse
         if not still:
             self._still = 0
