@@ -112,6 +112,7 @@ static int
 check_config(const struct domain_config *c)
 {
 	const char *why = c->engine->probe ? c->engine->probe() : NULL;
+	const struct mmu_mode *mode = c->mmu ? c->mmu : engine_mode(c->engine);
 
 	if (c->ram < 2u << 20 || c->ram > c->engine->ram_max || (c->ram & PAGE_MASK)) {
 		printf("mem= takes MiB, 2 to %lu\n", c->engine->ram_max >> 20);
@@ -128,6 +129,10 @@ check_config(const struct domain_config *c)
 	}
 	if (c->mmu && !engine_has_mode(c->engine, c->mmu)) {
 		printf("engine %s has no MMU mode %s\n", c->engine->name, c->mmu->name);
+		return -EINVAL;
+	}
+	if (c->vcpus > 1 && mode && mode->one_vcpu) {
+		printf("mmu=%s is for one vCPU\n", mode->name);
 		return -EINVAL;
 	}
 	return 0;
@@ -181,11 +186,8 @@ domain_create(struct domain **out, const struct domain_config *config)
 	}
 	domain_input_init(d);
 	side_printf("@Z start d%u %s\n", d->id, d->name);
-	for_each_vcpu(v, d)
-	{
-		debug_created(v);
-		thread_add(&v->thread);
-	}
+	debug_created(d->vcpu);
+	for_each_vcpu(v, d) thread_add(&v->thread);
 	*out = d;
 	return 0;
 }

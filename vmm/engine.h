@@ -39,6 +39,11 @@ struct engine {
 	void (*run)(struct vcpu *v, struct exit *e);
 	/* Fills these groups of v->state (vcpu.h). NULL: all are true behind each exit. */
 	void (*fetch)(struct vcpu *v, unsigned groups);
+	/*
+	 * v->state is what INIT leaves of a CPU: the engine puts there what it wants otherwise, and
+	 * forgets what it was to deliver. NULL where max_vcpus is 1.
+	 */
+	void (*reset)(struct vcpu *v);
 	/* Brings an event to the guest before its next instruction. */
 	enum injection (*inject)(struct vcpu *v, const struct event *event);
 	/*

@@ -41,6 +41,20 @@ interrupt(struct vcpu *v)
 	return verdict;
 }
 
+/* An NMI waits for no IF, and for what is on its way already (SDM 3A 6.7). */
+static COLD enum verdict
+nmi(struct vcpu *v)
+{
+	struct cpu_state *s = &v->state;
+
+	if (s->event.kind || s->mov_ss_shadow || s->pending_debug ||
+	    (v->engine->injected && v->engine->injected(v) >= 0))
+		return RESUME;
+	v->signals &= (uint8_t)~SIGNAL_NMI;
+	s->event = (struct event){ .kind = EVENT_NMI, .vector = VEC_NMI };
+	return event_inject(v);
+}
+
 /*
  * What the guest receives before its next instruction: an event that was refused before, else an
  * interrupt.
@@ -50,6 +64,8 @@ deliver(struct vcpu *v)
 {
 	enum verdict verdict = v->state.event.kind ? event_inject(v) : RESUME;
 
+	if (verdict == RESUME && v->signals & SIGNAL_NMI)
+		verdict = nmi(v);
 	return verdict == RESUME && v->irq_pending ? interrupt(v) : verdict;
 }
 
@@ -64,7 +80,9 @@ vcpu_ready(struct thread *t)
 		return false;
 	if (v->domain->state == DOMAIN_ENDED)
 		return true;
-	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
+	if (v->signals)
+		return true;
+	if (v->state.activity != ACTIVITY_RUNS)
 		return false;
 	platform_lines(v->domain);
 	if (v->state.pending_debug || v->irq_pending)
@@ -167,8 +185,8 @@ is_held_up(const struct vcpu *v)
 {
 	const struct cpu_state *s = &v->state;
 
-	return (v->debug.attached | v->irq_pending | vcpu_poisons | s->event.kind | s->sti_shadow |
-		s->mov_ss_shadow) |
+	return (v->debug.attached | v->irq_pending | v->signals | vcpu_poisons | s->event.kind |
+		s->sti_shadow | s->mov_ss_shadow) |
 	       s->pending_debug | exit_streams;
 }
 
@@ -217,8 +235,11 @@ vcpu_turn(struct thread *t)
 		return debug_park(v);
 	if (v->domain->state == DOMAIN_ENDED)
 		return turn_ended(v);
+	if (v->signals)
+		v->domain->platform->signals(v);
 	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
 		return TURN_BLOCKED;
+	v->state.activity = ACTIVITY_RUNS;
 	v->engine->load(v);
 	platform_lines(v->domain);
 	domain_quiet(v->domain);

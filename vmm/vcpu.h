@@ -61,6 +61,11 @@ enum state_group {
 	STATE_ALL = 31,
 };
 
+/* What other CPUs have sent, and its next turn takes. */
+#define SIGNAL_INIT 1u
+#define SIGNAL_SIPI 2u
+#define SIGNAL_NMI  4u
+
 struct vcpu {
 	struct cpu_state state; /* one truth: what the guest would see */
 	uint8_t valid, dirty;   /* groups that are there; that an engine must write back */
@@ -84,6 +89,7 @@ struct vcpu {
 	struct exit_log *log;     /* one frame */
 	struct exit_record *last; /* the record of the exit being handled */
 	bool steps;               /* TF was set when the instruction of this exit began */
+	uint8_t signals, sipi;    /* SIGNAL_ bits; the vector of the start-up IPI */
 	bool irq_pending;         /* an interrupt waits for it: platform_lines() says so */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */

@@ -169,13 +169,13 @@ SET_ADD(engines, absent_engine);
 /* ---- a machine with one register ---- */
 
 static uint64_t
-register_read(struct domain *d, uint64_t offset, unsigned size)
+register_read(struct vcpu *v, uint64_t offset, unsigned size)
 {
 	return dummy->device;
 }
 
 static void
-register_write(struct domain *d, uint64_t offset, unsigned size, uint64_t value)
+register_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 {
 	if (offset == 8 && size == 4)
 		dummy->device = value;

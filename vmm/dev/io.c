@@ -21,6 +21,27 @@ platform_find(const char *name)
 	return NULL;
 }
 
+uint64_t
+platform_deadline(struct domain *d)
+{
+	uint64_t at = d->platform && d->platform->deadline ? d->platform->deadline(d) : CLOCK_NEVER;
+
+	return at == CLOCK_NEVER || d->clock_paused ? CLOCK_NEVER : at + d->clock_offset;
+}
+
+/* What one CPU does to a device may bring the moment nearer that another one sleeps for. */
+static void
+look_earlier(struct domain *d)
+{
+	uint64_t at = platform_deadline(d);
+
+	for_each_vcpu(v, d)
+	{
+		if (v->thread.state == THREAD_BLOCKED && at < v->thread.deadline)
+			v->thread.deadline = at;
+	}
+}
+
 void
 platform_lines(struct domain *d)
 {
@@ -33,14 +54,17 @@ platform_lines(struct domain *d)
 		if (v->irq_pending)
 			v->thread.deadline = 0;
 	}
+	if (d->vcpu->next)
+		look_earlier(d);
 }
 
-uint64_t
-platform_deadline(struct domain *d)
+void
+platform_priority(struct vcpu *v)
 {
-	uint64_t at = d->platform && d->platform->deadline ? d->platform->deadline(d) : CLOCK_NEVER;
-
-	return at == CLOCK_NEVER || d->clock_paused ? CLOCK_NEVER : at + d->clock_offset;
+	if (!v->domain->platform || !v->domain->platform->priority)
+		return;
+	v->domain->platform->priority(v);
+	platform_lines(v->domain);
 }
 
 uint8_t
@@ -226,25 +250,25 @@ mmio_claimant(const struct domain *d, gpa_t a, unsigned size)
 }
 
 uint64_t
-mmio_read(struct domain *d, gpa_t a, unsigned size)
+mmio_read(struct vcpu *v, gpa_t a, unsigned size)
 {
-	const struct mmio_range *r = mmio_claimant(d, a, size);
+	const struct mmio_range *r = mmio_claimant(v->domain, a, size);
 	uint64_t value;
 
 	if (!r)
 		return ~0ull;
-	value = r->read(d, a.v - r->base, size);
-	platform_lines(d);
+	value = r->read(v, a.v - r->base, size);
+	platform_lines(v->domain);
 	return value;
 }
 
 void
-mmio_write(struct domain *d, gpa_t a, unsigned size, uint64_t value)
+mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value)
 {
-	const struct mmio_range *r = mmio_claimant(d, a, size);
+	const struct mmio_range *r = mmio_claimant(v->domain, a, size);
 
 	if (!r)
 		return;
-	r->write(d, a.v - r->base, size, value);
-	platform_lines(d);
+	r->write(v, a.v - r->base, size, value);
+	platform_lines(v->domain);
 }

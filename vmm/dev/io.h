@@ -8,6 +8,7 @@
 #include <inc/addr.h>
 
 struct domain;
+struct vcpu;
 
 /*
  * A device's ports. An access comes as wide as it was made, but for one that is wider than the
@@ -23,13 +24,15 @@ struct io_range {
 };
 
 /*
- * A device's registers in guest-physical memory, where the guest has no RAM; size is 1, 2, 4 or 8.
+ * A device's registers in guest-physical memory, where the guest has no RAM. The access is as wide
+ * as the instruction made it, 1 to 8 bytes, at any offset; v is the CPU that makes it, for each has
+ * a local APIC of its own at the same address.
  */
 struct mmio_range {
 	uint64_t base, size; /* size 0 ends the table */
 	const char *owner;
-	uint64_t (*read)(struct domain *d, uint64_t offset, unsigned size);
-	void (*write)(struct domain *d, uint64_t offset, unsigned size, uint64_t value);
+	uint64_t (*read)(struct vcpu *v, uint64_t offset, unsigned size);
+	void (*write)(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value);
 };
 
 /* size is 1, 2 or 4 bytes; ports wrap at 64 Ki. */
@@ -39,5 +42,5 @@ uint32_t io_read(struct domain *d, uint16_t port, unsigned size);
 void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 
 /* size is 1 to 8 bytes. What nobody claims reads as ones and swallows writes. */
-uint64_t mmio_read(struct domain *d, gpa_t a, unsigned size);
-void mmio_write(struct domain *d, gpa_t a, unsigned size, uint64_t value);
+uint64_t mmio_read(struct vcpu *v, gpa_t a, unsigned size);
+void mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value);

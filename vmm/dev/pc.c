@@ -90,7 +90,7 @@ debug_exit(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 	domain_exit(d, value & 0xff);
 }
 
-static const struct io_range pc_ports[] = {
+const struct io_range pc_ports[] = {
 	{ 0x20, 2, 1, "pic", pic_port_read, pic_port_write },
 	{ 0x40, 4, 1, "pit", pit_port_read, pit_port_write },
 	{ 0x61, 1, 1, "pit", pit_port_read, pit_port_write },
@@ -107,24 +107,38 @@ static const struct io_range pc_ports[] = {
 	{ 0 },
 };
 
+static bool
+pic_waits(struct pc *pc)
+{
+	return pc->pic.chip[0].irr & 1 << PIT_IRQ;
+}
+
+static void
+pic_pulse(struct pc *pc)
+{
+	pic_set_irq(&pc->pic, PIT_IRQ, false);
+	pic_set_irq(&pc->pic, PIT_IRQ, true);
+}
+
+const struct pc_wire pc_classic = { pic_waits, pic_pulse };
+
 /* Each rising edge of the 8254's channel 0 since we last looked is a pulse on line 0. */
 static void
 pit_line(struct pc *pc)
 {
 	uint64_t edges = pit_edge_count(&pc->pit, domain_now(pc->domain));
 
-	/* An 8259 remembers one edge for each line: the next one comes when it has been served. */
-	if (edges == pc->pit_edges || pc->pic.chip[0].irr & 1 << PIT_IRQ)
+	/* One edge is remembered of each line: the next one comes when it has been served. */
+	if (edges == pc->pit_edges || pc->wire->waits(pc))
 		return;
 	pc->pit_edges++;
 	if (edges - pc->pit_edges > PIT_BACKLOG)
 		pc->pit_edges = edges - PIT_BACKLOG;
-	pic_set_irq(&pc->pic, PIT_IRQ, false);
-	pic_set_irq(&pc->pic, PIT_IRQ, true);
+	pc->wire->pulse(pc);
 }
 PC_LINE(pit_line);
 
-static void
+void
 pc_update_lines(struct domain *d)
 {
 	set_foreach (const struct pc_line *, line, pc_lines)
@@ -145,44 +159,62 @@ pc_ack(struct vcpu *v)
 }
 
 /* Of all its devices the 8254 alone does something by itself, and nothing while it is masked. */
-static uint64_t
+uint64_t
 pc_deadline(struct domain *d)
 {
+	const struct pic_chip *master = &pc_of(d)->pic.chip[0];
+
+	return (master->imr | master->irr) & 1 << PIT_IRQ ? CLOCK_NEVER : pc_next_edge(d);
+}
+
+uint64_t
+pc_next_edge(struct domain *d)
+{
 	struct pc *pc = pc_of(d);
-	const struct pic_chip *master = &pc->pic.chip[0];
 	uint64_t now = domain_now(d);
 
 	_Static_assert(PIT_NEVER == CLOCK_NEVER, "");
-	if ((master->imr | master->irr) & 1 << PIT_IRQ)
-		return CLOCK_NEVER;
 	if (pit_edge_count(&pc->pit, now) != pc->pit_edges) /* since the lines were looked at */
 		return now;
 	return pit_next_irq0(&pc->pit, now);
 }
 
-static int
-pc_init(struct domain *d)
+void
+pc_forget_edges(struct pc *pc)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-	uint64_t now = domain_now(d);
-	struct pc *pc;
+	pc->pit_edges = pit_edge_count(&pc->pit, domain_now(pc->domain));
+}
 
-	_Static_assert(sizeof(*pc) <= PAGE_SIZE, "a PC is one frame");
-	if (!mfn_ok(f))
-		return -ENOMEM;
-	d->machine = pc = mfn_ptr(f);
+void
+pc_make(struct pc *pc, struct domain *d, const struct pc_wire *wire)
+{
+	uint64_t now = domain_now(d);
+
 	pc->domain = d;
+	pc->wire = wire;
 	uart_init(&pc->uart);
 	pc->uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
 	pic_init(&pc->pic);
 	pit_init(&pc->pit, now);
 	rtc_init(&pc->rtc, d->ram, now);
 	i8042_init(&pc->i8042);
-	pc->pit_edges = pit_edge_count(&pc->pit, now);
+	pc_forget_edges(pc);
+}
+
+static int
+pc_init(struct domain *d)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	_Static_assert(sizeof(struct pc) <= PAGE_SIZE, "a PC is one frame");
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	d->machine = mfn_ptr(f);
+	pc_make(d->machine, d, &pc_classic);
 	return 0;
 }
 
-static void
+void
 pc_free(struct domain *d)
 {
 	if (d->machine)

@@ -10,10 +10,21 @@
 #include <vmm/dev/pit.h>
 #include <vmm/dev/rtc.h>
 #include <vmm/dev/uart.h>
+#include <vmm/dev/io.h>
 #include <vmm/domain.h>
+
+struct pc;
+
+/* Where the 8254's edges go: to the 8259s, and to whatever else a platform has. */
+struct pc_wire {
+	bool (*waits)(struct pc *pc); /* the last one has not been taken yet */
+	void (*pulse)(struct pc *pc);
+};
+extern const struct pc_wire pc_classic;
 
 struct pc {
 	struct domain *domain;
+	const struct pc_wire *wire;
 	struct uart uart;
 	struct pic pic;
 	struct pit pit;
@@ -29,6 +40,15 @@ pc_of(struct domain *d)
 {
 	return d->machine;
 }
+
+/* pc.c: what a platform that has these devices, and others, is made of. */
+extern const struct io_range pc_ports[];
+void pc_make(struct pc *pc, struct domain *d, const struct pc_wire *wire);
+void pc_free(struct domain *d); /* d->machine is one frame */
+void pc_update_lines(struct domain *d);
+uint64_t pc_deadline(struct domain *d);  /* ... while its 8259s alone listen */
+uint64_t pc_next_edge(struct domain *d); /* of the 8254, in ns of the domain's clock */
+void pc_forget_edges(struct pc *pc);     /* those that nobody has been told */
 
 /*
  * What brings a device's line up to date, by a registered table: Lab 1B adds the UART's. It is

@@ -34,6 +34,14 @@ struct platform {
 	 * CLOCK_NEVER.
 	 */
 	uint64_t (*deadline)(struct domain *d);
+	/* v->signals: INIT and start-up IPIs come into effect, before a turn. NULL: none come. */
+	void (*signals)(struct vcpu *v);
+	/* v->state.cr8, the task priority, has been written; NULL: nobody looks at it. */
+	void (*priority)(struct vcpu *v);
+	/*
+	 * What CPUID says of APICs, in the registers that it has filled; NULL: that there are none.
+	 */
+	void (*cpuid)(struct vcpu *v, uint32_t leaf);
 };
 
 /* NULL: no such platform in this build. */
@@ -47,5 +55,7 @@ const struct platform *platform_find(const char *name);
 void platform_lines(struct domain *d);
 /* When its lines have to be looked at next though nobody touches a device: in clock_ns(). */
 uint64_t platform_deadline(struct domain *d);
+/* The guest has written CR8. */
+void platform_priority(struct vcpu *v);
 /* The vector of the interrupt that waits for this vCPU, which has it now. */
 uint8_t platform_ack(struct vcpu *v);

@@ -11,6 +11,7 @@
 #include <kern/cpu.h>
 #include <kern/thread.h>
 #include <vmm/dev/io.h>
+#include <vmm/dev/platform.h>
 #include <vmm/dispatch.h>
 #include <vmm/domain.h>
 #include <vmm/event.h>
@@ -111,12 +112,28 @@ exit_io(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(IO, NULL, exit_io);
 
+static bool
+another_runs(const struct vcpu *v)
+{
+	for_each_vcpu(other, v->domain)
+	{
+		if (other != v && (other->state.activity == ACTIVITY_RUNS || other->signals))
+			return true;
+	}
+	return false;
+}
+
+/* With its interrupts off nothing wakes it but INIT or NMI, from another CPU. */
 static enum verdict
 exit_hlt(struct vcpu *v, struct exit *e)
 {
 	exit_effect(v, EFFECT_HALT, 0, 0);
-	if (!(v->state.rflags & FLAG_IF))
-		return exit_stop(v, e, "lab1a.md#dead-halt", "dead halt: hlt with interrupts off");
+	if (!(v->state.rflags & FLAG_IF)) {
+		if (!another_runs(v))
+			return exit_stop(v, e, "lab1a.md#dead-halt",
+					 "dead halt: hlt with interrupts off");
+		v->state.activity = ACTIVITY_HALTED;
+	}
 	vcpu_advance(v, e); /* safe: it has only to wait now */
 	return BLOCK;
 }
@@ -164,6 +181,7 @@ cut_leaves_init(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(hidden); i++)
 		cut_leaves |= LEAF_BIT(hidden[i].leaf);
+	cut_leaves |= LEAF_BIT(4) | LEAF_BIT(0xb); /* a platform's */
 }
 INITCALL(40, cut_leaves_init);
 
@@ -180,6 +198,8 @@ hide_features(struct vcpu *v, uint32_t leaf)
 		gpr[RCX] &= ~CPUID1_C_OSXSAVE;
 		gpr[RCX] |= v->state.cr4 & CR4_OSXSAVE ? CPUID1_C_OSXSAVE : 0;
 	}
+	if (v->domain->platform && v->domain->platform->cpuid)
+		v->domain->platform->cpuid(v, leaf);
 	return RESUME;
 }
 

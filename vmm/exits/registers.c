@@ -5,6 +5,7 @@
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
+#include <vmm/dev/platform.h>
 #include <vmm/dispatch.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
@@ -118,6 +119,7 @@ write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value)
 		if (value & ~0xful)
 			return event_fault(v, VEC_GP, 0);
 		s->cr8 = value;
+		platform_priority(v);
 		break;
 	default:
 		return event_fault(v, VEC_UD, 0);
@@ -255,7 +257,7 @@ static const struct {
 	{                                                                    \
 		number_, offsetof(struct cpu_state, field), valid_, address_ \
 	}
-	MSR(0x1b, apic_base, 0, false), /* read-only: Zeno moves no APIC */
+	MSR(MSR_APIC_BASE, apic_base, 0, false), /* as it is: Zeno moves no APIC */
 	MSR(MSR_SYSENTER_CS, sysenter_cs, 0xffffffff, false),
 	MSR(0x175, sysenter_esp, ~0ul, true),
 	MSR(0x176, sysenter_eip, ~0ul, true),
@@ -317,6 +319,8 @@ move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 			continue;
 		if (!write)
 			return *value = *msr, true;
+		if (n == MSR_APIC_BASE)
+			return *value == *msr;
 		if (*value & ~msrs[i].valid || (msrs[i].address && !is_canonical(*value)) ||
 		    (n == MSR_PAT && !pat_is_valid(*value)))
 			return false;

@@ -49,9 +49,9 @@ move_piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool write)
 		len = size - done < sizeof(value) ? size - done : sizeof(value);
 		memcpy(&value, buf + done, len);
 		if (write)
-			mmio_write(v->domain, gpa(at.v + done), (unsigned)len, value);
+			mmio_write(v, gpa(at.v + done), (unsigned)len, value);
 		else
-			value = mmio_read(v->domain, gpa(at.v + done), (unsigned)len);
+			value = mmio_read(v, gpa(at.v + done), (unsigned)len);
 		memcpy(buf + done, &value, len);
 	}
 }

@@ -91,6 +91,7 @@ struct mmu_mode {
 	int (*nested_init)(struct vcpu *v, const struct nested_format *format);
 	/* All of RAM gets its frames, in an order of the mode's own. 0 or -ENOMEM. NULL: any. */
 	int (*give_ram)(struct domain *d, const struct ram_range *map);
+	bool one_vcpu;    /* of a domain: what it makes is the domain's, not the vCPU's */
 	uint64_t cr4_not; /* bits of CR4 that a guest has not under it, though the engine has */
 };
 

@@ -20,6 +20,17 @@
 	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
 	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMEP | CR4_SMAP)
 
+/*
+ * TR is not busy: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5), and QEMU 7.2 ends
+ * itself when a guest comes back from ring 3 by a busy one, which nothing but a reset leaves there.
+ */
+static void
+reset(struct vcpu *v)
+{
+	v->state.tr = (struct segment){ .attr = ATTR_P | 0x9, .limit = 0xffff };
+	svm_of(v)->vmcb->eventinj = 0;
+}
+
 static int
 init(struct vcpu *v)
 {
@@ -38,12 +49,7 @@ init(struct vcpu *v)
 	s->vmcb = mfn_ptr(vmcb);
 	s->vmcb_at = mfn_to_hpa(vmcb);
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
-	/*
-	 * As after a reset, but not busy: with a 16-bit TSS no CPU turns long mode on (SDM 3A
-	 * 10.8.5), and QEMU 7.2 ends itself when a guest comes back from ring 3 by a busy one,
-	 * which nothing but a reset leaves there.
-	 */
-	v->state.tr = (struct segment){ .attr = ATTR_P | 0x9, .limit = 0xffff };
+	reset(v);
 	err = svm_turn_on();
 	if (err)
 		return err;
@@ -99,18 +105,39 @@ load(struct vcpu *v)
 
 /* TSC_AUX goes with the vCPU: rdtscp is no exit, and QEMU 7.2 would say rdtsc of one. */
 static void
-tsc_aux_out(struct vcpu *v)
+keep_msrs(struct vcpu *v)
 {
-	svm_of(v)->tsc_aux = (uint32_t)v->state.tsc_aux;
-	cpu_setup_tsc_aux(svm_of(v)->tsc_aux);
+	struct svm *s = svm_of(v);
+
+	s->tsc_aux = (uint32_t)v->state.tsc_aux;
+	s->apic_base = v->state.apic_base;
+	s->xcr0 = v->state.xcr0;
+	cpu_setup_tsc_aux(s->tsc_aux);
+}
+
+/* A write to CR8 exits; what a read finds is V_TPR (APM 2 15.21.1). */
+static void
+keep_cr8(struct vcpu *v)
+{
+	struct svm *s = svm_of(v);
+
+	s->cr8 = v->state.cr8;
+	s->vmcb->vintr = (s->vmcb->vintr & ~(uint64_t)VINTR_TPR) | s->cr8;
 }
 
 static void
 fetch(struct vcpu *v, unsigned groups)
 {
+	const struct svm *s = svm_of(v);
+
 	svm_fetch(v, groups);
-	if (groups & STATE_MSR)
-		v->state.tsc_aux = svm_of(v)->tsc_aux;
+	if (groups & STATE_CR)
+		v->state.cr8 = s->cr8;
+	if (!(groups & STATE_MSR))
+		return;
+	v->state.tsc_aux = s->tsc_aux;
+	v->state.apic_base = s->apic_base;
+	v->state.xcr0 = s->xcr0;
 }
 
 static void
@@ -179,7 +206,9 @@ enter_special(struct vcpu *v, unsigned written)
 	uint64_t event = b->eventinj;
 
 	if (written & STATE_MSR)
-		tsc_aux_out(v);
+		keep_msrs(v);
+	if (written & STATE_CR)
+		keep_cr8(v);
 	if (v->flush) {
 		b->tlb_control = TLB_CONTROL_FLUSH_ALL;
 		if (!s->shadowed)
@@ -265,7 +294,7 @@ static const struct engine svm_engine = {
 	.name = "svm",
 	.what = "AMD-V with nested paging",
 	.cr4_guest = CR4_GUEST,
-	.max_vcpus = 1,
+	.max_vcpus = 4,
 	.ram_max = SVM_RAM_MAX,
 	.mmu_modes = modes,
 	.probe = svm_probe,
@@ -274,6 +303,7 @@ static const struct engine svm_engine = {
 	.load = load,
 	.run = run,
 	.fetch = fetch,
+	.reset = reset,
 	.inject = svm_inject,
 	.window = svm_window,
 	.breakpoint = 0xf1,

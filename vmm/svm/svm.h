@@ -40,9 +40,10 @@ struct svm {
 	} own;
 	struct svm_entered {
 		uint64_t rip, cr3, event;
-	} entered;                     /* what the VMCB had at the entry */
-	bool switched_task;            /* ... and CR3 is another one now */
-	uint32_t tsc_aux;              /* the guest's, which no VMCB has */
+	} entered;          /* what the VMCB had at the entry */
+	bool switched_task; /* ... and CR3 is another one now */
+	uint32_t tsc_aux;   /* the guest's, which no VMCB has; nor has one these */
+	uint64_t cr8, apic_base, xcr0;
 	bool hides_lme;                /* the guest's EFER.LME is not in the VMCB */
 	bool special;                  /* each entry: shadows, or a breakpoint is armed */
 	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */

@@ -140,6 +140,7 @@ enum svm_intercept {
 #define SVM_EXIT_NONE      0x7fffffffu /* Zeno's own, before the first VMRUN: no CPU says so */
 
 /* APM 2 15.21.1 "VINTR": the virtual interrupt, which here only asks for an exit. */
+#define VINTR_TPR     15ul /* what CR8 reads as */
 #define VINTR_IRQ     (1ul << 8)
 #define VINTR_PRIO    (15ul << 16)
 #define VINTR_IGN_TPR (1ul << 20)

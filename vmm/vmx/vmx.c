@@ -45,6 +45,21 @@ leave(void)
 	vmx_turn_off();
 }
 
+/* As after a reset, but with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
+static void
+reset_task(struct vcpu *v)
+{
+	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
+}
+
+/* Its VMCS is the current one. */
+static void
+reset(struct vcpu *v)
+{
+	reset_task(v);
+	vmcs_write(ENTRY_EVENT, 0);
+}
+
 static int
 init(struct vcpu *v)
 {
@@ -64,8 +79,7 @@ init(struct vcpu *v)
 	x->vmcs_at = mfn_to_hpa(vmcs);
 	*(uint32_t *)mfn_ptr(vmcs) = vmx_revision(); /* SDM 3C 25.2 "Format of the VMCS Region" */
 	v->state.pat = 0x0007040600070406;           /* SDM 3A 12.12.4: after a reset */
-	/* As after a reset: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5). */
-	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
+	reset_task(v);
 	x->exceptions = EXCEPTIONS_CAUGHT;
 	x->cr0_owned = VMX_CR0_OWNED;
 	x->cr4_owned = ~engine_cr4(v->engine, v->domain->mmu) | CR4_DE; /* limit_ports() */
@@ -231,7 +245,7 @@ static const struct engine vmx_engine = {
 	.what = "VT-x with nested paging",
 	.cr4_guest = VMX_CR4_GUEST,
 	.pae_registers = true,
-	.max_vcpus = 1,
+	.max_vcpus = 4,
 	.ram_max = VMX_RAM_MAX,
 	.mmu_modes = modes,
 	.probe = probe,
@@ -240,6 +254,7 @@ static const struct engine vmx_engine = {
 	.load = load,
 	.run = run,
 	.fetch = vmx_fetch,
+	.reset = reset,
 	.inject = vmx_inject,
 	.window = vmx_window,
 	.breakpoint = 0xf1,

@@ -315,6 +315,7 @@ top(struct vcpu *v)
 
 static const struct mmu_mode shadow_mode = {
 	.name = "shadow",
+	.one_vcpu = true,
 	.load = load,
 	.free = shadow_done,
 	.invlpg = shadow_invlpg,

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""The platform pc-apic: local APICs, the I/O APIC, and a second CPU (guest/smp), as on the bare machine.
+
+On QEMU the bare machine has two CPUs (-smp 2). Debian's Bochs is built for one: there the guest is told so, and does
+what one CPU can. A guest that knows no APIC must not notice that there is one.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import Engine, boot, guest  # noqa: E402
+from harness import ROOT, finish, ok, run, skip  # noqa: E402
+
+ENGINES = {"svm": Engine("4s", "svm"), "vmx": Engine("4", "vmx")}
+PLATFORM = "platform=pc-apic"
+
+
+def said(text, number=1):
+    """What guest d<number> has printed."""
+    return re.findall(rf"^d{number}\| (.*)$", text, re.M)
+
+
+def two():
+    """Everything, with two CPUs; and with a build that finds who uses state without asking."""
+    bare = boot("qemu", "svm", guest("smp"), extra=["-smp", "2"]).splitlines()
+    ok("started again = 00010002" in bare, "bare QEMU: it comes to its end", text=bare)
+    for options in ("", "poison=1"):
+        text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=2"], ["smp"], options=options)
+        ok(said(text) == bare and "smp: ended: exit code 0" in text, f"svm {options}: as on the bare machine",
+           bare="\n".join(bare), text=text)
+
+
+def one():
+    """What one CPU can do, on Bochs, too."""
+    for engine, where in (("svm", "qemu"), ("vmx", "bochs"), ("svm", "bochs")):
+        if where == "bochs" and not shutil.which("bochs"):
+            skip(f"{engine} on Bochs", "Bochs is not installed: make demo installs it")
+            continue
+        text = ENGINES[engine].host([f"start smp {PLATFORM} -- cpus=1"], ["smp"], where)
+        bare = boot("qemu", "svm", guest("smp"), cmdline="cpus=1").splitlines()
+        ok(len(bare) > 20 and said(text) == bare and "smp: ended: exit code 0" in text,
+           f"{engine} on {where}: as bare QEMU with one CPU", bare="\n".join(bare), text=text)
+
+
+def classic():
+    """Guests that know no APIC get their interrupts as before."""
+    names = ("hello", "pc", "os", "long")
+    ENGINES["svm"].words = PLATFORM
+    ENGINES["svm"].same("qemu", names)
+    ENGINES["svm"].words = ""
+
+
+def refused():
+    """What can't be is said in a line."""
+    text = ENGINES["svm"].host([f"start hello {PLATFORM} vcpus=5", "start hello vcpus=0"], ["hello"])
+    ok(text.count("a domain has 1 to 4 vCPUs") == 2, "svm: five vCPUs are too many, none too few", text=text)
+
+
+def main():
+    for lab in ("4", "4s"):
+        built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
+        if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
+            finish()
+    two()
+    one()
+    classic()
+    refused()
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,381 @@
+/*
+ * The platform `pc-apic`: the classic PC with a local APIC in each CPU and an I/O APIC.
+ *
+ * The devices' lines go to the 8259s as before, and to the pins of the I/O APIC: that of IRQ 0 to
+ * pin 2, as on every PC, the others to the pin of their number. Who listens is what the guest has
+ * unmasked. The 8259's own output goes to the first CPU's LINT0, which lets it through (ExtINT), as
+ * firmware leaves it: a kernel that knows no APIC has its interrupts as on the classic PC.
+ *
+ * The registers of the APICs stay where they are after power-up, and xAPIC mode is all there is.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/dev/apic/ioapic.h>
+#include <vmm/dev/apic/lapic.h>
+#include <vmm/dev/apic/startup.h>
+#include <vmm/dev/io.h>
+#include <vmm/dev/pc.h>
+#include <vmm/dev/platform.h>
+#include <vmm/vcpu.h>
+
+#define PIT_IRQ          0
+#define PIT_PIN          2
+#define VCPUS_MAX        8u
+#define APIC_BASE_OTHERS 0xfee00800 /* enabled, and not the first CPU's (SDM 3A figure 11-5) */
+
+struct pc_apic {
+	struct pc pc;   /* first: pc_of() finds it */
+	uint16_t lines; /* as the I/O APIC has them */
+	struct ioapic ioapic;
+	struct lapic lapic[VCPUS_MAX]; /* by the vCPU's number */
+};
+
+static struct pc_apic *
+apic_of(struct domain *d)
+{
+	return d->machine;
+}
+
+static struct lapic *
+lapic_of(const struct vcpu *v)
+{
+	return &apic_of(v->domain)->lapic[v->number];
+}
+
+/* ---- messages ---- */
+
+static void
+message_to(struct vcpu *v, const struct apic_message *m)
+{
+	switch (m->mode) {
+	case APIC_FIXED:
+	case APIC_LOWEST:
+		lapic_accept(lapic_of(v), m->vector, m->level);
+		break;
+	case APIC_NMI:
+		startup_nmi(v);
+		break;
+	case APIC_INIT:
+		if (!m->deassert && startup_init(v))
+			lapic_init(lapic_of(v), (uint8_t)(lapic_of(v)->id >> 24));
+		break;
+	case APIC_STARTUP:
+		startup_sipi(v, m->vector);
+		break;
+	default: /* SMI: there is no system management mode; ExtINT: see ioapic.h */
+		break;
+	}
+}
+
+static bool
+is_meant(struct vcpu *v, const struct vcpu *from, const struct apic_message *m)
+{
+	switch (m->shorthand) {
+	case APIC_SELF:
+		return v == from;
+	case APIC_ALL:
+		return true;
+	case APIC_OTHERS:
+		return v != from;
+	default:
+		return lapic_is_meant(lapic_of(v), m);
+	}
+}
+
+/* Of those that are meant, for lowest priority: the first of those with the lowest. */
+static struct vcpu *
+least_busy(struct domain *d, const struct vcpu *from, const struct apic_message *m)
+{
+	struct vcpu *best = NULL;
+
+	for_each_vcpu(v, d)
+	{
+		const struct lapic *l = lapic_of(v);
+
+		if (is_meant(v, from, m) && l->svr & SVR_ENABLED &&
+		    (!best || lapic_ppr(l) < lapic_ppr(lapic_of(best))))
+			best = v;
+	}
+	return best;
+}
+
+/* from: NULL, the I/O APIC. */
+static void
+deliver(struct domain *d, const struct vcpu *from, const struct apic_message *m)
+{
+	struct vcpu *one;
+
+	if (m->mode == APIC_LOWEST) {
+		one = least_busy(d, from, m);
+		if (one)
+			message_to(one, m);
+		return;
+	}
+	for_each_vcpu(v, d)
+	{
+		if (is_meant(v, from, m))
+			message_to(v, m);
+	}
+}
+
+/* ---- registers ---- */
+
+/* Nothing is defined for what is no whole register. */
+static bool
+is_register(uint64_t offset, unsigned size)
+{
+	return size == 4 && !(offset & 3);
+}
+
+static uint64_t
+lapic_mmio_read(struct vcpu *v, uint64_t offset, unsigned size)
+{
+	if (!is_register(offset, size))
+		return 0;
+	return lapic_read(lapic_of(v), offset & ~0xful, domain_now(v->domain));
+}
+
+/* CR8 is TPR's class (SDM 3A 11.8.6 "Task Priority in IA-32e Mode"). */
+static void
+show_in_cr8(struct vcpu *v, uint8_t tpr)
+{
+	vcpu_need(v, STATE_CR);
+	v->state.cr8 = tpr >> 4;
+	vcpu_changed(v, STATE_CR);
+}
+
+static void
+take_cr8(struct vcpu *v)
+{
+	lapic_of(v)->tpr = (uint32_t)v->state.cr8 << 4;
+}
+
+static void
+lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct apic_message m;
+
+	if (!is_register(offset, size))
+		return;
+	if ((offset & ~0xful) == LAPIC_REG_TPR)
+		show_in_cr8(v, (uint8_t)value);
+	switch (lapic_write(lapic_of(v), offset & ~0xful, (uint32_t)value, domain_now(v->domain),
+			    &m)) {
+	case LAPIC_SEND:
+		deliver(v->domain, v, &m);
+		break;
+	case LAPIC_EOI:
+		ioapic_eoi(&apic_of(v->domain)->ioapic, m.vector);
+		break;
+	default:
+		break;
+	}
+}
+
+static uint64_t
+ioapic_mmio_read(struct vcpu *v, uint64_t offset, unsigned size)
+{
+	return is_register(offset, size) ? ioapic_read(&apic_of(v->domain)->ioapic, offset) : 0;
+}
+
+static bool
+pit_is_wired(const struct pc_apic *p)
+{
+	return !(p->ioapic.entry[PIT_PIN] & ENTRY_MASKED);
+}
+
+/* Edges that came while their pin was masked are lost: nobody gets them later. */
+static void
+ioapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct pc_apic *p = apic_of(v->domain);
+	bool wired = pit_is_wired(p);
+
+	if (!is_register(offset, size))
+		return;
+	ioapic_write(&p->ioapic, offset, (uint32_t)value);
+	if (pit_is_wired(p) && !wired)
+		pc_forget_edges(&p->pc);
+}
+
+static const struct mmio_range mmio[] = {
+	{ IOAPIC_BASE, IOAPIC_SIZE, "I/O APIC", ioapic_mmio_read, ioapic_mmio_write },
+	{ LAPIC_BASE, LAPIC_SIZE, "local APIC", lapic_mmio_read, lapic_mmio_write },
+	{ 0 },
+};
+
+/* ---- lines ---- */
+
+/* Whether a CPU has yet to take the last edge of the 8254. */
+static bool
+pit_waits(struct pc *pc)
+{
+	struct pc_apic *p = apic_of(pc->domain);
+	unsigned vector = p->ioapic.entry[PIT_PIN] & ENTRY_VECTOR;
+
+	if (!pit_is_wired(p))
+		return pc_classic.waits(pc);
+	for_each_vcpu(v, pc->domain)
+	{
+		if (lapic_of(v)->irr[vector / 32] >> vector % 32 & 1)
+			return true;
+	}
+	return false;
+}
+
+static void
+pit_pulse(struct pc *pc)
+{
+	struct ioapic *io = &apic_of(pc->domain)->ioapic;
+
+	pc_classic.pulse(pc);
+	ioapic_set(io, PIT_PIN, true);
+	ioapic_set(io, PIT_PIN, false);
+}
+
+static const struct pc_wire wire = { pit_waits, pit_pulse };
+
+/* The lines of the 8259s are those of the I/O APIC, but for the 8254's and the cascade's. */
+static void
+copy_lines(struct pc_apic *p)
+{
+	uint16_t now = (uint16_t)(p->pc.pic.chip[0].lines | p->pc.pic.chip[1].lines << 8);
+	uint16_t changed = (now ^ p->lines) & (uint16_t) ~(1u << PIT_IRQ | 1u << PIC_CASCADE);
+
+	for (unsigned irq = 0; changed >> irq; irq++)
+		if (changed >> irq & 1)
+			ioapic_set(&p->ioapic, irq, now >> irq & 1);
+	p->lines = now;
+}
+
+static void
+update_lines(struct domain *d)
+{
+	struct pc_apic *p = apic_of(d);
+	uint64_t now = domain_now(d);
+	struct apic_message m;
+
+	pc_update_lines(d);
+	copy_lines(p);
+	for_each_vcpu(v, d) lapic_tick(lapic_of(v), now);
+	while (ioapic_next(&p->ioapic, &m))
+		deliver(d, NULL, &m);
+}
+
+static bool
+takes_8259(const struct vcpu *v)
+{
+	return !v->number && lapic_passes_8259(lapic_of(v)) && pic_pending(&pc_of(v->domain)->pic);
+}
+
+static bool
+pending(struct vcpu *v)
+{
+	return lapic_pending(lapic_of(v)) != LAPIC_NONE || takes_8259(v);
+}
+
+static uint8_t
+ack(struct vcpu *v)
+{
+	if (lapic_pending(lapic_of(v)) == LAPIC_NONE && takes_8259(v))
+		return (uint8_t)pic_ack(&pc_of(v->domain)->pic);
+	return lapic_ack(lapic_of(v));
+}
+
+static uint64_t
+deadline(struct domain *d)
+{
+	struct pc_apic *p = apic_of(d);
+	uint64_t first = CLOCK_NEVER, at;
+
+	_Static_assert(LAPIC_NEVER == CLOCK_NEVER, "");
+	if (!pit_is_wired(p))
+		first = pc_deadline(d);
+	else if (!pit_waits(&p->pc))
+		first = pc_next_edge(d);
+	for_each_vcpu(v, d)
+	{
+		at = lapic_deadline(lapic_of(v));
+		first = at < first ? at : first;
+	}
+	return first;
+}
+
+/* ---- what CPUID says (SDM 2A "CPUID", APM 3 appendix E) ---- */
+
+#define CPUID1_D_APIC  (1u << 9)
+#define CPUID1_D_CORES (1u << 28) /* more than one logical CPU in the package */
+
+/* Each vCPU is a package of one core; what tells of cores and threads beside it says nothing. */
+static void
+show_cpuid(struct vcpu *v, uint32_t leaf)
+{
+	uint64_t *gpr = v->state.gpr;
+
+	switch (leaf) {
+	case 1:
+		gpr[RBX] = (gpr[RBX] & 0x00ffffff) | v->number << 24;
+		gpr[RDX] = (gpr[RDX] | CPUID1_D_APIC) & ~(uint64_t)CPUID1_D_CORES;
+		break;
+	case 4:
+		gpr[RAX] &= 0x3fff;
+		break;
+	case 0xb:
+		gpr[RAX] = gpr[RBX] = 0;
+		gpr[RDX] = v->number;
+		break;
+	case 0x80000001:
+		gpr[RDX] |= CPUID1_D_APIC;
+		break;
+	}
+}
+
+/* ---- the platform ---- */
+
+static int
+init(struct domain *d)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	struct pc_apic *p;
+	struct lapic *first;
+
+	_Static_assert(sizeof(*p) <= PAGE_SIZE, "a PC with APICs is one frame");
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	d->machine = p = mfn_ptr(f);
+	pc_make(&p->pc, d, &wire);
+	for (struct vcpu *v = d->vcpu->next; v; v = v->next) {
+		ASSERT(v->number < VCPUS_MAX);
+		v->state.apic_base = APIC_BASE_OTHERS;
+		startup_wait(v);
+	}
+	ioapic_init(&p->ioapic);
+	for (unsigned i = 0; i < VCPUS_MAX; i++)
+		lapic_init(&p->lapic[i], (uint8_t)i);
+	first = &p->lapic[0];
+	first->svr |= SVR_ENABLED;
+	first->lvt[LVT_LINT0] = LVT_LEVEL | APIC_EXTINT << 8;
+	first->lvt[LVT_LINT1] = LVT_LEVEL | APIC_NMI << 8;
+	return 0;
+}
+
+static uint8_t claims[LOW_PORTS];
+
+static const struct platform pc_apic_platform = {
+	.name = "pc-apic",
+	.what = "a classic PC with a local APIC in each CPU and an I/O APIC",
+	.init = init,
+	.free = pc_free,
+	.ports = pc_ports,
+	.claims = claims,
+	.mmio = mmio,
+	.lines = update_lines,
+	.pending = pending,
+	.ack = ack,
+	.deadline = deadline,
+	.signals = startup_take,
+	.priority = take_cr8,
+	.cpuid = show_cpuid,
+};
+SET_ADD(platforms, pc_apic_platform);
