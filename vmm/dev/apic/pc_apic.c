@@ -334,7 +334,7 @@ show_cpuid(struct vcpu *v, uint32_t leaf)
 /* ---- the platform ---- */
 
 static int
-init(struct domain *d)
+pc_apic_init(struct domain *d)
 {
 	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
 	struct pc_apic *p;
@@ -365,7 +365,7 @@ static uint8_t claims[LOW_PORTS];
 static const struct platform pc_apic_platform = {
 	.name = "pc-apic",
 	.what = "a classic PC with a local APIC in each CPU and an I/O APIC",
-	.init = init,
+	.init = pc_apic_init,
 	.free = pc_free,
 	.ports = pc_ports,
 	.claims = claims,
