@@ -64,8 +64,8 @@ second:	mov	eax, 0x10
 	hlt
 	jmp	.dead
 
-; void wait_until(volatile uint32_t *word, uint32_t value): sleeps until an interrupt's handler has put it there, or more; the
-; interrupt cannot come between the look and the hlt. Interrupts are off before and behind.
+; void wait_until(volatile uint32_t *word, uint32_t value): sleeps until an interrupt's handler has put it there, or
+; more; the interrupt cannot come between the look and the hlt. Interrupts are off before and behind.
 global wait_until
 wait_until:
 	mov	ecx, [esp + 4]

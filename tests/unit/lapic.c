@@ -62,7 +62,7 @@ test_reset(void)
 	is_u64(in(0x220), 0, "11.4.7.2: it accepts no interrupt");
 }
 
-/* 11.8.3.1 "Task and Processor Priorities", 11.8.4, 11.8.5 "Signaling Interrupt Servicing Completion". */
+/* 11.8.3.1 "Task and Processor Priorities"; 11.8.5 "Signaling Interrupt Servicing Completion". */
 static void
 test_priorities(void)
 {
