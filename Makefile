@@ -132,7 +132,7 @@ check-all: ## make check without what it keeps: all mutants, all undone parts, a
 	@ZENO_ALL=1 $(MAKE) --no-print-directory check
 
 # The long ones first, by the time that each took, so that none of them is left over at the end.
-LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs bt build undone handouts fuzz te linux gdb-bt os soak machines cheats gdb \
+LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs bt build undone handouts fuzz te linux linux64 gdb-bt os soak machines cheats gdb \
 	sequences seeds vmx svm svm-rules nested labs trace boot student bt-fuzz bench fuzz-same fuzz-lines shadow points catchup official \
 	tools format))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
@@ -176,15 +176,13 @@ endif
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
 	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
 	--cpu $(call quote,$(or $(CPU),$(LAB_CPU),te))
-# LINUX=1 adds Debian's Linux to the guests. Its words are tools/linux_guest.py's.
+# LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
-LINUX_WORDS := $(shell $(PYTHON) tools/linux_guest.py --words)
-LINUX_MODULES := --module $(call quote,build/linux/vmlinuz $(LINUX_WORDS)) \
-	--module $(call quote,build/linux/vmlinuz-pae $(LINUX_WORDS)) --module build/linux/initrd
+LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem 320
 endif
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
-bochs: build ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
+bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 ifdef TEST
 gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
@@ -215,7 +213,7 @@ tracediff: build ## TEST=x LAB=n: compare a guest's exits with the reference's, 
 traces: guests ## write the reference traces (grade/traces/) from solutions/
 	@$(PYTHON) tools/trace.py references --guests $(GO)
 
-linux: ## fetch Debian's 32-bit Linux as a guest (LINUX=1 then adds it to make qemu's)
+linux: ## fetch Debian's Linux as a guest, 32 and 64 bits (LINUX=1 then adds it to make qemu's)
 	@$(PYTHON) tools/linux_guest.py
 
 submit: ## LAB=n: pack what you hand in: zeno-labn.tar

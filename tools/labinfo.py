@@ -43,7 +43,7 @@ ROOMS = {
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2370, 1500),
     "platform": ("vmm/dev/apic", 1090, 2500),
-    "load": ("vmm/load", 760, 900),
+    "load": ("vmm/load", 872, 900),
     "debug": ("vmm/debug", 1025, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "
                "trials/svm/broken trials/vmx trials/vmx/broken", 5260, 1000),

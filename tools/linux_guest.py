@@ -1,25 +1,28 @@
 #!/usr/bin/env python3
-r"""Fetches Debian's 32-bit Linux as a guest: build/linux/vmlinuz, vmlinuz-pae and initrd.
+r"""Fetches Debian's Linux as guests: build/linux/ of 32 bits (vmlinuz, vmlinuz-pae, initrd), build/linux64/ of 64.
 
-    linux_guest.py                  fetch what is not there yet, and make the initial RAM disk
+    linux_guest.py                  fetch what is not there yet, and make the initial RAM disks
     linux_guest.py --again          fetch it again: the archive may have a newer kernel
     linux_guest.py --session FILE   with these lines as the session that /init types
 
-It comes to build/linux/, or where the variable ZENO_LINUX says. Then, for one:
+It comes to build/linux/, or where the variable ZENO_LINUX says, and beside that. Then, for one:
 
-    make qemu LAB=3 SOLUTION=1 LINUX=1 \
-        APPEND="-- start vmlinuz engine=bt mem=64 -- boot=linux initrd=initrd"
+    make qemu LAB=3 SOLUTION=1 LINUX=1 APPEND="-- start vmlinuz engine=bt"
+    make qemu LAB=4s SOLUTION=1 LINUX=1 APPEND="-- start linux64"
 
 Nothing is installed, and the machine's own lists of packages stay as they are: apt-get gets the machine's
-sources, but lists, cache and state of its own and the architecture i386, and dpkg-deb unpacks. The kernels are
-those that linux-image-686 and linux-image-686-pae, which has PAE and NX, depend on today; the RAM disk holds a
-static busybox, a few device nodes and guest/linux/init. Debian's memtest86+ comes along as build/linux/memtest,
-for it is started as Linux is. The status is 1, after one line, if the network or a package is missing.
+sources, but lists, cache, state and an architecture of its own, and dpkg-deb unpacks. The kernels are
+those that linux-image-686, linux-image-686-pae, which has PAE and NX, and linux-image-cloud-amd64 depend on
+today; a RAM disk holds a static busybox, a few device nodes and guest/linux/init. Debian's memtest86+ comes along
+as build/linux/memtest, for it is started as Linux is. The status is 1, after one line, if the network or a
+package is missing.
 """
 
 import argparse
+import dataclasses
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -32,8 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / os.environ.get("ZENO_LINUX", "build/linux")
 INIT = ROOT / "guest/linux/init"
 SESSION = ROOT / "guest/linux/session"
-META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
-OTHERS = {"busybox": ("busybox-static", "bin/busybox"), "memtest": ("memtest86+", "boot/memtest86+ia32.bin")}
+BUSYBOX = ("busybox-static", "bin/busybox")
 PATIENCE = 600  # seconds for one download: only a dead network takes that long
 TRAILER = "TRAILER!!!"
 
@@ -42,10 +44,42 @@ class NoGuest(Exception):
     """One line that says why there is no Linux."""
 
 
-def apt_options(state):
-    """apt without the machine's state: lists, cache and dpkg's status below `state`, for i386."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class System:
+    """Debian's packages of one architecture, and what comes of them."""
+    arch: str
+    place: Path
+    kernels: dict  # file: the package that depends on today's kernel
+    others: dict  # file: (package, where it is in it)
+    initrd: str
+    session: bytes  # what /init types, if nobody says otherwise
+
+
+# For a machine without ACPI, PCI, APIC and firmware tables, with Zeno's window at the top of the address space.
+# quiet: what the kernel says at boot depends on its version.
+CMDLINE = ("console=ttyS0 reservetop=8M nosmp noapic nolapic acpi=off pci=off pnpbios=off noisapnp "
+           "mitigations=off nokaslr panic=-1 quiet")
+CMDLINE_64 = "console=ttyS0 nosmp noapic nolapic acpi=off pci=off mitigations=off nokaslr panic=-1 quiet"
+META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
+LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest86+", "boot/memtest86+ia32.bin")},
+                  "initrd", SESSION.read_bytes())
+LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linux-image-cloud-amd64"},
+                  {"busybox": BUSYBOX}, "initrd64", b"")
+
+
+def modules():
+    """[file and words, as a boot module]: the words are options of `start`, `--`, and Linux' own."""
+    start = {LINUX_32: f"mem=64 boot=linux -- initrd=initrd {CMDLINE}",
+             LINUX_64: f"mem=128 boot=linux -- initrd=initrd64 {CMDLINE_64} shell"}
+    return [line for system, words in start.items() for line in
+            [f"{os.path.relpath(system.place / name, ROOT)} {words}" for name in system.kernels]
+            + [os.path.relpath(system.place / system.initrd, ROOT)]]
+
+
+def apt_options(state, arch):
+    """apt without the machine's state: lists, cache and dpkg's status below `state`, for one architecture."""
     options = {
-        "APT::Architecture": "i386",
+        "APT::Architecture": arch,
         "Dir::State": state,
         "Dir::State::lists": state / "lists",
         "Dir::State::status": state / "status",
@@ -59,13 +93,13 @@ def apt_options(state):
         options["APT::Sandbox::User"] = "root"  # _apt may not write below our home
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     # A list replaces the machine's own only where it is cleared first.
-    return ["-o", "#clear=APT::Architectures", *words, "-o", "APT::Architectures::=i386"]
+    return ["-o", "#clear=APT::Architectures", *words, "-o", f"APT::Architectures::={arch}"]
 
 
-def apt(command, state, *words, cwd=None):
+def apt(command, state, arch, *words, cwd=None):
     """Runs apt-get or apt-cache; its status and its output."""
     try:
-        done = subprocess.run([command, "-q", *apt_options(state), *words], cwd=cwd,
+        done = subprocess.run([command, "-q", *apt_options(state, arch), *words], cwd=cwd,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=PATIENCE, check=False,
                               env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"})
@@ -83,27 +117,28 @@ def why(output):
     return (errors or lines or ["it said nothing"])[0 if errors else -1][:200]
 
 
-def kernel_package(state, meta):
+def kernel_package(state, arch, meta):
     """What a package such as linux-image-686 depends on today, or None."""
-    status, text = apt("apt-cache", state, "depends", meta)
+    status, text = apt("apt-cache", state, arch, "depends", meta)
     found = re.search(rf"Depends: (linux-image-\S+{meta.removeprefix('linux-image')})$", text, re.M)
     return found[1] if status == 0 and found else None
 
 
-def fetch(state):
+def fetch(state, system):
     """The packages as files, by what comes out of them."""
+    arch = system.arch
     shutil.rmtree(state, ignore_errors=True)
     for name in ("lists/partial", "cache/archives/partial", "debs"):
         (state / name).mkdir(parents=True)
     (state / "status").touch()
-    # A source without i386 makes this fail; what counts is whether the packages are in the others.
-    _, said = apt("apt-get", state, "update")
-    packages = {name: package for name, (package, _) in OTHERS.items()}
-    for name, meta in META.items():
-        packages[name] = kernel_package(state, meta)
+    # A source without this architecture makes this fail; what counts is whether the packages are in the others.
+    _, said = apt("apt-get", state, arch, "update")
+    packages = {name: package for name, (package, _) in system.others.items()}
+    for name, meta in system.kernels.items():
+        packages[name] = kernel_package(state, arch, meta)
         if not packages[name]:
-            raise NoGuest(f"no {meta} for i386 in this machine's apt sources ({why(said)})")
-    status, said = apt("apt-get", state, "download", *packages.values(), cwd=state / "debs")
+            raise NoGuest(f"no {meta} for {arch} in this machine's apt sources ({why(said)})")
+    status, said = apt("apt-get", state, arch, "download", *packages.values(), cwd=state / "debs")
     files = {name: sorted((state / "debs").glob(f"{package}_*.deb")) for name, package in packages.items()}
     if status or not all(files.values()):
         raise NoGuest(f"{', '.join(packages.values())} were not downloaded ({why(said)})")
@@ -112,7 +147,7 @@ def fetch(state):
 
 def unpack(package, wanted, to):
     """One file out of a package; `wanted` is a pattern from the package's root."""
-    tree = PLACE / "tree"
+    tree = to.with_name("tree")
     shutil.rmtree(tree, ignore_errors=True)
     done = subprocess.run(["dpkg-deb", "-x", package, tree], capture_output=True, check=False)
     found = sorted(p for p in tree.glob(wanted) if p.is_file())
@@ -146,55 +181,53 @@ def initrd(busybox, session):
     return b"".join(entry(number, *file) for number, file in enumerate(files, 1))
 
 
-def here():
+def here(system=LINUX_32):
     """Whether the guests have been fetched."""
-    return all((PLACE / name).is_file() for name in (*META, *OTHERS, "version"))
+    return all((system.place / name).is_file() for name in (*system.kernels, *system.others, "version"))
 
 
-def bring(again=False):
-    """Fetches kernels and busybox into build/linux/. Raises NoGuest."""
-    if here() and not again:
+def bring(system=LINUX_32, again=False):
+    """Fetches kernels and busybox into the system's folder. Raises NoGuest."""
+    place = system.place
+    if here(system) and not again:
         return
-    PLACE.mkdir(parents=True, exist_ok=True)
-    packages = fetch(PLACE / "apt")
+    place.mkdir(parents=True, exist_ok=True)
+    packages = fetch(place / "apt", system)
     for name, package in packages.items():
-        unpack(package, OTHERS[name][1] if name in OTHERS else "boot/vmlinuz-*", PLACE / name)
-    (PLACE / "version").write_text(" ".join(package.name for package in packages.values()) + "\n")
-    shutil.rmtree(PLACE / "apt")
+        unpack(package, system.others[name][1] if name in system.others else "boot/vmlinuz-*", place / name)
+    (place / "version").write_text(" ".join(package.name for package in packages.values()) + "\n")
+    shutil.rmtree(place / "apt")
 
 
-def make_initrd(session=SESSION, to=PLACE / "initrd"):
-    """The RAM disk with this file as its session."""
-    data = initrd((PLACE / "busybox").read_bytes(), Path(session).read_bytes())
+def make_initrd(system=LINUX_32, session=None, to=None):
+    """The RAM disk with these bytes as its session; where it is."""
+    to = to or system.place / system.initrd
+    data = initrd((system.place / "busybox").read_bytes(), system.session if session is None else session)
     if not to.is_file() or to.read_bytes() != data:
         to.write_bytes(data)
     return to
 
 
-# For a machine without ACPI, PCI, APIC and firmware tables, with Zeno's window at the top of the address space.
-# quiet: what the kernel says at boot depends on its version.
-CMDLINE = ("console=ttyS0 reservetop=8M nosmp noapic nolapic acpi=off pci=off pnpbios=off noisapnp "
-           "mitigations=off nokaslr panic=-1 quiet")
-
-
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description="fetch Debian's 32-bit Linux as a guest")
+    parser = argparse.ArgumentParser(description="fetch Debian's Linux as guests")
     parser.add_argument("--again", action="store_true", help="fetch it even if it is there")
-    parser.add_argument("--session", default=SESSION, help="lines that /init types")
-    parser.add_argument("--words", action="store_true", help="print its command line, do nothing")
+    parser.add_argument("--session", type=Path, help="lines that /init types")
+    parser.add_argument("--modules", action="store_true", help="print words for boot modules, do nothing")
     options = parser.parse_args()
-    if options.words:
-        print(CMDLINE)
+    if options.modules:
+        print(" ".join(f"--module {shlex.quote(line)}" for line in modules()))
         return 0
-    try:
-        bring(options.again)
-        make_initrd(options.session)
-    except (NoGuest, OSError, subprocess.SubprocessError) as error:
-        print(f"no Linux guest: {error}", file=sys.stderr)
-        return 1
-    sizes = ", ".join(f"{name} {(PLACE / name).stat().st_size} bytes" for name in (*META, "initrd"))
-    print(f"{os.path.relpath(PLACE, ROOT)}: {(PLACE / 'version').read_text().strip()}: {sizes}")
+    for system in LINUX_32, LINUX_64:
+        try:
+            bring(system, options.again)
+            made = make_initrd(system, options.session and options.session.read_bytes())
+        except (NoGuest, OSError, subprocess.SubprocessError) as error:
+            print(f"no Linux guest: {error}", file=sys.stderr)
+            return 1
+        sizes = ", ".join(f"{name} {(system.place / name).stat().st_size} bytes"
+                          for name in (*system.kernels, made.name))
+        print(f"{os.path.relpath(system.place, ROOT)}: {(system.place / 'version').read_text().strip()}: {sizes}")
     return 0
 
 

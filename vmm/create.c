@@ -153,6 +153,8 @@ furnish(struct domain *d, const struct domain_config *c)
 		err = load_guest(d, c);
 	for (struct vcpu *v = d->vcpu; v && !err; v = v->next)
 		err = c->engine->init(v);
+	if (!err && d->vcpu->state.cr0 & CR0_PG) /* a loader may begin in long mode */
+		err = d->mmu->load(d->vcpu);
 	d->clock_offset = clock_ns();
 	if (!err && d->platform)
 		err = d->platform->init(d);

@@ -24,6 +24,7 @@ struct engine {
 	const char *name;
 	const char *what;
 	uint64_t cr4_guest; /* the bits of CR4 that a guest may set; see engine_cr4() */
+	bool long_mode;     /* a guest may have it */
 	bool pae_registers; /* mmu=nested: PAE's topmost entries are in the CPU's registers */
 	unsigned max_vcpus; /* of a domain */
 	uint64_t ram_max;   /* bytes that one may have */

@@ -121,6 +121,7 @@ start(int argc, char **argv)
 				       .platform = platform_find("pc") },
 			   .mib = DEFAULT_RAM_MIB,
 			   .vcpus = 1 };
+	struct module_options own;
 	const struct module *m;
 	struct domain *d;
 	int err;
@@ -132,7 +133,9 @@ start(int argc, char **argv)
 		printf("no guest %s\n", argv[1]);
 		return list_modules();
 	}
-	err = start_options(&s, argc, argv);
+	err = start_options(&s, module_options(m, &own), own.argv);
+	if (!err)
+		err = start_options(&s, argc, argv);
 	if (!err && !s.config.engine)
 		err = -ENODEV;
 	s.config.module = m;

@@ -95,7 +95,6 @@ test_fields(void)
 	refused("a header that ends too early", LINUX_JUMP, 1, 0x61, "length");
 	refused("a header that runs into the memory map", LINUX_JUMP, 1, 0x8f, "length");
 	refused("a zImage", LINUX_LOADFLAGS, 1, 0, "zImage");
-	refused("a 64-bit kernel", LINUX_XLOADFLAGS, 2, 1, "64-bit");
 	refused("no kernel", LINUX_SYSSIZE, 4, 0, "no protected-mode");
 	refused("a kernel one paragraph too long", LINUX_SYSSIZE, 4, KERNEL / 16 + 1, "truncated");
 	refused("a kernel of 64 GiB", LINUX_SYSSIZE, 4, 0xffffffff, "truncated");
@@ -104,6 +103,26 @@ test_fields(void)
 	refused("init_size of 4 GiB", LINUX_INIT_SIZE, 4, 0xffffffff, "mem=");
 	refused("a preferred address beyond memory", LINUX_PREF_ADDRESS, 8, 65 * MIB, "mem=");
 	refused("one that wraps", LINUX_PREF_ADDRESS, 8, ~0ull - 4096, "mem=");
+}
+
+/* The image says whether it has a 64-bit entry; only then the code must reach beyond it. */
+static void
+test_64(void)
+{
+	uint8_t image[SIZE];
+
+	memcpy(image, good, SIZE);
+	ok(!verdict(image, SIZE, 0, 64 * MIB) && !p.is_64, "a kernel of 32 bits");
+	put(image, LINUX_XLOADFLAGS, 2, 0x3f);
+	ok(!verdict(image, SIZE, 0, 64 * MIB) && p.is_64, "one that has a 64-bit entry");
+	put(image, LINUX_XLOADFLAGS, 2, 0x3e);
+	ok(!verdict(image, SIZE, 0, 64 * MIB) && !p.is_64, "flags that say other things");
+	put(image, LINUX_SYSSIZE, 4, 512 / 16);
+	ok(!verdict(image, SIZE, 0, 64 * MIB), "512 bytes are enough for a 32-bit entry");
+	put(image, LINUX_XLOADFLAGS, 2, 1);
+	ok(verdict(image, SIZE, 0, 64 * MIB) != NULL, "refused: they end at the 64-bit entry");
+	put(image, LINUX_SYSSIZE, 4, 528 / 16);
+	ok(!verdict(image, SIZE, 0, 64 * MIB) && p.is_64, "16 bytes more are code");
 }
 
 static void
@@ -144,6 +163,7 @@ main(void)
 	make_good();
 	test_good();
 	test_fields();
+	test_64();
 	test_memory();
 	test_truncated();
 	return done_testing();

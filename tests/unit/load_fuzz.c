@@ -1,7 +1,7 @@
 /*
- * BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_plan.c vmm/load/coreboot.c
- * vmm/load/firmware.c vmm/load/modules.c kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin
- * -Wl,--wrap=printf
+ * BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_entry.c vmm/load/linux_plan.c
+ * vmm/load/coreboot.c vmm/load/firmware.c vmm/load/modules.c vmm/load/words.c kern/bootinfo.c
+ * -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf
  */
 /*
  * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot,
@@ -20,6 +20,7 @@
 #include <kern/bootinfo.h>
 #include <kern/map.h>
 #include <kern/multiboot.h>
+#include <vmm/engine.h>
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>
 
@@ -34,8 +35,9 @@ static uint8_t *memory, ram[RAM], image[65536];
 static size_t image_size;
 static struct domain domain = { .ram = RAM };
 static struct vcpu vcpu = { .domain = &domain };
-static struct module guest_module = { .name = "guest", .words = "guest" },
+static struct module guest_module = { .name = "guest", .words = "guest a" },
 		     disk = { .name = "m1", .words = "m1" };
+static struct engine engine = { .name = "some", .long_mode = true };
 static uint64_t seed = 20261128, written;
 static unsigned lines;
 
@@ -166,6 +168,13 @@ make_linux(void)
 	put(LINUX_INIT_SIZE, 4, 0x200000);
 }
 
+static void
+make_linux_64(void)
+{
+	make_linux();
+	put(LINUX_XLOADFLAGS, 2, LINUX_KERNEL_64);
+}
+
 static uint64_t
 number(void)
 {
@@ -205,6 +214,40 @@ place(const void *from, size_t size)
 	return MEMORY - size;
 }
 
+/*
+ * Of a guest that begins in 64-bit mode: each address below 4 GiB is mapped to itself, by a page of
+ * 2 MiB that may be written, as this walk of its own finds (SDM 3A 4.5), and its GDT has the
+ * segments that the registers have.
+ */
+static const char *
+first_tables(const struct cpu_state *s)
+{
+	uint64_t gdt[4];
+
+	memcpy(gdt, ram + s->gdtr.base, sizeof(gdt));
+	if (s->efer != (EFER_LME | EFER_LMA) || s->cr4 != CR4_PAE ||
+	    !(s->seg[SEG_CS].attr & ATTR_L) || s->seg[SEG_CS].attr & ATTR_DB ||
+	    !(gdt[2] >> 53 & 1) || gdt[3] >> 53 & 1)
+		return "it is in another mode";
+	for (unsigned n = 0; n < 64; n++) {
+		uint64_t a = n ? next() & 0xffffffff : s->rip, entry;
+		uint64_t at = s->cr3 + (a >> 39) * 8;
+
+		for (unsigned shift = 30; shift >= 21; shift -= 9) {
+			if ((at & PAGE_MASK) + 8 > PAGE_SIZE || at > LOW_RAM_END)
+				return "its tables are not where it has memory";
+			memcpy(&entry, ram + at, 8);
+			if ((entry & 0xfff) != (PTE_P | PTE_W))
+				return "a table is not present";
+			at = (entry & ~(uint64_t)PAGE_MASK) + (a >> shift & 511) * 8;
+		}
+		memcpy(&entry, ram + at, 8);
+		if (entry != ((a & ~0x1fffffull) | PTE_P | PTE_W | PTE_PS))
+			return "an address is not mapped to itself";
+	}
+	return NULL;
+}
+
 /* NULL, or what is wrong with how an image was loaded, or refused. */
 static const char *
 load_one(const char *words)
@@ -232,7 +275,7 @@ load_one(const char *words)
 		return lines == 1 ? NULL : "it was refused, and not in one line";
 	if (lines || vcpu.state.rip > 0xffffffff || !(vcpu.state.cr0 & 1))
 		return "the guest's first state is none";
-	return NULL;
+	return vcpu.state.cr0 & CR0_PG ? first_tables(&vcpu.state) : NULL;
 }
 
 static void
@@ -296,6 +339,34 @@ bootinfo(void)
 	   refused);
 }
 
+/* A module's words in two parts: what `start` takes, and what is the guest's. */
+static void
+words_of_modules(void)
+{
+	static const struct {
+		const char *words, *own, *first;
+		int argc;
+	} cases[] = {
+		{ "a/b", "", NULL, 2 },
+		{ "b c  d", "c  d", NULL, 2 },
+		{ "b mem=64  boot=linux -- c d", "c d", "mem=64", 4 },
+		{ "b  --  c -- d", "c -- d", NULL, 2 },
+		{ "b mem=1 --", "mem=1 --", NULL, 2 },
+		{ "b --c d", "--c d", NULL, 2 },
+		{ "b 1 2 3 4 5 6 7 8 9 -- c", "c", "1", MODULE_OPTIONS },
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct module m = { .words = cases[i].words };
+		struct module_options o;
+		int argc = module_options(&m, &o);
+
+		ok(argc == cases[i].argc && !strcmp(module_own_words(&m), cases[i].own) &&
+			   (argc == 2 || !strcmp(o.argv[2], cases[i].first)),
+		   "words \"%s\"", cases[i].words);
+	}
+}
+
 int
 main(void)
 {
@@ -308,9 +379,18 @@ main(void)
 	if (memory != (void *)DIRECT_MAP || mprotect(memory + MEMORY, PAGE_SIZE, PROT_NONE))
 		return 1;
 	domain.vcpu = &vcpu;
-	plan(5);
+	vcpu.engine = &engine;
+	plan(16);
+	words_of_modules();
 	fuzz("ELF", make_elf, 0, DATA + 12, elf);
 	fuzz("bzImage", make_linux, LINUX_SETUP_SECTS, LINUX_HEADER_MAX, kernel);
+	fuzz("bzImage of 64 bits", make_linux_64, LINUX_SETUP_SECTS, LINUX_HEADER_MAX, kernel);
+	memset(image, 0, sizeof(image));
+	make_linux_64();
+	ok(!load_one(kernel[0]) && !lines && vcpu.state.cr0 & CR0_PG, "it begins in long mode");
+	engine.long_mode = false;
+	ok(!load_one(kernel[0]) && lines == 1 && strstr(said, "no long mode"),
+	   "or is refused where there is none");
 	bootinfo();
 	return done_testing();
 }

@@ -1,21 +1,18 @@
 /*
- * The third way in which a guest is started: as a boot loader starts a 32-bit Linux, at its 32-bit
- * entry.
+ * The third way in which a guest is started: as a boot loader starts Linux, at its 32-bit entry or,
+ * if it is a 64-bit kernel, at its 64-bit one (linux_entry.c).
  *
  * linux.h says what BOOT is. The setup header goes into the "zero page" together with what the
  * loader knows; nothing of the real-mode part runs, so Linux asks no BIOS.
  */
 #include <inc/errno.h>
 #include <kern/map.h>
+#include <vmm/engine.h>
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/monitor.h>
 
-#define BOOT_CS          0x10 /* BOOT "32-bit Boot Protocol": __BOOT_CS and __BOOT_DS */
-#define BOOT_DS          0x18
-#define FLAT_CODE        0x00cf9b000000ffffull
-#define FLAT_DATA        0x00cf93000000ffffull
 #define LOADER_UNDEFINED 0xff /* type_of_loader: without an id of its own */
 #define E820_RAM         1
 
@@ -52,18 +49,12 @@ take_initrd(struct parts *p, const char *words)
 	return end;
 }
 
-/* The command line: the kernel module's own words without its name, then those of `start`. */
+/* The command line: the kernel module's own words, then those of `start`. */
 static bool
-make_cmdline(struct parts *p, const char *words)
+make_cmdline(struct parts *p, const char *own, const char *words)
 {
-	const char *own = p->kernel->words;
-	int len;
+	int len = snprintf(p->cmdline, sizeof(p->cmdline), "%s%s%s", own, *own ? " " : "", words);
 
-	while (*own && *own != ' ')
-		own++;
-	while (*own == ' ')
-		own++;
-	len = snprintf(p->cmdline, sizeof(p->cmdline), "%s%s%s", own, *own ? " " : "", words);
 	return (size_t)len < sizeof(p->cmdline) && (size_t)len <= p->plan.cmdline_max;
 }
 
@@ -103,33 +94,19 @@ write_zero_page(struct domain *d, const struct parts *p)
 static int
 write_guest(struct domain *d, const struct parts *p)
 {
-	const uint64_t gdt[] = { 0, 0, FLAT_CODE, FLAT_DATA };
 	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
 	int err;
 
 	write_zero_page(d, p);
 	err = gpa_write(d, gpa(LINUX_CMDLINE), p->cmdline, strlen(p->cmdline) + 1);
 	if (!err)
-		err = gpa_write(d, gpa(LINUX_GDT), gdt, sizeof(gdt));
+		err = linux_write_entry(d, p->plan.is_64);
 	if (!err)
 		err = load_bytes(d, LINUX_LOAD, image + p->plan.kernel_from, p->plan.kernel_size);
 	if (!err && p->initrd)
 		err = load_bytes(d, p->plan.initrd_at, hpa_ptr(hpa(p->initrd->paddr)),
 				 p->initrd->size);
 	return err;
-}
-
-/*
- * BOOT "32-bit Boot Protocol": protected mode, paging off, interrupts off, flat segments from a
- * GDT, ESI the zero page, EBP, EDI and EBX zero.
- */
-static void
-set_registers(struct cpu_state *s)
-{
-	start_registers(s, BOOT_CS, BOOT_DS);
-	s->gdtr = (struct table_reg){ .base = LINUX_GDT, .limit = 4 * 8 - 1 };
-	s->gpr[RSI] = LINUX_ZERO_PAGE;
-	s->rip = LINUX_LOAD;
 }
 
 /*
@@ -140,23 +117,25 @@ int
 linux_load(struct domain *d, const struct module *m, const char *words)
 {
 	struct parts p = { .kernel = m };
-	const char *wrong;
+	const char *own = take_initrd(&p, module_own_words(m)), *wrong;
 
 	words = take_initrd(&p, words);
-	if (!words) {
+	if (!own || !words) {
 		printf("%s: no module is called as its initrd= says\n", m->name);
 		return -ENOENT;
 	}
 	wrong = linux_plan(&p.plan, hpa_ptr(hpa(m->paddr)), m->size, p.initrd ? p.initrd->size : 0,
 			   d->ram);
-	if (!wrong && !make_cmdline(&p, words))
+	if (!wrong && !make_cmdline(&p, own, words))
 		wrong = "its command line is longer than it takes";
+	if (!wrong && p.plan.is_64 && !d->vcpu->engine->long_mode)
+		wrong = "it is a 64-bit kernel, and this engine has no long mode";
 	if (!wrong && write_guest(d, &p))
 		wrong = "a part of it lies where the guest has no memory";
 	if (wrong) {
 		printf("%s: not a guest that can be started: %s\n", m->name, wrong);
 		return -ENOEXEC;
 	}
-	set_registers(&d->vcpu->state);
+	linux_registers(&d->vcpu->state, p.plan.is_64);
 	return 0;
 }

@@ -1,22 +1,25 @@
 /*
- * The image of a 32-bit Linux, and where its parts go in a guest's memory.
+ * The image of a Linux kernel, and where its parts go in a guest's memory.
  *
  * BOOT = "The Linux/x86 Boot Protocol", Documentation/arch/x86/boot.rst of Linux 6.1, protocol
  * 2.15.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
- * The first MiB is ours to share out; the loader's three pages lie below where a BIOS would have
+ * The first MiB is ours to share out; the loader's nine pages lie below where a BIOS would have
  * its EBDA.
  */
 #define LINUX_ZERO_PAGE 0x90000u
 #define LINUX_CMDLINE   0x91000u
 #define LINUX_GDT       0x92000u
+#define LINUX_TABLES    0x93000u  /* six pages */
 #define LINUX_LOAD      0x100000u /* BOOT "Loading The Rest of The Kernel": bzImage */
+#define LINUX_ENTRY_64  0x200u    /* BOOT "64-bit Boot Protocol": from where it was loaded */
 
 /* BOOT "The Real-Mode Kernel Header": offsets in the file, and in the zero page alike. */
 #define LINUX_SETUP_SECTS   0x1f1
@@ -52,8 +55,15 @@ struct linux_plan {
 	uint64_t header_end;               /* of the setup header, in the file */
 	uint64_t initrd_at;                /* guest-physical; 0: there is none */
 	uint64_t cmdline_max;              /* characters, without the NUL */
+	bool is_64;                        /* it is entered in long mode */
 };
 
 /* linux_plan.c: pure. NULL, or what is wrong with the image, which comes from outside. */
 const char *linux_plan(struct linux_plan *plan, const uint8_t *image, uint64_t size,
 		       uint64_t initrd_size, uint64_t ram);
+
+/* linux_entry.c: what stands in memory, 0 or -EFAULT; and the first registers. */
+struct cpu_state;
+struct domain;
+int linux_write_entry(struct domain *d, bool is_64);
+void linux_registers(struct cpu_state *s, bool is_64);

@@ -39,8 +39,6 @@ check_header(const uint8_t *image, uint64_t size)
 		return "its setup header has an impossible length";
 	if (!(image[LINUX_LOADFLAGS] & LINUX_LOADED_HIGH))
 		return "it is a zImage, which wants to lie below 1 MiB";
-	if (image[LINUX_XLOADFLAGS] & LINUX_KERNEL_64)
-		return "it is a 64-bit kernel";
 	return NULL;
 }
 
@@ -53,8 +51,11 @@ plan_kernel(struct linux_plan *plan, const uint8_t *image, uint64_t size)
 	plan->header_end = LINUX_HEADER + image[LINUX_JUMP];
 	plan->kernel_from = ((sectors ? sectors : SETUP_SECTS_ZERO) + 1) * SECTOR;
 	plan->kernel_size = field(image, LINUX_SYSSIZE, 4) * UNIT;
+	plan->is_64 = field(image, LINUX_XLOADFLAGS, 2) & LINUX_KERNEL_64;
 	if (!plan->kernel_size)
 		return "it has no protected-mode part";
+	if (plan->is_64 && plan->kernel_size <= LINUX_ENTRY_64)
+		return "its protected-mode part ends before its 64-bit entry";
 	/* The last unit need not be whole in the file: Debian's memtest86+ ends within it. */
 	if (plan->kernel_from + plan->kernel_size >= size + UNIT)
 		return "its protected-mode part goes beyond the file's end (truncated?)";

@@ -270,7 +270,7 @@ load_image(struct domain *d, const struct domain_config *c, bool coreboot)
 /*
  * c->words follow the module's own on the guest's command line; without c->loader they may begin
  * with boot=coreboot, then the image is started as coreboot starts a payload, or with boot=linux,
- * as a 32-bit Linux (linux.c). Errors: -ENOEXEC, after a line that says what is wrong with the
+ * as a Linux (linux.c). Errors: -ENOEXEC, after a line that says what is wrong with the
  * image.
  */
 int

@@ -34,6 +34,15 @@ void start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds); /* load.c *
 const char *load_find(const char *name); /* load.c: the loader of this name; NULL: none */
 int linux_load(struct domain *d, const struct module *m, const char *words);
 
+/* words.c */
+#define MODULE_OPTIONS 8
+struct module_options {
+	char text[MODULE_OPTIONS][32];
+	char *argv[MODULE_OPTIONS]; /* from the third on, as behind `start NAME`; how many in all */
+};
+int module_options(const struct module *m, struct module_options *o);
+const char *module_own_words(const struct module *m); /* behind its path and options */
+
 /* modules.c: NULL, or what is wrong. From `from` up, each on pages of its own. */
 const char *load_modules(struct domain *d, const struct domain_config *c, uint64_t from,
 			 struct boot_page *p);

@@ -294,6 +294,7 @@ static const struct engine svm_engine = {
 	.name = "svm",
 	.what = "AMD-V with nested paging",
 	.cr4_guest = CR4_GUEST,
+	.long_mode = true,
 	.max_vcpus = 4,
 	.ram_max = SVM_RAM_MAX,
 	.mmu_modes = modes,

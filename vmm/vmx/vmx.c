@@ -244,6 +244,7 @@ static const struct engine vmx_engine = {
 	.name = "vmx",
 	.what = "VT-x with nested paging",
 	.cr4_guest = VMX_CR4_GUEST,
+	.long_mode = true,
 	.pae_registers = true,
 	.max_vcpus = 4,
 	.ram_max = VMX_RAM_MAX,

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Debian's 64-bit Linux, which nobody here wrote, on AMD-V: entered in long mode by its own protocol, to a shell.
+
+tools/linux_guest.py fetches the kernel and makes a RAM disk around a static busybox. The session and what is typed into
+the shell carry numbers that are drawn here, so no line of the output can be known before.
+"""
+
+import hashlib
+import os
+import random
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+import linux_guest  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+
+LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
+LINUX = linux_guest.LINUX_64
+MEMORY = 256  # the host's, MiB
+
+
+class Session:
+    """Lines that /init types, lines that are typed into the shell, and what each must print."""
+
+    def __init__(self, seed):
+        draw = random.Random(seed)
+        self.nonce = f"{draw.getrandbits(64):016x}"
+        first, count = draw.randrange(1, 10**6), draw.randrange(3000, 6000)
+        data = "".join(f"{n}\n" for n in range(first, first + count)).encode()
+        self.a, self.b = draw.randrange(1000, 10**4), draw.randrange(1000, 10**4)
+        self.lines = {
+            "uname -sm": "Linux x86_64",
+            f"echo nonce {self.nonce}": f"nonce {self.nonce}",
+            f"seq {first} {first + count - 1} > /tmp/f; md5sum < /tmp/f": hashlib.md5(data).hexdigest() + "  -",
+            "gzip /tmp/f; gunzip -c /tmp/f.gz | wc -c": str(len(data)),
+            f"echo $(({self.a} * {self.b} * {self.a}))": str(self.a * self.b * self.a),
+            "i=0; while [ $i -lt 20 ]; do (exit $i) & wait $! || true; i=$((i + 1)); done; echo $i children": "20 children",
+            "grep -c processor /proc/cpuinfo": "1",
+            "sh -c 'kill -SEGV $$'; echo died of $?": "Segmentation fault\ndied of 139",
+        }
+
+    def text(self):
+        return "".join(line + "\n" for line in self.lines).encode()
+
+    def expected(self):
+        return "".join(f"zeno# {line}\n{said}\n" for line, said in self.lines.items())
+
+    def typed(self):
+        """For input=: blanks are ~ there, and line ends _."""
+        return f"_echo~$(({self.a}*{self.b}))~typed_exit_"
+
+    def judge(self, name, output, console):
+        """What came out of the guest's UART, and of the host's console."""
+        text = re.sub(r"^\[ *\d+\.\d+\] .*\n?", "", output.replace("\r", ""), flags=re.M)
+        at = text.find("zeno# ")
+        shell = text[at:].removeprefix(self.expected())
+        ok(at >= 0 and text[at:].startswith(self.expected()), f"{name}: its session prints what the numbers say",
+           got=text[-3000:], console=console[-3000:])
+        ok(re.search(rf"BusyBox .*^{self.a * self.b} typed\nzeno# exit\n", shell, re.M | re.S),
+           f"{name}: a shell did what was typed", got=shell[-3000:])
+
+
+def build(lab):
+    built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
+    return ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out)
+
+
+def on_zeno(words, session, build_of="4s", start="linux64", memory=MEMORY, cpu="svm"):
+    """A run of Zeno's with this as a guest: its console, and its guest's output."""
+    place = folder()
+    initrd = linux_guest.make_initrd(LINUX, session.text(), place / "initrd64")
+    result = machine.boot(kernel=ROOT / f"build/lab{build_of}-solution/zeno.mb", cpu=cpu, limits=LIMIT, mem=memory,
+                          modules=[(LINUX.place / "linux64", f"mem=128 boot=linux -- initrd=initrd64 {words}"), (initrd, "")],
+                          idle=False, cmdline=f"panic=off -- start {start} -- input={session.typed()}; exits; off")
+    console = result.text()
+    output = b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out"))
+    result.cleanup()
+    return console, output.decode("utf-8", "replace")
+
+
+def classic(seed):
+    """Without ACPI and APIC, on the classic PC: it can halt, and not switch itself off."""
+    session = Session(seed)
+    console, output = on_zeno(linux_guest.CMDLINE_64 + " shell", session)
+    session.judge("the classic PC", output, console)
+    ok("reboot: System halted" in output and re.search(r"d1 linux64: stopped: dead halt", console),
+       "the classic PC: it halts in the end", console=console[-3000:])
+
+
+def refusals():
+    """What can't be started, each with its line."""
+    place = folder()
+    image = (LINUX.place / "linux64").read_bytes()
+    at = 512 * (image[0x1f1] + 1)
+    (place / "cut").write_bytes(image[:-400_000])
+    (place / "short").write_bytes(image[:0x1f4] + b"\x20\0\0\0" + image[0x1f8:at + 512])
+    (place / "linux64").write_bytes(image)
+    lines = [
+        ("start cut", "its protected-mode part goes beyond the file's end"),
+        ("start short", "its protected-mode part ends before its 64-bit entry"),
+        ("start linux64 mem=32", "it needs more memory to unpack itself"),
+        ("start linux64 mem=64 -- initrd=none", "no module is called as its initrd= says"),
+    ]
+    for lab, cpu, all_lines in (("4s", "svm", lines), ("3", "te", [("start linux64", "this engine has no long mode")])):
+        result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu=cpu, limits=LIMIT, mem=MEMORY,
+                              modules=[(place / name, "mem=128 boot=linux -- x") for name in ("cut", "short", "linux64")],
+                              cmdline=f"panic=off -- {'; '.join(line for line, _ in all_lines)}; off")
+        console = result.text()
+        result.cleanup()
+        for line, why in all_lines:
+            ok(why in console, f"{line}: refused", console=console)
+
+
+def main():
+    try:
+        linux_guest.bring(LINUX)
+    except linux_guest.NoGuest as why:
+        skip("Debian's 64-bit Linux", f"it could not be fetched: {why}")
+        finish()
+    seed = int(os.environ.get("SEED") or random.randrange(2**32))
+    print(f"# SEED={seed}")
+    if build("3") and build("4s"):
+        refusals()
+        classic(seed)
+    finish()
+
+
+if __name__ == "__main__":
+    main()
