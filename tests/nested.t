@@ -5,12 +5,14 @@ The machine stands where a guest that has ended is taken apart. What is mapped i
 the rights that it may have, and nothing of the host's; `flat` has all of RAM, 2 MiB at once where frames lie in a row.
 """
 
+import re
+import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import guest  # noqa: E402
-from harness import finish, ok  # noqa: E402
+from engine import ENDING, PER_BOOT, Engine, assembled, guest  # noqa: E402
+from harness import finish, ok, skip  # noqa: E402
 from stopped import Stopped, need_qemu  # noqa: E402
 from zeno.judging import headers  # noqa: E402
 
@@ -102,9 +104,89 @@ def flat():
     host.end()
 
 
+SVM = Engine("4s", "svm", "mmu=nested")
+VMX = Engine("4", "vmx", "mmu=nested")
+TOUCHED = re.compile(r"^d\d+: (\d+) frames touched of (\d+), (\d+) violations$", re.M)
+
+
+def demand():
+    """Nothing that nobody has touched; a guest of 1 GiB costs what one of 8 MiB does."""
+    host = Guest("mmu=nested mem=8", "long")
+    p2m, mapped, _ = agrees(host, "nested")
+    ok(set(mapped) <= set(p2m) and len(p2m) < 64, "nested: what nobody has touched has no frame", frames=len(p2m))
+    host.end()
+    text = SVM.host([word for mib in (8, 1024) for word in (f"start long mmu=nested mem={mib}", "violations", "nested")],
+                    ["long"])
+    found = TOUCHED.findall(text)
+    pages = re.findall(r"(\d+) pages of 4 KiB", text)
+    ok(len(found) == 2 and found[0][0] == found[1][0] and found[0][2] == found[1][2] and found[1][1] == "262144",
+       "nested: 1 GiB in a machine of 128 MiB, for a guest that needs 12 frames of it", text=text)
+    ok(pages == [found[0][2]] * 2, "nested: each violation has mapped one page", text=text)
+    text = SVM.host(["start writes mmu=nested mem=1024 -- e", "start hello mmu=nested", "violations"],
+                    [assembled("nested/writes.asm"), "hello"])
+    ok("d1 writes: stopped: the machine has no frame left for its memory" in text and "hello: ended: exit code 0" in text,
+       "nested: a guest that touches more than the machine has ends, and the next one runs", text=text)
+
+
+def larger():
+    """Pages of 2 MiB and 1 GiB, where a first touch gives so much, and what a write-protected page makes of one."""
+    host = Guest("mmu=nested page=2m", "os")
+    p2m, _, leaves = agrees(host, "nested, 2 MiB")
+    large = [gfn for gfn, _, size, _ in leaves if size == BLOCK]
+    ok(large == [512, 1024, 1536] and len(p2m) > 3 * BLOCK, "nested: a first touch gives 2 MiB", large=large)
+    host.end()
+
+
+def logged():
+    """Frames written, whoever writes, and by whatever instruction: the same run with and without these writes."""
+    elf = assembled("nested/writes.asm")
+    text = SVM.host([word for letter in "nrwi" for word in (f"start writes mmu=nested log=1 -- {letter}", "dirty count")], [elf])
+    counts = [int(n) for n in re.findall(r"^d\d+: (\d+) frames written$", text, re.M)]
+    ok(len(counts) == 4 and counts[0] > 0, "log: it counts", text=text)
+    ok([n - counts[0] for n in counts] == [0, 0, 3, 2], "log: five pages read, three written, two written by Zeno",
+       counts=counts, text=text)
+    for mode in ("nested", "nested page=2m", "flat"):
+        text = SVM.host([f"start writes mmu={mode} & -- l", "start hello", "nested d1", "dirty on d1", "dirty count d1",
+                         "start hello", "dirty count d1", "start hello", "dirty off d1", "nested d1", "stop d1"], [elf, "hello"])
+        counts = [int(n) for n in re.findall(r"^d1: (\d+) frames written$", text, re.M)]
+        ok(counts == [0, 1, 1], f"log: one that writes to one page for ever, mmu={mode}", counts=counts, text=text)
+
+
+def nowhere():
+    """What is nobody's reads as ones, costs no frame, and is told in words."""
+    text = SVM.host(["start writes mmu=nested -- n", "violations", "start writes mmu=nested -- b", "violations"],
+                    [assembled("nested/writes.asm")])
+    found = TOUCHED.findall(text)
+    ok(len(found) == 2 and int(found[1][0]) == int(found[0][0]) + 1 and int(found[1][2]) == int(found[0][2]) + 2,
+       "nested: a read of nothing is a violation and no frame", text=text)
+    ok("the last one: a read at guest-physical 200000: no entry maps it" in text, "nested: a violation in words", text=text)
+
+
+GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "audit", "paging", "pager", "os", "pc", "long")
+ON_BOCHS = ("hello", "paging", "long")
+
+
+def guests():
+    """Guests print what the bare machine prints; the hostile ones are contained."""
+    SVM.same("qemu", GUESTS)
+    SVM.same("qemu", ("traps", "os", "long"), "poison=1")
+    SVM.contains("qemu", ENDING)
+    if shutil.which("bochs"):
+        SVM.same("bochs", ON_BOCHS)
+        VMX.same("bochs", ("hello", "tables", "audit", "paging", "long"))
+        VMX.contains("bochs", ENDING[:PER_BOOT])
+    else:
+        skip("the same on Bochs", "Bochs is not installed: make demo installs it")
+
+
 def main():
     need_qemu()
     flat()
+    demand()
+    larger()
+    logged()
+    nowhere()
+    guests()
     finish()
 
 

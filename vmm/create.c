@@ -127,6 +127,10 @@ check_config(const struct domain_config *c)
 		       c->engine->max_vcpus);
 		return -EINVAL;
 	}
+	if (c->logs_writes && !(c->mmu && c->mmu->touch)) {
+		printf("log=1 is for an MMU mode that gives memory on demand: mmu=nested\n");
+		return -EINVAL;
+	}
 	if (c->mmu && !engine_has_mode(c->engine, c->mmu)) {
 		printf("engine %s has no MMU mode %s\n", c->engine->name, c->mmu->name);
 		return -EINVAL;
@@ -179,6 +183,8 @@ domain_create(struct domain **out, const struct domain_config *config)
 	if (!d)
 		return -ENOMEM;
 	d->mmu = config->mmu ? config->mmu : engine_mode(config->engine);
+	d->page_frames = config->page_frames ? config->page_frames : 1;
+	d->logs_writes = config->logs_writes;
 	d->platform = config->platform;
 	snprintf(d->words, sizeof(d->words), "%s", config->words);
 	err = furnish(d, config);

@@ -1,6 +1,7 @@
 /*
  * How a domain ends, with one line that says why; and its clock.
  */
+#include <kern/thread.h>
 #include <vmm/dev/io.h>
 #include <vmm/domain.h>
 #include <vmm/exitlog.h>
@@ -48,6 +49,13 @@ domain_exit(struct domain *d, unsigned code)
 	snprintf(d->end_reason, sizeof(d->end_reason), "exit code %u after %lu exits", code,
 		 d->vcpu->exits);
 	end(d, "ended");
+}
+
+void
+domain_starves(struct domain *d)
+{
+	d->starved = true;
+	need_resched = true;
 }
 
 uint64_t

@@ -10,6 +10,7 @@
 
 struct mmu_mode;
 struct module;
+struct nested_format;
 struct p2m_entry;
 struct platform;
 
@@ -41,8 +42,13 @@ struct domain {
 	uint64_t
 		/* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
 		ram;
-	struct p2m_entry ***p2m;          /* a frame of pointers to frames of pointers to leaves */
-	const struct mmu_mode *mmu;       /* while paging is on; NULL: none in this build */
+	struct p2m_entry ***p2m;    /* a frame of pointers to frames of pointers to leaves */
+	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
+	const struct nested_format *nested_format; /* NULL: it has no nested tables */
+	uint32_t page_frames; /* how many frames a first touch gives: 1, 512 or 262,144 */
+	uint64_t touched;     /* frames that have been given so */
+	bool logs_writes;     /* the dirty log is on */
+	bool starved;         /* the machine had none: the next turn ends the domain */
 	const struct mmu_mode *flat_mode; /* ... and off; NULL: the engine needs none */
 	uint64_t window;                  /* linear address of the VMM window */
 	mfn_t window_page, window_tables[WINDOW_TABLES];
@@ -96,10 +102,12 @@ struct domain_config {
 	const struct mmu_mode
 		*mmu; /* for a guest with paging; NULL: the engine's first that is in this build */
 	const struct platform *platform; /* NULL: it has no devices */
-	const char *loader; /* its name; NULL: the guest's words or its image say which */
-	uint64_t ram;       /* bytes, whole pages, 2 MiB to what the engine takes */
-	unsigned vcpus;     /* up to what the engine has */
-	const char *words;  /* behind the module's own, for the guest */
+	const char *loader;   /* its name; NULL: the guest's words or its image say which */
+	uint32_t page_frames; /* for struct domain; 0: 1 */
+	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */
+	uint64_t ram;         /* bytes, whole pages, 2 MiB to what the engine takes */
+	unsigned vcpus;       /* up to what the engine has */
+	const char *words;    /* behind the module's own, for the guest */
 	/* what a multiboot kernel finds in memory beside itself; the rest are NULL */
 	const struct module *modules[GUEST_MODULES];
 };
@@ -120,6 +128,8 @@ struct domain *domain_find(unsigned id);
 void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Orderly end: the guest wrote `code` to the debug exit port. */
 void domain_exit(struct domain *d, unsigned code);
+/* The machine had no frame for a touch of the domain's RAM: its next turn ends it. */
+void domain_starves(struct domain *d);
 uint64_t domain_now(const struct domain *d); /* ns of the domain's own clock */
 
 /* console.c */

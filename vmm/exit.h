@@ -90,6 +90,16 @@ struct exit_msr {
 	uint8_t pad[3];
 };
 
+/* EXIT_MMU under nested paging: what the CPU says beside the address and the kind of access. */
+struct exit_nested {
+	uint64_t linear; /* the guest's address, if has_linear */
+	uint8_t has_linear;
+	uint8_t by_walk;   /* it was reading (or marking) the guest's own page tables */
+	uint8_t was_there; /* an entry maps it, and does not allow this */
+	uint8_t is_bad;    /* an entry on the way is none that the CPU takes */
+	uint8_t pad[4];
+};
+
 /*
  * An exit is a description, and stays what it was: nobody rewrites it into something to be done.
  * What the guest is to receive is an event (event.h).
@@ -110,6 +120,7 @@ struct exit {
 		struct exit_io io;
 		struct exit_reg cr, dr;
 		struct exit_msr msr;
+		struct exit_nested nested;
 		uint64_t qualification[2];
 	};
 };

@@ -72,6 +72,21 @@ start_module(struct start *s, const char *name)
 	return -E2BIG;
 }
 
+/* How much memory a first touch gives: of a guest that has it on demand. */
+static int
+page_option(struct start *s, const char *size)
+{
+	static const struct {
+		const char *name;
+		uint32_t frames;
+	} pages[] = { { "4k", 1 }, { "2m", 512 }, { "1g", 512 * 512 } };
+
+	for (unsigned i = 0; i < ARRAY_LEN(pages); i++)
+		if (!strcmp(pages[i].name, size))
+			s->config.page_frames = pages[i].frames;
+	return s->config.page_frames ? 0 : -EINVAL;
+}
+
 static int
 start_option(struct start *s, const char *word)
 {
@@ -86,6 +101,12 @@ start_option(struct start *s, const char *word)
 		return chosen("platform", word + 9, s->config.platform = platform_find(word + 9));
 	if (!strncmp(word, "boot=", 5))
 		return chosen("loader", word + 5, s->config.loader = load_find(word + 5));
+	if (!strcmp(word, "log=1")) {
+		s->config.logs_writes = true;
+		return 0;
+	}
+	if (!strncmp(word, "page=", 5))
+		return page_option(s, word + 5);
 	if (!strncmp(word, "vcpus=", 6))
 		return parse_u64(word + 6, &s->vcpus) ? -EINVAL : 0;
 	if (!strncmp(word, "mem=", 4)) {
@@ -154,7 +175,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [platform=pc] [boot=LOADER] [module=NAME] [vcpus=1] [&] [-- WORDS]]",
+	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [page=4k] [log=1] [platform=pc] [boot=LOADER] [module=NAME] [vcpus=1] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

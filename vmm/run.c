@@ -233,6 +233,8 @@ vcpu_turn(struct thread *t)
 
 	if (v->debug.held)
 		return debug_park(v);
+	if (v->domain->starved)
+		domain_stop(v->domain, "the machine has no frame left for its memory");
 	if (v->domain->state == DOMAIN_ENDED)
 		return turn_ended(v);
 	if (v->signals)

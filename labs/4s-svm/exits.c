@@ -130,6 +130,9 @@ is_nested_fault(struct vcpu *v, struct exit *e)
 	e->gpa = b->exitinfo2;
 	e->error = (uint32_t)b->exitinfo1;
 	e->access = access_of_error(e->error) & (ACCESS_WRITE | ACCESS_FETCH);
+	e->nested.by_walk = !!(b->exitinfo1 & NPF_WALK);
+	e->nested.was_there = !!(e->error & PF_P);
+	e->nested.is_bad = !!(e->error & PF_RSVD);
 }
 
 /* QEMU 7.2 has the exit code of wbinvd for invd, too. */

@@ -160,6 +160,20 @@ is_nested_fault(struct exit *e)
 	e->gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS);
 	e->error = (q & EPT_WRITE ? PF_W : 0) | (q & EPT_FETCH ? PF_I : 0);
 	e->access = access_of_error(e->error);
+	e->nested.was_there = !!(q & EPT_ALLOWED);
+	e->nested.has_linear = !!(q & EPT_HAS_LINEAR);
+	e->nested.by_walk = e->nested.has_linear && !(q & EPT_FINAL);
+	if (e->nested.has_linear)
+		e->nested.linear = vmcs_read(GUEST_LINEAR_ADDRESS);
+}
+
+/* No violation: the entry itself is wrong. The CPU tells the address alone. */
+static void
+is_misconfiguration(struct exit *e)
+{
+	e->reason = EXIT_MMU;
+	e->gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS);
+	e->nested.is_bad = true;
 }
 
 /* CR2 stays the guest's (SDM 3C 28.1). Without EPT it is Zeno's tables that do not allow it. */
@@ -243,7 +257,7 @@ vmx_translate(struct vcpu *v, struct exit *e)
 	else if (basic == VMX_EPT_VIOLATION)
 		is_nested_fault(e);
 	else if (basic == VMX_EPT_MISCONFIGURATION)
-		panic("an EPT entry for %lx has reserved bits", vmcs_read(GUEST_PHYSICAL_ADDRESS));
+		is_misconfiguration(e);
 	else if (basic < VMX_REASONS)
 		is_listed(v, e, basic);
 }

@@ -90,7 +90,7 @@ walk_flat(struct vcpu *v, uint64_t addr)
 		if (e->track & 1u << why)
 			printf("  writes go to the owner of: %s\n",
 			       (const char *const[]){ "the GDT", "the LDT", "page tables",
-						      "translated code" }[why]);
+						      "translated code", "the dirty log" }[why]);
 }
 
 static int

@@ -15,7 +15,6 @@
 struct domain;
 struct vcpu;
 struct exit;
-struct nested_format;
 struct ram_range;
 
 /* How memory is accessed: by whom, and what for. */
@@ -45,6 +44,8 @@ enum mmu_outcome {
 	MMU_TRUE_FAULT, /* the guest's: *fault */
 	MMU_EMULATE,    /* the access can't be given to the CPU: emulate the instruction */
 	MMU_NO_MEMORY,  /* the host has no frame left for it */
+	MMU_NO_FRAME,   /* ... nor for the guest's own memory */
+	MMU_BAD_TABLES, /* an entry of nested tables is none that the CPU takes */
 	MMU_TODO_FILL,  /* exercise 2.2 is not done */
 	MMU_TODO_FAULT, /* exercise 2.3 is not done */
 };
@@ -88,10 +89,17 @@ struct mmu_mode {
 	 * Of engines whose CPU has nested paging: v->root is an empty table now. 0 or -ENOMEM.
 	 * NULL: a mode that does without.
 	 */
-	int (*nested_init)(struct vcpu *v, const struct nested_format *format);
+	int (*nested_init)(struct vcpu *v);
 	/* All of RAM gets its frames, in an order of the mode's own. 0 or -ENOMEM. NULL: any. */
 	int (*give_ram)(struct domain *d, const struct ram_range *map);
-	bool one_vcpu;    /* of a domain: what it makes is the domain's, not the vCPU's */
+	bool one_vcpu; /* of a domain: what it makes is the domain's, not the vCPU's */
+	/*
+	 * RAM that has no frame yet gets one: the p2m has it then. 0; -EFAULT, it is no RAM;
+	 * -ENOMEM, and the domain ends. NULL: RAM has its frames from the start.
+	 */
+	int (*touch)(struct domain *d, gfn_t g);
+	/* Of MMU_BAD_TABLES: what is wrong on the way to this address. */
+	const char *(*wrong)(struct domain *d, gpa_t a);
 	uint64_t cr4_not; /* bits of CR4 that a guest has not under it, though the engine has */
 };
 

@@ -9,6 +9,7 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
+#include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 
@@ -92,8 +93,11 @@ gpa_ptr(struct domain *d, gpa_t a, size_t *len)
 	struct p2m_entry *e = p2m_entry(d, gpa_to_gfn(a));
 	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
 
-	if (!e || e->type != P2M_RAM)
-		return NULL;
+	if (!e || e->type != P2M_RAM) {
+		if (!d->mmu || !d->mmu->touch || d->mmu->touch(d, gpa_to_gfn(a)))
+			return NULL;
+		e = p2m_entry(d, gpa_to_gfn(a));
+	}
 	if (*len > left)
 		*len = left;
 	return (uint8_t *)mfn_ptr(mfn(e->mfn)) + (a.v & PAGE_MASK);

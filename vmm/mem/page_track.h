@@ -14,7 +14,7 @@ struct p2m_entry;
  * Why a frame is write-protected: a bit each in p2m_entry.track, an owner each in
  * page_track_owners[].
  */
-enum page_track_why { TRACK_GDT, TRACK_LDT, TRACK_PAGE_TABLE, TRACK_CODE, TRACK_WHYS };
+enum page_track_why { TRACK_GDT, TRACK_LDT, TRACK_PAGE_TABLE, TRACK_CODE, TRACK_LOG, TRACK_WHYS };
 
 /* Write-protects a guest frame in whatever MMU mode runs and calls the owner after each write. */
 int page_track(struct domain *d, gfn_t g, enum page_track_why why);

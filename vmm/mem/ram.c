@@ -31,6 +31,18 @@ memory_map(uint64_t ram, struct ram_range map[RAM_RANGES])
 	map[3] = (struct ram_range){ RAM_HIGH, RAM_HIGH + end - low };
 }
 
+bool
+ram_is(const struct domain *d, gfn_t g)
+{
+	struct ram_range map[RAM_RANGES];
+
+	memory_map(d->ram, map);
+	for (unsigned i = 0; i < RAM_RANGES; i++)
+		if (g.v >= map[i].from && g.v < map[i].to)
+			return true;
+	return false;
+}
+
 uint64_t
 ram_end(const struct domain *d)
 {

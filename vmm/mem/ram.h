@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <inc/addr.h>
@@ -17,6 +18,7 @@ struct ram_range {
 	uint64_t from, to;
 };
 
+bool ram_is(const struct domain *d, gfn_t g);
 uint64_t ram_end(const struct domain *d); /* the guest frame behind the last one */
 /* All of it. 0 or -ENOMEM; p2m_free() takes a half-made one. */
 int ram_give(struct domain *d);

@@ -9,6 +9,7 @@ tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 {
 	struct tlb_entry *e = tlb_at(v, a);
 	const struct p2m_entry *frame;
+	size_t one = 1;
 	uint8_t *page;
 	gpa_t at;
 
@@ -18,9 +19,9 @@ tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 		tlb_drop(v, a);
 		return NULL;
 	}
-	frame = p2m_entry(v->domain, gpa_to_gfn(at));
-	if (!frame || frame->type != P2M_RAM)
+	if (!gpa_ptr(v->domain, at, &one))
 		return NULL;
+	frame = p2m_entry(v->domain, gpa_to_gfn(at));
 	page = mfn_ptr(mfn(frame->mfn));
 	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a) || e->page != page) {
 		v->tlb.code += !!(e->tag & TLB_FETCHES);

@@ -162,7 +162,8 @@ enum svm_intercept {
 #define IOIO_SIZE(info) ((unsigned)((info) >> 4) & 7)
 #define IOIO_PORT(info) ((uint16_t)((info) >> 16))
 
-/* APM 2 15.25.6 "Nested versus Guest Page Faults": EXITINFO1 is a #PF's error code. */
+/* APM 2 15.25.6 "Nested versus Guest Page Faults": EXITINFO1 is a #PF's error code, and more. */
+#define NPF_WALK (1ul << 33) /* the CPU was walking the guest's tables */
 
 #define TLB_CONTROL_FLUSH_ALL 1u
 

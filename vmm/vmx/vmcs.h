@@ -83,6 +83,7 @@ enum vmcs_field {
 	CR0_SHADOW = 0x6004,
 	CR4_SHADOW = 0x6006,
 	EXIT_QUALIFICATION = 0x6400,
+	GUEST_LINEAR_ADDRESS = 0x640a,
 	GUEST_CR0 = 0x6800,
 	GUEST_CR3 = 0x6802,
 	GUEST_CR4 = 0x6804,
@@ -230,6 +231,9 @@ enum vmx_reason {
 #define IO_SEGMENT(i)      ((uint8_t)((i) >> 15 & 7))
 #define EPT_WRITE          (1u << 1)
 #define EPT_FETCH          (1u << 2)
+#define EPT_ALLOWED        (7u << 3) /* what the entries allow */
+#define EPT_HAS_LINEAR     (1u << 7)
+#define EPT_FINAL          (1u << 8) /* of that address, and not of a table on its way */
 
 /* Zeno's own, where vmx_enter() came back and no VMCS was current: no CPU says so. */
 #define VMX_NO_ENTRY 0x7fffffffu

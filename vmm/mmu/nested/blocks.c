@@ -15,7 +15,7 @@
 #include <vmm/mem/ram.h>
 #include <vmm/mmu/nested/nested.h>
 
-#define TRIES (4 * RAM_BLOCK)
+#define TRIES 4u /* times as many frames as are wanted */
 
 /*
  * Frames that are put by, each with the number of the next one in its first word. The last one
@@ -53,14 +53,17 @@ put_row_by(struct spare *s, uint64_t first, uint64_t length)
 		put_by(s, mfn(first + i));
 }
 
-/* The first of 512 frames for a large page. MFN_NONE: none was found. */
+/* The first of 512 frames, or of as many as a larger page has. MFN_NONE: none was found. */
 static mfn_t
-block(struct domain *d, struct spare *s)
+block(struct domain *d, struct spare *s, uint64_t wanted)
 {
 	uint64_t first = 0, length = 0;
 
-	for (unsigned i = 0; i < TRIES && length < RAM_BLOCK; i++) {
+	for (uint64_t i = 0; i < TRIES * wanted && length < wanted; i++) {
 		mfn_t m = frame_alloc(FRAME_GUEST, d->id);
+
+		if (i % PREEMPT_WORK == 0)
+			preempt_point();
 
 		if (!mfn_ok(m))
 			break;
@@ -69,12 +72,12 @@ block(struct domain *d, struct spare *s)
 			first = m.v;
 			length = 0;
 		}
-		if (first % RAM_BLOCK)
+		if (first % wanted)
 			put_by(s, m);
 		else
 			length++;
 	}
-	if (length == RAM_BLOCK)
+	if (length == wanted)
 		return mfn(first);
 	put_row_by(s, first, length);
 	s->gave_up = true;
@@ -122,10 +125,21 @@ give_range(struct domain *d, const struct ram_range *r, struct spare *s)
 		count = RAM_BLOCK - g % RAM_BLOCK;
 		count = count < r->to - g ? count : r->to - g;
 		if (count == RAM_BLOCK && !s->gave_up)
-			to = block(d, s);
+			to = block(d, s, RAM_BLOCK);
 		err = give(d, g, count, to, s);
 	}
 	return err;
+}
+
+mfn_t
+nested_block(struct domain *d, uint64_t frames_wanted)
+{
+	struct spare s = { MFN_NONE, false };
+	mfn_t m = block(d, &s, frames_wanted);
+
+	while (mfn_ok(s.first))
+		frame_put(one_frame(d, &s));
+	return m;
 }
 
 int

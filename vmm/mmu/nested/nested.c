@@ -19,18 +19,6 @@
 #define ALLOWS_ALL     7ul                  /* a table: P, W, U of NPT's; R, W, X of EPT's */
 #define PDPTE_RESERVED 0xfff00000000001e6ul /* of 52 bits of address */
 
-/* NPT's are those of the host's own paging, with U=1: each access is a user's (APM 2 15.25.5). */
-#define NPT_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
-const struct nested_format nested_npt = { NPT_TABLE, NPT_TABLE | PTE_D };
-
-/* SDM 3C 29.3.2: read, write, execute; a page has its memory type, too. */
-#define EPT_R          (1ul << 0)
-#define EPT_W          (1ul << 1)
-#define EPT_X          (1ul << 2)
-#define EPT_WRITE_BACK (6ul << 3)
-const struct nested_format nested_ept = { EPT_R | EPT_W | EPT_X,
-					  EPT_R | EPT_W | EPT_X | EPT_WRITE_BACK };
-
 int
 nested_init(struct vcpu *v, const struct nested_format *format)
 {
@@ -43,7 +31,8 @@ nested_init(struct vcpu *v, const struct nested_format *format)
 	v->root = frame_alloc(FRAME_HOST, OWNER_HOST);
 	if (!mfn_ok(v->root))
 		return -ENOMEM;
-	return v->domain->mmu->nested_init(v, format);
+	v->domain->nested_format = format;
+	return v->domain->mmu->nested_init(v);
 }
 
 void
@@ -79,9 +68,8 @@ nested_load(struct vcpu *v)
 	return 0;
 }
 
-/* A large page becomes 512 smaller ones with the same rights. False: there is no memory for it. */
-static bool
-split(pte_t *entry, int level)
+bool
+nested_split(pte_t *entry, int level)
 {
 	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
 	pte_t *table, first = level > 2 ? *entry : *entry & ~PTE_PS;
@@ -105,7 +93,7 @@ entry_of(mfn_t root, gfn_t g)
 	int level;
 	pte_t *entry = page_entry(root, g.v << PAGE_SHIFT, &level);
 
-	while (entry && *entry & PTE_P && level > 1 && split(entry, level))
+	while (entry && *entry & PTE_P && level > 1 && nested_split(entry, level))
 		entry = page_entry(root, g.v << PAGE_SHIFT, &level);
 	return entry && *entry & PTE_P ? entry : NULL;
 }
@@ -118,7 +106,8 @@ set_writable(struct domain *d, gfn_t g, bool writable)
 	if (!entry)
 		return;
 	*entry = writable ? *entry | PTE_W : *entry & ~PTE_W;
-	tlb_flush_all(d);
+	if (!writable) /* one who only may do more will be asked once more at most */
+		tlb_flush_all(d);
 }
 
 void
@@ -131,6 +120,53 @@ void
 nested_unprotect(struct domain *d, gfn_t g)
 {
 	set_writable(d, g, true);
+}
+
+const char *
+nested_wrong(struct domain *d, gpa_t a)
+{
+	static char words[120];
+	pte_t entry = mfn_to_hpa(d->vcpu->root).v;
+
+	for (int level = 4; level; level--) {
+		unsigned i = a.v >> (PAGE_SHIFT + 9 * (level - 1)) & (ENTRIES - 1);
+		const char *wrong;
+
+		entry = ((pte_t *)hpa_ptr(hpa(PTE_ADDR(entry))))[i];
+		wrong = entry ? d->nested_format->wrong(entry, level) : NULL;
+		if (wrong) {
+			snprintf(words, sizeof(words), "level %d: %lx: %s", level, entry, wrong);
+			return words;
+		}
+		if (!(entry & PTE_P) || (level < 4 && entry & PTE_PS))
+			break;
+	}
+	return "each entry on the way is right";
+}
+
+/* 512 or 262,144 frames from `first` on are RAM, and lie so in the machine; nobody tracks one. */
+static bool
+in_a_row(struct domain *d, uint64_t first, uint64_t count)
+{
+	const struct p2m_entry *e = p2m_entry(d, gfn(first));
+	uint64_t to = e ? e->mfn : 1;
+
+	for (uint64_t i = 0; i < count; i++) {
+		e = i % P2M_LEAF_ENTRIES ? e + 1 : p2m_entry(d, gfn(first + i));
+		if (!e || e->type != P2M_RAM || e->track || to % count || e->mfn != to + i)
+			return false;
+	}
+	return true;
+}
+
+unsigned
+nested_row(struct domain *d, gfn_t g, unsigned largest)
+{
+	unsigned level = largest;
+
+	while (level > 1 && !in_a_row(d, g.v & ~(FRAMES_OF(level) - 1), FRAMES_OF(level)))
+		level--;
+	return level;
 }
 
 void

@@ -13,15 +13,23 @@
 #include <stdint.h>
 
 #include <inc/addr.h>
+#include <kern/paging.h>
 #include <vmm/mem/mmu.h>
 
 struct vcpu;
 
-/* What an entry has beside an address: of a table, of a page. */
+/* What an entry has beside an address: of a table, of a page; and what the CPU marks in it. */
 struct nested_format {
 	uint64_t table, page;
+	uint64_t accessed, dirty; /* 0: it does not */
+	unsigned largest;         /* level of the largest page that this CPU has: 1, 2, 3 */
+	/* What is wrong with an entry, in words. NULL: nothing. */
+	const char *(*wrong)(pte_t entry, int level);
 };
-extern const struct nested_format nested_npt, nested_ept;
+/* Their owners, the engines, say at the start what the CPU has. */
+extern struct nested_format nested_npt, nested_ept;
+
+#define FRAMES_OF(level) (1ul << 9 * ((level)-1)) /* a page's at this level */
 
 /*
  * Makes v->root, the top of the nested tables, with the first vCPU; the others have the same. 0 or
@@ -31,6 +39,8 @@ int nested_init(struct vcpu *v, const struct nested_format *format);
 
 /* blocks.c */
 int nested_give_ram(struct domain *d, const struct ram_range *map);
+/* So many frames in a row, aligned as one page: the first. MFN_NONE: there are none. */
+mfn_t nested_block(struct domain *d, uint64_t frames_wanted);
 
 /* nested.c: what is alike in these modes (vmm/mem/mmu.h). */
 void nested_free(struct vcpu *v);
@@ -41,6 +51,21 @@ void nested_nothing(struct vcpu *v);
 void nested_invlpg(struct vcpu *v, gva_t a);
 bool nested_in_use(struct vcpu *v, gva_t a);
 bool nested_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
+
+/* A large page becomes 512 smaller ones with the same rights. False: no memory for the table. */
+bool nested_split(pte_t *entry, int level);
+/* The level of the largest page that could map g: frames in a row, of which nobody tracks one. */
+unsigned nested_row(struct domain *d, gfn_t g, unsigned largest);
+
+/* What is wrong with an entry on the way to a, in words. */
+const char *nested_wrong(struct domain *d, gpa_t a);
+
+/*
+ * log.c: the dirty log. A write to this frame was refused: whether that was for the log alone; then
+ * it is logged, and may be done. A frame is new, and nobody has written to it.
+ */
+bool nested_log_write(struct domain *d, gfn_t g);
+void nested_log_new(struct domain *d, gfn_t g);
 
 /* monitor.c: what there is in the tables; pages by level, from 1. */
 struct nested_count {

@@ -39,20 +39,6 @@ map(mfn_t root, gfn_t g, unsigned level, mfn_t to, const struct nested_format *f
 	return 0;
 }
 
-/* The 2 MiB from g on lie in a row in the machine, too. */
-static bool
-is_block(struct domain *d, uint64_t g)
-{
-	const struct p2m_entry *e = p2m_entry(d, gfn(g)); /* a leaf is 2 MiB */
-
-	if (g % RAM_BLOCK || !e || e->mfn % RAM_BLOCK)
-		return false;
-	for (unsigned i = 0; i < RAM_BLOCK; i++)
-		if (e[i].type != P2M_RAM || e[i].mfn != e->mfn + i)
-			return false;
-	return true;
-}
-
 static int
 map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 {
@@ -60,7 +46,7 @@ map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 
 	while (g < end) {
 		const struct p2m_entry *e = p2m_entry(d, gfn(g));
-		unsigned level = is_block(d, g) ? 2 : 1;
+		unsigned level = g % RAM_BLOCK ? 1 : nested_row(d, gfn(g), 2);
 
 		if (g % RAM_BLOCK == 0)
 			preempt_point();
@@ -72,15 +58,19 @@ map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 }
 
 static int
-flat_init(struct vcpu *v, const struct nested_format *format)
+flat_init(struct vcpu *v)
 {
-	return map_all(v->domain, v->root, format);
+	return map_all(v->domain, v->root, v->domain->nested_format);
 }
 
 /* All of RAM is mapped: what the CPU refuses is a device's, or nobody's, or write-protected. */
 static enum mmu_outcome
 flat_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 {
+	if (e->nested.is_bad)
+		return MMU_BAD_TABLES;
+	if (e->access & ACCESS_WRITE && nested_log_write(v->domain, gpa_to_gfn(gpa(e->gpa))))
+		return MMU_FILLED;
 	return MMU_EMULATE;
 }
 
@@ -99,5 +89,6 @@ static const struct mmu_mode nested_flat_mode = {
 	.translate = nested_walk,
 	.show = nested_show,
 	.fault = flat_fault,
+	.wrong = nested_wrong,
 };
 SET_ADD(mmu_modes, nested_flat_mode);

@@ -1,0 +1,64 @@
+; Touches pages from 2 MiB on, as the last letter of its command line says: `n` none; `r` reads five; `w` writes three,
+; by mov, push and movups; `i` has two written by rep insb, which is Zeno's to do; `l` writes to one for ever; `b` reads
+; where nobody has anything, and one page behind it; `e` goes on from page to page.
+
+bits 32
+section .multiboot progbits alloc noexec nowrite align=4
+	dd	0x1badb002, 0, -0x1badb002
+
+PAGES	equ 0x200000
+
+section .text
+global _start
+_start:
+	mov	esi, [ebx + 16]		; the command line, of which the last letter counts
+.last:	lodsb
+	test	al, al
+	jz	.begin
+	cmp	al, ' '
+	je	.last
+	mov	bl, al
+	jmp	.last
+.begin:	mov	edi, PAGES
+	cmp	bl, 'r'
+	je	.read
+	cmp	bl, 'w'
+	je	.write
+	cmp	bl, 'i'
+	je	.string
+	cmp	bl, 'e'
+	je	.eat
+	cmp	bl, 'l'
+	je	.for_ever
+	cmp	bl, 'b'
+	jne	.end
+	mov	eax, [0x70000000]
+	mov	eax, [edi]
+	jmp	.end
+.read:	mov	ecx, 5
+.next:	mov	eax, [edi]
+	add	edi, 0x1000
+	loop	.next
+	jmp	.end
+.write:	mov	[edi], eax
+	lea	esp, [edi + 0x1800]
+	push	eax
+	mov	eax, cr4
+	or	eax, 1 << 9
+	mov	cr4, eax
+	movups	[edi + 0x2000], xmm0
+	jmp	.end
+.string:
+	mov	ecx, 0x1800
+	mov	dx, 0x80
+	rep insb
+	jmp	.end
+.for_ever:
+	inc	dword [edi]
+	jmp	.for_ever
+.eat:	inc	dword [edi]
+	add	edi, 0x1000
+	jmp	.eat
+.end:	mov	al, 0
+	out	0xf4, al
+	hlt

@@ -1,0 +1,175 @@
+/*
+ * The MMU mode "nested": where its frames come from, and what the rest of Zeno calls.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <kern/thread.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/page_track.h>
+#include <vmm/mem/ram.h>
+#include <vmm/mmu/demand/demand.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
+
+static int
+demand_init(struct vcpu *v)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	if (!mfn_ok(f))
+		return -ENOMEM;
+	v->mmu_data = mfn_ptr(f);
+	return 0;
+}
+
+static void
+demand_free(struct vcpu *v)
+{
+	nested_free(v);
+	if (v->mmu_data)
+		frame_put(ptr_mfn(v->mmu_data));
+	v->mmu_data = NULL;
+}
+
+/* The loader comes before the tables. */
+static int
+nothing_yet(struct domain *d, const struct ram_range *map)
+{
+	return 0;
+}
+
+/* All of these are RAM, and have no frame yet. */
+static bool
+all_new(struct domain *d, uint64_t first, uint64_t count)
+{
+	for (uint64_t g = first; g < first + count; g++) {
+		const struct p2m_entry *p = p2m_entry(d, gfn(g));
+
+		if ((p && p->type != P2M_NONE) || !ram_is(d, gfn(g)))
+			return false;
+	}
+	return true;
+}
+
+/* The frames of [g, g + count), which are one behind the other from m on. 0 or -ENOMEM. */
+static int
+give(struct domain *d, uint64_t g, mfn_t m, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		if (!p2m_set(d, gfn(g + i), mfn(m.v + i), P2M_RAM)) {
+			d->touched++;
+			nested_log_new(d, gfn(g + i));
+			continue;
+		}
+		for (; i < count; i++)
+			frame_put(mfn(m.v + i));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int
+demand_touch(struct domain *d, gfn_t g)
+{
+	mfn_t m = MFN_NONE;
+	uint64_t count = d->page_frames, first = g.v & ~(count - 1);
+	int err;
+
+	if (!all_new(d, g.v, 1))
+		return -EFAULT;
+	while (count > 1 && (!all_new(d, first, count) || !mfn_ok(m = nested_block(d, count)))) {
+		count /= RAM_BLOCK;
+		first = g.v & ~(count - 1);
+	}
+	if (count == 1)
+		m = frame_alloc(FRAME_GUEST, d->id);
+	err = mfn_ok(m) ? give(d, first, m, count) : -ENOMEM;
+	if (err)
+		domain_starves(d);
+	return err;
+}
+
+unsigned
+demand_level(struct domain *d, gfn_t g)
+{
+	unsigned largest = d->nested_format->largest;
+	int empty;
+	pte_t *entry = page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &empty);
+
+	(void)entry; /* a page, or where nothing is yet: below it there are no tables to be lost */
+	if ((unsigned)empty < largest)
+		largest = (unsigned)empty;
+	return nested_row(d, g, largest);
+}
+
+static const struct mmu_mode demand_mode = {
+	.name = "nested",
+	.nested_init = demand_init,
+	.give_ram = nothing_yet,
+	.touch = demand_touch,
+	.load = nested_load,
+	.free = demand_free,
+	.invlpg = nested_invlpg,
+	.nx = nested_nothing,
+	.protect = nested_protect,
+	.unprotect = nested_unprotect,
+	.window = nested_nothing,
+	.in_use = nested_in_use,
+	.translate = nested_walk,
+	.show = nested_show,
+	.fault = demand_fault,
+	.wrong = nested_wrong,
+};
+SET_ADD(mmu_modes, demand_mode);
+
+static const char *
+kind_of(const struct exit *e)
+{
+	if (e->access & ACCESS_FETCH)
+		return "a fetch";
+	return e->access & ACCESS_WRITE ? "a write" : "a read";
+}
+
+/* A violation in words. */
+void
+demand_words(const struct exit *e, char *buf, size_t size)
+{
+	size_t used = (size_t)snprintf(buf, size, "%s at guest-physical %lx", kind_of(e), e->gpa);
+
+	if (e->nested.has_linear && used < size)
+		used += (size_t)snprintf(buf + used, size - used, ", linear %lx", e->nested.linear);
+	if (e->nested.by_walk && used < size)
+		used += (size_t)snprintf(buf + used, size - used,
+					 ", by the CPU in the guest's page tables");
+	if (used < size)
+		snprintf(buf + used, size - used, ": %s",
+			 e->nested.is_bad      ? "an entry on the way is wrong"
+			 : e->nested.was_there ? "the entry does not allow it"
+					       : "no entry maps it");
+}
+
+/* violations [ID] */
+static int
+violations(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc, argv);
+	const struct demand *own = d ? demand_of(d) : NULL;
+	char line[160];
+
+	if (!d)
+		return MONITOR_SAID;
+	if (d->mmu != &demand_mode || !own) {
+		printf("d%u: its memory is not given by violation\n", d->id);
+		return MONITOR_SAID;
+	}
+	printf("d%u: %lu frames touched of %lu, %lu violations\n", d->id, d->touched,
+	       d->ram >> PAGE_SHIFT, own->violations);
+	if (!own->violations)
+		return 0;
+	demand_words(&own->last, line, sizeof(line));
+	printf("  the last one: %s\n", line);
+	return 0;
+}
+MONITOR_COMMAND(violations, "violations", "[ID]",
+		"how much of a guest's memory it has touched, and the last violation in words");
