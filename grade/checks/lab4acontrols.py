@@ -32,7 +32,8 @@ TRIED_HERE = tuple(one for one in TRIED if one[0] not in OTHERS) + (
     ("vmclear", "660fc735" + "80032000"), ("vmlaunch", "0f01c2"), ("vmptrld", "0fc735" + "80032000"), ("vmread", "0f78c1"),
     ("vmresume", "0f01c3"), ("vmwrite", "0f79c1"), ("vmxoff", "0f01c4"), ("vmxon", "f30fc735" + "80032000"),
     ("mov cr8, rcx in 64-bit code", "440f22c1"), ("mov rax, cr8 in 64-bit code", "440f20c0"),
-    ("rdmsr of the base of FS", "0f32"), ("wrmsr to the base of GS", "0f30"), ("wrmsr to the base of swapgs", "0f30"))
+    ("rdmsr of the base of FS", "0f32"), ("wrmsr to the base of GS", "0f30"), ("wrmsr to the base of swapgs", "0f30"),
+    ("rdrand", "0fc7f0"))
 ENDS_HERE = 0xffea00237e810094
 """Which of them end the run, a bit for each from 0 on: the exercise's answer, so it is not in words here."""
 MUST = {0: 0x9, 1: 0x70980C80, 2: 0x40}
@@ -151,6 +152,8 @@ class Guest:
         run, _ = witness(t, [self.command], {t.symbol("vmx_enter"): self.enter}, **more)
         if not self.vmcs:
             t.orderly(run)
+        t.check("not here" not in said(run, self.command), "a CPU that can end every run that has to end is turned down: yours is "
+                "asked for more, which no guest needs", "vmx: on", said(run, self.command))
         t.check(self.vmcs, "nobody calls vmx_enter()", "one call", said(run, self.command))
         first = self.attempts[0]
         t.check(first.exitcode is not None and not first.exitcode >> 31 and "refuses" not in said(run, self.command),

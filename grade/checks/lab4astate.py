@@ -142,6 +142,8 @@ class Rounds(states.Rounds):
         found |= {"rsp": canonical(rng) if kind.long else rng.getrandbits(32), "rflags": rng.getrandbits(22) & 0x243ED5 | 2,
                   "rip": first_at(kind.ring) - code_base & 0xFFFFFFFF}
         found |= {name: int(name == held) for name in HELD}
+        if not self.rounds:  # whose fields nobody has written yet: any value may be new
+            found["rsp"] = WORD
         if held == "sti_shadow":
             found["rflags"] |= 0x200
         if self.stale and rng.randrange(2):  # what the VMCS had before the guest ran, and has no longer

@@ -118,13 +118,13 @@ event_wrong(const struct vmx_attempt *e)
 	 * EXERCISE 4.7e: an event
 	 * Holds: says something if and only if the CPU refuses what is to be injected for this
 	 *  field: its type, its vector, its error code, its other bits.
-	 * Beware: whether an exception pushes an error code depends on the mode of the guest. One
-	 *  type needs a control that this CPU may lack. If nothing is to be injected, nothing is
-	 *  wrong.
+	 * Beware: whether an exception pushes an error code depends on the mode of the guest, and
+	 *  some CPUs don't mind. One type needs a control that this CPU may lack. If nothing is to
+	 *  be injected, nothing is wrong.
 	 * Manual: SDM 3C 27.2.1.3 "VM-Entry Control Fields"; table 25-17.
 	 * Tools: event_has_error(), PRIMARY_MONITOR_TRAP, rule_secondary(), VEC_CP, VEC_NMI,
-	 *  VMX_EVENT_EXCEPTION, VMX_EVENT_HAS_ERROR, VMX_EVENT_NMI, VMX_EVENT_OTHER,
-	 *  VMX_EVENT_SOFTWARE, VMX_EVENT_VALID
+	 *  vmx_cpu of vmm/vmx/rules.h, VMX_EVENT_EXCEPTION, VMX_EVENT_HAS_ERROR, VMX_EVENT_NMI,
+	 *  VMX_EVENT_OTHER, VMX_EVENT_SOFTWARE, VMX_EVENT_VALID
 	 */
 	exercise_todo("4.7", "handouts/lab4b.md#ex-4-7");
 	(void)event;

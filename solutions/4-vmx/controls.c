@@ -131,7 +131,8 @@ vmx_make_maps(void)
 	/*
 	 * EXERCISE 4.4a: the map
 	 * Holds: no guest reaches a model-specific register of the machine's, neither to read nor
-	 *  to write it. The bases of its own segments it has without an exit.
+	 *  to write it. The bases of its own segments it has without an exit; another one that
+	 *  goes and comes with the guest may pass, too, or exit.
 	 * Beware: a map that says nothing allows everything, and nobody has written to this one
 	 *  yet. The CPU has swapgs, which asks no map.
 	 * Manual: SDM 3C "MSR-Bitmap Address"; SDM 4 "Architectural MSRs".

@@ -129,6 +129,8 @@ control_register_wrong(const struct vmx_attempt *e)
 			return "bits that VMX operation fixes";
 		if (is_long && !(value & CR4_PAE))
 			return "\"IA-32e mode guest\" needs PAE=1";
+		if (value & CR4_CET && !(rule_field(e, GUEST_CR0) & CR0_WP))
+			return "CET=1 needs CR0.WP=1";
 		return !is_long && value & CR4_PCIDE ? "PCIDE=1 needs \"IA-32e mode guest\"" : NULL;
 	}
 	if (rule_secondary(e, SECONDARY_UNRESTRICTED))
@@ -192,13 +194,13 @@ event_wrong(const struct vmx_attempt *e)
 	 * EXERCISE 4.7e: an event
 	 * Holds: says something if and only if the CPU refuses what is to be injected for this
 	 *  field: its type, its vector, its error code, its other bits.
-	 * Beware: whether an exception pushes an error code depends on the mode of the guest. One
-	 *  type needs a control that this CPU may lack. If nothing is to be injected, nothing is
-	 *  wrong.
+	 * Beware: whether an exception pushes an error code depends on the mode of the guest, and
+	 *  some CPUs don't mind. One type needs a control that this CPU may lack. If nothing is to
+	 *  be injected, nothing is wrong.
 	 * Manual: SDM 3C 27.2.1.3 "VM-Entry Control Fields"; table 25-17.
 	 * Tools: event_has_error(), PRIMARY_MONITOR_TRAP, rule_secondary(), VEC_CP, VEC_NMI,
-	 *  VMX_EVENT_EXCEPTION, VMX_EVENT_HAS_ERROR, VMX_EVENT_NMI, VMX_EVENT_OTHER,
-	 *  VMX_EVENT_SOFTWARE, VMX_EVENT_VALID
+	 *  vmx_cpu of vmm/vmx/rules.h, VMX_EVENT_EXCEPTION, VMX_EVENT_HAS_ERROR, VMX_EVENT_NMI,
+	 *  VMX_EVENT_OTHER, VMX_EVENT_SOFTWARE, VMX_EVENT_VALID
 	 * Hint: your own injection writes this field. Which of the values that it never writes
 	 *  would be wrong, and which only unusual?
 	 * Hint: eight drawers, one of them empty. In three of them only some places are used, in
@@ -209,7 +211,8 @@ event_wrong(const struct vmx_attempt *e)
 	 */
 	bool real =
 		rule_secondary(e, SECONDARY_UNRESTRICTED) && !(rule_field(e, GUEST_CR0) & CR0_PE);
-	bool pushes = type == VMX_EVENT_EXCEPTION && !real && event_has_error(vector) &&
+	bool may_push = type == VMX_EVENT_EXCEPTION && !real;
+	bool pushes = may_push && event_has_error(vector) &&
 		      vector != VEC_CP; /* a vector that this manual does not list */
 
 	if (!(event & VMX_EVENT_VALID))
@@ -221,6 +224,8 @@ event_wrong(const struct vmx_attempt *e)
 	if ((type == VMX_EVENT_NMI && vector != VEC_NMI) ||
 	    (type == VMX_EVENT_EXCEPTION && vector > 31) || (type == VMX_EVENT_OTHER && vector))
 		return "the vector is none of its type's";
+	if (may_push && e->cpu->any_error_code)
+		return NULL;
 	if (!pushes && event & VMX_EVENT_HAS_ERROR)
 		return "this event has no error code";
 	return pushes && !(event & VMX_EVENT_HAS_ERROR) ? "this exception must have an error code"

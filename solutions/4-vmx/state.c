@@ -335,8 +335,9 @@ vmx_state_from_vmcs(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4.3c: what is always true
-	 * Holds: general registers, rip, rflags, the attributes of two segments and what holds
-	 *  interrupts back are the guest's as it left. All else of the state is known to be old.
+	 * Holds: general registers, rip, rflags, the attributes of two segments, what holds
+	 *  interrupts back and the #DB that waits are the guest's as it left. All else of the state
+	 *  is known to be old. (An event that did not arrive is 4.6's.)
 	 * Beware: whoever believes that a group is there does not ask for it; and what the VMCS
 	 *  has now, the next entry wants to know. Each field costs an instruction.
 	 * Manual: SDM 3C "Saving Guest State".

@@ -119,6 +119,7 @@ vmx_given_ways(struct vmx *x)
 	for (unsigned i = 0; i < ARRAY_LEN(given); i++)
 		vmcs_write(given[i].field, given[i].value);
 	vmx_set_msr_lists(x);
+	vmx_write_known(x);
 }
 
 /* The same guest as a state, of a vCPU that is nobody's. */
@@ -130,11 +131,6 @@ vmx_given_vcpu(struct vmx *x, hpa_t vmcs)
 
 	*x = (struct vmx){ .vmcs_at = vmcs,
 			   .vcpu = &vcpu,
-			   .rip = ~0ul,
-			   .rsp = ~0ul,
-			   .rflags = ~0ul,
-			   .interruptibility = ~0ul,
-			   .pending_debug = ~0ul,
 			   .cr0_owned = VMX_CR0_OWNED,
 			   .cr4_owned = ~VMX_CR4_GUEST };
 	vcpu = (struct vcpu){ .engine_data = x, .valid = STATE_ALL, .dirty = STATE_ALL };

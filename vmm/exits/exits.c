@@ -139,6 +139,15 @@ exit_hlt(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(HLT, NULL, exit_hlt);
 
+/* Caches are the machine's, and need no care of the guest's. */
+static enum verdict
+exit_cache(struct vcpu *v, struct exit *e)
+{
+	vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
+	return RESUME;
+}
+EXIT_HANDLER(CACHE, NULL, exit_cache);
+
 #define CPUID1_C_OSXSAVE (1u << 27) /* follows the guest's CR4 */
 
 /*

@@ -352,12 +352,3 @@ exit_other(struct vcpu *v, struct exit *e)
 			 "an instruction that must exit is no longer where the CPU has fetched it");
 }
 EXIT_HANDLER(OTHER, "svm", exit_other);
-
-/* Caches are the machine's, and need no care of the guest's. */
-static enum verdict
-exit_cache(struct vcpu *v, struct exit *e)
-{
-	vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
-	return RESUME;
-}
-EXIT_HANDLER(CACHE, "svm", exit_cache);

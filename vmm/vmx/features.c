@@ -8,6 +8,7 @@
 #include <vmm/vmx/vmx.h>
 
 #define BASIC_TRUE           (1ul << 55)
+#define BASIC_ANY_ERROR_CODE (1ul << 56)
 #define MSR_VMX_MISC         0x485
 #define MISC_TIMER_RATE      0x1fu
 #define CPUID_81_EDX_SYSCALL (1u << 11)
@@ -82,6 +83,7 @@ vmx_ask_cpu(void)
 		.misc = rdmsr(MSR_VMX_MISC),
 		.ept = rdmsr(MSR_VMX_EPT_VPID_CAP),
 		.long_host = true,
+		.any_error_code = rdmsr(MSR_VMX_BASIC) & BASIC_ANY_ERROR_CODE,
 	};
 	cpuid(0x80000008, 0, r);
 	vmx_cpu.phys_bits = r[0] & 0xff;

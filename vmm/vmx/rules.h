@@ -20,6 +20,7 @@ struct vmx_cpu {
 	uint64_t ept;                    /* IA32_VMX_EPT_VPID_CAP */
 	unsigned phys_bits, linear_bits; /* of a physical address, of a linear one */
 	bool long_host;                  /* the CPU is in IA-32e mode */
+	bool any_error_code; /* IA32_VMX_BASIC: an exception has one or not, as you like */
 };
 
 /* What the rules look at: `read` gives a field of the VMCS that is to be entered. */

@@ -105,6 +105,18 @@ free_vcpu(struct vcpu *v)
 	v->engine_data = NULL;
 }
 
+/* No value would do for "not known": each is one that a guest may have. */
+void
+vmx_write_known(struct vmx *x)
+{
+	static const enum vmcs_field known[] = { GUEST_RIP, GUEST_RSP, GUEST_RFLAGS,
+						 GUEST_INTERRUPTIBILITY, GUEST_PENDING_DEBUG };
+
+	for (unsigned i = 0; i < ARRAY_LEN(known); i++)
+		vmcs_write(known[i], 0);
+	x->rip = x->rsp = x->rflags = x->interruptibility = x->pending_debug = 0;
+}
+
 /* Constant fields are written once, and the guest's state whole. */
 static void
 become_current(struct vcpu *v)
@@ -123,8 +135,8 @@ become_current(struct vcpu *v)
 		return;
 	vmx_make_maps();
 	vmx_set_controls(v);
+	vmx_write_known(x);
 	x->filled = true;
-	x->rip = x->rsp = x->rflags = x->interruptibility = x->pending_debug = ~0ul;
 }
 
 /*
@@ -309,12 +321,3 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 			 vmx_rule_words(&entry, first));
 }
 EXIT_HANDLER(ENTRY_FAILED, "vmx", exit_entry_failed);
-
-/* Caches are the machine's, and need no care of the guest's. */
-static enum verdict
-exit_cache(struct vcpu *v, struct exit *e)
-{
-	vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
-	return RESUME;
-}
-EXIT_HANDLER(CACHE, "vmx", exit_cache);

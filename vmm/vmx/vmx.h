@@ -106,6 +106,9 @@ vmx_tables_load(const struct vmx_tables *t)
 	__asm__ volatile("lgdt %0; lidt %1" : : "m"(t->gdt), "m"(t->idt));
 }
 
+/* Of a new VMCS: what every entry might write is 0 in it, and known to be. */
+void vmx_write_known(struct vmx *x);
+
 /* state.c: from the state to the VMCS what has changed, and back what every exit needs. */
 #define VMX_CR4_GUEST                                                                             \
 	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
