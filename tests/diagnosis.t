@@ -107,6 +107,11 @@ def fields():
     svm = diagnosis.Svm()
     ok(svm.has("cr0") and svm.has("cs.base") and svm.has("intercepts[0]") and not svm.has("cs") and not svm.has("cr9")
        and not svm.has("pad9"), "a field's name is that of one number in the VMCB")
+    vmx, before = diagnosis.Vmx(), bytes(diagnosis.VMCS)
+    one, two = (before[:at] + b"\1" * 8 + before[at + 8:] for at in (0x210, 0x218))
+    both = bytes(map(max, one, two))
+    ok(vmx.same_but(before, one, "es_base") and not vmx.same_but(before, both, "es_base")
+       and not vmx.same_but(before, before, "es_base"), "a patient of VT-x that is cured in two fields, or in none, is not taken")
 
 
 for one in SEEDS:

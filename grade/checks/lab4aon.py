@@ -127,6 +127,7 @@ class TurningOn:
         self.zeros = CR0_MP, CR4_OSXMMEXCPT
         self.fixed = {CR0_FIXED0: 0x80000021 | self.ones[0], CR0_FIXED1: 0xFFFFFFFF & ~self.zeros[0],
                       CR4_FIXED0: 0x2000 | self.ones[1], CR4_FIXED1: 0x1727FF & ~self.zeros[1]}
+        self.others = sum(1 << n for n in rng.sample((15, 17, 18, 20), 2))
         self.before = self.after = None
         self.written, self.page, self.vmxons = [], {}, 0
 
@@ -159,6 +160,8 @@ class TurningOn:
             wanted = LOCKED | LEAVE
             t.check(not self.written[0] & LEAVE_SMX, "IA32_FEATURE_CONTROL gets bit 1, which a CPU without SMX does not have: that "
                     "faults", f"bits {wanted:#x}", f"{self.written[0]:#x}")
+            t.check(self.written[0] & self.others == self.others, "IA32_FEATURE_CONTROL loses what the firmware had set in it",
+                    f"{self.others | wanted:#x}", f"{self.written[0]:#x}")
             t.check(self.written[0] & 7 == wanted, "IA32_FEATURE_CONTROL does not let VMXON in", f"bits {wanted:#x}",
                     f"{self.written[0]:#x}")
         t.check("type" in self.page, "VMXON's operand does not name a page of RAM", "the machine address of a page", f"{page:#x}")
@@ -197,7 +200,7 @@ class TurningOn:
             if regs["rip"] in given:
                 to_return(client, regs)
             elif code[:2] == RDMSR and at_msr(regs) == FEATURE_CONTROL:
-                answer_msr(client, 0 if self.is_open and not self.written else LOCKED | LEAVE)
+                answer_msr(client, self.others | (0 if self.is_open and not self.written else LOCKED | LEAVE))
             elif code[:2] == RDMSR and at_msr(regs) in self.fixed:
                 answer_msr(client, self.fixed[at_msr(regs)])
             elif code[:2] == WRMSR:

@@ -18,6 +18,7 @@
 #include <vmm/vmx/vmx.h>
 
 #define VMX_RAM_MAX       (2ul << 30)                   /* below the hole that devices have */
+#define RULES_SHOWN       3u                            /* of those that an entry breaks */
 #define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC) /* both can follow themselves for ever */
 
 static struct vmx *current; /* whose VMCS the CPU has; no other one is active */
@@ -290,12 +291,13 @@ cpu_words(const struct exit *e)
 	return words;
 }
 
-/* All that is broken, with the manual's words for where; the guest's last line has the first. */
+/* What is broken, with the manual's words for where; the guest's last line has the first. */
 static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
 	struct vmx_attempt entry = { .read = read_current, .cpu = &vmx_cpu };
 	const struct entry_rule *first = NULL, *r;
+	unsigned broken = 0;
 
 	if (e->raw == VMX_NO_ENTRY)
 		return exit_stop(v, e, "lab4a.md#ex-4-2",
@@ -305,10 +307,15 @@ exit_entry_failed(struct vcpu *v, struct exit *e)
 				 "without nested paging VT-x has no real mode (mmu=nested has)");
 	for (size_t n = 0; (r = vmx_rule_broken(&entry, &n)); n++) {
 		first = first ? first : r;
+		if (++broken > RULES_SHOWN)
+			continue;
 		printf("d%u %s: VM entry: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
 		       r->field, vmcs_peek((enum vmcs_field)r->at), vmx_rule_words(&entry, r),
 		       r->section);
 	}
+	if (broken > RULES_SHOWN)
+		printf("d%u %s: VM entry: and %u more\n", v->domain->id, v->domain->name,
+		       broken - RULES_SHOWN);
 	if (!first)
 		return exit_stop(v, e, "guide.md#vmx",
 				 "the VMCS is refused (%s), for no rule that Zeno knows%s",
