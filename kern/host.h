@@ -21,8 +21,7 @@ void host_pic_init(void);
 
 /* clock.c */
 uint64_t clock_tsc_hz(void);
-void clock_tick(void);            /* from now on an interrupt each 10 ms */
-void clock_alarm(uint64_t until); /* ... or one at that time, or before; CLOCK_NEVER: none */
+void clock_tick(void); /* from now on an interrupt each 10 ms; or clock_alarm() */
 
 /* watchdog.c: called by each tick. */
 void watchdog_start(void);

@@ -80,6 +80,11 @@ void backtrace(uint64_t rip, uint64_t rbp);
 #define TICK_HZ 100
 void clock_init(void);
 uint64_t clock_ns(void); /* since boot, monotonic */
+/*
+ * One interrupt at that time, or before, in place of the ticks, which begin again with the next
+ * turn; CLOCK_NEVER: none.
+ */
+void clock_alarm(uint64_t until);
 extern volatile uint64_t ticks;
 #define CLOCK_NEVER UINT64_MAX
 

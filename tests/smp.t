@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The platform pc-apic: local APICs, the I/O APIC, and a second CPU (guest/smp), as on the bare machine.
 
-On QEMU the bare machine has two CPUs (-smp 2). Debian's Bochs is built for one: there the guest is told so, and does
-what one CPU can. A guest that knows no APIC must not notice that there is one.
+On QEMU the bare machine has two CPUs (-smp 2), and its clock counts instructions: nothing depends on time. Debian's
+Bochs is built for one: there the guest is told so, and does what one CPU can. A guest that knows no APIC must not notice that there is one.
 """
 
 import re
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import Engine, boot, guest  # noqa: E402
+from engine import Engine, boot, each, guest  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 ENGINES = {"svm": Engine("4s", "svm"), "vmx": Engine("4", "vmx")}
@@ -25,10 +25,10 @@ def said(text, number=1):
 
 def two():
     """Everything, with two CPUs; and with a build that finds who uses state without asking."""
-    bare = boot("qemu", "svm", guest("smp"), extra=["-smp", "2"]).splitlines()
+    bare = boot("qemu", "svm", guest("smp"), extra=["-smp", "2"], icount=True).splitlines()
     ok("started again = 00010002" in bare, "bare QEMU: it comes to its end", text=bare)
     for options in ("", "poison=1"):
-        text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=2"], ["smp"], options=options)
+        text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=2"], ["smp"], options=options, icount=True)
         ok(said(text) == bare and "smp: ended: exit code 0" in text, f"svm {options}: as on the bare machine",
            bare="\n".join(bare), text=text)
 
@@ -39,8 +39,8 @@ def one():
         if where == "bochs" and not shutil.which("bochs"):
             skip(f"{engine} on Bochs", "Bochs is not installed: make demo installs it")
             continue
-        text = ENGINES[engine].host([f"start smp {PLATFORM} -- cpus=1"], ["smp"], where)
-        bare = boot("qemu", "svm", guest("smp"), cmdline="cpus=1").splitlines()
+        text = ENGINES[engine].host([f"start smp {PLATFORM} -- cpus=1"], ["smp"], where, icount=where == "qemu")
+        bare = boot("qemu", "svm", guest("smp"), cmdline="cpus=1", icount=True).splitlines()
         ok(len(bare) > 20 and said(text) == bare and "smp: ended: exit code 0" in text,
            f"{engine} on {where}: as bare QEMU with one CPU", bare="\n".join(bare), text=text)
 
@@ -51,6 +51,32 @@ def classic():
     ENGINES["svm"].words = PLATFORM
     ENGINES["svm"].same("qemu", names)
     ENGINES["svm"].words = ""
+
+
+ATTACKS = {
+    # attack: what the last line says, besides "exit code 7"
+    "widths": "", "vectors": "", "messages": "", "level": "", "storm": "", "start-ups": "",
+    "init-self": "it sent INIT to its first CPU",
+    "base": "exit code 1",  # #GP, and its handler ends the machine
+    "second": r"triple fault \[exit \d+ of CPU 1",
+}
+
+
+def hostile():
+    """What nobody should do to an APIC ends with the guest's own end, or in one line; the next guest runs."""
+    for first in ("widths", "vectors", "messages", "level"), ("storm", "start-ups", "init-self", "base", "second"):
+        commands = [f"start smp {PLATFORM} vcpus=2 -- attack={name}" for name in first]
+        text = ENGINES["svm"].host([*commands, "start hello"], ["smp", "hello"])
+        parts = each(text)
+        for name, part in zip(first, parts):
+            ok(re.search(rf"^d\d+ smp: (ended|stopped): .*({ATTACKS[name] or 'exit code 7'})", part, re.M),
+               f"svm: {name} is contained", text=part)
+        ok(len(parts) == len(first) + 1 and "hello: ended: exit code 0" in parts[-1], "svm: and the next guest runs",
+           text=text[-3000:])
+    text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=3 & -- attack=forever", "start hello", "stop d1", "start hello",
+                                "threads"], ["smp", "hello"])
+    ok(text.count("hello: ended: exit code 0") == 2 and "by the monitor's stop command" in text
+       and "no threads" in text, "svm: a storm that never ends leaves others their turn, and is stopped", text=text)
 
 
 def refused():
@@ -67,6 +93,7 @@ def main():
     two()
     one()
     classic()
+    hostile()
     refused()
     finish()
 

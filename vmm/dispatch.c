@@ -136,7 +136,7 @@ exit_object(struct vcpu *v, const struct exit *e, char *buf, size_t size)
 enum verdict
 exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 {
-	char what[120], object[100];
+	char what[120], object[100], number[16] = "";
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -146,9 +146,11 @@ exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fm
 	if (v->last && !v->last->effect)
 		exit_effect(v, EFFECT_STOP, 0, e->gva);
 	vcpu_need(v, STATE_SEG);
-	domain_stop(v->domain, "%s [exit %lu: %s error %x at %04x:%08lx%s; see handouts/%s]", what,
-		    v->exits, vector_short(e->vector), e->error, v->state.seg[SEG_CS].sel, e->rip,
-		    object, page);
+	if (v->number)
+		snprintf(number, sizeof(number), " of CPU %u", v->number);
+	domain_stop(v->domain, "%s [exit %lu%s: %s error %x at %04x:%08lx%s; see handouts/%s]",
+		    what, v->exits, number, vector_short(e->vector), e->error,
+		    v->state.seg[SEG_CS].sel, e->rip, object, page);
 	return STOP;
 }
 

@@ -34,7 +34,7 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	end(d, "stopped");
 	if (d->silent)
 		return;
-	exit_print_last(d->vcpu, 10);
+	exit_print_last(d->ran ? d->ran : d->vcpu, 10);
 	io_unclaimed(d, ports, sizeof(ports));
 	if (*ports)
 		printf("  ports that no device has: %s\n", ports);
@@ -47,7 +47,7 @@ domain_exit(struct domain *d, unsigned code)
 		return;
 	d->exit_code = code;
 	snprintf(d->end_reason, sizeof(d->end_reason), "exit code %u after %lu exits", code,
-		 d->vcpu->exits);
+		 domain_exits(d));
 	end(d, "ended");
 }
 
@@ -56,6 +56,15 @@ domain_starves(struct domain *d)
 {
 	d->starved = true;
 	need_resched = true;
+}
+
+uint64_t
+domain_exits(const struct domain *d)
+{
+	uint64_t exits = 0;
+
+	for_each_vcpu(v, d) exits += v->exits;
+	return exits;
 }
 
 uint64_t

@@ -54,6 +54,7 @@ struct domain {
 	mfn_t window_page, window_tables[WINDOW_TABLES];
 	unsigned window_moves;
 	struct vcpu *vcpu; /* the first one; the others by `next` */
+	struct vcpu *ran;  /* had the last turn; NULL: none has */
 
 	/*
 	 * The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused.
@@ -130,7 +131,8 @@ void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void domain_exit(struct domain *d, unsigned code);
 /* The machine had no frame for a touch of the domain's RAM: its next turn ends it. */
 void domain_starves(struct domain *d);
-uint64_t domain_now(const struct domain *d); /* ns of the domain's own clock */
+uint64_t domain_exits(const struct domain *d); /* of all its vCPUs */
+uint64_t domain_now(const struct domain *d);   /* ns of the domain's own clock */
 
 /* console.c */
 void domain_putc(struct domain *d, uint8_t byte);

@@ -3,6 +3,7 @@
  */
 #include <inc/errno.h>
 #include <kern/gdb/gdb.h>
+#include <vmm/debug/gdb.h>
 #include <vmm/domain.h>
 #include <vmm/dev/platform.h>
 #include <vmm/engine.h>
@@ -188,7 +189,7 @@ list(int argc, char **argv)
 
 		if (d)
 			printf("d%-3u %-16s %-4s %5lu MiB %8lu exits  %s\n", id, d->name,
-			       d->vcpu->engine->name, d->ram >> 20, d->vcpu->exits,
+			       d->vcpu->engine->name, d->ram >> 20, domain_exits(d),
 			       d->state == DOMAIN_ENDED ? d->end_reason
 			       : d->vcpu->debug.held    ? "held by the debugger"
 							: "running");
@@ -196,6 +197,19 @@ list(int argc, char **argv)
 	return 0;
 }
 MONITOR_COMMAND(list, "list", "", "the guests, running and last ended");
+
+/* The number behind this letter or, of a guest, from the start on; up to a point, or the end. */
+static uint64_t
+number_in(const char *word, char letter)
+{
+	char digits[8] = "";
+	uint64_t n;
+
+	word += *word == letter;
+	for (unsigned i = 0; i < sizeof(digits) - 1 && word[i] && word[i] != '.'; i++)
+		digits[i] = word[i];
+	return parse_u64(digits, &n) ? ~0ul : n;
+}
 
 /*
  * The domain that a command means: by its number, or the debugger's, or the latest one. NULL, after
@@ -209,9 +223,8 @@ monitor_domain(int argc, char **argv)
 	uint64_t id;
 
 	if (argc > 1) {
-		const char *s = argv[1][0] == 'd' ? argv[1] + 1 : argv[1];
-
-		d = parse_u64(s, &id) || id > DOMAIN_MAX ? NULL : domain_find(id);
+		id = number_in(argv[1], 'd');
+		d = id > DOMAIN_MAX ? NULL : domain_find((unsigned)id);
 		if (!d)
 			printf("there is no guest %s; `list` shows those that there are\n",
 			       argv[1]);
@@ -226,12 +239,24 @@ monitor_domain(int argc, char **argv)
 	return d;
 }
 
+/* ... and its vCPU: d1.2, or the debugger's, or the first one. */
 struct vcpu *
 monitor_vcpu(int argc, char **argv)
 {
 	struct domain *d = monitor_domain(argc, argv);
+	const char *point = argc > 1 ? argv[1] : NULL;
+	struct vcpu *v = d ? d->vcpu : NULL;
+	struct gdb_thread t;
 
-	return d ? d->vcpu : NULL;
+	if (argc < 2 && gdb_asks(&t) && gdb_vcpu(t))
+		return gdb_vcpu(t);
+	while (point && *point && *point != '.')
+		point++;
+	while (point && *point && v && v->number != number_in(point, '.'))
+		v = v->next;
+	if (d && !v)
+		printf("d%u has no CPU %s\n", d->id, point + 1);
+	return v;
 }
 
 static int
@@ -252,23 +277,23 @@ MONITOR_COMMAND(stop, "stop", "[ID]", "end a guest");
 static int
 exits(int argc, char **argv)
 {
-	struct domain *d = monitor_domain(argc, argv);
+	struct vcpu *v = monitor_vcpu(argc, argv);
 
-	if (!d)
+	if (!v)
 		return MONITOR_SAID;
-	exit_summary(d->vcpu);
+	exit_summary(v);
 	return 0;
 }
-MONITOR_COMMAND(exits, "exits", "[ID]", "a guest's exits by reason");
+MONITOR_COMMAND(exits, "exits", "[ID[.CPU]]", "a guest's exits by reason");
 
 static int
 last(int argc, char **argv)
 {
-	struct domain *d = monitor_domain(argc, argv);
+	struct vcpu *v = monitor_vcpu(argc, argv);
 
-	if (!d)
+	if (!v)
 		return MONITOR_SAID;
-	exit_print_last(d->vcpu, EXIT_RING);
+	exit_print_last(v, EXIT_RING);
 	return 0;
 }
-MONITOR_COMMAND(last, "last", "[ID]", "a guest's last exits in words");
+MONITOR_COMMAND(last, "last", "[ID[.CPU]]", "a guest's last exits in words");

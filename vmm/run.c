@@ -242,8 +242,10 @@ vcpu_turn(struct thread *t)
 	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
 		return TURN_BLOCKED;
 	v->state.activity = ACTIVITY_RUNS;
+	v->domain->ran = v;
 	v->engine->load(v);
 	platform_lines(v->domain);
+	platform_alarm(v->domain);
 	domain_quiet(v->domain);
 	do {
 		entries = v->entries;

@@ -116,6 +116,27 @@ add_locked:
 	pop	ebx
 	ret
 
+; uint64_t spin_until(volatile uint32_t *word, uint32_t value): the same without hlt; how long it took, in the TSC's
+global spin_until
+spin_until:
+	push	ebx
+	push	esi
+	rdtsc
+	mov	ebx, eax
+	mov	esi, edx
+	mov	ecx, [esp + 12]
+	mov	edx, [esp + 16]
+	sti
+.look:	cmp	[ecx], edx
+	jb	.look
+	cli
+	rdtsc
+	sub	eax, ebx
+	sbb	edx, esi
+	pop	esi
+	pop	ebx
+	ret
+
 ; uint32_t cpuid_word(leaf, which): eax, ebx, ecx, edx by their number
 global cpuid_word
 cpuid_word:
@@ -140,6 +161,24 @@ read_msr:
 	mov	ecx, [esp + 4]
 	rdmsr
 	ret
+
+; void write_msr(number, low)
+global write_msr
+write_msr:
+	mov	ecx, [esp + 4]
+	mov	eax, [esp + 8]
+	xor	edx, edx
+	wrmsr
+	ret
+
+; void triple_fault(void): without an IDT
+global triple_fault
+triple_fault:
+	sub	esp, 8
+	mov	dword [esp], 0
+	mov	dword [esp + 4], 0
+	lidt	[esp]
+	ud2
 
 section .bss
 	align	16

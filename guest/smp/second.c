@@ -39,6 +39,8 @@ second_main(void)
 			add_locked(&lock, &sum, ADDED);
 		else if (now == TICK)
 			ticks();
+		else if (now == DIE)
+			triple_fault();
 		else
 			halt_once(&came[1][0]);
 		done++;

@@ -56,11 +56,12 @@ enum lapic {
 #define ADDED  2000u
 
 /* What the second CPU is told to do, and how far it is. */
-enum task { NOTHING, LISTEN, ADD, TICK, SLEEP, TASKS };
+enum task { NOTHING, LISTEN, ADD, TICK, SLEEP, DIE };
 extern volatile uint32_t task, done, alive;
 extern volatile uint32_t came[CPUS][256]; /* interrupts, by CPU and vector */
 
 extern uint32_t lock, sum;
+extern uint32_t enough; /* interrupts, at which the machine ends; 0: never */
 
 static inline uint32_t
 me(void)
@@ -72,7 +73,8 @@ void say(const char *what, uint32_t value);
 void send(uint32_t to, uint32_t command);
 void second_tables(void);
 void second_main(void);
-void hostile(void);
+void hostile(const char *attack) __attribute__((noreturn));
+void second_dies(void);
 
 /* asm.asm */
 extern char trampoline[], trampoline_end[];
@@ -80,8 +82,11 @@ void fill_trampoline(void *page, const void *gdt, uint32_t limit);
 uint32_t first_cr0(const void *page);
 void load_tables(const void *gdt, uint32_t gdt_limit, const void *idt, uint32_t idt_limit);
 void wait_until(volatile uint32_t *word, uint32_t value);
+uint64_t spin_until(volatile uint32_t *word, uint32_t value);
 void let_in(void);
 void halt_once(volatile uint32_t *word);
 void add_locked(uint32_t *lock, uint32_t *sum, uint32_t count);
 uint32_t cpuid_word(uint32_t leaf, uint32_t which);
 uint32_t read_msr(uint32_t number);
+void write_msr(uint32_t number, uint32_t low);
+void triple_fault(void);

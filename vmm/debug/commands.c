@@ -163,7 +163,7 @@ vcpu(int argc, char **argv)
 	       s->gdtr.limit, s->idtr.base, s->idtr.limit, s->ldtr.sel, s->tr.sel);
 	return 0;
 }
-MONITOR_COMMAND(vcpu, "vcpu", "[ID]", "all that the guest would see of its CPU");
+MONITOR_COMMAND(vcpu, "vcpu", "[ID[.CPU]]", "all that the guest would see of its CPU");
 
 /*
  * What the CPU finds at this selector while the guest runs: the window in the guest's own root.

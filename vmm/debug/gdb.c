@@ -268,11 +268,15 @@ write(struct gdb_thread t, uint64_t addr, const void *buf, size_t len)
 static bool
 next(struct gdb_thread *t)
 {
-	for (unsigned id = (unsigned)t->pid + 1; id <= DOMAIN_MAX; id++) {
+	for (unsigned id = t->pid > 0 ? (unsigned)t->pid : 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);
 
-		if (d && d->vcpu && d->vcpu->debug.attached) {
-			*t = gdb_thread_of(d->vcpu);
+		for (struct vcpu *v = d ? d->vcpu : NULL; v; v = v->next) {
+			struct gdb_thread here = gdb_thread_of(v);
+
+			if (!v->debug.attached || (here.pid == t->pid && here.tid <= t->tid))
+				continue;
+			*t = here;
 			return true;
 		}
 	}
@@ -282,13 +286,13 @@ next(struct gdb_thread *t)
 static void
 describe(struct gdb_thread t, char *buf, size_t size)
 {
-	struct domain *d = gdb_vcpu(t)->domain;
+	const struct vcpu *v = gdb_vcpu(t);
 
-	snprintf(buf, size, "%s on %s, %s, %lu exits", d->name, d->vcpu->engine->name,
-		 d->state == DOMAIN_ENDED ? "ended"
-		 : d->vcpu->debug.held    ? "held"
-					  : "running",
-		 d->vcpu->exits);
+	snprintf(buf, size, "%s on %s, %s, %lu exits", v->domain->name, v->engine->name,
+		 v->domain->state == DOMAIN_ENDED ? "ended"
+		 : v->debug.held                  ? "held"
+						  : "running",
+		 v->exits);
 }
 
 static const struct gdb_target domains_target = {

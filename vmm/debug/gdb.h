@@ -9,12 +9,12 @@
 #include <vmm/domain.h>
 #include <vmm/vcpu.h>
 
-#define FIRST_TID 1 /* GDB counts threads from 1; a domain has one vCPU until Lab 7 */
+#define FIRST_TID 1 /* GDB counts threads from 1 */
 
 static inline struct gdb_thread
 gdb_thread_of(const struct vcpu *v)
 {
-	return (struct gdb_thread){ v->domain->id, FIRST_TID };
+	return (struct gdb_thread){ v->domain->id, FIRST_TID + (int)v->number };
 }
 
 /* The vCPU that GDB means, or NULL. */

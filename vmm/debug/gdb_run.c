@@ -44,8 +44,11 @@ struct vcpu *
 gdb_vcpu(struct gdb_thread t)
 {
 	struct domain *d = t.pid > 0 ? domain_find((unsigned)t.pid) : NULL;
+	struct vcpu *v = d ? d->vcpu : NULL;
 
-	return d ? d->vcpu : NULL;
+	while (v && (int)v->number + FIRST_TID != t.tid)
+		v = v->next;
+	return v;
 }
 
 /* ---- breakpoints ---- */
@@ -168,12 +171,13 @@ has_landed(struct vcpu *v, const struct exit *e)
 
 /* ---- hold and resume ---- */
 
-static struct vcpu *
+/* Of all its vCPUs, or none. */
+static struct domain *
 attached(unsigned id)
 {
 	struct domain *d = domain_find(id);
 
-	return d && d->vcpu && d->vcpu->debug.attached ? d->vcpu : NULL;
+	return d && d->vcpu && d->vcpu->debug.attached ? d : NULL;
 }
 
 static void
@@ -186,6 +190,16 @@ release(struct vcpu *v)
 	v->debug.parked = false;
 }
 
+static void
+release_all(struct domain *d)
+{
+	for_each_vcpu(v, d)
+	{
+		if (v->debug.held)
+			release(v);
+	}
+}
+
 /* Holds what the debugger has; or, for one that has just come, everything. */
 void
 debug_hold(bool everything)
@@ -195,8 +209,11 @@ debug_hold(bool everything)
 
 		if (!d || !d->vcpu || (!d->vcpu->debug.attached && !everything))
 			continue;
-		d->vcpu->debug.held = true;
-		d->vcpu->debug.step = false;
+		for_each_vcpu(v, d)
+		{
+			v->debug.held = true;
+			v->debug.step = false;
+		}
 	}
 }
 
@@ -207,8 +224,8 @@ release_strangers(void)
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);
 
-		if (d && d->vcpu && d->vcpu->debug.held && !d->vcpu->debug.attached)
-			release(d->vcpu);
+		if (d && d->vcpu && !d->vcpu->debug.attached)
+			release_all(d);
 	}
 }
 
@@ -237,35 +254,38 @@ debug_attach(int pid)
 	}
 	if (id > DOMAIN_MAX)
 		return -ENOENT;
-	d->vcpu->debug.attached = d->vcpu->debug.held = true;
+	for_each_vcpu(v, d) v->debug.attached = v->debug.held = true;
 	return 0;
 }
 
 void
 debug_detach(int pid)
 {
-	struct vcpu *v = attached((unsigned)pid);
+	struct domain *d = attached((unsigned)pid);
 
-	if (!v)
+	if (!d)
 		return;
 	for (unsigned i = 0; i < BREAKPOINTS_MAX; i++)
-		if (breakpoints[i].domain == v->domain)
-			debug_breakpoint(gdb_thread_of(v), breakpoints[i].addr, false);
-	v->debug.attached = v->debug.step = false;
-	release(v);
+		if (breakpoints[i].domain == d)
+			debug_breakpoint(gdb_thread_of(d->vcpu), breakpoints[i].addr, false);
+	for_each_vcpu(v, d)
+	{
+		v->debug.attached = v->debug.step = false;
+		release(v);
+	}
 	release_strangers();
 }
 
 int
 debug_kill(int pid)
 {
-	struct vcpu *v = attached((unsigned)pid);
+	struct domain *d = attached((unsigned)pid);
 
-	if (!v)
+	if (!d)
 		return -ENOENT;
 	debug_detach(pid);
-	domain_stop(v->domain, "by the debugger");
-	thread_wake(&v->thread); /* its next turn sees that it has ended */
+	domain_stop(d, "by the debugger");
+	for_each_vcpu(v, d) thread_wake(&v->thread); /* the next turn sees that it has ended */
 	return 0;
 }
 

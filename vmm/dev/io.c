@@ -10,6 +10,9 @@
 #include <vmm/domain.h>
 #include <vmm/vcpu.h>
 
+#define ALARM_MIN   200000 /* ns */
+#define ALARM_SLACK 3000   /* the 8254's clock and the TSC's are two: never just too early */
+
 SET_DECLARE(platforms);
 
 const struct platform *
@@ -56,6 +59,20 @@ platform_lines(struct domain *d)
 	}
 	if (d->vcpu->next)
 		look_earlier(d);
+}
+
+/* Not too soon: a guest must come to its next instruction, however short its timer's period. */
+void
+platform_alarm(struct domain *d)
+{
+	uint64_t at, now;
+
+	if (!d->platform || !d->platform->punctual)
+		return;
+	at = platform_deadline(d);
+	now = clock_ns();
+	if (at < now + 1000000000 / TICK_HZ)
+		clock_alarm((at > now + ALARM_MIN ? at : now + ALARM_MIN) + ALARM_SLACK);
 }
 
 void

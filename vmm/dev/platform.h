@@ -38,6 +38,8 @@ struct platform {
 	void (*signals)(struct vcpu *v);
 	/* v->state.cr8, the task priority, has been written; NULL: nobody looks at it. */
 	void (*priority)(struct vcpu *v);
+	/* While a vCPU runs, its turn ends at that time; false: at the next tick. */
+	bool punctual;
 	/*
 	 * What CPUID says of APICs, in the registers that it has filled; NULL: that there are none.
 	 */
@@ -57,5 +59,7 @@ void platform_lines(struct domain *d);
 uint64_t platform_deadline(struct domain *d);
 /* The guest has written CR8. */
 void platform_priority(struct vcpu *v);
+/* Has the host's clock end the turn at that time, where the platform wants it so. */
+void platform_alarm(struct domain *d);
 /* The vector of the interrupt that waits for this vCPU, which has it now. */
 uint8_t platform_ack(struct vcpu *v);

@@ -155,11 +155,13 @@ static void
 lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct apic_message m;
+	bool sets_timer;
 
 	if (!is_register(offset, size))
 		return;
 	if ((offset & ~0xful) == LAPIC_REG_TPR)
 		show_in_cr8(v, (uint8_t)value);
+	sets_timer = (offset & ~0xful) == LAPIC_REG_INITIAL;
 	switch (lapic_write(lapic_of(v), offset & ~0xful, (uint32_t)value, domain_now(v->domain),
 			    &m)) {
 	case LAPIC_SEND:
@@ -171,6 +173,8 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 	default:
 		break;
 	}
+	if (sets_timer)
+		platform_alarm(v->domain);
 }
 
 static uint64_t
@@ -275,12 +279,18 @@ pending(struct vcpu *v)
 	return lapic_pending(lapic_of(v)) != LAPIC_NONE || takes_8259(v);
 }
 
+/* A timer whose last interrupt has been taken has a next one. */
 static uint8_t
 ack(struct vcpu *v)
 {
+	uint8_t vector;
+
 	if (lapic_pending(lapic_of(v)) == LAPIC_NONE && takes_8259(v))
-		return (uint8_t)pic_ack(&pc_of(v->domain)->pic);
-	return lapic_ack(lapic_of(v));
+		vector = (uint8_t)pic_ack(&pc_of(v->domain)->pic);
+	else
+		vector = lapic_ack(lapic_of(v));
+	platform_alarm(v->domain);
+	return vector;
 }
 
 static uint64_t
@@ -374,6 +384,7 @@ static const struct platform pc_apic_platform = {
 	.pending = pending,
 	.ack = ack,
 	.deadline = deadline,
+	.punctual = true,
 	.signals = startup_take,
 	.priority = take_cr8,
 	.cpuid = show_cpuid,
