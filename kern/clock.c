@@ -115,7 +115,8 @@ clock_tick(void)
 
 /*
  * While nothing runs nobody needs ticks, and a guest's timer may want one sooner. The 8254 counts
- * 55 ms at most; whoever waits for longer is woken between. A control word without a count behind it: nothing is counted (8254, "Mode 0").
+ * 55 ms at most; whoever waits for longer is woken between. A control word without a count behind
+ * it: nothing is counted (8254, "Mode 0").
  */
 void
 clock_alarm(uint64_t until)

@@ -190,7 +190,7 @@ timer(void)
 	LAPIC[INITIAL] = 0;
 }
 
-/* A tick each millisecond comes on time though the CPU never sleeps; ten of them as one may be late. */
+/* A tick each millisecond comes on time, though the CPU never sleeps. */
 static void
 busy(void)
 {
