@@ -6,7 +6,7 @@
 
 #define AT(offset) ((volatile uint8_t *)LAPIC + (offset))
 
-/* Narrow, wide and crossing accesses to registers, at any alignment. None is defined: only that it ends matters. */
+/* Narrow, wide and crossing accesses to registers, at any alignment. None is defined. */
 static void
 widths(void)
 {

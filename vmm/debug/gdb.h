@@ -1,6 +1,6 @@
 /*
- * What a debugger does to a vCPU. gdb_run.c holds, steps and stops it; gdb.c shows it;
- * commands.c tells of it in words. None of it does anything until a debugger is
+ * What a debugger does to a vCPU. gdb_hold.c holds it and lets it run, gdb_run.c steps and stops
+ * it, gdb.c shows it, commands.c tells of it in words. None of it does anything until a debugger is
  * attached.
  */
 #pragma once
@@ -20,13 +20,14 @@ gdb_thread_of(const struct vcpu *v)
 /* The vCPU that GDB means, or NULL. */
 struct vcpu *gdb_vcpu(struct gdb_thread t);
 
-/* gdb_run.c: the operations of struct gdb_target that let vCPUs run and stop. */
+/* gdb_hold.c, gdb_run.c: the operations of struct gdb_target that let vCPUs run and stop. */
 void debug_hold(bool everything);
 void debug_resume(struct gdb_thread t, bool step);
 int debug_attach(int pid);
 void debug_detach(int pid);
 int debug_kill(int pid);
 int debug_breakpoint(struct gdb_thread t, uint64_t addr, bool insert);
+void debug_forget_breakpoints(struct domain *d);
 /*
  * Stop at exits: a reason's tag or an instruction's name; "any"; NULL: at none. -EINVAL: there is
  * no such.
