@@ -245,7 +245,7 @@ console_getc(void)
 	return c >= 0 ? c : keyboard_getc();
 }
 
-void
+static void
 side_putc(int c)
 {
 	outb(SIDE_PORT, (uint8_t)c);

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include <inc/addr.h>
+#include <kern/map.h>
 
 enum frame_type {
 	FRAME_RESERVED, /* not RAM, or firmware's */
@@ -53,6 +53,23 @@ void frame_list_free(struct frame *f);
 mfn_t frame_alloc(enum frame_type type, uint16_t owner);
 void frame_put(mfn_t f);
 uint64_t frames_free(void);
+
+/* One of Zeno's own, by its address in the direct map; NULL when out of memory. */
+static inline void *
+host_page(void)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+
+	return mfn_ok(f) ? mfn_ptr(f) : NULL;
+}
+
+/* NULL is none, and nothing to do. */
+static inline void
+host_page_put(void *page)
+{
+	if (page)
+		frame_put(ptr_mfn(page));
+}
 
 /* Fills the frame table in and hands the free frames to the page allocator: see kern/frame.c. */
 void frame_init(void);

@@ -35,7 +35,6 @@ void console_init(void);
 void console_putc(int c);
 int console_getc(void); /* -1: nothing there */
 void side_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
-void side_putc(int c);
 
 /* printf.c: %d %i %u %x %X %p %s %c %% with l, ll, z, width, 0, -, precision for strings. */
 int printf(const char *fmt, ...) PRINTF_LIKE(1, 2);

@@ -44,7 +44,7 @@ thread_wake(struct thread *t)
 		t->state = THREAD_READY;
 }
 
-void
+static void
 thread_remove(struct thread *t)
 {
 	struct thread **at = &threads;

@@ -43,7 +43,6 @@ struct thread {
 
 void thread_add(struct thread *t); /* makes it READY; FPU and DRs at their reset values */
 void thread_wake(struct thread *t);
-void thread_remove(struct thread *t);
 
 /* Runs one ready thread for one turn (FPU and DRs switched only when the thread changes). False:
  * none is ready. */

@@ -45,13 +45,12 @@ vcpu_create(struct domain *d, const struct engine *engine)
 {
 	struct vcpu **end = &d->vcpu, *v;
 	unsigned number = 0;
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST), log;
 
-	if (!mfn_ok(f))
-		return -ENOMEM;
 	for (; *end; end = &(*end)->next)
 		number++;
-	*end = v = mfn_ptr(f);
+	*end = v = host_page();
+	if (!v)
+		return -ENOMEM;
 	v->domain = d;
 	v->number = number;
 	v->root = MFN_NONE;
@@ -65,11 +64,8 @@ vcpu_create(struct domain *d, const struct engine *engine)
 			 d->name);
 	else
 		snprintf(v->thread.name, sizeof(v->thread.name), "d%u %s", d->id, d->name);
-	log = frame_alloc(FRAME_HOST, OWNER_HOST);
-	if (!mfn_ok(log))
-		return -ENOMEM;
-	v->log = mfn_ptr(log);
-	return 0;
+	v->log = host_page();
+	return v->log ? 0 : -ENOMEM;
 }
 
 static void
@@ -77,9 +73,8 @@ vcpu_free(struct vcpu *v)
 {
 	if (v->engine_data)
 		v->engine->free(v);
-	if (v->log)
-		frame_put(ptr_mfn(v->log));
-	frame_put(ptr_mfn(v));
+	host_page_put(v->log);
+	host_page_put(v);
 }
 
 /* The domain's number and its frame: a free id, so that the oldest name is used up last. */
@@ -87,14 +82,11 @@ static struct domain *
 new_domain(const struct module *m)
 {
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
-		mfn_t f;
-
 		if (domains[id])
 			continue;
-		f = frame_alloc(FRAME_HOST, OWNER_HOST);
-		if (!mfn_ok(f))
+		domains[id] = host_page();
+		if (!domains[id])
 			return NULL;
-		domains[id] = mfn_ptr(f);
 		domains[id]->id = id;
 		domains[id]->window_page = MFN_NONE;
 		domains[id]->window = WINDOW_NONE;
@@ -221,7 +213,7 @@ domain_free(struct domain *d)
 	if (last_ended == d)
 		last_ended = NULL;
 	domains[d->id] = NULL;
-	frame_put(ptr_mfn(d));
+	host_page_put(d);
 }
 
 void

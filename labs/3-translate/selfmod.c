@@ -139,22 +139,12 @@ bt_unchanged(struct vcpu *v, const struct bt_block *b)
 	/* END EXERCISE 3.7c */
 }
 
-static struct bt_count *
-hot_slot(struct bt *bt, uint32_t eip)
-{
-	return &bt->hot[(eip ^ eip >> 9) % BT_HOT];
-}
-
-static inline bool
-is_hot(const struct bt_count *c, uint32_t eip)
-{
-	return c->key == eip && c->count > BT_HOT_AT;
-}
-
 bool
 bt_is_hot(void *ctx, uint32_t eip)
 {
-	return is_hot(hot_slot(ctx, eip), eip);
+	const struct bt_count *c = bt_hot_slot(ctx, eip);
+
+	return c->key == eip && c->count > BT_HOT_AT;
 }
 
 /*
@@ -180,7 +170,7 @@ translate_again(struct vcpu *v, uint32_t eip)
 void
 bt_count_fault(struct vcpu *v, uint32_t eip)
 {
-	struct bt_count *c = hot_slot(bt_of(v), eip);
+	struct bt_count *c = bt_hot_slot(bt_of(v), eip);
 
 	if (bt_is_hot(bt_of(v), c->key))
 		return; /* it keeps the slot */
@@ -191,20 +181,16 @@ bt_count_fault(struct vcpu *v, uint32_t eip)
 }
 
 /*
- * A call-out, for a hot instruction perhaps: did it have to be? One that often would not have
- * faulted is copied again.
+ * The call-out of a hot instruction was in vain: one that often would not have faulted is copied
+ * again.
  */
 void
-bt_count_callout(struct vcpu *v, uint32_t eip, bool needed)
+bt_count_in_vain(struct vcpu *v, uint32_t eip)
 {
-	struct bt_count *c = hot_slot(bt_of(v), eip);
+	struct bt_count *c = bt_hot_slot(bt_of(v), eip);
 
-	if (!is_hot(c, eip))
+	if (--c->count > BT_HOT_AT)
 		return;
-	if (needed)
-		c->count = BT_HOT_AT + BT_COOL_AFTER;
-	else if (--c->count <= BT_HOT_AT) {
-		c->count = 0;
-		translate_again(v, eip);
-	}
+	c->count = 0;
+	translate_again(v, eip);
 }

@@ -106,18 +106,16 @@ bool
 tc_to_guest_pc(struct vcpu *v, uint32_t address, struct bt_place *p)
 {
 	struct bt *bt = bt_of(v);
-	unsigned n = (address ^ address >> 7) % BT_KNOWN;
-	struct bt_known *k = bt->known[n / BT_KNOWN_PAGE] + n % BT_KNOWN_PAGE;
+	struct bt_known *k = bt_known_at(bt, address);
 
-	if (k->address == address && k->generation == bt->generation &&
-	    k->serial == k->place.block->serial && !k->place.block->flags) {
+	if (k) {
 		*p = k->place;
 		return true;
 	}
 	if (!look_for(v, address, p))
 		return false;
 	if (p->exact && p->kind <= BT_CALLOUT && !p->block->flags) {
-		p->known = k;
+		p->known = k = bt_known_slot(bt, address);
 		*k = (struct bt_known){ .address = address,
 					.generation = bt->generation,
 					.serial = p->block->serial,
@@ -126,23 +124,28 @@ tc_to_guest_pc(struct vcpu *v, uint32_t address, struct bt_place *p)
 	return true;
 }
 
-/* te_fetch(), once for each place: the code of a block that is not dead has not changed. */
-static bool
-fetch(struct vcpu *v, struct exit *e, struct bt_known *known)
+/* The same where it is not decoded yet. False: it has changed since it was translated. */
+static APART bool
+fetch_first(struct vcpu *v, struct exit *e, struct bt_known *known)
 {
-	if (known && known->decoded) {
-		te_of(v)->insn = &known->insn;
-		e->insn_len = known->insn.len;
-		e->insn_op = known->insn.op;
-		return true;
-	}
-	if (!te_fetch(v, e))
+	if (!te_fetch(v, e)) {
+		bt_flush(v);
+		e->vector = VEC_NMI;
+		e->reason = EXIT_IRQ;
 		return false;
+	}
 	if (known) {
 		known->insn = *te_insn(v);
 		known->decoded = true;
 	}
 	return true;
+}
+
+/* Once for each place: the code of a block that is not dead has not changed. */
+static inline bool
+fetch(struct vcpu *v, struct exit *e, struct bt_known *known)
+{
+	return known && known->decoded ? te_decoded(v, e, &known->insn) : fetch_first(v, e, known);
 }
 
 /* The exit for the instruction at v->state.rip, which the host does. */
@@ -152,12 +155,8 @@ bt_callout(struct vcpu *v, struct exit *e, struct bt_known *known)
 	if (v->state.dr[7] & DR7_ANY && te_breakpoint_hit(v, e))
 		return;
 	exit_begin(e, EXIT_NONE, BT_VECTOR, 0, v->state.rip);
-	if (!fetch(v, e, known)) { /* it has changed since it was translated */
-		bt_flush(v);
-		e->vector = VEC_NMI;
-		e->reason = EXIT_IRQ;
+	if (!fetch(v, e, known))
 		return;
-	}
 	bt_of(v)->stats.callouts[e->insn_op]++;
 	/* EXERCISE 3.2c: The reason is what te_reason() says of the operation; EXIT_EMULATE where that is nothing, and for smsw,
 	 * which does not trap like its kin.

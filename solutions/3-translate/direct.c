@@ -16,7 +16,7 @@ uint64_t
 bt_enter(struct vcpu *v)
 {
 	struct te *te = te_of(v);
-	bool loan = te->reload || !te->bt->gs_ours;
+	bool loan = te->reload | !te->bt->gs_ours;
 
 	te->bt->gs_ours = true;
 	return te_enter(v, loan);
@@ -33,24 +33,10 @@ bt_run_user(struct vcpu *v, struct exit *e)
 	te_run(v, e);
 }
 
-static void
-nothing(struct vcpu *v, struct exit *e)
-{
-	*e = (struct exit){
-		.reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = v->state.rip
-	};
-}
-
 static uint32_t
 address_of(const struct ring_frame *f)
 {
 	return (uint32_t)f->rip - (f->vector == BT_VECTOR ? 2 : 0);
-}
-
-static unsigned
-ring_of(const struct ring_frame *f)
-{
-	return f->cs & 3;
 }
 
 /* What has nothing to do with the instruction it comes at. */
@@ -86,7 +72,7 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 	for (unsigned i = 0; i < STEPS_MAX; i++) {
 		uint64_t failure;
 
-		if (ring_of(f) == 3) /* its iret was no exit, and it went on through that */
+		if ((f->cs & 3) == 3) /* its iret was no exit, and it went on through that */
 			return 0;
 		if (!tc_to_guest_pc(v, address_of(f), p))
 			return lost(v);
@@ -121,17 +107,17 @@ to_boundary(struct vcpu *v, struct bt_place *p, bool *stepped)
 }
 
 /* The frame and the shared page back into the guest's state. */
-static void
+static INLINED void
 take_state(struct vcpu *v, const struct bt_place *p, bool stepped)
 {
 	const struct bt_shared *shared = bt_of(v)->shared;
+	uint32_t flags = (shared->vif & FLAG_IF) | (shared->viopl & FLAG_IOPL);
 	uint64_t tf = v->state.rflags & FLAG_TF;
 
 	te_from_frame(v, &te_of(v)->frame);
-	te_data_segments_in(v);
+	bt_segments_in(v);
 	v->state.rip = p->eip;
-	v->state.rflags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
-	v->state.rflags |= (shared->vif & FLAG_IF) | (shared->viopl & FLAG_IOPL);
+	v->state.rflags = (v->state.rflags & ~(uint64_t)(FLAG_IF | FLAG_IOPL)) | flags;
 	if (stepped)
 		v->state.rflags = (v->state.rflags & ~(uint64_t)FLAG_TF) | tf;
 }
@@ -146,7 +132,7 @@ called_out(struct vcpu *v, struct exit *e, const struct bt_place *p, bool steppe
 		return true;
 	case BT_POLL:
 		bt_of(v)->stats.polls++;
-		nothing(v, e);
+		bt_nothing(v, e);
 		return true;
 	default:
 		if (!bt_follow(v, p, e))
@@ -155,7 +141,7 @@ called_out(struct vcpu *v, struct exit *e, const struct bt_place *p, bool steppe
 			v->state.pending_debug |= DR6_BS; /* the guest steps itself */
 		else if (!stepped)
 			return false;
-		nothing(v, e);
+		bt_nothing(v, e);
 		return true;
 	}
 }
@@ -173,26 +159,34 @@ jumped(struct vcpu *v, const struct bt_place *p)
 	       is_asynchronous(vector) && vector != VEC_DB;
 }
 
-/*
- * After a trap out of the cache: the guest's state, and what the trap means. False: the guest just
- * goes on. `step`: TF is ours.
- */
-bool
-bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
+static inline void
+note_exit(struct bt *bt, struct bt_block *block, struct bt_known *known)
+{
+	bt->last_exit = block;
+	bt->from = known ? &known->next : NULL;
+	bt->left_generation = bt->generation;
+}
+
+/* bt_left() where it is not a call-out from a known place. */
+static APART bool
+left_elsewhere(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step,
+	       const struct bt_known *known)
 {
 	struct ring_frame *f = &te_of(v)->frame;
 	struct bt *bt = bt_of(v);
 	struct bt_place p = { .eip = (uint32_t)entered_at };
-	uint64_t failure = to_boundary(v, &p, &step);
+	uint64_t failure = 0;
 
-	if (!failure && ring_of(f) == 3) {
+	if (known)
+		p = known->place;
+	else
+		failure = to_boundary(v, &p, &step);
+	if (!failure && (f->cs & 3) == 3) {
 		bt_returned(v, e);
 		return true;
 	}
 	take_state(v, &p, step);
-	bt->last_exit = p.block;
-	bt->from = p.known ? &p.known->next : NULL;
-	bt->left_generation = bt->generation;
+	note_exit(bt, p.block, p.known);
 	if (failure) {
 		te_entry_failed(v, e, failure);
 		return true;
@@ -212,11 +206,31 @@ bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
 		return called_out(v, e, &p, step);
 	if (f->vector == VEC_DB && step && !(v->state.rflags & FLAG_TF)) {
 		te_take_step(v);
-		nothing(v, e);
+		bt_nothing(v, e);
 		return true;
 	}
 	te_translate(v, e, f);
 	if (e->reason == EXIT_MMU)
 		bt->refused_at = p.eip;
+	return true;
+}
+
+/*
+ * After a trap out of the cache: the guest's state, and what the trap means. False: the guest just
+ * goes on. `step`: TF is ours. Most often it is a call-out from a place that is known: a boundary,
+ * whose instruction has had no shadow before it, and is the host's to do.
+ */
+bool
+bt_left(struct vcpu *v, struct exit *e, uint64_t entered_at, bool step)
+{
+	const struct ring_frame *f = &te_of(v)->frame;
+	struct bt_known *known = bt_known_at(bt_of(v), address_of(f));
+
+	if (!known || known->place.kind != BT_CALLOUT || f->vector != BT_VECTOR || step)
+		return left_elsewhere(v, e, entered_at, step, known);
+	take_state(v, &known->place, false);
+	note_exit(bt_of(v), known->place.block, known);
+	te_end_sti_shadow(v, entered_at);
+	bt_callout(v, e, known);
 	return true;
 }

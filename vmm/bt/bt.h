@@ -30,7 +30,6 @@ _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 
 /* Behind the slots of CACHED_SEL: the code segment and GS of translated code. */
 #define BT_CS 0xdff0u
-#define BT_DS LOAN_SEL
 
 #define BT_BLOCKS   32768u /* 0 is none */
 #define BT_EIPS     8192u  /* lists of blocks, by eip */
@@ -176,7 +175,7 @@ struct bt {
 	unsigned breakpoint_writes; /* that the translations know of: te_of(v)->breakpoint_writes */
 	unsigned map_used, blocks, code_used;
 	unsigned generation;        /* flushes: a block of another one is gone */
-	bool gs_ours;               /* the real GS holds BT_DS */
+	bool gs_ours;               /* the real GS holds LOAN_SEL */
 	struct bt_block *last_exit; /* by the last exit, in this generation */
 	struct bt_next *from; /* what the place has that the guest comes from; NULL: nothing */
 	unsigned left_generation;
@@ -230,6 +229,26 @@ struct bt_known {
 };
 _Static_assert(sizeof(struct bt_known) * BT_KNOWN_PAGE <= PAGE_SIZE, "one frame");
 
+static inline struct bt_known *
+bt_known_slot(struct bt *bt, uint32_t address)
+{
+	unsigned n = (address ^ address >> 7) % BT_KNOWN;
+
+	return bt->known[n / BT_KNOWN_PAGE] + n % BT_KNOWN_PAGE;
+}
+
+/* What is known of an address in the cache: an exact place. NULL: nothing, or not any more. */
+static inline struct bt_known *
+bt_known_at(struct bt *bt, uint32_t address)
+{
+	struct bt_known *k = bt_known_slot(bt, address);
+
+	if (k->address != address || k->generation != bt->generation ||
+	    k->serial != k->place.block->serial || k->place.block->flags)
+		return NULL;
+	return k;
+}
+
 /* window.c: the pages of the cache. */
 int bt_window_init(struct vcpu *v); /* 0, -ENOMEM */
 void bt_window_free(struct vcpu *v);
@@ -251,6 +270,7 @@ void bt_table_empty(struct bt *bt);
 /* translate_block.c: from guest memory to a block. */
 struct bt_block *translate_block(struct vcpu *v, uint32_t eip,
 				 struct exit *e); /* NULL: *e says why */
+void bt_nothing(struct vcpu *v, struct exit *e);
 void bt_not_code(struct vcpu *v, struct exit *e); /* 16-bit code: the fault that its CPU takes */
 uint32_t bt_gfn(struct vcpu *v, uint64_t linear);
 size_t bt_fetch(struct vcpu *v, uint64_t linear, unsigned how, uint8_t *buf, size_t n);
@@ -264,10 +284,19 @@ void bt_not_run(struct vcpu *v, struct exit *e, uint64_t failure);
 /* space.c: blocks are known by linear address, so a change of what that means must be noticed. */
 void bt_space_note(struct vcpu *v, const struct bt_block *b);
 void bt_space_forget(struct bt *bt); /* no block is left */
-bool bt_space_check(struct vcpu *v); /* false: no memory */
+bool bt_space_look(struct vcpu *v);  /* false: no memory */
 void bt_space_page(struct vcpu *v, uint32_t linear);
 void bt_space_written(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t to);
 bool bt_space_has(const struct bt *bt, uint32_t gfn); /* a page table that is watched */
+
+/* Before each entry. Whatever takes the window away flushes the TLB. False: no memory. */
+static inline bool
+bt_space_check(struct vcpu *v)
+{
+	const struct bt *bt = bt_of(v);
+
+	return (!bt->no_room && v->tlb.generation == bt->tlb_generation) || bt_space_look(v);
+}
 
 /* frames.c: the blocks on each guest frame, so that a write finds them. */
 void bt_frame_note(struct bt *bt, unsigned n, struct bt_block *b); /* its number, and itself */
@@ -296,6 +325,24 @@ bt_block(struct bt *bt, unsigned n)
 	return &bt->pages->blocks[n / 64][n % 64];
 }
 
+/* te_segments_in() after translated code, whose CS and GS are Zeno's, and which never loads SS. */
+static inline void
+bt_segments_in(struct vcpu *v)
+{
+	const uint16_t *was = te_of(v)->real_sel;
+	uint16_t es, ds, fs;
+
+	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2" : "=r"(es), "=r"(ds), "=r"(fs));
+	if ((es ^ was[SEG_ES]) | (ds ^ was[SEG_DS]) | (fs ^ was[SEG_FS]))
+		te_take_over(v, es, ds, fs, was[SEG_GS], false);
+}
+
+static inline struct bt_count *
+bt_hot_slot(struct bt *bt, uint32_t eip)
+{
+	return &bt->hot[(eip ^ eip >> 9) % BT_HOT];
+}
+
 /* Lab 3A, cache.c */
 struct bt_block *bt_lookup(struct bt *bt, uint32_t eip);
 struct bt_block *bt_insert(struct vcpu *v, struct bt_translation *t);
@@ -321,7 +368,7 @@ void bt_invalidate_range(struct vcpu *v, uint32_t gfn, uint32_t from, uint32_t t
 bool bt_is_mixed(const struct bt *bt, uint32_t gfn);
 bool bt_unchanged(struct vcpu *v, const struct bt_block *b);
 void bt_count_fault(struct vcpu *v, uint32_t eip);
-void bt_count_callout(struct vcpu *v, uint32_t eip, bool needed);
+void bt_count_in_vain(struct vcpu *v, uint32_t eip);
 
 /* Lab 3B, direct.c */
 void bt_run_user(struct vcpu *v, struct exit *e);

@@ -27,14 +27,12 @@ static int
 bt_init(struct vcpu *v)
 {
 	int err = te_init(v);
-	mfn_t f;
 
 	if (err)
 		return err;
-	f = frame_alloc(FRAME_HOST, OWNER_HOST);
-	if (!mfn_ok(f))
+	te_of(v)->bt = host_page();
+	if (!bt_of(v))
 		return -ENOMEM;
-	te_of(v)->bt = mfn_ptr(f);
 	bt_of(v)->refused_at = BT_NOWHERE;
 	bt_of(v)->generation = 1; /* a place of which nothing is known has 0 */
 	bt_of(v)->back = ~te_of(v)->descriptors;
@@ -48,7 +46,7 @@ bt_free(struct vcpu *v)
 {
 	if (bt_of(v)) {
 		bt_window_free(v);
-		frame_put(ptr_mfn(bt_of(v)));
+		host_page_put(bt_of(v));
 	}
 	te_free(v);
 }
@@ -86,27 +84,28 @@ static void
 share(struct vcpu *v)
 {
 	const struct segment *seg = v->state.seg;
-	const uint16_t *real = te_of(v)->real_sel;
-	struct bt_shared *s = bt_of(v)->shared;
-	bool pending = v->irq_pending;
+	const struct te *te = te_of(v);
+	const struct bt *bt = te->bt;
+	struct bt_shared *s = bt->shared;
+	uint32_t flags = (uint32_t)v->state.rflags, pending = v->irq_pending;
+	uint32_t cs = seg[SEG_CS].sel, gs = seg[SEG_GS].sel, real_gs = te->real_sel[SEG_GS];
 
-	s->vif = v->state.rflags & FLAG_IF;
-	s->viopl = v->state.rflags & FLAG_IOPL;
+	s->vif = flags & FLAG_IF;
+	s->viopl = flags & FLAG_IOPL;
 	s->pending = pending;
-	s->slow = FLAG_TF | FLAG_NT | (pending ? FLAG_IF : 0);
+	s->slow = FLAG_TF | FLAG_NT | pending * FLAG_IF;
 	s->sel[SEG_ES] = seg[SEG_ES].sel; /* no loop: this is on every entry's way */
-	s->sel[SEG_CS] = seg[SEG_CS].sel;
+	s->sel[SEG_CS] = cs;
 	s->sel[SEG_SS] = seg[SEG_SS].sel;
 	s->sel[SEG_DS] = seg[SEG_DS].sel;
 	s->sel[SEG_FS] = seg[SEG_FS].sel;
-	s->sel[SEG_GS] = seg[SEG_GS].sel;
+	s->sel[SEG_GS] = gs;
 	/* A GS whose descriptor has changed since it was loaded is loaded anew (SDM 3A 3.4.3). */
-	s->minus_gs = minus(s->sel[SEG_GS], real[SEG_GS] ^ s->sel[SEG_GS]);
+	s->minus_gs = minus(gs, real_gs ^ gs);
 	/* Likewise CS by an iret, which with NT set is another instruction. */
-	s->minus_cs = minus(s->sel[SEG_CS],
-			    (real[SEG_CS] ^ s->sel[SEG_CS]) | (v->state.rflags & FLAG_NT));
-	s->host_iret = pending | (bt_of(v)->back ^ te_of(v)->descriptors);
-	s->back_gs = real[SEG_GS];
+	s->minus_cs = minus(cs, (te->real_sel[SEG_CS] ^ cs) | (flags & FLAG_NT));
+	s->host_iret = pending | (bt->back ^ te->descriptors);
+	s->back_gs = real_gs;
 }
 
 /* The instruction at rip ends within its segment, which te_fetch() does not ask. */
@@ -124,12 +123,13 @@ static bool
 done_by_host(struct vcpu *v, struct exit *e)
 {
 	const struct bt_translation any = { .stack32 = true };
+	enum bt_class class;
 
 	*e = (struct exit){ 0 };
-	if (!te_fetch(v, e) || !within_code(v, e) ||
-	    bt_classify(&any, te_insn(v), 0) == BT_IDENTITY)
+	if (!te_fetch(v, e) || !within_code(v, e))
 		return false;
-	if (bt_classify(&any, te_insn(v), 0) == BT_CONTROL)
+	class = bt_classify(&any, te_insn(v), 0);
+	if (class == BT_IDENTITY || class == BT_CONTROL)
 		return false;
 	bt_callout(v, e, NULL);
 	return true;
@@ -188,29 +188,29 @@ entry_for(struct vcpu *v, struct exit *e)
  * Whether the host has done the instruction whose access was refused; a hidden fault is no reason
  * to call out. Nor is one of a repeated string instruction, which the CPU does fast where it may.
  */
-static void
-count_refused(struct vcpu *v)
+static COLD void
+count_refused(struct vcpu *v, struct bt *bt)
 {
-	uint64_t at = bt_of(v)->refused_at;
-
-	bt_of(v)->refused_at = BT_NOWHERE;
-	if (at != BT_NOWHERE && v->last && !(te_insn(v)->prefixes & (PFX_REP | PFX_REPNE)) &&
+	if (v->last && !(te_insn(v)->prefixes & (PFX_REP | PFX_REPNE)) &&
 	    (v->last->effect == EFFECT_READ || v->last->effect == EFFECT_WRITE))
-		bt_count_fault(v, (uint32_t)at);
+		bt_count_fault(v, (uint32_t)bt->refused_at);
+	bt->refused_at = BT_NOWHERE;
 }
 
 static void
 run_kernel(struct vcpu *v, struct exit *e)
 {
 	struct te *te = te_of(v);
+	struct bt *bt = te->bt;
 	uint64_t entered_at = v->state.rip, failure;
 	/* Something waits for the end of the next instruction: one, and no more. */
 	bool step = (v->state.sti_shadow && v->irq_pending) || te_holds_trap(v);
 
-	count_refused(v);
-	if (bt_of(v)->breakpoint_writes != te->breakpoint_writes)
+	if (bt->refused_at != BT_NOWHERE)
+		count_refused(v, bt);
+	if (bt->breakpoint_writes != te->breakpoint_writes)
 		bt_flush(v);
-	bt_of(v)->breakpoint_writes = te->breakpoint_writes;
+	bt->breakpoint_writes = te->breakpoint_writes;
 	if (v->state.dr[7] & DR7_ANY && te_breakpoints_at(v, v->state.rip)) {
 		bt_callout(v, e, NULL);
 		return;

@@ -26,7 +26,20 @@ is_refused(struct vcpu *v, gpa_t at)
 	return !p || p->type != P2M_RAM || p->track;
 }
 
-/* Of a call-out for a hot instruction: whether it had to be one. */
+/* A call-out, for a hot instruction perhaps: did it have to be? */
+static inline void
+count_callout(struct vcpu *v, uint32_t eip, bool needed)
+{
+	struct bt_count *c = bt_hot_slot(bt_of(v), eip);
+
+	if (c->key != eip || c->count <= BT_HOT_AT)
+		return;
+	if (needed)
+		c->count = BT_HOT_AT + BT_COOL_AFTER;
+	else
+		bt_count_in_vain(v, eip);
+}
+
 static void
 count_hot(struct vcpu *v, const struct insn *i)
 {
@@ -36,12 +49,12 @@ count_hot(struct vcpu *v, const struct insn *i)
 	gpa_t at;
 
 	if (te_cpl(v) == 0 && !insn_is_sensitive(i->op) && bt_is_hot(bt_of(v), eip))
-		bt_count_callout(v, eip,
-				 gva_to_gpa(v, gva(linear), ACCESS_WRITE | ACCESS_PROBE, &at) ||
-					 is_refused(v, at));
+		count_callout(v, eip,
+			      gva_to_gpa(v, gva(linear), ACCESS_WRITE | ACCESS_PROBE, &at) ||
+				      is_refused(v, at));
 }
 
-/* Ring 0's 32-bit mov to memory within a segment's limit, outside of the window, on one page. */
+/* Ring 0's 32-bit mov to memory within a segment's limit, below the window, on one page. */
 static bool
 is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t linear)
 {
@@ -52,7 +65,7 @@ is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t l
 	       (s->attr & (ATTR_P | ATTR_S | ATTR_CODE | ATTR_EC | ATTR_RW)) ==
 		       (ATTR_P | ATTR_S | ATTR_RW) &&
 	       offset + 3 <= s->limit && (linear & PAGE_MASK) <= PAGE_SIZE - 4 &&
-	       !in_window(v->domain, linear, 4) && !(v->state.dr[7] & DR7_ANY);
+	       linear + 4ull <= v->domain->window && !(v->state.dr[7] & DR7_ANY);
 }
 
 /*
@@ -72,7 +85,7 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 	to = tlb_find(v, gva(linear), ACCESS_WRITE);
 	if (!to)
 		return false;
-	bt_count_callout(v, (uint32_t)v->state.rip, to->frame->track);
+	count_callout(v, (uint32_t)v->state.rip, to->frame->track);
 	value = (uint32_t)(i->opnd[1].kind == OPND_IMM ? i->imm : v->state.gpr[i->opnd[1].reg]);
 	__builtin_memcpy(to->page + (linear & PAGE_MASK), &value, sizeof(value));
 	exit_effect(v, EFFECT_WRITE, sizeof(value), linear);
@@ -81,22 +94,12 @@ store(struct vcpu *v, struct exit *e, const struct insn *i)
 	return true;
 }
 
-/* What te's emulator does; of a branch, where it leads is what there is to tell. */
-static enum verdict
-emulate_any(struct vcpu *v, struct exit *e, const struct insn *i)
-{
-	bool branch = insn_is_branch(i->op);
-	enum verdict verdict = te_emulate(v, e);
-
-	if (verdict == RESUME && branch)
-		exit_effect(v, EFFECT_FAR, v->state.seg[SEG_CS].sel, v->state.rip);
-	return verdict;
-}
-
 static enum verdict
 exit_emulate(struct vcpu *v, struct exit *e)
 {
 	const struct insn *i = te_insn(v);
+	enum verdict verdict;
+	bool branch;
 
 	switch (i->op) {
 	case INSN_INT3:
@@ -121,7 +124,11 @@ exit_emulate(struct vcpu *v, struct exit *e)
 		count_hot(v, i);
 		if (i->has_mem)
 			e->gva = te_linear(v, i);
-		return emulate_any(v, e, i);
+		branch = insn_is_branch(i->op);
+		verdict = te_emulate(v, e);
+		if (verdict == RESUME && branch) /* where it leads is what there is to tell */
+			exit_effect(v, EFFECT_FAR, v->state.seg[SEG_CS].sel, v->state.rip);
+		return verdict;
 	}
 }
 EXIT_HANDLER(EMULATE, "bt", exit_emulate);

@@ -34,7 +34,8 @@ struct bt_way {
 	struct way_from from;
 	struct segment cs, ss; /* and what it was made into; cs.attr 0: no way */
 	uint64_t real_cs, real_ss;
-	struct bt_next next; /* the handler's block */
+	uint32_t handler, flags_off; /* of the gate: where it leads, and what is off there */
+	struct bt_next next;         /* the handler's block */
 };
 _Static_assert(sizeof(struct bt_way) * (2 * WAYS + 1) <= PAGE_SIZE, "one frame");
 
@@ -93,10 +94,8 @@ stack_at_hand(struct vcpu *v, const struct segment *ss, uint64_t low, size_t n)
 
 /* Loads CS or SS with what a way leads to, which is in the shadow table. */
 static inline void
-load(struct vcpu *v, enum seg_reg seg, const struct segment *hidden, uint64_t real)
+load(struct vcpu *v, struct te *te, enum seg_reg seg, const struct segment *hidden, uint64_t real)
 {
-	struct te *te = te_of(v);
-
 	v->state.seg[seg] = *hidden;
 	te->real_desc[seg] = real;
 	if ((te->real_sel[seg] & ~7) == CACHED_SEL(seg))
@@ -107,17 +106,17 @@ load(struct vcpu *v, enum seg_reg seg, const struct segment *hidden, uint64_t re
 
 /* Behind a change of rings: te_cpl_changed(), for segments that load() has loaded. */
 static inline void
-resync(struct vcpu *v)
+resync(struct vcpu *v, const struct te *te)
 {
 	const struct segment *s = v->state.seg;
 
-	if (te_of(v)->loaded |
+	if (te->loaded |
 	    ((s[SEG_ES].attr | s[SEG_DS].attr | s[SEG_FS].attr | s[SEG_GS].attr) & ATTR_CODE))
 		te_resync_loaded(v);
 }
 
 /* What the way of an event is made from now, and the stack that it begins with. */
-static bool
+static INLINED bool
 look_in(struct vcpu *v, const struct event *event, struct way_from *now, uint32_t *esp)
 {
 	const struct cpu_state *s = &v->state;
@@ -172,23 +171,24 @@ static bool
 go_in(struct vcpu *v, const struct event *event, struct bt_way *way, uint32_t esp)
 {
 	struct cpu_state *s = &v->state;
+	struct te *te = te_of(v);
 	unsigned cpl = te_cpl(v);
 	size_t size = 4 * frame_words(event, cpl);
 	const struct segment *ss = cpl ? &way->ss : &s->seg[SEG_SS];
-	uint64_t low = (uint64_t)esp - size, off = FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM;
+	uint64_t low = (uint64_t)esp - size;
 	uint8_t *stack = stack_at_hand(v, ss, low, size);
 
 	if (!stack)
 		return false;
 	push_frame(v, event, cpl, (uint32_t *)stack);
 	s->gpr[RSP] = low;
-	s->rflags &= ~(GATE_IS_TRAP(way->from.gate) ? off : off | FLAG_IF);
-	s->rip = GATE_OFFSET(way->from.gate);
-	bt_of(v)->from = &way->next;
+	s->rflags &= ~(uint64_t)way->flags_off;
+	s->rip = way->handler;
+	te->bt->from = &way->next;
 	if (cpl)
-		load(v, SEG_SS, &way->ss, way->real_ss);
-	load(v, SEG_CS, &way->cs, way->real_cs);
-	resync(v);
+		load(v, te, SEG_SS, &way->ss, way->real_ss);
+	load(v, te, SEG_CS, &way->cs, way->real_cs);
+	resync(v, te);
 	/* A handler begins without a step, and a fault's instruction has not come to its traps. */
 	s->pending_debug &= event->kind == EVENT_SOFTWARE ? DR6_HITS : 0;
 	s->sti_shadow = s->mov_ss_shadow = false;
@@ -216,9 +216,13 @@ is_shown(const struct vcpu *v, enum seg_reg seg)
 static void
 note(struct vcpu *v, struct bt_way *way, const struct way_from *from)
 {
+	uint32_t off = FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM;
+
 	*way = (struct bt_way){ 0 };
 	if (is_shown(v, SEG_CS) && is_shown(v, SEG_SS))
 		*way = (struct bt_way){ .from = *from,
+					.handler = GATE_OFFSET(from->gate),
+					.flags_off = GATE_IS_TRAP(from->gate) ? off : off | FLAG_IF,
 					.cs = v->state.seg[SEG_CS],
 					.ss = v->state.seg[SEG_SS],
 					.real_cs = te_of(v)->real_desc[SEG_CS],
@@ -238,27 +242,37 @@ has_come(const struct vcpu *v, const struct event *event, const struct way_from 
 	       v->state.gpr[RSP] == (uint64_t)esp - 4 * frame_words(event, cpl);
 }
 
+/* Through all the checks; and if that is a way, it is known from now on. */
+static APART enum injection
+by_checks(struct vcpu *v, const struct event *event)
+{
+	const struct event one = *event;
+	unsigned cpl = te_cpl(v);
+	struct way_from now;
+	enum injection done;
+	uint32_t esp;
+
+	if (!look_in(v, event, &now, &esp))
+		return te_inject(v, event);
+	count_changes(te_of(v), GATE_SELECTOR(now.gate), now.ss);
+	done = te_inject(v, event);
+	if (done == INJECTED && has_come(v, &one, &now, cpl, esp))
+		note(v, way_in(bt_of(v), cpl, one.vector), &now);
+	return done;
+}
+
 /* The engine contract (vmm/engine.h). */
 enum injection
 bt_inject(struct vcpu *v, const struct event *event)
 {
-	unsigned cpl = te_cpl(v);
-	struct bt_way *way = way_in(bt_of(v), cpl, event->vector);
+	struct bt_way *way = way_in(bt_of(v), te_cpl(v), event->vector);
 	struct way_from now;
 	uint32_t esp;
-	bool seen = look_in(v, event, &now, &esp);
-	enum injection done;
-	struct event one;
 
-	if (seen && way->cs.attr && is_same(&way->from, &now) && go_in(v, event, way, esp))
+	if (way->cs.attr && look_in(v, event, &now, &esp) && is_same(&way->from, &now) &&
+	    go_in(v, event, way, esp))
 		return INJECTED;
-	one = *event;
-	if (seen)
-		count_changes(te_of(v), GATE_SELECTOR(now.gate), now.ss);
-	done = te_inject(v, event);
-	if (seen && done == INJECTED && has_come(v, &one, &now, cpl, esp))
-		note(v, way, &now);
-	return done;
+	return by_checks(v, event);
 }
 
 /*
@@ -277,17 +291,17 @@ bt_keep_back(struct vcpu *v)
 }
 
 /* What an iret in the cache has changed beside CS and SS. */
-static void
-went_back(struct vcpu *v)
+static inline void
+went_back(struct vcpu *v, struct te *te)
 {
-	struct te *te = te_of(v);
+	struct bt *bt = te->bt;
+	uint32_t flags = bt->shared->back & FLAG_IF;
 
-	te->bt->gs_ours = false;
-	te->bt->from = NULL;
+	bt->gs_ours = false;
+	bt->from = NULL;
 	te->sti_stalls = 0;
 	te_from_frame(v, &te->frame);
-	v->state.rflags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
-	v->state.rflags |= te->bt->shared->back & FLAG_IF;
+	v->state.rflags = (v->state.rflags & ~(uint64_t)(FLAG_IF | FLAG_IOPL)) | flags;
 	v->state.sti_shadow = v->state.mov_ss_shadow = false;
 }
 
@@ -295,22 +309,23 @@ went_back(struct vcpu *v)
 void
 bt_returned(struct vcpu *v, struct exit *e)
 {
-	const struct ring_frame *f = &te_of(v)->frame;
-	const struct bt_way *way = way_back(bt_of(v));
-	bool known = bt_of(v)->back == te_of(v)->descriptors && way->cs.sel == (uint16_t)f->cs &&
+	struct te *te = te_of(v);
+	const struct ring_frame *f = &te->frame;
+	const struct bt_way *way = way_back(te->bt);
+	bool known = te->bt->back == te->descriptors && way->cs.sel == (uint16_t)f->cs &&
 		     way->ss.sel == (uint16_t)f->ss;
 
-	went_back(v);
+	went_back(v, te);
 	if (known) {
-		load(v, SEG_SS, &way->ss, way->real_ss);
-		load(v, SEG_CS, &way->cs, way->real_cs);
+		load(v, te, SEG_SS, &way->ss, way->real_ss);
+		load(v, te, SEG_CS, &way->cs, way->real_cs);
 	} else {
 		te_taken_over(v, SEG_SS, f->ss & ~3);
 		te_taken_over(v, SEG_CS, f->cs & ~3);
 		bt_keep_back(v);
 	}
 	te_segments_in(v);
-	resync(v);
+	resync(v, te);
 	te_translate(v, e, f);
 }
 
@@ -321,13 +336,14 @@ bt_returned(struct vcpu *v, struct exit *e)
 void
 bt_not_run(struct vcpu *v, struct exit *e, uint64_t failure)
 {
-	const struct bt_way *way = way_back(bt_of(v));
+	struct te *te = te_of(v);
+	const struct bt_way *way = way_back(te->bt);
 
-	if (te_of(v)->frame.rflags & FLAG_VM && bt_of(v)->back == te_of(v)->descriptors) {
-		went_back(v);
-		load(v, SEG_SS, &way->ss, way->real_ss);
-		load(v, SEG_CS, &way->cs, way->real_cs);
-		resync(v);
+	if (te->frame.rflags & FLAG_VM && te->bt->back == te->descriptors) {
+		went_back(v, te);
+		load(v, te, SEG_SS, &way->ss, way->real_ss);
+		load(v, te, SEG_CS, &way->cs, way->real_cs);
+		resync(v, te);
 	}
 	te_not_run(v, e, failure);
 }

@@ -61,12 +61,11 @@ read_selector(struct bt_translation *t, const struct insn *i, const uint8_t *byt
 		return;
 	}
 	for (unsigned n = 0; n < i->len; n++) {
-		if (n == i->opcode_at) {
+		if (n == i->opcode_at)
 			BT_EMIT(t, 0x0f, 0xb7);
-		} else {
+		else
 			bt_emit8(t,
 				 n == i->opcode_at + 1u ? (bytes[n] & 0xc7) | RCX << 3 : bytes[n]);
-		}
 	}
 }
 

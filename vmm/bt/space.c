@@ -187,12 +187,9 @@ new_region(struct vcpu *v, uint64_t linear)
 {
 	struct bt *bt = bt_of(v);
 	unsigned n = bt->region_count;
-	mfn_t f;
 
-	if (n < BT_REGIONS && !bt->regions[n]) {
-		f = frame_alloc(FRAME_HOST, OWNER_HOST);
-		bt->regions[n] = mfn_ok(f) ? mfn_ptr(f) : NULL;
-	}
+	if (n < BT_REGIONS && !bt->regions[n])
+		bt->regions[n] = host_page();
 	if (n == BT_REGIONS || !bt->regions[n]) {
 		bt->no_room = true;
 		return NULL;
@@ -299,8 +296,8 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
  * Linear addresses may mean something else than they did, and the cache may be out of the CPU's
  * reach; false: no memory.
  */
-static __attribute__((noinline)) bool
-look_again(struct vcpu *v)
+bool
+bt_space_look(struct vcpu *v)
 {
 	const struct paging off = { 0 }, *p = paging(v) ? &shadow_of(v)->paging : &off;
 	struct bt *bt = bt_of(v);
@@ -313,17 +310,6 @@ look_again(struct vcpu *v)
 	bt->paging_format = p->format;
 	bt->nx = p->nx;
 	return !paging(v) || shadow_reach_window(shadow_of(v));
-}
-
-/*
- * Before each entry. Whatever takes the window out of the root flushes the TLB. False: no memory.
- */
-bool
-bt_space_check(struct vcpu *v)
-{
-	const struct bt *bt = bt_of(v);
-
-	return (!bt->no_room && v->tlb.generation == bt->tlb_generation) || look_again(v);
 }
 
 /*

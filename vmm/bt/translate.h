@@ -4,7 +4,7 @@
  *
  * Pure C, no state: the engine, the host tests and the fuzzer share it. What it emits does not
  * depend on where it will lie: control leaves a block by stubs, which chaining patches later, and
- * all data of Zeno's own is reached through GS, which holds BT_DS while translated code runs.
+ * all data of Zeno's own is reached through GS, which holds LOAN_SEL while translated code runs.
  *
  * Two rules keep faults precise. In each sequence the access that can fault for the guest comes
  * while all guest registers and flags are still the guest's; and what follows uses registers only

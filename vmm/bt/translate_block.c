@@ -49,6 +49,14 @@ fault(struct vcpu *v, struct exit *e, enum vector vector)
 	};
 }
 
+/* The guest just goes on at its rip. */
+void
+bt_nothing(struct vcpu *v, struct exit *e)
+{
+	fault(v, e, VEC_NMI);
+	e->reason = EXIT_IRQ;
+}
+
 /* Nothing could be translated at eip: `n` bytes are there, and the decoder said `err`. */
 static void
 not_code(struct vcpu *v, struct exit *e, uint32_t eip, size_t n, int err)
@@ -88,9 +96,7 @@ bt_not_code(struct vcpu *v, struct exit *e)
 	if (err)
 		not_code(v, e, eip, n, err);
 	else /* it was not marked as accessed, and is now */
-		*e = (struct exit){
-			.reason = EXIT_IRQ, .vector = VEC_NMI, .raw = VEC_NMI, .rip = eip
-		};
+		bt_nothing(v, e);
 }
 
 /*

@@ -9,27 +9,11 @@
 static void *
 window_page(struct domain *d, uint32_t offset, pte_t flags)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	void *page = host_page();
 
-	if (!mfn_ok(f))
-		return NULL;
-	window_map(d, offset, f, flags | PTE_P);
-	return mfn_ptr(f);
-}
-
-static void *
-host_page(void)
-{
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	return mfn_ok(f) ? mfn_ptr(f) : NULL;
-}
-
-static void
-give_back(void *page)
-{
 	if (page)
-		frame_put(ptr_mfn(page));
+		window_map(d, offset, ptr_mfn(page), flags | PTE_P);
+	return page;
 }
 
 static int
@@ -104,10 +88,9 @@ bt_window_init(struct vcpu *v)
 	struct domain *d = v->domain;
 	struct bt *bt = bt_of(v);
 	struct bt_pages *p;
-	int err = host_pages(bt);
 
-	if (err)
-		return err;
+	if (host_pages(bt))
+		return -ENOMEM;
 	p = bt->pages;
 	bt->shared = window_page(d, BT_SHARED_AT, PTE_W | PTE_NX);
 	if (!bt->shared)
@@ -128,7 +111,7 @@ give_back_all(void *pages, unsigned n)
 	void **p = pages;
 
 	for (unsigned i = 0; p && i < n; i++)
-		give_back(p[i]);
+		host_page_put(p[i]);
 }
 
 /* Takes a half-made one, too. */
@@ -145,16 +128,16 @@ bt_window_free(struct vcpu *v)
 		give_back_all(p->frames, ARRAY_LEN(p->frames));
 		give_back_all(p->code, BT_CODE_SIZE / PAGE_SIZE);
 		give_back_all(p->blocks, BT_BLOCKS / 64);
-		give_back(p->code);
-		give_back(p->blocks);
+		host_page_put(p->code);
+		host_page_put(p->blocks);
 	}
 	give_back_all(bt->known, ARRAY_LEN(bt->known));
-	give_back(bt->shared);
-	give_back(bt->pages);
-	give_back(bt->hot);
+	host_page_put(bt->shared);
+	host_page_put(bt->pages);
+	host_page_put(bt->hot);
 	give_back_all(bt->regions, BT_REGIONS);
-	give_back(bt->alike);
-	give_back(bt->ways);
+	host_page_put(bt->alike);
+	host_page_put(bt->ways);
 }
 
 /*

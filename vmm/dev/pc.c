@@ -204,12 +204,10 @@ pc_make(struct pc *pc, struct domain *d, const struct pc_wire *wire)
 static int
 pc_init(struct domain *d)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-
 	_Static_assert(sizeof(struct pc) <= PAGE_SIZE, "a PC is one frame");
-	if (!mfn_ok(f))
+	d->machine = host_page();
+	if (!d->machine)
 		return -ENOMEM;
-	d->machine = mfn_ptr(f);
 	pc_make(d->machine, d, &pc_classic);
 	return 0;
 }
@@ -217,8 +215,7 @@ pc_init(struct domain *d)
 void
 pc_free(struct domain *d)
 {
-	if (d->machine)
-		frame_put(ptr_mfn(d->machine));
+	host_page_put(d->machine);
 	d->machine = NULL;
 }
 

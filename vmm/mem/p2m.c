@@ -17,12 +17,8 @@
 int
 p2m_init(struct domain *d)
 {
-	mfn_t top = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	if (!mfn_ok(top))
-		return -ENOMEM;
-	d->p2m = mfn_ptr(top);
-	return 0;
+	d->p2m = host_page();
+	return d->p2m ? 0 : -ENOMEM;
 }
 
 static void
@@ -33,7 +29,7 @@ leaf_free(struct p2m_entry *leaf)
 			m2p_set(mfn(leaf[i].mfn), M2P_INVALID);
 			frame_put(mfn(leaf[i].mfn));
 		}
-	frame_put(ptr_mfn(leaf));
+	host_page_put(leaf);
 }
 
 /*
@@ -51,20 +47,10 @@ p2m_free(struct domain *d)
 				leaf_free(d->p2m[i][j]);
 				preempt_point();
 			}
-		if (d->p2m[i])
-			frame_put(ptr_mfn(d->p2m[i]));
+		host_page_put(d->p2m[i]);
 	}
-	frame_put(ptr_mfn(d->p2m));
+	host_page_put(d->p2m);
 	d->p2m = NULL;
-}
-
-/* A frame of the table where there is none yet. */
-static void *
-frame_for(void *there)
-{
-	mfn_t f = there ? ptr_mfn(there) : frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	return mfn_ok(f) ? mfn_ptr(f) : NULL;
 }
 
 /* Takes over the caller's reference to m. Errors: -ENOMEM, -EINVAL (guest frame beyond 512 GiB). */
@@ -75,11 +61,9 @@ p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type)
 
 	if (i >= P2M_POINTERS)
 		return -EINVAL;
-	d->p2m[i] = frame_for(d->p2m[i]);
-	if (!d->p2m[i])
+	if (!d->p2m[i] && !(d->p2m[i] = host_page()))
 		return -ENOMEM;
-	d->p2m[i][j] = frame_for(d->p2m[i][j]);
-	if (!d->p2m[i][j])
+	if (!d->p2m[i][j] && !(d->p2m[i][j] = host_page()))
 		return -ENOMEM;
 	d->p2m[i][j][g.v % P2M_LEAF_ENTRIES] = (struct p2m_entry){ .mfn = m.v, .type = type };
 	if (type == P2M_RAM)

@@ -47,15 +47,15 @@ bits(unsigned low, unsigned high)
  * allows, and bit 21 is reserved), 4.4.1 (table 4-8), 4.4.2, 4.5.4.
  */
 uint64_t
-paging_reserved(const struct paging *p, unsigned level, uint64_t entry)
+paging_reserved_some(const struct paging *p, unsigned level, uint64_t entry)
 {
 	const struct paging_format *g = p->format;
 	bool large = level > 1 && paging_maps(p, level, entry);
 	unsigned width = p->address_bits < 40 ? p->address_bits : 40;
 	uint64_t reserved;
 
-	if (g->entry_size == 4)
-		return large ? bits(width - 19, 21) : 0;
+	if (g->entry_size == 4) /* a 4 MiB page */
+		return bits(width - 19, 21);
 	reserved = bits(p->address_bits, g->id == PAGING_PAE ? 62 : 51);
 	if (!p->nx)
 		reserved |= PTE_NX;

@@ -34,20 +34,18 @@ reset(struct vcpu *v)
 static int
 init(struct vcpu *v)
 {
-	mfn_t own = frame_alloc(FRAME_HOST, OWNER_HOST), vmcb = frame_alloc(FRAME_HOST, OWNER_HOST);
-	struct svm *s;
+	struct svm *s = host_page();
+	void *vmcb = host_page();
 	int err;
 
-	if (!mfn_ok(own) || !mfn_ok(vmcb)) {
-		if (mfn_ok(own))
-			frame_put(own);
-		if (mfn_ok(vmcb))
-			frame_put(vmcb);
+	if (!s || !vmcb) {
+		host_page_put(s);
+		host_page_put(vmcb);
 		return -ENOMEM;
 	}
-	s = v->engine_data = mfn_ptr(own);
-	s->vmcb = mfn_ptr(vmcb);
-	s->vmcb_at = mfn_to_hpa(vmcb);
+	v->engine_data = s;
+	s->vmcb = vmcb;
+	s->vmcb_at = mfn_to_hpa(ptr_mfn(vmcb));
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
 	reset(v);
 	err = svm_turn_on();
@@ -71,8 +69,8 @@ free_vcpu(struct vcpu *v)
 
 	if (s->shadowed)
 		mmu_flat_free(v);
-	frame_put(ptr_mfn(s->vmcb));
-	frame_put(ptr_mfn(s));
+	host_page_put(s->vmcb);
+	host_page_put(s);
 	v->engine_data = NULL;
 }
 

@@ -28,26 +28,18 @@ struct bounce {
 	pte_t pdpt[PDPT];        /* the root's own */
 };
 
-static void *
-one_frame(void)
-{
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	return mfn_ok(f) ? mfn_ptr(f) : NULL;
-}
-
 static void
 release_tables(struct bounce *b)
 {
 	while (b->tables)
-		frame_put(ptr_mfn(b->table[--b->tables]));
+		host_page_put(b->table[--b->tables]);
 }
 
 static void
 release(struct bounce *b)
 {
 	while (b->pages)
-		frame_put(ptr_mfn(b->page[--b->pages].copy));
+		host_page_put(b->page[--b->pages].copy);
 }
 
 /* The bytes of a guest frame, or NULL: no memory is there. */
@@ -79,7 +71,7 @@ add_page(struct bounce *b, const struct exit *e)
 
 	b->how |= e->access & ACCESS_WRITE;
 	if (has_page(b, linear) || in_window(b->v->domain, linear, PAGE_SIZE) ||
-	    gva_to_gpa(b->v, gva(linear), b->how, &at) || !(copy = one_frame()))
+	    gva_to_gpa(b->v, gva(linear), b->how, &at) || !(copy = host_page()))
 		return false;
 	from = bytes_of(b->v, at);
 	if (from)
@@ -97,7 +89,7 @@ static pte_t *
 own_table(struct bounce *b, pte_t *entry)
 {
 	const pte_t *old = *entry & PTE_P ? hpa_ptr(hpa(PTE_ADDR(*entry))) : NULL;
-	pte_t *table = one_frame();
+	pte_t *table = host_page();
 
 	if (!table)
 		return NULL;

@@ -21,10 +21,10 @@
 static pte_t *
 table(void)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	pte_t *page = host_page();
 
-	ASSERT(mfn_ok(f)); /* the host starts: all memory is free */
-	return mfn_ptr(f);
+	ASSERT(page); /* the host starts: all memory is free */
+	return page;
 }
 
 static pte_t

@@ -132,44 +132,28 @@ te_taken_over(struct vcpu *v, int i, uint16_t real)
 		te->real_desc[i] = te_register_shadow(v, i, guest);
 }
 
-/* The same after translated code, whose CS and GS are Zeno's, and which never loads SS. */
-void
-te_data_segments_in(struct vcpu *v)
-{
-	struct te *te = te_of(v);
-	uint16_t es, ds, fs;
-
-	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2" : "=r"(es), "=r"(ds), "=r"(fs));
-	if (es != te->real_sel[SEG_ES])
-		te_taken_over(v, SEG_ES, es);
-	if (ds != te->real_sel[SEG_DS])
-		te_taken_over(v, SEG_DS, ds);
-	if (fs != te->real_sel[SEG_FS])
-		te_taken_over(v, SEG_FS, fs);
-}
-
-static COLD void
-take_over_changed(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_t gs)
+COLD void
+te_take_over(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_t gs, bool all)
 {
 	const struct ring_frame *f = &te_of(v)->frame;
 	const uint16_t real[SEG_COUNT] = { es, f->cs & ~3, f->ss & ~3, ds, fs, gs };
 
 	for (int i = 0; i < SEG_COUNT; i++)
-		if (real[i] != te_of(v)->real_sel[i])
+		if (real[i] != te_of(v)->real_sel[i] && (all || (i != SEG_CS && i != SEG_SS)))
 			te_taken_over(v, i, real[i]);
 }
 
 void
 te_segments_in(struct vcpu *v)
 {
-	const struct te *te = te_of(v);
-	const uint16_t *was = te->real_sel;
+	const struct ring_frame *f = &te_of(v)->frame;
+	const uint16_t *was = te_of(v)->real_sel;
 	uint16_t es, ds, fs, gs;
 
 	__asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
 			 : "=r"(es), "=r"(ds), "=r"(fs), "=r"(gs));
 	/* Most often the guest has loaded none since it was entered. */
 	if ((es ^ was[SEG_ES]) | (ds ^ was[SEG_DS]) | (fs ^ was[SEG_FS]) | (gs ^ was[SEG_GS]) |
-	    ((te->frame.cs ^ was[SEG_CS]) & ~3ul) | ((te->frame.ss ^ was[SEG_SS]) & ~3ul))
-		take_over_changed(v, es, ds, fs, gs);
+	    ((f->cs ^ was[SEG_CS]) & ~3ul) | ((f->ss ^ was[SEG_SS]) & ~3ul))
+		te_take_over(v, es, ds, fs, gs, true);
 }

@@ -41,8 +41,8 @@ te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t base, uint32
  * Loads a data or stack segment register. RESUME: done, rip not advanced; else the guest has
  * faulted.
  */
-enum verdict
-te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
+static enum verdict
+load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel)
 {
 	enum desc_use use = seg == SEG_SS ? DESC_FOR_STACK : DESC_FOR_DATA;
 	struct emu_fault f;
@@ -108,7 +108,7 @@ te_segment(struct vcpu *v, struct exit *e)
 	}
 	if (err)
 		return te_guest_fault(v, e, &access, &f);
-	verdict = te_load_segment(v, e, seg, value);
+	verdict = load_segment(v, e, seg, value);
 	if (verdict != RESUME)
 		return verdict;
 	memcpy(v->state.gpr, after.gpr, sizeof(after.gpr));

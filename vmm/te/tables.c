@@ -12,8 +12,6 @@
 #include <vmm/te/te.h>
 #include <vmm/mem/tlb.h>
 
-#define PER_PAGE TE_PER_PAGE
-
 /* Gives the guest's root a slot 260 of its own, which at first shows what the host's shows. */
 static int
 own_area(struct vcpu *v)
@@ -39,21 +37,19 @@ own_area(struct vcpu *v)
 static uint64_t *
 shadow_page(struct vcpu *v, uint64_t **pages, uint64_t window, unsigned index)
 {
-	unsigned n = index / PER_PAGE;
-	mfn_t f;
+	unsigned n = index / TE_PER_PAGE;
+	uint64_t *page = pages[n];
 
-	if (pages[n])
-		return pages[n];
-	f = frame_alloc(FRAME_HOST, OWNER_HOST);
-	if (!mfn_ok(f))
-		return NULL;
+	if (page)
+		return page;
+	page = host_page();
 	/* Read-only: every A bit is set already, so the CPU never writes here. */
-	if (page_map(v->root, window + n * PAGE_SIZE, f, PTE_P | PTE_A | PTE_NX)) {
-		frame_put(f);
+	if (page &&
+	    page_map(v->root, window + n * PAGE_SIZE, ptr_mfn(page), PTE_P | PTE_A | PTE_NX)) {
+		host_page_put(page);
 		return NULL;
 	}
-	pages[n] = mfn_ptr(f);
-	return pages[n];
+	return pages[n] = page;
 }
 
 static uint64_t *
@@ -89,11 +85,9 @@ te_tables_free(struct vcpu *v)
 	struct te *te = te_of(v);
 
 	for (unsigned i = 0; i < GDT_GUEST_PAGES; i++)
-		if (te->gdt[i])
-			frame_put(ptr_mfn(te->gdt[i]));
+		host_page_put(te->gdt[i]);
 	for (unsigned i = 0; i < LDT_WINDOW_PAGES; i++)
-		if (te->ldt[i])
-			frame_put(ptr_mfn(te->ldt[i]));
+		host_page_put(te->ldt[i]);
 }
 
 static int
@@ -255,8 +249,8 @@ show_from(struct vcpu *v, struct te_user_code *code)
 }
 
 /* Under te, ring-3 code is in the shadow tables in ring 3 alone. */
-void
-te_show_user_code(struct vcpu *v, unsigned cpl)
+static void
+change_user_code(struct vcpu *v, unsigned cpl)
 {
 	struct te *te = te_of(v);
 	struct te_user_code *code = te->user_code, *end = code + te->user_codes;
@@ -279,7 +273,7 @@ te_cpl_changed(struct vcpu *v)
 	if (te->gdt_lazy && cpl != 0)
 		look_at_gdt(v, true);
 	te->reload |= te_in_middle_ring(v); /* the entry looks closer, and refuses */
-	te_show_user_code(v, cpl);
+	change_user_code(v, cpl);
 	te_resync_loaded(v);
 }
 

@@ -25,11 +25,9 @@ static bool paranoid; /* the host runs on a root without the guest's slot 0 */
 int
 te_init(struct vcpu *v)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	if (!mfn_ok(f))
+	v->engine_data = host_page();
+	if (!v->engine_data)
 		return -ENOMEM;
-	v->engine_data = mfn_ptr(f);
 	for (unsigned i = 0; i < TE_DECODED; i++)
 		te_of(v)->decoded[i].key = TE_NOT_DECODED;
 	if (mmu_flat_init_window(v))
@@ -44,7 +42,7 @@ te_free(struct vcpu *v)
 {
 	te_tables_free(v);
 	mmu_flat_free(v);
-	frame_put(ptr_mfn(v->engine_data));
+	host_page_put(v->engine_data);
 	v->engine_data = NULL;
 }
 
@@ -195,6 +193,14 @@ odd_flags(struct vcpu *v, struct te *te)
 	return te->frame.rflags & FLAG_VM ? IN_V86 : 0;
 }
 
+/* The iretq into the guest has failed. */
+static COLD uint64_t
+not_entered(struct vcpu *v, uint64_t failure)
+{
+	put_right(v);
+	return failure;
+}
+
 static INLINED uint64_t
 enter(struct vcpu *v, struct te *te, bool loan)
 {
@@ -215,12 +221,12 @@ enter(struct vcpu *v, struct te *te, bool loan)
 		v->state.seg[SEG_SS].attr & ATTR_DB
 			? ring_enter(&te->frame, v->state.gpr)
 			: te_enter_narrow(&te->frame, v->state.gpr, te_narrow_stack(te->frame.rsp));
-	v->entries += !failure;
+	if (failure)
+		return not_entered(v, failure);
+	v->entries++;
 	if (paranoid | trap_debug_late)
 		put_right(v);
-	if (te->frame.rflags & (RFLAGS_ZERO | FLAG_VM) && !failure)
-		failure = odd_flags(v, te);
-	return failure;
+	return te->frame.rflags & (RFLAGS_ZERO | FLAG_VM) ? odd_flags(v, te) : 0;
 }
 
 /* Into the outer ring with the registers of te->frame; with te->loan in GS if `loan`. */

@@ -239,7 +239,13 @@ void te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure);
 void te_end_sti_shadow(struct vcpu *v, uint64_t entered_at);
 void te_take_dr6(struct vcpu *v);
 void te_take_step(struct vcpu *v);
-enum exit_reason te_reason(unsigned op);
+/* What an instruction that traps asked for; EXIT_NONE: nothing special. */
+extern const uint8_t te_reason_of[INSN_OP_COUNT];
+static inline enum exit_reason
+te_reason(unsigned op)
+{
+	return te_reason_of[op];
+}
 void te_load_cr4(struct vcpu *v);
 
 /* A debug trap waits for the end of one instruction behind mov ss: Zeno steps over that. */
@@ -330,7 +336,6 @@ te_check_selector(struct vcpu *v, uint16_t sel, enum desc_use use, unsigned cpl,
 }
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
-void te_show_user_code(struct vcpu *v, unsigned cpl); /* a part of that */
 /*
  * Where segments are cut. A window that had to move lies in the middle of the guest's addresses,
  * where no limit can keep one from reading it: page rights alone keep it from being written.
@@ -355,18 +360,12 @@ te_shadow_slot(struct te *te, uint64_t desc, unsigned cpl)
 	return &te->shadows[cpl == 3][desc_dpl(desc) << 1 | !!(desc & DESC_CODE)];
 }
 
-static inline const struct te_shadow *
-te_made_of(struct vcpu *v, uint64_t desc, unsigned cpl)
-{
-	struct te_shadow *known = te_shadow_slot(te_of(v), desc, cpl);
-
-	return known->desc == desc ? known : te_make_shadow(v, known, desc, cpl);
-}
-
 static inline uint64_t
 te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
 {
-	return te_made_of(v, desc, cpl)->shadow;
+	struct te_shadow *known = te_shadow_slot(te_of(v), desc, cpl);
+
+	return (known->desc == desc ? known : te_make_shadow(v, known, desc, cpl))->shadow;
 }
 /*
  * registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal
@@ -376,12 +375,11 @@ void te_resync(struct vcpu *v);
 void te_resync_loaded(struct vcpu *v); /* the same, where only te_set_segment() changed them */
 /* After an exit: takes over what the guest loaded into segment registers without a trap. */
 void te_segments_in(struct vcpu *v);
-void te_data_segments_in(struct vcpu *v);
+void te_take_over(struct vcpu *v, uint16_t es, uint16_t ds, uint16_t fs, uint16_t gs, bool all);
 void te_taken_over(struct vcpu *v, int seg, uint16_t real);
 /* Loads a segment register as the guest's CPU would; see segload.c. */
 enum verdict te_segment(struct vcpu *v, struct exit *e);
 uint64_t te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc);
-enum verdict te_load_segment(struct vcpu *v, struct exit *e, enum seg_reg seg, uint16_t sel);
 enum verdict te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t base,
 			  uint32_t limit);
 enum verdict te_no_ring(struct vcpu *v, const struct exit *e, uint16_t sel, unsigned ring);

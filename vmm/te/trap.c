@@ -11,7 +11,7 @@
  * What an instruction that faulted with #GP, #UD, #NP or #SS asked for. 0 = EXIT_NONE: nothing
  * special.
  */
-static const uint8_t reason_of[INSN_OP_COUNT] = {
+const uint8_t te_reason_of[INSN_OP_COUNT] = {
 	[INSN_CLI] = EXIT_CLI,
 	[INSN_STI] = EXIT_STI,
 	[INSN_HLT] = EXIT_HLT,
@@ -61,13 +61,6 @@ static const uint8_t reason_of[INSN_OP_COUNT] = {
 	[INSN_XSETBV] = EXIT_OTHER,
 	[INSN_RSM] = EXIT_OTHER,
 };
-
-/* EXIT_NONE: a trap at this instruction says nothing special. */
-enum exit_reason
-te_reason(unsigned op)
-{
-	return reason_of[op];
-}
 
 static bool
 is_stack_op(unsigned op)
@@ -148,7 +141,7 @@ back_to_trap(struct vcpu *v, struct exit *e, uint8_t opcode, enum insn_op op)
 static inline void
 sensitive(struct vcpu *v, struct exit *e)
 {
-	e->reason = reason_of[e->insn_op];
+	e->reason = te_reason(e->insn_op);
 	if (te_cpl(v) && !(TE_ANY_RING >> e->reason & 1))
 		classify(v, e);
 }
@@ -166,7 +159,7 @@ refused_slow(struct vcpu *v, struct exit *e)
 	} else if (te_umip && gp && te_umip_refuses(te_insn(v))) {
 		e->reason = EXIT_UMIP;
 		e->gva = te_insn(v)->has_mem ? te_linear(v, te_insn(v)) : 0;
-	} else if (reason_of[e->insn_op]) {
+	} else if (te_reason(e->insn_op)) {
 		sensitive(v, e);
 	} else if (e->raw != VEC_UD && !e->error &&
 		   (hit_cut_limit(v, e) || branched_beyond(v, e))) {
@@ -178,7 +171,7 @@ refused_slow(struct vcpu *v, struct exit *e)
 static inline void
 refused(struct vcpu *v, struct exit *e)
 {
-	if (!te_umip && te_fetch_known(v, e) && reason_of[e->insn_op])
+	if (!te_umip && te_fetch_known(v, e) && te_reason(e->insn_op))
 		sensitive(v, e);
 	else
 		refused_slow(v, e);

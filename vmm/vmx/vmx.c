@@ -64,22 +64,20 @@ reset(struct vcpu *v)
 static int
 init(struct vcpu *v)
 {
-	mfn_t own = frame_alloc(FRAME_HOST, OWNER_HOST), vmcs = frame_alloc(FRAME_HOST, OWNER_HOST);
-	struct vmx *x;
+	uint32_t *vmcs = host_page();
+	struct vmx *x = host_page();
 	int err;
 
-	if (!mfn_ok(own) || !mfn_ok(vmcs)) {
-		if (mfn_ok(own))
-			frame_put(own);
-		if (mfn_ok(vmcs))
-			frame_put(vmcs);
+	if (!x || !vmcs) {
+		host_page_put(x);
+		host_page_put(vmcs);
 		return -ENOMEM;
 	}
-	x = v->engine_data = mfn_ptr(own);
+	v->engine_data = x;
 	x->vcpu = v;
-	x->vmcs_at = mfn_to_hpa(vmcs);
-	*(uint32_t *)mfn_ptr(vmcs) = vmx_revision(); /* SDM 3C 25.2 "Format of the VMCS Region" */
-	v->state.pat = 0x0007040600070406;           /* SDM 3A 12.12.4: after a reset */
+	x->vmcs_at = mfn_to_hpa(ptr_mfn(vmcs));
+	*vmcs = vmx_revision();            /* SDM 3C 25.2 "Format of the VMCS Region" */
+	v->state.pat = 0x0007040600070406; /* SDM 3A 12.12.4: after a reset */
 	reset_task(v);
 	x->exceptions = EXCEPTIONS_CAUGHT;
 	x->cr0_owned = VMX_CR0_OWNED;
@@ -102,7 +100,7 @@ free_vcpu(struct vcpu *v)
 	if (x->shadowed)
 		mmu_flat_free(v);
 	frame_put(hpa_to_mfn(x->vmcs_at));
-	frame_put(ptr_mfn(x));
+	host_page_put(x);
 	v->engine_data = NULL;
 }
 

@@ -20,14 +20,6 @@ hash_of(gfn_t g)
 	return g.v % SHADOW_HASH;
 }
 
-static void *
-host_frame(void)
-{
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	return mfn_ok(f) ? mfn_ptr(f) : NULL;
-}
-
 /* A slot with frames of its own for the free list: 0, -ENOMEM. */
 static int
 grow(struct shadow_mmu *m)
@@ -36,14 +28,14 @@ grow(struct shadow_mmu *m)
 	struct shadow *s;
 
 	if (!m->shadows[part])
-		m->shadows[part] = host_frame();
+		m->shadows[part] = host_page();
 	if (!m->shadows[part])
 		return -ENOMEM;
 	s = shadow_at_slot(m, m->count);
 	if (!s->table)
-		s->table = host_frame();
+		s->table = host_page();
 	if (!s->links)
-		s->links = host_frame();
+		s->links = host_page();
 	if (!s->table || !s->links)
 		return -ENOMEM;
 	s->next = m->free;
@@ -58,11 +50,11 @@ root_slot_init(struct shadow_mmu *m)
 	pte_t top = *root_slot(m->vcpu->root, 0);
 	struct shadow *s;
 
-	m->shadows[0] = host_frame();
+	m->shadows[0] = host_page();
 	if (!m->shadows[0])
 		return -ENOMEM;
 	s = shadow_at_slot(m, ROOT_SLOT);
-	s->links = host_frame();
+	s->links = host_page();
 	if (!s->links)
 		return -ENOMEM;
 	ASSERT(top & PTE_P);
@@ -86,18 +78,11 @@ shadow_pool_init(struct shadow_mmu *m)
 	m->free = NO_SHADOW;
 	memset(m->hash, 0xff, sizeof(m->hash)); /* NO_SHADOW */
 	for (uint64_t i = 0; i < pages; i += PAGE_SIZE / 4) {
-		m->heads[i / (PAGE_SIZE / 4)] = host_frame();
+		m->heads[i / (PAGE_SIZE / 4)] = host_page();
 		if (!m->heads[i / (PAGE_SIZE / 4)])
 			return -ENOMEM;
 	}
 	return root_slot_init(m);
-}
-
-static void
-put(void *p)
-{
-	if (p)
-		frame_put(ptr_mfn(p));
 }
 
 /* The root's PDPT is the domain's, and shows the flat map again. */
@@ -111,23 +96,35 @@ shadow_pool_free(struct shadow_mmu *m)
 			break;
 		s += i % SHADOWS_PER_FRAME;
 		if (i != ROOT_SLOT)
-			put(s->table);
-		put(s->links);
+			host_page_put(s->table);
+		host_page_put(s->links);
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(m->shadows); i++)
-		put(m->shadows[i]);
+		host_page_put(m->shadows[i]);
 	for (unsigned i = 0; i < ARRAY_LEN(m->heads); i++)
-		put(m->heads[i]);
+		host_page_put(m->heads[i]);
 }
 
 /* `count` slots have been made and `live` are in use; those between are on the free list. */
-bool
-shadow_room(struct shadow_mmu *m, unsigned n)
+static inline bool
+has_room(const struct shadow_mmu *m, unsigned n)
 {
-	while (m->count - 1u - m->live < n)
+	return m->count - 1u - m->live >= n;
+}
+
+static COLD bool
+make_room(struct shadow_mmu *m, unsigned n)
+{
+	while (!has_room(m, n))
 		if (m->count >= m->limit || grow(m))
 			return false;
 	return true;
+}
+
+bool
+shadow_room(struct shadow_mmu *m, unsigned n)
+{
+	return has_room(m, n) || make_room(m, n);
 }
 
 static bool

@@ -105,15 +105,12 @@ paging_of(const struct cpu_state *s)
 static int
 shadow_init(struct vcpu *v)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-	struct shadow_mmu *m;
+	struct shadow_mmu *m = v->mmu_data = host_page();
 
-	if (!mfn_ok(f))
+	if (!m)
 		return -ENOMEM;
-	m = mfn_ptr(f);
 	m->domain = v->domain;
 	m->vcpu = v;
-	v->mmu_data = m;
 	return shadow_pool_init(m);
 }
 
@@ -231,7 +228,7 @@ shadow_done(struct vcpu *v)
 	if (m->shadows[0] && shadow_at_slot(m, ROOT_SLOT)->used)
 		switch_root(m, false);
 	shadow_pool_free(m);
-	frame_put(ptr_mfn(m));
+	host_page_put(m);
 	v->mmu_data = NULL;
 }
 

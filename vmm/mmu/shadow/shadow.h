@@ -68,9 +68,6 @@ struct walk {
 	uint32_t error;  /* else the error code of the #PF */
 };
 
-/* paging_format.c: the bits of an entry that must be 0. */
-uint64_t paging_reserved(const struct paging *p, unsigned level, uint64_t entry);
-
 static inline unsigned
 paging_index(const struct paging *p, unsigned level, gva_t a)
 {
@@ -82,6 +79,17 @@ static inline bool
 paging_maps(const struct paging *p, unsigned level, uint64_t entry)
 {
 	return level == 1 || (p->format->level[level].large && entry & PTE_PS);
+}
+
+/* paging_format.c: the bits of an entry that must be 0. */
+uint64_t paging_reserved_some(const struct paging *p, unsigned level, uint64_t entry);
+
+static inline uint64_t
+paging_reserved(const struct paging *p, unsigned level, uint64_t entry)
+{
+	if (p->format->entry_size == 4 && (level == 1 || !paging_maps(p, level, entry)))
+		return 0; /* 32-bit paging's tables have none */
+	return paging_reserved_some(p, level, entry);
 }
 
 /*
