@@ -34,7 +34,7 @@ ROOMS = {
     "vmm core and mem": ("vmm vmm/mem", 3434, 2400),
     "handlers for any engine": ("vmm/exits", 644, 500),
     "x86": ("vmm/x86", 3341, 3000),
-    "te and its lab": ("vmm/te @1", 4420, 3200),
+    "te and its lab": ("vmm/te @1", 4400, 3200),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2385, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3790, 1300),

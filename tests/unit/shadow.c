@@ -72,13 +72,6 @@ root_slot(mfn_t root, unsigned slot)
 	return (pte_t *)mfn_ptr(root) + slot;
 }
 
-struct shadow_mmu *
-shadow_of(const struct vcpu *v)
-{
-	(void)v;
-	return &mmu;
-}
-
 int
 page_track(struct domain *d, gfn_t g, enum page_track_why why)
 {
@@ -115,8 +108,8 @@ panic(const char *fmt, ...)
 	bail_out("panic: %s", fmt);
 }
 
-static uint64_t
-read_entry(void *ctx, gpa_t at, unsigned size)
+uint64_t
+shadow_read_entry(void *ctx, gpa_t at, unsigned size)
 {
 	uint64_t entry = size == 4 ? 0xffffffff : ~0ull;
 
@@ -128,19 +121,15 @@ read_entry(void *ctx, gpa_t at, unsigned size)
 	return size == 4 ? (uint32_t)entry : entry;
 }
 
-static void
-write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
+void
+shadow_write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size)
 {
 	(void)ctx;
 	memcpy((uint8_t *)mfn_ptr(mfn(p2m[at.v >> PAGE_SHIFT].mfn)) + (at.v & PAGE_MASK), &entry,
 	       size);
 }
 
-struct walk_memory
-guest_memory(struct shadow_mmu *m)
-{
-	return (struct walk_memory){ m, read_entry, write_entry };
-}
+extern inline struct walk_memory guest_memory(struct shadow_mmu *m);
 
 /* ---- what the CPU and the guest see ---- */
 
@@ -219,7 +208,7 @@ write_table(void)
 		entry = next() % TABLES << PAGE_SHIFT | 7;
 	if (next() % 16 == 0)
 		entry = 0x87 | (next() & 0x60);
-	write_entry(NULL, at, entry, size);
+	shadow_write_entry(NULL, at, entry, size);
 	if (p2m[at.v >> PAGE_SHIFT].track)
 		shadow_table_written(&mmu, at, size);
 }
@@ -284,6 +273,7 @@ begin(enum paging_format_id id)
 		p2m[g] = (struct p2m_entry){ .mfn = RAM - 1 - g, .type = P2M_RAM };
 	mmu.domain = &domain;
 	mmu.vcpu = &vcpu;
+	vcpu.mmu_data = &mmu;
 	mmu.paging = (struct paging){ .format = &paging_formats[id], .address_bits = 40 };
 	if (shadow_pool_init(&mmu))
 		bail_out("no memory");

@@ -2,7 +2,6 @@
  * Exits that te does not have: instructions that do not trap in ring 1, and that bt calls out for.
  */
 #include <vmm/bt/bt.h>
-#include <vmm/mem/tlb.h>
 
 /* int3, into, int1: the guest's own exceptions, which return behind the instruction. */
 static enum verdict

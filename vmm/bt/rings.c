@@ -13,7 +13,6 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <vmm/bt/bt.h>
-#include <vmm/mem/tlb.h>
 
 #define GATE_SELECTOR(g) ((uint16_t)((g) >> 16))
 #define GATE_OFFSET(g)   ((uint32_t)((g)&0xffff) | (uint32_t)((g) >> 32 & 0xffff0000))

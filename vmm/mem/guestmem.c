@@ -101,20 +101,6 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	return 0;
 }
 
-int
-gva_read(struct vcpu *v, gva_t a, void *buf, size_t len)
-{
-	if (len == 8) /* most often: a gate, a descriptor */
-		return tlb_read(v, a, 0, buf, 8);
-	return tlb_read(v, a, 0, buf, len);
-}
-
-int
-gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len)
-{
-	return tlb_write(v, a, 0, buf, len);
-}
-
 uint8_t *
 gva_byte(struct vcpu *v, gva_t a)
 {

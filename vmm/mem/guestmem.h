@@ -17,8 +17,6 @@ struct vcpu;
  * the access is a supervisor's, as the CPU's own to descriptor tables are (SDM 3A 4.6).
  */
 int gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out);
-int gva_read(struct vcpu *v, gva_t a, void *buf, size_t len);
-int gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len);
 int gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len);
 int gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len);
 uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no memory there */
@@ -29,4 +27,3 @@ uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no 
  */
 void tlb_flush(struct vcpu *v);
 void tlb_flush_all(struct domain *d); /* of each of its vCPUs */
-void tlb_drop(struct vcpu *v, gva_t a);

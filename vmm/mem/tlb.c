@@ -35,17 +35,6 @@ tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 }
 
 void
-tlb_drop(struct vcpu *v, gva_t a)
-{
-	struct tlb_entry *e = tlb_at(v, a);
-
-	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a))
-		return;
-	v->tlb.code += !!(e->tag & TLB_FETCHES);
-	e->tag = 0;
-}
-
-void
 tlb_flush(struct vcpu *v)
 {
 	v->flush = true;

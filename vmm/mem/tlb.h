@@ -44,6 +44,18 @@ tlb_at(struct vcpu *v, gva_t a)
  */
 const struct tlb_entry *tlb_fill(struct vcpu *v, gva_t a, unsigned how);
 
+/* The host's own entry for the page at `a` ends. */
+static inline void
+tlb_drop(struct vcpu *v, gva_t a)
+{
+	struct tlb_entry *e = tlb_at(v, a);
+
+	if ((e->tag & ~PAGE_MASK) != tlb_tag(&v->tlb, a))
+		return;
+	v->tlb.code += !!(e->tag & TLB_FETCHES);
+	e->tag = 0;
+}
+
 /* Ends the host's own alone: what an engine's exit does, whose guest moves its tables unseen. */
 static inline void
 tlb_forget(struct vcpu *v)
@@ -103,7 +115,7 @@ copy_few(void *dst, const void *src, size_t len)
 		__builtin_memcpy((uint8_t *)dst + i, (const uint8_t *)src + i, 2);
 }
 
-/* gva_read_as() and gva_write_as(), where that is most often needed. */
+/* gva_read_as() and, for the guest's kernel, gva_write_as(), where that is most often needed. */
 static inline int
 tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 {
@@ -116,13 +128,20 @@ tlb_read(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 }
 
 static inline int
-tlb_write(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
+gva_write(struct vcpu *v, gva_t a, const void *buf, size_t len)
 {
-	const struct tlb_entry *e = tlb_hit(v, a, how | ACCESS_WRITE);
+	const struct tlb_entry *e = tlb_hit(v, a, ACCESS_WRITE);
 
 	if (!e || !within_page(a, len))
-		return gva_write_as(v, a, how, buf, len);
+		return gva_write_as(v, a, 0, buf, len);
 	copy_few(e->page + (a.v & PAGE_MASK), buf, len);
 	tlb_written(v, e, a, len);
 	return 0;
+}
+
+/* As the guest's kernel does. 0, or -EFAULT as gva_read_as(). */
+static inline int
+gva_read(struct vcpu *v, gva_t a, void *buf, size_t len)
+{
+	return tlb_read(v, a, 0, buf, len);
 }

@@ -7,7 +7,6 @@
  */
 #include <inc/errno.h>
 #include <vmm/te/te.h>
-#include <vmm/mem/tlb.h>
 
 /*
  * Guest memory at a linear address, good for *len bytes, or NULL. The CPU has fetched from there

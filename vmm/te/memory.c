@@ -5,7 +5,6 @@
 #include <inc/errno.h>
 #include <vmm/te/te.h>
 #include <vmm/mem/access.h>
-#include <vmm/mem/tlb.h>
 
 /*
  * Whether an access to the VMM window's addresses is one to the window. With paging on it lies

@@ -10,7 +10,6 @@
 #include <kern/frame.h>
 #include <kern/paging.h>
 #include <vmm/te/te.h>
-#include <vmm/mem/tlb.h>
 
 /* Gives the guest's root a slot 260 of its own, which at first shows what the host's shows. */
 static int

@@ -17,10 +17,7 @@
 #include <vmm/engine.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
-#include <vmm/mem/guestmem.h>
-#include <vmm/mem/mmu.h>
-#include <vmm/mem/p2m.h>
-#include <vmm/mem/page_track.h>
+#include <vmm/mem/tlb.h>
 #include <vmm/mmu/window.h>
 #include <vmm/vcpu.h>
 #include <vmm/x86/descriptor.h>
@@ -286,7 +283,6 @@ enum injection te_inject(struct vcpu *v, const struct event *event);
 	(1ull << EXIT_SEGMENT | 1ull << EXIT_FAR | 1ull << EXIT_IRET | 1ull << EXIT_INT | \
 	 1ull << EXIT_SYSCALL)
 bool te_allowed(struct vcpu *v, const struct exit *e);
-void te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc);
 void te_drop_inner_segments(struct vcpu *v);
 
 /* Lab 1B, reflect.c: 0, or -EFAULT with *fault filled in and v->state in between. */
@@ -336,37 +332,6 @@ te_check_selector(struct vcpu *v, uint16_t sel, enum desc_use use, unsigned cpl,
 }
 /* After a change of CPL: ring-3 code comes and goes in the shadow tables; calls te_resync(). */
 void te_cpl_changed(struct vcpu *v);
-/*
- * Where segments are cut. A window that had to move lies in the middle of the guest's addresses,
- * where no limit can keep one from reading it: page rights alone keep it from being written.
- */
-static inline uint64_t
-te_cut_at(const struct domain *d)
-{
-	return d->window == WINDOW_DEFAULT ? d->window : 1ul << 32;
-}
-
-/* What is made of a descriptor of the guest's while its CPL is `cpl`, anew. */
-const struct te_shadow *te_make_shadow(struct vcpu *v, struct te_shadow *into, uint64_t desc,
-				       unsigned cpl);
-
-/*
- * In ring 3 its code is cut as data is, has DPL 3, and does not conform. A kernel has four segments
- * or five, and each system call loads two of them, so what was made of them is kept.
- */
-static inline struct te_shadow *
-te_shadow_slot(struct te *te, uint64_t desc, unsigned cpl)
-{
-	return &te->shadows[cpl == 3][desc_dpl(desc) << 1 | !!(desc & DESC_CODE)];
-}
-
-static inline uint64_t
-te_shadow_for(struct vcpu *v, uint64_t desc, unsigned cpl)
-{
-	struct te_shadow *known = te_shadow_slot(te_of(v), desc, cpl);
-
-	return (known->desc == desc ? known : te_make_shadow(v, known, desc, cpl))->shadow;
-}
 /*
  * registers.c: decides which selectors the next entry loads so that the CPU's hidden parts equal
  * the guest's.
@@ -496,3 +461,5 @@ uint64_t guest_rflags(uint64_t real, uint64_t before);
 
 /* Lab 1A, segments.c: pure. `window` is the linear address where the guest's memory ends. */
 uint64_t shadow_descriptor(uint64_t guest, uint64_t window);
+
+#include <vmm/te/segment.h>

@@ -54,33 +54,6 @@ te_allowed(struct vcpu *v, const struct exit *e)
 	}
 }
 
-static COLD void
-set_new_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
-{
-	te_make_shadow(v, te_shadow_slot(te_of(v), desc, sel & 3), desc, sel & 3);
-	te_set_segment(v, seg, sel, desc);
-}
-
-/*
- * Loads CS or SS and nothing else: the caller has checked, and calls te_cpl_changed() when all is
- * loaded.
- */
-void
-te_set_segment(struct vcpu *v, enum seg_reg seg, uint16_t sel, uint64_t desc)
-{
-	struct te *te = te_of(v);
-	const struct te_shadow *made = te_shadow_slot(te, desc, sel & 3);
-
-	if (made->desc != desc) {
-		set_new_segment(v, seg, sel, desc);
-		return;
-	}
-	v->state.seg[seg] = made->hidden;
-	v->state.seg[seg].sel = sel;
-	te->real_desc[seg] = made->shadow;
-	te->loaded |= 1u << seg;
-}
-
 static inline void
 drop_inner(struct vcpu *v, enum seg_reg seg, unsigned cpl)
 {

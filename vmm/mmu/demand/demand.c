@@ -15,12 +15,8 @@
 static int
 demand_init(struct vcpu *v)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-
-	if (!mfn_ok(f))
-		return -ENOMEM;
-	v->mmu_data = mfn_ptr(f);
-	return 0;
+	v->mmu_data = host_page();
+	return v->mmu_data ? 0 : -ENOMEM;
 }
 
 static void
@@ -28,7 +24,7 @@ demand_free(struct vcpu *v)
 {
 	nested_free(v);
 	if (v->mmu_data)
-		frame_put(ptr_mfn(v->mmu_data));
+		host_page_put(v->mmu_data);
 	v->mmu_data = NULL;
 }
 

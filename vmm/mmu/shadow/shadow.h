@@ -206,6 +206,13 @@ struct shadow_mmu {
 };
 _Static_assert(sizeof(struct shadow_mmu) <= PAGE_SIZE, "one frame");
 
+/* NULL as long as the guest has never turned its paging on. */
+static inline struct shadow_mmu *
+shadow_of(const struct vcpu *v)
+{
+	return v->mmu_data;
+}
+
 static inline struct shadow *
 shadow_at_slot(struct shadow_mmu *m, unsigned slot)
 {
@@ -260,9 +267,14 @@ void shadow_keep(struct shadow_mmu *m, gva_t a, const struct walk *w);
 /* monitor.c */
 bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 
-/* shadow.c */
-struct shadow_mmu *shadow_of(const struct vcpu *v);
-struct walk_memory guest_memory(struct shadow_mmu *m);
+/* shadow.c: the guest's tables as a walk reads and writes them. */
+uint64_t shadow_read_entry(void *ctx, gpa_t at, unsigned size);
+void shadow_write_entry(void *ctx, gpa_t at, uint64_t entry, unsigned size);
+inline struct walk_memory
+guest_memory(struct shadow_mmu *m)
+{
+	return (struct walk_memory){ m, shadow_read_entry, shadow_write_entry };
+}
 
 /* pool.c: m->top, made if need be; shadow_room() has been asked before. */
 unsigned shadow_top(struct shadow_mmu *m);
