@@ -20,8 +20,7 @@
 #define KB             SLOT(261)
 #define FRAME_TABLE    (KB + 0x4000000000ul) /* 256 GiB into the slot: struct frame[] */
 #define STACK_AREA     (KB + 0x6000000000ul) /* guarded stacks */
-#define MMIO_AREA      (KB + 0x7000000000ul)
-#ifndef DIRECT_MAP /* a host test has its frames elsewhere */
+#ifndef DIRECT_MAP                           /* a host test has its frames elsewhere */
 #define DIRECT_MAP SLOT(262)
 #endif
 #define HOLE_FIRST_SLOT 256
@@ -37,9 +36,6 @@
 /* Host selectors start at 0xe000, as in Xen. */
 #define HOST_CS64 0xe008
 #define HOST_DS   0xe010
-#define USER_CS32 0xe023 /* not present until a ring-3 user runs: see kern/gdt.c */
-#define USER_SS   0xe02b
-#define USER_CS64 0xe033
 #define HOST_TSS  0xe040
 #define HOST_LDT  0xe050
 #define GDT_LIMIT 0xe05f

@@ -10,8 +10,6 @@ typedef uint64_t pte_t;
 #define PTE_P       (1ul << 0)
 #define PTE_W       (1ul << 1)
 #define PTE_U       (1ul << 2)
-#define PTE_PWT     (1ul << 3)
-#define PTE_PCD     (1ul << 4)
 #define PTE_A       (1ul << 5)
 #define PTE_D       (1ul << 6)
 #define PTE_PS      (1ul << 7)
