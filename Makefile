@@ -17,6 +17,8 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
 PYTHON ?= python3
+# For what each build runs: the standard library does, without the folders that `site` looks into.
+BARE_PYTHON = $(PYTHON) -S
 NASM ?= nasm
 
 # A word for the shell, whatever is in it.
@@ -76,7 +78,7 @@ endif
 endif
 
 ifneq ($(filter-out $(LABLESS) build/guest% build/boot/% build/tests/% build/zcount.so,$(GOALS)),)
-LABINFO := $(shell $(PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
+LABINFO := $(shell $(BARE_PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
 	--solution $(call quote,$(SOLUTION)) --ref $(call quote,$(REF)) --alone $(call quote,$(ALONE)) \
 	--suffix=$(call quote,$(SUFFIX)) --variant $(call quote,$(VARIANT)))
 ifneq ($(.SHELLSTATUS),0)
@@ -123,10 +125,13 @@ demo: ## install what is missing, then show it all in two minutes
 	@$(call each_lab,--no-print-directory SOLUTION=1)
 	@$(PYTHON) tools/demo.py
 
+# Where python3 is a launcher (pyenv's runs forty programs first), tests find what it launches: they start a thousand.
 check: ## install what is missing, then run every test (twenty minutes on two cores)
 	@sh tools/install.sh check
 	@$(PYTHON) tools/linux_guest.py || true # without a network, tests/linux.t skips and says so
-	@$(MAKE) --no-print-directory check-run
+	@there=$$($(PYTHON) -c 'import os, sys; print(os.path.dirname(sys.executable))') || exit 1; \
+		case $$(command -v $(PYTHON)) in "$$there"/*) ;; *) PATH=$$there:$$PATH ;; esac; \
+		$(MAKE) --no-print-directory check-run
 
 check-all: ## make check without what it keeps: all mutants, all undone parts, a hundred seeds for each test (hours)
 	@ZENO_ALL=1 $(MAKE) --no-print-directory check

@@ -43,7 +43,7 @@ $(GO)/os/bin/%: $(GO)/obj/os/user/%.c.o $(OS_LIBC) guest/os/libc/user.ld
 	@$(LD) $(GUEST_LDFLAGS) -s -T guest/os/libc/user.ld -o $@ $(filter %.o,$^)
 $(GO)/os/ramdisk.img: tools/mkramdisk.py $(OS_PROGRAMS) $(wildcard guest/os/root/*/*)
 	@echo "disk $@"
-	@$(PYTHON) tools/mkramdisk.py -o $@ guest/os/root $(OS_PROGRAMS)
+	@$(BARE_PYTHON) tools/mkramdisk.py -o $@ guest/os/root $(OS_PROGRAMS)
 $(GO)/obj/os/disk.asm.o: $(GO)/os/ramdisk.img
 $(GO)/obj/os/disk.asm.o: private GUEST_NASMFLAGS += -I $(GO)/os/
 

@@ -31,7 +31,7 @@ TOOLCHAIN = --objcopy $(call quote,$(OBJCOPY)) --cc $(call quote,$(CC)) --cflags
 $(OBJECTS): | $(STAMP)
 $(O)/catchup.asm: always
 	@mkdir -p $(@D)
-	@$(PYTHON) tools/catchup.py stamp $(TOOLCHAIN) --out $@ --folders $(sort $(dir $(CATCHUP)))
+	@$(BARE_PYTHON) tools/catchup.py stamp $(TOOLCHAIN) --out $@ --folders $(sort $(dir $(CATCHUP)))
 $(O)/catchup.o: $(O)/catchup.asm
 	@$(NASM) $(NASMFLAGS) -o $@ $<
 
@@ -57,13 +57,13 @@ $(O)/stage1.elf: $(O)/objects $(STAMP) $(OBJECTS) $(CATCHUP) kern/kernel.ld
 	@echo "ld   $@"
 	@$(LD) $(LDFLAGS) -T kern/kernel.ld -o $@ $(OBJECTS) $(CATCHUP) $(STAMP)
 $(O)/ksyms.asm: $(O)/stage1.elf tools/ksyms.py grade/zeno/machines/elf.py
-	@$(PYTHON) tools/ksyms.py $< > $@
+	@$(BARE_PYTHON) tools/ksyms.py $< > $@
 $(O)/ksyms.o: $(O)/ksyms.asm
 	@$(NASM) $(NASMFLAGS) -o $@ $<
 $(KERNEL): $(O)/stage1.elf $(O)/ksyms.o kern/kernel.ld
 	@echo "ld   $@"
 	@$(LD) $(LDFLAGS) -T kern/kernel.ld -Map $(O)/zeno.map -o $@ $(OBJECTS) $(CATCHUP) $(STAMP) $(O)/ksyms.o
-	@$(PYTHON) tools/ksyms.py --verify $(O)/stage1.elf $@
+	@$(BARE_PYTHON) tools/ksyms.py --verify $(O)/stage1.elf $@
 $(IMAGE): $(KERNEL)
 	@$(OBJCOPY) -S -O elf32-i386 $< $@ 2> $@.err || { cat $@.err >&2; exit 1; }
 
