@@ -67,6 +67,8 @@ def ask_rules(t, structures, cpus=None):
     at, machine, seen = t.symbol("vmx_cpu"), [], [0]
 
     def put(client, image, number):
+        if not number:
+            client.pages = {}  # the image and vmx_cpu are Zeno's own, which stay where they are
         b, fields = structures[number], Image(client, image)
         fields.switch("ENTRY_CONTROLS", IA32E, b["long"])
         fields.switch("SECONDARY_CONTROLS", UNRESTRICTED, b["unrestricted"])

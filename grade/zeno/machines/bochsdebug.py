@@ -27,6 +27,8 @@ from .gdbremote import SIGTRAP, Gone, Refused, Stop
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 BOOT_SECTOR = 0x7c00
 CHUNK = 4096
+AT_ONCE = 64
+"""So many commands are sent before the first answer is read: with their answers they fit into the pipes."""
 LIMIT = "Caught time breakpoint"
 WHY = (("vmexit", "vmexit"), ("VMEXIT", "vmexit"), ("read watch", "read"), ("write watch", "write"),
        ("Breakpoint", "breakpoint"))
@@ -44,10 +46,13 @@ class Client:
     def __init__(self, live, ask, answers):
         self.live, self.ask, self.answers = live, ask, answers
         self._buffer = b""
+        self._searched = 0
         self._number = 0
         self._points = {}
         self._vmexits = False
         self._detached = False
+        self.pages = None
+        """{page: its frame}, once somebody who knows that no table changes any more has put an empty one here."""
         self.said = ""
         """What the debugger said at the last stop."""
         self._until_prompt()
@@ -77,44 +82,48 @@ class Client:
         """What was said until the debugger asks for its next command."""
         self._number += 1
         prompt = f"<bochs:{self._number}> ".encode()
-        while not self._buffer.endswith(prompt):
+        while (at := self._buffer.find(prompt, self._searched)) < 0:
+            self._searched = max(0, len(self._buffer) - len(prompt))
             self._receive()
-        text, self._buffer = self._buffer.removesuffix(prompt).decode("latin-1"), b""
+        text, self._buffer = self._buffer[:at].decode("latin-1"), self._buffer[at + len(prompt):]
+        self._searched = 0
         return text
 
     def _command(self, text):
+        return self._commands([text])[0]
+
+    def _commands(self, texts):
+        """What is said to each of these, of which none lets the machine run: all are sent before the first is waited for."""
         if self._detached:
             raise Gone("the client has let the machine go")
         try:
-            self.ask.write(text.encode("ascii") + b"\n")
+            self.ask.write("".join(f"{text}\n" for text in texts).encode("ascii"))
             self.ask.flush()
         except (BrokenPipeError, ValueError):
             while self.live.pump():
                 pass
             raise Gone("the machine has ended") from None
-        said = self._until_prompt()
-        if "syntax error" in said or "rror: " in said:
-            raise Refused(f"Bochs refuses {text[:60]!r}: {said.strip()}")
+        said = [self._until_prompt() for _ in texts]
+        for text, words in zip(texts, said):
+            if "syntax error" in words or "rror: " in words:
+                raise Refused(f"Bochs refuses {text[:60]!r}: {words.strip()}")
         return said
 
     # Registers.
 
     def regs(self):
         """{name: value}: rax ... r15, rip, eflags, cs ... tr, gdtr_base, cr0, cr2, cr3, cr4, efer, dr0 ... dr7."""
-        text = self._command("r")
+        text, segments, control, debug = self._commands(["r", "sreg", "creg", "dreg"])
         found = {name: hex64(value) for name, value in
                  re.findall(r"^(r\w+) ?: ([0-9a-f]{8}_[0-9a-f]{8})", text, re.M)}
         found["eflags"] = int(re.search(r"eflags 0x([0-9a-f]+)", text)[1], 16)
-        text = self._command("sreg")
-        found |= {name: int(value, 16) for name, value in re.findall(r"^(\w+):0x([0-9a-f]+),", text, re.M)}
-        for name, base, limit in re.findall(r"^(gdtr|idtr):base=0x([0-9a-f]+), limit=0x([0-9a-f]+)", text, re.M):
+        found |= {name: int(value, 16) for name, value in re.findall(r"^(\w+):0x([0-9a-f]+),", segments, re.M)}
+        for name, base, limit in re.findall(r"^(gdtr|idtr):base=0x([0-9a-f]+), limit=0x([0-9a-f]+)", segments, re.M):
             found[f"{name}_base"], found[f"{name}_limit"] = int(base, 16), int(limit, 16)
-        text = self._command("creg")
         found |= {name.lower(): int(value, 16) for name, value in
-                  re.findall(r"^(CR[034]|EFER)=0x([0-9a-f]+)", text, re.M)}
-        found["cr2"] = int(re.search(r"CR2=.*?=0x([0-9a-f]+)", text)[1], 16)
-        text = self._command("dreg")
-        return found | {name.lower(): int(value, 16) for name, value in re.findall(r"^(DR[0-7])=0x([0-9a-f]+)", text, re.M)}
+                  re.findall(r"^(CR[034]|EFER)=0x([0-9a-f]+)", control, re.M)}
+        found["cr2"] = int(re.search(r"CR2=.*?=0x([0-9a-f]+)", control)[1], 16)
+        return found | {name.lower(): int(value, 16) for name, value in re.findall(r"^(DR[0-7])=0x([0-9a-f]+)", debug, re.M)}
 
     def set_reg(self, name, value):
         """Write one general register, rip included."""
@@ -145,10 +154,15 @@ class Client:
 
     def physical(self, address):
         """The physical address of a linear one, through the CPU's tables now."""
+        page = address & ~0xfff
+        if self.pages and page in self.pages:
+            return self.pages[page] | address & 0xfff
         said = self._command(f"page {address:#x}")
         found = re.search(r"maps to physical page 0x([0-9a-f]+)", said)
         if not found:
             raise Refused(f"nothing is mapped at {address:#x}")
+        if self.pages is not None:
+            self.pages[page] = int(found[1], 16)
         return int(found[1], 16) | address & 0xfff
 
     def _pieces(self, address, length, physical):
@@ -175,13 +189,15 @@ class Client:
 
     def write(self, address, data, physical=False):
         """Write bytes at a linear (or physical) address."""
-        at = 0
+        at, commands = 0, []
         for where, part in self._pieces(address, len(data), physical):
             end = at + part
             while at < end:
                 size = 4 if end - at >= 4 and not where % 4 else 1
-                self._command(f"setpmem {where:#x} {size} {int.from_bytes(data[at:at + size], 'little'):#x}")
+                commands.append(f"setpmem {where:#x} {size} {int.from_bytes(data[at:at + size], 'little'):#x}")
                 at, where = at + size, where + size
+        for first in range(0, len(commands), AT_ONCE):
+            self._commands(commands[first:first + AT_ONCE])
 
     # Running.
 
