@@ -42,8 +42,8 @@ ROOMS = {
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2390, 1500),
-    "platform": ("vmm/dev/apic", 1100, 2500),
-    "load": ("vmm/load", 872, 900),
+    "platform": ("vmm/dev/apic", 1514, 2500),
+    "load": ("vmm/load", 893, 900),
     "debug": ("vmm/debug", 1060, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "
                "trials/svm/broken trials/vmx trials/vmx/broken", 5260, 1000),

@@ -59,7 +59,8 @@ class System:
 # quiet: what the kernel says at boot depends on its version.
 CMDLINE = ("console=ttyS0 reservetop=8M nosmp noapic nolapic acpi=off pci=off pnpbios=off noisapnp "
            "mitigations=off nokaslr panic=-1 quiet")
-CMDLINE_64 = "console=ttyS0 nosmp noapic nolapic acpi=off pci=off mitigations=off nokaslr panic=-1 quiet"
+CMDLINE_64 = "console=ttyS0 pci=off mitigations=off nokaslr panic=-1 quiet"  # on a machine with APICs and ACPI
+CLASSIC_64 = f"nosmp noapic nolapic acpi=off {CMDLINE_64}"
 META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
 LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest86+", "boot/memtest86+ia32.bin")},
                   "initrd", SESSION.read_bytes())
@@ -70,7 +71,7 @@ LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linu
 def modules():
     """[file and words, as a boot module]: the words are options of `start`, `--`, and Linux' own."""
     start = {LINUX_32: f"mem=64 boot=linux -- initrd=initrd {CMDLINE}",
-             LINUX_64: f"mem=128 boot=linux -- initrd=initrd64 {CMDLINE_64} shell"}
+             LINUX_64: f"mem=128 platform=pc-apic boot=linux -- initrd=initrd64 {CMDLINE_64} shell"}
     return [line for system, words in start.items() for line in
             [f"{os.path.relpath(system.place / name, ROOT)} {words}" for name in system.kernels]
             + [os.path.relpath(system.place / system.initrd, ROOT)]]

@@ -41,6 +41,16 @@ domain_stop(struct domain *d, const char *fmt, ...)
 }
 
 void
+domain_off(struct domain *d)
+{
+	if (d->state == DOMAIN_ENDED)
+		return;
+	snprintf(d->end_reason, sizeof(d->end_reason), "guest powered off after %lu exits",
+		 domain_exits(d));
+	end(d, "ended");
+}
+
+void
 domain_exit(struct domain *d, unsigned code)
 {
 	if (d->state == DOMAIN_ENDED)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct domain;
@@ -44,6 +45,11 @@ struct platform {
 	 * What CPUID says of APICs, in the registers that it has filled; NULL: that there are none.
 	 */
 	void (*cpuid)(struct vcpu *v, uint32_t leaf);
+	/*
+	 * ACPI's tables as they will lie at `at`, RSDP first, at most ACPI_SIZE (apic/acpi.h); how
+	 * many bytes. Called before init. NULL: there are none.
+	 */
+	size_t (*acpi)(struct domain *d, uint8_t *buf, uint32_t at);
 };
 
 /* NULL: no such platform in this build. */

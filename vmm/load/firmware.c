@@ -49,7 +49,7 @@ firmware_data(struct domain *d)
 					.crtc = CRTC };
 	const uint8_t extended_kib = EXTENDED_BYTES / 1024;
 
-	_Static_assert(LOW_RAM_END + EXTENDED_BYTES == 0xa0000,
+	_Static_assert(LOW_RAM_END + EXTENDED_BYTES == LOW_RAM_TOP,
 		       "it ends where video memory begins");
 	gpa_write(d, gpa(DATA_AREA), &area, sizeof(area));
 	gpa_write(d, gpa(LOW_RAM_END), &extended_kib, 1);

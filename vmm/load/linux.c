@@ -7,6 +7,8 @@
  */
 #include <inc/errno.h>
 #include <kern/map.h>
+#include <vmm/dev/apic/acpi.h>
+#include <vmm/dev/platform.h>
 #include <vmm/engine.h>
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>
@@ -15,6 +17,8 @@
 
 #define LOADER_UNDEFINED 0xff /* type_of_loader: without an id of its own */
 #define E820_RAM         1
+#define E820_RESERVED    2
+#define ACPI_AT          (LOW_RAM_END + 64) /* firmware's own area: kernels look there, too */
 
 struct e820 {
 	uint64_t start, size;
@@ -25,6 +29,7 @@ _Static_assert(sizeof(struct e820) == 20, "zero-page.rst");
 struct parts {
 	const struct module *kernel, *initrd;
 	struct linux_plan plan;
+	uint32_t rsdp; /* 0: the platform has no ACPI */
 	char cmdline[512];
 };
 
@@ -73,6 +78,7 @@ write_zero_page(struct domain *d, const struct parts *p)
 {
 	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
 	const struct e820 map[] = { { 0, LOW_RAM_END, E820_RAM },
+				    { LOW_RAM_END, LOW_RAM_TOP - LOW_RAM_END, E820_RESERVED },
 				    { HIGH_RAM, d->ram - HIGH_RAM, E820_RAM } };
 	size_t len = PAGE_SIZE;
 	uint8_t *page = gpa_ptr(d, gpa(LINUX_ZERO_PAGE), &len);
@@ -87,18 +93,33 @@ write_zero_page(struct domain *d, const struct parts *p)
 	put32(page, LINUX_RAMDISK_IMAGE, p->plan.initrd_at);
 	put32(page, LINUX_RAMDISK_SIZE, p->initrd ? p->initrd->size : 0);
 	put32(page, LINUX_CMD_LINE_PTR, LINUX_CMDLINE);
+	put32(page, LINUX_RSDP, p->rsdp);
 	page[LINUX_E820_ENTRIES] = ARRAY_LEN(map);
 	memcpy(page + LINUX_E820_TABLE, map, sizeof(map));
 }
 
+/* A platform with ACPI has its tables where firmware would have left them. */
 static int
-write_guest(struct domain *d, const struct parts *p)
+write_acpi(struct domain *d, struct parts *p)
+{
+	uint8_t tables[ACPI_SIZE] = { 0 };
+
+	if (!d->platform || !d->platform->acpi)
+		return 0;
+	_Static_assert(ACPI_AT + ACPI_SIZE <= LOW_RAM_TOP, "it fits");
+	p->rsdp = ACPI_AT;
+	return gpa_write(d, gpa(ACPI_AT), tables, d->platform->acpi(d, tables, ACPI_AT));
+}
+
+static int
+write_guest(struct domain *d, struct parts *p)
 {
 	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
-	int err;
+	int err = write_acpi(d, p);
 
 	write_zero_page(d, p);
-	err = gpa_write(d, gpa(LINUX_CMDLINE), p->cmdline, strlen(p->cmdline) + 1);
+	if (!err)
+		err = gpa_write(d, gpa(LINUX_CMDLINE), p->cmdline, strlen(p->cmdline) + 1);
 	if (!err)
 		err = linux_write_entry(d, p->plan.is_64);
 	if (!err)

@@ -43,6 +43,7 @@
 #define LINUX_HEADER_MAX    0x290 /* where the zero page has something else */
 
 /* Documentation/arch/x86/zero-page.rst */
+#define LINUX_RSDP         0x070
 #define LINUX_E820_ENTRIES 0x1e8
 #define LINUX_E820_TABLE   0x2d0
 

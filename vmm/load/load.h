@@ -9,6 +9,7 @@
 #include <vmm/vcpu.h>
 
 #define LOW_RAM_END 0x9fc00u /* above lies what firmware keeps for itself (firmware.c) */
+#define LOW_RAM_TOP 0xa0000u
 #define HIGH_RAM    0x100000u
 
 /* Where the boot information goes: the last page but one of conventional memory. */

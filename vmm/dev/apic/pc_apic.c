@@ -11,8 +11,10 @@
 #include <inc/errno.h>
 #include <kern/frame.h>
 #include <kern/map.h>
+#include <vmm/dev/apic/acpi.h>
 #include <vmm/dev/apic/ioapic.h>
 #include <vmm/dev/apic/lapic.h>
+#include <vmm/dev/apic/pm.h>
 #include <vmm/dev/apic/startup.h>
 #include <vmm/dev/io.h>
 #include <vmm/dev/pc.h>
@@ -27,6 +29,7 @@
 struct pc_apic {
 	struct pc pc;   /* first: pc_of() finds it */
 	uint16_t lines; /* as the I/O APIC has them */
+	struct pm pm;
 	struct ioapic ioapic;
 	struct lapic lapic[VCPUS_MAX]; /* by the vCPU's number */
 };
@@ -209,6 +212,51 @@ static const struct mmio_range mmio[] = {
 	{ 0 },
 };
 
+/* ---- ACPI ---- */
+
+static uint32_t
+pm_port_read(struct domain *d, uint16_t at, unsigned size)
+{
+	return pm_read(&apic_of(d)->pm, at - PM_BASE, size, domain_now(d));
+}
+
+/* Of the sleeping states there is one, and nobody wakes from it. */
+static void
+pm_port_write(struct domain *d, uint16_t at, unsigned size, uint32_t value)
+{
+	if (pm_write(&apic_of(d)->pm, at - PM_BASE, size, value, domain_now(d)) == PM_S5)
+		domain_off(d);
+}
+
+#define PORTS_MAX 24u
+static struct io_range ports[PORTS_MAX]; /* the classic PC's, and these two */
+static const struct io_range pm_ports[] = {
+	{ PM_BASE, PM_TIMER, 2, "ACPI", pm_port_read, pm_port_write },
+	{ PM_BASE + PM_TIMER, PM_END - PM_TIMER, 4, "ACPI", pm_port_read, pm_port_write },
+};
+
+static void
+ports_init(void)
+{
+	unsigned n = 0;
+
+	for (; pc_ports[n].count; n++) {
+		ASSERT(n + ARRAY_LEN(pm_ports) + 1 < PORTS_MAX);
+		ports[n] = pc_ports[n];
+	}
+	memcpy(&ports[n], pm_ports, sizeof(pm_ports));
+}
+INITCALL(39, ports_init); /* before io.c asks whose they are */
+
+static size_t
+acpi_tables(struct domain *d, uint8_t buf[ACPI_SIZE], uint32_t at)
+{
+	unsigned cpus = 0;
+
+	for_each_vcpu(v, d) cpus++;
+	return acpi_build(buf, at, cpus);
+}
+
 /* ---- lines ---- */
 
 /* Whether a CPU has yet to take the last edge of the 8254. */
@@ -360,6 +408,7 @@ pc_apic_init(struct domain *d)
 		v->state.apic_base = APIC_BASE_OTHERS;
 		startup_wait(v);
 	}
+	pm_init(&p->pm, domain_now(d));
 	ioapic_init(&p->ioapic);
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
 		lapic_init(&p->lapic[i], (uint8_t)i);
@@ -377,7 +426,7 @@ static const struct platform pc_apic_platform = {
 	.what = "a classic PC with a local APIC in each CPU and an I/O APIC",
 	.init = pc_apic_init,
 	.free = pc_free,
-	.ports = pc_ports,
+	.ports = ports,
 	.claims = claims,
 	.mmio = mmio,
 	.lines = update_lines,
@@ -388,5 +437,6 @@ static const struct platform pc_apic_platform = {
 	.signals = startup_take,
 	.priority = take_cr8,
 	.cpuid = show_cpuid,
+	.acpi = acpi_tables,
 };
 SET_ADD(platforms, pc_apic_platform);
