@@ -101,6 +101,7 @@ class Tree:
         self.pristine = self.root / "labs" / lab.dir
         self.environment = environment or (walls.environment(self.path) if walls else own_environment())
         self.store = objects.Store(self.root, self.environment)
+        self._others = None
         try:
             self._copy(needs_from_work)
         except OSError:
@@ -176,9 +177,13 @@ class Tree:
     def sources(self, files):
         """A hash of all that a build with these files is made from, compilers included."""
         self.put(files)
+        lab = f"labs/{self.lab.dir}/"
+        if self._others is None:  # the rest of the tree stays as it is
+            hashes = objects.Hashes(self.path)
+            names = [name for name in hashes.below(".") if not name.startswith(("build/", lab))]
+            self._others = hashes.all(names, self.store.key + f"{self.lab.name} {self.ref}".encode())
         hashes = objects.Hashes(self.path)
-        names = [name for name in hashes.below(".") if not name.startswith("build/")]
-        return hashes.all(names, self.store.key + f"{self.lab.name} {self.ref}".encode())
+        return hashes.all(hashes.below(lab), self._others.encode())
 
     def build(self, files, out, alone=""):
         """Build the lab with these files; the images are copied to `out`. An Image.
