@@ -11,11 +11,22 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+import gdb_session  # noqa: E402
 from engine import Engine, boot, each, guest  # noqa: E402
+from gdb_session import contains  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 ENGINES = {"svm": Engine("4s", "svm"), "vmx": Engine("4", "vmx")}
+RUNS = (("svm", "qemu"), ("vmx", "bochs"), ("svm", "bochs"))
 PLATFORM = "platform=pc-apic"
+
+
+def has(where):
+    """False, said once more: there is no Bochs."""
+    if where == "bochs" and not shutil.which("bochs"):
+        skip("on Bochs", "Bochs is not installed: make demo installs it")
+        return False
+    return True
 
 
 def said(text, number=1):
@@ -27,20 +38,18 @@ def two():
     """Everything, with two CPUs; and with a build that finds who uses state without asking."""
     bare = boot("qemu", "svm", guest("smp"), extra=["-smp", "2"], icount=True).splitlines()
     ok("started again = 00010002" in bare, "bare QEMU: it comes to its end", text=bare)
-    for options in ("", "poison=1"):
-        text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=2"], ["smp"], options=options, icount=True)
-        ok(said(text) == bare and "smp: ended: exit code 0" in text, f"svm {options}: as on the bare machine",
-           bare="\n".join(bare), text=text)
+    for engine, where in ((name, where) for name, where in RUNS if has(where)):
+        for options in ("", "poison=1") if engine == "svm" else ("",):
+            text = ENGINES[engine].host([f"start smp {PLATFORM} vcpus=2"], ["smp"], where, options, icount=where == "qemu")
+            ok(said(text) == bare and "smp: ended: exit code 0" in text,
+               f"{engine} on {where} {options}: as on bare QEMU".rstrip(), bare="\n".join(bare), text=text)
 
 
 def one():
-    """What one CPU can do, on Bochs, too."""
-    for engine, where in (("svm", "qemu"), ("vmx", "bochs"), ("svm", "bochs")):
-        if where == "bochs" and not shutil.which("bochs"):
-            skip(f"{engine} on Bochs", "Bochs is not installed: make demo installs it")
-            continue
+    """What one CPU can do."""
+    bare = boot("qemu", "svm", guest("smp"), cmdline="cpus=1", icount=True).splitlines()
+    for engine, where in ((name, where) for name, where in RUNS if has(where)):
         text = ENGINES[engine].host([f"start smp {PLATFORM} -- cpus=1"], ["smp"], where, icount=where == "qemu")
-        bare = boot("qemu", "svm", guest("smp"), cmdline="cpus=1", icount=True).splitlines()
         ok(len(bare) > 20 and said(text) == bare and "smp: ended: exit code 0" in text,
            f"{engine} on {where}: as bare QEMU with one CPU", bare="\n".join(bare), text=text)
 
@@ -62,21 +71,41 @@ ATTACKS = {
 }
 
 
-def hostile():
+def hostile(engine, where):
     """What nobody should do to an APIC ends with the guest's own end, or in one line; the next guest runs."""
     for first in ("widths", "vectors", "messages", "level"), ("storm", "start-ups", "init-self", "base", "second"):
         commands = [f"start smp {PLATFORM} vcpus=2 -- attack={name}" for name in first]
-        text = ENGINES["svm"].host([*commands, "start hello"], ["smp", "hello"])
+        text = ENGINES[engine].host([*commands, "start hello"], ["smp", "hello"], where)
         parts = each(text)
         for name, part in zip(first, parts):
             ok(re.search(rf"^d\d+ smp: (ended|stopped): .*({ATTACKS[name] or 'exit code 7'})", part, re.M),
-               f"svm: {name} is contained", text=part)
-        ok(len(parts) == len(first) + 1 and "hello: ended: exit code 0" in parts[-1], "svm: and the next guest runs",
+               f"{engine}: {name} is contained", text=part)
+        ok(len(parts) == len(first) + 1 and "hello: ended: exit code 0" in parts[-1], f"{engine}: and the next guest runs",
            text=text[-3000:])
-    text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=3 & -- attack=forever", "start hello", "stop d1", "start hello",
-                                "threads"], ["smp", "hello"])
+    text = ENGINES[engine].host([f"start smp {PLATFORM} vcpus=3 & -- attack=forever", "start hello", "stop d1", "start hello",
+                                 "threads"], ["smp", "hello"], where)
     ok(text.count("hello: ended: exit code 0") == 2 and "by the monitor's stop command" in text
-       and "no threads" in text, "svm: a storm that never ends leaves others their turn, and is stopped", text=text)
+       and "no threads" in text, f"{engine}: a storm that never ends leaves others their turn, and is stopped", text=text)
+
+
+def debugged():
+    """Each vCPU is a thread of GDB's: a breakpoint of the second one's stops both, and each has registers of its own."""
+    text, console = gdb_session.session("qemu", f"start smp engine=svm {PLATFORM} vcpus=2", """
+break second_main
+continue
+info threads
+thread 1
+info registers eip
+thread 2
+stepi
+vcpu
+delete
+detach
+python host_ends()
+""", lab="4s", cpu="svm")
+    contains(text, "Breakpoint 1, second_main", "smp on svm, held", "smp on svm, held", "Switching to thread 1",
+             "eip", "Switching to thread 2", "vCPU 1 on svm", what="GDB: two threads, and the second one's breakpoint")
+    ok("smp: ended: exit code 0" in console, "GDB: and let go both come to their end", text=console)
 
 
 def refused():
@@ -93,7 +122,10 @@ def main():
     two()
     one()
     classic()
-    hostile()
+    for engine, where in RUNS[:2]:
+        if has(where):
+            hostile(engine, where)
+    debugged()
     refused()
     finish()
 

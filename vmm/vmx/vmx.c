@@ -53,12 +53,13 @@ reset_task(struct vcpu *v)
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
 }
 
-/* Its VMCS is the current one. */
+/* Before its first turn there is nothing to be forgotten, and its VMCS not the current one. */
 static void
 reset(struct vcpu *v)
 {
 	reset_task(v);
-	vmcs_write(ENTRY_EVENT, 0);
+	if (current == vmx_of(v))
+		vmcs_write(ENTRY_EVENT, 0);
 }
 
 static int
