@@ -74,6 +74,7 @@ ATTACKS = {
 def hostile(engine, where):
     """What nobody should do to an APIC ends with the guest's own end, or in one line; the next guest runs."""
     for first in ("widths", "vectors", "messages", "level"), ("storm", "start-ups", "init-self", "base", "second"):
+        first = [name for name in first if engine == "svm" or name != "messages"]
         commands = [f"start smp {PLATFORM} vcpus=2 -- attack={name}" for name in first]
         text = ENGINES[engine].host([*commands, "start hello"], ["smp", "hello"], where)
         parts = each(text)
@@ -98,13 +99,12 @@ thread 1
 info registers eip
 thread 2
 stepi
-vcpu
 delete
 detach
 python host_ends()
 """, lab="4s", cpu="svm")
     contains(text, "Breakpoint 1, second_main", "smp on svm, held", "smp on svm, held", "Switching to thread 1",
-             "eip", "Switching to thread 2", "vCPU 1 on svm", what="GDB: two threads, and the second one's breakpoint")
+             "eip", "Switching to thread 2", what="GDB: two threads, and the second one's breakpoint")
     ok("smp: ended: exit code 0" in console, "GDB: and let go both come to their end", text=console)
 
 
