@@ -65,7 +65,8 @@ vcpu_create(struct domain *d, const struct engine *engine)
 	else
 		snprintf(v->thread.name, sizeof(v->thread.name), "d%u %s", d->id, d->name);
 	v->log = host_page();
-	return v->log ? 0 : -ENOMEM;
+	v->tlb.entry = host_page();
+	return v->log && v->tlb.entry ? 0 : -ENOMEM;
 }
 
 static void
@@ -74,6 +75,7 @@ vcpu_free(struct vcpu *v)
 	if (v->engine_data)
 		v->engine->free(v);
 	host_page_put(v->log);
+	host_page_put(v->tlb.entry);
 	host_page_put(v);
 }
 

@@ -30,7 +30,6 @@ struct vcpu_debug {
 };
 
 /* The host's own TLB (vmm/mem/tlb.h). */
-#define TLB_ENTRIES 64u
 struct tlb_entry {
 	uint64_t
 		/* linear page ^ key, and a bit for each kind of access that is allowed */
@@ -39,11 +38,12 @@ struct tlb_entry {
 	const struct p2m_entry *frame;
 	uint32_t gfn;
 };
+#define TLB_ENTRIES (PAGE_SIZE / sizeof(struct tlb_entry))
 struct tlb {
 	uint64_t generation; /* counts flushes */
 	uint64_t key;  /* what it is in bits 63:48, which a canonical address has no use for */
 	uint64_t code; /* counts entries for fetches that have gone, and flushes */
-	struct tlb_entry entry[TLB_ENTRIES];
+	struct tlb_entry *entry; /* one frame */
 };
 
 /*

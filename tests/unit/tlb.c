@@ -14,7 +14,7 @@
 #include "tap.h"
 
 #define RAM     16u /* frames of the guest: machine frame = 2 * guest frame */
-#define PAGES   128u
+#define PAGES   256u
 #define NOWHERE 99u
 
 static struct page {
@@ -50,7 +50,11 @@ protect(struct domain *d, gfn_t g)
 
 static const struct mmu_mode mode = { .translate = translate, .protect = protect };
 static struct domain domain = { .p2m = table_of_leaves, .mmu = &mode };
-static struct vcpu vcpu = { .domain = &domain, .valid = STATE_ALL, .state = { .cr0 = CR0_PG } };
+static struct tlb_entry entries[TLB_ENTRIES];
+static struct vcpu vcpu = { .domain = &domain,
+			    .valid = STATE_ALL,
+			    .state = { .cr0 = CR0_PG },
+			    .tlb = { .entry = entries } };
 
 void
 vcpu_fetch(struct vcpu *v, unsigned groups)

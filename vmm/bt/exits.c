@@ -53,13 +53,16 @@ count_hot(struct vcpu *v, const struct insn *i)
 				      is_refused(v, at));
 }
 
-/* Ring 0's 32-bit mov to memory within a segment's limit, below the window, on one page. */
+/*
+ * Of a mov: ring 0's, of 32 bits to memory, within a segment's limit, below the window, on one
+ * page.
+ */
 static bool
 is_plain_store(struct vcpu *v, const struct insn *i, uint64_t offset, uint32_t linear)
 {
 	const struct segment *s = &v->state.seg[i->mem_seg];
 
-	return i->op == INSN_MOV && i->opnd[0].kind == OPND_MEM && i->opnd[0].size == 4 &&
+	return i->opnd[0].kind == OPND_MEM && i->opnd[0].size == 4 &&
 	       (i->opnd[1].kind == OPND_REG || i->opnd[1].kind == OPND_IMM) && te_cpl(v) == 0 &&
 	       (s->attr & (ATTR_P | ATTR_S | ATTR_CODE | ATTR_EC | ATTR_RW)) ==
 		       (ATTR_P | ATTR_S | ATTR_RW) &&
@@ -100,6 +103,8 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	enum verdict verdict;
 	bool branch;
 
+	if (i->op == INSN_MOV && i->has_mem && store(v, e, i))
+		return RESUME;
 	switch (i->op) {
 	case INSN_INT3:
 		return software_exception(v, e, VEC_BP);
@@ -118,8 +123,6 @@ exit_emulate(struct vcpu *v, struct exit *e)
 	case INSN_CPUID: /* with a breakpoint on it */
 		return te_natively(v, e);
 	default:
-		if (i->has_mem && store(v, e, i))
-			return RESUME;
 		count_hot(v, i);
 		if (i->has_mem)
 			e->gva = te_linear(v, i);

@@ -62,7 +62,7 @@ tlb_forget(struct vcpu *v)
 {
 	v->tlb.key = ++v->tlb.generation << 48;
 	if (__builtin_expect(!v->tlb.key, 0))
-		memset(v->tlb.entry, 0, sizeof(v->tlb.entry));
+		memset(v->tlb.entry, 0, PAGE_SIZE);
 }
 
 /* The page that `a` leads to in an access of this kind, if it is known. NULL: ask tlb_find(). */

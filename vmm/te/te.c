@@ -26,7 +26,7 @@ int
 te_init(struct vcpu *v)
 {
 	v->engine_data = host_page();
-	if (!v->engine_data)
+	if (!v->engine_data || !(te_of(v)->user_code = host_page()))
 		return -ENOMEM;
 	for (unsigned i = 0; i < TE_DECODED; i++)
 		te_of(v)->decoded[i].key = TE_NOT_DECODED;
@@ -42,6 +42,7 @@ te_free(struct vcpu *v)
 {
 	te_tables_free(v);
 	mmu_flat_free(v);
+	host_page_put(te_of(v)->user_code);
 	host_page_put(v->engine_data);
 	v->engine_data = NULL;
 }

@@ -64,12 +64,13 @@ struct te_tracked {
 };
 
 /* A ring-3 code descriptor of the guest's tables, and its shadow in ring 0 and in ring 3. */
-#define TE_USER_CODE 32 /* so many show up in ring 3; more are cached ones */
 struct te_user_code {
 	uint16_t sel;
 	uint64_t *entry; /* where it is shown; NULL: there is no page yet */
 	uint64_t shadow[2];
 };
+/* So many show up in ring 3; more are cached ones. */
+#define TE_USER_CODE (PAGE_SIZE / sizeof(struct te_user_code))
 
 /*
  * A descriptor, its shadow in one of the rings, and the hidden part that it gives a segment
@@ -102,8 +103,8 @@ struct te {
 		/* shadow pages, host pointers; NULL: not there, reads as zeros */
 		[GDT_GUEST_PAGES];
 	uint64_t *ldt[LDT_WINDOW_PAGES];
-	uint16_t gdt_limit, ldt_limit; /* of the tables that have shadows */
-	struct te_user_code user_code[TE_USER_CODE];
+	uint16_t gdt_limit, ldt_limit;  /* of the tables that have shadows */
+	struct te_user_code *user_code; /* TE_USER_CODE of them */
 	unsigned user_codes;
 	struct te_shadow shadows[2][TE_SHADOWS]; /* in ring 0, in ring 3 */
 	struct te_decoded decoded[TE_DECODED];   /* by linear address */

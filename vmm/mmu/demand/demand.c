@@ -23,8 +23,7 @@ static void
 demand_free(struct vcpu *v)
 {
 	nested_free(v);
-	if (v->mmu_data)
-		host_page_put(v->mmu_data);
+	host_page_put(v->mmu_data);
 	v->mmu_data = NULL;
 }
 
