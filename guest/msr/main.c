@@ -22,6 +22,7 @@ static const struct {
 	{ 0xc0011029, "DE_CFG" },         { 0xc0000080, "EFER" },
 	{ 0x0000001b, "APIC base" },      { 0x00000174, "SYSENTER_CS" },
 	{ 0xc0000082, "LSTAR" },          { 0xc0000101, "GS base" },
+	{ 0x00000017, "platform" },       { 0x000001a0, "MISC_ENABLE" },
 	{ 0x40000000, "a hypervisor's" }, { 0xc0010008, "behind the counters" },
 };
 

@@ -279,6 +279,32 @@ is_canonical(uint64_t a)
 	return (int64_t)(a << 16) >> 16 == (int64_t)a;
 }
 
+/*
+ * Configuration that kernels look for on CPUs that say to be Intel's or AMD's, of which a vCPU has
+ * nothing: it reads as 0 and swallows writes, as on the bare emulators (SDM 4 table 2-2; BKDG = AMD
+ * BIOS and Kernel Developer's Guide, no. 32559, 14.2).
+ */
+static const struct {
+	uint32_t first, last;
+} plain_msrs[] = {
+	{ 0x17, 0x17 },             /* PLATFORM_ID */
+	{ 0x8b, 0x8b },             /* the microcode's revision */
+	{ 0x1a0, 0x1a0 },           /* MISC_ENABLE: Linux turns NX on there before it has an IDT */
+	{ 0xc0010000, 0xc0010007 }, /* PERF_CTL, PERF_CTR: nothing counts */
+	{ 0xc0010015, 0xc0010015 }, /* HWCR */
+	{ 0xc0010055, 0xc0010055 }, /* interrupt pending: no C1E */
+	{ 0xc0011029, 0xc0011029 }, /* DE_CFG */
+};
+
+static COLD bool
+is_plain(uint32_t n)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(plain_msrs); i++)
+		if (n >= plain_msrs[i].first && n <= plain_msrs[i].last)
+			return true;
+	return false;
+}
+
 /* LMA follows LME when paging is turned on: the CPU sees to it, or follow_long_mode(). */
 static bool
 write_efer(struct vcpu *v, uint64_t value)
@@ -328,7 +354,8 @@ move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 		vcpu_changed(v, STATE_MSR | STATE_SEG);
 		return true;
 	}
-	return false;
+	*value = 0;
+	return is_plain(n);
 }
 
 static enum verdict
