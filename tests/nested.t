@@ -27,13 +27,36 @@ BLOCK = 512
 HOLES = [(0xA0, 0xB8), (0xC0, 0x100)]
 
 
-class Guest(Stopped):
+class Tables(Stopped):
+    """Nested tables in a machine's memory."""
+
+    odd = ()
+
+    def leaves(self, root):
+        """[(gfn, mfn, frames, flags)] of every leaf below `root`; `odd`: what is not there, and not empty."""
+        found, self.odd = [], []
+
+        def table(at, level, base):
+            for i, entry in enumerate(self.words(at, BLOCK, physical=True)):
+                gfn, size = base + (i << 9 * (level - 1)), 1 << 9 * (level - 1)
+                if not entry & P:
+                    self.odd += [(gfn, entry)] if entry else []
+                elif level == 1 or (level < 4 and entry & PS):
+                    found.append((gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS))
+                else:
+                    table(entry & ADDRESS, level - 1, gfn)
+
+        table(root, 4, 0)
+        return found
+
+
+class Guest(Tables):
     """A domain that has ended, at the moment when its nested tables are freed."""
 
-    def __init__(self, words, name="hello", mib=128, lab="4s"):
-        elf = guest(name)
-        super().__init__("nested_free", f"lab{lab}-solution", lab, cpu="svm", mem=mib, modules=[(str(elf), "")],
-                         cmdline=f"panic=off -- start {name} {words}; start {name}; off")
+    def __init__(self, words, name="hello", mib=128):
+        elf = guest(name) if isinstance(name, str) else name
+        super().__init__("nested_free", "lab4s-solution", "4s", cpu="svm", mem=mib, modules=[(str(elf), "")],
+                         cmdline=f"panic=off -- start {elf.stem} {words}; start {elf.stem}; off")
         self.vcpu = self.gdb.regs()["rdi"]
         self.domain = self.words(self.vcpu + V_DOMAIN)[0]
         self.root = self.words(self.vcpu + V_ROOT)[0] << 12
@@ -49,23 +72,6 @@ class Guest(Stopped):
                         found[(i * BLOCK + j) * BLOCK + k] = entry & 0xFFFFFFFF
         return found
 
-    def nested(self):
-        """[(gfn, mfn, frames, flags)] of every leaf of the nested tables."""
-        found, self.odd = [], []
-
-        def table(at, level, base):
-            for i, entry in enumerate(self.words(at, BLOCK, physical=True)):
-                gfn, size = base + (i << 9 * (level - 1)), 1 << 9 * (level - 1)
-                if not entry & P:
-                    self.odd += [(gfn, entry)] if entry else []
-                elif level == 1 or (level < 4 and entry & PS):
-                    found.append((gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS))
-                else:
-                    table(entry & ADDRESS, level - 1, gfn)
-
-        table(self.root, 4, 0)
-        return found
-
     def owners(self, frames):
         """What the frame table says of these machine frames: (type, owner) of each."""
         table = self.words(self.at("frames"))[0]
@@ -77,7 +83,7 @@ class Guest(Stopped):
 
 def agrees(host, what):
     """Every page that the CPU can reach is the p2m's, and the guest's own in the frame table."""
-    p2m, leaves = host.p2m(), host.nested()
+    p2m, leaves = host.p2m(), host.leaves(host.root)
     mapped = {gfn + i: mfn + i for gfn, mfn, size, _ in leaves for i in range(size)}
     wrong = [hex(g) for g, m in mapped.items() if p2m.get(g) != m]
     ok(mapped and not wrong, f"{what}: what is mapped is the p2m's", wrong=wrong[:8])
@@ -137,6 +143,68 @@ def larger():
     host.end()
 
 
+def giant():
+    """One page of 1 GiB, for a write in it, in a machine that has so much in a row."""
+    host = Guest("mmu=nested mem=2048 page=1g -- g", assembled("nested/writes.asm"), 3072)
+    large = [(gfn, mfn % BLOCK ** 2) for gfn, mfn, size, _ in host.leaves(host.root) if size == BLOCK ** 2]
+    ok(large == [(BLOCK ** 2, 0)], "nested: a first touch gives 1 GiB", large=large)
+    host.end()
+
+
+VMRUN = b"\x0f\x01\xd8"
+ASID, TLB_CONTROL, N_CR3 = headers.numbers(("vmm/svm/vmcb.h",), [
+    f"offsetof(struct vmcb, {name})" for name in ("asid", "tlb_control", "n_cr3")])
+
+
+class Memory(Tables):
+    """A CPU that forgets nothing by itself: what it may hold at each VMRUN, by ASID; QEMU's flushes all at each entry."""
+
+    def __init__(self, commands, modules):
+        super().__init__("domain_create", "lab4s-solution", "4s", cpu="svm", mem=128, icount=True,
+                         cmdline=f"panic=off -- {commands}; off", modules=[(str(elf), "") for elf in modules])
+        at = self.at("svm_enter")
+        self.vmrun = at + self.gdb.read(at, 256).index(VMRUN)
+        self.held, self.owner, self.last, self.stale, self.shared, self.flushes, self.all = {}, {}, {}, [], [], {}, 0
+        self.gdb.insert(self.vmrun)
+        self.end_at = self.at("machine_off")
+        self.gdb.insert(self.end_at)
+        while self.gdb.cont() and self.gdb.regs()["rip"] == self.vmrun:
+            self.look(self.gdb.regs()["rax"])
+        self.end()
+
+    def look(self, vmcb):
+        """One entry."""
+        asid = self.words(vmcb + ASID, physical=True)[0] & 0xFFFFFFFF
+        control = self.words(vmcb + TLB_CONTROL, physical=True)[0] & 0xFF
+        root = self.words(vmcb + N_CR3, physical=True)[0]
+        now = {gfn + i: (mfn + i, bool(flags & W)) for gfn, mfn, size, flags in self.leaves(root) for i in range(size)}
+        if control:
+            self.all += 1
+            self.held, self.owner = {}, {}
+        self.flushes[root] = self.flushes.get(root, 0) + bool(control or self.last.get(root) != asid)
+        self.last[root] = asid
+        held = self.held.setdefault(asid, {})
+        self.shared += [hex(root)] if self.owner.setdefault(asid, root) != root else []
+        self.stale += [hex(g) for g, (mfn, writable) in held.items()
+                       if g not in now or now[g][0] != mfn or (writable and not now[g][1])]
+        held.update(now)
+
+
+def forgets():
+    """What was removed or allows less is forgotten before the next entry; what only became more is not."""
+    writes = assembled("nested/writes.asm")
+    for mode in ("nested", "flat"):
+        turn = "start writes -- n"  # a turn of the first one's before it
+        cpu = Memory(f"start writes mmu={mode} & -- l; {turn}; dirty on d1; {turn}; dirty count d1; {turn}; stop d1", [writes])
+        ok(not cpu.stale and not cpu.shared, f"mmu={mode}: no entry finds what is not true any more, nor another vCPU's",
+           stale=cpu.stale[:8], shared=cpu.shared[:8])
+        ok(max(cpu.flushes.values()) == 3, f"mmu={mode}: once at the start, and once for each time that writes were taken away",
+           flushes=cpu.flushes)
+    cpu = Memory("; ".join(["start writes mmu=nested & -- l"] + ["start writes mmu=nested -- n"] * 20 + ["stop d1"]), [writes])
+    ok(not cpu.stale and not cpu.shared and 1 < cpu.all < 6, "more guests than ASIDs: all are forgotten, and they begin anew",
+       stale=cpu.stale[:8], shared=cpu.shared[:8], all=cpu.all)
+
+
 def logged():
     """Frames written, whoever writes, and by whatever instruction: the same run with and without these writes."""
     elf = assembled("nested/writes.asm")
@@ -147,7 +215,8 @@ def logged():
        counts=counts, text=text)
     for mode in ("nested", "nested page=2m", "flat"):
         text = SVM.host([f"start writes mmu={mode} & -- l", "start hello", "nested d1", "dirty on d1", "dirty count d1",
-                         "start hello", "dirty count d1", "start hello", "dirty off d1", "nested d1", "stop d1"], [elf, "hello"])
+                         "start hello", "dirty count d1", "start hello", "dirty off d1", "nested d1", "stop d1"], [elf, "hello"],
+                        icount=True)
         counts = [int(n) for n in re.findall(r"^d1: (\d+) frames written$", text, re.M)]
         ok(counts == [0, 1, 1], f"log: one that writes to one page for ever, mmu={mode}", counts=counts, text=text)
 
@@ -184,7 +253,9 @@ def main():
     flat()
     demand()
     larger()
+    giant()
     logged()
+    forgets()
     nowhere()
     guests()
     finish()

@@ -282,7 +282,7 @@ vmx_set_controls(struct vcpu *v)
 		{ CR0_MASK, x->cr0_owned }, /* NE is on, the caches are the machine's */
 		{ CR4_MASK, x->cr4_owned }, /* VMXE among them */
 		{ MSR_BITMAP, (uint64_t)msr_map - KB },
-		{ EPT_POINTER, mfn_to_hpa(v->root).v | EPTP_FOUR_LEVELS | EPTP_WRITE_BACK },
+		{ EPT_POINTER, vmx_ept_pointer(v) },
 		{ LINK_POINTER, ~0ul }, /* SDM 3C 25.4.2: no shadow VMCS */
 		{ GUEST_DEBUGCTL, 0 },  /* no branch trap: TF steps instructions */
 		{ GUEST_ACTIVITY, 0 },  /* it runs: hlt is an exit */

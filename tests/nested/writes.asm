@@ -1,6 +1,6 @@
 ; Touches pages from 2 MiB on, as the last letter of its command line says: `n` none; `r` reads five; `w` writes three,
 ; by mov, push and movups; `i` has two written by rep insb, which is Zeno's to do; `l` writes to one for ever; `b` reads
-; where nobody has anything, and one page behind it; `e` goes on from page to page.
+; where nobody has anything, and one page behind it; `e` goes on from page to page; `g` writes at 1 GiB.
 
 bits 32
 section .multiboot progbits alloc noexec nowrite align=4
@@ -26,6 +26,8 @@ _start:
 	je	.write
 	cmp	bl, 'i'
 	je	.string
+	cmp	bl, 'g'
+	je	.high
 	cmp	bl, 'e'
 	je	.eat
 	cmp	bl, 'l'
@@ -56,6 +58,8 @@ _start:
 .for_ever:
 	inc	dword [edi]
 	jmp	.for_ever
+.high:	mov	[0x40000000 + PAGES], eax
+	jmp	.end
 .eat:	inc	dword [edi]
 	add	edi, 0x1000
 	jmp	.eat

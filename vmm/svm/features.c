@@ -50,4 +50,7 @@ svm_ask_cpu(void)
 	svm_cpu.phys_bits = r[0] & 0xff;
 	cpuid(CPUID_SVM, 0, r);
 	svm_has_nrip = r[3] & 1u << 3;
+	svm_cpu.asids = r[1];
+	cpuid(0x80000001, 0, r);
+	svm_cpu.has_giant_pages = r[3] & 1u << 26;
 }

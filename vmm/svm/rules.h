@@ -11,6 +11,8 @@ struct svm_cpu {
 	uint64_t cr4, efer; /* the bits that may be set */
 	unsigned phys_bits; /* of a physical address */
 	bool has_long_mode;
+	uint32_t asids;       /* how many there are, the host's among them */
+	bool has_giant_pages; /* of 1 GiB */
 };
 
 /* What the rules look at. */

@@ -24,6 +24,17 @@
  * TR is not busy: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5), and QEMU 7.2 ends
  * itself when a guest comes back from ring 3 by a busy one, which nothing but a reset leaves there.
  */
+static struct tags asids;
+
+/* The next entry finds nothing that the last ones have left. */
+static void
+forget_translations(struct svm *s)
+{
+	if (tag_take(&asids, &s->asid))
+		s->vmcb->tlb_control = TLB_CONTROL_FLUSH_ALL;
+	s->vmcb->asid = s->asid.number;
+}
+
 static void
 reset(struct vcpu *v)
 {
@@ -54,6 +65,9 @@ init(struct vcpu *v)
 	s->host_state = svm_host_state();
 	svm_make_maps();
 	svm_set_controls(s->vmcb);
+	asids.count = svm_cpu.asids;
+	nested_npt.largest = svm_cpu.has_giant_pages ? 3 : 2;
+	v->flush = true; /* its first entry takes an ASID */
 	if (!v->domain->mmu->nested_init)
 		return svm_shadow_init(v);
 	if (nested_init(v, &nested_npt))
@@ -98,7 +112,8 @@ load(struct vcpu *v)
 	 */
 	trap_debug_stack(false);
 	trap_debug_expected = true;
-	v->flush = true; /* another vCPU may have used the CPU's TLB with the same ASID */
+	if (!tag_holds(&asids, &svm_of(v)->asid))
+		v->flush = true;
 }
 
 /* TSC_AUX goes with the vCPU: rdtscp is no exit, and QEMU 7.2 would say rdtsc of one. */
@@ -208,7 +223,7 @@ enter_special(struct vcpu *v, unsigned written)
 	if (written & STATE_CR)
 		keep_cr8(v);
 	if (v->flush) {
-		b->tlb_control = TLB_CONTROL_FLUSH_ALL;
+		forget_translations(s);
 		if (!s->shadowed)
 			svm_forget_instructions(s);
 	}

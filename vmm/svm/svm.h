@@ -8,6 +8,7 @@
 
 #include <vmm/engine.h>
 #include <vmm/mmu/nested/nested.h>
+#include <vmm/mmu/nested/tags.h>
 #include <vmm/svm/rules.h>
 #include <vmm/svm/vmcb.h>
 #include <vmm/vcpu.h>
@@ -32,7 +33,8 @@ struct svm {
 	struct vmcb *vmcb;
 	hpa_t vmcb_at;
 	hpa_t host_state; /* svm_host_state() */
-	uint64_t dr7;     /* the guest's; the VMCB's has what may be armed */
+	struct tag asid;
+	uint64_t dr7; /* the guest's; the VMCB's has what may be armed */
 	/* mmu=shadow: CPU walks Zeno's tables, and these are the guest's own while it runs */
 	bool shadowed;
 	struct svm_own {

@@ -5,6 +5,8 @@
  * Capability Reporting Facility".
  */
 #include <kern/cpu.h>
+#include <kern/map.h>
+#include <vmm/mmu/nested/nested.h>
 #include <vmm/vmx/vmx.h>
 
 #define BASIC_TRUE           (1ul << 55)
@@ -100,4 +102,28 @@ uint64_t
 vmx_cr0_ones(void)
 {
 	return rdmsr(MSR_VMX_CR0_FIXED0) & ~((uint64_t)CR0_PE | CR0_PG);
+}
+
+void
+vmx_ept_features(void)
+{
+	nested_ept.largest = vmx_cpu.ept & EPT_HAS_1_GIB ? 3 : vmx_cpu.ept & EPT_HAS_2_MIB ? 2 : 1;
+	if (vmx_cpu.ept & EPT_HAS_MARKS) {
+		nested_ept.accessed = EPT_ACCESSED;
+		nested_ept.dirty = EPT_DIRTY;
+	}
+}
+
+uint64_t
+vmx_ept_pointer(const struct vcpu *v)
+{
+	uint64_t marks = nested_ept.accessed ? EPTP_MARKS : 0;
+
+	return mfn_to_hpa(v->root).v | EPTP_FOUR_LEVELS | EPTP_WRITE_BACK | marks;
+}
+
+void
+vmx_forget_translations(const struct vcpu *v)
+{
+	vmx_invept(vmx_cpu.ept & EPT_HAS_INVEPT_ONE ? INVEPT_ONE : INVEPT_ALL, vmx_ept_pointer(v));
 }

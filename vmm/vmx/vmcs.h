@@ -254,6 +254,13 @@ enum vmx_reason {
 
 #define EPTP_WRITE_BACK  6ul /* SDM 3C table 25-9 */
 #define EPTP_FOUR_LEVELS (3ul << 3)
+#define EPTP_MARKS       (1ul << 6) /* accessed and dirty bits */
+
+/* SDM 3D appendix A.10: MSR_VMX_EPT_VPID_CAP. */
+#define EPT_HAS_2_MIB      (1ul << 16)
+#define EPT_HAS_1_GIB      (1ul << 17)
+#define EPT_HAS_MARKS      (1ul << 21)
+#define EPT_HAS_INVEPT_ONE (1ul << 25)
 
 /*
  * SDM 3C 31.2 "Conventions": each of these says in CF or ZF that it failed. Which fields and frames
@@ -324,13 +331,20 @@ vmx_vmxoff(void)
 	VMX_CHECK(failed, "vmxoff failed");
 }
 
-/* SDM 3C 31.3 "INVEPT", type 2: all that the CPU has kept of EPT tables. */
+/*
+ * SDM 3C 31.3 "INVEPT": what the CPU has kept of the tables below this EPT pointer (type 1), or of
+ * all (type 2).
+ */
+enum vmx_invept { INVEPT_ONE = 1, INVEPT_ALL };
 static inline void
-vmx_invept_all(void)
+vmx_invept(enum vmx_invept type, uint64_t eptp)
 {
-	const uint64_t descriptor[2] = { 0, 0 };
+	const uint64_t descriptor[2] = { eptp, 0 };
 	bool failed;
 
-	__asm__ volatile("invept %1, %2" : "=@ccbe"(failed) : "m"(descriptor), "r"(2ul) : "memory");
+	__asm__ volatile("invept %1, %2"
+			 : "=@ccbe"(failed)
+			 : "m"(descriptor), "r"((uint64_t)type)
+			 : "memory");
 	VMX_CHECK(failed, "invept failed");
 }

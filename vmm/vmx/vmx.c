@@ -86,8 +86,10 @@ init(struct vcpu *v)
 	err = vmx_prepare();
 	if (err)
 		return err;
+	v->flush = true; /* an ended guest's tables may have begun at the same frame */
 	if (!v->domain->mmu->nested_init)
 		return vmx_shadow_init(v);
+	vmx_ept_features();
 	return nested_init(v, &nested_ept) ? -ENOMEM : 0;
 }
 
@@ -158,7 +160,6 @@ load(struct vcpu *v)
 	vmx_turn_on();
 	become_current(v);
 	vmx_debug_controls(v);
-	v->flush = true; /* another guest's tables may have had the frames of this one's */
 }
 
 static uint64_t
@@ -195,8 +196,8 @@ refused(struct vcpu *v, struct exit *e, uint32_t reason, uint32_t error)
 static APART bool
 prepare(struct vcpu *v, struct exit *e)
 {
-	if (v->flush)
-		vmx_invept_all();
+	if (v->flush && !vmx_of(v)->shadowed)
+		vmx_forget_translations(v);
 	v->flush = false;
 	if (vmx_of(v)->shadowed)
 		vmx_shadow_enter(v);

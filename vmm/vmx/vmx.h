@@ -60,6 +60,11 @@ bool vmx_has_rdtscp(void);
 bool vmx_timer_rate(unsigned *rate); /* false: there is no preemption timer */
 /* The bits of CR0 that VMX operation holds at 1 under an unrestricted guest. */
 uint64_t vmx_cr0_ones(void);
+/* What EPT this CPU has, for nested_ept; where a vCPU's tables begin, as the VMCS has it. */
+void vmx_ept_features(void);
+uint64_t vmx_ept_pointer(const struct vcpu *v);
+/* What the CPU has kept of them goes: something was removed, or allows less. */
+void vmx_forget_translations(const struct vcpu *v);
 /* What the first four bytes of a VMCS and of VMXON's page must be. */
 uint32_t vmx_revision(void);
 

@@ -26,7 +26,7 @@ is_aligned(pte_t entry, int level)
 }
 
 /* APM 2 15.25.5, 5.3.4: as the host's own, and each access is a user's. */
-#define NPT_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
+#define NPT_ALL (PTE_P | PTE_W | PTE_U)
 
 static const char *
 npt_wrong(pte_t entry, int level)
@@ -41,8 +41,8 @@ npt_wrong(pte_t entry, int level)
 }
 
 struct nested_format nested_npt = {
-	.table = NPT_TABLE,
-	.page = NPT_TABLE | PTE_D,
+	.table = NPT_ALL,
+	.page = NPT_ALL,
 	.accessed = PTE_A,
 	.dirty = PTE_D,
 	.largest = 2,

@@ -15,7 +15,7 @@
 static const char *const sizes[LEVELS + 1] = { "", "4 KiB", "2 MiB", "1 GiB", "" };
 
 static void
-count(pte_t table_entry, int level, struct nested_count *n)
+count(const struct nested_format *f, pte_t table_entry, int level, struct nested_count *n)
 {
 	const pte_t *table = hpa_ptr(hpa(PTE_ADDR(table_entry)));
 
@@ -23,10 +23,13 @@ count(pte_t table_entry, int level, struct nested_count *n)
 	for (unsigned i = 0; i < ENTRIES; i++) {
 		if (!(table[i] & PTE_P))
 			continue;
-		if (level == 1 || (level < LEVELS && table[i] & PTE_PS))
-			n->pages[level]++;
-		else
-			count(table[i], level - 1, n);
+		if (level > 1 && (level == LEVELS || !(table[i] & PTE_PS))) {
+			count(f, table[i], level - 1, n);
+			continue;
+		}
+		n->pages[level]++;
+		n->accessed += !!(table[i] & f->accessed);
+		n->dirty += !!(table[i] & f->dirty);
 	}
 	preempt_point();
 }
@@ -36,7 +39,7 @@ nested_count(const struct domain *d, struct nested_count *n)
 {
 	*n = (struct nested_count){ 0 };
 	if (mfn_ok(d->vcpu->root))
-		count(mfn_to_hpa(d->vcpu->root).v, LEVELS, n);
+		count(d->nested_format, mfn_to_hpa(d->vcpu->root).v, LEVELS, n);
 }
 
 static void
@@ -84,6 +87,8 @@ nested(int argc, char **argv)
 	for (int level = LEVELS - 1; level; level--)
 		printf("%s %lu pages of %s", level < LEVELS - 1 ? "," : "", n.pages[level],
 		       sizes[level]);
+	if (d->nested_format->accessed)
+		printf("; %lu of them accessed, %lu written", n.accessed, n.dirty);
 	printf("\n");
 	return 0;
 }

@@ -26,6 +26,8 @@ struct nested_format {
 	/* What is wrong with an entry, in words. NULL: nothing. */
 	const char *(*wrong)(pte_t entry, int level);
 };
+#define EPT_ACCESSED (1ul << 8) /* SDM 3C table 29-7 */
+#define EPT_DIRTY    (1ul << 9)
 /* Their owners, the engines, say at the start what the CPU has. */
 extern struct nested_format nested_npt, nested_ept;
 
@@ -69,7 +71,7 @@ void nested_log_new(struct domain *d, gfn_t g);
 
 /* monitor.c: what there is in the tables; pages by level, from 1. */
 struct nested_count {
-	uint64_t tables, pages[4];
+	uint64_t tables, pages[4], accessed, dirty;
 };
 void nested_count(const struct domain *d, struct nested_count *n);
 

@@ -43,10 +43,11 @@ static int
 map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 {
 	uint64_t g = 0, end = ram_end(d);
+	unsigned largest = format->largest < 2 ? 1 : 2;
 
 	while (g < end) {
 		const struct p2m_entry *e = p2m_entry(d, gfn(g));
-		unsigned level = g % RAM_BLOCK ? 1 : nested_row(d, gfn(g), 2);
+		unsigned level = g % RAM_BLOCK ? 1 : nested_row(d, gfn(g), largest);
 
 		if (g % RAM_BLOCK == 0)
 			preempt_point();
