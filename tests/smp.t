@@ -38,7 +38,7 @@ def two():
     """Everything, with two CPUs; and with a build that finds who uses state without asking."""
     bare = boot("qemu", "svm", guest("smp"), extra=["-smp", "2"], icount=True).splitlines()
     ok("started again = 00010002" in bare, "bare QEMU: it comes to its end", text=bare)
-    for engine, where in ((name, where) for name, where in RUNS if has(where)):
+    for engine, where in ((name, where) for name, where in RUNS[:2] if has(where)):
         for options in ("", "poison=1") if engine == "svm" else ("",):
             text = ENGINES[engine].host([f"start smp {PLATFORM} vcpus=2"], ["smp"], where, options, icount=where == "qemu")
             ok(said(text) == bare and "smp: ended: exit code 0" in text,
