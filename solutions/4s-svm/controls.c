@@ -90,7 +90,6 @@ svm_set_controls(struct vmcb *b)
 	b->dr_reads = 0xff;
 	b->iopm_base = (uint64_t)io_map - KB;
 	b->msrpm_base = (uint64_t)msr_map - KB;
-	b->asid = 1; /* 0 is the host's */
 	b->vintr = VINTR_MASKING;
 	b->np_enable = 1;
 	/* END EXERCISE 4s.4b */

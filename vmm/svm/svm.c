@@ -20,10 +20,6 @@
 	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
 	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMEP | CR4_SMAP)
 
-/*
- * TR is not busy: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5), and QEMU 7.2 ends
- * itself when a guest comes back from ring 3 by a busy one, which nothing but a reset leaves there.
- */
 static struct tags asids;
 
 /* The next entry finds nothing that the last ones have left. */
@@ -35,6 +31,10 @@ forget_translations(struct svm *s)
 	s->vmcb->asid = s->asid.number;
 }
 
+/*
+ * TR is not busy: with a 16-bit TSS no CPU turns long mode on (SDM 3A 10.8.5), and QEMU 7.2 ends
+ * itself when a guest comes back from ring 3 by a busy one, which nothing but a reset leaves there.
+ */
 static void
 reset(struct vcpu *v)
 {

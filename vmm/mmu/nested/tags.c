@@ -14,7 +14,8 @@ tag_take(struct tags *all, struct tag *mine)
 
 	if (recycled) {
 		all->generation++;
-		all->next = 1; /* 0 is the host's */
+		all->next =
+			2; /* 0 is the host's, 1 of a structure that is no vCPU's (trials/svm) */
 	}
 	mine->number = all->next++;
 	mine->generation = all->generation;
