@@ -3,7 +3,7 @@
 
 Shows, on QEMU and where it is there on Bochs, with the reference solutions: the monitor; one guest on
 the bare machine beside the same guest under each engine; where its instructions went; a 64-bit guest
-on AMD-V and VT-x; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
+on AMD-V and VT-x; Debian's 64-bit Linux with two CPUs, if it can be fetched; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
 """
 
 import re
@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
 
 import bench_table  # noqa: E402
+import linux_guest  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab3-solution"
@@ -29,6 +30,8 @@ HARDWARE = {"svm": ("AMD-V", "4s", "qemu"), "vmx": ("VT-x", "4", "bochs")}
 ENGINES = ["te", "bt"]
 EIGHTEEN = 18  # the first rows of guest/audit; more follow, for comparison
 SHELL_SCRIPT = "script=cat_/etc/poem_|_grep_the_|_sort+cowtest+primes_2000+stress+flags"
+LINUX_SESSION = {"uname -sm": "Linux x86_64", "grep -c processor /proc/cpuinfo": "2", "seq 100 | sort -r | head -n 1": "99"}
+"""Lines for Debian's Linux, and what each prints."""
 ATTACKS = ["call-gate", "window-write", "spin"]
 
 failures = []
@@ -204,6 +207,30 @@ def hardware(engine):
     check(expected and expected == guest_lines(text), f"{len(expected)} lines, the same on both")
 
 
+def linux():
+    """Debian's own kernel, by its 64-bit entry: two CPUs, APICs, ACPI."""
+    title("Debian's 64-bit Linux, which nobody here wrote, with two CPUs under svm (K> start linux64)")
+    try:
+        linux_guest.bring(linux_guest.LINUX_64)
+    except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as why:
+        print(f"  not shown: it could not be fetched: {why}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        session = "".join(line + "\n" for line in LINUX_SESSION).encode()
+        initrd = linux_guest.make_initrd(linux_guest.LINUX_64, session, Path(folder) / "initrd64")
+        words = f"mem=128 platform=pc-apic vcpus=2 boot=linux -- initrd=initrd64 {linux_guest.CMDLINE_64}"
+        run = machine.boot(kernel=str(BUILD / "lab4s-solution/zeno.mb"), cpu="svm", mem=256, idle=False,
+                           modules=[(str(linux_guest.LINUX_64.place / "linux64"), words), (str(initrd), "")],
+                           cmdline="panic=off trace=0 -- start linux64; off")
+    lines = guest_lines(run.console.decode("ascii", "replace").replace("\r", ""))
+    off = re.search(r"d1 linux64: ended: guest powered off after \d+ exits", run.text())
+    run.cleanup()
+    said = lines[next((n for n, line in enumerate(lines) if line.startswith("zeno# ")), len(lines)):]
+    show(said + ([off[0]] if off else []))
+    expected = [line for command, answer in LINUX_SESSION.items() for line in (f"zeno# {command}", answer)]
+    check(said[:len(expected)] == expected and off, "it did what was typed, and switched itself off by ACPI")
+
+
 def hostile(where):
     title(f"Hostile guests on {where}: each is stopped or has no effect, and the next guest runs")
     for attack in ATTACKS:
@@ -226,6 +253,7 @@ def main():
     grub()
     for engine in HARDWARE:
         hardware(engine)
+    linux()
     hostile("qemu")
     if shutil.which("bochs"):
         hostile("bochs")
