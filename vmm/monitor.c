@@ -82,10 +82,13 @@ page_option(struct start *s, const char *size)
 		uint32_t frames;
 	} pages[] = { { "4k", 1 }, { "2m", 512 }, { "1g", 512 * 512 } };
 
-	for (unsigned i = 0; i < ARRAY_LEN(pages); i++)
-		if (!strcmp(pages[i].name, size))
-			s->config.page_frames = pages[i].frames;
-	return s->config.page_frames ? 0 : -EINVAL;
+	for (unsigned i = 0; i < ARRAY_LEN(pages); i++) {
+		if (strcmp(pages[i].name, size))
+			continue;
+		s->config.page_frames = pages[i].frames;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 static int
@@ -109,7 +112,7 @@ start_option(struct start *s, const char *word)
 	if (!strncmp(word, "page=", 5))
 		return page_option(s, word + 5);
 	if (!strncmp(word, "vcpus=", 6))
-		return parse_u64(word + 6, &s->vcpus) ? -EINVAL : 0;
+		return parse_u64(word + 6, &s->vcpus) || s->vcpus > UINT32_MAX ? -EINVAL : 0;
 	if (!strncmp(word, "mem=", 4)) {
 		return parse_u64(word + 4, &s->mib) || s->mib > RAM_MIB_MAX ? -EINVAL : 0;
 	}

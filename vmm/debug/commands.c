@@ -144,8 +144,8 @@ vcpu(int argc, char **argv)
 	vcpu_need(v, STATE_SEG | STATE_TABLES | STATE_CR | STATE_MSR);
 	s = &v->state;
 	wide = s->efer & EFER_LMA;
-	printf("d%u %s, vCPU 0 on %s, guest ring %u%s\n", v->domain->id, v->domain->name,
-	       v->engine->name, s->seg[SEG_CS].sel & 3,
+	printf("d%u %s, vCPU %u on %s, guest ring %u%s\n", v->domain->id, v->domain->name,
+	       v->number, v->engine->name, s->seg[SEG_CS].sel & 3,
 	       !wide                      ? ""
 	       : cpu_mode_of(s) == MODE64 ? ", 64-bit code"
 					  : ", long mode, compatibility code");
