@@ -46,7 +46,7 @@ def run_bochs(setup, options):
     """Bochs with COM1 on this terminal, through a terminal of our own."""
     with tempfile.TemporaryDirectory(prefix="zeno-bochs-") as name:
         directory = Path(name)
-        faults = Faults(bochs_log=True)
+        faults = Faults(bochs_log=True, cpu=setup.cpu)
         ours, theirs = pty.openpty()
         tty.setraw(theirs)
         rc = bochs.bochsrc(setup, directory, faults.path(), os.ttyname(theirs), options.explain)

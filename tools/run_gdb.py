@@ -157,7 +157,7 @@ def bochs_for_gdb(setup, options, directory, console, socket_path):
     Bridge(socket_path, accept).start()
     port = listener.getsockname()[1]
     setup.extra += (f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{port}"',)
-    faults = Faults(bochs_log=True)
+    faults = Faults(bochs_log=True, cpu=setup.cpu)
     rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain)
     commands = directory / "commands"
     commands.write_text("c\nq\n", encoding="ascii")

@@ -34,12 +34,14 @@ def die(text):
 class Faults(threading.Thread):
     """Drains a log that an emulator writes to a pipe, and keeps its end."""
 
-    def __init__(self, bochs_log=False):
+    def __init__(self, bochs_log=False, cpu=""):
         super().__init__(daemon=True)
         self.read_fd, self.write_fd = os.pipe()
         self.tail = Tail()
         self.notes = []
         self._bochs = bochs_log
+        # Bochs tells of a HLT with interrupts off before it looks whether it is a guest's, and intercepted.
+        self._marks = (bochs.RESET, b">>PANIC<<") + ((bochs.HALT,) if cpu not in bochs.RUN_GUESTS else ())
         self._line = b""
         self.on_note = None
 
@@ -62,7 +64,7 @@ class Faults(threading.Thread):
         os.close(self.read_fd)
 
     def _note(self, line):
-        for mark in (bochs.HALT, bochs.RESET, b">>PANIC<<"):
+        for mark in self._marks:
             if mark in line:
                 self.notes.append(line.decode("ascii", "backslashreplace"))
                 if self.on_note:

@@ -34,10 +34,14 @@ CYLINDER = 16 * 63 * 512
 NEVER = 10 ** 13
 STEP = 2 * 10 ** 9
 """Instructions in one command of the debugger's, which takes N modulo 2^32."""
+QUIET_SECONDS = 3.0
+"""A CPU that runs guests is taken for halted for good when it has said nothing for so many seconds of Bochs' CPU time."""
 _LIBC = ctypes.CDLL(None)
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
 HALT = b"HLT instruction with IF=0"
+DEAD = "HLT with interrupts off"
+RUN_GUESTS = ("svm", "vmx")
 RESET = b"bx_pc_system_c::Reset("
 THIRD = b"3rd ("
 BOOTING = b"Booting from"
@@ -139,6 +143,7 @@ class Live(LiveBase):
         self._resets = 0
         self._booting = False
         self._events = []
+        self._halted = None
         self._client = None
         super().__init__(setup)
 
@@ -193,7 +198,7 @@ class Live(LiveBase):
             if self._resets > 1:
                 self._events.append((End.RESET, "the guest reset the machine"))
         elif HALT in line and b"[CPU" in line:
-            self._events.append((End.DEAD_HALT, "HLT with interrupts off"))
+            self._note_halt()
         elif b">>PANIC<<" in line and THIRD in line:
             self._events.append((End.TRIPLE_FAULT, "a triple fault stopped the machine"))
         elif b">>PANIC<<" in line and POWER_OFF in line:
@@ -201,11 +206,33 @@ class Live(LiveBase):
         elif b">>PANIC<<" in line:
             text = line.decode("ascii", "backslashreplace")
             self._events.append((End.TROUBLE, f"Bochs gave up: {text}"))
+        elif b"[CPU" in line:
+            self._halted = None
+
+    def _note_halt(self):
+        """Bochs says it before it looks whether the HLT is a guest's, which its host intercepts and goes on from."""
+        if self.setup.cpu in RUN_GUESTS:
+            self._halted = self._sign_of_life()
+        else:
+            self._events.append((End.DEAD_HALT, DEAD))
+
+    def _sign_of_life(self):
+        return len(self._console.data), len(self._side.data), self.child.cpu_seconds()
+
+    def _look_at_halt(self):
+        """Silence behind a HLT with interrupts off is its end, a word is not."""
+        *output, now = self._sign_of_life()
+        if self._halted and output != list(self._halted[:2]):
+            self._halted = None
+        elif self._halted and now - self._halted[2] >= QUIET_SECONDS:
+            self._events.append((End.DEAD_HALT, DEAD))
 
     def _look(self):
         status = self.child.returncode()
         if status is not None:
             self._take_in()
+        else:
+            self._look_at_halt()
         for end, detail in self._events:
             self._end_with(end, detail)
             return
