@@ -7,11 +7,12 @@ the rights that it may have, and nothing of the host's; `flat` has all of RAM, 2
 
 import re
 import shutil
+import struct
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import ENDING, PER_BOOT, Engine, assembled, guest  # noqa: E402
+from engine import ENDING, PER_BOOT, Engine, assembled, folder, guest  # noqa: E402
 from harness import finish, ok, skip  # noqa: E402
 from stopped import Stopped, need_qemu  # noqa: E402
 from zeno.judging import headers  # noqa: E402
@@ -231,6 +232,49 @@ def nowhere():
     ok("the last one: a read at guest-physical 200000: no entry maps it" in text, "nested: a violation in words", text=text)
 
 
+def linux_image():
+    """A setup header and eight sectors of `hlt`: enough for the loader."""
+    image = bytearray(b"\xf4" * 5120)
+    for at, field in ((0x1F1, b"\1"), (0x1F4, struct.pack("<I", 256)), (0x1FE, b"\x55\xaa\xeb\x66HdrS\x0f\x02"),
+                      (0x211, b"\1"), (0x236, b"\0\0"), (0x238, struct.pack("<I", 255)),
+                      (0x258, struct.pack("<QI", 0x100000, 4096))):
+        image[at:at + len(field)] = field
+    path = folder() / "bz"
+    path.write_bytes(image)
+    return path
+
+
+def starved():
+    """No frame of the machine is left, from the first, second, ... on that a start asks for: one line each time."""
+    bz, times = linux_image(), 12
+    commands = [word for kind in ("hello", "bz boot=linux") for word in [f"start {kind} mmu=nested"] * times]
+    host = Stopped("domain_create", "lab4s-solution", "4s", cpu="svm", mem=128, modules=[(str(guest("hello")), ""), (str(bz), "")],
+                   cmdline=f"panic=off -- {'; '.join(commands)}; off")
+    create, load, give, ends = (host.at(name) for name in ("domain_create", "load_guest", "frame_list_alloc", "machine_off"))
+    for address in (create, load, give, ends):
+        host.gdb.insert(address)
+    started, left = 0, 1000
+    while host.gdb.cont() and (regs := host.gdb.regs())["rip"] != ends:
+        if regs["rip"] == create:
+            left = 1000
+        elif regs["rip"] == load:
+            left = started % times
+            started += 1
+        elif left:
+            left -= 1
+        else:
+            host.gdb.set_reg("rax", 0)
+            host.gdb.set_reg("rip", host.words(regs["rsp"])[0])
+            host.gdb.set_reg("rsp", regs["rsp"] + 8)
+    host.live.stop()
+    result = host.live.wait()
+    text = result.text()
+    result.cleanup()
+    ok(started == 2 * times and "panic" not in text and all(
+        text.count(f"{name}: not a guest that can be started: the machine has no frame left") > 2 for name in ("hello", "bz")),
+       "nested: whichever frame the machine has not, a start ends in a line", started=started, text=text)
+
+
 GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "audit", "paging", "pager", "os", "pc", "long")
 ON_BOCHS = ("hello", "paging", "long")
 
@@ -257,6 +301,7 @@ def main():
     logged()
     forgets()
     nowhere()
+    starved()
     guests()
     finish()
 

@@ -43,7 +43,7 @@ ROOMS = {
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2390, 1500),
     "platform": ("vmm/dev/apic", 1514, 2500),
-    "load": ("vmm/load", 893, 900),
+    "load": ("vmm/load", 900, 900),
     "debug": ("vmm/debug", 1060, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "
                "trials/svm/broken trials/vmx trials/vmx/broken", 5260, 1000),

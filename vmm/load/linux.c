@@ -71,9 +71,9 @@ put32(uint8_t *page, unsigned at, uint32_t value)
 
 /*
  * The zero page, and in it the loader's fields (BOOT "Details of Header Fields", those of type
- * "write").
+ * "write"). -EFAULT: a guest that has memory on demand gets none, since the machine has no more.
  */
-static void
+static int
 write_zero_page(struct domain *d, const struct parts *p)
 {
 	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
@@ -83,7 +83,8 @@ write_zero_page(struct domain *d, const struct parts *p)
 	size_t len = PAGE_SIZE;
 	uint8_t *page = gpa_ptr(d, gpa(LINUX_ZERO_PAGE), &len);
 
-	ASSERT(page && len == PAGE_SIZE);
+	if (!page)
+		return -EFAULT;
 	memset(page, 0, PAGE_SIZE);
 	memcpy(page + LINUX_SETUP_SECTS, image + LINUX_SETUP_SECTS,
 	       p->plan.header_end - LINUX_SETUP_SECTS);
@@ -96,6 +97,7 @@ write_zero_page(struct domain *d, const struct parts *p)
 	put32(page, LINUX_RSDP, p->rsdp);
 	page[LINUX_E820_ENTRIES] = ARRAY_LEN(map);
 	memcpy(page + LINUX_E820_TABLE, map, sizeof(map));
+	return 0;
 }
 
 /* A platform with ACPI has its tables where firmware would have left them. */
@@ -117,7 +119,8 @@ write_guest(struct domain *d, struct parts *p)
 	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
 	int err = write_acpi(d, p);
 
-	write_zero_page(d, p);
+	if (!err)
+		err = write_zero_page(d, p);
 	if (!err)
 		err = gpa_write(d, gpa(LINUX_CMDLINE), p->cmdline, strlen(p->cmdline) + 1);
 	if (!err)
@@ -152,7 +155,8 @@ linux_load(struct domain *d, const struct module *m, const char *words)
 	if (!wrong && p.plan.is_64 && !d->vcpu->engine->long_mode)
 		wrong = "it is a 64-bit kernel, and this engine has no long mode";
 	if (!wrong && write_guest(d, &p))
-		wrong = "a part of it lies where the guest has no memory";
+		wrong = d->starved ? LOAD_NO_MEMORY
+				   : "a part of it lies where the guest has no memory";
 	if (wrong) {
 		printf("%s: not a guest that can be started: %s\n", m->name, wrong);
 		return -ENOEXEC;

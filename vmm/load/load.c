@@ -112,7 +112,7 @@ load_segment(struct domain *d, const uint8_t *image, uint64_t size, const struct
 	if (hits_boot_page(s->paddr, s->memsz))
 		return "a segment lies where the boot information goes";
 	if (load_bytes(d, s->paddr, image + s->offset, s->filesz))
-		return "a segment lies where the guest has no memory";
+		return d->starved ? LOAD_NO_MEMORY : "a segment lies where the guest has no memory";
 	return NULL;
 }
 
@@ -130,7 +130,9 @@ entry_in(const struct elf32_segment *s, uint32_t entry, uint32_t *physical)
 	return true;
 }
 
-/* Modules begin at `from`. NULL, or what is wrong. */
+/*
+ * Modules begin at `from`. NULL, or what is wrong: a guest that has memory on demand may get none.
+ */
 static const char *
 write_boot_page(struct domain *d, const struct domain_config *c, uint64_t from)
 {
@@ -138,7 +140,8 @@ write_boot_page(struct domain *d, const struct domain_config *c, uint64_t from)
 	size_t len = sizeof(*p);
 
 	p = gpa_ptr(d, gpa(INFO_GPA), &len);
-	ASSERT(p && len == sizeof(*p));
+	if (!p)
+		return LOAD_NO_MEMORY;
 	p->info.flags = MULTIBOOT_INFO_MEMORY | MULTIBOOT_INFO_CMDLINE | MULTIBOOT_INFO_MMAP |
 			MULTIBOOT_INFO_LOADER_NAME;
 	p->info.mem_lower = LOW_RAM_END / 1024;

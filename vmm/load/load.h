@@ -27,6 +27,9 @@ _Static_assert(sizeof(struct boot_page) <= PAGE_SIZE, "one page");
 
 #define LOAD_STEP (1ul << 20) /* bytes that are copied between two preemption points */
 
+/* What is wrong, of a guest that has memory on demand. */
+#define LOAD_NO_MEMORY "the machine has no frame left for its memory"
+
 /* gpa_write() of a whole part of an image (load.c). */
 int load_bytes(struct domain *d, uint64_t at, const uint8_t *from, uint64_t size);
 void firmware_data(struct domain *d); /* firmware.c */
