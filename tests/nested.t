@@ -153,6 +153,7 @@ def giant():
 
 
 VMRUN = b"\x0f\x01\xd8"
+FIRST_ASID = 2  # 0 is the host's, 1 of structures that are no vCPU's
 ASID, TLB_CONTROL, N_CR3 = headers.numbers(("vmm/svm/vmcb.h",), [
     f"offsetof(struct vmcb, {name})" for name in ("asid", "tlb_control", "n_cr3")])
 
@@ -204,6 +205,9 @@ def forgets():
     cpu = Memory("; ".join(["start writes mmu=nested & -- l"] + ["start writes mmu=nested -- n"] * 20 + ["stop d1"]), [writes])
     ok(not cpu.stale and not cpu.shared and 1 < cpu.all < 6, "more guests than ASIDs: all are forgotten, and they begin anew",
        stale=cpu.stale[:8], shared=cpu.shared[:8], all=cpu.all)
+    cpu = Memory("start writes &; vmrun-break d1 1 1; start writes -- n", [writes])
+    ok(list(cpu.last.values())[-1] == FIRST_ASID and cpu.all and not cpu.stale,
+       "one whose entry is refused may have forgotten nothing: the next one begins anew", last=cpu.last, all=cpu.all)
 
 
 def logged():

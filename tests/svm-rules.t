@@ -137,9 +137,8 @@ def verdicts(where, guest, seed):
 
 
 def ends():
-    """A guest whose VMCB is refused ends in those words: before its first entry, and in its midst."""
-    for rule, field in ((1, "CR0"), (4, "CR4"), (11, "CS.attrib"), (12, "intercept vector 4"), (15, "Guest ASID"),
-                        (16, "EVENTINJ"), (19, "G_PAT")):
+    """A guest whose VMCB is refused ends in those words: before its first entry, where it has no ASID yet, and in its midst."""
+    for rule, field in ((1, "CR0"), (4, "CR4"), (11, "CS.attrib"), (12, "intercept vector 4"), (16, "EVENTINJ"), (19, "G_PAT")):
         first, _ = boot("qemu", ["start hello &", f"vmrun-break d1 {rule} {SEED}", "start hello"], ["hello"])
         last = re.search(r"^d1 hello: stopped: the CPU refuses the VMCB: (.+?) = [0-9a-f]+: ", first, re.M)
         listed = re.search(rf"^d1 hello: VMRUN: {re.escape(field)} = [0-9a-f]+: .+ \(APM 2 15\.\d", first, re.M)

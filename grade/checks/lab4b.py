@@ -88,6 +88,7 @@ RIP_AT, RFLAGS_AT, STATE_STI, STATE_MOV_SS, STATE_NMI, STATE_RFLAGS = headers.nu
     "offsetof(struct cpu_state, mov_ss_shadow)", "offsetof(struct cpu_state, nmi_blocked)", "offsetof(struct cpu_state, rflags)"))
 VECTORING, = headers.numbers(("vmm/vmx/vmx.h",), ("offsetof(struct vmx, vectoring)",))
 ENGINE_DATA, = headers.numbers(("vmm/vcpu.h",), ("offsetof(struct vcpu, engine_data)",))
+WRITTEN_BITS, = headers.numbers(("vmm/vmx/vmx.h",), ("offsetof(struct vmx, interruptibility)",))
 VECTORING_EVENT, VECTORING_ERROR = 0x4408, 0x440A
 
 
@@ -96,6 +97,11 @@ def kept(t):
     program, _ = waits.targets(t.rng, 6)
     guest = program.assemble(t.directory, "shadow")
     entry, wrong, asked = t.symbol("vmx_interruptibility"), [], []
+
+    def hold(client, regs):
+        """Who writes only what changes is told that something was held back: so the question comes."""
+        client.write(word(client, regs["rdi"] + ENGINE_DATA) + WRITTEN_BITS, bytes([STI]))
+        return bool(asked)
 
     def ask(client, regs):
         state = regs["rdi"]
@@ -127,7 +133,8 @@ def kept(t):
             client.set_reg(name, regs[name])
         return True
 
-    run, _ = t.witness(commands("shadow"), {entry: ask}, modules=[module(guest)], elf=[guest], limits=LIMITS)
+    points = {t.symbol("vmx_state_to_vmcs"): hold, entry: ask}
+    run, _ = t.witness(commands("shadow"), points, modules=[module(guest)], elf=[guest], limits=LIMITS)
     if not asked:
         never_there(t, run, "a call of vmx_interruptibility()")
     t.check(not wrong, f"what holds interrupts back went astray: {wrong[:1]}", "at most one of bits 0 and 1, bit 3 for NMIs", wrong)

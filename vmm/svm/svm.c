@@ -196,6 +196,7 @@ refused(struct vcpu *v, struct exit *e, unsigned groups)
 {
 	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, 0, v->state.rip);
 	e->raw = svm_of(v)->vmcb->exitcode;
+	asids.next = 0; /* it may not have forgotten what it was told to: the next to ask flushes */
 	v->dirty = (uint8_t)groups;
 	v->valid |= (uint8_t)groups;
 	svm_state_to_vmcb(v);
