@@ -230,6 +230,13 @@ def dead_halt(kind):
 
 
 @test
+def dead_halt_of_a_host():
+    """on Bochs' CPUs that run guests, too, where a HLT may be a guest's: tests/smp.t, the attack `messages`"""
+    result = boot("deadhalt", on="bochs", cpu="vmx")
+    ended(result, End.DEAD_HALT, "interrupts off")
+
+
+@test
 def dead_halt_icount():
     """with icount, too, where the emulator is never at rest: long before its CPU seconds are used up"""
     result = boot("deadhalt", icount=True, limits=Limits(instructions=5_000_000, cpu_seconds=60))

@@ -42,6 +42,8 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 HALT = b"HLT instruction with IF=0"
 DEAD = "HLT with interrupts off"
 RUN_GUESTS = ("svm", "vmx")
+FIFO = 17
+"""Bytes that the UART may still hold when the CPU halts."""
 RESET = b"bx_pc_system_c::Reset("
 THIRD = b"3rd ("
 BOOTING = b"Booting from"
@@ -217,14 +219,18 @@ class Live(LiveBase):
             self._events.append((End.DEAD_HALT, DEAD))
 
     def _sign_of_life(self):
+        self._console.pump()
+        self._side.pump()
         return len(self._console.data), len(self._side.data), self.child.cpu_seconds()
 
     def _look_at_halt(self):
         """Silence behind a HLT with interrupts off is its end, a word is not."""
-        *output, now = self._sign_of_life()
-        if self._halted and output != list(self._halted[:2]):
+        if not self._halted:
+            return
+        console, side, now = self._sign_of_life()
+        if console > self._halted[0] + FIFO or side > self._halted[1]:
             self._halted = None
-        elif self._halted and now - self._halted[2] >= QUIET_SECONDS:
+        elif now - self._halted[2] >= QUIET_SECONDS:
             self._events.append((End.DEAD_HALT, DEAD))
 
     def _look(self):
