@@ -72,7 +72,6 @@ given_controls(struct vmcb *b)
 {
 	b->intercepts[0] = 1u << SVM_INTR | 1u << SVM_NMI | 1u << SVM_CPUID | 1u << SVM_SHUTDOWN;
 	b->intercepts[1] = 1u << SVM_VMRUN % 32;
-	b->asid = 1;
 	b->vintr = VINTR_MASKING;
 	b->np_enable = 1;
 }
@@ -103,6 +102,7 @@ make_vmcb(enum what what)
 	struct vmcb *b = mfn_ptr(page[VMCB]);
 
 	memset(b, 0, sizeof(*b));
+	b->asid = 1; /* no vCPU has it */
 	b->tlb_control = TLB_CONTROL_FLUSH_ALL;
 	b->n_cr3 = mfn_to_hpa(page[LEVEL4]).v;
 	if (what == CONTROLS) {

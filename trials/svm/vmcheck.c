@@ -41,6 +41,7 @@ vmcheck_copy(struct vcpu *v)
 	memcpy(b, svm_of(v)->vmcb, sizeof(*b));
 	b->n_cr3 = mfn_to_hpa(no_memory).v;
 	b->eventinj = 0;
+	b->asid = 1; /* the vCPU's own comes with its first entry; no vCPU has this one */
 	b->tlb_control = TLB_CONTROL_FLUSH_ALL;
 	b->clean = 0;
 	b->dr7 = DR7_RESET;
