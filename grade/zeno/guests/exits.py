@@ -32,6 +32,7 @@ class Exits(Program):
 
     def __init__(self, rng):
         super().__init__(rng)
+        self.use_stack(self.base + 0x20000)  # what lies across the ends of pages makes 50 KiB of code, and may make 100
         self.console()
         self.data.append("drained: ret")  # for_slow_uart() has another one
         mask_interrupts(self)

@@ -109,7 +109,7 @@ class Mix(Kernel):
 
     def begin(self):
         """Tables, stack, memory to play with."""
-        self.op(f"mov esp, {self.base + STACK:#x}")
+        self.use_stack(self.base + STACK)
         super().begin()
         self.routines += ROUTINES.format(scratch=self.scratch).splitlines()
         rng = self.rng

@@ -20,12 +20,15 @@ import subprocess
 from pathlib import Path
 
 from ..judging.trial import Trouble
+from ..machines.elf import ElfFile
 
 COM1 = 0x3F8
 DEBUG_EXIT = 0xF4
 REGISTERS = ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp")
 MEMORY_LOW, MEMORY_HIGH = 0x110000, 0x600000
 """Where a program may be linked: inside the smallest guest that tests start."""
+STACK_BYTES = 1024
+"""What a program may push; none calls itself."""
 
 HEAD = """\
         bits 32
@@ -155,10 +158,16 @@ class Program:
         """For bare Bochs: see for_slow_uart()."""
         # The stack stands apart from the code: code and hot data on one page slow QEMU down.
         # A loader leaves most registers and the flags as they happen to be: begin with known ones.
-        self.op(f"mov esp, {self.base + 0x10000:#x}", "xor eax, eax")
+        self.use_stack(self.base + 0x10000)
+        self.op("xor eax, eax")
         self.op(*(f"mov {register}, {self.word():#x}" for register in REGISTERS))
 
     # -- building -----------------------------------------------------------------------------
+
+    def use_stack(self, top):
+        """The stack, from here on: the image must end below it."""
+        self.stack = top
+        self.op(f"mov esp, {top:#x}")
 
     def op(self, *lines):
         """Instructions, one per argument."""
@@ -239,7 +248,11 @@ class Program:
     def assemble(self, folder, name):
         """The ELF file, as a multiboot loader takes it."""
         text = self.source()
-        return assemble(for_slow_uart(text) if self.slow_uart else text, folder, name, self.base)
+        elf = assemble(for_slow_uart(text) if self.slow_uart else text, folder, name, self.base)
+        end = max(one.va + one.size for one in ElfFile(elf.read_bytes()).segments)
+        if self.stack - STACK_BYTES < end:
+            raise Trouble(f"a generated guest's image ends at {end:#x}, in the stack below {self.stack:#x}")
+        return elf
 
 
 def printable(p, byte="al"):
