@@ -35,19 +35,10 @@ CONTROL(primary)
 CONTROL(exit)
 CONTROL(entry)
 
-static bool
-secondary_zero(const void *entry)
-{
-	return rule_field(entry, PRIMARY_CONTROLS) & PRIMARY_SECONDARY &&
-	       zero_that_must_be_one(rule_value(entry), &rule_cpu(entry)->secondary);
-}
-
-static bool
-secondary_one(const void *entry)
-{
-	return rule_field(entry, PRIMARY_CONTROLS) & PRIMARY_SECONDARY &&
-	       one_that_is_not_there(rule_value(entry), &rule_cpu(entry)->secondary);
-}
+RULE(secondary_zero, rule_field(entry, PRIMARY_CONTROLS) & PRIMARY_SECONDARY &&
+			     zero_that_must_be_one(rule_value(entry), &rule_cpu(entry)->secondary))
+RULE(secondary_one, rule_field(entry, PRIMARY_CONTROLS) & PRIMARY_SECONDARY &&
+			    one_that_is_not_there(rule_value(entry), &rule_cpu(entry)->secondary))
 
 static bool
 pin_set(const void *entry, uint32_t bit)
@@ -62,95 +53,28 @@ primary_set(const void *entry, uint32_t bit)
 }
 
 /* SDM 3D A.6: bits 24:16 of IA32_VMX_MISC. */
-static bool
-too_many_cr3_targets(const void *entry)
-{
-	return rule_value(entry) > (rule_cpu(entry)->misc >> 16 & 0x1ff);
-}
-
-static bool
-no_page(const void *entry)
-{
-	return rule_value(entry) & 0xfff || rule_beyond(entry, rule_value(entry));
-}
-
-static bool
-io_bitmap_no_page(const void *entry)
-{
-	return primary_set(entry, PRIMARY_IO_BITMAPS) && no_page(entry);
-}
-
-static bool
-msr_bitmap_no_page(const void *entry)
-{
-	return primary_set(entry, PRIMARY_MSR_BITMAPS) && no_page(entry);
-}
-
-static bool
-virtual_apic_no_page(const void *entry)
-{
-	return primary_set(entry, PRIMARY_TPR_SHADOW) && no_page(entry);
-}
-
-static bool
-tpr_threshold_high(const void *entry)
-{
-	return primary_set(entry, PRIMARY_TPR_SHADOW) &&
-	       !rule_secondary(entry, SECONDARY_VIRTUAL_INTERRUPTS) && rule_value(entry) & ~0xfull;
-}
-
-static bool
-apic_without_tpr_shadow(const void *entry)
-{
-	return !primary_set(entry, PRIMARY_TPR_SHADOW) &&
-	       rule_secondary(entry, SECONDARY_X2APIC | SECONDARY_APIC_REGISTERS |
-					     SECONDARY_VIRTUAL_INTERRUPTS);
-}
-
-static bool
-virtual_nmis_alone(const void *entry)
-{
-	return pin_set(entry, PIN_VIRTUAL_NMIS) && !pin_set(entry, PIN_NMI);
-}
-
-static bool
-nmi_window_alone(const void *entry)
-{
-	return primary_set(entry, PRIMARY_NMI_WINDOW) && !pin_set(entry, PIN_VIRTUAL_NMIS);
-}
-
-static bool
-apic_access_no_page(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_APIC_ACCESSES) && no_page(entry);
-}
-
-static bool
-x2apic_and_accesses(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_X2APIC) &&
-	       rule_secondary(entry, SECONDARY_APIC_ACCESSES);
-}
-
-static bool
-virtual_interrupts_alone(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_VIRTUAL_INTERRUPTS) &&
-	       !pin_set(entry, PIN_EXTERNAL_INTERRUPT);
-}
-
-static bool
-vpid_of_the_host(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_VPID) && !rule_value(entry);
-}
-
-static bool
-unrestricted_without_ept(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_UNRESTRICTED) &&
-	       !rule_secondary(entry, SECONDARY_EPT);
-}
+RULE(too_many_cr3_targets, rule_value(entry) > (rule_cpu(entry)->misc >> 16 & 0x1ff))
+RULE(no_page, rule_value(entry) & 0xfff || rule_beyond(entry, rule_value(entry)))
+RULE(io_bitmap_no_page, primary_set(entry, PRIMARY_IO_BITMAPS) && no_page(entry))
+RULE(msr_bitmap_no_page, primary_set(entry, PRIMARY_MSR_BITMAPS) && no_page(entry))
+RULE(virtual_apic_no_page, primary_set(entry, PRIMARY_TPR_SHADOW) && no_page(entry))
+RULE(tpr_threshold_high, primary_set(entry, PRIMARY_TPR_SHADOW) &&
+				 !rule_secondary(entry, SECONDARY_VIRTUAL_INTERRUPTS) &&
+				 rule_value(entry) & ~0xfull)
+RULE(apic_without_tpr_shadow,
+     !primary_set(entry, PRIMARY_TPR_SHADOW) &&
+	     rule_secondary(entry, SECONDARY_X2APIC | SECONDARY_APIC_REGISTERS |
+					   SECONDARY_VIRTUAL_INTERRUPTS))
+RULE(virtual_nmis_alone, pin_set(entry, PIN_VIRTUAL_NMIS) && !pin_set(entry, PIN_NMI))
+RULE(nmi_window_alone, primary_set(entry, PRIMARY_NMI_WINDOW) && !pin_set(entry, PIN_VIRTUAL_NMIS))
+RULE(apic_access_no_page, rule_secondary(entry, SECONDARY_APIC_ACCESSES) && no_page(entry))
+RULE(x2apic_and_accesses,
+     rule_secondary(entry, SECONDARY_X2APIC) && rule_secondary(entry, SECONDARY_APIC_ACCESSES))
+RULE(virtual_interrupts_alone,
+     rule_secondary(entry, SECONDARY_VIRTUAL_INTERRUPTS) && !pin_set(entry, PIN_EXTERNAL_INTERRUPT))
+RULE(vpid_of_the_host, rule_secondary(entry, SECONDARY_VPID) && !rule_value(entry))
+RULE(unrestricted_without_ept,
+     rule_secondary(entry, SECONDARY_UNRESTRICTED) && !rule_secondary(entry, SECONDARY_EPT))
 
 /* SDM 3D A.10: bit 8 uncacheable, bit 14 write-back. */
 static bool
@@ -163,31 +87,12 @@ eptp_memory_type(const void *entry)
 	       !(type == 6 && has & 1u << 14);
 }
 
-static bool
-eptp_levels(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_EPT) && (rule_value(entry) >> 3 & 7) != 3;
-}
-
-static bool
-eptp_accessed_dirty(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_EPT) && rule_value(entry) & 1u << 6 &&
-	       !(rule_cpu(entry)->ept & 1u << 21);
-}
-
-static bool
-eptp_reserved(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_EPT) &&
-	       (rule_value(entry) & 0xf80 || rule_beyond(entry, rule_value(entry)));
-}
-
-static bool
-saves_no_timer(const void *entry)
-{
-	return rule_value(entry) & EXIT_SAVE_TIMER && !pin_set(entry, PIN_TIMER);
-}
+RULE(eptp_levels, rule_secondary(entry, SECONDARY_EPT) && (rule_value(entry) >> 3 & 7) != 3)
+RULE(eptp_accessed_dirty, rule_secondary(entry, SECONDARY_EPT) && rule_value(entry) & 1u << 6 &&
+				  !(rule_cpu(entry)->ept & 1u << 21))
+RULE(eptp_reserved, rule_secondary(entry, SECONDARY_EPT) &&
+			    (rule_value(entry) & 0xf80 || rule_beyond(entry, rule_value(entry))))
+RULE(saves_no_timer, rule_value(entry) & EXIT_SAVE_TIMER && !pin_set(entry, PIN_TIMER))
 
 /* An area of 16 bytes for each MSR. */
 static bool
@@ -199,31 +104,13 @@ area_misplaced(const void *entry, uint32_t count_field)
 			 rule_beyond(entry, end));
 }
 
-static bool
-exit_store_misplaced(const void *entry)
-{
-	return area_misplaced(entry, EXIT_MSR_STORE_COUNT);
-}
-
-static bool
-exit_load_misplaced(const void *entry)
-{
-	return area_misplaced(entry, EXIT_MSR_LOAD_COUNT);
-}
-
-static bool
-entry_load_misplaced(const void *entry)
-{
-	return area_misplaced(entry, ENTRY_MSR_LOAD_COUNT);
-}
+RULE(exit_store_misplaced, area_misplaced(entry, EXIT_MSR_STORE_COUNT))
+RULE(exit_load_misplaced, area_misplaced(entry, EXIT_MSR_LOAD_COUNT))
+RULE(entry_load_misplaced, area_misplaced(entry, ENTRY_MSR_LOAD_COUNT))
 
 /* ---- the event to be injected: SDM 3C 25.8.3 ---- */
 
-static bool
-injects(const void *entry)
-{
-	return rule_field(entry, ENTRY_EVENT) & VMX_EVENT_VALID;
-}
+RULE(injects, rule_field(entry, ENTRY_EVENT) & VMX_EVENT_VALID)
 
 static unsigned
 type_of(const void *entry)
@@ -231,12 +118,8 @@ type_of(const void *entry)
 	return VMX_EVENT_TYPE(rule_field(entry, ENTRY_EVENT));
 }
 
-static bool
-event_error_high(const void *entry)
-{
-	return injects(entry) && rule_field(entry, ENTRY_EVENT) & VMX_EVENT_HAS_ERROR &&
-	       rule_value(entry) & 0xffff0000;
-}
+RULE(event_error_high, injects(entry) && rule_field(entry, ENTRY_EVENT) & VMX_EVENT_HAS_ERROR &&
+			       rule_value(entry) & 0xffff0000)
 
 /* SDM 3D A.6: bit 30 of IA32_VMX_MISC allows 0. */
 static bool
@@ -251,11 +134,7 @@ event_length(const void *entry)
 		(!rule_value(entry) && !(rule_cpu(entry)->misc & 1u << 30)));
 }
 
-static bool
-outside_smm(const void *entry)
-{
-	return rule_value(entry) & (ENTRY_TO_SMM | ENTRY_END_DUAL_MONITOR);
-}
+RULE(outside_smm, rule_value(entry) & (ENTRY_TO_SMM | ENTRY_END_DUAL_MONITOR))
 
 /* ---- the table ---- */
 

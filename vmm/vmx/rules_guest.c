@@ -18,57 +18,19 @@ entry_set(const void *entry, uint32_t bit)
 #define DEBUGCTL_BITS 0xffc3ul
 #define DEBUGCTL_BTF  2u
 
-static bool
-debugctl_reserved(const void *entry)
-{
-	return entry_set(entry, ENTRY_LOAD_DEBUG) && rule_value(entry) & ~DEBUGCTL_BITS;
-}
-
-static bool
-own_beyond(const void *entry)
-{
-	return rule_beyond(entry, rule_value(entry));
-}
-
-static bool
-dr7_high(const void *entry)
-{
-	return entry_set(entry, ENTRY_LOAD_DEBUG) && rule_value(entry) >> 32;
-}
-
-static bool
-pat(const void *entry)
-{
-	return entry_set(entry, ENTRY_LOAD_PAT) && rule_pat_broken(rule_value(entry));
-}
-
-static bool
-efer_reserved(const void *entry)
-{
-	return entry_set(entry, ENTRY_LOAD_EFER) && rule_value(entry) & ~rule_cpu(entry)->efer;
-}
-
-static bool
-efer_lma(const void *entry)
-{
-	return entry_set(entry, ENTRY_LOAD_EFER) &&
-	       !!(rule_value(entry) & EFER_LMA) != rule_long_guest(entry);
-}
-
-static bool
-efer_lme(const void *entry)
-{
-	return entry_set(entry, ENTRY_LOAD_EFER) && rule_field(entry, GUEST_CR0) & CR0_PG &&
-	       !!(rule_value(entry) & EFER_LMA) != !!(rule_value(entry) & EFER_LME);
-}
+RULE(debugctl_reserved, entry_set(entry, ENTRY_LOAD_DEBUG) && rule_value(entry) & ~DEBUGCTL_BITS)
+RULE(own_beyond, rule_beyond(entry, rule_value(entry)))
+RULE(dr7_high, entry_set(entry, ENTRY_LOAD_DEBUG) && rule_value(entry) >> 32)
+RULE(pat, entry_set(entry, ENTRY_LOAD_PAT) && rule_pat_broken(rule_value(entry)))
+RULE(efer_reserved, entry_set(entry, ENTRY_LOAD_EFER) && rule_value(entry) & ~rule_cpu(entry)->efer)
+RULE(efer_lma, entry_set(entry, ENTRY_LOAD_EFER) &&
+		       !!(rule_value(entry) & EFER_LMA) != rule_long_guest(entry))
+RULE(efer_lme, entry_set(entry, ENTRY_LOAD_EFER) && rule_field(entry, GUEST_CR0) & CR0_PG &&
+		       !!(rule_value(entry) & EFER_LMA) != !!(rule_value(entry) & EFER_LME))
 
 /* ---- descriptor tables ---- */
 
-static bool
-limit_high(const void *entry)
-{
-	return rule_value(entry) >> 16;
-}
+RULE(limit_high, rule_value(entry) >> 16)
 
 static bool
 injects(const void *entry, unsigned type)
@@ -89,19 +51,10 @@ activity_unknown(const void *entry)
 	return state > 3 || (state && !(rule_cpu(entry)->misc >> (5 + state) & 1));
 }
 
-static bool
-halted_in_ring3(const void *entry)
-{
-	return rule_value(entry) == ACTIVITY_HALTED &&
-	       RIGHTS_DPL(rule_field(entry, SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_SS)));
-}
-
-static bool
-blocked_and_inactive(const void *entry)
-{
-	return rule_value(entry) &&
-	       rule_field(entry, GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS);
-}
+RULE(halted_in_ring3, rule_value(entry) == ACTIVITY_HALTED &&
+			      RIGHTS_DPL(rule_field(entry, SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_SS))))
+RULE(blocked_and_inactive,
+     rule_value(entry) && rule_field(entry, GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS))
 
 /* Behind a HLT: interrupts, NMIs, #DB, #MC, MTF. In shutdown: NMI and #MC. */
 static bool
@@ -127,11 +80,7 @@ event_in_activity(const void *entry)
 }
 
 /* Bit 4 is for enclaves, which no guest has. */
-static bool
-blocking_reserved(const void *entry)
-{
-	return rule_value(entry) & ~0xfull;
-}
+RULE(blocking_reserved, rule_value(entry) & ~0xfull)
 
 static bool
 blocked_twice(const void *entry)
@@ -141,44 +90,17 @@ blocked_twice(const void *entry)
 	return (rule_value(entry) & both) == both;
 }
 
-static bool
-sti_without_if(const void *entry)
-{
-	return rule_value(entry) & SHADOW_STI && !(rule_field(entry, GUEST_RFLAGS) & FLAG_IF);
-}
-
-static bool
-interrupt_while_blocked(const void *entry)
-{
-	return injects(entry, VMX_EVENT_INTERRUPT) &&
-	       rule_value(entry) & (SHADOW_STI | SHADOW_MOV_SS);
-}
-
-static bool
-nmi_while_blocked(const void *entry)
-{
-	return injects(entry, VMX_EVENT_NMI) && rule_value(entry) & SHADOW_MOV_SS;
-}
-
-static bool
-blocked_by_smi(const void *entry)
-{
-	return rule_value(entry) & SHADOW_SMI;
-}
-
-static bool
-virtual_nmi_while_blocked(const void *entry)
-{
-	return injects(entry, VMX_EVENT_NMI) &&
-	       rule_field(entry, PIN_CONTROLS) & PIN_VIRTUAL_NMIS && rule_value(entry) & SHADOW_NMI;
-}
+RULE(sti_without_if, rule_value(entry) & SHADOW_STI && !(rule_field(entry, GUEST_RFLAGS) & FLAG_IF))
+RULE(interrupt_while_blocked,
+     injects(entry, VMX_EVENT_INTERRUPT) && rule_value(entry) & (SHADOW_STI | SHADOW_MOV_SS))
+RULE(nmi_while_blocked, injects(entry, VMX_EVENT_NMI) && rule_value(entry) & SHADOW_MOV_SS)
+RULE(blocked_by_smi, rule_value(entry) & SHADOW_SMI)
+RULE(virtual_nmi_while_blocked, injects(entry, VMX_EVENT_NMI) &&
+					rule_field(entry, PIN_CONTROLS) & PIN_VIRTUAL_NMIS &&
+					rule_value(entry) & SHADOW_NMI)
 
 /* Bits 3:0, 12, 14; RTM's bit 16 is only for CPUs with RTM. */
-static bool
-pending_debug_reserved(const void *entry)
-{
-	return rule_value(entry) & ~0x500full;
-}
+RULE(pending_debug_reserved, rule_value(entry) & ~0x500full)
 
 /* A single step that waits must be pending, and only then. */
 static bool
@@ -192,12 +114,8 @@ pending_debug_step(const void *entry)
 	return waits && !!(rule_value(entry) & DR6_BS) != steps;
 }
 
-static bool
-link(const void *entry)
-{
-	return ~rule_value(entry) &&
-	       (rule_value(entry) & 0xfff || rule_beyond(entry, rule_value(entry)));
-}
+RULE(link,
+     ~rule_value(entry) && (rule_value(entry) & 0xfff || rule_beyond(entry, rule_value(entry))))
 
 /* SDM 3A 4.4.1: bits 2:1, 8:5 and those beyond the CPU's physical addresses. */
 static bool

@@ -12,11 +12,7 @@ exit_set(const void *entry, uint32_t bit)
 	return rule_field(entry, EXIT_CONTROLS) & bit;
 }
 
-static bool
-host_is_long(const void *entry)
-{
-	return exit_set(entry, EXIT_HOST_LONG);
-}
+RULE(host_is_long, exit_set(entry, EXIT_HOST_LONG))
 
 static bool
 cr0_fixed(const void *entry)
@@ -34,23 +30,9 @@ cr4_fixed(const void *entry)
 	return cpu->cr4_must & ~rule_value(entry) || rule_value(entry) & ~cpu->cr4_may;
 }
 
-static bool
-cr3_beyond(const void *entry)
-{
-	return rule_beyond(entry, rule_value(entry));
-}
-
-static bool
-pat(const void *entry)
-{
-	return exit_set(entry, EXIT_LOAD_PAT) && rule_pat_broken(rule_value(entry));
-}
-
-static bool
-efer_reserved(const void *entry)
-{
-	return exit_set(entry, EXIT_LOAD_EFER) && rule_value(entry) & ~rule_cpu(entry)->efer;
-}
+RULE(cr3_beyond, rule_beyond(entry, rule_value(entry)))
+RULE(pat, exit_set(entry, EXIT_LOAD_PAT) && rule_pat_broken(rule_value(entry)))
+RULE(efer_reserved, exit_set(entry, EXIT_LOAD_EFER) && rule_value(entry) & ~rule_cpu(entry)->efer)
 
 static bool
 efer_mode(const void *entry)
@@ -61,53 +43,14 @@ efer_mode(const void *entry)
 	       mode != (host_is_long(entry) ? EFER_LME | EFER_LMA : 0u);
 }
 
-static bool
-rpl_or_ldt(const void *entry)
-{
-	return rule_value(entry) & 7;
-}
-
-static bool
-null(const void *entry)
-{
-	return !rule_value(entry);
-}
-
-static bool
-null_without_long(const void *entry)
-{
-	return !rule_value(entry) && !host_is_long(entry);
-}
-
-static bool
-host_long_as_the_cpu(const void *entry)
-{
-	return host_is_long(entry) != rule_cpu(entry)->long_host;
-}
-
-static bool
-guest_long_of_short_host(const void *entry)
-{
-	return rule_long_guest(entry) && !host_is_long(entry);
-}
-
-static bool
-cr4_without_pae(const void *entry)
-{
-	return host_is_long(entry) && !(rule_value(entry) & CR4_PAE);
-}
-
-static bool
-cr4_pcid(const void *entry)
-{
-	return !host_is_long(entry) && rule_value(entry) & CR4_PCIDE;
-}
-
-static bool
-rip_of_short_host(const void *entry)
-{
-	return !host_is_long(entry) && rule_value(entry) >> 32;
-}
+RULE(rpl_or_ldt, rule_value(entry) & 7)
+RULE(null, !rule_value(entry))
+RULE(null_without_long, !rule_value(entry) && !host_is_long(entry))
+RULE(host_long_as_the_cpu, host_is_long(entry) != rule_cpu(entry)->long_host)
+RULE(guest_long_of_short_host, rule_long_guest(entry) && !host_is_long(entry))
+RULE(cr4_without_pae, host_is_long(entry) && !(rule_value(entry) & CR4_PAE))
+RULE(cr4_pcid, !host_is_long(entry) && rule_value(entry) & CR4_PCIDE)
+RULE(rip_of_short_host, !host_is_long(entry) && rule_value(entry) >> 32)
 
 #define REGISTERS "SDM 3C 27.2.2 \"Checks on Host Control Registers, MSRs, and SSP\""
 #define SEGMENTS  "SDM 3C 27.2.3 \"Checks on Host Segment and Descriptor-Table Registers\""

@@ -56,6 +56,13 @@ rule_long_guest(const void *entry)
 	return rule_field(entry, ENTRY_CONTROLS) & ENTRY_IA32E;
 }
 
+/* A rule of one expression: true where `entry` breaks it. */
+#define RULE(name, ...)                     \
+	static bool name(const void *entry) \
+	{                                   \
+		return __VA_ARGS__;         \
+	}
+
 /* The end of a row that is asked of exercise 4.7: it has neither words nor a test of its own. */
 #define OWN(section) NULL, section, NULL
 

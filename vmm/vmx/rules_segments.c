@@ -31,17 +31,8 @@ usable(const void *entry, unsigned n)
 	return !(rights(entry, n) & RIGHTS_UNUSABLE);
 }
 
-static bool
-is_v86(const void *entry)
-{
-	return rule_field(entry, GUEST_RFLAGS) & FLAG_VM;
-}
-
-static bool
-unrestricted(const void *entry)
-{
-	return rule_secondary(entry, SECONDARY_UNRESTRICTED);
-}
+RULE(is_v86, rule_field(entry, GUEST_RFLAGS) & FLAG_VM)
+RULE(unrestricted, rule_secondary(entry, SECONDARY_UNRESTRICTED))
 
 /* The register whose access rights, selector, base or limit the rule is about. */
 static unsigned
@@ -68,51 +59,18 @@ judged(const void *entry)
 
 /* ---- selectors ---- */
 
-static bool
-in_ldt(const void *entry)
-{
-	return rule_value(entry) & 4;
-}
-
-static bool
-ldtr_in_ldt(const void *entry)
-{
-	return usable(entry, SEG_LDTR) && rule_value(entry) & 4;
-}
-
-static bool
-ss_of_another_ring(const void *entry)
-{
-	return !is_v86(entry) && !unrestricted(entry) &&
-	       (rule_value(entry) & 3) != (selector(entry, SEG_CS) & 3);
-}
+RULE(in_ldt, rule_value(entry) & 4)
+RULE(ldtr_in_ldt, usable(entry, SEG_LDTR) && rule_value(entry) & 4)
+RULE(ss_of_another_ring, !is_v86(entry) && !unrestricted(entry) &&
+				 (rule_value(entry) & 3) != (selector(entry, SEG_CS) & 3))
 
 /* ---- bases and limits ---- */
 
-static bool
-v86_base(const void *entry)
-{
-	return is_v86(entry) && rule_value(entry) != selector(entry, of_base(entry)) << 4;
-}
-
-static bool
-v86_limit(const void *entry)
-{
-	return is_v86(entry) && rule_value(entry) != 0xffff;
-}
-
-static bool
-v86_rights(const void *entry)
-{
-	return is_v86(entry) && rule_value(entry) != 0xf3;
-}
-
-static bool
-base_high(const void *entry)
-{
-	return (of_base(entry) == SEG_CS || usable(entry, of_base(entry))) &&
-	       rule_value(entry) >> 32;
-}
+RULE(v86_base, is_v86(entry) && rule_value(entry) != selector(entry, of_base(entry)) << 4)
+RULE(v86_limit, is_v86(entry) && rule_value(entry) != 0xffff)
+RULE(v86_rights, is_v86(entry) && rule_value(entry) != 0xf3)
+RULE(base_high,
+     (of_base(entry) == SEG_CS || usable(entry, of_base(entry))) && rule_value(entry) >> 32)
 
 /* ---- access rights ---- */
 
@@ -124,29 +82,10 @@ data_type(const void *entry)
 	return judged(entry) && (!(type & 1) || (type & 8 && !(type & 2)));
 }
 
-static bool
-is_system(const void *entry)
-{
-	return judged(entry) && !(rule_value(entry) & RIGHTS_S);
-}
-
-static bool
-not_system(const void *entry)
-{
-	return judged(entry) && rule_value(entry) & RIGHTS_S;
-}
-
-static bool
-absent(const void *entry)
-{
-	return judged(entry) && !(rule_value(entry) & RIGHTS_P);
-}
-
-static bool
-reserved(const void *entry)
-{
-	return judged(entry) && rule_value(entry) & 0xfffe0f00;
-}
+RULE(is_system, judged(entry) && !(rule_value(entry) & RIGHTS_S))
+RULE(not_system, judged(entry) && rule_value(entry) & RIGHTS_S)
+RULE(absent, judged(entry) && !(rule_value(entry) & RIGHTS_P))
+RULE(reserved, judged(entry) && rule_value(entry) & 0xfffe0f00)
 
 /* The limit that a descriptor with this G can have. */
 static bool
@@ -158,12 +97,8 @@ granularity(const void *entry)
 	return judged(entry) && (((limit & 0xfff) != 0xfff && g) || (limit >> 20 && !g));
 }
 
-static bool
-data_dpl(const void *entry)
-{
-	return judged(entry) && !unrestricted(entry) && RIGHTS_TYPE(rule_value(entry)) < 12 &&
-	       RIGHTS_DPL(rule_value(entry)) < (selector(entry, of_rights(entry)) & 3);
-}
+RULE(data_dpl, judged(entry) && !unrestricted(entry) && RIGHTS_TYPE(rule_value(entry)) < 12 &&
+		       RIGHTS_DPL(rule_value(entry)) < (selector(entry, of_rights(entry)) & 3))
 
 static bool
 tr_type(const void *entry)
@@ -173,17 +108,8 @@ tr_type(const void *entry)
 	return type != 11 && (type != 3 || rule_long_guest(entry));
 }
 
-static bool
-tr_unusable(const void *entry)
-{
-	return rule_value(entry) & RIGHTS_UNUSABLE;
-}
-
-static bool
-ldtr_type(const void *entry)
-{
-	return usable(entry, SEG_LDTR) && RIGHTS_TYPE(rule_value(entry)) != 2;
-}
+RULE(tr_unusable, rule_value(entry) & RIGHTS_UNUSABLE)
+RULE(ldtr_type, usable(entry, SEG_LDTR) && RIGHTS_TYPE(rule_value(entry)) != 2)
 
 /* ---- the table ---- */
 
