@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import ENDING, PER_BOOT, Engine, assembled, folder, guest  # noqa: E402
 from harness import finish, ok, skip  # noqa: E402
-from stopped import Stopped, need_qemu  # noqa: E402
+from stopped import Stopped, need_qemu, nested_leaves  # noqa: E402
 from zeno.judging import headers  # noqa: E402
 
 HEADERS = ("vmm/vcpu.h", "vmm/domain.h", "vmm/mem/p2m.h", "kern/frame.h")
@@ -23,7 +23,6 @@ HEADERS = ("vmm/vcpu.h", "vmm/domain.h", "vmm/mem/p2m.h", "kern/frame.h")
     "offsetof(struct domain, p2m)", "offsetof(struct domain, ram)", "P2M_RAM", "sizeof(struct frame)",
     "offsetof(struct frame, owner)", "offsetof(struct frame, type)", "FRAME_GUEST"))
 P, W, U, PS, A, D = 1, 2, 4, 0x80, 0x20, 0x40
-ADDRESS = 0x000FFFFFFFFFF000
 BLOCK = 512
 HOLES = [(0xA0, 0xB8), (0xC0, 0x100)]
 
@@ -35,19 +34,7 @@ class Tables(Stopped):
 
     def leaves(self, root):
         """[(gfn, mfn, frames, flags)] of every leaf below `root`; `odd`: what is not there, and not empty."""
-        found, self.odd = [], []
-
-        def table(at, level, base):
-            for i, entry in enumerate(self.words(at, BLOCK, physical=True)):
-                gfn, size = base + (i << 9 * (level - 1)), 1 << 9 * (level - 1)
-                if not entry & P:
-                    self.odd += [(gfn, entry)] if entry else []
-                elif level == 1 or (level < 4 and entry & PS):
-                    found.append((gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS))
-                else:
-                    table(entry & ADDRESS, level - 1, gfn)
-
-        table(root, 4, 0)
+        found, self.odd = nested_leaves(lambda at: self.words(at, BLOCK, physical=True), root)
         return found
 
 

@@ -45,6 +45,7 @@ struct domain {
 	struct p2m_entry ***p2m;    /* a frame of pointers to frames of pointers to leaves */
 	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
 	const struct nested_format *nested_format; /* NULL: it has no nested tables */
+	bool nested_less;     /* ... and they allow less than VT-x's CPU may remember */
 	uint32_t page_frames; /* how many frames a first touch gives: 1, 512 or 262,144 */
 	uint64_t touched;     /* frames that have been given so */
 	bool logs_writes;     /* the dirty log is on */

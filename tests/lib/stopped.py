@@ -19,6 +19,25 @@ P, W, U, PS, NX = 1, 2, 4, 0x80, 1 << 63
 ADDRESS = 0x000FFFFFFFFFF000
 
 
+def nested_leaves(table_at, root):
+    """[(gfn, mfn, frames, flags)] of every leaf of nested tables, NPT's or EPT's, and [(gfn, entry)] of what is not there
+    and not empty. `table_at` gives the words of a table."""
+    found, odd = [], []
+
+    def table(at, level, base):
+        for i, entry in enumerate(table_at(at)):
+            gfn, size = base + (i << 9 * (level - 1)), 1 << 9 * (level - 1)
+            if not entry & P:
+                odd.extend([(gfn, entry)] if entry else [])
+            elif level == 1 or (level < 4 and entry & PS):
+                found.append((gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS))
+            else:
+                table(entry & ADDRESS, level - 1, gfn)
+
+    table(root, 4, 0)
+    return found, odd
+
+
 class Page:
     """A leaf of the page tables with the rights that the way to it leaves over."""
 

@@ -1,6 +1,7 @@
 ; Touches pages from 2 MiB on, as the last letter of its command line says: `n` none; `r` reads five; `w` writes three,
 ; by mov, push and movups; `i` has two written by rep insb, which is Zeno's to do; `l` writes to one for ever; `b` reads
-; where nobody has anything, and one page behind it; `e` goes on from page to page; `g` writes at 1 GiB.
+; where nobody has anything, and one page behind it; `e` goes on from page to page; `g` writes at 1 GiB;
+; `c` has its paging on when it turns the caches off, and on, which is Zeno's to do.
 
 bits 32
 section .multiboot progbits alloc noexec nowrite align=4
@@ -32,6 +33,8 @@ _start:
 	je	.eat
 	cmp	bl, 'l'
 	je	.for_ever
+	cmp	bl, 'c'
+	je	.caches
 	cmp	bl, 'b'
 	jne	.end
 	mov	eax, [0x70000000]
@@ -54,6 +57,20 @@ _start:
 	mov	ecx, 0x1800
 	mov	dx, 0x80
 	rep insb
+	jmp	.end
+.caches:
+	mov	dword [edi], 0x83	; 4 MiB, where they are
+	mov	cr3, edi
+	mov	eax, cr4
+	or	eax, 1 << 4
+	mov	cr4, eax
+	mov	eax, cr0
+	or	eax, 1 << 31
+	mov	cr0, eax
+	xor	eax, 1 << 30
+	mov	cr0, eax
+	xor	eax, 1 << 30
+	mov	cr0, eax
 	jmp	.end
 .for_ever:
 	inc	dword [edi]

@@ -86,6 +86,7 @@ vmcs_copy(struct vcpu *v)
 	if (!get_frames())
 		return NULL;
 	vmcs_read_image(v);
+	*image_field(&good, VPID) = 1; /* that of structures that are no vCPU's */
 	*image_field(&good, EPT_POINTER) =
 		(image_read(&good, EPT_POINTER) & ~EPT_FRAME) | mfn_to_hpa(no_memory).v;
 	*image_field(&good, ENTRY_EVENT) = 0;

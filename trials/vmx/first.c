@@ -255,7 +255,7 @@ vmx_trial_take_cpu(mfn_t vmcs)
 	*(uint32_t *)mfn_ptr(vmcs) = vmx_revision();
 	vmx_vmclear(mfn_to_hpa(vmcs).v);
 	vmx_vmptrld(mfn_to_hpa(vmcs).v);
-	vmx_invept(INVEPT_ALL, 0); /* another guest's tables may have had these frames */
+	vmx_invept(INVALIDATE_ALL, 0); /* another guest's tables may have had these frames */
 }
 
 int

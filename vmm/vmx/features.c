@@ -6,6 +6,7 @@
  */
 #include <kern/cpu.h>
 #include <kern/map.h>
+#include <vmm/domain.h>
 #include <vmm/mmu/nested/nested.h>
 #include <vmm/vmx/vmx.h>
 
@@ -122,8 +123,52 @@ vmx_ept_pointer(const struct vcpu *v)
 	return mfn_to_hpa(v->root).v | EPTP_FOUR_LEVELS | EPTP_WRITE_BACK | marks;
 }
 
+/*
+ * SDM 3C 29.4.3.3: with a VPID of its own a vCPU finds its translations again behind an exit. Of
+ * each entry's VPID 0 the CPU forgets them by itself (29.4.3.1).
+ */
+static struct tags vpids; /* none, where the CPU has no VPIDs */
+
+#define VPIDS 0x10000u
+
 void
-vmx_forget_translations(const struct vcpu *v)
+vmx_ask_vpids(void)
 {
-	vmx_invept(vmx_cpu.ept & EPT_HAS_INVEPT_ONE ? INVEPT_ONE : INVEPT_ALL, vmx_ept_pointer(v));
+	bool has = vmx_choice(SECONDARY) >> 32 & SECONDARY_VPID && vmx_cpu.ept & EPT_HAS_INVVPID &&
+		   vmx_cpu.ept & (EPT_HAS_INVVPID_ONE | EPT_HAS_INVVPID_ALL);
+
+	static bool told;
+
+	if (!has && !told)
+		printf("vmx: this CPU has no VPIDs: each entry forgets all translations\n");
+	told = true;
+	vpids.count = has ? VPIDS : 0;
+}
+
+bool
+vmx_needs_vpid(const struct vmx *x)
+{
+	return vpids.count && !x->shadowed && !tag_holds(&vpids, &x->vpid);
+}
+
+/*
+ * What the guest's own tables led to stays behind with the old VPID. What nested tables did goes by
+ * INVEPT alone, and for all VPIDs.
+ */
+void
+vmx_forget_translations(struct vcpu *v)
+{
+	struct tag *mine = &vmx_of(v)->vpid;
+	bool all = vmx_cpu.ept & EPT_HAS_INVVPID_ALL;
+
+	if (v->domain->nested_less)
+		vmx_invept(vmx_cpu.ept & EPT_HAS_INVEPT_ONE ? INVALIDATE_ONE : INVALIDATE_ALL,
+			   vmx_ept_pointer(v));
+	v->domain->nested_less = false;
+	if (!vpids.count)
+		return;
+	if (tag_take(&vpids, mine) || !all)
+		vmx_invvpid(all ? INVALIDATE_ALL : INVALIDATE_ONE, mine->number);
+	vmcs_write(VPID, mine->number);
+	vmcs_write(SECONDARY_CONTROLS, vmcs_read(SECONDARY_CONTROLS) | SECONDARY_VPID);
 }

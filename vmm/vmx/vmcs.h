@@ -257,10 +257,13 @@ enum vmx_reason {
 #define EPTP_MARKS       (1ul << 6) /* accessed and dirty bits */
 
 /* SDM 3D appendix A.10: MSR_VMX_EPT_VPID_CAP. */
-#define EPT_HAS_2_MIB      (1ul << 16)
-#define EPT_HAS_1_GIB      (1ul << 17)
-#define EPT_HAS_MARKS      (1ul << 21)
-#define EPT_HAS_INVEPT_ONE (1ul << 25)
+#define EPT_HAS_2_MIB       (1ul << 16)
+#define EPT_HAS_1_GIB       (1ul << 17)
+#define EPT_HAS_MARKS       (1ul << 21)
+#define EPT_HAS_INVEPT_ONE  (1ul << 25)
+#define EPT_HAS_INVVPID     (1ul << 32)
+#define EPT_HAS_INVVPID_ONE (1ul << 41)
+#define EPT_HAS_INVVPID_ALL (1ul << 42)
 
 /*
  * SDM 3C 31.2 "Conventions": each of these says in CF or ZF that it failed. Which fields and frames
@@ -332,19 +335,21 @@ vmx_vmxoff(void)
 }
 
 /*
- * SDM 3C 31.3 "INVEPT": what the CPU has kept of the tables below this EPT pointer (type 1), or of
- * all (type 2).
+ * SDM 3C 31.3 "INVEPT", "INVVPID": what the CPU has kept of the tables below an EPT pointer, or of
+ * a VPID (type 1), or of all (type 2; of VPIDs, all but the host's).
  */
-enum vmx_invept { INVEPT_ONE = 1, INVEPT_ALL };
-static inline void
-vmx_invept(enum vmx_invept type, uint64_t eptp)
-{
-	const uint64_t descriptor[2] = { eptp, 0 };
-	bool failed;
-
-	__asm__ volatile("invept %1, %2"
-			 : "=@ccbe"(failed)
-			 : "m"(descriptor), "r"((uint64_t)type)
-			 : "memory");
-	VMX_CHECK(failed, "invept failed");
-}
+enum vmx_invalidate { INVALIDATE_ONE = 1, INVALIDATE_ALL };
+#define VMX_INVALIDATE(name)                                                 \
+	static inline void vmx_##name(enum vmx_invalidate type, uint64_t of) \
+	{                                                                    \
+		const uint64_t descriptor[2] = { of, 0 };                    \
+		bool failed;                                                 \
+                                                                             \
+		__asm__ volatile(#name " %1, %2"                             \
+				 : "=@ccbe"(failed)                          \
+				 : "m"(descriptor), "r"((uint64_t)type)      \
+				 : "memory");                                \
+		VMX_CHECK(failed, #name " failed");                          \
+	}
+VMX_INVALIDATE(invept)
+VMX_INVALIDATE(invvpid)

@@ -86,10 +86,11 @@ init(struct vcpu *v)
 	err = vmx_prepare();
 	if (err)
 		return err;
-	v->flush = true; /* an ended guest's tables may have begun at the same frame */
+	v->flush = true; /* its first entry takes a VPID */
 	if (!v->domain->mmu->nested_init)
 		return vmx_shadow_init(v);
 	vmx_ept_features();
+	vmx_ask_vpids();
 	return nested_init(v, &nested_ept) ? -ENOMEM : 0;
 }
 
@@ -160,6 +161,7 @@ load(struct vcpu *v)
 	vmx_turn_on();
 	become_current(v);
 	vmx_debug_controls(v);
+	v->flush |= vmx_needs_vpid(vmx_of(v));
 }
 
 static uint64_t

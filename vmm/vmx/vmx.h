@@ -7,6 +7,7 @@
 #pragma once
 
 #include <vmm/engine.h>
+#include <vmm/mmu/nested/tags.h>
 #include <vmm/vcpu.h>
 #include <vmm/vmx/rules.h>
 #include <vmm/vmx/vmcs.h>
@@ -30,6 +31,7 @@ struct vmx {
 	uint32_t exceptions; /* that exit */
 	uint32_t raw;        /* exit reason */
 	uint32_t vectoring;  /* the event that was being delivered */
+	struct tag vpid;
 	/* What every entry might write, as the VMCS has it: VMWRITE is for what has changed. */
 	uint64_t rip, rsp, rflags, interruptibility, pending_debug;
 	uint64_t cr2, cr8, xcr0, apic_base; /* the guest's; no VMCS has them */
@@ -63,8 +65,11 @@ uint64_t vmx_cr0_ones(void);
 /* What EPT this CPU has, for nested_ept; where a vCPU's tables begin, as the VMCS has it. */
 void vmx_ept_features(void);
 uint64_t vmx_ept_pointer(const struct vcpu *v);
-/* What the CPU has kept of them goes: something was removed, or allows less. */
-void vmx_forget_translations(const struct vcpu *v);
+/* VPIDs, where the CPU has them; true: this vCPU's may be another one's by now. */
+void vmx_ask_vpids(void);
+bool vmx_needs_vpid(const struct vmx *x);
+/* The next entry finds nothing that the last ones have left, nor what nested tables allow less. */
+void vmx_forget_translations(struct vcpu *v);
 /* What the first four bytes of a VMCS and of VMXON's page must be. */
 uint32_t vmx_revision(void);
 

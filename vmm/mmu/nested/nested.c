@@ -32,6 +32,7 @@ nested_init(struct vcpu *v, const struct nested_format *format)
 	if (!mfn_ok(v->root))
 		return -ENOMEM;
 	v->domain->nested_format = format;
+	v->domain->nested_less = true; /* an ended guest's may have begun at the same frame */
 	return v->domain->mmu->nested_init(v);
 }
 
@@ -106,8 +107,10 @@ set_writable(struct domain *d, gfn_t g, bool writable)
 	if (!entry)
 		return;
 	*entry = writable ? *entry | PTE_W : *entry & ~PTE_W;
-	if (!writable) /* one who only may do more will be asked once more at most */
-		tlb_flush_all(d);
+	if (writable)
+		return; /* who only may do more will be asked once more at most */
+	d->nested_less = true;
+	tlb_flush_all(d);
 }
 
 void

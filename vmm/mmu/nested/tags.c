@@ -14,8 +14,7 @@ tag_take(struct tags *all, struct tag *mine)
 
 	if (recycled) {
 		all->generation++;
-		all->next =
-			2; /* 0 is the host's, 1 of a structure that is no vCPU's (trials/svm) */
+		all->next = 2; /* 0 is the host's, 1 of a structure that is no vCPU's (trials/) */
 	}
 	mine->number = all->next++;
 	mine->generation = all->generation;
