@@ -151,6 +151,15 @@ def ends():
            and text.count("hello: ended: exit code 0") == 2, f"{field}, of a guest that ran: VMEXIT_INVALID in words", text=text)
 
 
+def many():
+    """Of many broken rules three are told, and how many more there are."""
+    breaks = [f"vmrun-break d1 {rule} {SEED}" for rule in (1, 4, 11, 12, 13, 19)]
+    text, _ = boot("qemu", ["start hello &", *breaks, "start hello"], ["hello"])
+    listed = re.findall(r"^d1 hello: VMRUN: .*", text, re.M)
+    ok(len(listed) == 4 and re.fullmatch("d1 hello: VMRUN: and [3-9] more", listed[3]) and "d2 hello: ended: exit code 0" in text,
+       "six rules broken at once: three in words, and how many more there are", text=text)
+
+
 def unwritten():
     """Without 4s.7 nobody is blamed for what only its rules know."""
     built = run("make", "-s", "-C", ROOT, "LAB=4s", f"REF={BUT_RULES}", "build")
@@ -178,6 +187,7 @@ def main():
             fields = set().union(*(fields for _, fields in found))
             ok(len(fields) >= 12, "bochs: its log names the fields of at least 12 kinds of checks", fields=fields)
     ends()
+    many()
     unwritten()
     finish()
 

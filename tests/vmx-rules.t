@@ -178,6 +178,15 @@ def ends():
            and text.count("hello: ended: exit code 0") == 2, f"{field}, of a guest that ran: {by}, in words", text=text)
 
 
+def many():
+    """Of many broken rules three are told, and how many more there are."""
+    breaks = [f"vmentry-break d1 {rule} {SEED}" for rule in (9, 20, 48, 77, 90)]
+    text, _ = boot(["start hello &", *breaks, "start hello"], ["hello"])
+    listed = re.findall(r"^d1 hello: VM entry: .*", text, re.M)
+    ok(len(listed) == 4 and re.fullmatch(r"d1 hello: VM entry: and \d+ more", listed[3]) and "d2 hello: ended: exit code 0" in text,
+       "five rules broken at once: three in words, and how many more there are", text=text)
+
+
 def unwritten():
     """Without 4.7 nobody is blamed for what only its rules know."""
     built = run("make", "-s", "-C", ROOT, "LAB=4", f"REF={BUT_RULES}", "build")
@@ -202,6 +211,7 @@ def main():
     fields = set().union(*(names for _, names in found))
     ok(len(fields) >= 60, "Bochs' log names checks of at least 60 fields", fields=sorted(fields))
     ends()
+    many()
     unwritten()
     finish()
 

@@ -20,6 +20,8 @@ struct entry_rule {
 	bool (*broken)(const void *entry);
 };
 
+#define RULES_SHOWN 3u /* of those that an entry breaks: one mistake often breaks many */
+
 /* The first one behind `from` (NULL: from the start) that is broken; NULL: none is. */
 static inline const struct entry_rule *
 entry_rule_broken(const struct entry_rule *rules, size_t count, const struct entry_rule *from,

@@ -326,20 +326,25 @@ static const struct engine svm_engine = {
 };
 SET_ADD(engines, svm_engine);
 
-/* All that is broken, with the manual's words for where; the guest's last line has the first. */
+/* What is broken, with the manual's words for where; the guest's last line has the first. */
 static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
 	const struct vmcb *b = svm_of(v)->vmcb;
 	struct svm_broken first, r;
+	unsigned broken;
 
 	if (e->raw == SVM_EXIT_NONE)
 		return exit_stop(v, e, "lab4sa.md#ex-4s-2",
 				 "svm_enter() came back, and no guest has run");
 	first = svm_broken(b, &svm_cpu, 0);
-	for (unsigned i = 0; (r = svm_broken(b, &svm_cpu, i)).field; i++)
-		printf("d%u %s: VMRUN: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
-		       r.field, r.value, r.words, r.section);
+	for (broken = 0; (r = svm_broken(b, &svm_cpu, broken)).field; broken++)
+		if (broken < RULES_SHOWN)
+			printf("d%u %s: VMRUN: %s = %lx: %s (%s)\n", v->domain->id, v->domain->name,
+			       r.field, r.value, r.words, r.section);
+	if (broken > RULES_SHOWN)
+		printf("d%u %s: VMRUN: and %u more\n", v->domain->id, v->domain->name,
+		       broken - RULES_SHOWN);
 	if (!first.field && exercise_missing("4s.7"))
 		return exit_stop(v, e, "guide.md#svm",
 				 "the CPU refuses the VMCB (VMEXIT_INVALID), for no rule that "

@@ -18,7 +18,6 @@
 #include <vmm/vmx/vmx.h>
 
 #define VMX_RAM_MAX       (2ul << 30)                   /* below the hole that devices have */
-#define RULES_SHOWN       3u                            /* of those that an entry breaks */
 #define EXCEPTIONS_CAUGHT (1u << VEC_DB | 1u << VEC_AC) /* both can follow themselves for ever */
 
 static struct vmx *current; /* whose VMCS the CPU has; no other one is active */
