@@ -21,7 +21,7 @@ import region
 import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
-WORDS = range(30, 91)
+WORDS = range(30, 81)
 STEP = re.compile(r"^\s*(?:[*;#]\s*)?\(?\d+[.)]\s", re.M)
 NAME = re.compile(r"\b[A-Za-z_]\w+\b|\b0x[0-9a-fA-F]+\b|\b\d+\b")
 KEYWORDS = set("""break case char const continue default do else enum extern for goto if inline int long return short

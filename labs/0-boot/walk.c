@@ -26,13 +26,13 @@ va_walk(uint64_t root, uint64_t va, struct place *place)
 {
 	/*
 	 * EXERCISE 0.6: the walk
-	 * Holds: 0 and a filled `place` where the CPU would reach memory; -ENOENT and the
-	 *  level of the entry where there is a hole; -EFAULT and the level of a table that is
-	 *  not RAM; -EINVAL for an address that no pointer can have.
-	 * Beware: tables are anybody's, and broken. Pages have three sizes; what one level
-	 *  forbids no other allows. MAXPHYADDR is 52; reserved bits count as 0.
-	 * Manual: SDM 3A "4-Level Paging and 5-Level Paging", "Access Rights"; SDM 1
-	 *  "Canonical Addressing".
+	 * Holds: 0 and `place` where the CPU reaches memory; at a hole -ENOENT and the entry's
+	 *  level; -EFAULT and the level of a table that is not RAM; -EINVAL for what no pointer
+	 *  has.
+	 * Beware: tables are anybody's, and broken. Three sizes of pages; what one level forbids
+	 *  no other allows. MAXPHYADDR is 52; reserved bits count as 0.
+	 * Manual: SDM 3A "4-Level Paging and 5-Level Paging", "Access Rights"; SDM 1 "Canonical
+	 *  Addressing".
 	 * Tools: hpa(), hpa_ptr(), page_entry(), PTE_ADDR(), PTE_NX, PTE_P, PTE_PS, PTE_U,
 	 *  PTE_W, ram_contains()
 	 */

@@ -62,7 +62,7 @@ enable(hpa_t region)
 	/*
 	 * EXERCISE 4.1c: is it on?
 	 * Holds: the CPU is in VMX operation, with this region; the control registers and the
-	 *  firmware's MSR have what that wants of them and are else as before.
+	 *  firmware's MSR have what that wants, else are as before.
 	 * Beware: firmware may not have decided; once it has, a write faults. Which bits are
 	 *  fixed, and at what, each CPU says for itself. Zeno comes here again after each
 	 *  VMXOFF.

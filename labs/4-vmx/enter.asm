@@ -39,10 +39,10 @@ vmx_enter:
 	push	r15
 	push	rdi
 	; EXERCISE 4.2: into the guest and back
-	; Holds: behind it, eax is one of enum vmx_entry, the stack is as here, and gpr[] has the guest's
-	;  registers; vmx_exited is where the CPU comes back to at an exit.
-	; Beware: no register of the host's lives through the guest's time. One is the VMCS's. A VMCS
-	;  is launched once. Refusals come back at another place than exits.
+	; Holds: eax is one of enum vmx_entry, the stack is as here, gpr[] has the guest's registers; at an exit
+	;  the CPU comes back to vmx_exited.
+	; Beware: no register of the host's lives through the guest's time. One is the VMCS's. A VMCS is
+	;  launched once. Refusals return elsewhere.
 	; Manual: SDM 3C "Conventions", "VMLAUNCH/VMRESUME", "Loading Host RIP, RSP, RFLAGS, and SSP", "VM-Entry
 	;  Failures During or After Loading Guest State".
 	; Tools: ENTERED, GPR_RAX, GPR_RBP, GPR_RBX, GPR_RCX, GPR_RDI, GPR_RDX, GPR_RSI, GPR_RSP of

@@ -47,10 +47,10 @@ vmx_inject(struct vcpu *v, const struct event *event)
 {
 	/*
 	 * EXERCISE 4.6a: inject
-	 * Holds: the CPU delivers the event at the next entry, by the guest's own IDT; or the
-	 *  event is refused, and nothing has changed but what asks for a later NMI.
-	 * Beware: one entry has room for one event. A blocked NMI waits for iret. Real mode has
-	 *  no error codes. A fault's handler sees RF, and what had held interrupts back is over.
+	 * Holds: the CPU delivers the event at the next entry, by the guest's IDT; or it is
+	 *  refused, and nothing changes but what asks for an NMI.
+	 * Beware: one entry has room for one event. A blocked NMI waits for iret. Real mode has no
+	 *  error codes. A fault's handler sees RF; shadows are over.
 	 * Manual: SDM 3C "VM-Entry Controls for Event Injection", "Injected-Event Delivery",
 	 *  "Details of Event Injection".
 	 * Tools: ENTRY_EVENT, ENTRY_EVENT_ERROR, ENTRY_EVENT_LENGTH, event_has_error(), FAULTS,
@@ -108,11 +108,11 @@ vmx_take_back(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4.6d: take back
-	 * Holds: an event whose delivery an exit has interrupted is the state's event again, to be
-	 *  delivered once more; what an instruction asked for (int n, int3, into, int1) is not,
-	 *  for its instruction comes again. Nothing is left of a window.
-	 * Beware: the error code belongs to the event, and stands in a field of its own. An NMI
-	 *  whose handler has not begun blocks no other.
+	 * Holds: an event whose delivery an exit has interrupted is the state's event again; what
+	 *  an instruction asked for (int n, int3, into, int1) is not, for its instruction comes
+	 *  again. Nothing is left of a window.
+	 * Beware: the error code belongs to the event, in a field of its own. An NMI whose handler
+	 *  has not begun blocks no other.
 	 * Manual: SDM 3C "Information for VM Exits That Occur During Event Delivery".
 	 * Tools: event_raise(), PRIMARY_IRQ_WINDOW, PRIMARY_NMI_WINDOW, set_primary(), types,
 	 *  VECTORING_EVENT_ERROR, vmcs_read(), VMX_EVENT_HAS_ERROR, VMX_EVENT_TYPE(),

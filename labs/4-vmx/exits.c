@@ -47,8 +47,8 @@ is_io(struct exit *e)
 	 * EXERCISE 4.5a: ports
 	 * Holds: *e names the port, the width, the direction, and which instruction it was; of a
 	 *  string also whether it repeats, its memory's segment, and the width of its addresses.
-	 * Beware: of a string's memory another field tells, and of one direction no segment: that
-	 *  has no choice.
+	 * Beware: of a string's memory another field tells, and of one direction no segment:
+	 *  there's no choice.
 	 * Manual: SDM 3C "Exit Qualification for I/O Instructions", "Format of the VM-Exit
 	 *  Instruction-Information Field as Used for INS and OUTS"; SDM 2 "INS", "OUTS".
 	 * Tools: access_of_error(), EXIT_INSTRUCTION_INFO, IO_ADDRESS_SIZE(), IO_IN, IO_PORT(),
@@ -66,8 +66,8 @@ is_register(struct exit *e)
 	/*
 	 * EXERCISE 4.5b: registers
 	 * Holds: *e tells which register is read or written, has its TS cleared, or gets its low
-	 *  half from lmsw and which half that is; which general register is at the other end of
-	 *  a move; and which instruction it was.
+	 *  half from lmsw and which half; which general register a move names; and which
+	 *  instruction it was.
 	 * Beware: two kinds of exit, two tables. Not every bit of a number says something for
 	 *  every access.
 	 * Manual: SDM 3C "Exit Qualification for Control-Register Accesses", "Exit Qualification

@@ -227,10 +227,10 @@ shadows_in(struct vmx *x, struct cpu_state *s)
 
 /*
  * EXERCISE 4.3a: a segment's rights
- * Holds: each of the two gives the other's form of what makes a segment: the CPU takes the first
- *  for the segment that the state describes, and the second says what the guest has.
- * Beware: the state has twelve bits without a hole. A selector of 0 leaves a segment that the
- *  CPU must not take for one. Whose ring the guest is in, the CPU asks one segment always.
+ * Holds: each gives the other's form of what makes a segment: the CPU takes the first for the
+ *  segment that the state describes, the second says what the guest has.
+ * Beware: the state has twelve bits without a hole. A selector of 0 leaves what is no segment to
+ *  the CPU. Of the ring it asks one segment, always.
  * Manual: SDM 3C "Guest Register State" with the format of access rights, "Checks on Guest
  *  Segment Registers".
  * Tools: ATTR_P, RIGHTS_L, RIGHTS_UNUSABLE of vmm/vmx/vmcs.h
@@ -258,9 +258,9 @@ vmx_state_to_vmcs(struct vcpu *v)
 	/*
 	 * EXERCISE 4.3b: into the VMCS
 	 * Holds: the guest goes on with what its state says, and the CPU takes it. Nothing is
-	 *  written that nobody has changed since the last time.
-	 * Beware: some bits are not the guest's to have, and it reads them. Its mode the CPU has to
-	 *  be told. A guest may arm breakpoints at Zeno's addresses.
+	 *  written that nobody has changed since.
+	 * Beware: some bits are not the guest's to have, and it reads them. Its mode the CPU is
+	 *  told. Breakpoints may be armed at Zeno's addresses.
 	 * Manual: SDM 3C "Guest/Host Masks and Read Shadows for CR0 and CR4", "Checks on Guest
 	 *  Control Registers, Debug Registers, and MSRs".
 	 * Tools: breakpoints_allowed(), CR4_VMXE, ENTRY_IA32E, load_breakpoints(), msrs_out(),
@@ -280,8 +280,8 @@ vmx_state_from_vmcs(struct vcpu *v)
 	/*
 	 * EXERCISE 4.3c: what is always true
 	 * Holds: general registers, rip, rflags, the attributes of two segments, what holds
-	 *  interrupts back and the #DB that waits are the guest's as it left. All else of the state
-	 *  is known to be old. (An event that did not arrive is 4.6's.)
+	 *  interrupts back and the #DB that waits are the guest's as it left. All else is known to
+	 *  be old. (An interrupted event is 4.6's.)
 	 * Beware: whoever believes that a group is there does not ask for it; and what the VMCS
 	 *  has now, the next entry wants to know. Each field costs an instruction.
 	 * Manual: SDM 3C "Saving Guest State".

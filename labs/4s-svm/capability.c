@@ -41,8 +41,8 @@ enable(void)
 	/*
 	 * EXERCISE 4s.1b: is it on?
 	 * Holds: the instructions of AMD-V can be used, and at each entry the CPU keeps the host's
-	 *  state in a page that is allocated here and is nobody else's, not svm_host_state()'s
-	 *  either. Without memory for it nothing has changed.
+	 *  state in a page that is allocated here and nobody else's, nor svm_host_state()'s.
+	 *  Without memory nothing has changed.
 	 * Beware: the register with the switch has others, which keep Zeno itself running. The CPU
 	 *  knows of machine addresses only, and will write there without asking again.
 	 * Manual: APM 2 "Enabling SVM", "Extended Feature Enable Register", "VM_HSAVE_PA MSR".

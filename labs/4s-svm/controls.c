@@ -50,10 +50,10 @@ svm_set_controls(struct vmcb *b)
 	/*
 	 * EXERCISE 4s.4b: what must exit
 	 * Holds: whatever this guest executes, it reaches its own memory and registers, and what
-	 *  its CPU says that it has. Zeno hears when it waits or can't go on, and keeps its own
+	 *  its CPU says that it has. Zeno hears when it waits or can't go on, and keeps its
 	 *  interrupts. All else runs without an exit.
-	 * Beware: the CPU wants some of this itself. A control register may have bits that the
-	 *  guest has not. Whose is what a breakpoint watches?
+	 * Beware: the CPU wants some of this itself. Control registers have bits that guests lack.
+	 *  Whose is what a breakpoint watches?
 	 * Manual: APM 2 "Instruction Intercepts", "Interrupt Intercepts", "Virtualizing APIC.TPR",
 	 *  "Nested Paging".
 	 * Tools: intercept(), io_map, KB of kern/map.h, msr_map, svm_has_nrip, svm_intercept of

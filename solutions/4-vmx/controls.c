@@ -130,9 +130,9 @@ vmx_make_maps(void)
 {
 	/*
 	 * EXERCISE 4.4a: the map
-	 * Holds: no guest reaches a model-specific register of the machine's, neither to read nor
-	 *  to write it. The bases of its own segments it has without an exit; another one that
-	 *  goes and comes with the guest may pass, too, or exit.
+	 * Holds: no guest reaches a model-specific register of the machine's, by reading or
+	 *  writing. The bases of its own segments cost no exit; another one that goes and comes
+	 *  with the guest may pass, or exit.
 	 * Beware: a map that says nothing allows everything, and nobody has written to this one
 	 *  yet. The CPU has swapgs, which asks no map.
 	 * Manual: SDM 3C "MSR-Bitmap Address"; SDM 4 "Architectural MSRs".
@@ -159,8 +159,8 @@ must_exit(unsigned *count)
 	/*
 	 * EXERCISE 4.4b: what must exit
 	 * Holds: whatever this guest executes, it reaches its own memory and registers, and what
-	 *  its CPU says that it has. Zeno hears when it waits, and keeps its own interrupts. All
-	 *  else runs without an exit.
+	 *  its CPU says that it has. Zeno hears when it waits, and keeps its interrupts. All else
+	 *  runs without an exit.
 	 * Beware: some of it exits on every CPU, whatever you say; some has two controls, of
 	 *  which one asks a map. Whose is what a breakpoint watches?
 	 * Manual: SDM 3C "Pin-Based VM-Execution Controls", "Processor-Based VM-Execution

@@ -105,9 +105,9 @@ control_register_wrong(const struct vmx_attempt *e)
 {
 	/*
 	 * EXERCISE 4.7c: control registers
-	 * Holds: says something if and only if the CPU refuses this guest for the register that is
-	 *  asked about: for a bit that VMX operation fixes, or that does not go with the mode.
-	 * Beware: some bits are free whatever the capability MSRs say, and two more where a guest
+	 * Holds: says something if and only if the CPU refuses this guest for the register asked
+	 *  about: for a bit that VMX fixes, or that contradicts the mode.
+	 * Beware: some bits are free whatever the capability MSRs say, and two more where guests
 	 *  may begin in real mode.
 	 * Manual: SDM 3C 27.3.1.1 "Checks on Guest Control Registers, Debug Registers, and MSRs";
 	 *  24.8 "Restrictions on VMX Operation"; SDM 3D A.7, A.8.
@@ -193,10 +193,10 @@ event_wrong(const struct vmx_attempt *e)
 	/*
 	 * EXERCISE 4.7e: an event
 	 * Holds: says something if and only if the CPU refuses what is to be injected for this
-	 *  field: its type, its vector, its error code, its other bits.
-	 * Beware: whether an exception pushes an error code depends on the mode of the guest, and
-	 *  some CPUs don't mind. One type needs a control that this CPU may lack. If nothing is to
-	 *  be injected, nothing is wrong.
+	 *  field: type, vector, error code, other bits.
+	 * Beware: whether an exception pushes an error code depends on the guest's mode, and some
+	 *  CPUs don't mind. One type needs a control that may be lacking. If nothing is injected,
+	 *  nothing is wrong.
 	 * Manual: SDM 3C 27.2.1.3 "VM-Entry Control Fields"; table 25-17.
 	 * Tools: event_has_error(), PRIMARY_MONITOR_TRAP, rule_secondary(), VEC_CP, VEC_NMI,
 	 *  vmx_cpu of vmm/vmx/rules.h, VMX_EVENT_EXCEPTION, VMX_EVENT_HAS_ERROR, VMX_EVENT_NMI,

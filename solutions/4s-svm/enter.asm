@@ -34,9 +34,9 @@ svm_enter:
 	push	rdi
 	; EXERCISE 4s.2: into the guest and back
 	; Holds: the guest has run to its next exit, or was refused. The VMCB has its RAX and RSP, gpr[] its
-	;  fourteen others; the stack, IF and what host_state names are the host's again.
-	; Beware: two registers are the VMCB's. An interrupt while FS is the guest's is the end. A guest that never
-	;  exits must not stop the host's clock.
+	;  fourteen others; stack, IF and what host_state names are the host's again.
+	; Beware: two registers are the VMCB's. An interrupt while FS is the guest's is the end. No guest may
+	;  stop the host's clock.
 	; Manual: APM 2 "VMRUN Instruction", "#VMEXIT", "VMSAVE and VMLOAD Instructions", "Global Interrupt Flag,
 	;  STGI and CLGI Instructions".
 	; Tools: GPR_RAX, GPR_RBP, GPR_RBX, GPR_RCX, GPR_RDI, GPR_RDX, GPR_RSI, GPR_RSP of vmm/x86/state.inc

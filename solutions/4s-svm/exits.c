@@ -62,8 +62,7 @@ is_io(struct vcpu *v, struct exit *e)
 	/*
 	 * EXERCISE 4s.5a: ports
 	 * Holds: *e names the port, the width, the direction, and how long the instruction is; of
-	 *  a string also whether it is repeated, in which segment its memory lies, and how wide
-	 *  its addresses are.
+	 *  a string also whether it repeats, its memory's segment, and how wide addresses are.
 	 * Beware: this CPU may leave out of the VMCB what a newer one tells. The bytes at rip can
 	 *  have changed: an instruction of another kind or length there is EXIT_OTHER.
 	 * Manual: APM 2 "IN and OUT Behavior", "Decode Assists"; APM 3 "INS".
@@ -111,7 +110,7 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 	/*
 	 * EXERCISE 4s.5b: registers
 	 * Holds: *e tells which register is read or written, has its TS cleared or its machine
-	 *  status word stored, and which general register is at the other end of a move.
+	 *  status word stored, and which general register a move names.
 	 * Beware: this CPU does not tell that one. The bytes at rip can have changed: an
 	 *  instruction that makes no such exit of this register's is EXIT_OTHER, and nothing of
 	 *  it is done.
