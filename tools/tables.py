@@ -75,13 +75,14 @@ def symptom_words(pattern):
 
 
 def made_symptoms(words):
-    """The mistakes that the mutants make, by exercise."""
+    """The mistakes that the mutants make, by exercise: `4A`, or `4A lab4a.md` on a page beside the handout."""
+    words, _, page = words.partition(" ")
     lines = [row("exercise", "what you see speaks of", "what it often means"), rule(9, 31, 60)]
     told = {one["id"] for one in lab_data(words)["exercises"]}
     for one in mutants.load_all(ROOT, number_of(re.match(NUMBER, words)[0])):
         if one.exercise not in told:
             continue
-        lines.append(row(f"[{one.exercise}]({anchor(one.exercise)})", symptom_words(one.symptom), one.hint))
+        lines.append(row(f"[{one.exercise}]({page}{anchor(one.exercise)})", symptom_words(one.symptom), one.hint))
     return lines
 
 
