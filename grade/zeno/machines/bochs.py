@@ -147,6 +147,7 @@ class Live(LiveBase):
         self._events = []
         self._halted = None
         self._client = None
+        self._ask = None
         super().__init__(setup)
 
     def _launch(self):
@@ -160,9 +161,12 @@ class Live(LiveBase):
         rc = bochsrc(setup, self.directory, f"/dev/fd/{pipe}", self.path("console"),
                      setup.explain == "live")
         if setup.gdb:
-            self._spawn([PROGRAM, "-q", "-f", str(rc)], pass_fds=[pipe], in_child=hide_network,
-                        env=os.environ | {"TERM": "dumb"}, channel=True)
+            asked, ask = os.pipe()
+            self._ask = os.fdopen(ask, "wb")
+            self._spawn([PROGRAM, "-q", "-f", str(rc), "-rc", f"/dev/fd/{asked}"], pass_fds=[pipe, asked],
+                        in_child=hide_network, env=os.environ | {"TERM": "dumb"}, channel=True)
             os.close(pipe)
+            os.close(asked)
             return
         commands = self.path("commands")
         steps = "".join(f"s {number}\n" for number in steps_of(setup.limits.instructions or NEVER))
@@ -288,7 +292,7 @@ class Live(LiveBase):
         if not self.setup.gdb:
             raise ValueError("gdb() needs paused=True")
         if self._client is None:
-            self._client = Client(self, *self.child.channel)
+            self._client = Client(self, self._ask, self.child.channel)
         return self._client
 
     def over_limit(self):

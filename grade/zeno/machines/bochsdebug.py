@@ -10,8 +10,10 @@
         gdb.detach()
         run = live.wait()
 
-It talks through the debugger's standard input and output, which nobody else writes to: such a run
-has no side channel. A guest sees none of it: no byte of its memory changes for a breakpoint.
+Its commands come to the debugger as its first file of commands, a pipe: what comes by standard input it reads and repeats
+byte by byte, six system calls for each. Answers come by standard output, which nobody else writes to: such a run has no
+side channel. A file has no prompts, so behind each command stands a question whose answer is known. A guest sees none
+of it: no byte of its memory changes for a breakpoint.
 Watchpoints are Bochs' own, at physical addresses: a linear one is looked up when it is set. Unlike QEMU's, one
 for reads misses an instruction that reads and writes: ask for "access".
 
@@ -27,6 +29,9 @@ from .gdbremote import SIGTRAP, Gone, Refused, Stop
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 BOOT_SECTOR = 0x7c00
 CHUNK = 4096
+FIRST = 0x5a5a0000
+"""The questions' numbers begin here: nothing else that the debugger says looks like the answers."""
+UNITS = {8: "g", 1: "b"}
 AT_ONCE = 64
 """So many commands are sent before the first answer is read: with their answers they fit into the pipes."""
 LIMIT = "Caught time breakpoint"
@@ -47,7 +52,7 @@ class Client:
         self.live, self.ask, self.answers = live, ask, answers
         self._buffer = b""
         self._searched = 0
-        self._number = 0
+        self._number = FIRST
         self._points = {}
         self._vmexits = False
         self._detached = False
@@ -55,7 +60,6 @@ class Client:
         """{page: its frame}, once somebody who knows that no table changes any more has put an empty one here."""
         self.said = ""
         """What the debugger said at the last stop."""
-        self._until_prompt()
         self._command(f"lb {BOOT_SECTOR:#x}")
         self.said = self._command("c")
         self._command("d 1")
@@ -78,14 +82,13 @@ class Client:
             raise Gone("the machine has ended")
         self._buffer += data
 
-    def _until_prompt(self):
-        """What was said until the debugger asks for its next command."""
-        self._number += 1
-        prompt = f"<bochs:{self._number}> ".encode()
-        while (at := self._buffer.find(prompt, self._searched)) < 0:
-            self._searched = max(0, len(self._buffer) - len(prompt))
+    def _said(self, number):
+        """What was said until the question with this number was answered."""
+        answer = f"{number:#010x} {number}\n".encode()
+        while (at := self._buffer.find(answer, self._searched)) < 0:
+            self._searched = max(0, len(self._buffer) - len(answer))
             self._receive()
-        text, self._buffer = self._buffer[:at].decode("latin-1"), self._buffer[at + len(prompt):]
+        text, self._buffer = self._buffer[:at].decode("latin-1"), self._buffer[at + len(answer):]
         self._searched = 0
         return text
 
@@ -96,14 +99,16 @@ class Client:
         """What is said to each of these, of which none lets the machine run: all are sent before the first is waited for."""
         if self._detached:
             raise Gone("the client has let the machine go")
+        numbers = range(self._number + 1, self._number + len(texts) + 1)
+        self._number += len(texts)
         try:
-            self.ask.write("".join(f"{text}\n" for text in texts).encode("ascii"))
+            self.ask.write("".join(f"{text}\ncalc {number}\n" for text, number in zip(texts, numbers)).encode("ascii"))
             self.ask.flush()
         except (BrokenPipeError, ValueError):
             while self.live.pump():
                 pass
             raise Gone("the machine has ended") from None
-        said = [self._until_prompt() for _ in texts]
+        said = [self._said(number) for number in numbers]
         for text, words in zip(texts, said):
             if "syntax error" in words or "rror: " in words:
                 raise Refused(f"Bochs refuses {text[:60]!r}: {words.strip()}")
@@ -180,9 +185,11 @@ class Client:
         """Bytes at a linear (or physical) address. Raises Refused where nothing is mapped."""
         data = b""
         for where, part in self._pieces(address, length, physical):
-            said = self._command(f"xp /{part}bx {where:#x}").partition("[bochs]:")[2]
-            lines = [line.partition(">:")[2] for line in said.splitlines()]
-            data += bytes(int(word, 16) for line in lines for word in line.split())
+            for size, unit in ((part & ~7, 8), (part & 7, 1)):  # each word of the answer costs the same
+                said = self._command(f"xp /{size // unit}{UNITS[unit]}x {where:#x}") if size else ""
+                lines = [line.partition(">:")[2] for line in said.partition("[bochs]:")[2].splitlines()]
+                data += b"".join(int(word, 16).to_bytes(unit, "little") for line in lines for word in line.split())
+                where += size
         if len(data) != length:
             raise Refused(f"Bochs gave {len(data)} of {length} bytes at {address:#x}")
         return data

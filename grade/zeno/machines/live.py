@@ -244,11 +244,10 @@ class LiveBase:
         self._side.close()
 
     def _spawn(self, argv, pass_fds=(), env=None, in_child=None, channel=False):
-        """Start the emulator; its output goes to files, or with `channel` through pipes to us."""
+        """Start the emulator; its output goes to files, or with `channel` through a pipe to us."""
         with open(self.path("stdout"), "wb") as out, open(self.path("stderr"), "wb") as err:
             self.child = Child(argv, stdout=subprocess.PIPE if channel else out, stderr=err,
                                cwd=self.directory, env=env, pass_fds=pass_fds, in_child=in_child,
-                               stdin=subprocess.PIPE if channel else None,
                                cpu_seconds=self.setup.limits.cpu_seconds)
 
     def complaint(self):

@@ -43,8 +43,8 @@ class Child:
             argv, stdin=stdin or subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd,
             pass_fds=pass_fds, start_new_session=True, env=env,
             preexec_fn=lambda: _before_exec(cpu_seconds, in_child))
-        self.channel = (self.process.stdin, self.process.stdout)
-        """Pipes to and from the program, where PIPE was asked for."""
+        self.channel = self.process.stdout
+        """A pipe from the program, where PIPE was asked for."""
         self.pid = self.process.pid
         self.pidfd = os.pidfd_open(self.pid)
         self._cpu = 0.0
