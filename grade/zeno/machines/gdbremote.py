@@ -26,6 +26,8 @@ CHUNK = 1024
 BROKEN = 1 << 20
 IDLE_STEPS = 8
 WATCH = {"write": 2, "read": 3, "access": 4}
+STILL = ("g", "m", "Z", "z", "Qqemu.PhyMemMode")
+"""Commands that change no register."""
 WATCHED = {"watch": "write", "rwatch": "read", "awatch": "access"}
 
 
@@ -56,30 +58,31 @@ def checksum(data):
 
 def expand(data):
     """Undo escapes and run lengths of a packet's body."""
-    out = bytearray()
-    at = 0
-    while at < len(data):
-        byte = data[at]
-        if byte == 0x7D and at + 1 < len(data):
-            out.append(data[at + 1] ^ 0x20)
-            at += 2
-        elif byte == 0x2A and out and at + 1 < len(data):
-            out += out[-1:] * (data[at + 1] - 29)
-            at += 2
+    out, at = bytearray(), 0
+    for found in re.finditer(rb"([}*])(.)", data, re.S):
+        out += data[at:found.start()]
+        at = found.end()
+        if found[1] == b"}":
+            out.append(found[2][0] ^ 0x20)
         else:
-            out.append(byte)
-            at += 1
-    return bytes(out)
+            out += out[-1:] * (found[2][0] - 29)
+    return bytes(out + data[at:])
 
 
 class Client:
-    """A connection to the stub. `pump()` lets the machine run on and says False once it ended."""
+    """A connection to the stub. `pump()` lets the machine run on and says False once it ended.
+
+    A round trip wakes QEMU's main thread and ours, which costs more than most answers do. So a packet is acknowledged with
+    the next one that goes out, and registers are asked for once a stop.
+    """
 
     def __init__(self, sock, pump=lambda: True):
         self.sock = sock
         self.pump = pump
         self._buffer = b""
         self._acks = True
+        self._owed = b""
+        self._known = None
         self._points = set()
         self._watched = []
         self._layout = None
@@ -92,9 +95,12 @@ class Client:
 
     # Packets.
 
-    def _send(self, text):
-        body = text.encode("ascii")
-        data = b"$" + body + b"#" + checksum(body)
+    def _send(self, *texts):
+        if not all(text.startswith(STILL) for text in texts):
+            self._known = None
+        data, self._owed = self._owed, b""
+        for body in (text.encode("ascii") for text in texts):
+            data += b"$" + body + b"#" + checksum(body)
         while data:
             try:
                 data = data[self.sock.send(data):]
@@ -118,17 +124,11 @@ class Client:
                 if tail.lower() != checksum(body):
                     continue
                 if self._acks:
-                    self._acknowledge()
+                    self._owed = b"+"
                 return expand(body)
             if start < 0 or len(self._buffer) > BROKEN:
                 self._buffer = b""
             self._receive()
-
-    def _acknowledge(self):
-        try:
-            self.sock.send(b"+")
-        except OSError:
-            pass  # the machine has ended behind this packet: the packet is still good
 
     def _readable(self, seconds):
         try:
@@ -161,10 +161,19 @@ class Client:
                 printed.append(bytes.fromhex(reply[1:]))
 
     def _command(self, text):
-        reply = self._ask(text)
+        return self._held(text, self._ask(text))
+
+    @staticmethod
+    def _held(text, reply):
         if re.fullmatch(r"E[0-9a-f]{2}", reply):
             raise Refused(f"the stub refuses {text[:40]!r}: {reply}")
         return reply
+
+    def _then(self, texts, run):
+        """Commands that are answered at once and, in one go with them, the one that lets the machine run."""
+        self._send(*texts, run)
+        for text in texts:
+            self._held(text, self._packet().decode("latin-1"))
 
     # Registers.
 
@@ -194,9 +203,11 @@ class Client:
 
     def regs(self):
         """{name: value}: rax ... r15, rip, eflags, cs ... gs, fs_base, cr0 ... efer, and more."""
-        raw = bytes.fromhex(self._command("g").replace("x", "0"))
-        return {name: int.from_bytes(raw[at:at + size], "little")
-                for name, at, size in self._layout if at + size <= len(raw)}
+        if self._known is None:
+            raw = bytes.fromhex(self._command("g").replace("x", "0"))
+            self._known = {name: int.from_bytes(raw[at:at + size], "little")
+                           for name, at, size in self._layout if at + size <= len(raw)}
+        return dict(self._known)
 
     def set_reg(self, name, value):
         """Write one register."""
@@ -286,11 +297,12 @@ class Client:
         """One instruction, interrupts held off."""
         return self._stepped()[0]
 
-    def _stepped(self):
+    def _stepped(self, first=()):
         """... and the registers behind it. QEMU may report a step before the CPU took it, when its other threads want the CPU."""
         before = self.regs()
         for _ in range(1 + IDLE_STEPS):
-            self._send("s")
+            self._then(first, "s")
+            first = ()
             stop, after = self._stopped(), self.regs()
             if after != before:
                 break
@@ -300,15 +312,14 @@ class Client:
         """Run to the next breakpoint; steps off one that the CPU stands on."""
         here = self.regs()["rip"]
         under = [point for point in self._points if point[0] == here]
-        for address, hardware in under:
-            self._command(f"z{int(hardware)},{address:x},1")
+        again = [f"Z{int(hardware)},{address:x},1" for address, hardware in under]
         if under:
-            stop, after = self._stepped()
-            for address, hardware in under:
-                self._command(f"Z{int(hardware)},{address:x},1")
+            stop, after = self._stepped([f"z{word[1:]}" for word in again])
             if after["rip"] in {address for address, _ in self._points}:
+                for word in again:
+                    self._command(word)
                 return stop
-        self._send("c")
+        self._then(again, "c")
         self._running = True
         return self._stopped()
 
@@ -320,7 +331,8 @@ class Client:
 
     def interrupt(self):
         """Stop a machine that runs."""
-        self.sock.send(b"\x03")
+        self.sock.send(self._owed + b"\x03")
+        self._owed = b""
         return self._stopped()
 
     def detach(self):
