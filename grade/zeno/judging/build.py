@@ -41,7 +41,6 @@ class Image:
     mb: Path | None = None
     guests: Path | None = None
     """The folder of the tree's own guests."""
-    mkimage: Path = ROOT / "tools" / "mkimage.py"
     root: Path = ROOT
     files: dict = field(default_factory=dict)
     """The submission as taken: {name: bytes}, answers.txt included."""

@@ -12,12 +12,11 @@ exception is the harness's own trouble and never the student's failure.
 """
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 from ..machines import gdbremote, machine
 from . import evidence
+from .tools import tool
 
 
 LIMITS = machine.Limits(instructions=400_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
@@ -85,16 +84,13 @@ class Trial:
 
     def disk(self, kernel, cmdline, modules, name):
         """A disk image that Zeno's own loader boots."""
-        path = self.path(name)
+        path, maker = self.path(name), tool("mkimage")
         boot = Path(self.image.guests).parent / "boot"
-        command = [sys.executable, str(self.image.mkimage), "--output", str(path),
-                   "--kernel", str(kernel), "--cmdline", cmdline,
-                   "--mbr", str(boot / "mbr.bin"), "--loader", str(boot / "loader.bin")]
-        for module, words in modules:
-            command += ["--module", str(module), f"{module} {words}".rstrip()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Trouble(f"tools/mkimage.py failed: {done.stderr.strip()}")
+        try:
+            path.write_bytes(maker.make(kernel, cmdline, [(module, f"{module} {words}".rstrip()) for module, words in modules],
+                                        boot / "mbr.bin", boot / "loader.bin"))
+        except maker.ImageError as error:
+            raise Trouble(f"tools/mkimage.py: {error}") from None
         return path
 
     def setup(self, cmdline, modules=(), elf=(), kernel=None, **more):

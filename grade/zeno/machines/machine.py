@@ -33,6 +33,8 @@ thread that created it goes away.
 """
 
 import enum
+import functools
+import os
 import shutil
 import tomllib
 from dataclasses import dataclass, field
@@ -265,6 +267,12 @@ def missing(name):
 
 def version(name):
     """The emulator's name and version in a few words, for reports."""
+    return _version(name, os.environ.get("PATH"))
+
+
+@functools.cache
+def _version(name, _path):
+    """Asked once: it costs a third of what a boot does."""
     return driver(name).version()
 
 
