@@ -16,7 +16,8 @@ from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 import gdb_session  # noqa: E402
-from gdb_session import bare, contains, guest, lines  # noqa: E402
+from engine import assembled  # noqa: E402
+from gdb_session import BUILT, bare, contains, guest, lines  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 STEPS = """python
@@ -132,6 +133,31 @@ def own(engine):
        f"{engine}: a guest that steps itself sees what it sees without a debugger", got=got, text=text)
 
 
+def single(engine):
+    """A step is one instruction, whatever holds its trap back, leads elsewhere, or pushes flags."""
+    BUILT["stepped"] = assembled("hardware/stepped.asm")
+    text, console = session(engine, f"start stepped engine={engine}", """
+break ready
+continue
+python
+word, wanted = value("&where"), []
+while (at := value(f"*(unsigned *){word}")):
+    wanted.append(at)
+    word += 4
+print("wanted", *(f"{at:x}" for at in wanted))
+steps(len(wanted))
+end
+delete
+detach
+python host_ends()
+""")
+    wanted = re.search("^wanted (.*)", text, re.M)
+    went = [f"{step[0]:x}" for step in stepped(text)]
+    ok(wanted and went == wanted[1].split(), f"{engine}: a step over mov ss, int, iret, popf, rep, sti, hlt is one step",
+       got=" ".join(went), wanted=wanted and wanted[1], text=text)
+    ok(lines(console, 1) == ["K"], f"{engine}: and pushf and int push the guest's own TF", console=console)
+
+
 SHOWN = {"svm": """
 vmcb
 vmcb exitcode
@@ -185,6 +211,7 @@ def main():
     wanted = sys.argv[1:]
     every = bool(os.environ.get("ZENO_ALL"))
     for test, engine, often in ((long_mode, "svm", True), (own, "svm", True), (system, "svm", True), (long_mode, "vmx", True),
+                                (single, "svm", True), (single, "vmx", True),
                                 (walks, "svm mmu=shadow", True), (long_mode, "svm mmu=shadow", False),
                                 (system, "svm mmu=shadow", False), (long_mode, "vmx mmu=shadow", False)):
         names = {test.__name__, f"{test.__name__}-{engine.replace(' mmu=', '-')}"}

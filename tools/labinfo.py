@@ -44,7 +44,7 @@ ROOMS = {
     "devices": ("vmm/dev", 2390, 1500),
     "platform": ("vmm/dev/apic", 1514, 2500),
     "load": ("vmm/load", 900, 900),
-    "debug": ("vmm/debug", 1060, 1500),
+    "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "
                "trials/svm/broken trials/vmx trials/vmx/broken", 5260, 1000),
 }

@@ -7,11 +7,11 @@
  * memory from outside, the emulator and GDB for two, sees the guest's own bytes, and its own int3
  * is its own. What can see ours is the guest, by reading its own code natively.
  *
- * A step is RFLAGS.TF. pushf would show it, so its image is corrected. `mov ss` and `pop ss` hold
- * the trap back for one instruction (SDM 3A 6.8.3): a step over them is two. The guest's interrupts
- * wait while it steps, or each step would lead into the handler of its clock, whose time goes on;
- * only a guest that has halted gets the one that wakes it. Where the CPU itself goes to a handler
- * of the guest's (landing.c), the step ends at a breakpoint there.
+ * A step is RFLAGS.TF. pushf would show it, so its image is corrected. The guest's interrupts wait
+ * while it steps, or each step would lead into the handler of its clock, whose time goes on; only a
+ * guest that has halted gets the one that wakes it. Where the CPU itself goes to a handler of the
+ * guest's, or holds the trap back (landing.c), the step ends at a breakpoint there. te and bt do
+ * such instructions themselves, or take two of them for one step behind `mov ss` and `pop ss`.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
