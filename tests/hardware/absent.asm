@@ -1,8 +1,6 @@
 ; An instruction that Zeno does not emulate, on memory that is not there.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start

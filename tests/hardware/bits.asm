@@ -1,9 +1,7 @@
 ; What the bits of CR0 and CR4 do, one after the other, and that they still do it in a virtual machine. For each try the
 ; letter of its exception, `.` if there is none; `-` where CPUID lacks the bit. Polls COM1, as Bochs wants it.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 PE	equ	1
 MP	equ	2

@@ -3,9 +3,7 @@
 ; each #DB: `B` with BD, `b` without; `C` if GD is clear, `c` if not; `F` if it is a fault, `T` if it says that the move
 ; is done. `R` if DR0 has kept its value.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 GD	equ	1 << 13
 BD	equ	1 << 13				; of DR6

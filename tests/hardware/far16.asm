@@ -1,9 +1,7 @@
 ; 16-bit code far beyond 64 KiB: EIP has 32 bits there, too, and only a jump of 16 bits cuts it (SDM 1 3.5 "Instruction
 ; Pointer"). The instruction behind one that exits is the next one. Says `K`.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start

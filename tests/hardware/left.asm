@@ -2,9 +2,7 @@
 ; many times, and has it in each of them still; any other letter looks. For each register: `.` it does not have the
 ; word, `w` it does.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 WORD_	equ	0x00c2e700			; an address, too
 

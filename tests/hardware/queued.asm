@@ -3,9 +3,7 @@
 ; interrupted; the interrupt comes behind its iret. Says G and g in the fault's handler, I in the interrupt's, E at the
 ; end.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 %macro	SAY 1
 	push	eax

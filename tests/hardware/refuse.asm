@@ -1,9 +1,7 @@
 ; What a CPU refuses: values of registers, and the instructions of VT-x and AMD-V, which a guest's CPU has not. Each try
 ; says the fault's letter (N for #GP, vector 13 where A is 0; G for #UD), or a dot where there was none.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 %macro	GATE 2
 	mov	eax, %2

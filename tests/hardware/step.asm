@@ -1,9 +1,7 @@
 ; A step of an instruction that exits: TF is set in front of cpuid, and its #DB is the guest's. Says `S` if it comes
 ; behind the cpuid, `s` if elsewhere.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start

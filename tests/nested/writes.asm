@@ -3,9 +3,7 @@
 ; where nobody has anything, and one page behind it; `e` goes on from page to page; `g` writes at 1 GiB;
 ; `c` has its paging on when it turns the caches off, and on, which is Zeno's to do.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 PAGES	equ 0x200000
 

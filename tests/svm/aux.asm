@@ -1,9 +1,7 @@
 ; TSC_AUX, which rdtscp shows: `s` writes it first. Then what rdtscp has, a digit at a time, over an exit and a turn of
 ; others'.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start

@@ -2,9 +2,7 @@
 ; letter says: `p` turns paging on, for which the CPU has #GP; `c` sets CR0.TS by mov and lmsw, and clears it, on the
 ; way to PAE.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start

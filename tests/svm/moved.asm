@@ -1,9 +1,7 @@
 ; The same address, and each time another instruction there, of another length: `cpuid; ret`, and `cs cpuid; ret`. Its
 ; page table entry changes, then its bytes, CR3, and the directory's entry. Each way that comes back says its letter.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 DIR1	equ 0x300000

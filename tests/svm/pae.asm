@@ -1,9 +1,7 @@
 ; PAE paging of a 32-bit guest: once it is on, the CPU has walked the tables, and may have marked their topmost entries
 ; as accessed. Then a move to CR4 exits, and has to go through: it says P, and Q behind it.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 POINTERS	equ 0x300000

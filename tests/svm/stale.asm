@@ -2,9 +2,7 @@
 ; without an invlpg, and then what stands there exits. The last letter of its command line says which: `c` cpuid,
 ; `m` mov to CR4, `o` outsb.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 DIRECTORY	equ 0x300000

@@ -1,9 +1,7 @@
 ; A kernel that never loads TR goes to ring 3, which comes back by an interrupt: the CPU looks for a stack in the TSS
 ; that a reset has left, at 0. It says P; what comes then is its own end, and not the machine's.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 VECTOR	equ 0x30
 USER	equ 0x1b

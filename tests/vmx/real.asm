@@ -1,8 +1,6 @@
 ; The kernel says P, clears CR0.PE, and would say R in real mode.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start
