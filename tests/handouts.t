@@ -73,6 +73,8 @@ def lint():
     lint_finds("columns; 120 is the limit", page, r"There are two sets", "There are " + "very " * 30 + "two sets")
     lint_finds("*Manual* is missing", page, r"\*Manual\*", "Manual")
     lint_finds("is missing", page, r"<!-- made: tests 1A -->", "")
+    lint_finds("`made: symptoms 4A` is missing", "handouts/lab4a.md", r"\(lab4a-symptoms\.md\)", "(lab4b-symptoms.md)")
+    lint_finds("`made: symptoms 4A` is missing", "handouts/lab4a-symptoms.md", r"<!-- made: [^\n]*\n", "")
     lint_finds("names handouts/lab1a.md#ex-1-9", "labs/1-trap-emulate/emulate.c", r"lab1a\.md#ex-1-2",
                "lab1a.md#ex-1-9")
 
