@@ -18,9 +18,9 @@ from stopped import Stopped, need_qemu, nested_leaves  # noqa: E402
 from zeno.judging import headers  # noqa: E402
 
 HEADERS = ("vmm/vcpu.h", "vmm/domain.h", "vmm/mem/p2m.h", "kern/frame.h")
-(V_ROOT, V_DOMAIN, D_ID, D_P2M, D_RAM, P2M_RAM, FRAME_SIZE, FRAME_OWNER, FRAME_TYPE, FRAME_GUEST) = headers.numbers(HEADERS, (
+(V_ROOT, V_DOMAIN, D_ID, D_P2M, D_RAM, P2M_RAM, P2M_ONES, FRAME_SIZE, FRAME_OWNER, FRAME_TYPE, FRAME_GUEST) = headers.numbers(HEADERS, (
     "offsetof(struct vcpu, root)", "offsetof(struct vcpu, domain)", "offsetof(struct domain, id)",
-    "offsetof(struct domain, p2m)", "offsetof(struct domain, ram)", "P2M_RAM", "sizeof(struct frame)",
+    "offsetof(struct domain, p2m)", "offsetof(struct domain, ram)", "P2M_RAM", "P2M_ONES", "sizeof(struct frame)",
     "offsetof(struct frame, owner)", "offsetof(struct frame, type)", "FRAME_GUEST"))
 P, W, U, PS, A, D = 1, 2, 4, 0x80, 0x20, 0x40
 BLOCK = 512
@@ -50,13 +50,13 @@ class Guest(Tables):
         self.root = self.words(self.vcpu + V_ROOT)[0] << 12
         self.ram = self.words(self.domain + D_RAM)[0] >> 12
 
-    def p2m(self):
-        """{gfn: mfn} of the domain's RAM, as its p2m has it."""
+    def p2m(self, kind=P2M_RAM):
+        """{gfn: mfn} of the domain's RAM, or of another type of frame, as its p2m has it."""
         found = {}
         for i, top in enumerate(self.words(self.words(self.domain + D_P2M)[0], BLOCK)):
             for j, leaf in enumerate(self.words(top, BLOCK) if top else ()):
                 for k, entry in enumerate(self.words(leaf, BLOCK) if leaf else ()):
-                    if entry >> 32 & 0xFF == P2M_RAM:
+                    if entry >> 32 & 0xFF == kind:
                         found[(i * BLOCK + j) * BLOCK + k] = entry & 0xFFFFFFFF
         return found
 
@@ -70,8 +70,15 @@ class Guest(Tables):
 
 
 def agrees(host, what):
-    """Every page that the CPU can reach is the p2m's, and the guest's own in the frame table."""
+    """Every page that the CPU can reach is the p2m's, and the guest's own in the frame table; or of ones, in the hole."""
     p2m, leaves = host.p2m(), host.leaves(host.root)
+    ones = host.p2m(P2M_ONES)
+    ok(set(ones) == {g for first, end in HOLES for g in range(first, end)} and len(set(ones.values())) == 1
+       and set(host.words(ones[0xF0] << 12, BLOCK, physical=True)) == {2 ** 64 - 1},
+       f"{what}: behind the hole there is one frame, of ones", ones=ones)
+    hole, leaves = [leaf for leaf in leaves if leaf[0] in ones], [leaf for leaf in leaves if leaf[0] not in ones]
+    ok({(mfn, size, flags & ~A) for _, mfn, size, flags in hole} <= {(ones[0xF0], 1, P | U)},
+       f"{what}: nobody writes to it", hole=hole)
     mapped = {gfn + i: mfn + i for gfn, mfn, size, _ in leaves for i in range(size)}
     wrong = [hex(g) for g, m in mapped.items() if p2m.get(g) != m]
     ok(mapped and not wrong, f"{what}: what is mapped is the p2m's", wrong=wrong[:8])
@@ -224,6 +231,18 @@ def nowhere():
     ok("the last one: a read at guest-physical 200000: no entry maps it" in text, "nested: a violation in words", text=text)
 
 
+def hole():
+    """What is nobody's below 1 MiB reads as ones without an exit; writes are dropped, and counted."""
+    elf = assembled("nested/hole.asm")
+    for engine, where in ((SVM, "qemu"), (VMX, "bochs"))[:2 if shutil.which("bochs") else 1]:
+        for mode in ("flat", "nested"):
+            text = engine.host([f"start hole mmu={mode}", "exits"], [elf], where)
+            exits = re.search(r"^ *(\d+)  memory access", text, re.M)
+            ok("hole: ended: exit code 0" in text and " 133 writes to what is no memory were dropped" in text,
+               f"{where}, mmu={mode}: the hole reads as ones, whatever is written there", text=text)
+            ok(exits and int(exits[1]) < 150, f"{where}, mmu={mode}: its 720,896 reads are no exits", text=text)
+
+
 def linux_image():
     """A setup header and eight sectors of `hlt`: enough for the loader."""
     image = bytearray(b"\xf4" * 5120)
@@ -293,6 +312,7 @@ def main():
     logged()
     forgets()
     nowhere()
+    hole()
     starved()
     guests()
     finish()

@@ -74,6 +74,7 @@ struct domain {
 	uint64_t
 		/* accesses to ports that no device claims; and by port, the first ones */
 		unclaimed;
+	uint64_t dropped; /* writes to what is neither RAM nor a device's */
 	struct port_count unclaimed_ports[UNCLAIMED_PORTS];
 
 	char line[400]; /* console line being collected */

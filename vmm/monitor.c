@@ -285,6 +285,8 @@ exits(int argc, char **argv)
 	if (!v)
 		return MONITOR_SAID;
 	exit_summary(v);
+	if (v->domain->dropped)
+		printf("  %lu writes to what is no memory were dropped\n", v->domain->dropped);
 	return 0;
 }
 MONITOR_COMMAND(exits, "exits", "[ID[.CPU]]", "a guest's exits by reason");

@@ -67,8 +67,8 @@ MONITOR_COMMAND(tc_bytes, "tc-bytes", "ADDR LENGTH [ID]", "");
 static void
 walk_flat(struct vcpu *v, uint64_t addr)
 {
-	static const char *const types[] = { "nothing",           "RAM",     "MMIO",
-					     "RAM, write-logged", "foreign", "ballooned" };
+	static const char *const types[] = { "nothing", "RAM",       "MMIO", "RAM, write-logged",
+					     "foreign", "ballooned", "ones" };
 	const struct p2m_entry *e;
 
 	printf("d%u: paging is off: %08lx is guest-physical\n", v->domain->id, addr);

@@ -284,8 +284,10 @@ mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value)
 {
 	const struct mmio_range *r = mmio_claimant(v->domain, a, size);
 
-	if (!r)
+	if (!r) {
+		v->domain->dropped++;
 		return;
+	}
 	r->write(v, a.v - r->base, size, value);
 	platform_lines(v->domain);
 }

@@ -9,7 +9,8 @@
 #include <inc/addr.h>
 #include <vmm/domain.h>
 
-enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED };
+/* P2M_ONES: a frame of the host's that all domains read, and nobody writes. */
+enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED, P2M_ONES };
 
 struct p2m_entry {
 	uint32_t mfn;  /* 16 TiB of machine memory */

@@ -44,7 +44,7 @@ fill(struct domain *d, gfn_t g, const struct p2m_entry *p)
 	*entry = mfn_to_hpa(mfn(first)).v | d->nested_format->page;
 	if (level > 1)
 		*entry |= PTE_PS;
-	if (p->track)
+	if (p->track || p->type == P2M_ONES)
 		*entry &= ~PTE_W;
 	return MMU_FILLED;
 }
@@ -67,7 +67,7 @@ demand_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 			return err == -ENOMEM ? MMU_NO_FRAME : MMU_EMULATE;
 		p = p2m_entry(d, g);
 	}
-	if (p->type != P2M_RAM)
+	if (p->type != P2M_RAM && (p->type != P2M_ONES || e->access & ACCESS_WRITE))
 		return MMU_EMULATE;
 	if (p->track && e->access & ACCESS_WRITE && !nested_log_write(d, g))
 		return MMU_EMULATE;

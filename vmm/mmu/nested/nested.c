@@ -33,6 +33,8 @@ nested_init(struct vcpu *v, const struct nested_format *format)
 		return -ENOMEM;
 	v->domain->nested_format = format;
 	v->domain->nested_less = true; /* an ended guest's may have begun at the same frame */
+	if (nested_hole(v->domain))
+		return -ENOMEM;
 	return v->domain->mmu->nested_init(v);
 }
 

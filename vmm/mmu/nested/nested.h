@@ -39,6 +39,9 @@ extern struct nested_format nested_npt, nested_ept;
  */
 int nested_init(struct vcpu *v, const struct nested_format *format);
 
+/* hole.c: what nobody has below 1 MiB reads as ones without an exit. 0 or -ENOMEM. */
+int nested_hole(struct domain *d);
+
 /* blocks.c */
 int nested_give_ram(struct domain *d, const struct ram_range *map);
 /* So many frames in a row, aligned as one page: the first. MFN_NONE: there are none. */

@@ -20,7 +20,8 @@
 
 /* One page of 4 KiB (level 1) or 2 MiB (2), with the tables above it. 0 or -ENOMEM. */
 static int
-map(mfn_t root, gfn_t g, unsigned level, mfn_t to, const struct nested_format *format)
+map(mfn_t root, gfn_t g, unsigned level, mfn_t to, uint64_t flags,
+    const struct nested_format *format)
 {
 	pte_t *entry = (pte_t *)mfn_ptr(root) + (g.v >> 27 & (ENTRIES - 1));
 
@@ -35,7 +36,7 @@ map(mfn_t root, gfn_t g, unsigned level, mfn_t to, const struct nested_format *f
 		entry = (pte_t *)hpa_ptr(hpa(PTE_ADDR(*entry))) +
 			(g.v >> 9 * (at - 1) & (ENTRIES - 1));
 	}
-	*entry = mfn_to_hpa(to).v | format->page | (level > 1 ? PTE_PS : 0);
+	*entry = mfn_to_hpa(to).v | flags | (level > 1 ? PTE_PS : 0);
 	return 0;
 }
 
@@ -51,7 +52,11 @@ map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 
 		if (g % RAM_BLOCK == 0)
 			preempt_point();
-		if (e && e->type == P2M_RAM && map(root, gfn(g), level, mfn(e->mfn), format))
+		if (e && e->type == P2M_RAM &&
+		    map(root, gfn(g), level, mfn(e->mfn), format->page, format))
+			return -ENOMEM;
+		if (e && e->type == P2M_ONES &&
+		    map(root, gfn(g), 1, mfn(e->mfn), format->page & ~PTE_W, format))
 			return -ENOMEM;
 		g += level == 2 ? RAM_BLOCK : 1;
 	}
