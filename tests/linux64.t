@@ -24,13 +24,15 @@ from zeno.machines import machine  # noqa: E402
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
 LINUX = linux_guest.LINUX_64
 MEMORY = 256  # the host's, MiB
+PCI = {"mkdir /sys; mount -t sysfs sys /sys; (cd /sys/bus/pci/devices; grep . */device)":
+       "0000:00:00.0/device:0x1237\n0000:00:01.0/device:0x7000\n0000:00:01.1/device:0x7010"}
 INTERRUPTS = "cat /proc/interrupts"  # what it prints is judged by itself
 
 
 class Session:
     """Lines that /init types, lines that are typed into the shell, and what each must print."""
 
-    def __init__(self, seed, cpus=1):
+    def __init__(self, seed, cpus=1, more=None):
         draw = random.Random(seed)
         self.nonce = f"{draw.getrandbits(64):016x}"
         first, count = draw.randrange(1, 10**6), draw.randrange(3000, 6000)
@@ -45,6 +47,7 @@ class Session:
             "i=0; while [ $i -lt 20 ]; do (exit $i) & wait $! || true; i=$((i + 1)); done; echo $i children": "20 children",
             "grep -c processor /proc/cpuinfo": str(cpus),
             "sh -c 'kill -SEGV $$'; echo died of $?": "Segmentation fault\ndied of 139",
+            **(more or {}),
         }
 
     def text(self):
@@ -105,7 +108,7 @@ def interrupts(output):
 def with_acpi(seed, cpus):
     """With APICs and ACPI: interrupts come by the I/O APIC, and it switches itself off."""
     name = f"{cpus} CPU{'s' if cpus > 1 else ''} with ACPI"
-    session = Session(seed, cpus)
+    session = Session(seed, cpus, PCI)
     console, output = on_zeno(f"mem=128 platform=pc-apic vcpus={cpus} boot=linux", linux_guest.CMDLINE_64, session)
     seen = interrupts(output)
     session.judge(name, output, console)
@@ -162,8 +165,13 @@ def dsdt():
     read = run("iasl", "-d", place / "dsdt.aml")
     code = (place / "dsdt.dsl").read_text() if (place / "dsdt.dsl").is_file() else read.out
     code = re.sub(r"//.*|/\*.*?\*/|\s", "", re.sub(r"/\*.*?\*/", "", code, flags=re.S))
-    ok(code == r'DefinitionBlock("","DSDT",2,"ZENO","PC-APIC",0x00000001){Name(\_S5,Package(0x04){0x05,0x05,Zero,Zero})}',
-       "the DSDT says \\_S5 and nothing else", got=code)
+    ports = ("WordIO(ResourceProducer,MinFixed,MaxFixed,PosDecode,EntireRange,0x0000,{},{},0x0000,{},,,,"
+             "TypeStatic,DenseTranslation)").format
+    ok(code == r'DefinitionBlock("","DSDT",2,"ZENO","PC-APIC",0x00000001){Name(\_S5,Package(0x04){0x05,0x05,Zero,Zero})'
+       r'Device(_SB.PCI0){Name(_HID,EisaId("PNP0A03"))Name(_CRS,ResourceTemplate()'
+       "{WordBusNumber(ResourceProducer,MinFixed,MaxFixed,PosDecode,0x0000,0x0000,0x0000,0x0000,0x0001,,,)"
+       "IO(Decode16,0x0CF8,0x0CF8,0x01,0x08,)" + ports("0x0000", "0x0CF7", "0x0CF8") + ports("0x0D00", "0xFFFF", "0xF300")
+       + "})}}", "the DSDT says \\_S5, and which buses and ports the PCI bridge has", got=code)
 
 
 def main():

@@ -42,7 +42,7 @@ ROOMS = {
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2390, 1500),
-    "platform": ("vmm/dev/apic", 1514, 2500),
+    "platform": ("vmm/dev/apic", 1860, 2500),
     "load": ("vmm/load", 900, 900),
     "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "

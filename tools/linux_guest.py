@@ -59,8 +59,8 @@ class System:
 # quiet: what the kernel says at boot depends on its version.
 CMDLINE = ("console=ttyS0 reservetop=8M nosmp noapic nolapic acpi=off pci=off pnpbios=off noisapnp "
            "mitigations=off nokaslr panic=-1 quiet")
-CMDLINE_64 = "console=ttyS0 pci=off mitigations=off nokaslr panic=-1 quiet"  # on a machine with APICs and ACPI
-CLASSIC_64 = f"nosmp noapic nolapic acpi=off {CMDLINE_64}"
+CMDLINE_64 = "console=ttyS0 mitigations=off nokaslr panic=-1 quiet"  # on a machine with APICs, ACPI, and PCI
+CLASSIC_64 = f"nosmp noapic nolapic acpi=off pci=off {CMDLINE_64}"
 META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
 LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest86+", "boot/memtest86+ia32.bin")},
                   "initrd", SESSION.read_bytes())

@@ -104,14 +104,88 @@ struct madt_nmi {
  *
  *   DefinitionBlock ("", "DSDT", 2, "ZENO", "PC-APIC", 1) {
  *       Name (\_S5, Package (4) { 5, 5, 0, 0 })
+ *       Device (_SB.PCI0) {
+ *           Name (_HID, EisaId ("PNP0A03"))
+ *           Name (_CRS, ResourceTemplate () {
+ *               WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0, 0, 1)
+ *               IO (Decode16, 0xCF8, 0xCF8, 1, 8)
+ *               WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+ *                       0, 0, 0xCF7, 0, 0xCF8)
+ *               WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+ *                       0, 0xD00, 0xFFFF, 0, 0xF300)
+ *           })
+ *       }
  *   }
  *
- * There is no PCI bus, so no _PRT; all devices are those of every PC.
+ * No device on the bus uses one of its interrupts, so there is no _PRT; the others are those of
+ * every PC.
  */
+#define WORD(n) (n) & 0xff, (n) >> 8
+/* ACPI 6.4.3.5.3: a window of the bridge's, of ports or buses, from `first` to `last`. */
+#define WINDOW(type, flags, first, last)                                              \
+	0x88, WORD(13), type, 0x0c, flags, WORD(0), WORD(first), WORD(last), WORD(0), \
+		WORD((last) - (first) + 1)
+#define WINDOW_PORTS 1
+#define WINDOW_BUSES 2
 static const uint8_t dsdt[] = {
-	0x08, '\\',  '_',  'S',   '5', '_', /* NameOp, the name */
-	0x12, 0x08,  4,                     /* PackageOp, its length from here on, elements */
-	0x0a, PM_S5, 0x0a, PM_S5, 0,   0,   /* ByteConst, ByteConst, Zero, Zero */
+	0x08,
+	'\\',
+	'_',
+	'S',
+	'5',
+	'_', /* NameOp, the name */
+	0x12,
+	0x08,
+	4, /* PackageOp, its length from here on, elements */
+	0x0a,
+	PM_S5,
+	0x0a,
+	PM_S5,
+	0,
+	0, /* ByteConst, ByteConst, Zero, Zero */
+	0x5b,
+	0x82,
+	0x48,
+	0x05, /* DeviceOp, its length in two bytes: 88 from there on */
+	0x2e,
+	'_',
+	'S',
+	'B',
+	'_',
+	'P',
+	'C',
+	'I',
+	'0', /* a name of two parts */
+	0x08,
+	'_',
+	'H',
+	'I',
+	'D',
+	0x0c,
+	0x41,
+	0xd0,
+	0x0a,
+	0x03, /* a DWordConst: PNP0A03 */
+	0x08,
+	'_',
+	'C',
+	'R',
+	'S',
+	0x11,
+	61,
+	0x0a,
+	58, /* BufferOp, its length, the bytes */
+	WINDOW(WINDOW_BUSES, 0, 0, 0),
+	0x47,
+	1,
+	WORD(0xcf8),
+	WORD(0xcf8),
+	1,
+	8, /* ACPI 6.4.2.5: eight ports of its own */
+	WINDOW(WINDOW_PORTS, 3, 0, 0xcf7),
+	WINDOW(WINDOW_PORTS, 3, 0xd00, 0xffff),
+	0x79,
+	0, /* the end, whose sum nobody looks at */
 };
 
 struct build {

@@ -7,38 +7,21 @@
  * firmware leaves it: a kernel that knows no APIC has its interrupts as on the classic PC.
  *
  * The registers of the APICs stay where they are after power-up, and xAPIC mode is all there is.
+ * What it has on a PCI bus is in pc_pci.c.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <vmm/dev/apic/acpi.h>
-#include <vmm/dev/apic/ioapic.h>
-#include <vmm/dev/apic/lapic.h>
-#include <vmm/dev/apic/pm.h>
+#include <vmm/dev/apic/pc_apic.h>
 #include <vmm/dev/apic/startup.h>
 #include <vmm/dev/io.h>
-#include <vmm/dev/pc.h>
 #include <vmm/dev/platform.h>
 #include <vmm/vcpu.h>
 
 #define PIT_IRQ          0
 #define PIT_PIN          2
-#define VCPUS_MAX        8u
 #define APIC_BASE_OTHERS 0xfee00800 /* enabled, and not the first CPU's (SDM 3A figure 11-5) */
-
-struct pc_apic {
-	struct pc pc;   /* first: pc_of() finds it */
-	uint16_t lines; /* as the I/O APIC has them */
-	struct pm pm;
-	struct ioapic ioapic;
-	struct lapic lapic[VCPUS_MAX]; /* by the vCPU's number */
-};
-
-static struct pc_apic *
-apic_of(struct domain *d)
-{
-	return d->machine;
-}
 
 static struct lapic *
 lapic_of(const struct vcpu *v)
@@ -229,22 +212,24 @@ pm_port_write(struct domain *d, uint16_t at, unsigned size, uint32_t value)
 }
 
 #define PORTS_MAX 24u
-static struct io_range ports[PORTS_MAX]; /* the classic PC's, and these two */
+static struct io_range ports[PORTS_MAX]; /* the classic PC's, and these two tables */
 static const struct io_range pm_ports[] = {
 	{ PM_BASE, PM_TIMER, 2, "ACPI", pm_port_read, pm_port_write },
 	{ PM_BASE + PM_TIMER, PM_END - PM_TIMER, 4, "ACPI", pm_port_read, pm_port_write },
+	{ 0 },
 };
 
 static void
 ports_init(void)
 {
+	const struct io_range *const tables[] = { pc_ports, pm_ports, pc_pci_ports };
 	unsigned n = 0;
 
-	for (; pc_ports[n].count; n++) {
-		ASSERT(n + ARRAY_LEN(pm_ports) + 1 < PORTS_MAX);
-		ports[n] = pc_ports[n];
-	}
-	memcpy(&ports[n], pm_ports, sizeof(pm_ports));
+	for (unsigned i = 0; i < ARRAY_LEN(tables); i++)
+		for (const struct io_range *r = tables[i]; r->count; r++) {
+			ASSERT(n + 1 < PORTS_MAX);
+			ports[n++] = *r;
+		}
 }
 INITCALL(39, ports_init); /* before io.c asks whose they are */
 
@@ -409,6 +394,7 @@ pc_apic_init(struct domain *d)
 		startup_wait(v);
 	}
 	pm_init(&p->pm, domain_now(d));
+	pc_pci_init(p);
 	ioapic_init(&p->ioapic);
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
 		lapic_init(&p->lapic[i], (uint8_t)i);
@@ -423,7 +409,7 @@ static uint8_t claims[LOW_PORTS];
 
 static const struct platform pc_apic_platform = {
 	.name = "pc-apic",
-	.what = "a classic PC with a local APIC in each CPU and an I/O APIC",
+	.what = "a classic PC with a local APIC in each CPU, an I/O APIC, and a PCI bus",
 	.init = pc_apic_init,
 	.free = pc_free,
 	.ports = ports,

@@ -1,0 +1,31 @@
+/*
+ * The platform `pc-apic`: what its parts know of each other (pc_apic.c, pc_pci.c).
+ */
+#pragma once
+
+#include <vmm/dev/apic/ioapic.h>
+#include <vmm/dev/apic/lapic.h>
+#include <vmm/dev/apic/pci.h>
+#include <vmm/dev/apic/pm.h>
+#include <vmm/dev/pc.h>
+
+#define VCPUS_MAX 8u
+
+struct pc_apic {
+	struct pc pc;   /* first: pc_of() finds it */
+	uint16_t lines; /* as the I/O APIC has them */
+	struct pm pm;
+	struct pci pci;
+	struct ioapic ioapic;
+	struct lapic lapic[VCPUS_MAX]; /* by the vCPU's number */
+};
+
+static inline struct pc_apic *
+apic_of(struct domain *d)
+{
+	return d->machine;
+}
+
+/* pc_pci.c */
+extern const struct io_range pc_pci_ports[];
+void pc_pci_init(struct pc_apic *p);
