@@ -4,6 +4,7 @@
 labs/ is left alone: it is generated, and then the students'.
 """
 
+import re
 import subprocess
 import sys
 
@@ -30,19 +31,15 @@ def main():
     names = files()
     if not check:
         return subprocess.run(["clang-format", "-i", *names], cwd=ROOT, check=False).returncode
-    bad = 0
-    for name in names:
-        text = (ROOT / name).read_bytes()
-        done = subprocess.run(["clang-format", f"--assume-filename={name}"], cwd=ROOT, input=text,
-                              capture_output=True, check=False)
-        if done.returncode:
-            sys.stderr.buffer.write(done.stderr)
-            return 2
-        if done.stdout != text:
-            lines = zip(text.split(b"\n"), done.stdout.split(b"\n"))
-            first = next((i for i, (a, b) in enumerate(lines, 1) if a != b), 0)
-            print(f"{name}:{first}: layout differs from .clang-format: `make format`")
-            bad += 1
+    # One process for all of them: clang-format takes thirty times as long to start as to lay out a file.
+    done = subprocess.run(["clang-format", "--dry-run", "--Werror", *names], cwd=ROOT, stderr=subprocess.PIPE,
+                          text=True, errors="replace", check=False)
+    bad = dict(reversed(re.findall(r"^(\S+):(\d+):\d+: error: code should be clang-formatted", done.stderr, re.M)))
+    if done.returncode and not bad:
+        sys.stderr.write(done.stderr)
+        return 2
+    for name in sorted(bad):
+        print(f"{name}:{bad[name]}: layout differs from .clang-format: `make format`")
     return 1 if bad else 0
 
 
