@@ -6,7 +6,7 @@ GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
-GUEST_CFLAGS := $(COMMON) -m32 -march=i686 -fno-pic -mno-sse -mno-mmx -mno-80387 -msoft-float \
+GUEST_CFLAGS := $(COMMON) $(if $(WERROR),-Werror) -m32 -march=i686 -fno-pic -mno-sse -mno-mmx -mno-80387 -msoft-float \
 	-fno-unwind-tables $(if $(CLANG),--target=i386-linux-gnu)
 GUEST_NASMFLAGS := -f elf32 -g -F dwarf -I .
 GUEST_LDFLAGS := -m elf_i386 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none

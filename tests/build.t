@@ -60,6 +60,15 @@ def habits():
     done = run("make", "LAB=0", image, cwd=there)
     ok("cc   kern/printf.c" in done.out and "nasm kern/entry.asm" not in done.out,
        "a changed header builds again what includes it, and nothing else", out=done.out)
+    commands = there / "labs/0-boot/commands.c"
+    text = commands.read_text()
+    commands.write_text(text + "static int\nnobody_calls(void)\n{\n\treturn 1;\n}\n")
+    done = run("make", "LAB=0", image, cwd=there)
+    ok(done.status == 0 and "nobody_calls" in done.out, "a warning is said, and stops nothing", out=done.out[-2000:])
+    done = run("make", "LAB=0", "WERROR=1", image.replace("lab0", "lab0-werror"), cwd=there)
+    ok(done.status != 0 and "nobody_calls" in done.out, "but a build with WERROR=1, that finds the object there",
+       out=done.out[-2000:])
+    commands.write_text(text)
     (there / "kern/zz_twice.c").write_text("#include <kern/kern.h>\nint\nputs_twice(void)\n"
                                            "{\n\treturn 0;\n}\n")
     (there / "labs/0-boot/commands.c").open("a").write("int puts_twice(void);\nint\n"
