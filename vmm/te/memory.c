@@ -347,7 +347,7 @@ te_emulate(struct vcpu *v, struct exit *e)
 		return te_natively(v, e);
 	}
 	exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
-		    te_insn(v)->opnd[0].size, e->gva);
+		    insn_memory(te_insn(v)), e->gva);
 	return RESUME;
 }
 

@@ -326,6 +326,16 @@ insn_is_sensitive(unsigned op)
 	return op > INSN_NONE && op < INSN_SENSITIVE_END;
 }
 
+/* Bytes of its memory operand, or else of a word that it moves to or from its stack. */
+static inline unsigned
+insn_memory(const struct insn *insn)
+{
+	for (unsigned i = 0; i < INSN_OPERANDS; i++)
+		if (insn->opnd[i].kind == OPND_MEM || insn->opnd[i].kind == OPND_ES_DI)
+			return insn->opnd[i].size;
+	return insn->opsize;
+}
+
 /* A near branch: it changes rip, and no segment. */
 static inline bool
 insn_is_branch(unsigned op)

@@ -163,10 +163,24 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 		platform_alarm(v->domain);
 }
 
+/*
+ * Its select register has eight bits (82093AA 3.1.1), and can be had by any access that has them.
+ */
+static bool
+is_ioapic_register(uint64_t offset, unsigned size)
+{
+	return is_register(offset, size) || (offset == IOAPIC_SELECT && size < 4);
+}
+
+/* Eight bytes are two accesses of four. */
 static uint64_t
 ioapic_mmio_read(struct vcpu *v, uint64_t offset, unsigned size)
 {
-	return is_register(offset, size) ? ioapic_read(&apic_of(v->domain)->ioapic, offset) : 0;
+	if (size == 8 && !(offset & 7))
+		return ioapic_mmio_read(v, offset, 4) | ioapic_mmio_read(v, offset + 4, 4) << 32;
+	if (!is_ioapic_register(offset, size))
+		return 0;
+	return ioapic_read(&apic_of(v->domain)->ioapic, offset);
 }
 
 static bool
@@ -182,7 +196,12 @@ ioapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value
 	struct pc_apic *p = apic_of(v->domain);
 	bool wired = pit_is_wired(p);
 
-	if (!is_register(offset, size))
+	if (size == 8 && !(offset & 7)) {
+		ioapic_mmio_write(v, offset, 4, (uint32_t)value);
+		ioapic_mmio_write(v, offset + 4, 4, value >> 32);
+		return;
+	}
+	if (!is_ioapic_register(offset, size))
 		return;
 	ioapic_write(&p->ioapic, offset, (uint32_t)value);
 	if (pit_is_wired(p) && !wired)

@@ -1,6 +1,7 @@
 /*
  * A guest's own page tables, walked in software: 32-bit, PAE and 4-level. For what Zeno reads and
- * writes for the guest alone, so rights are checked as far as a device's access needs them.
+ * writes for the guest alone, so rights are checked as far as a device's access needs them;
+ * accessed and dirty flags are set as the CPU would.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -70,26 +71,21 @@ allowed(const struct cpu_state *s, uint64_t rights, unsigned how)
 	return !(how & ACCESS_FETCH && rights & PTE_NX);
 }
 
-/* The word of guest memory that an entry lies in: all entries are in RAM that has been read. */
-static void
-note(struct vcpu *v, struct nested_trail *trail, uint64_t at)
-{
-	size_t len = sizeof(uint64_t);
-	const uint64_t *word = gpa_ptr(v->domain, gpa(at & ~7ul), &len);
-
-	trail->at[trail->length] = word;
-	trail->value[trail->length++] = *word;
-}
+/* The entries that a walk went by, from the top. */
+struct way {
+	unsigned length;
+	uint64_t at[NESTED_LEVELS], entry[NESTED_LEVELS];
+};
 
 /* PAE's topmost entries have P and an address, no rights, and bit 7 says nothing. */
 static int
-walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault,
-     struct nested_trail *trail)
+walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault, struct way *way)
 {
 	const struct cpu_state *s = &v->state;
 	const struct format f = format_of(s);
 	uint64_t rights = PTE_U | PTE_W, entry = 0, table = s->cr3;
 
+	way->length = 0;
 	table &= f.levels == 3 ? 0xffffffe0 : f.levels == 4 ? 0x000ffffffffff000 : 0xfffff000;
 	for (unsigned level = f.levels; level; level--) {
 		unsigned shift = PAGE_SHIFT + f.bits * (level - 1);
@@ -99,8 +95,8 @@ walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault
 		entry = 0;
 		if (gpa_read(v->domain, gpa(at), &entry, f.entry_size) || !(entry & PTE_P))
 			return refused(v, a, how, 0, fault);
-		if (trail)
-			note(v, trail, at);
+		way->at[way->length] = at;
+		way->entry[way->length++] = entry;
 		if (!(f.levels == 3 && level == 3)) {
 			rights &= entry | PTE_NX;
 			rights |= entry & PTE_NX;
@@ -116,19 +112,48 @@ walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault
 	return refused(v, a, how, PF_P | PF_RSVD, fault);
 }
 
+/* What the CPU marks in its own walks (SDM 3A 4.8 "Accessed and Dirty Flags"). */
+static void
+mark(struct vcpu *v, const struct way *way, bool write)
+{
+	for (unsigned i = format_of(&v->state).levels == 3; i < way->length; i++) {
+		uint64_t bits = PTE_A | (write && i == way->length - 1 ? PTE_D : 0);
+		uint32_t low = (uint32_t)(way->entry[i] | bits);
+
+		if ((way->entry[i] & bits) != bits)
+			gpa_write(v->domain, gpa(way->at[i]), &low, sizeof(low));
+	}
+}
+
 int
 nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
-	return walk(v, a, how, out, fault, NULL);
+	struct way way;
+	int err = walk(v, a, how, out, fault, &way);
+
+	if (!err && !(how & ACCESS_PROBE))
+		mark(v, &way, how & ACCESS_WRITE);
+	return err;
 }
 
+/* An entry may have four bytes: the word has its neighbour, too. All are in RAM: they were read. */
 int
 nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail)
 {
 	struct page_fault fault;
+	struct way way = { .length = 0 };
+	int err = 0;
 
-	*trail = (struct nested_trail){ .length = 0 };
 	vcpu_need(v, STATE_CR);
 	*out = gpa(a.v);
-	return v->state.cr0 & CR0_PG ? walk(v, a, ACCESS_PROBE, out, &fault, trail) : 0;
+	if (v->state.cr0 & CR0_PG)
+		err = walk(v, a, ACCESS_PROBE, out, &fault, &way);
+	trail->length = way.length;
+	for (unsigned i = 0; i < way.length; i++) {
+		size_t len = sizeof(uint64_t);
+
+		trail->at[i] = gpa_ptr(v->domain, gpa(way.at[i] & ~7ul), &len);
+		trail->value[i] = *trail->at[i];
+	}
+	return err;
 }
