@@ -303,7 +303,7 @@ emulate_access(struct vcpu *v, struct exit *e)
 	case EMU_OK:
 	case EMU_AGAIN:
 		exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
-			    insn.opnd[0].size, e->gpa | e->gva);
+			    insn_memory(&insn), e->gpa | e->gva);
 		return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
 	case EMU_FAULT:
 		return access_fault(v, &f);
