@@ -19,7 +19,9 @@ from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 import linux_guest  # noqa: E402
+from zeno.judging import headers  # noqa: E402
 from zeno.machines import machine  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=600)
 LINUX = linux_guest.LINUX_64
@@ -27,6 +29,46 @@ MEMORY = 256  # the host's, MiB
 PCI = {"mkdir /sys; mount -t sysfs sys /sys; (cd /sys/bus/pci/devices; grep . */device)":
        "0000:00:00.0/device:0x1237\n0000:00:01.0/device:0x7000\n0000:00:01.1/device:0x7010"}
 INTERRUPTS = "cat /proc/interrupts"  # what it prints is judged by itself
+
+
+MODULE_SIZE, MODULE_PADDR, MODULE_BYTES = headers.numbers(("kern/kern.h",), (
+    "sizeof(struct module)", "offsetof(struct module, paddr)", "offsetof(struct module, size)"))
+
+
+class Disk:
+    """An ext2 of a host's making with a drawn line in it, what the guest does to it, and what must be on it then."""
+
+    def __init__(self, draw):
+        self.given, self.made, self.count = f"{draw.getrandbits(64):016x}", f"{draw.getrandbits(64):016x}", draw.randrange(20_000, 30_000)
+        self.file = folder() / "disk"
+        content = folder()
+        (content / "given").write_text(self.given + "\n")
+        self.sectors = 2 * draw.randrange(4096, 6000)
+        done = run(self.program("mke2fs"), "-q", "-t", "ext2", "-b", "1024", "-d", content, self.file, str(self.sectors // 2))
+        if done.status:
+            raise RuntimeError(done.out)
+        self.file.write_bytes(self.file.read_bytes().ljust(512 * self.sectors, b"\0"))
+        self.lines = {
+            linux_guest.INSERT + "; until [ -e /sys/block/sda/size ]; do sleep 1; done; cat /sys/block/sda/size": str(self.sectors),
+            "mkdir /mnt; mknod /dev/sda b 8 0; mount -t ext4 /dev/sda /mnt; cat /mnt/given": self.given,
+            f"echo {self.made} > /mnt/made; seq {self.count} > /mnt/many; sync; umount /mnt; echo $?": "0",
+        }
+
+    @staticmethod
+    def program(name):
+        """Of e2fsprogs: not in every PATH."""
+        return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+
+    def judge(self, name, image):
+        """The host's memory, after the run."""
+        path = folder() / "after"
+        path.write_bytes(image)
+        read = [run(self.program("debugfs"), "-R", f"cat /{what}", path).out for what in ("made", "given", "many")]
+        many = "".join(f"{n}\n" for n in range(1, self.count + 1))
+        ok(f"{self.made}\n" in read[0] and f"{self.given}\n" in read[1] and many in read[2],
+           f"{name}: the disk, read outside, holds what it has written", got=[text[-200:] for text in read])
+        checked = run(self.program("e2fsck"), "-fn", path)
+        ok(checked.status == 0, f"{name}: ... and is whole", got=checked.out)
 
 
 class Session:
@@ -77,23 +119,40 @@ def build(lab):
     return ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out)
 
 
-def on_zeno(options, words, session):
-    """A run of Zeno's with this as a guest: its console, and its guest's output."""
-    place = folder()
+def on_zeno(options, words, session, disk=None):
+    """A run of Zeno's with this as a guest: its console, its guest's output, and what is on the disk in the end."""
+    place, build = folder(), ROOT / "build/lab4s-solution"
     initrd = linux_guest.make_initrd(LINUX, session.text(), place / "initrd64")
-    result = machine.boot(kernel=ROOT / "build/lab4s-solution/zeno.mb", cpu="svm", limits=LIMIT, mem=MEMORY,
-                          modules=[(LINUX.place / "linux64", f"{options} -- initrd=initrd64 {words} shell"), (initrd, "")],
-                          idle=False, cmdline=f"panic=off -- start linux64 -- input={session.typed()}; exits; off")
+    modules = [(LINUX.place / "linux64", f"{options} -- initrd=initrd64 {words} shell"), (initrd, "")]
+    live = machine.start(kernel=build / "zeno.mb", elf=[build / "zeno.elf"], cpu="svm", limits=LIMIT, mem=MEMORY, idle=False,
+                         modules=modules + ([(disk.file, "")] if disk else []), paused=bool(disk),
+                         cmdline=f"panic=off -- start linux64{' disk=disk' if disk else ''} -- input={session.typed()}; "
+                         "disk; exits; off")
+    image = at_the_end(live, Symbols([build / "zeno.elf"]), len(modules)) if disk else None
+    result = live.wait()
     console = result.text()
     output = b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out"))
     result.cleanup()
-    return console, output.decode("utf-8", "replace")
+    return console, output.decode("utf-8", "replace"), image
+
+
+def at_the_end(live, symbols, number):
+    """A boot module's bytes when the host switches the machine off."""
+    gdb = live.gdb()
+    gdb.insert(symbols.address("machine_off"))
+    gdb.cont()
+    module = symbols.address("modules") + number * MODULE_SIZE
+    paddr, size = (int.from_bytes(gdb.read(module + at, 8), "little") for at in (MODULE_PADDR, MODULE_BYTES))
+    image = gdb.read(paddr, size, physical=True)
+    gdb.remove(symbols.address("machine_off"))
+    gdb.detach()
+    return image
 
 
 def classic(seed):
     """Without ACPI and APIC, on the classic PC: it can halt, and not switch itself off."""
     session = Session(seed)
-    console, output = on_zeno("mem=128 boot=linux", linux_guest.CLASSIC_64, session)
+    console, output, _ = on_zeno("mem=128 boot=linux", linux_guest.CLASSIC_64, session)
     session.judge("the classic PC", output, console)
     ok("reboot: System halted" in output and "d1 linux64: stopped: dead halt" in console,
        "the classic PC: it halts in the end", console=console[-3000:])
@@ -108,8 +167,13 @@ def interrupts(output):
 def with_acpi(seed, cpus):
     """With APICs and ACPI: interrupts come by the I/O APIC, and it switches itself off."""
     name = f"{cpus} CPU{'s' if cpus > 1 else ''} with ACPI"
-    session = Session(seed, cpus, PCI)
-    console, output = on_zeno(f"mem=128 platform=pc-apic vcpus={cpus} boot=linux", linux_guest.CMDLINE_64, session)
+    disk = Disk(random.Random(seed)) if Disk.program("mke2fs") else skip(f"{name}: a disk", "mke2fs is not here (e2fsprogs)")
+    session = Session(seed, cpus, {**PCI, **(disk.lines if disk else {})})
+    console, output, image = on_zeno(f"mem=128 platform=pc-apic vcpus={cpus} boot=linux", linux_guest.CMDLINE_64, session, disk)
+    if disk:
+        disk.judge(name, image)
+        ok(f"d1: disk disk, {disk.sectors} sectors, from machine address " in console, f"{name}: the monitor says where it is",
+           console=console[-3000:])
     seen = interrupts(output)
     session.judge(name, output, console)
     ok("timer" in seen.get("0", ([], ""))[1] and "IO-APIC" in seen.get("0", ([], ""))[1] and seen["0"][0][0] > 0

@@ -41,8 +41,8 @@ ROOMS = {
     "nested": ("vmm/mmu/nested vmm/mmu/demand", 1226, 1000),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
-    "devices": ("vmm/dev", 2390, 1500),
-    "platform": ("vmm/dev/apic", 1870, 2500),
+    "devices": ("vmm/dev", 2395, 1500),
+    "platform": ("vmm/dev/apic", 2635, 2500),
     "load": ("vmm/load", 900, 900),
     "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "

@@ -53,6 +53,7 @@ class System:
     others: dict  # file: (package, where it is in it)
     initrd: str
     session: bytes  # what /init types, if nobody says otherwise
+    modules: tuple = ()  # drivers that are no part of the kernel itself: into /lib, with what they need
 
 
 # For a machine without ACPI, PCI, APIC and firmware tables, with Zeno's window at the top of the address space.
@@ -65,7 +66,8 @@ META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
 LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest86+", "boot/memtest86+ia32.bin")},
                   "initrd", SESSION.read_bytes())
 LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linux-image-cloud-amd64"},
-                  {"busybox": BUSYBOX}, "initrd64", b"")
+                  {"busybox": BUSYBOX}, "initrd64", b"", ("ata_piix", "sd_mod"))
+INSERT = "for m in /lib/*.ko; do insmod $m; done"  # their names begin with numbers, in their order
 
 
 def modules():
@@ -158,6 +160,30 @@ def unpack(package, wanted, to):
     shutil.rmtree(tree)
 
 
+def with_needed(files, wanted, found=()):
+    """These modules, each behind those that it says it needs: names of `files`, {name: path}."""
+    for name in wanted:
+        if name not in files:
+            raise NoGuest(f"the kernel's package has no module {name}")
+        needs = re.search(rb"\0depends=([^\0]*)\0", files[name].read_bytes())
+        found = with_needed(files, [n.replace("-", "_") for n in needs[1].decode().split(",") if n] if needs else (), found)
+        found = found if name in found else (*found, name)
+    return found
+
+
+def unpack_modules(package, wanted, to):
+    """A kernel's modules, and what they need, as files whose names sort in the order in which they are inserted."""
+    tree = to.with_name("tree")
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.rmtree(to, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "-x", package, tree], capture_output=True, check=False)
+    files = {p.stem.replace("-", "_"): p for p in tree.glob("lib/modules/*/kernel/**/*.ko")}
+    to.mkdir()
+    for number, name in enumerate(with_needed(files, wanted)):
+        shutil.copyfile(files[name], to / f"{number:02}-{name}.ko")
+    shutil.rmtree(tree)
+
+
 def entry(number, name, mode, data=b"", device=(0, 0)):
     """A file in an archive "newc" (Linux: Documentation/driver-api/early-userspace/buffer-format.rst)."""
     path = name.encode() + b"\0"
@@ -166,9 +192,10 @@ def entry(number, name, mode, data=b"", device=(0, 0)):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def initrd(busybox, session):
-    """The RAM disk: no times and no owners, so that the same files make the same bytes."""
-    files = [(name, stat.S_IFDIR | 0o755, b"", (0, 0)) for name in ("bin", "dev", "etc", "proc", "tmp")]
+def initrd(busybox, session, modules=()):
+    """The RAM disk: no times and no owners, so that the same files make the same bytes; modules are paths."""
+    files = [(name, stat.S_IFDIR | 0o755, b"", (0, 0)) for name in ("bin", "dev", "etc", "proc", "tmp", *["lib"][:len(modules)])]
+    files += [(f"lib/{path.name}", stat.S_IFREG | 0o644, path.read_bytes(), (0, 0)) for path in modules]
     files += [
         ("bin/busybox", stat.S_IFREG | 0o755, busybox, (0, 0)),
         ("dev/console", stat.S_IFCHR | 0o600, b"", (5, 1)),
@@ -184,7 +211,8 @@ def initrd(busybox, session):
 
 def here(system=LINUX_32):
     """Whether the guests have been fetched."""
-    return all((system.place / name).is_file() for name in (*system.kernels, *system.others, "version"))
+    return all((system.place / name).is_file() for name in (*system.kernels, *system.others, "version")) and (
+        not system.modules or (system.place / "modules").is_dir())
 
 
 def bring(system=LINUX_32, again=False):
@@ -196,6 +224,8 @@ def bring(system=LINUX_32, again=False):
     packages = fetch(place / "apt", system)
     for name, package in packages.items():
         unpack(package, system.others[name][1] if name in system.others else "boot/vmlinuz-*", place / name)
+    if system.modules:
+        unpack_modules(packages[next(iter(system.kernels))], system.modules, place / "modules")
     (place / "version").write_text(" ".join(package.name for package in packages.values()) + "\n")
     shutil.rmtree(place / "apt")
 
@@ -203,7 +233,8 @@ def bring(system=LINUX_32, again=False):
 def make_initrd(system=LINUX_32, session=None, to=None):
     """The RAM disk with these bytes as its session; where it is."""
     to = to or system.place / system.initrd
-    data = initrd((system.place / "busybox").read_bytes(), system.session if session is None else session)
+    data = initrd((system.place / "busybox").read_bytes(), system.session if session is None else session,
+                  sorted((system.place / "modules").glob("*.ko")) if system.modules else ())
     if not to.is_file() or to.read_bytes() != data:
         to.write_bytes(data)
     return to

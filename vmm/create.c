@@ -129,6 +129,10 @@ check_config(const struct domain_config *c)
 		printf("engine %s has no MMU mode %s\n", c->engine->name, c->mmu->name);
 		return -EINVAL;
 	}
+	if (c->disk && !(c->platform && c->platform->disk)) {
+		printf("disk= is for a platform that has one: platform=pc-apic\n");
+		return -EINVAL;
+	}
 	if (c->vcpus > 1 && mode && mode->one_vcpu) {
 		printf("mmu=%s is for one vCPU\n", mode->name);
 		return -EINVAL;
@@ -180,6 +184,7 @@ domain_create(struct domain **out, const struct domain_config *config)
 	d->page_frames = config->page_frames ? config->page_frames : 1;
 	d->logs_writes = config->logs_writes;
 	d->platform = config->platform;
+	d->disk = config->disk;
 	snprintf(d->words, sizeof(d->words), "%s", config->words);
 	err = furnish(d, config);
 	if (err) {

@@ -65,6 +65,7 @@ struct domain {
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */
+	const struct module *disk;       /* of which it may change the bytes; NULL: none */
 	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
 	bool input_prompts; /* it is typed behind prompts that the guest says */
 	bool input_waits;   /* ... first for what *input begins with, up to a `|` */
@@ -105,6 +106,7 @@ struct domain_config {
 	const struct mmu_mode
 		*mmu; /* for a guest with paging; NULL: the engine's first that is in this build */
 	const struct platform *platform; /* NULL: it has no devices */
+	const struct module *disk;       /* NULL: none */
 	const char *loader;   /* its name; NULL: the guest's words or its image say which */
 	uint32_t page_frames; /* for struct domain; 0: 1 */
 	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */

@@ -97,6 +97,10 @@ start_option(struct start *s, const char *word)
 	if (!strncmp(word, "module=", 7))
 		return start_module(s, word + 7);
 
+	if (!strncmp(word, "disk=", 5)) {
+		s->config.disk = module_find(word + 5);
+		return s->config.disk ? 0 : list_modules();
+	}
 	if (!strncmp(word, "engine=", 7))
 		return chosen("engine", word + 7, s->config.engine = engine_find(word + 7));
 	if (!strncmp(word, "mmu=", 4))
@@ -179,7 +183,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [page=4k] [log=1] [platform=pc] [boot=LOADER] [module=NAME] [vcpus=1] [&] [-- WORDS]]",
+	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [page=4k] [log=1] [platform=pc] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

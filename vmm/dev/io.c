@@ -147,8 +147,8 @@ port_part(const struct io_range *r, uint16_t port, unsigned size)
 }
 
 /* Counted by port, for the first few: a guest's last words name them. What is read there. */
-static COLD uint32_t
-nobody_has(struct domain *d, uint16_t port, unsigned size)
+COLD uint32_t
+io_nobody(struct domain *d, uint16_t port, unsigned size)
 {
 	struct port_count *p = d->unclaimed_ports, *end = p + UNCLAIMED_PORTS;
 
@@ -192,14 +192,14 @@ device_reads(struct domain *d, const struct io_range *r, uint16_t port, unsigned
 static inline uint32_t
 read_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size)
 {
-	return r && r->read ? device_reads(d, r, port, size) : nobody_has(d, port, size);
+	return r && r->read ? device_reads(d, r, port, size) : io_nobody(d, port, size);
 }
 
 static void
 write_part(struct domain *d, const struct io_range *r, uint16_t port, unsigned size, uint32_t value)
 {
 	if (!r || !r->write) {
-		nobody_has(d, port, size);
+		io_nobody(d, port, size);
 		return;
 	}
 	r->write(d, port, size, value);

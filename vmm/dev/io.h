@@ -38,6 +38,8 @@ struct mmio_range {
 /* size is 1, 2 or 4 bytes; ports wrap at 64 Ki. */
 void io_unclaimed(const struct domain *d, char *buf,
 		  size_t size); /* ports that nobody has, in words */
+/* An access to a port of a range whose owner does not have it now. */
+uint32_t io_nobody(struct domain *d, uint16_t port, unsigned size);
 uint32_t io_read(struct domain *d, uint16_t port, unsigned size);
 void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 

@@ -41,6 +41,7 @@ struct platform {
 	void (*priority)(struct vcpu *v);
 	/* While a vCPU runs, its turn ends at that time; false: at the next tick. */
 	bool punctual;
+	bool disk; /* d->disk is one that the guest finds */
 	/*
 	 * What CPUID says of APICs, in the registers that it has filled; NULL: that there are none.
 	 */

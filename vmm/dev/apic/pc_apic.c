@@ -313,6 +313,7 @@ update_lines(struct domain *d)
 	struct apic_message m;
 
 	pc_update_lines(d);
+	pc_pci_lines(p);
 	copy_lines(p);
 	for_each_vcpu(v, d) lapic_tick(lapic_of(v), now);
 	while (ioapic_next(&p->ioapic, &m))
@@ -356,6 +357,8 @@ deadline(struct domain *d)
 		first = pc_deadline(d);
 	else if (!pit_waits(&p->pc))
 		first = pc_next_edge(d);
+	at = pc_pci_deadline(p);
+	first = at < first ? at : first;
 	for_each_vcpu(v, d)
 	{
 		at = lapic_deadline(lapic_of(v));
@@ -413,7 +416,6 @@ pc_apic_init(struct domain *d)
 		startup_wait(v);
 	}
 	pm_init(&p->pm, domain_now(d));
-	pc_pci_init(p);
 	ioapic_init(&p->ioapic);
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
 		lapic_init(&p->lapic[i], (uint8_t)i);
@@ -421,7 +423,7 @@ pc_apic_init(struct domain *d)
 	first->svr |= SVR_ENABLED;
 	first->lvt[LVT_LINT0] = LVT_LEVEL | APIC_EXTINT << 8;
 	first->lvt[LVT_LINT1] = LVT_LEVEL | APIC_NMI << 8;
-	return 0;
+	return pc_pci_init(p);
 }
 
 static uint8_t claims[LOW_PORTS];
@@ -439,6 +441,7 @@ static const struct platform pc_apic_platform = {
 	.ack = ack,
 	.deadline = deadline,
 	.punctual = true,
+	.disk = true,
 	.signals = startup_take,
 	.priority = take_cr8,
 	.cpuid = show_cpuid,

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <vmm/dev/apic/ide.h>
 #include <vmm/dev/apic/ioapic.h>
 #include <vmm/dev/apic/lapic.h>
 #include <vmm/dev/apic/pci.h>
@@ -16,6 +17,7 @@ struct pc_apic {
 	uint16_t lines; /* as the I/O APIC has them */
 	struct pm pm;
 	struct pci pci;
+	struct ide ide;
 	struct ioapic ioapic;
 	struct lapic lapic[VCPUS_MAX]; /* by the vCPU's number */
 };
@@ -28,4 +30,6 @@ apic_of(struct domain *d)
 
 /* pc_pci.c */
 extern const struct io_range pc_pci_ports[];
-void pc_pci_init(struct pc_apic *p);
+int pc_pci_init(struct pc_apic *p); /* 0, or -EBUSY after a line */
+void pc_pci_lines(struct pc_apic *p);
+uint64_t pc_pci_deadline(struct pc_apic *p);
