@@ -187,7 +187,7 @@ endif
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
 	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
-	--cpu $(call quote,$(or $(CPU),$(LAB_CPU),te))
+	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
 LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem 320

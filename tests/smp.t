@@ -111,7 +111,7 @@ def refused():
     """What can't be is said in a line."""
     text = ENGINES["svm"].host([f"start hello {PLATFORM} vcpus=5", "start hello vcpus=0"], ["hello"])
     ok(text.count("a domain has 1 to 4 vCPUs") == 2, "svm: five vCPUs are too many, none too few", text=text)
-    text = ENGINES["svm"].host(["start hello vcpus=4294967297", "start hello mmu=nested page=2m page=3g"], ["hello"])
+    text = ENGINES["svm"].host(["start hello vcpus=4294967297", "start hello page=2m page=3g"], ["hello"])
     ok(text.count("invalid argument") == 2 and "started on" not in text, "svm: a number of 33 bits is not cut, "
        "and a bad page= behind a good one is refused", text=text)
     text = ENGINES["svm"].host([f"start smp {PLATFORM} vcpus=2", "vcpu d1", "vcpu d1.1"], ["smp"])

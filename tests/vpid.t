@@ -21,7 +21,7 @@ from zeno.judging import headers  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
-VMX = Engine("4", "vmx")
+VMX = Engine("5", "vmx")
 LAUNCH, RESUME, INVEPT, INVVPID = b"\x0f\x01\xc2", b"\x0f\x01\xc3", b"\x66\x0f\x38\x80", b"\x66\x0f\x38\x81"
 NUMBERS = ("VPID", "SECONDARY_CONTROLS", "SECONDARY_VPID", "EPT_HAS_INVVPID", "EPT_HAS_INVVPID_ALL")
 VPID, SECONDARY, HAS_VPID, HAS_INVVPID, HAS_ALL = headers.numbers(("vmm/vmx/vmcs.h",), NUMBERS)
@@ -38,7 +38,7 @@ class Remembers:
 
     def __init__(self, commands, modules, count=None, lacks=0):
         disk = disk_of(VMX.kernel, f"panic=off -- {commands}; off", modules)
-        self.symbols = Symbols([BUILD / "lab4-solution/zeno.elf"])
+        self.symbols = Symbols([BUILD / "lab5-solution/zeno.elf"])
         self.count, self.lacks = count, lacks
         self.nested, self.combined, self.owner, self.vpids, self.due = {}, {}, {}, {}, {}
         self.stale, self.shared, self.kept, self.said, self.entries, self.asked = [], [], [], [], 0, 0

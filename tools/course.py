@@ -57,6 +57,8 @@ class Lab:
     half: str = ""
     cpu: str = "te"
     """The CPU model of grade/machines.toml that it runs on where nobody names one."""
+    cpus: dict = field(default_factory=dict)
+    """... on a machine where it is another one."""
 
     @property
     def name(self):
@@ -86,7 +88,11 @@ class Lab:
 
     def needed_labs(self):
         """The numbers of the labs that its `needs` name, whole or in part."""
-        return sorted({number_of(re.match(NUMBER, word)[0]) for word in self.needs}, key=in_order)
+        return sorted({number_of(re.match(NUMBER, word)[0]) for need in self.needs for word in either(need)}, key=in_order)
+
+    def cpu_on(self, machine):
+        """The CPU model that it runs on there."""
+        return self.cpus.get(machine, self.cpu)
 
     @property
     def labs(self):
@@ -108,6 +114,11 @@ class Lab:
     def source_names(self):
         """Those of names() that are compiled."""
         return [name for name in self.names() if name.endswith(SOURCE_SUFFIXES)]
+
+
+def either(need):
+    """The words of a need, of which a student has done one: "4 or 4s"."""
+    return need.split(" or ")
 
 
 def lab_numbers(root=ROOT):
@@ -183,7 +194,7 @@ def lab_of(table, root, half, where):
             raise CourseError(f"{where}: {name!r} is no name for a file")
     return Lab(table["lab"], table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
                tuple(table["sources"]), tuple(table["files"]), table["handout"], halves, half_of, Path(root),
-               half, table.get("cpu", "te"))
+               half, table.get("cpu", "te"), table.get("cpus", {}))
 
 
 def there_are(root=ROOT):
@@ -231,6 +242,8 @@ class Part:
     """Exercises that others rest on: they must be done."""
     inside: set = field(default_factory=set)
     """Single exercises whose files are wanted, though not their lab."""
+    instead: set = field(default_factory=set)
+    """The labs of which one will do in its place."""
 
 
 def _need(word, asking):
@@ -262,16 +275,22 @@ def closure(*targets):
             return
         if lab.number in path:
             raise CourseError(f"grade/labs/{lab.number}.toml: lab {lab.number} needs itself")
-        for word in sorted(lab.needs):
-            take(*_need(word, lab), path + (lab.number,))
+        for need in sorted(lab.needs):
+            take_all(need, lab, path + (lab.number,))
         for word in lab.halves[half].needs if half else ():
             take(*_need(word, lab), path)
         part.files |= set(lab.halves[half].files if half else lab.names())
         part.needed |= exercises_of(lab, half) or {"all"}
 
+    def take_all(need, lab, path):
+        words = [_need(word, lab) for word in either(need)]
+        for word in words:
+            take(*word, path)
+            parts[word[0].number].instead |= {other.number for other, _, _ in words} - {word[0].number}
+
     for lab in targets:
-        for word in sorted(lab.needs):
-            take(*_need(word, lab), (lab.number,))
+        for need in sorted(lab.needs):
+            take_all(need, lab, (lab.number,))
     for lab in targets:
         part = parts.setdefault(lab.number, Part(lab))
         part.lab, part.target, part.needed = lab, True, set()

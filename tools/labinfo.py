@@ -38,7 +38,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2385, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3590, 1300),
-    "nested": ("vmm/mmu/nested vmm/mmu/demand", 1226, 1000),
+    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1345, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2395, 1500),
@@ -193,8 +193,8 @@ class Chosen:
         data = text.encode("utf-8", "surrogateescape")
         write_if_new(ROOT / self.merged / name, data)
 
-    def tell(self):
-        """Say what is not the student's own."""
+    def tell(self, has_other):
+        """Say what is not the student's own; `has_other`: one is done that will do in its place."""
         number = self.lab.number
         for place in sorted({str(Path(name).parent) for name in self.compiled}):
             print(f"note: lab {number}: the compiled reference in {place}, not labs/{self.lab.dir}",
@@ -202,7 +202,7 @@ class Chosen:
         if self.taken:
             print(f"note: lab {number}: taken from the reference: {', '.join(sorted(self.taken))}",
                   file=sys.stderr)
-        if self.open:
+        if self.open and not has_other:
             print(f"note: lab {number} is needed, and not done yet: {', '.join(sorted(self.open))}",
                   file=sys.stderr)
 
@@ -262,10 +262,12 @@ def make_variables(args):
     bad = [s for s in sources if not all(SAFE_NAME.match(part) for part in s.split("/"))]
     if bad:
         raise CourseError(f"{bad[0]!r} is no name for a source file")
+    done = {one.lab.number for one in chosen if not one.open}
     for one in chosen:
-        one.tell()
+        one.tell(bool(done & one.part.instead))
     text = f"NAME := {name}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
-    text += f"LAB_CPU := {labs[0].cpu if len(labs) == 1 else 'te'}\n"
+    for where, word in (("qemu", "LAB_CPU"), ("bochs", "LAB_CPU_BOCHS")):
+        text += f"{word} := {labs[0].cpu_on(where) if len(labs) == 1 else 'te'}\n"
     text += f"CATCHUP := {' '.join(name for one in chosen for name in one.compiled)}\n"
     path = Path("build") / variant / "lab.mk"
     write_if_new(ROOT / path, text.encode())

@@ -246,10 +246,10 @@ def shown_make(line):
     return (goals[0], variables) if goals in [[x] for x in BOOTS] and "APPEND" in variables else None
 
 
-def cpu_of(variables):
+def cpu_of(variables, where="qemu"):
     """The CPU that make takes for these: the lab's own, unless CPU= says another."""
     labs = parse_labs(variables["LAB"])
-    return variables.get("CPU") or (labs[0].cpu if len(labs) == 1 else "te")
+    return variables.get("CPU") or (labs[0].cpu_on(where) if len(labs) == 1 else "te")
 
 
 def replay(lines, wish):
@@ -268,17 +268,18 @@ def replay(lines, wish):
         elif boots[0] == "bochs" and boots[1].get("DEBUG"):
             typed = [re.sub(r"^<bochs:\d+> ", "", x) for x in lines[at + 1:end]
                      if x.startswith("<bochs:") or x == "^C"]
-            new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed, cpu_of(boots[1]))
+            new += bochs_debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed,
+                               cpu_of(boots[1], "bochs"))
         elif boots[0] == "gdb":
             typed = [x[6:] for x in lines[at + 1:end] if x.startswith("(gdb) ")]
             more = [word for name in ("STUB", "MACHINE") if name in boots[1]
-                    for word in (f"--{name.lower()}", boots[1][name])] + ["--cpu", cpu_of(boots[1])]
+                    for word in (f"--{name.lower()}", boots[1][name])] + ["--cpu", cpu_of(boots[1], boots[1].get("MACHINE", "qemu"))]
             session = debug(Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""), typed, more)
             for one, output in session:
                 new += [f"(gdb) {one}", *output]
         else:
             new += boot(boots[0], Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""),
-                        cpu_of(boots[1]))
+                        cpu_of(boots[1], boots[0]))
         at = end
     return new
 

@@ -121,7 +121,7 @@ check_config(const struct domain_config *c)
 		       c->engine->max_vcpus);
 		return -EINVAL;
 	}
-	if (c->logs_writes && !(c->mmu && c->mmu->touch)) {
+	if (c->logs_writes && !(mode && mode->touch)) {
 		printf("log=1 is for an MMU mode that gives memory on demand: mmu=nested\n");
 		return -EINVAL;
 	}

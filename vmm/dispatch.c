@@ -71,9 +71,12 @@ engine_find(const char *name)
 const struct engine *
 engine_default(void)
 {
-	const struct engine *te = engine_find("te");
+	const struct engine *first = engine_find("te");
 
-	return te ? te : engine_list[0];
+	for (unsigned i = 0; !first && i < ENGINE_MAX && engine_list[i]; i++)
+		if (!engine_list[i]->probe || !engine_list[i]->probe())
+			first = engine_list[i];
+	return first ? first : engine_list[0];
 }
 
 static int

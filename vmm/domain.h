@@ -39,9 +39,8 @@ struct domain {
 	uint16_t id; /* 1..; 0 is the host */
 	char name[24];
 	enum domain_state state;
-	uint64_t
-		/* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
-		ram;
+	/* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
+	uint64_t ram;
 	struct p2m_entry ***p2m;    /* a frame of pointers to frames of pointers to leaves */
 	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
 	const struct nested_format *nested_format; /* NULL: it has no nested tables */
@@ -72,17 +71,15 @@ struct domain {
 	char heard[32];     /* its last characters, a ring */
 	unsigned heard_count;
 	char words[256];
-	uint64_t
-		/* accesses to ports that no device claims; and by port, the first ones */
-		unclaimed;
+	/* accesses to ports that no device claims; and by port, the first ones */
+	uint64_t unclaimed;
 	uint64_t dropped; /* writes to what is neither RAM nor a device's */
 	struct port_count unclaimed_ports[UNCLAIMED_PORTS];
 
 	char line[400]; /* console line being collected */
 	unsigned line_len;
-	unsigned
-		/* the line's length at the last turn, and for how many turns it has been that */
-		quiet_at;
+	/* the line's length at the last turn, and for how many turns it has been that */
+	unsigned quiet_at;
 	unsigned quiet_turns;
 	char side[64]; /* bytes not yet told to the side channel */
 	unsigned side_len;

@@ -94,7 +94,7 @@ struct engine {
  * this build.
  */
 const struct engine *engine_find(const char *name);
-/* te, where it is in this build, else the first that is. */
+/* te, where it is in this build, else the first that this CPU has, else the first. */
 const struct engine *engine_default(void);
 
 /* mem/modes.c: the first of the engine's MMU modes that is in this build; NULL: none is. */

@@ -38,6 +38,8 @@ mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome)
 	case MMU_TODO_FILL:
 		return exit_stop(v, e, "lab2a.md#ex-2-2",
 				 "a hidden fault at %08lx: exercise 2.2 is not done", e->gva);
+	case MMU_TODO_NESTED:
+		return exit_stop(v, e, "lab5a.md#ex-5-1", "exercise 5.1 is not done");
 	default:
 		return exit_stop(v, e, "lab2a.md#ex-2-3",
 				 "a true fault at %08lx: exercise 2.3 is not done", e->gva);

@@ -40,14 +40,15 @@ struct page_fault {
 };
 
 enum mmu_outcome {
-	MMU_FILLED,     /* a hidden fault: try again */
-	MMU_TRUE_FAULT, /* the guest's: *fault */
-	MMU_EMULATE,    /* the access can't be given to the CPU: emulate the instruction */
-	MMU_NO_MEMORY,  /* the host has no frame left for it */
-	MMU_NO_FRAME,   /* ... nor for the guest's own memory */
-	MMU_BAD_TABLES, /* an entry of nested tables is none that the CPU takes */
-	MMU_TODO_FILL,  /* exercise 2.2 is not done */
-	MMU_TODO_FAULT, /* exercise 2.3 is not done */
+	MMU_FILLED,      /* a hidden fault: try again */
+	MMU_TRUE_FAULT,  /* the guest's: *fault */
+	MMU_EMULATE,     /* the access can't be given to the CPU: emulate the instruction */
+	MMU_NO_MEMORY,   /* the host has no frame left for it */
+	MMU_NO_FRAME,    /* ... nor for the guest's own memory */
+	MMU_BAD_TABLES,  /* an entry of nested tables is none that the CPU takes */
+	MMU_TODO_FILL,   /* exercise 2.2 is not done */
+	MMU_TODO_FAULT,  /* exercise 2.3 is not done */
+	MMU_TODO_NESTED, /* exercise 5.1 is not done */
 };
 
 struct mmu_mode {
@@ -60,9 +61,7 @@ struct mmu_mode {
 	int (*load)(struct vcpu *v);
 	void (*free)(struct vcpu *v); /* v->mmu_data, NULL too */
 	void (*invlpg)(struct vcpu *v, gva_t a);
-	/*
-	 * EFER.NXE has another value in v->state. PAE's registers stay as they are (SDM 3A 4.4.1).
-	 */
+	/* EFER.NXE has another value in v->state. PAE's registers stay (SDM 3A 4.4.1). */
 	void (*nx)(struct vcpu *v);
 	/* No mapping of this frame may be writable any more. */
 	void (*protect)(struct domain *d, gfn_t g);
@@ -75,9 +74,7 @@ struct mmu_mode {
 	/* 0, or -EFAULT with *fault filled in. */
 	int (*translate)(struct vcpu *v, gva_t a, unsigned how, gpa_t *out,
 			 struct page_fault *fault);
-	/*
-	 * One line of words about where an address leads, from the top; false: there are no more.
-	 */
+	/* A line of words about where an address leads, from the top; false: there are no more. */
 	bool (*show)(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 	enum mmu_outcome (*fault)(struct vcpu *v, const struct exit *e, struct page_fault *fault);
 	/*

@@ -302,7 +302,7 @@ run(struct vcpu *v, struct exit *e)
 		run_to_exit(v, e, false);
 }
 
-static const char *const modes[] = { "flat", "nested", "shadow", NULL };
+static const char *const modes[] = { "nested", "flat", "shadow", NULL };
 
 static const struct engine svm_engine = {
 	.name = "svm",

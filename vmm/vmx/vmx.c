@@ -252,7 +252,7 @@ probe(void)
 	return why ? why : vmx_lacks_exit();
 }
 
-static const char *const modes[] = { "flat", "nested", "shadow", NULL };
+static const char *const modes[] = { "nested", "flat", "shadow", NULL };
 
 static const struct engine vmx_engine = {
 	.name = "vmx",

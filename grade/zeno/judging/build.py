@@ -51,11 +51,12 @@ class Image:
 
 def manifest_part(text):
     """A lab's data file without its tests, which is all that a build needs."""
-    lines = []
+    lines, kept = [], True
     for line in text.splitlines():
-        if line.startswith(("[[tests]]", "[tests")):
-            break
-        lines.append(line)
+        if line.startswith("["):
+            kept = not line.startswith(("[[tests]]", "[tests"))
+        if kept:
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -99,7 +99,7 @@ class Trial:
         kernel = kernel or self.image.mb
         where = more.pop("machine", self.machine)
         symbols = list(elf) if bare else [self.image.elf, *elf]
-        keys = {"machine": where, "cpu": self.lab.cpu, "elf": symbols, "limits": LIMITS, **more}
+        keys = {"machine": where, "cpu": self.lab.cpu_on(where), "elf": symbols, "limits": LIMITS, **more}
         if where == "bochs" or more.pop("from_disk", False):
             keys.pop("from_disk", None)
             keys["disk"] = self.disk(kernel, cmdline, modules, f"disk{len(self.runs)}.img")

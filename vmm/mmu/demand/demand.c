@@ -98,6 +98,39 @@ demand_level(struct domain *d, gfn_t g)
 	return nested_row(d, g, largest);
 }
 
+#define ENTRIES    512u
+#define ALLOWS_ALL 7ul /* a table: P, W, U of NPT's; R, W, X of EPT's */
+
+bool
+nested_split(pte_t *entry, unsigned level)
+{
+	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
+	pte_t *table, first = level > 2 ? *entry : *entry & ~PTE_PS;
+
+	if (!mfn_ok(f))
+		return false;
+	table = mfn_ptr(f);
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		table[i] = first + (i << (PAGE_SHIFT + 9 * (level - 2)));
+	*entry = mfn_to_hpa(f).v | ALLOWS_ALL;
+	return true;
+}
+
+/* Frames may be tracked before the first vCPU has tables: the loader's are. */
+static void
+protect(struct domain *d, gfn_t g)
+{
+	if (mfn_ok(d->vcpu->root))
+		demand_protect(d, g);
+}
+
+static void
+unprotect(struct domain *d, gfn_t g)
+{
+	if (mfn_ok(d->vcpu->root))
+		demand_unprotect(d, g);
+}
+
 static const struct mmu_mode demand_mode = {
 	.name = "nested",
 	.nested_init = demand_init,
@@ -107,8 +140,8 @@ static const struct mmu_mode demand_mode = {
 	.free = demand_free,
 	.invlpg = nested_invlpg,
 	.nx = nested_nothing,
-	.protect = nested_protect,
-	.unprotect = nested_unprotect,
+	.protect = protect,
+	.unprotect = unprotect,
 	.window = nested_nothing,
 	.in_use = nested_in_use,
 	.translate = nested_walk,

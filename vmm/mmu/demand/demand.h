@@ -30,13 +30,17 @@ demand_of(const struct domain *d)
 }
 
 /*
- * fill.c: the entry that maps this frame, or that is to map it, at a level (1: 4 KiB, 2: 2 MiB,
- * 3: 1 GiB), with all tables above it; a larger page in the way is split. NULL: no memory for a
- * table.
+ * fill.c (exercise 5.1): the entry that maps this frame, or that is to map it, at a level (1:
+ * 4 KiB, 2: 2 MiB, 3: 1 GiB), with all tables above it; a larger page in the way is split. NULL: no
+ * memory for a table.
  */
 pte_t *demand_entry(struct domain *d, gfn_t g, unsigned level);
-/* fill.c: what becomes of a violation. */
+/* What becomes of a violation. */
 enum mmu_outcome demand_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault);
+
+/* protect.c (exercise 5.3): of vmm/mem/mmu.h. The domain has its tables. */
+void demand_protect(struct domain *d, gfn_t g);
+void demand_unprotect(struct domain *d, gfn_t g);
 
 /*
  * demand.c: a frame, or as many as the domain takes at once, for RAM that has none. 0; -EFAULT, it
@@ -47,3 +51,13 @@ int demand_touch(struct domain *d, gfn_t g);
 unsigned demand_level(struct domain *d, gfn_t g);
 /* A violation in words. */
 void demand_words(const struct exit *e, char *buf, size_t size);
+
+/* A large page becomes 512 smaller ones with the same rights. False: no memory for the table. */
+bool nested_split(pte_t *entry, unsigned level);
+
+/*
+ * log.c: the dirty log. A write to this frame was refused: whether that was for the log alone; then
+ * it is logged, and may be done. A frame is new, and nobody has written to it.
+ */
+bool nested_log_write(struct domain *d, gfn_t g);
+void nested_log_new(struct domain *d, gfn_t g);

@@ -16,7 +16,6 @@
 #include <vmm/mmu/nested/nested.h>
 
 #define ENTRIES        512u
-#define ALLOWS_ALL     7ul                  /* a table: P, W, U of NPT's; R, W, X of EPT's */
 #define PDPTE_RESERVED 0xfff00000000001e6ul /* of 52 bits of address */
 
 int
@@ -71,60 +70,11 @@ nested_load(struct vcpu *v)
 	return 0;
 }
 
-bool
-nested_split(pte_t *entry, int level)
-{
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
-	pte_t *table, first = level > 2 ? *entry : *entry & ~PTE_PS;
-
-	if (!mfn_ok(f))
-		return false;
-	table = mfn_ptr(f);
-	for (uint64_t i = 0; i < ENTRIES; i++)
-		table[i] = first + (i << (PAGE_SHIFT + 9 * (level - 2)));
-	*entry = mfn_to_hpa(f).v | ALLOWS_ALL;
-	return true;
-}
-
-/*
- * The entry that maps this frame, of 4 KiB if there is memory for the tables; else a large one, and
- * what is done to it is done to its neighbours, too. NULL: none does.
- */
-static pte_t *
-entry_of(mfn_t root, gfn_t g)
-{
-	int level;
-	pte_t *entry = page_entry(root, g.v << PAGE_SHIFT, &level);
-
-	while (entry && *entry & PTE_P && level > 1 && nested_split(entry, level))
-		entry = page_entry(root, g.v << PAGE_SHIFT, &level);
-	return entry && *entry & PTE_P ? entry : NULL;
-}
-
-static void
-set_writable(struct domain *d, gfn_t g, bool writable)
-{
-	pte_t *entry = mfn_ok(d->vcpu->root) ? entry_of(d->vcpu->root, g) : NULL;
-
-	if (!entry)
-		return;
-	*entry = writable ? *entry | PTE_W : *entry & ~PTE_W;
-	if (writable)
-		return; /* who only may do more will be asked once more at most */
-	d->nested_less = true;
-	tlb_flush_all(d);
-}
-
+/* Nobody asks for it: write protection is for the mode "nested" (Lab 5), and for shadows. */
 void
 nested_protect(struct domain *d, gfn_t g)
 {
-	set_writable(d, g, false);
-}
-
-void
-nested_unprotect(struct domain *d, gfn_t g)
-{
-	set_writable(d, g, true);
+	panic("d%u: its MMU mode protects no frame", d->id);
 }
 
 const char *

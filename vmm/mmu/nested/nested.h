@@ -51,26 +51,16 @@ mfn_t nested_block(struct domain *d, uint64_t frames_wanted);
 void nested_free(struct vcpu *v);
 int nested_load(struct vcpu *v);
 void nested_protect(struct domain *d, gfn_t g);
-void nested_unprotect(struct domain *d, gfn_t g);
 void nested_nothing(struct vcpu *v);
 void nested_invlpg(struct vcpu *v, gva_t a);
 bool nested_in_use(struct vcpu *v, gva_t a);
 bool nested_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 
-/* A large page becomes 512 smaller ones with the same rights. False: no memory for the table. */
-bool nested_split(pte_t *entry, int level);
 /* The level of the largest page that could map g: frames in a row, of which nobody tracks one. */
 unsigned nested_row(struct domain *d, gfn_t g, unsigned largest);
 
 /* What is wrong with an entry on the way to a, in words. */
 const char *nested_wrong(struct domain *d, gpa_t a);
-
-/*
- * log.c: the dirty log. A write to this frame was refused: whether that was for the log alone; then
- * it is logged, and may be done. A frame is new, and nobody has written to it.
- */
-bool nested_log_write(struct domain *d, gfn_t g);
-void nested_log_new(struct domain *d, gfn_t g);
 
 /* monitor.c: what there is in the tables; pages by level, from 1. */
 struct nested_count {

@@ -69,15 +69,11 @@ flat_init(struct vcpu *v)
 	return map_all(v->domain, v->root, v->domain->nested_format);
 }
 
-/* All of RAM is mapped: what the CPU refuses is a device's, or nobody's, or write-protected. */
+/* All of RAM is mapped: what the CPU refuses is a device's, or nobody's. */
 static enum mmu_outcome
 flat_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 {
-	if (e->nested.is_bad)
-		return MMU_BAD_TABLES;
-	if (e->access & ACCESS_WRITE && nested_log_write(v->domain, gpa_to_gfn(gpa(e->gpa))))
-		return MMU_FILLED;
-	return MMU_EMULATE;
+	return e->nested.is_bad ? MMU_BAD_TABLES : MMU_EMULATE;
 }
 
 static const struct mmu_mode nested_flat_mode = {
@@ -89,7 +85,6 @@ static const struct mmu_mode nested_flat_mode = {
 	.invlpg = nested_invlpg,
 	.nx = nested_nothing,
 	.protect = nested_protect,
-	.unprotect = nested_unprotect,
 	.window = nested_nothing,
 	.in_use = nested_in_use,
 	.translate = nested_walk,

@@ -13,7 +13,7 @@
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 #include <vmm/mem/ram.h>
-#include <vmm/mmu/nested/nested.h>
+#include <vmm/mmu/demand/demand.h>
 #include <vmm/monitor.h>
 
 #define LOGGED (1u << TRACK_LOG)
@@ -81,7 +81,7 @@ dirty(int argc, char **argv)
 	d = monitor_domain(argc - 1, argv + 1);
 	if (!d)
 		return MONITOR_SAID;
-	if (!d->mmu || !d->mmu->nested_init) {
+	if (!d->mmu || !d->mmu->touch) {
 		printf("d%u: its MMU mode has no dirty log\n", d->id);
 		return MONITOR_SAID;
 	}

@@ -1,0 +1,50 @@
+/*
+ * Write protection in nested tables, and what the CPU must forget for it: exercise 5.3.
+ *
+ * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
+ * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
+ */
+#include <kern/frame.h>
+#include <vmm/mem/tlb.h>
+#include <vmm/mmu/demand/demand.h>
+#include <vmm/vcpu.h>
+
+/* EXERCISE 5.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 5.0 */
+
+void
+demand_protect(struct domain *d, gfn_t g)
+{
+	/*
+	 * EXERCISE 5.3a: no write unseen
+	 * Holds: from the guest's next instruction on no write of its CPUs to this frame goes
+	 *  unnoticed. What else it could do it still can, and only a change costs anything.
+	 * Beware: nothing may map the frame, or a page with 511 others. A domain may have several
+	 *  CPUs, and each remembers what it found. Memory may be out.
+	 * Manual: SDM 3C "Guidelines for Use of the INVEPT Instruction", APM 2 "TLB Control".
+	 * Tools: demand_entry(), nested_less of vmm/domain.h, nested_split(), page_entry(),
+	 *  PTE_W, tlb_flush_all() of vmm/mem/tlb.h
+	 */
+	exercise_todo("5.3", "handouts/lab5a.md#ex-5-3");
+	(void)d;
+	(void)g;
+	/* END EXERCISE 5.3a */
+}
+
+void
+demand_unprotect(struct domain *d, gfn_t g)
+{
+	/*
+	 * EXERCISE 5.3b: writes are the guest's again
+	 * Holds: writes to this frame need no exit any more, as far as nobody else wants to hear
+	 *  of them, and no frame beside it is laid open with it.
+	 * Beware: it costs the guest nothing that it need not cost. Whoever maps the frame by a
+	 *  page with others in it can't say this of one alone.
+	 * Manual: SDM 3C "Guidelines for Use of the INVEPT Instruction", APM 2 "TLB Control".
+	 * Tools: nested_split(), page_entry(), PTE_W, tlb_flush()
+	 */
+	exercise_todo("5.3", "handouts/lab5a.md#ex-5-3");
+	(void)d;
+	(void)g;
+	/* END EXERCISE 5.3b */
+}
