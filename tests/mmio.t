@@ -18,7 +18,7 @@ from zeno.guests import mmio  # noqa: E402
 
 NO_MEMORY = """ud lea bswap cbw/cwde/cdqe cwd/cdq/cqo jmp jcc jcxz loop loope loopne daa das aaa aas aam aad sahf lahf salc clc stc cmc
     cld std""".split()
-SVM = Engine("4s", "svm")
+SVM = Engine("5", "svm")
 
 
 def covered():
@@ -62,8 +62,8 @@ def logged(rng):
 
 
 def main():
-    built = run("make", "-s", "-C", ROOT, "LAB=4s", "SOLUTION=1", "build")
-    if not ok(built.status == 0, "the reference of Lab 4s builds", out=built.out):
+    built = run("make", "-s", "-C", ROOT, "LAB=5", "SOLUTION=1", "build")
+    if not ok(built.status == 0, "the reference of Lab 5 builds", out=built.out):
         finish()
     seed = int(os.environ.get("SEED") or random.randrange(2**32))
     print(f"# SEED={seed}")
