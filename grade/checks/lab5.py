@@ -12,7 +12,7 @@ P, W, U, PS, A, D = 1, 2, 4, 0x80, 0x20, 0x40
 ADDRESS = 0x000FFFFFFFFFF000
 ENTRIES = 512
 PAGE = 4096
-LIMITS = machine.Limits(instructions=2_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20)
+LIMITS = machine.Limits(instructions=1_000_000_000, cpu_seconds=25.0, console_bytes=1 << 20, side_bytes=16 << 20)
 HOLE = range(0xA0, 0x100)
 """Guest frames between a PC's RAM and its second megabyte."""
 WRITE_BACK = 6 << 3
@@ -113,6 +113,10 @@ class Domain:
                     elif entry >> 32 & 0xFF == P2M_RAM:
                         found[(i * ENTRIES + j) * ENTRIES + k] = entry & 0xFFFFFFFF, entry >> 40 & 0xFF
         return found
+
+    def forget(self):
+        """The frame table has changed."""
+        self._frames = {}
 
     def frame(self, mfn):
         """(type, owner, references) of a machine frame."""
