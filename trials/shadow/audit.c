@@ -308,7 +308,7 @@ shadow_audit(struct vcpu *v, bool silent)
 {
 	struct audit a = { shadow_of(v), &v->state, silent, 0, 0 };
 
-	if (!a.m)
+	if (v->domain->nested_format || !a.m) /* nested tables keep other data in its place */
 		return 0;
 	vcpu_need(v, STATE_CR);
 	if (a.m->on && v->state.efer & EFER_LMA)

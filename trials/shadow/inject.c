@@ -194,7 +194,7 @@ damage(int argc, char **argv)
 	d = monitor_domain(argc - 1, argv + 1);
 	if (!d)
 		return MONITOR_SAID;
-	if (!shadow_of(d->vcpu) || shadow_of(d->vcpu)->live == 0) {
+	if (d->nested_format || !shadow_of(d->vcpu) || shadow_of(d->vcpu)->live == 0) {
 		printf("d%u has no shadows\n", d->id);
 		return MONITOR_SAID;
 	}
