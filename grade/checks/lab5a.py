@@ -69,6 +69,8 @@ class Ends:
     def end(self, client, regs):
         """At the end of the machine: the guest that ended last is still there."""
         if self.vcpu:
+            self.t.check(len(self.violations) > 2, "the guest stops at its first violations: it never comes to the pages that it is "
+                         "to touch", "a violation for each", f"{len(self.violations)} in all")
             self.judge(Domain(self.t, client, self.vcpu), self, regs)
         self.looked = True
         return True
@@ -170,7 +172,7 @@ def way_down(t):
                 domain.forget()
                 t.check(domain.frame(mfn)[0] == FRAME_HOST, f"{what}: a table is in a frame that is not the host's", "the host's", mfn)
 
-    at_end(t, 4, f"mem={MIB} page=2m", judge)
+    at_end(t, 6, f"mem={MIB} page=2m", judge)
 
 
 def sorts(t):
@@ -180,6 +182,8 @@ def sorts(t):
         client, call, rng = domain.client, Calls(t, domain.client, regs), t.rng
         exit_at = call.stack - 0x400
         met = {page for page, _ in run.violations}
+        t.check(len(met & set(domain.p2m())) >= 8, "the guest touches 12 pages, and has got memory for fewer", "12 frames",
+                len(met & set(domain.p2m())))
         mine = rng.sample(sorted(met & set(domain.p2m())), 8)
         new = rng.sample(sorted(set(range(0x800, PAGES)) - met), 2)
         tracked, logged, read, foreign = mine[:4]
