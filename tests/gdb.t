@@ -258,11 +258,11 @@ def backwards():
     """`make gdb REVERSE=1`: a recorded run, in which GDB goes back."""
     script = folder() / "script.gdb"
     script.write_text("""\
-break exit_log if v->exits == 5
+break exit_dispatch if v->exits == 5
 continue
 printf "at %u\\n", v->exits
 delete
-break exit_log
+break exit_dispatch
 reverse-continue
 printf "back at %u\\n", v->exits
 stepi
@@ -277,7 +277,7 @@ printf "far back at %u\\n", v->exits
     argv = [sys.executable, ROOT / "tools/run.py", "--gdb", "--kernel", HOST / "zeno.mb", "--elf", HOST / "zeno.elf"]
     done = run("timeout", HANG, *argv, "--reverse", "--batch", script, "--elf", ROOT / "build/guest/hello.elf",
                "--module", ROOT / "build/guest/hello.elf", "--append", "panic=off -- start hello; off", cwd=ROOT)
-    contains(done.out, "d1 hello: ended: exit code 0", "\nat 5\n", "\nback at 4\n", "exit_log in section",
+    contains(done.out, "d1 hello: ended: exit code 0", "\nat 5\n", "\nback at 4\n", "exit_dispatch in section",
              "\nagain at 5\n", "\nfar back at 3\n", what="a recorded run goes backwards under GDB")
     done = run(*argv, "--reverse", "--stub", "zeno", cwd=ROOT)
     ok(done.status == 2 and "QEMU's own stub" in done.out, "the kernel's own stub can't", got=done.out)

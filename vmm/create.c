@@ -9,6 +9,7 @@
 #include <vmm/dev/platform.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
+#include <vmm/exitlog.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
@@ -66,7 +67,11 @@ vcpu_create(struct domain *d, const struct engine *engine)
 		snprintf(v->thread.name, sizeof(v->thread.name), "d%u %s", d->id, d->name);
 	v->log = host_page();
 	v->tlb.entry = host_page();
-	return v->log && v->tlb.entry ? 0 : -ENOMEM;
+	if (!v->log || !v->tlb.entry)
+		return -ENOMEM;
+	exit_log_init(v);
+	v->watched = vcpu_poisons || exit_streams;
+	return 0;
 }
 
 static void

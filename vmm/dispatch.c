@@ -146,7 +146,7 @@ exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fm
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
 	exit_object(v, e, object, sizeof(object));
-	if (v->last && !v->last->effect)
+	if (!v->last->effect)
 		exit_effect(v, EFFECT_STOP, 0, e->gva);
 	vcpu_need(v, STATE_SEG);
 	if (v->number)

@@ -11,6 +11,7 @@ static void
 end(struct domain *d, const char *how)
 {
 	d->state = DOMAIN_ENDED;
+	need_resched = true; /* no vCPU of it that has the CPU is entered once more */
 	for_each_vcpu(v, d) v->thread.deadline = 0; /* the last turn of each */
 	domain_flush(d);
 	if (d->silent)

@@ -35,7 +35,7 @@ raise_on_top(struct vcpu *v, struct event event)
 	const struct event first = v->state.event;
 
 	if (first.kind == EVENT_FAULT && first.vector == VEC_DF && event.kind == EVENT_FAULT)
-		return exit_stop(v, &v->exit, "lab1b.md#triple", "triple fault: %s, then %s(%x)",
+		return exit_stop(v, v->exit, "lab1b.md#triple", "triple fault: %s, then %s(%x)",
 				 vector_short(first.vector), vector_short(event.vector),
 				 event.error);
 	if (event.kind == EVENT_FAULT && event_is_double(first.kind, first.vector, event.vector))
@@ -75,6 +75,7 @@ event_page_fault(struct vcpu *v)
 enum verdict
 event_inject(struct vcpu *v)
 {
+	v->special = true;
 	switch (v->engine->inject(v, &v->state.event)) {
 	case INJECTED:
 		v->state.event.kind = EVENT_NONE;

@@ -14,17 +14,11 @@ const char *const exit_names[EXIT_COUNT] = {
 #undef EXIT
 };
 
-static const char *const exit_tags[EXIT_COUNT] = {
+const char *const exit_tags[EXIT_COUNT] = {
 #define EXIT(name, words) [EXIT_##name] = #name,
 	EXIT_REASONS(EXIT)
 #undef EXIT
 };
-
-const char *
-exit_tag(unsigned reason)
-{
-	return exit_tags[reason];
-}
 
 /* In any case of letters. */
 unsigned
@@ -52,41 +46,13 @@ stream_init(void)
 }
 INITCALL(50, stream_init);
 
-#define EXIT_HEAD 8 /* bytes that an exit and its record begin alike with: reason to error */
-_Static_assert(offsetof(struct exit_record, error) - offsetof(struct exit_record, reason) ==
-			       offsetof(struct exit, error) - offsetof(struct exit, reason) &&
-		       offsetof(struct exit_record, vector) -
-				       offsetof(struct exit_record, reason) ==
-			       offsetof(struct exit, vector) - offsetof(struct exit, reason),
-	       "copied in one word");
-
-/*
- * Counts the exit and opens its record; handlers add the effect. Interrupts of the host are counted
- * and no more: they are not the guest's doing, and without them two runs of one guest number their
- * exits alike.
- */
+/* Before its first exit a vCPU has a record as well, which nobody shows. */
 void
-exit_log(struct vcpu *v, const struct exit *e)
+exit_log_init(struct vcpu *v)
 {
-	struct exit_record *r = &v->log->ring[v->exits % EXIT_RING];
-
-	v->exits_by[e->reason]++;
-	if (e->reason == EXIT_IRQ)
-		return;
-	v->exits++;
-	/*
-	 * Field by field, for this is on every exit's way: a literal would clear `pad` anew each
-	 * time.
-	 */
-	r->seq = v->exits;
-	r->rip = e->rip;
-	r->a = 0;
-	r->b = e->gva;
-	__builtin_memcpy(&r->reason, &e->reason, EXIT_HEAD);
-	r->insn_op = e->insn_op;
-	r->effect = EFFECT_NONE;
-	r->ss_attr = v->state.seg[SEG_SS].attr;
-	v->last = r;
+	for (unsigned i = 0; i < EXIT_RING; i++)
+		v->log[i].next = &v->log[(i + 1) % EXIT_RING];
+	v->last = &v->log[EXIT_RING - 1];
 }
 
 /* What a handler did: for a program, and in words, which take a, then b. */
@@ -130,32 +96,34 @@ vector_short(unsigned vector)
 
 /* One exit in words: "exit 7: #GP at 00100010, cli: IF=0". */
 void
-exit_words(const struct exit_record *r, char *buf, size_t size)
+exit_words(const struct exit_record *r, uint64_t seq, char *buf, size_t size)
 {
-	char trap[40] = "", effect[64] = "";
+	const struct exit *e = &r->exit;
+	const char *trap = vector_short(e->vector);
+	char effect[64] = "";
 
-	snprintf(trap, sizeof(trap), "%s", vector_short(r->vector));
 	if (r->effect < ARRAY_LEN(effects) && effects[r->effect].format)
 		snprintf(effect, sizeof(effect), effects[r->effect].format, r->a, r->b);
-	if (r->reason == EXIT_MMU && !r->effect)
-		snprintf(buf, size, "exit %lu: %s at %08lx, %s, address %08lx", r->seq, trap,
-			 r->rip, insn_name(r->insn_op), r->b);
+	if (e->reason == EXIT_MMU && !r->effect)
+		snprintf(buf, size, "exit %lu: %s at %08lx, %s, address %08lx", seq, trap, e->rip,
+			 insn_name(e->insn_op), e->gva);
 	else
-		snprintf(buf, size, "exit %lu: %s at %08lx, %s%s", r->seq, trap, r->rip,
-			 r->insn_len ? insn_name(r->insn_op) : exit_names[r->reason], effect);
+		snprintf(buf, size, "exit %lu: %s at %08lx, %s%s", seq, trap, e->rip,
+			 e->insn_len ? insn_name(e->insn_op) : exit_names[e->reason], effect);
 }
 
-/* The last `count` exits, oldest first. */
+/* The last `count` exits, oldest first. One place is the next one's. */
 void
 exit_print_last(struct vcpu *v, unsigned count)
 {
-	uint64_t n = count < EXIT_RING ? count : EXIT_RING;
+	uint64_t n = count < EXIT_RING ? count : EXIT_RING - 1;
+	uint64_t at = (uint64_t)(v->last - v->log) + EXIT_RING;
 	char line[128];
 
 	if (n > v->exits)
 		n = v->exits;
-	for (uint64_t i = v->exits - n; i < v->exits; i++) {
-		exit_words(&v->log->ring[i % EXIT_RING], line, sizeof(line));
+	while (n--) {
+		exit_words(&v->log[(at - n) % EXIT_RING], v->exits - n, line, sizeof(line));
 		printf("  %s\n", line);
 	}
 }
@@ -177,14 +145,16 @@ static void
 exit_details(const struct vcpu *v, char *buf, size_t size)
 {
 	const struct exit_record *r = v->last;
+	const struct exit *e = &r->exit;
 	const char *effect = r->effect < ARRAY_LEN(effects) ? effects[r->effect].tag : NULL;
 
 	snprintf(buf, size,
 		 " | vec=%x err=%x ring=%u effect=%s a=%lx b=%lx next=%08lx if=%u shadow=%u "
 		 "insn=%s",
-		 r->vector, r->error, ATTR_DPL(r->ss_attr), effect ? effect : "?", r->a, r->b,
-		 v->state.rip, !!(v->state.rflags & FLAG_IF), v->state.sti_shadow,
-		 r->insn_len ? insn_name(r->insn_op) : "-");
+		 e->vector, e->error, ATTR_DPL(r->ss_attr), effect ? effect : "?",
+		 r->effect ? r->a : 0, r->effect ? r->b : e->gva, v->state.rip,
+		 !!(v->state.rflags & FLAG_IF), v->state.sti_shadow,
+		 e->insn_len ? insn_name(e->insn_op) : "-");
 }
 
 /*
@@ -206,14 +176,15 @@ exit_stream_interrupt(struct vcpu *v, uint8_t vector)
 void
 exit_stream(struct vcpu *v)
 {
+	const struct exit *e = &v->last->exit;
 	char line[128], details[160] = "";
 
 	if (v->streamed == v->exits) /* a host interrupt has no record */
 		return;
 	v->streamed = v->exits;
-	exit_words(v->last, line, sizeof(line));
+	exit_words(v->last, v->exits, line, sizeof(line));
 	if (exit_streams > 1)
 		exit_details(v, details, sizeof(details));
-	side_printf("@Z exit d%u %lu %s %08lx %u %s%s\n", v->domain->id, v->last->seq,
-		    exit_tags[v->last->reason], v->last->rip, v->last->insn_len, line, details);
+	side_printf("@Z exit d%u %lu %s %08lx %u %s%s\n", v->domain->id, v->exits,
+		    exit_tags[e->reason], e->rip, e->insn_len, line, details);
 }

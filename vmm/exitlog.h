@@ -32,28 +32,38 @@ enum effect {
 	EFFECT_FILL,
 };
 
-/* One exit as it is remembered: 64 of them make a page. */
+/* One exit as it is remembered: what the engine has made of it, and what the handler did. */
 struct exit_record {
-	uint64_t seq; /* counts from 1 in each vCPU */
-	uint64_t rip;
-	uint64_t a, b;
-	uint16_t reason; /* from here to error as in struct exit: copied in one word */
-	uint8_t insn_len;
-	uint8_t vector;
-	uint32_t error;
-	uint16_t insn_op; /* enum insn_op */
-	uint16_t ss_attr; /* the guest's CPL is in it */
-	uint8_t effect;   /* enum effect */
-	uint8_t pad[19];
+	struct exit exit;
+	uint64_t a, b;            /* exit_effect() */
+	struct exit_record *next; /* the ring's */
+	uint16_t ss_attr;         /* the guest's CPL is in it */
+	uint8_t effect;           /* enum effect */
 };
-_Static_assert(sizeof(struct exit_record) == 64, "a page holds 64; the trace format depends on it");
-#define EXIT_RING 64
+#define EXIT_RING (PAGE_SIZE / sizeof(struct exit_record))
 
-struct exit_log {
-	struct exit_record ring[EXIT_RING];
-};
+void exit_log_init(struct vcpu *v);
 
-void exit_log(struct vcpu *v, const struct exit *e);
+/* Where the next exit goes: v->exit. One that gets no record leaves the place to the next. */
+static inline struct exit *
+exit_place(struct vcpu *v)
+{
+	return v->exit = &v->last->next->exit;
+}
+
+/* A host interrupt gets no record, for it is not the guest's doing: two runs number exits alike. */
+static inline void
+exit_log(struct vcpu *v, struct exit *e)
+{
+	v->exits_by[e->reason]++;
+	if (e->reason == EXIT_IRQ)
+		return;
+	v->exits++;
+	v->last = (struct exit_record *)e; /* it begins with the exit */
+	v->last->ss_attr = v->state.seg[SEG_SS].attr;
+	v->last->effect = EFFECT_NONE;
+}
+
 /* What the handler did, for the record of the exit at hand. The last word counts. */
 static inline void
 exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
@@ -65,7 +75,7 @@ exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
 	r->b = b;
 }
 
-void exit_words(const struct exit_record *r, char *buf, size_t size);
+void exit_words(const struct exit_record *r, uint64_t seq, char *buf, size_t size);
 void exit_print_last(struct vcpu *v, unsigned count);
 void exit_summary(struct vcpu *v);
 /*
@@ -75,7 +85,6 @@ void exit_summary(struct vcpu *v);
 extern unsigned exit_streams;
 void exit_stream(struct vcpu *v);
 void exit_stream_interrupt(struct vcpu *v, uint8_t vector);
-extern const char *const exit_names[EXIT_COUNT];
-const char *exit_tag(unsigned reason);
+extern const char *const exit_names[EXIT_COUNT], *const exit_tags[EXIT_COUNT];
 unsigned exit_by_tag(const char *tag); /* enum exit_reason; EXIT_COUNT: none is called so */
 const char *vector_short(unsigned vector);

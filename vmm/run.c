@@ -91,11 +91,12 @@ vcpu_ready(struct thread *t)
 	return false;
 }
 
-/* Into the guest, up to its next exit: v->exit. */
+/* Into the guest, up to its next exit: v->exit. What held it up may go with the entry. */
 void
 vcpu_run(struct vcpu *v)
 {
-	v->engine->run(v, &v->exit);
+	v->special = true;
+	v->engine->run(v, v->exit);
 	if (vcpu_poisons && v->engine->fetch)
 		vcpu_poison(v);
 }
@@ -106,23 +107,22 @@ handle(struct vcpu *v, struct exit *e)
 	enum verdict verdict;
 
 	v->page_fault.pending = false;
-	v->steps = v->state.rflags & FLAG_TF;
+	v->began = v->state.rflags;
 	exit_log(v, e);
 	verdict = exit_dispatch(v, e);
-	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
-		verdict = STOP;
-	if (v->domain->state == DOMAIN_ENDED && verdict != STOP)
-		panic("d%u has ended, but the handler of exit %lu (%s) did not say STOP",
-		      v->domain->id, v->exits, exit_names[v->last->reason]);
-	return verdict;
+	if (verdict == RESUME)
+		return RESUME;
+	return verdict == FAULTED && v->state.event.kind && event_inject(v) == STOP ? STOP
+										    : verdict;
 }
 
-/* What an exit means, and what becomes of it. */
 enum verdict
 exit_handle(struct vcpu *v, struct exit *e)
 {
 	enum verdict verdict = handle(v, e);
 
+	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
+		verdict = STOP;
 	if (vcpu_poisons && v->engine->fetch)
 		vcpu_check_poison(v);
 	if (exit_streams)
@@ -176,18 +176,15 @@ debug_trap_due(struct vcpu *v, struct exit *e)
 	return true;
 }
 
-/*
- * Whether there is something to think of before the guest runs, or somebody looks at each exit.
- * Most often there is nothing.
- */
+/* Most often there is nothing to think of before the guest runs, and nobody looks at each exit. */
 static inline bool
 is_held_up(const struct vcpu *v)
 {
-	const struct cpu_state *s = &v->state;
+	uint64_t held; /* by a shadow, an NMI's handler, a #DB: the last fields of the state */
 
-	return (v->debug.attached | v->irq_pending | v->signals | vcpu_poisons | s->event.kind |
-		s->sti_shadow | s->mov_ss_shadow) |
-	       s->pending_debug | exit_streams;
+	_Static_assert(offsetof(struct cpu_state, activity) == sizeof(v->state) - sizeof(held), "");
+	__builtin_memcpy(&held, &v->state.activity, sizeof(held)); /* which is ACTIVITY_RUNS, 0 */
+	return held | v->held_up | v->state.event.kind;
 }
 
 /* The guest to its next exit, behind what it receives before, and in a debugger's hands. */
@@ -196,11 +193,11 @@ one_exit(struct vcpu *v)
 {
 	enum verdict verdict = v->debug.step && !v->debug.waits ? RESUME : deliver(v);
 	uint64_t shadow_at = v->state.sti_shadow ? v->state.rip : 0;
-	struct exit *e = &v->exit;
+	struct exit *e = v->exit;
 
 	if (verdict != RESUME)
 		return verdict;
-	if (v->debug.attached)
+	if (v->debugged)
 		return debug_one_exit(v);
 	if (debug_trap_due(v, e))
 		return exit_handle(v, e);
@@ -212,10 +209,12 @@ one_exit(struct vcpu *v)
 static inline enum verdict
 next_exit(struct vcpu *v)
 {
+	struct exit *e = exit_place(v);
+
 	if (is_held_up(v))
 		return one_exit(v);
-	v->engine->run(v, &v->exit);
-	return handle(v, &v->exit);
+	v->engine->run(v, e);
+	return handle(v, e);
 }
 
 /*

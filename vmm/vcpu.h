@@ -14,14 +14,12 @@
 #include <vmm/x86/state.h>
 
 struct domain;
-struct exit_log;
 struct exit_record;
 struct p2m_entry;
 
 /* What a debugger has to do with a vCPU (gdb_run.c); all false without one. */
 struct vcpu_debug {
-	bool attached; /* the debugger has it */
-	bool held;     /* ... and keeps it from running */
+	bool held;     /* the debugger keeps it from running */
 	bool parked;   /* could run, once it is no longer held */
 	bool announce; /* the debugger is to be told that there is a new one */
 	bool step;     /* stops after one instruction */
@@ -68,7 +66,27 @@ enum state_group {
 
 struct vcpu {
 	struct cpu_state state; /* one truth: what the guest would see */
-	uint8_t valid, dirty;   /* groups that are there; that an engine must write back */
+	/* What there may be to think of before the guest runs: a turn asks once for all of it. */
+	union {
+		struct {
+			bool irq_pending; /* an interrupt waits for it: platform_lines() says so */
+			bool debugged;    /* a debugger has it */
+			bool watched;     /* poison=1 does, or somebody who streams each exit */
+			uint8_t signals;  /* SIGNAL_ bits */
+		};
+		uint32_t held_up;
+	};
+	/* ... and for an engine with hardware, which asks so for what makes an entry special. */
+	union {
+		struct {
+			uint8_t dirty; /* groups of the state that it must write back */
+			bool flush; /* the CPU may hold more in its TLB than the root allows now */
+			bool tlb_used; /* tlb_fill() has put something into the host's own TLB */
+			bool special;  /* an event, what holds interrupts back, a window */
+		};
+		uint32_t work;
+	};
+	uint8_t valid; /* groups of the state that are there */
 	struct thread thread;
 	struct domain *domain;
 	struct vcpu *next; /* of its domain */
@@ -77,20 +95,19 @@ struct vcpu {
 	mfn_t root;
 	uint64_t flat[4]; /* the root's first four GiB while paging is off: linear = gpa */
 	void *mmu_data;   /* what the MMU mode has made of its paging; NULL: nothing yet */
-	bool flush; /* the CPU may hold more in its TLB than the root allows now; see tlb_flush() */
 	const struct engine *engine;
 	exit_handle_fn *const *handlers; /* the engine's, by exit reason */
 	void *engine_data;
+	void *control; /* the page of the CPU's own that it runs by, of an engine with hardware */
 	uint64_t streamed; /* up to which exit the side channel has been told */
 	uint64_t exits;    /* total; the next record's seq is exits + 1 */
 	uint64_t exits_by[EXIT_COUNT];
-	struct exit exit;         /* the one being handled, or the last one */
+	struct exit *exit;        /* the one being handled, or the last one; in the log */
 	uint64_t entries;         /* of the CPU into the guest; what the host did alone is none */
-	struct exit_log *log;     /* one frame */
-	struct exit_record *last; /* the record of the exit being handled */
-	bool steps;               /* TF was set when the instruction of this exit began */
-	uint8_t signals, sipi;    /* SIGNAL_ bits; the vector of the start-up IPI */
-	bool irq_pending;         /* an interrupt waits for it: platform_lines() says so */
+	struct exit_record *log;  /* one frame */
+	struct exit_record *last; /* of the exit being handled; host interrupts have none */
+	uint64_t began; /* RFLAGS when the instruction of this exit began: TF makes its step */
+	uint8_t sipi;   /* the vector of the start-up IPI */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */
 	struct tlb tlb;
@@ -140,7 +157,7 @@ void debug_trap(struct vcpu *v, struct exit *e);     /* that #DB, of v->pending_
 static inline void
 vcpu_step(struct vcpu *v)
 {
-	if (v->steps)
+	if (v->began & FLAG_TF)
 		v->state.pending_debug |= DR6_BS;
 }
 

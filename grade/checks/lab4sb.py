@@ -141,10 +141,10 @@ def timers(t):
     facts(t, irqs.timers(t.rng), "timers")
 
 
-STI_SHADOW, MOV_SS_SHADOW, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = headers.numbers(
+STI_SHADOW, MOV_SS_SHADOW, SPECIAL, VMCB_RIP, VMCB_SHADOW, VMCB_INFO = headers.numbers(
     ("vmm/vcpu.h", "vmm/svm/vmcb.h"), (
         "offsetof(struct vcpu, state.sti_shadow)",
-        "offsetof(struct vcpu, state.mov_ss_shadow)", "offsetof(struct vmcb, rip)",
+        "offsetof(struct vcpu, state.mov_ss_shadow)", "offsetof(struct vcpu, special)", "offsetof(struct vmcb, rip)",
         "offsetof(struct vmcb, interrupt_shadow)", "offsetof(struct vmcb, exitintinfo)"))
 VCPU_RIP, VMCB_INJ, FAULT_KIND, SOFTWARE_KIND, INTERRUPT_KIND, NMI_KIND, INJECTED, REFUSED = headers.numbers(
     ("vmm/vcpu.h", "vmm/svm/vmcb.h", "vmm/event.h"), (
@@ -172,7 +172,8 @@ def interrupted(rng):
 
 
 def shadow_kept(t):
-    """The grader sets what holds interrupts back, in the state before entries and in the VMCB behind exits."""
+    """The grader sets what holds interrupts back, in the state before entries and in the VMCB behind exits; and so that it is
+    looked at, each entry is a special one."""
     program, _ = waits.targets(t.rng, 6)
     guest = program.assemble(t.directory, "shadow")
     now, wrong, counted = {}, [], [0, 0]
@@ -197,7 +198,8 @@ def shadow_kept(t):
         client.write(vmcb_of(client, regs["rdi"]) + VMCB_SHADOW, struct.pack("<Q", now["in"]))
 
     def translates(client, regs):
-        if "in" not in now:
+        client.write(regs["rdi"] + SPECIAL, b"\1")
+        if "in" not in now or "out" not in now:
             return False
         got = [client.read(regs["rdi"] + at, 1)[0] for at in (STI_SHADOW, MOV_SS_SHADOW)]
         counted[1] += 1
@@ -206,7 +208,7 @@ def shadow_kept(t):
         return bool(wrong) or counted[1] >= 60
 
     run, _ = t.witness(commands("shadow"), {
-        t.symbol("svm_sti_shadow_to_vmcb"): before, t.symbol("svm_enter"): enters, t.symbol("svm_take_back"): behind,
+        t.symbol("svm_sti_shadow_to_vmcb"): before, t.symbol("svm_enter"): enters, t.symbol("svm_state_from_vmcb"): behind,
         t.symbol("svm_translate"): translates}, modules=[module(guest)], elf=[guest], limits=LIMITS)
     if min(counted) < 60 and not wrong:
         never_there(t, run, "60 exits")
@@ -286,19 +288,19 @@ def taken_back(t):
     def look(client, regs):
         """At a place of the guest's: what the exit that comes there was delivering."""
         place = regs["rip"]
-        client.insert(take_back)
+        client.insert(exited)
         for _ in range(STOPS):  # a tick may come first
             client.cont()
             regs = client.regs()
-            vmcb = vmcb_of(client, regs["rdi"]) if regs["rip"] == take_back else 0
+            vmcb = vmcb_of(client, regs["rdi"]) if regs["rip"] == exited else 0
             if vmcb and word(client, vmcb + VMCB_RIP) == place and place not in met:
                 client.write(vmcb + VMCB_INFO, struct.pack("<Q", places[place][0]))
                 met.append(place)
                 break
-        client.remove(take_back)
+        client.remove(exited)
         return len(met) == len(places)
 
-    take_back = t.symbol("svm_take_back")
+    exited = t.symbol("svm_state_from_vmcb")  # svm_take_back() is called behind it, where there is something to take back
     run, _ = t.witness(commands("targets"), dict.fromkeys(places, look) | {t.symbol("svm_inject"): tries},
                        modules=[module(guest)], elf=[guest], limits=FEW)
     if tried and tried[0]:

@@ -59,7 +59,7 @@ vmx_inject(struct vcpu *v, const struct event *event)
 	 */
 	exercise_todo("4.6", "handouts/lab4b.md#ex-4-6");
 	(void)type_of; (void)set_primary;
-	(void)exit_stop(v, &v->exit, "lab4b.md#ex-4-6",
+	(void)exit_stop(v, v->exit, "lab4b.md#ex-4-6",
 			"nobody delivers vector %02x", event->vector);
 	return ENDED;
 	/* END EXERCISE 4.6a */

@@ -31,7 +31,7 @@ svm_inject(struct vcpu *v, const struct event *event)
 	 */
 	exercise_todo("4s.6", "handouts/lab4sb.md#ex-4s-6");
 	(void)types;
-	(void)exit_stop(v, &v->exit, "lab4sb.md#ex-4s-6",
+	(void)exit_stop(v, v->exit, "lab4sb.md#ex-4s-6",
 			"nobody delivers vector %02x", event->vector);
 	return ENDED;
 	/* END EXERCISE 4s.6a */
@@ -88,6 +88,6 @@ svm_take_back(struct vcpu *v)
 	 * Tools: event_raise(), SVM_EVENT_HAS_ERROR, SVM_EVENT_TYPE(), SVM_EVENT_VALID, types
 	 */
 	exercise_todo("4s.6", "handouts/lab4sb.md#ex-4s-6");
-	svm_of(v)->vmcb->eventinj = 0;
+	vmcb_of(v)->eventinj = 0;
 	/* END EXERCISE 4s.6d */
 }

@@ -63,7 +63,7 @@ vmx_inject(struct vcpu *v, const struct event *event)
 	 * Hint: on AMD-V one number of 64 bits has all of it, the error code in its upper half;
 	 *  of an instruction's length it knows nothing: there rip is moved on before.
 	 * until then: (void)type_of; (void)set_primary;
-	 * until then: (void)exit_stop(v, &v->exit, "lab4b.md#ex-4-6",
+	 * until then: (void)exit_stop(v, v->exit, "lab4b.md#ex-4-6",
 	 * until then: 		"nobody delivers vector %02x", event->vector);
 	 * until then: return ENDED;
 	 */

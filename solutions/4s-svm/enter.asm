@@ -90,7 +90,6 @@ svm_enter:
 	pop	r12
 	pop	rbx
 	pop	rbp
-	cld
 	ret
 
 section .note.GNU-stack noalloc noexec nowrite progbits

@@ -34,11 +34,11 @@ svm_inject(struct vcpu *v, const struct event *event)
 	 * Hint: #DF, which is an exception with vector 8 and the error code 0, would be
 	 *  0x0000000080000b08: which of its bits are which of the event's fields?
 	 * until then: (void)types;
-	 * until then: (void)exit_stop(v, &v->exit, "lab4sb.md#ex-4s-6",
+	 * until then: (void)exit_stop(v, v->exit, "lab4sb.md#ex-4s-6",
 	 * until then: 		"nobody delivers vector %02x", event->vector);
 	 * until then: return ENDED;
 	 */
-	struct vmcb *b = svm_of(v)->vmcb;
+	struct vmcb *b = vmcb_of(v);
 
 	if (b->eventinj & SVM_EVENT_VALID)
 		return REFUSED;
@@ -71,7 +71,7 @@ svm_window(struct vcpu *v)
 	 *  nothing is offered to the guest.
 	 * until then: (void)v;
 	 */
-	struct vmcb *b = svm_of(v)->vmcb;
+	struct vmcb *b = vmcb_of(v);
 
 	b->vintr |= VINTR_IRQ | VINTR_PRIO | VINTR_IGN_TPR;
 	b->intercepts[0] |= 1u << SVM_VINTR;
@@ -96,7 +96,7 @@ svm_sti_shadow_to_vmcb(struct vcpu *v)
 	 *  one; both at the same time are refused.
 	 * until then: (void)v;
 	 */
-	svm_of(v)->vmcb->interrupt_shadow = v->state.sti_shadow || v->state.mov_ss_shadow;
+	vmcb_of(v)->interrupt_shadow = v->state.sti_shadow || v->state.mov_ss_shadow;
 	/* END EXERCISE 4s.6c */
 }
 
@@ -119,9 +119,9 @@ svm_take_back(struct vcpu *v)
 	 *  you wrote it, from the same table the other way round.
 	 * Hint: 0x8000030e in the low half and 2 in the high one: a page fault, exception 0e,
 	 *  without the bit for an error code. There the CPU had stopped before it knew one.
-	 * until then: svm_of(v)->vmcb->eventinj = 0;
+	 * until then: vmcb_of(v)->eventinj = 0;
 	 */
-	struct vmcb *b = svm_of(v)->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	uint64_t info = b->exitintinfo;
 
 	v->state.sti_shadow = b->interrupt_shadow & 1;

@@ -16,7 +16,7 @@
 /* By intercept; EXIT_NONE: an instruction that this guest's CPU has not. */
 static const struct {
 	uint8_t reason;
-	uint16_t insn_op; /* 0: no instruction made this exit */
+	uint16_t insn_op; /* of one that an intercept of its own has caught; else 0 */
 } reasons[64] = {
 	[SVM_INTR] = { EXIT_IRQ, 0 },
 	[SVM_NMI] = { EXIT_IRQ, 0 },
@@ -27,12 +27,12 @@ static const struct {
 	[SVM_INVD] = { EXIT_CACHE, INSN_INVD },
 	[SVM_PAUSE] = { EXIT_PAUSE, INSN_NOP },
 	[SVM_HLT] = { EXIT_HLT, INSN_HLT },
-	[SVM_IOIO] = { EXIT_IO, INSN_OUT },
+	[SVM_IOIO] = { EXIT_IO, 0 },
 	[SVM_MSR] = { EXIT_MSR, INSN_RDMSR },
 	[SVM_TASK_SWITCH] = { EXIT_TASK, 0 },
 	[SVM_SHUTDOWN] = { EXIT_TRIPLE, 0 },
 	[SVM_VMMCALL] = { EXIT_HYPERCALL, INSN_VMMCALL },
-	[SVM_WBINVD] = { EXIT_CACHE, INSN_WBINVD },
+	[SVM_WBINVD] = { EXIT_CACHE, 0 }, /* invd has it, too */
 	[SVM_XSETBV] = { EXIT_XSETBV, INSN_XSETBV },
 	[SVM_IDTR_WRITE] = { EXIT_LIDT, INSN_LIDT },
 	[SVM_GDTR_WRITE] = { EXIT_LGDT, INSN_LGDT },
@@ -77,7 +77,7 @@ is_io(struct vcpu *v, struct exit *e)
 	 *  with its memory operand, and nobody need keep the second.
 	 * until then: (void)find_instruction; (void)v; e->reason = EXIT_NONE;
 	 */
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 	uint64_t info = b->exitinfo1;
 	const struct insn *i;
 
@@ -179,7 +179,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 	 *  there is one way only; how the register is numbered is the same there.
 	 * until then: (void)v; (void)op; e->reason = EXIT_NONE;
 	 */
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 	const struct insn *i;
 
 	if (e->reason == EXIT_MSR) {
@@ -201,7 +201,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 static void
 is_nested_fault(struct vcpu *v, struct exit *e)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 
 	e->reason = EXIT_MMU;
 	e->gpa = b->exitinfo2;
@@ -213,24 +213,19 @@ is_nested_fault(struct vcpu *v, struct exit *e)
 }
 
 /* QEMU 7.2 has the exit code of wbinvd for invd, too. */
-static APART bool
-is_invd(struct vcpu *v, struct exit *e)
+static COLD void
+is_wbinvd(struct vcpu *v, struct exit *e)
 {
 	const struct insn *i = svm_has_nrip ? NULL : find_instruction(v, e);
 
-	return i && i->op == INSN_INVD;
+	is_simple(v, e, i && i->op == INSN_INVD ? INSN_INVD : INSN_WBINVD);
 }
 
-static void
-is_intercept(struct vcpu *v, struct exit *e, unsigned which)
+static COLD void
+is_other(struct vcpu *v, struct exit *e, unsigned which)
 {
-	e->reason = reasons[which].reason;
-	if (e->reason == EXIT_IO)
-		is_io(v, e);
-	else if (which == SVM_WBINVD)
-		is_simple(v, e, is_invd(v, e) ? INSN_INVD : INSN_WBINVD);
-	else if (reasons[which].insn_op)
-		is_simple(v, e, reasons[which].insn_op);
+	if (which == SVM_WBINVD)
+		is_wbinvd(v, e);
 	else if (e->reason == EXIT_NONE) {
 		e->reason = EXIT_EXCEPTION;
 		e->vector = VEC_UD;
@@ -238,10 +233,22 @@ is_intercept(struct vcpu *v, struct exit *e, unsigned which)
 		e->vector = 0; /* still pending; which one it is the host's IDT will see */
 }
 
+static inline void
+is_intercept(struct vcpu *v, struct exit *e, unsigned which)
+{
+	e->reason = reasons[which].reason;
+	if (reasons[which].insn_op)
+		is_simple(v, e, reasons[which].insn_op);
+	else if (e->reason == EXIT_IO)
+		is_io(v, e);
+	else
+		is_other(v, e, which);
+}
+
 void
 svm_translate(struct vcpu *v, struct exit *e)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 	uint32_t code = SVM_EXIT_CODE(b);
 
 	exit_begin(e, EXIT_OTHER, NO_TRAP, 0, b->rip);

@@ -152,9 +152,15 @@ svm_state_to_vmcb(struct vcpu *v)
 	 * until then: (void)efer_out; (void)v;
 	 */
 	struct svm *svm = svm_of(v);
-	struct vmcb *b = svm->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	const struct cpu_state *s = &v->state;
 
+	b->rax = s->gpr[RAX];
+	b->rsp = s->gpr[RSP];
+	b->rip = s->rip;
+	b->rflags = s->rflags;
+	if (!v->dirty)
+		return; /* as most often */
 	if (v->dirty & STATE_SEG) {
 		segments_out(b, s);
 		b->cpl = (uint8_t)vcpu_cpl(v);
@@ -177,10 +183,6 @@ svm_state_to_vmcb(struct vcpu *v)
 		svm->dr7 = s->dr[7];
 	}
 	v->dirty = 0;
-	b->rax = s->gpr[RAX];
-	b->rsp = s->gpr[RSP];
-	b->rip = s->rip;
-	b->rflags = s->rflags;
 	/* END EXERCISE 4s.3a */
 }
 
@@ -203,7 +205,7 @@ svm_state_from_vmcb(struct vcpu *v)
 	 *  costs an instruction there, so what is read always is the shorter list.
 	 * until then: (void)v;
 	 */
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 	struct cpu_state *s = &v->state;
 
 	s->gpr[RAX] = b->rax;

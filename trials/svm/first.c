@@ -136,7 +136,9 @@ given_vcpu(struct vmcb *b)
 	struct cpu_state *s = &vcpu.state;
 
 	svm = (struct svm){ .vmcb = b, .vmcb_at = mfn_to_hpa(page[VMCB]) };
-	vcpu = (struct vcpu){ .engine_data = &svm, .valid = STATE_ALL, .dirty = STATE_ALL };
+	vcpu = (struct vcpu){
+		.engine_data = &svm, .control = b, .valid = STATE_ALL, .dirty = STATE_ALL
+	};
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		s->seg[i] = (struct segment){ .sel = 16, .attr = FLAT_DATA, .limit = ~0u };
 	s->seg[SEG_CS] = (struct segment){ .sel = 8, .attr = FLAT_CODE, .limit = ~0u };
@@ -206,7 +208,7 @@ one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n, bool quiet)
 static bool
 one_state(struct vcpu *v, uint64_t n)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	struct cpu_state *s = &v->state;
 
 	do {

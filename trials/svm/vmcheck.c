@@ -38,7 +38,7 @@ vmcheck_copy(struct vcpu *v)
 	if (!get_frames())
 		return NULL;
 	b = mfn_ptr(copy);
-	memcpy(b, svm_of(v)->vmcb, sizeof(*b));
+	memcpy(b, vmcb_of(v), sizeof(*b));
 	b->n_cr3 = mfn_to_hpa(no_memory).v;
 	b->eventinj = 0;
 	b->asid = 1; /* the vCPU's own comes with its first entry; no vCPU has this one */

@@ -191,7 +191,7 @@ entry_for(struct vcpu *v, struct exit *e)
 static COLD void
 count_refused(struct vcpu *v, struct bt *bt)
 {
-	if (v->last && !(te_insn(v)->prefixes & (PFX_REP | PFX_REPNE)) &&
+	if (!(te_insn(v)->prefixes & (PFX_REP | PFX_REPNE)) &&
 	    (v->last->effect == EFFECT_READ || v->last->effect == EFFECT_WRITE))
 		bt_count_fault(v, (uint32_t)bt->refused_at);
 	bt->refused_at = BT_NOWHERE;

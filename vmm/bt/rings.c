@@ -191,8 +191,7 @@ go_in(struct vcpu *v, const struct event *event, struct bt_way *way, uint32_t es
 	/* A handler begins without a step, and a fault's instruction has not come to its traps. */
 	s->pending_debug &= event->kind == EVENT_SOFTWARE ? DR6_HITS : 0;
 	s->sti_shadow = s->mov_ss_shadow = false;
-	if (v->last)
-		exit_effect(v, EFFECT_DELIVER, event->vector, s->rip);
+	exit_effect(v, EFFECT_DELIVER, event->vector, s->rip);
 	return true;
 }
 
@@ -236,8 +235,8 @@ static bool
 has_come(const struct vcpu *v, const struct event *event, const struct way_from *from, unsigned cpl,
 	 uint32_t esp)
 {
-	return v->last && v->last->effect == EFFECT_DELIVER && v->last->a == event->vector &&
-	       te_cpl(v) == 0 && v->state.seg[SEG_CS].sel == (GATE_SELECTOR(from->gate) & ~3) &&
+	return v->last->effect == EFFECT_DELIVER && v->last->a == event->vector && te_cpl(v) == 0 &&
+	       v->state.seg[SEG_CS].sel == (GATE_SELECTOR(from->gate) & ~3) &&
 	       v->state.gpr[RSP] == (uint64_t)esp - 4 * frame_words(event, cpl);
 }
 

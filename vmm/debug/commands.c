@@ -25,7 +25,7 @@ stop_on_exit(int argc, char **argv)
 	if (debug_stop_on_exit(off ? NULL : what)) {
 		printf("no exit is called %s; reasons:", what);
 		for (unsigned i = 1; i < EXIT_COUNT; i++)
-			printf(" %s", exit_tag(i));
+			printf(" %s", exit_tags[i]);
 		printf("; or an instruction's name, or any, or off\n");
 		return 0;
 	}

@@ -274,7 +274,7 @@ next(struct gdb_thread *t)
 		for (struct vcpu *v = d ? d->vcpu : NULL; v; v = v->next) {
 			struct gdb_thread here = gdb_thread_of(v);
 
-			if (!v->debug.attached || (here.pid == t->pid && here.tid <= t->tid))
+			if (!v->debugged || (here.pid == t->pid && here.tid <= t->tid))
 				continue;
 			*t = here;
 			return true;

@@ -23,7 +23,7 @@ attached(unsigned id)
 {
 	struct domain *d = domain_find(id);
 
-	return d && d->vcpu && d->vcpu->debug.attached ? d : NULL;
+	return d && d->vcpu && d->vcpu->debugged ? d : NULL;
 }
 
 static void
@@ -53,7 +53,7 @@ debug_hold(bool everything)
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);
 
-		if (!d || !d->vcpu || (!d->vcpu->debug.attached && !everything))
+		if (!d || !d->vcpu || (!d->vcpu->debugged && !everything))
 			continue;
 		for_each_vcpu(v, d)
 		{
@@ -70,7 +70,7 @@ release_strangers(void)
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);
 
-		if (d && d->vcpu && !d->vcpu->debug.attached)
+		if (d && d->vcpu && !d->vcpu->debugged)
 			release_all(d);
 	}
 }
@@ -100,7 +100,7 @@ debug_attach(int pid)
 	}
 	if (id > DOMAIN_MAX)
 		return -ENOENT;
-	for_each_vcpu(v, d) v->debug.attached = v->debug.held = true;
+	for_each_vcpu(v, d) v->debugged = v->debug.held = true;
 	return 0;
 }
 
@@ -114,7 +114,7 @@ debug_detach(int pid)
 	debug_forget_breakpoints(d);
 	for_each_vcpu(v, d)
 	{
-		v->debug.attached = v->debug.step = false;
+		v->debugged = v->debug.step = false;
 		release(v);
 	}
 	release_strangers();
@@ -166,7 +166,7 @@ debug_ended(struct vcpu *v)
 {
 	struct domain *d = v->domain;
 
-	if (!v->debug.attached)
+	if (!v->debugged)
 		return;
 	debug_detach(d->id);
 	gdb_exited(d->id, (int)d->exit_code, d->stopped ? GDB_SIGSEGV : 0);

@@ -312,7 +312,7 @@ debug_one_exit(struct vcpu *v)
 	enum verdict verdict;
 	char words[128];
 	bool stepped;
-	struct exit *e = &v->exit;
+	struct exit *e = v->exit;
 
 	v->debug.waits = false;
 	set_landing(v);
@@ -342,7 +342,7 @@ debug_one_exit(struct vcpu *v)
 		if (e->reason == EXIT_IRQ)
 			snprintf(words, sizeof(words), "host interrupt");
 		else
-			exit_words(v->last, words, sizeof(words));
+			exit_words(v->last, v->exits, words, sizeof(words));
 		gdb_print("d%u %s: %s\n", v->domain->id, v->domain->name, words);
 		return stop(v, verdict == RESUME || verdict == FAULTED, 0, "");
 	}

@@ -72,7 +72,7 @@ string_io(struct vcpu *v, struct exit *e)
 	struct emu_fault f;
 
 	exit_effect(v, io->in ? EFFECT_IN : EFFECT_OUT, io->port, 0);
-	for (unsigned n = 0; more && n < (v->steps ? 1 : EMU_REP_MAX); n++) {
+	for (unsigned n = 0; more && n < (v->began & FLAG_TF ? 1 : EMU_REP_MAX); n++) {
 		if (string_element(v, io, &f))
 			return access_fault(v, &f);
 		more = string_step(v, io);
@@ -182,7 +182,7 @@ static const struct {
 };
 
 /* Few leaves have any of these, and the others need not go through the table. */
-#define LEAF_BIT(leaf) (1u << ((leaf)&31))
+#define LEAF_BIT(leaf) (1u << (leaf) % 32)
 static uint32_t cut_leaves;
 
 static void
@@ -217,11 +217,11 @@ exit_cpuid(struct vcpu *v, struct exit *e)
 {
 	uint64_t *gpr = v->state.gpr, leaf = (uint32_t)gpr[RAX];
 
-	__asm__ volatile("cpuid" /* it clears the upper halves */
-			 : "=a"(gpr[RAX]), "=b"(gpr[RBX]), "=c"(gpr[RCX]), "=d"(gpr[RDX])
+	__asm__ volatile("mov %%rbx, %1; cpuid; xchg %%rbx, %1" /* it clears the upper halves */
+			 : "=a"(gpr[RAX]), "=&r"(gpr[RBX]), "=c"(gpr[RCX]), "=d"(gpr[RDX])
 			 : "a"(leaf), "c"(gpr[RCX]));
 	vcpu_advance(v, e); /* safe: cpuid writes four registers */
-	return cut_leaves & LEAF_BIT(leaf) ? hide_features(v, (uint32_t)leaf) : RESUME;
+	return cut_leaves >> leaf % 32 & 1 ? hide_features(v, (uint32_t)leaf) : RESUME;
 }
 EXIT_HANDLER(CPUID, NULL, exit_cpuid);
 

@@ -30,6 +30,7 @@ tlb_fill(struct vcpu *v, gva_t a, unsigned how)
 	e->page = page;
 	e->frame = frame;
 	e->gfn = (uint32_t)gpa_to_gfn(at).v;
+	v->tlb_used = true;
 	e->tag |= 1ull << (how & (ACCESS_WRITE | ACCESS_USER | ACCESS_FETCH));
 	return e;
 }

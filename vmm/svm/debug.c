@@ -20,21 +20,19 @@
 void
 svm_debug_controls(struct vcpu *v)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	uint32_t icebp = 1u << SVM_ICEBP % 32;
 
 	b->exceptions = EXCEPTIONS_CAUGHT | (svm_of(v)->shadowed ? 1u << VEC_PF : 0);
-	if (v->debug.attached)
+	if (v->debugged)
 		b->exceptions |= v->debug.step ? STEP_EXCEPTIONS : 1u << VEC_UD;
-	b->intercepts[1] = (b->intercepts[1] & ~icebp) | (v->debug.attached ? icebp : 0);
+	b->intercepts[1] = (b->intercepts[1] & ~icebp) | (v->debugged ? icebp : 0);
 }
 
 void
 svm_debug_entry(struct vcpu *v)
 {
-	struct svm *s = svm_of(v);
-
-	memcpy(s->before, s->vmcb, sizeof(s->before));
+	memcpy(svm_of(v)->before, vmcb_of(v), sizeof(svm_of(v)->before));
 }
 
 /*
@@ -44,7 +42,7 @@ svm_debug_entry(struct vcpu *v)
 void
 svm_debug_exit(struct vcpu *v, struct exit *e)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 	uint32_t code = SVM_EXIT_CODE(b);
 	struct insn i;
 
@@ -60,7 +58,7 @@ svm_debug_exit(struct vcpu *v, struct exit *e)
 int
 svm_injected(struct vcpu *v)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 
 	return b->eventinj & SVM_EVENT_VALID ? (int)(b->eventinj & 0xff) : -1;
 }

@@ -25,7 +25,7 @@
 int
 svm_shadow_init(struct vcpu *v)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
+	struct vmcb *b = vmcb_of(v);
 
 	b->np_enable = 0;
 	b->cr_reads |= CR_BIT(0) | CR_BIT(3) | CR_BIT(4);
@@ -40,7 +40,7 @@ void
 svm_shadow_enter(struct vcpu *v)
 {
 	struct svm *s = svm_of(v);
-	struct vmcb *b = s->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	bool is_long = b->efer & EFER_LMA;
 
 	s->own = (struct svm_own){ b->cr0, b->cr3, b->cr4, b->efer };
@@ -73,7 +73,7 @@ svm_shadow_leave(struct vcpu *v)
 {
 	struct svm *s = svm_of(v);
 	const struct svm_own *own = &s->own;
-	struct vmcb *b = s->vmcb;
+	struct vmcb *b = vmcb_of(v);
 
 	s->switched_task = b->cr3 != s->entered.cr3;
 	b->cr0 = own->cr0;
@@ -87,7 +87,7 @@ svm_shadow_leave(struct vcpu *v)
 bool
 svm_shadow_translate(struct vcpu *v, struct exit *e)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 
 	if (svm_of(v)->switched_task) {
 		exit_begin(e, EXIT_TASK, NO_TRAP, 0, b->rip);

@@ -223,10 +223,10 @@ vmcb(int argc, char **argv)
 		printf("d%u has no VMCB: its engine is %s\n", v->domain->id, v->engine->name);
 		return 0;
 	}
-	if (!v->debug.attached)
+	if (!v->debugged)
 		printf("no debugger has d%u: what the last exit changed is not known\n",
 		       v->domain->id);
-	return show_fields(svm_of(v)->vmcb, v->debug.attached ? svm_of(v)->before : NULL,
+	return show_fields(vmcb_of(v), v->debugged ? svm_of(v)->before : NULL,
 			   named ? argv[1] : "");
 }
 MONITOR_COMMAND(vmcb, "vmcb", "[FIELD] [ID]",

@@ -39,7 +39,7 @@ static void
 reset(struct vcpu *v)
 {
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0x9, .limit = 0xffff };
-	svm_of(v)->vmcb->eventinj = 0;
+	vmcb_of(v)->eventinj = 0;
 }
 
 static int
@@ -55,7 +55,7 @@ init(struct vcpu *v)
 		return -ENOMEM;
 	}
 	v->engine_data = s;
-	s->vmcb = vmcb;
+	v->control = s->vmcb = vmcb;
 	s->vmcb_at = mfn_to_hpa(ptr_mfn(vmcb));
 	v->state.pat = 0x0007040600070406; /* APM 2 7.8.2: after a reset */
 	reset(v);
@@ -114,6 +114,7 @@ load(struct vcpu *v)
 	trap_debug_expected = true;
 	if (!tag_holds(&asids, &svm_of(v)->asid))
 		v->flush = true;
+	v->special = true; /* the CPU's own CR2 may be another guest's */
 }
 
 /* TSC_AUX goes with the vCPU: rdtscp is no exit, and QEMU 7.2 would say rdtsc of one. */
@@ -159,16 +160,11 @@ write_dr7(uint64_t value)
 	__asm__ volatile("mov %0, %%dr7" : : "r"(value));
 }
 
-/*
- * Bochs 2.7 does not load CR2 at VMRUN: the CPU has what was there last, and it may be another
- * guest's (handouts/emulators.md#small).
- */
-static void
+static inline void
 enter(struct vcpu *v)
 {
-	struct svm *s = svm_of(v);
+	const struct svm *s = svm_of(v);
 
-	__asm__ volatile("mov %0, %%cr2" : : "r"(s->vmcb->cr2));
 	svm_enter(v->state.gpr, s->vmcb_at, s->host_state);
 }
 
@@ -181,7 +177,7 @@ enter(struct vcpu *v)
 static void
 enter_armed(struct vcpu *v)
 {
-	write_dr7(svm_of(v)->vmcb->dr7);
+	write_dr7(vmcb_of(v)->dr7);
 	enter(v);
 	write_dr7(DR7_RESET);
 }
@@ -195,7 +191,7 @@ static COLD void
 refused(struct vcpu *v, struct exit *e, unsigned groups)
 {
 	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, 0, v->state.rip);
-	e->raw = svm_of(v)->vmcb->exitcode;
+	e->raw = vmcb_of(v)->exitcode;
 	asids.next = 0; /* it may not have forgotten what it was told to: the next to ask flushes */
 	v->dirty = (uint8_t)groups;
 	v->valid |= (uint8_t)groups;
@@ -203,37 +199,37 @@ refused(struct vcpu *v, struct exit *e, unsigned groups)
 }
 
 /*
- * With anything to think of: shadows, armed breakpoints, a debugger, a flush, which the first entry
- * has, too, or a group of the state that a handler has changed.
+ * Bochs 2.7 does not load CR2 at VMRUN: the CPU has what was there last, and it may be another
+ * guest's (handouts/emulators.md#small). Between two entries of one vCPU nothing changes it but who
+ * says so.
  */
-static inline bool
-is_special(const struct vcpu *v, const struct svm *s)
+static void
+load_cr2(const struct vmcb *b)
 {
-	return s->special | v->flush | v->debug.attached | v->dirty;
+	__asm__ volatile("mov %0, %%cr2" : : "r"(b->cr2));
 }
 
 static void
 enter_special(struct vcpu *v, unsigned written)
 {
 	struct svm *s = svm_of(v);
-	struct vmcb *b = s->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	uint64_t event = b->eventinj;
 
 	if (written & STATE_MSR)
 		keep_msrs(v);
 	if (written & STATE_CR)
 		keep_cr8(v);
-	if (v->flush) {
+	if (v->flush)
 		forget_translations(s);
-		if (!s->shadowed)
-			svm_forget_instructions(s);
-	}
+	if (!s->shadowed && (v->flush || written & STATE_CR))
+		svm_forget_instructions(s);
 	v->flush = false;
-	s->special = s->shadowed || b->dr7 & DR7_ANY;
-	if (v->debug.attached)
+	if (v->debugged)
 		svm_debug_entry(v);
 	if (s->shadowed)
 		svm_shadow_enter(v);
+	load_cr2(b);
 	if (!v->entries)
 		b->exitcode = svm_rule_broken(b, &svm_cpu, NULL) ? SVM_EXIT_INVALID : SVM_EXIT_NONE;
 	if (v->entries || b->exitcode == SVM_EXIT_NONE) {
@@ -254,52 +250,81 @@ translate_special(struct vcpu *v, struct exit *e)
 	if (svm_of(v)->shadowed && svm_shadow_translate(v, e))
 		return;
 	svm_translate(v, e);
-	if (v->debug.attached)
+	if (v->debugged)
 		svm_debug_exit(v, e);
 }
 
-static INLINED void
-run_to_exit(struct vcpu *v, struct exit *e, bool special)
+/* Something is being delivered, or interrupts are held back. */
+static inline bool
+is_in_between(const struct vmcb *b)
 {
-	struct vmcb *b = svm_of(v)->vmcb;
+	return (b->exitintinfo & SVM_EVENT_VALID) | b->interrupt_shadow;
+}
+
+/*
+ * None of the guest's instructions ran behind a delivery that did not come to its end: the run loop
+ * serves the host. And the next entry is to know of it.
+ */
+static COLD void
+take_back(struct vcpu *v)
+{
+	if (!(vmcb_of(v)->exitintinfo & SVM_EVENT_VALID))
+		v->entries++;
+	svm_take_back(v);
+	v->special = true;
+}
+
+/*
+ * With anything to think of: shadows, armed breakpoints, a debugger, an event, a flush, which the
+ * first entry has, too, or a group of the state that a handler has changed.
+ */
+static APART void
+run_special(struct vcpu *v, struct exit *e)
+{
+	const struct svm *s = svm_of(v);
+	struct vmcb *b = vmcb_of(v);
 	unsigned written = v->dirty;
 
 	svm_state_to_vmcb(v);
 	svm_sti_shadow_to_vmcb(v);
-	b->tlb_control = 0;
-	if (special)
-		enter_special(v, written);
-	else
-		enter(v);
+	enter_special(v, written);
 	if (SVM_EXIT_CODE(b) >= SVM_EXIT_NONE) {
 		refused(v, e, written);
 		return;
 	}
-	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
-	if (__builtin_expect(!(b->exitintinfo & SVM_EVENT_VALID), 1))
-		v->entries++;
-	svm_state_from_vmcb(v);
-	svm_take_back(v);
+	b->tlb_control = 0;
+	v->special = s->shadowed || b->dr7 & DR7_ANY;
 	tlb_forget(v); /* the guest moves its page tables unseen */
-	if (special)
-		translate_special(v, e);
-	else
-		svm_translate(v, e);
-}
-
-static APART void
-run_special(struct vcpu *v, struct exit *e)
-{
-	run_to_exit(v, e, true);
+	v->tlb_used = false;
+	svm_state_from_vmcb(v);
+	if (is_in_between(b)) {
+		take_back(v);
+	} else {
+		v->entries++;
+		svm_take_back(v);
+	}
+	translate_special(v, e);
 }
 
 static void
 run(struct vcpu *v, struct exit *e)
 {
-	if (is_special(v, svm_of(v)))
+	if (v->work) {
 		run_special(v, e);
+		return;
+	}
+	svm_state_to_vmcb(v);
+	enter(v);
+	if (__builtin_expect(SVM_EXIT_CODE(vmcb_of(v)) >= SVM_EXIT_NONE, 0)) {
+		refused(v, e, 0);
+		return;
+	}
+	svm_state_from_vmcb(v);
+	if (__builtin_expect(is_in_between(vmcb_of(v)), 0))
+		take_back(v);
 	else
-		run_to_exit(v, e, false);
+		v->entries++;
+	svm_translate(v, e);
 }
 
 static const char *const modes[] = { "nested", "flat", "shadow", NULL };
@@ -330,7 +355,7 @@ SET_ADD(engines, svm_engine);
 static enum verdict
 exit_entry_failed(struct vcpu *v, struct exit *e)
 {
-	const struct vmcb *b = svm_of(v)->vmcb;
+	const struct vmcb *b = vmcb_of(v);
 	struct svm_broken first, r;
 	unsigned broken;
 

@@ -18,19 +18,19 @@
 #define SVM_KNOWN   8u
 #define SVM_UNKNOWN (~0ul)
 struct svm_known {
-	uint64_t linear; /* SVM_UNKNOWN: there is none */
-	uint64_t cr0, cr3, cr4, efer;
+	uint64_t at; /* svm_known_at(); SVM_UNKNOWN: there is none */
+	uint64_t cr0, cr3;
 	uint16_t cs_attr;
 	struct nested_trail trail;
 	const uint64_t *from; /* the guest's bytes, in the direct map */
-	uint64_t bytes[2];
+	uint64_t bytes;
 	struct insn insn;
 } __attribute__((aligned(256))); /* so that a shift finds one */
 
 /* A vCPU's: one frame. */
 struct svm {
 	struct svm_known known[SVM_KNOWN];
-	struct vmcb *vmcb;
+	struct vmcb *vmcb; /* v->control, too: vmcb_of() */
 	hpa_t vmcb_at;
 	hpa_t host_state; /* svm_host_state() */
 	struct tag asid;
@@ -47,7 +47,6 @@ struct svm {
 	uint32_t tsc_aux;   /* the guest's, which no VMCB has; nor has one these */
 	uint64_t cr8, apic_base, xcr0;
 	bool hides_lme;                /* the guest's EFER.LME is not in the VMCB */
-	bool special;                  /* each entry: shadows, or a breakpoint is armed */
 	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */
 };
 _Static_assert(sizeof(struct svm) <= 4096, "one frame");
@@ -56,6 +55,12 @@ static inline struct svm *
 svm_of(struct vcpu *v)
 {
 	return v->engine_data;
+}
+
+static inline struct vmcb *
+vmcb_of(const struct vcpu *v)
+{
+	return v->control;
 }
 
 /*
@@ -97,7 +102,8 @@ void svm_enter(uint64_t gpr[GPR_COUNT], hpa_t vmcb, hpa_t host_state);
  * fetch.c: the instruction at rip, behind an exit, with its name and length in *e, too. Good until
  * the next one is asked for. NULL: its bytes are not there, or are none, and this is EXIT_OTHER.
  */
-const struct insn *svm_instruction(struct vcpu *v, struct exit *e);
+static inline const struct insn *svm_instruction(struct vcpu *v, struct exit *e);
+const struct insn *svm_look_for(struct vcpu *v, struct exit *e, struct svm_known *k);
 void svm_forget_instructions(struct svm *s);
 
 /* exits.c: what the VMCB says of the exit, in neutral words. */
@@ -125,3 +131,41 @@ void svm_debug_controls(struct vcpu *v);
 void svm_debug_entry(struct vcpu *v);
 void svm_debug_exit(struct vcpu *v, struct exit *e);
 int svm_injected(struct vcpu *v);
+
+/* Where the CPU has fetched from, and a bit too much of it where it cuts that to 32 bits. */
+static inline uint64_t
+svm_known_at(const struct vmcb *b)
+{
+	return b->cs.base + b->rip;
+}
+
+static inline bool
+svm_is_known(const struct svm_known *k, const struct vmcb *b)
+{
+	const struct nested_trail *t = &k->trail;
+
+	if (k->cs_attr != b->cs.attr || k->cr3 != b->cr3 || k->cr0 != b->cr0)
+		return false;
+	if (*t->at[0] != t->value[0] || *t->at[1] != t->value[1] ||
+	    (t->length > 2 && (*t->at[2] != t->value[2] || *t->at[3] != t->value[3])))
+		return false;
+	return k->bytes == *k->from;
+}
+
+static inline const struct insn *
+svm_found(struct exit *e, const struct insn *i)
+{
+	e->insn_op = i->op;
+	e->insn_len = i->len;
+	return i;
+}
+
+static inline const struct insn *
+svm_instruction(struct vcpu *v, struct exit *e)
+{
+	const struct vmcb *b = vmcb_of(v);
+	uint64_t at = svm_known_at(b);
+	struct svm_known *k = &svm_of(v)->known[at % SVM_KNOWN];
+
+	return k->at == at && svm_is_known(k, b) ? svm_found(e, &k->insn) : svm_look_for(v, e, k);
+}

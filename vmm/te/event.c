@@ -71,8 +71,7 @@ deliver(struct vcpu *v, const struct te_event *event, struct te_access *access,
 	/* A handler begins without a step, and a fault's instruction has not come to its traps. */
 	v->state.pending_debug &= event->kind == EVENT_SOFTWARE ? DR6_HITS : 0;
 	v->state.sti_shadow = v->state.mov_ss_shadow = false;
-	if (v->last) /* an interrupt may come before the first exit */
-		exit_effect(v, EFFECT_DELIVER, event->vector, v->state.rip);
+	exit_effect(v, EFFECT_DELIVER, event->vector, v->state.rip);
 	return 0;
 }
 
@@ -137,7 +136,7 @@ te_inject(struct vcpu *v, const struct event *event)
 
 	if (event->kind == EVENT_INTERRUPT)
 		return te_interrupt(v, event->vector) == RESUME ? INJECTED : ENDED;
-	return te_deliver(v, &v->exit, &one) == RESUME ? INJECTED : ENDED;
+	return te_deliver(v, v->exit, &one) == RESUME ? INJECTED : ENDED;
 }
 
 static enum verdict

@@ -39,7 +39,7 @@ te_string_io(struct vcpu *v, struct exit *e)
 	const struct insn *i = te_insn(v);
 	bool out = i->op == INSN_OUTS;
 	unsigned size = i->opcode & 1 ? (i->opsize == 2 ? 2 : 4) : 1;
-	unsigned max = v->steps ? 1 : REP_MAX; /* each iteration has its #DB */
+	unsigned max = v->began & FLAG_TF ? 1 : REP_MAX; /* each iteration has its #DB */
 	struct te_access access = { .v = v };
 	struct emu_fault f;
 

@@ -186,11 +186,11 @@ vmcs(int argc, char **argv)
 		printf("d%u has no VMCS: its engine is %s\n", v->domain->id, v->engine->name);
 		return 0;
 	}
-	if (!v->debug.attached)
+	if (!v->debugged)
 		printf("no debugger has d%u: what the last exit changed is not known\n",
 		       v->domain->id);
 	v->engine->load(v); /* VMREAD knows the current one alone */
-	return show_fields(v->debug.attached ? vmx_of(v)->before : NULL, named ? argv[1] : "");
+	return show_fields(v->debugged ? vmx_of(v)->before : NULL, named ? argv[1] : "");
 }
 MONITOR_COMMAND(vmcs, "vmcs", "[FIELD] [ID]",
 		"what the CPU has of a guest of vmx; *: changed by the last exit");

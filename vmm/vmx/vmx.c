@@ -206,7 +206,7 @@ prepare(struct vcpu *v, struct exit *e)
 		refused(v, e, 0, 0);
 		return false;
 	}
-	if (v->debug.attached)
+	if (v->debugged)
 		vmx_show_entry(vmx_of(v));
 	return true;
 }
@@ -218,7 +218,7 @@ run(struct vcpu *v, struct exit *e)
 	enum vmx_entry entry;
 
 	vmx_state_to_vmcs(v);
-	if ((v->flush | x->shadowed | v->debug.attached) && !prepare(v, e))
+	if ((v->flush | x->shadowed | v->debugged) && !prepare(v, e))
 		return; /* the first entry has a flush, too */
 	entry = vmx_enter_and_back(x, v->state.gpr);
 	if (entry != ENTERED) {

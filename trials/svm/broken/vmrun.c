@@ -88,7 +88,7 @@ break_rule(int argc, char **argv)
 	if (!v)
 		return MONITOR_SAID;
 	svm_state_to_vmcb(v);
-	spoil_rule(svm_of(v)->vmcb, &svm_cpu, (unsigned)which, &seed);
+	spoil_rule(vmcb_of(v), &svm_cpu, (unsigned)which, &seed);
 	svm_fetch(v, STATE_ALL);
 	v->valid = v->dirty = STATE_ALL;
 	return 0;
