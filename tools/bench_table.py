@@ -100,9 +100,8 @@ CHANGES = {
     "touch": "The touch is a hidden fault: a walk of the guest's tables, and three levels of shadows. An entry that is "
              "filled when it is written, if it led somewhere before, would spare it.",
     "exit": "Beyond the floor are: the instruction found again and compared, where the CPU does not tell how long it is; the "
-            "state that each handler and debugger sees, into the control structure and back; the record of the exit, for a "
-            "guest's last words; an event that may have been on its way; and calls of functions that are a lab's exercises. "
-            "An exit that needs none of these, answered before anything is copied, would take half, and be a second way "
+            "state that each handler and debugger sees, into the control structure and back; the exit in words that all engines "
+            "share, counted and remembered; and calls of functions that are a lab's exercises. An exit that needs none of these, answered before anything is copied, would take half, and be a second way "
             "beside the one that is taught.",
 }
 

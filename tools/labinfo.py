@@ -36,7 +36,7 @@ ROOMS = {
     "x86": ("vmm/x86", 3350, 3000),
     "te and its lab": ("vmm/te @1", 4400, 3200),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
-    "svm and its lab": ("vmm/svm @4s", 2420, 1300),
+    "svm and its lab": ("vmm/svm @4s", 2422, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3590, 1300),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1345, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
