@@ -24,6 +24,13 @@ def sectors():
     return path
 
 
+def short(size):
+    """A disk of that many bytes."""
+    path = folder() / f"of{size}"
+    path.write_bytes(b"\1" * size)
+    return path
+
+
 def contained(engine, where, mode):
     """All is refused; DMA over its own page tables ends it, and the next one finds its disk."""
     start = f"start hostile {WORDS.format(mode)}"
@@ -37,13 +44,18 @@ def contained(engine, where, mode):
 
 
 def refusals(engine):
-    """A platform without disks, a disk that is not there, and one that another guest has."""
+    """A platform without disks, a disk that is not there, one that another guest has, and one of no sector."""
     words = WORDS.format("flat")
     text = engine.host([f"start hostile {words} & -- s", f"start hostile {words}", "stop d1", f"start hostile {words}",
                         "start hostile disk=sectors", f"start hostile {words}x"], [assembled("disk/hostile.asm"), sectors()])
     ok("disk sectors is d1's" in text and "disk= is for a platform that has one: platform=pc-apic" in text
        and text.count("hostile: ended: exit code 0") == 1 and "guests to start: hostile sectors" in text,
        "a disk is one guest's, on a platform that has disks", text=text)
+    sizes = (1, 511, 512, 1023)
+    text = engine.host([f"start hello platform=pc-apic disk=of{size}" for size in sizes] + ["disk"],
+                       ["hello", *map(short, sizes)])
+    ok(all(f"disk of{size} has no whole sector of 512 bytes" in text for size in (1, 511)) and "disk of1023, 1 sectors" in text
+       and text.count("hello: ended: exit code 0") == 2, "a disk has a sector at least", text=text)
 
 
 def main():

@@ -237,6 +237,10 @@ pc_pci_init(struct pc_apic *p)
 	ide_init(&p->ide);
 	if (other)
 		printf("disk %s is d%u's\n", d->disk->name, other->id);
+	if (d->disk && d->disk->size < IDE_SECTOR) {
+		printf("disk %s has no whole sector of %u bytes\n", d->disk->name, IDE_SECTOR);
+		return -EINVAL;
+	}
 	return other ? -EBUSY : 0;
 }
 
