@@ -11,7 +11,7 @@
 enum frame_type {
 	FRAME_RESERVED, /* not RAM, or firmware's */
 	FRAME_FREE,
-	FRAME_HOST,  /* kernel image, heap, page tables */
+	FRAME_HOST,  /* kernel image, heap, page tables; some domain's nested ones */
 	FRAME_GUEST, /* some domain's RAM: `owner` says whose */
 };
 

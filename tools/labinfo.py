@@ -38,15 +38,15 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2422, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3590, 1300),
-    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1345, 1200),
+    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1350, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2395, 1500),
     "platform": ("vmm/dev/apic", 2635, 2500),
     "load": ("vmm/load", 900, 900),
     "debug": ("vmm/debug", 1075, 1500),
-    "trials": ("trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/rules trials/shadow trials/svm "
-               "trials/svm/broken trials/vmx trials/vmx/broken", 5260, 1000),
+    "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/rules "
+               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5590, 1000),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 15100

@@ -2,40 +2,23 @@
  * The auditor: compares the shadows with the guest's tables, and the lists with the entries, from
  * scratch. It shares no code with what it audits: no walk, no paging_format.
  *
- * `audit` in the monitor; the boot option audit=N makes every Nth load of CR3 an audit.
- *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <kern/map.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
 #include <trials/shadow/audit.h>
 
-#define SHOWN 5 /* differences that are printed */
+#define differ(a, ...) audit_differs((a)->report, __VA_ARGS__)
 
 struct audit {
 	struct shadow_mmu *m;
 	const struct cpu_state *s;
-	bool silent;
-	unsigned found;
+	struct audit_report *report;
 	uint64_t present; /* entries that have to be in a list */
 };
-
-static void PRINTF_LIKE(2, 3) differ(struct audit *a, const char *fmt, ...)
-{
-	char line[120];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	if (!a->silent && a->found < SHOWN)
-		printf("audit: %s\n", line);
-	a->found++;
-}
 
 static bool
 is_wide(const struct audit *a)
@@ -303,13 +286,11 @@ check_lists(struct audit *a)
 		differ(a, "%lu entries are in no list", a->present);
 }
 
-unsigned
-shadow_audit(struct vcpu *v, bool silent)
+static void
+shadow_audit(struct vcpu *v, struct audit_report *report)
 {
-	struct audit a = { shadow_of(v), &v->state, silent, 0, 0 };
+	struct audit a = { shadow_of(v), &v->state, report, 0 };
 
-	if (v->domain->nested_format || !a.m) /* nested tables keep other data in its place */
-		return 0;
 	vcpu_need(v, STATE_CR);
 	if (a.m->on && v->state.efer & EFER_LMA)
 		check_top(&a);
@@ -317,31 +298,24 @@ shadow_audit(struct vcpu *v, bool silent)
 		check_reach(&a);
 	check_pool(&a);
 	check_lists(&a);
-	return a.found;
 }
 
-/* Called at each load of CR3. */
-void
-audit_now_and_then(struct vcpu *v)
+static bool
+has_shadows(struct vcpu *v)
 {
-	static uint64_t every, loads;
-	static bool asked;
-
-	if (!asked)
-		parse_u64(cmdline_get("audit", "0"), &every);
-	asked = true;
-	if (every && ++loads % every == 0 && shadow_audit(v, false))
-		panic("the shadows of d%u are wrong", v->domain->id);
+	return !v->domain->nested_format && shadow_of(v);
 }
 
-static int
-audit(int argc, char **argv)
+static const struct auditor shadow_auditor = {
+	.what = "shadows",
+	.is_for = has_shadows,
+	.audit = shadow_audit,
+	.damage = shadow_damage,
+};
+
+static void
+add(void)
 {
-	struct domain *d = monitor_domain(argc, argv);
-
-	if (!d)
-		return MONITOR_SAID;
-	printf("audit: %u differences\n", shadow_audit(d->vcpu, false));
-	return 0;
+	auditor_add(&shadow_auditor);
 }
-MONITOR_COMMAND(audit, "audit", "[ID]", "compare a guest's shadows with its page tables");
+INITCALL(50, add);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <vmm/mmu/shadow/shadow.h>
+#include <trials/audit/audit.h>
 
-/* The number of differences; the first few are printed. */
-unsigned shadow_audit(struct vcpu *v, bool silent);
-void audit_now_and_then(struct vcpu *v);
+void shadow_damage(struct vcpu *v, uint64_t seed);

@@ -2,11 +2,9 @@
  * Damages the shadows of a guest that has ended, one entry at a time, and asks the auditor whether
  * it sees that. Each time all is put right again.
  */
-#include <inc/errno.h>
 #include <kern/map.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
 #include <trials/shadow/audit.h>
 
@@ -164,7 +162,7 @@ one(struct vcpu *v, enum damage kind)
 	bool is_entry = kind != LOST_LIST && kind != UNTRACED && kind != MISCOUNTED;
 	pte_t *e = NULL, value = 0;
 	uint64_t saved = 0;
-	unsigned found;
+	bool found;
 
 	if (is_entry) {
 		e = choose(m, kind, &value);
@@ -175,7 +173,7 @@ one(struct vcpu *v, enum damage kind)
 	} else {
 		elsewhere(m, kind, &saved, false);
 	}
-	found = shadow_audit(v, true);
+	found = audit_finds(v);
 	if (is_entry)
 		*e = saved;
 	else
@@ -183,23 +181,12 @@ one(struct vcpu *v, enum damage kind)
 	return found ? "seen" : "not seen";
 }
 
-/* damage SEED [ID] */
-static int
-damage(int argc, char **argv)
+void
+shadow_damage(struct vcpu *v, uint64_t seed)
 {
-	struct domain *d;
-
-	if (argc < 2 || parse_u64(argv[1], &state))
-		return -EINVAL;
-	d = monitor_domain(argc - 1, argv + 1);
-	if (!d)
-		return MONITOR_SAID;
-	if (d->nested_format || !shadow_of(d->vcpu) || shadow_of(d->vcpu)->live == 0) {
-		printf("d%u has no shadows\n", d->id);
-		return MONITOR_SAID;
-	}
-	for (unsigned kind = 0; kind < DAMAGES; kind++)
-		printf("damage: an entry %s: %s\n", names[kind], one(d->vcpu, kind));
-	return 0;
+	state = seed;
+	if (shadow_of(v)->live == 0)
+		printf("d%u has no shadows\n", v->domain->id);
+	for (unsigned kind = 0; kind < DAMAGES && shadow_of(v)->live; kind++)
+		printf("damage: an entry %s: %s\n", names[kind], one(v, kind));
 }
-MONITOR_COMMAND(damage, "damage", "SEED [ID]", "try out the audit of a guest that has ended");

@@ -11,6 +11,7 @@
 #include <vmm/mmu/demand/demand.h>
 #include <vmm/monitor.h>
 #include <vmm/vcpu.h>
+#include <trials/audit/audit.h>
 
 static int
 demand_init(struct vcpu *v)
@@ -131,6 +132,13 @@ unprotect(struct domain *d, gfn_t g)
 		demand_unprotect(d, g);
 }
 
+static enum mmu_outcome
+violated(struct vcpu *v, const struct exit *e, struct page_fault *fault)
+{
+	audit_now_and_then(v);
+	return demand_fault(v, e, fault);
+}
+
 static const struct mmu_mode demand_mode = {
 	.name = "nested",
 	.nested_init = demand_init,
@@ -146,7 +154,7 @@ static const struct mmu_mode demand_mode = {
 	.in_use = nested_in_use,
 	.translate = nested_walk,
 	.show = nested_show,
-	.fault = demand_fault,
+	.fault = violated,
 	.wrong = nested_wrong,
 };
 SET_ADD(mmu_modes, demand_mode);

@@ -27,7 +27,7 @@ nested_init(struct vcpu *v, const struct nested_format *format)
 		v->root = first->root;
 		return 0;
 	}
-	v->root = frame_alloc(FRAME_HOST, OWNER_HOST);
+	v->root = frame_alloc(FRAME_HOST, v->domain->id);
 	if (!mfn_ok(v->root))
 		return -ENOMEM;
 	v->domain->nested_format = format;

@@ -15,19 +15,20 @@
 #include <vmm/mem/ram.h>
 #include <vmm/mem/tlb.h>
 #include <vmm/mmu/nested/nested.h>
+#include <trials/audit/audit.h>
 
 #define ENTRIES 512u
 
 /* One page of 4 KiB (level 1) or 2 MiB (2), with the tables above it. 0 or -ENOMEM. */
 static int
-map(mfn_t root, gfn_t g, unsigned level, mfn_t to, uint64_t flags,
-    const struct nested_format *format)
+map(const struct domain *d, gfn_t g, unsigned level, mfn_t to, uint64_t flags)
 {
-	pte_t *entry = (pte_t *)mfn_ptr(root) + (g.v >> 27 & (ENTRIES - 1));
+	const struct nested_format *format = d->nested_format;
+	pte_t *entry = (pte_t *)mfn_ptr(d->vcpu->root) + (g.v >> 27 & (ENTRIES - 1));
 
 	for (unsigned at = 3; at >= level; at--) {
 		if (!*entry) {
-			mfn_t next = frame_alloc(FRAME_HOST, OWNER_HOST);
+			mfn_t next = frame_alloc(FRAME_HOST, d->id);
 
 			if (!mfn_ok(next))
 				return -ENOMEM;
@@ -41,8 +42,9 @@ map(mfn_t root, gfn_t g, unsigned level, mfn_t to, uint64_t flags,
 }
 
 static int
-map_all(struct domain *d, mfn_t root, const struct nested_format *format)
+map_all(struct domain *d)
 {
+	const struct nested_format *format = d->nested_format;
 	uint64_t g = 0, end = ram_end(d);
 	unsigned largest = format->largest < 2 ? 1 : 2;
 
@@ -52,11 +54,10 @@ map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 
 		if (g % RAM_BLOCK == 0)
 			preempt_point();
-		if (e && e->type == P2M_RAM &&
-		    map(root, gfn(g), level, mfn(e->mfn), format->page, format))
+		if (e && e->type == P2M_RAM && map(d, gfn(g), level, mfn(e->mfn), format->page))
 			return -ENOMEM;
 		if (e && e->type == P2M_ONES &&
-		    map(root, gfn(g), 1, mfn(e->mfn), format->page & ~PTE_W, format))
+		    map(d, gfn(g), 1, mfn(e->mfn), format->page & ~PTE_W))
 			return -ENOMEM;
 		g += level == 2 ? RAM_BLOCK : 1;
 	}
@@ -66,13 +67,14 @@ map_all(struct domain *d, mfn_t root, const struct nested_format *format)
 static int
 flat_init(struct vcpu *v)
 {
-	return map_all(v->domain, v->root, v->domain->nested_format);
+	return map_all(v->domain);
 }
 
 /* All of RAM is mapped: what the CPU refuses is a device's, or nobody's. */
 static enum mmu_outcome
 flat_fault(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 {
+	audit_now_and_then(v);
 	return e->nested.is_bad ? MMU_BAD_TABLES : MMU_EMULATE;
 }
 

@@ -1,0 +1,112 @@
+/*
+ * What auditors have in common: the monitor's commands, and the boot option.
+ */
+#include <inc/errno.h>
+#include <vmm/domain.h>
+#include <vmm/monitor.h>
+#include <trials/audit/audit.h>
+
+#define SHOWN    5u /* differences that are printed */
+#define AUDITORS 2u
+
+static const struct auditor *auditors[AUDITORS];
+
+void
+auditor_add(const struct auditor *a)
+{
+	auditors[!!auditors[0]] = a;
+}
+
+void
+audit_differs(struct audit_report *report, const char *fmt, ...)
+{
+	char line[120];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (!report->silent && report->found < SHOWN)
+		printf("audit: %s\n", line);
+	report->found++;
+}
+
+/* NULL: the CPU walks no tables of Zeno's for it. */
+static const struct auditor *
+auditor_of(struct vcpu *v)
+{
+	for (unsigned i = 0; i < AUDITORS; i++)
+		if (auditors[i] && auditors[i]->is_for(v))
+			return auditors[i];
+	return NULL;
+}
+
+bool
+audit_finds(struct vcpu *v)
+{
+	const struct auditor *a = auditor_of(v);
+	struct audit_report report = { true, 0 };
+
+	if (a)
+		a->audit(v, &report);
+	return report.found;
+}
+
+void
+audit_now_and_then(struct vcpu *v)
+{
+	static uint64_t every, times;
+	static bool asked;
+	struct audit_report report = { false, 0 };
+	const struct auditor *a;
+
+	if (!asked)
+		parse_u64(cmdline_get("audit", "0"), &every);
+	asked = true;
+	if (!every || ++times % every)
+		return;
+	a = auditor_of(v);
+	if (a)
+		a->audit(v, &report);
+	if (report.found)
+		panic("the %s of d%u are wrong", a->what, v->domain->id);
+}
+
+static int
+audit(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc, argv);
+	struct audit_report report = { false, 0 };
+	const struct auditor *a = d ? auditor_of(d->vcpu) : NULL;
+
+	if (!d)
+		return MONITOR_SAID;
+	if (a)
+		a->audit(d->vcpu, &report);
+	printf("audit: %u differences\n", report.found);
+	return 0;
+}
+MONITOR_COMMAND(audit, "audit", "[ID]", "compare a guest's tables with what they are made from");
+
+/* damage SEED [ID] */
+static int
+damage(int argc, char **argv)
+{
+	const struct auditor *a;
+	struct domain *d;
+	uint64_t seed;
+
+	if (argc < 2 || parse_u64(argv[1], &seed))
+		return -EINVAL;
+	d = monitor_domain(argc - 1, argv + 1);
+	if (!d)
+		return MONITOR_SAID;
+	a = auditor_of(d->vcpu);
+	if (!a) {
+		printf("d%u has no tables to damage\n", d->id);
+		return MONITOR_SAID;
+	}
+	a->damage(d->vcpu, seed);
+	return 0;
+}
+MONITOR_COMMAND(damage, "damage", "SEED [ID]", "try out the audit of a guest that has ended");
