@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import ENDING, PER_BOOT, Engine, assembled  # noqa: E402
+from engine import ENDING, PER_BOOT, Engine, assembled, folder  # noqa: E402
 from harness import finish, ok, skip  # noqa: E402
 
 SVM = Engine("all", "svm", "engine=svm mmu=shadow")
@@ -44,6 +44,17 @@ def modes():
        and re.search(r"svm .*mmu=nested, mmu=flat, mmu=shadow", text), "modes by name", text=text)
     text = Engine("4s", "svm").host(["start hello mmu=shadow"], ["hello"])
     ok("no MMU mode shadow" in text, "no Lab 2, no shadows", text=text)
+
+
+def by_dma():
+    """A page table that is tracked changes by DMA: its shadow does, too, as the auditor says, and the guest's next walks."""
+    disk = folder() / "zeros"
+    disk.write_bytes(bytes(32 * 512))
+    words = "platform=pc-apic disk=zeros"
+    text = SVM.host([SVM.start("remap", words), "audit", f"start remap engine=svm mmu=nested {words}"],
+                    [assembled("disk/remap.asm"), disk])
+    ok(text.count("remap: ended: exit code 0") == 2 and "audit: 0 differences" in text,
+       "a page table in use is written by DMA", text=text)
 
 
 def in_long_mode():
@@ -78,6 +89,7 @@ def main():
     same(SVM, "qemu", GUESTS)
     same(SVM, "qemu", PAGED, "poison=1")
     in_long_mode()
+    by_dma()
     high_cr3(SVM, "qemu")
     SVM.contains("qemu", ENDING)
     tasks(SVM, "qemu")
