@@ -117,12 +117,18 @@ vmcs_copy_enter(struct vcpu *v, const struct vmcs_image *image)
 	return says;
 }
 
-/* Bochs 2.7 dies of an event of type 7. */
+/*
+ * Bochs 2.7 dies of an event of type 7, and of IA-32e mode without protection: its entry asks for
+ * CR0.PG there, and not whether PE goes with it (SDM 3C 27.3.1.1).
+ */
 bool
 vmcs_copy_kills(const struct vmcs_image *image)
 {
 	uint64_t event = image_read(image, ENTRY_EVENT);
 
+	if (image_read(image, ENTRY_CONTROLS) & ENTRY_IA32E &&
+	    !(image_read(image, GUEST_CR0) & CR0_PE))
+		return true;
 	return event & VMX_EVENT_VALID && VMX_EVENT_TYPE(event) == VMX_EVENT_OTHER;
 }
 
