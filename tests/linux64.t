@@ -169,7 +169,9 @@ def with_acpi(seed, cpus):
     name = f"{cpus} CPU{'s' if cpus > 1 else ''} with ACPI"
     disk = Disk(random.Random(seed)) if Disk.program("mke2fs") else skip(f"{name}: a disk", "mke2fs is not here (e2fsprogs)")
     session = Session(seed, cpus, {**PCI, **(disk.lines if disk else {})})
-    console, output, image = on_zeno(f"mem=128 platform=pc-apic vcpus={cpus} boot=linux", linux_guest.CMDLINE_64, session, disk)
+    # With nested tables each page that it touches would be an exit like a device's: counted() tells them apart no more.
+    where = f"mem=128 mmu=flat platform=pc-apic vcpus={cpus} boot=linux"
+    console, output, image = on_zeno(where, linux_guest.CMDLINE_64, session, disk)
     if disk:
         disk.judge(name, image)
         ok(f"d1: disk disk, {disk.sectors} sectors, from machine address " in console, f"{name}: the monitor says where it is",
