@@ -121,7 +121,7 @@ def build(lab):
 
 def on_zeno(options, words, session, disk=None):
     """A run of Zeno's with this as a guest: its console, its guest's output, and what is on the disk in the end."""
-    place, build = folder(), ROOT / "build/lab5-solution"
+    place, build = folder(), ROOT / "build/lab4s-solution"
     initrd = linux_guest.make_initrd(LINUX, session.text(), place / "initrd64")
     modules = [(LINUX.place / "linux64", f"{options} -- initrd=initrd64 {words} shell"), (initrd, "")]
     live = machine.start(kernel=build / "zeno.mb", elf=[build / "zeno.elf"], cpu="svm", limits=LIMIT, mem=MEMORY, idle=False,
@@ -210,7 +210,7 @@ def refusals():
         ("start linux64 mem=32", "it needs more memory to unpack itself"),
         ("start linux64 mem=64 -- initrd=none", "no module is called as its initrd= says"),
     ]
-    for lab, cpu, all_lines in (("5", "svm", lines), ("3", "te", [("start linux64", "this engine has no long mode")])):
+    for lab, cpu, all_lines in (("4s", "svm", lines), ("3", "te", [("start linux64", "this engine has no long mode")])):
         result = machine.boot(kernel=ROOT / f"build/lab{lab}-solution/zeno.mb", cpu=cpu, limits=LIMIT, mem=MEMORY,
                               modules=[(place / name, "mem=128 boot=linux -- x") for name in ("cut", "short", "linux64")],
                               cmdline=f"panic=off -- {'; '.join(line for line, _ in all_lines)}; off")
@@ -249,7 +249,7 @@ def main():
         finish()
     seed = int(os.environ.get("SEED") or random.randrange(2**32))
     print(f"# SEED={seed}")
-    if build("3") and build("5"):
+    if build("3") and build("4s"):
         refusals()
         classic(seed)
         with_acpi(seed, 2)

@@ -4,14 +4,13 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <inc/errno.h>
-#include <kern/kern.h>
+#include <vmm/dev/io.h>
 #include <vmm/domain.h>
 #include <vmm/event.h>
 #include <vmm/mem/access.h>
 #include <vmm/mem/guestmem.h>
+#include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>
-
-SET_DECLARE(device_memories);
 
 /* In 64-bit code segments have no limits, and bases for FS and GS alone (SDM 3A 3.4.4). */
 static bool
@@ -32,36 +31,56 @@ linear_address(struct vcpu *v, enum seg_reg seg, uint64_t offset, size_t size, b
 					: segment_allows(s, offset, size, write);
 }
 
-/* Not all of it is RAM's. Where nobody has devices there it reads as ones, and swallows writes. */
-static int
-beyond_ram(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store)
+/* One piece, within a page: of RAM, or of a device's registers, or of nothing. */
+static void
+move_piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool write)
 {
-	set_foreach (const struct device_memory *, m, device_memories)
-		return m->move(v, a, how, buf, size, store);
-	if (!store)
-		memset(buf, 0xff, size);
-	return 0;
+	uint64_t value = 0;
+	size_t len = size;
+
+	if (gpa_ptr(v->domain, at, &len)) {
+		if (write)
+			gpa_write(v->domain, at, buf, size);
+		else
+			gpa_read(v->domain, at, buf, size);
+		return;
+	}
+	for (size_t done = 0; done < size; done += len) {
+		len = size - done < sizeof(value) ? size - done : sizeof(value);
+		memcpy(&value, buf + done, len);
+		if (write)
+			mmio_write(v, gpa(at.v + done), (unsigned)len, value);
+		else
+			value = mmio_read(v, gpa(at.v + done), (unsigned)len);
+		memcpy(buf + done, &value, len);
+	}
 }
 
-/* What faults has done nothing. */
+/* All pages are asked first, so that what faults has done nothing. */
 static int
-move_linear(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store,
+move_linear(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t size, unsigned how, bool store,
 	    struct emu_fault *fault)
 {
-	int err;
+	size_t first = PAGE_SIZE - (linear & PAGE_MASK);
+	gpa_t at[2];
 
-	v->page_fault.pending = false;
-	err = store ? gva_write_as(v, a, how, buf, size) : gva_read_as(v, a, how, buf, size);
-	if (err && !v->page_fault.pending)
-		err = beyond_ram(v, a, how, buf, size, store);
-	if (!err)
-		return 0;
-	*fault = (struct emu_fault){ .vector = VEC_PF,
-				     .has_error = true,
-				     .error = v->page_fault.error,
-				     .address = v->page_fault.address };
-	v->page_fault.pending = false;
-	return -EFAULT;
+	first = first < size ? first : size;
+	for (unsigned i = 0; i < (first < size ? 2 : 1); i++) {
+		gva_t a = gva(i ? linear + first : linear);
+
+		if (!gva_to_gpa(v, a, how, &at[i]))
+			continue;
+		*fault = (struct emu_fault){ .vector = VEC_PF,
+					     .has_error = true,
+					     .error = v->page_fault.error,
+					     .address = v->page_fault.address };
+		v->page_fault.pending = false;
+		return -EFAULT;
+	}
+	move_piece(v, at[0], buf, first, store);
+	if (first < size)
+		move_piece(v, at[1], buf + first, size - first, store);
+	return 0;
 }
 
 /* `write` is what it is checked as, `store` what it does. */
@@ -73,7 +92,7 @@ move(struct vcpu *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size, 
 	uint64_t linear;
 
 	if (linear_address(v, seg, offset, size, write, &linear))
-		return move_linear(v, gva(linear), how, buf, size, store, fault);
+		return move_linear(v, linear, buf, size, how, store, fault);
 	*fault = (struct emu_fault){ .vector = seg == SEG_SS ? VEC_SS : VEC_GP, .has_error = true };
 	return -EFAULT;
 }

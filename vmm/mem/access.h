@@ -6,25 +6,10 @@
  */
 #pragma once
 
-#include <inc/addr.h>
 #include <vmm/exit.h>
 #include <vmm/x86/emulate.h>
 
 struct vcpu;
-
-/*
- * Accesses of which not every byte is RAM's: whoever does them, by SET_ADD(device_memories, ...).
- * In a build without one nothing is there.
- */
-struct device_memory {
-	/* Under nested paging: where the CPU has missed a frame is no RAM. */
-	enum verdict (*violation)(struct vcpu *v, struct exit *e);
-	/*
-	 * `size` bytes from or to *buf, for any engine and mode; `how` says what is checked. 0, or
-	 * -EFAULT as gva_to_gpa(), and nothing was done.
-	 */
-	int (*move)(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store);
-};
 
 /* The context is the vCPU. */
 extern const struct emu_ops access_ops;
