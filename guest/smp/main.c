@@ -151,7 +151,8 @@ virtual_wire(void)
 	outb(SLAVE + 1, 0xff);
 	outb(MASTER + 1, 0xfe);
 	outb(0x43, 0x34);
-	outb(0x40, 0x9c); /* 100 Hz: on Bochs a tick of 1 kHz is 10,000 instructions, and so may be its handler */
+	/* 100 Hz: on Bochs a tick of 1 kHz is 10,000 instructions, and so may be its handler. */
+	outb(0x40, 0x9c);
 	outb(0x40, 0x2e);
 	for (uint32_t n = 1; n <= 3; n++)
 		wait_until(&came[0][PIC_FIRST], n);

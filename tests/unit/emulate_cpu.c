@@ -46,6 +46,7 @@ static struct sample *samples;
 static struct native_test *tests;
 static unsigned wrong, with_memory, seen[INSN_OP_COUNT];
 static bool available[INSN_OP_COUNT];
+static bool all_modes = true; /* this machine runs 16 and 32-bit code, too */
 
 /* Memory of the emulated run: the window, and nothing else. */
 static void *
@@ -290,7 +291,11 @@ make_sample(struct rng *rng, struct sample *s, struct native_test *t, enum cpu_m
 	steer(rng, s);
 	aim_displacement(rng, s, t->code);
 	aim_enter(s, t->code);
-	t->n = s->insn.len;
+	/*
+	 * Of an opcode that no CPU has it may fetch what the opcode's neighbours need before it
+	 * finds out (8f /1: AMD's XOP): it gets fifteen bytes.
+	 */
+	t->n = s->insn.op == INSN_UD ? 15 : s->insn.len;
 	t->mode = mode;
 	s->before.rip = native_rip(t);
 	if (s->insn.mem_base == BASE_RIP) {
@@ -477,6 +482,11 @@ compare(enum cpu_mode mode)
 	unsigned culprit = 0;
 	bool alive = true;
 
+	if (!native_runs(mode)) {
+		skip("%s code: this machine's kernel does not run it", name);
+		all_modes = false;
+		return;
+	}
 	wrong = with_memory = 0;
 	for (unsigned done = 0; done < TOTAL && alive; done += BATCH) {
 		for (unsigned i = 0; i < BATCH;)
@@ -493,7 +503,7 @@ compare(enum cpu_mode mode)
 	ok(wrong == 0, "%s: the CPU's results are the emulator's (%u differ)", name, wrong);
 }
 
-/* Both modes together must have met every general instruction but nop. */
+/* All modes together must have met every general instruction but nop; 64-bit code lacks some. */
 static void
 check_coverage(void)
 {
@@ -507,7 +517,10 @@ check_coverage(void)
 			missing++;
 		}
 	}
-	ok(missing == 0, "every general instruction was met");
+	if (missing && !all_modes)
+		skip("coverage: %u instructions are of 16 and 32-bit code alone", missing);
+	else
+		ok(missing == 0, "every general instruction was met");
 }
 
 static enum cpu_mode
@@ -530,10 +543,7 @@ main(void)
 		bail_out("%s failed", failed ? failed : "mmap of the tests");
 	for (unsigned op = 0; op < INSN_OP_COUNT; op++)
 		available[op] = cpu_has(op);
-	if (native_map16())
-		compare(MODE16);
-	else
-		skip("16-bit code: this kernel has no modify_ldt");
+	compare(MODE16);
 	compare(MODE32);
 	compare(mode64_of_this_cpu());
 	check_coverage();

@@ -276,3 +276,22 @@ native_run(struct native_test *tests, unsigned count, unsigned *culprit)
 		++*culprit;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 && *culprit == count;
 }
+
+/*
+ * Whether user code of this mode runs here at all, by a nop that must come to its #DB. A kernel may
+ * have the segments and yet run 64-bit code alone: paravirtual kernels without IA-32 do.
+ */
+__attribute__((unused)) static bool
+native_runs(enum cpu_mode mode)
+{
+	struct native_test *t = native_tests(1);
+	unsigned culprit;
+
+	if (!t || (mode == MODE16 && !native_map16()))
+		return false;
+	*t = (struct native_test){
+		.code = { 0x90 }, .n = 1, .mode = mode, .rflags = FLAG_ONE | FLAG_IF
+	};
+	t->gpr[RSP] = NATIVE_WINDOW_AT;
+	return native_run(t, 1, &culprit) && t->trap == VEC_DB;
+}
