@@ -3,37 +3,16 @@
 ; that went wrong. With `t` as the last letter of its command line it ends by DMA over its own page tables; with `s` it
 ; spins, and does nothing.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
+%include "disk/ide.inc"
 
 SECTORS	equ 4096
 TABLE	equ 0x200000
 BUFFER	equ 0x210000
-BM	equ 0xc000
 TABLES	equ 0x300000
 
-%macro	outb 2
-	mov	edx, %1
-	mov	al, %2
-	out	dx, al
-%endmacro
-%macro	outd 2
-	mov	edx, %1
-	mov	eax, %2
-	out	dx, eax
-%endmacro
 %macro	step 1			; what fails from here on
 	mov	byte [fails], %1
-%endmacro
-; LBA (28 bits), count, command
-%macro	command 3
-	outb	0x1f6, 0xe0 | (%1) >> 24
-	outb	0x1f2, %2
-	outb	0x1f3, (%1) & 0xff
-	outb	0x1f4, (%1) >> 8 & 0xff
-	outb	0x1f5, (%1) >> 16 & 0xff
-	outb	0x1f7, %3
 %endmacro
 ; one region: address, size and last; BM command with its direction
 %macro	master 3

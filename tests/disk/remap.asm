@@ -2,28 +2,15 @@
 ; flags were set in the new entry, by whoever walks.
 
 %include "multiboot.inc"
+%include "disk/ide.inc"
 
-BM	equ 0xc000
+SECTOR	equ 20
 PRD	equ 0x200000
 TABLE	equ 0x301000
 TOP	equ 0x300000
 HERE	equ 0x40000000		; mapped to OLD first, to NEW then
 OLD	equ 0x500000
 NEW	equ 0x600000
-
-%macro	outb 2
-	mov	edx, %1
-	mov	al, %2
-	out	dx, al
-%endmacro
-%macro	command 1		; one sector, the 20th
-	outb	0x1f6, 0xe0
-	outb	0x1f2, 1
-	outb	0x1f3, 20
-	outb	0x1f4, 0
-	outb	0x1f5, 0
-	outb	0x1f7, %1
-%endmacro
 
 section .text
 global _start
@@ -41,7 +28,7 @@ _start:	mov	esp, 0x90000
 	mov	esi, edi
 	mov	eax, NEW + 3
 	call	entries
-	command	0x30
+	command	SECTOR, 1, 0x30
 	mov	edx, 0x1f0
 	mov	ecx, 256
 	rep outsw
@@ -60,13 +47,11 @@ _start:	mov	esp, 0x90000
 	jne	bad
 	mov	dword [HERE], 3		; writable, and known to be so
 
-	command	0xc8
+	command	SECTOR, 1, 0xc8
 	mov	dword [PRD], TABLE
 	mov	dword [PRD + 4], 0x80000200
 	outb	BM, 0
-	mov	eax, PRD
-	mov	edx, BM + 4
-	out	dx, eax
+	outd	BM + 4, PRD
 	outb	BM, 9
 	mov	ecx, 1000
 .wait:	mov	edx, BM + 2

@@ -1,9 +1,7 @@
 ; Instructions that have to do with traps or hold them back, for a debugger that steps from `ready` on: `where` lists
 ; the addresses that it comes to, one for each step, and a 0. Says `K` if no flags that were pushed had TF.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 TF	equ 0x100
 

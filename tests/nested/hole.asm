@@ -1,9 +1,7 @@
 ; Reads all that lies between 640 KiB and 1 MiB, but for a display's text, byte by byte; writes there by mov, push, not,
 ; rep stosb and xadd, and reads it again. Exit code 0: ones were all that it read.
 
-bits 32
-section .multiboot progbits alloc noexec nowrite align=4
-	dd	0x1badb002, 0, -0x1badb002
+%include "multiboot.inc"
 
 section .text
 global _start
