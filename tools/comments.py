@@ -15,7 +15,7 @@ import trouble
 from course import ROOT
 
 WIDTH = 100
-PLACES = ("inc", "kern", "vmm", "trials", "guest", "solutions", "tests", "grade")
+PLACES = ("inc", "kern", "vmm", "trials", "guest", "user", "solutions", "tests", "grade")
 EXERCISE = re.compile(r"EXERCISE|until then")
 BY_HAND = re.compile(r"^\s*\S.*\S {2,}\S|\t", re.M)
 

@@ -22,7 +22,7 @@ ALT = 40
 TEMPLATE = ["end", "hours", "before", "background", "exercises", "gdb", "symptoms", "questions", "grader"]
 PARTS = ["*You write*", "*Manual*", "*Use*", "*Expected failure of"]
 EDITIONS = {"SDM": "325462-080", "APM": "24593"}
-CODE = ["vmm", "kern", "trials", "solutions", "labs", "grade", "guest", "inc", "boot", "tools", "Makefile", "README.md",
+CODE = ["vmm", "kern", "trials", "solutions", "labs", "grade", "guest", "user", "inc", "boot", "tools", "Makefile", "README.md",
         "CONTRIBUTING.md", "TRICKS.md"]
 HEADING = re.compile(r"(#+) (.*?)(?: \{#([\w-]+)\})?$")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]*)\)")

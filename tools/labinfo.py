@@ -43,6 +43,9 @@ ROOMS = {
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2395, 1500),
     "platform": ("vmm/dev/apic", 2635, 2500),
+    "envs": ("kern/env", 608, 500),
+    "devices in ring 3": ("vmm/dev/user", 438, 400),
+    "user": ("user/lib user/dm", 284, 300),
     "load": ("vmm/load", 900, 900),
     "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/rules "

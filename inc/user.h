@@ -1,0 +1,78 @@
+/*
+ * The ABI of the host's ring-3 programs, which are called envs (kern/env/, user/): their memory,
+ * their system calls, and the run page by which a device model and Zeno speak of a guest's exits.
+ *
+ * A system call is `int USER_VECTOR`: the number in rax, arguments in rdi and rsi, the result in
+ * rax, all other registers as they were. The way in is that of a fault and of an interrupt, so
+ * there is one. `syscall` would be quicker on a real CPU, but its MSRs are a guest's while a guest
+ * runs (svm loads them with each entry), and it is an entry to ring 0 on the caller's stack. A
+ * program has no FPU: an instruction of it is #NM.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define USER_VECTOR 0xe1
+
+/*
+ * A program's memory: its segments from USER_BASE on, a stack below a page that is not there, the
+ * run page.
+ */
+#define USER_BASE      0x400000ul
+#define USER_LIMIT     0x5f0000ul /* where segments end */
+#define USER_STACK     0x5fa000ul
+#define USER_STACK_TOP 0x5fe000ul
+#define USER_RUN_PAGE  0x5ff000ul
+#define USER_TOP       0x600000ul
+
+#define USER_LINE 120 /* characters of one line for the console */
+
+/*
+ * Errors are negative, with the numbers of inc/errno.h; a number that is none of these is -ENOSYS.
+ */
+enum user_call {
+	USER_EXIT,  /* (status) does not return */
+	USER_PRINT, /* (text, length) a line for the host's console; -EFAULT, -E2BIG */
+	USER_YIELD, /* () the turn is over */
+
+	/* For a device model alone, whose guest stands still meanwhile. -ENOSYS to others. */
+	USER_RUN, /* () the answer to the last exit is in the run page; returns with the next one */
+	USER_IRQ_LINE, /* (line, level) returns whether a request of that line was waiting before; -EINVAL */
+	USER_SEND,    /* (byte) the guest's COM1 has sent it */
+	USER_RECEIVE, /* () a byte for the guest's COM1; -EAGAIN */
+	USER_CPU,     /* () how much of its limit it has used since this exit, in thousandths */
+	USER_END,     /* (code) the guest has ended itself */
+	USER_STOP, /* (text, length) the guest has asked for what its machine can't do; -EFAULT, -E2BIG */
+};
+
+enum run_reason {
+	RUN_PORT_WRITE, /* by `data_out` */
+	RUN_PORT_READ,  /* answered by `data_in` */
+	RUN_TIME,       /* the time is there that `deadline` said */
+};
+
+#define RUN_WORDS 64
+#define RUN_NEVER UINT64_MAX
+
+/*
+ * The run page. What Zeno says it has said for itself, too: it never reads its own half again. The
+ * device model's half it reads once, when USER_RUN is called, and checks the copy.
+ */
+struct run_page {
+	/* Zeno's half: one access to ports, at most 4 bytes wide, or the time. */
+	uint32_t reason; /* enum run_reason */
+	uint16_t port;
+	uint8_t size; /* of an element: 1, 2, 4 */
+	uint8_t pad;
+	uint32_t data_out;
+	uint32_t count; /* elements: 1 */
+	uint64_t now;   /* the guest's clock, in ns */
+	uint64_t ram;   /* bytes of its memory, from the first exit on */
+	/* The device model's half. */
+	uint32_t data_in;
+	uint32_t
+		/* elements that a device took; 0: no device has this port; never above `count` */
+		done;
+	uint64_t deadline;     /* when RUN_TIME is to come, by the guest's clock; RUN_NEVER */
+	char words[RUN_WORDS]; /* Zeno's: what stood behind the program's name */
+};

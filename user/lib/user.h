@@ -1,0 +1,29 @@
+/*
+ * The library of user/: system calls, and the little of C's that device sources need.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <inc/user.h>
+
+int user_main(void);
+
+static inline int64_t
+user_call(enum user_call number, uint64_t a, uint64_t b)
+{
+	int64_t result;
+
+	__asm__ volatile("int %1"
+			 : "=a"(result)
+			 : "i"(USER_VECTOR), "a"(number), "D"(a), "S"(b)
+			 : "memory");
+	return result;
+}
+
+void user_exit(int status) __attribute__((noreturn));
+void user_print(const char *line);
+size_t user_strlen(const char *s);
+
+#define RUN_PAGE ((struct run_page *)USER_RUN_PAGE)
