@@ -8,7 +8,7 @@
 #
 # Which files make up a lab stands in grade/labs/N.toml; tools/labinfo.py turns it into variables.
 # What is built lies below build/: one directory per variant, so that variants never mix, and one store of objects for
-# all of them. How it is built stands in mk/: kernel.mk, guests.mk, units.mk.
+# all of them. How it is built stands in mk/: kernel.mk, guests.mk, user.mk, units.mk.
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
@@ -104,8 +104,8 @@ in_place = { $(if $(WERROR),$(strictly),$(strictly) 2> /dev/null) && rm -f $@.wa
 	mv -f $(@:.o=.d).$$$$ $(@:.o=.d) && mv -f $@.$$$$ $@ || { rm -f $@.$$$$ $(@:.o=.d).$$$$; exit 1; }
 
 .PHONY: build guests boot plugin always
-include mk/kernel.mk mk/guests.mk mk/units.mk
-build: $(IMAGE) guests boot plugin ## LAB=n: build the lab, the guests and the boot sectors (the default)
+include mk/kernel.mk mk/guests.mk mk/user.mk mk/units.mk
+build: $(IMAGE) guests boot plugin $(USER_ELFS) ## LAB=n: build the lab, the guests and the boot sectors (the default)
 guests: $(GUEST_ELFS)
 boot: $(BOOT_BINS)
 plugin: $(PLUGIN)
@@ -186,7 +186,7 @@ endif
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
+	$(GUEST_ELFS:%=--module %) $(USER_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
 	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX

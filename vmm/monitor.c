@@ -117,9 +117,10 @@ start_option(struct start *s, const char *word)
 		return page_option(s, word + 5);
 	if (!strncmp(word, "vcpus=", 6))
 		return parse_u64(word + 6, &s->vcpus) || s->vcpus > UINT32_MAX ? -EINVAL : 0;
-	if (!strncmp(word, "mem=", 4)) {
+	if (!strncmp(word, "mem=", 4))
 		return parse_u64(word + 4, &s->mib) || s->mib > RAM_MIB_MAX ? -EINVAL : 0;
-	}
+	if (!strncmp(word, "devices=", 8))
+		return chosen("devices", word + 8, s->config.platform = platform_find(word + 8));
 	s->background = !strcmp(word, "&");
 	return s->background ? 0 : -EINVAL;
 }

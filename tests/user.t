@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Programs in the host's ring 3: one that attacks the host, a device model that works, and those that do not."""
+
+import contextlib
+import re
+import struct
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import BUILD, LIMIT, Engine, each, folder  # noqa: E402
+from harness import ROOT, finish, ok, run  # noqa: E402
+from zeno.judging import headers  # noqa: E402
+from zeno.machines import gdbremote, machine  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
+
+SOURCE = ROOT / "tests/user"
+FLAGS = ("-std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-pic -mgeneral-regs-only -nostdlib -static "
+         "-fcf-protection=none -Wl,--build-id=none -Wl,-z,noexecstack").split()
+ATTACKS = re.findall(r'^\t(?:ATTACK|ONE|TOUCH|SELECT|FAR|V86|STEP)\t"([\w-]+)"', (SOURCE / "attack.asm").read_text(), re.M)
+HARMLESS = ("step-int", "step-ss-int", "flags", "stack-wild", "stack-no-canonical", "segments", "calls")
+ENDLESS = ("spin", "yields")
+DM = BUILD / "user/dm.elf"
+ENDS = {  # what a device model does, and what its guest's last line says of it
+    "crash": "is over: killed by #PF page fault at 0: write by ring 3: no page there, rip 4",
+    "kernel": "is over: killed by #PF page fault at ffff828000100000",
+    "exits": "is over: ended, status 7",
+    "hangs": "has not answered within 100 ms of the CPU, port 3f",
+    "hangs-calling": "has not answered within 100 ms of the CPU, port 3f",
+    "too-slow": "has not answered within 100 ms of the CPU, port 3f",
+    "count": "answers for 2 elements of 1, port 3f",
+    "counts": "answers for 4294967295 elements of 1, port 3f",
+    "line": "moves interrupt line 16 to 1",
+    "cascade": "moves interrupt line 2 to 1",
+    "wild-line": "moves interrupt line 18446744073709551615 to 1",
+    "level": "moves interrupt line 0 to 2",
+    "stops": "enough?",
+}
+READS = 100  # of the run page, behind each of which it is changed
+LIVES = ("none", "page", "soon", "late", "lines", "pointers")
+
+
+def built(title, *words):
+    done = run(*words, cwd=ROOT)
+    ok(done.status == 0, title, out=done.out)
+
+
+def programs():
+    """The attacks and the device models of tests/user."""
+    at = folder()
+    attack, model = at / "attack", at / "model"
+    words, = headers.numbers(("inc/user.h",), ("USER_RUN_PAGE + offsetof(struct run_page, words)",))
+    built("the attacks are assembled", "sh", "-c", f"nasm -f elf64 -DWORDS={words} -o {attack}.o tests/user/attack.asm && "
+          f"ld -m elf_x86_64 -z noexecstack -z max-page-size=4096 -T user/lib/user.ld -o {attack} {attack}.o")
+    built("the device models are built", "sh", "-c", f"nasm -f elf64 -o {at}/start.o user/lib/start.asm && gcc {' '.join(FLAGS)} -I. "
+          f"-T user/lib/user.ld -Wl,-z,max-page-size=4096 -o {model} tests/user/model.c user/lib/user.c {at}/start.o")
+    return attack, model
+
+
+def attacks(svm, attack):
+    """Each ends itself, or nothing; the host goes on."""
+    words = [name for name in ATTACKS if name not in ENDLESS]
+    text = svm.host([f"run attack {name}" for name in words] + [svm.start("hello")], [attack, "hello"])
+    parts = re.split(r"^K> ", text, flags=re.M)
+    said = {part.split()[2]: part.split("\n", 1)[1] for part in parts if part.startswith("run attack ")}
+    for name in words:
+        end = r"ended, status 0" if name in HARMLESS else r"killed by .*, rip [0-9a-f]+"
+        ok(re.search(rf"^e1 attack: {end}$", said.get(name, ""), re.M), f"a program that attacks by {name} ends itself", text=said.get(name))
+    ok(len(words) > 70 and "hello: ended: exit code 0" in text, "and a guest behind them runs", text=text[-2000:])
+    text = svm.host([f"run attack {name} &" for name in ENDLESS] + [svm.start("hello"), "threads", "kill 1", "kill e2", svm.start("hello"), "threads"],
+                    [attack, "hello"])
+    ok(text.count("hello: ended: exit code 0") == 2 and text.count("attack: killed by the monitor's command") == 2
+       and text.count("e1 attack            env") == 1, "programs that never end leave others their turns, and are killed", text=text)
+
+
+def same(name, guests):
+    """What guests print with their devices in ring 3 is what they print on the bare machine, and with Zeno's."""
+    engine = Engine("all", "svm" if name == "svm" else "te", f"engine={name}")
+    text = engine.host([engine.start(one, words) for one in guests for words in ("", "devices=user")], [*guests, DM])
+    parts = each(text)
+    ok(len(parts) == 2 * len(guests), f"{name}: guests run with their devices in ring 3", text=text)
+    for one, here, there in zip(guests, parts[::2], parts[1::2]):
+        said = [re.findall(r"^d1\| (.*)$", part, re.M) for part in (here, there)]
+        ok(said[0] and said[0] == said[1] == engine.bare("qemu", one) and "exit code 0" in there,
+           f"{name}: {one} prints the same with its devices in ring 3", text=there)
+
+
+def models(svm, model):
+    """Device models that end their guest in one line, and those that it lives with."""
+    words = [*ENDS, *LIVES]
+    text = svm.host([word for name in words for word in (f"model model {name}", svm.start("hello", "devices=user"))] +
+                    ["model", svm.start("hello")], ["hello", model])
+    parts = each(text)
+    ok(len(parts) == len(words) + 1 and "hello: ended: exit code 0" in parts[-1], "the host outlives all device models", text=text[-3000:])
+    for name, part in zip(words, parts):
+        last = re.findall(r"^d1 hello: (?:stopped|ended): .*$", part, re.M)
+        if name in LIVES:
+            ok(len(last) == 1 and "exit code 0" in last[0] and re.findall(r"^d\d+\| (.*)$", part, re.M) == svm.bare("qemu", "hello"),
+               f"a guest lives with a device model: {name}", text=part)
+        else:
+            ok(len(last) == 1 and ENDS[name] in last[0], f"a device model ends its guest, and one line says so: {name}", text=part)
+
+
+def slow(svm, model):
+    """It has used nine tenths of its limit, and answers. By instructions: no other load of this machine counts."""
+    text = svm.host(["model model slow", svm.start("hello", "devices=user"), "model", svm.start("hello")], ["hello", model], icount=True)
+    exits = [int(n) for n in re.findall(r"hello: ended: exit code 0 after (\d+) exits", text)]
+    ok(len(exits) == 2, "a device model that answers after nine tenths of its limit lives", text=text)
+    ok(len(exits) == 2 and exits[0] > exits[1] + 4, "meanwhile the host's timer ends its guest's turns, and others have theirs", text=text)
+
+
+def changed(svm, model):
+    """What the program changes in the run page behind the kernel's first look at it comes too late."""
+    at = headers.numbers(("inc/user.h", "kern/env/env.h"), ("offsetof(struct env, page)", "offsetof(struct run_page, done)",
+                                                             "offsetof(struct run_page, data_in)"))
+    seen = 0
+    with machine.start(kernel=svm.kernel, paused=True, modules=[(BUILD / "guest/hello.elf", ""), (model, "none")], limits=LIMIT,
+                       cpu="svm", cmdline=f"panic=off -- model model none; {svm.start('hello', 'devices=user')}; off") as live:
+        gdb = live.gdb()
+        run_once = Symbols([svm.kernel.with_name("zeno.elf")]).address("env_run")
+        gdb.insert(run_once)
+        gdb.cont()
+        page, = struct.unpack("<Q", gdb.read(gdb.regs()["rdi"] + at[0], 8))
+        gdb.remove(run_once)
+        for field in at[1:]:
+            gdb.watch(page + field, 4, "read")
+        with contextlib.suppress(gdbremote.Gone):  # what is read twice ends the guest
+            for _ in range(READS):
+                gdb.write(gdb.cont().address, b"\x77\0\0\0")
+                seen += 1
+            gdb.detach()
+        done = live.wait()
+        text = done.text().replace("\r", "")
+        done.cleanup()
+    ok(seen == READS and re.findall(r"^d1\| (.*)$", text, re.M) == svm.bare("qemu", "hello"),
+       "the run page changes behind each of the kernel's reads, and the guest has what was there before", seen=seen, text=text)
+
+
+def main():
+    built("all labs' reference is built", "make", "-s", "LAB=all", "SOLUTION=1", "REF=", "build")
+    svm = Engine("all", "svm", "engine=svm")
+    attack, model = programs()
+    attacks(svm, attack)
+    for name, guests in (("svm", ("hello", "traps", "pc")), ("te", ("hello", "traps")), ("bt", ("hello", "traps"))):
+        same(name, guests)
+    models(svm, model)
+    slow(svm, model)
+    changed(svm, model)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+/*
+ * Device models that mean their host no good, or have bad luck: by the word behind the name
+ * (tests/user.t). Beside that each is a COM1 and a debug exit, which is all that guest/hello needs.
+ */
+#include <stdbool.h>
+
+#include <user/lib/user.h>
+
+#define TURN     30 /* the exit at which something happens */
+#define COM1     0x3f8
+#define LCR      0x3fb
+#define LSR      0x3fd
+#define OFF      0xf4
+#define KERNEL   0xffff828000100000ul
+#define OF_LIMIT 900 /* thousandths of what it may use for one exit */
+
+static struct run_page *const run = RUN_PAGE;
+
+/* Whether the word behind its name is this one. */
+static bool
+is(const char *word)
+{
+	const char *words = run->words;
+
+	for (; *word && *word == *words; word++)
+		words++;
+	return *word == *words;
+}
+
+/* What Zeno asked, kept from its own tricks. */
+struct asked {
+	uint32_t reason, data;
+	uint16_t port;
+};
+
+static bool sets_divisor;
+
+static void
+serve(const struct asked *q)
+{
+	run->data_in = q->port == LSR ? 0xffffff60 : 0; /* of which a byte counts */
+	run->done = q->port >= COM1 && q->port <= LSR;
+	run->deadline = RUN_NEVER;
+	if (q->reason == RUN_PORT_WRITE && q->port == LCR)
+		sets_divisor = q->data & 0x80;
+	if (q->reason == RUN_PORT_WRITE && q->port == COM1 && !sets_divisor)
+		user_call(USER_SEND, q->data, 0);
+	if (q->reason == RUN_PORT_WRITE && q->port == OFF)
+		user_call(USER_END, q->data, 0);
+}
+
+static void
+use(int64_t thousandths)
+{
+	while (user_call(USER_CPU, 0, 0) < thousandths)
+		;
+}
+
+/* Those that end the guest. */
+static void
+misbehave(void)
+{
+	if (is("crash"))
+		*(volatile int *)0 = 1;
+	if (is("kernel"))
+		*(volatile int *)KERNEL = 1;
+	if (is("exits"))
+		user_exit(7);
+	if (is("hangs"))
+		for (;;)
+			;
+	if (is("hangs-calling"))
+		for (;;)
+			user_call(USER_YIELD, 0, 0);
+	if (is("too-slow"))
+		use(1100);
+	if (is("count"))
+		run->done = 2;
+	if (is("counts"))
+		run->done = 0xffffffff;
+	if (is("line"))
+		user_call(USER_IRQ_LINE, 16, 1);
+	if (is("cascade"))
+		user_call(USER_IRQ_LINE, 2, 1);
+	if (is("wild-line"))
+		user_call(USER_IRQ_LINE, (uint64_t)-1, 1);
+	if (is("level"))
+		user_call(USER_IRQ_LINE, 0, 2);
+	if (is("stops"))
+		user_call(USER_STOP, (uint64_t) "enough\n", 7);
+}
+
+/*
+ * Those that do no harm: Zeno's half of the page gone, wild times, wild pointers, a call where none
+ * is, slowness.
+ */
+static void
+annoy(unsigned n)
+{
+	if (is("page"))
+		for (unsigned i = 0; i < offsetof(struct run_page, data_in); i++)
+			((uint8_t *)run)[i] = (uint8_t)(n * 7 + i);
+	if (is("soon"))
+		run->deadline = 0;
+	if (is("late"))
+		run->deadline = RUN_NEVER - 1;
+	if (is("lines"))
+		for (unsigned line = 0; line < 16; line++)
+			if (line != 2)
+				user_call(USER_IRQ_LINE, line, n & 1);
+	if (is("pointers")) {
+		user_call(USER_STOP, KERNEL, 8);
+		user_call(USER_STOP, USER_TOP - 4, 8);
+		user_call(USER_PRINT, (uint64_t)-4, 8);
+		user_call(77, KERNEL, KERNEL);
+	}
+	if (is("slow") && n == TURN)
+		use(OF_LIMIT);
+}
+
+int
+user_main(void)
+{
+	for (unsigned n = 1;; n++) {
+		const struct asked q = { run->reason, run->data_out, run->port };
+
+		serve(&q);
+		if (n == TURN)
+			misbehave();
+		annoy(n);
+		user_call(USER_RUN, 0, 0);
+	}
+}

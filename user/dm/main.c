@@ -1,0 +1,237 @@
+/*
+ * The device model: a PC's devices as a program in ring 3 (inc/user.h says how it is asked).
+ *
+ * The devices are the kernel's own sources, vmm/dev/. What stands here is what vmm/dev/pc.c is
+ * there: which ports are whose, and how lines come from devices and time. The 8259s alone are
+ * Zeno's.
+ */
+#include <stdbool.h>
+
+#include <user/lib/user.h>
+#include <vmm/dev/crtc.h>
+#include <vmm/dev/i8042.h>
+#include <vmm/dev/pit.h>
+#include <vmm/dev/rtc.h>
+#include <vmm/dev/uart.h>
+
+#define DEBUG_EXIT          0xf4
+#define PIT_IRQ             0
+#define PIT_BACKLOG         16  /* as in vmm/dev/pc.c */
+#define POLLS_OF_A_LISTENER 100 /* as there */
+#define NOBODY              (-1)
+
+static struct uart uart;
+static struct pit pit;
+static struct rtc rtc;
+static struct i8042 i8042;
+static struct crtc crtc;
+
+static uint64_t pit_told;   /* edges of the 8254 that line 0 has had */
+static uint64_t pit_next;   /* when there will be another one */
+static unsigned uart_polls; /* of its line status, one after the other */
+static bool uart_level;     /* of its line, as Zeno was told */
+
+static void
+send(void *ctx, uint8_t byte)
+{
+	user_call(USER_SEND, byte, 0);
+}
+
+static int
+received(void)
+{
+	return (int)user_call(USER_RECEIVE, 0, 0);
+}
+
+static int
+uart_port_read(uint16_t port)
+{
+	int c;
+
+	if (port == UART_COM1_BASE + UART_LSR && !uart.rx_count &&
+	    ++uart_polls > POLLS_OF_A_LISTENER && (c = received()) >= 0) {
+		uart_polls = 0;
+		uart_receive(&uart, (uint8_t)c);
+	}
+	return uart_read(&uart, port - UART_COM1_BASE);
+}
+
+static void
+uart_port_write(uint16_t port, uint8_t value)
+{
+	static const struct uart_host host = { .tx = send };
+
+	uart_polls = 0;
+	uart_write(&uart, port - UART_COM1_BASE, value, &host);
+}
+
+/* A byte's worth of ports; NOBODY: no device has this one. */
+static int
+byte_read(uint16_t port, uint64_t now)
+{
+	switch (port) {
+	case UART_COM1_BASE ... UART_COM1_BASE + 7:
+		return uart_port_read(port);
+	case PIT_BASE ... PIT_CONTROL:
+	case PIT_PORT_B:
+		return pit_read(&pit, port, now);
+	case I8042_DATA:
+	case I8042_STATUS:
+	case FAST_A20:
+		return i8042_read(&i8042, port);
+	case RTC_INDEX ... RTC_INDEX + 1:
+		return rtc_read(&rtc, port, now);
+	case CRTC_INDEX ... CRTC_DATA:
+	case CRTC_STATUS:
+		return crtc_read(&crtc, port);
+	default:
+		return NOBODY;
+	}
+}
+
+static void
+i8042_port_write(uint16_t port, uint8_t value)
+{
+	const char *why = i8042_write(&i8042, port, value);
+
+	if (why)
+		user_call(USER_STOP, (uint64_t)why, user_strlen(why));
+}
+
+static int
+byte_write(uint16_t port, uint8_t value, uint64_t now)
+{
+	switch (port) {
+	case UART_COM1_BASE ... UART_COM1_BASE + 7:
+		uart_port_write(port, value);
+		return 0;
+	case PIT_BASE ... PIT_CONTROL:
+	case PIT_PORT_B:
+		pit_write(&pit, port, value, now);
+		pit_next = 0; /* to be looked at */
+		return 0;
+	case I8042_DATA:
+	case I8042_STATUS:
+	case FAST_A20:
+		i8042_port_write(port, value);
+		return 0;
+	case RTC_INDEX ... RTC_INDEX + 1:
+		rtc_write(&rtc, port, value, now);
+		return 0;
+	case CRTC_INDEX ... CRTC_DATA:
+		crtc_write(&crtc, port, value);
+		return 0;
+	case DEBUG_EXIT:
+		user_call(USER_END, value, 0);
+		return 0;
+	default:
+		return NOBODY;
+	}
+}
+
+/*
+ * All devices take bytes: a wider access comes in parts, as on an ISA bus. Whether one of them is
+ * somebody's.
+ */
+static bool
+read_port(uint16_t port, unsigned size, uint64_t now, uint32_t *value)
+{
+	bool some = false;
+	int byte;
+
+	*value = 0;
+	for (unsigned i = 0; i < size; i++) {
+		byte = byte_read((uint16_t)(port + i), now);
+		some |= byte != NOBODY;
+		*value |= (uint32_t)(uint8_t)byte << 8 * i;
+	}
+	return some;
+}
+
+static bool
+write_port(uint16_t port, unsigned size, uint64_t now, uint32_t value)
+{
+	bool some = false;
+
+	for (unsigned i = 0; i < size; i++)
+		some |= byte_write((uint16_t)(port + i), (uint8_t)(value >> 8 * i), now) != NOBODY;
+	return some;
+}
+
+/*
+ * One edge is remembered of line 0: the next one comes when it has been served, as in vmm/dev/pc.c.
+ */
+static void
+pit_line(uint64_t now)
+{
+	uint64_t edges = pit_edge_count(&pit, now);
+
+	if (edges != pit_told && !user_call(USER_IRQ_LINE, PIT_IRQ, 1)) {
+		pit_told++;
+		if (edges - pit_told > PIT_BACKLOG)
+			pit_told = edges - PIT_BACKLOG;
+		user_call(USER_IRQ_LINE, PIT_IRQ, 0);
+		user_call(USER_IRQ_LINE, PIT_IRQ, 1);
+	}
+	pit_next = pit_next_irq0(&pit, now);
+}
+
+static void
+uart_line(void)
+{
+	bool level;
+	int c;
+
+	while (uart.ier & UART_IER_RX && uart_room(&uart) && (c = received()) >= 0)
+		uart_receive(&uart, (uint8_t)c);
+	level = uart_irq(&uart);
+	if (level != uart_level)
+		user_call(USER_IRQ_LINE, UART_COM1_IRQ, level);
+	uart_level = level;
+}
+
+static void
+init(const struct run_page *run)
+{
+	uart_init(&uart);
+	uart.lcr = UART_LCR_BITS; /* eight data bits, as firmware leaves it */
+	pit_init(&pit, run->now);
+	rtc_init(&rtc, run->ram, run->now);
+	i8042_init(&i8042);
+	pit_told = pit_edge_count(&pit, run->now);
+}
+
+static void
+answer(struct run_page *run)
+{
+	uint64_t now = run->now;
+
+	switch (run->reason) {
+	case RUN_PORT_WRITE:
+		run->done = write_port(run->port, run->size, now, run->data_out);
+		break;
+	case RUN_PORT_READ:
+		run->done = read_port(run->port, run->size, now, &run->data_in);
+		break;
+	default:
+		run->done = 0;
+		break;
+	}
+	if (now >= pit_next)
+		pit_line(now);
+	if (uart.mcr & UART_MCR_OUT2 || uart_level)
+		uart_line();
+	run->deadline = pit_next;
+}
+
+int
+user_main(void)
+{
+	struct run_page *run = RUN_PAGE;
+
+	init(run);
+	for (;;) {
+		answer(run);
+		user_call(USER_RUN, 0, 0);
+	}
+}

@@ -1,0 +1,223 @@
+/*
+ * A question to the device model, and what it may do until it has answered.
+ *
+ * The program may crash, lie, hang, and change the run page at any time. Zeno's half of the page is
+ * written and never read; of the program's half each field is read once, and the copy is what
+ * counts.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/host.h>
+#include <vmm/dev/user/user.h>
+#include <vmm/engine.h>
+#include <vmm/vcpu.h>
+
+#define DEADLINE_MIN 100000 /* ns: not so soon that the guest never comes to its next instruction */
+#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
+
+/* The guest's end is the program's doing: one line says whose. */
+COLD void
+model_fault(struct user_pc *u, const char *fmt, ...)
+{
+	char what[160];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	domain_stop(u->domain, "its device model %s %s", u->env->name, what);
+}
+
+static void
+put_question(struct user_pc *u, const struct question *q)
+{
+	struct run_page *p = u->env->page;
+
+	u->asked = *q;
+	u->asks = true;
+	u->used = 0;
+	p->reason = q->reason;
+	p->port = q->port;
+	p->size = (uint8_t)q->size;
+	p->data_out = q->data;
+	p->count = 1;
+	p->now = domain_now(u->domain);
+	u->env->regs[ENV_RAX] = 0; /* what USER_RUN returns; of a new program nobody looks at it */
+}
+
+static uint64_t
+later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static bool
+take_answer(struct user_pc *u, struct answer *a)
+{
+	const struct run_page *p = u->env->page;
+
+	u->deadline = READ_ONCE(p->deadline);
+	a->data = READ_ONCE(p->data_in);
+	a->done = READ_ONCE(p->done);
+	u->asks = false;
+	if (u->asked.reason == RUN_TIME)
+		u->deadline = later(u->deadline, domain_now(u->domain) + DEADLINE_MIN);
+	if (a->done <= 1)
+		return true;
+	model_fault(u, "answers for %u elements of 1, port %x", a->done, u->asked.port);
+	return false;
+}
+
+static int64_t
+irq_line(struct user_pc *u, uint64_t line, uint64_t level)
+{
+	const struct pic_chip *chip;
+	bool waited;
+
+	if (line > 15 || line == PIC_CASCADE || level > 1) {
+		model_fault(
+			u,
+			"moves interrupt line %lu to %lu: there are 0 to 15 without %u, and levels 0 and 1",
+			line, level, PIC_CASCADE);
+		return -EINVAL;
+	}
+	chip = &u->pic.chip[line / 8];
+	waited = chip->irr >> line % 8 & 1;
+	pic_set_irq(&u->pic, (unsigned)line, level);
+	return waited;
+}
+
+static int64_t
+stop(struct user_pc *u, uint64_t text, uint64_t len)
+{
+	char line[USER_LINE + 1];
+	int err = env_line(u->env, line, text, len);
+
+	if (!err)
+		domain_stop(u->domain, "%s", line);
+	return err;
+}
+
+/* What a device model can ask for beside an answer. */
+static COLD int64_t
+service(struct user_pc *u)
+{
+	const uint64_t *regs = u->env->regs;
+	int c;
+
+	switch (regs[ENV_RAX]) {
+	case USER_IRQ_LINE:
+		return irq_line(u, regs[ENV_RDI], regs[ENV_RSI]);
+	case USER_SEND:
+		domain_putc(u->domain, (uint8_t)regs[ENV_RDI]);
+		return 0;
+	case USER_RECEIVE:
+		c = domain_input(u->domain);
+		return c < 0 ? -EAGAIN : c;
+	case USER_CPU:
+		return (int64_t)(u->used * (1000000 / MODEL_LIMIT_MS) / clock_tsc_hz());
+	case USER_END:
+		domain_exit(u->domain, (unsigned)regs[ENV_RDI] & 0xff);
+		return 0;
+	case USER_STOP:
+		return stop(u, regs[ENV_RDI], regs[ENV_RSI]);
+	default:
+		return -ENOSYS;
+	}
+}
+
+static void
+other_call(struct user_pc *u)
+{
+	struct env *e = u->env;
+
+	if (!env_call(e))
+		e->regs[ENV_RAX] = (uint64_t)service(u);
+}
+
+/*
+ * One step of the program, to its next trap. True: it is through, or nothing more comes of it now.
+ */
+static COLD bool
+not_yet(struct user_pc *u, enum env_event event)
+{
+	if (event == ENV_CALL)
+		other_call(u);
+	if (*u->env->end) {
+		model_fault(u, "is over: %s", u->env->end);
+	} else if (u->used > clock_tsc_hz() / 1000 * MODEL_LIMIT_MS) {
+		model_fault(u, "has not answered within %u ms of the CPU, port %x, rip %lx",
+			    MODEL_LIMIT_MS, u->asked.port, u->env->frame.rip);
+	}
+	if (u->domain->state == DOMAIN_ENDED)
+		return true;
+	if (event == ENV_IRQ && need_resched && u->may_wait) {
+		u->put_off = true;
+		memcpy(u->gpr, u->domain->vcpu->state.gpr, sizeof(u->gpr));
+	}
+	return u->put_off;
+}
+
+/*
+ * The host's timer ends each of its runs: what is longer than two ticks was the machine's own
+ * sleep, an emulator's say.
+ */
+static void
+charge(struct user_pc *u, uint64_t took)
+{
+	uint64_t most = 2 * clock_tsc_hz() / TICK_HZ;
+
+	u->used += took < most ? took : most;
+}
+
+/* Runs the program until it has answered; false: the domain has ended, or its turn. */
+static bool
+answered(struct user_pc *u, struct answer *a)
+{
+	uint64_t began;
+	enum env_event event;
+
+	do {
+		began = rdtsc();
+		event = env_run(u->env);
+		if (event == ENV_CALL && u->env->regs[ENV_RAX] == USER_RUN)
+			return take_answer(u, a);
+		charge(u, rdtsc() - began);
+	} while (!not_yet(u, event));
+	return false;
+}
+
+/*
+ * The engine of a guest in an outer ring has lent the CPU: it takes it back. Hardware has its
+ * guest's state by itself.
+ */
+static void
+give_back(struct vcpu *v)
+{
+	if (!v->control && v->thread.state == THREAD_READY)
+		v->engine->load(v);
+}
+
+/*
+ * Another question may be under way that was put off: it comes to its end first. preempt_point():
+ * what has come meanwhile does not end the program's turn before its first instruction, again and
+ * again.
+ */
+bool
+ask(struct user_pc *u, const struct question *q, struct answer *a)
+{
+	bool done = true;
+
+	if (u->put_off || u->domain->state == DOMAIN_ENDED)
+		return false;
+	if (u->asks) {
+		preempt_point();
+		if (memcmp(&u->asked, q, sizeof(*q)))
+			done = answered(u, a);
+	}
+	if (done && !u->asks)
+		put_question(u, q);
+	done = done && answered(u, a);
+	give_back(u->domain->vcpu);
+	return done;
+}

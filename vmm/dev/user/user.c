@@ -1,0 +1,203 @@
+/*
+ * The platform `user` (user.h): ports that are the device model's, and the 8259s, which are Zeno's.
+ */
+#include <inc/errno.h>
+#include <kern/frame.h>
+#include <kern/map.h>
+#include <vmm/dev/platform.h>
+#include <vmm/dev/user/user.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
+
+static const struct module *model_module; /* NULL: user/dm's */
+static char model_word[RUN_WORDS];
+
+static uint32_t
+model_read(struct domain *d, uint16_t port, unsigned size)
+{
+	const struct question q = { RUN_PORT_READ, port, (uint16_t)size, 0 };
+	struct answer a;
+
+	if (!ask(user_of(d), &q, &a))
+		return 0;
+	return a.done ? a.data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
+}
+
+static void
+model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	const struct question q = { RUN_PORT_WRITE, port, (uint16_t)size, value };
+	struct answer a;
+
+	if (ask(user_of(d), &q, &a) && !a.done)
+		io_nobody(d, port, size);
+}
+
+static uint32_t
+pic_port_read(struct domain *d, uint16_t port, unsigned size)
+{
+	return pic_read(&user_of(d)->pic, port);
+}
+
+static void
+pic_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
+{
+	pic_write(&user_of(d)->pic, port, (uint8_t)value);
+}
+
+/* Below LOW_PORTS the last one counts, above them the first. */
+static const struct io_range ports[] = {
+	{ 0, LOW_PORTS, 4, "device model", model_read, model_write },
+	{ PIC_MASTER, 2, 1, "pic", pic_port_read, pic_port_write },
+	{ PIC_SLAVE, 2, 1, "pic", pic_port_read, pic_port_write },
+	{ PIC_ELCR, 2, 1, "pic", pic_port_read, pic_port_write },
+	{ LOW_PORTS, 0x10000 - LOW_PORTS, 4, "device model", model_read, model_write },
+	{ 0 },
+};
+
+/*
+ * Around the engine's own handler of port I/O: an exit that is put off has not happened. General
+ * registers are as they were when the program was asked (of a string the elements before are done),
+ * and rip is on the instruction. An access that io.c takes apart, since it is not aligned, is begun
+ * anew with its first part.
+ */
+static enum verdict
+port_exit(struct vcpu *v, struct exit *e)
+{
+	struct user_pc *u = user_of(v->domain);
+	uint64_t rflags = v->state.rflags, held;
+	enum verdict verdict;
+
+	__builtin_memcpy(&held, &v->state.activity, sizeof(held)); /* shadows, pending #DB */
+	u->may_wait = true;
+	verdict = u->engines_io(v, e);
+	u->may_wait = false;
+	if (!u->put_off)
+		return verdict;
+	u->put_off = false;
+	if (v->domain->state == DOMAIN_ENDED)
+		return STOP;
+	memcpy(v->state.gpr, u->gpr, sizeof(u->gpr));
+	v->state.rip = e->rip;
+	v->state.rflags = rflags;
+	__builtin_memcpy(&v->state.activity, &held, sizeof(held));
+	return RESUME;
+}
+
+static int
+model(int argc, char **argv)
+{
+	const struct module *m = argc > 1 ? module_find(argv[1]) : NULL;
+
+	if (argc > 1 && !m)
+		return -ENOENT;
+	model_module = m;
+	snprintf(model_word, sizeof(model_word), "%s", argc > 2 ? argv[2] : "");
+	return 0;
+}
+MONITOR_COMMAND(model, "model", "[MODULE [WORD]]",
+		"the device model of guests to come, instead of dm");
+
+static int
+user_init(struct domain *d)
+{
+	_Static_assert(sizeof(struct user_pc) <= PAGE_SIZE, "a machine is one frame");
+	const struct module *m = model_module ? model_module : module_find("dm");
+	struct vcpu *v = d->vcpu;
+	struct user_pc *u;
+	int err;
+
+	if (v->next || !m) {
+		printf("devices=user: %s\n", m ? "it is for one vCPU" : "there is no module dm");
+		return -EINVAL;
+	}
+	d->machine = u = host_page();
+	if (!u)
+		return -ENOMEM;
+	u->domain = d;
+	u->deadline = RUN_NEVER;
+	pic_init(&u->pic);
+	err = env_create(&u->env, m->name, hpa_ptr(hpa(m->paddr)), m->size);
+	if (err)
+		return err;
+	u->env->page->ram = d->ram;
+	memcpy(u->env->page->words, model_word, RUN_WORDS);
+	memcpy(u->handlers, v->handlers, sizeof(u->handlers));
+	u->engines_io = u->handlers[EXIT_IO];
+	u->handlers[EXIT_IO] = port_exit;
+	v->handlers = u->handlers;
+	return 0;
+}
+
+/* Takes a half-made one, too. */
+static void
+user_free(struct domain *d)
+{
+	struct user_pc *u = user_of(d);
+
+	if (u && u->env)
+		env_free(u->env);
+	host_page_put(u);
+	d->machine = NULL;
+}
+
+/*
+ * Called after each access to a device, too, but not while one is under way. What it is told of the
+ * time can be put off at any time: nobody waits for the answer.
+ */
+static void
+user_lines(struct domain *d)
+{
+	const struct question q = { .reason = RUN_TIME };
+	struct user_pc *u = user_of(d);
+	bool may_wait = u->may_wait;
+	struct answer a;
+
+	if (u->put_off || (u->asks && u->asked.reason != RUN_TIME) || u->deadline == RUN_NEVER ||
+	    u->deadline > domain_now(d))
+		return;
+	u->may_wait = true;
+	ask(u, &q, &a);
+	u->may_wait = may_wait;
+	u->put_off = false;
+}
+
+/*
+ * While the program owes an answer, the guest gets no interrupt between its instruction's two
+ * halves.
+ */
+static bool
+user_pending(struct vcpu *v)
+{
+	const struct user_pc *u = user_of(v->domain);
+
+	return !u->asks && pic_pending(&u->pic);
+}
+
+static uint8_t
+user_ack(struct vcpu *v)
+{
+	return (uint8_t)pic_ack(&user_of(v->domain)->pic);
+}
+
+static uint64_t
+user_deadline(struct domain *d)
+{
+	return user_of(d)->deadline;
+}
+
+static uint8_t claims[LOW_PORTS];
+
+static const struct platform user_platform = {
+	.name = "user",
+	.what = "a PC whose devices are a program in ring 3",
+	.init = user_init,
+	.free = user_free,
+	.ports = ports,
+	.claims = claims,
+	.lines = user_lines,
+	.pending = user_pending,
+	.ack = user_ack,
+	.deadline = user_deadline,
+};
+SET_ADD(platforms, user_platform);

@@ -1,0 +1,63 @@
+/*
+ * The platform `user`: a PC whose devices are a program in ring 3, its device model (user/dm).
+ *
+ *   out 3f8 -> exit -> io.c -> ask() -> env, in ring 3: uart.c -> USER_RUN -> the guest goes on
+ *
+ * As with KVM the program calls USER_RUN, and returns from it with an exit in the run page
+ * (inc/user.h). Unlike there the domain is the monitor's (`start GUEST devices=user`), and the
+ * program is attached to it: it can't make one, and it sees none of the guest's memory. It has no
+ * thread: it runs in the vCPU's turn, on the vCPU's account, so the guest stands still meanwhile,
+ * and an exit is a call that returns.
+ *
+ * The interrupt controllers are Zeno's, as KVM's are the kernel's; the program moves their lines
+ * (USER_IRQ_LINE).
+ *
+ * For one exit it has MODEL_LIMIT of the CPU. When the turn ends before, the exit is put off: the
+ * guest's instruction begins anew in its next turn, and finds its answer further on (`asked`).
+ */
+#pragma once
+
+#include <kern/env/env.h>
+#include <vmm/dev/io.h>
+#include <vmm/dev/pic.h>
+#include <vmm/domain.h>
+
+#define MODEL_LIMIT_MS 100
+
+/* What the program is asked, as Zeno remembers it. */
+struct question {
+	uint32_t reason; /* enum run_reason */
+	uint16_t port;
+	uint16_t size;
+	uint32_t data;
+};
+
+struct answer {
+	uint32_t data;
+	uint32_t done;
+};
+
+struct user_pc {
+	struct domain *domain;
+	struct env *env;
+	struct pic pic;
+	uint64_t deadline; /* of RUN_TIME, in ns of the domain's clock */
+	uint64_t used;     /* of MODEL_LIMIT, in ticks of the TSC, for `asked` */
+	struct question asked;
+	bool asks;               /* the program has not answered it yet */
+	bool may_wait;           /* an exit is handled that can be put off */
+	bool put_off;            /* ... and it is: nothing more is to happen in it */
+	uint64_t gpr[GPR_COUNT]; /* as they were then */
+	exit_handle_fn *engines_io;
+	exit_handle_fn *handlers[EXIT_COUNT]; /* the engine's, but one */
+};
+
+static inline struct user_pc *
+user_of(const struct domain *d)
+{
+	return d->machine;
+}
+
+/* serve.c: true: the program has answered. False: the domain has ended, or it is put off. */
+bool ask(struct user_pc *u, const struct question *q, struct answer *a);
+void model_fault(struct user_pc *u, const char *fmt, ...) PRINTF_LIKE(2, 3); /* ends the domain */
