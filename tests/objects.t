@@ -12,7 +12,7 @@ sys.path[:0] = [str(ROOT / "tests" / "lib"), str(ROOT / "grade")]
 sys.dont_write_bytecode = True
 
 from harness import finish, folder, ok, skip  # noqa: E402
-from zeno.judging import build, course, official, objects, sandbox  # noqa: E402
+from zeno.judging import build, course, headers, objects, official, sandbox  # noqa: E402
 
 LONG_AGO = 1_000_000_000
 
@@ -74,7 +74,7 @@ def at_home(root, lab, files):
 def from_make(root, lab, files):
     """What make has compiled in the work tree, as `make check` hands it to the grader."""
     change(root / "mk" / "kernel.mk", "-DOBJECTS_TEST_FLAG", "-DOBJECTS_TEST_AGAIN")
-    clean = {name: word for name, word in os.environ.items() if name in ("PATH", "HOME", "CC", "CROSS")}
+    clean = {name: word for name, word in os.environ.items() if name in ("PATH", "HOME", "CC", "CROSS", "CCACHE_DIR")}
     for words in (["make", "-s", "-j2", f"LAB={lab.number}", "build"], ["sh", "-c", "python3 tools/keep_objects.py $(ls -td build/obj/*)"]):
         done = subprocess.run(words, cwd=root, env=clean, capture_output=True, text=True, check=False)
         ok(done.returncode == 0, " ".join(words[:2]), out=done.stdout + done.stderr)
@@ -111,6 +111,29 @@ def behind_walls(root, lab, files):
     ok(before == after and before, "and the store is as it was")
 
 
+def numbers(root):
+    """What the compiler said of the headers, as graders keep it."""
+    ask = "import sys; sys.path.insert(0, sys.argv[1]); from zeno.judging import headers; " \
+        "print(headers.numbers(('kern/map.h', 'kern/frame.h'), ('DIRECT_MAP', 'FRAME_TEST'), sys.argv[2]))"
+
+    def asked():
+        return subprocess.run([sys.executable, "-c", ask, ROOT / "grade", root], capture_output=True, text=True,
+                              check=False).stdout
+
+    header = root / "kern" / "frame.h"
+    change(header, "#pragma once", "#pragma once\n#define FRAME_TEST 7")
+    first = asked()
+    ok(first.endswith(" 7]\n"), "the compiler tells numbers of the headers", got=first)
+    kept = list((root / headers.PLACE).glob("*/*"))
+    ok(len(kept) == 1 and asked() == first, "they are kept", kept=kept)
+    kept[0].write_text("[1, 2]")
+    ok(asked() == "[1, 2]\n", "and not asked for again", got=asked())
+    kept[0].write_text("[1")
+    ok(asked() == first, "half an answer is none", got=asked())
+    change(header, "FRAME_TEST 7", "FRAME_TEST 8")
+    ok(asked() == first.replace("7]", "8]"), "a changed header is asked anew, however old it looks", got=asked())
+
+
 def main():
     """Lab 0, in a tree of its own."""
     lab, root = course.load("0"), copy()
@@ -118,6 +141,7 @@ def main():
     at_home(root, lab, files)
     from_make(root, lab, files)
     behind_walls(root, lab, files)
+    numbers(root)
     finish()
 
 
