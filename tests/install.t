@@ -122,7 +122,7 @@ def the_list():
     for line in (TOOLS / "packages").read_text().splitlines():
         if line and not line.startswith("#"):
             words = line.split(None, 3)
-            ok(len(words) == 4 and words[1] in ("build", "run", "check", "handouts", "cross")
+            ok(len(words) == 4 and words[1] in ("build", "run", "check", "handouts", "faster", "cross")
                and words[2].startswith(("cmd:", "file:")), f"tools/packages: {words[0]}", got=line)
             names += words[0].split(",")
     ok(len(names) == len(set(names)), "no package twice", got=names)
