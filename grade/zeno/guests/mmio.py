@@ -38,7 +38,9 @@ FORMS = [
     *((op, f"{op} dword {{m}}, byte {{i8}}", flags) for op, flags in (("add", ALL), ("or", NO_AF), ("cmp", ALL), ("sbb", ALL))),
     *((op, f"{op} dword {{m}}", flags) for op, flags in (("inc", ALL), ("dec", ALL), ("neg", ALL), ("not", ALL))),
     *((op, f"{op} dword {{m}}", flags) for op, flags in (("mul", CF_OF), ("imul", CF_OF))),
-    *((op, f"xor edx, edx\n        or dword {{m}}, 1\n        {op} dword {{m}}", NONE) for op in ("div", "idiv")),
+    # The quotient has its 32 bits, by 1 and by -1, too.
+    *((op, f"xor edx, edx\n        and eax, 0x7fffffff\n        or dword {{m}}, 1\n        {op} dword {{m}}", NONE)
+      for op in ("div", "idiv")),
     *((op, f"{op} dword {{m}}, {{bit}}", 1) for op in ("bt", "bts", "btr", "btc")),
     *((op, f"mov ecx, {{bit}}\n        {op} dword {{m}}, ecx", 1) for op in ("bt", "bts", "btr", "btc")),
     *((op, f"{op} dword {{m}}, 1", NO_AF) for op in ("shl", "shr", "sar")),
