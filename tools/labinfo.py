@@ -38,7 +38,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2422, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3590, 1300),
-    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1350, 1200),
+    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1390, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2395, 1500),

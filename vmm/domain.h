@@ -6,6 +6,7 @@
 #include <inc/addr.h>
 #include <kern/kern.h>
 #include <kern/paging.h>
+#include <vmm/mem/ram.h>
 #include <vmm/vcpu.h>
 
 struct mmu_mode;
@@ -41,8 +42,9 @@ struct domain {
 	enum domain_state state;
 	/* bytes of guest-physical RAM, from address 0, with the hole at 640 KiB - 1 MiB */
 	uint64_t ram;
-	struct p2m_entry ***p2m;    /* a frame of pointers to frames of pointers to leaves */
-	const struct mmu_mode *mmu; /* while paging is on; NULL: none in this build */
+	struct ram_range map[RAM_RANGES]; /* which guest frames that is */
+	struct p2m_entry ***p2m;          /* a frame of pointers to frames of pointers to leaves */
+	const struct mmu_mode *mmu;       /* while paging is on; NULL: none in this build */
 	const struct nested_format *nested_format; /* NULL: it has no nested tables */
 	bool nested_less;     /* ... and they allow less than VT-x's CPU may remember */
 	uint32_t page_frames; /* how many frames a first touch gives: 1, 512 or 262,144 */

@@ -89,6 +89,7 @@ measure:
 	ret
 
 global do_nothing, do_in, do_cpuid, do_cr3, do_call, do_fault, do_divide, do_write, do_touch
+global do_apic_read, do_apic_eoi
 extern absent, table, window
 do_nothing:
 	ret
@@ -116,6 +117,15 @@ do_write:
 do_touch:
 	invlpg	[window]
 	mov	eax, [window]
+	ret
+
+; The local APIC's version, and the end of an interrupt that there is none of.
+APIC	equ 0xfee00000
+do_apic_read:
+	mov	eax, [APIC + 0x30]
+	ret
+do_apic_eoi:
+	mov	[APIC + 0xb0], eax
 	ret
 
 ; Each goes on behind what faulted.

@@ -13,6 +13,8 @@
 #define P    1u
 #define W    2u
 #define U    4u
+#define PCD  0x10u
+#define APIC 0xfee00000u
 
 struct idtr {
 	uint16_t limit;
@@ -24,12 +26,12 @@ void paging_on(const void *directory);
 uint32_t measure(void (*run)(void), uint32_t eax);
 void run_user(const void *code, uint32_t *samples);
 void do_nothing(void), do_in(void), do_cpuid(void), do_cr3(void), do_call(void), do_fault(void);
-void do_divide(void), do_write(void), do_touch(void);
+void do_divide(void), do_write(void), do_touch(void), do_apic_read(void), do_apic_eoi(void);
 void on_divide(void), on_fault(void), on_syscall(void), on_done(void);
 extern const char user_nothing[], user_nothing_end[], user_syscall[], user_syscall_end[];
 
 #define PAGE __attribute__((aligned(4096)))
-static uint32_t directory[1024] PAGE, low[1024] PAGE;
+static uint32_t directory[1024] PAGE, low[1024] PAGE, high[1024] PAGE;
 uint32_t table[1024] PAGE;   /* of the addresses from `window` on */
 static char user[4096] PAGE; /* ring 3's code */
 static uint32_t samples[1024] PAGE, pages[2][1024] PAGE;
@@ -160,6 +162,8 @@ kernel_init(void)
 	directory[0] = (uint32_t)low | U | W | P;
 	directory[WINDOW >> 22] = (uint32_t)table | W | P;
 	table[0] = entry_for(0);
+	directory[APIC >> 22] = (uint32_t)high | W | P;
+	high[APIC >> 12 & 1023] = APIC | PCD | W | P;
 	paging_on(directory);
 }
 
@@ -169,9 +173,13 @@ guest_main(uint32_t magic, const uint32_t *info)
 	uint32_t floor;
 
 	(void)magic;
-	(void)info;
 	console_init();
 	kernel_init();
+	if (option(info, "apic")) {
+		nano("APIC read", do_apic_read, 0);
+		nano("APIC EOI", do_apic_eoi, 0);
+		return 0;
+	}
 	floor = ring_3(user_nothing, user_nothing_end);
 	ring_3(user_syscall, user_syscall_end);
 	report("system call", floor);

@@ -114,36 +114,47 @@ static int
 op_write(void *v, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
 	 struct emu_fault *fault)
 {
-	uint8_t copy[64];
-
-	ASSERT(size <= sizeof(copy));
-	memcpy(copy, buf, size);
-	return move(v, seg, offset, copy, size, true, true, fault);
+	return move(v, seg, offset, (void *)buf, size, true, true, fault); /* read only */
 }
 
 const struct emu_ops access_ops = { .read = op_read, .write = op_write, .read_rmw = op_read_rmw };
 
+/* What bytes say in a mode they say of any guest: what was decoded last is kept. */
+static struct known {
+	uint64_t word[2]; /* the bytes, and behind them how many; 0, 0: none */
+	struct insn insn;
+} known[16];
+
 bool
 access_insn(struct vcpu *v, struct insn *insn)
 {
-	uint8_t bytes[EXIT_INSN_MAX];
+	uint64_t word[2] = { 0 };
+	uint8_t *bytes = (uint8_t *)word;
 	enum cpu_mode mode;
+	struct known *k;
 	uint64_t at;
 	size_t n = 0;
 
+	_Static_assert(EXIT_INSN_MAX < sizeof(word), "");
 	vcpu_need(v, STATE_SEG | STATE_CR);
 	mode = cpu_mode_of(&v->state);
 	at = v->state.rip + (mode == MODE64 ? 0 : v->state.seg[SEG_CS].base);
-	while (n < sizeof(bytes)) {
+	while (n < EXIT_INSN_MAX) {
 		gva_t from = gva(mode == MODE64 ? at + n : (uint32_t)(at + n));
-		size_t left = PAGE_SIZE - (from.v & PAGE_MASK), want = sizeof(bytes) - n;
+		size_t want = in_page(from, EXIT_INSN_MAX - n); /* all of it is there, or none */
 
-		want = want < left ? want : left; /* a page has all of it or nothing */
 		if (gva_read_as(v, from, ACCESS_FETCH | ACCESS_PROBE, &bytes[n], want))
 			break;
 		n += want;
 	}
-	return !decode(insn, bytes, n, mode);
+	bytes[EXIT_INSN_MAX] = (uint8_t)n;
+	k = &known[at % ARRAY_LEN(known)];
+	if (k->word[0] != word[0] || k->word[1] != word[1] || k->insn.mode != mode) {
+		k->word[0] = word[0];
+		k->word[1] = decode(&k->insn, bytes, n, mode) ? 0 : word[1];
+	}
+	*insn = k->insn;
+	return k->word[1] != 0;
 }
 
 enum verdict

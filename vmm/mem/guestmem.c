@@ -24,15 +24,6 @@ gva_to_gpa(struct vcpu *v, gva_t a, unsigned how, gpa_t *out)
 	return err;
 }
 
-/* How much of [a, a + len) lies in the page of a. */
-static size_t
-in_page(gva_t a, size_t len)
-{
-	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
-
-	return len < left ? len : left;
-}
-
 /* Whether the host's TLB serves: not for a debugger, which is to see the tables as they are. */
 static bool
 through_tlb(struct vcpu *v, gva_t a, unsigned how, size_t len)

@@ -21,6 +21,15 @@ int gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len);
 int gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len);
 uint8_t *gva_byte(struct vcpu *v, gva_t a); /* through the direct map; NULL: no memory there */
 
+/* How much of [a, a + len) lies in the page of a. */
+static inline size_t
+in_page(gva_t a, size_t len)
+{
+	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
+
+	return len < left ? len : left;
+}
+
 /*
  * tlb.c: what the guest's TLB may no longer hold, the CPU's and the host's own (vmm/mem/tlb.h) must
  * not: all, or one page.

@@ -118,12 +118,8 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 	}
 	for (size_t done = 0; done < len;) {
 		size_t n = len - done;
-		void *p;
+		void *p = gpa_ptr(d, gpa(a.v + done), &n); /* cuts n */
 
-		/*
-		 * On its own: as an argument of memcpy() it might cut n only after n was passed on.
-		 */
-		p = gpa_ptr(d, gpa(a.v + done), &n);
 		memcpy(p, (const uint8_t *)buf + done, n);
 		page_track_written(d, gpa(a.v + done), n);
 		done += n;

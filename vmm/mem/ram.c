@@ -16,29 +16,11 @@
 #define RAM_LOW_END    0xc0000u  /* 3 GiB */
 #define RAM_HIGH       0x100000u /* 4 GiB */
 
-/*
- * A PC's memory map: RAM below the hole of video memory and ROMs, a display's text in it, above it
- * up to where devices have their registers, and the rest beyond 4 GiB.
- */
-static void
-memory_map(uint64_t ram, struct ram_range map[RAM_RANGES])
-{
-	uint64_t end = ram >> PAGE_SHIFT, low = end < RAM_LOW_END ? end : RAM_LOW_END;
-
-	map[0] = (struct ram_range){ 0, LOW_HOLE_FIRST };
-	map[1] = (struct ram_range){ TEXT_FIRST, TEXT_END };
-	map[2] = (struct ram_range){ LOW_HOLE_END, low };
-	map[3] = (struct ram_range){ RAM_HIGH, RAM_HIGH + end - low };
-}
-
 bool
 ram_is(const struct domain *d, gfn_t g)
 {
-	struct ram_range map[RAM_RANGES];
-
-	memory_map(d->ram, map);
 	for (unsigned i = 0; i < RAM_RANGES; i++)
-		if (g.v >= map[i].from && g.v < map[i].to)
+		if (g.v - d->map[i].from < d->map[i].to - d->map[i].from)
 			return true;
 	return false;
 }
@@ -46,10 +28,7 @@ ram_is(const struct domain *d, gfn_t g)
 uint64_t
 ram_end(const struct domain *d)
 {
-	struct ram_range map[RAM_RANGES];
-
-	memory_map(d->ram, map);
-	return map[3].to > map[3].from ? map[3].to : map[2].to;
+	return d->map[3].to > d->map[3].from ? d->map[3].to : d->map[2].to;
 }
 
 static int
@@ -71,16 +50,23 @@ give_range(struct domain *d, const struct ram_range *r)
 	return 0;
 }
 
+/*
+ * A PC's memory map: RAM below the hole of video memory and ROMs, a display's text in it, above it
+ * up to where devices have their registers, and the rest beyond 4 GiB.
+ */
 int
 ram_give(struct domain *d)
 {
-	struct ram_range map[RAM_RANGES];
+	uint64_t end = d->ram >> PAGE_SHIFT, low = end < RAM_LOW_END ? end : RAM_LOW_END;
 	int err = 0;
 
-	memory_map(d->ram, map);
+	d->map[0] = (struct ram_range){ 0, LOW_HOLE_FIRST };
+	d->map[1] = (struct ram_range){ TEXT_FIRST, TEXT_END };
+	d->map[2] = (struct ram_range){ LOW_HOLE_END, low };
+	d->map[3] = (struct ram_range){ RAM_HIGH, RAM_HIGH + end - low };
 	if (d->mmu && d->mmu->give_ram)
-		return d->mmu->give_ram(d, map);
+		return d->mmu->give_ram(d, d->map);
 	for (unsigned i = 0; i < RAM_RANGES && !err; i++)
-		err = give_range(d, &map[i]);
+		err = give_range(d, &d->map[i]);
 	return err;
 }

@@ -141,13 +141,11 @@ static void
 lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct apic_message m;
-	bool sets_timer;
 
 	if (!is_register(offset, size))
 		return;
 	if ((offset & ~0xful) == LAPIC_REG_TPR)
 		show_in_cr8(v, (uint8_t)value);
-	sets_timer = (offset & ~0xful) == LAPIC_REG_INITIAL;
 	switch (lapic_write(lapic_of(v), offset & ~0xful, (uint32_t)value, domain_now(v->domain),
 			    &m)) {
 	case LAPIC_SEND:
@@ -159,7 +157,7 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 	default:
 		break;
 	}
-	if (sets_timer)
+	if ((offset & ~0xful) == LAPIC_REG_INITIAL)
 		platform_alarm(v->domain);
 }
 

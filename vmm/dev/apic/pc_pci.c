@@ -186,8 +186,8 @@ const struct io_range pc_pci_ports[] = {
 static bool
 dma_runs(struct pc_apic *p)
 {
-	return pci_config(&p->pci, PCI_IDE, PCI_COMMAND, 2) & PCI_COMMAND_MASTER &&
-	       ide_dma_runs(&p->ide);
+	return ide_dma_runs(&p->ide) &&
+	       pci_config(&p->pci, PCI_IDE, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
 }
 
 /* An interrupt that was served within one access, and came again, is an edge all the same. */
@@ -196,6 +196,7 @@ pc_pci_lines(struct pc_apic *p)
 {
 	struct ide_host host = host_of(p->pc.domain);
 	struct ide *i = &p->ide;
+	bool line;
 
 	if (dma_runs(p))
 		ide_dma(i, DMA_STEP, &host);
@@ -205,7 +206,9 @@ pc_pci_lines(struct pc_apic *p)
 		p->lines &= (uint16_t) ~(1u << IDE_IRQ);
 		i->edge = 0;
 	}
-	pic_set_irq(&p->pc.pic, IDE_IRQ, i->irq && !(i->control & IDE_NIEN));
+	line = i->irq && !(i->control & IDE_NIEN);
+	if (line != (p->pc.pic.chip[1].lines >> (IDE_IRQ & 7) & 1)) /* mostly nothing is new */
+		pic_set_irq(&p->pc.pic, IDE_IRQ, line);
 }
 
 uint64_t

@@ -13,19 +13,11 @@
 #include <vmm/vcpu.h>
 #include <trials/audit/audit.h>
 
+/* The loader comes before the tables: they are empty, and what it needs is touched. */
 static int
-demand_init(struct vcpu *v)
+none_yet(struct vcpu *v)
 {
-	v->mmu_data = host_page();
-	return v->mmu_data ? 0 : -ENOMEM;
-}
-
-static void
-demand_free(struct vcpu *v)
-{
-	nested_free(v);
-	host_page_put(v->mmu_data);
-	v->mmu_data = NULL;
+	return 0;
 }
 
 /* The loader comes before the tables. */
@@ -72,7 +64,7 @@ demand_touch(struct domain *d, gfn_t g)
 	uint64_t count = d->page_frames, first = g.v & ~(count - 1);
 	int err;
 
-	if (!all_new(d, g.v, 1))
+	if (!ram_is(d, g) || !all_new(d, g.v, 1)) /* mostly a device's: asked first */
 		return -EFAULT;
 	while (count > 1 && (!all_new(d, first, count) || !mfn_ok(m = nested_block(d, count)))) {
 		count /= RAM_BLOCK;
@@ -141,11 +133,11 @@ violated(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 
 static const struct mmu_mode demand_mode = {
 	.name = "nested",
-	.nested_init = demand_init,
+	.nested_init = none_yet,
 	.give_ram = nothing_yet,
 	.touch = demand_touch,
 	.load = nested_load,
-	.free = demand_free,
+	.free = nested_free,
 	.invlpg = nested_invlpg,
 	.nx = nested_nothing,
 	.protect = protect,

@@ -19,6 +19,7 @@
 
 /* A domain's, one frame: the first vCPU's mmu_data. */
 struct demand {
+	struct nested_own own;
 	uint64_t violations; /* exits; some fill, the others are a device's, or tracked writes */
 	struct exit last;    /* the last one */
 };

@@ -23,6 +23,9 @@ nested_init(struct vcpu *v, const struct nested_format *format)
 {
 	struct vcpu *first = v->domain->vcpu;
 
+	v->mmu_data = host_page();
+	if (!v->mmu_data)
+		return -ENOMEM;
 	if (v != first) {
 		v->root = first->root;
 		return 0;
@@ -43,6 +46,8 @@ nested_free(struct vcpu *v)
 	if (mfn_ok(v->root) && v == v->domain->vcpu)
 		root_free(v->root);
 	v->root = MFN_NONE;
+	host_page_put(v->mmu_data);
+	v->mmu_data = NULL;
 }
 
 /*

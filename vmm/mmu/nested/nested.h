@@ -68,17 +68,34 @@ struct nested_count {
 };
 void nested_count(const struct domain *d, struct nested_count *n);
 
-/* walk.c: the guest's own tables, walked in software. 0, or -EFAULT with *fault. */
-int nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault);
-
 /*
- * The same, and what it went by: the words of the guest's memory that its entries lie in. A walk
- * comes to the same end as long as these, and the control registers, are what they were.
+ * walk.c: what a walk went by, from the top: entries, and the words of the guest's memory that they
+ * lie in. It comes to the same end as long as these, and the control registers, are what they were.
  */
 #define NESTED_LEVELS 4u
 struct nested_trail {
 	unsigned length; /* 0: paging is off */
 	const uint64_t *at[NESTED_LEVELS];
 	uint64_t value[NESTED_LEVELS];
+	gpa_t entry[NESTED_LEVELS];
 };
 int nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail);
+
+/*
+ * The guest's own tables, walked in software. 0, or -EFAULT with *fault. Instructions that exit,
+ * and what they do it to, are few, and the same again and again: walks are kept, and what they went
+ * by is compared each time, for the guest changes it unseen. Its frames stay where they are.
+ */
+#define NESTED_KNOWN 16u
+#define NESTED_KEY   0x800ul /* never 0, and no ACCESS_ bit */
+struct nested_known {
+	uint64_t key; /* page, NESTED_KEY, ACCESS_ bits; 0: there is none */
+	uint64_t page, cr3, cr0, cr4, efer;
+	struct nested_trail trail;
+};
+int nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault);
+
+/* A vCPU's, one frame: its mmu_data. The modes have more behind it. */
+struct nested_own {
+	struct nested_known known[NESTED_KNOWN];
+};

@@ -71,32 +71,37 @@ allowed(const struct cpu_state *s, uint64_t rights, unsigned how)
 	return !(how & ACCESS_FETCH && rights & PTE_NX);
 }
 
-/* The entries that a walk went by, from the top. */
-struct way {
-	unsigned length;
-	uint64_t at[NESTED_LEVELS], entry[NESTED_LEVELS];
-};
+/* An entry may have four bytes: the word has its neighbour, too. */
+static uint64_t
+entry_in(const struct format *f, gpa_t at, uint64_t word)
+{
+	return f->entry_size == 8 ? word : (uint32_t)(word >> (at.v & 4) * 8);
+}
 
 /* PAE's topmost entries have P and an address, no rights, and bit 7 says nothing. */
 static int
-walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault, struct way *way)
+walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault,
+     struct nested_trail *way)
 {
 	const struct cpu_state *s = &v->state;
 	const struct format f = format_of(s);
-	uint64_t rights = PTE_U | PTE_W, entry = 0, table = s->cr3;
+	uint64_t rights = PTE_U | PTE_W, entry, table = s->cr3;
 
 	way->length = 0;
 	table &= f.levels == 3 ? 0xffffffe0 : f.levels == 4 ? 0x000ffffffffff000 : 0xfffff000;
 	for (unsigned level = f.levels; level; level--) {
-		unsigned shift = PAGE_SHIFT + f.bits * (level - 1);
+		unsigned shift = PAGE_SHIFT + f.bits * (level - 1), n = way->length;
 		unsigned bits = f.levels == 3 && level == 3 ? 2 : f.bits;
-		uint64_t at = table + (a.v >> shift & ((1ul << bits) - 1)) * f.entry_size;
+		gpa_t at = gpa(table + (a.v >> shift & ((1ul << bits) - 1)) * f.entry_size);
+		size_t len = sizeof(uint64_t);
 
-		entry = 0;
-		if (gpa_read(v->domain, gpa(at), &entry, f.entry_size) || !(entry & PTE_P))
+		way->entry[n] = at;
+		way->at[n] = gpa_ptr(v->domain, gpa(at.v & ~7ul), &len);
+		way->value[n] = way->at[n] ? *way->at[n] : 0;
+		entry = entry_in(&f, at, way->value[n]);
+		if (!(entry & PTE_P))
 			return refused(v, a, how, 0, fault);
-		way->at[way->length] = at;
-		way->entry[way->length++] = entry;
+		way->length++;
 		if (!(f.levels == 3 && level == 3)) {
 			rights &= entry | PTE_NX;
 			rights |= entry & PTE_NX;
@@ -114,46 +119,67 @@ walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault
 
 /* What the CPU marks in its own walks (SDM 3A 4.8 "Accessed and Dirty Flags"). */
 static void
-mark(struct vcpu *v, const struct way *way, bool write)
+mark(struct vcpu *v, struct nested_trail *way, bool write)
 {
-	for (unsigned i = format_of(&v->state).levels == 3; i < way->length; i++) {
-		uint64_t bits = PTE_A | (write && i == way->length - 1 ? PTE_D : 0);
-		uint32_t low = (uint32_t)(way->entry[i] | bits);
+	const struct format f = format_of(&v->state);
 
-		if ((way->entry[i] & bits) != bits)
-			gpa_write(v->domain, gpa(way->at[i]), &low, sizeof(low));
+	for (unsigned i = f.levels == 3; i < way->length; i++) {
+		uint64_t entry = entry_in(&f, way->entry[i], way->value[i]);
+		uint32_t low =
+			(uint32_t)(entry | PTE_A | (write && i == way->length - 1 ? PTE_D : 0));
+
+		if ((uint32_t)entry != low)
+			gpa_write(v->domain, way->entry[i], &low, sizeof(low));
+		way->value[i] = *way->at[i];
 	}
+}
+
+/* It ends where it did: no need to go it again. */
+static bool
+is_known(const struct nested_known *k, const struct cpu_state *s, uint64_t key)
+{
+	if (k->key != key || k->cr3 != s->cr3 || k->cr0 != s->cr0 || k->cr4 != s->cr4 ||
+	    k->efer != s->efer)
+		return false;
+	for (unsigned i = 0; i < k->trail.length; i++)
+		if (*k->trail.at[i] != k->trail.value[i])
+			return false;
+	return true;
 }
 
 int
 nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
-	struct way way;
-	int err = walk(v, a, how, out, fault, &way);
+	const struct cpu_state *s = &v->state;
+	uint64_t page = a.v >> PAGE_SHIFT, key = page << PAGE_SHIFT | NESTED_KEY | how;
+	struct nested_known *k =
+		&((struct nested_own *)v->mmu_data)->known[(page ^ how) % NESTED_KNOWN];
 
-	if (!err && !(how & ACCESS_PROBE))
-		mark(v, &way, how & ACCESS_WRITE);
-	return err;
+	if (!is_known(k, s, key)) {
+		int err = walk(v, a, how, out, fault, &k->trail);
+
+		k->key = err ? 0 : key;
+		if (err)
+			return err;
+		if (!(how & ACCESS_PROBE))
+			mark(v, &k->trail, how & ACCESS_WRITE);
+		k->page = out->v & ~PAGE_MASK;
+		k->cr3 = s->cr3;
+		k->cr0 = s->cr0;
+		k->cr4 = s->cr4;
+		k->efer = s->efer;
+	}
+	*out = gpa(k->page | (a.v & PAGE_MASK));
+	return 0;
 }
 
-/* An entry may have four bytes: the word has its neighbour, too. All are in RAM: they were read. */
 int
 nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail)
 {
 	struct page_fault fault;
-	struct way way = { .length = 0 };
-	int err = 0;
 
 	vcpu_need(v, STATE_CR);
 	*out = gpa(a.v);
-	if (v->state.cr0 & CR0_PG)
-		err = walk(v, a, ACCESS_PROBE, out, &fault, &way);
-	trail->length = way.length;
-	for (unsigned i = 0; i < way.length; i++) {
-		size_t len = sizeof(uint64_t);
-
-		trail->at[i] = gpa_ptr(v->domain, gpa(way.at[i] & ~7ul), &len);
-		trail->value[i] = *trail->at[i];
-	}
-	return err;
+	trail->length = 0;
+	return v->state.cr0 & CR0_PG ? walk(v, a, ACCESS_PROBE, out, &fault, trail) : 0;
 }
