@@ -71,6 +71,16 @@ ATTACKS = {
 }
 
 
+def deadlines():
+    """The timer by deadlines, of Lab 5; whoever uses the time stamp's offset asks for it."""
+    five = Engine("5", "svm")
+    for options in "", "poison=1":
+        text = five.host([f"start smp {PLATFORM} vcpus=2 -- deadlines=30"], ["smp"], "qemu", options)
+        ok("30 deadlines, 30 came, 0 too early" in text, f"deadlines on svm {options}".rstrip(), text=text)
+    text = ENGINES["svm"].host([f"start smp {PLATFORM} -- deadlines=30"], ["smp"], "qemu")
+    ok("CPUID says: no deadlines" in text, "without Lab 5 CPUID says that there are none", text=text)
+
+
 def hostile(engine, where):
     """What nobody should do to an APIC ends with the guest's own end, or in one line; the next guest runs."""
     for first in ("widths", "vectors", "messages", "level"), ("storm", "start-ups", "init-self", "base", "second"):
@@ -119,13 +129,14 @@ def refused():
 
 
 def main():
-    for lab in ("4", "4s"):
+    for lab in ("4", "4s", "5"):
         built = run("make", "-s", "-C", ROOT, f"LAB={lab}", "SOLUTION=1", "build")
         if not ok(built.status == 0, f"the reference of Lab {lab} builds", out=built.out):
             finish()
     two()
     one()
     classic()
+    deadlines()
     for engine, where in RUNS[:2]:
         if has(where):
             hostile(engine, where)

@@ -162,12 +162,12 @@ read_msr:
 	rdmsr
 	ret
 
-; void write_msr(number, low)
+; void write_msr(number, low, high)
 global write_msr
 write_msr:
 	mov	ecx, [esp + 4]
 	mov	eax, [esp + 8]
-	xor	edx, edx
+	mov	edx, [esp + 12]
 	wrmsr
 	ret
 

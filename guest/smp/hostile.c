@@ -123,7 +123,7 @@ hostile(const char *attack)
 	else if (option_is(attack, "init-self"))
 		LAPIC[ICR] = 0x84500; /* INIT to all: the first CPU, too */
 	else if (option_is(attack, "base"))
-		write_msr(0x1b, 0xfed00900);
+		write_msr(0x1b, 0xfed00900, 0);
 	else if (option_is(attack, "second"))
 		second_dies();
 	guest_exit(7);

@@ -385,6 +385,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	gates();
 	if (option(info, "attack"))
 		hostile(option(info, "attack"));
+	if (option(info, "deadlines")) {
+		deadlines(option(info, "deadlines"));
+		return 0;
+	}
 	registers();
 	virtual_wire();
 	timer();

@@ -75,6 +75,7 @@ void second_tables(void);
 void second_main(void);
 void hostile(const char *attack) __attribute__((noreturn));
 void second_dies(void);
+void deadlines(const char *count); /* the timer by deadlines, so often */
 
 /* asm.asm */
 extern char trampoline[], trampoline_end[];
@@ -88,5 +89,5 @@ void halt_once(volatile uint32_t *word);
 void add_locked(uint32_t *lock, uint32_t *sum, uint32_t count);
 uint32_t cpuid_word(uint32_t leaf, uint32_t which);
 uint32_t read_msr(uint32_t number);
-void write_msr(uint32_t number, uint32_t low);
+void write_msr(uint32_t number, uint32_t low, uint32_t high);
 void triple_fault(void);

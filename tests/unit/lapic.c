@@ -34,7 +34,7 @@ static void
 start(void)
 {
 	memset(&l, 0x5a, sizeof(l));
-	lapic_init(&l, 3);
+	lapic_init(&l, 3, false);
 	out(LAPIC_REG_SVR, SVR_ENABLED | 0xff);
 }
 
@@ -43,7 +43,7 @@ static void
 test_reset(void)
 {
 	memset(&l, 0x5a, sizeof(l));
-	lapic_init(&l, 3);
+	lapic_init(&l, 3, false);
 	is_u64(l.version, LAPIC_STATE, "reset: the state carries its version");
 	is_u64(in(0x20), 0x03000000, "reset: its ID");
 	is_u64(in(0x30) & 0xff0000, 0x50000, "reset: six entries in the LVT");

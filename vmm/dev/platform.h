@@ -46,6 +46,8 @@ struct platform {
 	 * What CPUID says of APICs, in the registers that it has filled; NULL: that there are none.
 	 */
 	void (*cpuid)(struct vcpu *v, uint32_t leaf);
+	/* An MSR of the platform's, read into *value, or written; false, or NULL: none of its. */
+	bool (*msr)(struct vcpu *v, uint32_t n, bool write, uint64_t *value);
 	/*
 	 * ACPI's tables as they will lie at `at`, RSDP first, at most ACPI_SIZE (apic/acpi.h); how
 	 * many bytes. Called before init. NULL: there are none.

@@ -334,6 +334,8 @@ move_tsc(struct vcpu *v, bool write, uint64_t *value)
 static bool
 move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 {
+	const struct platform *p = v->domain->platform;
+
 	if (n == MSR_EFER)
 		return write ? write_efer(v, *value) : (*value = v->state.efer, true);
 	if (n == MSR_TSC)
@@ -354,6 +356,8 @@ move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 		vcpu_changed(v, STATE_MSR | STATE_SEG);
 		return true;
 	}
+	if (p && p->msr && p->msr(v, n, write, value))
+		return true;
 	*value = 0;
 	return is_plain(n);
 }

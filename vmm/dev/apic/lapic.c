@@ -17,11 +17,13 @@ static const uint32_t lvt_bits[LVTS] = {
 };
 
 void
-lapic_init(struct lapic *l, uint8_t id)
+lapic_init(struct lapic *l, uint8_t id, bool has_deadline)
 {
-	*l = (struct lapic){
-		.version = LAPIC_STATE, .id = (uint32_t)id << 24, .dfr = ~0u, .svr = 0xff
-	};
+	*l = (struct lapic){ .version = LAPIC_STATE,
+			     .id = (uint32_t)id << 24,
+			     .dfr = ~0u,
+			     .svr = 0xff,
+			     .has_deadline = has_deadline };
 	for (unsigned i = 0; i < LVTS; i++)
 		l->lvt[i] = LVT_MASKED;
 }
@@ -194,13 +196,20 @@ lapic_deadline(const struct lapic *l)
 	return l->start + (l->fired + 1) * l->initial * divisor(l);
 }
 
-/* The mode or the divisor changes: it counts on from where it is. */
+/*
+ * The mode or the divisor changes: it counts on from where it is; to or from deadlines: nothing is
+ * armed (SDM 3A 11.5.4.1).
+ */
 static void
 change_timer(struct lapic *l, uint32_t entry, uint32_t divide, uint64_t now)
 {
 	uint32_t left;
 
 	lapic_tick(l, now);
+	if ((l->lvt[LVT_TIMER] ^ entry) & LVT_DEADLINE) {
+		l->tsc_deadline = 0;
+		l->initial = l->counting = 0;
+	}
 	left = current(l, now);
 	l->lvt[LVT_TIMER] = entry;
 	l->divide = divide;
@@ -304,7 +313,7 @@ write_svr(struct lapic *l, uint32_t value)
 static void
 write_lvt(struct lapic *l, unsigned which, uint32_t value, uint64_t now)
 {
-	value &= lvt_bits[which];
+	value &= lvt_bits[which] | (which == LVT_TIMER && l->has_deadline ? LVT_DEADLINE : 0);
 	if (!(l->svr & SVR_ENABLED))
 		value |= LVT_MASKED;
 	if (which == LVT_TIMER)
@@ -316,6 +325,8 @@ write_lvt(struct lapic *l, unsigned which, uint32_t value, uint64_t now)
 static void
 write_initial(struct lapic *l, uint32_t value, uint64_t now)
 {
+	if (l->lvt[LVT_TIMER] & LVT_DEADLINE)
+		return;
 	l->initial = value;
 	l->counting = value != 0;
 	l->start = now;

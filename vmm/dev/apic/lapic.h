@@ -8,8 +8,8 @@
  * - A message is sent and accepted at once: the delivery status bits read as 0.
  * - LINT0 is the 8259's wire (ExtINT) or masked, and nothing comes by LINT1, the thermal sensor and
  *   the performance counters: their entries can be written and read.
- * - No x2APIC, no TSC deadline: CPUID has neither. The arbitration and remote read registers are
- *   reserved since the Pentium 4, and read as 0.
+ * - No x2APIC: CPUID has none. The arbitration and remote read registers are reserved since the
+ *   Pentium 4, and read as 0.
  * - The timer counts once a nanosecond of the domain's clock, divided as its register says. Nothing
  *   ticks: the count is computed from `now`.
  *
@@ -23,7 +23,7 @@
 
 #include <vmm/dev/apic/message.h>
 
-#define LAPIC_STATE   1 /* the layout's version */
+#define LAPIC_STATE   2 /* the layout's version */
 #define LAPIC_BASE    0xfee00000ul
 #define LAPIC_SIZE    0x1000ul
 #define LAPIC_VERSION 0x50014 /* integrated, six entries in the local vector table */
@@ -57,6 +57,7 @@ enum lapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT
 #define LVT_LEVEL    0x8000u
 #define LVT_MASKED   0x10000u
 #define LVT_PERIODIC 0x20000u
+#define LVT_DEADLINE 0x40000u /* of the timer's, where the build has deadline.h's functions */
 #define SVR_ENABLED  0x100u
 
 #define ESR_SEND_ILLEGAL    0x20u
@@ -73,14 +74,16 @@ struct lapic {
 	uint32_t divide, initial;
 	uint32_t isr[8], tmr[8], irr[8]; /* a bit for each vector */
 	uint8_t counting;
-	uint8_t pad[3];
-	uint64_t start; /* ns at which `initial` was loaded */
-	uint64_t fired; /* how often the count has come to 0 since then */
+	uint8_t has_deadline; /* LVT_DEADLINE can be written */
+	uint8_t pad[2];
+	uint64_t start;        /* ns at which `initial` was loaded */
+	uint64_t fired;        /* how often the count has come to 0 since then */
+	uint64_t tsc_deadline; /* IA32_TSC_DEADLINE; 0: the timer is not armed */
 };
-_Static_assert(sizeof(struct lapic) == 192, "the migration record depends on it");
+_Static_assert(sizeof(struct lapic) == 200, "the migration record depends on it");
 
 /* As after power-up or, but for its ID, INIT (SDM 3A 11.4.7.1, 11.4.7.3). */
-void lapic_init(struct lapic *l, uint8_t id);
+void lapic_init(struct lapic *l, uint8_t id, bool has_deadline);
 
 /* What the platform has to do behind a write. */
 enum lapic_effect {

@@ -23,12 +23,6 @@
 #define PIT_PIN          2
 #define APIC_BASE_OTHERS 0xfee00800 /* enabled, and not the first CPU's (SDM 3A figure 11-5) */
 
-static struct lapic *
-lapic_of(const struct vcpu *v)
-{
-	return &apic_of(v->domain)->lapic[v->number];
-}
-
 /* ---- messages ---- */
 
 static void
@@ -44,7 +38,8 @@ message_to(struct vcpu *v, const struct apic_message *m)
 		break;
 	case APIC_INIT:
 		if (!m->deassert && startup_init(v))
-			lapic_init(lapic_of(v), (uint8_t)(lapic_of(v)->id >> 24));
+			lapic_init(lapic_of(v), (uint8_t)(lapic_of(v)->id >> 24),
+				   pc_has_deadlines());
 		break;
 	case APIC_STARTUP:
 		startup_sipi(v, m->vector);
@@ -146,6 +141,8 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 		return;
 	if ((offset & ~0xful) == LAPIC_REG_TPR)
 		show_in_cr8(v, (uint8_t)value);
+	if ((offset & ~0xful) == LAPIC_REG_LVT)
+		pc_tick(v, domain_now(v->domain)); /* before it is masked or not any more */
 	switch (lapic_write(lapic_of(v), offset & ~0xful, (uint32_t)value, domain_now(v->domain),
 			    &m)) {
 	case LAPIC_SEND:
@@ -313,7 +310,7 @@ update_lines(struct domain *d)
 	pc_update_lines(d);
 	pc_pci_lines(p);
 	copy_lines(p);
-	for_each_vcpu(v, d) lapic_tick(lapic_of(v), now);
+	for_each_vcpu(v, d) pc_tick(v, now);
 	while (ioapic_next(&p->ioapic, &m))
 		deliver(d, NULL, &m);
 }
@@ -359,7 +356,7 @@ deadline(struct domain *d)
 	first = at < first ? at : first;
 	for_each_vcpu(v, d)
 	{
-		at = lapic_deadline(lapic_of(v));
+		at = pc_timer_deadline(v);
 		first = at < first ? at : first;
 	}
 	return first;
@@ -367,8 +364,9 @@ deadline(struct domain *d)
 
 /* ---- what CPUID says (SDM 2A "CPUID", APM 3 appendix E) ---- */
 
-#define CPUID1_D_APIC  (1u << 9)
-#define CPUID1_D_CORES (1u << 28) /* more than one logical CPU in the package */
+#define CPUID1_C_DEADLINE (1u << 24)
+#define CPUID1_D_APIC     (1u << 9)
+#define CPUID1_D_CORES    (1u << 28) /* more than one logical CPU in the package */
 
 /* Each vCPU is a package of one core; what tells of cores and threads beside it says nothing. */
 static void
@@ -379,6 +377,7 @@ show_cpuid(struct vcpu *v, uint32_t leaf)
 	switch (leaf) {
 	case 1:
 		gpr[RBX] = (gpr[RBX] & 0x00ffffff) | v->number << 24;
+		gpr[RCX] |= pc_has_deadlines() ? CPUID1_C_DEADLINE : 0;
 		gpr[RDX] = (gpr[RDX] | CPUID1_D_APIC) & ~(uint64_t)CPUID1_D_CORES;
 		break;
 	case 4:
@@ -416,7 +415,7 @@ pc_apic_init(struct domain *d)
 	pm_init(&p->pm, domain_now(d));
 	ioapic_init(&p->ioapic);
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
-		lapic_init(&p->lapic[i], (uint8_t)i);
+		lapic_init(&p->lapic[i], (uint8_t)i, pc_has_deadlines());
 	first = &p->lapic[0];
 	first->svr |= SVR_ENABLED;
 	first->lvt[LVT_LINT0] = LVT_LEVEL | APIC_EXTINT << 8;
@@ -443,6 +442,7 @@ static const struct platform pc_apic_platform = {
 	.signals = startup_take,
 	.priority = take_cr8,
 	.cpuid = show_cpuid,
+	.msr = pc_msr,
 	.acpi = acpi_tables,
 };
 SET_ADD(platforms, pc_apic_platform);

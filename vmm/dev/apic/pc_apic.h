@@ -9,6 +9,7 @@
 #include <vmm/dev/apic/pci.h>
 #include <vmm/dev/apic/pm.h>
 #include <vmm/dev/pc.h>
+#include <vmm/vcpu.h>
 
 #define VCPUS_MAX 8u
 
@@ -27,6 +28,18 @@ apic_of(struct domain *d)
 {
 	return d->machine;
 }
+
+static inline struct lapic *
+lapic_of(const struct vcpu *v)
+{
+	return &apic_of(v->domain)->lapic[v->number];
+}
+
+/* pc_timer.c: both of a CPU's timers up to now, in ns; when there will be more of them. */
+void pc_tick(struct vcpu *v, uint64_t now);
+uint64_t pc_timer_deadline(struct vcpu *v);
+bool pc_has_deadlines(void);
+bool pc_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value);
 
 /* pc_pci.c */
 extern const struct io_range pc_pci_ports[];
