@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct domain;
+struct module;
 struct vcpu;
 struct io_range;
 struct mmio_range;
@@ -48,6 +49,8 @@ struct platform {
 	void (*cpuid)(struct vcpu *v, uint32_t leaf);
 	/* An MSR of the platform's, read into *value, or written; false, or NULL: none of its. */
 	bool (*msr)(struct vcpu *v, uint32_t n, bool write, uint64_t *value);
+	/* The image is its ROM, where the CPU begins. 0, or an error after a line. NULL: none. */
+	int (*firmware)(struct domain *d, const struct module *m);
 	/*
 	 * ACPI's tables as they will lie at `at`, RSDP first, at most ACPI_SIZE (apic/acpi.h); how
 	 * many bytes. Called before init. NULL: there are none.

@@ -7,6 +7,7 @@
 #include <inc/errno.h>
 #include <kern/map.h>
 #include <kern/multiboot.h>
+#include <vmm/dev/platform.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 
@@ -199,7 +200,7 @@ boot_registers(struct cpu_state *s, uint32_t entry)
 const char *
 load_find(const char *name)
 {
-	static const char *const loaders[] = { "multiboot", "coreboot", "linux" };
+	static const char *const loaders[] = { "multiboot", "coreboot", "linux", "firmware" };
 
 	for (unsigned i = 0; i < ARRAY_LEN(loaders); i++)
 		if (!strcmp(loaders[i], name))
@@ -289,6 +290,10 @@ load_guest(struct domain *d, const struct domain_config *c)
 	}
 	if (strcmp(loader, "multiboot") && has_modules(c))
 		return refuse(c->module, "only a multiboot kernel is given modules");
+	if (!strcmp(loader, "firmware"))
+		return d->platform && d->platform->firmware
+			       ? d->platform->firmware(d, c->module)
+			       : refuse(c->module, "firmware is for platform=pc-apic");
 	firmware_data(d);
 	if (!strcmp(loader, "linux"))
 		return linux_load(d, c->module, words);

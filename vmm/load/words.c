@@ -18,7 +18,7 @@ options_end(const struct module *m)
 {
 	for (const char *p = skip(m->words, false); *p; p = skip(p, false)) {
 		p = skip(p, true);
-		if (!strncmp(p, "-- ", 3))
+		if (!strncmp(p, "-- ", 3) || !strcmp(p, "--"))
 			return p;
 	}
 	return NULL;

@@ -36,16 +36,10 @@ static void
 move_piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool write)
 {
 	uint64_t value = 0;
-	size_t len = size;
 
-	if (gpa_ptr(v->domain, at, &len)) {
-		if (write)
-			gpa_write(v->domain, at, buf, size);
-		else
-			gpa_read(v->domain, at, buf, size);
+	if (!(write ? gpa_write(v->domain, at, buf, size) : gpa_read(v->domain, at, buf, size)))
 		return;
-	}
-	for (size_t done = 0; done < size; done += len) {
+	for (size_t done = 0, len; done < size; done += len) {
 		len = size - done < sizeof(value) ? size - done : sizeof(value);
 		memcpy(&value, buf + done, len);
 		if (write)

@@ -72,12 +72,12 @@ p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type)
 }
 
 void *
-gpa_ptr(struct domain *d, gpa_t a, size_t *len)
+gpa_frame(struct domain *d, gpa_t a, size_t *len, bool write)
 {
 	struct p2m_entry *e = p2m_entry(d, gpa_to_gfn(a));
 	size_t left = PAGE_SIZE - (a.v & PAGE_MASK);
 
-	if (!e || e->type != P2M_RAM) {
+	if (!e || (e->type != P2M_RAM && (write || e->type != P2M_ONES))) {
 		if (!d->mmu || !d->mmu->touch || d->mmu->touch(d, gpa_to_gfn(a)))
 			return NULL;
 		e = p2m_entry(d, gpa_to_gfn(a));
@@ -87,12 +87,18 @@ gpa_ptr(struct domain *d, gpa_t a, size_t *len)
 	return (uint8_t *)mfn_ptr(mfn(e->mfn)) + (a.v & PAGE_MASK);
 }
 
+void *
+gpa_ptr(struct domain *d, gpa_t a, size_t *len)
+{
+	return gpa_frame(d, a, len, true);
+}
+
 int
 gpa_read(struct domain *d, gpa_t a, void *buf, size_t len)
 {
 	while (len) {
 		size_t n = len;
-		void *p = gpa_ptr(d, a, &n);
+		const void *p = gpa_frame(d, a, &n, false);
 
 		if (!p)
 			return -EFAULT;

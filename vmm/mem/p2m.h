@@ -9,7 +9,7 @@
 #include <inc/addr.h>
 #include <vmm/domain.h>
 
-/* P2M_ONES: a frame of the host's that all domains read, and nobody writes. */
+/* P2M_ONES: a frame that is read only: ones, of all domains; ROM; RAM that PAM protects. */
 enum p2m_type { P2M_NONE, P2M_RAM, P2M_MMIO, P2M_LOGDIRTY, P2M_FOREIGN, P2M_BALLOONED, P2M_ONES };
 
 struct p2m_entry {
@@ -42,5 +42,6 @@ int p2m_set(struct domain *d, gfn_t g, mfn_t m, enum p2m_type type);
  * NULL where there is no RAM. The one way in which the host touches guest memory.
  */
 void *gpa_ptr(struct domain *d, gpa_t a, size_t *len);
+void *gpa_frame(struct domain *d, gpa_t a, size_t *len, bool write);   /* or ROM, to be read */
 int gpa_read(struct domain *d, gpa_t a, void *buf, size_t len);        /* 0 or -EFAULT */
 int gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len); /* tells who tracks */

@@ -15,6 +15,7 @@
 #include <vmm/dev/apic/acpi.h>
 #include <vmm/dev/apic/pc_apic.h>
 #include <vmm/dev/apic/startup.h>
+#include <vmm/dev/firmware/firmware.h>
 #include <vmm/dev/io.h>
 #include <vmm/dev/platform.h>
 #include <vmm/vcpu.h>
@@ -206,6 +207,7 @@ ioapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value
 static const struct mmio_range mmio[] = {
 	{ IOAPIC_BASE, IOAPIC_SIZE, "I/O APIC", ioapic_mmio_read, ioapic_mmio_write },
 	{ LAPIC_BASE, LAPIC_SIZE, "local APIC", lapic_mmio_read, lapic_mmio_write },
+	{ PAM_BASE, PAM_SIZE, "PAM", pam_mmio_read, pam_mmio_write },
 	{ 0 },
 };
 
@@ -226,7 +228,7 @@ pm_port_write(struct domain *d, uint16_t at, unsigned size, uint32_t value)
 }
 
 #define PORTS_MAX 24u
-static struct io_range ports[PORTS_MAX]; /* the classic PC's, and these two tables */
+static struct io_range ports[PORTS_MAX]; /* the classic PC's, and three more tables */
 static const struct io_range pm_ports[] = {
 	{ PM_BASE, PM_TIMER, 2, "ACPI", pm_port_read, pm_port_write },
 	{ PM_BASE + PM_TIMER, PM_END - PM_TIMER, 4, "ACPI", pm_port_read, pm_port_write },
@@ -236,7 +238,8 @@ static const struct io_range pm_ports[] = {
 static void
 ports_init(void)
 {
-	const struct io_range *const tables[] = { pc_ports, pm_ports, pc_pci_ports };
+	const struct io_range *const tables[] = { pc_ports, pm_ports, pc_pci_ports,
+						  firmware_ports };
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < ARRAY_LEN(tables); i++)
@@ -400,7 +403,6 @@ pc_apic_init(struct domain *d)
 {
 	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
 	struct pc_apic *p;
-	struct lapic *first;
 
 	_Static_assert(sizeof(*p) <= PAGE_SIZE, "a PC with APICs is one frame");
 	if (!mfn_ok(f))
@@ -416,11 +418,10 @@ pc_apic_init(struct domain *d)
 	ioapic_init(&p->ioapic);
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
 		lapic_init(&p->lapic[i], (uint8_t)i, pc_has_deadlines());
-	first = &p->lapic[0];
-	first->svr |= SVR_ENABLED;
-	first->lvt[LVT_LINT0] = LVT_LEVEL | APIC_EXTINT << 8;
-	first->lvt[LVT_LINT1] = LVT_LEVEL | APIC_NMI << 8;
-	return pc_pci_init(p);
+	p->lapic[0].svr |= SVR_ENABLED;
+	p->lapic[0].lvt[LVT_LINT0] = LVT_LEVEL | APIC_EXTINT << 8;
+	p->lapic[0].lvt[LVT_LINT1] = LVT_LEVEL | APIC_NMI << 8;
+	return firmware_init(d) ? -ENOMEM : pc_pci_init(p);
 }
 
 static uint8_t claims[LOW_PORTS];
@@ -429,7 +430,7 @@ static const struct platform pc_apic_platform = {
 	.name = "pc-apic",
 	.what = "a classic PC with a local APIC in each CPU, an I/O APIC, and a PCI bus",
 	.init = pc_apic_init,
-	.free = pc_free,
+	.free = firmware_free,
 	.ports = ports,
 	.claims = claims,
 	.mmio = mmio,
@@ -444,5 +445,6 @@ static const struct platform pc_apic_platform = {
 	.cpuid = show_cpuid,
 	.msr = pc_msr,
 	.acpi = acpi_tables,
+	.firmware = firmware_load,
 };
 SET_ADD(platforms, pc_apic_platform);

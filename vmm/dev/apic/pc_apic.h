@@ -16,6 +16,7 @@
 struct pc_apic {
 	struct pc pc;   /* first: pc_of() finds it */
 	uint16_t lines; /* as the I/O APIC has them */
+	struct firmware *firmware;
 	struct pm pm;
 	struct pci pci;
 	struct ide ide;

@@ -8,6 +8,7 @@
 #include <inc/errno.h>
 #include <kern/map.h>
 #include <vmm/dev/apic/pc_apic.h>
+#include <vmm/dev/firmware/firmware.h>
 #include <vmm/dev/io.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
@@ -28,6 +29,8 @@ pci_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	if (pci_write(&apic_of(d)->pci, port, size, value) == PCI_RESET)
 		domain_stop(d, "it asks for a reset, by port %x", port);
+	else if (port >= PCI_DATA_PORT)
+		pam_update(d);
 }
 
 /* ---- the disk: bytes of the host's, which no guest's address leads to ---- */
@@ -142,7 +145,7 @@ is_bus_master(struct domain *d, uint16_t port, unsigned *offset)
 {
 	const struct pci *p = &apic_of(d)->pci;
 
-	*offset = port - (pci_config(p, PCI_IDE, PCI_BMIBA, 2) & ~(PCI_BMIBA_SIZE - 1));
+	*offset = port - (pci_config(p, PCI_IDE, PCI_BMIBA, 4) & ~(PCI_BMIBA_SIZE - 1));
 	return pci_config(p, PCI_IDE, PCI_COMMAND, 2) & PCI_COMMAND_IO && *offset < PCI_BMIBA_SIZE;
 }
 

@@ -70,14 +70,14 @@ static const struct field isa_bridge[] = {
 
 /* PIIX3 2.3 "IDE Configuration Registers". */
 static const struct field ide[] = {
-	{ 0x00, 4, 0x70108086, 0 },      /* VID, DID */
-	{ 0x04, 2, 0, 0x0005 },          /* PCICMD: I/O, bus master */
-	{ 0x06, 2, 0x0280, 0 },          /* PCISTS */
-	{ 0x08, 4, 0x01018000, 0 },      /* RID, CLASSC: IDE, its ports fixed, bus master */
-	{ 0x0d, 1, 0, 0xf0 },            /* MLT */
-	{ 0x20, 4, 0x00000001, 0xfff0 }, /* BMIBA: 16 ports */
-	{ 0x40, 4, 0, 0xf3fff3ff },      /* IDETIM of both channels */
-	{ 0x44, 1, 0, 0xff },            /* SIDETIM */
+	{ 0x00, 4, 0x70108086, 0 },          /* VID, DID */
+	{ 0x04, 2, 0, 0x0005 },              /* PCICMD: I/O, bus master */
+	{ 0x06, 2, 0x0280, 0 },              /* PCISTS */
+	{ 0x08, 4, 0x01018000, 0 },          /* RID, CLASSC: IDE, its ports fixed, bus master */
+	{ 0x0d, 1, 0, 0xf0 },                /* MLT */
+	{ 0x20, 4, 0x00000001, 0xfffffff0 }, /* BMIBA: 16 ports; SeaBIOS asks all 32 bits */
+	{ 0x40, 4, 0, 0xf3fff3ff },          /* IDETIM of both channels */
+	{ 0x44, 1, 0, 0xff },                /* SIDETIM */
 	{ 0 },
 };
 

@@ -7,9 +7,9 @@
  * PIIX3  = Intel 82371SB PCI ISA IDE Xcelerator, order no. 290550-002.
  *
  * What is simpler than the chips: there is one bus. Registers that set up DRAM, ISA timing and
- * power are kept where the data sheets let software write them, and do nothing; neither do PAM's,
- * yet. Nothing asserts an error, so status registers stay as they are after reset. There is no
- * SMRAM.
+ * power are kept where the data sheets let software write them, and do nothing; of what PAM's show
+ * vmm/dev/firmware knows. Nothing asserts an error, so status registers stay as they are after
+ * reset. There is no SMRAM.
  */
 #pragma once
 

@@ -27,8 +27,8 @@ real_mode(uint16_t sel, uint16_t type)
 }
 
 /* SDM 3A table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT" */
-static void
-reset_state(struct cpu_state *s)
+void
+startup_reset(struct cpu_state *s)
 {
 	const struct cpu_state old = *s;
 	uint32_t r[4];
@@ -52,7 +52,6 @@ reset_state(struct cpu_state *s)
 	s->gpr[RDX] = r[0]; /* family, model, stepping */
 	s->dr[6] = DR6_RESET;
 	s->dr[7] = DR7_RESET;
-	s->activity = ACTIVITY_WAITS_FOR_SIPI;
 }
 
 /* It may be the one that runs: then its turn ends. */
@@ -99,7 +98,8 @@ startup_nmi(struct vcpu *v)
 void
 startup_wait(struct vcpu *v)
 {
-	reset_state(&v->state);
+	startup_reset(&v->state);
+	v->state.activity = ACTIVITY_WAITS_FOR_SIPI;
 	v->engine->reset(v);
 	v->valid = v->dirty = STATE_ALL;
 	v->flush = true;

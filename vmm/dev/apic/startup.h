@@ -6,7 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct cpu_state;
 struct vcpu;
+
+/* As INIT leaves it, but for TSC and the APIC's address: it runs, from f000:fff0. */
+void startup_reset(struct cpu_state *s);
 
 /* A CPU that waits for its start-up IPI: as INIT leaves it, but for TSC and the APIC's address. */
 void startup_wait(struct vcpu *v);

@@ -4,14 +4,13 @@
  * frame of ones stands behind all its pages, read-only, so that the CPU reads by itself what nobody
  * drives.
  *
- * A write still comes to Zeno, which drops it. Pages that a device has registers in stay away.
+ * A write still comes to Zeno, and to whoever claims it. Firmware's ROM stays where it is.
  */
 #include <kern/map.h>
-#include <vmm/dev/io.h>
-#include <vmm/dev/platform.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/ram.h>
+#include <vmm/mem/tlb.h>
 #include <vmm/mmu/nested/nested.h>
 
 #define HOLE_FIRST 0xa0u /* gfn */
@@ -21,26 +20,34 @@
 static const uint8_t ones[PAGE_SIZE]
 	__attribute__((aligned(PAGE_SIZE))) = { [0 ... PAGE_SIZE - 1] = 0xff };
 
-/* A device has registers in this page. */
-static bool
-is_mmio(const struct domain *d, gfn_t g)
-{
-	const struct mmio_range *r = d->platform ? d->platform->mmio : NULL;
-
-	for (; r && r->size; r++)
-		if (r->base < (g.v + 1) << PAGE_SHIFT && r->base + r->size > g.v << PAGE_SHIFT)
-			return true;
-	return false;
-}
-
 int
 nested_hole(struct domain *d)
 {
 	mfn_t m = mfn(((uint64_t)ones - KB) >> PAGE_SHIFT);
 	int err = 0;
 
-	for (uint64_t g = HOLE_FIRST; g < HOLE_END && !err; g++)
-		if (!ram_is(d, gfn(g)) && !is_mmio(d, gfn(g)))
+	for (uint64_t g = HOLE_FIRST; g < HOLE_END && !err; g++) {
+		const struct p2m_entry *e = p2m_entry(d, gfn(g));
+
+		if (!ram_is(d, gfn(g)) && !(e && e->type == P2M_ONES))
 			err = p2m_set(d, gfn(g), m, P2M_ONES);
+	}
 	return err;
+}
+
+void
+nested_changed(struct domain *d, gfn_t g)
+{
+	const struct p2m_entry *p = p2m_entry(d, g);
+	bool writes = p->type == P2M_RAM && !p->track;
+	pte_t rights = d->nested_format->page & ~(writes ? 0 : PTE_W);
+	int level;
+	pte_t *entry = page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &level);
+
+	for_each_vcpu(v, d) memset(v->mmu_data, 0, sizeof(struct nested_own)); /* walks by it */
+	if (!entry || level > 1) /* nothing is there yet: beside the hole no page is larger */
+		return;
+	*entry = mfn_to_hpa(mfn(p->mfn)).v | rights;
+	d->nested_less = true;
+	tlb_flush_all(d);
 }

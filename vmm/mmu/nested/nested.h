@@ -41,6 +41,8 @@ int nested_init(struct vcpu *v, const struct nested_format *format);
 
 /* hole.c: what nobody has below 1 MiB reads as ones without an exit. 0 or -ENOMEM. */
 int nested_hole(struct domain *d);
+/* The p2m has another frame here, or of another type; of what is mapped by 4 KiB. */
+void nested_changed(struct domain *d, gfn_t g);
 
 /* blocks.c */
 int nested_give_ram(struct domain *d, const struct ram_range *map);
@@ -84,7 +86,7 @@ int nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail
 /*
  * The guest's own tables, walked in software. 0, or -EFAULT with *fault. Instructions that exit,
  * and what they do it to, are few, and the same again and again: walks are kept, and what they went
- * by is compared each time, for the guest changes it unseen. Its frames stay where they are.
+ * by is compared each time, for the guest changes it unseen. Frames that go have them forgotten.
  */
 #define NESTED_KNOWN 16u
 #define NESTED_KEY   0x800ul /* never 0, and no ACCESS_ bit */

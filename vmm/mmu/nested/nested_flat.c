@@ -17,7 +17,9 @@
 #include <vmm/mmu/nested/nested.h>
 #include <trials/audit/audit.h>
 
-#define ENTRIES 512u
+#define ENTRIES   512u
+#define ROM_FIRST 0xff000u /* gfn: firmware's ends at 4 GiB */
+#define ROM_END   0x100000u
 
 /* One page of 4 KiB (level 1) or 2 MiB (2), with the tables above it. 0 or -ENOMEM. */
 static int
@@ -42,10 +44,9 @@ map(const struct domain *d, gfn_t g, unsigned level, mfn_t to, uint64_t flags)
 }
 
 static int
-map_all(struct domain *d)
+map_frames(struct domain *d, uint64_t g, uint64_t end)
 {
 	const struct nested_format *format = d->nested_format;
-	uint64_t g = 0, end = ram_end(d);
 	unsigned largest = format->largest < 2 ? 1 : 2;
 
 	while (g < end) {
@@ -67,7 +68,10 @@ map_all(struct domain *d)
 static int
 flat_init(struct vcpu *v)
 {
-	return map_all(v->domain);
+	int err = map_frames(v->domain, 0, ram_end(v->domain));
+
+	return err || ram_end(v->domain) > ROM_FIRST ? err
+						     : map_frames(v->domain, ROM_FIRST, ROM_END);
 }
 
 /* All of RAM is mapped: what the CPU refuses is a device's, or nobody's. */

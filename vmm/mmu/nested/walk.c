@@ -96,7 +96,7 @@ walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault
 		size_t len = sizeof(uint64_t);
 
 		way->entry[n] = at;
-		way->at[n] = gpa_ptr(v->domain, gpa(at.v & ~7ul), &len);
+		way->at[n] = gpa_frame(v->domain, gpa(at.v & ~7ul), &len, false);
 		way->value[n] = way->at[n] ? *way->at[n] : 0;
 		entry = entry_in(&f, at, way->value[n]);
 		if (!(entry & PTE_P))
