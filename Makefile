@@ -63,10 +63,10 @@ endif
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help lab hint clean demo check check-all bench soak doctor skeletons student update handouts format unit guests \
-	boot plugin check-run traces catchup linux
+	boot plugin check-run traces catchup linux nest
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
-NEED := $(if $(filter qemu bochs gdb grade bench trace tracediff traces,$(GOALS)),run,$(if \
+NEED := $(if $(filter qemu bochs gdb nest grade bench trace tracediff traces,$(GOALS)),run,$(if \
 	$(filter handouts,$(GOALS)),handouts,$(if $(filter format unit check-run,$(GOALS)),check,$(if \
 	$(filter-out help lab hint clean demo check check-all doctor,$(GOALS)),build))))
 
@@ -116,7 +116,7 @@ each_lab = for lab in $(LABS); do $(MAKE) $1 LAB=$$lab REF= build || exit 1; don
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb grade trace tracediff traces linux submit \
+.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb nest grade trace tracediff traces linux submit \
 	skeletons student update catchup doctor handouts format clean
 
 unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
@@ -172,7 +172,7 @@ bench: ## what exits cost, and each engine beside the bare machine, in instructi
 	@$(PYTHON) tools/bench_table.py
 
 # What needs the solutions isn't for students.
-HIDDEN := $(if $(wildcard solutions),^$$,make (bench|soak|catchup|check-all|demo|skeletons|student|traces)[|])
+HIDDEN := $(if $(wildcard solutions),^$$,make (bench|soak|catchup|check-all|demo|nest|skeletons|student|traces)[|])
 help: ## print this
 	@echo "$(if $(wildcard solutions),make demo and make check install what they need; nothing \
 		else does,make check installs what it needs; nothing else does)."
@@ -201,6 +201,16 @@ qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- star
 	@$(RUN)
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
+# One Zeno has another one's disk: handouts/guide.md#firmware.
+NEST := build/nest
+nest: ## Zeno in Zeno: a guest on svm boots Zeno's disk by SeaBIOS, and runs guests on te and bt (APPEND is the inner one's)
+	@for lab in 3 5; do $(MAKE) --no-print-directory -s SOLUTION=1 LAB=$$lab REF= build || exit 1; done
+	@mkdir -p $(NEST) && cp /usr/share/seabios/bios.bin $(NEST)/seabios.bin
+	@$(PYTHON) tools/mkimage.py -o $(NEST)/zeno.img --kernel build/lab3-solution/zeno.mb \
+		--cmdline $(call quote,zeno $(or $(APPEND),-- start hello; start hello engine=bt; start os engine=bt -- script=ls_/bin+exit_3; off)) \
+		$(foreach elf,$(wildcard build/guest/*.elf),--module $(elf) $(notdir $(elf:.elf=)))
+	@$(PYTHON) tools/run.py --kernel build/lab5-solution/zeno.mb --cpu svm --append "-- start seabios" --module $(NEST)/zeno.img \
+		--module "$(NEST)/seabios.bin boot=firmware platform=pc-apic disk=zeno mem=64 --"
 ifdef TEST
 gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
 	@$(PYTHON) grade/grade $(NAME) $(if $(REF),--take $(call quote,$(REF))) \
