@@ -190,7 +190,7 @@ def debug(build, append, commands, more=()):
         script = Path(folder) / "script"
         script.write_text("".join(f"echo \\n@@{i}\\n\n{c}\n" for i, c in enumerate(commands))
                           + "echo \\n@@end\\n\nkill\n")
-        command = [sys.executable, "tools/run.py", "--gdb", *more, "--batch", str(script),
+        command = [sys.executable, "tools/run.py", "--gdb", "--no-explain", *more, "--batch", str(script),
                    "--console", str(Path(folder) / "console"),
                    "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
                    "--append", append]

@@ -44,7 +44,7 @@ def session(where, commands, script, lab=1, cpu="te"):
     (place / "script.gdb").write_text(PRELUDE.format(console=place / "console") + script)
     names = dict.fromkeys(re.findall(r"\bstart (\w+)", commands))
     files = [word for name in names for word in ("--elf", guest(name), "--module", guest(name))]
-    done = run("timeout", HANG, sys.executable, ROOT / "tools/run.py", "--machine", where, "--cpu", cpu, "--gdb",
+    done = run("timeout", HANG, sys.executable, ROOT / "tools/run.py", "--machine", where, "--cpu", cpu, "--gdb", "--no-explain",
                "--stub", "zeno", "--batch", place / "script.gdb", "--console", place / "console",
                "--kernel", host / "zeno.mb", "--elf", host / "zeno.elf", *files,
                "--append", f"panic=off -- {commands}; echo that was all; off", cwd=ROOT)
