@@ -102,6 +102,8 @@ strictly = $1 $(if $(filter %.c,$<),-Werror,-w+error) $(into)
 in_place = { $(if $(WERROR),$(strictly),$(strictly) 2> /dev/null) && rm -f $@.warned || \
 	$(if $(WERROR),false,{ : > $@.warned; $1 $(into); }); } && \
 	mv -f $(@:.o=.d).$$$$ $(@:.o=.d) && mv -f $@.$$$$ $@ || { rm -f $@.$$$$ $(@:.o=.d).$$$$; exit 1; }
+# Let a build with WERROR=1 compile again what has warned below a folder.
+doubted = $(if $(WERROR),$(shell find $1 -name '*.o.warned' 2> /dev/null | sed 's/\.warned$$//' | xargs -r touch -c -d @0))
 
 .PHONY: build guests boot plugin always
 include mk/kernel.mk mk/guests.mk mk/user.mk mk/units.mk
@@ -145,9 +147,9 @@ check-all: ## make check without what it keeps: all mutants, all undone parts, a
 	@ZENO_ALL=1 $(MAKE) --no-print-directory check
 
 # The long ones first, by the time that each took, so that none of them is left over at the end.
-LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs bt build undone handouts fuzz te linux linux64 gdb-bt os soak machines cheats gdb \
-	sequences seeds vmx svm svm-rules nested labs trace boot student bt-fuzz bench fuzz-same fuzz-lines shadow points catchup official \
-	tools format))
+LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs handouts cheats undone build bt os bt-fuzz gdb-bt catchup \
+	machines boot te linux trace gdb nested gdb-svm objects fuzz linux64 soak sequences seeds vmx svm svm-rules labs \
+	student bench fuzz-same fuzz-lines shadow points official tools format))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.
 check-run:

@@ -1,16 +1,17 @@
 # Guest kernels, the programs of guest/os, the boot sectors, and the plugin that counts instructions.
 
 GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
-GO := build/guest$(SUFFIX)
+GO := build/guest$(if $(CLANG),-clang)
 GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
-GUEST_CFLAGS := $(COMMON) $(if $(WERROR),-Werror) -m32 -march=i686 -fno-pic -mno-sse -mno-mmx -mno-80387 -msoft-float \
+GUEST_CFLAGS := $(COMMON) -m32 -march=i686 -fno-pic -mno-sse -mno-mmx -mno-80387 -msoft-float \
 	-fno-unwind-tables $(if $(CLANG),--target=i386-linux-gnu)
 GUEST_NASMFLAGS := -f elf32 -g -F dwarf -I .
 GUEST_LDFLAGS := -m elf_i386 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none
 
+$(call doubted,$(GO)/obj)
 # Guests are built again when the commands that build them change.
 $(GO)/flags: always
 	@mkdir -p $(@D)
@@ -19,11 +20,11 @@ $(GO)/flags: always
 $(GO)/obj/%.c.o: guest/%.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
-	@$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	@$(call in_place,$(CC) $(GUEST_CFLAGS) -MMD -MP)
 $(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "nasm $<"
-	@$(NASM) $(GUEST_NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
+	@$(call in_place,$(NASM) $(GUEST_NASMFLAGS) -MP)
 
 guest_objects = $(patsubst guest/%,$(GO)/obj/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
 # A guest may have a linker script of its own.

@@ -21,9 +21,7 @@ THIS_STORE = build/obj/$(call key,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS))
 ifndef STORE
 STORE := $(if $(SOURCES),$(THIS_STORE))
 endif
-ifneq ($(and $(WERROR),$(STORE)),)
-$(shell find $(STORE) -name '*.o.warned' 2> /dev/null | sed 's/\.warned$$//' | xargs -r touch -c -d @0)
-endif
+$(if $(STORE),$(call doubted,$(STORE)))
 OBJECTS := $(SOURCES:%=$(STORE)/%.o)
 # Compiled reference objects of labs that this one needs (catchup/N-topic), and what defines their symbols.
 STAMP := $(if $(CATCHUP),$(O)/catchup.o)

@@ -1,23 +1,24 @@
 # Programs of the host's ring 3. The device model has the kernel's device sources; it is a boot module of its own.
 
-UO := build/user$(SUFFIX)
-USER_CFLAGS := $(COMMON) $(if $(WERROR),-Werror) -fno-pic -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
+UO := build/user$(if $(CLANG),-clang)
+USER_CFLAGS := $(COMMON) -fno-pic -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
 	-fno-tree-loop-distribute-patterns $(if $(CLANG),--target=x86_64-linux-gnu)
 USER_NASMFLAGS := -f elf64 -g -F dwarf -I .
 USER_LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none
 DM_DEVICES := $(wildcard $(patsubst %,vmm/dev/%.c,uart pit rtc i8042 crtc))
 
+$(call doubted,$(UO)/obj)
 $(UO)/flags: always
 	@mkdir -p $(@D)
 	@$(call if_new,$(CC) $(USER_CFLAGS) / $(NASM) $(USER_NASMFLAGS))
 $(UO)/obj/%.c.o: %.c $(UO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
-	@$(CC) $(USER_CFLAGS) -MMD -MP -c -o $@ $<
+	@$(call in_place,$(CC) $(USER_CFLAGS) -MMD -MP)
 $(UO)/obj/%.asm.o: %.asm $(UO)/flags
 	@mkdir -p $(@D)
 	@echo "nasm $<"
-	@$(NASM) $(USER_NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
+	@$(call in_place,$(NASM) $(USER_NASMFLAGS) -MP)
 
 # Only where the host can run it.
 USER_ELFS := $(if $(filter kern/env/%,$(SOURCES)),$(UO)/dm.elf)

@@ -68,6 +68,10 @@ def habits():
     done = run("make", "LAB=0", "WERROR=1", image.replace("lab0", "lab0-werror"), cwd=there)
     ok(done.status != 0 and "nobody_calls" in done.out, "but a build with WERROR=1, that finds the object there",
        out=done.out[-2000:])
+    (there / "guest/hello/zz.c").write_text("static int\nnobody_calls(void)\n{\n\treturn 1;\n}\n")
+    done = [run("make", word, "build/guest/hello.elf", cwd=there) for word in ("LAB=0", "WERROR=1")]
+    ok([one.status == 0 for one in done] == [True, False] and all("nobody_calls" in one.out for one in done),
+       "so with a guest's", out=[one.out[-1000:] for one in done])
     commands.write_text(text)
     (there / "kern/zz_twice.c").write_text("#include <kern/kern.h>\nint\nputs_twice(void)\n"
                                            "{\n\treturn 0;\n}\n")
