@@ -151,10 +151,9 @@ exit_details(const struct vcpu *v, char *buf, size_t size)
 	snprintf(buf, size,
 		 " | vec=%x err=%x ring=%u effect=%s a=%lx b=%lx next=%08lx if=%u shadow=%u "
 		 "insn=%s",
-		 e->vector, e->error, ATTR_DPL(r->ss_attr), effect ? effect : "?",
-		 r->effect ? r->a : 0, r->effect ? r->b : e->gva, v->state.rip,
-		 !!(v->state.rflags & FLAG_IF), v->state.sti_shadow,
-		 e->insn_len ? insn_name(e->insn_op) : "-");
+		 e->vector, e->error, r->ring, effect ? effect : "?", r->effect ? r->a : 0,
+		 r->effect ? r->b : e->gva, v->state.rip, !!(v->state.rflags & FLAG_IF),
+		 v->state.sti_shadow, e->insn_len ? insn_name(e->insn_op) : "-");
 }
 
 /*

@@ -37,8 +37,8 @@ struct exit_record {
 	struct exit exit;
 	uint64_t a, b;            /* exit_effect() */
 	struct exit_record *next; /* the ring's */
-	uint16_t ss_attr;         /* the guest's CPL is in it */
 	uint8_t effect;           /* enum effect */
+	uint8_t ring;             /* the guest's CPL, where somebody streams */
 };
 #define EXIT_RING (PAGE_SIZE / sizeof(struct exit_record))
 
@@ -60,8 +60,7 @@ exit_log(struct vcpu *v, struct exit *e)
 		return;
 	v->exits++;
 	v->last = (struct exit_record *)e; /* it begins with the exit */
-	v->last->ss_attr = v->state.seg[SEG_SS].attr;
-	v->last->effect = EFFECT_NONE;
+	((struct exit_record *)e)->effect = EFFECT_NONE;
 }
 
 /* What the handler did, for the record of the exit at hand. The last word counts. */

@@ -31,6 +31,7 @@ interrupt(struct vcpu *v)
 	if (!takes_interrupts(v)) {
 		if (v->engine->window)
 			v->engine->window(v);
+		v->special = true; /* the next entry takes it back */
 		return RESUME;
 	}
 	vector = platform_ack(v);
@@ -119,8 +120,13 @@ handle(struct vcpu *v, struct exit *e)
 enum verdict
 exit_handle(struct vcpu *v, struct exit *e)
 {
-	enum verdict verdict = handle(v, e);
+	enum verdict verdict;
 
+	if (exit_streams) {
+		vcpu_need(v, STATE_SEG);
+		((struct exit_record *)e)->ring = (uint8_t)vcpu_cpl(v);
+	}
+	verdict = handle(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;
 	if (vcpu_poisons && v->engine->fetch)

@@ -12,7 +12,7 @@
 
 #define POISON 0xa5
 
-/* The bytes of struct cpu_state that make each group; CS's and SS's attributes stay true. */
+/* The bytes of struct cpu_state that make each group. */
 static const struct {
 	uint16_t group, from, to;
 } parts[] = {
@@ -21,15 +21,9 @@ static const struct {
 		group, offsetof(struct cpu_state, first),                                        \
 			offsetof(struct cpu_state, last) + sizeof(((struct cpu_state *)0)->last) \
 	}
-	PART(STATE_SEG, seg[SEG_ES], seg[SEG_ES]),
-	PART(STATE_SEG, seg[SEG_CS].limit, seg[SEG_CS].base),
-	PART(STATE_SEG, seg[SEG_SS].limit, seg[SEG_SS].base),
-	PART(STATE_SEG, seg[SEG_DS], tr),
-	PART(STATE_TABLES, gdtr, idtr),
-	PART(STATE_CR, cr0, cr8),
-	PART(STATE_DR, dr[0], dr[7]),
-	PART(STATE_CR, efer, pdpte[3]),
-	PART(STATE_MSR, star, xcr0),
+	PART(STATE_SEG, seg[SEG_ES], tr), PART(STATE_TABLES, gdtr, idtr),
+	PART(STATE_CR, cr0, cr8),         PART(STATE_DR, dr[0], dr[7]),
+	PART(STATE_CR, efer, pdpte[3]),   PART(STATE_MSR, star, xcr0),
 #undef PART
 };
 
@@ -93,4 +87,14 @@ void
 vcpu_check_poison(struct vcpu *v)
 {
 	each_part(v, STATE_ALL & ~v->dirty, compare);
+}
+
+/* In 64-bit code rip goes on. All other code ends there, 16-bit code as well: only a jump cuts it. */
+COLD enum verdict
+vcpu_at_4g(struct vcpu *v)
+{
+	vcpu_need(v, STATE_SEG);
+	if (!(v->state.seg[SEG_CS].attr & ATTR_L))
+		v->state.rip &= 0xffffffff;
+	return RESUME;
 }

@@ -45,13 +45,13 @@ struct tlb {
 };
 
 /*
- * State in groups. General registers, rip, rflags, CS's and SS's attributes, the event and what
- * holds interrupts back are always true behind an exit. The others an engine may fetch when a
- * handler asks, and write back when it was told of a change: a VMCS is read a field at a time. For
- * te and bt all are always there, and asking costs a test.
+ * State in groups. General registers, rip, rflags, the event and what holds interrupts back are
+ * always true behind an exit. The others an engine may fetch when a handler asks, and write back
+ * when it was told of a change: a VMCS is read a field at a time. For te and bt all are always
+ * there, and asking costs a test.
  */
 enum state_group {
-	STATE_SEG = 1,    /* the rest of the segment registers, LDTR, TR */
+	STATE_SEG = 1,    /* segment registers, LDTR, TR */
 	STATE_TABLES = 2, /* GDTR, IDTR */
 	STATE_CR = 4,     /* control registers, EFER, PAE's registers */
 	STATE_DR = 8,
@@ -116,9 +116,10 @@ _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
 /* vcpu.c */
 void vcpu_fetch(struct vcpu *v, unsigned groups);
-extern bool vcpu_poisons;               /* poison=1 */
-void vcpu_poison(struct vcpu *v);       /* behind an exit */
-void vcpu_check_poison(struct vcpu *v); /* behind its handler */
+extern bool vcpu_poisons;                /* poison=1 */
+void vcpu_poison(struct vcpu *v);        /* behind an exit */
+void vcpu_check_poison(struct vcpu *v);  /* behind its handler */
+enum verdict vcpu_at_4g(struct vcpu *v); /* rip has come to the next 4 GiB; RESUME */
 
 /* A handler asks for the groups that it reads or changes. */
 static inline void
@@ -135,7 +136,7 @@ vcpu_changed(struct vcpu *v, unsigned groups)
 	v->dirty |= groups;
 }
 
-/* The guest's CPL (SDM 3A 5.5: that of CS; SS's DPL equals it in every mode). */
+/* The guest's CPL (SDM 3A 5.5: that of CS; SS's DPL equals it in every mode): of STATE_SEG. */
 static inline unsigned
 vcpu_cpl(const struct vcpu *v)
 {
@@ -172,14 +173,15 @@ vcpu_done(struct vcpu *v)
 /*
  * Moves rip past the instruction of this exit. Advancing is a decision: call it only where the
  * effect of the instruction is complete. An exit whose instruction was never decoded has no length:
- * the host's bug.
+ * the host's bug. RESUME, for a handler that ends with this.
  */
-static inline void
+static inline enum verdict
 vcpu_advance(struct vcpu *v, const struct exit *e)
 {
-	ASSERT(e->insn_len >= 1 && e->insn_len <= EXIT_INSN_MAX);
-	v->state.rip += e->insn_len;
-	if (!(v->state.seg[SEG_CS].attr & ATTR_L))
-		v->state.rip &= 0xffffffff; /* in 16-bit code as well: only a jump cuts it */
+	unsigned len = e->insn_len;
+
+	ASSERT(len >= 1 && len <= EXIT_INSN_MAX);
+	v->state.rip += len;
 	vcpu_done(v);
+	return __builtin_expect((uint32_t)v->state.rip < len, 0) ? vcpu_at_4g(v) : RESUME;
 }

@@ -26,18 +26,17 @@ CODES = (b"\x0f\x22\xd0\x0f\xa2", b"\x0f\xa2")
 LISTED = ("star", "lstar", "cstar", "sfmask", "kernel_gs_base", "tsc_aux")
 COPIES = {"cr2": CR, "cr8": CR, "xcr0": MSR, "apic_base": MSR}
 """What no VMCS has, and Zeno keeps beside it."""
-HELD = ("sti_shadow", "mov_ss_shadow", "nmi_blocked")
 FIELDS = states.fields_of([("cr8", CR, 8), *((f"pdpte[{n}]", CR, 8) for n in range(4)),
-                           *((name, MSR, 8) for name in ("tsc_aux", "xcr0", "apic_base")), *((name, 0, 1) for name in HELD)])
+                           *((name, MSR, 8) for name in ("tsc_aux", "xcr0", "apic_base"))])
 NUMBERS = ("GUEST_ES", "GUEST_ES_BASE", "GUEST_ES_LIMIT", "GUEST_ES_RIGHTS", "GUEST_GDTR_BASE", "GUEST_GDTR_LIMIT",
            "GUEST_IDTR_BASE", "GUEST_IDTR_LIMIT", "GUEST_CR0", "GUEST_CR3", "GUEST_CR4", "CR0_SHADOW", "CR4_SHADOW", "GUEST_EFER",
            "ENTRY_CONTROLS", "GUEST_PDPTE", "GUEST_SYSENTER_CS", "GUEST_SYSENTER_ESP", "GUEST_SYSENTER_EIP", "GUEST_PAT",
-           "TSC_OFFSET", "GUEST_DR7", "GUEST_RSP", "GUEST_RIP", "GUEST_RFLAGS", "GUEST_INTERRUPTIBILITY", "EPT_POINTER")
+           "TSC_OFFSET", "GUEST_DR7", "GUEST_RSP", "GUEST_RIP", "GUEST_RFLAGS", "EPT_POINTER")
 FIELD = dict(zip(NUMBERS, headers.numbers(("vmm/vmx/vmcs.h",), NUMBERS)))
 PART = {"sel": "GUEST_ES", "base": "GUEST_ES_BASE", "limit": "GUEST_ES_LIMIT", "attr": "GUEST_ES_RIGHTS"}
 IN_VMCS = {"rsp": "GUEST_RSP", "rip": "GUEST_RIP", "rflags": "GUEST_RFLAGS", "cr0": "GUEST_CR0", "cr0's shadow": "CR0_SHADOW",
            "cr4": "GUEST_CR4", "cr4's shadow": "CR4_SHADOW", "cr3": "GUEST_CR3", "efer": "GUEST_EFER", "dr7": "GUEST_DR7",
-           "long mode": "ENTRY_CONTROLS", "held": "GUEST_INTERRUPTIBILITY", "sysenter_cs": "GUEST_SYSENTER_CS",
+           "long mode": "ENTRY_CONTROLS", "sysenter_cs": "GUEST_SYSENTER_CS",
            "sysenter_esp": "GUEST_SYSENTER_ESP", "sysenter_eip": "GUEST_SYSENTER_EIP", "pat": "GUEST_PAT",
            "tsc_offset": "TSC_OFFSET", **{f"{table}.{part}": f"GUEST_{table.upper()}_{part.upper()}"
                                           for table in ("gdtr", "idtr") for part in ("base", "limit")}}
@@ -123,7 +122,7 @@ class Rounds(states.Rounds):
     KINDS = [Kind(0, real=True), Kind(0, long=True), Kind(3, conforming=True), Kind(3, long=True, no_stack=True), Kind(0)]
     COMMAND = "launch {} state"
     FUNCTIONS = ("vmx_state_to_vmcs", "vmx_state_from_vmcs", "vmx_fetch")
-    ALWAYS = ("rsp", "rip", "rflags", *states.ATTRIBUTES, *HELD)
+    ALWAYS = ("rsp", "rip", "rflags")
 
     page = 0
     """The machine address of the guest's only page."""
@@ -132,22 +131,16 @@ class Rounds(states.Rounds):
     ones = NE
     """What the CPU wants at 1 in its CR0."""
     stale = None
-    holds = False
-    """What holds interrupts back may come from the VMCS. Into it: nothing, for that is exercise 4.6's to say."""
 
     def a_state(self, kind, code_base):
         rng = self.rng
-        held = rng.choice(("", *HELD)) if self.holds else ""
         found = segments(rng, kind, code_base) | control_registers(rng, kind)
         found |= {"rsp": canonical(rng) if kind.long else rng.getrandbits(32), "rflags": rng.getrandbits(22) & 0x243ED5 | 2,
                   "rip": first_at(kind.ring) - code_base & 0xFFFFFFFF}
-        found |= {name: int(name == held) for name in HELD}
         if not self.rounds:  # whose fields nobody has written yet: any value may be new
             found["rsp"] = WORD
-        if held == "sti_shadow":
-            found["rflags"] |= 0x200
         if self.stale and rng.randrange(2):  # what the VMCS had before the guest ran, and has no longer
-            found |= {name: self.stale[name] for name in ("rsp", "rflags") if not found["sti_shadow"]}
+            found |= {name: self.stale[name] for name in ("rsp", "rflags")}
         for name in ("gdtr", "idtr"):
             found[f"{name}.limit"], found[f"{name}.base"] = rng.getrandbits(16), canonical(rng)
         found |= {name: canonical(rng) for name, (group, _, _) in FIELDS.items() if group == MSR}
@@ -161,15 +154,14 @@ class Rounds(states.Rounds):
     # The VMCS, and what Zeno keeps beside it.
 
     def hardware(self):
-        found = {name: group for name, (group, _, _) in FIELDS.items() if name not in HELD and name != "dr6"}
-        return found | {"cr0's shadow": CR, "cr4's shadow": CR, "long mode": CR, "held": 0}
+        found = {name: group for name, (group, _, _) in FIELDS.items() if name != "dr6"}
+        return found | {"cr0's shadow": CR, "cr4's shadow": CR, "long mode": CR}
 
     def for_cpu(self, state, name):
         if name.endswith(".attr"):
             return rights(state[name])
         values = {"cr0": state["cr0"] & ~self.owned[0] | self.ones, "cr0's shadow": state["cr0"], "cr4": state["cr4"] | VMXE,
-                  "cr4's shadow": state["cr4"], "long mode": IA32E * bool(state["efer"] & LMA),
-                  "held": state["sti_shadow"] | state["mov_ss_shadow"] << 1 | state["nmi_blocked"] << 3}
+                  "cr4's shadow": state["cr4"], "long mode": IA32E * bool(state["efer"] & LMA)}
         return values[name] if name in values else state[name]
 
     def same(self, name, got, wanted):
@@ -308,12 +300,6 @@ class Rounds(states.Rounds):
             client.remove(point)
         regs = client.regs()
         return self.behind(client, regs) if regs["rip"] == behind else False
-
-    def behind(self, client, regs):
-        self.holds = True
-        ended = super().behind(client, regs)
-        self.holds = False
-        return ended
 
     def before_ask(self, client, one, vcpu):
         _, raw = self.engine(client, vcpu)

@@ -66,7 +66,7 @@ class Rounds(states.Rounds):
     KINDS = [Kind(0, real=True), Kind(0, half_long=True), Kind(3, conforming=True), Kind(3), Kind(3, v86=True)]
     COMMAND = "first {} state"
     FUNCTIONS = ("svm_state_to_vmcb", "svm_state_from_vmcb", "svm_fetch")
-    ALWAYS = ("rax", "rsp", "rip", "rflags", *states.ATTRIBUTES)
+    ALWAYS = ("rax", "rsp", "rip", "rflags")
 
     def a_state(self, kind, code_base):
         """Without paging."""

@@ -30,8 +30,6 @@ PARTS = (("sel", 2), ("attr", 2), ("limit", 4), ("base", 8))
 HOSTS = [*(f"{name}.{part}" for name in SEGMENTS for part in ("sel", "attr", "limit", "base")), "gdtr.base", "gdtr.limit",
          "idtr.base", "idtr.limit", "cr0", "cr3", "cr4", "efer", "dr7"]
 """What is the host's while Zeno runs."""
-ATTRIBUTES = ("cs.attr", "ss.attr")
-"""In the state at each exit, whoever asks."""
 
 
 def where_of(name):
@@ -256,8 +254,6 @@ class Rounds:
         base = self.base(kind)
         one = Round(kind, self.a_state(kind, base), self.a_state(replace(kind, half_long=False), base),
                     self.dirty(len(self.rounds)), [rng.getrandbits(31) for _ in range(4)], [False] * 4)
-        if not one.dirty & SEG:  # these two are in the state at each exit: no handler changes them unsaid
-            one.state |= {name: one.old[name] for name in ATTRIBUTES}
         if self.arms:
             one.breakpoints, one.armed = with_breakpoints(rng, one.state)
         client.write(vcpu + VCPU_STATE, self.packed(one.state, client.read(vcpu + VCPU_STATE, STATE_SIZE), one.breakpoints))
@@ -407,14 +403,14 @@ def state_groups(t, flavour):
                 wanted, got = trial.for_cpu(one.old, name), one.out[name]
                 t.check(trial.same(name, got, wanted), f"nobody had changed the guest's {GROUPS[group]}, and {shown(name)} was "
                         "written over: what the guest itself did since is lost", f"{wanted:#x}", f"{got:#x}")
-        read = [name for name, (group, _, _) in flavour.FIELDS.items() if group and name not in ATTRIBUTES
+        read = [name for name, (group, _, _) in flavour.FIELDS.items() if group
                 and trial.value(one.behind, name) != trial.value(one.spoilt, name)]
-        t.check(not read, "an exit reads groups for which nobody has asked", "four registers, and the attributes of CS and SS",
+        t.check(not read, "an exit reads groups for which nobody has asked", "general registers, rip and rflags",
                 ", ".join(map(shown, read[:6])))
         t.check(not one.valid, "behind an exit the state still passes for true: a handler that asks gets what was there before: "
                 + ", ".join(words for bit, words in GROUPS.items() if one.valid & bit), "no group", f"{one.valid:x}")
         for name, (group, _, _) in flavour.FIELDS.items():
-            if group and not one.asked & group and name not in ATTRIBUTES:
+            if group and not one.asked & group:
                 t.check(trial.value(one.fetched, name) == trial.value(one.spoilt, name), "somebody asked for other groups, and "
                         f"the state's {GROUPS[group]} were written over, too: what a handler had changed there is lost",
                         "as the handler left it", shown(name))

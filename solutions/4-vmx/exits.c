@@ -16,27 +16,28 @@
 /* By basic reason; EXIT_NONE: an instruction that this guest's CPU has not. */
 static const struct {
 	uint8_t reason;
+	bool is_qualified;
 	uint16_t insn_op; /* 0: no instruction made this exit */
 } reasons[VMX_REASONS] = {
-	[VMX_EXTERNAL_INTERRUPT] = { EXIT_IRQ, 0 },
-	[VMX_TRIPLE_FAULT] = { EXIT_TRIPLE, 0 },
-	[VMX_INIT] = { EXIT_INIT, 0 },
-	[VMX_IRQ_WINDOW] = { EXIT_WINDOW_IRQ, 0 },
-	[VMX_NMI_WINDOW] = { EXIT_WINDOW_NMI, 0 },
-	[VMX_TASK_SWITCH] = { EXIT_TASK, 0 },
-	[VMX_CPUID] = { EXIT_CPUID, INSN_CPUID },
-	[VMX_HLT] = { EXIT_HLT, INSN_HLT },
-	[VMX_INVD] = { EXIT_CACHE, INSN_INVD },
-	[VMX_VMCALL] = { EXIT_HYPERCALL, INSN_VMCALL },
-	[VMX_CR] = { EXIT_CR, INSN_MOV_TO_CR },
-	[VMX_DR] = { EXIT_DR, INSN_MOV_TO_DR },
-	[VMX_IO] = { EXIT_IO, INSN_OUT },
-	[VMX_RDMSR] = { EXIT_MSR, INSN_RDMSR },
-	[VMX_WRMSR] = { EXIT_MSR, INSN_WRMSR },
-	[VMX_PAUSE] = { EXIT_PAUSE, INSN_NOP },
-	[VMX_PREEMPTION_TIMER] = { EXIT_IRQ, 0 }, /* one waits, or will soon */
-	[VMX_WBINVD] = { EXIT_CACHE, INSN_WBINVD },
-	[VMX_XSETBV] = { EXIT_XSETBV, INSN_XSETBV },
+	[VMX_EXTERNAL_INTERRUPT] = { EXIT_IRQ, false, 0 },
+	[VMX_TRIPLE_FAULT] = { EXIT_TRIPLE, false, 0 },
+	[VMX_INIT] = { EXIT_INIT, false, 0 },
+	[VMX_IRQ_WINDOW] = { EXIT_WINDOW_IRQ, false, 0 },
+	[VMX_NMI_WINDOW] = { EXIT_WINDOW_NMI, false, 0 },
+	[VMX_TASK_SWITCH] = { EXIT_TASK, false, 0 },
+	[VMX_CPUID] = { EXIT_CPUID, false, INSN_CPUID },
+	[VMX_HLT] = { EXIT_HLT, false, INSN_HLT },
+	[VMX_INVD] = { EXIT_CACHE, false, INSN_INVD },
+	[VMX_VMCALL] = { EXIT_HYPERCALL, false, INSN_VMCALL },
+	[VMX_CR] = { EXIT_CR, true, INSN_MOV_TO_CR },
+	[VMX_DR] = { EXIT_DR, true, INSN_MOV_TO_DR },
+	[VMX_IO] = { EXIT_IO, true, INSN_OUT },
+	[VMX_RDMSR] = { EXIT_MSR, false, INSN_RDMSR },
+	[VMX_WRMSR] = { EXIT_MSR, false, INSN_WRMSR },
+	[VMX_PAUSE] = { EXIT_PAUSE, false, INSN_NOP },
+	[VMX_PREEMPTION_TIMER] = { EXIT_IRQ, false, 0 }, /* one waits, or will soon */
+	[VMX_WBINVD] = { EXIT_CACHE, false, INSN_WBINVD },
+	[VMX_XSETBV] = { EXIT_XSETBV, false, INSN_XSETBV },
 };
 
 /* An instruction that talks to a port; insn_op says OUT so far. */
@@ -151,7 +152,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned basic)
 	/* END EXERCISE 4.5c */
 }
 
-static void
+static APART void
 is_nested_fault(struct exit *e)
 {
 	uint64_t q = vmcs_read(EXIT_QUALIFICATION);
@@ -168,7 +169,7 @@ is_nested_fault(struct exit *e)
 }
 
 /* No violation: the entry itself is wrong. The CPU tells the address alone. */
-static void
+static COLD void
 is_misconfiguration(struct exit *e)
 {
 	e->reason = EXIT_MMU;
@@ -224,19 +225,20 @@ is_qualified(struct vcpu *v, struct exit *e, unsigned basic)
 	is_simple(v, e, basic);
 	if (e->reason == EXIT_IO)
 		is_io(e);
-	else if (e->reason == EXIT_CR || e->reason == EXIT_DR)
+	else
 		is_register(e);
 }
 
-static void
-is_listed(struct vcpu *v, struct exit *e, unsigned basic)
+/* No instruction made this exit; or one that this guest's CPU has not. */
+static APART void
+is_other(struct vcpu *v, struct exit *e, unsigned basic)
 {
-	e->reason = reasons[basic].reason;
-	e->insn_op = reasons[basic].insn_op;
-	if (e->reason == EXIT_IO || e->reason == EXIT_CR || e->reason == EXIT_DR)
-		is_qualified(v, e, basic);
-	else if (e->insn_op)
-		is_simple(v, e, basic);
+	if (basic == VMX_EXCEPTION)
+		is_exception(v, e);
+	else if (basic == VMX_EPT_VIOLATION)
+		is_nested_fault(e);
+	else if (basic == VMX_EPT_MISCONFIGURATION)
+		is_misconfiguration(e);
 	else if (e->reason == EXIT_NONE) {
 		e->reason = EXIT_EXCEPTION;
 		e->vector = VEC_UD;
@@ -252,12 +254,14 @@ vmx_translate(struct vcpu *v, struct exit *e)
 
 	exit_begin(e, EXIT_OTHER, NO_TRAP, 0, v->state.rip);
 	e->raw = raw;
-	if (basic == VMX_EXCEPTION)
-		is_exception(v, e);
-	else if (basic == VMX_EPT_VIOLATION)
-		is_nested_fault(e);
-	else if (basic == VMX_EPT_MISCONFIGURATION)
-		is_misconfiguration(e);
-	else if (basic < VMX_REASONS)
-		is_listed(v, e, basic);
+	if (basic >= VMX_REASONS)
+		return;
+	e->reason = reasons[basic].reason;
+	e->insn_op = reasons[basic].insn_op;
+	if (reasons[basic].is_qualified)
+		is_qualified(v, e, basic);
+	else if (e->insn_op)
+		is_simple(v, e, basic);
+	else
+		is_other(v, e, basic);
 }

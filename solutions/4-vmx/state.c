@@ -186,42 +186,6 @@ put(enum vmcs_field field, uint64_t *known, uint64_t value)
 	vmcs_write(field, value);
 }
 
-/*
- * SDM 3C 27.3.1.5: under a shadow, a step that is due must be among what is pending, and none
- * else.
- */
-static void
-shadows_out(struct vmx *x, struct cpu_state *s)
-{
-	uint64_t pending = s->pending_debug & (DR6_HITS | DR6_BS);
-
-	if (!((s->sti_shadow | s->mov_ss_shadow | s->nmi_blocked) | s->pending_debug |
-	      x->interruptibility | x->pending_debug))
-		return; /* most often there is nothing, and was nothing before */
-
-	if (s->sti_shadow || s->mov_ss_shadow)
-		pending = (pending & DR6_HITS) | (s->rflags & FLAG_TF ? DR6_BS : 0);
-	if (pending & DR6_HITS)
-		pending |= PENDING_ENABLED;
-	put(GUEST_PENDING_DEBUG, &x->pending_debug, pending);
-	s->pending_debug = 0;
-	put(GUEST_INTERRUPTIBILITY, &x->interruptibility, vmx_interruptibility(s));
-}
-
-/* What holds interrupts back, and which #DB waits. */
-static void
-shadows_in(struct vmx *x, struct cpu_state *s)
-{
-	uint64_t held = vmcs_read(GUEST_INTERRUPTIBILITY);
-
-	s->sti_shadow = held & SHADOW_STI;
-	s->mov_ss_shadow = !!(held & SHADOW_MOV_SS);
-	s->nmi_blocked = !!(held & SHADOW_NMI);
-	x->interruptibility = held;
-	x->pending_debug = vmcs_read(GUEST_PENDING_DEBUG);
-	s->pending_debug = x->pending_debug & (DR6_HITS | DR6_BS);
-}
-
 /* EXERCISE 4.0: room for helpers of your own. Nothing has to stand here. */
 /* END EXERCISE 4.0 */
 
@@ -272,21 +236,20 @@ rights_in(uint64_t rights)
 }
 /* END EXERCISE 4.3a */
 
-/* Before each entry. */
-void
-vmx_state_to_vmcs(struct vcpu *v)
+/* Before an entry, behind a handler that has changed a group of the state. */
+static APART void
+groups_out(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4.3b: into the VMCS
-	 * Holds: the guest goes on with what its state says, and the CPU takes it. Nothing is
-	 *  written that nobody has changed since.
+	 * Holds: the guest goes on with what the groups of its state say, and the CPU takes it.
+	 *  Nothing is written that nobody has changed since.
 	 * Beware: some bits are not the guest's to have, and it reads them. Its mode the CPU is
 	 *  told. Breakpoints may be armed at Zeno's addresses.
 	 * Manual: SDM 3C "Guest/Host Masks and Read Shadows for CR0 and CR4", "Checks on Guest
 	 *  Control Registers, Debug Registers, and MSRs".
 	 * Tools: breakpoints_allowed(), CR4_VMXE, ENTRY_IA32E, load_breakpoints(), msrs_out(),
-	 *  paging_out(), put(), segments_out(), shadows_out(), state_group, tables_out(),
-	 *  vcpu_cpl(), vmx_cr0_ones()
+	 *  paging_out(), segments_out(), state_group, tables_out(), vcpu_cpl(), vmx_cr0_ones()
 	 * Hint: for each of CR0 and CR4: which bits does the CPU take from you, which does the
 	 *  guest see, and which of the two fields is for which?
 	 * Hint: a tenant's door with two name plates: outside the house's number has to be there,
@@ -295,7 +258,7 @@ vmx_state_to_vmcs(struct vcpu *v)
 	 * Hint: on AMD-V the guest's EFER goes in with one bit that no guest has set, and CR0 and
 	 *  CR4 as they are: there is no shadow, and a guest reads what the CPU has.
 	 * until then: (void)segments_out; (void)tables_out; (void)msrs_out; (void)paging_out;
-	 * until then: (void)load_breakpoints; (void)put; (void)shadows_out; (void)v;
+	 * until then: (void)load_breakpoints; (void)v;
 	 */
 	struct vmx *x = vmx_of(v);
 	struct cpu_state *s = &v->state;
@@ -322,11 +285,21 @@ vmx_state_to_vmcs(struct vcpu *v)
 		vmcs_write(GUEST_DR7, breakpoints_allowed(s->dr));
 	}
 	v->dirty = 0;
+	/* END EXERCISE 4.3b */
+}
+
+/* Before each entry. */
+void
+vmx_state_to_vmcs(struct vcpu *v)
+{
+	struct vmx *x = vmx_of(v);
+	const struct cpu_state *s = &v->state;
+
 	put(GUEST_RSP, &x->rsp, s->gpr[RSP]);
 	put(GUEST_RIP, &x->rip, s->rip);
 	put(GUEST_RFLAGS, &x->rflags, s->rflags);
-	shadows_out(x, s);
-	/* END EXERCISE 4.3b */
+	if (v->dirty)
+		groups_out(v);
 }
 
 /* Behind each exit. */
@@ -335,19 +308,19 @@ vmx_state_from_vmcs(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4.3c: what is always true
-	 * Holds: general registers, rip, rflags, the attributes of two segments, what holds
-	 *  interrupts back and the #DB that waits are the guest's as it left. All else is known to
-	 *  be old. (An interrupted event is 4.6's.)
+	 * Holds: general registers, rip and rflags are the guest's as it left. All else of the
+	 *  state is known to be old. (What holds interrupts back is the caller's, an interrupted
+	 *  event 4.6's.)
 	 * Beware: whoever believes that a group is there does not ask for it; and what the VMCS
 	 *  has now, the next entry wants to know. Each field costs an instruction.
 	 * Manual: SDM 3C "Saving Guest State".
-	 * Tools: rights_in(), segments_in(), shadows_in(), state_group of vmm/vcpu.h, vmcs_read()
+	 * Tools: state_group of vmm/vcpu.h, vmcs_read()
 	 * Hint: vmx_enter() has stored fifteen registers. Where is the last one?
 	 * Hint: a photograph of yesterday's room is no help for finding a chair today: throw it
 	 *  away, and take another one when somebody asks.
 	 * Hint: on AMD-V rax is missing, too, and reading costs nothing; so nobody there has to
 	 *  remember what the VMCB has in order to write less.
-	 * until then: (void)shadows_in; (void)v;
+	 * until then: (void)v;
 	 */
 	struct vmx *x = vmx_of(v);
 	struct cpu_state *s = &v->state;
@@ -355,9 +328,6 @@ vmx_state_from_vmcs(struct vcpu *v)
 	s->gpr[RSP] = x->rsp = vmcs_read(GUEST_RSP);
 	s->rip = x->rip = vmcs_read(GUEST_RIP);
 	s->rflags = x->rflags = vmcs_read(GUEST_RFLAGS);
-	s->seg[SEG_CS].attr = rights_in(vmcs_read(SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_CS)));
-	s->seg[SEG_SS].attr = rights_in(vmcs_read(SEGMENT_FIELD(GUEST_ES_RIGHTS, SEG_SS)));
-	shadows_in(x, s);
 	v->valid = 0;
 	/* END EXERCISE 4.3c */
 }

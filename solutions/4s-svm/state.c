@@ -192,8 +192,8 @@ svm_state_from_vmcb(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4s.3b: what is always true
-	 * Holds: general registers, rip, rflags and the attributes of two segments are the guest's
-	 *  as it left. All else of the state is known to be old.
+	 * Holds: general registers, rip and rflags are the guest's as it left. All else of the
+	 *  state is known to be old.
 	 * Beware: whoever believes that a group is there does not ask for it. An exit is dear, and
 	 *  most handlers need no more than this.
 	 * Manual: APM 2 "State Saved on Exit".
@@ -212,8 +212,6 @@ svm_state_from_vmcb(struct vcpu *v)
 	s->gpr[RSP] = b->rsp;
 	s->rip = b->rip;
 	s->rflags = b->rflags;
-	s->seg[SEG_CS].attr = b->cs.attr;
-	s->seg[SEG_SS].attr = b->ss.attr;
 	v->valid = 0;
 	/* END EXERCISE 4s.3b */
 }

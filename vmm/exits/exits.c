@@ -195,7 +195,7 @@ cut_leaves_init(void)
 INITCALL(40, cut_leaves_init);
 
 static APART enum verdict
-hide_features(struct vcpu *v, uint32_t leaf)
+hide_features(struct vcpu *v, struct exit *e, uint32_t leaf)
 {
 	uint64_t cr4 = engine_cr4(v->engine, v->domain->mmu), *gpr = v->state.gpr;
 
@@ -209,7 +209,7 @@ hide_features(struct vcpu *v, uint32_t leaf)
 	}
 	if (v->domain->platform && v->domain->platform->cpuid)
 		v->domain->platform->cpuid(v, leaf);
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: cpuid writes four registers */
 }
 
 static enum verdict
@@ -220,8 +220,9 @@ exit_cpuid(struct vcpu *v, struct exit *e)
 	__asm__ volatile("mov %%rbx, %1; cpuid; xchg %%rbx, %1" /* it clears the upper halves */
 			 : "=a"(gpr[RAX]), "=&r"(gpr[RBX]), "=c"(gpr[RCX]), "=d"(gpr[RDX])
 			 : "a"(leaf), "c"(gpr[RCX]));
-	vcpu_advance(v, e); /* safe: cpuid writes four registers */
-	return cut_leaves >> leaf % 32 & 1 ? hide_features(v, (uint32_t)leaf) : RESUME;
+	if (cut_leaves >> leaf % 32 & 1)
+		return hide_features(v, e, (uint32_t)leaf);
+	return vcpu_advance(v, e); /* safe: that was all */
 }
 EXIT_HANDLER(CPUID, NULL, exit_cpuid);
 

@@ -82,11 +82,13 @@ static int
 move(struct vcpu *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size, bool write,
      bool store, struct emu_fault *fault)
 {
-	unsigned how = (write ? ACCESS_WRITE : 0) | (vcpu_cpl(v) == 3 ? ACCESS_USER : 0);
+	unsigned how = write ? ACCESS_WRITE : 0;
 	uint64_t linear;
 
-	if (linear_address(v, seg, offset, size, write, &linear))
+	if (linear_address(v, seg, offset, size, write, &linear)) {
+		how |= vcpu_cpl(v) == 3 ? ACCESS_USER : 0;
 		return move_linear(v, linear, buf, size, how, store, fault);
+	}
 	*fault = (struct emu_fault){ .vector = seg == SEG_SS ? VEC_SS : VEC_GP, .has_error = true };
 	return -EFAULT;
 }

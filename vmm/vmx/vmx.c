@@ -127,6 +127,7 @@ become_current(struct vcpu *v)
 
 	if (current == x)
 		return;
+	v->special = true; /* it is not launched */
 	give_way();
 	if (!x->filled)
 		vmx_vmclear(x->vmcs_at.v);
@@ -186,11 +187,19 @@ breaks_a_rule(void)
  * Nothing of the guest ran, and its state is what it was: no field has come from the VMCS. The raw
  * code is the exit reason, and without bit 31 there was no exit.
  */
-static COLD void
+static COLD bool
 refused(struct vcpu *v, struct exit *e, uint32_t reason, uint32_t error)
 {
 	exit_begin(e, EXIT_ENTRY_FAILED, NO_TRAP, error, v->state.rip);
 	e->raw = reason;
+	return false;
+}
+
+static COLD bool
+not_entered(struct vcpu *v, struct exit *e, enum vmx_entry entry)
+{
+	return entry == REFUSED_VMCS ? refused(v, e, 0, (uint32_t)vmcs_read(INSTRUCTION_ERROR))
+				     : refused(v, e, VMX_NO_ENTRY, 0);
 }
 
 /* What an entry needs now and then. False: it would be refused, and *e says so. */
@@ -202,45 +211,94 @@ prepare(struct vcpu *v, struct exit *e)
 	v->flush = false;
 	if (vmx_of(v)->shadowed)
 		vmx_shadow_enter(v);
-	if (!v->entries && breaks_a_rule()) {
-		refused(v, e, 0, 0);
-		return false;
-	}
+	if (!v->entries && breaks_a_rule())
+		return refused(v, e, 0, 0);
 	if (v->debugged)
 		vmx_show_entry(vmx_of(v));
 	return true;
 }
 
+/* False: the CPU has refused, and *e says so. */
+static INLINED bool
+entered(struct vcpu *v, struct exit *e)
+{
+	enum vmx_entry entry = vmx_enter_and_back(vmx_of(v), v->state.gpr);
+	uint32_t raw;
+
+	if (__builtin_expect(entry != ENTERED, 0))
+		return not_entered(v, e, entry);
+	raw = (uint32_t)vmcs_read(EXIT_REASON);
+	vmx_of(v)->raw = raw;
+	return __builtin_expect(raw & VMX_ENTRY_FAILED, 0) ? refused(v, e, raw, 0) : true;
+}
+
+/*
+ * Something is being delivered, or interrupts are held back, or a step's #DB may wait: SDM 3C
+ * 28.3.4. That of a breakpoint is for who has armed one: run_special().
+ */
+static inline bool
+is_in_between(const struct vcpu *v)
+{
+	return (vmcs_read(VECTORING_EVENT) & VMX_EVENT_VALID) | vmcs_read(GUEST_INTERRUPTIBILITY) |
+	       (v->state.rflags & FLAG_TF);
+}
+
+/*
+ * None of the guest's instructions ran behind a delivery that did not come to its end: the run loop
+ * serves the host. And the next entry is to know of it.
+ */
+static COLD void
+take_back(struct vcpu *v)
+{
+	struct vmx *x = vmx_of(v);
+
+	x->vectoring = (uint32_t)vmcs_read(VECTORING_EVENT);
+	if (!(x->vectoring & VMX_EVENT_VALID))
+		v->entries++;
+	vmx_held_from_vmcs(v);
+	vmx_take_back(v);
+	v->special = true;
+}
+
+/*
+ * With anything to think of: shadows, armed breakpoints, a debugger, an event, a window, a flush,
+ * which the first entry has, too, or a group of the state that a handler has changed.
+ */
+static APART void
+run_special(struct vcpu *v, struct exit *e)
+{
+	struct vmx *x = vmx_of(v);
+
+	vmx_state_to_vmcs(v);
+	vmx_held_to_vmcs(v);
+	if ((v->flush | x->shadowed | v->debugged) && !prepare(v, e))
+		return;
+	if (!entered(v, e))
+		return;
+	x->launched = true;
+	tlb_forget(v); /* the guest moves its page tables unseen */
+	v->tlb_used = false;
+	vmx_state_from_vmcs(v);
+	take_back(v);
+	v->special = x->shadowed || x->dr[7] & DR7_ANY || x->interruptibility || x->pending_debug;
+	vmx_translate(v, e);
+}
+
 static void
 run(struct vcpu *v, struct exit *e)
 {
-	struct vmx *x = vmx_of(v);
-	enum vmx_entry entry;
-
+	if (v->work) {
+		run_special(v, e);
+		return;
+	}
 	vmx_state_to_vmcs(v);
-	if ((v->flush | x->shadowed | v->debugged) && !prepare(v, e))
-		return; /* the first entry has a flush, too */
-	entry = vmx_enter_and_back(x, v->state.gpr);
-	if (entry != ENTERED) {
-		bool valid = entry == REFUSED_VMCS;
-
-		refused(v, e, valid ? 0 : VMX_NO_ENTRY,
-			valid ? (uint32_t)vmcs_read(INSTRUCTION_ERROR) : 0);
+	if (!entered(v, e))
 		return;
-	}
-	x->raw = (uint32_t)vmcs_read(EXIT_REASON);
-	if (x->raw & VMX_ENTRY_FAILED) {
-		refused(v, e, x->raw, 0);
-		return;
-	}
-	x->launched = true;
-	x->vectoring = (uint32_t)vmcs_read(VECTORING_EVENT);
-	/* None ran behind a delivery that did not come to its end: the run loop serves the host. */
-	if (__builtin_expect(!(x->vectoring & VMX_EVENT_VALID), 1))
-		v->entries++;
 	vmx_state_from_vmcs(v);
-	vmx_take_back(v);
-	tlb_forget(v); /* the guest moves its page tables unseen */
+	if (__builtin_expect(is_in_between(v), 0))
+		take_back(v);
+	else
+		v->entries++;
 	vmx_translate(v, e);
 }
 

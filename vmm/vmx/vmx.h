@@ -119,6 +119,10 @@ vmx_tables_load(const struct vmx_tables *t)
 /* Of a new VMCS: what every entry might write is 0 in it, and known to be. */
 void vmx_write_known(struct vmx *x);
 
+/* held.c: what holds interrupts back, and which #DB waits, into the VMCS and back. */
+void vmx_held_to_vmcs(struct vcpu *v);
+void vmx_held_from_vmcs(struct vcpu *v);
+
 /* state.c: from the state to the VMCS what has changed, and back what every exit needs. */
 #define VMX_CR4_GUEST                                                                             \
 	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
