@@ -49,10 +49,17 @@ static const struct {
  * guest may have taken its page away while the CPU's TLB still had it, or put another instruction
  * there, so whoever uses anything of it asks for `op`.
  */
-static inline const struct insn *
+static APART const struct insn *
 find_instruction(struct vcpu *v, struct exit *e)
 {
 	return svm_instruction(v, e);
+}
+
+/* The same, where it can be one only: *e is EXIT_OTHER if it is another one, or none. */
+static inline void
+must_be(struct vcpu *v, struct exit *e, unsigned op)
+{
+	svm_must_be(v, e, op);
 }
 
 /* An instruction that talks to a port. */
@@ -92,12 +99,13 @@ is_io(struct vcpu *v, struct exit *e)
 	i = find_instruction(v, e);
 	if (!i)
 		return;
+	b = vmcb_of(v); /* once more: where there is no string, no register is saved for one */
 	if (i->op != (e->io.in ? INSN_INS : INSN_OUTS) || i->len != b->exitinfo2 - b->rip) {
 		e->reason = EXIT_OTHER;
 		return;
 	}
 	e->io.string = true;
-	e->io.rep = !!(info & IOIO_REP);
+	e->io.rep = !!(b->exitinfo1 & IOIO_REP);
 	e->io.addr_size = i->addrsize;
 	e->io.seg = e->io.in ? SEG_ES : i->mem_seg;
 	/* END EXERCISE 4s.5a */
@@ -171,7 +179,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 	 * Beware: not every CPU tells where the next instruction begins, and one that does not
 	 *  leaves a zero there. The bytes at rip can have changed, here, too.
 	 * Manual: APM 2 "State Saved on Exit", "MSR Intercepts".
-	 * Tools: find_instruction(), insn_name(), svm_has_nrip of vmm/svm/svm.h
+	 * Tools: insn_name(), must_be(), svm_has_nrip of vmm/svm/svm.h
 	 * Hint: the register's number is the guest's operand: where does rdmsr take it from?
 	 * Hint: a prefix before cpuid makes it a byte longer, so no table of lengths will do.
 	 *  There are two ways to know: ask the CPU, or read the instruction.
@@ -180,7 +188,6 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 	 * until then: (void)v; (void)op; e->reason = EXIT_NONE;
 	 */
 	const struct vmcb *b = vmcb_of(v);
-	const struct insn *i;
 
 	if (e->reason == EXIT_MSR) {
 		e->msr.number = (uint32_t)v->state.gpr[RCX];
@@ -192,9 +199,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 		e->insn_len = (uint8_t)(b->nrip - b->rip);
 		return;
 	}
-	i = find_instruction(v, e);
-	if (i && i->op != op)
-		e->reason = EXIT_OTHER;
+	must_be(v, e, op);
 	/* END EXERCISE 4s.5c */
 }
 

@@ -125,14 +125,14 @@ efer_in(const struct svm *svm)
 /* EXERCISE 4s.0: room for helpers of your own. Nothing has to stand here. */
 /* END EXERCISE 4s.0 */
 
-/* Before each entry. */
-void
-svm_state_to_vmcb(struct vcpu *v)
+/* Before an entry, behind a handler that has changed a group of the state. */
+static APART void
+groups_out(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4s.3a: into the VMCB
-	 * Holds: the guest goes on with what its state says, and the CPU takes it. Nothing is
-	 *  written that nobody has changed since the last time.
+	 * Holds: the guest goes on with what the groups of its state say, and the CPU takes it.
+	 *  Nothing is written that nobody has changed since the last time.
 	 * Beware: of what the CPU wants and no guest sees. A selector can have anything in it. A
 	 *  guest may arm breakpoints at Zeno's addresses.
 	 * Manual: APM 2 "Canonicalization and Consistency Checks", "VMCB Layout" with its State
@@ -155,12 +155,6 @@ svm_state_to_vmcb(struct vcpu *v)
 	struct vmcb *b = vmcb_of(v);
 	const struct cpu_state *s = &v->state;
 
-	b->rax = s->gpr[RAX];
-	b->rsp = s->gpr[RSP];
-	b->rip = s->rip;
-	b->rflags = s->rflags;
-	if (!v->dirty)
-		return; /* as most often */
 	if (v->dirty & STATE_SEG) {
 		segments_out(b, s);
 		b->cpl = (uint8_t)vcpu_cpl(v);
@@ -184,6 +178,21 @@ svm_state_to_vmcb(struct vcpu *v)
 	}
 	v->dirty = 0;
 	/* END EXERCISE 4s.3a */
+}
+
+/* Before each entry. */
+void
+svm_state_to_vmcb(struct vcpu *v)
+{
+	struct vmcb *b = vmcb_of(v);
+	const struct cpu_state *s = &v->state;
+
+	b->rax = s->gpr[RAX];
+	b->rsp = s->gpr[RSP];
+	b->rip = s->rip;
+	b->rflags = s->rflags;
+	if (v->dirty)
+		groups_out(v);
 }
 
 /* Behind each exit. */

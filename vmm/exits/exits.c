@@ -97,18 +97,29 @@ port_out(struct vcpu *v, struct exit *e)
 	return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
 }
 
+/* No device ends its domain because it was read. */
+static APART enum verdict
+port_in(struct vcpu *v, struct exit *e)
+{
+	uint32_t value = io_read(v->domain, e->io.port, e->io.size);
+	uint64_t *rax = &v->state.gpr[RAX];
+
+	if (e->io.size == 1)
+		__builtin_memcpy(rax, &value, 1);
+	else if (e->io.size == 2)
+		__builtin_memcpy(rax, &value, 2);
+	else
+		*rax = value;
+	exit_effect(v, EFFECT_IN, e->io.port, value);
+	return vcpu_advance(v, e); /* safe: it is done */
+}
+
 static enum verdict
 exit_io(struct vcpu *v, struct exit *e)
 {
-	uint32_t value;
-
-	if (e->io.string || !e->io.in)
-		return e->io.string ? string_io(v, e) : port_out(v, e);
-	value = io_read(v->domain, e->io.port, e->io.size);
-	gpr_write(&v->state, RAX, e->io.size, value);
-	exit_effect(v, EFFECT_IN, e->io.port, value);
-	vcpu_advance(v, e); /* safe: it is done */
-	return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
+	if (e->io.string)
+		return string_io(v, e);
+	return e->io.in ? port_in(v, e) : port_out(v, e);
 }
 EXIT_HANDLER(IO, NULL, exit_io);
 

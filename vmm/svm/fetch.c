@@ -60,6 +60,15 @@ svm_look_for(struct vcpu *v, struct exit *e, struct svm_known *k)
 	return svm_found(e, &k->insn);
 }
 
+COLD void
+svm_look_whether(struct vcpu *v, struct exit *e, unsigned op)
+{
+	const struct insn *i = svm_instruction(v, e);
+
+	if (i && i->op != op)
+		e->reason = EXIT_OTHER;
+}
+
 void
 svm_forget_instructions(struct svm *s)
 {

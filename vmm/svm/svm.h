@@ -104,6 +104,9 @@ void svm_enter(uint64_t gpr[GPR_COUNT], hpa_t vmcb, hpa_t host_state);
  */
 static inline const struct insn *svm_instruction(struct vcpu *v, struct exit *e);
 const struct insn *svm_look_for(struct vcpu *v, struct exit *e, struct svm_known *k);
+/* Whether it is this one; else it is EXIT_OTHER. */
+static inline void svm_must_be(struct vcpu *v, struct exit *e, unsigned op);
+void svm_look_whether(struct vcpu *v, struct exit *e, unsigned op);
 void svm_forget_instructions(struct svm *s);
 
 /* exits.c: what the VMCB says of the exit, in neutral words. */
@@ -168,4 +171,17 @@ svm_instruction(struct vcpu *v, struct exit *e)
 	struct svm_known *k = &svm_of(v)->known[at % SVM_KNOWN];
 
 	return k->at == at && svm_is_known(k, b) ? svm_found(e, &k->insn) : svm_look_for(v, e, k);
+}
+
+static inline void
+svm_must_be(struct vcpu *v, struct exit *e, unsigned op)
+{
+	const struct vmcb *b = vmcb_of(v);
+	uint64_t at = svm_known_at(b);
+	const struct svm_known *k = &svm_of(v)->known[at % SVM_KNOWN];
+
+	if (k->at == at && svm_is_known(k, b) && k->insn.op == op)
+		svm_found(e, &k->insn);
+	else
+		svm_look_whether(v, e, op); /* last, so that the usual way saves no register */
 }
