@@ -313,7 +313,7 @@ run(struct vcpu *v, struct exit *e)
 		run_special(v, e);
 		return;
 	}
-	svm_state_to_vmcb(v);
+	svm_registers_to_vmcb(v);
 	enter(v);
 	if (__builtin_expect(SVM_EXIT_CODE(vmcb_of(v)) >= SVM_EXIT_NONE, 0)) {
 		refused(v, e, 0);

@@ -87,7 +87,20 @@ hpa_t svm_host_state(void);
 void svm_set_controls(struct vmcb *b);
 void svm_make_maps(void);
 
-/* state.c: from the state to the VMCB what has changed, and back what every exit needs. */
+/* Into the VMCB what every entry takes there. */
+static inline void
+svm_registers_to_vmcb(struct vcpu *v)
+{
+	struct vmcb *b = vmcb_of(v);
+	const struct cpu_state *s = &v->state;
+
+	b->rax = s->gpr[RAX];
+	b->rsp = s->gpr[RSP];
+	b->rip = s->rip;
+	b->rflags = s->rflags;
+}
+
+/* state.c: that, and the groups that have changed; and back what every exit needs. */
 void svm_state_to_vmcb(struct vcpu *v);
 void svm_state_from_vmcb(struct vcpu *v);
 void svm_fetch(struct vcpu *v, unsigned groups);

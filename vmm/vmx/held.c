@@ -6,16 +6,6 @@
  */
 #include <vmm/vmx/vmx.h>
 
-/* VMWRITE is for what has changed. */
-static void
-put(enum vmcs_field field, uint64_t *known, uint64_t value)
-{
-	if (*known == value)
-		return;
-	*known = value;
-	vmcs_write(field, value);
-}
-
 /*
  * SDM 3C 27.3.1.5: under a shadow, a step that is due must be among what is pending, and none
  * else.
@@ -27,13 +17,16 @@ vmx_held_to_vmcs(struct vcpu *v)
 	struct cpu_state *s = &v->state;
 	uint64_t pending = s->pending_debug & (DR6_HITS | DR6_BS);
 
+	if (!((s->sti_shadow | s->mov_ss_shadow | s->nmi_blocked) | s->pending_debug |
+	      x->interruptibility | x->pending_debug))
+		return; /* there is nothing, and was nothing before */
 	if (s->sti_shadow || s->mov_ss_shadow)
 		pending = (pending & DR6_HITS) | (s->rflags & FLAG_TF ? DR6_BS : 0);
 	if (pending & DR6_HITS)
 		pending |= PENDING_ENABLED;
-	put(GUEST_PENDING_DEBUG, &x->pending_debug, pending);
+	vmx_put(GUEST_PENDING_DEBUG, &x->pending_debug, pending);
 	s->pending_debug = 0;
-	put(GUEST_INTERRUPTIBILITY, &x->interruptibility, vmx_interruptibility(s));
+	vmx_put(GUEST_INTERRUPTIBILITY, &x->interruptibility, vmx_interruptibility(s));
 }
 
 void

@@ -291,7 +291,7 @@ run(struct vcpu *v, struct exit *e)
 		run_special(v, e);
 		return;
 	}
-	vmx_state_to_vmcs(v);
+	vmx_registers_to_vmcs(v);
 	if (!entered(v, e))
 		return;
 	vmx_state_from_vmcs(v);

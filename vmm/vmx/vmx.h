@@ -129,6 +129,29 @@ void vmx_held_from_vmcs(struct vcpu *v);
 	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMEP | CR4_SMAP)
 /* Of CR0 what a guest sees from the shadow: VT-x wants NE, and CD and NW are the machine's. */
 #define VMX_CR0_OWNED ((uint64_t)CR0_NE | CR0_CD | CR0_NW)
+/* Of a field that every entry might write: VMWRITE is for what has changed. */
+static inline void
+vmx_put(enum vmcs_field field, uint64_t *known, uint64_t value)
+{
+	if (*known == value)
+		return;
+	*known = value;
+	vmcs_write(field, value);
+}
+
+/* Into the VMCS what every entry takes there. */
+static inline void
+vmx_registers_to_vmcs(struct vcpu *v)
+{
+	struct vmx *x = vmx_of(v);
+	const struct cpu_state *s = &v->state;
+
+	vmx_put(GUEST_RSP, &x->rsp, s->gpr[RSP]);
+	vmx_put(GUEST_RIP, &x->rip, s->rip);
+	vmx_put(GUEST_RFLAGS, &x->rflags, s->rflags);
+}
+
+/* That, and the groups that have changed. */
 void vmx_state_to_vmcs(struct vcpu *v);
 void vmx_state_from_vmcs(struct vcpu *v);
 void vmx_fetch(struct vcpu *v, unsigned groups);
