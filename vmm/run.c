@@ -122,10 +122,9 @@ exit_handle(struct vcpu *v, struct exit *e)
 {
 	enum verdict verdict;
 
-	if (exit_streams) {
+	if (exit_streams)
 		vcpu_need(v, STATE_SEG);
-		((struct exit_record *)e)->ring = (uint8_t)vcpu_cpl(v);
-	}
+	((struct exit_record *)e)->ring = (uint8_t)vcpu_cpl(v); /* nobody else looks at it */
 	verdict = handle(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;

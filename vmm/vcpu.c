@@ -89,7 +89,9 @@ vcpu_check_poison(struct vcpu *v)
 	each_part(v, STATE_ALL & ~v->dirty, compare);
 }
 
-/* In 64-bit code rip goes on. All other code ends there, 16-bit code as well: only a jump cuts it. */
+/*
+ * 64-bit code goes on there; all other code does not, 16-bit code among it: a jump alone cuts it.
+ */
 COLD enum verdict
 vcpu_at_4g(struct vcpu *v)
 {

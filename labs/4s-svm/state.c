@@ -131,7 +131,7 @@ groups_out(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4s.3a: into the VMCB
-	 * Holds: the guest goes on with what the groups of its state say, and the CPU takes it.
+	 * Holds: the guest goes on with what its state says, and the CPU takes it.
 	 *  Nothing is written that nobody has changed since the last time.
 	 * Beware: of what the CPU wants and no guest sees. A selector can have anything in it. A
 	 *  guest may arm breakpoints at Zeno's addresses.

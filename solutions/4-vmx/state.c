@@ -232,7 +232,7 @@ groups_out(struct vcpu *v)
 {
 	/*
 	 * EXERCISE 4.3b: into the VMCS
-	 * Holds: the guest goes on with what the groups of its state say, and the CPU takes it.
+	 * Holds: the guest goes on with what its state says, and the CPU takes it.
 	 *  Nothing is written that nobody has changed since.
 	 * Beware: some bits are not the guest's to have, and it reads them. Its mode the CPU is
 	 *  told. Breakpoints may be armed at Zeno's addresses.

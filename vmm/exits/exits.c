@@ -154,8 +154,7 @@ EXIT_HANDLER(HLT, NULL, exit_hlt);
 static enum verdict
 exit_cache(struct vcpu *v, struct exit *e)
 {
-	vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: wbinvd and invd change nothing that can be seen */
 }
 EXIT_HANDLER(CACHE, NULL, exit_cache);
 
@@ -248,8 +247,7 @@ exit_rdtsc(struct vcpu *v, struct exit *e)
 	v->state.gpr[RDX] = now >> 32;
 	if (e->insn_op == INSN_RDTSCP)
 		v->state.gpr[RCX] = (uint32_t)v->state.tsc_aux;
-	vcpu_advance(v, e); /* safe: the registers are all it writes */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the registers are all it writes */
 }
 EXIT_HANDLER(RDTSC, NULL, exit_rdtsc);
 

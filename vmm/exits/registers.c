@@ -238,8 +238,7 @@ exit_dr(struct vcpu *v, struct exit *e)
 			return STOP;
 		exit_effect(v, EFFECT_DR_WRITE, n, value);
 	}
-	vcpu_advance(v, e); /* safe: the move is made */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the move is made */
 }
 EXIT_HANDLER(DR, NULL, exit_dr);
 
@@ -375,8 +374,7 @@ exit_msr(struct vcpu *v, struct exit *e)
 		s->gpr[RAX] = (uint32_t)value;
 		s->gpr[RDX] = value >> 32;
 	}
-	vcpu_advance(v, e); /* safe: the move is made */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the move is made */
 }
 EXIT_HANDLER(MSR, NULL, exit_msr);
 
@@ -402,7 +400,6 @@ exit_xsetbv(struct vcpu *v, struct exit *e)
 	vcpu_need(v, STATE_MSR);
 	v->state.xcr0 = value;
 	vcpu_changed(v, STATE_MSR);
-	vcpu_advance(v, e); /* safe: XCR0 is written */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: XCR0 is written */
 }
 EXIT_HANDLER(XSETBV, NULL, exit_xsetbv);

@@ -134,7 +134,6 @@ exit_dr(struct vcpu *v, struct exit *e)
 		gpr_write(&v->state, gpr, 4, v->state.dr[n]);
 	}
 	exit_effect(v, to ? EFFECT_DR_WRITE : EFFECT_DR_READ, n, v->state.dr[n]);
-	vcpu_advance(v, e); /* safe: the register has been moved */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the register has been moved */
 }
 EXIT_HANDLER(DR, "te", exit_dr);

@@ -185,8 +185,7 @@ exit_system_segment(struct vcpu *v, struct exit *e)
 	if (verdict != RESUME)
 		return verdict;
 	exit_effect(v, EFFECT_TABLE, sel, 0);
-	vcpu_advance(v, e); /* safe: the register and its shadow are loaded */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the register and its shadow are loaded */
 }
 EXIT_HANDLER(LLDT, "te", exit_system_segment);
 EXIT_HANDLER(LTR, "te", exit_system_segment);

@@ -67,8 +67,7 @@ write_efer(struct vcpu *v, struct exit *e, uint64_t value)
 		if (v->domain->mmu)
 			v->domain->mmu->nx(v);
 	}
-	vcpu_advance(v, e); /* safe: the register is written */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the register is written */
 }
 
 /*
@@ -146,8 +145,8 @@ write_msr(struct vcpu *v, struct exit *e, uint32_t n, uint64_t value, uint64_t n
 		return event_fault(v, VEC_GP, 0);
 	if (kept)
 		memcpy((char *)&v->state + kept->at, &value, sizeof(value));
-	vcpu_advance(v, e); /* safe: the register is written, or what was written has no effect */
-	return RESUME;
+	return vcpu_advance(
+		v, e); /* safe: the register is written, or what was written has no effect */
 }
 
 static enum verdict
@@ -163,7 +162,6 @@ exit_msr(struct vcpu *v, struct exit *e)
 					    : write_msr(v, e, n, value, now);
 	gpr_write(&v->state, RAX, 4, (uint32_t)now);
 	gpr_write(&v->state, RDX, 4, now >> 32);
-	vcpu_advance(v, e); /* safe: the register is read */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the register is read */
 }
 EXIT_HANDLER(MSR, "te", exit_msr);

@@ -113,8 +113,7 @@ te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *a)
 	if (err)
 		return te_guest_fault(v, e, a, &f);
 	exit_effect(v, EFFECT_WRITE, i->opsize, e->gva);
-	vcpu_advance(v, e); /* safe: the whole of the instruction is done */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: the whole of the instruction is done */
 }
 
 /*

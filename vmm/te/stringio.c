@@ -45,8 +45,7 @@ te_string_io(struct vcpu *v, struct exit *e)
 
 	exit_effect(v, out ? EFFECT_OUT : EFFECT_IN, v->state.gpr[RDX] & 0xffff, 0);
 	if (insn_string_done(&v->state, i)) {
-		vcpu_advance(v, e); /* safe: a count of zero does nothing */
-		return RESUME;
+		return vcpu_advance(v, e); /* safe: a count of zero does nothing */
 	}
 	for (unsigned n = 0; n < max && !v->state.pending_debug; n++) {
 		if (one(v, size, &access, &f))

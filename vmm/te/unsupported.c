@@ -34,8 +34,7 @@ exit_rdtsc(struct vcpu *v, struct exit *e)
 
 	gpr_write(&v->state, RAX, 4, now & 0xffffffff);
 	gpr_write(&v->state, RDX, 4, now >> 32);
-	vcpu_advance(v, e); /* safe: that is all that it does */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: that is all that it does */
 }
 EXIT_HANDLER(RDTSC, "te", exit_rdtsc);
 
@@ -55,8 +54,7 @@ te_exit_cache(struct vcpu *v, struct exit *e)
 	}
 	if (e->insn_op == INSN_INVPCID)
 		tlb_flush(v);
-	vcpu_advance(v, e); /* safe: that is all there is to do */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: that is all there is to do */
 }
 EXIT_HANDLER(CACHE, "te", te_exit_cache);
 

@@ -50,8 +50,7 @@ te_verify(struct vcpu *v, struct exit *e)
 		if (i->op == INSN_LSL)
 			gpr_write(&v->state, i->opnd[0].reg, i->opsize, desc_limit(desc));
 	}
-	vcpu_advance(v, e); /* safe: ZF and the register are all */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: ZF and the register are all */
 }
 
 /* SDM 2A "ARPL": a selector gets the RPL of its caller's, if that is the weaker one. */
@@ -72,6 +71,5 @@ te_arpl(struct vcpu *v, struct exit *e)
 	v->state.rflags &= ~(uint64_t)FLAG_ZF;
 	if ((sel & 3) < rpl)
 		v->state.rflags |= FLAG_ZF;
-	vcpu_advance(v, e); /* safe: ZF and the selector are all */
-	return RESUME;
+	return vcpu_advance(v, e); /* safe: ZF and the selector are all */
 }
