@@ -34,7 +34,7 @@ pte_t *root_slot(mfn_t root, unsigned slot);
  * root. */
 int page_map(mfn_t root, uint64_t va, mfn_t frame, pte_t flags);
 void page_unmap(mfn_t root, uint64_t va);
-/* The entry that maps va, of whatever size, or NULL; *level is 1 (4 KiB), 2 (2 MiB), 3 (1 GiB). */
+/* The entry of va's page; at level 1 it may be empty. NULL: no table. *level: 1 (4 KiB), 2, 3. */
 pte_t *page_entry(mfn_t root, uint64_t va, int *level);
 
 /* Zeroed memory from the boot allocator, mapped read-write at va in the host's hole. Panics. */

@@ -61,8 +61,8 @@ class Tables:
         self.tables[at >> 12] = level
         for i, entry in enumerate(words(self.client, at, ENTRIES, physical=True)):
             gfn, size = base + (i << 9 * (level - 1)), 1 << 9 * (level - 1)
-            if not entry & 7:
-                self.odd += [(gfn, entry, "an entry of nothing is not empty")] if entry else []
+            if not entry & P:
+                self.odd += [(gfn, entry, "an entry by which nobody may read is not empty")] if entry else []
             elif level == 1 or (level < 4 and entry & PS):
                 self.leaves.append(Leaf(gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS, at + 8 * i))
             elif (entry & ADDRESS) >= 1 << 32:
@@ -74,6 +74,26 @@ class Tables:
     def mapped(self):
         """{guest frame: (machine frame, may be written)}."""
         return {leaf.gfn + i: (leaf.mfn + i, bool(leaf.flags & W)) for leaf in self.leaves for i in range(leaf.size)}
+
+    def rights(self, kind):
+        """{guest frame: (machine frame, its entry's other bits)}, without a large page's and what the CPU marks."""
+        return {leaf.gfn + i: (leaf.mfn + i, bits_of(leaf, kind)) for leaf in self.leaves for i in range(leaf.size)}
+
+
+def bits_of(leaf, kind):
+    """What a page's entry has beside its address, a large page's bit, and what the CPU marks."""
+    return leaf.flags & ~MARKS[kind] & (~PS if leaf.size > 1 else -1)
+
+
+def place(client, root, gfn, level):
+    """Where the entry of a guest frame at a level is, by a walk of our own; None: something above it is no table."""
+    at = root + 8 * (gfn >> 27 & 511)
+    for below in range(3, level - 1, -1):
+        entry, = words(client, at, physical=True)
+        if not entry & P or below < 3 and entry & PS:
+            return None
+        at = (entry & ADDRESS) + 8 * (gfn >> 9 * (below - 1) & 511)
+    return at
 
 
 class Domain:
@@ -101,6 +121,12 @@ class Domain:
         leaf, = words(self.client, words(self.client, self.at + D_P2M)[0] + 8 * (gfn // ENTRIES ** 2))
         leaf = leaf and words(self.client, leaf + 8 * (gfn // ENTRIES % ENTRIES))[0]
         return leaf + 8 * (gfn % ENTRIES) if leaf else None
+
+    def put(self, gfn, track, kind=P2M_RAM):
+        """Its entry in the p2m is of this kind now, and tracked for these reasons."""
+        at = self.entry_at(gfn)
+        entry, = words(self.client, at)
+        self.client.write(at, struct.pack("<Q", entry & 0xFFFFFFFF | kind << 32 | track << 40))
 
     def p2m(self):
         """{gfn: (mfn, track)} of its RAM; what reads as ones is in `ones`, {gfn: mfn}."""
@@ -138,6 +164,8 @@ def agree(t, domain, kind, where=""):
         if leaf.size == 1 and domain.ones.get(leaf.gfn) == leaf.mfn:
             t.check(not leaf.flags & W, f"guest frame {leaf.gfn:x} is a frame of ones, of the host's and of all guests, and this one may "
                     f"write to it{where}", "no W", f"{leaf.flags:x}")
+            t.check(bits_of(leaf, kind) == RIGHTS[kind] & ~W, f"guest frame {leaf.gfn:x} is a frame of ones, and its entry allows "
+                    f"something else than to read it and to run it{where}", f"{RIGHTS[kind] & ~W:x}", f"{bits_of(leaf, kind):x}")
             continue
         for i in range(leaf.size):
             have = p2m.get(leaf.gfn + i)
@@ -145,7 +173,7 @@ def agree(t, domain, kind, where=""):
                     "no entry", f"machine frame {leaf.mfn + i:x}")
             t.check(have[0] == leaf.mfn + i, f"guest frame {leaf.gfn + i:x} leads to another frame than its own{where}",
                     f"{have[0]:x}", f"{leaf.mfn + i:x}")
-        flags = leaf.flags & ~MARKS[kind] & (~PS if leaf.size > 1 else -1)
+        flags = bits_of(leaf, kind)
         wanted = RIGHTS[kind] & (~W if p2m[leaf.gfn][1] else -1)
         t.check(flags == wanted, f"the page of {leaf.size * 4} KiB at guest frame {leaf.gfn:x} does not say what it should{where}: "
                 "rights, memory type, and the bit of a large page", f"{wanted:x}", f"{flags:x}")

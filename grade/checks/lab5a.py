@@ -9,9 +9,9 @@ from zeno.guests.programs import Program
 from zeno.judging import headers
 
 from .guests import module
-from .lab4 import said
-from .lab5 import (ACCESS_WRITE, ADDRESS, E_ACCESS, E_GPA, FRAME_HOST, HEADERS, HOLE, LIMITS, MARKS, P2M_RAM, PS, TABLES, TRACK_LOG,
-                   Calls, Domain, P, agree, words)
+from .lab4 import GPRS, said
+from .lab5 import (ACCESS_WRITE, E_ACCESS, E_GPA, FRAME_HOST, HEADERS, HOLE, LIMITS, MARKS, RIGHTS, TABLES, TRACK_LOG, Calls, Domain, W,
+                   agree, place, words)
 
 DIRECT, = headers.numbers(("kern/map.h",), ("DIRECT_MAP",))
 E_BAD, SIZE_EXIT, P2M_MMIO, TRACK_OTHER, *ANSWERS = headers.numbers(HEADERS, (
@@ -28,13 +28,14 @@ NOWHERE = (0x2000, 0x7FFF0, 0x70000, 0xE0000, 0xFEDC0)
 class Touching(Program):
     """Touches pages of its own, and some that nobody has."""
 
-    def __init__(self, rng, count, nowhere=()):
+    def __init__(self, rng, count, nowhere=(), ones=()):
         super().__init__(rng)
         self.pages = rng.sample(range(0x800, PAGES), count)
         """Guest frames that it reads or writes."""
         self.written = set(rng.sample(self.pages, count // 2))
         self.nowhere = list(nowhere)
         tries = [(page, page in self.written) for page in self.pages] + [(page, rng.random() < .5) for page in self.nowhere]
+        tries += [(page, False) for page in ones]
         rng.shuffle(tries)
         for page, write in tries:
             at = (page << 12) + rng.randrange(0, 0xFF8)
@@ -71,16 +72,19 @@ class Ends:
         if self.vcpu:
             self.t.check(len(self.violations) > 2, "the guest stops at its first violations: it never comes to the pages that it is "
                          "to touch", "a violation for each", f"{len(self.violations)} in all")
-            self.judge(Domain(self.t, client, self.vcpu), self, regs)
+            try:
+                self.judge(Domain(self.t, client, self.vcpu), self, regs)
+            finally:  # what was called there is over, whatever it has left
+                for name in (*GPRS, "rip"):
+                    client.set_reg(name, regs[name])
         self.looked = True
         return True
 
 
 def touched(t, kind, options, pages, nowhere):
     """A guest of this kind of tables: all that it touched is mapped, what it did not touch is not."""
-    guest = Touching(t.rng, pages, nowhere)
+    guest = Touching(t.rng, pages, nowhere, t.rng.sample(HOLE[0x20:], 1))
     elf = guest.assemble(t.directory, "touches")
-    seen = {}
 
     def judge(domain, run, regs):
         p2m, tables = agree(t, domain, kind)
@@ -125,15 +129,54 @@ def at_end(t, pages, options, judge):
     t.check("exit code 0" in life, "the guest that only touches memory does not come to its end", "exit code 0", life)
 
 
-def place(client, root, gfn, level):
-    """Where the entry of a guest frame at a level is, by a walk of our own; None: something above it is no table."""
-    at = root + 8 * (gfn >> 27 & 511)
-    for below in range(3, level - 1, -1):
-        entry, = words(client, at, physical=True)
-        if not entry & P or below < 3 and entry & PS:
-            return None
-        at = (entry & ADDRESS) + 8 * (gfn >> 9 * (below - 1) & 511)
-    return at
+class Asks:
+    """Asks demand_fault() of violations that nobody had."""
+
+    def __init__(self, t, domain, run, regs, kind="npt"):
+        self.t, self.domain, self.run, self.kind = t, domain, run, kind
+        self.call = Calls(t, domain.client, regs)
+        self.exit_at = self.call.stack - 0x400
+
+    def now(self):
+        """What the guest reaches, and what it has."""
+        return self.domain.tables().rights(self.kind), self.domain.p2m()
+
+    def ask(self, gfn, write=False, bad=False, starve=False):
+        """What comes of it, in words."""
+        record = bytearray(SIZE_EXIT)
+        struct.pack_into("<Q", record, E_GPA, (gfn << 12) + self.t.rng.randrange(0x1000))
+        record[E_ACCESS], record[E_BAD] = ACCESS_WRITE * write, bad
+        self.domain.client.write(self.exit_at, bytes(record))
+        answer = self.call("demand_fault", self.run.vcpu, self.exit_at, self.exit_at + SIZE_EXIT, starve=starve) & 0xFFFFFFFF
+        return OUTCOMES.get(answer, f"an answer that is none: {answer}")
+
+    def same(self, what, wanted, *question, **more):
+        """One that changes nothing."""
+        tables, books = self.now()
+        answer = self.ask(*question, **more)
+        after, books_after = self.now()
+        self.t.check(answer == wanted, f"{what}: what comes of it is another thing", wanted, answer)
+        self.t.check(tables == after and books == books_after, f"{what}: it has changed what the guest reaches, or taken memory",
+                     "all as before", f"{len(after)} frames mapped")
+
+    def filled(self, what, gfn, writable, **more):
+        """One behind which the guest reaches the frame, as it may."""
+        answer = self.ask(gfn, **more)
+        after, books = self.now()
+        self.t.check(answer == "filled", f"{what}: what comes of it is another thing", "filled", answer)
+        mfn = books[gfn][0] if gfn in books else self.domain.ones[gfn]
+        wanted = mfn, RIGHTS[self.kind] & (-1 if writable else ~W)
+        found = after.get(gfn)
+        why = "does not reach it"
+        if found and found[0] == mfn:
+            why = "may write to it" if found[1] & ~wanted[1] & W else "may not do there what it should"
+        self.t.check(found == wanted, f"{what}: the guest {why} now", in_words(wanted), in_words(found))
+        return books
+
+
+def in_words(found):
+    """What a guest frame leads to."""
+    return f"machine frame {found[0]:x}, {'W' if found[1] & W else 'no W'}, bits {found[1]:x}" if found else "no entry"
 
 
 def way_down(t):
@@ -168,9 +211,23 @@ def way_down(t):
             links = {flags & ~MARKS["npt"] for flags in after.links}
             t.check(links <= {TABLES["npt"]}, f"{what}: an entry on the way is none that leads to a table and takes no right away",
                     f"{TABLES['npt']:x}", ", ".join(f"{flags:x}" for flags in sorted(links)))
+            domain.forget()
             for mfn in after.tables:
-                domain.forget()
-                t.check(domain.frame(mfn)[0] == FRAME_HOST, f"{what}: a table is in a frame that is not the host's", "the host's", mfn)
+                t.check(domain.frame(mfn)[0] == FRAME_HOST, f"{what}: a table is in a frame that is not the host's",
+                        f"a frame of type {FRAME_HOST}", f"frame {mfn:x}, of type {domain.frame(mfn)[0]}")
+        protected_whole(domain, run, regs)
+
+    def protected_whole(domain, run, regs):
+        client, asks = domain.client, Asks(t, domain, run, regs)
+        block = t.rng.choice([leaf for leaf in domain.tables().leaves if leaf.size > 1])
+        tracked, other = (block.gfn + i for i in t.rng.sample(range(block.size), 2))
+        client.write(block.at, struct.pack("<Q", words(client, block.at, physical=True)[0] & ~W), physical=True)
+        domain.put(tracked, 1 << TRACK_OTHER)
+        asks.same("a write to a frame that nobody tracks, in a page of 2 MiB that was protected whole, and no memory for a table: "
+                  "the guest reads the frame already, and need not die of the lack", "emulate", other, write=True, starve=True)
+        asks.filled("the same, and there is memory", other, True, write=True)
+        t.check(not domain.tables().mapped()[tracked][1], "behind a write to one frame of a page that was protected whole the guest "
+                "may write to another, which somebody tracks", "no W", "W")
 
     at_end(t, 6, f"mem={MIB} page=2m", judge)
 
@@ -179,63 +236,39 @@ def sorts(t):
     """demand_fault() by itself: made-up violations, and what comes of each."""
 
     def judge(domain, run, regs):
-        client, call, rng = domain.client, Calls(t, domain.client, regs), t.rng
-        exit_at = call.stack - 0x400
+        client, rng, asks = domain.client, t.rng, Asks(t, domain, run, regs)
+        same, filled_now = asks.same, asks.filled
         met = {page for page, _ in run.violations}
-        t.check(len(met & set(domain.p2m())) >= 8, "the guest touches 12 pages, and has got memory for fewer", "12 frames",
-                len(met & set(domain.p2m())))
-        mine = rng.sample(sorted(met & set(domain.p2m())), 8)
-        new = rng.sample(sorted(set(range(0x800, PAGES)) - met), 2)
-        tracked, logged, read, foreign = mine[:4]
-
-        def ask(gfn, write=False, bad=False):
-            record = bytearray(SIZE_EXIT)
-            struct.pack_into("<Q", record, E_GPA, (gfn << 12) + rng.randrange(0x1000))
-            record[E_ACCESS], record[E_BAD] = ACCESS_WRITE * write, bad
-            client.write(exit_at, bytes(record))
-            before = domain.tables().mapped(), domain.p2m()
-            answer = call("demand_fault", run.vcpu, exit_at, exit_at + SIZE_EXIT) & 0xFFFFFFFF
-            return OUTCOMES.get(answer, str(answer)), *before, domain.tables().mapped(), domain.p2m()
-
-        def same(what, wanted, *question, **more):
-            answer, tables, books, after, books_after = ask(*question, **more)
-            t.check(answer == wanted, f"{what}: what comes of it is another thing", wanted, answer)
-            t.check(tables == after and books == books_after, f"{what}: it has changed what the guest reaches, or taken memory",
-                    "all as before", f"{len(after)} frames mapped")
-
-        def put(gfn, kind, track):
-            at = domain.entry_at(gfn)
-            entry, = words(client, at)
-            client.write(at, struct.pack("<Q", entry & 0xFFFFFFFF | kind << 32 | track << 40))
+        have = met & set(domain.p2m())
+        t.check(len(have) >= 8, "the guest touches 12 pages, and has got memory for fewer", "12 frames", len(have))
+        mine = rng.sample(sorted(have), 8)
+        new = rng.sample(sorted(set(range(0x800, PAGES)) - met), 3)
+        tracked, logged, read, foreign, tableless = mine[:5]
 
         same("a violation where the guest has no RAM", "emulate", rng.choice(NOWHERE), write=rng.random() < .5)
         same("a violation in the hole of a PC", "emulate", rng.choice(HOLE[:0x18]), write=True)
         ones = rng.choice(sorted(domain.ones))
         same("a write to what reads as ones", "emulate", ones, write=True)
-        answer, _, _, after, _ = ask(ones)
-        t.check(answer == "filled" and after.get(ones) == (domain.ones[ones], False), "a read of what reads as ones: the guest does not "
-                "reach the frame of ones now, or may write to it", "filled, no W", f"{answer}, {after.get(ones)}")
+        filled_now("a read of what reads as ones", ones, False)
         same("an entry that the CPU does not take", "bad tables", rng.choice((*mine, *new)), bad=True, write=rng.random() < .5)
-        put(foreign, P2M_MMIO, 0)
+        domain.put(foreign, 0, P2M_MMIO)
         same("a frame that is there, and is a device's", "emulate", foreign, write=rng.random() < .5)
-        put(foreign, P2M_RAM, 0)
+        domain.put(foreign, 0)
+        same("RAM that nobody has touched, and the machine has no memory", "no frame", new[0], write=rng.random() < .5, starve=True)
         for gfn in new:
-            answer, _, _, after, books = ask(gfn, write=rng.random() < .5)
-            t.check(answer == "filled" and gfn in after and after[gfn] == (books[gfn][0], True), "RAM that nobody has touched: the guest "
-                    "does not have it now", "filled", answer)
-        put(tracked, P2M_RAM, 1 << TRACK_OTHER)
-        answer, _, _, after, _ = ask(read)
-        t.check(answer == "filled" and after.get(read, (0, False))[1], "RAM that is there, a read: the guest may not write to it now",
-                "filled", answer)
-        answer, _, _, after, _ = ask(tracked)
-        t.check(answer == "filled", "a read of a frame whose writes somebody wants to hear of is no write", "filled", answer)
-        t.check(not after[tracked][1], "behind a read the guest may write to a frame whose writes somebody wants to hear of", "no W", "W")
+            filled_now("RAM that nobody has touched", gfn, True, write=rng.random() < .5)
+        client.write(place(client, domain.root(), tableless, 2), bytes(8), physical=True)
+        same("RAM that is there, and the machine has no memory for its table", "no frame", tableless, starve=True)
+        filled_now("RAM that is there, and its table is not", tableless, True, write=rng.random() < .5)
+        domain.put(tracked, 1 << TRACK_OTHER)
+        filled_now("RAM that is there, a read", read, True)
+        filled_now("a read of a frame whose writes somebody wants to hear of", tracked, False)
         same("a write to a frame whose writes somebody wants to hear of", "emulate", tracked, write=True)
-        put(tracked, P2M_RAM, 1 << TRACK_OTHER | 1 << TRACK_LOG)
+        domain.put(tracked, 1 << TRACK_OTHER | 1 << TRACK_LOG)
         same("a write to a frame that the log waits for, and somebody else", "emulate", tracked, write=True)
-        put(logged, P2M_RAM, 1 << TRACK_LOG)
-        answer, _, _, after, books = ask(logged, write=True)
-        t.check(answer == "filled" and after[logged][1] and not books[logged][1], "a write to a frame that the dirty log alone waits "
-                "for: it is noted, and the guest does it", "filled, with W, and no track", f"{answer}, track {books[logged][1]:x}")
+        domain.put(logged, 1 << TRACK_LOG)
+        books = filled_now("a write to a frame that the dirty log alone waits for", logged, True, write=True)
+        t.check(not books[logged][1], "a write to a frame that the dirty log alone waits for: the guest does it, and nobody has noted it",
+                "no track", f"track {books[logged][1]:x}")
 
     at_end(t, 12, f"mem={MIB}", judge)

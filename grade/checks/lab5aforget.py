@@ -4,13 +4,15 @@ No guest can show a forgotten flush on emulators that flush at each entry. So th
 what a CPU could have that forgets nothing by itself, by ASID, and reads from the VMCB what it is told to forget.
 """
 
+import struct
+
 from zeno.guests.programs import Program
 from zeno.judging import headers
 
 from .guests import module
 from .lab4 import GPRS, find_code, said
-from .lab5 import D_LESS, E_GPA, LIMITS, TRACK_LOG, V_FLUSH, V_NEXT, Calls, Domain, Tables, words
-from .lab5a import PAGES, Ends, Touching
+from .lab5 import D_LESS, E_GPA, LIMITS, PS, RIGHTS, TRACK_LOG, V_FLUSH, V_NEXT, Calls, Domain, Tables, W, place, words
+from .lab5a import PAGES, TRACK_OTHER, Ends, Touching
 
 VMRUN = b"\x0f\x01\xd8"
 ASID, TLB_CONTROL, N_CR3 = headers.numbers(("vmm/svm/vmcb.h",), [
@@ -36,6 +38,7 @@ class Bench:
 
     def __init__(self, t, domain, regs):
         self.t, self.domain, self.client = t, domain, domain.client
+        self.kind = "npt"
         self.call = Calls(t, domain.client, regs)
         self.vcpus = vcpus(domain.client, domain)
         self.before = self.after = None
@@ -51,8 +54,14 @@ class Bench:
         self.told = [bool(self.client.read(vcpu + V_FLUSH, 1)[0]) for vcpu in self.vcpus]
         self.less = bool(self.client.read(self.domain.at + D_LESS, 1)[0])
 
+    def sound(self):
+        """No entry is one that can't be."""
+        self.t.check(not self.after.odd, "there is something in the nested tables now that no CPU can use", "tables and pages",
+                     ", ".join(f"frame {gfn:x}: {entry:x}: {why}" for gfn, entry, why in self.after.odd[:4]))
+
     def same_but(self, gfns, writable):
         """Everything leads where it did, and only these frames may be written or not, as is said."""
+        self.sound()
         before, after = self.before.mapped(), self.after.mapped()
         self.t.check(set(before) == set(after), "a frame is mapped now that was not, or the other way round", f"{len(before)} frames",
                      f"{len(after)}")
@@ -61,6 +70,10 @@ class Bench:
         wrong = [gfn for gfn in before if after[gfn][1] != (writable if gfn in gfns else before[gfn][1])]
         self.t.check(not wrong, "of a frame beside it the guest may do what it could not, or can't do what it could",
                      "no other frame", ", ".join(f"{gfn:x}" for gfn in wrong[:4]))
+        flags, flags_now = self.before.rights(self.kind), self.after.rights(self.kind)
+        other = [gfn for gfn in before if (flags[gfn][1] ^ flags_now[gfn][1]) & ~W]
+        self.t.check(not other, "more of an entry has changed than the right to write", "W alone",
+                     ", ".join(f"frame {gfn:x}: {flags_now[gfn][1]:x}" for gfn in other[:4]))
 
 
 def protect_one(t, bench, gfn, what):
@@ -99,8 +112,9 @@ def small(t):
         for gfn in t.rng.sample(mapped, 4):
             protect_one(t, bench, gfn, "a page of 4 KiB maps")
             unprotect_one(t, bench, gfn)
-        for gfn in (t.rng.choice(sorted(set(range(0x800, PAGES)) - set(mapped))), PAGES + t.rng.randrange(1 << 20),
-                    t.rng.choice(mapped) ^ 1 << 18):
+        beside = {gfn & ~511 | i for gfn in mapped for i in range(512)}
+        for gfn in (*t.rng.sample(sorted(beside - set(mapped)), 2), t.rng.choice(sorted(set(range(0x800, 2 * PAGES)) - beside)),
+                    PAGES + t.rng.randrange(1 << 20), t.rng.choice(mapped) ^ 1 << 18):
             for name in ("demand_protect", "demand_unprotect"):
                 bench.do(name, gfn)
                 bench.same_but((), True)
@@ -112,8 +126,51 @@ def small(t):
     ended(t, guest, "mem=32 platform=pc-apic vcpus=2", judge)
 
 
+GIB = 1 << 18
+"""Frames. From there on the guest has no RAM."""
+
+
+def gib(t, bench):
+    """A page of 1 GiB, entered by hand: two tables stand between it and one frame."""
+    gfn = GIB + t.rng.randrange(GIB)
+
+    def do(name, writable=None, starve=False):
+        """(Whether the guest may write to the frame, to how many others of the page)."""
+        if writable is not None:
+            entry = (RIGHTS[bench.kind] if writable else RIGHTS[bench.kind] & ~W) | PS
+            bench.client.write(place(bench.client, bench.domain.root(), GIB, 3), struct.pack("<Q", entry), physical=True)
+        bench.do(name, gfn, starve=starve)
+        bench.sound()
+        leaves = [leaf for leaf in bench.after.leaves if GIB <= leaf.gfn < 2 * GIB]
+        t.check(sum(leaf.size for leaf in leaves) == GIB and all(leaf.mfn == leaf.gfn - GIB for leaf in leaves),
+                f"{name}() of a frame in a page of 1 GiB: a frame of it leads somewhere else now, or nowhere", "where it led",
+                f"{sum(leaf.size for leaf in leaves)} frames")
+        mine = any(leaf.flags & W for leaf in leaves if leaf.gfn <= gfn < leaf.gfn + leaf.size)
+        return mine, sum(leaf.size for leaf in leaves if leaf.flags & W) - mine
+
+    mine, beside = do("demand_protect", True)
+    t.check(not mine, "demand_protect() of a frame in a page of 1 GiB: the guest can still write to it", "no W", "W")
+    t.check(all(bench.told) and bench.less, "demand_protect() of a frame in a page of 1 GiB has taken a right away, and not every CPU of "
+            "the guest's forgets", f"{len(bench.told)} forget", f"{sum(bench.told)}")
+    t.check(beside == GIB - 1, "demand_protect() of a frame in a page of 1 GiB: it is taken from others, too, and there is memory for "
+            "tables: of a frame beside it the guest can't do what it could", f"{GIB - 1} others may be written", beside)
+    mine, beside = do("demand_unprotect")
+    t.check(mine and beside == GIB - 1, "demand_unprotect() of the one frame in a page of 1 GiB that was protected: each write goes on to "
+            "cost an exit", f"all {GIB} frames may be written", mine + beside)
+    mine, _ = do("demand_protect", True, starve=True)
+    t.check(not mine, "demand_protect() of a frame in a page of 1 GiB, and no memory for a table: the guest can still write to it",
+            "no W", "W")
+    opened = "demand_unprotect() of one frame in a page of 1 GiB that was protected whole has opened the others of its large page, too"
+    _, beside = do("demand_unprotect", starve=True)
+    t.check(not beside, f"{opened}, for want of memory for a table", "none of them", f"{beside} frames")
+    mine, beside = do("demand_unprotect", False)
+    t.check(mine, "demand_unprotect() of one frame in a page of 1 GiB that was protected whole has not given the right back, and there is "
+            "memory for tables: its writes go on to cost an exit", "W", "no W")
+    t.check(not beside, opened, "none of them", f"{beside} frames")
+
+
 def large(t):
-    """A frame in a page of 2 MiB, with memory for a table, and without."""
+    """A frame in a page of 2 MiB or 1 GiB, with memory for a table, and without."""
     guest = Touching(t.rng, 6)
 
     def judge(domain, run, regs):
@@ -124,8 +181,9 @@ def large(t):
         gfn = one + t.rng.randrange(512)
         protect_one(t, bench, gfn, "a page of 2 MiB maps with 511 others")
         unprotect_one(t, bench, gfn)
-        gfn = other + t.rng.randrange(512)
+        gfn, tracked = (other + i for i in t.rng.sample(range(512), 2))
         bench.do("demand_protect", gfn, starve=True)
+        domain.put(tracked, 1 << TRACK_OTHER)
         t.check(not bench.after.mapped()[gfn][1], "demand_protect() of a frame in a page of 2 MiB, and no memory for a table: the "
                 "guest can still write to it", "no W", "W")
         t.check(all(bench.told), "demand_protect() has taken a right away from 512 frames, and not every CPU of the guest's forgets",
@@ -134,6 +192,9 @@ def large(t):
         open_ = [g for g, (_, writable) in bench.after.mapped().items() if writable and g != gfn and other <= g < other + 512]
         t.check(not open_, "demand_unprotect() of one frame has opened the others of its large page, too: somebody may want to hear of "
                 "writes to those", "none of them", f"{len(open_)} frames")
+        if not bench.after.mapped()[gfn][1]:
+            unprotect_one(t, bench, gfn)
+        gib(t, bench)
 
     ended(t, guest, "mem=32 page=2m", judge)
 

@@ -46,10 +46,10 @@ fill(struct domain *d, gfn_t g, const struct p2m_entry *p)
 	 * Holds: the guest reaches this frame, and what the same page maps beside it, by the
 	 *  largest page that may be. It may do what it likes, but for writes to ones, or that
 	 *  somebody wants to hear of.
-	 * Beware: *p speaks of one frame. Its memory may be the last that the machine had.
+	 * Beware: *p speaks of one frame. No memory for a table kills nobody who reads it already.
 	 * Manual: SDM 3C "EPT Translation Mechanism", APM 2 "Nested Paging".
 	 * Tools: demand_entry(), demand_level(), FRAMES_OF() of vmm/mmu/nested/nested.h,
-	 *  MMU_FILLED, MMU_NO_FRAME, P2M_ONES, PTE_PS, PTE_W, ram_is()
+	 *  MMU_EMULATE, MMU_FILLED, MMU_NO_FRAME, P2M_ONES, page_entry(), PTE_PS, PTE_W, ram_is()
 	 */
 	exercise_todo("5.1", "handouts/lab5a.md#ex-5-1");
 	(void)d;

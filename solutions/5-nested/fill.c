@@ -64,10 +64,10 @@ fill(struct domain *d, gfn_t g, const struct p2m_entry *p)
 	 * Holds: the guest reaches this frame, and what the same page maps beside it, by the
 	 *  largest page that may be. It may do what it likes, but for writes to ones, or that
 	 *  somebody wants to hear of.
-	 * Beware: *p speaks of one frame. Its memory may be the last that the machine had.
+	 * Beware: *p speaks of one frame. No memory for a table kills nobody who reads it already.
 	 * Manual: SDM 3C "EPT Translation Mechanism", APM 2 "Nested Paging".
 	 * Tools: demand_entry(), demand_level(), FRAMES_OF() of vmm/mmu/nested/nested.h,
-	 *  MMU_FILLED, MMU_NO_FRAME, P2M_ONES, PTE_PS, PTE_W, ram_is()
+	 *  MMU_EMULATE, MMU_FILLED, MMU_NO_FRAME, P2M_ONES, page_entry(), PTE_PS, PTE_W, ram_is()
 	 * Hint: which machine frame does a page of 2 MiB begin with, if the guest has missed the
 	 *  fifth frame in it?
 	 * Hint: a shelf of 512 books, lent as a whole: the card has the number of the first one,
@@ -81,8 +81,9 @@ fill(struct domain *d, gfn_t g, const struct p2m_entry *p)
 	uint64_t first = p->mfn & ~(FRAMES_OF(level) - 1);
 	pte_t *entry = demand_entry(d, g, level);
 
-	if (!entry)
-		return MMU_NO_FRAME;
+	if (!entry) /* a larger page may be there, protected whole: its reader goes on by emulation */
+		return page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &(int){ 0 }) ? MMU_EMULATE
+										 : MMU_NO_FRAME;
 	*entry = mfn_to_hpa(mfn(first)).v | d->nested_format->page;
 	if (level > 1)
 		*entry |= PTE_PS;

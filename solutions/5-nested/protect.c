@@ -50,10 +50,10 @@ demand_unprotect(struct domain *d, gfn_t g)
 {
 	/*
 	 * EXERCISE 5.3b: writes are the guest's again
-	 * Holds: writes to this frame need no exit any more, as far as nobody else wants to hear
-	 *  of them, and no frame beside it is laid open with it.
-	 * Beware: it costs the guest nothing that it need not cost. Whoever maps the frame by a
-	 *  page with others in it can't say this of one alone.
+	 * Holds: nobody wants to hear of writes to this frame any more: they need no exit, and no
+	 *  frame beside it is laid open with it.
+	 * Beware: it costs the guest nothing that it need not cost. A page may map others, too, of
+	 *  which somebody tracks one. If memory is out the next write settles it.
 	 * Manual: SDM 3C "Guidelines for Use of the INVEPT Instruction", APM 2 "TLB Control".
 	 * Tools: nested_split(), page_entry(), PTE_W, tlb_flush()
 	 * Hint: what happens if a CPU still believes that it may not write, and the entry says
@@ -68,6 +68,9 @@ demand_unprotect(struct domain *d, gfn_t g)
 	int level;
 	pte_t *entry = page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &level);
 
+	while (entry && *entry & PTE_P && !(*entry & PTE_W) && level > 1 &&
+	       nested_split(entry, (unsigned)level))
+		entry = page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &level);
 	if (entry && *entry & PTE_P && level == 1)
 		*entry |= PTE_W;
 	/* END EXERCISE 5.3b */

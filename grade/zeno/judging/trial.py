@@ -165,6 +165,8 @@ class Trial:
 
         seen = gdbremote.witness(live, {address: guarded(function)
                                         for address, function in points.items()}, hits=hits)
+        if raised:  # what such a machine would still say is of no interest, and may mislead
+            live.stop()
         run = self.finish(live)
         if raised and isinstance(raised[0], gdbremote.Refused):
             raise Trouble(f"the GDB stub: {raised[0]}")

@@ -83,9 +83,8 @@ demand_level(struct domain *d, gfn_t g)
 {
 	unsigned largest = d->nested_format->largest;
 	int empty;
-	pte_t *entry = page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &empty);
 
-	(void)entry; /* a page, or where nothing is yet: below it there are no tables to be lost */
+	(void)page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &empty); /* no table is below that */
 	if ((unsigned)empty < largest)
 		largest = (unsigned)empty;
 	return nested_row(d, g, largest);
