@@ -5,14 +5,15 @@
  * A system call is `int USER_VECTOR`: the number in rax, arguments in rdi and rsi, the result in
  * rax, all other registers as they were. The way in is that of a fault and of an interrupt, so
  * there is one. `syscall` would be quicker on a real CPU, but its MSRs are a guest's while a guest
- * runs (svm loads them with each entry), and it is an entry to ring 0 on the caller's stack. A
- * program has no FPU: an instruction of it is #NM.
+ * runs (svm loads them with each entry), and it is an entry to ring 0 on the caller's stack. The
+ * vector is that of `into`, which 64-bit code has not, so nothing else comes by it, and its gate is
+ * open to ring 3 anyway (kern/trap.c). A program has no FPU: an instruction of it is #NM.
  */
 #pragma once
 
 #include <stdint.h>
 
-#define USER_VECTOR 0xe1
+#define USER_VECTOR 4
 
 /*
  * A program's memory: its segments from USER_BASE on, a stack below a page that is not there, the

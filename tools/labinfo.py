@@ -44,7 +44,7 @@ ROOMS = {
     "devices": ("vmm/dev", 2416, 1500),
     "platform": ("vmm/dev/apic", 2757, 2500),
     "envs": ("kern/env", 608, 500),
-    "devices in ring 3": ("vmm/dev/user", 438, 400),
+    "devices in ring 3": ("vmm/dev/user", 455, 400),
     "user": ("user/lib user/dm", 284, 300),
     "firmware": ("vmm/dev/firmware", 282, 280),
     "load": ("vmm/load", 905, 900),

@@ -11,8 +11,8 @@
 ;   6. the stub (kern/trap.asm) pushes the vector: `frame` is full again
 ;   7. env_leave: stores the env's registers; back to the stack of 2, pops, ret to C
 ;
-; Data segments are null in an env until it loads some: 64-bit code needs none, and those that a guest in ring 1 has
-; left are nobody's business. An iretq that faults does so in ring 0 on the host's stack: .bad.
+; Not loaded: DS ES FS GS (take_cpu() in env.c), and the FPU, which an env has not. An iretq that faults does so in
+; ring 0 on the host's stack: .bad.
 
 %include "kern/trap.inc"
 
@@ -45,11 +45,6 @@ env_enter:
 	push	r15
 	mov	[run_rsp], rsp
 	mov	[run_regs], rsi
-	xor	eax, eax
-	mov	ds, eax
-	mov	es, eax
-	mov	fs, eax
-	mov	gs, eax
 %assign word RING_SS			; five words, from ss down to rip
 %rep 5
 	push	qword [rdi + word]

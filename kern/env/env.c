@@ -27,6 +27,8 @@
 
 #define STACK_FLAGS (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D | PTE_NX)
 
+static struct env *has_cpu; /* took it last; an engine may have it since */
+
 static int
 new_page(struct env *e, uint64_t va, struct run_page **out)
 {
@@ -108,38 +110,48 @@ env_end(struct env *e, const char *fmt, ...)
 }
 
 /*
- * What an env needs of the CPU. It has no FPU, whose registers are the thread's in whose turn it
- * runs; nor does it meet that one's breakpoints. A late #DB of its own takes the stack that it is
- * on: its frame has room below (kern/trap.c).
+ * What engines have of the CPU that an env wants otherwise. It does not meet the breakpoints of the
+ * thread in whose turn it runs. A late #DB of its own takes the stack that it is on: its frame has
+ * room below (kern/trap.c).
  */
-static void
+static APART void
+take_cpu(struct env *e)
+{
+	__asm__ volatile("mov %0, %%dr7" : : "r"((uint64_t)DR7_RESET));
+	/* 64-bit code needs no data segments, and what a guest in ring 1 has left is its own */
+	__asm__ volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs" : : "r"(0));
+	trap_debug_stack(false);
+	tss_set_rsp0((uint64_t)(e + 1));
+	ring_exit = env_leave;
+	has_cpu = e;
+}
+
+/*
+ * An engine that has had the CPU since has set ring_exit, but hardware's exits change root and CR0
+ * by themselves. An env has no FPU: its registers are those of the thread in whose turn it runs.
+ */
+static inline void
 open(struct env *e)
 {
-	uint64_t cr0 = read_cr0(), root = mfn_to_hpa(e->root).v, dr7;
+	uint64_t cr0 = read_cr0(), root = mfn_to_hpa(e->root).v;
 
-	if (PTE_ADDR(read_cr3()) != root)
+	if (read_cr3() != root)
 		write_cr3(root);
 	if ((cr0 & (CR0_TS | CR0_AM)) != CR0_TS)
 		write_cr0((cr0 | CR0_TS) & ~(uint64_t)CR0_AM);
-	__asm__ volatile("mov %%dr7, %0" : "=r"(dr7));
-	if (dr7 != DR7_RESET)
-		__asm__ volatile("mov %0, %%dr7" : : "r"((uint64_t)DR7_RESET));
-	tss_set_rsp0((uint64_t)(e + 1));
-	ring_exit = env_leave;
-	trap_debug_stack(false);
-	trap_gate_dpl(USER_VECTOR, 3);
+	if (has_cpu != e || ring_exit != env_leave)
+		take_cpu(e);
 	GDT_AT(USER_CS) = USER_CODE64;
 	GDT_AT(USER_SS) = USER_DATA;
 	clock_tick(); /* whoever runs can be interrupted */
 }
 
 /* A guest in ring 1 could take these for itself. */
-static void
+static inline void
 close(void)
 {
 	GDT_AT(USER_CS) = 0;
 	GDT_AT(USER_SS) = 0;
-	trap_gate_dpl(USER_VECTOR, 0);
 	trap_debug_late = false;
 }
 

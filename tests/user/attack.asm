@@ -2,7 +2,7 @@
 ; Each ends it by a fault of its own, but for those behind `harmless`, which go on and end with status 0.
 
 %define USER_EXIT    0		; inc/user.h
-%define USER_VECTOR  0xe1
+%define USER_VECTOR  4
 %define FRAME	     0x5fd000	; on its stack
 %define KERNEL	     0xffff828000100000
 %define DIRECT	     0xffff830000000000

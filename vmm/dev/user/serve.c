@@ -28,20 +28,21 @@ model_fault(struct user_pc *u, const char *fmt, ...)
 	domain_stop(u->domain, "its device model %s %s", u->env->name, what);
 }
 
-static void
-put_question(struct user_pc *u, const struct question *q)
+static inline void
+put_question(struct user_pc *u, struct question q)
 {
 	struct run_page *p = u->env->page;
 
-	u->asked = *q;
+	u->asked = q;
 	u->asks = true;
 	u->used = 0;
-	p->reason = q->reason;
-	p->port = q->port;
-	p->size = (uint8_t)q->size;
-	p->data_out = q->data;
+	u->now = domain_now(u->domain);
+	p->reason = q.reason;
+	p->port = q.port;
+	p->size = (uint8_t)q.size;
+	p->data_out = q.data;
 	p->count = 1;
-	p->now = domain_now(u->domain);
+	p->now = u->now;
 	u->env->regs[ENV_RAX] = 0; /* what USER_RUN returns; of a new program nobody looks at it */
 }
 
@@ -51,20 +52,20 @@ later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-static bool
-take_answer(struct user_pc *u, struct answer *a)
+static inline bool
+take_answer(struct user_pc *u)
 {
 	const struct run_page *p = u->env->page;
 
 	u->deadline = READ_ONCE(p->deadline);
-	a->data = READ_ONCE(p->data_in);
-	a->done = READ_ONCE(p->done);
+	u->data = READ_ONCE(p->data_in);
+	u->done = READ_ONCE(p->done);
 	u->asks = false;
 	if (u->asked.reason == RUN_TIME)
 		u->deadline = later(u->deadline, domain_now(u->domain) + DEADLINE_MIN);
-	if (a->done <= 1)
+	if (u->done <= 1)
 		return true;
-	model_fault(u, "answers for %u elements of 1, port %x", a->done, u->asked.port);
+	model_fault(u, "answers for %u elements of 1, port %x", u->done, u->asked.port);
 	return false;
 }
 
@@ -84,6 +85,7 @@ irq_line(struct user_pc *u, uint64_t line, uint64_t level)
 	chip = &u->pic.chip[line / 8];
 	waited = chip->irr >> line % 8 & 1;
 	pic_set_irq(&u->pic, (unsigned)line, level);
+	pic_changed(u);
 	return waited;
 }
 
@@ -170,54 +172,59 @@ charge(struct user_pc *u, uint64_t took)
 	u->used += took < most ? took : most;
 }
 
-/* Runs the program until it has answered; false: the domain has ended, or its turn. */
-static bool
-answered(struct user_pc *u, struct answer *a)
+/* It has not answered at once: on, until it has; false: the domain has ended, or its turn. */
+static APART bool
+answers_later(struct user_pc *u, enum env_event event, uint64_t began)
 {
-	uint64_t began;
-	enum env_event event;
+	struct env *e = u->env;
 
-	do {
-		began = rdtsc();
-		event = env_run(u->env);
-		if (event == ENV_CALL && u->env->regs[ENV_RAX] == USER_RUN)
-			return take_answer(u, a);
+	for (;;) {
 		charge(u, rdtsc() - began);
-	} while (!not_yet(u, event));
-	return false;
+		if (not_yet(u, event))
+			return false;
+		began = rdtsc();
+		event = env_run(e);
+		if (event == ENV_CALL && e->regs[ENV_RAX] == USER_RUN)
+			return take_answer(u);
+	}
 }
 
-/*
- * The engine of a guest in an outer ring has lent the CPU: it takes it back. Hardware has its
- * guest's state by itself.
- */
-static void
-give_back(struct vcpu *v)
+static inline bool
+answered(struct user_pc *u)
 {
-	if (!v->control && v->thread.state == THREAD_READY)
-		v->engine->load(v);
+	uint64_t began = rdtsc();
+	enum env_event event = env_run(u->env);
+
+	if (event == ENV_CALL && u->env->regs[ENV_RAX] == USER_RUN)
+		return take_answer(u);
+	return answers_later(u, event, began);
 }
 
 /*
- * Another question may be under way that was put off: it comes to its end first. preempt_point():
- * what has come meanwhile does not end the program's turn before its first instruction, again and
- * again.
+ * A question is under way that was put off: this one, or another one, which comes to its end first.
+ * preempt_point(): what has come meanwhile does not end the program's turn before its first
+ * instruction, again and again. True: this one is to be put now.
  */
+static APART bool
+resume(struct user_pc *u, struct question q, bool *done)
+{
+	preempt_point();
+	*done = answered(u);
+	return *done && memcmp(&u->asked, &q, sizeof(q));
+}
+
 bool
-ask(struct user_pc *u, const struct question *q, struct answer *a)
+ask(struct user_pc *u, struct question q)
 {
-	bool done = true;
+	bool done;
 
 	if (u->put_off || u->domain->state == DOMAIN_ENDED)
 		return false;
-	if (u->asks) {
-		preempt_point();
-		if (memcmp(&u->asked, q, sizeof(*q)))
-			done = answered(u, a);
-	}
-	if (done && !u->asks)
+	if (!u->asks || resume(u, q, &done)) {
 		put_question(u, q);
-	done = done && answered(u, a);
-	give_back(u->domain->vcpu);
+		done = answered(u);
+	}
+	if (u->lent && u->domain->vcpu->thread.state == THREAD_READY)
+		u->domain->vcpu->engine->load(u->domain->vcpu);
 	return done;
 }

@@ -15,34 +15,37 @@ static char model_word[RUN_WORDS];
 static uint32_t
 model_read(struct domain *d, uint16_t port, unsigned size)
 {
-	const struct question q = { RUN_PORT_READ, port, (uint16_t)size, 0 };
-	struct answer a;
+	struct user_pc *u = user_of(d);
 
-	if (!ask(user_of(d), &q, &a))
+	if (!ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0 }))
 		return 0;
-	return a.done ? a.data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
+	return u->done ? u->data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
 }
 
 static void
 model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
-	const struct question q = { RUN_PORT_WRITE, port, (uint16_t)size, value };
-	struct answer a;
+	struct user_pc *u = user_of(d);
 
-	if (ask(user_of(d), &q, &a) && !a.done)
+	if (ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value }) && !u->done)
 		io_nobody(d, port, size);
 }
 
+/* A poll acknowledges a request. */
 static uint32_t
 pic_port_read(struct domain *d, uint16_t port, unsigned size)
 {
-	return pic_read(&user_of(d)->pic, port);
+	uint32_t value = pic_read(&user_of(d)->pic, port);
+
+	pic_changed(user_of(d));
+	return value;
 }
 
 static void
 pic_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	pic_write(&user_of(d)->pic, port, (uint8_t)value);
+	pic_changed(user_of(d));
 }
 
 /* Below LOW_PORTS the last one counts, above them the first. */
@@ -115,6 +118,7 @@ user_init(struct domain *d)
 	if (!u)
 		return -ENOMEM;
 	u->domain = d;
+	u->lent = !v->control;
 	u->deadline = RUN_NEVER;
 	pic_init(&u->pic);
 	err = env_create(&u->env, m->name, hpa_ptr(hpa(m->paddr)), m->size);
@@ -141,43 +145,50 @@ user_free(struct domain *d)
 	d->machine = NULL;
 }
 
-/*
- * Called after each access to a device, too, but not while one is under way. What it is told of the
- * time can be put off at any time: nobody waits for the answer.
- */
-static void
-user_lines(struct domain *d)
+/* What the program is told of the time can be put off: nobody waits for the answer. */
+static APART void
+time_comes(struct user_pc *u)
 {
-	const struct question q = { .reason = RUN_TIME };
-	struct user_pc *u = user_of(d);
 	bool may_wait = u->may_wait;
-	struct answer a;
 
-	if (u->put_off || (u->asks && u->asked.reason != RUN_TIME) || u->deadline == RUN_NEVER ||
-	    u->deadline > domain_now(d))
+	if (u->put_off || (u->asks && u->asked.reason != RUN_TIME))
 		return;
 	u->may_wait = true;
-	ask(u, &q, &a);
+	ask(u, (struct question){ .reason = RUN_TIME });
 	u->may_wait = may_wait;
 	u->put_off = false;
 }
 
-/*
- * While the program owes an answer, the guest gets no interrupt between its instruction's two
- * halves.
+/* Called after each access to a device, too, which has looked at the clock already. */
+static void
+user_lines(struct domain *d)
+{
+	struct user_pc *u = user_of(d);
+
+	if (u->may_wait && u->deadline > u->now)
+		return;
+	if (u->deadline <= domain_now(d))
+		time_comes(u);
+}
+
+/* While the program owes an answer, the guest gets no interrupt between its instruction's halves.
  */
 static bool
 user_pending(struct vcpu *v)
 {
 	const struct user_pc *u = user_of(v->domain);
 
-	return !u->asks && pic_pending(&u->pic);
+	return !u->asks & u->intr;
 }
 
 static uint8_t
 user_ack(struct vcpu *v)
 {
-	return (uint8_t)pic_ack(&user_of(v->domain)->pic);
+	struct user_pc *u = user_of(v->domain);
+	int vector = pic_ack(&u->pic);
+
+	pic_changed(u);
+	return (uint8_t)vector;
 }
 
 static uint64_t

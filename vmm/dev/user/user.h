@@ -32,21 +32,20 @@ struct question {
 	uint32_t data;
 };
 
-struct answer {
-	uint32_t data;
-	uint32_t done;
-};
-
 struct user_pc {
 	struct domain *domain;
 	struct env *env;
 	struct pic pic;
-	uint64_t deadline; /* of RUN_TIME, in ns of the domain's clock */
+	bool intr;         /* what the 8259s say to the CPU */
+	uint64_t now;      /* the domain's clock when the program was asked last */
+	uint64_t deadline; /* of RUN_TIME, by that clock */
 	uint64_t used;     /* of MODEL_LIMIT, in ticks of the TSC, for `asked` */
 	struct question asked;
+	uint32_t data, done;     /* its answer */
 	bool asks;               /* the program has not answered it yet */
 	bool may_wait;           /* an exit is handled that can be put off */
 	bool put_off;            /* ... and it is: nothing more is to happen in it */
+	bool lent;               /* the CPU, by an engine of outer rings, which loads it anew */
 	uint64_t gpr[GPR_COUNT]; /* as they were then */
 	exit_handle_fn *engines_io;
 	exit_handle_fn *handlers[EXIT_COUNT]; /* the engine's, but one */
@@ -58,6 +57,12 @@ user_of(const struct domain *d)
 	return d->machine;
 }
 
+static inline void
+pic_changed(struct user_pc *u)
+{
+	u->intr = pic_pending(&u->pic);
+}
+
 /* serve.c: true: the program has answered. False: the domain has ended, or it is put off. */
-bool ask(struct user_pc *u, const struct question *q, struct answer *a);
+bool ask(struct user_pc *u, struct question q);
 void model_fault(struct user_pc *u, const char *fmt, ...) PRINTF_LIKE(2, 3); /* ends the domain */
