@@ -25,8 +25,9 @@ void load_tables(const struct idtr *idtr);
 void paging_on(const void *directory);
 uint32_t measure(void (*run)(void), uint32_t eax);
 void run_user(const void *code, uint32_t *samples);
-void do_nothing(void), do_in(void), do_cpuid(void), do_cr3(void), do_call(void), do_fault(void);
-void do_divide(void), do_write(void), do_touch(void), do_apic_read(void), do_apic_eoi(void);
+void do_nothing(void), do_in(void), do_port(void), do_cpuid(void), do_cr3(void), do_call(void);
+void do_fault(void), do_divide(void), do_write(void), do_touch(void);
+void do_apic_read(void), do_apic_eoi(void);
 void on_divide(void), on_fault(void), on_syscall(void), on_done(void);
 extern const char user_nothing[], user_nothing_end[], user_syscall[], user_syscall_end[];
 
@@ -175,6 +176,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	(void)magic;
 	console_init();
 	kernel_init();
+	if (option(info, "port")) {
+		nano("port write", do_port, 0);
+		return 0;
+	}
 	if (option(info, "apic")) {
 		nano("APIC read", do_apic_read, 0);
 		nano("APIC EOI", do_apic_eoi, 0);
