@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, LIMIT, Engine, each, folder  # noqa: E402
+from engine import BUILD, LIMIT, Engine, assembled, each, folder  # noqa: E402
 from harness import ROOT, finish, ok, run  # noqa: E402
 from zeno.judging import headers  # noqa: E402
 from zeno.machines import gdbremote, machine  # noqa: E402
@@ -25,11 +25,11 @@ ENDS = {  # what a device model does, and what its guest's last line says of it
     "crash": "is over: killed by #PF page fault at 0: write by ring 3: no page there, rip 4",
     "kernel": "is over: killed by #PF page fault at ffff828000100000",
     "exits": "is over: ended, status 7",
-    "hangs": "has not answered within 100 ms of the CPU, port 3f",
-    "hangs-calling": "has not answered within 100 ms of the CPU, port 3f",
-    "too-slow": "has not answered within 100 ms of the CPU, port 3f",
-    "count": "answers for 2 elements of 1, port 3f",
-    "counts": "answers for 4294967295 elements of 1, port 3f",
+    "hangs": "has not answered within 100 ms of the CPU, rip 4",
+    "hangs-calling": "has not answered within 100 ms of the CPU, rip 4",
+    "too-slow": "has not answered within 100 ms of the CPU, rip 4",
+    "count": "answers for 2 elements of 1, asked for port 3f",
+    "counts": "answers for 4294967295 elements of 1, asked for port 3f",
     "line": "moves interrupt line 16 to 1",
     "cascade": "moves interrupt line 2 to 1",
     "wild-line": "moves interrupt line 18446744073709551615 to 1",
@@ -85,6 +85,14 @@ def same(name, guests):
            f"{name}: {one} prints the same with its devices in ring 3", text=there)
 
 
+def beside(svm):
+    """Guests with devices in ring 3 and with Zeno's, each with turns of its own."""
+    words = (("traps", "devices=user &"), ("traps", "&"), ("traps", "devices=user &"), ("sieve", "devices=user"), ("sieve", "devices=user"))
+    text = svm.host([svm.start(*each) for each in words], ["traps", "sieve", DM])
+    ok(re.findall(r"^d4\| (.*)$", text, re.M)[:1] == svm.bare("qemu", "sieve")[:1] and "sieve: ended: exit code 0" in text,
+       "guests with devices in ring 3 run beside each other", text=text)
+
+
 def models(svm, model):
     """Device models that end their guest in one line, and those that it lives with."""
     words = [*ENDS, *LIVES]
@@ -99,6 +107,17 @@ def models(svm, model):
                f"a guest lives with a device model: {name}", text=part)
         else:
             ok(len(last) == 1 and ENDS[name] in last[0], f"a device model ends its guest, and one line says so: {name}", text=part)
+
+
+def asleep(svm, model):
+    """The same while the guest sleeps: it ends, and so does its thread, whatever it was to be woken for."""
+    ends = {"asleep-count": "answers for 2 elements of 1, when its time came", "asleep-hangs": "has not answered within", "asleep-crash": "is over: killed by #PF"}
+    text = svm.host([word for name in ends for word in (f"model model {name}", svm.start("asleep", "devices=user"), svm.start("hello"), "threads")],
+                    [assembled("user/asleep.asm"), "hello", model])
+    parts = [part for part in each(text) if part.startswith("start asleep")]
+    for (name, words), part in zip(ends.items(), parts):
+        ok(f"asleep: stopped: its device model model {words}" in part, f"a device model ends its sleeping guest: {name}", text=part)
+    ok(len(parts) == len(ends) and text.count("no threads: the host is idle") == len(ends), "and nothing of it stays", text=text)
 
 
 def slow(svm, model):
@@ -143,7 +162,9 @@ def main():
     attacks(svm, attack)
     for name, guests in (("svm", ("hello", "traps", "pc")), ("te", ("hello", "traps")), ("bt", ("hello", "traps"))):
         same(name, guests)
+    beside(svm)
     models(svm, model)
+    asleep(svm, model)
     slow(svm, model)
     changed(svm, model)
     finish()

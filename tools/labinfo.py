@@ -43,7 +43,7 @@ ROOMS = {
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2416, 1500),
     "platform": ("vmm/dev/apic", 2757, 2500),
-    "envs": ("kern/env", 608, 500),
+    "envs": ("kern/env", 614, 500),
     "devices in ring 3": ("vmm/dev/user", 455, 400),
     "user": ("user/lib user/dm", 284, 300),
     "firmware": ("vmm/dev/firmware", 282, 280),

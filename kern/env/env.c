@@ -118,7 +118,11 @@ static APART void
 take_cpu(struct env *e)
 {
 	__asm__ volatile("mov %0, %%dr7" : : "r"((uint64_t)DR7_RESET));
-	/* 64-bit code needs no data segments, and what a guest in ring 1 has left is its own */
+	/*
+	 * 64-bit code needs no data segments, and what a guest in ring 1 has left is its own: FS's
+	 * and GS's bases, too, which stay behind a null selector on AMD (APM 2 4.5.3).
+	 */
+	__asm__ volatile("mov %w0, %%fs; mov %w0, %%gs" : : "r"(HOST_DS));
 	__asm__ volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs" : : "r"(0));
 	trap_debug_stack(false);
 	tss_set_rsp0((uint64_t)(e + 1));

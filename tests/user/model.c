@@ -16,15 +16,21 @@
 
 static struct run_page *const run = RUN_PAGE;
 
-/* Whether the word behind its name is this one. */
 static bool
-is(const char *word)
+begins(const char *word)
 {
 	const char *words = run->words;
 
 	for (; *word && *word == *words; word++)
 		words++;
-	return *word == *words;
+	return !*word;
+}
+
+/* Whether the word behind its name is this one. */
+static bool
+is(const char *word)
+{
+	return begins(word) && !run->words[user_strlen(word)];
 }
 
 /* What Zeno asked, kept from its own tricks. */
@@ -90,6 +96,23 @@ misbehave(void)
 		user_call(USER_STOP, (uint64_t) "enough\n", 7);
 }
 
+/* Those that do something when their time comes, and their guest sleeps. */
+static void
+wake(const struct asked *q, uint64_t now)
+{
+	if (q->reason != RUN_TIME) {
+		run->deadline = now + 1000000;
+		return;
+	}
+	if (is("asleep-count"))
+		run->done = 2;
+	if (is("asleep-hangs"))
+		for (;;)
+			;
+	if (is("asleep-crash"))
+		*(volatile int *)0 = 1;
+}
+
 /*
  * Those that do no harm: Zeno's half of the page gone, wild times, wild pointers, a call where none
  * is, slowness.
@@ -125,6 +148,8 @@ user_main(void)
 		const struct asked q = { run->reason, run->data_out, run->port };
 
 		serve(&q);
+		if (begins("asleep"))
+			wake(&q, run->now);
 		if (n == TURN)
 			misbehave();
 		annoy(n);

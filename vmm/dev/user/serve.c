@@ -25,7 +25,12 @@ model_fault(struct user_pc *u, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	domain_stop(u->domain, "its device model %s %s", u->env->name, what);
+	if (u->asked.reason == RUN_TIME)
+		domain_stop(u->domain, "its device model %s %s, when its time came", u->env->name,
+			    what);
+	else
+		domain_stop(u->domain, "its device model %s %s, asked for port %x", u->env->name,
+			    what, u->asked.port);
 }
 
 static inline void
@@ -65,7 +70,7 @@ take_answer(struct user_pc *u)
 		u->deadline = later(u->deadline, domain_now(u->domain) + DEADLINE_MIN);
 	if (u->done <= 1)
 		return true;
-	model_fault(u, "answers for %u elements of 1, port %x", u->done, u->asked.port);
+	model_fault(u, "answers for %u elements of 1", u->done);
 	return false;
 }
 
@@ -137,19 +142,15 @@ other_call(struct user_pc *u)
 		e->regs[ENV_RAX] = (uint64_t)service(u);
 }
 
-/*
- * One step of the program, to its next trap. True: it is through, or nothing more comes of it now.
- */
+/* Behind a step of the program, to its next trap: whether nothing more comes of it now. */
 static COLD bool
-not_yet(struct user_pc *u, enum env_event event)
+is_through(struct user_pc *u, enum env_event event)
 {
-	if (event == ENV_CALL)
-		other_call(u);
 	if (*u->env->end) {
 		model_fault(u, "is over: %s", u->env->end);
 	} else if (u->used > clock_tsc_hz() / 1000 * MODEL_LIMIT_MS) {
-		model_fault(u, "has not answered within %u ms of the CPU, port %x, rip %lx",
-			    MODEL_LIMIT_MS, u->asked.port, u->env->frame.rip);
+		model_fault(u, "has not answered within %u ms of the CPU, rip %lx", MODEL_LIMIT_MS,
+			    u->env->frame.rip);
 	}
 	if (u->domain->state == DOMAIN_ENDED)
 		return true;
@@ -179,8 +180,10 @@ answers_later(struct user_pc *u, enum env_event event, uint64_t began)
 	struct env *e = u->env;
 
 	for (;;) {
+		if (event == ENV_CALL)
+			other_call(u);
 		charge(u, rdtsc() - began);
-		if (not_yet(u, event))
+		if (is_through(u, event))
 			return false;
 		began = rdtsc();
 		event = env_run(e);

@@ -191,10 +191,11 @@ user_ack(struct vcpu *v)
 	return (uint8_t)vector;
 }
 
+/* Its program may have ended it while it slept. */
 static uint64_t
 user_deadline(struct domain *d)
 {
-	return user_of(d)->deadline;
+	return d->state == DOMAIN_ENDED ? 0 : user_of(d)->deadline;
 }
 
 static uint8_t claims[LOW_PORTS];
