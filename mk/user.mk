@@ -2,7 +2,7 @@
 
 UO := build/user$(if $(CLANG),-clang)
 USER_CFLAGS := $(COMMON) -fno-pic -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
-	-fno-tree-loop-distribute-patterns $(if $(CLANG),--target=x86_64-linux-gnu)
+	$(if $(CLANG),--target=x86_64-linux-gnu)
 USER_NASMFLAGS := -f elf64 -g -F dwarf -I .
 USER_LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none
 DM_DEVICES := $(wildcard $(patsubst %,vmm/dev/%.c,uart pit rtc i8042 crtc))
