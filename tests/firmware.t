@@ -30,10 +30,10 @@ COMMANDS = ["hello", "cpuid -l", "ls", "hexdump (hd0)0+1 -s 496 -n 16", "hexdump
 CURSOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def rom(here):
+def rom(here, name="pam"):
     """Twice 64 KiB, so that e0000-effff is ROM, too; here: for what a bare machine's hole may not show."""
-    path = folder() / "pam"
-    done = run("nasm", "-f", "bin", f"-dHERE={here}", "-o", path, ROOT / "tests/firmware/pam.asm")
+    path = folder() / name
+    done = run("nasm", "-f", "bin", f"-dHERE={here}", "-o", path, ROOT / f"tests/firmware/{name}.asm")
     ok(done.status == 0, "the ROM is assembled", out=done.out)
     path.write_bytes(2 * path.read_bytes())
     return path
@@ -77,9 +77,10 @@ def pam(svm, disk):
 def refused(svm):
     """What is no firmware, and what has no place for it."""
     images = {"cut": SEABIOS.read_bytes()[:100000], "half": SEABIOS.read_bytes()[:0x10000], "none": b"", "big": bytes(0x110000)}
-    text = svm.host([f"start {name} {START}" for name in images] + ["start bios boot=firmware", "start hello"],
+    text = svm.host([f"start {name} {START}" for name in images] + ["start bios boot=firmware", f"start tables {START}", "start hello"],
                     [*(sectors(name, data, len(data) or 1) for name, data in images.items()),
-                     sectors("bios", SEABIOS.read_bytes(), 0), "hello"])
+                     sectors("bios", SEABIOS.read_bytes(), 0), rom(0, "tables"), "hello"])
+    ok(re.search(r"^d\d+ tables: stopped: Zeno cannot emulate ", text, re.M), "page tables in ROM end a guest in words", text=text)
     no_rom = "not firmware that can be started: it is no ROM of 64 KiB, or as many times that, up to 1 MiB (truncated?)"
     ok(all(f"{name}: {no_rom}" in text for name in ("cut", "none", "big")) and
        "half: not firmware that can be started: no jump stands where the CPU starts" in text and

@@ -60,7 +60,7 @@ static const struct field isa_bridge[] = {
 	{ 0x60, 4, 0x80808080, 0x8f8f8f8f }, /* PIRQRC[A:D]: off, IRQ */
 	{ 0x69, 1, 0x02, 0xfe },             /* TOM */
 	{ 0x6a, 2, 0, 0x8004 },              /* MSTAT */
-	{ 0x70, 2, 0x8080, 0xefef },         /* MBIRQ */
+	{ 0x70, 1, 0x80, 0xef },             /* MBIRQ0: PIIX3 has no other */
 	{ 0x76, 2, 0x0c0c, 0x8f8f },         /* MBDMA */
 	{ 0x78, 2, 0x0002, 0xffff },         /* PCSC */
 	{ 0x80, 1, 0, 0x7f },                /* APICBASE */
