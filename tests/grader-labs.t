@@ -150,7 +150,7 @@ def in_order(lab, mutant, killers):
     Never by what they cost: that differs from run to run, and the first that fails is the one whose words are compared
     with the mutant's symptom.
     """
-    tests = [test for test in lab.exercise(mutant.exercise).tests if test.points]
+    tests = [test for test in lab.exercise(mutant.exercise).tests if test.points or test.other]
     return sorted(tests, key=lambda test: test.name != killers.get(mutant.name))
 
 

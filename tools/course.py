@@ -38,6 +38,15 @@ class Half:
 
 
 @dataclass(frozen=True)
+class Flavour:
+    """[flavours.4s] of a data file: on what the lab runs where Lab 4s is the one of "4 or 4s" that is done."""
+
+    lab: int | str
+    cpu: str
+    machine: str
+
+
+@dataclass(frozen=True)
 class Lab:
     """The keys of grade/labs/N.toml that say what a lab is made of; `half` is what was asked for of it."""
 
@@ -57,8 +66,8 @@ class Lab:
     half: str = ""
     cpu: str = "te"
     """The CPU model of grade/machines.toml that it runs on where nobody names one."""
-    cpus: dict = field(default_factory=dict)
-    """... on a machine where it is another one."""
+    flavours: tuple = ()
+    """Those of which the lab that it needs is here: the first one decides where, and on what, its tests run."""
 
     @property
     def name(self):
@@ -91,8 +100,9 @@ class Lab:
         return sorted({number_of(re.match(NUMBER, word)[0]) for need in self.needs for word in either(need)}, key=in_order)
 
     def cpu_on(self, machine):
-        """The CPU model that it runs on there."""
-        return self.cpus.get(machine, self.cpu)
+        """The CPU model that it runs on there: of two flavours that which belongs there."""
+        there = [one.cpu for one in self.flavours if one.machine == machine]
+        return (*there, *(one.cpu for one in self.flavours), self.cpu)[0]
 
     @property
     def labs(self):
@@ -171,6 +181,20 @@ def load_lab(number, root=ROOT, half=""):
     return lab
 
 
+def _flavours(table, root, where):
+    """The Flavours of a data file whose lab is here."""
+    import flavour  # pylint: disable=import-outside-toplevel,cyclic-import
+    found = {}
+    for name, one in table.get("flavours", {}).items():
+        if not isinstance(one, dict) or set(one) != {"cpu", "machine"}:
+            raise CourseError(f"{where}: flavours.{name} has `cpu` and `machine`")
+        found[number_of(name)] = Flavour(number_of(name), **one)
+    if len(found) < 2:
+        return tuple(found.values())
+    here = flavour.fewest({number: flavour.left_to_do(load_lab(number, root)) for number in found})
+    return tuple(found[number] for number in here)
+
+
 def parse_table(text, where):
     """A data file's table."""
     try:
@@ -194,7 +218,7 @@ def lab_of(table, root, half, where):
             raise CourseError(f"{where}: {name!r} is no name for a file")
     return Lab(table["lab"], table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
                tuple(table["sources"]), tuple(table["files"]), table["handout"], halves, half_of, Path(root),
-               half, table.get("cpu", "te"), table.get("cpus", {}))
+               half, table.get("cpu", "te"), _flavours(table, root, where))
 
 
 def there_are(root=ROOT):

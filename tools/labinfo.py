@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import catchup
+import flavour
 import merge
 import region
 import trouble
@@ -197,8 +198,8 @@ class Chosen:
         data = text.encode("utf-8", "surrogateescape")
         write_if_new(ROOT / self.merged / name, data)
 
-    def tell(self, has_other):
-        """Say what is not the student's own; `has_other`: one is done that will do in its place."""
+    def tell(self):
+        """Say what is not the student's own."""
         number = self.lab.number
         for place in sorted({str(Path(name).parent) for name in self.compiled}):
             print(f"note: lab {number}: the compiled reference in {place}, not labs/{self.lab.dir}",
@@ -206,9 +207,16 @@ class Chosen:
         if self.taken:
             print(f"note: lab {number}: taken from the reference: {', '.join(sorted(self.taken))}",
                   file=sys.stderr)
-        if self.open and not has_other:
+        if self.open:
             print(f"note: lab {number} is needed, and not done yet: {', '.join(sorted(self.open))}",
                   file=sys.stderr)
+
+
+def left_out(chosen):
+    """Labs that nobody has done, and that another one stands in for: they are not built, so none of them says so at each boot."""
+    left = {one.lab.number: one.open for one in chosen}
+    return [one for one in chosen if one.part.instead and not one.part.target
+            and one.lab.number not in flavour.fewest({n: left[n] for n in left if n in one.part.instead | {one.lab.number}})]
 
 
 class Wish:
@@ -259,20 +267,21 @@ def make_variables(args):
     if not SAFE_NAME.match(variant):
         raise CourseError(f"VARIANT={variant}: no name for a directory")
     chosen = [Chosen(part, wish, variant) for part in parts]
-    sources = common_sources(parts)
-    for one in chosen:
-        sources += one.sources()
+    own = {one.lab.number: one.sources() for one in chosen}
     wish.check(chosen)
+    kept = [one for one in chosen if one not in left_out(chosen)]
+    sources = common_sources([one.part for one in kept])
+    for one in kept:
+        sources += own[one.lab.number]
     bad = [s for s in sources if not all(SAFE_NAME.match(part) for part in s.split("/"))]
     if bad:
         raise CourseError(f"{bad[0]!r} is no name for a source file")
-    done = {one.lab.number for one in chosen if not one.open}
-    for one in chosen:
-        one.tell(bool(done & one.part.instead))
+    for one in kept:
+        one.tell()
     text = f"NAME := {name}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
     for where, word in (("qemu", "LAB_CPU"), ("bochs", "LAB_CPU_BOCHS")):
         text += f"{word} := {labs[0].cpu_on(where) if len(labs) == 1 else 'te'}\n"
-    text += f"CATCHUP := {' '.join(name for one in chosen for name in one.compiled)}\n"
+    text += f"CATCHUP := {' '.join(name for one in kept for name in one.compiled)}\n"
     path = Path("build") / variant / "lab.mk"
     write_if_new(ROOT / path, text.encode())
     return path

@@ -34,6 +34,11 @@ P2M_RAM, P2M_ONES, TRACK_LOG, FRAME_GUEST, FRAME_HOST, ACCESS_WRITE = headers.nu
     "P2M_RAM", "P2M_ONES", "TRACK_LOG", "FRAME_GUEST", "FRAME_HOST", "ACCESS_WRITE"))
 
 
+def kind_of(t):
+    """Which of the two formats the nested tables have, where a test runs."""
+    return {"svm": "npt", "vmx": "ept"}[t.lab.cpu_on(t.machine)]
+
+
 def words(client, address, count=1, physical=False):
     """Numbers of eight bytes."""
     return struct.unpack(f"<{count}Q", client.read(address, 8 * count, physical=physical))

@@ -1,7 +1,8 @@
 """Lab 5A, exercise 5.3: write protection in nested tables, and what must be forgotten for it.
 
-No guest can show a forgotten flush on emulators that flush at each entry. So the grader remembers: beside each VMRUN it holds
-what a CPU could have that forgets nothing by itself, by ASID, and reads from the VMCB what it is told to forget.
+No guest can show a forgotten flush on emulators that flush at each entry. So the grader remembers: beside each entry it holds
+what a CPU could have that forgets nothing by itself: by ASID on AMD-V, where the VMCB says what it is told to forget, by root on
+VT-x, where INVEPT does.
 """
 
 import struct
@@ -11,14 +12,15 @@ from zeno.judging import headers
 
 from .guests import module
 from .lab4 import GPRS, find_code, said
-from .lab5 import D_LESS, E_GPA, LIMITS, PS, RIGHTS, TRACK_LOG, V_FLUSH, V_NEXT, Calls, Domain, Tables, W, place, words
+from .lab5 import D_LESS, E_GPA, LIMITS, PS, RIGHTS, TRACK_LOG, V_FLUSH, V_NEXT, V_ROOT, Calls, Domain, Tables, W, kind_of, place, words
 from .lab5a import PAGES, TRACK_OTHER, Ends, Touching
 
 VMRUN = b"\x0f\x01\xd8"
+VMLAUNCH, VMRESUME, INVEPT = b"\x0f\x01\xc2", b"\x0f\x01\xc3", b"\x66\x0f\x38\x80"
 ASID, TLB_CONTROL, N_CR3 = headers.numbers(("vmm/svm/vmcb.h",), [
     f"offsetof(struct vmcb, {name})" for name in ("asid", "tlb_control", "n_cr3")])
 ENTRIES = 400
-"""Of VMRUN, which are looked at."""
+"""Into the guest, which are looked at."""
 LOGGED = 1 << TRACK_LOG
 
 
@@ -38,7 +40,7 @@ class Bench:
 
     def __init__(self, t, domain, regs):
         self.t, self.domain, self.client = t, domain, domain.client
-        self.kind = "npt"
+        self.kind = kind_of(t)
         self.call = Calls(t, domain.client, regs)
         self.vcpus = vcpus(domain.client, domain)
         self.before = self.after = None
@@ -229,20 +231,44 @@ class Rounds(Program):
 
 
 class Memory:
-    """What a CPU that forgets nothing may hold at each VMRUN, by ASID."""
+    """What a CPU that forgets nothing may hold at each entry, by ASID or root."""
 
     def __init__(self, t):
         self.t, self.entries, self.narrowed = t, 0, 0
         self.held, self.owner, self.last, self.flushes, self.changes = {}, {}, {}, {}, {}
         self.before = {}
+        self.root, self.invept = 0, False
 
-    def look(self, client, regs):
+    def points(self):
+        """{address: function}: the entries, and what makes VT-x forget."""
+        t = self.t
+        if kind_of(t) == "npt":
+            return {at: self.vmrun for at in find_code(t, VMRUN, t.symbol("svm_enter"))}
+        entries = [at for code in (VMLAUNCH, VMRESUME) for at in find_code(t, code, t.symbol("vmx_enter"))]
+        return {at: self.vmx_entry for at in entries} | {
+            at: self.told for at in find_code(t, INVEPT, t.symbol("vmx_forget_translations"))}
+
+    def vmrun(self, client, regs):
         """At a VMRUN."""
-        t, vmcb = self.t, regs["rax"]
-        self.entries += 1
-        fields = client.read(vmcb, 0x100, physical=True)
+        fields = client.read(regs["rax"], 0x100, physical=True)
         asid, control = int.from_bytes(fields[ASID:ASID + 4], "little"), fields[TLB_CONTROL]
-        root = int.from_bytes(fields[N_CR3:N_CR3 + 8], "little")
+        return self.look(client, int.from_bytes(fields[N_CR3:N_CR3 + 8], "little"), asid, control)
+
+    def told(self, client, regs):
+        """At INVEPT."""
+        self.invept = True
+        return False
+
+    def vmx_entry(self, client, regs):
+        """At VMLAUNCH or VMRESUME. Before its first violation a guest's tables are empty."""
+        done = self.root and self.look(client, self.root, self.root, self.invept)
+        self.invept = False
+        return done
+
+    def look(self, client, root, asid, control):
+        """At an entry: the CPU forgets all (`control`) or goes by a name, and what has it then?"""
+        t = self.t
+        self.entries += 1
         now = Tables(client, root).mapped()
         if control:
             self.held, self.owner = {}, {}
@@ -285,12 +311,14 @@ class Log:
             self.left.append({page for page in guest.pages if p2m[page][1] & LOGGED})
         self.heard.append([])
         call = Calls(self.t, client, regs)
-        for page in guest.pages:
-            call("page_untrack", domain.at, page, TRACK_LOG)
-        for page in sorted(guest.tracked[len(self.left)] if gfn != guest.signs[-1] else ()):
-            call("page_track", domain.at, page, TRACK_LOG)
-        for name in (*GPRS, "rip", "eflags"):
-            client.set_reg(name, regs[name])
+        try:
+            for page in guest.pages:
+                call("page_untrack", domain.at, page, TRACK_LOG)
+            for page in sorted(guest.tracked[len(self.left)] if gfn != guest.signs[-1] else ()):
+                call("page_track", domain.at, page, TRACK_LOG)
+        finally:
+            for name in (*GPRS, "rip"):
+                client.set_reg(name, regs[name])
         return False
 
 
@@ -299,11 +327,15 @@ def forgotten(t):
     guest = Rounds(t.rng)
     elf = guest.assemble(t.directory, "rounds")
     memory, log = Memory(t), Log(t, guest)
-    points = {point: memory.look for point in find_code(t, VMRUN, t.symbol("svm_enter"))}
-    run, _ = t.witness(f"panic=off -- start {elf.stem} mem=32; off", points | {t.symbol("demand_fault"): log.violation},
+
+    def violation(client, regs):
+        memory.root = words(client, regs["rdi"] + V_ROOT)[0] << 12
+        return log.violation(client, regs)
+
+    run, _ = t.witness(f"panic=off -- start {elf.stem} mem=32; off", memory.points() | {t.symbol("demand_fault"): violation},
                        modules=[module(elf)], limits=LIMITS)
     life = said(run, f"start {elf.stem} mem=32")
-    t.check(memory.entries, "no guest was entered", "VMRUN", life)
+    t.check(memory.entries, "no guest was entered", "an entry", life)
     t.check("exit code 0" in life, "a guest whose writes are heard of does not come to its end", "exit code 0", life)
     t.check(memory.narrowed, "somebody wants to hear of writes to frames, and the guest may write to them as before", "no W", "W")
     for number, (tracked, written) in enumerate(zip(guest.tracked, guest.written)):

@@ -22,6 +22,7 @@ files, ...), and tools/course.py reads it; the lists `exercises` and `tests` bel
     hostile = false                  # true: what it feeds in is hostile
     check = "lab1.ring1"             # grade/checks/lab1.py, function ring1
     handout = "ex-1-1"               # anchor in the exercise's handout; its own if left out
+    other = false                    # true: it runs on the second flavour, and is skipped where there is one
 
 Loading is strict, so that a mistake in the data can't quietly give or take points.
 """
@@ -76,6 +77,7 @@ class Test:
     check: str
     handout: str
     hostile: bool
+    other: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,16 +163,17 @@ def _exercises(data, where):
     return found
 
 
-def _tests(data, exercises, where):
+def _tests(data, exercises, where, flavours):
     tests = []
+    machines = [[one.machine] for one in flavours] or [["qemu"]]
     for table in data.get("tests", []):
         spot = f"{where}: test {table.get('name', '?')}"
         ident = table.get("exercise", "")
         table.setdefault("handout", "ex-" + ident.replace(".", "-") if ident else "")
         one = Test(**_take(table, spot, name=(str, ...), exercise=(str, ...), title=(str, ...),
-                           points=(int, ...), evidence=(str, ...), machines=(list, ["qemu"]),
+                           points=(int, ...), evidence=(str, ...), machines=(list, machines[-1 if table.get("other") else 0]),
                            base=(list, []), check=(str, ...), handout=(str, ""),
-                           hostile=(bool, False)))
+                           hostile=(bool, False), other=(bool, False)))
         if any(one.name == other.name for other in tests):
             raise CourseError(f"{spot}: there are two of it")
         if one.evidence not in EVIDENCE:
@@ -229,7 +232,7 @@ def parse(text, where="lab", root=ROOT, half=""):
     lab = labs.lab_of(table, root, "", where)
     claims = _exercises(table, where)
     by_id = {one.id: one for one, _ in claims}
-    tests = _tests(table, by_id, where)
+    tests = _tests(table, by_id, where, lab.flavours)
     lab = Lab(**{one.name: getattr(lab, one.name) for one in fields(lab)}, exercises=list(by_id.values()), tests=tests)
     _balance(lab, claims, where)
     return _of_half(lab, half) if half else lab
