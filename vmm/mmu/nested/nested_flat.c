@@ -30,7 +30,7 @@ map(const struct domain *d, gfn_t g, unsigned level, mfn_t to, uint64_t flags)
 
 	for (unsigned at = 3; at >= level; at--) {
 		if (!*entry) {
-			mfn_t next = frame_alloc(FRAME_HOST, OWNER_HOST);
+			mfn_t next = frame_alloc(FRAME_HOST, d->id);
 
 			if (!mfn_ok(next))
 				return -ENOMEM;
