@@ -63,7 +63,7 @@ def made_tests(words):
     lines = [row("test", "exercise", "points", "what it checks", "evidence"), rule(20, 9, 8, 42, 21)]
     for one in data["tests"]:
         evidence = one["evidence"] + (", hostile guest" if one.get("hostile") else "")
-        evidence += "".join(f", {m} only" for m in one.get("machines", [])) + ", with both labs only" * one.get("other", False)
+        evidence += "".join(f", {m} only" for m in one.get("machines", [])) + ", no points" * one.get("other", False)
         lines.append(row(f"`{one['name']}`", one["exercise"] or "-", one["points"], one["title"], evidence))
     points = sum(one["points"] for one in data["tests"])
     return lines + [row(f"`{course.WHOLE}`", "all", course.whole_points(points), course.WHOLE_TITLE, "witnessed")]

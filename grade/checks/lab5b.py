@@ -8,6 +8,7 @@ import struct
 
 from zeno.guests import deadlines
 from zeno.judging import evidence, headers
+from zeno.judging.trial import Skipped
 
 from .guests import compare, module
 from .lab4 import said
@@ -51,6 +52,8 @@ def guest(t):
 
 def beside_bare(t):
     """The same on VT-x beside a CPU that has this timer itself."""
+    if t.lab.cpu_on(t.machine) != "vmx":
+        raise Skipped("no AMD CPU has such a timer to compare with, and Lab 4 is not done in this tree. Nothing is lost by it")
     program = deadlines.every(t.rng, 9, looks=False)
     program.slow_uart = t.machine == "bochs"
     elf = program.assemble(t.directory, "deadlines")

@@ -22,7 +22,7 @@ files, ...), and tools/course.py reads it; the lists `exercises` and `tests` bel
     hostile = false                  # true: what it feeds in is hostile
     check = "lab1.ring1"             # grade/checks/lab1.py, function ring1
     handout = "ex-1-1"               # anchor in the exercise's handout; its own if left out
-    other = false                    # true: it runs on the second flavour, and is skipped where there is one
+    other = false                    # true: it runs on the last flavour that is here; its check skips where there is one
 
 Loading is strict, so that a mistake in the data can't quietly give or take points.
 """
