@@ -219,7 +219,7 @@ def linux():
         session = "".join(line + "\n" for line in LINUX_SESSION).encode()
         initrd = linux_guest.make_initrd(linux_guest.LINUX_64, session, Path(folder) / "initrd64")
         words = f"mem=128 platform=pc-apic vcpus=2 boot=linux -- initrd=initrd64 {linux_guest.CMDLINE_64}"
-        run = machine.boot(kernel=str(BUILD / "lab4s-solution/zeno.mb"), cpu="svm", mem=256, idle=False,
+        run = machine.boot(kernel=str(BUILD / "lab5-solution/zeno.mb"), cpu="svm", mem=256, idle=False,
                            modules=[(str(linux_guest.LINUX_64.place / "linux64"), words), (str(initrd), "")],
                            cmdline="panic=off trace=0 -- start linux64; off")
     lines = guest_lines(run.console.decode("ascii", "replace").replace("\r", ""))

@@ -8,7 +8,7 @@ r"""Fetches Debian's Linux as guests: build/linux/ of 32 bits (vmlinuz, vmlinuz-
 It comes to build/linux/, or where the variable ZENO_LINUX says, and beside that. Then, for one:
 
     make qemu LAB=3 SOLUTION=1 LINUX=1 APPEND="-- start vmlinuz engine=bt"
-    make qemu LAB=4s SOLUTION=1 LINUX=1 APPEND="-- start linux64"
+    make qemu LAB=5 SOLUTION=1 LINUX=1 APPEND="-- start linux64"
 
 Nothing is installed, and the machine's own lists of packages stay as they are: apt-get gets the machine's
 sources, but lists, cache, state and an architecture of its own, and dpkg-deb unpacks. The kernels are

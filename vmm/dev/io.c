@@ -4,16 +4,20 @@
  * A port that no device claims reads as ones and swallows writes, as an ISA bus with pull-ups does;
  * each such access is counted. Nothing here ever touches a port of the host.
  */
+#include <inc/errno.h>
 #include <kern/kern.h>
 #include <vmm/dev/io.h>
 #include <vmm/dev/platform.h>
 #include <vmm/domain.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>
 
 #define ALARM_MIN   200000 /* ns */
 #define ALARM_SLACK 3000   /* the 8254's clock and the TSC's are two: never just too early */
 
 SET_DECLARE(platforms);
+SET_DECLARE(device_memories);
 
 const struct platform *
 platform_find(const char *name)
@@ -309,4 +313,40 @@ mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value)
 	}
 	r->write(v, a.v - r->base, size, value);
 	platform_lines(v->domain);
+}
+
+/* A limit of builds without Lab 5. */
+static int
+too_much(struct vcpu *v, gva_t a, unsigned how, gpa_t at, size_t size)
+{
+	if (how & ACCESS_USER) {
+		v->page_fault = (struct page_fault){ a.v, PF_P | PF_U, true };
+		return -EFAULT;
+	}
+	domain_stop(v->domain, "%zu bytes at %08lx, beyond RAM, are more than a register (Lab 5)",
+		    size, at.v);
+	return 0;
+}
+
+int
+mmio_move(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store)
+{
+	uint64_t value = 0;
+	gpa_t at;
+
+	set_foreach (const struct device_memory *, m, device_memories)
+		return m->move(v, a, how, buf, size, store);
+	if (gva_to_gpa(v, a, how, &at))
+		return -EFAULT;
+	if (size > sizeof(value) || in_page(a, size) < size)
+		return too_much(v, a, how, at, size);
+	if (!(store ? gpa_write(v->domain, at, buf, size) : gpa_read(v->domain, at, buf, size)))
+		return 0; /* it was ROM, and for reading */
+	memcpy(&value, buf, size);
+	if (store)
+		mmio_write(v, at, (unsigned)size, value);
+	else
+		value = mmio_read(v, at, (unsigned)size);
+	memcpy(buf, &value, size);
+	return 0;
 }

@@ -3,9 +3,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <inc/addr.h>
+#include <vmm/exit.h>
 
 struct domain;
 struct vcpu;
@@ -46,3 +49,17 @@ void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 /* size is 1 to 8 bytes. What nobody claims reads as ones and swallows writes. */
 uint64_t mmio_read(struct vcpu *v, gpa_t a, unsigned size);
 void mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value);
+
+/*
+ * An access of which not every byte is RAM's: `size` bytes from or to *buf, for any engine and MMU
+ * mode; `how` says what is checked. 0, or -EFAULT as gva_to_gpa(), and nothing was done. Lab 5 does
+ * it, by SET_ADD(device_memories, ...). A build without does up to eight bytes in one page; more
+ * ends a kernel, and is a program's fault.
+ */
+int mmio_move(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store);
+
+struct device_memory {
+	/* Under nested paging: where the CPU has missed a frame is no RAM. */
+	enum verdict (*violation)(struct vcpu *v, struct exit *e);
+	int (*move)(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store);
+};

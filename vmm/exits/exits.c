@@ -19,6 +19,7 @@
 #include <vmm/mem/access.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>
 
 #define LIMITS "lab1a.md#limits"
@@ -324,16 +325,32 @@ emulate_access(struct vcpu *v, struct exit *e)
 	}
 }
 
+/* With shadows there is no guest-physical address, and the handler below does. */
+static bool
+is_beyond_ram(const struct vcpu *v, const struct exit *e)
+{
+	const struct p2m_entry *p = p2m_entry(v->domain, gpa_to_gfn(gpa(e->gpa)));
+
+	return !e->gva && (!p || p->type != P2M_RAM);
+}
+
+SET_DECLARE(device_memories);
+
 static enum verdict
 exit_mmu(struct vcpu *v, struct exit *e)
 {
 	const struct mmu_mode *mmu = v->domain->mmu;
 	enum mmu_outcome outcome = mmu ? mmu->fault(v, e, &v->page_fault) : MMU_EMULATE;
 
-	if (outcome == MMU_EMULATE && v->state.event.kind)
+	if (outcome != MMU_EMULATE)
+		return mmu_settle(v, e, outcome);
+	if (is_beyond_ram(v, e))
+		set_foreach (const struct device_memory *, m, device_memories)
+			return m->violation(v, e);
+	if (v->state.event.kind)
 		return exit_stop(v, e, LIMITS,
 				 "vector %02x needs memory at %08lx on its way, and there is none",
 				 v->state.event.vector, e->gpa | e->gva);
-	return outcome == MMU_EMULATE ? emulate_access(v, e) : mmu_settle(v, e, outcome);
+	return emulate_access(v, e);
 }
 EXIT_HANDLER(MMU, NULL, exit_mmu);

@@ -9,7 +9,6 @@
 #include <vmm/event.h>
 #include <vmm/mem/access.h>
 #include <vmm/mem/guestmem.h>
-#include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>
 
 /* In 64-bit code segments have no limits, and bases for FS and GS alone (SDM 3A 3.4.4). */
@@ -31,50 +30,25 @@ linear_address(struct vcpu *v, enum seg_reg seg, uint64_t offset, size_t size, b
 					: segment_allows(s, offset, size, write);
 }
 
-/* One piece, within a page: of RAM, or of a device's registers, or of nothing. */
-static void
-move_piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool write)
-{
-	uint64_t value = 0;
-
-	if (!(write ? gpa_write(v->domain, at, buf, size) : gpa_read(v->domain, at, buf, size)))
-		return;
-	for (size_t done = 0, len; done < size; done += len) {
-		len = size - done < sizeof(value) ? size - done : sizeof(value);
-		memcpy(&value, buf + done, len);
-		if (write)
-			mmio_write(v, gpa(at.v + done), (unsigned)len, value);
-		else
-			value = mmio_read(v, gpa(at.v + done), (unsigned)len);
-		memcpy(buf + done, &value, len);
-	}
-}
-
-/* All pages are asked first, so that what faults has done nothing. */
+/* What faults has done nothing. */
 static int
-move_linear(struct vcpu *v, uint64_t linear, uint8_t *buf, size_t size, unsigned how, bool store,
+move_linear(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store,
 	    struct emu_fault *fault)
 {
-	size_t first = PAGE_SIZE - (linear & PAGE_MASK);
-	gpa_t at[2];
+	int err;
 
-	first = first < size ? first : size;
-	for (unsigned i = 0; i < (first < size ? 2 : 1); i++) {
-		gva_t a = gva(i ? linear + first : linear);
-
-		if (!gva_to_gpa(v, a, how, &at[i]))
-			continue;
-		*fault = (struct emu_fault){ .vector = VEC_PF,
-					     .has_error = true,
-					     .error = v->page_fault.error,
-					     .address = v->page_fault.address };
-		v->page_fault.pending = false;
-		return -EFAULT;
-	}
-	move_piece(v, at[0], buf, first, store);
-	if (first < size)
-		move_piece(v, at[1], buf + first, size - first, store);
-	return 0;
+	v->page_fault.pending = false;
+	err = store ? gva_write_as(v, a, how, buf, size) : gva_read_as(v, a, how, buf, size);
+	if (err && !v->page_fault.pending)
+		err = mmio_move(v, a, how, buf, size, store);
+	if (!err)
+		return 0;
+	*fault = (struct emu_fault){ .vector = VEC_PF,
+				     .has_error = true,
+				     .error = v->page_fault.error,
+				     .address = v->page_fault.address };
+	v->page_fault.pending = false;
+	return -EFAULT;
 }
 
 /* `write` is what it is checked as, `store` what it does. */
@@ -87,7 +61,7 @@ move(struct vcpu *v, enum seg_reg seg, uint64_t offset, void *buf, size_t size, 
 
 	if (linear_address(v, seg, offset, size, write, &linear)) {
 		how |= vcpu_cpl(v) == 3 ? ACCESS_USER : 0;
-		return move_linear(v, linear, buf, size, how, store, fault);
+		return move_linear(v, gva(linear), how, buf, size, store, fault);
 	}
 	*fault = (struct emu_fault){ .vector = seg == SEG_SS ? VEC_SS : VEC_GP, .has_error = true };
 	return -EFAULT;
