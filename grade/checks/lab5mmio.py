@@ -8,6 +8,7 @@ import random
 import re
 
 from zeno.guests import mmio
+from zeno.guests.bus import Bus
 
 from .guests import compare, life, module
 from .lab4sb import FEW
@@ -21,11 +22,16 @@ def commands(names, mmu):
     return "trace=0 -- " + "; ".join(f"start {name} {PLATFORM} {mmu}" for name in names) + "; off"
 
 
+def bare_run(t, guest):
+    """The guest on QEMU's bare machine, whichever the engine's is: Bochs' own APICs give up on odd widths and places."""
+    return t.bare(guest, limits=FEW, machine="qemu", cpu="svm")
+
+
 def run_both(t, program, name="guest"):
     """A program bare and under the engine: same output, same exit code, the host alive."""
     mmu = t.rng.choice(MODES)
     guest = program.assemble(t.directory, name)
-    bare = t.bare(guest, limits=FEW)
+    bare = bare_run(t, guest)
     run = t.boot(commands([name], mmu), modules=[module(guest)], elf=[guest], limits=FEW)
     compare(t, bare, run, 0)
     t.orderly(run)
@@ -52,7 +58,7 @@ def in_words(access):
 
 def bus(t):
     """Each access that comes to the bus: address, width, value, order."""
-    made, seen = mmio.Bus(t.rng), []
+    made, seen = Bus(t.rng), []
     guest = made.program.assemble(t.directory, "bus")
 
     def look(kind):
@@ -68,7 +74,8 @@ def bus(t):
     more, fewer = seen[len(made.wanted):], made.wanted[len(seen):]
     t.check(not more, "an access came to the bus that the guest did not make", "none", more and in_words(more[0]))
     t.check(not fewer, "an access did not come to the bus", fewer and in_words(fewer[0]), f"none; {life(run).said()}")
-    said = dict(re.findall(r"^(eax \d+)=([0-9A-F]{8})$", life(run).output.decode("ascii", "replace"), re.M))
+    # From the console: Bochs' debugger has the side channel's port.
+    said = dict(re.findall(r"^d1\| (eax \d+)=([0-9A-F]{8})\r?$", run.console.decode("ascii", "replace"), re.M))
     for name, value in made.values.items():
         t.equal(f"{value:08X}", said.get(name, "nothing"), f"what the guest has read in {name}")
     t.orderly(run)
@@ -80,7 +87,7 @@ def bus(t):
 def refused(t):
     """What no device can do ends the guest in a line with the address; the next guest runs."""
     honest = mmio.registers(random.Random(t.rng.getrandbits(32)), 12).assemble(t.directory, "after")
-    bare, modules, names = t.bare(honest, limits=FEW), [module(honest)], []
+    bare, modules, names = bare_run(t, honest), [module(honest)], []
     for number, name in enumerate(mmio.REFUSED):
         modules.append(module(mmio.refused(t.rng, name).assemble(t.directory, f"refused{number}")))
         names.append(f"refused{number}")
