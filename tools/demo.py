@@ -3,7 +3,8 @@
 
 Shows, on QEMU and where it is there on Bochs, with the reference solutions: the monitor; one guest on
 the bare machine beside the same guest under each engine; where its instructions went; a 64-bit guest
-on AMD-V and VT-x; Debian's 64-bit Linux with two CPUs, if it can be fetched; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
+on AMD-V and VT-x; Debian's 64-bit Linux with two CPUs, if it can be fetched; a guest whose devices are a process in ring 3;
+Zeno in Zeno; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
 """
 
 import re
@@ -33,6 +34,8 @@ SHELL_SCRIPT = "script=cat_/etc/poem_|_grep_the_|_sort+cowtest+primes_2000+stres
 LINUX_SESSION = {"uname -sm": "Linux x86_64", "grep -c processor /proc/cpuinfo": "2", "seq 100 | sort -r | head -n 1": "99"}
 """Lines for Debian's Linux, and what each prints."""
 ATTACKS = ["call-gate", "window-write", "spin"]
+
+SEABIOS = Path("/usr/share/seabios/bios.bin")
 
 failures = []
 
@@ -68,13 +71,18 @@ def booted(where, kernel, cmdline, guests, cpu):
         return machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu,
                             modules=[(guest(g), "") for g in guests])
     with tempfile.TemporaryDirectory() as folder:
-        disk = str(Path(folder) / "zeno.img")
-        modules = [word for g in guests for word in ("--module", guest(g), g)]
-        subprocess.run([sys.executable, str(ROOT / "tools/mkimage.py"), "-o", disk,
-                        "--mbr", str(BUILD / "boot/mbr.bin"), "--loader", str(BUILD / "boot/loader.bin"),
-                        "--kernel", str(kernel), "--cmdline", cmdline, *modules],
-                       check=True, stdout=subprocess.DEVNULL)
-        return machine.boot(machine="bochs", disk=disk, cpu=cpu)
+        return machine.boot(machine="bochs", disk=disk_of(folder, kernel, cmdline, guests), cpu=cpu)
+
+
+def disk_of(folder, kernel, cmdline, guests):
+    """A disk that boots this kernel, with guests as modules."""
+    disk = str(Path(folder) / "zeno.img")
+    modules = [word for g in guests for word in ("--module", guest(g), g)]
+    subprocess.run([sys.executable, str(ROOT / "tools/mkimage.py"), "-o", disk,
+                    "--mbr", str(BUILD / "boot/mbr.bin"), "--loader", str(BUILD / "boot/loader.bin"),
+                    "--kernel", str(kernel), "--cmdline", cmdline, *modules],
+                   check=True, stdout=subprocess.DEVNULL)
+    return disk
 
 
 def guest_lines(text):
@@ -231,6 +239,42 @@ def linux():
     check(said[:len(expected)] == expected and off, "it did what was typed, and switched itself off by ACPI")
 
 
+def user_devices():
+    """The KVM split: what a port is, a program says."""
+    title("A guest on svm whose devices are a process in ring 3 of the host (devices=user)")
+    bare = machine.boot(kernel=guest("hello"), cpu="svm")
+    expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
+    bare.cleanup()
+    text = started("start hello devices=user", [guest("hello"), str(BUILD / "user/dm.elf")])
+    show(guest_lines(text))
+    check(expected and expected == guest_lines(text), f"{len(expected)} lines, the same as on the bare machine")
+
+
+def started(commands, modules):
+    """One boot of Lab 5's host on AMD-V, with these files."""
+    run = machine.boot(kernel=str(BUILD / "lab5-solution/zeno.mb"), cpu="svm", modules=[(m, "") for m in modules],
+                       cmdline=f"panic=off trace=0 -- {commands}; off")
+    text = run.console.decode("ascii", "replace").replace("\r", "")
+    run.cleanup()
+    return text
+
+
+def nest():
+    """A hypervisor as a guest, from its boot sector on."""
+    title("Zeno in Zeno: its disk boots on svm by Debian's SeaBIOS, and runs guests on te and bt in there (make nest)")
+    if not SEABIOS.exists():
+        print(f"  not shown: {SEABIOS} is not there")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        inner = "; ".join(f"start {name} engine={engine}" for name, engine in (("hello", "te"), ("tables", "bt")))
+        disk = disk_of(folder, HOST / "zeno.mb", f"panic=off -- {inner}; off", ("hello", "tables"))
+        text = started(f"start {SEABIOS.stem} boot=firmware platform=pc-apic mem=32 disk=zeno", [str(SEABIOS), disk])
+    lines = guest_lines(text)
+    show(lines)
+    check(all(any(re.search(f"{name}: ended: exit code 0", line) for line in lines) for name in ("hello", "tables"))
+          and re.search(rf"d1 {SEABIOS.stem}: ended: exit code 0", text), "both inner guests ended in order, and the inner host")
+
+
 def hostile(where):
     title(f"Hostile guests on {where}: each is stopped or has no effect, and the next guest runs")
     for attack in ATTACKS:
@@ -254,6 +298,8 @@ def main():
     for engine in HARDWARE:
         hardware(engine)
     linux()
+    user_devices()
+    nest()
     hostile("qemu")
     if shutil.which("bochs"):
         hostile("bochs")
