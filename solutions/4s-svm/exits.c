@@ -55,13 +55,6 @@ find_instruction(struct vcpu *v, struct exit *e)
 	return svm_instruction(v, e);
 }
 
-/* The same, where it can be one only: *e is EXIT_OTHER if it is another one, or none. */
-static inline void
-must_be(struct vcpu *v, struct exit *e, unsigned op)
-{
-	svm_must_be(v, e, op);
-}
-
 /* An instruction that talks to a port. */
 static APART void
 is_io(struct vcpu *v, struct exit *e)
@@ -179,7 +172,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 	 * Beware: not every CPU tells where the next instruction begins, and one that does not
 	 *  leaves a zero there. The bytes at rip can have changed, here, too.
 	 * Manual: APM 2 "State Saved on Exit", "MSR Intercepts".
-	 * Tools: insn_name(), must_be(), svm_has_nrip of vmm/svm/svm.h
+	 * Tools: insn_name(), svm_must_be() and svm_has_nrip of vmm/svm/svm.h
 	 * Hint: the register's number is the guest's operand: where does rdmsr take it from?
 	 * Hint: a prefix before cpuid makes it a byte longer, so no table of lengths will do.
 	 *  There are two ways to know: ask the CPU, or read the instruction.
@@ -199,7 +192,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 		e->insn_len = (uint8_t)(b->nrip - b->rip);
 		return;
 	}
-	must_be(v, e, op);
+	svm_must_be(v, e, op);
 	/* END EXERCISE 4s.5c */
 }
 
