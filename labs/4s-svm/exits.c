@@ -111,7 +111,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 	 * Beware: not every CPU tells where the next instruction begins, and one that does not
 	 *  leaves a zero there. The bytes at rip can have changed, here, too.
 	 * Manual: APM 2 "State Saved on Exit", "MSR Intercepts".
-	 * Tools: insn_name(), svm_must_be() and svm_has_nrip of vmm/svm/svm.h
+	 * Tools: insn_name(), svm_has_nrip, svm_must_be() of vmm/svm/svm.h
 	 */
 	exercise_todo("4s.5", "handouts/lab4sb.md#ex-4s-5");
 	(void)v;

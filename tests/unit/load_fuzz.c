@@ -351,7 +351,7 @@ words_of_modules(void)
 		{ "b c  d", "c  d", NULL, 2 },
 		{ "b mem=64  boot=linux -- c d", "c d", "mem=64", 4 },
 		{ "b  --  c -- d", "c -- d", NULL, 2 },
-		{ "b mem=1 --", "mem=1 --", NULL, 2 },
+		{ "b mem=1 --", "", "mem=1", 3 },
 		{ "b --c d", "--c d", NULL, 2 },
 		{ "b 1 2 3 4 5 6 7 8 9 -- c", "c", "1", MODULE_OPTIONS },
 	};
