@@ -309,7 +309,7 @@ def judge_flood(t, host, case, other):
             host.written(at, size)
 
     def kept(when):
-        t.check(host.tracked(table) and host.count("flooded") == before,
+        t.check(host.tracked_as_table(table) and host.count("flooded") == before,
                 f"{told} is given up {when}", f"kept: {FLOOD} writes without a use are too many", "given up")
 
     writes(FLOOD - 1, away)
@@ -326,10 +326,10 @@ def judge_flood(t, host, case, other):
             "no entry, stats.dropped one more",
             f"entry {host.hardware(case.va)[-1]:#x}, stats.dropped {host.count('dropped') - dropped} more")
     writes(1, away)
-    t.check(host.count("flooded") == before + 1 and not host.tracked(table), f"{told} was written {FLOOD} times "
+    t.check(host.count("flooded") == before + 1 and not host.tracked_as_table(table), f"{told} was written {FLOOD} times "
             "and not used in between: its shadow should be given up",
-            "stats.flooded one more, the frame tracked no more",
-            f"{host.count('flooded') - before} more, tracked: {bool(host.tracked(table))}")
+            "stats.flooded one more, the frame tracked no more as a page table",
+            f"{host.count('flooded') - before} more, tracked: {host.tracked_as_table(table)}")
     if other:
         path = host.hardware(other.va)
         t.check(len(path) == 4 and path[-1] & P, "a table lies where a large page begins: writes to it drop "

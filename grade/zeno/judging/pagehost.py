@@ -11,6 +11,8 @@ import struct
 from . import headers
 from .pagewalk import ANSWER, Answer, Case, DIRECT, FORMS, NX, P, PAGE, PS, U, W, entry_size, mask, walk
 
+TABLE_TRACKED, = headers.numbers(("vmm/mem/page_track.h",), ["1 << TRACK_PAGE_TABLE"])
+
 
 class Host:
     """The kernel at a breakpoint: its memory, its guest, its functions."""
@@ -62,6 +64,10 @@ class Host:
         """Why the frame is write-protected, as bits."""
         self.leafs.clear()
         return self.p2m(gpa >> 12)[2]
+
+    def tracked_as_table(self, gpa):
+        """Whether it is for the sake of page tables: the guest's GDT may lie in the same frame."""
+        return bool(self.tracked(gpa) & TABLE_TRACKED)
 
     def write(self, gpa, data):
         """Into guest RAM, in one frame."""
