@@ -135,7 +135,7 @@ demo: ## install what is missing, then show it all in two minutes
 # They compile the same files in a dozen trees: ccache, where it is, has seen them by their text and flags, whatever tree
 # (by the headers that the compiler named: to preprocess what is new would cost half as much as to compile it).
 CCACHED := /usr/lib/ccache
-check: ## install what is missing, then run every test (twenty minutes on two cores)
+check: ## install what is missing, then run every test (half an hour on two cores)
 	@sh tools/install.sh check
 	@sh tools/install.sh faster || echo "It goes without, and takes longer."
 	@$(PYTHON) tools/linux_guest.py || true # without a network, tests/linux.t skips and says so
