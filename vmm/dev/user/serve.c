@@ -1,9 +1,6 @@
 /*
- * A question to the device model, and what it may do until it has answered.
- *
- * The program may crash, lie, hang, and change the run page at any time. Zeno's half of the page is
- * written and never read; of the program's half each field is read once, and the copy is what
- * counts.
+ * What a device model may do until it has answered. The question and the answer are a lab's
+ * (user.h).
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -11,9 +8,6 @@
 #include <vmm/dev/user/user.h>
 #include <vmm/engine.h>
 #include <vmm/vcpu.h>
-
-#define DEADLINE_MIN 100000 /* ns: not so soon that the guest never comes to its next instruction */
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
 
 /* The guest's end is the program's doing: one line says whose. */
 COLD void
@@ -31,47 +25,6 @@ model_fault(struct user_pc *u, const char *fmt, ...)
 	else
 		domain_stop(u->domain, "its device model %s %s, asked for port %x", u->env->name,
 			    what, u->asked.port);
-}
-
-static inline void
-put_question(struct user_pc *u, struct question q)
-{
-	struct run_page *p = u->env->page;
-
-	u->asked = q;
-	u->asks = true;
-	u->used = 0;
-	u->now = domain_now(u->domain);
-	p->reason = q.reason;
-	p->port = q.port;
-	p->size = (uint8_t)q.size;
-	p->data_out = q.data;
-	p->count = 1;
-	p->now = u->now;
-	u->env->regs[ENV_RAX] = 0; /* what USER_RUN returns; of a new program nobody looks at it */
-}
-
-static uint64_t
-later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static inline bool
-take_answer(struct user_pc *u)
-{
-	const struct run_page *p = u->env->page;
-
-	u->deadline = READ_ONCE(p->deadline);
-	u->data = READ_ONCE(p->data_in);
-	u->done = READ_ONCE(p->done);
-	u->asks = false;
-	if (u->asked.reason == RUN_TIME)
-		u->deadline = later(u->deadline, domain_now(u->domain) + DEADLINE_MIN);
-	if (u->done <= 1)
-		return true;
-	model_fault(u, "answers for %u elements of 1", u->done);
-	return false;
 }
 
 static int64_t
@@ -133,8 +86,8 @@ service(struct user_pc *u)
 	}
 }
 
-static void
-other_call(struct user_pc *u)
+void
+model_call(struct user_pc *u)
 {
 	struct env *e = u->env;
 
@@ -142,92 +95,14 @@ other_call(struct user_pc *u)
 		e->regs[ENV_RAX] = (uint64_t)service(u);
 }
 
-/* Behind a step of the program, to its next trap: whether nothing more comes of it now. */
-static COLD bool
-is_through(struct user_pc *u, enum env_event event)
-{
-	if (*u->env->end) {
-		model_fault(u, "is over: %s", u->env->end);
-	} else if (u->used > clock_tsc_hz() / 1000 * MODEL_LIMIT_MS) {
-		model_fault(u, "has not answered within %u ms of the CPU, rip %lx", MODEL_LIMIT_MS,
-			    u->env->frame.rip);
-	}
-	if (u->domain->state == DOMAIN_ENDED)
-		return true;
-	if (event == ENV_IRQ && need_resched && u->may_wait) {
-		u->put_off = true;
-		memcpy(u->gpr, u->domain->vcpu->state.gpr, sizeof(u->gpr));
-	}
-	return u->put_off;
-}
-
 /*
  * The host's timer ends each of its runs: what is longer than two ticks was the machine's own
  * sleep, an emulator's say.
  */
-static void
-charge(struct user_pc *u, uint64_t took)
+void
+model_charge(struct user_pc *u, uint64_t took)
 {
 	uint64_t most = 2 * clock_tsc_hz() / TICK_HZ;
 
 	u->used += took < most ? took : most;
-}
-
-/* It has not answered at once: on, until it has; false: the domain has ended, or its turn. */
-static APART bool
-answers_later(struct user_pc *u, enum env_event event, uint64_t began)
-{
-	struct env *e = u->env;
-
-	for (;;) {
-		if (event == ENV_CALL)
-			other_call(u);
-		charge(u, rdtsc() - began);
-		if (is_through(u, event))
-			return false;
-		began = rdtsc();
-		event = env_run(e);
-		if (event == ENV_CALL && e->regs[ENV_RAX] == USER_RUN)
-			return take_answer(u);
-	}
-}
-
-static inline bool
-answered(struct user_pc *u)
-{
-	uint64_t began = rdtsc();
-	enum env_event event = env_run(u->env);
-
-	if (event == ENV_CALL && u->env->regs[ENV_RAX] == USER_RUN)
-		return take_answer(u);
-	return answers_later(u, event, began);
-}
-
-/*
- * A question is under way that was put off: this one, or another one, which comes to its end first.
- * preempt_point(): what has come meanwhile does not end the program's turn before its first
- * instruction, again and again. True: this one is to be put now.
- */
-static APART bool
-resume(struct user_pc *u, struct question q, bool *done)
-{
-	preempt_point();
-	*done = answered(u);
-	return *done && memcmp(&u->asked, &q, sizeof(q));
-}
-
-bool
-ask(struct user_pc *u, struct question q)
-{
-	bool done;
-
-	if (u->put_off || u->domain->state == DOMAIN_ENDED)
-		return false;
-	if (!u->asks || resume(u, q, &done)) {
-		put_question(u, q);
-		done = answered(u);
-	}
-	if (u->lent && u->domain->vcpu->thread.state == THREAD_READY)
-		u->domain->vcpu->engine->load(u->domain->vcpu);
-	return done;
 }

@@ -23,6 +23,14 @@
 #include <vmm/domain.h>
 
 #define MODEL_LIMIT_MS 100
+#define DEADLINE_MIN   100000 /* ns: not so soon that the guest never comes to its next instruction */
+#define READ_ONCE(x)   (*(const volatile __typeof__(x) *)&(x))
+
+static inline uint64_t
+later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
 
 /* What the program is asked, as Zeno remembers it. */
 struct question {
@@ -63,6 +71,15 @@ pic_changed(struct user_pc *u)
 	u->intr = pic_pending(&u->pic);
 }
 
-/* serve.c: true: the program has answered. False: the domain has ended, or it is put off. */
+/*
+ * solutions/5-nested/runpage.c of Lab 5. True: the program has answered. False: the domain has
+ * ended, or the question is put off.
+ */
 bool ask(struct user_pc *u, struct question q);
-void model_fault(struct user_pc *u, const char *fmt, ...) PRINTF_LIKE(2, 3); /* ends the domain */
+
+/* serve.c. The guest's end is the program's doing: one line says whose. */
+void model_fault(struct user_pc *u, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* A system call that is no answer, done: its result is in place. */
+void model_call(struct user_pc *u);
+/* It has run for so many ticks of the TSC. */
+void model_charge(struct user_pc *u, uint64_t took);
