@@ -811,11 +811,13 @@ def cpus():
         for name in machine.machine_names():
             if not re.fullmatch(r"[\w=,+.\- ]+", machine.cpu_string(name, cpu)):
                 raise AssertionError(f"{name} {cpu}")
-    try:
-        machine.cpu_string("qemu", "vmx")
-        raise AssertionError("QEMU TCG has no VT-x")
-    except machine.MachineMissing:
-        pass
+    for cpu, words in (("vmx", ("'vmx'", "make bochs")), ("nosuch", ("'nosuch'", "svm-no-npt"))):
+        try:
+            machine.cpu_string("qemu", cpu)
+            raise AssertionError(f"QEMU has no {cpu}")
+        except machine.MachineMissing as missing:
+            if not all(word in str(missing) for word in words):
+                raise AssertionError(f"what there is instead: {missing}") from None
 
 
 def main():

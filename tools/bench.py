@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make bench`: what an exit costs, in instructions, from guest to guest.
+"""`make bench`, `bench.py BUILD-DIRECTORY`: what an exit costs, in instructions, from guest to guest.
 
 The guest `bench` measures itself under QEMU's -icount shift=0, where the time stamp counter counts
 instructions and two runs are the same; bare and on each engine, with the reference solutions. Then one
@@ -118,9 +118,6 @@ def show_ways(counts):
 
 
 def main():
-    if len(sys.argv) != 2:
-        print("usage: bench.py BUILD-DIRECTORY", file=sys.stderr)
-        return 2
     host = ROOT / sys.argv[1]
     floor = bare()
     columns = {engine: on_engine(host, engine) for engine in ENGINES}
@@ -151,7 +148,7 @@ def main():
 
 if __name__ == "__main__":
     try:
-        sys.exit(trouble.guarded(main))
+        sys.exit(trouble.plain(main, 1, 1))
     except machine.MachineMissing as missing:
         print(f"bench: {missing}", file=sys.stderr)
         sys.exit(1)

@@ -347,7 +347,7 @@ def main():
 
 if __name__ == "__main__":
     try:
-        sys.exit(trouble.guarded(main))
+        sys.exit(trouble.plain(main))
     except machine.MachineMissing as missing:
         print(f"bench: {missing}", file=sys.stderr)
         sys.exit(1)

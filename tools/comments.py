@@ -6,6 +6,7 @@ above it. What is laid out by hand (more than one space after the star, two spac
 exercises, whose lines have labels, stay as they are.
 """
 
+import argparse
 import re
 import subprocess
 import sys
@@ -118,12 +119,14 @@ def too_long(name, text):
 
 
 def main():
-    check = "--check" in sys.argv[1:]
-    names = [word for word in sys.argv[1:] if word != "--check"] or files()
+    parser = argparse.ArgumentParser(description=f"Bring C comments within column {WIDTH}.")
+    parser.add_argument("--check", action="store_true", help="only say which lines are too long")
+    parser.add_argument("names", nargs="*", metavar="FILE", help="from the root of the tree; all without")
+    options = parser.parse_args()
     bad = []
-    for name in names:
+    for name in options.names or files():
         text = (ROOT / name).read_text()
-        if check:
+        if options.check:
             bad += too_long(name, text)
         elif (new := reflow(text)) != text:
             (ROOT / name).write_text(new)

@@ -4,6 +4,7 @@
 labs/ is left alone: it is generated, and then the students'.
 """
 
+import argparse
 import re
 import subprocess
 import sys
@@ -24,10 +25,9 @@ def files():
 
 
 def main():
-    check = sys.argv[1:] == ["--check"]
-    if sys.argv[1:] and not check:
-        print("usage: format.py [--check]", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description="Lay out our C as .clang-format says.")
+    parser.add_argument("--check", action="store_true", help="only say which files differ, and fail then")
+    check = parser.parse_args().check
     names = files()
     if not check:
         return subprocess.run(["clang-format", "-i", *names], cwd=ROOT, check=False).returncode

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
+import trouble  # noqa: E402
 from zeno.judging import build, objects  # noqa: E402
 
 
@@ -24,4 +25,5 @@ def main():
         store.guests(ROOT, Path(scratch), lambda: None)
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(trouble.plain(main, 1, 1))

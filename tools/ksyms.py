@@ -89,8 +89,9 @@ def main(arguments):
     except (OSError, struct.error, ValueError, IndexError) as error:
         print(f"ksyms.py: {arguments[-1]}: {error}", file=sys.stderr)
         return 2
-    print(__doc__, file=sys.stderr)
-    return 2
+    asked = arguments in (["-h"], ["--help"])
+    print(__doc__, file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
 
 
 if __name__ == "__main__":

@@ -34,6 +34,19 @@ def guarded(main, file=None, status=1):
         return status
 
 
+def plain(main, least=0, most=0):
+    """guarded() for a program whose words are a few names: no option is taken for one of them."""
+    words = sys.argv[1:]
+    about = sys.modules["__main__"].__doc__.strip()
+    if words in (["-h"], ["--help"]):
+        print(about)
+        return 0
+    if not least <= len(words) <= most or any(word.startswith("-") for word in words):
+        print(about.split("\n", maxsplit=1)[0], file=sys.stderr)
+        return 2
+    return guarded(main)
+
+
 def short_folder(prefix):
     """A temporary folder in which a socket's path is short enough: the kernel takes 107 bytes."""
     place = tempfile.gettempdir()

@@ -279,11 +279,13 @@ def _version(name, _path):
 def cpu_string(machine, cpu):
     """The emulator's own string for a CPU of machines.toml."""
     with open(MACHINES_TOML, "rb") as file:
-        table = tomllib.load(file)
-    try:
-        return table["cpu"][cpu][machine]
-    except KeyError:
-        raise MachineMissing(f"machines.toml has no {cpu!r} CPU for {machine}") from None
+        cpus = tomllib.load(file)["cpu"]
+    if cpu not in cpus:
+        raise MachineMissing(f"no CPU is called {cpu!r}; grade/machines.toml has {', '.join(cpus)}")
+    if machine not in cpus[cpu]:
+        others = " or ".join(f"make {name} LAB=n" for name in cpus[cpu])
+        raise MachineMissing(f"{machine} has no CPU like {cpu!r} (grade/machines.toml says why): {others}")
+    return cpus[cpu][machine]
 
 
 def start(**setup):
