@@ -26,7 +26,7 @@ quote = '$(subst ','\'',$1)'
 
 # What steers make is said on its command line: who once exported DEBUG or LAB for something else is told, and not obeyed.
 STEERING := LAB SOLUTION REF ALONE VARIANT STORE WERROR APPEND CPU LINUX DEBUG MACHINE STUB REVERSE BATCH TEST ONLY \
-	EXPLAIN SEED EX OUT FROM FORCE
+	EXPLAIN SEED EX OUT FROM FORCE PEERS
 define from_environment
 ifneq ($$(filter environment%,$$(origin $1)),)
 IGNORED := $$(IGNORED) $$(if $$($1),$1=$$($1))
@@ -77,7 +77,7 @@ $(error $(or $(MISSING),tools/install.sh does not work))
 endif
 endif
 
-ifneq ($(filter-out $(LABLESS) build/guest% build/boot/% build/tests/% build/zcount.so,$(GOALS)),)
+ifneq ($(filter-out $(LABLESS) build/guest% build/boot/% build/peers/% build/tests/% build/zcount.so,$(GOALS)),)
 LABINFO := $(shell $(BARE_PYTHON) tools/labinfo.py make --lab $(call quote,$(LAB)) \
 	--solution $(call quote,$(SOLUTION)) --ref $(call quote,$(REF)) --alone $(call quote,$(ALONE)) \
 	--suffix=$(call quote,$(SUFFIX)) --variant $(call quote,$(VARIANT)))
@@ -106,7 +106,7 @@ in_place = { $(if $(WERROR),$(strictly),$(strictly) 2> /dev/null) && rm -f $@.wa
 doubted = $(if $(WERROR),$(shell find $1 -name '*.o.warned' 2> /dev/null | sed 's/\.warned$$//' | xargs -r touch -c -d @0))
 
 .PHONY: build guests boot plugin always
-include mk/kernel.mk mk/guests.mk mk/user.mk mk/units.mk
+include mk/kernel.mk mk/guests.mk mk/user.mk mk/peers.mk mk/units.mk
 build: $(IMAGE) guests boot plugin $(USER_ELFS) ## LAB=n: build the lab, the guests and the boot sectors (the default)
 guests: $(GUEST_ELFS)
 boot: $(BOOT_BINS)
@@ -168,11 +168,17 @@ soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEE
 	@for lab in 3; do $(MAKE) --no-print-directory -s SOLUTION=1 LAB=$$lab REF= build || exit 1; done
 	@ROUNDS=$(or $(ROUNDS),500000) SEED=$(or $(SEED),$$(date +%s)) tests/fuzz.t
 
-bench: ## what exits cost, and each engine beside the bare machine, in instructions, with the reference solutions
+ifdef PEERS
+bench: build/peers/kvm
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
+	@$(PYTHON) tools/bench_peers.py
+else
+bench: ## what exits cost, in instructions, with the reference solutions; PEERS=1: beside Linux' KVM
 	@$(call each_lab,--no-print-directory -s SOLUTION=1)
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 	@$(PYTHON) tools/bench_table.py
+endif
 
 # What needs the solutions isn't for students.
 HIDDEN := $(if $(wildcard solutions),^$$,make (bench|soak|catchup|check-all|demo|nest|skeletons|student|traces)[|])

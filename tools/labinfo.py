@@ -52,6 +52,7 @@ ROOMS = {
     "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5590, 1000),
+    "peers": ("trials/peers", 350, 350),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 15080

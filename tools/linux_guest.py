@@ -53,7 +53,8 @@ class System:
     others: dict  # file: (package, where it is in it)
     initrd: str
     session: bytes  # what /init types, if nobody says otherwise
-    modules: tuple = ()  # drivers that are no part of the kernel itself: into /lib, with what they need
+    modules: dict = dataclasses.field(default_factory=dict)
+    """Drivers that are no part of the kernel itself, and what they need, by folder; those of "modules" come into /lib."""
 
 
 # For a machine without ACPI, PCI, APIC and firmware tables, with Zeno's window at the top of the address space.
@@ -66,7 +67,7 @@ META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
 LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest86+", "boot/memtest86+ia32.bin")},
                   "initrd", SESSION.read_bytes())
 LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linux-image-cloud-amd64"},
-                  {"busybox": BUSYBOX}, "initrd64", b"", ("ata_piix", "sd_mod"))
+                  {"busybox": BUSYBOX}, "initrd64", b"", {"modules": ("ata_piix", "sd_mod"), "kvm": ("kvm_amd",)})
 INSERT = "for m in /lib/*.ko; do insmod $m; done"  # their names begin with numbers, in their order
 
 
@@ -171,16 +172,18 @@ def with_needed(files, wanted, found=()):
     return found
 
 
-def unpack_modules(package, wanted, to):
-    """A kernel's modules, and what they need, as files whose names sort in the order in which they are inserted."""
-    tree = to.with_name("tree")
+def unpack_modules(package, folders, place):
+    """A kernel's modules, and what they need, as files whose names sort in the order in which they are inserted: in `folders`."""
+    tree = place / "tree"
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.rmtree(to, ignore_errors=True)
     subprocess.run(["dpkg-deb", "-x", package, tree], capture_output=True, check=False)
     files = {p.stem.replace("-", "_"): p for p in tree.glob("lib/modules/*/kernel/**/*.ko")}
-    to.mkdir()
-    for number, name in enumerate(with_needed(files, wanted)):
-        shutil.copyfile(files[name], to / f"{number:02}-{name}.ko")
+    for folder, wanted in folders.items():
+        to = place / folder
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir()
+        for number, name in enumerate(with_needed(files, wanted)):
+            shutil.copyfile(files[name], to / f"{number:02}-{name}.ko")
     shutil.rmtree(tree)
 
 
@@ -212,7 +215,7 @@ def initrd(busybox, session, modules=()):
 def here(system=LINUX_32):
     """Whether the guests have been fetched."""
     return all((system.place / name).is_file() for name in (*system.kernels, *system.others, "version")) and (
-        not system.modules or (system.place / "modules").is_dir())
+        all((system.place / folder).is_dir() for folder in system.modules))
 
 
 def bring(system=LINUX_32, again=False):
@@ -225,7 +228,7 @@ def bring(system=LINUX_32, again=False):
     for name, package in packages.items():
         unpack(package, system.others[name][1] if name in system.others else "boot/vmlinuz-*", place / name)
     if system.modules:
-        unpack_modules(packages[next(iter(system.kernels))], system.modules, place / "modules")
+        unpack_modules(packages[next(iter(system.kernels))], system.modules, place)
     (place / "version").write_text(" ".join(package.name for package in packages.values()) + "\n")
     shutil.rmtree(place / "apt")
 

@@ -89,7 +89,7 @@ measure:
 	ret
 
 global do_nothing, do_in, do_port, do_cpuid, do_cr3, do_call, do_fault, do_divide, do_write, do_touch
-global do_apic_read, do_apic_eoi
+global do_apic_read, do_apic_eoi, do_hypercall, do_pic, do_mmio, do_first
 extern absent, table, window
 do_nothing:
 	ret
@@ -132,8 +132,41 @@ do_apic_eoi:
 	mov	[APIC + 0xb0], eax
 	ret
 
+; What a peer is asked, too.
+do_hypercall:
+	vmmcall
+HYPERCALL_LENGTH equ $ - do_hypercall
+	ret
+do_pic:	in	al, 0x21		; the mask of the master 8259
+	ret
+do_mmio:
+	mov	[0xfed00000], eax	; where a PC may have a timer, which has a read-only register there
+	ret
+do_first:
+	mov	[eax], eax
+	ret
+
+; void sleep(uint32_t times): halts until so many of the clock's interrupts have come.
+global sleep, on_clock
+sleep:	mov	ecx, [esp + 4]
+	sti
+.next:	hlt
+	dec	ecx
+	jnz	.next
+	cli
+	ret
+on_clock:
+	push	eax
+	mov	al, 0x20
+	out	0x20, al
+	pop	eax
+	iret
+
 ; Each goes on behind what faulted.
-global on_divide, on_fault, on_syscall, on_done
+global on_divide, on_fault, on_syscall, on_done, on_undefined
+on_undefined:				; a vmmcall that nobody answers
+	add	dword [esp], HYPERCALL_LENGTH
+	iret
 on_divide:
 	add	dword [esp], DIVIDE_LENGTH
 	iret

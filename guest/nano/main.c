@@ -9,12 +9,15 @@
  */
 #include <guest/lib/guest.h>
 
-#define RUNS 1000
-#define P    1u
-#define W    2u
-#define U    4u
-#define PCD  0x10u
-#define APIC 0xfee00000u
+#define RUNS  1000
+#define CLOCK 0x20 /* the vector of its interrupt */
+#define P     1u
+#define W     2u
+#define U     4u
+#define PCD   0x10u
+#define APIC  0xfee00000u
+#define MMIO  0xfed00000u /* in the same page table */
+#define FRESH 0x800000u   /* memory that nobody has touched */
 
 struct idtr {
 	uint16_t limit;
@@ -28,11 +31,14 @@ void run_user(const void *code, uint32_t *samples);
 void do_nothing(void), do_in(void), do_port(void), do_cpuid(void), do_cr3(void), do_call(void);
 void do_fault(void), do_divide(void), do_write(void), do_touch(void);
 void do_apic_read(void), do_apic_eoi(void);
-void on_divide(void), on_fault(void), on_syscall(void), on_done(void);
+void do_hypercall(void), do_pic(void), do_mmio(void), do_first(void);
+void sleep(uint32_t times);
+void on_undefined(void), on_clock(void), on_divide(void), on_fault(void), on_syscall(void),
+	on_done(void);
 extern const char user_nothing[], user_nothing_end[], user_syscall[], user_syscall_end[];
 
 #define PAGE __attribute__((aligned(4096)))
-static uint32_t directory[1024] PAGE, low[1024] PAGE, high[1024] PAGE;
+static uint32_t directory[1024] PAGE, low[1024] PAGE, high[1024] PAGE, fresh[1024] PAGE;
 uint32_t table[1024] PAGE;   /* of the addresses from `window` on */
 static char user[4096] PAGE; /* ring 3's code */
 static uint32_t samples[1024] PAGE, pages[2][1024] PAGE;
@@ -152,12 +158,14 @@ kernel_init(void)
 	outb(0x21, 0xff);
 	outb(0xa1, 0xff);
 	gate(0, on_divide, 0x8e);
+	gate(6, on_undefined, 0x8e);
 	gate(14, on_fault, 0x8e);
+	gate(CLOCK, on_clock, 0x8e);
 	gate(0x80, on_syscall, 0xee);
 	gate(0x81, on_done, 0xee);
 	load_tables(&idtr);
 	for (uint32_t i = 0; i < 1024; i++)
-		low[i] = i << 12 | W | P;
+		low[i] = i << 12 | W | P, fresh[i] = (FRESH + (i << 12)) | W | P;
 	low[(uint32_t)user >> 12] |= U;
 	low[(uint32_t)samples >> 12] |= U;
 	directory[0] = (uint32_t)low | U | W | P;
@@ -165,7 +173,66 @@ kernel_init(void)
 	table[0] = entry_for(0);
 	directory[APIC >> 22] = (uint32_t)high | W | P;
 	high[APIC >> 12 & 1023] = APIC | PCD | W | P;
+	high[MMIO >> 12 & 1023] = MMIO | PCD | W | P;
+	directory[FRESH >> 22] = (uint32_t)fresh | W | P;
 	paging_on(directory);
+}
+
+/* The tables' entries have been used before, so that what is new is the memory alone. */
+static void
+first_touch(void)
+{
+	uint32_t floor = kernel_floor();
+
+	for (uint32_t i = 0; i < RUNS; i++)
+		samples[i] = measure(do_first, FRESH + (i << 12));
+	report("first touch", floor);
+}
+
+/* The 8254's counter 0 at a kilohertz, and the line 0 of the master 8259 at CLOCK. */
+static void
+halts(uint32_t times)
+{
+	outb(0x20, 0x11);
+	outb(0x21, CLOCK);
+	outb(0x21, 4);
+	outb(0x21, 1);
+	outb(0x21, 0xfe);
+	outb(0x43, 0x34);
+	outb(0x40, 0xa9);
+	outb(0x40, 0x04);
+	sleep(times);
+	outb(0x21, 0xff);
+	print("halts: ");
+	print_number(times);
+	put('\n');
+}
+
+/*
+ * What `make bench PEERS=1` asks of a peer, too: "user" are devices of programs, "all" is "user"
+ * and what others have.
+ */
+static void
+peers(const uint32_t *info)
+{
+	const char *which = option(info, "peers"), *times = option(info, "halts");
+	uint32_t n = 0;
+
+	if (!option_is(which, "user")) {
+		nano("cpuid", do_cpuid, 0);
+		nano("vmmcall", do_hypercall, 0);
+		nano("in, 8259", do_pic, 0);
+		nano("APIC EOI", do_apic_eoi, 0);
+		first_touch();
+	}
+	if (!option_is(which, "1")) {
+		nano("port write, program", do_port, 0);
+		nano("MMIO write, program", do_mmio, 0);
+	}
+	for (; times && *times >= '0' && *times <= '9'; times++)
+		n = 10 * n + (uint32_t)(*times - '0');
+	if (n)
+		halts(n);
 }
 
 uint32_t
@@ -176,6 +243,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	(void)magic;
 	console_init();
 	kernel_init();
+	if (option(info, "peers")) {
+		peers(info);
+		return 0;
+	}
 	if (option(info, "port")) {
 		nano("port write", do_port, 0);
 		return 0;

@@ -34,6 +34,7 @@ OWN_WORDS = re.compile(r"(^|; )(qemu|qemu-system-\w+): (?!warning:)")
 """What QEMU complains of itself in. It, too, ends with status 1 then, as after a guest that ends with code 0."""
 DEBUG_EXIT = 0xF4
 BOOT_SECTOR = 0x7C00
+LINUX = 0x100000  # where its 32-bit code begins, of a kernel that is no ELF
 RUN_PY = Path(__file__).resolve().parent.parent.parent.parent / "tools" / "run.py"
 EFLAGS_IF = 1 << 9
 EFER_SVME = 1 << 12
@@ -204,7 +205,7 @@ class Live(LiveBase):
             if self.setup.watch or self.setup.exact or self.setup.points:
                 raise MachineMissing("the TCG plugin can't be built: no C compiler is here")
             return []
-        start = BOOT_SECTOR if self.setup.kernel is None else Elf(self.setup.kernel).entry
+        start = BOOT_SECTOR if self.setup.kernel is None else Elf(self.setup.kernel).entry or LINUX
         self.reader = counts.Reader(self.path("counts"), self.setup.exact)
         return ["-plugin", counts.argument(plugin, self.path("counts"), self.setup.limits, start,
                                            self.setup.exact, self.setup.watch, self.setup.points)]
