@@ -1,0 +1,159 @@
+/*
+ * What a 64-bit PV guest and its hypervisor say to each other: Xen's ABI, as far as Zeno has it.
+ *
+ * The specification is xen/include/public of Debian's libxen-dev (4.17); each name here is that of
+ * the headers with XEN_ or xen_ before it, and tests/unit/xen_abi.c compares numbers and layouts.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * xen.h, "HYPERCALLS": CALL(number, name, how many arguments). Guest and monitor have their numbers
+ * from here, and so the names of those that Zeno does not do.
+ */
+#define XEN_HYPERCALLS(CALL)           \
+	CALL(0, set_trap_table, 1)     \
+	CALL(1, mmu_update, 4)         \
+	CALL(2, set_gdt, 2)            \
+	CALL(3, stack_switch, 2)       \
+	CALL(4, set_callbacks, 3)      \
+	CALL(5, fpu_taskswitch, 1)     \
+	CALL(8, set_debugreg, 2)       \
+	CALL(9, get_debugreg, 1)       \
+	CALL(10, update_descriptor, 2) \
+	CALL(12, memory_op, 2)         \
+	CALL(13, multicall, 2)         \
+	CALL(14, update_va_mapping, 3) \
+	CALL(15, set_timer_op, 1)      \
+	CALL(17, xen_version, 2)       \
+	CALL(18, console_io, 3)        \
+	CALL(20, grant_table_op, 3)    \
+	CALL(21, vm_assist, 2)         \
+	CALL(23, iret, 0)              \
+	CALL(24, vcpu_op, 3)           \
+	CALL(25, set_segment_base, 2)  \
+	CALL(26, mmuext_op, 4)         \
+	CALL(29, sched_op, 2)          \
+	CALL(30, callback_op, 2)       \
+	CALL(32, event_channel_op, 2)  \
+	CALL(33, physdev_op, 2)
+enum xen_hypercall {
+#define CALL(number, name, arguments) XEN_##name = number,
+	XEN_HYPERCALLS(CALL)
+#undef CALL
+		XEN_HYPERCALL_COUNT = 64 /* numbers have room for these */
+};
+
+/* Selectors of a PV guest, kernel and user alike (arch-x86/xen-x86_64.h). */
+#define XEN_FLAT_CS64 0xe033
+#define XEN_FLAT_SS64 0xe02b
+
+/* The hole: the monitor's; guests have what is below and above (arch-x86/xen-x86_64.h). */
+#define XEN_VIRT_START 0xffff800000000000ul
+#define XEN_VIRT_END   0xffff880000000000ul
+
+/* elfnote.h: how a kernel's image says what it wants. */
+enum xen_note {
+	XEN_NOTE_ENTRY = 1,
+	XEN_NOTE_HYPERCALL_PAGE = 2,
+	XEN_NOTE_VIRT_BASE = 3,
+	XEN_NOTE_PADDR_OFFSET = 4,
+	XEN_NOTE_XEN_VERSION = 5,
+	XEN_NOTE_GUEST_OS = 6,
+	XEN_NOTE_LOADER = 8,
+	XEN_NOTE_INIT_P2M = 15,
+	XEN_NOTE_MOD_START_PFN = 16,
+};
+
+/* xen.h, struct start_info; where the kernel finds it is in RSI. */
+#define XEN_START_MAGIC       "xen-3.0-x86_64"
+#define XEN_SIF_MOD_START_PFN 8u /* mod_start is a pfn */
+#define XEN_CMDLINE           1024
+struct xen_start_info {
+	char magic[32];
+	uint64_t nr_pages;
+	uint64_t shared_info; /* machine address */
+	uint32_t flags;
+	uint64_t store_mfn;
+	uint32_t store_evtchn;
+	uint64_t console_mfn;
+	uint32_t console_evtchn;
+	uint64_t pt_base; /* linear */
+	uint64_t nr_pt_frames;
+	uint64_t mfn_list; /* linear: the p2m, a uint64_t per page */
+	uint64_t mod_start, mod_len;
+	char cmd_line[XEN_CMDLINE];
+	uint64_t first_p2m_pfn, nr_p2m_frames;
+};
+
+/* xen.h, struct vcpu_info, in the shared page; times are not kept yet. */
+struct xen_vcpu_info {
+	uint8_t upcall_pending, upcall_mask;
+	uint64_t pending_sel;
+	uint64_t cr2; /* of the last #PF */
+	uint64_t pad[5];
+};
+
+struct xen_trap_info {
+	uint8_t vector;
+	uint8_t flags; /* who may come by int n: a level 0-3; events are masked in the handler */
+	uint16_t cs;
+	uint64_t address; /* 0 ends the table */
+};
+#define XEN_TRAP_LEVEL 3u
+#define XEN_TRAP_MASKS 4u
+
+struct xen_multicall_entry {
+	uint64_t op, result, args[6];
+};
+
+/* arch-x86/xen-x86_64.h, struct iret_context: what iret finds at the guest's RSP. */
+struct xen_iret_context {
+	uint64_t rax, r11, rcx, flags, rip, cs, rflags, rsp, ss;
+};
+#define XEN_VGCF_IN_SYSCALL 0x100u /* rcx and r11 are not restored */
+
+struct xen_feature_info {
+	uint32_t submap_idx, submap;
+};
+
+struct xen_machphys_mapping {
+	uint64_t v_start, v_end, max_mfn;
+};
+
+struct xen_mmuext_op {
+	uint32_t cmd, pad;
+	uint64_t arg1, arg2; /* arg1: mfn or linear address */
+};
+
+enum xen_version_op {
+	XEN_XENVER_version = 0,
+	XEN_XENVER_extraversion = 1,
+	XEN_XENVER_capabilities = 3,
+	XEN_XENVER_get_features = 6,
+	XEN_XENVER_pagesize = 7,
+};
+enum xen_sched_op { XEN_SCHEDOP_yield, XEN_SCHEDOP_block, XEN_SCHEDOP_shutdown };
+enum xen_shutdown {
+	XEN_SHUTDOWN_poweroff,
+	XEN_SHUTDOWN_reboot,
+	XEN_SHUTDOWN_suspend,
+	XEN_SHUTDOWN_crash
+};
+enum xen_console_op { XEN_CONSOLEIO_write, XEN_CONSOLEIO_read };
+enum xen_memory_op {
+	XEN_XENMEM_current_reservation = 3,
+	XEN_XENMEM_maximum_reservation = 4,
+	XEN_XENMEM_machphys_mapping = 12,
+};
+enum xen_mmuext {
+	XEN_MMUEXT_NEW_BASEPTR = 5,
+	XEN_MMUEXT_TLB_FLUSH_LOCAL = 6,
+	XEN_MMUEXT_INVLPG_LOCAL = 7,
+	XEN_MMUEXT_NEW_USER_BASEPTR = 15,
+};
+#define XEN_UVMF_FLUSHTYPE_MASK 3ul
+#define XEN_UVMF_INVLPG         2ul
+#define XEN_DOMID_SELF          0x7ff0u
