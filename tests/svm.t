@@ -121,6 +121,7 @@ def main():
     SVM.contains("qemu", ENDING)
     SVM.small_guests("qemu")
     SVM.bits("qemu")
+    SVM.operands("qemu")
     SVM.spins("qemu", SPINS)
     SVM.watches("qemu")
     stale()

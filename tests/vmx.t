@@ -50,6 +50,7 @@ def main():
     VMX.spins("bochs", SPINS if everything else SPINS[:2])
     VMX.small_guests("bochs")
     VMX.bits("bochs")
+    VMX.operands("bochs")
     VMX.watches("bochs")
     taking_turns()
     absent()

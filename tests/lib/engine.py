@@ -153,6 +153,15 @@ class Engine:
         ok(len(bare) > 20 and f"d1| {bare}\nd1 bits: ended: exit code 0" in text,
            f"{where}: bits of CR0 and CR4 have the bare machine's effect {self.words}".rstrip(), bare=bare, text=text)
 
+    def operands(self, where):
+        """What the host does with memory for an instruction, it does or refuses as the bare machine."""
+        elves = [assembled(f"hardware/{name}.asm") for name in ("operand", "pointers")]
+        bare = [boot(where, self.cpu, elf).strip() for elf in elves]
+        text = self.host([self.start(elf.stem) for elf in elves], elves, where)
+        ok(len(bare[0]) > 70 and len(bare[1]) > 5 and all(
+            f"d1| {line}\nd1 {elf.stem}: ended: exit code 0" in text for line, elf in zip(bare, elves)),
+           f"{where}: operands in memory are refused, or not, as on the bare machine", bare=bare, text=text)
+
     def small_guests(self, where):
         """Each asks for one thing: an interrupt that comes with a fault, what any CPU refuses, what a neighbour leaves."""
         names = ("queued", "refuse", "absent", "detect", "far16", "left")

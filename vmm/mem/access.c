@@ -20,10 +20,8 @@ linear_address(struct vcpu *v, enum seg_reg seg, uint64_t offset, size_t size, b
 
 	vcpu_need(v, STATE_SEG | STATE_CR);
 	if (cpu_mode_of(&v->state) == MODE64) {
-		uint64_t top = offset >> 47;
-
 		*linear = offset + (seg == SEG_FS || seg == SEG_GS ? s->base : 0);
-		return top == 0 || top == 0x1ffff;
+		return (int64_t)(*linear << 16) >> 16 == (int64_t)*linear;
 	}
 	*linear = (uint32_t)(s->base + offset);
 	return !(v->state.cr0 & CR0_PE) ? offset + size - 1 <= s->limit

@@ -6,6 +6,7 @@
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
 #include <inc/errno.h>
+#include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/paging.h>
@@ -16,13 +17,16 @@
 #include <vmm/mmu/nested/nested.h>
 
 #define ENTRIES        512u
-#define PDPTE_RESERVED 0xfff00000000001e6ul /* of 52 bits of address */
+#define PDPTE_RESERVED 0x1e6ul
 
 int
-nested_init(struct vcpu *v, const struct nested_format *format)
+nested_init(struct vcpu *v, struct nested_format *format)
 {
 	struct vcpu *first = v->domain->vcpu;
+	uint32_t r[4];
 
+	cpuid(0x80000008, 0, r);
+	format->address_bits = r[0] & 0xff;
 	v->mmu_data = host_page();
 	if (!v->mmu_data)
 		return -ENOMEM;
@@ -59,6 +63,7 @@ nested_free(struct vcpu *v)
 int
 nested_load(struct vcpu *v)
 {
+	unsigned width = v->domain->nested_format->address_bits;
 	struct cpu_state *s = &v->state;
 	uint64_t pdpte[4];
 
@@ -69,7 +74,7 @@ nested_load(struct vcpu *v)
 	if (gpa_read(v->domain, gpa(s->cr3 & 0xffffffe0), pdpte, sizeof(pdpte)))
 		return -EINVAL;
 	for (unsigned i = 0; i < ARRAY_LEN(pdpte); i++)
-		if (pdpte[i] & PTE_P && pdpte[i] & PDPTE_RESERVED)
+		if (pdpte[i] & PTE_P && pdpte[i] & (PDPTE_RESERVED | ~0ul << width))
 			return -EINVAL;
 	memcpy(s->pdpte, pdpte, sizeof(pdpte));
 	return 0;

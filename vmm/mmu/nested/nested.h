@@ -22,6 +22,7 @@ struct vcpu;
 struct nested_format {
 	uint64_t table, page;
 	uint64_t accessed, dirty; /* 0: it does not */
+	unsigned address_bits;    /* of the CPU: MAXPHYADDR */
 	unsigned largest;         /* level of the largest page that this CPU has: 1, 2, 3 */
 	/* What is wrong with an entry, in words. NULL: nothing. */
 	const char *(*wrong)(pte_t entry, int level);
@@ -37,7 +38,7 @@ extern struct nested_format nested_npt, nested_ept;
  * Makes v->root, the top of the nested tables, with the first vCPU; the others have the same. 0 or
  * -ENOMEM; the mode's free() takes a half-made one.
  */
-int nested_init(struct vcpu *v, const struct nested_format *format);
+int nested_init(struct vcpu *v, struct nested_format *format);
 
 /* hole.c: what nobody has below 1 MiB reads as ones without an exit. 0 or -ENOMEM. */
 int nested_hole(struct domain *d);
@@ -89,9 +90,9 @@ int nested_trail(struct vcpu *v, gva_t a, gpa_t *out, struct nested_trail *trail
  * by is compared each time, for the guest changes it unseen. Frames that go have them forgotten.
  */
 #define NESTED_KNOWN 16u
-#define NESTED_KEY   0x800ul /* never 0, and no ACCESS_ bit */
+#define NESTED_KEY   0x800ul /* never 0, and no ACCESS_ bit; 400: AC */
 struct nested_known {
-	uint64_t key; /* page, NESTED_KEY, ACCESS_ bits; 0: there is none */
+	uint64_t key; /* page, NESTED_KEY, EFLAGS.AC, ACCESS_ bits; 0: there is none */
 	uint64_t page, cr3, cr0, cr4, efer;
 	struct nested_trail trail;
 };

@@ -1,7 +1,7 @@
 /*
  * A guest's own page tables, walked in software: 32-bit, PAE and 4-level. For what Zeno reads and
- * writes for the guest alone, so rights are checked as far as a device's access needs them;
- * accessed and dirty flags are set as the CPU would.
+ * writes for the guest, of which the CPU has seen one operand at most: it says no where the CPU
+ * would; accessed and dirty flags are set as the CPU would.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
@@ -10,42 +10,26 @@
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mmu/nested/nested.h>
+#include <vmm/mmu/shadow/shadow.h>
 #include <vmm/vcpu.h>
 
-/* SDM 3A 4.3 to 4.5: how many levels, how large an entry, how many bits of address a level has. */
-struct format {
-	unsigned levels, entry_size, bits;
-};
-
-static struct format
-format_of(const struct cpu_state *s)
+/* SDM 3A 4.1.1: which mode CR4 and EFER select. */
+static struct paging
+paging_of(const struct vcpu *v)
 {
-	if (s->efer & EFER_LMA)
-		return (struct format){ 4, 8, 9 };
-	if (s->cr4 & CR4_PAE)
-		return (struct format){ 3, 8, 9 };
-	return (struct format){ 2, 4, 10 };
-}
+	const struct cpu_state *s = &v->state;
+	enum paging_format_id id = s->cr4 & CR4_PSE ? PAGING_32_PSE : PAGING_32;
+	uint64_t root = 0xfffff000;
 
-static bool
-maps_page(const struct cpu_state *s, const struct format *f, unsigned level, uint64_t entry)
-{
-	if (level == 1)
-		return true;
-	if (!(entry & PTE_PS))
-		return false;
-	if (f->entry_size == 4)
-		return s->cr4 & CR4_PSE;
-	return level == 2 || (level == 3 && f->levels == 4);
-}
-
-/* A 4 MiB page has bits 39:32 of its address in 20:13 (SDM 3A 4.3, table 4-4). */
-static uint64_t
-page_address(const struct format *f, unsigned shift, uint64_t entry)
-{
-	if (f->entry_size == 4 && shift == 22)
-		return (entry & 0xffc00000) | (entry & 0x1fe000) << 19;
-	return entry & 0x000ffffffffff000 & ~((1ul << shift) - 1);
+	if (s->cr4 & CR4_PAE) {
+		id = s->efer & EFER_LMA ? PAGING_LONG : PAGING_PAE;
+		root = id == PAGING_PAE ? 0xffffffe0 : 0x000ffffffffff000;
+	}
+	return (struct paging){ .format = &paging_formats[id],
+				.root = s->cr3 & root,
+				.address_bits = v->domain->nested_format->address_bits,
+				.wp = s->cr0 & CR0_WP,
+				.nx = s->cr4 & CR4_PAE && s->efer & EFER_NXE };
 }
 
 static int
@@ -59,59 +43,71 @@ refused(struct vcpu *v, gva_t a, unsigned how, uint32_t cause, struct page_fault
 	return -EFAULT;
 }
 
+/* SDM 3A 4.6.1 "Determination of Access Rights": SMEP and SMAP are for what is not a user's. */
 static bool
 allowed(const struct cpu_state *s, uint64_t rights, unsigned how)
 {
+	bool write = how & ACCESS_WRITE, fetch = how & ACCESS_FETCH;
+
 	if (how & ACCESS_PROBE)
 		return true;
-	if (how & ACCESS_USER && !(rights & PTE_U))
+	if (fetch && rights & PTE_NX)
 		return false;
-	if (how & ACCESS_WRITE && !(rights & PTE_W))
-		return !(how & ACCESS_USER) && !(s->cr0 & CR0_WP);
-	return !(how & ACCESS_FETCH && rights & PTE_NX);
+	if (how & ACCESS_USER)
+		return rights & PTE_U && (!write || rights & PTE_W);
+	if (rights & PTE_U && s->cr4 & (fetch ? CR4_SMEP : CR4_SMAP) &&
+	    (fetch || !(s->rflags & FLAG_AC)))
+		return false;
+	return !write || rights & PTE_W || !(s->cr0 & CR0_WP);
 }
 
 /* An entry may have four bytes: the word has its neighbour, too. */
 static uint64_t
-entry_in(const struct format *f, gpa_t at, uint64_t word)
+entry_in(const struct paging *p, gpa_t at, uint64_t word)
 {
-	return f->entry_size == 8 ? word : (uint32_t)(word >> (at.v & 4) * 8);
+	return p->format->entry_size == 8 ? word : (uint32_t)(word >> (at.v & 4) * 8);
 }
 
-/* PAE's topmost entries have P and an address, no rights, and bit 7 says nothing. */
+/* The word that has an entry: PAE's topmost may be registers (SDM 3A 4.4.1). NULL: no RAM. */
+static const uint64_t *
+word_of(struct vcpu *v, const struct paging *p, unsigned level, gva_t a, gpa_t at)
+{
+	size_t len = sizeof(uint64_t);
+
+	if (level == p->format->registers && v->engine->pae_registers)
+		return &v->state.pdpte[paging_index(p, level, a)];
+	return gpa_frame(v->domain, gpa(at.v & ~7ul), &len, false);
+}
+
+/* PAE's topmost entries have P and an address, no rights, and A, where QEMU has walked. */
 static int
 walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault,
      struct nested_trail *way)
 {
-	const struct cpu_state *s = &v->state;
-	const struct format f = format_of(s);
-	uint64_t rights = PTE_U | PTE_W, entry, table = s->cr3;
+	const struct paging p = paging_of(v);
+	uint64_t rights = PTE_U | PTE_W, entry, next = p.root;
 
 	way->length = 0;
-	table &= f.levels == 3 ? 0xffffffe0 : f.levels == 4 ? 0x000ffffffffff000 : 0xfffff000;
-	for (unsigned level = f.levels; level; level--) {
-		unsigned shift = PAGE_SHIFT + f.bits * (level - 1), n = way->length;
-		unsigned bits = f.levels == 3 && level == 3 ? 2 : f.bits;
-		gpa_t at = gpa(table + (a.v >> shift & ((1ul << bits) - 1)) * f.entry_size);
-		size_t len = sizeof(uint64_t);
+	for (unsigned level = p.format->levels; level; level--) {
+		unsigned n = way->length;
 
-		way->entry[n] = at;
-		way->at[n] = gpa_frame(v->domain, gpa(at.v & ~7ul), &len, false);
+		way->entry[n] = gpa(next + paging_index(&p, level, a) * p.format->entry_size);
+		way->at[n] = word_of(v, &p, level, a, way->entry[n]);
 		way->value[n] = way->at[n] ? *way->at[n] : 0;
-		entry = entry_in(&f, at, way->value[n]);
+		entry = entry_in(&p, way->entry[n], way->value[n]);
 		if (!(entry & PTE_P))
 			return refused(v, a, how, 0, fault);
+		if (level != p.format->registers && entry & paging_reserved(&p, level, entry))
+			return refused(v, a, how, PF_P | PF_RSVD, fault);
 		way->length++;
-		if (!(f.levels == 3 && level == 3)) {
-			rights &= entry | PTE_NX;
-			rights |= entry & PTE_NX;
-		}
-		table = page_address(&f, PAGE_SHIFT, entry);
-		if (!maps_page(s, &f, level, entry))
+		if (level != p.format->registers)
+			rights = (rights & (entry | PTE_NX)) | (entry & PTE_NX);
+		next = paging_address(&p, level, entry);
+		if (!paging_maps(&p, level, entry))
 			continue;
-		if (!allowed(s, rights, how))
+		if (!allowed(&v->state, rights, how))
 			return refused(v, a, how, PF_P, fault);
-		*out = gpa(page_address(&f, shift, entry) | (a.v & ((1ul << shift) - 1)));
+		*out = gpa(next | (a.v & ((1ul << p.format->level[level].shift) - 1)));
 		return 0;
 	}
 	return refused(v, a, how, PF_P | PF_RSVD, fault);
@@ -121,10 +117,10 @@ walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault
 static void
 mark(struct vcpu *v, struct nested_trail *way, bool write)
 {
-	const struct format f = format_of(&v->state);
+	const struct paging p = paging_of(v);
 
-	for (unsigned i = f.levels == 3; i < way->length; i++) {
-		uint64_t entry = entry_in(&f, way->entry[i], way->value[i]);
+	for (unsigned i = !!p.format->registers; i < way->length; i++) {
+		uint64_t entry = entry_in(&p, way->entry[i], way->value[i]);
 		uint32_t low =
 			(uint32_t)(entry | PTE_A | (write && i == way->length - 1 ? PTE_D : 0));
 
@@ -151,7 +147,8 @@ int
 nested_walk(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
 	const struct cpu_state *s = &v->state;
-	uint64_t page = a.v >> PAGE_SHIFT, key = page << PAGE_SHIFT | NESTED_KEY | how;
+	uint64_t page = a.v >> PAGE_SHIFT, ac = (s->rflags & FLAG_AC) >> 8;
+	uint64_t key = page << PAGE_SHIFT | NESTED_KEY | ac | how;
 	struct nested_known *k =
 		&((struct nested_own *)v->mmu_data)->known[(page ^ how) % NESTED_KNOWN];
 
