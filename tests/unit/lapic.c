@@ -230,6 +230,14 @@ test_periodic(void)
 	is_u64(lapic_read(&l, 0x390, 1950), 50, "the divisor changes: it counts on from there");
 	is_u64(lapic_read(&l, 0x390, 1970), 40, "... at half the speed");
 	is_u64(lapic_deadline(&l), 2050, "... to its end");
+	out_at(0x3e0, 10, 1970);
+	is_u64(lapic_read(&l, 0x390, 1970), 40, "128 times as slow, as if it had begun before 0");
+	is_u64(lapic_read(&l, 0x390, 1970 + 30 * 128), 10, "... to the end of time, and on");
+	is_u64(lapic_deadline(&l), 1970 + 40 * 128, "... to its end");
+	lapic_tick(&l, 1970 + 40 * 128);
+	is_u64(in(0x220), 1, "... which is one");
+	served();
+	out_at(0x380, 100, 1950);
 	out_at(0x320, 0x30040, 2049);
 	lapic_tick(&l, 3000);
 	is_u64(in(0x220), 0, "masked: it counts, and says nothing");

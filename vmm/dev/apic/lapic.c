@@ -149,10 +149,11 @@ divisor(const struct lapic *l)
 	return 1u << ((n + 1) & 7);
 }
 
+/* A count that has gone on with another divisor may have begun before time did. */
 static uint64_t
 counted(const struct lapic *l, uint64_t now)
 {
-	return now > l->start ? (now - l->start) / divisor(l) : 0;
+	return (now - l->start) / divisor(l);
 }
 
 static uint32_t
