@@ -126,6 +126,9 @@ def slow(svm, model):
     text = svm.host(["model model slow", svm.start("hello", "devices=user"), "model", svm.start("hello")], ["hello", model], icount=True)
     exits = [int(n) for n in re.findall(r"hello: ended: exit code 0 after (\d+) exits", text)]
     ok(len(exits) == 2, "a device model that answers after nine tenths of its limit lives", text=text)
+    text = svm.host(["model model slow", *(f"start string engine={name} devices=user" for name in ("svm", "te", "bt"))],
+                    [assembled("user/string.asm"), model], icount=True)
+    ok(text.count("d1| K\nd1 string: ended: exit code 0") == 3, "a string goes on where it was put off, and its fault comes later", text=text)
     ok(len(exits) == 2 and exits[0] > exits[1] + 4, "meanwhile the host's timer ends its guest's turns, and others have theirs", text=text)
 
 

@@ -10,6 +10,7 @@
 #define COM1     0x3f8
 #define LCR      0x3fb
 #define LSR      0x3fd
+#define COUNTER  0x300
 #define OFF      0xf4
 #define KERNEL   0xffff828000100000ul
 #define OF_LIMIT 900 /* thousandths of what it may use for one exit */
@@ -40,12 +41,15 @@ struct asked {
 };
 
 static bool sets_divisor;
+static uint32_t counter; /* of reads of a port: each is another one */
 
 static void
 serve(const struct asked *q)
 {
 	run->data_in = q->port == LSR ? 0xffffff60 : 0; /* of which a byte counts */
-	run->done = q->port >= COM1 && q->port <= LSR;
+	run->done = (q->port >= COM1 && q->port <= LSR) || q->port == COUNTER;
+	if (q->port == COUNTER)
+		run->data_in = ++counter;
 	run->deadline = RUN_NEVER;
 	if (q->reason == RUN_PORT_WRITE && q->port == LCR)
 		sets_divisor = q->data & 0x80;

@@ -60,9 +60,9 @@ static const struct io_range ports[] = {
 
 /*
  * Around the engine's own handler of port I/O: an exit that is put off has not happened. General
- * registers are as they were when the program was asked (of a string the elements before are done),
- * and rip is on the instruction. An access that io.c takes apart, since it is not aligned, is begun
- * anew with its first part.
+ * registers are as they were when the program was asked (of a string the elements before are done;
+ * what one behind it has faulted with comes later), and rip is on the instruction. An access that
+ * io.c takes apart, since it is not aligned, is begun anew with its first part.
  */
 static enum verdict
 port_exit(struct vcpu *v, struct exit *e)
@@ -83,6 +83,7 @@ port_exit(struct vcpu *v, struct exit *e)
 	memcpy(v->state.gpr, u->gpr, sizeof(u->gpr));
 	v->state.rip = e->rip;
 	v->state.rflags = rflags;
+	v->state.event.kind = EVENT_NONE;
 	__builtin_memcpy(&v->state.activity, &held, sizeof(held));
 	return RESUME;
 }
