@@ -112,6 +112,7 @@ void monitor_run_for(char *command, void (*put)(char c));
  * Runs threads until `done(arg)` or Ctrl-C: what a foreground command waits with. It is asked when
  * a thread has run or an interrupt has come; at each tick, too, if it wants ticks.
  */
+extern int (*monitor_getc)(void); /* what it gets of the console meanwhile: all */
 void monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks);
 
 /* boot modules (bootinfo.c) */

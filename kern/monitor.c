@@ -31,6 +31,8 @@ static unsigned history_back;  /* how far up the person has gone */
 static char ahead[AHEAD_MAX]; /* typed while a command was waiting */
 static unsigned ahead_count;
 
+int (*monitor_getc)(void) = console_getc;
+
 static bool prompt_wanted; /* no prompt while the boot command line's commands run */
 static bool interrupted;   /* Ctrl-C: drop the rest of the line too */
 
@@ -318,7 +320,7 @@ poll_interrupt(void)
 {
 	int c;
 
-	while ((c = console_getc()) >= 0) {
+	while ((c = monitor_getc()) >= 0) {
 		if (c == CTRL('C')) {
 			ahead_count = 0;
 			return true;

@@ -68,7 +68,8 @@ struct domain {
 	void *machine;                   /* ... and the platform's own: its devices */
 	const struct module *disk;       /* of which it may change the bytes; NULL: none */
 	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
-	bool input_prompts; /* it is typed behind prompts that the guest says */
+	bool input_any;     /* there are such words */
+	bool input_awaited; /* ... behind prompts, or by a person who sees them: no need to guess */
 	bool input_waits;   /* ... first for what *input begins with, up to a `|` */
 	char heard[32];     /* its last characters, a ring */
 	unsigned heard_count;
@@ -142,5 +143,7 @@ uint64_t domain_now(const struct domain *d);   /* ns of the domain's own clock *
 void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
 void domain_quiet(struct domain *d);
+
+/* dev/typed.c */
 void domain_input_init(struct domain *d); /* from input= of its words */
 int domain_input(struct domain *d);       /* the next character for its COM1, -1: none */

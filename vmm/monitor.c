@@ -6,6 +6,7 @@
 #include <vmm/debug/gdb.h>
 #include <vmm/domain.h>
 #include <vmm/dev/platform.h>
+#include <vmm/dev/typed.h>
 #include <vmm/engine.h>
 #include <vmm/exitlog.h>
 #include <vmm/load/load.h>
@@ -15,14 +16,6 @@
 
 #define DEFAULT_RAM_MIB 8
 #define RAM_MIB_MAX     (512u << 10) /* what a p2m covers */
-
-static bool
-ended(void *arg)
-{
-	struct domain *d = domain_find((unsigned)(uintptr_t)arg);
-
-	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held);
-}
 
 const struct module *
 module_find(const char *name)
@@ -179,7 +172,7 @@ start(int argc, char **argv)
 	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, s.config.engine->name,
 	       s.mib);
 	if (!s.background)
-		monitor_wait(ended, (void *)(uintptr_t)d->id, false);
+		typed_wait(d);
 	return 0;
 }
 MONITOR_COMMAND(

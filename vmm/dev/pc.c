@@ -35,7 +35,7 @@ uart_port_read(struct domain *d, uint16_t port, unsigned size)
 	 * listens.
 	 */
 	if (port == UART_COM1_BASE + UART_LSR && !pc->uart.rx_count &&
-	    ++pc->uart_polls > (d->input_prompts ? 0 : POLLS_OF_A_LISTENER) &&
+	    ++pc->uart_polls > (d->input_awaited ? 0 : POLLS_OF_A_LISTENER) &&
 	    (c = domain_input(d)) >= 0) {
 		pc->uart_polls = 0;
 		uart_receive(&pc->uart, (uint8_t)c);

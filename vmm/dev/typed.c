@@ -1,0 +1,233 @@
+/*
+ * Who types into a guest's COM1: the words that it was started with, and a person.
+ *
+ * input=TEXT types the text; `_` is the Enter key, `~` a space. input=PROMPT|TEXT waits until the
+ * guest has said the prompt, and input=PROMPT|TEXT|PROMPT|TEXT does so again.
+ *
+ * A person sits at the guest that the monitor waits for (`start`, `console`). She has the line as
+ * soon as the guest listens and has no words coming, or types something then. From there on all
+ * keys are the guest's but one, and what it says is shown as it comes, not by lines: a prompt is no
+ * line, and a shell moves the cursor.
+ */
+#include <kern/host.h>
+#include <vmm/dev/typed.h>
+#include <vmm/domain.h>
+#include <vmm/monitor.h>
+#include <vmm/vcpu.h>
+
+#define CTRL(c)   ((c)&0x1f)
+#define ESCAPE    CTRL(']')
+#define INTERRUPT CTRL('C')
+#define BELL      7
+#define KEYS      1024u /* a power of two */
+
+static struct {
+	unsigned id;   /* the guest that the monitor waits for, or has last; 0: there is none */
+	bool waits;    /* it does */
+	bool listens;  /* it has asked for a key, and there was none */
+	bool attached; /* the person has its line */
+	bool typed;    /* ... and has used it */
+	bool mid_line; /* the cursor is not where a line begins */
+	unsigned first, next;
+	char keys[KEYS];
+} person;
+
+static void
+attach(struct domain *d)
+{
+	if (person.attached)
+		return;
+	person.attached = true;
+	d->input_awaited = true;
+	printf("d%u: its COM1 has what you type; Ctrl-] comes back here, `console d%u` goes "
+	       "there\n",
+	       d->id, d->id);
+	printf("%.*s", (int)d->line_len, d->line);
+	person.mid_line = d->line_len;
+	d->line_len = 0;
+}
+
+bool
+typed_shows(struct domain *d, uint8_t byte)
+{
+	if (!person.attached || person.id != d->id)
+		return false;
+	console_putc(byte);
+	person.mid_line = byte != '\n';
+	return true;
+}
+
+void
+typed_ends_line(struct domain *d)
+{
+	if (person.attached && person.id == d->id && person.mid_line)
+		printf("\n");
+	person.mid_line = false;
+}
+
+/* A key that is the monitor's is returned; -1: it is the guest's, and d's CPUs look for it. */
+static int
+key(struct domain *d, int c)
+{
+	if (!person.attached && (!person.listens || c == INTERRUPT))
+		return c;
+	if (person.attached && (c == ESCAPE || (c == INTERRUPT && !person.typed))) {
+		typed_ends_line(d);
+		return INTERRUPT;
+	}
+	attach(d);
+	person.typed = true;
+	if (person.next - person.first < KEYS)
+		person.keys[person.next++ % KEYS] = (char)c;
+	else
+		console_putc(BELL);
+	for_each_vcpu(v, d) v->thread.deadline = 0;
+	return -1;
+}
+
+/* What the monitor gets of the console while it waits. */
+static int
+keys(void)
+{
+	struct domain *d = domain_find(person.id);
+	int c;
+
+	while ((c = console_getc()) >= 0 && d && d->state == DOMAIN_RUNNING) {
+		c = key(d, c);
+		if (c >= 0)
+			break;
+	}
+	return c;
+}
+
+static bool
+ended(void *arg)
+{
+	struct domain *d = domain_find(person.id);
+
+	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held);
+}
+
+/* What she has typed for a guest before she left it is still its. */
+static void
+sit_down(struct domain *d)
+{
+	if (person.id != d->id)
+		memset(&person, 0, sizeof(person));
+	person.id = d->id;
+	person.listens = person.typed = false;
+}
+
+static void
+wait(struct domain *d, bool at_once)
+{
+	sit_down(d);
+	person.waits = true;
+	if (at_once) {
+		attach(d);
+		person.typed = true;
+	}
+	monitor_getc = keys;
+	monitor_wait(ended, NULL, false);
+	monitor_getc = console_getc;
+	person.waits = person.attached = false;
+}
+
+void
+typed_wait(struct domain *d)
+{
+	wait(d, false);
+}
+
+static int
+console(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc, argv);
+
+	if (!d)
+		return MONITOR_SAID;
+	if (d->state == DOMAIN_ENDED) {
+		printf("d%u has ended\n", d->id);
+		return MONITOR_SAID;
+	}
+	wait(d, true);
+	return 0;
+}
+MONITOR_COMMAND(console, "console", "[ID]", "type to a guest's COM1; Ctrl-] comes back");
+
+/* ---- the words ---- */
+
+void
+domain_input_init(struct domain *d)
+{
+	if (person.id == d->id) /* who had this number before */
+		memset(&person, 0, sizeof(person));
+	for (d->input = d->words; *d->input; d->input++)
+		if (!strncmp(d->input, "input=", 6)) {
+			d->input += 6;
+			break;
+		}
+	d->input_any = *d->input;
+	for (const char *s = d->input; *s && *s != ' '; s++)
+		d->input_awaited |= *s == '|';
+	d->input_waits = d->input_awaited;
+}
+
+/* What a character of input= stands for. */
+static char
+meant(char c)
+{
+	return c == '_' ? '\r' : c == '~' ? ' ' : c;
+}
+
+/* Whether what the guest has said ends with what stands at d->input, which is taken then. */
+static bool
+prompted(struct domain *d)
+{
+	unsigned n = 0;
+
+	while (d->input[n] && d->input[n] != '|' && d->input[n] != ' ')
+		n++;
+	if (n > sizeof(d->heard) || n > d->heard_count)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (d->heard[(d->heard_count - n + i) % sizeof(d->heard)] != meant(d->input[i]))
+			return false;
+	d->input += d->input[n] == '|' ? n + 1 : n;
+	d->input_waits = false;
+	d->heard_count = 0; /* the next prompt is another one */
+	return true;
+}
+
+/* Nothing is typed: who waits for it sits down at once, unless words were typed up to here. */
+static int
+silence(struct domain *d)
+{
+	if (person.id != d->id || !person.waits)
+		return -1;
+	person.listens = true;
+	if (!d->input_any)
+		attach(d);
+	return -1;
+}
+
+/*
+ * The next character that is typed into its COM1, -1 if there is none. Nobody types before the
+ * guest listens: before it has enabled received-data interrupts, or polls (pc.c).
+ */
+int
+domain_input(struct domain *d)
+{
+	if (person.id == d->id && person.first != person.next)
+		return (uint8_t)person.keys[person.first++ % KEYS];
+	if (!d->input || (d->input_waits && !prompted(d)))
+		return -1;
+	if (*d->input == '|') {
+		d->input++;
+		d->input_waits = true;
+		return -1;
+	}
+	if (!*d->input || *d->input == ' ')
+		return silence(d);
+	return meant(*d->input++);
+}

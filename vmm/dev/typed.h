@@ -1,0 +1,16 @@
+/*
+ * What is typed into a guest's COM1 (typed.c), as far as others have to do with it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct domain;
+
+/* Waits in the foreground for its end, or until the person leaves it. */
+void typed_wait(struct domain *d);
+/* Whether a person sits at it, who has been shown this byte. */
+bool typed_shows(struct domain *d, uint8_t byte);
+/* What comes next on the console is somebody else's. */
+void typed_ends_line(struct domain *d);
