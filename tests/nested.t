@@ -128,6 +128,10 @@ def demand():
                     [assembled("nested/writes.asm"), "hello"])
     ok("d1 writes: stopped: the machine has no frame left for its memory" in text and "hello: ended: exit code 0" in text,
        "nested: a guest that touches more than the machine has ends, and the next one runs", text=text)
+    text = SVM.host(["start writes mmu=nested mem=123 & -- e", "sleep 500", "start writes mmu=nested -- t"], [assembled("nested/writes.asm")],
+                    icount=True)
+    ok(re.search(r"^d1 writes: stopped: the machine has no frame left, and it has 30\d\d\d of them$", text, re.M)
+       and "d2 writes: ended: exit code 0" in text, "nested: where two have all that there is, the one with most of it ends", text=text)
 
 
 def larger():

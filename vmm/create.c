@@ -29,7 +29,7 @@ thread_ended(struct thread *t)
 		if (other->thread.state != THREAD_ENDED)
 			return;
 	}
-	domain_forget();
+	domain_forget(NULL);
 	last_ended = v->domain;
 }
 
@@ -181,7 +181,7 @@ domain_create(struct domain **out, const struct domain_config *config)
 
 	if (err)
 		return err;
-	domain_forget();
+	domain_forget(NULL);
 	d = new_domain(config->module);
 	if (!d)
 		return -ENOMEM;
@@ -228,11 +228,14 @@ domain_free(struct domain *d)
 	host_page_put(d);
 }
 
-void
-domain_forget(void)
+bool
+domain_forget(const struct domain *but)
 {
-	if (last_ended)
+	bool goes = last_ended && last_ended != but;
+
+	if (goes)
 		domain_free(last_ended);
+	return goes;
 }
 
 struct domain *

@@ -123,7 +123,8 @@ struct domain_config {
  */
 int domain_create(struct domain **out, const struct domain_config *config);
 void domain_free(struct domain *d);
-void domain_forget(void); /* frees the one that ended last, which is kept to be looked at */
+/* Frees the one that ended last, which is kept to be looked at. False: none is, `but` apart. */
+bool domain_forget(const struct domain *but);
 struct domain *domain_find(unsigned id);
 
 /*

@@ -1,7 +1,7 @@
 ; Touches pages from 2 MiB on, as the last letter of its command line says: `n` none; `r` reads five; `w` writes three,
 ; by mov, push and movups; `i` has two written by rep insb, which is Zeno's to do; `l` writes to one for ever; `b` reads
-; where nobody has anything, and one page behind it; `e` goes on from page to page; `g` writes at 1 GiB;
-; `c` has its paging on when it turns the caches off, and on, which is Zeno's to do.
+; where nobody has anything, and one page behind it; `e` goes on from page to page, `t` 1,024 times; `g` writes at
+; 1 GiB; `c` has its paging on when it turns the caches off, and on, which is Zeno's to do.
 
 %include "multiboot.inc"
 
@@ -29,6 +29,9 @@ _start:
 	je	.high
 	cmp	bl, 'e'
 	je	.eat
+	mov	ecx, 1024
+	cmp	bl, 't'
+	je	.some
 	cmp	bl, 'l'
 	je	.for_ever
 	cmp	bl, 'c'
@@ -74,6 +77,10 @@ _start:
 	inc	dword [edi]
 	jmp	.for_ever
 .high:	mov	[0x40000000 + PAGES], eax
+	jmp	.end
+.some:	inc	dword [edi]
+	add	edi, 0x1000
+	loop	.some
 	jmp	.end
 .eat:	inc	dword [edi]
 	add	edi, 0x1000

@@ -72,7 +72,7 @@ fuzz(int argc, char **argv)
 	int err = fuzz_options(&f, argc, argv);
 	uint64_t before, after;
 
-	domain_forget();
+	domain_forget(NULL);
 	before = frames_free();
 	while (!err && f.rounds < f.wanted)
 		err = fuzz_one(&f);

@@ -116,7 +116,7 @@ soak(int argc, char **argv)
 	err = soak_options(&s, argc, argv);
 	if (err)
 		return err;
-	domain_forget();
+	domain_forget(NULL);
 	before = frames_free();
 	printf("soak: %lu times %s on %s with %lu MiB; %lu frames free\n", s.count, s.module->name,
 	       s.engine->name, s.mib, before);

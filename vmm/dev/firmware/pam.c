@@ -67,6 +67,8 @@ show(struct domain *d, unsigned i, unsigned how)
 
 	if (how && !f->ram[i]) {
 		m = frame_alloc(FRAME_GUEST, d->id);
+		if (!mfn_ok(m) && domain_forget(d))
+			m = frame_alloc(FRAME_GUEST, d->id);
 		if (!mfn_ok(m)) {
 			domain_starves(d);
 			return;

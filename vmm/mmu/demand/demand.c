@@ -57,12 +57,11 @@ give(struct domain *d, uint64_t g, mfn_t m, uint64_t count)
 	return 0;
 }
 
-int
-demand_touch(struct domain *d, gfn_t g)
+static int
+touch(struct domain *d, gfn_t g)
 {
 	mfn_t m = MFN_NONE;
 	uint64_t count = d->page_frames, first = g.v & ~(count - 1);
-	int err;
 
 	if (!ram_is(d, g) || !all_new(d, g.v, 1)) /* mostly a device's: asked first */
 		return -EFAULT;
@@ -72,8 +71,17 @@ demand_touch(struct domain *d, gfn_t g)
 	}
 	if (count == 1)
 		m = frame_alloc(FRAME_GUEST, d->id);
-	err = mfn_ok(m) ? give(d, first, m, count) : -ENOMEM;
-	if (err)
+	return mfn_ok(m) ? give(d, first, m, count) : -ENOMEM;
+}
+
+int
+demand_touch(struct domain *d, gfn_t g)
+{
+	int err = touch(d, g);
+
+	if (err == -ENOMEM && domain_forget(d))
+		err = touch(d, g);
+	if (err == -ENOMEM)
 		domain_starves(d);
 	return err;
 }
@@ -123,11 +131,41 @@ unprotect(struct domain *d, gfn_t g)
 		demand_unprotect(d, g);
 }
 
+/*
+ * The machine's memory is out. Of the guests that take theirs on demand the one that has most ends,
+ * and this one tries again when it has. False: it is this one.
+ */
+static bool
+another_gives_way(struct domain *d)
+{
+	struct domain *most = d;
+
+	if (domain_forget(d))
+		return true;
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		struct domain *other = domain_find(id);
+
+		if (other && other->touched > most->touched)
+			most = other;
+	}
+	if (most != d)
+		domain_stop(most, "the machine has no frame left, and it has %lu of them",
+			    most->touched);
+	return most != d;
+}
+
 static enum mmu_outcome
 violated(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 {
+	enum mmu_outcome outcome;
+
 	audit_now_and_then(v);
-	return demand_fault(v, e, fault);
+	outcome = demand_fault(v, e, fault);
+	if (outcome != MMU_NO_FRAME || !another_gives_way(v->domain))
+		return outcome;
+	v->domain->starved = false;
+	need_resched = true;
+	return MMU_FILLED;
 }
 
 static const struct mmu_mode demand_mode = {
