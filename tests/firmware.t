@@ -59,7 +59,7 @@ def pam(svm, disk):
         ok(bare[:13] == SEGMENTS and len(bare) == 20, "bare Bochs: PAM is the data sheet's", bare=bare)
     start = [f"start pam {START} mmu={mode} disk=sectors" for mode in ("nested", "flat")]
     text = svm.host([*start, "start hello", "frames", *start, "start hello", "frames"], [rom(1), disk, "hello"],
-                    options="poison=1", icount=True)  # which finds who uses state without asking for it
+                    options="poison=1 audit=1", icount=True)  # who uses state without asking for it, and tables that are wrong
     lines = " ".join(said(text)).split()
     each = [lines[n:n + 21] for n in (0, 21)]
     ok(all(one[:13] == SEGMENTS and one[13:15] == ["rRRrr", "U"] for one in each) and text.count("pam: ended: exit code 0") == 4,

@@ -18,6 +18,7 @@
 #define ALL     7ul /* read, write, execute; or P, W, U */
 #define WRITE   2ul
 #define LARGE   0x80ul
+#define ROM_END 0x100000u /* gfn: 4 GiB */
 
 struct audit {
 	struct audit_report *report;
@@ -36,7 +37,10 @@ is_right(const struct audit *a, uint64_t entry, unsigned level, bool page)
 	return ((entry ^ wanted) & ~(ADDRESS | marks)) == 0;
 }
 
-/* Frame m, for what the p2m has at p: the guest's own RAM, or what nobody has and may be read. */
+/*
+ * Frame m, for what the p2m has at p: the guest's own RAM, of which PAM protects some, or what
+ * nobody has and may be read.
+ */
 static bool
 may_map(const struct audit *a, const struct p2m_entry *p, uint64_t m, bool writes)
 {
@@ -44,9 +48,10 @@ may_map(const struct audit *a, const struct p2m_entry *p, uint64_t m, bool write
 
 	if (!p || p->mfn != m || !f || (writes && p->track))
 		return false;
-	if (p->type == P2M_ONES)
-		return !writes && f->type != FRAME_GUEST;
-	return p->type == P2M_RAM && f->type == FRAME_GUEST && f->owner == a->d->id;
+	if (p->type == P2M_ONES && (writes || f->type != FRAME_GUEST))
+		return !writes;
+	return (p->type == P2M_RAM || p->type == P2M_ONES) && f->type == FRAME_GUEST &&
+	       f->owner == a->d->id;
 }
 
 static void
@@ -113,15 +118,20 @@ check_table(struct audit *a, uint64_t m, unsigned level, uint64_t g)
 	}
 }
 
-/* What no entry maps comes back by a violation, or the guest does not get it at all. */
+/*
+ * What no entry maps comes back by a violation, or the guest does not get it at all. Up to the end
+ * of its RAM, or of firmware's ROM.
+ */
 static void
 check_all_there(struct audit *a)
 {
-	uint64_t frames = 0;
+	uint64_t frames = 0, end = ram_end(a->d) < ROM_END ? ROM_END : ram_end(a->d);
 
-	for (uint64_t g = 0; g < ram_end(a->d); g++) {
+	for (uint64_t g = 0; g < end; g++) {
 		const struct p2m_entry *p = p2m_entry(a->d, gfn(g));
 
+		if (!p)
+			g |= P2M_LEAF_ENTRIES - 1; /* nor any behind it in the same leaf */
 		frames += p && (p->type == P2M_RAM || p->type == P2M_ONES);
 	}
 	if (frames != a->frames)
