@@ -148,9 +148,9 @@ check-all: ## make check without what it keeps: all mutants, all undone parts, a
 	@ZENO_ALL=1 $(MAKE) --no-print-directory check
 
 # The long ones first, by the time that each took, so that none of them is left over at the end.
-LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs handouts cheats undone build bt os bt-fuzz gdb-bt catchup \
-	machines boot te linux trace gdb nested gdb-svm objects fuzz linux64 soak sequences seeds vmx svm svm-rules labs \
-	student bench fuzz-same fuzz-lines shadow points official tools format))
+LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs handouts build cheats undone gdb-svm gdb-bt gdb bt os bt-fuzz catchup \
+	machines objects boot linux te bench fuzz nested soak linux64 trace sequences seeds vmx svm svm-rules labs \
+	student fuzz-same fuzz-lines shadow points official tools format))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.
 check-run:

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -12,7 +13,7 @@ from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 import gdb_session  # noqa: E402
-from gdb_session import bare, contains, guest, lines  # noqa: E402
+from gdb_session import at_once, bare, contains, guest, lines  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 STEPS = """python
@@ -191,7 +192,7 @@ def main():
     built = run("make", "-s", "-C", ROOT, "LAB=3", "SOLUTION=1", "build")
     if not ok(built.status == 0, "the reference of Lab 3 builds", out=built.out):
         finish()
-    wanted = sys.argv[1:]
+    wanted, tests = sys.argv[1:], []
     for test, *how in ((blocks, "qemu"), (blocks, "bochs"), (pager, "qemu", "te"), (pager, "qemu", "bt"),
                        (pager, "bochs", "bt"), (crowd, "qemu", "bt"), (system, "qemu", "te"), (system, "qemu", "bt")):
         if wanted and not {test.__name__, "-".join((test.__name__, *how))} & set(wanted):
@@ -201,7 +202,8 @@ def main():
         if reason:
             skip(f"{test.__name__} on {' '.join(how)}", reason)
         else:
-            test(*how)
+            tests.append((how[0], partial(test, *how)))
+    at_once(tests)
     finish()
 
 

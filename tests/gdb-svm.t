@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -17,7 +18,7 @@ from harness import ROOT, finish, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(ROOT / "grade"))
 import gdb_session  # noqa: E402
 from engine import assembled  # noqa: E402
-from gdb_session import BUILT, bare, contains, guest, lines  # noqa: E402
+from gdb_session import BUILT, at_once, bare, contains, guest, lines  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 STEPS = """python
@@ -209,7 +210,7 @@ def main():
     if not ok(not any(one.status for one in built), "the references of Lab 4, of 4s and of all labs build", out=[one.out for one in built]):
         finish()
     wanted = sys.argv[1:]
-    every = bool(os.environ.get("ZENO_ALL"))
+    every, tests = bool(os.environ.get("ZENO_ALL")), []
     for test, engine, often in ((long_mode, "svm", True), (own, "svm", True), (system, "svm", True), (long_mode, "vmx", True),
                                 (single, "svm", True), (single, "vmx", True),
                                 (walks, "svm mmu=shadow", True), (long_mode, "svm mmu=shadow", False),
@@ -222,7 +223,8 @@ def main():
         if reason:
             skip(f"{test.__name__} on {engine}", reason)
         else:
-            test(engine)
+            tests.append((LAB[engine][1], partial(test, engine)))
+    at_once(tests)
     finish()
 
 

@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -17,7 +18,7 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from gdb_line import Line  # noqa: E402
-from gdb_session import BUILT, HANG, LIMIT, bare, contains, guest, lines, session  # noqa: E402
+from gdb_session import BUILT, HANG, LIMIT, at_once, bare, contains, guest, lines, session  # noqa: E402
 from zeno.machines import gdbremote, machine  # noqa: E402
 
 HOST = ROOT / "build/lab1-solution"
@@ -430,7 +431,7 @@ def main():
     if reason:
         skip("the protocol", reason)
         finish()
-    wanted = sys.argv[1:]
+    wanted, chosen = sys.argv[1:], []
     tests = [(walk, where) for where in MACHINES] + [(two, where) for where in MACHINES] + \
         [(steps, where) for where in MACHINES] + \
         [(interrupt, where) for where in MACHINES] + [(corpse, None), (killed, None), (typed, None), (backwards, None)]
@@ -442,7 +443,8 @@ def main():
         if reason:
             skip(f"{test.__name__} on {where or 'qemu'}", reason)
         else:
-            test(*([where] if where else []))
+            chosen.append((where, partial(test, *([where] if where else []))))
+    at_once(chosen)
     for test in (protocol, caught, without):
         if not wanted or test.__name__ in wanted:
             test()

@@ -158,7 +158,8 @@ def bochs_for_gdb(setup, options, directory, console, socket_path):
     port = listener.getsockname()[1]
     setup.extra += (f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{port}"',)
     faults = Faults(bochs_log=True, cpu=setup.cpu)
-    rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain)
+    # In most of a session the kernel's stub waits for GDB, and asks its UART all the time.
+    rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain, sync="slowdown")
     commands = directory / "commands"
     commands.write_text("c\nq\n", encoding="ascii")
     with open(directory / "out", "wb") as out:

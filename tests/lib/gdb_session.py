@@ -6,6 +6,7 @@ long anything took.
 
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import ROOT, folder, ok, run
 
@@ -64,6 +65,17 @@ def bare(name):
     result.cleanup()
     assert result.end is machine.End.SHUTDOWN, result.detail
     return text.splitlines()
+
+
+def at_once(tests):
+    """Make tests, [(machine, function)]: those on Bochs, which sleeps for most of a session, beside the others."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        beside = [pool.submit(test) for where, test in tests if where == "bochs"]
+        for where, test in tests:
+            if where != "bochs":
+                test()
+        for one in beside:
+            one.result()
 
 
 def contains(text, *words, what, **more):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -16,19 +17,21 @@ TOOLS = ROOT / "tools"
 _count = 0
 _bad = 0
 _folders = []
+_lock = threading.Lock()
 
 
 def ok(holds, what, cached=False, **details):
     """One TAP line; the details are printed where it does not hold. `cached`: it was found before, and kept."""
     global _count, _bad
-    _count += 1
-    _bad += not holds
-    print(f"{'ok' if holds else 'not ok'} {_count} - {what.replace('#', '')}{' # cached' if cached else ''}",
-          flush=True)
-    if not holds:
-        for key, value in details.items():
-            for line in str(value).split("\n"):
-                print(f"# {key}: {line}", flush=True)
+    with _lock:
+        _count += 1
+        _bad += not holds
+        print(f"{'ok' if holds else 'not ok'} {_count} - {what.replace('#', '')}{' # cached' if cached else ''}",
+              flush=True)
+        if not holds:
+            for key, value in details.items():
+                for line in str(value).split("\n"):
+                    print(f"# {key}: {line}", flush=True)
     return holds
 
 

@@ -61,8 +61,8 @@ ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, mode=flat, path="{disk}", cylinders={cylinders}, heads=16, spt=63
 boot: disk
 cpu: count=1, ips=10000000, reset_on_triple_fault=0, {cpu}
-clock: sync=none, time0=946684800
-display_library: {display}
+clock: sync={sync}, time0=946684800
+display_library: rfb, options="timeout=0"
 port_e9_hack: enabled={e9}
 com1: enabled=1, mode=file, dev="{console}"
 log: {log}
@@ -98,11 +98,11 @@ def version():
     return f"Bochs {found[1].decode('ascii', 'replace')}" if found else "Bochs"
 
 
-def bochsrc(setup, directory, log, console, debug, display='rfb, options="timeout=0"'):
+def bochsrc(setup, directory, log, console, debug, sync="none"):
     """Write bochsrc and a copy of the disk into `directory`; the path of the bochsrc.
 
     The copy keeps Bochs' lock file and the guest's writes away from the original, and is padded to
-    whole cylinders.
+    whole cylinders. With sync="slowdown" a machine that waits for somebody outside sleeps where it would spin.
     """
     disk = directory / "disk.img"
     shutil.copyfile(setup.disk, disk)
@@ -111,7 +111,7 @@ def bochsrc(setup, directory, log, console, debug, display='rfb, options="timeou
     path = directory / "bochsrc"
     text = RC.format(mem=setup.mem, bios=BIOS, vga=next(p for p in VGA_BIOS if p.exists()),
                      disk=disk, cylinders=cylinders, cpu=cpu_string("bochs", setup.cpu),
-                     display=display, console=console, log=log, e9=int(not setup.gdb),
+                     sync=sync, console=console, log=log, e9=int(not setup.gdb),
                      debug=", cpu0=report" if debug else "")
     path.write_text(text + "".join(f"{line}\n" for line in setup.extra), encoding="utf-8")
     return path
