@@ -751,6 +751,9 @@ def elf_reader():
         bad.write_bytes(raw[:cut] + b"\xff" * 200)
         Elf(bad)
     equal(Elf(KERNELS.directory / "absent").names, {}, "a file that is not there")
+    for name in ("loop", "count"):  # what is read once is read again when it has changed
+        bad.write_bytes(KERNELS.elf(name).read_bytes())
+        equal(Symbols([bad]).elves[0].names, Elf(KERNELS.elf(name)).names, f"the symbols of {name}")
 
 
 def run_py(*words, status, **more):

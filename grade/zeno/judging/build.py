@@ -6,6 +6,7 @@ pristine skeleton with just the manifest's files replaced by the student's. It h
 the graded lab, no test, no mutant, no answer. Only images leave it.
 """
 
+import functools
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import objects, sandbox
+from .evidence import Symbols
 from .tools import ROOT
 
 LEFT_OUT = {".git", ".ci", "build", "labs", "solutions", "tests", "handouts", "__pycache__",
@@ -47,6 +49,11 @@ class Image:
     notes: list = field(default_factory=list)
     name: str | None = None
     """What kept verdicts call it: set once, when all of it is here."""
+
+    @functools.cached_property
+    def symbols(self):
+        """The kernel's symbols, read once for all tests."""
+        return Symbols(self.elf)
 
 
 def manifest_part(text):

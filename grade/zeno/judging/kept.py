@@ -21,7 +21,6 @@ from pathlib import Path
 from ..machines import machine
 from . import grader
 from .tools import GRADE, ROOT
-from .evidence import Symbols
 from .objects import Hashes
 
 PLACE = Path("build", "grade", "verdicts")
@@ -61,7 +60,7 @@ class Kept:
 
     def _name(self, image):
         total = hashlib.sha256(image.mb.read_bytes())
-        total.update(repr(sorted(Symbols(image.elf).by_name.items())).encode())
+        total.update(repr(sorted(image.symbols.by_name.items())).encode())
         if image.guests not in self.guests:
             hashes = Hashes(image.guests.parent)
             self.guests[image.guests] = hashes.all(hashes.below("guest", "boot"))

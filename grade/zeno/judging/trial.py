@@ -55,7 +55,6 @@ class Trial:
         self.runs = []
         self.notes = []
         self.todo = None
-        self.symbols_ = None
 
     # -- machines -----------------------------------------------------------------------------
 
@@ -67,9 +66,7 @@ class Trial:
     @property
     def symbols(self):
         """Symbols of the kernel under test."""
-        if self.symbols_ is None:
-            self.symbols_ = evidence.Symbols(self.image.elf)
-        return self.symbols_
+        return self.image.symbols
 
     def symbol(self, name):
         """Address of a kernel symbol; the test fails if the image lacks it or has it twice."""

@@ -2,7 +2,7 @@
 and of the build (tools/ksyms.py)."""
 
 import struct
-from dataclasses import dataclass
+from collections import namedtuple
 
 PT_LOAD = 1
 SHT_SYMTAB = 2
@@ -11,29 +11,10 @@ SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE = range(5)
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One PT_LOAD."""
-
-    va: int
-    pa: int
-    size: int
-    flags: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """One entry of the symbol table that has a name and a place."""
-
-    name: str
-    value: int
-    size: int
-    kind: int
-    bind: int
-    section: int
-    loaded: bool
-    """It lies in memory that a section fills."""
+# Named tuples, of which a table of thousands costs little, and which import nothing that each build would have to read.
+Segment = namedtuple("Segment", "va pa size flags data")  # one PT_LOAD
+Symbol = namedtuple("Symbol", "name value size kind bind section loaded")
+"""One entry of the symbol table that has a name and a place; `loaded`: it lies in memory that a section fills."""
 
 
 class ElfFile:

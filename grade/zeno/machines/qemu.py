@@ -27,7 +27,7 @@ from . import counts, triplefault
 from .live import DEAD_SAMPLES, IDLE_SAMPLES, LiveBase, Tail
 from .machine import End, MachineMissing, cpu_string
 from .qmp import Qmp, QmpGone, parse_registers
-from .symbols import Elf
+from .symbols import known
 
 PROGRAM = "qemu-system-x86_64"
 OWN_WORDS = re.compile(r"(^|; )(qemu|qemu-system-\w+): (?!warning:)")
@@ -205,7 +205,7 @@ class Live(LiveBase):
             if self.setup.watch or self.setup.exact or self.setup.points:
                 raise MachineMissing("the TCG plugin can't be built: no C compiler is here")
             return []
-        start = BOOT_SECTOR if self.setup.kernel is None else Elf(self.setup.kernel).entry or LINUX
+        start = BOOT_SECTOR if self.setup.kernel is None else known(self.setup.kernel).entry or LINUX
         self.reader = counts.Reader(self.path("counts"), self.setup.exact)
         return ["-plugin", counts.argument(plugin, self.path("counts"), self.setup.limits, start,
                                            self.setup.exact, self.setup.watch, self.setup.points)]
