@@ -53,10 +53,10 @@ $(O)/objects: always
 
 # Two links: the symbol table needs the addresses of the first, and comes last in .rodata so that it
 # moves no code. Objects are linked as objects, never from an archive: a symbol that is defined twice
-# is an error.
+# is an error. Of the first nobody reads the debug information, which is most of a link.
 $(O)/stage1.elf: $(O)/objects $(STAMP) $(OBJECTS) $(CATCHUP) kern/kernel.ld
 	@echo "ld   $@"
-	@$(LD) $(LDFLAGS) -T kern/kernel.ld -o $@ $(OBJECTS) $(CATCHUP) $(STAMP)
+	@$(LD) $(LDFLAGS) -S -T kern/kernel.ld -o $@ $(OBJECTS) $(CATCHUP) $(STAMP)
 $(O)/ksyms.asm: $(O)/stage1.elf tools/ksyms.py grade/zeno/machines/elf.py
 	@$(BARE_PYTHON) tools/ksyms.py $< > $@
 $(O)/ksyms.o: $(O)/ksyms.asm

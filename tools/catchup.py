@@ -23,42 +23,15 @@ import tempfile
 from pathlib import Path
 
 import trouble
+from compiled import FACTS, PLACE, folder_of, sources_of
 from course import NUMBER, ROOT, SAFE_NAME, CourseError, load_lab, parse_lab
 
-PLACE = "catchup"
-FACTS = "CATCHUP"
 FORMAT = 1
 SYMBOL = re.compile(rf"\0(catchup_lab{NUMBER}_[0-9a-f]{{16}})\0".encode())
 
 
 class CatchupError(Exception):
     """One line for a person."""
-
-
-def folder_of(lab, half):
-    """What the folder of a lab's or a half's objects is called."""
-    return f"{lab.dir}-{half}" if half else lab.dir
-
-
-def sources_of(lab, half):
-    """The sources whose objects lie in it."""
-    files = lab.halves[half].files if half else lab.names()
-    return [name for name in lab.source_names() if name in files]
-
-
-def objects(root, lab):
-    """The objects of a lab that the tree has, {source's name: path from the root}."""
-    found = {}
-    for half in ["", *lab.halves]:
-        place = f"{PLACE}/{folder_of(lab, half)}"
-        if not (Path(root) / place / FACTS).is_file():
-            continue
-        for name in sources_of(lab, half):
-            if not (Path(root) / place / f"{name}.o").is_file():
-                raise CourseError(f"{place} is not whole: {name}.o is missing; unpack it again, or remove it "
-                                  f"to build your own labs/{lab.dir}")
-            found.setdefault(name, f"{place}/{name}.o")
-    return found
 
 
 # -- what the hash is made of ----------------------------------------------------------------------

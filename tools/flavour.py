@@ -3,7 +3,7 @@
 Where both are (in the course's own tree all is), both are. Where neither is, the one of which less is left to do.
 """
 
-import catchup
+import compiled
 import region
 
 
@@ -11,10 +11,10 @@ def left_to_do(lab):
     """The exercises of a lab that are as they were handed out, and that nothing stands in for."""
     if lab.solutions.is_dir():
         return set()
-    compiled, found = catchup.objects(lab.root, lab), set()
+    stands_in, found = compiled.objects(lab.root, lab), set()
     for name in lab.source_names():
         try:
-            regions = region.parse((lab.labs / name).read_text(errors="replace"), name) if name not in compiled else []
+            regions = region.parse((lab.labs / name).read_text(errors="replace"), name) if name not in stands_in else []
         except (OSError, region.RegionError):
             continue
         found |= {one.exercise for one in regions if region.is_open(one)}

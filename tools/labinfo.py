@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-import catchup
+import compiled
 import flavour
 import merge
 import region
@@ -115,9 +115,9 @@ class Chosen:
         self.taken = set()
         self.open = set()
         names = [name for name in self.lab.source_names() if name in part.files or self.holds_wanted(name)]
-        compiled = {} if wish.whole(self.lab) else catchup.objects(ROOT, self.lab)
-        self.compiled = [compiled[name] for name in names if name in compiled and not self.mine(name)]
-        self.names = [name for name in names if name not in compiled or self.mine(name)]
+        objects = {} if wish.whole(self.lab) else compiled.objects(ROOT, self.lab)
+        self.compiled = [objects[name] for name in names if name in objects and not self.mine(name)]
+        self.names = [name for name in names if name not in objects or self.mine(name)]
 
     def holds_wanted(self, name):
         """True if a file holds an exercise that another lab needs by itself."""
@@ -321,7 +321,8 @@ def print_labs():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],  # a width spares it a look at the terminal
+                                     formatter_class=lambda prog: argparse.HelpFormatter(prog, width=100))
     parser.add_argument("command", choices=["make", "labs", "remember"])
     parser.add_argument("--lab", default="")
     parser.add_argument("--solution", default="")

@@ -2,14 +2,13 @@
 
 import errno
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 
 def words(error):
     """What an OSError says to a person."""
+    import shutil  # pylint: disable=import-outside-toplevel  # no build reads it, unless it fails
     if isinstance(error, shutil.Error):  # of copying a tree: a list of all that went wrong
         return str(error.args[0][0][-1] if error.args and error.args[0] else error)
     said = (error.strerror or str(error)).lower()
@@ -49,5 +48,6 @@ def plain(main, least=0, most=0):
 
 def short_folder(prefix):
     """A temporary folder in which a socket's path is short enough: the kernel takes 107 bytes."""
+    import tempfile  # pylint: disable=import-outside-toplevel
     place = tempfile.gettempdir()
     return tempfile.TemporaryDirectory(prefix=prefix, dir="/tmp" if len(os.fsencode(place)) > 70 else place)
