@@ -40,7 +40,7 @@ ROOMS = {
     "svm and its lab": ("vmm/svm @4s", 2465, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3670, 1300),
     "pv": ("vmm/pv", 552, 3200),
-    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1788, 1200),
+    "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1840, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
     "devices": ("vmm/dev", 2690, 1500),

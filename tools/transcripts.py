@@ -152,6 +152,11 @@ def guests():
             if (ROOT / "guest" / path.stem).is_dir()]
 
 
+def modules(build):
+    """... and behind them the device model, where the kernel can run it."""
+    return guests() + [ROOT / "build/user/dm.elf"] * ("kern/env/" in (build.path / "lab.mk").read_text())
+
+
 def tidy(text):
     """What a person sees: sources have the names that a student knows."""
     text = text.replace("\r", "")
@@ -162,9 +167,9 @@ def tidy(text):
 def disk(folder, build, cmdline):
     """A disk image, for Bochs."""
     image = Path(folder) / "zeno.img"
-    modules = [word for path in guests() for word in ("--module", str(path), path.stem)]
+    parts = [word for path in modules(build) for word in ("--module", str(path), path.stem)]
     run([sys.executable, "tools/mkimage.py", "-o", str(image), "--kernel", str(build.path / "zeno.mb"),
-         "--cmdline", cmdline, *modules], must=True)
+         "--cmdline", cmdline, *parts], must=True)
     return str(image)
 
 
@@ -176,7 +181,7 @@ def boot(where, build, append, cpu="te"):
             result = machine.boot(machine="bochs", disk=disk(folder, build, cmdline), cpu=cpu, limits=LIMITS)
         else:
             result = machine.boot(machine="qemu", kernel=str(build.path / "zeno.mb"), cmdline=cmdline,
-                                  cpu=cpu, modules=[(str(path), "") for path in guests()], limits=LIMITS)
+                                  cpu=cpu, modules=[(str(path), "") for path in modules(build)], limits=LIMITS)
     text, how = result.text(), result.end
     result.cleanup()
     if how is not machine.End.SHUTDOWN:
@@ -194,8 +199,8 @@ def debug(build, append, commands, more=()):
                    "--console", str(Path(folder) / "console"),
                    "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
                    "--append", append]
-        for path in guests():
-            command += ["--elf", str(path), "--module", str(path)]
+        for path in modules(build):
+            command += ["--elf", str(path)] * (path in guests()) + ["--module", str(path)]
         text = run(command)
     parts = re.split(r"^@@(?:\d+|end)\n", text, flags=re.M)
     if len(parts) != len(commands) + 2:

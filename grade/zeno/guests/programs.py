@@ -143,6 +143,19 @@ def assemble(source, folder, name, base=0x100000):
     return out
 
 
+def assemble_flat(source, folder, name):
+    """NASM source to a file of just what it says; its path."""
+    nasm = shutil.which("nasm")
+    if not nasm:
+        raise Trouble("nasm is not here (package nasm)")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text, out = folder / f"{name}.asm", folder / f"{name}.elf"
+    text.write_text(source)
+    _run([nasm, "-f", "bin", "-o", str(out), str(text)])
+    return out
+
+
 class Program:
     """A guest under construction; `rng` decides where it lies and what is left to chance."""
 

@@ -17,7 +17,7 @@ model_read(struct domain *d, uint16_t port, unsigned size)
 {
 	struct user_pc *u = user_of(d);
 
-	if (!ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0 }))
+	if (!model_ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0 }))
 		return 0;
 	return u->done ? u->data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
 }
@@ -27,7 +27,8 @@ model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	struct user_pc *u = user_of(d);
 
-	if (ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value }) && !u->done)
+	if (model_ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value }) &&
+	    !u->done)
 		io_nobody(d, port, size);
 }
 
@@ -155,7 +156,7 @@ time_comes(struct user_pc *u)
 	if (u->put_off || (u->asks && u->asked.reason != RUN_TIME))
 		return;
 	u->may_wait = true;
-	ask(u, (struct question){ .reason = RUN_TIME });
+	model_ask(u, (struct question){ .reason = RUN_TIME });
 	u->may_wait = may_wait;
 	u->put_off = false;
 }

@@ -1,7 +1,7 @@
 /*
  * The platform `user`: a PC whose devices are a program in ring 3, its device model (user/dm).
  *
- *   out 3f8 -> exit -> io.c -> ask() -> env, in ring 3: uart.c -> USER_RUN -> the guest goes on
+ *   out 3f8 -> exit -> io.c -> model_ask() -> env, in ring 3: uart.c -> USER_RUN -> the guest runs
  *
  * As with KVM the program calls USER_RUN, and returns from it with an exit in the run page
  * (inc/user.h). Unlike there the domain is the monitor's (`start GUEST devices=user`), and the
@@ -72,10 +72,10 @@ pic_changed(struct user_pc *u)
 }
 
 /*
- * solutions/5-nested/runpage.c of Lab 5. True: the program has answered. False: the domain has
+ * solutions/5-nested/runpage.c, exercise 5.6. True: the program has answered. False: the domain has
  * ended, or the question is put off.
  */
-bool ask(struct user_pc *u, struct question q);
+bool model_ask(struct user_pc *u, struct question q);
 
 /* serve.c. The guest's end is the program's doing: one line says whose. */
 void model_fault(struct user_pc *u, const char *fmt, ...) PRINTF_LIKE(2, 3);
