@@ -103,7 +103,7 @@ class Alone:
 
     def _objects(self, exercise):
         """Catch-up objects that would stand in for files without the exercise."""
-        found = tool("catchup", self.reference.root).objects(self.reference.root, self.reference.lab)
+        found = tool("compiled", self.reference.root).objects(self.reference.root, self.reference.lab)
         return [path for name, path in found.items() if not self.holds(name, exercise)]
 
     def mixed(self, exercise):
