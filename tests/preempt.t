@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok  # noqa: E402
+from engine import assembled  # noqa: E402
+from harness import ROOT, finish, folder, ok, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -16,6 +17,7 @@ BUILD = ROOT / "build"
 HOST = BUILD / "lab3-solution"
 SYMBOLS = Symbols([HOST / "zeno.elf"])
 POINTS = ("preempt_point", "sched_idle")
+NESTED = BUILD / "lab5-solution"
 MOST = 2_000_000  # instructions; a tick comes every 10 ms
 LIMIT = machine.Limits(instructions=2_000_000_000, cpu_seconds=60)
 COUNT, PHOFF = 65535, 0x2000
@@ -44,22 +46,22 @@ def empty(path):
     return path
 
 
-def host(commands, modules, points=POINTS, mem=128):
+def host(commands, modules, points=POINTS, mem=128, kernel=HOST, cpu="te", symbols=SYMBOLS):
     """The console and the counts of a host that runs these commands."""
-    run = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cpu="te", mem=mem, limits=LIMIT,
-                       cmdline=f"panic=off -- {'; '.join(commands)}; off",
-                       modules=[(str(m), "") for m in modules],
-                       points=[SYMBOLS.address(name) for name in points])
-    text = run.console.decode("ascii", "replace").replace("\r", "")
-    ok(run.end is machine.End.SHUTDOWN, f"the host ends in order after {commands[0]!r}",
-       end=run.end, detail=run.detail, text=text[-2000:])
-    run.cleanup()
-    return text, run.counts
+    result = machine.boot(machine="qemu", kernel=str(kernel / "zeno.mb"), cpu=cpu, mem=mem, limits=LIMIT,
+                          cmdline=f"panic=off -- {'; '.join(commands)}; off",
+                          modules=[(str(m), "") for m in modules],
+                          points=[symbols.address(name) for name in points])
+    text = result.console.decode("ascii", "replace").replace("\r", "")
+    ok(result.end is machine.End.SHUTDOWN, f"the host ends in order after {commands[0]!r}",
+       end=result.end, detail=result.detail, text=text[-2000:])
+    result.cleanup()
+    return text, result.counts
 
 
-def short(counts, what):
+def short(counts, what, symbols=SYMBOLS):
     """No stretch of this run is too long."""
-    first, last = (SYMBOLS.describe(address) for address in counts.longest_at)
+    first, last = (symbols.describe(address) for address in counts.longest_at)
     ok(0 < counts.longest <= MOST, f"{what}: at most {MOST:,} instructions with interrupts off",
        longest=f"{counts.longest:,} instructions, from {first} to {last}")
     print(f"# {what}: {counts.longest:,}, from {first} to {last}")
@@ -88,6 +90,21 @@ def images():
     short(counts, "many segments")
 
 
+def nested():
+    """Hardware: a transfer of tiny pieces while a string reads a port; a first touch that asks for 1 GiB, and there is none."""
+    built = run("make", "-s", "-C", ROOT, "LAB=5", "SOLUTION=1", "build")
+    ok(built.status == 0, "the reference of Lab 5 builds", out=built.out)
+    symbols = Symbols([NESTED / "zeno.elf"])
+    disk = folder() / "sectors"
+    disk.write_bytes(bytes(4096 * 512))
+    commands = [f"start pieces platform=pc-apic disk=sectors -- {letter}" for letter in "pw"]
+    text, counts = host([*commands, "start writes mmu=nested mem=2048 page=1g -- g"],
+                        [assembled("disk/pieces.asm"), assembled("nested/writes.asm"), disk],
+                        (*POINTS, "svm_enter"), kernel=NESTED, cpu="svm", symbols=symbols)
+    ok(text.count("ended: exit code 0") == 3, "guests that ask for much in one exit come to their end", text=text)
+    short(counts, "much in one exit", symbols)
+
+
 def main():
     why = machine.missing("qemu")
     if why:
@@ -95,6 +112,7 @@ def main():
         return
     large()
     images()
+    nested()
     finish()
 
 

@@ -12,6 +12,7 @@
 #define REGION_MAX 0x10000u
 #define TABLE_MAX  0x10000u /* a table does not cross a multiple of 64 KiB */
 #define TOP        (1ull << 32)
+#define PIECE      64u /* bytes that a smaller piece counts for: it takes as long */
 
 bool
 ide_dma_runs(const struct ide *i)
@@ -102,7 +103,8 @@ ide_dma(struct ide *i, unsigned bytes, const struct ide_host *host)
 		size = size < bytes ? size : bytes;
 		if (!move(i, size, host))
 			return;
-		bytes -= size;
+		size = size < PIECE ? PIECE : size;
+		bytes -= size < bytes ? size : bytes;
 		if (i->at == IDE_SECTOR)
 			sector_done(i, host);
 	}

@@ -7,6 +7,7 @@
  */
 #include <inc/errno.h>
 #include <kern/map.h>
+#include <kern/thread.h>
 #include <vmm/dev/apic/pc_apic.h>
 #include <vmm/dev/firmware/firmware.h>
 #include <vmm/dev/io.h>
@@ -201,8 +202,10 @@ pc_pci_lines(struct pc_apic *p)
 	struct ide *i = &p->ide;
 	bool line;
 
-	if (dma_runs(p))
+	if (dma_runs(p)) {
+		preempt_point(); /* each element of a string to a port may come here */
 		ide_dma(i, DMA_STEP, &host);
+	}
 	if (i->edge) {
 		pic_set_irq(&p->pc.pic, IDE_IRQ, false);
 		ioapic_set(&p->ioapic, IDE_IRQ, false);

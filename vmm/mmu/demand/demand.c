@@ -36,6 +36,8 @@ all_new(struct domain *d, uint64_t first, uint64_t count)
 
 		if ((p && p->type != P2M_NONE) || !ram_is(d, gfn(g)))
 			return false;
+		if (g % PREEMPT_WORK == PREEMPT_WORK - 1)
+			preempt_point();
 	}
 	return true;
 }
@@ -45,6 +47,8 @@ static int
 give(struct domain *d, uint64_t g, mfn_t m, uint64_t count)
 {
 	for (uint64_t i = 0; i < count; i++) {
+		if (i % PREEMPT_WORK == PREEMPT_WORK - 1)
+			preempt_point();
 		if (!p2m_set(d, gfn(g + i), mfn(m.v + i), P2M_RAM)) {
 			d->touched++;
 			nested_log_new(d, gfn(g + i));

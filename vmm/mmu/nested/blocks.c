@@ -49,8 +49,22 @@ one_frame(struct domain *d, struct spare *s)
 static void
 put_row_by(struct spare *s, uint64_t first, uint64_t length)
 {
-	for (uint64_t i = 0; i < length; i++)
+	for (uint64_t i = 0; i < length; i++) {
+		if (i % PREEMPT_WORK == PREEMPT_WORK - 1)
+			preempt_point();
 		put_by(s, mfn(first + i));
+	}
+}
+
+/* What was put by and not used. */
+static void
+give_back(struct domain *d, struct spare *s)
+{
+	for (uint64_t i = 1; mfn_ok(s->first); i++) {
+		if (i % PREEMPT_WORK == 0)
+			preempt_point();
+		frame_put(one_frame(d, s));
+	}
 }
 
 /* The first of 512 frames, or of as many as a larger page has. MFN_NONE: none was found. */
@@ -137,8 +151,7 @@ nested_block(struct domain *d, uint64_t frames_wanted)
 	struct spare s = { MFN_NONE, false };
 	mfn_t m = block(d, &s, frames_wanted);
 
-	while (mfn_ok(s.first))
-		frame_put(one_frame(d, &s));
+	give_back(d, &s);
 	return m;
 }
 
@@ -150,7 +163,6 @@ nested_give_ram(struct domain *d, const struct ram_range *map)
 
 	for (unsigned i = RAM_RANGES; i-- > 0 && !err;)
 		err = give_range(d, &map[i], &s);
-	while (mfn_ok(s.first))
-		frame_put(one_frame(d, &s));
+	give_back(d, &s);
 	return err;
 }

@@ -10,6 +10,7 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/paging.h>
+#include <kern/thread.h>
 #include <vmm/domain.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
@@ -118,6 +119,8 @@ in_a_row(struct domain *d, uint64_t first, uint64_t count)
 
 	for (uint64_t i = 0; i < count; i++) {
 		e = i % P2M_LEAF_ENTRIES ? e + 1 : p2m_entry(d, gfn(first + i));
+		if (i % PREEMPT_WORK == PREEMPT_WORK - 1)
+			preempt_point();
 		if (!e || e->type != P2M_RAM || e->track || to % count || e->mfn != to + i)
 			return false;
 	}
