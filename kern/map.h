@@ -3,10 +3,10 @@
  * 256-271, because 64-bit PV guests own all the rest; xen/include/public/arch-x86/xen-x86_64.h,
  * "Virtual address layout"). The NASM twin of these numbers is kern/map.inc.
  *
- *   slot 256  0xffff800000000000  machine-to-phys table, one uint64_t per machine frame; NX
+ *   slot 256  0xffff800000000000  machine-to-phys table, as PV guests read it; else empty
  *   slot 258  0xffff810000000000  scratch
  *   slot 260  0xffff820000000000  per-vCPU area: GDT window, LDT window
- *   slot 261  0xffff828000000000  kernel image (KB + physical), stacks, MMIO, frame table
+ *   slot 261  0xffff828000000000  kernel image (KB + physical), stacks, MMIO, frame table, M2P
  *   slot 262  0xffff830000000000  direct map of physical memory
  */
 #pragma once
@@ -14,11 +14,11 @@
 #include <inc/addr.h>
 
 #define SLOT(n)        (0xffff000000000000ul | ((uint64_t)(n) << 39))
-#define M2P_BASE       SLOT(256)
 #define SCRATCH_BASE   SLOT(258)
 #define VCPU_AREA_BASE SLOT(260)
 #define KB             SLOT(261)
 #define FRAME_TABLE    (KB + 0x4000000000ul) /* 256 GiB into the slot: struct frame[] */
+#define M2P_BASE       (KB + 0x5000000000ul) /* uint64_t per machine frame; NX */
 #define STACK_AREA     (KB + 0x6000000000ul) /* guarded stacks */
 #ifndef DIRECT_MAP                           /* a host test has its frames elsewhere */
 #define DIRECT_MAP SLOT(262)

@@ -2,7 +2,8 @@
 
 GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
 GO := build/guest$(if $(CLANG),-clang)
-GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf)
+PV_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
@@ -15,7 +16,7 @@ $(call doubted,$(GO)/obj)
 # Guests are built again when the commands that build them change.
 $(GO)/flags: always
 	@mkdir -p $(@D)
-	@$(call if_new,$(CC) $(GUEST_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS))
+	@$(call if_new,$(CC) $(GUEST_CFLAGS) / $(PV_CFLAGS) / $(NASM) $(GUEST_NASMFLAGS))
 
 $(GO)/obj/%.c.o: guest/%.c $(GO)/flags
 	@mkdir -p $(@D)
@@ -34,6 +35,19 @@ $(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard
 	@$$(LD) $$(GUEST_LDFLAGS) -T $$(filter %.ld,$$^) -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
+
+# PV guests: 64-bit kernels in ring 3, with a library of their own. guest/pv/hello is pv-hello.
+PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
+	$(if $(CLANG),--target=x86_64-linux-gnu)
+$(GO)/obj/pv/%: private GUEST_CFLAGS = $(PV_CFLAGS)
+$(GO)/obj/pv/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
+define pv_rule
+$(GO)/pv-$1.elf: $(call guest_objects,pv/lib) $(call guest_objects,pv/$1) guest/pv/lib/pv.ld
+	@echo "ld   $$@"
+	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
+		-T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,$g)))
 
 # Programs of guest/os: one per file of user/, each with libc/. They and root/ make the RAM disk, which is a part
 # of the kernel's image.
@@ -59,7 +73,7 @@ build/zcount.so: grade/plugin/zcount.c
 	@echo "cc   $<"
 	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
--include $(foreach g,lib $(GUESTS),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+-include $(foreach g,lib pv/lib $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
 	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
 

@@ -39,7 +39,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2465, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3670, 1300),
-    "pv": ("vmm/pv", 552, 3200),
+    "pv": ("vmm/pv", 1857, 3200),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1857, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
@@ -49,7 +49,7 @@ ROOMS = {
     "devices in ring 3": ("vmm/dev/user", 362, 300),
     "user": ("user/lib user/dm", 284, 300),
     "firmware": ("vmm/dev/firmware", 282, 280),
-    "load": ("vmm/load", 905, 900),
+    "load": ("vmm/load", 940, 900),
     "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5590, 1000),

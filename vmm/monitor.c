@@ -140,10 +140,7 @@ start_options(struct start *s, int argc, char **argv)
 static int
 start(int argc, char **argv)
 {
-	struct start s = { .config = { .engine = engine_default(),
-				       .platform = platform_find("pc") },
-			   .mib = DEFAULT_RAM_MIB,
-			   .vcpus = 1 };
+	struct start s = { .mib = DEFAULT_RAM_MIB, .vcpus = 1 };
 	struct module_options own;
 	const struct module *m;
 	struct domain *d;
@@ -156,12 +153,13 @@ start(int argc, char **argv)
 		printf("no guest %s\n", argv[1]);
 		return list_modules();
 	}
+	s.config.module = m;
+	load_defaults(&s.config);
 	err = start_options(&s, module_options(m, &own), own.argv);
 	if (!err)
 		err = start_options(&s, argc, argv);
 	if (!err && !s.config.engine)
 		err = -ENODEV;
-	s.config.module = m;
 	s.config.ram = s.mib << 20;
 	s.config.vcpus = (unsigned)s.vcpus;
 	s.config.words = s.words;

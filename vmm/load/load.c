@@ -38,6 +38,8 @@ _Static_assert(sizeof(struct elf32_segment) == 32, "System V ABI, figure 5-1");
 #define BOOT_CS 0x08 /* QEMU's multiboot loader and ours use the same two selectors */
 #define BOOT_DS 0x10
 
+SET_DECLARE(loaders);
+
 static int
 refuse(const struct module *m, const char *why)
 {
@@ -282,6 +284,9 @@ load_guest(struct domain *d, const struct domain_config *c)
 {
 	const char *loader = c->loader, *words = c->words;
 
+	set_foreach (const struct loader *, l, loaders)
+		if (loader == l->name)
+			return l->load(d, c);
 	if (!loader && !strncmp(words, "boot=linux ", 11)) {
 		loader = "linux";
 		words += 11;

@@ -52,6 +52,15 @@ const char *load_modules(struct domain *d, const struct domain_config *c, uint64
 			 struct boot_page *p);
 bool has_modules(const struct domain_config *c);
 
+/* An engine's own way to start a kernel, which its image asks for: SET_ADD(loaders, pv_loader). */
+struct loader {
+	const char *name, *engine;
+	bool (*takes)(const struct module *m);
+	int (*load)(struct domain *d, const struct domain_config *c); /* as load_guest() */
+};
+/* defaults.c: engine, platform and loader of c->module where nobody names them. */
+void load_defaults(struct domain_config *c);
+
 /*
  * load.c: an image into guest RAM, and registers as its loader has them: multiboot, coreboot or
  * linux; NULL: as boot= at the beginning of the words says, else multiboot.

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""The engine pv: PV kernels of our own in Xen's ABI, on QEMU and on Bochs.
+
+`pv-hello` says what it was given and ends. `pv-hostile` tries what a PV kernel must not do, and prints a line for each
+that is not refused as it should be; of its other words each ends it, in one line, and nothing else. A build of Lab 6
+has no other engine; with all labs a PV guest and one on te take turns.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import BUILD, Engine, each  # noqa: E402
+from harness import ROOT, finish, ok  # noqa: E402
+
+PV = Engine("6", "pv")
+HELLO = ["hello from a kernel that knows: ring 3", "xen-3.0-x86_64, Xen's ABI 4.17-zeno, 2048 pages, 5 page tables",
+         "my own handler: vector 6 at cs e030", "caught 1; the end"]
+ENDINGS = {
+    **{f"stack_{name}": "#UD, and there is no memory for its handler's frame"
+       for name in ("unmapped", "hole", "edge", "wraps", "table", "wild")},
+    "iret_hole": "iret with no frame at ffff830000000000", "iret_edge": "iret with no frame at ffffffffffffffef",
+    "iret_host": "iret to cs e008, ss e02b", "iret_ss": "iret to cs e033, ss e010",
+    "iret_rootless": "iret to its user, which has no page tables",
+    **{f"handler_{name}": "#UD, for which it has a handler where none can be" for name in ("hole", "wild", "host")},
+    "no_handler": "#UD, for which it has no handler", "for_ever": "#PF, and there is no memory for its handler's frame",
+    "v86": "",  # QEMU's iret goes there, Bochs' to a page that is not there
+}
+ENDLESS = ("spin", "calls")
+"""What a guest may do for ever: others have their turns."""
+
+
+def said(part):
+    return re.findall(r"^d\d+\| (.*)$", part, re.M)
+
+
+def works(where):
+    """Both guests come to their ends, twice, and leave no frame behind."""
+    text = PV.host(["frames", "start pv-hello", "start pv-hostile", "start pv-hello mem=2", "start pv-hello", "frames"],
+                   ["pv-hello", "pv-hostile"], where)
+    hello, hostile, small, again = each(text) + [""] * (4 - len(each(text)))
+    ok(said(hello) == HELLO and said(again) == HELLO and "ended: guest powered off" in hello,
+       f"{where}: a PV kernel says what it was given, catches its own exception, and ends", text=text)
+    ok("512 pages, 4 page tables" in small, f"{where}: ... in two MiB, too", text=small)
+    ok(said(hostile) == ["38 instructions raise #UD, #NP or #GP", "0 wrong; the end"],
+       f"{where}: what must be refused is, and its user's calls and faults come to it", text=hostile)
+    ok(hostile.count("(mmu_update): Zeno has none such") == 1 and hostile.count("(unknown): Zeno has none such") == 1,
+       f"{where}: an unknown hypercall is told once", text=hostile)
+
+
+def ends(where):
+    """Each ending is one line, and the guest behind it is well."""
+    words = list(ENDINGS)
+    text = PV.host([*(f"start pv-hostile -- end={word}" for word in words), "start pv-hello"], ["pv-hello", "pv-hostile"], where)
+    parts = each(text)
+    ok(len(parts) == len(words) + 1 and said(parts[-1]) == HELLO, f"{where}: the host and the next guest are well",
+       text=text[-3000:])
+    for word, part in zip(words, parts):
+        ok(re.search(rf"^d\d+ pv-hostile: stopped: {re.escape(ENDINGS[word])}", part, re.M) and not said(part),
+           f"{where}: {word} ends it", text=part)
+
+
+def frames():
+    """What a PV guest took is free again when the next one's end has freed it."""
+    text = PV.host(["start pv-hello", "frames", "start pv-hostile", "start pv-hello", "frames"], ["pv-hello", "pv-hostile"])
+    counts = re.findall(r"^ *free +(\d+) frames", text, re.M)
+    ok(len(counts) == 2 and counts[0] == counts[1], "no frame is lost", text=text)
+
+
+def refused():
+    """What can't be started is told in a line."""
+    text = PV.host(["start hello", "start pv-hello platform=pc", "start pv-hello boot=multiboot", "start pv-hello vcpus=2",
+                    "start pv-hello"], ["hello", "pv-hello"])
+    for words in ("engine pv: it takes kernels with Xen's notes", "a PV kernel has no platform",
+                  "it is not a 32-bit x86 image", "a domain has 1 to 1 vCPUs", "caught 1; the end"):
+        ok(words in text, f"said: {words}", text=text)
+
+
+def together():
+    """With every lab's engines: turns of a PV guest between those of te, and of one that never ends."""
+    everything = Engine("all", "pv")
+    everything.kernel = BUILD / "laball-solution/zeno.mb"
+    text = everything.host([*(f"start pv-hostile & -- end={word}" for word in ENDLESS), "start hello", "start pv-hello &",
+                            "start traps", "start pv-hello", "start pv-hello engine=te", "stop d1", "stop d2", "list"],
+                           ["hello", "traps", "pv-hello", "pv-hostile"])
+    ok("hello: ended: exit code 0" in text and "traps: ended: exit code 0" in text, "guests of te run beside it", text=text)
+    ok(text.count("caught 1; the end") == 2, "and PV guests beside them", text=text)
+    ok(text.count("stopped: by the monitor's stop command") == 2, "those that never end are stopped", text=text)
+    ok("a PV kernel, by its notes: engine=pv" in text, "te takes no PV kernel", text=text)
+
+
+
+def main():
+    for where in ("qemu", "bochs"):
+        works(where)
+        ends(where)
+    frames()
+    refused()
+    together()
+    finish()
+
+
+main()

@@ -1,0 +1,158 @@
+/*
+ * Bounces: what the CPU raises goes to the guest's own handler, by a frame on the kernel's stack
+ * (xen.h, "HYPERVISOR_set_trap_table"):
+ *
+ *   | ss                      |  <- the kernel's RSP where it ran, aligned down to 16; where the
+ *   | rsp                     |     user ran, what it said by stack_switch
+ *   | rflags                  |  IF: whether events were unmasked
+ *   | upcall mask << 32 | cs  |  RPL 0: the kernel ran, 3: the user
+ *   | rip                     |
+ *   | error code              |  of the vectors that have one
+ *   | r11                     |
+ *   | rcx                     |  <- the handler's RSP
+ */
+#include <vmm/exitlog.h>
+#include <vmm/pv/pv.h>
+
+#define WORDS_MAX 8
+#define RPL       3u
+/* What a handler finds clear (SDM 3A 6.12.1.3), and in 64-bit mode as Xen does it, AC. */
+#define CLEARED ((uint64_t)FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_AC)
+
+static unsigned
+fill(struct vcpu *v, uint64_t word[WORDS_MAX], const struct event *event)
+{
+	const struct pv *pv = pv_of(v);
+	const struct cpu_state *s = &v->state;
+	uint64_t cs = XEN_FLAT_CS64 & ~(pv->user ? 0 : RPL), masked = pv->info->upcall_mask;
+	unsigned n = 0;
+
+	word[n++] = s->gpr[RCX];
+	word[n++] = s->gpr[R11];
+	if (event && event->has_error)
+		word[n++] = event->error & ~(event->vector == VEC_PF && !pv->user ? PF_U : 0);
+	word[n++] = s->rip;
+	word[n++] = cs | (masked & 0xff) << 32;
+	word[n++] = (s->rflags & ~(uint64_t)(FLAG_IF | FLAG_IOPL)) | (masked ? 0 : FLAG_IF);
+	word[n++] = s->gpr[RSP];
+	word[n++] = XEN_FLAT_SS64;
+	return n;
+}
+
+/* EVENT is NULL for a syscall. False: there is no room for the frame; nothing has happened. */
+static bool
+bounce(struct vcpu *v, const struct event *event, uint64_t to, bool masks)
+{
+	struct pv *pv = pv_of(v);
+	struct cpu_state *s = &v->state;
+	uint64_t word[WORDS_MAX], sp = pv->user ? pv->kernel_sp : s->gpr[RSP];
+	unsigned n = fill(v, word, event);
+
+	sp = (sp & ~15ul) - n * sizeof(word[0]);
+	if (pv_write(v, sp, word, n * sizeof(word[0])))
+		return false;
+	if (pv->user)
+		pv_switch_root(v, false);
+	s->gpr[RSP] = sp;
+	s->rip = to;
+	s->rflags &= ~CLEARED;
+	if (masks)
+		pv->info->upcall_mask = 1;
+	return true;
+}
+
+enum injection
+pv_bounce(struct vcpu *v, const struct event *event)
+{
+	struct pv *pv = pv_of(v);
+	const struct xen_trap_info *t = &pv->traps[event->vector];
+	const char *name = vector_short(event->vector);
+
+	if (event->kind == EVENT_INTERRUPT || event->kind == EVENT_NMI)
+		return REFUSED;
+	if (event->vector == VEC_PF)
+		pv->info->cr2 = v->state.cr2;
+	v->state.rip += event->insn_len; /* of int n: it has been done */
+	if (!t->address || (t->cs | RPL) != XEN_FLAT_CS64 || !pv_is_guests(t->address, 1))
+		exit_stop(v, v->exit, "pv.md#ends", "%s, for which it has %s", name,
+			  t->address ? "a handler where none can be" : "no handler");
+	else if (!bounce(v, event, t->address, t->flags & XEN_TRAP_MASKS))
+		exit_stop(v, v->exit, "pv.md#ends",
+			  "%s, and there is no memory for its handler's frame below %lx", name,
+			  pv->user ? pv->kernel_sp : v->state.gpr[RSP]);
+	else
+		return INJECTED;
+	return ENDED;
+}
+
+/*
+ * `syscall` by the guest's user is its kernel's to answer; one that takes none has no such thing.
+ */
+enum verdict
+pv_bounce_syscall(struct vcpu *v, struct exit *e)
+{
+	const struct pv *pv = pv_of(v);
+
+	if (!pv->syscall_callback)
+		return event_fault(v, VEC_UD, 0);
+	v->state.rip += PV_INSN;
+	if (pv_is_guests(pv->syscall_callback, 1) && bounce(v, NULL, pv->syscall_callback, false))
+		return RESUME;
+	return exit_stop(v, e, "pv.md#ends",
+			 "its user's syscall, and there is no memory for the frame below %lx, or "
+			 "none to run at %lx",
+			 pv->kernel_sp, pv->syscall_callback);
+}
+EXIT_HANDLER(SYSCALL, "pv", pv_bounce_syscall);
+
+/* `int n`: the guest's table says who may. Else it is the #GP that the CPU has raised. */
+static enum verdict
+exit_int(struct vcpu *v, struct exit *e)
+{
+	unsigned level = pv_of(v)->traps[e->vector].flags & XEN_TRAP_LEVEL;
+
+	if (level < (pv_of(v)->user ? 3 : 1))
+		return event_fault(v, VEC_GP, e->error);
+	return event_raise(
+		v,
+		(struct event){ .kind = EVENT_SOFTWARE, .vector = e->vector, .insn_len = PV_INSN });
+}
+EXIT_HANDLER(INT, "pv", exit_int);
+
+int64_t
+pv_call_set_trap_table(struct vcpu *v, struct pv_call *c)
+{
+	struct xen_trap_info t;
+
+	if (!c->arg[0]) {
+		memset(pv_of(v)->traps, 0, PAGE_SIZE);
+		return 0;
+	}
+	for (unsigned n = 0; n < 256; n++, c->arg[0] += sizeof(t)) {
+		int err = pv_read(v, &t, c->arg[0], sizeof(t));
+
+		if (err || !t.address)
+			return err;
+		pv_of(v)->traps[t.vector] = t;
+	}
+	c->again = true;
+	return 0;
+}
+
+int64_t
+pv_call_stack_switch(struct vcpu *v, struct pv_call *c)
+{
+	pv_of(v)->kernel_sp = c->arg[1]; /* its SS is the one that there is */
+	return 0;
+}
+
+int64_t
+pv_call_set_callbacks(struct vcpu *v, struct pv_call *c)
+{
+	struct pv *pv = pv_of(v);
+
+	pv->event_callback = c->arg[0];
+	pv->failsafe_callback = c->arg[1];
+	pv->syscall_callback = c->arg[2];
+	return 0;
+}

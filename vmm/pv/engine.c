@@ -1,0 +1,274 @@
+/*
+ * The engine pv: entry and exit, and what belongs to each vCPU.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <vmm/cpu_setup.h>
+#include <vmm/engine.h>
+#include <vmm/exitlog.h>
+#include <vmm/pv/pv.h>
+
+/*
+ * Of the host's page of descriptors: there while a PV guest runs, for a guest in ring 1 could take
+ * them for itself (kern/gdt.c). 0xe023, whose code is 32 bits wide, is never there.
+ */
+#define CODE64      0x0020fb0000000000ul /* P, DPL 3, code, readable, accessed; L */
+#define DATA        0x00cff3000000fffful /* P, DPL 3, data, writable, accessed */
+#define GDT_AT(sel) (*(volatile uint64_t *)(GDT_WINDOW + ((sel) & ~7ul)))
+
+/* STAR: what syscall loads, and what sysret would (SDM 3A 5.8.8). */
+#define STAR   ((uint64_t)HOST_CS64 << 32 | (uint64_t)(XEN_FLAT_SS64 - 8) << 48)
+#define SFMASK (FLAG_IF | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_AC | FLAG_IOPL | FLAG_RF)
+/* The flags that are a guest's own. */
+#define OWN_FLAGS                                                                                  \
+	((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_DF | FLAG_OF | \
+	 FLAG_RF | FLAG_AC | FLAG_ID)
+#define INT_N      0xcd
+#define ERROR_IDT  2u /* SDM 3A figure 6-7: the error code's index is one of the IDT */
+#define PV_RAM_MAX (4ul << 30)
+
+int
+pv_create(struct vcpu *v)
+{
+	struct pv *pv = host_page();
+
+	v->engine_data = pv;
+	if (!pv)
+		return -ENOMEM;
+	pv->kernel_root = pv->user_root = MFN_NONE;
+	pv->traps = host_page();
+	pv->info = host_page();
+	if (!pv->traps || !pv->info)
+		return -ENOMEM;
+	pv->info->upcall_mask = 1;
+	return 0;
+}
+
+static int
+init(struct vcpu *v)
+{
+	if (v->engine_data)
+		return 0;
+	printf("engine pv: it takes kernels with Xen's notes\n");
+	return -EINVAL;
+}
+
+/* The root may be the CPU's, and its frames are about to be given back. */
+static void
+free_vcpu(struct vcpu *v)
+{
+	struct pv *pv = pv_of(v);
+
+	write_cr3(mfn_to_hpa(host_root).v);
+	host_page_put(pv->traps);
+	host_page_put(pv->info);
+	host_page_put(pv);
+	v->engine_data = NULL;
+}
+
+void
+pv_switch_root(struct vcpu *v, bool user)
+{
+	struct pv *pv = pv_of(v);
+
+	pv->user = user;
+	v->root = user ? pv->user_root : pv->kernel_root;
+	write_cr3(mfn_to_hpa(v->root).v);
+}
+
+static void
+leave(void)
+{
+	GDT_AT(XEN_FLAT_CS64) = 0;
+	GDT_AT(XEN_FLAT_SS64) = 0;
+	trap_debug_expected = false;
+}
+
+/*
+ * FS and GS have no base of a guest's, for nothing sets one yet. They are loaded with a descriptor
+ * first: a null selector leaves the base what it was on AMD-V (APM 2 4.5.3).
+ */
+static void
+load_selectors(const uint16_t selectors[4])
+{
+	__asm__ volatile("mov %w0, %%fs; mov %w0, %%gs" : : "r"(HOST_DS));
+	__asm__ volatile("mov %w0, %%ds; mov %w1, %%es; mov %w2, %%fs; mov %w3, %%gs"
+			 :
+			 : "r"(selectors[0]), "r"(selectors[1]), "r"(selectors[2]),
+			   "r"(selectors[3]));
+}
+
+/*
+ * A selector with RPL 0 to 2 is none that this guest can have loaded from ring 3 but a null one;
+ * what QEMU's virtual-8086 mode has left is none either.
+ */
+static void
+keep_selectors(uint16_t selectors[4])
+{
+	__asm__ volatile("mov %%ds, %w0; mov %%es, %w1; mov %%fs, %w2; mov %%gs, %w3"
+			 : "=r"(selectors[0]), "=r"(selectors[1]), "=r"(selectors[2]),
+			   "=r"(selectors[3]));
+	for (unsigned i = 0; i < 4; i++)
+		if (selectors[i] != XEN_FLAT_SS64 && selectors[i] != XEN_FLAT_CS64)
+			selectors[i] &= 3;
+}
+
+static void
+load(struct vcpu *v)
+{
+	const uint64_t cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT;
+	struct pv *pv = pv_of(v);
+	const struct cpu_setup setup = {
+		.cr3 = mfn_to_hpa(v->root).v,
+		.efer = (rdmsr(MSR_EFER) & ~(uint64_t)EFER_SVME) | EFER_SCE,
+		.star = STAR,
+		.lstar = (uint64_t)pv_syscall,
+		.cstar = (uint64_t)pv_syscall,
+		.sfmask = SFMASK,
+		.rsp0 = (uint64_t)(&pv->frame + 1),
+		.ring_exit = pv_leave,
+		.leave = leave,
+	};
+
+	cpu_setup_load(&setup);
+	v->flush = false;
+	GDT_AT(XEN_FLAT_CS64) = CODE64;
+	GDT_AT(XEN_FLAT_SS64) = DATA;
+	load_selectors(pv->selectors);
+	write_cr0((read_cr0() & ~(uint64_t)(CR0_TS | CR0_EM | CR0_AM)) | CR0_MP);
+	write_cr4((read_cr4() & ~(uint64_t)CR4_TSD) | cr4);
+	trap_debug_stack(true); /* for the first instruction of pv_syscall: enter.asm */
+	trap_debug_expected = true;
+}
+
+/* Reads what a #DB was, and forgets it: the next one finds it clear. */
+static void
+take_dr6(struct vcpu *v)
+{
+	uint64_t dr6;
+
+	__asm__ volatile("mov %%dr6, %0; mov %1, %%dr6" : "=&r"(dr6) : "r"(DR6_RESET));
+	v->state.dr[6] |= dr6 & (DR6_BS | DR6_HITS);
+}
+
+/* Its end is rip: back on the instruction, as other exits are. */
+static void
+translate_syscall(struct vcpu *v, struct exit *e)
+{
+	v->state.rip -= PV_INSN;
+	exit_begin(e, pv_of(v)->user ? EXIT_SYSCALL : EXIT_HYPERCALL, NO_TRAP, 0, v->state.rip);
+}
+
+/*
+ * An `int n` whose gate is the host's: n by the instruction, for not every machine has it in the
+ * error code (handouts/emulators.md#int-error).
+ */
+static void
+translate_int(struct vcpu *v, struct exit *e)
+{
+	uint8_t insn[PV_INSN];
+
+	if ((e->error & 7) != ERROR_IDT || pv_fetch(v, insn, sizeof(insn)) || insn[0] != INT_N)
+		return;
+	e->reason = EXIT_INT;
+	e->vector = insn[1];
+}
+
+static void
+pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
+{
+	exit_begin(e, EXIT_EXCEPTION, (uint8_t)f->vector, (uint32_t)f->error, v->state.rip);
+	switch (f->vector) {
+	case VEC_DB:
+		take_dr6(v);
+		break;
+	case VEC_PF:
+		e->gva = read_cr2();
+		break;
+	case VEC_GP:
+		translate_int(v, e);
+		break;
+	case VEC_DF:
+	case VEC_MC:
+		panic("%s from ring %lu: the host's own tables or the machine are broken",
+		      vector_name((unsigned)f->vector), f->cs & 3);
+	case VEC_NMI:
+		e->reason = EXIT_IRQ;
+		break;
+	default:
+		if (f->vector >= IRQ_BASE)
+			e->reason = EXIT_IRQ;
+	}
+}
+
+/* The rip that it was to go on at is none (SDM 2A "IRET"): its kernel's affair, as any #GP. */
+static COLD void
+not_entered(struct vcpu *v, struct exit *e, uint64_t failure)
+{
+	exit_begin(e, EXIT_EXCEPTION, (uint8_t)failure, (uint32_t)(failure >> 32), v->state.rip);
+}
+
+static void
+run(struct vcpu *v, struct exit *e)
+{
+	struct pv *pv = pv_of(v);
+	struct ring_frame *f = &pv->frame;
+	struct cpu_state *s = &v->state;
+	uint64_t failure;
+
+	if (v->flush)
+		write_cr3(mfn_to_hpa(v->root).v);
+	v->flush = false;
+	f->rip = s->rip;
+	f->cs = XEN_FLAT_CS64;
+	f->rflags = (s->rflags & OWN_FLAGS) | FLAG_IF | FLAG_ONE;
+	f->rsp = s->gpr[RSP];
+	f->ss = XEN_FLAT_SS64;
+	failure = pv_enter(f, s->gpr);
+	trap_debug_late = false;
+	if (failure) {
+		not_entered(v, e, failure);
+		return;
+	}
+	v->entries++;
+	keep_selectors(pv->selectors);
+	if (f->rflags & FLAG_VM) {
+		exit_begin(e, EXIT_V86, (uint8_t)f->vector, 0, s->rip);
+		return;
+	}
+	s->rip = f->rip;
+	s->rflags = f->rflags;
+	s->gpr[RSP] = f->rsp;
+	if (f->vector == PV_SYSCALL)
+		translate_syscall(v, e);
+	else
+		pv_translate(v, e, f);
+}
+
+static const char *const modes[] = { "direct", NULL };
+
+static const struct engine pv_engine = {
+	.name = "pv",
+	.what = "paravirtualization: a kernel in ring 3 that knows",
+	.long_mode = true,
+	.max_vcpus = 1,
+	.ram_max = PV_RAM_MAX,
+	.mmu_modes = modes,
+	.init = init,
+	.free = free_vcpu,
+	.load = load,
+	.run = run,
+	.inject = pv_bounce,
+};
+SET_ADD(engines, pv_engine);
+
+/* handouts/emulators.md#iret-vm: what QEMU's iret allows is none of ours. */
+static enum verdict
+exit_v86(struct vcpu *v, struct exit *e)
+{
+	if (e->vector >= IRQ_BASE)
+		irq(e->vector);
+	return exit_stop(v, e, "emulators.md#iret-vm",
+			 "an iret with VM set, which only QEMU allows");
+}
+EXIT_HANDLER(V86, "pv", exit_v86);

@@ -1,0 +1,129 @@
+; Into a PV guest in ring 3, and back by one of two ways: a trap, and `syscall`.
+;
+;   software                              CPU
+;   1. C calls pv_enter(frame, gpr)
+;   2. pushes callee-saved registers,
+;      keeps rsp and gpr
+;   3. pushes an IRET frame, loads the
+;      guest's registers, iretq      -->  4. runs the guest in ring 3
+;                                         5a. trap: rsp = TSS.RSP0, the end of `frame`; pushes ss rsp
+;                                             rflags cs rip [error]; the stub pushes the vector
+;                                         5b. syscall: rcx = rip, r11 = rflags, and masks rflags; rsp is
+;   6. pv_syscall: rsp = TSS.RSP0, and        still the guest's: nothing may be pushed
+;      pushes what a trap would have pushed
+;   7. pv_leave: stores the guest's registers to gpr; back to the stack of 2, pops, ret to C
+;
+; `frame` behind 5a and 6 alike (kern/trap.h):
+;
+;   RSP0 -> |                            |
+;           | ss                         |   5b: the guest's data segment, of which there is one
+;           | rsp                        |
+;           | rflags                     |   5b: r11
+;           | cs                         |   5b: the guest's code segment, of which there is one
+;           | rip                        |   5b: rcx
+;           | error code                 |   5b: 0
+;   rsp  -> | vector                     |   5b: PV_SYSCALL, which is none of the CPU's
+;           | room for one push          |
+;
+; Between the syscall and its new rsp the host is in ring 0 with the guest's rsp. SFMASK has cleared IF and TF;
+; an NMI, a #MC, and a #DB that `mov ss` has put off (SDM 3A 6.8.3) have stacks of their own (kern/trap.asm).
+;
+; An iretq to a rip that is not canonical faults in ring 0 on the host's stack: .bad. sysret would do so on the
+; guest's.
+
+%include "kern/trap.inc"
+
+default rel
+
+PV_SYSCALL	equ	256
+PV_CS		equ	0xe033		; XEN_FLAT_CS64
+PV_SS		equ	0xe02b
+
+; gpr[] by enum gpr (vmm/x86/state.h), which is the CPU's own order
+%define GPR(n)	8 * (n)
+
+section .bss
+run_rsp:	resq	1		; one CPU, so one of these
+run_gpr:	resq	1
+guest_rsp:	resq	1
+
+section .text
+extern tss_rsp0
+
+; uint64_t pv_enter(struct ring_frame *f, uint64_t gpr[]);
+global pv_enter:function hidden
+pv_enter:
+	push	rbx
+	push	rbp
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	mov	[run_rsp], rsp
+	mov	[run_gpr], rsi
+%assign word RING_SS			; five words, from ss down to rip
+%rep 5
+	push	qword [rdi + word]
+%assign word word - 8
+%endrep
+	mov	rax, [rsi + GPR(0)]
+	mov	rcx, [rsi + GPR(1)]
+	mov	rdx, [rsi + GPR(2)]
+	mov	rbx, [rsi + GPR(3)]
+	mov	rbp, [rsi + GPR(5)]
+	mov	rdi, [rsi + GPR(7)]
+%assign n 8
+%rep 8
+	mov	r%[n], [rsi + GPR(n)]
+%assign n n + 1
+%endrep
+	mov	rsi, [rsi + GPR(6)]	; last: it was the pointer
+.iret:	iretq
+.bad:	shl	rdx, 32			; trap_host() left the vector in rax, the error code in rdx
+	or	rax, rdx
+.out:	mov	rsp, [run_rsp]
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	rbp
+	pop	rbx
+	ret
+
+	EXTABLE	pv_enter.iret, pv_enter.bad
+
+; LSTAR and CSTAR lead here.
+global pv_syscall:function hidden
+pv_syscall:
+	mov	[guest_rsp], rsp
+	mov	rsp, [tss_rsp0]
+	push	PV_SS
+	push	qword [guest_rsp]
+	push	r11
+	push	PV_CS
+	push	rcx
+	push	0
+	push	PV_SYSCALL
+
+; The stubs jump here: rsp at the frame's vector, which has room for one push below.
+global pv_leave:function hidden
+pv_leave:
+	push	rsi
+	mov	rsi, [run_gpr]
+	mov	[rsi + GPR(0)], rax
+	mov	[rsi + GPR(1)], rcx
+	mov	[rsi + GPR(2)], rdx
+	mov	[rsi + GPR(3)], rbx
+	mov	[rsi + GPR(5)], rbp
+	mov	[rsi + GPR(7)], rdi
+%assign n 8
+%rep 8
+	mov	[rsi + GPR(n)], r%[n]
+%assign n n + 1
+%endrep
+	pop	qword [rsi + GPR(6)]
+	cld
+	xor	eax, eax
+	jmp	pv_enter.out
+
+section .note.GNU-stack noalloc noexec nowrite progbits

@@ -1,0 +1,122 @@
+/*
+ * Hypercalls: which there are, how one is done, and many at once.
+ */
+#include <inc/errno.h>
+#include <vmm/pv/pv.h>
+
+#define BATCH 64u /* entries of a multicall between two looks at the host's affairs */
+
+typedef int64_t call_fn(struct vcpu *v, struct pv_call *c);
+
+static call_fn *const calls[XEN_HYPERCALL_COUNT] = {
+#define CALL(name) [XEN_##name] = pv_call_##name,
+	PV_CALLS(CALL)
+#undef CALL
+};
+
+static const char *const names[XEN_HYPERCALL_COUNT] = {
+#define CALL(number, name, arguments) [number] = #name,
+	XEN_HYPERCALLS(CALL)
+#undef CALL
+};
+
+/* One line for each number: a guest may ask a million times. Numbers that are none share a bit. */
+static COLD int64_t
+unknown(struct vcpu *v, uint64_t number)
+{
+	uint64_t bit = 1ul << (number < XEN_HYPERCALL_COUNT ? number : 0);
+	const char *name = number < XEN_HYPERCALL_COUNT ? names[number] : NULL;
+
+	if (!(pv_of(v)->said & bit) && !v->domain->silent)
+		printf("d%u %s: hypercall %lu (%s): Zeno has none such: -ENOSYS\n", v->domain->id,
+		       v->domain->name, number, name ? name : "unknown");
+	pv_of(v)->said |= bit;
+	return -ENOSYS;
+}
+
+int64_t
+pv_call(struct vcpu *v, struct pv_call *c)
+{
+	if (c->number >= XEN_HYPERCALL_COUNT || !calls[c->number])
+		return unknown(v, c->number);
+	return calls[c->number](v, c);
+}
+
+static enum gpr
+argument(unsigned n)
+{
+	static const uint8_t in[] = { RDI, RSI, RDX, R10, R8, R9 };
+
+	return in[n];
+}
+
+/* One that is not finished leaves rip on its instruction: then it is a new one, with less to do. */
+static enum verdict
+exit_hypercall(struct vcpu *v, struct exit *e)
+{
+	uint64_t *gpr = v->state.gpr;
+	struct pv_call c = { .number = gpr[RAX], .verdict = RESUME };
+	int64_t result;
+
+	for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
+		c.arg[n] = gpr[argument(n)];
+	result = pv_call(v, &c);
+	if (c.jumped)
+		return c.verdict;
+	if (c.again) {
+		for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
+			gpr[argument(n)] = c.arg[n];
+		preempt_point();
+		return c.verdict;
+	}
+	gpr[RAX] = (uint64_t)result;
+	v->state.rip += PV_INSN;
+	vcpu_done(v);
+	return c.verdict;
+}
+EXIT_HANDLER(HYPERCALL, "pv", exit_hypercall);
+
+/*
+ * Each entry is read once, and its result is written behind it. One that is not finished has its
+ * new arguments written there: then the whole goes on with it.
+ */
+static int64_t
+one_of_many(struct vcpu *v, struct pv_call *outer, uint64_t at)
+{
+	struct xen_multicall_entry entry;
+	struct pv_call c = { .verdict = RESUME, .inner = true };
+	int64_t result;
+
+	if (pv_read(v, &entry, at, sizeof(entry)))
+		return -EFAULT;
+	c.number = entry.op;
+	memcpy(c.arg, entry.args, sizeof(c.arg));
+	result = pv_call(v, &c);
+	outer->verdict = c.verdict;
+	outer->again = c.again;
+	if (c.again)
+		return pv_write(v, at + offsetof(struct xen_multicall_entry, args), c.arg,
+				sizeof(c.arg));
+	return pv_write(v, at + offsetof(struct xen_multicall_entry, result), &result,
+			sizeof(result));
+}
+
+int64_t
+pv_call_multicall(struct vcpu *v, struct pv_call *c)
+{
+	uint32_t left = (uint32_t)c->arg[1];
+	int64_t err = 0;
+
+	if (c->inner)
+		return -EINVAL;
+	for (unsigned n = 0; left && n < BATCH && !err && c->verdict == RESUME; n++) {
+		err = one_of_many(v, c, c->arg[0]);
+		if (c->again)
+			break;
+		c->arg[0] += sizeof(struct xen_multicall_entry);
+		left--;
+	}
+	c->arg[1] = left;
+	c->again = left && !err && c->verdict == RESUME;
+	return err;
+}

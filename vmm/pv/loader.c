@@ -1,0 +1,126 @@
+/*
+ * The domain builder's end in Zeno: it fills a domain's memory, and says what the vCPU begins with.
+ */
+#include <inc/errno.h>
+#include <vmm/load/load.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/pv/builder.h>
+#include <vmm/pv/pv.h>
+
+static uint8_t *
+page(void *ctx, uint64_t pfn)
+{
+	size_t len = PAGE_SIZE;
+
+	if (pfn % PREEMPT_WORK == 0)
+		preempt_point();
+	return gpa_ptr(ctx, gfn_to_gpa(gfn(pfn)), &len);
+}
+
+static uint64_t
+frame_number(void *ctx, uint64_t pfn)
+{
+	return p2m_entry(ctx, gfn(pfn))->mfn;
+}
+
+static void
+is_table(void *ctx, uint64_t pfn, unsigned level)
+{
+	struct frame *f = frame_of(mfn(frame_number(ctx, pfn)));
+
+	f->page_type = (uint8_t)level;
+	f->type_refs = 1;
+	f->pinned = level == PV_L4;
+}
+
+static const struct pv_ops ops = { page, frame_number, is_table };
+
+/* The CPU's registers: long mode, as Zeno runs it. */
+static void
+registers(struct cpu_state *s, const struct pv_start *start, mfn_t root)
+{
+	const uint16_t any = ATTR_P | ATTR_S | ATTR_RW | ATTR_A | 3 << 5;
+
+	start_registers(s, 0, 0);
+	memset(s->seg, 0, sizeof(s->seg));
+	s->seg[SEG_CS] = (struct segment){ .sel = XEN_FLAT_CS64,
+					   .attr = any | ATTR_CODE | ATTR_L | ATTR_G,
+					   .limit = 0xffffffff };
+	s->seg[SEG_SS] = (struct segment){ .sel = XEN_FLAT_SS64,
+					   .attr = any | ATTR_DB | ATTR_G,
+					   .limit = 0xffffffff };
+	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+	s->cr3 = mfn_to_hpa(root).v;
+	s->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	s->rflags = FLAG_ONE | FLAG_IF;
+	s->rip = start->rip;
+	s->gpr[RSP] = start->rsp;
+	s->gpr[RSI] = start->rsi;
+}
+
+/* The hole is in each root: Zeno's own tables, and the M2P as guests see it. */
+static int
+take_root(struct vcpu *v, mfn_t root)
+{
+	mfn_t m2p = pv_m2p_table();
+
+	if (!mfn_ok(m2p))
+		return -ENOMEM;
+	for (unsigned slot = HOLE_FIRST_SLOT; slot <= HOLE_LAST_SLOT; slot++)
+		*root_slot(root, slot) = *root_slot(host_root, slot);
+	*root_slot(root, HOLE_FIRST_SLOT) = mfn_to_hpa(m2p).v | PTE_P | PTE_U | PTE_A | PTE_NX;
+	v->root = pv_of(v)->kernel_root = root;
+	return 0;
+}
+
+static int
+pv_load(struct domain *d, const struct domain_config *c)
+{
+	const struct module *m = c->module, *initrd = c->modules[0];
+	struct vcpu *v = d->vcpu;
+	struct pv_start start;
+	struct pv_image image;
+	struct pv_plan plan;
+	char words[512];
+	const char *wrong;
+	int err;
+
+	if (strcmp(c->engine->name, "pv")) {
+		printf("%s: a PV kernel, by its notes: engine=pv\n", m->name);
+		return -EINVAL;
+	}
+	if (d->platform) {
+		printf("%s: a PV kernel has no platform\n", m->name);
+		return -EINVAL;
+	}
+	wrong = pv_read_image(&image, hpa_ptr(hpa(m->paddr)), m->size);
+	if (!wrong)
+		wrong = pv_make_plan(&plan, &image, d->ram >> PAGE_SHIFT,
+				     initrd ? hpa_ptr(hpa(initrd->paddr)) : NULL,
+				     initrd ? initrd->size : 0);
+	if (wrong) {
+		printf("%s: not a guest that can be started: %s\n", m->name, wrong);
+		return -ENOEXEC;
+	}
+	err = pv_create(v);
+	if (err)
+		return err;
+	snprintf(words, sizeof(words), "%s%s%s", module_own_words(m), *c->words ? " " : "",
+		 c->words);
+	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_of(v)->info)).v, words);
+	err = take_root(v, mfn(frame_number(d, start.root_pfn)));
+	registers(&v->state, &start, v->root);
+	return err;
+}
+
+static bool
+takes(const struct module *m)
+{
+	return pv_is_image(hpa_ptr(hpa(m->paddr)), m->size);
+}
+
+static const struct loader pv_loader = {
+	.name = "pv", .engine = "pv", .takes = takes, .load = pv_load
+};
+SET_ADD(loaders, pv_loader);

@@ -1,0 +1,88 @@
+/*
+ * A guest's pointers: what its kernel could reach by them itself, and no more. Zeno walks the
+ * kernel's tables and goes through the direct map, so that no address of the guest's is ever one of
+ * the host's own.
+ */
+#include <inc/errno.h>
+#include <vmm/pv/pv.h>
+
+#define LOW_END (1ul << 47)
+
+/* All of it lies below the hole, or above it: canonical, and without coming round. */
+bool
+pv_is_guests(uint64_t va, uint64_t len)
+{
+	if (va >= XEN_VIRT_END)
+		return !len || len - 1 <= ~va;
+	return va < LOW_END && len <= LOW_END - va;
+}
+
+/* The entry, which must allow it. */
+static const pte_t *
+allowed(mfn_t root, uint64_t va, bool write)
+{
+	const pte_t *entry = pv_entry(root, va);
+	pte_t need = PTE_P | PTE_U | (write ? PTE_W : 0);
+
+	return entry && (*entry & need) == need ? entry : NULL;
+}
+
+static size_t
+in_page_of(uint64_t va, uint64_t len)
+{
+	uint64_t left = PAGE_SIZE - (va & PAGE_MASK);
+
+	return len < left ? len : left;
+}
+
+static uint8_t *
+bytes_at(const pte_t *entry, uint64_t va)
+{
+	return (uint8_t *)hpa_ptr(hpa(PTE_ADDR(*entry))) + (va & PAGE_MASK);
+}
+
+static int
+read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
+{
+	if (!pv_is_guests(from, len))
+		return -EFAULT;
+	for (uint64_t done = 0, n; done < len; done += n) {
+		const pte_t *entry = allowed(root, from + done, false);
+
+		if (!entry)
+			return -EFAULT;
+		n = in_page_of(from + done, len - done);
+		memcpy((uint8_t *)to + done, bytes_at(entry, from + done), n);
+	}
+	return 0;
+}
+
+int
+pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
+{
+	return read_by(pv_of(v)->kernel_root, to, from, len);
+}
+
+int
+pv_fetch(struct vcpu *v, void *to, uint64_t len)
+{
+	return read_by(v->root, to, v->state.rip, len);
+}
+
+int
+pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+{
+	mfn_t root = pv_of(v)->kernel_root;
+
+	if (!pv_is_guests(to, len))
+		return -EFAULT;
+	for (uint64_t done = 0; done < len; done += in_page_of(to + done, len - done))
+		if (!allowed(root, to + done, true))
+			return -EFAULT;
+	for (uint64_t done = 0, n; done < len; done += n) {
+		n = in_page_of(to + done, len - done);
+		memcpy(bytes_at(allowed(root, to + done, true), to + done),
+		       (const uint8_t *)from + done, n);
+	}
+	return 0;
+}

@@ -1,0 +1,145 @@
+/*
+ * What a guest asks of its monitor beside memory and traps: its console, the scheduler, and who is
+ * there.
+ */
+#include <inc/errno.h>
+#include <vmm/pv/pv.h>
+
+#define CHUNK   128u            /* bytes of the console's between two looks at the host's affairs */
+#define VERSION (4u << 16 | 17) /* of the ABI: the public headers' */
+
+static int64_t
+console_read(struct vcpu *v, uint64_t to, uint32_t room)
+{
+	char line[CHUNK] = "";
+	uint32_t n = 0;
+	int byte;
+
+	if (room > sizeof(line))
+		room = sizeof(line);
+	if (pv_write(v, to, line, room)) /* what has been typed is not lost */
+		return -EFAULT;
+	while (n < room && (byte = domain_input(v->domain)) >= 0)
+		line[n++] = (char)byte;
+	return pv_write(v, to, line, n) ? -EFAULT : (int64_t)n;
+}
+
+int64_t
+pv_call_console_io(struct vcpu *v, struct pv_call *c)
+{
+	uint32_t left = (uint32_t)c->arg[1], n = left < CHUNK ? left : CHUNK;
+	uint8_t bytes[CHUNK];
+
+	if ((uint32_t)c->arg[0] == XEN_CONSOLEIO_read)
+		return console_read(v, c->arg[2], left);
+	if ((uint32_t)c->arg[0] != XEN_CONSOLEIO_write)
+		return -ENOSYS;
+	if (pv_read(v, bytes, c->arg[2], n))
+		return -EFAULT;
+	for (uint32_t i = 0; i < n; i++)
+		domain_putc(v->domain, bytes[i]);
+	c->arg[1] = left - n;
+	c->arg[2] += n;
+	c->again = left > n;
+	return 0;
+}
+
+static int64_t
+shut_down(struct vcpu *v, struct pv_call *c)
+{
+	static const char *const words[] = {
+		[XEN_SHUTDOWN_reboot] = "it asks to be started again, which is yours to do",
+		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
+		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
+	};
+	uint32_t reason;
+
+	if (pv_read(v, &reason, c->arg[1], sizeof(reason)))
+		return -EFAULT;
+	if (reason >= ARRAY_LEN(words))
+		return -EINVAL;
+	c->verdict = STOP;
+	if (reason == XEN_SHUTDOWN_poweroff)
+		domain_off(v->domain);
+	else
+		domain_stop(v->domain, "%s", words[reason]);
+	return 0;
+}
+
+int64_t
+pv_call_sched_op(struct vcpu *v, struct pv_call *c)
+{
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_SCHEDOP_yield:
+		need_resched = true;
+		return 0;
+	case XEN_SCHEDOP_block: /* so far nothing wakes it */
+		if (c->inner)
+			return -EINVAL;
+		pv_of(v)->info->upcall_mask = 0;
+		c->verdict = BLOCK;
+		return 0;
+	case XEN_SCHEDOP_shutdown:
+		return shut_down(v, c);
+	default:
+		return -ENOSYS;
+	}
+}
+
+/* None of the features is there yet: 0. There is one submap of them. */
+static int64_t
+features(struct vcpu *v, uint64_t at)
+{
+	struct xen_feature_info info;
+
+	if (pv_read(v, &info, at, sizeof(info)))
+		return -EFAULT;
+	if (info.submap_idx)
+		return -EINVAL;
+	info.submap = 0;
+	return pv_write(v, at, &info, sizeof(info));
+}
+
+int64_t
+pv_call_xen_version(struct vcpu *v, struct pv_call *c)
+{
+	static const char extra[16] = "-zeno", capabilities[1024] = "xen-3.0-x86_64";
+
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_XENVER_version:
+		return VERSION;
+	case XEN_XENVER_extraversion:
+		return pv_write(v, c->arg[1], extra, sizeof(extra));
+	case XEN_XENVER_capabilities:
+		return pv_write(v, c->arg[1], capabilities, sizeof(capabilities));
+	case XEN_XENVER_get_features:
+		return features(v, c->arg[1]);
+	case XEN_XENVER_pagesize:
+		return PAGE_SIZE;
+	default:
+		return -ENOSYS;
+	}
+}
+
+int64_t
+pv_call_memory_op(struct vcpu *v, struct pv_call *c)
+{
+	const struct xen_machphys_mapping m2p = {
+		.v_start = XEN_VIRT_START,
+		.v_end = XEN_VIRT_START + frame_count * sizeof(uint64_t),
+		.max_mfn = frame_count - 1,
+	};
+	uint16_t domid;
+
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_XENMEM_current_reservation:
+	case XEN_XENMEM_maximum_reservation:
+		if (pv_read(v, &domid, c->arg[1], sizeof(domid)))
+			return -EFAULT;
+		return domid == XEN_DOMID_SELF ? (int64_t)(v->domain->ram >> PAGE_SHIFT) : -EPERM;
+	case XEN_XENMEM_machphys_mapping:
+		return pv_write(v, c->arg[1], &m2p, sizeof(m2p));
+	default:
+		return -ENOSYS;
+	}
+}
