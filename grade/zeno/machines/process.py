@@ -11,6 +11,8 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _TICKS = os.sysconf("SC_CLK_TCK")
 FILE_BYTES = 1 << 30
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""An emulator's start is page faults in great part: its heap lies in large pages, where the kernel gives them on demand."""
 
 
 def die_with_parent():
@@ -41,7 +43,7 @@ class Child:
                  env=None, in_child=None):
         self.process = subprocess.Popen(
             argv, stdin=stdin or subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd,
-            pass_fds=pass_fds, start_new_session=True, env=env,
+            pass_fds=pass_fds, start_new_session=True, env={**LARGE_PAGES, **(env or os.environ)},
             preexec_fn=lambda: _before_exec(cpu_seconds, in_child))
         self.channel = self.process.stdout
         """A pipe from the program, where PIPE was asked for."""
