@@ -13,7 +13,8 @@
 
 #include <stdint.h>
 
-#define USER_VECTOR 4
+#define USER_VECTOR      4
+#define USER_CALL_LENGTH 2 /* bytes of the instruction */
 
 /*
  * A program's memory: its segments from USER_BASE on, a stack below a page that is not there, the
@@ -44,6 +45,42 @@ enum user_call {
 	USER_CPU,     /* () how much of its limit it has used since this exit, in thousandths */
 	USER_END,     /* (code) the guest has ended itself */
 	USER_STOP, /* (text, length) the guest has asked for what its machine can't do; -EFAULT, -E2BIG */
+
+	/*
+	 * For the control shell alone (vmm/control/), which the monitor's `shell` starts. -ENOSYS
+	 * to others. A guest is meant by its number; -ENOENT: there is none.
+	 */
+	/*
+	 * () a character that was typed; waits for it. -ENODATA: the guest that has the console has
+	 * ended
+	 */
+	USER_KEY,
+	/* (text, length) to the console, without a name: printable, \n, \b; as USER_PRINT */
+	USER_WRITE,
+	/*
+	 * (words, length) what stands behind the monitor's `start`, a NUL behind each word: the
+	 * guest's number; -EFAULT, -E2BIG, what domain_create() says
+	 */
+	USER_START,
+	USER_LOOK,   /* (guest, struct user_guest *) -ENOENT, -EFAULT */
+	USER_PAUSE,  /* (guest) its CPUs and its clock stand still; -ENODATA: it has ended */
+	USER_RESUME, /* (guest) ... and go on */
+	USER_KILL,   /* (guest) it ends */
+	USER_ATTACH, /* (guest) the console is its COM1's; 0: the host's again */
+	/*
+	 * (character) for COM1 of the guest that has the console; -EAGAIN: it has not taken what
+	 * came before; -ENOENT: none has it; -ENODATA: it has ended
+	 */
+	USER_TYPE,
+};
+
+/* What USER_LOOK says of a guest. */
+struct user_guest {
+	uint64_t ram, exits; /* bytes; of all its CPUs */
+	uint64_t ns;         /* by its own clock, which stands still while it is paused */
+	enum { GUEST_RUNS, GUEST_PAUSED, GUEST_ENDED } state;
+	char name[24], engine[8];
+	char end[80]; /* how it ended, cut to this; "": it has not */
 };
 
 enum run_reason {

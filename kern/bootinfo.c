@@ -74,29 +74,21 @@ read_memory_map(const struct multiboot_info *mb)
 	}
 }
 
-/* The words' own `name=`, else the first word without folders and extension. */
+/* The words' first `name=`, else the first word; without folders and extension. */
 static void
 name_module(struct module *m)
 {
 	const char *start = m->words, *end, *p;
 
-	for (p = m->words; *p; p++)
-		if (!strncmp(p, "name=", 5) && (p == m->words || p[-1] == ' ')) {
+	for (p = m->words; *p && start == m->words; p++)
+		if (!strncmp(p, "name=", 5) && (p == m->words || p[-1] == ' '))
 			start = p + 5;
-			for (end = start; *end && *end != ' '; end++)
-				;
-			goto copy;
-		}
 	for (p = start; *p && *p != ' '; p++)
 		if (*p == '/')
 			start = p + 1;
-	end = p;
-	for (p = end; p > start; p--)
-		if (*p == '.') {
-			end = p;
-			break;
-		}
-copy:
+	for (end = p; end > start && *end != '.'; end--)
+		;
+	end = end > start ? end : p;
 	snprintf(m->name, sizeof(m->name), "%.*s", (int)(end - start), start);
 }
 
@@ -122,6 +114,15 @@ read_modules(const struct multiboot_info *mb)
 		name_module(m);
 		module_count++;
 	}
+}
+
+const struct module *
+module_find(const char *name)
+{
+	for (unsigned i = 0; i < module_count; i++)
+		if (!strcmp(modules[i].name, name))
+			return &modules[i];
+	return NULL;
 }
 
 void

@@ -106,6 +106,7 @@ struct monitor_command {
 	SET_ADD(monitor, command_##fn)
 void monitor_input(void);           /* polls the console; runs a line when it is complete */
 void monitor_run(const char *line); /* runs `a; b; c` */
+int monitor_ahead(void);            /* a character that was typed while a command waits; -1: none */
 /* One command for somebody else than the console: its output goes to `put`, and it never waits. */
 void monitor_run_for(char *command, void (*put)(char c));
 /*
@@ -123,6 +124,7 @@ struct module {
 };
 extern struct module modules[];
 extern unsigned module_count;
+const struct module *module_find(const char *name); /* NULL: there is none */
 
 /* Things that must be set up before K>, in order of `order`: vmm/ and labs plug in here. */
 struct initcall {

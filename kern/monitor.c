@@ -157,17 +157,11 @@ monitor_run_for(char *command, void (*put)(char c))
 	printf_capture = NULL;
 }
 
-static void
-prompt(void)
-{
-	printf("K> ");
-}
-
 void
 monitor_prompt(void)
 {
 	prompt_wanted = true;
-	prompt();
+	printf("K> ");
 }
 
 static void
@@ -211,7 +205,7 @@ enter(void)
 	history_add();
 	line_length = 0;
 	monitor_run(line);
-	prompt();
+	monitor_prompt();
 }
 
 /* Arrow keys of a terminal arrive as ESC [ A and ESC [ B. True: c was a part of such a sequence. */
@@ -279,7 +273,7 @@ edit(int c)
 		printf("^C\n");
 		line_length = 0;
 		history_back = 0;
-		prompt();
+		monitor_prompt();
 		break;
 	case '\t':
 		c = ' ';
@@ -292,13 +286,13 @@ edit(int c)
 	}
 }
 
-static int
-next_char(void)
+int
+monitor_ahead(void)
 {
 	int c;
 
 	if (!ahead_count)
-		return console_getc();
+		return -1;
 	c = (uint8_t)ahead[0];
 	memmove(ahead, ahead + 1, --ahead_count);
 	return c;
@@ -310,7 +304,7 @@ monitor_input(void)
 {
 	int c;
 
-	while ((c = next_char()) >= 0)
+	while ((c = monitor_ahead()) >= 0 || (c = console_getc()) >= 0)
 		edit(c);
 }
 
@@ -334,12 +328,14 @@ poll_interrupt(void)
 void
 monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks)
 {
-	while (!printf_capture && !done(arg)) {
+	while (!printf_capture) {
 		if (poll_interrupt()) {
 			printf("^C\n");
 			interrupted = true;
 			return;
 		}
+		if (done(arg))
+			return;
 		if (sched_step())
 			continue;
 		if (wants_ticks) {

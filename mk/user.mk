@@ -21,10 +21,12 @@ $(UO)/obj/%.asm.o: %.asm $(UO)/flags
 	@$(call in_place,$(NASM) $(USER_NASMFLAGS) -MP)
 
 # Only where the host can run it.
-USER_ELFS := $(if $(filter kern/env/%,$(SOURCES)),$(UO)/dm.elf)
+USER_ELFS := $(if $(filter kern/env/%,$(SOURCES)),$(UO)/dm.elf $(UO)/shell.elf)
 user_objects = $(patsubst %,$(UO)/obj/%.o,$(sort $(wildcard user/lib/*.c user/lib/*.asm user/$1/*.c user/$1/*.asm)) $2)
-$(UO)/dm.elf: $(call user_objects,dm,$(DM_DEVICES)) user/lib/user.ld
+$(UO)/dm.elf: $(call user_objects,dm,$(DM_DEVICES))
+$(UO)/shell.elf: $(call user_objects,shell)
+$(UO)/dm.elf $(UO)/shell.elf: user/lib/user.ld
 	@echo "ld   $@"
 	@$(LD) $(USER_LDFLAGS) -s -T user/lib/user.ld -o $@ $(filter %.o,$^)
 
--include $(patsubst %.o,%.d,$(call user_objects,dm,$(DM_DEVICES)))
+-include $(patsubst %.o,%.d,$(call user_objects,dm,$(DM_DEVICES)) $(call user_objects,shell))

@@ -245,8 +245,12 @@ def user_devices():
     bare = machine.boot(kernel=guest("hello"), cpu="svm")
     expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
     bare.cleanup()
-    text = started("start hello devices=user", [guest("hello"), str(BUILD / "user/dm.elf")])
+    text = started("start hello devices=user; shell list", [guest("hello"), str(BUILD / "user/dm.elf"), str(BUILD / "user/shell.elf")])
+    listed = [line for line in text.splitlines() if line.startswith("d1   hello ")]
     show(guest_lines(text))
+    print("  Another process there, the control shell, lists it:")
+    show(listed)
+    check(listed, "the shell has seen it")
     check(expected and expected == guest_lines(text), f"{len(expected)} lines, the same as on the bare machine")
 
 

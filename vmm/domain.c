@@ -81,5 +81,5 @@ domain_exits(const struct domain *d)
 uint64_t
 domain_now(const struct domain *d)
 {
-	return (d->clock_paused ? d->clock_paused_at : clock_ns()) - d->clock_offset;
+	return (d->paused ? d->paused_at : clock_ns()) - d->clock_offset;
 }

@@ -61,8 +61,8 @@ struct domain {
 	/*
 	 * The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused.
 	 */
-	uint64_t clock_offset, clock_paused_at;
-	bool clock_paused;
+	uint64_t clock_offset, paused_at;
+	bool paused; /* ... and its CPUs with it (vmm/control/) */
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */

@@ -17,15 +17,6 @@
 #define DEFAULT_RAM_MIB 8
 #define RAM_MIB_MAX     (512u << 10) /* what a p2m covers */
 
-const struct module *
-module_find(const char *name)
-{
-	for (unsigned i = 0; i < module_count; i++)
-		if (!strcmp(modules[i].name, name))
-			return &modules[i];
-	return NULL;
-}
-
 static int
 list_modules(void)
 {
@@ -70,26 +61,22 @@ start_module(struct start *s, const char *name)
 static int
 page_option(struct start *s, const char *size)
 {
-	static const struct {
-		const char *name;
-		uint32_t frames;
-	} pages[] = { { "4k", 1 }, { "2m", 512 }, { "1g", 512 * 512 } };
+	static const char *const pages[] = { "4k", "2m", "1g" };
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < ARRAY_LEN(pages); i++) {
-		if (strcmp(pages[i].name, size))
-			continue;
-		s->config.page_frames = pages[i].frames;
-		return 0;
-	}
-	return -EINVAL;
+	while (i < ARRAY_LEN(pages) && strcmp(pages[i], size))
+		i++;
+	s->config.page_frames = 1u << 9 * i;
+	return i < ARRAY_LEN(pages) ? 0 : -EINVAL;
 }
 
 static int
 start_option(struct start *s, const char *word)
 {
+	bool *flag;
+
 	if (!strncmp(word, "module=", 7))
 		return start_module(s, word + 7);
-
 	if (!strncmp(word, "disk=", 5)) {
 		s->config.disk = module_find(word + 5);
 		return s->config.disk ? 0 : list_modules();
@@ -102,10 +89,6 @@ start_option(struct start *s, const char *word)
 		return chosen("platform", word + 9, s->config.platform = platform_find(word + 9));
 	if (!strncmp(word, "boot=", 5))
 		return chosen("loader", word + 5, s->config.loader = load_find(word + 5));
-	if (!strcmp(word, "log=1")) {
-		s->config.logs_writes = true;
-		return 0;
-	}
 	if (!strncmp(word, "page=", 5))
 		return page_option(s, word + 5);
 	if (!strncmp(word, "vcpus=", 6))
@@ -114,8 +97,12 @@ start_option(struct start *s, const char *word)
 		return parse_u64(word + 4, &s->mib) || s->mib > RAM_MIB_MAX ? -EINVAL : 0;
 	if (!strncmp(word, "devices=", 8))
 		return chosen("devices", word + 8, s->config.platform = platform_find(word + 8));
-	s->background = !strcmp(word, "&");
-	return s->background ? 0 : -EINVAL;
+	flag = !strcmp(word, "&")       ? &s->background
+	       : !strcmp(word, "log=1") ? &s->config.logs_writes
+					: NULL;
+	if (flag)
+		*flag = true;
+	return flag ? 0 : -EINVAL;
 }
 
 /* What stands after the guest's name: options, then `--` and the guest's own words. */
@@ -137,13 +124,12 @@ start_options(struct start *s, int argc, char **argv)
 	return err;
 }
 
-static int
-start(int argc, char **argv)
+int
+monitor_start(int argc, char **argv, struct domain **out, bool *background)
 {
 	struct start s = { .mib = DEFAULT_RAM_MIB, .vcpus = 1 };
 	struct module_options own;
 	const struct module *m;
-	struct domain *d;
 	int err;
 
 	if (argc < 2)
@@ -164,14 +150,25 @@ start(int argc, char **argv)
 	s.config.vcpus = (unsigned)s.vcpus;
 	s.config.words = s.words;
 	if (!err)
-		err = domain_create(&d, &s.config);
+		err = domain_create(out, &s.config);
 	if (err)
 		return err;
-	printf("d%u %s: started on %s with %lu MiB\n", d->id, d->name, s.config.engine->name,
-	       s.mib);
-	if (!s.background)
-		typed_wait(d);
+	printf("d%u %s: started on %s with %lu MiB\n", (*out)->id, (*out)->name,
+	       s.config.engine->name, s.mib);
+	*background = s.background;
 	return 0;
+}
+
+static int
+start(int argc, char **argv)
+{
+	bool background;
+	struct domain *d;
+	int err = monitor_start(argc, argv, &d, &background);
+
+	if (!err && !background)
+		typed_wait(d);
+	return err;
 }
 MONITOR_COMMAND(
 	start, "start",
@@ -181,8 +178,6 @@ MONITOR_COMMAND(
 static int
 list(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);
 
@@ -191,6 +186,7 @@ list(int argc, char **argv)
 			       d->vcpu->engine->name, d->ram >> 20, domain_exits(d),
 			       d->state == DOMAIN_ENDED ? d->end_reason
 			       : d->vcpu->debug.held    ? "held by the debugger"
+			       : d->paused              ? "paused"
 							: "running");
 	}
 	return 0;
@@ -265,10 +261,7 @@ stop(int argc, char **argv)
 
 	if (!d)
 		return MONITOR_SAID;
-	if (d->state == DOMAIN_ENDED)
-		return 0;
 	domain_stop(d, "by the monitor's stop command");
-	for_each_vcpu(v, d) thread_wake(&v->thread); /* its next turn sees that it has ended */
 	return 0;
 }
 MONITOR_COMMAND(stop, "stop", "[ID]", "end a guest");

@@ -83,7 +83,7 @@ vcpu_ready(struct thread *t)
 		return true;
 	if (v->signals)
 		return true;
-	if (v->state.activity != ACTIVITY_RUNS)
+	if (v->state.activity != ACTIVITY_RUNS || v->domain->paused)
 		return false;
 	platform_lines(v->domain);
 	if (v->state.pending_debug || v->irq_pending)
@@ -241,6 +241,8 @@ vcpu_turn(struct thread *t)
 		domain_stop(v->domain, "the machine has no frame left for its memory");
 	if (v->domain->state == DOMAIN_ENDED)
 		return turn_ended(v);
+	if (v->domain->paused)
+		return debug_park(v);
 	if (v->signals)
 		v->domain->platform->signals(v);
 	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)

@@ -213,23 +213,42 @@ env_run(struct env *e)
 	return other_trap(e);
 }
 
-/* Its tables alone say what it has: no address of its own is ever used as one of the host's. */
+/*
+ * Its tables alone say what it has, and what of it may be written: no address of its own is ever
+ * used as one of the host's.
+ */
+static int
+copy(const struct env *e, uint64_t va, char *to, const char *from, size_t len)
+{
+	pte_t rights = PTE_P | (from ? PTE_W : 0);
+
+	if (va < USER_BASE || va > USER_TOP || len > USER_TOP - va)
+		return -EFAULT;
+	for (size_t done = 0, part; done < len; done += part) {
+		uint64_t in_page = (va + done) & PAGE_MASK;
+		int level;
+		const pte_t *entry = page_entry(e->root, va + done, &level);
+		char *at;
+
+		if (!entry || (*entry & rights) != rights)
+			return -EFAULT;
+		at = (char *)hpa_ptr(hpa(PTE_ADDR(*entry))) + in_page;
+		part = PAGE_SIZE - in_page < len - done ? PAGE_SIZE - in_page : len - done;
+		memcpy(from ? at : to + done, from ? from + done : at, part);
+	}
+	return 0;
+}
+
 int
 env_read(const struct env *e, void *to, uint64_t from, size_t len)
 {
-	if (from < USER_BASE || from > USER_TOP || len > USER_TOP - from)
-		return -EFAULT;
-	for (size_t done = 0, part; done < len; done += part) {
-		uint64_t in_page = (from + done) & PAGE_MASK;
-		int level;
-		const pte_t *entry = page_entry(e->root, from + done, &level);
+	return copy(e, from, to, NULL, len);
+}
 
-		if (!entry || !(*entry & PTE_P))
-			return -EFAULT;
-		part = PAGE_SIZE - in_page < len - done ? PAGE_SIZE - in_page : len - done;
-		memcpy((char *)to + done, (char *)hpa_ptr(hpa(PTE_ADDR(*entry))) + in_page, part);
-	}
-	return 0;
+int
+env_write(const struct env *e, uint64_t to, const void *from, size_t len)
+{
+	return copy(e, to, NULL, from, len);
 }
 
 int

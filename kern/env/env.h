@@ -42,6 +42,9 @@ struct env {
 	char name[24];
 	char end[200]; /* how it ended, in words; "": it has not */
 	unsigned id;   /* of one with a thread: 1.. */
+	/* Does a system call that few may make; false: it is none of these. NULL: it has none. */
+	bool (*calls)(struct env *e);
+	bool waits; /* such a call has to be made again, when somebody wakes the thread */
 	struct thread thread;
 	uint8_t below
 		/* where the frame of a late #DB goes (kern/trap.c), below that of the env's trap */
@@ -63,10 +66,22 @@ enum env_event env_run(struct env *e);
 /* A system call that every env has, done: its result is in place. False: it is none of these. */
 bool env_call(struct env *e);
 void env_end(struct env *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Copies from the env's memory: 0, -EFAULT. */
+/* Copies from the env's memory, and to what it may write of it: 0, -EFAULT. */
 int env_read(const struct env *e, void *to, uint64_t from, size_t len);
+int env_write(const struct env *e, uint64_t to, const void *from, size_t len);
 /* A line of the env's, of printable characters: 0, -EFAULT, -E2BIG. */
 int env_line(const struct env *e, char to[USER_LINE + 1], uint64_t from, uint64_t len);
+
+struct module;
+
+/*
+ * run.c: an env with a thread, from a boot module; words for its run page. Its number; -EBUSY,
+ * or as env_load().
+ */
+int env_start(const struct module *m, int argc, char **argv, bool (*calls)(struct env *e));
+struct env *env_find(unsigned id); /* NULL: it has ended */
+/* Its call is not done: it will be made again after thread_wake(). */
+void env_wait(struct env *e);
 
 /* enter.asm: 0 after a trap from the env; error << 32 | vector if the entry itself faulted. */
 uint64_t env_enter(struct ring_frame *f, uint64_t regs[ENV_REGS]);

@@ -3,9 +3,6 @@
  */
 #include <user/lib/user.h>
 
-void *memset(void *to, int c, size_t n);
-void *memcpy(void *to, const void *from, size_t n);
-
 void
 user_exit(int status)
 {
@@ -21,6 +18,41 @@ user_strlen(const char *s)
 	while (s[n])
 		n++;
 	return n;
+}
+
+bool
+user_same(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+void
+text_add(struct user_text *t, const char *s)
+{
+	while (*s && t->len < sizeof(t->text))
+		t->text[t->len++] = *s++;
+}
+
+void
+text_number(struct user_text *t, uint64_t n)
+{
+	char digits[24];
+	unsigned at = sizeof(digits) - 1;
+
+	digits[at] = '\0';
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while (n /= 10);
+	text_add(t, digits + at);
+}
+
+void
+text_to(struct user_text *t, unsigned column)
+{
+	while (t->len < column)
+		text_add(t, " ");
 }
 
 void

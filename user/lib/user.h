@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,5 +26,17 @@ user_call(enum user_call number, uint64_t a, uint64_t b)
 void user_exit(int status) __attribute__((noreturn));
 void user_print(const char *line);
 size_t user_strlen(const char *s);
+void *memset(void *to, int c, size_t n);
+void *memcpy(void *to, const void *from, size_t n);
+bool user_same(const char *a, const char *b);
+
+/* A line of text that grows: what does not fit is left out. */
+struct user_text {
+	char text[USER_LINE];
+	unsigned len;
+};
+void text_add(struct user_text *t, const char *s);
+void text_number(struct user_text *t, uint64_t n);
+void text_to(struct user_text *t, unsigned column); /* fills up with spaces */
 
 #define RUN_PAGE ((struct run_page *)USER_RUN_PAGE)

@@ -26,8 +26,9 @@ attached(unsigned id)
 	return d && d->vcpu && d->vcpu->debugged ? d : NULL;
 }
 
-static void
-release(struct vcpu *v)
+/* What it was kept from it does now; another reason to stand still is asked for then. */
+void
+debug_release(struct vcpu *v)
 {
 	v->debug.held = v->debug.announce = false;
 	v->thread.deadline = 0;
@@ -42,7 +43,7 @@ release_all(struct domain *d)
 	for_each_vcpu(v, d)
 	{
 		if (v->debug.held)
-			release(v);
+			debug_release(v);
 	}
 }
 
@@ -81,7 +82,7 @@ debug_resume(struct gdb_thread t, bool step)
 	struct vcpu *v = gdb_vcpu(t);
 
 	v->debug.step = step;
-	release(v);
+	debug_release(v);
 	release_strangers();
 }
 
@@ -115,7 +116,7 @@ debug_detach(int pid)
 	for_each_vcpu(v, d)
 	{
 		v->debugged = v->debug.step = false;
-		release(v);
+		debug_release(v);
 	}
 	release_strangers();
 }
@@ -129,7 +130,6 @@ debug_kill(int pid)
 		return -ENOENT;
 	debug_detach(pid);
 	domain_stop(d, "by the debugger");
-	for_each_vcpu(v, d) thread_wake(&v->thread); /* the next turn sees that it has ended */
 	return 0;
 }
 

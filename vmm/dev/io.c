@@ -33,7 +33,7 @@ platform_deadline(struct domain *d)
 {
 	uint64_t at = d->platform && d->platform->deadline ? d->platform->deadline(d) : CLOCK_NEVER;
 
-	return at == CLOCK_NEVER || d->clock_paused ? CLOCK_NEVER : at + d->clock_offset;
+	return at == CLOCK_NEVER || d->paused ? CLOCK_NEVER : at + d->clock_offset;
 }
 
 /* What one CPU does to a device may bring the moment nearer that another one sleeps for. */

@@ -65,7 +65,18 @@ typed_ends_line(struct domain *d)
 	person.mid_line = false;
 }
 
-/* A key that is the monitor's is returned; -1: it is the guest's, and d's CPUs look for it. */
+/* Its CPUs look for it. False: so many keys are not taken yet that this one is lost. */
+static bool
+press(struct domain *d, int c)
+{
+	if (person.next - person.first == KEYS)
+		return false;
+	person.keys[person.next++ % KEYS] = (char)c;
+	for_each_vcpu(v, d) v->thread.deadline = 0;
+	return true;
+}
+
+/* A key that is the monitor's is returned; -1: it is the guest's. */
 static int
 key(struct domain *d, int c)
 {
@@ -77,11 +88,8 @@ key(struct domain *d, int c)
 	}
 	attach(d);
 	person.typed = true;
-	if (person.next - person.first < KEYS)
-		person.keys[person.next++ % KEYS] = (char)c;
-	else
+	if (!press(d, c))
 		console_putc(BELL);
-	for_each_vcpu(v, d) v->thread.deadline = 0;
 	return -1;
 }
 
@@ -131,6 +139,28 @@ wait(struct domain *d, bool at_once)
 	monitor_wait(ended, NULL, false);
 	monitor_getc = console_getc;
 	person.waits = person.attached = false;
+}
+
+void
+typed_lend(struct domain *d)
+{
+	struct domain *before = domain_find(person.id);
+
+	if (before)
+		typed_ends_line(before);
+	person.attached = false;
+	if (!d)
+		return;
+	sit_down(d);
+	attach(d);
+}
+
+bool
+typed_press(uint8_t c)
+{
+	struct domain *d = domain_find(person.id);
+
+	return d && press(d, c);
 }
 
 void

@@ -12,5 +12,8 @@ struct domain;
 void typed_wait(struct domain *d);
 /* Whether a person sits at it, who has been shown this byte. */
 bool typed_shows(struct domain *d, uint8_t byte);
+/* The control shell brings the keys of who sits at it now; NULL: nobody does any more. */
+void typed_lend(struct domain *d);
+bool typed_press(uint8_t c); /* false: it is lost, for so many wait already */
 /* What comes next on the console is somebody else's. */
 void typed_ends_line(struct domain *d);
