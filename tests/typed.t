@@ -109,7 +109,7 @@ def shell(name, line, engine):
 def behind_words():
     """What input= types comes first, and is no person's: its output is by lines until somebody takes over."""
     text = session(Qemu([guest("os")]), [
-        ("K> ", b"start os -- shell=1 input=$~|echo~one_\r"), ("| one\n", b"echo two\r"), ("\ntwo\n", b"\x03" + BACK),
+        ("K> ", b"start os -- shell=1 input=$~|echo~one_\r"), ("| one\n", b"echo two\r"), ("\ntwo\n$ ", b"\x03" + BACK),
         ("K> ", b"stop\r"), ("K> ", b"off\r")])
     ok(re.search(r"^d1\| \$ echo one\nd1\| one\n", text, re.M) and re.search(rf"{HAS.format(1)}(\$ )?echo two\ntwo\n\$ ", text)
        and "os: stopped: by the monitor's stop" in text, "a person goes on behind the words, when she types", text=text)
