@@ -219,6 +219,12 @@ pc_free(struct domain *d)
 	d->machine = NULL;
 }
 
+const struct crtc *
+pc_display(struct domain *d)
+{
+	return &pc_of(d)->crtc;
+}
+
 static uint8_t pc_claims[LOW_PORTS];
 
 static const struct platform pc_platform = {
@@ -232,5 +238,6 @@ static const struct platform pc_platform = {
 	.pending = pc_pending,
 	.ack = pc_ack,
 	.deadline = pc_deadline,
+	.display = pc_display,
 };
 SET_ADD(platforms, pc_platform);

@@ -45,6 +45,7 @@ pc_of(struct domain *d)
 extern const struct io_range pc_ports[];
 void pc_make(struct pc *pc, struct domain *d, const struct pc_wire *wire);
 void pc_free(struct domain *d); /* d->machine is one frame */
+const struct crtc *pc_display(struct domain *d);
 void pc_update_lines(struct domain *d);
 uint64_t pc_deadline(struct domain *d);  /* ... while its 8259s alone listen */
 uint64_t pc_next_edge(struct domain *d); /* of the 8254, in ns of the domain's clock */

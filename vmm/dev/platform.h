@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct crtc;
 struct domain;
 struct module;
 struct vcpu;
@@ -42,6 +43,8 @@ struct platform {
 	void (*priority)(struct vcpu *v);
 	/* While a vCPU runs, its turn ends at that time; false: at the next tick. */
 	bool punctual;
+	/* Its display's registers, for who wants to see it (screen.c); NULL: they are not here. */
+	const struct crtc *(*display)(struct domain *d);
 	bool disk; /* d->disk is one that the guest finds */
 	/*
 	 * What CPUID says of APICs, in the registers that it has filled; NULL: that there are none.

@@ -438,6 +438,7 @@ static const struct platform pc_apic_platform = {
 	.pending = pending,
 	.ack = ack,
 	.deadline = deadline,
+	.display = pc_display,
 	.punctual = true,
 	.disk = true,
 	.signals = startup_take,
