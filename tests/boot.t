@@ -445,7 +445,7 @@ def refusals(folder):
         or expect_refusal(folder, "must be ASCII", *probe, "--cmdline", "caf\u00e9")
         or expect_refusal(folder, "not a boot sector", *probe, "--mbr", parts.loader)
         or expect_refusal(folder, "not the loader", *probe, "--loader", parts.mbr)
-        or expect_refusal(folder, "33 modules", *probe, *["--module", parts.small, "x"] * 33)
+        or expect_refusal(folder, "49 modules", *probe, *["--module", parts.small, "x"] * 49)
     )
 
 

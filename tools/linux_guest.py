@@ -14,8 +14,8 @@ Nothing is installed, and the machine's own lists of packages stay as they are: 
 sources, but lists, cache, state and an architecture of its own, and dpkg-deb unpacks. The kernels are
 those that linux-image-686, linux-image-686-pae, which has PAE and NX, and linux-image-cloud-amd64 depend on
 today; a RAM disk holds a static busybox, a few device nodes and guest/linux/init. Debian's memtest86+ comes along
-as build/linux/memtest, for it is started as Linux is. The status is 1, after one line, if the network or a
-package is missing.
+as build/linux/memtest and build/linux64/memtest64, for it is started as Linux is. The status is 1, after one line, if the
+network or a package is missing.
 """
 
 import argparse
@@ -67,7 +67,9 @@ META = {"vmlinuz": "linux-image-686", "vmlinuz-pae": "linux-image-686-pae"}
 LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest86+", "boot/memtest86+ia32.bin")},
                   "initrd", SESSION.read_bytes())
 LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linux-image-cloud-amd64"},
-                  {"busybox": BUSYBOX}, "initrd64", b"", {"modules": ("ata_piix", "sd_mod"), "kvm": ("kvm_amd",)})
+                  {"busybox": BUSYBOX, "memtest64": ("memtest86+", "boot/memtest86+x64.bin")}, "initrd64", b"",
+                  {"modules": ("ata_piix", "sd_mod"), "kvm": ("kvm_amd",)})
+MEMTEST = "mem=16 platform=pc-apic vcpus=2 boot=linux -- nopause"
 INSERT = "for m in /lib/*.ko; do insmod $m; done"  # their names begin with numbers, in their order
 
 
@@ -77,6 +79,7 @@ def modules():
              LINUX_64: f"mem=128 platform=pc-apic boot=linux -- initrd=initrd64 {CMDLINE_64} shell"}
     return [line for system, words in start.items() for line in
             [f"{os.path.relpath(system.place / name, ROOT)} {words}" for name in system.kernels]
+            + [f"{os.path.relpath(system.place / name, ROOT)} {MEMTEST}" for name in system.others if name == "memtest64"]
             + [os.path.relpath(system.place / system.initrd, ROOT)]]
 
 
