@@ -73,6 +73,8 @@ def lab_line(lab, build, run):
         return f"lab {lab.number} ({lab.title}): can't be built"
     if run:
         return f"lab {lab.number} ({lab.title}): can be built, but not run or graded in full"
+    if not lab.names():
+        return f"lab {lab.number} ({lab.title}): has no exercises yet"
     if not lab.labs.is_dir():
         return f"lab {lab.number} ({lab.title}): labs/{lab.dir} is not here: `make skeletons`"
     return f"lab {lab.number} ({lab.title}): ready"
