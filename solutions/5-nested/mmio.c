@@ -36,22 +36,21 @@ violation(struct vcpu *v, struct exit *e)
 {
 	/*
 	 * EXERCISE 5.2a: an instruction that the CPU could not do
-	 * Holds: the instruction is done as by the CPU, and the guest goes on; or its fault is the
+	 * Holds: the instruction is done as by the CPU, single steps too; or its fault is the
 	 *  guest's. What Zeno does not do ends a kernel in a line with the address, and is a
-	 *  program's fault.
-	 * Beware: not every access is an operand's. The bytes at rip can have changed. A device
-	 *  may end its machine.
+	 *  program's #GP, or #UD if unreadable.
+	 * Beware: not every access is an operand's. The bytes at rip can have changed.
 	 * Manual: SDM 3C "EPT-Induced VM Exits", APM 2 "Nested versus Guest Page Faults, Fault
 	 *  Ordering".
 	 * Tools: access_fault(), access_insn(), access_ops, emulate(), event_fault(), exit_limit(),
-	 *  exit_stop(), note_access(), PAGE
+	 *  exit_stop(), note_access(), PAGE, vcpu_done(), vcpu_step()
 	 * Hint: the CPU reads memory for four reasons. For which of them is there an instruction
 	 *  with a memory operand, and where does *e say which it was?
 	 * Hint: a translator who reads a letter aloud. First: is this a letter at all? Then: can
 	 *  the words be read? Then: does it say something that may not be done, and who is told?
 	 *  Long letters are read a page at a time, and the listener asks for the next one.
 	 * Hint: string_io() of vmm/exits/exits.c does so for `rep outs`: what faults is the
-	 *  guest's, a guest that has ended stops, and a rest is another exit.
+	 *  guest's, and a rest is another exit. Whoever steps has a #DB behind each of these.
 	 * until then: (void)note_access;
 	 * until then: return exit_stop(v, e, PAGE,
 	 * until then: 		 "memory at %08lx is no RAM: exercise 5.2 is not done", e->gpa);
@@ -70,8 +69,11 @@ violation(struct vcpu *v, struct exit *e)
 	note_access(v, e, &insn);
 	switch (emulate(&v->state, &insn, &access_ops, v, &fault)) {
 	case EMU_OK:
+		vcpu_done(v);
+		return RESUME;
 	case EMU_AGAIN:
-		return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
+		vcpu_step(v);
+		return RESUME;
 	case EMU_FAULT:
 		return access_fault(v, &fault);
 	default:
@@ -90,7 +92,7 @@ piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool store)
 	 * Holds: RAM is RAM's, and all else is the bus's, once, and as wide as the instruction
 	 *  made it. What was read stands in *buf, as memory would have it.
 	 * Beware: a device does something when it is read, and something else when it is read in
-	 *  parts. Not every width is a register's. `cmpxchg16b` is wider than the bus.
+	 *  parts. 3, 5, 6, 7 bytes go in one, too; `cmpxchg16b` is wider than the bus.
 	 * Manual: SDM 3A "Methods of Caching Available", of uncacheable memory.
 	 * Tools: gpa_read(), gpa_write(), io_read(), mmio_read(), mmio_write()
 	 * Hint: how do you find out whether an address is RAM, and of whom is the answer?
@@ -122,11 +124,10 @@ move(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store)
 {
 	/*
 	 * EXERCISE 5.2c: the whole access
-	 * Holds: 0, and all bytes have moved; or -EFAULT, as the guest's own tables have it, and no
-	 *  device has noticed anything, nor is a byte of RAM another one.
-	 * Beware: the access may end in another page than it begins in, and that one leads
-	 *  anywhere. The guest's tables may forbid it, to this ring, or to be written. Some of it
-	 *  may be RAM.
+	 * Holds: 0, and all bytes have moved; or -EFAULT, as the guest's own tables have it: no
+	 *  device has noticed anything, no RAM has changed but the first page's A and D.
+	 * Beware: the access may end in another page than it begins in, which leads anywhere. The
+	 *  guest's tables may forbid it, to this ring, or to be written. Some of it may be RAM.
 	 * Manual: SDM 3A "Access Rights", "Page-Fault Exceptions" of "Paging".
 	 * Tools: gva_read_as(), gva_to_gpa(), PAGE_MASK, PAGE_SIZE of inc/addr.h, piece()
 	 * Hint: which of the two pages may you touch while you do not yet know of the other?

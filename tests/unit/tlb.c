@@ -33,8 +33,9 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 
 	(void)v;
 	walks++;
-	if (p->frame == NOWHERE || (how & ACCESS_WRITE && !p->writable) ||
-	    (how & ACCESS_USER && !p->user)) {
+	if (p->frame == NOWHERE ||
+	    (!(how & ACCESS_PROBE) && /* who looks may look */
+	     ((how & ACCESS_WRITE && !p->writable) || (how & ACCESS_USER && !p->user)))) {
 		*fault = (struct page_fault){ a.v, how, true };
 		return -EFAULT;
 	}
@@ -94,12 +95,16 @@ gpa_write(struct domain *d, gpa_t a, const void *buf, size_t len)
 	return 0;
 }
 
+static struct page *remaps; /* ... when frame 4 is written */
+
 static void
 hear(struct domain *d, gpa_t a, size_t len)
 {
 	(void)d, (void)len;
 	told++;
 	told_at = a.v;
+	if (remaps && a.v >> PAGE_SHIFT == 4)
+		remaps->frame = NOWHERE;
 }
 
 static const struct page_track_owner owner = { TRACK_GDT, hear };
@@ -206,6 +211,36 @@ tells(void)
 	ok(write_word(0x5010, 0, 4) && told == 2, "no longer tracked");
 }
 
+/* A write to two pages: both parts, or none, whatever the second one's entry says, and when. */
+static void
+both_or_none(void)
+{
+	const struct page second[] = {
+		{ NOWHERE, true, true }, { 5, false, true }, { 5, true, false }, { RAM, true, true }
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(second); i++) {
+		begin();
+		table[5] = second[i];
+		ok(!write_word(0x4ffe, ACCESS_USER, 0x11111111) &&
+			   vcpu.page_fault.pending == (second[i].frame != RAM) &&
+			   (second[i].frame == RAM || vcpu.page_fault.address == 0x5000) &&
+			   read_word(0x4ffc, 0) == 0,
+		   "the second page %u refuses: a fault there, and nothing is written", i);
+	}
+	begin();
+	page_track(&domain, gfn(4), TRACK_GDT);
+	remaps = &table[5];
+	ok(write_word(0x4ffe, 0, 0x11111111) && *(uint32_t *)mfn_ptr(mfn(10)) == 0x1111,
+	   "the first part changes the second page's entry: that was looked at before");
+	remaps = NULL;
+	page_untrack(&domain, gfn(4), TRACK_GDT);
+	begin();
+	table[4].writable = table[5].writable = false;
+	ok(write_word(0x4ffe, ACCESS_PROBE, 0x22222222) && read_word(0x4ffc, 0) == 0x22220000,
+	   "a debugger writes anywhere");
+}
+
 static void
 generations(void)
 {
@@ -270,6 +305,7 @@ main(void)
 	remembers();
 	forgets();
 	tells();
+	both_or_none();
 	generations();
 	wide();
 	return done_testing();

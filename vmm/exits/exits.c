@@ -301,6 +301,7 @@ EXIT_HANDLER(HYPERCALL, NULL, exit_hypercall);
 static enum verdict
 emulate_access(struct vcpu *v, struct exit *e)
 {
+	enum emu_result did;
 	struct emu_fault f;
 	struct insn insn;
 
@@ -310,19 +311,17 @@ emulate_access(struct vcpu *v, struct exit *e)
 				  e->gpa | e->gva);
 	e->insn_op = insn.op;
 	e->insn_len = insn.len;
-	switch (emulate(&v->state, &insn, &access_ops, v, &f)) {
-	case EMU_OK:
-	case EMU_AGAIN:
-		exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ,
-			    insn_memory(&insn), e->gpa | e->gva);
-		return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
-	case EMU_FAULT:
+	did = emulate(&v->state, &insn, &access_ops, v, &f);
+	if (did == EMU_FAULT)
 		return access_fault(v, &f);
-	default:
+	if (did != EMU_OK && did != EMU_AGAIN)
 		return exit_limit(v, e, VEC_GP, 0, LIMITS,
 				  "Zeno cannot emulate %s on memory at %08lx", insn_name(insn.op),
 				  e->gpa | e->gva);
-	}
+	did == EMU_OK ? vcpu_done(v) : vcpu_step(v);
+	exit_effect(v, e->access & ACCESS_WRITE ? EFFECT_WRITE : EFFECT_READ, insn_memory(&insn),
+		    e->gpa | e->gva);
+	return v->domain->state == DOMAIN_ENDED ? STOP : RESUME;
 }
 
 /* With shadows there is no guest-physical address, and the handler below does. */

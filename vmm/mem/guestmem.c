@@ -57,12 +57,26 @@ gva_read_as(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t len)
 	return 0;
 }
 
-/* Nothing is written before all pages are known to be writable. */
+/* Where a write to the page of `a` goes. -EFAULT: nowhere, or the guest's tables say no. */
+static int
+write_goes_to(struct vcpu *v, gva_t a, unsigned how, gpa_t *at)
+{
+	size_t one = 1;
+
+	return gva_to_gpa(v, a, how, at) || !gpa_ptr(v->domain, *at, &one) ? -EFAULT : 0;
+}
+
+/*
+ * Nothing is written before both pages are known to be writable, and where they lie: what is
+ * written to the first may be the second's table. Asked as for the write itself, for a mode allows
+ * all to who only looks.
+ */
 int
 gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 {
-	size_t done, n;
-	gpa_t at;
+	size_t first = in_page(a, len); /* what is behind it lies in one page, too */
+	gpa_t at = gpa(0), next = gpa(0);
+	int err;
 
 	how |= how & ACCESS_PROBE ? 0 : ACCESS_WRITE; /* a debugger may write anywhere */
 	if (through_tlb(v, a, how, len)) {
@@ -74,21 +88,13 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 		tlb_written(v, e, a, len);
 		return 0;
 	}
-	for (done = 0; done < len; done += n) {
-		size_t one = 1;
-		int err = gva_to_gpa(v, gva(a.v + done), how | ACCESS_PROBE, &at);
-
-		n = in_page(gva(a.v + done), len - done);
-		if (err) /* once more, to be noted */
-			return gva_to_gpa(v, gva(a.v + done), how, &at);
-		if (!gpa_ptr(v->domain, at, &one))
-			return -EFAULT;
-	}
-	for (done = 0; done < len; done += n) {
-		n = in_page(gva(a.v + done), len - done);
-		if (!gva_to_gpa(v, gva(a.v + done), how, &at))
-			gpa_write(v->domain, at, (const uint8_t *)buf + done, n);
-	}
+	err = len ? write_goes_to(v, a, how, &at) : 0;
+	if (!err && first < len)
+		err = write_goes_to(v, gva(a.v + first), how, &next);
+	if (err)
+		return err;
+	gpa_write(v->domain, at, buf, first);
+	gpa_write(v->domain, next, (const uint8_t *)buf + first, len - first);
 	return 0;
 }
 

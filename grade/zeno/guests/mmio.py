@@ -10,7 +10,7 @@ from .segments import descriptor
 
 P, W, U = 1, 2, 4
 LAPIC, IOAPIC, NOBODY = 0xFEE00000, 0xFEC00000, 0xD0000000
-VERSION, TPR, LDR, DFR, SVR, INITIAL, DIVIDE = 0x30, 0x80, 0xD0, 0xE0, 0xF0, 0x380, 0x3E0
+VERSION, TPR, EOI, LDR, DFR, SVR, ICR, INITIAL, DIVIDE = 0x30, 0x80, 0xB0, 0xD0, 0xE0, 0xF0, 0x300, 0x380, 0x3E0
 SELECT, WINDOW = 0x00, 0x10
 IOAPIC_VERSION = 1
 SCRATCH = INITIAL
@@ -249,6 +249,45 @@ def _setup(k, lapic):
     k.op(f"mov dword [{lapic + SVR:#x}], 0x1ff", f"mov dword [{lapic + DIVIDE:#x}], 3")
 
 
+STEPPED = """\
+stepped:                        ; where a #DB came, unless that is where the last one came: QEMU's own `rep` has one more
+        push eax
+        push ebx
+        mov ebx, [steps]
+        mov eax, [esp + 8]
+        cmp eax, [steps + ebx]
+        je .same
+        add ebx, 4
+        mov [steps + ebx], eax
+        mov [steps], ebx
+.same:  pop ebx
+        pop eax
+        iret
+        align 4
+steps:  times 64 dd 0"""
+
+
+def _steps(k, lapic, ram):
+    """What comes behind an instruction with a register: its #DB, and behind `sti` the interrupt that waited for its end."""
+    rng, again, done = k.rng, k.fresh(), k.fresh()
+    at, own = lapic + SCRATCH, lapic + TPR
+    k.data.append(STEPPED)
+    k.gate(1, 0x8E, handler="stepped")
+    lines = [f"mov eax, [{at:#x}]", f"add dword [{at:#x}], 5", f"push dword [{at:#x}]", f"pop dword [{at:#x}]", "movsd", "nop",
+             f"mov edi, {at:#x}\n        mov ecx, 3\n        rep movsd", f"mov esi, {at:#x}\n        mov ecx, 7\n        rep movsb", f"cmp byte [{own:#x}], 3"]
+    rng.shuffle(lines)
+    k.op(f"mov esi, {at:#x}", f"mov edi, {ram:#x}", "cld", "pushf", "or dword [esp], 0x100", "popf", *lines,
+         "pushf", "and dword [esp], ~0x100", "popf", f"mov ebx, [steps]", "add ebx, steps")
+    k.label(again)
+    k.op("cmp ebx, steps", f"je {done}", "mov eax, [ebx]", "sub ebx, 4")
+    k.say("eax", "a step to")
+    k.op(f"jmp {again}")
+    k.label(done)
+    for line in rng.sample((f"mov eax, [{at:#x}]", f"inc dword [{at:#x}]", f"movzx ecx, byte [{own:#x}]", f"push dword [{at:#x}]\n        pop eax"), 2):
+        k.op("cli", f"mov dword [{lapic + ICR:#x}], {0x40000 | rng.choice(k.open_gates):#x}", "sti", line, *["nop"] * 3, "cli",
+             f"mov dword [{lapic + EOI:#x}], 0")
+
+
 def sweep(rng):
     """Each instruction with a register of the local APIC's."""
     k = Mmio(rng)
@@ -257,6 +296,7 @@ def sweep(rng):
     k.begin()
     k.paging()
     _setup(k, lapic)
+    _steps(k, lapic, ram)
     for form in [*FORMS, *STRINGS, *STACKS]:
         k.one(form, lapic + SCRATCH, ram + 4 * rng.randrange(900), lapic + TPR)
     k.finish()
@@ -278,6 +318,37 @@ def _crossing(k, pair, boundary, select):
     forms = k.rng.choice((LOADS, STORES)) if "hole" in pair else CALM
     seen = [at for at, kind in zip((boundary - 4, boundary), pair) if kind != "hole"]
     k.one(k.rng.choice(forms), boundary - k.rng.randrange(1, 4), more=[select, *seen], faults=True)
+
+
+COPIES = [(a, b) for a in ("ram", "ram-ro", "ram-kernel", "hole") for b in ("ram", "ram-ro", "ram-kernel", "hole") if "ram" in (a, b)]
+"""Where what was read from a device is written to, with no device there."""
+
+
+def _copy(k, boundary, source):
+    """From a device's register to RAM, across the end of a page: both parts, or none."""
+    on = k.fresh()
+    k.op(f"mov dword [resume], {on}", f"mov esi, {source:#x}", f"mov edi, {boundary - k.rng.randrange(1, 4):#x}", "movsd")
+    k.label(on)
+    k.op("mov dword [resume], 0")
+
+
+def _copies(k, places, source):
+    """From ring 3, then from the kernel, and what lies at these places then."""
+    k.op(f"mov dword [{source:#x}], {k.word():#x}")
+
+    def body():
+        for _, boundary in places:
+            _copy(k, boundary, source)
+
+    k.user(body)
+    for how in (0, 1):
+        for pair, boundary in places:
+            if how:
+                _copy(k, boundary, source)
+            for at, kind in zip((boundary - 4, boundary), pair):
+                if kind != "hole":
+                    k.op(f"mov eax, [{at:#x}]")
+                    k.say("eax", f"to {' and '.join(pair)}")
 
 
 USERS = ("mov eax, [ebx]", "mov [ebx], eax", "or eax, [ebx]", "add [ebx], eax", "xchg [ebx], eax", "xadd [ebx], eax")
@@ -318,6 +389,8 @@ def registers(rng, count=45):
     _setup(k, lapic)
     k.op(f"mov eax, [{lapic + VERSION:#x}]", "and eax, 0xff")
     k.say("eax", "lapic version")
+    k.op(f"mov dword [{lapic + TPR:#x}], 0")
+    _steps(k, lapic, ram)
     plan = [("scratch", form) for form in [*STRINGS, *STACKS, *rng.sample(DRAWN, count)]]
     plan += [(where, form) for where in ("narrow", "select", "window")
              for form in rng.sample(NARROW if where == "narrow" else SIMPLE, count // 6)]
@@ -347,7 +420,7 @@ def pages(rng, count=30):
     # What the CPU meets first is the device's.
     inner = [(a, b) for a in ("ioapic", "lapic") for b in ("ram", "ram-kernel", "ioapic-kernel", "ram-ro", "hole")]
     rng.shuffle(inner)
-    both, users = ([(pair, k.page(*pair) + 0x1000) for pair in some] for some in (pairs[:count], inner))
+    both, users, copies = ([(pair, k.page(*pair) + 0x1000) for pair in some] for some in (pairs[:count], inner, COPIES))
     k.begin()
     k.paging()
     _setup(k, lapic)
@@ -355,6 +428,7 @@ def pages(rng, count=30):
         _crossing(k, pair, boundary, ioapic + SELECT)
     for first in range(0, len(users), 5):
         _rings(k, users[first:first + 5], ioapic + SELECT)
+    _copies(k, copies, lapic + SCRATCH)
     k.print("accessed and dirty: ")
     k.op(f"mov esi, {k.directory + 0x4000:#x}", f"mov ecx, {len(k.pages)}")
     again = k.label(k.fresh())
