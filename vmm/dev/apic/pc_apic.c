@@ -35,15 +35,15 @@ message_to(struct vcpu *v, const struct apic_message *m)
 		lapic_accept(lapic_of(v), m->vector, m->level);
 		break;
 	case APIC_NMI:
-		startup_nmi(v);
+		pc_nmi(v);
 		break;
 	case APIC_INIT:
-		if (!m->deassert && startup_init(v))
+		if (!m->deassert && pc_init_ipi(v))
 			lapic_init(lapic_of(v), (uint8_t)(lapic_of(v)->id >> 24),
 				   pc_has_deadlines());
 		break;
 	case APIC_STARTUP:
-		startup_sipi(v, m->vector);
+		pc_startup_ipi(v, m->vector);
 		break;
 	default: /* SMI: there is no system management mode; ExtINT: see ioapic.h */
 		break;
@@ -401,10 +401,15 @@ show_cpuid(struct vcpu *v, uint32_t leaf)
 static int
 pc_apic_init(struct domain *d)
 {
-	mfn_t f = frame_alloc(FRAME_HOST, OWNER_HOST);
 	struct pc_apic *p;
+	mfn_t f;
 
 	_Static_assert(sizeof(*p) <= PAGE_SIZE, "a PC with APICs is one frame");
+	if (d->vcpu->next && !pc_has_startup()) {
+		printf("platform=pc-apic: this build has one vCPU a guest: more come with Lab 5\n");
+		return -EINVAL;
+	}
+	f = frame_alloc(FRAME_HOST, OWNER_HOST);
 	if (!mfn_ok(f))
 		return -ENOMEM;
 	d->machine = p = mfn_ptr(f);
@@ -441,7 +446,7 @@ static const struct platform pc_apic_platform = {
 	.display = pc_display,
 	.punctual = true,
 	.disk = true,
-	.signals = startup_take,
+	.signals = pc_signals,
 	.priority = take_cr8,
 	.cpuid = show_cpuid,
 	.msr = pc_msr,
