@@ -20,6 +20,9 @@ HEADERS = ("vmm/dev/apic/lapic.h",)
 L_SVR, L_LVT, L_IRR, L_TSC, L_SIZE, ENABLED, MASKED, PERIODIC, DEADLINE, NEVER = headers.numbers(HEADERS, (
     "offsetof(struct lapic, svr)", "offsetof(struct lapic, lvt)", "offsetof(struct lapic, irr)", "offsetof(struct lapic, tsc_deadline)",
     "sizeof(struct lapic)", "SVR_ENABLED", "LVT_MASKED", "LVT_PERIODIC", "LVT_DEADLINE", "LAPIC_NEVER"))
+FIELDS = ("version", "id", "tpr", "ldr", "dfr", "svr", "esr", "errors", "icr", "lvt", "divide", "initial", "isr", "tmr", "irr", "counting",
+          "has_deadline", "pad", "start", "fired", "tsc_deadline")
+STARTS = headers.numbers(HEADERS, tuple(f"offsetof(struct lapic, {name})" for name in FIELDS))
 S = 1_000_000_000
 
 
@@ -41,11 +44,11 @@ def guest(t):
     life = said(result, f"start deadlines {OPTIONS}")
     t.check(found, "a guest that asks for deadlines does not start", "it starts", life)
     got = found[0].output.decode("ascii", "replace").split()
-    for i, line in enumerate(program.expected):
-        t.check(i < len(got), "a guest with deadlines gets no further: an interrupt that it waits for never comes, or comes without "
-                "end", line, "\n".join(got[-3:]) or life)
-        t.check(got[i] == line, f"a guest's deadlines: line {i + 1} of what it prints is another one: how many interrupts came, or what "
-                "the register reads", line, got[i])
+    for i, (line, during) in enumerate(zip(program.expected, program.during)):
+        t.check(i < len(got), f"a guest with deadlines gets no further than {during}: an interrupt that it waits for never comes, or comes "
+                "without end", line, "\n".join(got[-3:]) or life)
+        t.check(got[i] == line, f"a guest's deadlines: line {i + 1} of what it prints, {during}, is another one: how many interrupts came, "
+                "or what the register reads", line, got[i])
     t.check("exit code 0" in life, "a guest that asks for deadlines does not come to its end", "exit code 0", life)
     t.orderly(result)
 
@@ -96,14 +99,18 @@ class Bench:
                      ", ".join(f"{n:x}" for n in ask(wanted)) or "none", ", ".join(f"{n:x}" for n in ask(got)) or "none")
         was, now = (struct.unpack_from("<Q", one, L_TSC)[0] for one in (wanted, got))
         self.t.check(was == now, f"{what}: the deadline that is armed then is another one", f"{was:x}", f"{now:x}")
-        self.t.check(bytes(wanted) == got, f"{what}: something else of the APIC has changed", "nothing", "more")
+        for name, at, end in zip(FIELDS, STARTS, (*STARTS[1:], L_SIZE)):
+            was, now = (int.from_bytes(one[at:end], "little") for one in (wanted, got))
+            self.t.check(was == now, f"{what}: something else of the APIC has changed, `{name}` of struct lapic"
+                         + (", where the interrupts stand that are triggered by a level" if name == "tmr" else ""), f"{was:x}", f"{now:x}")
 
 
 def registers(b, rng, vector):
     """RDMSR and WRMSR in each mode."""
-    for mode in rng.sample((0, PERIODIC, DEADLINE, DEADLINE), 4):
+    cases = (0, 1), (PERIODIC, 1), (DEADLINE, 0), (DEADLINE, 1)
+    for mode, some in rng.sample(cases, len(cases)):
         mask = rng.choice((0, MASKED))
-        armed, value = rng.getrandbits(63) + 1, rng.choice((0, rng.getrandbits(64)))
+        armed, value = rng.getrandbits(63) + 1, some * (rng.getrandbits(63) + 1)
         mine = mode == DEADLINE
         state = b.put(mode | mask | vector, armed if mine else 0)
         b.client.write(b.value, struct.pack("<Q", rng.getrandbits(64)))
@@ -115,13 +122,32 @@ def registers(b, rng, vector):
         b.client.write(b.value, struct.pack("<Q", value))
         b.call("deadline_msr", b.at, 1, b.value)
         b.same_but("a write of the register" + ("" if mine else " in another mode"), state, armed=value if mine else None)
+    reserved(b, rng, vector)
+
+
+def reserved(b, rng, vector):
+    """Both bits are no mode (SDM 3A figure 11-8): the register may be there or not, but both for a read and a write."""
+    value = rng.getrandbits(63) + 1
+    state = b.put(DEADLINE | PERIODIC | vector, 0)
+    b.client.write(b.value, struct.pack("<Q", value))
+    b.call("deadline_msr", b.at, 1, b.value)
+    armed, = words(b.client, b.at + L_TSC)
+    what = "a write of the register in the mode that is reserved"
+    b.t.check(armed in (0, value), f"{what}: what is armed then is neither nothing nor what was written", f"0 or {value:x}", f"{armed:x}")
+    b.same_but(what, state, armed=armed)
+    b.client.write(b.value, struct.pack("<Q", rng.getrandbits(64)))
+    b.call("deadline_msr", b.at, 0, b.value)
+    got, = words(b.client, b.value)
+    b.t.check(got == armed, "a read of the register in the mode that is reserved gives something else than what is armed", f"{armed:x}",
+              f"{got:x}")
 
 
 def ticks(b, rng, vector):
-    """What is due, and what is not."""
+    """What is due, and what is not: two moments may be farther apart than a difference with a sign can say."""
+    far = rng.randrange((1 << 63) + 1, (1 << 64) - (1 << 41))
     for off, mask, armed in ((-1, 0, True), (0, 0, True), (rng.randrange(1, 1 << 40), 0, True), (rng.randrange(1 << 40), MASKED, True),
-                             (-rng.randrange(1, 1 << 40), MASKED, True), (0, 0, False)):
-        when = rng.randrange(1 << 41, 1 << 62)
+                             (-rng.randrange(1, 1 << 40), MASKED, True), (0, 0, False), (-far, 0, True), (far, 0, True)):
+        when = {far: 0, -far: far}.get(off, 1 << 41) + rng.randrange(1, 1 << 40)
         state = b.put(DEADLINE | mask | vector, when if armed else 0)
         b.call("deadline_tick", b.at, when + off)
         due = armed and off >= 0
@@ -148,10 +174,15 @@ def sleeps(b, rng, vector):
     never(ask(5, rng.getrandbits(40) + 5, hz, MASKED), "with a deadline that is masked")
     never(ask(rng.getrandbits(40), (1 << 64) - 1 - rng.getrandbits(40), rng.randrange(1000, 100_000)), "to a deadline beyond all time")
     tsc = rng.getrandbits(50)
-    for past in (0, rng.randrange(1, 1 << 40)):
+    for past in (0, rng.randrange(1, 1 << 40), rng.randrange((1 << 63) + (1 << 50), (1 << 64) - (1 << 50))):
         got = ask(tsc + past, max(tsc, 1), hz)
         b.t.check(got == 0, "how long a guest may sleep when its deadline is past: the interrupt waits for no reason", "0 ns", f"{got} ns")
-    for ticks_left in (1, rng.randrange(2, 1000), rng.randrange(1 << 20), rng.randrange(1 << 34, 1 << 40), rng.randrange(1 << 55, 1 << 60)):
+    fast = rng.randrange(5 * S, 6 * S)
+    some = [(left, hz) for left in (1, rng.randrange(2, 1000), rng.randrange(1 << 20), rng.randrange(1 << 34, 1 << 40),
+                                    rng.randrange(1 << 55, 1 << 60))]
+    exact = [(rng.randrange(1, S), S), (rng.randrange(1 << 34, 1 << 60), S), (2 * rng.randrange(1, S), 2 * S), (hz, hz),
+             (rng.randrange(2, 1000) * hz, hz)]
+    for ticks_left, hz in (*some, *exact, (rng.randrange((1 << 63) + 1, (1 << 64) - (1 << 51)), fast)):
         got, wanted = ask(tsc, tsc + ticks_left, hz), -(-ticks_left * S // hz)
         b.t.check(got == wanted, f"how long a guest may sleep to a deadline {ticks_left} ticks of {hz} Hz away", f"{wanted} ns",
                   "never" if got == NEVER else f"{got} ns")

@@ -12,6 +12,10 @@ MASKED, PERIODIC, DEADLINE = 1 << 16, 1 << 17, 1 << 18
 SLEEPS = "sleeps", "past", "postponed"
 """Kinds that end in an interrupt."""
 KINDS = (*SLEEPS, "cancelled", "elsewhere", "masked")
+IN_WORDS = {"sleeps": "a deadline that it sleeps for", "past": "a deadline that is past when it is set",
+            "postponed": "a deadline that is set once more, and nearer", "cancelled": "a deadline that is cancelled by 0",
+            "elsewhere": "a deadline that is set in the timer's other modes",
+            "masked": "a deadline that comes while the timer is masked"}
 
 
 class Deadlines(Program):
@@ -22,14 +26,18 @@ class Deadlines(Program):
         super().__init__(rng)
         self.looks = looks
         self.vector = rng.randrange(0x30, 0xF0)
-        self.expected, self.came = [], 0
+        self.expected, self.during, self.came = [], [], 0
+        self.now = ""
+        """What it is at, in words: `during` has it for each line of `expected`."""
         self.data += ["        align 8", "target: dd 0, 0", "came: dd 0", "early: dd 0", "table: dw 0x7ff", "        dd gates",
                       "descriptors: dw 23", "        dd flat", "        align 8", "flat: dq 0, 0x00cf9b000000ffff, 0x00cf93000000ffff",
                       "gates: times 512 dd 0"]
         self.begin()
-        for kind in kinds:
+        for i, kind in enumerate(kinds):
+            self.now = f"in part {i + 1}, {IN_WORDS[kind]}"
             getattr(self, kind)()
             self.tell("came", "mov eax, [came]", self.came)
+        self.now = "at its end"
         self.tell("early", "mov eax, [early]", 0)
         self.end(code=0)
         self.handler()
@@ -39,6 +47,7 @@ class Deadlines(Program):
         self.op(how)
         self.say("eax", name)
         self.expected.append(f"{name}={value:08X}")
+        self.during.append(self.now)
 
     def begin(self):
         """A gate, the 8259s quiet, the local APIC on, its timer in its third mode."""
@@ -127,15 +136,16 @@ class Deadlines(Program):
         self.listen()
 
     def elsewhere(self):
-        """In another mode."""
+        """In each of the other modes."""
         self.op("cli")
-        self.arm(self.rng.randrange(1 << 40, 1 << 60))
-        self.mode(self.rng.choice((0, PERIODIC)))
-        self.register(False)
-        self.arm(self.soon())
-        self.register(False)
-        self.mode(DEADLINE)
-        self.over()
+        for mode in self.rng.sample((0, PERIODIC), 2):
+            self.arm(self.rng.randrange(1 << 40, 1 << 60))
+            self.mode(mode)
+            self.register(False)
+            self.arm(self.soon())
+            self.register(False)
+            self.mode(DEADLINE)
+            self.over()
         self.op(f"mov dword [{LAPIC + INITIAL:#x}], 0x1000")
         self.tell("count", f"mov eax, [{LAPIC + CURRENT:#x}]", 0)
         self.spin()
