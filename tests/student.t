@@ -98,6 +98,9 @@ def good():
 
 LEAKS = [
     ("in a handout", "handouts/lab5.md", "see:\n\n    int y = a_very_telling_line(x);\n"),
+    ("as GDB shows it at a stop", "handouts/lab5.md", "(gdb) continue\n30\t\tint y = a_very_telling_line(x);\n"),
+    ("as GDB lists it", "handouts/lab5.md", "30     \tif (y == another_telling_value)\n"),
+    ("as grep finds it", "notes.txt", "x/y.c:12:\tif (y == another_telling_value)\n"),
     ("as a quotation", "handouts/lab5.md", "> if (y == another_telling_value)\n"),
     ("in a patch", "grade/other.patch", "-\tif (y == another_telling_value)\n"),
     ("with other white space", "notes.txt", "if (y  ==\tanother_telling_value)   \n"),

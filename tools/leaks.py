@@ -19,6 +19,8 @@ from skeletons import given, is_given, parsed
 
 ENOUGH = 12
 TRIVIAL = re.compile(r"return -?\w+;")
+ADDED = re.compile(r"\A[-+> |\t]*(?:(?:[\w./-]+\.(?:c|h|asm):)?\d+[:\t ]+)?[-+> |\t]*")
+"""What a diff, a quotation, a listing or a debugger may set before a line: GDB shows `30<tab><tab>bool ...`."""
 IN_A_ROW = 3
 COMMON_CODE = ("kern", "vmm", "trials", "guest", "inc", "boot", "user", "tests")
 CODE_SUFFIXES = (".c", ".h", ".asm", ".inc")
@@ -63,8 +65,7 @@ class Secrets:
 
     def in_text(self, text, common=False):
         """[(line number, where it is from, line)] of the leaks in a text."""
-        lines = [words(x.strip().lstrip("+-> |")) if not common else words(x)
-                 for x in text.splitlines()]
+        lines = [words(ADDED.sub("", x)) if not common else words(x) for x in text.splitlines()]
         if not common:
             raw = [words(x) for x in text.splitlines()]
             return [(i + 1, self.telling.get(a) or self.telling[b], b)
