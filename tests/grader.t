@@ -282,6 +282,25 @@ def alone():
     ok(work.earned == lab.points == 45 + 8, "a whole that passes has all points", got=(work.earned, lab.points))
 
 
+def beside_undone():
+    """Where the own whole comes to another exercise that is not done, the failure alone is the one that says something."""
+    work, _ = run_lab(a_lab(a_test("first")))
+    said = "exercise 7.1 is not done yet: see x", "d1: stopped: exercise 7.1 is not done [exit 1]"
+    found = [explain.undone_other(texts, exercise) for texts, exercise in (
+        (["K>", said[0]], "7.2"), ([said[1]], "7.2"), (["all is well"], "7.2"), ([said[0]], "7.1"))]
+    ok(found == ["7.1", "7.1", "", ""], "another exercise that a kernel came to, and that is not done", got=found)
+
+    def shown(undone):
+        own, other = (grader.Verdict("second", "7.2", "", 5, "witnessed", "fail", reason, undone=undone)
+                      for reason in ("nothing came", "the register is another one"))
+        return work._better(own, other)  # pylint: disable=protected-access
+
+    ok(shown("").reason == "nothing came", "what fails in both is shown as it was in the whole")
+    found = shown("7.1")
+    ok((found.reason, found.alone) == ("the register is another one", True), "but not if another exercise is not done", got=found)
+    ok("7.1, which is not done" in found.notes[0] and "ALONE=7.2" in found.notes[1], "which says so, and how to see it", got=found.notes)
+
+
 def refused(what, text, words):
     """The data file `text` must be refused with these words."""
     try:
@@ -554,7 +573,7 @@ def main():
     sys.modules["checks.madeup"] = CHECKS
     checks.madeup = CHECKS
     print("TAP version 14")
-    for function in (test_course, halves, alone, test_verdicts, test_bases, test_repeat, test_machines,
+    for function in (test_course, halves, alone, beside_undone, test_verdicts, test_bases, test_repeat, test_machines,
                      test_interrupt, test_words, test_yaml, test_submission, test_sandbox):
         function()
     print(f"1..{COUNT}")

@@ -35,6 +35,12 @@ def undone_words(exercise):
     return f"exercise {exercise} is not done yet"
 
 
+def undone_other(texts, exercise):
+    """The first other exercise of which a kernel said so, or "": whoever prints that about its own is not done itself."""
+    found = [one for text in texts for one in re.findall(r"exercise (\d+s?\.\d+) is not done", text)]
+    return "" if not found or exercise in found else found[0]
+
+
 def text_of(verdict):
     """All words of a failure, in one string for matching."""
     parts = [f"{verdict.test}:", verdict.reason, verdict.expected, verdict.got, verdict.console,

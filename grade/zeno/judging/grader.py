@@ -51,6 +51,8 @@ class Verdict:
     exits: list = field(default_factory=list)
     notes: list = field(default_factory=list)
     todo: str = ""
+    undone: str = ""
+    """Another exercise that was not done yet, which a kernel of this test's came to."""
     console: str = ""
     explanation: str = ""
     logs: str = ""
@@ -194,6 +196,7 @@ def _tell(verdict, trial, keep):
     undone = explain.undone_words(trial.test.exercise)
     if verdict.verdict == "fail" and any(undone in run.text() for run in trial.runs):
         verdict.reason = f"{undone}: {verdict.reason}"
+    verdict.undone = explain.undone_other([run.text() for run in trial.runs], trial.test.exercise)
     if last is not None and (keep or verdict.verdict in ("fail", "error")):
         verdict.exits = evidence.exits_in_words(last)
         verdict.explanation = last.explanation or ""
@@ -371,18 +374,21 @@ class Grader:
                 self.lock.notify_all()
 
     def _better(self, own, alone):
-        """What counts and is shown: the own whole's failure says more than the same one elsewhere."""
+        """What counts and is shown: the own whole's failure says more than the same one elsewhere, unless it is that another exercise
+        is not done: then nothing there speaks of this one."""
         alone.alone = True
         if alone.holds:
             alone.notes.append("it passes with the reference's other exercises; in your own whole: "
                                f"{own.verdict}: {own.reason}")
             return alone
-        if own.verdict == "fail" and alone.verdict == "fail":
+        if own.verdict == "fail" and alone.verdict == "fail" and not own.undone:
             return own
         # The kernel behind this one is in part the reference: nothing of what it printed is shown.
         alone.console = alone.got = alone.explanation = alone.emulator = alone.emulator_gdb = ""
         alone.exits, alone.logs = [], ""
-        alone.notes = ["seen with the reference's other exercises in the place of yours"]
+        alone.notes = ["seen with the reference's other exercises in the place of yours"
+                       + (f": your own whole comes to exercise {own.undone}, which is not done, and no further" if own.undone else ""),
+                       f"make qemu LAB={self.lab.name} ALONE={alone.exercise} boots such a kernel, where the reference or catchup/ is"]
         return alone
 
     def _own_whole(self, test):
