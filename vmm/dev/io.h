@@ -46,7 +46,7 @@ uint32_t io_nobody(struct domain *d, uint16_t port, unsigned size);
 uint32_t io_read(struct domain *d, uint16_t port, unsigned size);
 void io_write(struct domain *d, uint16_t port, unsigned size, uint32_t value);
 
-/* size is 1 to 8 bytes. What nobody claims reads as ones and swallows writes. */
+/* size is 1 to 8 bytes, and value has no more. Unclaimed: ones, and writes go nowhere. */
 uint64_t mmio_read(struct vcpu *v, gpa_t a, unsigned size);
 void mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value);
 

@@ -5,7 +5,7 @@ and to nothing, in any order, so that an access may begin in one and end in the 
 a bare PC and on the platform `pc-apic`, for what is written there has no other bits.
 """
 
-from .kernels import CALL, Kernel
+from .kernels import CALL, IOPL, Kernel
 from .segments import descriptor
 
 P, W, U = 1, 2, 4
@@ -283,6 +283,7 @@ def _steps(k, lapic, ram):
     k.say("eax", "a step to")
     k.op(f"jmp {again}")
     k.label(done)
+    k.op(f"mov dword [{at:#x}], {k.word():#x}", "xor ecx, ecx")  # what odd places have given is emulators' own
     for line in rng.sample((f"mov eax, [{at:#x}]", f"inc dword [{at:#x}]", f"movzx ecx, byte [{own:#x}]", f"push dword [{at:#x}]\n        pop eax"), 2):
         k.op("cli", f"mov dword [{lapic + ICR:#x}], {0x40000 | rng.choice(k.open_gates):#x}", "sti", line, *["nop"] * 3, "cli",
              f"mov dword [{lapic + EOI:#x}], 0")
@@ -317,6 +318,7 @@ def _crossing(k, pair, boundary, select):
     # QEMU 7.2 says of an instruction that reads and writes what is not there that it reads.
     forms = k.rng.choice((LOADS, STORES)) if "hole" in pair else CALM
     seen = [at for at, kind in zip((boundary - 4, boundary), pair) if kind != "hole"]
+    k.print(f"from {pair[0]} to {pair[1]}, ring 0, ")
     k.one(k.rng.choice(forms), boundary - k.rng.randrange(1, 4), more=[select, *seen], faults=True)
 
 
@@ -324,9 +326,10 @@ COPIES = [(a, b) for a in ("ram", "ram-ro", "ram-kernel", "hole") for b in ("ram
 """Where what was read from a device is written to, with no device there."""
 
 
-def _copy(k, boundary, source):
+def _copy(k, pair, boundary, source, ring):
     """From a device's register to RAM, across the end of a page: both parts, or none."""
     on = k.fresh()
+    k.print(f"from {pair[0]} to {pair[1]}, ring {ring}, movsd: ")
     k.op(f"mov dword [resume], {on}", f"mov esi, {source:#x}", f"mov edi, {boundary - k.rng.randrange(1, 4):#x}", "movsd")
     k.label(on)
     k.op("mov dword [resume], 0")
@@ -337,14 +340,14 @@ def _copies(k, places, source):
     k.op(f"mov dword [{source:#x}], {k.word():#x}")
 
     def body():
-        for _, boundary in places:
-            _copy(k, boundary, source)
+        for pair, boundary in places:
+            _copy(k, pair, boundary, source, 3)
 
-    k.user(body)
+    k.user(body, IOPL)
     for how in (0, 1):
         for pair, boundary in places:
             if how:
-                _copy(k, boundary, source)
+                _copy(k, pair, boundary, source, 0)
             for at, kind in zip((boundary - 4, boundary), pair):
                 if kind != "hole":
                     k.op(f"mov eax, [{at:#x}]")
@@ -357,8 +360,9 @@ USERS = ("mov eax, [ebx]", "mov [ebx], eax", "or eax, [ebx]", "add [ebx], eax", 
 def _as_user(k, pair, at):
     """The same from ring 3, whose frame says what it got."""
     on, forbidden = k.fresh(), "hole" in pair or "ram-kernel" in pair or "ioapic-kernel" in pair
-    k.op(f"mov dword [resume], {on}", f"mov ebx, {at:#x}", f"mov eax, {k.word():#x}", "cmp eax, ebx",
-         k.rng.choice(USERS[:3] if forbidden else USERS))
+    line = k.rng.choice(USERS[:3] if forbidden else USERS)
+    k.print(f"from {pair[0]} to {pair[1]}, ring 3, {line}: ")
+    k.op(f"mov dword [resume], {on}", f"mov ebx, {at:#x}", f"mov eax, {k.word():#x}", "cmp eax, ebx", line)
     k.label(on)
     k.op("mov dword [resume], 0", f"int {CALL:#x}")
 
@@ -369,7 +373,7 @@ def _rings(k, pairs, select):
         for pair, boundary in pairs:
             _as_user(k, pair, boundary - k.rng.randrange(1, 4))
 
-    k.user(body)
+    k.user(body, IOPL)
     for pair, boundary in pairs:
         for at, kind in zip((boundary - 4, boundary), pair):
             if kind != "hole":
@@ -424,6 +428,7 @@ def pages(rng, count=30):
     k.begin()
     k.paging()
     _setup(k, lapic)
+    k.print("a fault's line: vector, error code, eip, cs, eflags, its handler's stack, ds, es, eax; esp, ss from ring 3; cr2\n")
     for pair, boundary in both:
         _crossing(k, pair, boundary, ioapic + SELECT)
     for first in range(0, len(users), 5):
@@ -449,6 +454,9 @@ REFUSED = {
     "stack of a fault's handler": (["mov esp, {lapic} + 0x384", "xor ecx, ecx", "div ecx"], LAPIC + INITIAL),
     "descriptors": (["mov word [kept], 0xfff", "mov dword [kept + 2], {lapic}", "lidt [kept]", "int3"], LAPIC + 24),
     "page table": (["mov dword [{spare}], {nobody:#x} | 7", "mov eax, [{far}]"], NOBODY),
+    # The CPU has the page in its TLB, and goes on.
+    "code gone": (["align 64", "call .here\n.here: pop esi", "shr esi, 12", "mov dword [{directory:#x} + 0x1000 + esi * 4], 0",
+                   "mov eax, [{lapic} + 0x30]"], LAPIC + VERSION),
     "page directory": (["mov eax, {ioapic_at:#x}", "mov cr3, eax", "nop"], IOAPIC),
 }
 
@@ -457,7 +465,7 @@ def refused(rng, name):
     """A kernel that wants of a device's registers what none has, and then goes on."""
     k = Mmio(rng)
     k.use_stack(k.base + 0x20000)
-    words = {"lapic": k.page("lapic"), "ioapic": k.page("ioapic"), "nobody": NOBODY, "ioapic_at": IOAPIC}
+    words = {"lapic": k.page("lapic"), "ioapic": k.page("ioapic"), "nobody": NOBODY, "ioapic_at": IOAPIC, "directory": k.directory}
     k.begin()
     k.paging()
     slot = (k.run >> 22) + 1
@@ -465,6 +473,22 @@ def refused(rng, name):
     k.print("begins\n")
     k.op(*(line.format(**words) for line in REFUSED[name][0]))
     k.print("went on\n")
+    k.finish()
+    return k
+
+
+STRING = 4096
+"""So many elements has the string of long_string()."""
+
+
+def long_string(rng):
+    """One instruction that reads a register thousands of times; it says nothing."""
+    k = Mmio(rng)
+    k.use_stack(k.base + 0x20000)
+    lapic = k.page("lapic")
+    k.begin()
+    k.paging()
+    k.op(f"mov esi, {lapic:#x}", f"mov ecx, {STRING}", rng.choice(("rep lodsb", "rep lodsb", "repne lodsb")))
     k.finish()
     return k
 
@@ -486,7 +510,7 @@ def programs(rng):
             k.op("mov dword [resume], 0")
         _as_user(k, ("lapic", "lapic"), lapic + INITIAL)
 
-    k.user(body)
+    k.user(body, IOPL)
     k.print("goes on\n")
     k.finish()
     return k
