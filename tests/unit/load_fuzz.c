@@ -89,12 +89,6 @@ preempt_point(void)
 {
 }
 
-const struct module *
-module_find(const char *name)
-{
-	return strcmp(name, disk.name) ? NULL : &disk;
-}
-
 void *
 gpa_ptr(struct domain *d, gpa_t a, size_t *len)
 {
@@ -261,6 +255,8 @@ load_one(const char *words)
 	guest_module.paddr = place(image, image_size);
 	guest_module.size = image_size;
 	disk.paddr = MEMORY - (disk.size = next() % 4 ? next() % 65536 : next() % MEMORY);
+	modules[0] = disk; /* initrd=m1 finds it by its name */
+	module_count = 1;
 	written = lines = 0;
 	loading = true;
 	if (setjmp(panicked)) {
