@@ -264,7 +264,7 @@ def no_reference_tests():
     tree = two_labs()
     shutil.rmtree(tree.path / "solutions")
     done, table = labinfo(tree, "6")
-    ok("lab 5 is needed, and not done yet: 5.1, 5.2" in done.out
+    ok("lab 5 is needed, and not done yet: 5.1, 5.2; its objects" in done.out and "catchup/5-made-up" in done.out
        and "labs/5-made-up/alpha.c" in table["SOURCES"], "without a reference it says what is open",
        out=done.out)
     for wish in ({"solution": "1"}, {"ref": "5"}, {"ref": "5.1"}):

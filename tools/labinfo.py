@@ -205,14 +205,15 @@ class Chosen:
         """Say what is not the student's own."""
         number = self.lab.number
         for place in sorted({str(Path(name).parent) for name in self.compiled}):
-            print(f"note: lab {number}: the compiled reference in {place}, not labs/{self.lab.dir}",
-                  file=sys.stderr)
+            theirs = ", ".join(sorted(Path(name).stem for name in self.compiled if str(Path(name).parent) == place))
+            own = f"; labs/{self.lab.dir} for {', '.join(sorted(self.names))}" if self.names else f", not labs/{self.lab.dir}"
+            print(f"note: lab {number}: the compiled reference in {place} for {theirs}{own}", file=sys.stderr)
         if self.taken:
             print(f"note: lab {number}: taken from the reference: {', '.join(sorted(self.taken))}",
                   file=sys.stderr)
         if self.open:
-            print(f"note: lab {number} is needed, and not done yet: {', '.join(sorted(self.open))}",
-                  file=sys.stderr)
+            print(f"note: lab {number} is needed, and not done yet: {', '.join(sorted(self.open))}; its objects, if your course gave "
+                  f"them out, go to {compiled.PLACE}/{self.lab.dir}", file=sys.stderr)
 
 
 def left_out(chosen):
