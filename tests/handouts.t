@@ -75,6 +75,10 @@ def lint():
     lint_finds("is missing", page, r"<!-- made: tests 1A -->", "")
     lint_finds("`made: symptoms 4A` is missing", "handouts/lab4a.md", r"\(lab4a-symptoms\.md\)", "(lab4b-symptoms.md)")
     lint_finds("`made: symptoms 4A` is missing", "handouts/lab4a-symptoms.md", r"<!-- made: [^\n]*\n", "")
+    lint_finds("question 2 is another one", page, r"2\. The CPU's IF is 1 all", "2. The CPU's IF is 0 all")
+    lint_finds("question 4 is another one", "handouts/lab5a.md", r"4\. A guest maps[^?]*\?\n5\.", "4.")
+    lint_finds("question 9 is another one", "labs/5-nested/answers.txt", r"# Lab 5B, 1\. ", "# Lab 5A, 9. More?\nmore =\n\n# Lab 5B, 1. ")
+    lint_finds("the tables have other numbers", "handouts/lab5a.md", r"own whole has \d+", "own whole has 7")
     lint_finds("names handouts/lab1a.md#ex-1-9", "labs/1-trap-emulate/emulate.c", r"lab1a\.md#ex-1-2",
                "lab1a.md#ex-1-9")
 

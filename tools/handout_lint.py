@@ -34,6 +34,14 @@ LISTED = re.compile(r" +exit (\d+): \S+ at ([0-9a-f]{8})\b")
 DEFINED = re.compile(r'#define\s+(LAB_\w+)\s+"([\w.-]+\.md)"')
 
 
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"]
+
+
+def plain(text):
+    """Words with one space between them."""
+    return " ".join(text.split())
+
+
 class Handout:
     """One page: its text, its places, and its lines outside of blocks."""
 
@@ -191,7 +199,36 @@ class Lint:
             self.wrong(name, 0, "the background has no figure")
         for one in told:
             self.exercise(page, one)
+        self.answers(data, page, lab)
+        self.own_whole(page)
         self.misconceptions(page, {test["name"] for test in data["tests"]})
+
+    def answers(self, data, page, lab):
+        """Questions of which the page says that they are in answers.txt stand there, with their numbers and words, and no others."""
+        path = self.root / "labs" / data["dir"] / "answers.txt"
+        section = "\n".join(page.section("questions"))
+        asked = {n: plain(words) for n, words in re.findall(r"^(\d+)\. (.*(?:\n +\S.*)*)", section, re.M)}
+        if "`answers.txt`" not in section:
+            asked = {}
+        elif first := re.search(r"The first (\w+) are in `answers", section):
+            asked = dict(list(asked.items())[:NUMBERS.index(first[1])])
+        found, half = {}, str(data["lab"])
+        for block in re.split(r"\n(?!#)", "\n" + path.read_text()) if path.is_file() else ():
+            words = plain(re.sub(r"(?m)^#", " ", block))
+            half = header[1] if (header := re.match(r"Lab (\w+)", words)) else half
+            if half == lab and (one := re.match(r"(?:Lab \w+, )?(\d+)\. (.*)", words)):
+                found[one[1]] = one[2]
+        for n in dict.fromkeys((*asked, *found)):
+            if asked.get(n) != found.get(n):
+                self.wrong(page.name, 0, f"question {n} is another one in {path.relative_to(self.root)}: {found.get(n, 'none')}")
+
+    def own_whole(self, page):
+        """A sentence about the own whole's points has the numbers of the tables."""
+        text = page.path.read_text()
+        said = re.search(r"own whole has (\d+) points more.*?the grader counts (\d+)", text, re.S)
+        more, rest = re.search(r"^\| `own-whole` \| all \| (\d+)", text, re.M), re.search(r"^\| all \|.*\| (\d+) \|  \|$", text, re.M)
+        if said and not (more and rest and said.groups() == (more[1], str(int(more[1]) + int(rest[1])))):
+            self.wrong(page.name, 0, f"\"{' '.join(said[0].split())}\": the tables have other numbers")
 
     def symptoms_beside(self, text, beside, made, name):
         """The handout leads to a page of its own that has the table of symptoms."""
