@@ -36,15 +36,14 @@ violation(struct vcpu *v, struct exit *e)
 {
 	/*
 	 * EXERCISE 5.2a: an instruction that the CPU could not do
-	 * Holds: the instruction is done as by the CPU, and the guest goes on; or its fault is the
+	 * Holds: the instruction is done as by the CPU, single steps too; or its fault is the
 	 *  guest's. What Zeno does not do ends a kernel in a line with the address, and is a
-	 *  program's fault.
-	 * Beware: not every access is an operand's. The bytes at rip can have changed. A device
-	 *  may end its machine.
+	 *  program's #GP, or #UD if unreadable.
+	 * Beware: not every access is an operand's. The bytes at rip can have changed.
 	 * Manual: SDM 3C "EPT-Induced VM Exits", APM 2 "Nested versus Guest Page Faults, Fault
 	 *  Ordering".
 	 * Tools: access_fault(), access_insn(), access_ops, emulate(), event_fault(), exit_limit(),
-	 *  exit_stop(), note_access(), PAGE
+	 *  exit_stop(), note_access(), PAGE, vcpu_done(), vcpu_step()
 	 */
 	exercise_todo("5.2", "handouts/lab5a.md#ex-5-2");
 	(void)note_access;
@@ -62,7 +61,7 @@ piece(struct vcpu *v, gpa_t at, uint8_t *buf, size_t size, bool store)
 	 * Holds: RAM is RAM's, and all else is the bus's, once, and as wide as the instruction
 	 *  made it. What was read stands in *buf, as memory would have it.
 	 * Beware: a device does something when it is read, and something else when it is read in
-	 *  parts. Not every width is a register's. `cmpxchg16b` is wider than the bus.
+	 *  parts. 3, 5, 6, 7 bytes go in one, too; `cmpxchg16b` is wider than the bus.
 	 * Manual: SDM 3A "Methods of Caching Available", of uncacheable memory.
 	 * Tools: gpa_read(), gpa_write(), io_read(), mmio_read(), mmio_write()
 	 */
@@ -79,11 +78,10 @@ move(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store)
 {
 	/*
 	 * EXERCISE 5.2c: the whole access
-	 * Holds: 0, and all bytes have moved; or -EFAULT, as the guest's own tables have it, and no
-	 *  device has noticed anything, nor is a byte of RAM another one.
-	 * Beware: the access may end in another page than it begins in, and that one leads
-	 *  anywhere. The guest's tables may forbid it, to this ring, or to be written. Some of it
-	 *  may be RAM.
+	 * Holds: 0, and all bytes have moved; or -EFAULT, as the guest's own tables have it: no
+	 *  device has noticed anything, no RAM has changed but the first page's A and D.
+	 * Beware: the access may end in another page than it begins in, which leads anywhere. The
+	 *  guest's tables may forbid it, to this ring, or to be written. Some of it may be RAM.
 	 * Manual: SDM 3A "Access Rights", "Page-Fault Exceptions" of "Paging".
 	 * Tools: gva_read_as(), gva_to_gpa(), PAGE_MASK, PAGE_SIZE of inc/addr.h, piece()
 	 */
