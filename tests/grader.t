@@ -287,8 +287,9 @@ def beside_undone():
     work, _ = run_lab(a_lab(a_test("first")))
     said = "exercise 7.1 is not done yet: see x", "d1: stopped: exercise 7.1 is not done [exit 1]"
     found = [explain.undone_other(texts, exercise) for texts, exercise in (
-        (["K>", said[0]], "7.2"), ([said[1]], "7.2"), (["all is well"], "7.2"), ([said[0]], "7.1"))]
-    ok(found == ["7.1", "7.1", "", ""], "another exercise that a kernel came to, and that is not done", got=found)
+        (["K>", said[0]], "7.2"), ([said[1] + "\n" * 9], "7.2"), (["all is well"], "7.2"), ([said[0]], "7.1"),
+        ([said[0] + "\nd1| a line" * 9], "7.2"), ([said[0]], "8.2"))]
+    ok(found == ["7.1", "7.1", "", "", "", ""], "another exercise that a kernel came to, and that is not done", got=found)
 
     def shown(undone):
         own, other = (grader.Verdict("second", "7.2", "", 5, "witnessed", "fail", reason, undone=undone)

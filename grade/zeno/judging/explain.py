@@ -30,14 +30,23 @@ def load(lab, root=ROOT):
             for one in mutants.load_all(Path(root), lab.number)]
 
 
+LAST_WORDS = 3
+"""Lines at a console's end: what stands there nothing came behind."""
+
+
 def undone_words(exercise):
     """What a kernel prints, and a failure begins with, where an exercise is as it was handed out."""
     return f"exercise {exercise} is not done yet"
 
 
 def undone_other(texts, exercise):
-    """The first other exercise of which a kernel said so, or "": whoever prints that about its own is not done itself."""
-    found = [one for text in texts for one in re.findall(r"exercise (\d+s?\.\d+) is not done", text)]
+    """The other exercise of this one's lab that ended a kernel's guest, or its last words, because it is not done; or "".
+
+    What a kernel says of other labs it says in any build of this one, and a gap that it goes on behind explains nothing.
+    """
+    lab = re.escape(exercise.rpartition(".")[0])
+    found = [one for text in texts for one in re.findall(rf"stopped: .*exercise ({lab}\.\d+) is not done \[", text)
+             + re.findall(rf"exercise ({lab}\.\d+) is not done yet", "\n".join(text.splitlines()[-LAST_WORDS:]))]
     return "" if not found or exercise in found else found[0]
 
 
