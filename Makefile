@@ -224,7 +224,7 @@ nest: ## Zeno in Zeno: a guest on svm boots Zeno's disk by SeaBIOS, and runs gue
 ifdef TEST
 gdb: ## LAB=n: GDB on the host; STUB=zeno: on its guests (MACHINE=bochs); REVERSE=1: backwards too; TEST=t: at a test's first exit
 	@$(PYTHON) grade/grade $(NAME) $(if $(REF),--take $(call quote,$(REF))) \
-		$(if $(SOLUTION),--ref) --gdb $(call quote,$(TEST))
+		$(if $(SOLUTION),--ref) $(if $(SEED),--seed $(call quote,$(SEED))) --gdb $(call quote,$(TEST))
 else
 gdb: build
 	@$(RUN) --gdb $(if $(STUB),--stub $(call quote,$(STUB))) \
@@ -232,10 +232,10 @@ gdb: build
 		$(if $(REVERSE),--reverse) $(if $(BATCH),--batch $(call quote,$(BATCH)))
 endif
 
-grade: ## LAB=n: grade labs/ (ONLY="1.3 ring1": exercises, tests; EXPLAIN=1)
+grade: ## LAB=n: grade labs/ (ONLY="1.3 ring1": exercises, tests; EXPLAIN=1; SEED=n)
 	@$(PYTHON) grade/grade $(NAME) $(if $(REF),--take $(call quote,$(REF))) \
 		$(if $(SOLUTION),--ref) $(if $(EXPLAIN),--explain) \
-		$(if $(ONLY),--only $(call quote,$(ONLY)))
+		$(if $(SEED),--seed $(call quote,$(SEED))) $(if $(ONLY),--only $(call quote,$(ONLY)))
 
 # TEST is a guest (hello), an attack (hostile:call-gate) or a test of the grader (out-forms; SEED=n).
 TRACE = $(call quote,$(TEST)) --lab $(NAME) --kernel $(IMAGE) --elf $(KERNEL) --guests $(GO) \

@@ -83,6 +83,9 @@ def environment():
     ok(status == 0 and "grade/grade" not in text and "run.py" in text, "nor with make -e", text=text[-600:])
     status, text = make("-n", "LAB=0", "gdb", "TEST=boots", TEST="other")
     ok(status == 0 and "--gdb 'boots'" in text and "environment" not in text, "the command line's word counts", text=text[-600:])
+    for words in (["grade"], ["gdb", "TEST=boots"], ["trace", "TEST=boots"], ["tracediff", "TEST=boots"]):
+        status, text = make("-n", "LAB=0", *words, "SEED=77")
+        ok(status == 0 and "--seed '77'" in text, f"a seed is not forgotten: make {' '.join(words)}", text=text[-600:])
 
 
 def long_tmpdir():
