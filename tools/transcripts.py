@@ -67,6 +67,8 @@ MASKS = [
     (re.compile(r"^\d+\t"), "LINE\t"),
     (re.compile(r"^\d+ of \d+ frames|\b\d+ MiB free of \d+ MiB"), "FREE"),
     (re.compile(r"^(  \w+ +)\d+ frames +\d+ KiB"), r"\1FRAMES"),
+    (re.compile(r"^(tr:0xe040, .* dl=0x)[0-9a-f]{8}"), r"\1BASE"),  # where the kernel's data are moves with its size
+    (re.compile(r"\b(IOPM_BASE_PA = )[0-9a-f]+"), r"\1ADDRESS"),
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
