@@ -44,7 +44,8 @@ def main():
     bios.write_bytes(SEABIOS.read_bytes())
     text = Engine("5", "svm").host([f"start bios boot=firmware platform=pc-apic mem=32 disk={disk.stem}", "start hello"],
                                    [bios, disk, "hello"], icount=True)
-    inner = "\n".join(re.findall(r"^d1\| (.*)$", text.split("K> start hello\n")[0], re.M))
+    # A guest that listens has the console until it ends.
+    inner = text.partition("d1: its COM1 has what you type")[2].partition("\n")[2].partition("d1 bios: ended")[0].strip()
     ok(inner and lines(inner) == lines(bare.replace("\nPowering off", "")), "the same on svm: Zeno in Zeno", bare=bare, text=text)
     ok("bios: ended: exit code 0" in text and "hello: ended: exit code 0" in text.split("bios: ended")[-1],
        "and the outer one goes on", text=text)

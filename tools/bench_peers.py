@@ -159,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(trouble.guarded(main))
+    sys.exit(trouble.plain(main))
