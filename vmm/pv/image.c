@@ -3,36 +3,15 @@
  * cannot wrap: whoever made the image is not trusted.
  */
 #include <inc/addr.h>
+#include <inc/elf64.h>
 #include <inc/xen.h>
 #include <kern/kern.h>
 #include <vmm/pv/image.h>
-
-/* System V ABI, "Object Files", in its 64-bit form: only what a loader reads. */
-struct elf64_header {
-	uint8_t ident[16];
-	uint16_t type, machine;
-	uint32_t version;
-	uint64_t entry, phoff, shoff;
-	uint32_t flags;
-	uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-_Static_assert(sizeof(struct elf64_header) == 64, "System V ABI");
-
-struct elf64_segment {
-	uint32_t type, flags;
-	uint64_t offset, vaddr, paddr, filesz, memsz, align;
-};
-_Static_assert(sizeof(struct elf64_segment) == 56, "System V ABI");
 
 struct elf_note {
 	uint32_t namesz, descsz, type;
 };
 
-#define ELF_CLASS64 2
-#define ELF_LITTLE  1
-#define EM_X86_64   62
-#define PT_LOAD     1
-#define PT_NOTE     4
 #define HEADERS_MAX 64u
 #define GUEST_MAX   (1ull << 39) /* bytes: no guest has more, and sums of a few stay small */
 
