@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, LIMIT, Engine, assembled, each, folder  # noqa: E402
+from engine import BUILD, LIMIT, Engine, assembled, each, folder, guest  # noqa: E402
 from harness import ROOT, finish, ok, run  # noqa: E402
 from zeno.judging import headers  # noqa: E402
 from zeno.machines import gdbremote, machine  # noqa: E402
@@ -20,6 +20,7 @@ FLAGS = ("-std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protect
 ATTACKS = re.findall(r'^\t(?:ATTACK|ONE|TOUCH|SELECT|FAR|V86|STEP)\t"([\w-]+)"', (SOURCE / "attack.asm").read_text(), re.M)
 HARMLESS = ("step-int", "step-ss-int", "flags", "stack-wild", "stack-no-canonical", "segments", "calls")
 ENDLESS = ("spin", "yields")
+SHARED = ("syscall", "step-ss-syscall", "sysenter", "int-callout", "gs-ldt", "sse")  # what engines set up for their guests
 DM = BUILD / "user/dm.elf"
 ENDS = {  # what a device model does, and what its guest's last line says of it
     "crash": "is over: killed by #PF page fault at 0: write by ring 3: no page there, rip 4",
@@ -67,10 +68,20 @@ def attacks(svm, attack):
         end = r"ended, status 0" if name in HARMLESS else r"killed by .*, rip [0-9a-f]+"
         ok(re.search(rf"^e1 attack: {end}$", said.get(name, ""), re.M), f"a program that attacks by {name} ends itself", text=said.get(name))
     ok(len(words) > 70 and "hello: ended: exit code 0" in text, "and a guest behind them runs", text=text[-2000:])
+    for engine, there, other in (("pv", "pv-hostile", "-- end=spin"), *((name, "spin", "") for name in ("te", "bt", "svm"))):
+        beside_one(svm, attack, engine, f"start {there} engine={engine} & {other}")
     text = svm.host([f"run attack {name} &" for name in ENDLESS] + [svm.start("hello"), "threads", "kill 1", "kill e2", svm.start("hello"), "threads"],
                     [attack, "hello"])
     ok(text.count("hello: ended: exit code 0") == 2 and text.count("attack: killed by the monitor's command") == 2
        and text.count("e1 attack            env") == 1, "programs that never end leave others their turns, and are killed", text=text)
+
+
+def beside_one(svm, attack, engine, start):
+    """The same of those that an engine's way of running its guest has to do with, between that guest's turns."""
+    there = [guest("pv-hostile") if engine == "pv" else assembled("user/spin.asm"), "hello", attack]
+    text = svm.host([start, *(f"run attack {name}" for name in SHARED), "stop d1", svm.start("hello")], there)
+    ok(len(re.findall(r"^e1 attack: killed by .*, rip 4[0-9a-f]+$", text, re.M)) == len(SHARED) and "hello: ended: exit code 0" in text,
+       f"a program that attacks beside a guest of {engine} ends itself", text=text)
 
 
 def same(name, guests):

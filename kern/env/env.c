@@ -117,7 +117,13 @@ env_end(struct env *e, const char *fmt, ...)
 static APART void
 take_cpu(struct env *e)
 {
+	uint64_t efer = rdmsr(MSR_EFER);
+
 	__asm__ volatile("mov %0, %%dr7" : : "r"((uint64_t)DR7_RESET));
+	/* Where an engine's guests may syscall, that leads into the engine. */
+	if (efer & EFER_SCE)
+		wrmsr(MSR_EFER, efer & ~(uint64_t)EFER_SCE);
+	gdt_set_ldt(0, 0);
 	/*
 	 * 64-bit code needs no data segments, and what a guest in ring 1 has left is its own: FS's
 	 * and GS's bases, too, which stay behind a null selector on AMD (APM 2 4.5.3).
