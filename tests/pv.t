@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, Engine, each  # noqa: E402
+from engine import BUILD, Engine, each, guest  # noqa: E402
 from harness import ROOT, finish, ok  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 PV = Engine("6", "pv")
 HELLO = ["hello from a kernel that knows: ring 3", "xen-3.0-x86_64, Xen's ABI 4.17-zeno, 2048 pages, 5 page tables",
@@ -37,7 +38,8 @@ def said(part):
 
 def works(where):
     """Both guests come to their ends, twice, and leave no frame behind."""
-    text = PV.host(["frames", "start pv-hello", "start pv-hostile", "start pv-hello mem=2", "start pv-hello", "frames"],
+    spare = Symbols([guest("pv-hostile")]).address("spare")
+    text = PV.host(["frames", "start pv-hello", "start pv-hostile", f"gwalk {spare:#x}", "start pv-hello mem=2", "start pv-hello", "frames"],
                    ["pv-hello", "pv-hostile"], where)
     hello, hostile, small, again = each(text) + [""] * (4 - len(each(text)))
     ok(said(hello) == HELLO and said(again) == HELLO and "ended: guest powered off" in hello,
@@ -45,6 +47,8 @@ def works(where):
     ok("512 pages, 4 page tables" in small, f"{where}: ... in two MiB, too", text=small)
     ok(said(hostile) == ["38 instructions raise #UD, #NP or #GP", "0 wrong; the end"],
        f"{where}: what must be refused is, and its user's calls and faults come to it", text=hostile)
+    ok(f"{spare:016x}: entry fffffffffffffffe, guest frame ffffffffffffffff" in text,
+       f"{where}: the monitor looks at what its tables say of no frame", text=hostile)
     ok(hostile.count("(mmu_update): Zeno has none such") == 1 and hostile.count("(unknown): Zeno has none such") == 1,
        f"{where}: an unknown hypercall is told once", text=hostile)
 

@@ -132,6 +132,15 @@ nothing(struct vcpu *v)
 {
 }
 
+/* Which of the guest's frames an entry means; one that is not present may say anything. */
+static uint64_t
+guest_frame(pte_t entry)
+{
+	mfn_t m = mfn(PTE_ADDR(entry) >> PAGE_SHIFT);
+
+	return frame_of(m) ? ((const uint64_t *)M2P_BASE)[m.v] : M2P_INVALID;
+}
+
 static int
 translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
@@ -140,7 +149,7 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 	uint64_t pfn = M2P_INVALID;
 
 	if (entry && (*entry & need) == need)
-		pfn = ((const uint64_t *)M2P_BASE)[PTE_ADDR(*entry) >> PAGE_SHIFT];
+		pfn = guest_frame(*entry);
 	*fault = (struct page_fault){ .address = a.v, .error = PF_U, .pending = true };
 	*out = gpa(pfn << PAGE_SHIFT | (a.v & PAGE_MASK));
 	return pfn == M2P_INVALID ? -EFAULT : 0;
@@ -153,7 +162,7 @@ show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 
 	if (entry)
 		snprintf(buf, size, "%016lx: entry %016lx, guest frame %lx", a.v, *entry,
-			 ((const uint64_t *)M2P_BASE)[PTE_ADDR(*entry) >> PAGE_SHIFT]);
+			 guest_frame(*entry));
 	else
 		snprintf(buf, size, "%016lx: no table of the guest's", a.v);
 	return !line;

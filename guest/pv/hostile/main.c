@@ -313,6 +313,7 @@ all(void)
 	instructions();
 	flags_and_frames();
 	user();
+	check(!pv_map(spare, ~(uint64_t)PTE_P), "an entry that is not there, of no frame", 0);
 	pv_printf("%u wrong; the end\n", wrong);
 	pv_exit((int)wrong);
 }
