@@ -47,7 +47,7 @@ ROOMS = {
     "platform": ("vmm/dev/apic", 2744, 2500),
     "envs": ("kern/env", 664, 500),
     "devices in ring 3": ("vmm/dev/user", 362, 300),
-    "domain control": ("vmm/control", 222, 250),
+    "domain control": ("vmm/control", 225, 250),
     "user": ("user/lib user/dm user/shell", 588, 1000),
     "firmware": ("vmm/dev/firmware", 282, 280),
     "load": ("vmm/load", 940, 900),

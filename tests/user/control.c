@@ -52,6 +52,8 @@ texts(void)
 	MUST(-EINVAL, user_call(USER_START, (uint64_t) "hello\0mem=99999999999", 21));
 	MUST(-EINVAL, user_call(USER_START, (uint64_t) "hello\0vcpus=-1", 15));
 	MUST(-EINVAL, user_call(USER_START, (uint64_t) "hello\0\033", 8));
+	MUST(-EINVAL, user_call(USER_START, (uint64_t) "no\033[2Jbody", 10));
+	MUST(-EINVAL, user_call(USER_START, (uint64_t) "hello\0engine=\rx", 15));
 }
 
 static void

@@ -67,6 +67,9 @@ start(const struct env *e, uint64_t words, uint64_t len)
 
 	if (err)
 		return err;
+	for (uint64_t i = 0; i < len; i++) /* the monitor says them to the console */
+		if (text[i] && (text[i] < ' ' || text[i] > '~'))
+			return -EINVAL;
 	text[len] = '\0';
 	for (char *word = text; word < text + len; word += strlen(word) + 1) {
 		if (argc == WORDS_MAX)
