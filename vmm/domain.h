@@ -66,6 +66,7 @@ struct domain {
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */
+	uint8_t changed;                 /* enum changed: by this access to a device */
 	const struct module *disk;       /* of which it may change the bytes; NULL: none */
 	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
 	bool input_any;     /* there are such words */
@@ -103,8 +104,7 @@ _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 struct domain_config {
 	const struct module *module;
 	const struct engine *engine;
-	const struct mmu_mode
-		*mmu; /* for a guest with paging; NULL: the engine's first that is in this build */
+	const struct mmu_mode *mmu; /* for paging; NULL: the engine's first that is in this build */
 	const struct platform *platform; /* NULL: it has no devices */
 	const struct module *disk;       /* NULL: none */
 	const char *loader;   /* its name; NULL: the guest's words or its image say which */

@@ -52,9 +52,13 @@ look_earlier(struct domain *d)
 void
 platform_lines(struct domain *d)
 {
-	if (!d->platform)
+	enum changed changed = d->changed;
+
+	d->changed = CHANGED_LINES;
+	if (!d->platform || changed == CHANGED_NOTHING)
 		return;
-	d->platform->lines(d);
+	if (changed == CHANGED_LINES)
+		d->platform->lines(d);
 	for_each_vcpu(v, d)
 	{
 		v->irq_pending = d->platform->pending(v);

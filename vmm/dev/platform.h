@@ -17,6 +17,16 @@ struct vcpu;
 struct io_range;
 struct mmio_range;
 
+/*
+ * What an access to a device has left to be brought up to date. A device that knows better than
+ * CHANGED_LINES says so each time, in d->changed; what comes of time alone is no access's matter.
+ */
+enum changed {
+	CHANGED_LINES, /* lines, and what waits for a vCPU */
+	CHANGED_REQUESTS,
+	CHANGED_NOTHING,
+};
+
 #define LOW_PORTS 0x400u /* as many as an ISA card looks at */
 
 struct platform {

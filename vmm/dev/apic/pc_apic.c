@@ -113,6 +113,7 @@ is_register(uint64_t offset, unsigned size)
 static uint64_t
 lapic_mmio_read(struct vcpu *v, uint64_t offset, unsigned size)
 {
+	v->domain->changed = CHANGED_REQUESTS; /* by the count, or by an error */
 	if (!is_register(offset, size))
 		return 0;
 	return lapic_read(lapic_of(v), offset & ~0xful, domain_now(v->domain));
@@ -142,6 +143,8 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 		return;
 	if ((offset & ~0xful) == LAPIC_REG_TPR)
 		show_in_cr8(v, (uint8_t)value);
+	else if ((offset & ~0xful) == LAPIC_REG_EOI)
+		v->domain->changed = CHANGED_REQUESTS;
 	if ((offset & ~0xful) == LAPIC_REG_LVT)
 		pc_tick(v, domain_now(v->domain)); /* before it is masked or not any more */
 	switch (lapic_write(lapic_of(v), offset & ~0xful, (uint32_t)value, domain_now(v->domain),
@@ -151,6 +154,7 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 		break;
 	case LAPIC_EOI:
 		ioapic_eoi(&apic_of(v->domain)->ioapic, m.vector);
+		v->domain->changed = CHANGED_LINES; /* a level that is still there comes again */
 		break;
 	default:
 		break;
