@@ -34,7 +34,7 @@ CLEARED = 512  # words of a frame
 SHARE = 4  # the aim is a quarter of KVM's
 FLOOR = bench_table.Engine("the floor", "laball-solution", "engine=svm mmu=flat", "svm")
 NOTES = ("The same file is the guest of both, with APIC, 8259 and 8254 in the kernel, memory given a page at a time, and devices of "
-         "programs by ports and by memory. KVM's program is one loop that answers at once, Zeno's is a device model. Zeno has "
+         "programs by ports and by memory. KVM's program is one loop that answers at once, Zeno's is a device model. Where it has registers in memory, there are none: the kernel answers that row for it. Zeno has "
          "no hypercalls on this engine: its vmmcall ends with the guest's #UD handler. A first touch clears a frame, 512 words, on both: "
          "these are aside for the aim. HLT is a sleep of a millisecond, the timer's interrupt, its handler and its end at the 8259.")
 
@@ -50,15 +50,14 @@ class Row:
 ROWS = [
     Row("cpuid", 0),
     Row("vmmcall", 0),
-    Row("in, 8259", 0, change="After each access to a device all lines are asked anew, and both kinds of interrupt controller. A "
-        "device that says itself which of its lines it has changed would spare that, and each would have to say it."),
-    Row("APIC EOI", 0, change="The instruction is fetched, known by its bytes, and emulated with all checks, as each is that meets "
-        "a register in memory. A store with nothing to check would need a way of its own."),
+    Row("in, 8259", 0),
+    Row("APIC EOI", 0, change="The instruction is known, and emulated with all that its operand could be, as each is that meets a "
+        "register in memory. A plain mov that is answered by the violation's address alone would be a way beside the one that is taught."),
     Row("first touch", CLEARED, CLEARED),
-    Row(SLEEP, None),
+    Row(SLEEP, None, change="Two exits, a turn of the host's scheduler, the host's alarm and the guest's interrupt. All devices are "
+        "asked what they have at each of these, and the 8254 for its next edge, by divisions."),
     Row("port write, program", RING_3),
-    Row("MMIO write, program", RING_3, change="It is the kernel that answers: Zeno's device models have no registers in memory. And "
-        "see APIC EOI."),
+    Row("MMIO write, program", RING_3, change="It is an EOI without a device behind it."),
 ]
 
 

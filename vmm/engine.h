@@ -28,9 +28,7 @@ struct engine {
 	bool pae_registers; /* mmu=nested: PAE's topmost entries are in the CPU's registers */
 	unsigned max_vcpus; /* of a domain */
 	uint64_t ram_max;   /* bytes that one may have */
-	const char *const *
-		/* names, the best first, NULL behind the last; NULL: none for guests with paging */
-		mmu_modes;
+	const char *const *mmu_modes; /* names, the best first, up to a NULL; NULL: no paging */
 	/* NULL: this CPU has what it needs; else what it has not, in a line. No probe: any has. */
 	const char *(*probe)(void);
 	const char *base; /* the engine whose exit handlers serve where it has none; NULL: none */
@@ -45,6 +43,8 @@ struct engine {
 	 * forgets what it was to deliver. NULL where max_vcpus is 1.
 	 */
 	void (*reset)(struct vcpu *v);
+	const struct insn *(*insn)(
+		struct vcpu *v); /* the exit's, if it is known; NULL: decode it */
 	/* Brings an event to the guest before its next instruction. */
 	enum injection (*inject)(struct vcpu *v, const struct event *event);
 	/*

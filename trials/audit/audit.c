@@ -52,18 +52,23 @@ audit_finds(struct vcpu *v)
 	return report.found;
 }
 
-void
-audit_now_and_then(struct vcpu *v)
+uint64_t audit_every;
+
+static void
+audit_init(void)
 {
-	static uint64_t every, times;
-	static bool asked;
+	parse_u64(cmdline_get("audit", "0"), &audit_every);
+}
+INITCALL(40, audit_init);
+
+void
+audit_at_last(struct vcpu *v)
+{
+	static uint64_t times;
 	struct audit_report report = { false, 0 };
 	const struct auditor *a;
 
-	if (!asked)
-		parse_u64(cmdline_get("audit", "0"), &every);
-	asked = true;
-	if (!every || ++times % every)
+	if (++times % audit_every)
 		return;
 	a = auditor_of(v);
 	if (a)

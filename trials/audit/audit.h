@@ -31,4 +31,11 @@ void PRINTF_LIKE(2, 3) audit_differs(struct audit_report *report, const char *fm
 /* Whether there is any. */
 bool audit_finds(struct vcpu *v);
 /* Called where tables change; the boot option audit=N makes every Nth time an audit. */
-void audit_now_and_then(struct vcpu *v);
+extern uint64_t audit_every;
+void audit_at_last(struct vcpu *v);
+static inline void
+audit_now_and_then(struct vcpu *v)
+{
+	if (audit_every)
+		audit_at_last(v);
+}

@@ -332,6 +332,19 @@ too_much(struct vcpu *v, gva_t a, unsigned how, gpa_t at, size_t size)
 	return 0;
 }
 
+/*
+ * By all that can be seen of it: where it lies in its page. mmio_move() does well where that is
+ * wrong, too, for a register's width of RAM.
+ */
+bool
+mmio_is_meant(const struct vcpu *v, gva_t a, size_t size)
+{
+	const struct exit *e = v->exit;
+
+	return e->reason == EXIT_MMU && !e->gva && !((e->gpa ^ a.v) & PAGE_MASK) &&
+	       size <= sizeof(uint64_t) && in_page(a, size) == size;
+}
+
 int
 mmio_move(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store)
 {

@@ -56,6 +56,7 @@ void mmio_write(struct vcpu *v, gpa_t a, unsigned size, uint64_t value);
  * it, by SET_ADD(device_memories, ...). A build without does up to eight bytes in one page; more
  * ends a kernel, and is a program's fault.
  */
+bool mmio_is_meant(const struct vcpu *v, gva_t a, size_t size); /* by this exit, it seems */
 int mmio_move(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool store);
 
 struct device_memory {

@@ -294,6 +294,17 @@ exit_hypercall(struct vcpu *v, struct exit *e)
 }
 EXIT_HANDLER(HYPERCALL, NULL, exit_hypercall);
 
+bool
+access_insn(struct vcpu *v, struct insn *insn)
+{
+	const struct insn *i = v->engine->insn ? v->engine->insn(v) : NULL;
+
+	if (!i)
+		return access_decode(v, insn);
+	*insn = *i;
+	return true;
+}
+
 /*
  * The access can't be the CPU's: of a device's registers, of no memory, or of a frame whose owner
  * is to be told.

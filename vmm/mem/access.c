@@ -36,7 +36,9 @@ move_linear(struct vcpu *v, gva_t a, unsigned how, void *buf, size_t size, bool 
 	int err;
 
 	v->page_fault.pending = false;
-	err = store ? gva_write_as(v, a, how, buf, size) : gva_read_as(v, a, how, buf, size);
+	err = mmio_is_meant(v, a, size) ? -EFAULT /* not tried as memory */
+	      : store                   ? gva_write_as(v, a, how, buf, size)
+					: gva_read_as(v, a, how, buf, size);
 	if (err && !v->page_fault.pending)
 		err = mmio_move(v, a, how, buf, size, store);
 	if (!err)
@@ -94,7 +96,7 @@ static struct known {
 } known[16];
 
 bool
-access_insn(struct vcpu *v, struct insn *insn)
+access_decode(struct vcpu *v, struct insn *insn)
 {
 	uint64_t word[2] = { 0 };
 	uint8_t *bytes = (uint8_t *)word;

@@ -15,7 +15,8 @@ struct vcpu;
 extern const struct emu_ops access_ops;
 
 /* The instruction at rip; false: its bytes are not there, or are no instruction. */
-bool access_insn(struct vcpu *v, struct insn *insn);
+bool access_insn(struct vcpu *v, struct insn *insn); /* the exit's; the engine may know it */
+bool access_decode(struct vcpu *v, struct insn *insn);
 
 /* What one of access_ops gave back as *f becomes the guest's fault. */
 enum verdict access_fault(struct vcpu *v, const struct emu_fault *f);

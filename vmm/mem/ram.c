@@ -19,6 +19,8 @@
 bool
 ram_is(const struct domain *d, gfn_t g)
 {
+	if (g.v >= LOW_HOLE_END && g.v < RAM_HIGH) /* nearly all that is asked for */
+		return g.v < d->map[2].to;
 	for (unsigned i = 0; i < RAM_RANGES; i++)
 		if (g.v - d->map[i].from < d->map[i].to - d->map[i].from)
 			return true;

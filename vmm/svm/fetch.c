@@ -52,7 +52,7 @@ COLD const struct insn *
 svm_look_for(struct vcpu *v, struct exit *e, struct svm_known *k)
 {
 	k->at = SVM_UNKNOWN;
-	if (!access_insn(v, &k->insn)) {
+	if (!access_decode(v, &k->insn)) {
 		e->reason = EXIT_OTHER;
 		return NULL;
 	}
@@ -67,6 +67,14 @@ svm_look_whether(struct vcpu *v, struct exit *e, unsigned op)
 
 	if (i && i->op != op)
 		e->reason = EXIT_OTHER;
+}
+
+const struct insn *
+svm_insn(struct vcpu *v)
+{
+	struct exit e; /* what is said of it here nobody asks for */
+
+	return svm_instruction(v, &e);
 }
 
 void

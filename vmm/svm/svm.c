@@ -344,6 +344,7 @@ static const struct engine svm_engine = {
 	.run = run,
 	.fetch = fetch,
 	.reset = reset,
+	.insn = svm_insn,
 	.inject = svm_inject,
 	.window = svm_window,
 	.breakpoint = 0xf1,

@@ -121,6 +121,7 @@ const struct insn *svm_look_for(struct vcpu *v, struct exit *e, struct svm_known
 static inline void svm_must_be(struct vcpu *v, struct exit *e, unsigned op);
 void svm_look_whether(struct vcpu *v, struct exit *e, unsigned op);
 void svm_forget_instructions(struct svm *s);
+const struct insn *svm_insn(struct vcpu *v); /* for access_insn() */
 
 /* exits.c: what the VMCB says of the exit, in neutral words. */
 void svm_translate(struct vcpu *v, struct exit *e);
