@@ -115,6 +115,7 @@ struct xen_iret_context {
 };
 #define XEN_VGCF_IN_SYSCALL 0x100u /* rcx and r11 are not restored */
 
+#define XEN_FEAT_mmu_pt_update_preserve_ad 5 /* features.h: a bit's number */
 struct xen_feature_info {
 	uint32_t submap_idx, submap;
 };
@@ -122,6 +123,12 @@ struct xen_feature_info {
 struct xen_machphys_mapping {
 	uint64_t v_start, v_end, max_mfn;
 };
+
+/* xen.h, struct mmu_update: a machine address whose low bits say what is done; and the entry. */
+struct xen_mmu_update {
+	uint64_t ptr, val;
+};
+enum xen_mmu { XEN_MMU_NORMAL_PT_UPDATE, XEN_MMU_MACHPHYS_UPDATE, XEN_MMU_PT_UPDATE_PRESERVE_AD };
 
 struct xen_mmuext_op {
 	uint32_t cmd, pad;
@@ -149,11 +156,21 @@ enum xen_memory_op {
 	XEN_XENMEM_machphys_mapping = 12,
 };
 enum xen_mmuext {
-	XEN_MMUEXT_NEW_BASEPTR = 5,
-	XEN_MMUEXT_TLB_FLUSH_LOCAL = 6,
-	XEN_MMUEXT_INVLPG_LOCAL = 7,
+	XEN_MMUEXT_PIN_L1_TABLE,
+	XEN_MMUEXT_PIN_L2_TABLE,
+	XEN_MMUEXT_PIN_L3_TABLE,
+	XEN_MMUEXT_PIN_L4_TABLE,
+	XEN_MMUEXT_UNPIN_TABLE,
+	XEN_MMUEXT_NEW_BASEPTR,
+	XEN_MMUEXT_TLB_FLUSH_LOCAL,
+	XEN_MMUEXT_INVLPG_LOCAL,
+	XEN_MMUEXT_TLB_FLUSH_MULTI,
+	XEN_MMUEXT_INVLPG_MULTI,
+	XEN_MMUEXT_TLB_FLUSH_ALL,
+	XEN_MMUEXT_INVLPG_ALL,
 	XEN_MMUEXT_NEW_USER_BASEPTR = 15,
 };
 #define XEN_UVMF_FLUSHTYPE_MASK 3ul
+#define XEN_UVMF_TLB_FLUSH      1ul
 #define XEN_UVMF_INVLPG         2ul
 #define XEN_DOMID_SELF          0x7ff0u

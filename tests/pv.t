@@ -39,9 +39,9 @@ def said(part):
 def works(where):
     """Both guests come to their ends, twice, and leave no frame behind."""
     spare = Symbols([guest("pv-hostile")]).address("spare")
-    text = PV.host(["frames", "start pv-hello", "start pv-hostile", f"gwalk {spare:#x}", "start pv-hello mem=2", "start pv-hello", "frames"],
-                   ["pv-hello", "pv-hostile"], where)
-    hello, hostile, small, again = each(text) + [""] * (4 - len(each(text)))
+    text = PV.host(["start pv-hello", "start pv-hostile", f"gwalk {spare:#x}", "start pv-hello mem=2", "start pv-hello",
+                    "start pv-tables mem=40"], ["pv-hello", "pv-hostile", "pv-tables"], where)
+    hello, hostile, small, again, tables = each(text) + [""] * (5 - len(each(text)))
     ok(said(hello) == HELLO and said(again) == HELLO and "ended: guest powered off" in hello,
        f"{where}: a PV kernel says what it was given, catches its own exception, and ends", text=text)
     ok("512 pages, 4 page tables" in small, f"{where}: ... in two MiB, too", text=small)
@@ -49,7 +49,9 @@ def works(where):
        f"{where}: what must be refused is, and its user's calls and faults come to it", text=hostile)
     ok(f"{spare:016x}: entry fffffffffffffffe, guest frame ffffffffffffffff" in text,
        f"{where}: the monitor looks at what its tables say of no frame", text=hostile)
-    ok(hostile.count("(mmu_update): Zeno has none such") == 1 and hostile.count("(unknown): Zeno has none such") == 1,
+    ok(said(tables)[:1] == ["10240 pages by tables of my own; the old 5 are memory"] and "0 wrong; the end" in tables,
+       f"{where}: new page tables over all its memory", text=tables)
+    ok(all(hostile.count(f"hypercall {n} (unknown): Zeno has none such") == 1 for n in (63, 64)),
        f"{where}: an unknown hypercall is told once", text=hostile)
 
 
@@ -67,7 +69,8 @@ def ends(where):
 
 def frames():
     """What a PV guest took is free again when the next one's end has freed it."""
-    text = PV.host(["start pv-hello", "frames", "start pv-hostile", "start pv-hello", "frames"], ["pv-hello", "pv-hostile"])
+    text = PV.host(["start pv-hello", "frames", "start pv-hostile", "start pv-tables", "start pv-hello", "frames"],
+                   ["pv-hello", "pv-hostile", "pv-tables"])
     counts = re.findall(r"^ *free +(\d+) frames", text, re.M)
     ok(len(counts) == 2 and counts[0] == counts[1], "no frame is lost", text=text)
 

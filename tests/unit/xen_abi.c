@@ -10,6 +10,7 @@
 #define xen_machphys_mapping machphys_mapping
 #include <xen/xen.h>
 #include <xen/elfnote.h>
+#include <xen/features.h>
 #include <xen/memory.h>
 #include <xen/sched.h>
 #include <xen/version.h>
@@ -41,7 +42,9 @@ numbers(void)
 	SAME(XEN_SIF_MOD_START_PFN, SIF_MOD_START_PFN);
 	SAME(XEN_CMDLINE, MAX_GUEST_CMDLINE);
 	SAME(XEN_VGCF_IN_SYSCALL, VGCF_in_syscall);
+	SAME(XEN_FEAT_mmu_pt_update_preserve_ad, XENFEAT_mmu_pt_update_preserve_ad);
 	SAME(XEN_UVMF_FLUSHTYPE_MASK, UVMF_FLUSHTYPE_MASK);
+	SAME(XEN_UVMF_TLB_FLUSH, UVMF_TLB_FLUSH);
 	SAME(XEN_UVMF_INVLPG, UVMF_INVLPG);
 	SAME(XEN_DOMID_SELF, DOMID_SELF);
 	SAME(XEN_NOTE_ENTRY, XEN_ELFNOTE_ENTRY);
@@ -126,6 +129,9 @@ layouts(void)
 	FIELD(machphys_mapping, v_start, v_start);
 	FIELD(machphys_mapping, v_end, v_end);
 	FIELD(machphys_mapping, max_mfn, max_mfn);
+	FIELD(mmu_update, ptr, ptr);
+	FIELD(mmu_update, val, val);
+	SIZE(mmu_update);
 	FIELD(mmuext_op, cmd, cmd);
 	FIELD(mmuext_op, arg1, arg1);
 	FIELD(mmuext_op, arg2, arg2);

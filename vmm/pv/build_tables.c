@@ -78,7 +78,8 @@ pv_build_tables(const struct pv_plan *p, const struct pv_ops *ops, void *ctx)
 
 	for (unsigned level = LEVELS; level >= 1; level--) {
 		for (uint64_t k = 0; k < tables_at(level, p->image->virt_base, p->mapped); k++)
-			ops->is_table(ctx, row + k, level);
+			if (ops->is_table)
+				ops->is_table(ctx, row + k, level);
 		if (level > 1)
 			row = link_row(p, ops, ctx, row, level);
 	}

@@ -16,7 +16,7 @@
 struct pv_ops {
 	uint8_t *(*page)(void *ctx, uint64_t pfn); /* its bytes, zero at first */
 	uint64_t (*mfn)(void *ctx, uint64_t pfn);
-	/* It is a page table of this level from now on: nobody else may write it. */
+	/* It is a page table of this level from now on; NULL: nobody wants to know. */
 	void (*is_table)(void *ctx, uint64_t pfn, unsigned level);
 };
 

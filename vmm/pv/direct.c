@@ -1,10 +1,7 @@
 /*
  * Direct paging: the CPU walks the guest's own tables, which hold machine frames. What a table may
- * hold is checked when it is written, and a page table is written by Zeno alone: so nothing has to
- * be looked at when the guest runs.
- *
- * So far a frame's type is for ever: page tables are those that the builder made, and the guest
- * changes entries of level 1 by update_va_mapping. So what an entry refers to needs no count.
+ * hold is checked when it is written (mmu_calls.c, types.h), and a page table is written by Zeno
+ * alone: so nothing has to be looked at when the guest runs.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -12,114 +9,23 @@
 #include <vmm/mem/p2m.h>
 #include <vmm/pv/pv.h>
 
-#define AVAILABLE (7ul << 9 | 0x7fful << 52) /* bits that no CPU looks at: SDM 3A table 4-20 */
-#define LEAF      (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D | PTE_NX | AVAILABLE)
-#define OPS_MAX   64u
-
+/* Below a root of the guest's, and beside the hole, there are tables of the guest's alone. */
 pte_t *
 pv_entry(mfn_t root, uint64_t va)
 {
-	int level;
-	pte_t *entry = pv_is_guests(va, 1) ? page_entry(root, va, &level) : NULL;
+	pte_t *table = mfn_ptr(root);
 
-	return entry && level == 1 ? entry : NULL;
-}
+	if (!pv_is_guests(va, 1))
+		return NULL;
+	for (unsigned shift = PAGE_SHIFT + 27; shift > PAGE_SHIFT; shift -= 9) {
+		pte_t entry = table[va >> shift & (PV_ENTRIES - 1)];
 
-/* Ordinary frames of the domain's own, and the page that it shares with Zeno; tables to be read. */
-bool
-pv_entry_is_allowed(const struct vcpu *v, pte_t entry)
-{
-	mfn_t m = mfn(PTE_ADDR(entry) >> PAGE_SHIFT);
-	const struct frame *f = frame_of(m);
-
-	if (!(entry & PTE_P))
-		return true;
-	if (!f || entry & ~(LEAF | PTE_ADDR(~0ul)) || !(entry & PTE_U))
-		return false;
-	if (m.v == ptr_mfn(((struct pv *)v->engine_data)->info).v)
-		return true;
-	return f->type == FRAME_GUEST && f->owner == v->domain->id &&
-	       !(f->page_type != PV_ORDINARY && entry & PTE_W);
-}
-
-/*
- * No memory is more than one page's translation out of date: whatever the guest says of flushing.
- */
-int64_t
-pv_call_update_va_mapping(struct vcpu *v, struct pv_call *c)
-{
-	pte_t *entry = pv_entry(v->root, c->arg[0]);
-
-	if (!entry || !pv_entry_is_allowed(v, c->arg[1]))
-		return -EINVAL;
-	*entry = c->arg[1];
-	invlpg(c->arg[0]);
-	if ((c->arg[2] & XEN_UVMF_FLUSHTYPE_MASK) == 1)
-		v->flush = true;
-	return 0;
-}
-
-/* A root that the guest names. */
-static int64_t
-new_root(struct vcpu *v, uint64_t number, bool user)
-{
-	const struct frame *f = frame_of(mfn(number));
-	struct pv *pv = pv_of(v);
-
-	if (user && !number) {
-		pv->user_root = MFN_NONE;
-		return 0;
+		if (!(entry & PTE_P))
+			return NULL;
+		table = hpa_ptr(hpa(PTE_ADDR(entry)));
 	}
-	if (!f || f->type != FRAME_GUEST || f->owner != v->domain->id || f->page_type != PV_L4)
-		return -EINVAL;
-	*(user ? &pv->user_root : &pv->kernel_root) = mfn(number);
-	pv_switch_root(v, false); /* it is the kernel that asks */
-	return 0;
+	return &table[va >> PAGE_SHIFT & (PV_ENTRIES - 1)];
 }
-
-static int64_t
-one_op(struct vcpu *v, const struct xen_mmuext_op *op)
-{
-	switch (op->cmd) {
-	case XEN_MMUEXT_NEW_BASEPTR:
-		return new_root(v, op->arg1, false);
-	case XEN_MMUEXT_NEW_USER_BASEPTR:
-		return new_root(v, op->arg1, true);
-	case XEN_MMUEXT_TLB_FLUSH_LOCAL:
-		v->flush = true;
-		return 0;
-	case XEN_MMUEXT_INVLPG_LOCAL:
-		if (pv_is_guests(op->arg1, 1))
-			invlpg(op->arg1);
-		return 0;
-	default:
-		return -ENOSYS;
-	}
-}
-
-int64_t
-pv_call_mmuext_op(struct vcpu *v, struct pv_call *c)
-{
-	uint32_t done = 0, count = (uint32_t)c->arg[1];
-	int64_t result = 0;
-
-	if ((uint16_t)c->arg[3] != XEN_DOMID_SELF)
-		return -EPERM;
-	if (count > OPS_MAX)
-		return -E2BIG;
-	for (; done < count && !result; done += !result) {
-		struct xen_mmuext_op op;
-
-		result = pv_read(v, &op, c->arg[0] + done * sizeof(op), sizeof(op));
-		if (!result)
-			result = one_op(v, &op);
-	}
-	if (c->arg[2] && pv_write(v, c->arg[2], &done, sizeof(done)))
-		return -EFAULT;
-	return result;
-}
-
-/* ---- the MMU mode ---- */
 
 static int
 load(struct vcpu *v)
@@ -128,8 +34,59 @@ load(struct vcpu *v)
 }
 
 static void
-nothing(struct vcpu *v)
+settle(struct pv_types *t)
 {
+	for (unsigned budget = PV_BATCH; !pv_type_settle(t, &budget); budget = PV_BATCH)
+		preempt_point();
+}
+
+static void
+drop_root(struct pv_types *t, mfn_t *root)
+{
+	if (mfn_ok(*root))
+		pv_type_put(t, *root);
+	*root = MFN_NONE;
+	settle(t);
+}
+
+/* What nobody uses has no type; a frame that is used all the same is the host's own bug. */
+static void
+check_idle(struct domain *d, bool pinned)
+{
+	struct pv_types *t = pv_of(d->vcpu)->types;
+
+	for (uint64_t g = 0; g < d->ram >> PAGE_SHIFT; g++) {
+		const struct p2m_entry *e = p2m_entry(d, gfn(g));
+		struct frame *f = e && e->type == P2M_RAM ? &frames[e->mfn] : NULL;
+
+		if (g % PREEMPT_WORK == 0)
+			preempt_point();
+		if (f && f->pinned && pinned) {
+			f->pinned = false;
+			pv_type_put(t, mfn(e->mfn));
+			settle(t);
+		}
+		if (f && !pinned && (f->refs != 1 || f->type_refs || f->page_type))
+			panic("d%u: frame %x is used %u times, and as %u %u times", d->id, e->mfn,
+			      f->refs - 1, f->page_type, f->type_refs);
+	}
+}
+
+/* The guest's tables are none any more, with all that they refer to. */
+static void
+free_tables(struct vcpu *v)
+{
+	struct pv *pv = pv_of(v);
+
+	if (!pv || !pv->types)
+		return;
+	write_cr3(mfn_to_hpa(host_root).v); /* it may have one of them */
+	pv_type_forget(pv->types);
+	settle(pv->types);
+	drop_root(pv->types, &pv->kernel_root);
+	drop_root(pv->types, &pv->user_root);
+	check_idle(v->domain, true);
+	check_idle(v->domain, false);
 }
 
 /* Which of the guest's frames an entry means; one that is not present may say anything. */
@@ -144,7 +101,7 @@ guest_frame(pte_t entry)
 static int
 translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
-	const pte_t *entry = pv_entry(v->root, a.v);
+	const pte_t *entry = mfn_ok(v->root) ? pv_entry(v->root, a.v) : NULL;
 	pte_t need = PTE_P | (how & ACCESS_WRITE ? PTE_W : 0);
 	uint64_t pfn = M2P_INVALID;
 
@@ -158,7 +115,7 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 static bool
 show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 {
-	const pte_t *entry = pv_entry(v->root, a.v);
+	const pte_t *entry = mfn_ok(v->root) ? pv_entry(v->root, a.v) : NULL;
 
 	if (entry)
 		snprintf(buf, size, "%016lx: entry %016lx, guest frame %lx", a.v, *entry,
@@ -196,7 +153,7 @@ give_ram(struct domain *d, const struct ram_range *map)
 static const struct mmu_mode direct_mode = {
 	.name = "direct",
 	.load = load,
-	.free = nothing,
+	.free = free_tables,
 	.translate = translate,
 	.show = show,
 	.give_ram = give_ram,

@@ -37,9 +37,12 @@ pv_create(struct vcpu *v)
 		return -ENOMEM;
 	pv->kernel_root = pv->user_root = MFN_NONE;
 	pv->traps = host_page();
+	pv->types = host_page();
 	pv->info = host_page();
-	if (!pv->traps || !pv->info)
+	if (!pv->traps || !pv->types || !pv->info)
 		return -ENOMEM;
+	pv->types->owner = v->domain->id;
+	pv_share(v->domain->id, pv->info);
 	pv->info->upcall_mask = 1;
 	return 0;
 }
@@ -53,14 +56,13 @@ init(struct vcpu *v)
 	return -EINVAL;
 }
 
-/* The root may be the CPU's, and its frames are about to be given back. */
 static void
 free_vcpu(struct vcpu *v)
 {
 	struct pv *pv = pv_of(v);
 
-	write_cr3(mfn_to_hpa(host_root).v);
 	host_page_put(pv->traps);
+	host_page_put(pv->types);
 	host_page_put(pv->info);
 	host_page_put(pv);
 	v->engine_data = NULL;

@@ -23,17 +23,7 @@ frame_number(void *ctx, uint64_t pfn)
 	return p2m_entry(ctx, gfn(pfn))->mfn;
 }
 
-static void
-is_table(void *ctx, uint64_t pfn, unsigned level)
-{
-	struct frame *f = frame_of(mfn(frame_number(ctx, pfn)));
-
-	f->page_type = (uint8_t)level;
-	f->type_refs = 1;
-	f->pinned = level == PV_L4;
-}
-
-static const struct pv_ops ops = { page, frame_number, is_table };
+static const struct pv_ops ops = { .page = page, .mfn = frame_number };
 
 /* The CPU's registers: long mode, as Zeno runs it. */
 static void
@@ -63,15 +53,14 @@ registers(struct cpu_state *s, const struct pv_start *start, mfn_t root)
 static int
 take_root(struct vcpu *v, mfn_t root)
 {
+	pte_t *hole = pv_of(v)->types->hole;
 	mfn_t m2p = pv_m2p_table();
 
 	if (!mfn_ok(m2p))
 		return -ENOMEM;
-	for (unsigned slot = HOLE_FIRST_SLOT; slot <= HOLE_LAST_SLOT; slot++)
-		*root_slot(root, slot) = *root_slot(host_root, slot);
-	*root_slot(root, HOLE_FIRST_SLOT) = mfn_to_hpa(m2p).v | PTE_P | PTE_U | PTE_A | PTE_NX;
-	v->root = pv_of(v)->kernel_root = root;
-	return 0;
+	memcpy(hole, root_slot(host_root, HOLE_FIRST_SLOT), sizeof(pv_of(v)->types->hole));
+	hole[0] = mfn_to_hpa(m2p).v | PTE_P | PTE_U | PTE_A | PTE_NX;
+	return pv_types_begin(v, root);
 }
 
 static int

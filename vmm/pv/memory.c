@@ -63,6 +63,17 @@ pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 	return read_by(pv_of(v)->kernel_root, to, from, len);
 }
 
+const void *
+pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy)
+{
+	const pte_t *entry =
+		pv_is_guests(from, len) ? allowed(pv_of(v)->kernel_root, from, false) : NULL;
+
+	if (in_page_of(from, len) < len)
+		return pv_read(v, copy, from, len) ? NULL : copy;
+	return entry ? bytes_at(entry, from) : NULL;
+}
+
 int
 pv_fetch(struct vcpu *v, void *to, uint64_t len)
 {

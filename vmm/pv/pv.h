@@ -15,22 +15,20 @@
 #include <kern/paging.h>
 #include <kern/trap.h>
 #include <vmm/domain.h>
+#include <vmm/pv/types.h>
 #include <vmm/vcpu.h>
-
-/* struct frame's page_type: what a guest's frame is. A page table of level n is n. */
-enum pv_page_type { PV_ORDINARY, PV_L1, PV_L2, PV_L3, PV_L4 };
 
 /* A vCPU's: one frame. */
 struct pv {
 	bool user;                    /* the guest's user runs, on its root */
 	mfn_t kernel_root, user_root; /* user: MFN_NONE until the kernel names it */
 	struct xen_trap_info *traps;  /* by vector; one frame */
+	struct pv_types *types;       /* the domain's; one frame */
 	struct xen_vcpu_info *info;   /* the first in the page that the guest shares with Zeno */
 	uint64_t kernel_sp;           /* for what comes while the user runs */
 	uint64_t event_callback, failsafe_callback, syscall_callback;
 	uint64_t said;         /* a bit for each unknown hypercall that the log has */
 	uint16_t selectors[4]; /* DS ES FS GS, while others have the CPU */
-	uint8_t pad[8];
 	struct ring_frame frame;
 };
 _Static_assert(sizeof(struct pv) <= PAGE_SIZE, "a pv is one frame");
@@ -63,13 +61,17 @@ void pv_syscall(void); /* where the CPU's syscall leads */
  */
 mfn_t pv_m2p_table(void);
 
-/*
- * direct.c: whether a page table of the guest's may have this entry of level 1. An entry that is
- * not present may be anything.
- */
-bool pv_entry_is_allowed(const struct vcpu *v, pte_t entry);
-/* A root's entry of level 1 for an address; NULL: there is none, or it is not the guest's. */
+/* direct.c: a root's entry of level 1 for an address; NULL: none, or it is not the guest's. */
 pte_t *pv_entry(mfn_t root, uint64_t va);
+/*
+ * mmu_calls.c: the CPU forgets what it must (whoever has written an entry, or got or put a type);
+ * and a domain that begins has the root that its builder has made. 0 or -EINVAL.
+ */
+#define PV_BATCH 8192u /* entries that one exit may look at */
+void pv_types_flush(struct vcpu *v);
+/* A root that the guest names; for its user 0 is none. As pv_type_get(); may begin a walk. */
+int pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget);
+int pv_types_begin(struct vcpu *v, mfn_t root);
 
 /*
  * memory.c: a guest's pointers. Whoever reads reads once: 0, or -EFAULT, and then nothing is done.
@@ -77,6 +79,8 @@ pte_t *pv_entry(mfn_t root, uint64_t va);
 bool pv_is_guests(uint64_t va, uint64_t len);
 int pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len);
 int pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
+/* Where it lies in the direct map, or, across two pages, a copy of it; NULL: -EFAULT. */
+const void *pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy);
 int pv_fetch(struct vcpu *v, void *to, uint64_t len); /* at rip, kernel or user */
 
 /* bounce.c: the guest's own handler comes next. */
@@ -93,6 +97,7 @@ struct pv_call {
 };
 #define PV_CALLS(CALL)          \
 	CALL(set_trap_table)    \
+	CALL(mmu_update)        \
 	CALL(stack_switch)      \
 	CALL(set_callbacks)     \
 	CALL(memory_op)         \

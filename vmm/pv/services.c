@@ -86,7 +86,7 @@ pv_call_sched_op(struct vcpu *v, struct pv_call *c)
 	}
 }
 
-/* None of the features is there yet: 0. There is one submap of them. */
+/* There is one submap of them. */
 static int64_t
 features(struct vcpu *v, uint64_t at)
 {
@@ -96,7 +96,7 @@ features(struct vcpu *v, uint64_t at)
 		return -EFAULT;
 	if (info.submap_idx)
 		return -EINVAL;
-	info.submap = 0;
+	info.submap = 1u << XEN_FEAT_mmu_pt_update_preserve_ad;
 	return pv_write(v, at, &info, sizeof(info));
 }
 

@@ -47,6 +47,22 @@ pv_call_by_page(unsigned number, uint64_t a, uint64_t b, uint64_t c)
 	return result;
 }
 
+int64_t
+pv_update(uint64_t at, uint64_t entry)
+{
+	const struct xen_mmu_update update = { at, entry };
+
+	return pv_call(XEN_mmu_update, (uint64_t)&update, 1, 0, XEN_DOMID_SELF);
+}
+
+int64_t
+pv_mmuext(unsigned cmd, uint64_t arg)
+{
+	const struct xen_mmuext_op op = { .cmd = cmd, .arg1 = arg };
+
+	return pv_call(XEN_mmuext_op, (uint64_t)&op, 1, 0, XEN_DOMID_SELF);
+}
+
 static void
 put(const char *text, size_t len)
 {

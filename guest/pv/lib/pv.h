@@ -32,6 +32,8 @@ void pv_printf(const char *fmt, ...)
 	__attribute__((format(__printf__, 1, 2))); /* %s %c %d %u %x %lx */
 uint64_t pv_page(const void *va);                  /* its machine frame */
 int64_t pv_map(void *va, uint64_t entry);          /* update_va_mapping */
+int64_t pv_update(uint64_t at, uint64_t entry);    /* mmu_update of one; machine addresses */
+int64_t pv_mmuext(unsigned cmd, uint64_t arg);     /* mmuext_op of one */
 #define PTE_P  1ul
 #define PTE_W  2ul
 #define PTE_U  4ul

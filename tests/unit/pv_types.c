@@ -1,0 +1,290 @@
+/* BUILD: vmm/pv/types.c trials/pv/audit.c -DDIRECT_MAP=0x200000000000ul */
+/*
+ * Types of frames: a guest that does what it likes, at random, with the walk stopped anywhere; and
+ * behind each step the auditor, who counts from the tables alone. Then the auditor itself: what is
+ * broken on purpose it must see.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <trials/pv/audit.h>
+
+#include "tap.h"
+
+#define FRAMES  160u /* of the machine */
+#define OWN     150u /* the guest's: 0 to here; one is Zeno's shared page, one Zeno's own */
+#define SHARED  150u
+#define ZENOS   151u
+#define FOREIGN 152u /* another guest's, and behind it free ones */
+#define ID      3
+#define STEPS   60000
+#define FLAT    (PTE_P | PTE_W | PTE_U)
+
+static struct frame frame[FRAMES];
+struct frame *frames = frame;
+uint64_t frame_count = FRAMES;
+
+static struct pv_types types;
+static mfn_t root[2];
+static uint64_t seed = 20261130;
+static char told[200];
+
+static uint64_t
+next(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed >> 11;
+}
+
+void
+preempt_point(void)
+{
+}
+
+void
+audit_differs(struct audit_report *report, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(told, sizeof(told), fmt, ap);
+	va_end(ap);
+	report->found++;
+}
+
+static pte_t *
+table(unsigned m)
+{
+	return mfn_ptr(mfn(m));
+}
+
+static unsigned
+differences(void)
+{
+	struct audit_report report = { 0 };
+	struct frame before[FRAMES];
+
+	memcpy(before, frame, sizeof(frame));
+	pv_recount(&types, root, 2, &report);
+	if (memcmp(before, frame, sizeof(frame)))
+		bail_out("the auditor has changed something");
+	return report.found;
+}
+
+/* Nobody uses anything. */
+static void
+reset(void)
+{
+	memset(frame, 0, sizeof(frame));
+	memset(&types, 0, sizeof(types));
+	memset(table(0), 0, FRAMES * PAGE_SIZE);
+	types.owner = ID;
+	for (unsigned i = 0; i < PV_HOLE; i++)
+		types.hole[i] = (ZENOS << PAGE_SHIFT) | PTE_P | PTE_W | i << 9;
+	for (unsigned m = 0; m < OWN; m++)
+		frame[m] = (struct frame){ .refs = 1, .owner = ID, .type = FRAME_GUEST };
+	frame[SHARED] = frame[ZENOS] = (struct frame){ .refs = 1, .type = FRAME_HOST };
+	pv_share(ID, table(SHARED));
+	frame[FOREIGN] = (struct frame){ .refs = 1, .owner = ID + 1, .type = FRAME_GUEST };
+	for (unsigned m = FOREIGN + 1; m < FRAMES; m++)
+		frame[m].type = FRAME_FREE;
+	root[0] = root[1] = MFN_NONE;
+}
+
+/* All is given back, as at a guest's end. */
+static void
+end(void)
+{
+	unsigned budget = ~0u;
+
+	pv_type_forget(&types);
+	pv_type_settle(&types, &budget);
+	for (unsigned i = 0; i < 2; i++, pv_type_settle(&types, &budget))
+		if (mfn_ok(root[i])) {
+			pv_type_put(&types, root[i]);
+			root[i] = MFN_NONE;
+		}
+	for (unsigned m = 0; m < OWN; m++)
+		if (frame[m].pinned) {
+			frame[m].pinned = 0;
+			pv_type_put(&types, mfn(m));
+			pv_type_settle(&types, &budget);
+		}
+}
+
+static unsigned
+used(void)
+{
+	unsigned n = 0;
+
+	for (unsigned m = 0; m < FRAMES; m++)
+		n += m != SHARED && m < OWN &&
+		     (frame[m].refs != 1 || frame[m].type_refs || frame[m].page_type);
+	return n + (frame[SHARED].refs != 1 || frame[SHARED].type_refs != 1) +
+	       (frame[ZENOS].refs != 1) + (frame[FOREIGN].refs != 1);
+}
+
+/* ---- a guest at random ---- */
+
+/*
+ * By their numbers: roots, then tables of levels 3 to 1, then pages; so that much of it is sound.
+ */
+static unsigned
+level_of(unsigned m)
+{
+	return m < 3 ? 4 : m < 8 ? 3 : m < 18 ? 2 : m < 40 ? 1 : 0;
+}
+
+static unsigned
+some_of(unsigned level)
+{
+	static const unsigned from[] = { 40, 18, 8, 3, 0, OWN };
+
+	if (next() % 50 == 0)
+		return (unsigned)(next() % FRAMES);
+	return from[level] +
+	       (unsigned)(next() % ((level ? from[level - 1] : SHARED + 1) - from[level]));
+}
+
+/* An entry for a table of this level. */
+static pte_t
+some_entry(unsigned level)
+{
+	unsigned to = some_of(level - 1);
+	pte_t entry = (pte_t)to << PAGE_SHIFT | PTE_P | PTE_U;
+
+	if (next() % 8 == 0)
+		return next() % 2 ? 0 : next() & ~PTE_P;
+	if (level > 1 || !level_of(to) || next() % 40 == 0)
+		entry |= PTE_W;
+	if (level == 1 && next() % 4 == 0)
+		entry = (entry & ~(PTE_W | PTE_ADDR(~0ul))) | (next() % OWN) << PAGE_SHIFT;
+	if (next() % 4 == 0)
+		entry ^= PTE_U;
+	if (next() % 60 == 0)
+		entry ^= 1ul << next() % 64;
+	return entry;
+}
+
+static unsigned
+some_index(void)
+{
+	static const unsigned index[] = { 0, 1, 2, 254, 255, 256, 263, 271, 272, 510, 511 };
+
+	return index[next() % 11];
+}
+
+static unsigned counts[8];
+
+static int
+pin(unsigned m, unsigned level, unsigned *budget)
+{
+	int err = m < FRAMES && frame[m].pinned ? -EINVAL
+						: pv_type_get(&types, mfn(m), level, budget);
+
+	if (!err)
+		frame[m].pinned = 1;
+	return err;
+}
+
+static void
+set_root(unsigned m, unsigned which, unsigned *budget)
+{
+	mfn_t old = root[which];
+
+	if (pv_type_get(&types, mfn(m), PV_L4, budget))
+		return;
+	root[which] = mfn(m);
+	counts[5]++;
+	if (mfn_ok(old))
+		pv_type_put(&types, old);
+}
+
+/* What the guest can write by itself it writes; else it asks. */
+static void
+write_some(unsigned *budget)
+{
+	unsigned m = some_of((unsigned)(1 + next() % 4)), level = level_of(m) ? level_of(m) : 1;
+	pte_t *at = &table(m)[some_index()];
+
+	if (m >= OWN)
+		return;
+	if (!frame[m].page_type)
+		*at = some_entry(level);
+	else
+		counts[3 + !!pv_type_write(&types, frame[m].page_type, at, some_entry(level),
+					   budget)]++;
+}
+
+static void
+one_step(void)
+{
+	unsigned budget = (unsigned)(next() % 3 ? 100000 : next() % 700), m;
+	int err;
+
+	if (!pv_type_settle(&types, &budget))
+		return;
+	if (next() % 20 == 0)
+		pv_type_forget(&types); /* and what follows may begin a walk before it is settled */
+	switch (next() % 16) {
+	case 0:
+	case 1:
+	case 2:
+		m = some_of((unsigned)(1 + next() % 4));
+		err = pin(m, level_of(m) && next() % 20 ? level_of(m) : (unsigned)(next() % 4 + 1),
+			  &budget);
+		counts[err == -EAGAIN ? 2 : !err]++;
+		break;
+	case 3:
+		m = (unsigned)(next() % OWN);
+		if (frame[m].pinned) {
+			frame[m].pinned = 0;
+			pv_type_put(&types, mfn(m));
+		}
+		break;
+	case 4:
+		set_root(some_of(4), next() % 2, &budget);
+		break;
+	default:
+		write_some(&budget);
+	}
+}
+
+static void
+at_random(void)
+{
+	unsigned wrong = 0, lost = 0, kinds = 0;
+
+	for (unsigned step = 0; step < STEPS; step++) {
+		if (step % 3000 == 0) {
+			if (step)
+				end();
+			lost += step && used();
+			reset();
+		}
+		one_step();
+		if (differences() && !wrong++)
+			diag("step %u: %s", step, told);
+	}
+	end();
+	for (unsigned i = 0; i < 6; i++)
+		kinds += counts[i] > 100;
+	diag("pins %u, refused %u, not at once %u; entries %u, refused %u; roots %u", counts[1],
+	     counts[0], counts[2], counts[3], counts[4], counts[5]);
+	is_u64(wrong, 0, "the auditor agrees behind each of %u steps", STEPS);
+	is_u64(kinds, 6, "of which there were some of each kind");
+	is_u64(lost + used(), 0, "and at the end nothing is used");
+}
+
+int
+main(void)
+{
+	if (mmap((void *)DIRECT_MAP, FRAMES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		bail_out("no memory");
+	at_random();
+	return done_testing();
+}

@@ -1,0 +1,245 @@
+/*
+ * Direct paging's hypercalls: entries of page tables, pins, roots, and what the CPU is to forget.
+ *
+ * One that is not finished has its arguments moved on, and a bit in its count says so (Xen's is the
+ * same). The walk of types.h may be on its way then; whatever call comes next goes on with it
+ * first.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <vmm/pv/pv.h>
+
+#define GOES_ON (1u << 31) /* in a count: what is in *done has been done before */
+#define A_WHILE 8u         /* a request takes about as long as so many entries of a walk */
+
+typedef int64_t one_fn(struct vcpu *v, const void *request, unsigned *budget);
+
+/*
+ * With one vCPU no translation is used between here and the next entry. Other domains have other
+ * roots, and to load one forgets all (the host sets no G, nor lets a guest).
+ */
+void
+pv_types_flush(struct vcpu *v)
+{
+	struct pv_types *t = pv_of(v)->types;
+
+	v->flush |= t->flush;
+	t->flush = false;
+	if (t->linear && !v->domain->silent)
+		printf("d%u %s: a page table that is its own level's, too (linear): Zeno has none "
+		       "such: -EINVAL\n",
+		       v->domain->id, v->domain->name);
+	t->linear = false;
+}
+
+/*
+ * Of an array in guest memory, the next one: where it lies in the direct map, as long as it stays
+ * within its page. What the guest maps there meanwhile is its affair: it is read once.
+ */
+static const void *
+next_request(struct vcpu *v, uint64_t at, size_t size, const void *last, void *copy)
+{
+	if (last && (at & PAGE_MASK) >= size && (at & PAGE_MASK) + size <= PAGE_SIZE)
+		return (const uint8_t *)last + size;
+	return pv_at(v, at, size, copy);
+}
+
+static int64_t
+each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
+{
+	uint32_t left = (uint32_t)c->arg[1] & ~GOES_ON, done = 0;
+	struct pv_types *t = pv_of(v)->types;
+	unsigned budget = PV_BATCH;
+	const void *request = NULL;
+	uint64_t copy[3];
+	int64_t result = 0;
+
+	if ((uint32_t)c->arg[3] != XEN_DOMID_SELF)
+		return -EPERM;
+	if (c->arg[1] & GOES_ON && c->arg[2] && pv_read(v, &done, c->arg[2], sizeof(done)))
+		return -EFAULT;
+	for (; left; left--, done++, c->arg[0] += size) {
+		if (budget < A_WHILE || !pv_type_settle(t, &budget)) {
+			result = -EAGAIN;
+			break;
+		}
+		budget -= A_WHILE;
+		request = next_request(v, c->arg[0], size, request, copy);
+		result = request ? one(v, request, &budget) : -EFAULT;
+		if (result)
+			break;
+	}
+	if (result != -EAGAIN)
+		pv_type_forget(t);
+	pv_types_flush(v);
+	if (c->arg[2] && pv_write(v, c->arg[2], &done, sizeof(done)))
+		return -EFAULT;
+	c->again = result == -EAGAIN;
+	c->arg[1] = left | GOES_ON;
+	return result;
+}
+
+static int64_t
+one_update(struct vcpu *v, const void *request, unsigned *budget)
+{
+	const volatile struct xen_mmu_update *r = request;
+	uint64_t ptr = r->ptr, entry = r->val;
+	struct pv_types *t = pv_of(v)->types;
+	mfn_t m = mfn(ptr >> PAGE_SHIFT);
+	struct frame *f = pv_own_frame(t, m);
+	pte_t *at;
+
+	if (!f || ptr & 4)
+		return -EINVAL;
+	if ((ptr & 3) == XEN_MMU_MACHPHYS_UPDATE) {
+		m2p_set(m, entry);
+		return 0;
+	}
+	at = (pte_t *)mfn_ptr(m) + (ptr & PAGE_MASK) / sizeof(*at);
+	if ((ptr & 3) == XEN_MMU_PT_UPDATE_PRESERVE_AD)
+		entry |= *at & (PTE_A | PTE_D);
+	if (pv_is_table(f))
+		return pv_type_write(t, f->page_type, at, entry, budget);
+	*at = entry;
+	return 0;
+}
+
+int64_t
+pv_call_mmu_update(struct vcpu *v, struct pv_call *c)
+{
+	return each(v, c, sizeof(struct xen_mmu_update), one_update);
+}
+
+int64_t
+pv_call_update_va_mapping(struct vcpu *v, struct pv_call *c)
+{
+	struct pv_types *t = pv_of(v)->types;
+	unsigned budget = PV_BATCH, flush = c->arg[2] & XEN_UVMF_FLUSHTYPE_MASK;
+	pte_t *entry = pv_entry(v->root, c->arg[0]);
+	int err;
+
+	if (!entry)
+		return -EINVAL;
+	if (pv_type_busy(t) && !pv_type_settle(t, &budget)) {
+		c->again = true;
+		return 0;
+	}
+	err = pv_type_write(t, PV_L1, entry, c->arg[1], &budget);
+	if (flush == XEN_UVMF_INVLPG)
+		invlpg(c->arg[0]);
+	else if (flush == XEN_UVMF_TLB_FLUSH)
+		v->flush = true;
+	return err;
+}
+
+/* ---- mmuext_op ---- */
+
+static int64_t
+pin(struct pv_types *t, mfn_t m, enum pv_page_type type, unsigned *budget)
+{
+	struct frame *f = pv_own_frame(t, m);
+	int err;
+
+	if (!f || f->pinned)
+		return -EINVAL;
+	err = pv_type_get(t, m, type, budget);
+	if (!err)
+		f->pinned = true;
+	return err;
+}
+
+static int64_t
+unpin(struct pv_types *t, mfn_t m)
+{
+	struct frame *f = pv_own_frame(t, m);
+
+	if (!f || !f->pinned)
+		return -EINVAL;
+	f->pinned = false;
+	pv_type_put(t, m);
+	return 0;
+}
+
+int
+pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget)
+{
+	struct pv *pv = pv_of(v);
+	mfn_t *root = user ? &pv->user_root : &pv->kernel_root, old = *root;
+	int err = 0;
+
+	if (user && !m.v)
+		m = MFN_NONE;
+	else
+		err = pv_type_get(pv->types, m, PV_L4, budget);
+	if (err)
+		return err;
+	*root = m;
+	pv_switch_root(v, false); /* it is the kernel that asks */
+	if (mfn_ok(old))
+		pv_type_put(pv->types, old);
+	return 0;
+}
+
+static int64_t
+one_op(struct vcpu *v, const void *request, unsigned *budget)
+{
+	const volatile struct xen_mmuext_op *r = request;
+	uint32_t cmd = r->cmd;
+	uint64_t arg = r->arg1;
+	struct pv *pv = pv_of(v);
+
+	switch (cmd) {
+	case XEN_MMUEXT_PIN_L1_TABLE:
+	case XEN_MMUEXT_PIN_L2_TABLE:
+	case XEN_MMUEXT_PIN_L3_TABLE:
+	case XEN_MMUEXT_PIN_L4_TABLE:
+		return pin(pv->types, mfn(arg), PV_L1 + cmd - XEN_MMUEXT_PIN_L1_TABLE, budget);
+	case XEN_MMUEXT_UNPIN_TABLE:
+		return unpin(pv->types, mfn(arg));
+	case XEN_MMUEXT_NEW_BASEPTR:
+		return pv_new_root(v, mfn(arg), false, budget);
+	case XEN_MMUEXT_NEW_USER_BASEPTR:
+		return pv_new_root(v, mfn(arg), true, budget);
+	case XEN_MMUEXT_TLB_FLUSH_LOCAL:
+	case XEN_MMUEXT_TLB_FLUSH_MULTI: /* of all its vCPUs there is one */
+	case XEN_MMUEXT_TLB_FLUSH_ALL:
+		v->flush = true;
+		return 0;
+	case XEN_MMUEXT_INVLPG_LOCAL:
+	case XEN_MMUEXT_INVLPG_MULTI:
+	case XEN_MMUEXT_INVLPG_ALL:
+		if (pv_is_guests(arg, 1))
+			invlpg(arg);
+		return 0;
+	default:
+		return -ENOSYS;
+	}
+}
+
+int64_t
+pv_call_mmuext_op(struct vcpu *v, struct pv_call *c)
+{
+	return each(v, c, sizeof(struct xen_mmuext_op), one_op);
+}
+
+/* ---- a domain begins ---- */
+
+int
+pv_types_begin(struct vcpu *v, mfn_t root)
+{
+	struct pv *pv = pv_of(v);
+	unsigned budget = PV_BATCH;
+	int err;
+
+	while ((err = pv_type_get(pv->types, root, PV_L4, &budget)) == -EAGAIN) {
+		preempt_point();
+		budget = PV_BATCH;
+	}
+	if (err)
+		return err;
+	v->root = pv->kernel_root = root;
+	frames[root.v].pinned = true;
+	frames[root.v].type_refs++;
+	pv->types->flush = false; /* it has not run yet */
+	return 0;
+}
