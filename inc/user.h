@@ -87,6 +87,9 @@ enum run_reason {
 	RUN_PORT_WRITE, /* by `data_out` */
 	RUN_PORT_READ,  /* answered by `data_in` */
 	RUN_TIME,       /* the time is there that `deadline` said */
+	/* As the first two, of registers in memory, at `address`; wider ones come in parts. */
+	RUN_MMIO_WRITE,
+	RUN_MMIO_READ,
 };
 
 #define RUN_WORDS 64
@@ -97,15 +100,16 @@ enum run_reason {
  * device model's half it reads once, when USER_RUN is called, and checks the copy.
  */
 struct run_page {
-	/* Zeno's half: one access to ports, at most 4 bytes wide, or the time. */
+	/* Zeno's half: one access to ports or registers, at most 4 bytes wide, or the time. */
 	uint32_t reason; /* enum run_reason */
 	uint16_t port;
 	uint8_t size; /* of an element: 1, 2, 4 */
 	uint8_t pad;
 	uint32_t data_out;
-	uint32_t count; /* elements: 1 */
-	uint64_t now;   /* the guest's clock, in ns */
-	uint64_t ram;   /* bytes of its memory, from the first exit on */
+	uint32_t count;   /* elements: 1 */
+	uint64_t now;     /* the guest's clock, in ns */
+	uint64_t ram;     /* bytes of its memory, from the first exit on */
+	uint64_t address; /* guest-physical, of RUN_MMIO_; a multiple of `size` */
 	/* The device model's half. */
 	uint32_t data_in;
 	uint32_t

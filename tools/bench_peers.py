@@ -57,7 +57,8 @@ ROWS = [
     Row(SLEEP, None, change="Two exits, a turn of the host's scheduler, the host's alarm and the guest's interrupt. All devices are "
         "asked what they have at each of these, and the 8254 for its next edge, by divisions."),
     Row("port write, program", RING_3),
-    Row("MMIO write, program", RING_3, change="It is an EOI without a device behind it."),
+    Row("MMIO write, program", RING_3, change="Of it the way to ring 3 and back is what a port write takes. The rest "
+        "is the instruction: see APIC EOI."),
 ]
 
 

@@ -13,7 +13,10 @@
 #define COUNTER  0x300
 #define OFF      0xf4
 #define KERNEL   0xffff828000100000ul
-#define OF_LIMIT 900 /* thousandths of what it may use for one exit */
+#define OF_LIMIT 900         /* thousandths of what it may use for one exit */
+#define MEMORY   0xfec00000u /* two pages of registers that keep what is written there */
+#define MEMORY_2 0xfee00000u
+#define IN_PAGE  0xfffu
 
 static struct run_page *const run = RUN_PAGE;
 
@@ -36,8 +39,10 @@ is(const char *word)
 
 /* What Zeno asked, kept from its own tricks. */
 struct asked {
+	uint64_t address;
 	uint32_t reason, data;
 	uint16_t port;
+	uint8_t size;
 };
 
 static bool sets_divisor;
@@ -117,6 +122,65 @@ wake(const struct asked *q, uint64_t now)
 		*(volatile int *)0 = 1;
 }
 
+static void
+text_hex(struct user_text *t, uint64_t n, unsigned digits)
+{
+	char digit[2] = "";
+
+	while (digits--) {
+		digit[0] = "0123456789abcdef"[n >> 4 * digits & 0xf];
+		text_add(t, digit);
+	}
+}
+
+/* One that says what it was asked, by address, size and data. */
+static void
+say(const struct asked *q, uint32_t value)
+{
+	struct user_text t = { .len = 0 };
+
+	text_add(&t, q->reason == RUN_MMIO_READ ? "reads " : "writes ");
+	text_hex(&t, q->address, 8);
+	text_add(&t, " ");
+	text_hex(&t, value, 2u * q->size);
+	user_call(USER_PRINT, (uint64_t)t.text, t.len);
+}
+
+/* Registers that are memory. Beyond what was asked for the answer is junk. */
+static void
+keep(const struct asked *q)
+{
+	static uint8_t pages[2][IN_PAGE + 1];
+	uint32_t page = (uint32_t)q->address & ~IN_PAGE, value = 0xa5a5a5a5;
+	uint8_t *at = &pages[page == MEMORY_2][q->address & IN_PAGE];
+
+	run->done = page == MEMORY || page == MEMORY_2;
+	if (!run->done)
+		return;
+	if (q->reason == RUN_MMIO_WRITE)
+		memcpy(at, &q->data, q->size);
+	memcpy(&value, at, q->size);
+	run->data_in = value;
+	if (is("memory-says"))
+		say(q, value);
+}
+
+/* Those that do something when asked for a register in memory. */
+static void
+remember(const struct asked *q)
+{
+	if (q->reason != RUN_MMIO_READ && q->reason != RUN_MMIO_WRITE)
+		return;
+	keep(q);
+	if (is("memory-count"))
+		run->done = 2;
+	if (is("memory-hangs"))
+		for (;;)
+			;
+	if (is("memory-crash"))
+		*(volatile int *)0 = 1;
+}
+
 /*
  * Those that do no harm: Zeno's half of the page gone, wild times, wild pointers, a call where none
  * is, slowness.
@@ -149,11 +213,13 @@ int
 user_main(void)
 {
 	for (unsigned n = 1;; n++) {
-		const struct asked q = { run->reason, run->data_out, run->port };
+		const struct asked q = { run->address, run->reason, run->data_out, run->port,
+					 run->size };
 
 		serve(&q);
 		if (begins("asleep"))
 			wake(&q, run->now);
+		remember(&q);
 		if (n == TURN)
 			misbehave();
 		annoy(n);

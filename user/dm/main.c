@@ -20,6 +20,15 @@
 #define POLLS_OF_A_LISTENER 100 /* as there */
 #define NOBODY              (-1)
 
+#define COUNTER_BASE         0xfed00000ul
+#define COUNTER_SIZE         0x400
+#define COUNTER_ID           0x00
+#define COUNTER_CONTROL      0x10
+#define COUNTER_COUNT        0xf0
+#define NS_PER_COUNT         10
+#define COUNTER_FEMTOSECONDS 10000000ul   /* a count takes */
+#define COUNTER_WORDS        0x80862001ul /* Intel's; 64 bits wide; revision 1 */
+
 static struct uart uart;
 static struct pit pit;
 static struct rtc rtc;
@@ -190,6 +199,34 @@ uart_line(void)
 	uart_level = level;
 }
 
+/*
+ * Registers in memory: a counter of 100 MHz, as the main counter of an HPET (IA-PC HPET 1.0a,
+ * 2.3), which has no timers. It runs from the start on, and nothing here can be written.
+ */
+static bool
+read_register(uint64_t at, uint64_t now, uint32_t *value)
+{
+	uint64_t whole, count = now / NS_PER_COUNT;
+
+	if (at < COUNTER_BASE || at >= COUNTER_BASE + COUNTER_SIZE)
+		return false;
+	switch ((at - COUNTER_BASE) & ~7ul) {
+	case COUNTER_ID:
+		whole = COUNTER_FEMTOSECONDS << 32 | COUNTER_WORDS;
+		break;
+	case COUNTER_CONTROL:
+		whole = 1; /* it runs */
+		break;
+	case COUNTER_COUNT:
+		whole = count;
+		break;
+	default:
+		whole = 0;
+	}
+	*value = (uint32_t)(whole >> 8 * (at & 7));
+	return true;
+}
+
 static void
 init(const struct run_page *run)
 {
@@ -212,6 +249,12 @@ answer(struct run_page *run)
 		break;
 	case RUN_PORT_READ:
 		run->done = read_port(run->port, run->size, now, &run->data_in);
+		break;
+	case RUN_MMIO_READ:
+		run->done = read_register(run->address, now, &run->data_in);
+		break;
+	case RUN_MMIO_WRITE:
+		run->done = run->address - COUNTER_BASE < COUNTER_SIZE;
 		break;
 	default:
 		run->done = 0;

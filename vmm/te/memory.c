@@ -3,8 +3,10 @@
  * rights.
  */
 #include <inc/errno.h>
-#include <vmm/te/te.h>
+#include <vmm/dev/io.h>
+#include <vmm/dev/platform.h>
 #include <vmm/mem/access.h>
+#include <vmm/te/te.h>
 
 /*
  * Whether an access to the VMM window's addresses is one to the window. With paging on it lies
@@ -117,22 +119,31 @@ usual(const struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 	return tlb_hit(a->v, at, how_of(a->v) | (write ? ACCESS_WRITE : 0));
 }
 
-/* Where the guest has no memory a PC's bus floats: reads give ones, writes are lost. */
+/*
+ * Where the guest's tables lead to no RAM there are its devices' registers (Lab 5). Without any a
+ * PC's bus floats: reads give ones, writes are lost.
+ */
 static COLD int
-read_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
-	  struct emu_fault *fault)
+move_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
+	  bool store, struct emu_fault *fault)
 {
+	unsigned how = how_of(a->v) | (store ? ACCESS_WRITE : 0);
+	const struct platform *p = a->v->domain->platform;
 	gva_t at = linear_of(a, seg, offset);
+	int err;
 
-	if (check(a, seg, offset, size, false, fault) || check_alignment(a, at, size, fault))
+	if (check(a, seg, offset, size, store, fault) || check_alignment(a, at, size, fault))
 		return -EFAULT;
 	if (is_watched(a->v))
-		te_watch(a->v, at.v, size, false);
-	if (!gva_read_as(a->v, at, how_of(a->v), buf, size))
-		return 0;
-	if (page_fault(a, fault))
+		te_watch(a->v, at.v, size, store);
+	err = store ? gva_write_as(a->v, at, how, buf, size)
+		    : gva_read_as(a->v, at, how, buf, size);
+	if (err && !a->v->page_fault.pending && p && p->mmio)
+		err = mmio_move(a->v, at, how, buf, size, store);
+	if (err && page_fault(a, fault))
 		return -EFAULT;
-	memset(buf, 0xff, size);
+	if (err && !store)
+		memset(buf, 0xff, size);
 	return 0;
 }
 
@@ -143,7 +154,7 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 	const struct tlb_entry *e = usual(ctx, seg, offset, size, false);
 
 	if (!e)
-		return read_slow(ctx, seg, offset, buf, size, fault);
+		return move_slow(ctx, seg, offset, buf, size, false, fault);
 	copy_few(buf, e->page + (linear_of(ctx, seg, offset).v & PAGE_MASK), size);
 	return 0;
 }
@@ -162,7 +173,8 @@ check_write(struct te_access *a, enum seg_reg seg, uint64_t offset, size_t size,
 
 		if (tlb_find(a->v, first, how_of(a->v) | ACCESS_WRITE))
 			continue;
-		return page_fault(a, fault) ? -EFAULT : 0;
+		if (page_fault(a, fault))
+			return -EFAULT;
 	}
 	return 0;
 }
@@ -178,21 +190,6 @@ op_read_rmw(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size
 	return op_read(ctx, seg, offset, buf, size, fault);
 }
 
-static COLD int
-write_slow(struct te_access *a, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
-	   struct emu_fault *fault)
-{
-	gva_t at = linear_of(a, seg, offset);
-
-	if (check(a, seg, offset, size, true, fault) || check_alignment(a, at, size, fault))
-		return -EFAULT;
-	if (is_watched(a->v))
-		te_watch(a->v, at.v, size, true);
-	if (!gva_write_as(a->v, at, how_of(a->v), buf, size))
-		return 0;
-	return page_fault(a, fault) ? -EFAULT : 0;
-}
-
 static int
 op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
 	 struct emu_fault *fault)
@@ -202,7 +199,7 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 	gva_t at;
 
 	if (!e)
-		return write_slow(a, seg, offset, buf, size, fault);
+		return move_slow(a, seg, offset, (void *)buf, size, true, fault);
 	at = linear_of(a, seg, offset);
 	copy_few(e->page + (at.v & PAGE_MASK), buf, size);
 	tlb_written(a->v, e, at, size);

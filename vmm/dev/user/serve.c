@@ -22,6 +22,9 @@ model_fault(struct user_pc *u, const char *fmt, ...)
 	if (u->asked.reason == RUN_TIME)
 		domain_stop(u->domain, "its device model %s %s, when its time came", u->env->name,
 			    what);
+	else if (u->asked.reason != RUN_PORT_READ && u->asked.reason != RUN_PORT_WRITE)
+		domain_stop(u->domain, "its device model %s %s, asked for memory at %lx",
+			    u->env->name, what, u->address);
 	else
 		domain_stop(u->domain, "its device model %s %s, asked for port %x", u->env->name,
 			    what, u->asked.port);

@@ -32,6 +32,66 @@ model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 		io_nobody(d, port, size);
 }
 
+/*
+ * A register in memory: where the guest has no RAM. What is wider than four bytes, or not aligned,
+ * comes in parts, as a bus of 32 bits has it. From the first of them on nothing of the instruction
+ * is put off, not its port either: what reads twice would change a device twice.
+ */
+static bool
+ask_part(struct user_pc *u, uint32_t reason, uint64_t at, unsigned size, uint32_t value)
+{
+	if (u->domain->state == DOMAIN_ENDED)
+		return false;
+	u->address = u->env->page->address = at;
+	u->may_wait = false;
+	if (!model_ask(u, (struct question){ reason, 0, (uint16_t)size, value }))
+		return false;
+	u->domain->changed = u->deadline > u->now ? CHANGED_REQUESTS : CHANGED_LINES;
+	return u->done;
+}
+
+static unsigned
+part_of(uint64_t at, unsigned size)
+{
+	unsigned n = 4;
+
+	while (n > size || at & (n - 1))
+		n /= 2;
+	return n;
+}
+
+static uint64_t
+model_mmio_read(struct vcpu *v, uint64_t at, unsigned size)
+{
+	struct user_pc *u = user_of(v->domain);
+	uint64_t value = 0, part;
+
+	for (unsigned i = 0, n; i < size; i += n) {
+		n = part_of(at + i, size - i);
+		part = ask_part(u, RUN_MMIO_READ, at + i, n, 0) ? u->data : ~0u;
+		value |= (part & 0xffffffff >> (32 - 8 * n)) << (8 * i);
+	}
+	return value;
+}
+
+static void
+model_mmio_write(struct vcpu *v, uint64_t at, unsigned size, uint64_t value)
+{
+	struct user_pc *u = user_of(v->domain);
+
+	for (unsigned i = 0, n; i < size; i += n) {
+		n = part_of(at + i, size - i);
+		if (!ask_part(u, RUN_MMIO_WRITE, at + i, n,
+			      (uint32_t)(value >> (8 * i)) & 0xffffffff >> (32 - 8 * n)))
+			v->domain->dropped++;
+	}
+}
+
+static const struct mmio_range registers[] = {
+	{ 0, ~0ul, "device model", model_mmio_read, model_mmio_write },
+	{ 0 },
+};
+
 /* A poll acknowledges a request. */
 static uint32_t
 pic_port_read(struct domain *d, uint16_t port, unsigned size)
@@ -209,6 +269,7 @@ static const struct platform user_platform = {
 	.free = user_free,
 	.ports = ports,
 	.claims = claims,
+	.mmio = registers,
 	.lines = user_lines,
 	.pending = user_pending,
 	.ack = user_ack,

@@ -49,6 +49,7 @@ struct user_pc {
 	uint64_t deadline; /* of RUN_TIME, by that clock */
 	uint64_t used;     /* of MODEL_LIMIT, in ticks of the TSC, for `asked` */
 	struct question asked;
+	uint64_t address;        /* ... of a register in memory */
 	uint32_t data, done;     /* its answer */
 	bool asks;               /* the program has not answered it yet */
 	bool may_wait;           /* an exit is handled that can be put off */
