@@ -558,6 +558,9 @@ def test_sandbox():
         walls.own(place)
         done = walls.run(["sh", "-c", f"ls {ROOT}/grade; echo uid $(id -u); "
                           "cut -d: -f1 /proc/self/net/dev | tr '\\n' ' '; ulimit -t"], place)
+        said = walls.run(["sh", "-c", "(yes | head -c 100000000; touch done) & yes; wait"], place)
+        ok(said.status and not said.trouble and len(said.output) < 20 << 20 and "says more than" in said.output[-100:]
+           and not (place / "done").exists(), "a build that says more than anybody reads is ended", got=said.output[-200:])
         if walls.gaps:
             ok(os.geteuid() != 0 or done.output, "gaps are named: " + "; ".join(walls.gaps))
             return

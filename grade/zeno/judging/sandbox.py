@@ -14,12 +14,15 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
+import time
 from dataclasses import dataclass
 
 CPU_SECONDS = 300
 WALL_SECONDS = 900
 MEMORY = 4 << 30
 FILE_BYTES = 256 << 20
+OUTPUT_BYTES = 16 << 20
 PROCESSES = 512
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -141,18 +144,36 @@ def run(command, cwd, environment):
     child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              start_new_session=True)
-    trouble = None
+    output, trouble = bytearray(), None
+    reader = threading.Thread(target=_listen, args=(child, output), daemon=True)
+    reader.start()
+    end = time.monotonic() + WALL_SECONDS
     try:
-        output, _ = child.communicate(timeout=WALL_SECONDS)
+        reader.join(WALL_SECONDS)
+        child.wait(max(end - time.monotonic(), 0))
     except subprocess.TimeoutExpired:
         trouble = f"the build did not end within {WALL_SECONDS} seconds"
-        _kill_group(child)
-        output, _ = child.communicate()
     finally:
         _kill_group(child)
-    if child.returncode == 97 and not output.strip():
+        child.wait()
+        reader.join()
+    status = child.returncode
+    if status == 97 and not output.strip():
         trouble = "the walls around the build could not be put up"
-    return Result(child.returncode, output.decode("utf-8", "backslashreplace"), trouble)
+    if len(output) > OUTPUT_BYTES:
+        status = status or 1
+        output += f"\n[the build was ended: it says more than {OUTPUT_BYTES >> 20} MiB]\n".encode()
+    return Result(status, output.decode("utf-8", "backslashreplace"), trouble)
+
+
+def _listen(child, output):
+    """All that it says; a compiler may be made to say anything, and for minutes, so there is an end to it."""
+    with child.stdout:
+        while chunk := child.stdout.read1(1 << 16):
+            output += chunk
+            if len(output) > OUTPUT_BYTES:
+                _kill_group(child)
+                return
 
 
 def _kill_group(child):
