@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,7 @@ sys.dont_write_bytecode = True
 from zeno.guests import programs  # noqa: E402
 from zeno.judging import build, course, evidence, explain, grader, report  # noqa: E402
 from zeno.machines import machine  # noqa: E402
-from zeno.judging import sandbox, submission, tap  # noqa: E402
+from zeno.judging import sandbox, submission, tap, trial  # noqa: E402
 
 COUNT = 0
 BAD = 0
@@ -571,6 +572,37 @@ def test_sandbox():
         ok(str(sandbox.CPU_SECONDS) in done.output, "a build has limits", got=done.output)
 
 
+class Spread:
+    """A machine's memory that is full of an entry, or of entries for one frame behind the other."""
+
+    def __init__(self, entry, step=0):
+        self.entry, self.step, self.reads = entry, step, 0
+
+    def read(self, address, size, physical=False):
+        """Numbers of eight bytes, each an entry."""
+        self.reads += 1
+        return struct.pack(f"<{size // 8}Q", *(self.entry + self.step * (self.reads * 512 + i) for i in range(size // 8)))
+
+
+def test_spread():
+    """Tables that a submission has filled with more than the grader can take: a failure of the submission's, and soon."""
+    from checks import lab5
+    for what, client in (("pages of 1 GiB", Spread(0x83)), ("tables", Spread(0x1003, 0x1000))):
+        why = "nothing"
+        try:
+            lab5.Tables(client, 0x1000).mapped()
+        except trial.Failed as error:
+            why = str(error)
+        ok("more frames than there are" in why and client.reads < 5000, f"nested tables full of {what} are a failure, and soon", got=why)
+    domain = lab5.Domain.__new__(lab5.Domain)
+    domain.client, domain.at, domain.ones = Spread(0x1000), 0, {}
+    try:
+        domain.p2m()
+        ok(False, "a p2m whose tables are everywhere is a failure")
+    except trial.Failed:
+        ok(domain.client.reads < 5000, "a p2m whose tables are everywhere is a failure, and soon")
+
+
 def main():
     """Everything, with a plan at the end."""
     import checks
@@ -578,7 +610,7 @@ def main():
     checks.madeup = CHECKS
     print("TAP version 14")
     for function in (test_course, halves, alone, beside_undone, test_verdicts, test_bases, test_repeat, test_machines,
-                     test_interrupt, test_words, test_yaml, test_submission, test_sandbox):
+                     test_interrupt, test_words, test_yaml, test_submission, test_sandbox, test_spread):
         function()
     print(f"1..{COUNT}")
     return 1 if BAD else 0

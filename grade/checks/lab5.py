@@ -6,6 +6,7 @@ Both are read from outside, through QEMU's GDB stub or Bochs' debugger, and comp
 import struct
 
 from zeno.judging import headers
+from zeno.judging.trial import Failed
 from zeno.machines import machine
 
 P, W, U, PS, A, D = 1, 2, 4, 0x80, 0x20, 0x40
@@ -18,6 +19,9 @@ HOLE = range(0xA0, 0x100)
 WRITE_BACK = 6 << 3
 MARKS = {"npt": A | D, "ept": 1 << 8 | 1 << 9}
 """What a CPU marks in an entry by itself."""
+MOST = 1 << 20
+"""Frames that the tables of any guest here map, at most, and as many entries as are looked at: a submission may fill memory with more
+than the grader's own can take."""
 RIGHTS = {"npt": P | W | U, "ept": 7 | WRITE_BACK}
 """What a page's entry has beside its address, where the guest may do there what it likes."""
 TABLES = {"npt": P | W | U, "ept": 7}
@@ -57,9 +61,11 @@ class Tables:
     def __init__(self, client, root):
         self.client, self.root = client, root
         self.leaves, self.tables, self.links, self.odd = [], {}, set(), []
+        self.frames = 0
         self._table(root, 4, 0)
 
     def _table(self, at, level, base):
+        bounded(self.frames + ENTRIES * len(self.tables), "nested tables", "map, or have entries for,")
         if at >> 12 in self.tables:
             self.odd.append((base, at, "a table stands in two places"))
             return
@@ -70,19 +76,31 @@ class Tables:
                 self.odd += [(gfn, entry, "an entry by which nobody may read is not empty")] if entry else []
             elif level == 1 or (level < 4 and entry & PS):
                 self.leaves.append(Leaf(gfn, (entry & ADDRESS) >> 12, size, entry & ~ADDRESS, at + 8 * i))
+                self.frames += size
             elif (entry & ADDRESS) >= 1 << 32:
                 self.odd.append((gfn, entry, "a table beyond the machine's memory"))
             else:
                 self.links.add(entry & ~ADDRESS)
                 self._table(entry & ADDRESS, level - 1, gfn)
 
+    def _whole(self):
+        """Of so many frames there is a list."""
+        bounded(self.frames, "nested tables", "map")
+        return self.leaves
+
     def mapped(self):
         """{guest frame: (machine frame, may be written)}."""
-        return {leaf.gfn + i: (leaf.mfn + i, bool(leaf.flags & W)) for leaf in self.leaves for i in range(leaf.size)}
+        return {leaf.gfn + i: (leaf.mfn + i, bool(leaf.flags & W)) for leaf in self._whole() for i in range(leaf.size)}
 
     def rights(self, kind):
         """{guest frame: (machine frame, its entry's other bits)}, without a large page's and what the CPU marks."""
-        return {leaf.gfn + i: (leaf.mfn + i, bits_of(leaf, kind)) for leaf in self.leaves for i in range(leaf.size)}
+        return {leaf.gfn + i: (leaf.mfn + i, bits_of(leaf, kind)) for leaf in self._whole() for i in range(leaf.size)}
+
+
+def bounded(count, what, do):
+    """Nobody has so many."""
+    if count > MOST:
+        raise Failed(f"the guest's {what} {do} more frames than there are for all guests together", f"{MOST} at most", count)
 
 
 def bits_of(leaf, kind):
@@ -135,9 +153,11 @@ class Domain:
 
     def p2m(self):
         """{gfn: (mfn, track)} of its RAM; what reads as ones is in `ones`, {gfn: mfn}."""
-        found = {}
+        found, looked = {}, 0
         for i, top in enumerate(words(self.client, words(self.client, self.at + D_P2M)[0], ENTRIES)):
             for j, leaf in enumerate(words(self.client, top, ENTRIES) if top else ()):
+                looked += ENTRIES if leaf else 0
+                bounded(looked, "p2m", "has entries for")
                 for k, entry in enumerate(words(self.client, leaf, ENTRIES) if leaf else ()):
                     if entry >> 32 & 0xFF == P2M_ONES:
                         self.ones[(i * ENTRIES + j) * ENTRIES + k] = entry & 0xFFFFFFFF
