@@ -105,6 +105,38 @@ struct xen_trap_info {
 #define XEN_TRAP_LEVEL 3u
 #define XEN_TRAP_MASKS 4u
 
+/* arch-x86/xen-x86_64.h, HYPERVISOR_set_segment_base */
+enum xen_segment_base {
+	XEN_SEGBASE_FS,
+	XEN_SEGBASE_GS_USER,
+	XEN_SEGBASE_GS_KERNEL,
+	XEN_SEGBASE_GS_USER_SEL, /* a selector: its descriptor's base */
+};
+
+/* callback.h */
+enum xen_callback_op { XEN_CALLBACKOP_register, XEN_CALLBACKOP_unregister };
+enum xen_callback_type {
+	XEN_CALLBACKTYPE_event = 0,
+	XEN_CALLBACKTYPE_failsafe = 1,
+	XEN_CALLBACKTYPE_syscall = 2,
+	XEN_CALLBACKTYPE_nmi = 4,
+};
+#define XEN_CALLBACKF_mask_events 1u
+struct xen_callback_register {
+	uint16_t type, flags;
+	uint64_t address;
+};
+
+enum xen_physdev_op { XEN_PHYSDEVOP_set_iopl = 6 };
+
+/* xen.h, "Commands to HYPERVISOR_vm_assist()" */
+enum xen_vm_assist { XEN_VMASST_CMD_enable, XEN_VMASST_CMD_disable };
+enum xen_vm_assist_type {
+	XEN_VMASST_TYPE_writable_pagetables = 2,
+	XEN_VMASST_TYPE_pae_extended_cr3 = 3, /* which 64-bit kernels have anyway */
+	XEN_VMASST_TYPE_runstate_update_flag = 5,
+};
+
 struct xen_multicall_entry {
 	uint64_t op, result, args[6];
 };
@@ -168,6 +200,7 @@ enum xen_mmuext {
 	XEN_MMUEXT_INVLPG_MULTI,
 	XEN_MMUEXT_TLB_FLUSH_ALL,
 	XEN_MMUEXT_INVLPG_ALL,
+	XEN_MMUEXT_SET_LDT = 13, /* arg1: linear address, arg2: entries */
 	XEN_MMUEXT_NEW_USER_BASEPTR = 15,
 };
 #define XEN_UVMF_FLUSHTYPE_MASK 3ul

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The engine pv: PV kernels of our own in Xen's ABI, on QEMU and on Bochs.
 
-`pv-hello` says what it was given and ends. `pv-hostile` tries what a PV kernel must not do, and prints a line for each
+`pv-hello` says what it was given and ends. `pv-machine` uses what a kernel has of its machine: privileged
+instructions, descriptors, breakpoints. `pv-hostile` tries what a PV kernel must not do, and prints a line for each
 that is not refused as it should be; of its other words each ends it, in one line, and nothing else. A build of Lab 6
 has no other engine; with all labs a PV guest and one on te take turns.
 """
@@ -22,7 +23,6 @@ ENDINGS = {
     **{f"stack_{name}": "#UD, and there is no memory for its handler's frame"
        for name in ("unmapped", "hole", "edge", "wraps", "table", "wild")},
     "iret_hole": "iret with no frame at ffff830000000000", "iret_edge": "iret with no frame at ffffffffffffffef",
-    "iret_host": "iret to cs e008, ss e02b", "iret_ss": "iret to cs e033, ss e010",
     "iret_rootless": "iret to its user, which has no page tables",
     **{f"handler_{name}": "#UD, for which it has a handler where none can be" for name in ("hole", "wild", "host")},
     "no_handler": "#UD, for which it has no handler", "for_ever": "#PF, and there is no memory for its handler's frame",
@@ -40,15 +40,17 @@ def works(where):
     """Both guests come to their ends, twice, and leave no frame behind."""
     spare = Symbols([guest("pv-hostile")]).address("spare")
     text = PV.host(["start pv-hello", "start pv-hostile", f"gwalk {spare:#x}", "start pv-hello mem=2", "start pv-hello",
-                    "start pv-tables mem=40"], ["pv-hello", "pv-hostile", "pv-tables"], where)
-    hello, hostile, small, again, tables = each(text) + [""] * (5 - len(each(text)))
+                    "start pv-tables mem=40", "start pv-machine"], ["pv-hello", "pv-hostile", "pv-tables", "pv-machine"], where)
+    hello, hostile, small, again, tables, mine = each(text) + [""] * (6 - len(each(text)))
     ok(said(hello) == HELLO and said(again) == HELLO and "ended: guest powered off" in hello,
        f"{where}: a PV kernel says what it was given, catches its own exception, and ends", text=text)
     ok("512 pages, 4 page tables" in small, f"{where}: ... in two MiB, too", text=small)
-    ok(said(hostile) == ["38 instructions raise #UD, #NP or #GP", "0 wrong; the end"],
+    ok(said(hostile) == ["37 instructions raise #UD, #NP or #GP", "0 wrong; the end"],
        f"{where}: what must be refused is, and its user's calls and faults come to it", text=hostile)
     ok(f"{spare:016x}: entry fffffffffffffffe, guest frame ffffffffffffffff" in text,
        f"{where}: the monitor looks at what its tables say of no frame", text=hostile)
+    ok(said(mine) == ["0 wrong; the end"],
+       f"{where}: privileged instructions, descriptors, bases, breakpoints are what its machine's would be", text=mine)
     ok(said(tables)[:1] == ["10240 pages by tables of my own; the old 5 are memory"] and "0 wrong; the end" in tables,
        f"{where}: new page tables over all its memory", text=tables)
     ok(all(hostile.count(f"hypercall {n} (unknown): Zeno has none such") == 1 for n in (63, 64)),

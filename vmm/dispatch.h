@@ -25,6 +25,7 @@ struct exit_handler {
 /* All handlers of an engine, by reason; a vCPU keeps its own (v->handlers). */
 exit_handle_fn *const *exit_handlers_of(const struct engine *engine);
 enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
+enum verdict exit_cpuid(struct vcpu *v, struct exit *e); /* that for any engine: exits/exits.c */
 /* settle.c */
 enum verdict mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome);
 /*

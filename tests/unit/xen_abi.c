@@ -10,8 +10,10 @@
 #define xen_machphys_mapping machphys_mapping
 #include <xen/xen.h>
 #include <xen/elfnote.h>
+#include <xen/callback.h>
 #include <xen/features.h>
 #include <xen/memory.h>
+#include <xen/physdev.h>
 #include <xen/sched.h>
 #include <xen/version.h>
 #undef xen_feature_info
@@ -77,6 +79,24 @@ numbers(void)
 	SAME(XEN_MMUEXT_NEW_USER_BASEPTR, MMUEXT_NEW_USER_BASEPTR);
 	SAME(XEN_MMUEXT_TLB_FLUSH_LOCAL, MMUEXT_TLB_FLUSH_LOCAL);
 	SAME(XEN_MMUEXT_INVLPG_LOCAL, MMUEXT_INVLPG_LOCAL);
+	SAME(XEN_MMUEXT_SET_LDT, MMUEXT_SET_LDT);
+	SAME(XEN_SEGBASE_FS, SEGBASE_FS);
+	SAME(XEN_SEGBASE_GS_USER, SEGBASE_GS_USER);
+	SAME(XEN_SEGBASE_GS_KERNEL, SEGBASE_GS_KERNEL);
+	SAME(XEN_SEGBASE_GS_USER_SEL, SEGBASE_GS_USER_SEL);
+	SAME(XEN_CALLBACKOP_register, CALLBACKOP_register);
+	SAME(XEN_CALLBACKOP_unregister, CALLBACKOP_unregister);
+	SAME(XEN_CALLBACKTYPE_event, CALLBACKTYPE_event);
+	SAME(XEN_CALLBACKTYPE_failsafe, CALLBACKTYPE_failsafe);
+	SAME(XEN_CALLBACKTYPE_syscall, CALLBACKTYPE_syscall);
+	SAME(XEN_CALLBACKTYPE_nmi, CALLBACKTYPE_nmi);
+	SAME(XEN_CALLBACKF_mask_events, CALLBACKF_mask_events);
+	SAME(XEN_PHYSDEVOP_set_iopl, PHYSDEVOP_set_iopl);
+	SAME(XEN_VMASST_CMD_enable, VMASST_CMD_enable);
+	SAME(XEN_VMASST_CMD_disable, VMASST_CMD_disable);
+	SAME(XEN_VMASST_TYPE_writable_pagetables, VMASST_TYPE_writable_pagetables);
+	SAME(XEN_VMASST_TYPE_pae_extended_cr3, VMASST_TYPE_pae_extended_cr3);
+	SAME(XEN_VMASST_TYPE_runstate_update_flag, VMASST_TYPE_runstate_update_flag);
 }
 
 static void
@@ -110,6 +130,10 @@ layouts(void)
 	FIELD(trap_info, cs, cs);
 	FIELD(trap_info, address, address);
 	SIZE(trap_info);
+	FIELD(callback_register, type, type);
+	FIELD(callback_register, flags, flags);
+	FIELD(callback_register, address, address);
+	SIZE(callback_register);
 	FIELD(multicall_entry, op, op);
 	FIELD(multicall_entry, result, result);
 	FIELD(multicall_entry, args, args);

@@ -223,7 +223,7 @@ hide_features(struct vcpu *v, struct exit *e, uint32_t leaf)
 	return vcpu_advance(v, e); /* safe: cpuid writes four registers */
 }
 
-static enum verdict
+enum verdict
 exit_cpuid(struct vcpu *v, struct exit *e)
 {
 	uint64_t *gpr = v->state.gpr, leaf = (uint32_t)gpr[RAX];

@@ -8,45 +8,53 @@
  *   | upcall mask << 32 | cs  |  RPL 0: the kernel ran, 3: the user
  *   | rip                     |
  *   | error code              |  of the vectors that have one
+ *   | gs fs es ds             |  of the failsafe callback alone
  *   | r11                     |
  *   | rcx                     |  <- the handler's RSP
  */
 #include <vmm/exitlog.h>
 #include <vmm/pv/pv.h>
 
-#define WORDS_MAX 8
+#define WORDS_MAX 11
 #define RPL       3u
 /* What a handler finds clear (SDM 3A 6.12.1.3), and in 64-bit mode as Xen does it, AC. */
 #define CLEARED ((uint64_t)FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_AC)
 
+/* What a frame is for: an exception, a syscall, a segment that can't be loaded. */
+enum what { EXCEPTION, SYSCALL, FAILSAFE };
+
 static unsigned
-fill(struct vcpu *v, uint64_t word[WORDS_MAX], const struct event *event)
+fill(struct vcpu *v, uint64_t word[WORDS_MAX], enum what what, const struct event *event)
 {
+	static const uint8_t data[] = { SEG_DS, SEG_ES, SEG_FS, SEG_GS };
 	const struct pv *pv = pv_of(v);
 	const struct cpu_state *s = &v->state;
-	uint64_t cs = XEN_FLAT_CS64 & ~(pv->user ? 0 : RPL), masked = pv->info->upcall_mask;
+	uint64_t cs = s->seg[SEG_CS].sel & ~(pv->user ? 0 : RPL), masked = pv->info->upcall_mask;
 	unsigned n = 0;
 
 	word[n++] = s->gpr[RCX];
 	word[n++] = s->gpr[R11];
-	if (event && event->has_error)
+	if (what == FAILSAFE)
+		for (unsigned i = 0; i < ARRAY_LEN(data); i++)
+			word[n++] = s->seg[data[i]].sel;
+	if (what == EXCEPTION && event->has_error)
 		word[n++] = event->error & ~(event->vector == VEC_PF && !pv->user ? PF_U : 0);
 	word[n++] = s->rip;
 	word[n++] = cs | (masked & 0xff) << 32;
 	word[n++] = (s->rflags & ~(uint64_t)(FLAG_IF | FLAG_IOPL)) | (masked ? 0 : FLAG_IF);
 	word[n++] = s->gpr[RSP];
-	word[n++] = XEN_FLAT_SS64;
+	word[n++] = s->seg[SEG_SS].sel;
 	return n;
 }
 
-/* EVENT is NULL for a syscall. False: there is no room for the frame; nothing has happened. */
+/* False: there is no room for the frame; nothing has happened. */
 static bool
-bounce(struct vcpu *v, const struct event *event, uint64_t to, bool masks)
+bounce(struct vcpu *v, enum what what, const struct event *event, uint64_t to, bool masks)
 {
 	struct pv *pv = pv_of(v);
 	struct cpu_state *s = &v->state;
 	uint64_t word[WORDS_MAX], sp = pv->user ? pv->kernel_sp : s->gpr[RSP];
-	unsigned n = fill(v, word, event);
+	unsigned n = fill(v, word, what, event);
 
 	sp = (sp & ~15ul) - n * sizeof(word[0]);
 	if (pv_write(v, sp, word, n * sizeof(word[0])))
@@ -55,6 +63,8 @@ bounce(struct vcpu *v, const struct event *event, uint64_t to, bool masks)
 		pv_switch_root(v, false);
 	s->gpr[RSP] = sp;
 	s->rip = to;
+	s->seg[SEG_CS].sel = XEN_FLAT_CS64;
+	s->seg[SEG_SS].sel = XEN_FLAT_SS64;
 	s->rflags &= ~CLEARED;
 	if (masks)
 		pv->info->upcall_mask = 1;
@@ -76,7 +86,7 @@ pv_bounce(struct vcpu *v, const struct event *event)
 	if (!t->address || (t->cs | RPL) != XEN_FLAT_CS64 || !pv_is_guests(t->address, 1))
 		exit_stop(v, v->exit, "pv.md#ends", "%s, for which it has %s", name,
 			  t->address ? "a handler where none can be" : "no handler");
-	else if (!bounce(v, event, t->address, t->flags & XEN_TRAP_MASKS))
+	else if (!bounce(v, EXCEPTION, event, t->address, t->flags & XEN_TRAP_MASKS))
 		exit_stop(v, v->exit, "pv.md#ends",
 			  "%s, and there is no memory for its handler's frame below %lx", name,
 			  pv->user ? pv->kernel_sp : v->state.gpr[RSP]);
@@ -96,7 +106,9 @@ pv_bounce_syscall(struct vcpu *v, struct exit *e)
 	if (!pv->syscall_callback)
 		return event_fault(v, VEC_UD, 0);
 	v->state.rip += PV_INSN;
-	if (pv_is_guests(pv->syscall_callback, 1) && bounce(v, NULL, pv->syscall_callback, false))
+	if (pv_is_guests(pv->syscall_callback, 1) &&
+	    bounce(v, SYSCALL, NULL, pv->syscall_callback,
+		   pv->callback_masks >> XEN_CALLBACKTYPE_syscall & 1))
 		return RESUME;
 	return exit_stop(v, e, "pv.md#ends",
 			 "its user's syscall, and there is no memory for the frame below %lx, or "
@@ -146,13 +158,25 @@ pv_call_stack_switch(struct vcpu *v, struct pv_call *c)
 	return 0;
 }
 
-int64_t
-pv_call_set_callbacks(struct vcpu *v, struct pv_call *c)
+/*
+ * A selector of the guest's that can't be loaded any more, or a rip to which nobody can go: its
+ * failsafe callback finds those that it wanted, and the registers null. Without one it is a #GP.
+ */
+static enum verdict
+exit_segment(struct vcpu *v, struct exit *e)
 {
 	struct pv *pv = pv_of(v);
+	bool good = pv_is_guests(pv->failsafe_callback, 1) &&
+		    bounce(v, FAILSAFE, NULL, pv->failsafe_callback,
+			   pv->callback_masks >> XEN_CALLBACKTYPE_failsafe & 1);
 
-	pv->event_callback = c->arg[0];
-	pv->failsafe_callback = c->arg[1];
-	pv->syscall_callback = c->arg[2];
-	return 0;
+	if (!good)
+		return exit_stop(
+			v, e, "pv.md#ends",
+			"its failsafe callback is due, and there is no memory for the frame "
+			"below %lx, or none to run at %lx",
+			pv->user ? pv->kernel_sp : v->state.gpr[RSP], pv->failsafe_callback);
+	pv_forget_refused(v);
+	return RESUME;
 }
+EXIT_HANDLER(SEGMENT, "pv", exit_segment);

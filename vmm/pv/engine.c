@@ -36,6 +36,8 @@ pv_create(struct vcpu *v)
 	if (!pv)
 		return -ENOMEM;
 	pv->kernel_root = pv->user_root = MFN_NONE;
+	for (unsigned n = 0; n < GDT_GUEST_PAGES; n++)
+		pv->gdt_frames[n] = MFN_NONE;
 	pv->traps = host_page();
 	pv->types = host_page();
 	pv->info = host_page();
@@ -61,6 +63,7 @@ free_vcpu(struct vcpu *v)
 {
 	struct pv *pv = pv_of(v);
 
+	pv_free_tables(v);
 	host_page_put(pv->traps);
 	host_page_put(pv->types);
 	host_page_put(pv->info);
@@ -73,6 +76,8 @@ pv_switch_root(struct vcpu *v, bool user)
 {
 	struct pv *pv = pv_of(v);
 
+	if (pv->user != user)
+		pv_swap_gs(v);
 	pv->user = user;
 	v->root = user ? pv->user_root : pv->kernel_root;
 	write_cr3(mfn_to_hpa(v->root).v);
@@ -83,42 +88,66 @@ leave(void)
 {
 	GDT_AT(XEN_FLAT_CS64) = 0;
 	GDT_AT(XEN_FLAT_SS64) = 0;
+	pv_show_tables(NULL);
 	trap_debug_expected = false;
 }
 
-/*
- * FS and GS have no base of a guest's, for nothing sets one yet. They are loaded with a descriptor
- * first: a null selector leaves the base what it was on AMD-V (APM 2 4.5.3).
- */
-static void
-load_selectors(const uint16_t selectors[4])
-{
-	__asm__ volatile("mov %w0, %%fs; mov %w0, %%gs" : : "r"(HOST_DS));
-	__asm__ volatile("mov %w0, %%ds; mov %w1, %%es; mov %w2, %%fs; mov %w3, %%gs"
-			 :
-			 : "r"(selectors[0]), "r"(selectors[1]), "r"(selectors[2]),
-			   "r"(selectors[3]));
-}
+static const enum seg_reg kept[] = { SEG_DS, SEG_ES, SEG_FS, SEG_GS };
 
 /*
- * A selector with RPL 0 to 2 is none that this guest can have loaded from ring 3 but a null one;
- * what QEMU's virtual-8086 mode has left is none either.
+ * What lies in FS and GS first is a descriptor's: a null selector leaves the base what it was on
+ * AMD (APM 2 4.5.3).
  */
 static void
-keep_selectors(uint16_t selectors[4])
+load_selectors(struct vcpu *v)
 {
+	uint16_t selectors[ARRAY_LEN(kept)];
+
+	for (unsigned n = 0; n < ARRAY_LEN(kept); n++)
+		selectors[n] = v->state.seg[kept[n]].sel;
+	__asm__ volatile("mov %w0, %%fs; mov %w0, %%gs" : : "r"(HOST_DS));
+	pv_of(v)->refused |= (uint8_t)pv_load_selectors(selectors);
+}
+
+/* Those that can't be loaded are null, and their kernel is told of it, or will be. */
+void
+pv_forget_refused(struct vcpu *v)
+{
+	for (unsigned n = 0; n < ARRAY_LEN(kept); n++)
+		if (pv_of(v)->refused >> n & 1)
+			v->state.seg[kept[n]].sel = 0;
+	pv_of(v)->refused = 0;
+}
+
+/* It is the kernel that asks, whose own base stays. One that can't be loaded is null. */
+void
+pv_set_user_gs(struct vcpu *v, uint16_t selector)
+{
+	struct pv *pv = pv_of(v);
+
+	v->state.seg[SEG_GS].sel = selector;
+	load_selectors(v);
+	if (pv->refused & 1u << 3)
+		v->state.seg[SEG_GS].sel = 0;
+	pv->refused &= (uint8_t) ~(1u << 3);
+	v->state.kernel_gs_base = rdmsr(MSR_GS_BASE);
+	pv_load_bases(v);
+}
+
+static inline void
+keep_selectors(struct vcpu *v)
+{
+	struct segment *seg = v->state.seg;
+
 	__asm__ volatile("mov %%ds, %w0; mov %%es, %w1; mov %%fs, %w2; mov %%gs, %w3"
-			 : "=r"(selectors[0]), "=r"(selectors[1]), "=r"(selectors[2]),
-			   "=r"(selectors[3]));
-	for (unsigned i = 0; i < 4; i++)
-		if (selectors[i] != XEN_FLAT_SS64 && selectors[i] != XEN_FLAT_CS64)
-			selectors[i] &= 3;
+			 : "=r"(seg[SEG_DS].sel), "=r"(seg[SEG_ES].sel), "=r"(seg[SEG_FS].sel),
+			   "=r"(seg[SEG_GS].sel));
+	pv_keep_bases(v);
 }
 
 static void
 load(struct vcpu *v)
 {
-	const uint64_t cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT;
 	struct pv *pv = pv_of(v);
 	const struct cpu_setup setup = {
 		.cr3 = mfn_to_hpa(v->root).v,
@@ -127,18 +156,23 @@ load(struct vcpu *v)
 		.lstar = (uint64_t)pv_syscall,
 		.cstar = (uint64_t)pv_syscall,
 		.sfmask = SFMASK,
+		.ldt_limit = pv_ldt_limit(v),
 		.rsp0 = (uint64_t)(&pv->frame + 1),
 		.ring_exit = pv_leave,
 		.leave = leave,
 	};
 
-	cpu_setup_load(&setup);
+	cpu_setup_load(&setup); /* another engine's leave() first */
+	pv_show_tables(v);
 	v->flush = false;
 	GDT_AT(XEN_FLAT_CS64) = CODE64;
 	GDT_AT(XEN_FLAT_SS64) = DATA;
-	load_selectors(pv->selectors);
-	write_cr0((read_cr0() & ~(uint64_t)(CR0_TS | CR0_EM | CR0_AM)) | CR0_MP);
-	write_cr4((read_cr4() & ~(uint64_t)CR4_TSD) | cr4);
+	load_selectors(v);
+	pv_load_bases(v);
+	write_cr0((read_cr0() & ~(uint64_t)(CR0_TS | CR0_EM | CR0_AM)) | CR0_MP |
+		  (v->state.cr0 & CR0_TS));
+	write_cr4(pv_cr4(v));
+	pv_load_breakpoints(v);
 	trap_debug_stack(true); /* for the first instruction of pv_syscall: enter.asm */
 	trap_debug_expected = true;
 }
@@ -189,6 +223,14 @@ pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 		break;
 	case VEC_GP:
 		translate_int(v, e);
+		if (e->reason == EXIT_EXCEPTION)
+			pv_translate_privileged(v, e);
+		break;
+	case VEC_UD:
+		pv_translate_forced(v, e);
+		break;
+	case VEC_NM: /* its handler finds the FPU usable, as Xen does it */
+		pv_set_ts(v, false);
 		break;
 	case VEC_DF:
 	case VEC_MC:
@@ -203,11 +245,19 @@ pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 	}
 }
 
-/* The rip that it was to go on at is none (SDM 2A "IRET"): its kernel's affair, as any #GP. */
+/*
+ * The rip that it was to go on at is none, or a selector (SDM 2A "IRET"): its kernel's affair, as
+ * any #GP is, or what its failsafe callback is for.
+ */
 static COLD void
 not_entered(struct vcpu *v, struct exit *e, uint64_t failure)
 {
-	exit_begin(e, EXIT_EXCEPTION, (uint8_t)failure, (uint32_t)(failure >> 32), v->state.rip);
+	bool told = pv_of(v)->failsafe_callback;
+
+	exit_begin(e, told ? EXIT_SEGMENT : EXIT_EXCEPTION, (uint8_t)failure,
+		   (uint32_t)(failure >> 32), v->state.rip);
+	if (!told)
+		pv_forget_refused(v);
 }
 
 static void
@@ -218,14 +268,18 @@ run(struct vcpu *v, struct exit *e)
 	struct cpu_state *s = &v->state;
 	uint64_t failure;
 
+	if (pv->refused) {
+		not_entered(v, e, VEC_GP);
+		return;
+	}
 	if (v->flush)
 		write_cr3(mfn_to_hpa(v->root).v);
 	v->flush = false;
 	f->rip = s->rip;
-	f->cs = XEN_FLAT_CS64;
+	f->cs = s->seg[SEG_CS].sel;
 	f->rflags = (s->rflags & OWN_FLAGS) | FLAG_IF | FLAG_ONE;
 	f->rsp = s->gpr[RSP];
-	f->ss = XEN_FLAT_SS64;
+	f->ss = s->seg[SEG_SS].sel;
 	failure = pv_enter(f, s->gpr);
 	trap_debug_late = false;
 	if (failure) {
@@ -233,7 +287,7 @@ run(struct vcpu *v, struct exit *e)
 		return;
 	}
 	v->entries++;
-	keep_selectors(pv->selectors);
+	keep_selectors(v);
 	if (f->rflags & FLAG_VM) {
 		exit_begin(e, EXIT_V86, (uint8_t)f->vector, 0, s->rip);
 		return;
@@ -241,6 +295,8 @@ run(struct vcpu *v, struct exit *e)
 	s->rip = f->rip;
 	s->rflags = f->rflags;
 	s->gpr[RSP] = f->rsp;
+	s->seg[SEG_CS].sel = (uint16_t)f->cs;
+	s->seg[SEG_SS].sel = (uint16_t)f->ss;
 	if (f->vector == PV_SYSCALL)
 		translate_syscall(v, e);
 	else

@@ -24,13 +24,6 @@ pv_call_iret(struct vcpu *v, struct pv_call *c)
 		return 0;
 	}
 	user = (frame.cs & RPL) == RPL;
-	if ((uint16_t)(frame.cs | RPL) != XEN_FLAT_CS64 ||
-	    (uint16_t)(frame.ss | RPL) != XEN_FLAT_SS64) {
-		c->verdict = exit_stop(v, v->exit, "pv.md#ends",
-				       "iret to cs %04lx, ss %04lx: it has one segment of each",
-				       frame.cs & 0xffff, frame.ss & 0xffff);
-		return 0;
-	}
 	if (user && !mfn_ok(pv->user_root)) {
 		c->verdict = exit_stop(v, v->exit, "pv.md#ends",
 				       "iret to its user, which has no page tables");
@@ -38,6 +31,8 @@ pv_call_iret(struct vcpu *v, struct pv_call *c)
 	}
 	s->rip = frame.rip;
 	s->rflags = frame.rflags;
+	s->seg[SEG_CS].sel = (uint16_t)(frame.cs | RPL); /* whether there is one the CPU says */
+	s->seg[SEG_SS].sel = (uint16_t)(frame.ss | RPL);
 	s->gpr[RSP] = frame.rsp;
 	s->gpr[RAX] = frame.rax;
 	if (!(frame.flags & XEN_VGCF_IN_SYSCALL)) {

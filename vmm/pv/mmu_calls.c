@@ -200,6 +200,8 @@ one_op(struct vcpu *v, const void *request, unsigned *budget)
 		return pv_new_root(v, mfn(arg), false, budget);
 	case XEN_MMUEXT_NEW_USER_BASEPTR:
 		return pv_new_root(v, mfn(arg), true, budget);
+	case XEN_MMUEXT_SET_LDT:
+		return pv_set_ldt(v, arg, r->arg2);
 	case XEN_MMUEXT_TLB_FLUSH_LOCAL:
 	case XEN_MMUEXT_TLB_FLUSH_MULTI: /* of all its vCPUs there is one */
 	case XEN_MMUEXT_TLB_FLUSH_ALL:

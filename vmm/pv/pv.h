@@ -18,7 +18,9 @@
 #include <vmm/pv/types.h>
 #include <vmm/vcpu.h>
 
-/* A vCPU's: one frame. */
+#define PV_TABLE_PAGES (GDT_GUEST_PAGES + LDT_WINDOW_PAGES)
+
+/* A vCPU's: one frame. Its registers are v->state's: GS's other base is the user's, or kernel's. */
 struct pv {
 	bool user;                    /* the guest's user runs, on its root */
 	mfn_t kernel_root, user_root; /* user: MFN_NONE until the kernel names it */
@@ -26,9 +28,18 @@ struct pv {
 	struct pv_types *types;       /* the domain's; one frame */
 	struct xen_vcpu_info *info;   /* the first in the page that the guest shares with Zeno */
 	uint64_t kernel_sp;           /* for what comes while the user runs */
-	uint64_t event_callback, failsafe_callback, syscall_callback;
-	uint64_t said;         /* a bit for each unknown hypercall that the log has */
-	uint16_t selectors[4]; /* DS ES FS GS, while others have the CPU */
+	uint64_t event_callback, failsafe_callback, syscall_callback, nmi_callback;
+	uint64_t said;    /* a bit for each unknown hypercall that the log has */
+	uint64_t assists; /* ... for each of vm_assist's types that it has asked for */
+	/* descriptors.c: what the windows show while it runs; NULL: a page of zeros */
+	uint64_t *tables[PV_TABLE_PAGES];
+	mfn_t gdt_frames[GDT_GUEST_PAGES]; /* MFN_NONE: none */
+	uint64_t ldt_at;                   /* linear */
+	uint32_t ldt_entries;
+	uint8_t callback_masks; /* a bit for each type of callback: events are masked there */
+	uint8_t iopl;           /* its kernel's in and out: from 1 on */
+	uint8_t refused;        /* a bit for each of DS ES FS GS that could not be loaded */
+	uint8_t pad[9];
 	struct ring_frame frame;
 };
 _Static_assert(sizeof(struct pv) <= PAGE_SIZE, "a pv is one frame");
@@ -45,6 +56,9 @@ pv_of(struct vcpu *v)
 /* engine.c: before the loader fills it; 0 or -ENOMEM. The kernel's space, or the user's. */
 int pv_create(struct vcpu *v);
 void pv_switch_root(struct vcpu *v, bool user);
+/* DS ES FS GS: null, where they could not be loaded; and GS as its user is to find it. */
+void pv_forget_refused(struct vcpu *v);
+void pv_set_user_gs(struct vcpu *v, uint16_t selector);
 
 /*
  * enter.asm: into ring 3 with a frame and general registers, up to the next trap or syscall: then
@@ -55,6 +69,8 @@ void pv_switch_root(struct vcpu *v, bool user);
 uint64_t pv_enter(struct ring_frame *f, uint64_t gpr[GPR_COUNT]);
 void pv_leave(void);
 void pv_syscall(void); /* where the CPU's syscall leads */
+/* selectors.asm: DS ES FS GS. One that the CPU refuses is null then; a bit for each of those. */
+uint64_t pv_load_selectors(const uint16_t selectors[4]);
 
 /*
  * m2p.c: the table that shows each guest which guest frame a machine frame is; MFN_NONE: no memory.
@@ -83,6 +99,29 @@ int pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
 const void *pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy);
 int pv_fetch(struct vcpu *v, void *to, uint64_t len); /* at rip, kernel or user */
 
+/* privileged.c: a #GP of the kernel's, a #UD of anybody's: *e may be another exit then. */
+void pv_translate_privileged(struct vcpu *v, struct exit *e);
+void pv_translate_forced(struct vcpu *v, struct exit *e);
+void pv_set_ts(struct vcpu *v, bool on);
+uint64_t pv_cr4(const struct vcpu *v);
+
+#define MSR_FS_BASE   0xc0000100
+#define MSR_GS_BASE   0xc0000101
+#define MSR_KERNEL_GS 0xc0000102
+/* registers.c: those that are in the CPU while the guest runs. */
+void pv_load_bases(const struct vcpu *v);
+void pv_keep_bases(struct vcpu *v);
+void pv_swap_gs(struct vcpu *v);
+int pv_set_base(struct vcpu *v, uint64_t *base, uint64_t value);
+void pv_load_breakpoints(const struct vcpu *v);
+int pv_write_dr(struct vcpu *v, uint64_t n, uint64_t value);
+
+/* descriptors.c: its tables are in the windows; NULL: nobody's are. */
+void pv_show_tables(struct vcpu *v);
+void pv_free_tables(struct vcpu *v);
+int pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries);
+uint32_t pv_ldt_limit(const struct vcpu *v);
+
 /* bounce.c: the guest's own handler comes next. */
 enum injection pv_bounce(struct vcpu *v, const struct event *event);
 enum verdict pv_bounce_syscall(struct vcpu *v, struct exit *e);
@@ -98,16 +137,25 @@ struct pv_call {
 #define PV_CALLS(CALL)          \
 	CALL(set_trap_table)    \
 	CALL(mmu_update)        \
+	CALL(set_gdt)           \
 	CALL(stack_switch)      \
 	CALL(set_callbacks)     \
+	CALL(fpu_taskswitch)    \
+	CALL(set_debugreg)      \
+	CALL(get_debugreg)      \
+	CALL(update_descriptor) \
 	CALL(memory_op)         \
 	CALL(multicall)         \
 	CALL(update_va_mapping) \
 	CALL(xen_version)       \
 	CALL(console_io)        \
+	CALL(vm_assist)         \
 	CALL(iret)              \
+	CALL(set_segment_base)  \
 	CALL(mmuext_op)         \
-	CALL(sched_op)
+	CALL(sched_op)          \
+	CALL(callback_op)       \
+	CALL(physdev_op)
 #define CALL(name) int64_t pv_call_##name(struct vcpu *v, struct pv_call *c);
 PV_CALLS(CALL)
 #undef CALL

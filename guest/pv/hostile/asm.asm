@@ -2,36 +2,7 @@
 
 default rel
 
-section .data
-global try_rsp
-try_rsp:	dq	0
-
 section .text
-; uint64_t try(fn, argument): 0, or 1: an exception has ended it, and its handler has gone to try_back with this rsp.
-global try, try_back
-try:
-	push	rbx
-	push	rbp
-	push	r12
-	push	r13
-	push	r14
-	push	r15
-	mov	[try_rsp], rsp
-	mov	rax, rdi
-	mov	rdi, rsi
-	call	rax
-	xor	eax, eax
-	jmp	try_back.out
-try_back:
-	mov	eax, 1
-.out:	pop	r15
-	pop	r14
-	pop	r13
-	pop	r12
-	pop	rbp
-	pop	rbx
-	ret
-
 ; read, write, run: at an address
 global do_read, do_write, do_run
 do_read:
@@ -174,26 +145,25 @@ __?SECT?__
 	in	al, 0x60
 	INSN	"out"
 	out	0xf4, al
-	INSN	"mov-cr0"
-	mov	rax, cr0
 	INSN	"to-cr0"
 	mov	cr0, rax
 	INSN	"to-cr3"
 	mov	cr3, rax
-	INSN	"to-cr4"
-	mov	cr4, rax
+	INSN	"from-cr1"
+	mov	rax, cr1
+	INSN	"to-cr1"
+	mov	cr1, rax
 	INSN	"to-cr8"
 	mov	cr8, rax
 	INSN	"to-dr7"
 	mov	dr7, rax
-	INSN	"clts"
-	clts
 	INSN	"invlpg"
 	invlpg	[rsp]
-	INSN	"wbinvd"
-	wbinvd
 	INSN	"rdmsr"
-	mov	ecx, 0xc0000080
+	mov	ecx, 0xc0000082
+	rdmsr
+	INSN	"rdmsr-wild"
+	mov	ecx, 0xdeadbeef
 	rdmsr
 	INSN	"wrmsr"
 	mov	ecx, 0xc0000082

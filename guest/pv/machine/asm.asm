@@ -1,0 +1,170 @@
+; What a PV kernel does with the machine that it has not: an instruction each, its operand in rdi, its result in rax.
+
+default rel
+
+%macro FN 1
+global do_%1
+do_%1:
+%endmacro
+
+section .text
+; to and from a struct of four: rax rbx rcx rdx at rdi
+%macro FOUR 1+
+	push	rbx
+	mov	rax, [rdi]
+	mov	rbx, [rdi + 8]
+	mov	rcx, [rdi + 16]
+	mov	rdx, [rdi + 24]
+	%1
+	mov	[rdi], rax
+	mov	[rdi + 8], rbx
+	mov	[rdi + 16], rcx
+	mov	[rdi + 24], rdx
+	pop	rbx
+	ret
+%endmacro
+
+FN forced
+	FOUR	db 0x0f, 0x0b, "xen", 0x0f, 0xa2
+FN nearly_forced
+	FOUR	db 0x0f, 0x0b, "xeN", 0x0f, 0xa2
+FN rdmsr
+	FOUR	rdmsr
+FN wrmsr
+	FOUR	wrmsr
+FN rdtsc
+	FOUR	rdtsc
+
+%macro CR 1
+FN from_cr%1
+	mov	rax, cr%1
+	mov	[rdi], rax
+	ret
+FN to_cr%1
+	mov	cr%1, rdi
+	ret
+%endmacro
+	CR	0
+	CR	2
+	CR	3
+	CR	4
+	CR	8
+FN from_dr0
+	mov	rax, dr0
+	mov	[rdi], rax
+	ret
+FN to_dr0
+	mov	dr0, rdi
+	ret
+FN to_dr7
+	mov	dr7, rdi
+	ret
+FN clts
+	clts
+	ret
+FN wbinvd
+	wbinvd
+	ret
+FN fpu
+	fldz
+	fstp	st0
+	ret
+FN ins			; no string of ports' is done
+	mov	edx, 0x80
+	insb
+	ret
+
+; Ports: rax rbx rcx rdx
+FN inb
+	FOUR	in al, dx
+FN inw
+	FOUR	in ax, dx
+FN inl
+	FOUR	in eax, dx
+FN in_imm
+	FOUR	in al, 0x60
+FN outl
+	FOUR	out dx, eax
+
+; The byte at fs:0, and gs:0
+FN fs
+	movzx	eax, byte [fs:0]
+	mov	[rdi], rax
+	ret
+FN gs
+	movzx	eax, byte [gs:0]
+	mov	[rdi], rax
+	ret
+%macro SELECTOR 1
+FN to_%1
+	mov	%1, edi
+	ret
+FN from_%1
+	mov	eax, %1
+	mov	[rdi], rax
+	ret
+%endmacro
+	SELECTOR ds
+	SELECTOR es
+	SELECTOR fs
+	SELECTOR gs
+FN lar			; rdi -> a selector, then its rights
+	mov	rax, [rdi]
+	lar	ecx, eax
+	mov	[rdi], rcx
+	jz	.good
+	mov	qword [rdi], 0
+.good:	ret
+FN far			; to cs:rdi's low words, and back: in that segment
+	push	rdi
+	lea	rax, [.there]
+	push	rax
+	o64 retf
+.there:	mov	eax, cs
+	mov	[far_cs], rax
+	push	0xe033
+	lea	rax, [.back]
+	push	rax
+	o64 retf
+.back:	ret
+FN watched
+	nop
+	ret
+
+; HYPERVISOR_iret with nine words at rdi
+FN iret
+	mov	rsp, rdi
+	mov	eax, 23
+	syscall
+	ud2
+
+; Its failsafe callback: rcx r11 ds es fs gs rip cs rflags rsp ss
+extern failsafe_words, failsafe_called
+global failsafe
+failsafe:
+	mov	rsi, rsp
+	lea	rdi, [failsafe_words]
+	mov	ecx, 11
+	cld
+	rep movsq
+	and	rsp, -16
+	call	failsafe_called
+	ud2
+
+; The guest's user: what it finds in GS and FS, and in the monitor's leaf; then a ud2, for its kernel to see
+global user_code
+user_code:
+	movzx	r12d, byte [gs:0]
+	movzx	r13d, byte [fs:0]
+	mov	eax, 0x40000000
+	db	0x0f, 0x0b, "xen", 0x0f, 0xa2
+	mov	r14d, ebx
+	ud2
+	rdtsc
+	ud2
+
+section .bss
+global far_cs
+far_cs:	resq	1
+
+section .note.GNU-stack noalloc noexec nowrite progbits
