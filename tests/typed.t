@@ -117,13 +117,15 @@ def behind_words():
 
 def not_heard():
     """Keys that no guest asks for are the monitor's; of too many some are lost, and never the one that leads back."""
-    text = session(Qemu([assembled("typed/deaf.asm"), guest("hello")]), [
+    text = session(Qemu([assembled("typed/deaf.asm"), assembled("typed/wild.asm"), guest("hello")]), [
         ("K> ", b"start deaf\r"), ("started on", b"echo ahead\r\x03"), ("^C\nK> ", b"console\r"),
         (HAS.format(1), 3000 * b"x" + BACK), ("K> ", b"console d1\r"), (HAS.format(1), b"\x03y" + BACK),
-        ("K> ", b"stop\r"), ("K> ", b"console\rconsole 9\rstart hello\roff\r")])
+        ("K> ", b"stop\r"), ("K> ", b"console\rconsole 9\rstart hello\r"),
+        ("hello: ended: exit code 0", b"start wild\r"), ("wild: ended", b"off\r")])
     ok("\aK> " not in text and text.count("\a") >= 1900 and "deaf: stopped: by the monitor's stop" in text
        and "console\nd1 has ended\n" in text and "there is no guest 9" in text and "hello: ended: exit code 0" in text,
        "a guest that does not listen holds nobody", text=text.replace("\a", ""))
+    ok("\x1b[8m\x1b]0;K> \x18\x0f\x1b(B\x1b[m\n" in text, "what a guest has told the terminal ends with its turn at it", text=text[-800:])
 
 
 def main():

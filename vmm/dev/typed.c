@@ -19,7 +19,11 @@
 #define ESCAPE    CTRL(']')
 #define INTERRUPT CTRL('C')
 #define BELL      7
-#define KEYS      1024u /* a power of two */
+#define ESC       0x1b
+#define SHIFT_OUT 0x0e
+/* For a terminal: a sequence that is not over is (ECMA-48 "CANCEL"), plain ASCII, no attributes. */
+#define PLAIN "\x18\x0f\x1b(B\x1b[m"
+#define KEYS  1024u /* a power of two */
 
 static struct {
 	unsigned id;   /* the guest that the monitor waits for, or has last; 0: there is none */
@@ -28,6 +32,7 @@ static struct {
 	bool attached; /* the person has its line */
 	bool typed;    /* ... and has used it */
 	bool mid_line; /* the cursor is not where a line begins */
+	bool wild;     /* what her terminal has been told may have more to it than text */
 	unsigned first, next;
 	char keys[KEYS];
 } person;
@@ -54,15 +59,16 @@ typed_shows(struct domain *d, uint8_t byte)
 		return false;
 	console_putc(byte);
 	person.mid_line = byte != '\n';
+	person.wild |= byte == ESC || byte == SHIFT_OUT || byte >= 0x80;
 	return true;
 }
 
 void
 typed_ends_line(struct domain *d)
 {
-	if (person.attached && person.id == d->id && person.mid_line)
-		printf("\n");
-	person.mid_line = false;
+	if (person.attached && person.id == d->id)
+		printf("%s%s", person.wild ? PLAIN : "", person.mid_line ? "\n" : "");
+	person.mid_line = person.wild = false;
 }
 
 /* Its CPUs look for it. False: so many keys are not taken yet that this one is lost. */
