@@ -327,7 +327,7 @@ def clock():
 @test
 def interrupts():
     """a spurious interrupt is counted as such; only the timer has come"""
-    text, said, _ = boot(["crash spurious", "crash spurious", "sleep 30", "irqs"])
+    text, said, _ = boot(["crash spurious", "crash spurious", "sleep 30", "irqs"], icount=True)
     check(re.search(r"^  spurious +2 times$", said["irqs"], re.M), "spurious interrupts", text)
     check(re.search(r"^  IRQ 0 +[1-9]\d* times$", said["irqs"], re.M), "timer", text)
     check("nobody" not in said["irqs"], "an interrupt that nobody asked for", text)

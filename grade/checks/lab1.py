@@ -485,7 +485,7 @@ def not_past_it(t):
         return True
 
     run, _ = witness(t, "trace=1 -- start sleeper &; sleep 100; off", {t.symbol("te_wait"): look},
-                     modules=[module(guest)], elf=[guest])
+                     modules=[module(guest)], elf=[guest], icount=True)
     t.orderly(run)
     t.check(seen, "a `hlt` with IF=1 did not come to te_wait()", "a call", said_of_end(run))
     t.check(seen[0] == at, "rip is not that of the `hlt` when te_wait() is called, which moves it past the instruction",
