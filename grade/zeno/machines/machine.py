@@ -276,10 +276,16 @@ def _version(name, _path):
     return driver(name).version()
 
 
+@functools.cache
+def _cpus():
+    """Read once: that costs five milliseconds, and a boot asks twice."""
+    with open(MACHINES_TOML, "rb") as file:
+        return tomllib.load(file)["cpu"]
+
+
 def cpu_string(machine, cpu):
     """The emulator's own string for a CPU of machines.toml."""
-    with open(MACHINES_TOML, "rb") as file:
-        cpus = tomllib.load(file)["cpu"]
+    cpus = _cpus()
     if cpu not in cpus:
         raise MachineMissing(f"no CPU is called {cpu!r}; grade/machines.toml has {', '.join(cpus)}")
     if machine not in cpus[cpu]:

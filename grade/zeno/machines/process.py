@@ -11,8 +11,9 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _TICKS = os.sysconf("SC_CLK_TCK")
 FILE_BYTES = 1 << 30
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""An emulator's start is page faults in great part: its heap lies in large pages, where the kernel gives them on demand."""
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"}
+"""An emulator's start is page faults in great part: its heap lies in large pages, where the kernel gives them on demand, and
+is one: each thread's own would begin with a large page, of which it needs a little."""
 
 
 def die_with_parent():
