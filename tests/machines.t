@@ -823,6 +823,22 @@ def cpus():
                 raise AssertionError(f"what there is instead: {missing}") from None
 
 
+@test
+def bios():
+    """qboot.rom starts a kernel on QEMU where it is, and where the CPU's interrupts come without a local APIC"""
+    found = {cpu: boot("exit3", cpu=cpu).command for cpu in ("te", "pv")}
+    here = "SeaBIOS" not in machine.version("qemu")
+    equal({cpu: "-bios qboot.rom" in line for cpu, line in found.items()}, {"te": here, "pv": False})
+    elsewhere = KERNELS.directory / "elsewhere" / "bin" / "qemu-system-x86_64"
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_text(f'#!/bin/sh\nexec {shutil.which(elsewhere.name)} "$@"\n', encoding="ascii")
+    elsewhere.chmod(0o755)
+    with mock.patch.dict(os.environ, PATH=f"{elsewhere.parent}:{os.environ['PATH']}"):
+        without = boot("exit3")
+        ended(without, End.SHUTDOWN)
+        equal(("-bios" in without.command, "with SeaBIOS" in machine.version("qemu")), (False, True))
+
+
 def main():
     """Run all tests, or those whose function's name or title holds a word of the command line."""
     global KERNELS  # pylint: disable=global-statement

@@ -12,6 +12,9 @@ from pathlib import Path
 import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.machines import qemu as driver  # noqa: E402
+
 PROGRAMS = [
     ("make", ["make", "--version"]), ("git", ["git", "--version"]), ("gcc", ["gcc", "--version"]),
     ("clang", ["clang", "--version"]), ("ld", ["ld", "--version"]), ("nasm", ["nasm", "--version"]),
@@ -86,6 +89,8 @@ def main():
     print(f"python    {platform.python_version()}")
     for name, command in PROGRAMS:
         print(f"{name:9} {version(command) or 'not here'}")
+    if shutil.which(driver.PROGRAM) and not driver.qboot():
+        print(f"bios      {driver.QBOOT} is not here (Debian: qemu-system-data): SeaBIOS starts QEMU's kernels, and takes longer")
     print(f"kvm       {kvm()}")
     for name, where in engines():
         print(f"engine    {name}: {'on ' + where if where else 'no machine for it here'}")

@@ -25,7 +25,8 @@ WITH_ERROR = {8, 10, 11, 12, 13, 14, 17, 21}
 SELECTOR_ERRORS = {10, 11, 12, 13}
 EFER_LMA = 1 << 10
 CR0_PG = 1 << 31
-REAL_MODE_LIMIT = 0x3FF
+NEVER_LOADED = (0, 0x3FF), (0, 0xFFFF)
+"""Base and limit of the IDT as SeaBIOS leaves it, and as reset does."""
 
 
 @dataclass
@@ -114,7 +115,7 @@ def _page_fault_cause(fault, before):
 def why(fault, before):
     """Why `before` could not be delivered, which raised `fault`; one clause."""
     regs = fault.registers
-    if (regs.get("idt_base"), regs.get("idt_limit")) == (0, REAL_MODE_LIMIT):
+    if (regs.get("idt_base"), regs.get("idt_limit")) in NEVER_LOADED:
         return "the IDT register is as the BIOS left it: lidt was never run"
     if fault.error is None and fault.vector in SELECTOR_ERRORS:
         return ""
