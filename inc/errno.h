@@ -10,7 +10,9 @@
 enum {
 	EPERM = 1,
 	ENOENT = 2,
+	ESRCH = 3,
 	EIO = 5,
+	ENXIO = 6,
 	E2BIG = 7,
 	ENOEXEC = 8,
 	EAGAIN = 11,
@@ -24,6 +26,7 @@ enum {
 	ERANGE = 34,
 	ENOSYS = 38,
 	ENODATA = 61,
+	ETIME = 62,
 	EOVERFLOW = 75,
 	EOPNOTSUPP = 95,
 };

@@ -88,12 +88,26 @@ struct xen_start_info {
 	uint64_t first_p2m_pfn, nr_p2m_frames;
 };
 
-/* xen.h, struct vcpu_info, in the shared page; times are not kept yet. */
+/*
+ * xen.h, struct vcpu_time_info. Odd versions: it is being written. Time is system_time + ((tsc -
+ * tsc_timestamp) << tsc_shift) * tsc_to_system_mul / 2^32, where a negative shift is one to the
+ * right.
+ */
+struct xen_vcpu_time_info {
+	uint32_t version, pad0;
+	uint64_t tsc_timestamp, system_time; /* ns since the domain began */
+	uint32_t tsc_to_system_mul;
+	int8_t tsc_shift;
+	uint8_t flags, pad1[2];
+};
+
+/* xen.h, struct vcpu_info */
 struct xen_vcpu_info {
 	uint8_t upcall_pending, upcall_mask;
-	uint64_t pending_sel;
-	uint64_t cr2; /* of the last #PF */
-	uint64_t pad[5];
+	uint64_t pending_sel; /* a bit for each 64 ports */
+	uint64_t cr2;         /* of the last #PF */
+	uint64_t pad;
+	struct xen_vcpu_time_info time;
 };
 
 struct xen_trap_info {
@@ -174,7 +188,7 @@ enum xen_version_op {
 	XEN_XENVER_get_features = 6,
 	XEN_XENVER_pagesize = 7,
 };
-enum xen_sched_op { XEN_SCHEDOP_yield, XEN_SCHEDOP_block, XEN_SCHEDOP_shutdown };
+enum xen_sched_op { XEN_SCHEDOP_yield, XEN_SCHEDOP_block, XEN_SCHEDOP_shutdown, XEN_SCHEDOP_poll };
 enum xen_shutdown {
 	XEN_SHUTDOWN_poweroff,
 	XEN_SHUTDOWN_reboot,

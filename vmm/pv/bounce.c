@@ -20,8 +20,8 @@
 /* What a handler finds clear (SDM 3A 6.12.1.3), and in 64-bit mode as Xen does it, AC. */
 #define CLEARED ((uint64_t)FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_AC)
 
-/* What a frame is for: an exception, a syscall, a segment that can't be loaded. */
-enum what { EXCEPTION, SYSCALL, FAILSAFE };
+/* What a frame is for: an exception, an event, a syscall, a segment that can't be loaded. */
+enum what { EXCEPTION, EVENT, SYSCALL, FAILSAFE };
 
 static unsigned
 fill(struct vcpu *v, uint64_t word[WORDS_MAX], enum what what, const struct event *event)
@@ -71,6 +71,25 @@ bounce(struct vcpu *v, enum what what, const struct event *event, uint64_t to, b
 	return true;
 }
 
+/* The interrupt of this machine, if it still is one: its kernel may have masked it meanwhile. */
+static enum injection
+upcall(struct vcpu *v)
+{
+	const struct pv *pv = pv_of(v);
+	uint64_t to = pv->event_callback;
+
+	v->irq_pending = false;
+	if (!pv_upcall_is_due(pv))
+		return INJECTED;
+	if (to && pv_is_guests(to, 1) && bounce(v, EVENT, NULL, to, true))
+		return INJECTED;
+	domain_stop(v->domain,
+		    "an event, and there is no memory for its callback's frame below %lx, or none "
+		    "to run at %lx; see handouts/pv.md#ends",
+		    pv->user ? pv->kernel_sp : v->state.gpr[RSP], to);
+	return ENDED;
+}
+
 enum injection
 pv_bounce(struct vcpu *v, const struct event *event)
 {
@@ -78,7 +97,9 @@ pv_bounce(struct vcpu *v, const struct event *event)
 	const struct xen_trap_info *t = &pv->traps[event->vector];
 	const char *name = vector_short(event->vector);
 
-	if (event->kind == EVENT_INTERRUPT || event->kind == EVENT_NMI)
+	if (event->kind == EVENT_INTERRUPT)
+		return upcall(v);
+	if (event->kind == EVENT_NMI)
 		return REFUSED;
 	if (event->vector == VEC_PF)
 		pv->info->cr2 = v->state.cr2;

@@ -8,6 +8,7 @@
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
 
 /* Below a root of the guest's, and beside the hole, there are tables of the guest's alone. */
 pte_t *
@@ -83,6 +84,7 @@ free_tables(struct vcpu *v)
 	write_cr3(mfn_to_hpa(host_root).v); /* it may have one of them */
 	pv_type_forget(pv->types);
 	settle(pv->types);
+	pv_let_go(v->domain);
 	drop_root(pv->types, &pv->kernel_root);
 	drop_root(pv->types, &pv->user_root);
 	check_idle(v->domain, true);

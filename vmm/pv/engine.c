@@ -7,6 +7,7 @@
 #include <vmm/engine.h>
 #include <vmm/exitlog.h>
 #include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
 
 /*
  * Of the host's page of descriptors: there while a PV guest runs, for a guest in ring 1 could take
@@ -40,12 +41,10 @@ pv_create(struct vcpu *v)
 		pv->gdt_frames[n] = MFN_NONE;
 	pv->traps = host_page();
 	pv->types = host_page();
-	pv->info = host_page();
-	if (!pv->traps || !pv->types || !pv->info)
+	pv->info = pv_domain_of(v->domain)->ports.info[v->number];
+	if (!pv->traps || !pv->types)
 		return -ENOMEM;
 	pv->types->owner = v->domain->id;
-	pv_share(v->domain->id, pv->info);
-	pv->info->upcall_mask = 1;
 	return 0;
 }
 
@@ -64,9 +63,9 @@ free_vcpu(struct vcpu *v)
 	struct pv *pv = pv_of(v);
 
 	pv_free_tables(v);
+	pv_runs_forget(v);
 	host_page_put(pv->traps);
 	host_page_put(pv->types);
-	host_page_put(pv->info);
 	host_page_put(pv);
 	v->engine_data = NULL;
 }
@@ -86,6 +85,7 @@ pv_switch_root(struct vcpu *v, bool user)
 static void
 leave(void)
 {
+	pv_runs(NULL);
 	GDT_AT(XEN_FLAT_CS64) = 0;
 	GDT_AT(XEN_FLAT_SS64) = 0;
 	pv_show_tables(NULL);
@@ -175,6 +175,7 @@ load(struct vcpu *v)
 	pv_load_breakpoints(v);
 	trap_debug_stack(true); /* for the first instruction of pv_syscall: enter.asm */
 	trap_debug_expected = true;
+	pv_runs(v);
 }
 
 /* Reads what a #DB was, and forgets it: the next one finds it clear. */
@@ -292,6 +293,7 @@ run(struct vcpu *v, struct exit *e)
 		exit_begin(e, EXIT_V86, (uint8_t)f->vector, 0, s->rip);
 		return;
 	}
+	v->irq_pending = pv_upcall_is_due(pv);
 	s->rip = f->rip;
 	s->rflags = f->rflags;
 	s->gpr[RSP] = f->rsp;

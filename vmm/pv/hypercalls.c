@@ -61,6 +61,7 @@ exit_hypercall(struct vcpu *v, struct exit *e)
 	for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
 		c.arg[n] = gpr[argument(n)];
 	result = pv_call(v, &c);
+	v->irq_pending = pv_upcall_is_due(pv_of(v));
 	if (c.jumped)
 		return c.verdict;
 	if (c.again) {

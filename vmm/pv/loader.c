@@ -6,6 +6,7 @@
 #include <vmm/mem/p2m.h>
 #include <vmm/pv/builder.h>
 #include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
 
 static uint8_t *
 page(void *ctx, uint64_t pfn)
@@ -92,12 +93,15 @@ pv_load(struct domain *d, const struct domain_config *c)
 		printf("%s: not a guest that can be started: %s\n", m->name, wrong);
 		return -ENOEXEC;
 	}
-	err = pv_create(v);
+	err = pv_domain_create(d);
+	if (!err)
+		err = pv_create(v);
 	if (err)
 		return err;
 	snprintf(words, sizeof(words), "%s%s%s", module_own_words(m), *c->words ? " " : "",
 		 c->words);
-	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_of(v)->info)).v, words);
+	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->ports.shared)).v,
+			 words);
 	err = take_root(v, mfn(frame_number(d, start.root_pfn)));
 	registers(&v->state, &start, v->root);
 	return err;

@@ -26,7 +26,7 @@ struct pv {
 	mfn_t kernel_root, user_root; /* user: MFN_NONE until the kernel names it */
 	struct xen_trap_info *traps;  /* by vector; one frame */
 	struct pv_types *types;       /* the domain's; one frame */
-	struct xen_vcpu_info *info;   /* the first in the page that the guest shares with Zeno */
+	struct xen_vcpu_info *info;   /* in the page that the guest shares with Zeno, or its own */
 	uint64_t kernel_sp;           /* for what comes while the user runs */
 	uint64_t event_callback, failsafe_callback, syscall_callback, nmi_callback;
 	uint64_t said;    /* a bit for each unknown hypercall that the log has */
@@ -51,6 +51,13 @@ static inline struct pv *
 pv_of(struct vcpu *v)
 {
 	return v->engine_data;
+}
+
+/* Events have come, and its kernel lets them in. */
+static inline bool
+pv_upcall_is_due(const struct pv *pv)
+{
+	return pv->info->upcall_pending && !pv->info->upcall_mask;
 }
 
 /* engine.c: before the loader fills it; 0 or -ENOMEM. The kernel's space, or the user's. */
@@ -147,14 +154,17 @@ struct pv_call {
 	CALL(memory_op)         \
 	CALL(multicall)         \
 	CALL(update_va_mapping) \
+	CALL(set_timer_op)      \
 	CALL(xen_version)       \
 	CALL(console_io)        \
 	CALL(vm_assist)         \
 	CALL(iret)              \
+	CALL(vcpu_op)           \
 	CALL(set_segment_base)  \
 	CALL(mmuext_op)         \
 	CALL(sched_op)          \
 	CALL(callback_op)       \
+	CALL(event_channel_op)  \
 	CALL(physdev_op)
 #define CALL(name) int64_t pv_call_##name(struct vcpu *v, struct pv_call *c);
 PV_CALLS(CALL)

@@ -1,6 +1,5 @@
 /*
- * What a guest asks of its monitor beside memory and traps: its console, the scheduler, and who is
- * there.
+ * What a guest asks of its monitor beside memory, traps and time: its console, and who is there.
  */
 #include <inc/errno.h>
 #include <vmm/pv/pv.h>
@@ -42,48 +41,6 @@ pv_call_console_io(struct vcpu *v, struct pv_call *c)
 	c->arg[2] += n;
 	c->again = left > n;
 	return 0;
-}
-
-static int64_t
-shut_down(struct vcpu *v, struct pv_call *c)
-{
-	static const char *const words[] = {
-		[XEN_SHUTDOWN_reboot] = "it asks to be started again, which is yours to do",
-		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
-		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
-	};
-	uint32_t reason;
-
-	if (pv_read(v, &reason, c->arg[1], sizeof(reason)))
-		return -EFAULT;
-	if (reason >= ARRAY_LEN(words))
-		return -EINVAL;
-	c->verdict = STOP;
-	if (reason == XEN_SHUTDOWN_poweroff)
-		domain_off(v->domain);
-	else
-		domain_stop(v->domain, "%s", words[reason]);
-	return 0;
-}
-
-int64_t
-pv_call_sched_op(struct vcpu *v, struct pv_call *c)
-{
-	switch ((uint32_t)c->arg[0]) {
-	case XEN_SCHEDOP_yield:
-		need_resched = true;
-		return 0;
-	case XEN_SCHEDOP_block: /* so far nothing wakes it */
-		if (c->inner)
-			return -EINVAL;
-		pv_of(v)->info->upcall_mask = 0;
-		c->verdict = BLOCK;
-		return 0;
-	case XEN_SCHEDOP_shutdown:
-		return shut_down(v, c);
-	default:
-		return -ENOSYS;
-	}
 }
 
 /* There is one submap of them. */

@@ -92,6 +92,11 @@ __?SECT?__
 %assign vector vector + 1
 %endrep
 	HANDLER	128
+[section .rodata]
+global pv_event_entry
+pv_event_entry:
+__?SECT?__
+	HANDLER	256			; an event's upcall comes so, too
 
 %define REGISTERS rax, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15
 %macro PUSH_ALL 1-*

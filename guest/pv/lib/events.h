@@ -1,0 +1,24 @@
+/*
+ * Events and time for the PV guests: the shared page, ports, the clock.
+ */
+#pragma once
+
+#include <guest/pv/lib/pv.h>
+#include <inc/xen_events.h>
+
+#define PV_EVENT 256 /* as a vector in struct pv_frame: an upcall */
+
+extern volatile struct xen_shared_info *const pv_shared;
+extern volatile struct xen_vcpu_info
+	*pv_vcpu; /* in the shared page, until it is placed elsewhere */
+
+/* Maps the shared page, and takes upcalls: pv_handler gets them. All ports are open. */
+void pv_events_init(void);
+int64_t pv_event_op(enum xen_evtchnop op, void *arg);
+/* Each port that is pending and not masked, once, as xen.h says; -1: there is none more. */
+int pv_event_next(void);
+int64_t pv_send(uint32_t port);
+uint64_t pv_now(void); /* ns, by struct vcpu_time_info */
+int64_t pv_block(void);
+int64_t pv_poll(uint32_t port, uint64_t until); /* port 0: none; until 0: for ever */
+int64_t pv_timer(uint64_t at);                  /* set_singleshot_timer */

@@ -1,0 +1,144 @@
+/* BUILD: -D__XEN_INTERFACE_VERSION__=0x00040d00 */
+/*
+ * inc/xen_events.h against the public headers of Debian's libxen-dev: each number, and each field's
+ * place.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include <xen/xen.h>
+#include <xen/event_channel.h>
+#include <xen/sched.h>
+#include <xen/vcpu.h>
+
+#include <inc/xen_events.h>
+
+#include "abi.h"
+
+static void
+numbers(void)
+{
+	SAME(XEN_PORTS, EVTCHN_2L_NR_CHANNELS);
+	SAME(XEN_LEGACY, XEN_LEGACY_MAX_VCPUS);
+	SAME(XEN_EVTCHNOP_bind_interdomain, EVTCHNOP_bind_interdomain);
+	SAME(XEN_EVTCHNOP_bind_virq, EVTCHNOP_bind_virq);
+	SAME(XEN_EVTCHNOP_bind_pirq, EVTCHNOP_bind_pirq);
+	SAME(XEN_EVTCHNOP_close, EVTCHNOP_close);
+	SAME(XEN_EVTCHNOP_send, EVTCHNOP_send);
+	SAME(XEN_EVTCHNOP_status, EVTCHNOP_status);
+	SAME(XEN_EVTCHNOP_alloc_unbound, EVTCHNOP_alloc_unbound);
+	SAME(XEN_EVTCHNOP_bind_ipi, EVTCHNOP_bind_ipi);
+	SAME(XEN_EVTCHNOP_bind_vcpu, EVTCHNOP_bind_vcpu);
+	SAME(XEN_EVTCHNOP_unmask, EVTCHNOP_unmask);
+	SAME(XEN_EVTCHNOP_reset, EVTCHNOP_reset);
+	SAME(XEN_EVTCHNOP_init_control, EVTCHNOP_init_control);
+	SAME(XEN_EVTCHNSTAT_closed, EVTCHNSTAT_closed);
+	SAME(XEN_EVTCHNSTAT_unbound, EVTCHNSTAT_unbound);
+	SAME(XEN_EVTCHNSTAT_interdomain, EVTCHNSTAT_interdomain);
+	SAME(XEN_EVTCHNSTAT_pirq, EVTCHNSTAT_pirq);
+	SAME(XEN_EVTCHNSTAT_virq, EVTCHNSTAT_virq);
+	SAME(XEN_EVTCHNSTAT_ipi, EVTCHNSTAT_ipi);
+	SAME(XEN_VIRQS, NR_VIRQS);
+	SAME(XEN_VIRQ_TIMER, VIRQ_TIMER);
+	SAME(XEN_VIRQ_DEBUG, VIRQ_DEBUG);
+	SAME(XEN_VIRQ_CONSOLE, VIRQ_CONSOLE);
+	SAME(XEN_VIRQ_XENOPROF, VIRQ_XENOPROF);
+	SAME(XEN_VIRQ_XENPMU, VIRQ_XENPMU);
+	SAME(XEN_SCHEDOP_poll, SCHEDOP_poll);
+	SAME(XEN_VCPUOP_is_up, VCPUOP_is_up);
+	SAME(XEN_VCPUOP_get_runstate_info, VCPUOP_get_runstate_info);
+	SAME(XEN_VCPUOP_register_runstate_memory_area, VCPUOP_register_runstate_memory_area);
+	SAME(XEN_VCPUOP_set_periodic_timer, VCPUOP_set_periodic_timer);
+	SAME(XEN_VCPUOP_stop_periodic_timer, VCPUOP_stop_periodic_timer);
+	SAME(XEN_VCPUOP_set_singleshot_timer, VCPUOP_set_singleshot_timer);
+	SAME(XEN_VCPUOP_stop_singleshot_timer, VCPUOP_stop_singleshot_timer);
+	SAME(XEN_VCPUOP_register_vcpu_info, VCPUOP_register_vcpu_info);
+	SAME(XEN_VCPU_SSHOTTMR_future, VCPU_SSHOTTMR_future);
+	SAME(XEN_RUNSTATE_running, RUNSTATE_running);
+	SAME(XEN_RUNSTATE_runnable, RUNSTATE_runnable);
+	SAME(XEN_RUNSTATE_blocked, RUNSTATE_blocked);
+	SAME(XEN_RUNSTATE_offline, RUNSTATE_offline);
+}
+
+static void
+shared_page(void)
+{
+	FIELD(shared_info, vcpu_info, vcpu_info);
+	FIELD(shared_info, pending, evtchn_pending);
+	FIELD(shared_info, mask, evtchn_mask);
+	FIELD(shared_info, wc_version, wc_version);
+	FIELD(shared_info, wc_sec, wc_sec);
+	FIELD(shared_info, wc_nsec, wc_nsec);
+	FIELD(shared_info, wc_sec_hi, wc_sec_hi);
+	FIELD(shared_info, max_pfn, arch.max_pfn);
+	FIELD(shared_info, p2m_generation, arch.p2m_generation);
+	FIELD(vcpu_info, time, time);
+	FIELD(vcpu_time_info, version, version);
+	FIELD(vcpu_time_info, tsc_timestamp, tsc_timestamp);
+	FIELD(vcpu_time_info, system_time, system_time);
+	FIELD(vcpu_time_info, tsc_to_system_mul, tsc_to_system_mul);
+	FIELD(vcpu_time_info, tsc_shift, tsc_shift);
+	FIELD(vcpu_time_info, flags, flags);
+	SIZE(vcpu_time_info);
+	FIELD(vcpu_runstate_info, state, state);
+	FIELD(vcpu_runstate_info, state_entry_time, state_entry_time);
+	FIELD(vcpu_runstate_info, time, time);
+	SIZE(vcpu_runstate_info);
+}
+
+static void
+arguments(void)
+{
+	FIELD(evtchn_alloc_unbound, dom, dom);
+	FIELD(evtchn_alloc_unbound, remote_dom, remote_dom);
+	FIELD(evtchn_alloc_unbound, port, port);
+	SIZE(evtchn_alloc_unbound);
+	FIELD(evtchn_bind_interdomain, remote_dom, remote_dom);
+	FIELD(evtchn_bind_interdomain, remote_port, remote_port);
+	FIELD(evtchn_bind_interdomain, local_port, local_port);
+	SIZE(evtchn_bind_interdomain);
+	FIELD(evtchn_bind_virq, virq, virq);
+	FIELD(evtchn_bind_virq, vcpu, vcpu);
+	FIELD(evtchn_bind_virq, port, port);
+	SIZE(evtchn_bind_virq);
+	FIELD(evtchn_bind_ipi, vcpu, vcpu);
+	FIELD(evtchn_bind_ipi, port, port);
+	SIZE(evtchn_bind_ipi);
+	SIZE(evtchn_close);
+	SIZE(evtchn_send);
+	SIZE(evtchn_unmask);
+	SIZE(evtchn_reset);
+	FIELD(evtchn_bind_vcpu, port, port);
+	FIELD(evtchn_bind_vcpu, vcpu, vcpu);
+	SIZE(evtchn_bind_vcpu);
+	FIELD(evtchn_status, dom, dom);
+	FIELD(evtchn_status, port, port);
+	FIELD(evtchn_status, status, status);
+	FIELD(evtchn_status, vcpu, vcpu);
+	FIELD(evtchn_status, u.unbound.dom, u.unbound.dom);
+	FIELD(evtchn_status, u.interdomain.dom, u.interdomain.dom);
+	FIELD(evtchn_status, u.interdomain.port, u.interdomain.port);
+	FIELD(evtchn_status, u.virq, u.virq);
+	SIZE(evtchn_status);
+	FIELD(sched_poll, ports, ports);
+	FIELD(sched_poll, nr_ports, nr_ports);
+	FIELD(sched_poll, timeout, timeout);
+	SIZE(sched_poll);
+	FIELD(vcpu_set_periodic_timer, period_ns, period_ns);
+	SIZE(vcpu_set_periodic_timer);
+	FIELD(vcpu_set_singleshot_timer, timeout_abs_ns, timeout_abs_ns);
+	FIELD(vcpu_set_singleshot_timer, flags, flags);
+	SIZE(vcpu_set_singleshot_timer);
+	FIELD(vcpu_register_vcpu_info, mfn, mfn);
+	FIELD(vcpu_register_vcpu_info, offset, offset);
+	SIZE(vcpu_register_vcpu_info);
+}
+
+int
+main(void)
+{
+	numbers();
+	shared_page();
+	arguments();
+	return done_testing();
+}

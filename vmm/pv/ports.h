@@ -1,0 +1,62 @@
+/*
+ * Event channels: the ports of a domain, and the two levels of bits by which it sees them (xen.h,
+ * struct shared_info; event_channel.h). Pure, but for what stands last here.
+ *
+ *   port's pending bit --- not masked ---> vcpu_info's selector bit ---> upcall_pending
+ *
+ * A port of Zeno's own is one of domain 0: there `other` is one of enum pv_service.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <inc/xen_events.h>
+
+enum pv_service { PV_SERVICE_CONSOLE = 1, PV_SERVICE_STORE };
+
+struct pv_port {
+	uint8_t state;  /* enum xen_evtchnstat */
+	uint8_t vcpu;   /* whom it tells */
+	uint16_t dom;   /* unbound: who may bind it; interdomain: at the other end */
+	uint16_t other; /* interdomain: the port there; or the VIRQ */
+	uint16_t pad;
+};
+#define PV_PORTS_PER_PAGE (4096u / sizeof(struct pv_port))
+#define PV_PORT_PAGES     (XEN_PORTS / PV_PORTS_PER_PAGE)
+#define PV_VCPUS          1u
+
+/* Zeroed, and then `domain`, `shared` and `info`. */
+struct pv_ports {
+	uint16_t domain;
+	uint16_t taken;                      /* all ports below are */
+	struct pv_port *page[PV_PORT_PAGES]; /* NULL: all of these are closed */
+	struct xen_shared_info *shared;
+	struct xen_vcpu_info *info[PV_VCPUS];
+	uint16_t virq[PV_VCPUS][XEN_VIRQS]; /* the port of each; 0: none */
+};
+
+/*
+ * An operation of event_channel_op, whose structure has been copied to *arg. -ENOSYS: there is none
+ * such. Its structure's size, and whether the guest gets it back behind a 0; size 0: none such.
+ */
+int pv_ports_op(struct pv_ports *p, uint32_t cmd, void *arg);
+size_t pv_ports_size(uint32_t cmd, bool *answers);
+#define PV_PORTS_ARG 24u /* the longest of these structures */
+
+void pv_ports_close_all(struct pv_ports *p);
+/* A port with a service of Zeno's at the other end; -ENOMEM, -ENOSPC. */
+int pv_ports_serve(struct pv_ports *p, enum pv_service service);
+
+/* Something has happened: to who listens at a port, of this VIRQ, of a service. */
+void pv_port_raise(struct pv_ports *p, unsigned port);
+void pv_virq_raise(struct pv_ports *p, unsigned vcpu, enum xen_virq virq);
+bool pv_port_is_pending(const struct pv_ports *p, unsigned port);
+
+/* ---- what whoever links this has: Zeno (events.c), or a test ---- */
+
+struct pv_ports *pv_ports_of(uint16_t domain); /* NULL: none lives under that number */
+void *pv_ports_page(void);                     /* zeroed; NULL: no memory */
+/* A pending bit of this port is new, or it is no longer masked: its vCPU looks. */
+void pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port);
+void pv_port_serves(struct pv_ports *p, enum pv_service service); /* the guest has sent there */

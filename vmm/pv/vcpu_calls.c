@@ -1,0 +1,207 @@
+/*
+ * Hypercalls about a vCPU itself: its timers, where it has its vcpu_info, its turns.
+ */
+#include <inc/errno.h>
+#include <kern/thread.h>
+#include <vmm/dev/platform.h>
+#include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
+
+#define POLL_MAX 128u
+
+/* A timer is another one now: it may be due, or end this turn. */
+static int64_t
+timer_changed(struct vcpu *v, int err)
+{
+	if (!err) {
+		platform_lines(v->domain);
+		platform_alarm(v->domain);
+	}
+	return err;
+}
+
+int64_t
+pv_call_set_timer_op(struct vcpu *v, struct pv_call *c)
+{
+	pv_timer_set(&pv_domain_of(v->domain)->timers, domain_now(v->domain), c->arg[0]);
+	return timer_changed(v, 0);
+}
+
+static int
+set_single(struct vcpu *v, uint64_t at)
+{
+	struct xen_vcpu_set_singleshot_timer set;
+
+	if (pv_read(v, &set, at, sizeof(set)))
+		return -EFAULT;
+	return pv_timer_single(&pv_domain_of(v->domain)->timers, domain_now(v->domain),
+			       set.timeout_abs_ns, set.flags);
+}
+
+static int
+set_period(struct vcpu *v, uint64_t at)
+{
+	struct xen_vcpu_set_periodic_timer set;
+
+	if (pv_read(v, &set, at, sizeof(set)))
+		return -EFAULT;
+	return pv_timer_period(&pv_domain_of(v->domain)->timers, domain_now(v->domain),
+			       set.period_ns);
+}
+
+/*
+ * Once: what it holds moves there. To be sure that nothing is lost meanwhile, all ports are to be
+ * looked at (Xen does so).
+ */
+static int
+place_info(struct vcpu *v, uint64_t at)
+{
+	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct xen_vcpu_info **info = &pd->ports.info[v->number], *to;
+	struct xen_vcpu_register_vcpu_info place;
+
+	if (pv_read(v, &place, at, sizeof(place)))
+		return -EFAULT;
+	if (place.offset > PAGE_SIZE - sizeof(*to) || place.offset % sizeof(uint64_t))
+		return -ENXIO;
+	if (*info != &pd->ports.shared->vcpu_info[v->number] || !pv_hold(v, mfn(place.mfn)))
+		return -EINVAL;
+	to = (void *)((uint8_t *)mfn_ptr(mfn(place.mfn)) + place.offset);
+	memcpy(to, *info, sizeof(*to));
+	*info = pv_of(v)->info = to;
+	to->pending_sel = ~0ul;
+	to->upcall_pending = 1;
+	return 0;
+}
+
+/* Where it is not mapped, Xen says nothing, now or later. */
+static int
+place_runstate(struct vcpu *v, uint64_t at)
+{
+	struct pv_domain *pd = pv_domain_of(v->domain);
+	uint64_t to;
+
+	if (pv_read(v, &to, at, sizeof(to)))
+		return -EFAULT;
+	pd->runstate_at = to;
+	pv_write(v, to, &pd->runstate, sizeof(pd->runstate));
+	return 0;
+}
+
+int64_t
+pv_call_vcpu_op(struct vcpu *v, struct pv_call *c)
+{
+	struct pv_domain *pd = pv_domain_of(v->domain);
+	uint64_t now = domain_now(v->domain);
+
+	if (c->arg[1] != v->number) /* the only one */
+		return -ENOENT;
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_VCPUOP_is_up:
+		return 1;
+	case XEN_VCPUOP_get_runstate_info:
+		return pv_write(v, c->arg[2], &pd->runstate, sizeof(pd->runstate));
+	case XEN_VCPUOP_register_runstate_memory_area:
+		return place_runstate(v, c->arg[2]);
+	case XEN_VCPUOP_register_vcpu_info:
+		return place_info(v, c->arg[2]);
+	case XEN_VCPUOP_set_periodic_timer:
+		return timer_changed(v, set_period(v, c->arg[2]));
+	case XEN_VCPUOP_stop_periodic_timer:
+		return pv_timer_period(&pd->timers, now, 0);
+	case XEN_VCPUOP_set_singleshot_timer:
+		return timer_changed(v, set_single(v, c->arg[2]));
+	case XEN_VCPUOP_stop_singleshot_timer:
+		pv_timer_set(&pd->timers, now, 0);
+		return 0;
+	default:
+		return -ENOSYS;
+	}
+}
+
+/* ---- the scheduler ---- */
+
+static void
+sleep(struct vcpu *v, struct pv_call *c)
+{
+	if (pv_upcall_is_due(pv_of(v)))
+		return;
+	pv_waits(v);
+	c->verdict = BLOCK;
+}
+
+/* Events are unmasked, and then it looks: one that came before is not slept over. */
+static int64_t
+block(struct vcpu *v, struct pv_call *c)
+{
+	if (c->inner)
+		return -EINVAL;
+	pv_of(v)->info->upcall_mask = 0;
+	sleep(v, c);
+	return 0;
+}
+
+/* Until one of these ports is pending, masked or not, or it is so late; or an upcall comes. */
+static int64_t
+poll(struct vcpu *v, struct pv_call *c)
+{
+	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct xen_sched_poll p;
+	uint32_t port = 0;
+
+	if (pv_read(v, &p, c->arg[1], sizeof(p)))
+		return -EFAULT;
+	if (c->inner || p.nr_ports > POLL_MAX)
+		return -EINVAL;
+	for (uint32_t n = 0; n < p.nr_ports; n++) {
+		if (pv_read(v, &port, p.ports + n * sizeof(port), sizeof(port)))
+			return -EFAULT;
+		if (port >= XEN_PORTS)
+			return -EINVAL;
+		if (pv_port_is_pending(&pd->ports, port))
+			return 0;
+	}
+	pv_poll_begin(pd, p.nr_ports == 1 ? port : 0, p.timeout);
+	sleep(v, c);
+	return 0;
+}
+
+static int64_t
+shut_down(struct vcpu *v, struct pv_call *c)
+{
+	static const char *const words[] = {
+		[XEN_SHUTDOWN_reboot] = "it asks to be started again, which is yours to do",
+		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
+		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
+	};
+	uint32_t reason;
+
+	if (pv_read(v, &reason, c->arg[1], sizeof(reason)))
+		return -EFAULT;
+	if (reason >= ARRAY_LEN(words))
+		return -EINVAL;
+	c->verdict = STOP;
+	if (reason == XEN_SHUTDOWN_poweroff)
+		domain_off(v->domain);
+	else
+		domain_stop(v->domain, "%s", words[reason]);
+	return 0;
+}
+
+int64_t
+pv_call_sched_op(struct vcpu *v, struct pv_call *c)
+{
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_SCHEDOP_yield:
+		need_resched = true;
+		return 0;
+	case XEN_SCHEDOP_block:
+		return block(v, c);
+	case XEN_SCHEDOP_shutdown:
+		return shut_down(v, c);
+	case XEN_SCHEDOP_poll:
+		return poll(v, c);
+	default:
+		return -ENOSYS;
+	}
+}
