@@ -45,6 +45,12 @@ enum user_call {
 	USER_CPU,     /* () how much of its limit it has used since this exit, in thousandths */
 	USER_END,     /* (code) the guest has ended itself */
 	USER_STOP, /* (text, length) the guest has asked for what its machine can't do; -EFAULT, -E2BIG */
+	/*
+	 * (port) a write to it is no exit any more: the guest goes on, what it wrote is lost, and
+	 * `rings` is one more. Behind the last of some rings comes an exit of any reason, RUN_TIME
+	 * before the guest's next turn or sleep at the latest. USER_NO_BELL: none; -EINVAL
+	 */
+	USER_BELL,
 
 	/*
 	 * For the control shell alone (vmm/control/), which the monitor's `shell` starts. -ENOSYS
@@ -86,14 +92,15 @@ struct user_guest {
 enum run_reason {
 	RUN_PORT_WRITE, /* by `data_out` */
 	RUN_PORT_READ,  /* answered by `data_in` */
-	RUN_TIME,       /* the time is there that `deadline` said */
+	RUN_TIME,       /* the time is there that `deadline` said, or its bell has rung */
 	/* As the first two, of registers in memory, at `address`; wider ones come in parts. */
 	RUN_MMIO_WRITE,
 	RUN_MMIO_READ,
 };
 
-#define RUN_WORDS 64
-#define RUN_NEVER UINT64_MAX
+#define RUN_WORDS    64
+#define USER_NO_BELL 0x10000u
+#define RUN_NEVER    UINT64_MAX
 
 /*
  * The run page. What Zeno says it has said for itself, too: it never reads its own half again. The
@@ -110,6 +117,7 @@ struct run_page {
 	uint64_t now;     /* the guest's clock, in ns */
 	uint64_t ram;     /* bytes of its memory, from the first exit on */
 	uint64_t address; /* guest-physical, of RUN_MMIO_; a multiple of `size` */
+	uint64_t rings;   /* of its bell (USER_BELL), ever; any exit may bring more */
 	/* The device model's half. */
 	uint32_t data_in;
 	uint32_t

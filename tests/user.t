@@ -195,6 +195,20 @@ def kept(model, seed):
                parted=parted[:4], lines=(len(wanted), len(got)), text=part[-1000:])
 
 
+def bell(model):
+    """A doorbell: nobody waits, and all that has rung is heard; a device model that is wrong when it rings ends its guest."""
+    guest = assembled("user/bell.asm")
+    for name, words in (("svm", "engine=svm"), ("te", "engine=te")):
+        one = Engine("all", name, words)
+        text = one.host(["model model bell", one.start("bell", "devices=user")], [guest, model])
+        end = re.search(r"bell: ended: exit code 0 after (\d+) exits", text)
+        ok("\nd1| swo\n" in text and end, f"{name}: a doorbell wakes the device model while its guest sleeps and computes", text=text)
+    ends = {"bell-count": "answers for 2 elements of 1, when its time came", "bell-crash": "is over: killed by #PF page fault at 0"}
+    text = one.host([word for name in ends for word in (f"model model {name}", one.start("bell", "devices=user"))], [guest, model])
+    parts = each(text)
+    ok(len(parts) == len(ends) and all(words in part for words, part in zip(ends.values(), parts)), "and can end it then", text=text)
+
+
 def beside(svm):
     """Guests with devices in ring 3 and with Zeno's, each with turns of its own."""
     words = (("traps", "devices=user &"), ("traps", "&"), ("traps", "devices=user &"), ("sieve", "devices=user"), ("sieve", "devices=user"))
@@ -280,6 +294,7 @@ def main():
     print(f"# SEED={seed}")
     registers(model)
     kept(model, seed)
+    bell(model)
     beside(svm)
     models(svm, model)
     asleep(svm, model)

@@ -59,6 +59,7 @@ ROWS = [
     Row("port write, program", RING_3),
     Row("MMIO write, program", RING_3, change="Of it the way to ring 3 and back is what a port write takes. The rest "
         "is the instruction: see APIC EOI."),
+    Row("doorbell, program", 0),
 ]
 
 

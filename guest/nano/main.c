@@ -31,7 +31,7 @@ void run_user(const void *code, uint32_t *samples);
 void do_nothing(void), do_in(void), do_port(void), do_cpuid(void), do_cr3(void), do_call(void);
 void do_fault(void), do_divide(void), do_write(void), do_touch(void);
 void do_apic_read(void), do_apic_eoi(void);
-void do_hypercall(void), do_pic(void), do_mmio(void), do_first(void);
+void do_hypercall(void), do_pic(void), do_mmio(void), do_bell(void), do_first(void);
 void sleep(uint32_t times);
 void on_undefined(void), on_clock(void), on_divide(void), on_fault(void), on_syscall(void),
 	on_done(void);
@@ -228,6 +228,7 @@ peers(const uint32_t *info)
 	if (!option_is(which, "1")) {
 		nano("port write, program", do_port, 0);
 		nano("MMIO write, program", do_mmio, 0);
+		nano("doorbell, program", do_bell, 0);
 	}
 	for (; times && *times >= '0' && *times <= '9'; times++)
 		n = 10 * n + (uint32_t)(*times - '0');

@@ -11,6 +11,8 @@
 #define LCR      0x3fb
 #define LSR      0x3fd
 #define COUNTER  0x300
+#define BELL     0x310 /* its interrupt is 5 */
+#define BELL_IRQ 5
 #define OFF      0xf4
 #define KERNEL   0xffff828000100000ul
 #define OF_LIMIT 900         /* thousandths of what it may use for one exit */
@@ -181,6 +183,30 @@ remember(const struct asked *q)
 		*(volatile int *)0 = 1;
 }
 
+/* Those with a doorbell, which is asked how often it has rung. */
+static void
+listen(const struct asked *q)
+{
+	static uint64_t heard;
+
+	if (!begins("bell"))
+		return;
+	user_call(USER_BELL, BELL, 0);
+	if (q->reason == RUN_PORT_READ && q->port == BELL) {
+		run->data_in = (uint32_t)run->rings;
+		run->done = 1;
+	}
+	if (heard == run->rings)
+		return;
+	heard = run->rings;
+	if (is("bell-count"))
+		run->done = 2;
+	if (is("bell-crash"))
+		*(volatile int *)0 = 1;
+	user_call(USER_IRQ_LINE, BELL_IRQ, 0);
+	user_call(USER_IRQ_LINE, BELL_IRQ, 1);
+}
+
 /*
  * Those that do no harm: Zeno's half of the page gone, wild times, wild pointers, a call where none
  * is, slowness.
@@ -203,6 +229,8 @@ annoy(unsigned n)
 		user_call(USER_STOP, KERNEL, 8);
 		user_call(USER_STOP, USER_TOP - 4, 8);
 		user_call(USER_PRINT, (uint64_t)-4, 8);
+		user_call(USER_BELL, KERNEL, KERNEL);
+		user_call(USER_BELL, USER_NO_BELL + 1, 0);
 		user_call(77, KERNEL, KERNEL);
 	}
 	if (is("slow") && n == TURN)
@@ -220,6 +248,7 @@ user_main(void)
 		if (begins("asleep"))
 			wake(&q, run->now);
 		remember(&q);
+		listen(&q);
 		if (n == TURN)
 			misbehave();
 		annoy(n);

@@ -30,6 +30,7 @@
 #define LCR_DLAB                   0x80
 #define LSR_EMPTY                  0x60 /* what was sent is gone */
 #define DEBUG_EXIT                 0xf4
+#define BELL                       0x300 /* a write there is an event, and no exit of this program's */
 #define CR0_PE                     1u
 #define CPUIDS                     100
 #define X2APIC                     (1u << 21) /* CPUID 1, ecx: Zeno's guests have none on this machine */
@@ -283,6 +284,7 @@ start(char **stack)
 {
 	char **word = stack + 2; /* behind their number and the program's own name */
 	struct kvm_userspace_memory_region slot = { .memory_size = MEMORY };
+	struct kvm_ioeventfd bell = { .addr = BELL, .len = 1, .flags = KVM_IOEVENTFD_FLAG_PIO };
 	struct kvm_pit_config pit = { 0 };
 	long system, machine, vcpu;
 	uint32_t entry;
@@ -304,6 +306,8 @@ start(char **stack)
 	boot_information(word + 1);
 	slot.userspace_addr = (uint64_t)ram;
 	kvm(machine, KVM_SET_USER_MEMORY_REGION, &slot, "KVM_SET_USER_MEMORY_REGION");
+	bell.fd = (int)good(call3(__NR_eventfd2, 0, 0, 0), "eventfd2");
+	kvm(machine, KVM_IOEVENTFD, &bell, "KVM_IOEVENTFD");
 	vcpu = kvm(machine, KVM_CREATE_VCPU, NULL, "KVM_CREATE_VCPU");
 	set_cpuid(system, vcpu);
 	set_registers(vcpu, entry);

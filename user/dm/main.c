@@ -19,6 +19,7 @@
 #define PIT_BACKLOG         16  /* as in vmm/dev/pc.c */
 #define POLLS_OF_A_LISTENER 100 /* as there */
 #define NOBODY              (-1)
+#define BELL                0x300 /* a write rings; there are the rings that it knows of, modulo 256 */
 
 #define COUNTER_BASE         0xfed00000ul
 #define COUNTER_SIZE         0x400
@@ -35,6 +36,7 @@ static struct rtc rtc;
 static struct i8042 i8042;
 static struct crtc crtc;
 
+static uint64_t rings;      /* of BELL */
 static uint64_t pit_told;   /* edges of the 8254 that line 0 has had */
 static uint64_t pit_next;   /* when there will be another one */
 static unsigned uart_polls; /* of its line status, one after the other */
@@ -93,6 +95,8 @@ byte_read(uint16_t port, uint64_t now)
 	case CRTC_INDEX ... CRTC_DATA:
 	case CRTC_STATUS:
 		return crtc_read(&crtc, port);
+	case BELL:
+		return (uint8_t)rings;
 	default:
 		return NOBODY;
 	}
@@ -236,6 +240,7 @@ init(const struct run_page *run)
 	rtc_init(&rtc, run->ram, run->now);
 	i8042_init(&i8042);
 	pit_told = pit_edge_count(&pit, run->now);
+	user_call(USER_BELL, BELL, 0);
 }
 
 static void
@@ -243,6 +248,7 @@ answer(struct run_page *run)
 {
 	uint64_t now = run->now;
 
+	rings = run->rings;
 	switch (run->reason) {
 	case RUN_PORT_WRITE:
 		run->done = write_port(run->port, run->size, now, run->data_out);

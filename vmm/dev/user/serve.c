@@ -82,6 +82,11 @@ service(struct user_pc *u)
 	case USER_END:
 		domain_exit(u->domain, (unsigned)regs[ENV_RDI] & 0xff);
 		return 0;
+	case USER_BELL:
+		if (regs[ENV_RDI] > USER_NO_BELL)
+			return -EINVAL;
+		u->bell = (uint32_t)regs[ENV_RDI];
+		return 0;
 	case USER_STOP:
 		return stop(u, regs[ENV_RDI], regs[ENV_RSI]);
 	default:

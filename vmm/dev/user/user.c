@@ -22,13 +22,24 @@ model_read(struct domain *d, uint16_t port, unsigned size)
 	return u->done ? u->data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
 }
 
+/* A doorbell, as KVM's ioeventfd: the program's turn comes when the guest's is over anyway. */
+static void
+ring(struct user_pc *u)
+{
+	u->env->page->rings = ++u->rings;
+	u->deadline = 0;
+	u->domain->changed = CHANGED_NOTHING; /* not yet */
+}
+
 static void
 model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	struct user_pc *u = user_of(d);
 
-	if (model_ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value }) &&
-	    !u->done)
+	if (port == u->bell)
+		ring(u);
+	else if (model_ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value }) &&
+		 !u->done)
 		io_nobody(d, port, size);
 }
 
@@ -182,6 +193,7 @@ user_init(struct domain *d)
 	u->domain = d;
 	u->lent = !v->control;
 	u->deadline = RUN_NEVER;
+	u->bell = USER_NO_BELL;
 	pic_init(&u->pic);
 	err = env_create(&u->env, m->name, hpa_ptr(hpa(m->paddr)), m->size);
 	if (err)
@@ -216,7 +228,10 @@ time_comes(struct user_pc *u)
 	if (u->put_off || (u->asks && u->asked.reason != RUN_TIME))
 		return;
 	u->may_wait = true;
+	u->told = u->asks ? u->told : u->rings;
 	model_ask(u, (struct question){ .reason = RUN_TIME });
+	if (u->told != u->rings) /* meanwhile: it was put off */
+		u->deadline = 0;
 	u->may_wait = may_wait;
 	u->put_off = false;
 }

@@ -51,6 +51,8 @@ struct user_pc {
 	struct question asked;
 	uint64_t address;        /* ... of a register in memory */
 	uint32_t data, done;     /* its answer */
+	uint32_t bell;           /* a port; USER_NO_BELL */
+	uint64_t rings, told;    /* ... how often, and how many it could see when RUN_TIME came */
 	bool asks;               /* the program has not answered it yet */
 	bool may_wait;           /* an exit is handled that can be put off */
 	bool put_off;            /* ... and it is: nothing more is to happen in it */

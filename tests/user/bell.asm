@@ -1,0 +1,95 @@
+; A guest that rings a device model's doorbell, and is answered by interrupt 5: while it sleeps, while it computes, and
+; when it has rung often. Prints a letter for each by COM1.
+
+%include "multiboot.inc"
+
+%define BELL	0x310
+%define COM1	0x3f8
+%define EXIT	0xf4
+%define PIC	0x20
+%define OFTEN	1000
+%define CODE	8
+%define VECTOR	0x25
+
+section .text
+global _start
+_start:	mov	esp, stack
+	lgdt	[gdtr]
+	jmp	CODE:.flat
+.flat:	mov	eax, 16
+	mov	ds, eax
+	mov	es, eax
+	mov	ss, eax
+	mov	eax, answered
+	mov	[gate], ax
+	shr	eax, 16
+	mov	[gate + 6], ax
+	lidt	[idtr]
+	mov	al, 0x11		; ICW1 to ICW4: vectors from 0x20 on, a slave at 2, no automatic EOI
+	out	PIC, al
+	mov	al, 0x20
+	out	PIC + 1, al
+	mov	al, 4
+	out	PIC + 1, al
+	mov	al, 1
+	out	PIC + 1, al
+	mov	al, 0xff & ~(1 << 5)
+	out	PIC + 1, al
+	mov	edx, BELL
+	in	al, dx			; from here on the device model has its bell
+	sti
+	out	dx, al
+.sleep:	hlt
+	cmp	dword [heard], 1
+	jb	.sleep
+	mov	al, 's'
+	call	say
+	mov	edx, BELL
+	out	dx, al
+.work:	cmp	dword [heard], 2
+	jb	.work
+	mov	al, 'w'
+	call	say
+	mov	edx, BELL
+	mov	ecx, OFTEN
+.more:	out	dx, al
+	loop	.more
+	in	eax, dx
+	cmp	eax, OFTEN + 2
+	jne	.end
+	mov	al, 'o'
+	call	say
+.end:	mov	al, 10
+	call	say
+	xor	eax, eax
+	mov	edx, EXIT
+	out	dx, al
+	hlt
+
+say:	mov	edx, COM1
+	out	dx, al
+	ret
+
+answered:
+	push	eax
+	inc	dword [heard]
+	mov	al, 0x20		; EOI
+	out	PIC, al
+	pop	eax
+	iret
+
+section .data
+heard:	dd	0
+	align	8
+gdt:	dq	0, 0x00cf9a000000ffff, 0x00cf92000000ffff
+gdtr:	dw	23
+	dd	gdt
+idtr:	dw	8 * VECTOR + 7
+	dd	idt
+	align	8
+idt:	times VECTOR dq 0
+gate:	dw	0, CODE, 0x8e00, 0
+
+section .bss
+	resb	256
+stack:
