@@ -43,7 +43,7 @@ ROOMS = {
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
-    "devices": ("vmm/dev", 2866, 1500),
+    "devices": ("vmm/dev", 2910, 1500),
     "platform": ("vmm/dev/apic", 2748, 2500),
     "envs": ("kern/env", 664, 500),
     "devices in ring 3": ("vmm/dev/user", 442, 300),

@@ -31,6 +31,7 @@ thread_ended(struct thread *t)
 	}
 	domain_forget(NULL);
 	last_ended = v->domain;
+	reset_done(last_ended);
 }
 
 static const struct thread_class vcpu_class = {
@@ -86,9 +87,9 @@ vcpu_free(struct vcpu *v)
 
 /* The domain's number and its frame: a free id, so that the oldest name is used up last. */
 static struct domain *
-new_domain(const struct module *m)
+new_domain(const struct module *m, unsigned first)
 {
-	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+	for (unsigned id = first; id <= DOMAIN_MAX; id++) {
 		if (domains[id])
 			continue;
 		domains[id] = host_page();
@@ -182,7 +183,7 @@ domain_create(struct domain **out, const struct domain_config *config)
 	if (err)
 		return err;
 	domain_forget(NULL);
-	d = new_domain(config->module);
+	d = new_domain(config->module, config->id ? config->id : 1);
 	if (!d)
 		return -ENOMEM;
 	d->mmu = config->mmu ? config->mmu : engine_mode(config->engine);
@@ -191,12 +192,14 @@ domain_create(struct domain **out, const struct domain_config *config)
 	d->platform = config->platform;
 	d->disk = config->disk;
 	snprintf(d->words, sizeof(d->words), "%s", config->words);
-	err = furnish(d, config);
+	err = reset_init(d, config);
+	if (!err)
+		err = furnish(d, config);
 	if (err) {
 		domain_free(d);
 		return err;
 	}
-	domain_input_init(d);
+	domain_input_init(d, config->id);
 	side_printf("@Z start d%u %s\n", d->id, d->name);
 	debug_created(d->vcpu);
 	for_each_vcpu(v, d) thread_add(&v->thread);
@@ -225,6 +228,7 @@ domain_free(struct domain *d)
 	if (last_ended == d)
 		last_ended = NULL;
 	domains[d->id] = NULL;
+	host_page_put(d->again);
 	host_page_put(d);
 }
 

@@ -132,10 +132,7 @@ exit_object(struct vcpu *v, const struct exit *e, char *buf, size_t size)
 		snprintf(buf + used, size - used, ", cr2 %08lx", e->gva);
 }
 
-/*
- * The line that ends a guest: what it did, then where and by which exit, then the page that
- * explains.
- */
+/* The line that ends a guest: what it did, where, by which exit, and who explains it. */
 enum verdict
 exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 {

@@ -28,10 +28,7 @@ enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
 enum verdict exit_cpuid(struct vcpu *v, struct exit *e); /* that for any engine: exits/exits.c */
 /* settle.c */
 enum verdict mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome);
-/*
- * The end of a guest for what it did at this exit: the line names exit, rip, instruction, and
- * `page`.
- */
+/* The end of a guest for what it did: the line names exit, rip, instruction, and `page`. */
 enum verdict exit_stop(struct vcpu *v, const struct exit *e, const char *page, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
 /*

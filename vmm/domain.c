@@ -32,8 +32,8 @@ domain_stop(struct domain *d, const char *fmt, ...)
 	vsnprintf(d->end_reason, sizeof(d->end_reason), fmt, ap);
 	va_end(ap);
 	d->stopped = true;
-	end(d, "stopped");
-	if (d->silent)
+	end(d, domain_restarts(d) ? "starts again" : "stopped");
+	if (d->silent || domain_restarts(d))
 		return;
 	exit_print_last(d->ran ? d->ran : d->vcpu, 10);
 	io_unclaimed(d, ports, sizeof(ports));

@@ -58,11 +58,8 @@ struct domain {
 	struct vcpu *vcpu; /* the first one; the others by `next` */
 	struct vcpu *ran;  /* had the last turn; NULL: none has */
 
-	/*
-	 * The clock: guest time in ns is clock_ns() - clock_offset, and stands still while paused.
-	 */
-	uint64_t clock_offset, paused_at;
-	bool paused; /* ... and its CPUs with it (vmm/control/) */
+	uint64_t clock_offset, paused_at; /* its time is clock_ns() - clock_offset, in ns */
+	bool paused;                      /* ... and its CPUs with it (vmm/control/) */
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */
@@ -90,8 +87,10 @@ struct domain {
 
 	char end_reason[240]; /* why it ended, in words */
 	unsigned exit_code;
-	bool stopped; /* ended by domain_stop() */
-	bool silent;  /* says nothing on the console, not even how it ended */
+	bool stopped;        /* ended by domain_stop() */
+	bool reset;          /* ... since it has reset its machine */
+	struct again *again; /* what it then starts from; NULL: that is its end */
+	bool silent;         /* says nothing on the console, not even how it ended */
 };
 _Static_assert(sizeof(struct domain) <= PAGE_SIZE, "a domain is one frame");
 
@@ -112,25 +111,21 @@ struct domain_config {
 	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */
 	uint64_t ram;         /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;       /* up to what the engine has */
+	unsigned resets;      /* so often it starts again when it has reset its machine */
+	unsigned id;          /* ... with this number; 0: any */
 	const char *words;    /* behind the module's own, for the guest */
 	/* what a multiboot kernel finds in memory beside itself; the rest are NULL */
 	const struct module *modules[GUEST_MODULES];
 };
 
-/*
- * create.c. The caller owns the result until domain_free(). Errors: -ENOMEM, -ENOENT, -ENOEXEC,
- * -EINVAL.
- */
+/* create.c. The caller owns it up to domain_free(). -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */
 int domain_create(struct domain **out, const struct domain_config *config);
 void domain_free(struct domain *d);
 /* Frees the one that ended last, which is kept to be looked at. False: none is, `but` apart. */
 bool domain_forget(const struct domain *but);
 struct domain *domain_find(unsigned id);
 
-/*
- * domain.c. Ends the domain, once; says why in one line: what it did, where, and which handout
- * explains it.
- */
+/* domain.c. Ends it, once, with a line: what it did, where, and which handout explains it. */
 void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Orderly end: the guest wrote `code` to the debug exit port. */
 void domain_exit(struct domain *d, unsigned code);
@@ -145,6 +140,15 @@ void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
 void domain_quiet(struct domain *d);
 
+/* dev/reset.c: config.resets; and when the last turn of a domain is over */
+int reset_init(struct domain *d, const struct domain_config *c);
+void reset_done(struct domain *d);
+static inline bool
+domain_restarts(const struct domain *d)
+{
+	return d->reset && d->again;
+}
+
 /* dev/typed.c */
-void domain_input_init(struct domain *d); /* from input= of its words */
-int domain_input(struct domain *d);       /* the next character for its COM1, -1: none */
+void domain_input_init(struct domain *d, bool again); /* from input= of its words */
+int domain_input(struct domain *d); /* the next character for its COM1, -1: none */

@@ -53,10 +53,7 @@ struct engine {
 	 * waiting is an exit.
 	 */
 	void (*window)(struct vcpu *v);
-	/*
-	 * d->window is another one now; NULL: the engine does not mind. Called in the middle of an
-	 * exit.
-	 */
+	/* d->window has moved, in the middle of an exit; NULL: the engine does not mind. */
 	void (*window_moved)(struct vcpu *v);
 	/*
 	 * The memory operand of this exit's decoded instruction, in words: how long they are. NULL:
@@ -89,10 +86,7 @@ struct engine {
 /* Each whose frame would have the debugger's TF; int3 and into have no TF, for debug_landing(). */
 #define STEP_EXCEPTIONS (~0u & ~(1u << VEC_BP | 1u << VEC_OF))
 
-/*
- * dispatch.c: engines register themselves: SET_ADD(engines, te_engine). NULL: no such engine in
- * this build.
- */
+/* dispatch.c, by SET_ADD(engines, te_engine). NULL: no such engine in this build. */
 const struct engine *engine_find(const char *name);
 /* te, where it is in this build, else the first that this CPU has, else the first. */
 const struct engine *engine_default(void);

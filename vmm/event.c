@@ -6,6 +6,7 @@
  */
 #include <kern/thread.h>
 #include <vmm/dispatch.h>
+#include <vmm/domain.h>
 #include <vmm/engine.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
@@ -34,10 +35,12 @@ raise_on_top(struct vcpu *v, struct event event)
 {
 	const struct event first = v->state.event;
 
-	if (first.kind == EVENT_FAULT && first.vector == VEC_DF && event.kind == EVENT_FAULT)
+	if (first.kind == EVENT_FAULT && first.vector == VEC_DF && event.kind == EVENT_FAULT) {
+		v->domain->reset = true;
 		return exit_stop(v, v->exit, "lab1b.md#triple", "triple fault: %s, then %s(%x)",
 				 vector_short(first.vector), vector_short(event.vector),
 				 event.error);
+	}
 	if (event.kind == EVENT_FAULT && event_is_double(first.kind, first.vector, event.vector))
 		event = (struct event){ .kind = EVENT_FAULT, .vector = VEC_DF, .has_error = true };
 	v->state.event = event;

@@ -16,6 +16,7 @@
 
 #define DEFAULT_RAM_MIB 8
 #define RAM_MIB_MAX     (512u << 10) /* what a p2m covers */
+#define RESETS_MAX      16           /* of a guest that does nothing else */
 
 static int
 list_modules(void)
@@ -97,6 +98,8 @@ start_option(struct start *s, const char *word)
 		return parse_u64(word + 4, &s->mib) || s->mib > RAM_MIB_MAX ? -EINVAL : 0;
 	if (!strncmp(word, "devices=", 8))
 		return chosen("devices", word + 8, s->config.platform = platform_find(word + 8));
+	if (!strcmp(word, "on-reset=restart"))
+		return s->config.resets = RESETS_MAX, 0;
 	flag = !strcmp(word, "&")       ? &s->background
 	       : !strcmp(word, "log=1") ? &s->config.logs_writes
 					: NULL;
@@ -172,7 +175,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [page=4k] [log=1] [platform=pc] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [&] [-- WORDS]]",
+	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [page=4k] [log=1] [platform=pc] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [on-reset=restart] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

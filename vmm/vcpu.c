@@ -89,9 +89,7 @@ vcpu_check_poison(struct vcpu *v)
 	each_part(v, STATE_ALL & ~v->dirty, compare);
 }
 
-/*
- * 64-bit code goes on there; all other code does not, 16-bit code among it: a jump alone cuts it.
- */
+/* 64-bit code goes on there; other code, of 16 bits too, does not: a jump alone cuts it. */
 COLD enum verdict
 vcpu_at_4g(struct vcpu *v)
 {

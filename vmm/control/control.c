@@ -25,7 +25,7 @@ static struct {
 static bool
 runs(const struct domain *d)
 {
-	return d && d->state != DOMAIN_ENDED;
+	return d && (d->state != DOMAIN_ENDED || domain_restarts(d));
 }
 
 static int64_t

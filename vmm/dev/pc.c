@@ -95,6 +95,7 @@ i8042_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	const char *why = i8042_write(&pc_of(d)->i8042, port, (uint8_t)value);
 
+	d->reset = why;
 	if (why)
 		domain_stop(d, "%s, by port %x", why, port);
 }

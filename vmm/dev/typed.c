@@ -119,7 +119,7 @@ ended(void *arg)
 {
 	struct domain *d = domain_find(person.id);
 
-	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held);
+	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held && !domain_restarts(d));
 }
 
 /* What she has typed for a guest before she left it is still its. */
@@ -194,9 +194,9 @@ MONITOR_COMMAND(console, "console", "[ID]", "type to a guest's COM1; Ctrl-] come
 /* ---- the words ---- */
 
 void
-domain_input_init(struct domain *d)
+domain_input_init(struct domain *d, bool again)
 {
-	if (person.id == d->id) /* who had this number before */
+	if (person.id == d->id && !again) /* who had this number before */
 		memset(&person, 0, sizeof(person));
 	for (d->input = d->words; *d->input; d->input++)
 		if (!strncmp(d->input, "input=", 6)) {
@@ -204,6 +204,7 @@ domain_input_init(struct domain *d)
 			break;
 		}
 	d->input_any = *d->input;
+	d->input_awaited = again && person.id == d->id && person.attached;
 	for (const char *s = d->input; *s && *s != ' '; s++)
 		d->input_awaited |= *s == '|';
 	d->input_waits = d->input_awaited;

@@ -275,6 +275,7 @@ EXIT_HANDLER(PREEMPTION, NULL, exit_window);
 static enum verdict
 exit_triple(struct vcpu *v, struct exit *e)
 {
+	v->domain->reset = true;
 	return exit_stop(v, e, "lab1b.md#triple", "triple fault");
 }
 EXIT_HANDLER(TRIPLE, NULL, exit_triple);

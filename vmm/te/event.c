@@ -101,8 +101,10 @@ deliver_fault(struct vcpu *v, const struct exit *exit, const struct te_event *fi
 					 v->domain->window);
 		used += snprintf(chain + used, sizeof(chain) - used, ", then %s(%x)",
 				 vector_short(fault.vector), fault.error);
-		if (was == VEC_DF && event.kind == EVENT_FAULT)
+		if (was == VEC_DF && event.kind == EVENT_FAULT) {
+			v->domain->reset = true;
 			return exit_stop(v, &at, LAB_1B "#triple", "triple fault: %s", chain);
+		}
 		event = after_fault(&event, &fault);
 		access = (struct te_access){ .v = v };
 	} while (deliver(v, &event, &access, &fault));

@@ -28,7 +28,8 @@ pci_port_read(struct domain *d, uint16_t port, unsigned size)
 static void
 pci_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
-	if (pci_write(&apic_of(d)->pci, port, size, value) == PCI_RESET)
+	d->reset = pci_write(&apic_of(d)->pci, port, size, value) == PCI_RESET;
+	if (d->reset)
 		domain_stop(d, "it asks for a reset, by port %x", port);
 	else if (port >= PCI_DATA_PORT)
 		pam_update(d);
