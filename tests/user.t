@@ -21,7 +21,7 @@ SOURCE = ROOT / "tests/user"
 FLAGS = ("-std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-stack-protector -fno-pic -mgeneral-regs-only -nostdlib -static "
          "-fcf-protection=none -Wl,--build-id=none -Wl,-z,noexecstack").split()
 ATTACKS = re.findall(r'^\t(?:ATTACK|ONE|TOUCH|SELECT|FAR|V86|STEP)\t"([\w-]+)"', (SOURCE / "attack.asm").read_text(), re.M)
-HARMLESS = ("step-int", "step-ss-int", "flags", "stack-wild", "stack-no-canonical", "segments", "calls")
+HARMLESS = ("step-int", "step-ss-int", "flags", "stack-wild", "stack-no-canonical", "segments", "rdtsc", "calls")
 ENDLESS = ("spin", "yields")
 SHARED = ("syscall", "step-ss-syscall", "sysenter", "int-callout", "gs-ldt", "sse")  # what engines set up for their guests
 DM = BUILD / "user/dm.elf"
@@ -86,8 +86,8 @@ def attacks(svm, attack):
 def beside_one(svm, attack, engine, start):
     """The same of those that an engine's way of running its guest has to do with, between that guest's turns."""
     there = [guest("pv-hostile") if engine == "pv" else assembled("user/spin.asm"), "hello", attack]
-    text = svm.host([start, *(f"run attack {name}" for name in SHARED), "stop d1", svm.start("hello")], there)
-    ok(len(re.findall(r"^e1 attack: killed by .*, rip 4[0-9a-f]+$", text, re.M)) == len(SHARED) and "hello: ended: exit code 0" in text,
+    text = svm.host([start, *(f"run attack {name}" for name in (*SHARED, "rdtsc")), "stop d1", svm.start("hello")], there)
+    ok("e1 attack: ended, status 0" in text and len(re.findall(r"^e1 attack: killed by .*, rip 4[0-9a-f]+$", text, re.M)) == len(SHARED) and "hello: ended: exit code 0" in text,
        f"a program that attacks beside a guest of {engine} ends itself", text=text)
 
 

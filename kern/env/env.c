@@ -123,6 +123,7 @@ take_cpu(struct env *e)
 	/* Where an engine's guests may syscall, that leads into the engine. */
 	if (efer & EFER_SCE)
 		wrmsr(MSR_EFER, efer & ~(uint64_t)EFER_SCE);
+	write_cr4(read_cr4() & ~(uint64_t)CR4_TSD); /* a guest of an outer ring may have set it */
 	gdt_set_ldt(0, 0);
 	/*
 	 * 64-bit code needs no data segments, and what a guest in ring 1 has left is its own: FS's

@@ -226,6 +226,10 @@ table:
 	mov	rsp, NO_CANONICAL
 	xor	edi, edi
 	jmp	exit
+	ATTACK	"rdtsc"
+	rdtsc
+	xor	edi, edi
+	jmp	exit
 	ATTACK	"segments"
 	mov	eax, 0xe02b
 	mov	ds, eax
