@@ -4,7 +4,8 @@
  * looked at, so that what the guest writes to its frames behind Zeno's back has no effect at all.
  *
  * A copy has code and data for ring 3 alone, accessed already, so that the CPU never writes there;
- * of gates and system segments there are none. Limits need no cut: 64-bit code has none, and other
+ * of gates and system segments there are none, nor stacks of 16 bits, to which an iret leaves bits
+ * of the host's own rsp (vmm/te/narrow.c). Limits need no cut: 64-bit code has none, and other
  * code has no address above 4 GiB, where the hole is.
  */
 #include <inc/errno.h>
@@ -26,7 +27,7 @@ make_safe(uint64_t *d)
 	else if (!(*d & DESC_S))
 		return false;
 	else
-		*d |= DESC_DPL(3) | DESC_A;
+		*d |= DESC_DPL(3) | DESC_A | (*d & DESC_CODE ? 0 : DESC_DB);
 	return true;
 }
 

@@ -295,6 +295,56 @@ user(void)
 	check(user_came == 5, "what came from the user", user_came);
 }
 
+/* ---- a stack of 16 bits, at which an iret leaves bits of whoever makes it ---- */
+
+#define CODE32  0x00cffb000000ffffull
+#define STACK16 0x0000f3000000ffffull
+#define NARROW  0x00340000ul /* the guest's bits */
+
+static uint8_t low[5][PAGE] __attribute__((aligned(4096))); /* tables of levels 3 to 1, code, GDT */
+static uint64_t narrow_rsp;
+
+static void
+from_narrow(struct pv_frame *f)
+{
+	check(f->vector == 6 && (f->cs & 0xffff) == 0x0b, "32 bits run", f->vector << 32 | f->cs);
+	narrow_rsp = f->rsp;
+	f->cs = FRAME_CS;
+	f->ss = 0xe02b;
+	f->rip = (uint64_t)try_back;
+	f->rsp = try_rsp;
+}
+
+static void
+into_narrow(uint64_t ss)
+{
+	const uint64_t words[] = { 0, 0, 0, 0, 0x1000, 0x0b, 0x202, NARROW | 0x100, ss };
+
+	do_iret(words);
+}
+
+static void
+narrow(void)
+{
+	uint64_t frame = pv_page(low[4]), *gdt = (uint64_t *)low[4];
+
+	((uint64_t *)low[0])[0] = pv_page(low[1]) << 12 | FLAT;
+	((uint64_t *)low[1])[0] = pv_page(low[2]) << 12 | FLAT;
+	((uint64_t *)low[2])[1] = pv_page(low[3]) << 12 | PTE_P | PTE_U;
+	low[3][0] = 0x0f, low[3][1] = 0x0b; /* ud2 */
+	gdt[1] = CODE32, gdt[2] = STACK16;
+	for (unsigned n = 0; n < 3; n++)
+		pv_map(low[n], pv_page(low[n]) << 12 | PTE_P | PTE_U);
+	check(!pv_update(pv_page((void *)pv_info->pt_base) << 12, pv_page(low[0]) << 12 | FLAT),
+	      "memory below 4 GiB", 0);
+	check(!pv_call(XEN_set_gdt, (uint64_t)&frame, 3, 0, 0), "its GDT", 0);
+	pv_handler = from_narrow;
+	try(into_narrow, 0x13);
+	check(narrow_rsp == (NARROW | 0x100), "rsp behind an iret to 16 bits", narrow_rsp);
+	pv_handler = caught;
+	pv_call(XEN_set_gdt, 0, 0, 0, 0);
+}
+
 static void
 all(void)
 {
@@ -308,6 +358,7 @@ all(void)
 	flags_and_frames();
 	selectors();
 	user();
+	narrow();
 	check(!pv_map(spare, ~(uint64_t)PTE_P), "an entry that is not there, of no frame", 0);
 	pv_printf("%u wrong; the end\n", wrong);
 	pv_exit((int)wrong);
@@ -347,6 +398,18 @@ for_ever(void)
 	do_read(0x123456);
 }
 
+/* CR4.TSD: it wants an exception of each rdtsc. */
+static void
+spin_without_time(void)
+{
+	uint64_t cr4;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | 4));
+	for (;;)
+		;
+}
+
 static void
 endless_calls(void)
 {
@@ -380,7 +443,7 @@ endless_calls(void)
 	E(for_ever, for_ever())                                 \
 	E(v86, into_v86())                                      \
 	E(calls, endless_calls())                               \
-	E(spin, for (;;))
+	E(spin, spin_without_time())
 ENDINGS(ENDING)
 
 static const struct {
