@@ -52,8 +52,8 @@ ROOMS = {
     "firmware": ("vmm/dev/firmware", 282, 280),
     "load": ("vmm/load", 940, 900),
     "debug": ("vmm/debug", 1075, 1500),
-    "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/rules "
-               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5598, 1000),
+    "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
+               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5915, 1000),
     "peers": ("trials/peers", 350, 350),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")

@@ -1,6 +1,6 @@
 /*
  * Auditors: each compares tables that the CPU walks with what they are made from, from scratch. One
- * is for shadows, one for nested tables; a build has those of its labs.
+ * is for shadows, one for nested tables, one for types of frames; a build has those of its labs.
  */
 #pragma once
 

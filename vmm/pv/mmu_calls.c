@@ -8,6 +8,7 @@
 #include <inc/errno.h>
 #include <kern/cpu.h>
 #include <vmm/pv/pv.h>
+#include <trials/audit/audit.h>
 
 #define GOES_ON (1u << 31) /* in a count: what is in *done has been done before */
 #define A_WHILE 8u         /* a request takes about as long as so many entries of a walk */
@@ -25,11 +26,13 @@ pv_types_flush(struct vcpu *v)
 
 	v->flush |= t->flush;
 	t->flush = false;
-	if (t->linear && !v->domain->silent)
+	if (t->linear && !t->told && !v->domain->silent)
 		printf("d%u %s: a page table that is its own level's, too (linear): Zeno has none "
 		       "such: -EINVAL\n",
 		       v->domain->id, v->domain->name);
+	t->told |= t->linear;
 	t->linear = false;
+	audit_now_and_then(v);
 }
 
 /*
@@ -236,6 +239,7 @@ pv_types_begin(struct vcpu *v, mfn_t root)
 	while ((err = pv_type_get(pv->types, root, PV_L4, &budget)) == -EAGAIN) {
 		preempt_point();
 		budget = PV_BATCH;
+		pv_type_settle(pv->types, &budget);
 	}
 	if (err)
 		return err;

@@ -236,12 +236,10 @@ pv_type_get(struct pv_types *t, mfn_t m, enum pv_page_type type, unsigned *budge
 
 	if (!f)
 		return -EINVAL;
-	if (t->asked && (t->target.v != m.v || t->type != type)) {
+	if (t->asked && (t->target.v != m.v || t->type != type))
 		pv_type_forget(t);
-		return -EAGAIN; /* what the caller knows of other frames may be so no more */
-	}
-	if (!pv_type_settle(t, budget))
-		return -EAGAIN;
+	if (pv_type_busy(t))
+		return -EAGAIN; /* what the caller knows of other frames may be so no more then */
 	if (!t->asked && f->page_type == type && f->type_refs) {
 		f->type_refs++;
 		return 0;

@@ -32,9 +32,11 @@ struct pv_types {
 	uint16_t owner; /* whose frames */
 	bool flush;     /* the CPU may remember what a table was: forget it before the guest runs */
 	bool linear;    /* a table was to be one of its own level, too */
+	bool told;      /* ... which its console has been told of */
 	bool down;      /* the walk takes back */
 	bool asked;     /* somebody has asked for `target`, and has not heard yet: `result` */
-	bool forgotten; /* ... and will not: what he was to have is given up when the walk is over */
+	/* ... and will not: what he was to have is given up when the walk is over */
+	bool forgotten;
 	unsigned depth; /* of the path; 0: there is no walk */
 	struct {
 		uint32_t mfn;
@@ -47,8 +49,9 @@ struct pv_types {
 };
 
 /*
- * One use more. 0; -EINVAL: it can't be that. -EAGAIN: the budget (in entries) is used up, and the
- * next one who asks for the same gets the answer. No walk may be on its way.
+ * One use more. 0; -EINVAL: it can't be that. -EAGAIN: a walk is on its way: settle, and begin
+ * anew. The walk may be this one's own, whose budget (in entries) is used up: then the next one who
+ * asks for the same has the answer.
  */
 int pv_type_get(struct pv_types *t, mfn_t m, enum pv_page_type type, unsigned *budget);
 /* One less, which may begin a walk. */
