@@ -39,9 +39,10 @@ def said(part):
 def works(where):
     """Both guests come to their ends, twice, and leave no frame behind."""
     spare = Symbols([guest("pv-hostile")]).address("spare")
-    text = PV.host(["start pv-hello", "start pv-hostile", f"gwalk {spare:#x}", "start pv-hello mem=2", "start pv-hello",
-                    "start pv-tables mem=40", "start pv-machine"], ["pv-hello", "pv-hostile", "pv-tables", "pv-machine"], where)
-    hello, hostile, small, again, tables, mine = each(text) + [""] * (6 - len(each(text)))
+    text = PV.host(["start pv-hello", "audit", "start pv-hostile", f"gwalk {spare:#x}", "audit", "start pv-hello mem=2",
+                    "audit", "start pv-hello", "start pv-machine", "audit", "start pv-tables mem=40", "audit", "damage 1"],
+                   ["pv-hello", "pv-hostile", "pv-tables", "pv-machine"], where)
+    hello, hostile, small, again, mine, tables = each(text) + [""] * (6 - len(each(text)))
     ok(said(hello) == HELLO and said(again) == HELLO and "ended: guest powered off" in hello,
        f"{where}: a PV kernel says what it was given, catches its own exception, and ends", text=text)
     ok("512 pages, 4 page tables" in small, f"{where}: ... in two MiB, too", text=small)
@@ -52,7 +53,10 @@ def works(where):
     ok(said(mine) == ["0 wrong; the end"],
        f"{where}: privileged instructions, descriptors, bases, breakpoints are what its machine's would be", text=mine)
     ok(said(tables)[:1] == ["10240 pages by tables of my own; the old 5 are memory"] and "0 wrong; the end" in tables,
-       f"{where}: new page tables over all its memory", text=tables)
+       f"{where}: new page tables over all its memory, and none that may not be", text=tables)
+    ok(tables.count("its own level's, too (linear)") == 1, f"{where}: which is said of a linear one, once", text=tables)
+    ok(text.count("audit: 0 differences") == 5, f"{where}: the auditor counts the same behind each", text=text[-3000:])
+    ok(text.count(": seen") == 10 and ": not seen" not in text, f"{where}: and sees ten ways to break it", text=text[-3000:])
     ok(all(hostile.count(f"hypercall {n} (unknown): Zeno has none such") == 1 for n in (63, 64)),
        f"{where}: an unknown hypercall is told once", text=hostile)
 

@@ -39,7 +39,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2465, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3670, 1300),
-    "pv": ("vmm/pv", 4280, 3200),
+    "pv": ("vmm/pv", 4410, 3200),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
@@ -53,7 +53,7 @@ ROOMS = {
     "load": ("vmm/load", 940, 900),
     "debug": ("vmm/debug", 1075, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
-               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5915, 1000),
+               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5925, 1000),
     "peers": ("trials/peers", 350, 350),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")

@@ -221,6 +221,7 @@ pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 		break;
 	case VEC_PF:
 		e->gva = read_cr2();
+		pv_translate_write(v, e);
 		break;
 	case VEC_GP:
 		translate_int(v, e);

@@ -19,11 +19,17 @@
 #define VERSION      (4u << 16 | 17)
 #define FORCED_BYTES 5u /* in front of the cpuid */
 
-/* Its kernel's code is 64 bits wide: nothing is done for other code. */
-static bool
-fetch(struct vcpu *v, struct insn *insn)
+/* What bytes say they say of any guest: what was decoded last is kept. */
+static struct known {
+	uint8_t bytes[EXIT_INSN_MAX], count; /* 0: none */
+	struct insn insn;
+} known[16];
+
+bool
+pv_fetch_insn(struct vcpu *v, struct insn *insn)
 {
-	uint8_t bytes[EXIT_INSN_MAX];
+	struct known *k = &known[v->state.rip % ARRAY_LEN(known)];
+	uint8_t bytes[EXIT_INSN_MAX] = { 0 };
 	size_t n = sizeof(bytes);
 
 	if (pv_fetch(v, bytes, n)) {
@@ -31,7 +37,12 @@ fetch(struct vcpu *v, struct insn *insn)
 		if (n > sizeof(bytes) || pv_fetch(v, bytes, n))
 			return false;
 	}
-	return v->state.seg[SEG_CS].sel == XEN_FLAT_CS64 && !decode(insn, bytes, n, MODE64);
+	if (k->count != n || memcmp(k->bytes, bytes, sizeof(bytes))) {
+		memcpy(k->bytes, bytes, sizeof(bytes));
+		k->count = decode(&k->insn, bytes, n, MODE64) ? 0 : (uint8_t)n;
+	}
+	*insn = k->insn;
+	return k->count && v->state.seg[SEG_CS].sel == XEN_FLAT_CS64;
 }
 
 static void
@@ -100,7 +111,7 @@ pv_translate_privileged(struct vcpu *v, struct exit *e)
 	enum exit_reason reason;
 	struct insn insn;
 
-	if (pv_of(v)->user || e->error || !fetch(v, &insn))
+	if (pv_of(v)->user || e->error || !pv_fetch_insn(v, &insn))
 		return;
 	reason = reason_of(v, e, &insn);
 	if (reason == EXIT_NONE)

@@ -106,7 +106,13 @@ int pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
 const void *pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy);
 int pv_fetch(struct vcpu *v, void *to, uint64_t len); /* at rip, kernel or user */
 
-/* privileged.c: a #GP of the kernel's, a #UD of anybody's: *e may be another exit then. */
+/* table_write.c: a #PF of its kernel's may be a write that Zeno does for it. */
+void pv_translate_write(struct vcpu *v, struct exit *e);
+
+/* privileged.c: the instruction at rip, of code that is 64 bits wide; false: it is not there. */
+struct insn;
+bool pv_fetch_insn(struct vcpu *v, struct insn *insn);
+/* A #GP of the kernel's, a #UD of anybody's: *e may be another exit then. */
 void pv_translate_privileged(struct vcpu *v, struct exit *e);
 void pv_translate_forced(struct vcpu *v, struct exit *e);
 void pv_set_ts(struct vcpu *v, bool on);
