@@ -51,6 +51,9 @@ enum user_call {
 	 * before the guest's next turn or sleep at the latest. USER_NO_BELL: none; -EINVAL
 	 */
 	USER_BELL,
+	USER_DISK,  /* () sectors of the guest's disk; 0: it has none */
+	USER_LOAD,  /* (sector, 512 bytes) from the disk; -EINVAL: it has no such one; -EFAULT */
+	USER_STORE, /* (sector, 512 bytes) to the disk; the same */
 
 	/*
 	 * For the control shell alone (vmm/control/), which the monitor's `shell` starts. -ENOSYS

@@ -209,6 +209,17 @@ def bell(model):
     ok(len(parts) == len(ends) and all(words in part for words, part in zip(ends.values(), parts)), "and can end it then", text=text)
 
 
+def disk(model):
+    """The IDE disk of dm, by its ports; a model that asks for sectors which are not there, or to where it has no memory."""
+    guest, path = assembled("user/disk.asm"), folder() / "sectors"
+    path.write_bytes(b"".join(struct.pack("<I", n).ljust(512, b"\0") for n in range(64)))
+    for name in ("svm", "te"):
+        one = Engine("all", name, f"engine={name} devices=user disk=sectors")
+        text = one.host([one.start("disk"), "model model pointers", one.start("hello"), "model", one.start("disk")], [guest, "hello", path, model, DM])
+        ok(re.findall(r"^d1\| (i.*)$", text, re.M) == ["irwe"] * 2 and text.count(": ended: exit code 0") == 3,
+           f"{name}: a disk whose controller is a program in ring 3, and whose sectors no other memory gets", text=text)
+
+
 def beside(svm):
     """Guests with devices in ring 3 and with Zeno's, each with turns of its own."""
     words = (("traps", "devices=user &"), ("traps", "&"), ("traps", "devices=user &"), ("sieve", "devices=user"), ("sieve", "devices=user"))
@@ -295,6 +306,7 @@ def main():
     registers(model)
     kept(model, seed)
     bell(model)
+    disk(model)
     beside(svm)
     models(svm, model)
     asleep(svm, model)

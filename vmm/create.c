@@ -136,7 +136,7 @@ check_config(const struct domain_config *c)
 		return -EINVAL;
 	}
 	if (c->disk && !(c->platform && c->platform->disk)) {
-		printf("disk= is for a platform that has one: platform=pc-apic\n");
+		printf("disk= is for a platform that has one: platform=pc-apic, devices=user\n");
 		return -EINVAL;
 	}
 	if (c->vcpus > 1 && mode && mode->one_vcpu) {

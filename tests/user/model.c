@@ -36,7 +36,7 @@ begins(const char *word)
 static bool
 is(const char *word)
 {
-	return begins(word) && !run->words[user_strlen(word)];
+	return begins(word) && !run->words[strlen(word)];
 }
 
 /* What Zeno asked, kept from its own tricks. */
@@ -231,6 +231,11 @@ annoy(unsigned n)
 		user_call(USER_PRINT, (uint64_t)-4, 8);
 		user_call(USER_BELL, KERNEL, KERNEL);
 		user_call(USER_BELL, USER_NO_BELL + 1, 0);
+		for (int n = USER_LOAD; n <= USER_STORE; n++) {
+			user_call(n, 0, KERNEL);
+			user_call(n, (uint64_t)-1, (uint64_t)run);
+			user_call(n, 0, USER_TOP - 4);
+		}
 		user_call(77, KERNEL, KERNEL);
 	}
 	if (is("slow") && n == TURN)

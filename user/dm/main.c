@@ -7,6 +7,7 @@
  */
 #include <stdbool.h>
 
+#include <user/dm/disk.h>
 #include <user/lib/user.h>
 #include <vmm/dev/crtc.h>
 #include <vmm/dev/i8042.h>
@@ -108,7 +109,7 @@ i8042_port_write(uint16_t port, uint8_t value)
 	const char *why = i8042_write(&i8042, port, value);
 
 	if (why)
-		user_call(USER_STOP, (uint64_t)why, user_strlen(why));
+		user_call(USER_STOP, (uint64_t)why, strlen(why));
 }
 
 static int
@@ -239,6 +240,7 @@ init(const struct run_page *run)
 	pit_init(&pit, run->now);
 	rtc_init(&rtc, run->ram, run->now);
 	i8042_init(&i8042);
+	disk_init();
 	pit_told = pit_edge_count(&pit, run->now);
 	user_call(USER_BELL, BELL, 0);
 }
@@ -251,10 +253,12 @@ answer(struct run_page *run)
 	rings = run->rings;
 	switch (run->reason) {
 	case RUN_PORT_WRITE:
-		run->done = write_port(run->port, run->size, now, run->data_out);
+		run->done = write_port(run->port, run->size, now, run->data_out) ||
+			    disk_write(run->port, run->size, run->data_out);
 		break;
 	case RUN_PORT_READ:
-		run->done = read_port(run->port, run->size, now, &run->data_in);
+		run->done = read_port(run->port, run->size, now, &run->data_in) ||
+			    disk_read(run->port, run->size, &run->data_in);
 		break;
 	case RUN_MMIO_READ:
 		run->done = read_register(run->address, now, &run->data_in);

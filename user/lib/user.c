@@ -11,7 +11,7 @@ user_exit(int status)
 }
 
 size_t
-user_strlen(const char *s)
+strlen(const char *s)
 {
 	size_t n = 0;
 
@@ -58,7 +58,7 @@ text_to(struct user_text *t, unsigned column)
 void
 user_print(const char *line)
 {
-	user_call(USER_PRINT, (uint64_t)line, user_strlen(line));
+	user_call(USER_PRINT, (uint64_t)line, strlen(line));
 }
 
 void *

@@ -25,7 +25,7 @@ struct command {
 static void
 say(const char *s)
 {
-	user_call(USER_WRITE, (uint64_t)s, user_strlen(s));
+	user_call(USER_WRITE, (uint64_t)s, strlen(s));
 }
 
 static void
@@ -116,7 +116,7 @@ start(int argc, char **argv)
 
 	/* The words are one behind the other in the line, with NULs between them. */
 	for (int i = 1; i < argc - background; i++)
-		len = (uint64_t)(argv[i] - words) + user_strlen(argv[i]) + 1;
+		len = (uint64_t)(argv[i] - words) + strlen(argv[i]) + 1;
 	id = user_call(USER_START, (uint64_t)words, len);
 	if (id < 0 || background)
 		return id < 0 ? id : 0;

@@ -5,6 +5,8 @@
 #include <inc/errno.h>
 #include <kern/cpu.h>
 #include <kern/host.h>
+#include <kern/map.h>
+#include <vmm/dev/apic/ide.h>
 #include <vmm/dev/user/user.h>
 #include <vmm/engine.h>
 #include <vmm/vcpu.h>
@@ -61,6 +63,20 @@ stop(struct user_pc *u, uint64_t text, uint64_t len)
 	return err;
 }
 
+/* A sector of the guest's disk, which is a boot module: to or from the program's memory. */
+static int64_t
+sector(struct user_pc *u, uint64_t n, uint64_t at, bool store)
+{
+	const struct module *m = u->domain->disk;
+	char *bytes;
+
+	if (!m || n >= m->size / IDE_SECTOR)
+		return -EINVAL;
+	bytes = (char *)hpa_ptr(hpa(m->paddr)) + n * IDE_SECTOR;
+	return store ? env_read(u->env, bytes, at, IDE_SECTOR)
+		     : env_write(u->env, at, bytes, IDE_SECTOR);
+}
+
 /* What a device model can ask for beside an answer. */
 static COLD int64_t
 service(struct user_pc *u)
@@ -82,6 +98,11 @@ service(struct user_pc *u)
 	case USER_END:
 		domain_exit(u->domain, (unsigned)regs[ENV_RDI] & 0xff);
 		return 0;
+	case USER_DISK:
+		return u->domain->disk ? (int64_t)(u->domain->disk->size / IDE_SECTOR) : 0;
+	case USER_LOAD:
+	case USER_STORE:
+		return sector(u, regs[ENV_RDI], regs[ENV_RSI], regs[ENV_RAX] == USER_STORE);
 	case USER_BELL:
 		if (regs[ENV_RDI] > USER_NO_BELL)
 			return -EINVAL;

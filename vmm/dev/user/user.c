@@ -285,6 +285,7 @@ static const struct platform user_platform = {
 	.ports = ports,
 	.claims = claims,
 	.mmio = registers,
+	.disk = true,
 	.lines = user_lines,
 	.pending = user_pending,
 	.ack = user_ack,
