@@ -20,13 +20,15 @@ GUEST = BUILD / "guest/pc.elf"
 LIMIT = machine.Limits(instructions=2_000_000_000)
 MACHINES = ["qemu"] + (["bochs"] if shutil.which("bochs") else [])
 ENGINES = {"te": 2, "bt": 3}
+SEABIOS = ("-bios", "bios-256k.bin")  # what the guest looks for is a PC's BIOS' doing, and qboot.rom's is not
 
 
 def boot(where, kernel, cmdline, modules=()):
     """Boots a kernel with modules (path, name, words); its console."""
     if where == "qemu":
         result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", mem=128, limits=LIMIT,
-                              idle=False, modules=[(str(path), words) for path, _, words in modules])
+                              idle=False, modules=[(str(path), words) for path, _, words in modules],
+                              extra=SEABIOS if kernel == GUEST else ())
     else:
         disk = folder() / "pc.img"
         words = [word for path, name, more in modules for word in ("--module", path, f"{name} {more}".strip())]
