@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.guests import loops, mixtures  # noqa: E402
@@ -37,13 +37,7 @@ def program(kind, seed, patient=False):
 
 def disk_for(kernel, cmdline, modules=()):
     """A disk image for Bochs."""
-    disk = folder() / "disk.img"
-    words = [word for m in modules for word in ("--module", m, "guest")]
-    done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr",
-               BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", kernel, *words)
-    if done.status:
-        raise RuntimeError(done.out)
-    return str(disk)
+    return disk_image(kernel, cmdline, [(m, "guest") for m in modules])
 
 
 def bare(elf, where, icount):

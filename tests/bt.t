@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 import weave  # noqa: E402
@@ -57,12 +57,7 @@ def bare(where, elf, words="", mem=128):
     if where == "qemu":
         result = machine.boot(machine="qemu", kernel=str(elf), cmdline=words, cpu="te", mem=mem, limits=te.LIMIT)
     else:
-        disk = folder() / "bare.img"
-        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", words, "--mbr",
-                   te.BUILD / "boot/mbr.bin", "--loader", te.BUILD / "boot/loader.bin", "--kernel", elf)
-        if done.status:
-            raise RuntimeError(done.out)
-        result = machine.boot(machine="bochs", disk=str(disk), cpu="te", limits=te.LIMIT)
+        result = machine.boot(machine="bochs", disk=disk_image(elf, words), cpu="te", limits=te.LIMIT)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
     return text

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -32,14 +32,8 @@ def boot(where, kernel, cmdline="", modules=()):
         result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", limits=LIMIT,
                               modules=[(str(m), "") for m in modules])
     else:
-        disk = folder() / "disk.img"
-        words = [word for m in modules for word in ("--module", m, m.stem)]
-        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", cmdline,
-                   "--mbr", ROOT / "build/boot/mbr.bin", "--loader", ROOT / "build/boot/loader.bin",
-                   "--kernel", kernel, *words)
-        if done.status:
-            raise RuntimeError(done.out)
-        result = machine.boot(machine="bochs", disk=str(disk), cpu="te", limits=LIMIT)
+        image = disk_image(kernel, cmdline, [(m, m.stem) for m in modules])
+        result = machine.boot(machine="bochs", disk=image, cpu="te", limits=LIMIT)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
     return text

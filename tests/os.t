@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, TOOLS, disk_image, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -88,24 +88,13 @@ def text_of(data):
     return data.decode("ascii", "replace").replace("\r", "")
 
 
-def disk_for(kernel, cmdline, modules=()):
-    """A disk image for Bochs."""
-    disk = folder() / "os.img"
-    words = [word for path, name in modules for word in ("--module", path, name)]
-    done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr",
-               BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", kernel, *words)
-    if done.status:
-        raise RuntimeError(done.out)
-    return disk
-
-
 def boot(where, kernel, cmdline, modules=(), mem=64, cpu="te"):
     """Boots a kernel; console, exit code (None on Bochs, which has none), how it ended, instructions if they are counted."""
     if where == "qemu":
         result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu, mem=mem,
                               modules=[(str(path), "") for path, _ in modules], limits=LIMIT)
     else:
-        result = machine.boot(machine="bochs", disk=str(disk_for(kernel, cmdline, modules)), cpu=cpu,
+        result = machine.boot(machine="bochs", disk=str(disk_image(kernel, cmdline, modules)), cpu=cpu,
                               mem=mem, limits=LIMIT)
     got = text_of(result.console), result.code, result.end, result.counts and result.counts.total
     result.cleanup()

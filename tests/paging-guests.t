@@ -12,13 +12,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, folder, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.guests import paging, spaces  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
-BOOT = ROOT / "build/boot"
 LIMITS = machine.Limits(instructions=400_000_000)
 SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(1 << 31))
 FRAME = re.compile(rb"^([0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8}) [0-9A-F]{8} ", re.M)
@@ -34,12 +33,7 @@ def printed(where, guest):
     if where == "qemu":
         result = machine.boot(machine="qemu", kernel=str(guest), cpu="te", limits=LIMITS)
     else:
-        disk = guest.with_suffix(".img")
-        done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", "", "--mbr",
-                   BOOT / "mbr.bin", "--loader", BOOT / "loader.bin", "--kernel", guest)
-        if done.status:
-            raise RuntimeError(done.out)
-        result = machine.boot(machine="bochs", disk=str(disk), cpu="te", limits=LIMITS)
+        result = machine.boot(machine="bochs", disk=disk_image(guest), cpu="te", limits=LIMITS)
     output, end = FRAME.sub(rb"\1 FLAGS ", result.console), result.end
     result.cleanup()
     return output, end

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -30,13 +30,8 @@ def boot(where, kernel, cmdline, modules=()):
                               idle=False, modules=[(str(path), words) for path, _, words in modules],
                               extra=SEABIOS if kernel == GUEST else ())
     else:
-        disk = folder() / "pc.img"
-        words = [word for path, name, more in modules for word in ("--module", path, f"{name} {more}".strip())]
-        done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr",
-                   BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", kernel, *words)
-        if done.status:
-            raise RuntimeError(done.out)
-        result = machine.boot(machine="bochs", disk=str(disk), cpu="te", mem=128, limits=LIMIT)
+        image = disk_image(kernel, cmdline, [(path, f"{name} {more}".strip()) for path, name, more in modules])
+        result = machine.boot(machine="bochs", disk=image, cpu="te", mem=128, limits=LIMIT)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
     return text

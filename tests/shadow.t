@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -22,14 +22,7 @@ MACHINES = ["qemu"] + (["bochs"] if shutil.which("bochs") else [])
 
 def disk_for(kernel, cmdline, *modules):
     """A disk image for Bochs."""
-    disk = folder() / "zeno.img"
-    words = [word for path in modules for word in ("--module", path, path.stem)]
-    done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", cmdline,
-               "--mbr", BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin",
-               "--kernel", kernel, *words)
-    if done.status:
-        raise RuntimeError(done.out)
-    return disk
+    return disk_image(kernel, cmdline, [(path, path.stem) for path in modules])
 
 
 def boot(kernel, cmdline, where, modules=(), mem=128):

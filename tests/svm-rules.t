@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, TOOLS, disk_image, finish, ok, run, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 from course import load_lab  # noqa: E402
@@ -81,13 +81,8 @@ def boot(where, commands, guests, host=HOST):
         result = machine.boot(machine="qemu", kernel=str(host), cmdline=cmdline, cpu="svm", limits=LIMIT, mem=128,
                               modules=[(str(path), "") for path in paths])
     else:
-        disk = folder() / "rules.img"
-        modules = [word for path in paths for word in ("--module", path, path.stem)]
-        done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr",
-                   BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", host, *modules)
-        if done.status:
-            raise RuntimeError(done.out)
-        result = machine.boot(machine="bochs", disk=str(disk), cpu="svm", limits=LIMIT, mem=128)
+        image = disk_image(host, cmdline, [(path, path.stem) for path in paths])
+        result = machine.boot(machine="bochs", disk=image, cpu="svm", limits=LIMIT, mem=128)
     text = result.console.decode("ascii", "replace").replace("\r", "")
     log = (result.directory / "log").read_text(errors="replace") if where == "bochs" else ""
     result.cleanup()

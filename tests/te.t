@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
+from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -34,14 +34,7 @@ def guest(name):
 
 def disk_for(cmdline, guests):
     """A disk image for Bochs."""
-    disk = folder() / "zeno.img"
-    modules = [word for g in guests for word in ("--module", guest(g), g)]
-    done = run(sys.executable, ROOT / "tools/mkimage.py", "-o", disk, "--cmdline", cmdline,
-               "--mbr", BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin",
-               "--kernel", HOST / "zeno.mb", *modules)
-    if done.status:
-        raise RuntimeError(done.out)
-    return disk
+    return disk_image(HOST / "zeno.mb", cmdline, [(guest(g), g) for g in guests])
 
 
 def host(commands, guests, where="qemu", options="panic=off", limits=LIMIT, extra=()):

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, finish, folder, ok, run  # noqa: E402
+from harness import ROOT, TOOLS, disk_image, finish, ok, run  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 from course import load_lab  # noqa: E402
@@ -90,13 +90,8 @@ class Case:
 
 def boot(commands, guests, host=HOST):
     """(the console, Bochs' log)"""
-    disk = folder() / "rules.img"
-    modules = [word for name in guests for word in ("--module", BUILD / "guest" / f"{name}.elf", name)]
-    done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", f"panic=off -- {'; '.join(commands)}; off",
-               "--mbr", BUILD / "boot/mbr.bin", "--loader", BUILD / "boot/loader.bin", "--kernel", host, *modules)
-    if done.status:
-        raise RuntimeError(done.out)
-    result = machine.boot(machine="bochs", disk=str(disk), cpu="vmx", limits=LIMIT, mem=128)
+    image = disk_image(host, f"panic=off -- {'; '.join(commands)}; off", [(BUILD / "guest" / f"{name}.elf", name) for name in guests])
+    result = machine.boot(machine="bochs", disk=image, cpu="vmx", limits=LIMIT, mem=128)
     log = (result.directory / "log").read_text(errors="replace")
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()

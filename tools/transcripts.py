@@ -33,6 +33,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import mkimage
 import mutants
 import trouble
 from course import ROOT, parse_labs
@@ -169,9 +170,8 @@ def tidy(text):
 def disk(folder, build, cmdline):
     """A disk image, for Bochs."""
     image = Path(folder) / "zeno.img"
-    parts = [word for path in modules(build) for word in ("--module", str(path), path.stem)]
-    run([sys.executable, "tools/mkimage.py", "-o", str(image), "--kernel", str(build.path / "zeno.mb"),
-         "--cmdline", cmdline, *parts], must=True)
+    image.write_bytes(mkimage.make(build.path / "zeno.mb", cmdline, [(path, path.stem) for path in modules(build)],
+                                   mkimage.BOOT / "mbr.bin", mkimage.BOOT / "loader.bin"))
     return str(image)
 
 
@@ -331,7 +331,7 @@ class Block:
             self.new = self.maker()
             if not self.exact:
                 self.new = refreshed(self.old, self.new)
-        except (Stale, mutants.MutantError, OSError, KeyError, ValueError) as error:
+        except (Stale, mkimage.ImageError, mutants.MutantError, OSError, KeyError, ValueError) as error:
             self.error = f"{type(error).__name__}: {error}"
 
     def fits(self):

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from harness import ROOT, TOOLS, folder, ok, run
+from harness import ROOT, disk_image, folder, ok, run
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -34,13 +34,7 @@ def assembled(source):
 
 def disk_of(kernel, cmdline, guests):
     """A disk for Bochs."""
-    disk = folder() / "engine.img"
-    modules = [word for elf in guests for word in ("--module", elf, elf.stem)]
-    done = run(sys.executable, TOOLS / "mkimage.py", "-o", disk, "--cmdline", cmdline, "--mbr", BUILD / "boot/mbr.bin",
-               "--loader", BUILD / "boot/loader.bin", "--kernel", kernel, *modules)
-    if done.status:
-        raise RuntimeError(done.out)
-    return disk
+    return disk_image(kernel, cmdline, [(elf, elf.stem) for elf in guests])
 
 
 def boot_from(where, kernel, cmdline="", guests=()):

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ROOT / "tools"
+sys.path.append(str(TOOLS))
 
 _count = 0
 _bad = 0
@@ -74,6 +75,14 @@ def run(*words, cwd=None, env=None, **more):
     done.out = done.stdout
     done.status = done.returncode
     return done
+
+
+def disk_image(kernel, cmdline="", modules=()):
+    """A disk image that Zeno's own loader boots, for Bochs. Modules are (path, words): their names come first there."""
+    import mkimage
+    boot, image = ROOT / "build/boot", folder() / "disk.img"
+    image.write_bytes(mkimage.make(kernel, cmdline, list(modules), boot / "mbr.bin", boot / "loader.bin"))
+    return image
 
 
 LAB = """lab = {key}
