@@ -162,6 +162,7 @@ struct xen_iret_context {
 #define XEN_VGCF_IN_SYSCALL 0x100u /* rcx and r11 are not restored */
 
 #define XEN_FEAT_mmu_pt_update_preserve_ad 5 /* features.h: a bit's number */
+#define XEN_FEAT_gnttab_map_avail_bits     7
 struct xen_feature_info {
 	uint32_t submap_idx, submap;
 };
@@ -175,6 +176,16 @@ struct xen_mmu_update {
 	uint64_t ptr, val;
 };
 enum xen_mmu { XEN_MMU_NORMAL_PT_UPDATE, XEN_MMU_MACHPHYS_UPDATE, XEN_MMU_PT_UPDATE_PRESERVE_AD };
+
+struct xen_memory_map {
+	uint32_t nr_entries; /* of the buffer; then: that are there */
+	uint64_t buffer;     /* of struct xen_e820 */
+};
+#define XEN_E820_RAM 1u
+struct xen_e820 {
+	uint64_t base, size;
+	uint32_t type;
+} __attribute__((packed));
 
 struct xen_mmuext_op {
 	uint32_t cmd, pad;
@@ -199,6 +210,7 @@ enum xen_console_op { XEN_CONSOLEIO_write, XEN_CONSOLEIO_read };
 enum xen_memory_op {
 	XEN_XENMEM_current_reservation = 3,
 	XEN_XENMEM_maximum_reservation = 4,
+	XEN_XENMEM_memory_map = 9,
 	XEN_XENMEM_machphys_mapping = 12,
 };
 enum xen_mmuext {

@@ -8,6 +8,7 @@ lines of guest/linux/session. What it prints from its first prompt on must be gu
 `tests/linux.t svm` boots both kernels on AMD-V, of which make check has one.
 """
 
+import lzma
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 import linux_guest  # noqa: E402
+import vmlinux  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 TRANSCRIPT = ROOT / "guest/linux/transcript"
@@ -78,6 +80,27 @@ def archive():
     ok(at == len(data) and names["etc/session"][1] == b"echo hello\n"
        and names["dev/console"][0][9:11] == [5, 1] and names["init"][0][1] == 0o100755,
        "the RAM disk is a cpio archive of the form newc", names=list(names))
+
+
+def kernel_itself():
+    """What tools/vmlinux.py takes out of a bzImage that is made here: xz, LZ4 with a match that overlaps itself, neither."""
+    plain = b"\x7fELF" + 300 * b"ab" + b"end"
+    block = bytes([0x6F]) + b"\x7fELFab" + bytes([2, 0, 255, 255, 598 - 4 - 15 - 510]) + b"\x30end"
+    size = len(plain).to_bytes(4, "little")
+    packed = {"xz": lzma.compress(plain, check=lzma.CHECK_CRC32) + size,
+              "LZ4": vmlinux.LZ4 + len(block).to_bytes(4, "little") + block + size}
+    for how, data in packed.items():
+        head = bytearray(1024)
+        head[0x1F1] = 1
+        head[0x202:0x206] = b"HdrS"
+        head[0x248:0x250] = (8).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+        ok(vmlinux.unpacked(bytes(head) + bytes(8) + data) == plain, f"a kernel comes out of {how}")
+    for wrong in (bytes(head) + bytes(8) + b"gzip" + data, b"short" * 200):
+        try:
+            vmlinux.unpacked(wrong)
+            ok(False, "another packing is refused")
+        except vmlinux.NotUnpacked as why:
+            ok("is" in str(why), "another packing is refused", why=why)
 
 
 def bare(kernel):
@@ -168,6 +191,7 @@ def main():
     if not sys.argv[1:]:
         without_network()
         archive()
+        kernel_itself()
     try:
         linux_guest.bring()
         linux_guest.make_initrd()

@@ -24,7 +24,7 @@ ENDINGS = {
        for name in ("unmapped", "hole", "edge", "wraps", "table", "wild")},
     "iret_hole": "iret with no frame at ffff830000000000", "iret_edge": "iret with no frame at ffffffffffffffef",
     "iret_rootless": "iret to its user, which has no page tables",
-    **{f"handler_{name}": "#UD, for which it has a handler where none can be" for name in ("hole", "wild", "host")},
+    **{f"handler_{name}": "#UD, for which it has a handler where none can be" for name in ("hole", "wild")},
     "no_handler": "#UD, for which it has no handler", "for_ever": "#PF, and there is no memory for its handler's frame",
     "v86": "",  # QEMU's iret goes there, Bochs' to a page that is not there
 }

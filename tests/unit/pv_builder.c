@@ -209,7 +209,9 @@ is_sound(void)
 		}
 	}
 	return !outside && tables == plan_of.tables &&
-	       leaves == plan_of.mapped - plan_of.unmapped && plan_of.mapped <= plan_of.pages;
+	       leaves == plan_of.mapped - plan_of.unmapped +
+				 (plan_of.p2m_tables ? plan_of.p2m_pages : 0) &&
+	       plan_of.mapped <= plan_of.pages;
 }
 
 static void
@@ -289,6 +291,48 @@ places(void)
 	ok(((struct xen_start_info *)memory[plan_of.info_pfn])->mod_start == 7 &&
 		   ((struct xen_start_info *)memory[plan_of.info_pfn])->flags == 8,
 	   "and start_info says so");
+}
+
+/* A p2m elsewhere: behind all that is mapped, and seen where the note says. */
+static void
+p2m_elsewhere(void)
+{
+	static const struct {
+		uint64_t at;
+		bool good;
+	} places[] = {
+		{ 0x8000000000, true },        { 0, true },
+		{ 0xffff880000000000, true },  { 0x3ffff000, true },
+		{ 0x7fffffffe000, true },      { 0x7ffffffff000, false },
+		{ BASE - (1ul << 30), false }, { 0xffffff7ffffff000, false },
+		{ 0xffff87fffffff000, false }, { 0x8000000008, false },
+		{ ~0xffful, false },
+	};
+	const struct xen_start_info *info;
+	bool sound = true, here = true;
+	struct image i;
+
+	make_image(&i);
+	for (unsigned n = 0; n < ARRAY_LEN(places); n++) {
+		i.note[5] = (struct note)NOTE(XEN_NOTE_INIT_P2M, places[n].at);
+		ok(!build(&i, sizeof(i), PAGES, 0) == places[n].good &&
+			   (!places[n].good || is_sound()),
+		   "a p2m at %lx is %s", places[n].at, places[n].good ? "built" : "refused");
+	}
+	i.note[5].desc = 0x8000000000;
+	ok(!build(&i, sizeof(i), PAGES, sizeof(module)), "with a module, too");
+	info = (void *)memory[plan_of.info_pfn];
+	here = info->mfn_list == 0x8000000000 && info->first_p2m_pfn == plan_of.mapped &&
+	       info->nr_p2m_frames == plan_of.p2m_pages;
+	for (uint64_t n = 0; n < plan_of.p2m_pages; n++)
+		here &= PTE_ADDR(walk(0x8000000000 + (n << 12), &sound)) >> 12 ==
+			MFN_OF(plan_of.mapped + n);
+	for (uint64_t pfn = 0; pfn < PAGES; pfn++)
+		here &= ((uint64_t *)memory[plan_of.p2m_pfn])[pfn] == MFN_OF(pfn);
+	ok(here && sound, "start_info says where it is, and there it is");
+	for (uint64_t pages = 0; pages < 32; pages++)
+		sound &= build(&i, sizeof(i), pages, 0) || is_sound();
+	ok(sound, "with few pages it is refused or built within them");
 }
 
 /* ---- images that lie ---- */
@@ -415,6 +459,7 @@ main(void)
 {
 	a_good_one();
 	places();
+	p2m_elsewhere();
 	hostile();
 	truncated();
 	flipped();

@@ -8,6 +8,7 @@
 /* Two tags are the same in both: the headers' get other names. */
 #define xen_feature_info     feature_info
 #define xen_machphys_mapping machphys_mapping
+#define xen_memory_map       memory_map
 #include <xen/xen.h>
 #include <xen/elfnote.h>
 #include <xen/callback.h>
@@ -18,6 +19,7 @@
 #include <xen/version.h>
 #undef xen_feature_info
 #undef xen_machphys_mapping
+#undef xen_memory_map
 
 #include <inc/xen.h>
 
@@ -66,7 +68,9 @@ numbers(void)
 	SAME(XEN_XENVER_pagesize, XENVER_pagesize);
 	SAME(XEN_XENMEM_current_reservation, XENMEM_current_reservation);
 	SAME(XEN_XENMEM_maximum_reservation, XENMEM_maximum_reservation);
+	SAME(XEN_XENMEM_memory_map, XENMEM_memory_map);
 	SAME(XEN_XENMEM_machphys_mapping, XENMEM_machphys_mapping);
+	SAME(XEN_FEAT_gnttab_map_avail_bits, XENFEAT_gnttab_map_avail_bits);
 	SAME(XEN_MMUEXT_NEW_BASEPTR, MMUEXT_NEW_BASEPTR);
 	SAME(XEN_MMUEXT_NEW_USER_BASEPTR, MMUEXT_NEW_USER_BASEPTR);
 	SAME(XEN_MMUEXT_TLB_FLUSH_LOCAL, MMUEXT_TLB_FLUSH_LOCAL);
@@ -148,6 +152,9 @@ layouts(void)
 	FIELD(mmu_update, ptr, ptr);
 	FIELD(mmu_update, val, val);
 	SIZE(mmu_update);
+	FIELD(memory_map, nr_entries, nr_entries);
+	FIELD(memory_map, buffer, buffer);
+	SIZE(memory_map);
 	FIELD(mmuext_op, cmd, cmd);
 	FIELD(mmuext_op, arg1, arg1);
 	FIELD(mmuext_op, arg2, arg2);

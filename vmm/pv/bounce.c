@@ -103,8 +103,8 @@ pv_bounce(struct vcpu *v, const struct event *event)
 		return REFUSED;
 	if (event->vector == VEC_PF)
 		pv->info->cr2 = v->state.cr2;
-	v->state.rip += event->insn_len; /* of int n: it has been done */
-	if (!t->address || (t->cs | RPL) != XEN_FLAT_CS64 || !pv_is_guests(t->address, 1))
+	v->state.rip += event->insn_len;                 /* of int n: it has been done */
+	if (!t->address || !pv_is_guests(t->address, 1)) /* its cs means nothing, as Xen has it */
 		exit_stop(v, v->exit, "pv.md#ends", "%s, for which it has %s", name,
 			  t->address ? "a handler where none can be" : "no handler");
 	else if (!bounce(v, EXCEPTION, event, t->address, t->flags & XEN_TRAP_MASKS))

@@ -54,38 +54,59 @@ is_left_out(const struct pv_plan *p, uint64_t pfn)
 	return pfn - p->unmapped_from < p->unmapped;
 }
 
-/* The tables of the row below have their entries in those of this row. The row below. */
-static uint64_t
-link_row(const struct pv_plan *p, const struct pv_ops *ops, void *ctx, uint64_t row, unsigned level)
-{
-	uint64_t from = p->image->virt_base, first = from >> shift_of(level);
-	uint64_t below = row + tables_at(level, from, p->mapped);
+/* So many pages from `pfn` on, seen from a linear address on. */
+struct region {
+	uint64_t from, pages, pfn;
+};
 
-	for (uint64_t k = 0; k < tables_at(level - 1, from, p->mapped); k++)
+/* The tables of the row below have their entries in those of this row. The row below that one. */
+static uint64_t
+link_row(const struct pv_ops *ops, void *ctx, const struct region *r, uint64_t row, uint64_t below,
+	 unsigned level)
+{
+	uint64_t first = r->from >> shift_of(level),
+		 count = tables_at(level - 1, r->from, r->pages);
+
+	for (uint64_t k = 0; k < count; k++) {
 		put(ops, ctx, row + ((first + k) >> 9) - (first >> 9), (first + k) & 511, below + k,
 		    INNER);
-	return below;
+		if (ops->is_table)
+			ops->is_table(ctx, below + k, level - 1);
+	}
+	return below + count;
 }
 
 /*
  * From the top down: the tables of a level lie in a row, in the order of what they map, so that
- * the n-th of one level has its entry in the row above.
+ * the n-th of one level has its entry in the row above. All but the root lie from `tables` on.
  */
+static void
+map(const struct pv_plan *p, const struct pv_ops *ops, void *ctx, const struct region *r,
+    uint64_t tables)
+{
+	uint64_t first = r->from >> PAGE_SHIFT, row = p->tables_pfn, below = tables;
+
+	for (unsigned level = LEVELS; level > 1; level--) {
+		uint64_t next = link_row(ops, ctx, r, row, below, level);
+
+		row = below;
+		below = next;
+	}
+	for (uint64_t k = 0; k < r->pages; k++)
+		if (!is_left_out(p, r->pfn + k))
+			put(ops, ctx, row + ((first + k) >> 9) - (first >> 9), (first + k) & 511,
+			    r->pfn + k, is_table(p, r->pfn + k) ? INNER & ~(PTE_W | PTE_D) : INNER);
+}
+
 void
 pv_build_tables(const struct pv_plan *p, const struct pv_ops *ops, void *ctx)
 {
-	uint64_t first = p->image->virt_base >> PAGE_SHIFT, row = p->tables_pfn;
+	const struct region all = { p->image->virt_base, p->mapped, 0 };
+	const struct region p2m = { p->image->init_p2m, p->p2m_pages, p->p2m_pfn };
 
-	for (unsigned level = LEVELS; level >= 1; level--) {
-		for (uint64_t k = 0; k < tables_at(level, p->image->virt_base, p->mapped); k++)
-			if (ops->is_table)
-				ops->is_table(ctx, row + k, level);
-		if (level > 1)
-			row = link_row(p, ops, ctx, row, level);
-	}
-	for (uint64_t pfn = 0; pfn < p->mapped; pfn++)
-		if (!is_left_out(p, pfn))
-			put(ops, ctx, row + ((first + pfn) >> 9) - (first >> 9),
-			    (first + pfn) & 511, pfn,
-			    is_table(p, pfn) ? INNER & ~(PTE_W | PTE_D) : INNER);
+	if (ops->is_table)
+		ops->is_table(ctx, p->tables_pfn, LEVELS);
+	map(p, ops, ctx, &all, p->tables_pfn + 1);
+	if (p->p2m_tables)
+		map(p, ops, ctx, &p2m, p->stack_pfn - p->p2m_tables);
 }

@@ -35,9 +35,30 @@ with_slack(const struct pv_plan *p, uint64_t pages)
 	uint64_t base = p->image->virt_base, end = base + (pages << PAGE_SHIFT) + SLACK;
 	uint64_t n = (((end + ROUND - 1) & ~(ROUND - 1)) - base) >> PAGE_SHIFT;
 
-	if (n > p->pages)
-		n = p->pages;
+	if (n > p->pages - (p->p2m_tables ? p->p2m_pages : 0))
+		n = p->pages - (p->p2m_tables ? p->p2m_pages : 0);
 	return is_guests(base, n) ? n : pages;
+}
+
+static uint64_t
+slot_of(uint64_t va)
+{
+	return va >> 39;
+}
+
+/* It lies behind all else, for which there is room; no entry of the root is that of both. */
+static const char *
+plan_p2m(struct pv_plan *p)
+{
+	uint64_t at = p->image->init_p2m, base = p->image->virt_base;
+
+	p->p2m_pfn = p->mapped;
+	if (at & PAGE_MASK || !is_guests(at, p->p2m_pages))
+		return "its note INIT_P2M is no page's address, or the monitor's";
+	if (slot_of(at + (p->p2m_pages << PAGE_SHIFT) - 1) >= slot_of(base) &&
+	    slot_of(base + (p->mapped << PAGE_SHIFT) - 1) >= slot_of(at))
+		return "its note INIT_P2M lies within the 512 GiB of its kernel's";
+	return NULL;
 }
 
 /* Tables map themselves and the stack behind them: more of them may need one more. */
@@ -46,18 +67,20 @@ plan_tables(struct pv_plan *p)
 {
 	uint64_t base = p->image->virt_base, needed = 0;
 
+	if (p->image->init_p2m != PV_UNSET) /* the root is the same */
+		p->p2m_tables = pv_tables_for(p->image->init_p2m, p->p2m_pages) - 1;
 	for (p->tables = 0; needed < p->tables_pfn + p->tables + 1;) {
 		needed = p->tables_pfn + p->tables + 1;
-		if (needed > p->pages)
+		if (needed + (p->p2m_tables ? p->p2m_pages : 0) > p->pages)
 			return "there is no room for it: give it more with mem=";
 		if (!is_guests(base, needed))
 			return "its memory would reach into the monitor's hole, or beyond all "
 			       "addresses";
 		p->mapped = with_slack(p, needed);
-		p->tables = pv_tables_for(base, p->mapped);
+		p->tables = pv_tables_for(base, p->mapped) + p->p2m_tables;
 	}
 	p->stack_pfn = p->tables_pfn + p->tables;
-	return NULL;
+	return p->p2m_tables ? plan_p2m(p) : NULL;
 }
 
 static const char *
@@ -84,8 +107,6 @@ pv_make_plan(struct pv_plan *p, const struct pv_image *i, uint64_t pages, const 
 	};
 	if (wrong)
 		return wrong;
-	if (i->init_p2m != PV_UNSET)
-		return "it wants its p2m elsewhere (note INIT_P2M), which Zeno does not do yet";
 	if (pages > 1ul << 27 || module_size > pages << PAGE_SHIFT)
 		return "there is no room for it: give it more with mem=";
 	module_pages = pages_of(module_size);
@@ -97,7 +118,7 @@ pv_make_plan(struct pv_plan *p, const struct pv_image *i, uint64_t pages, const 
 	}
 	p->p2m_pfn = next;
 	p->p2m_pages = pages_of(pages * sizeof(uint64_t));
-	p->info_pfn = p->p2m_pfn + p->p2m_pages;
+	p->info_pfn = next + (i->init_p2m == PV_UNSET ? p->p2m_pages : 0);
 	p->store_pfn = p->info_pfn + 1;
 	p->console_pfn = p->info_pfn + 2;
 	p->tables_pfn = p->info_pfn + 3;
@@ -160,6 +181,11 @@ write_info(const struct pv_plan *p, const struct pv_ops *ops, void *ctx, uint64_
 	info->pt_base = pv_va(p, p->tables_pfn);
 	info->nr_pt_frames = p->tables;
 	info->mfn_list = pv_va(p, p->p2m_pfn);
+	if (p->p2m_tables) {
+		info->mfn_list = p->image->init_p2m;
+		info->first_p2m_pfn = p->p2m_pfn;
+		info->nr_p2m_frames = p->p2m_pages;
+	}
 	if (p->module_size) {
 		info->flags = p->unmapped ? XEN_SIF_MOD_START_PFN : 0;
 		info->mod_start = p->unmapped ? p->module_pfn : pv_va(p, p->module_pfn);

@@ -7,7 +7,8 @@
  *   | kernel image | initrd | p2m | start_info | store | console | page tables | boot stack | ...
  *
  * All of that is mapped, one page behind the other; page tables are read-only to the guest, since
- * the CPU uses them as they are. SIF_MOD_START_PFN leaves the initrd out of the map.
+ * the CPU uses them as they are. SIF_MOD_START_PFN leaves the initrd out of the map. With INIT_P2M
+ * the p2m comes behind all that is mapped, and is mapped where that note says.
  */
 #pragma once
 
@@ -28,6 +29,7 @@ struct pv_plan {
 	uint64_t module_size;
 	uint64_t module_pfn, p2m_pfn, p2m_pages, info_pfn, store_pfn, console_pfn;
 	uint64_t tables_pfn, tables, stack_pfn;
+	uint64_t p2m_tables;              /* the last of them, for INIT_P2M; 0 without */
 	uint64_t mapped;                  /* pages from VIRT_BASE on */
 	uint64_t unmapped_from, unmapped; /* ... but for these pages: an initrd by pfn */
 };
@@ -44,7 +46,7 @@ const char *pv_make_plan(struct pv_plan *p, const struct pv_image *i, uint64_t p
 struct pv_start pv_build(const struct pv_plan *p, const struct pv_ops *ops, void *ctx,
 			 uint64_t shared_info, const char *words);
 
-/* build_tables.c: how many page tables map so many pages from there on; fills them. */
+/* build_tables.c: how many page tables, the root among them, map so many pages from there on. */
 uint64_t pv_tables_for(uint64_t from, uint64_t pages);
 void pv_build_tables(const struct pv_plan *p, const struct pv_ops *ops, void *ctx);
 

@@ -53,7 +53,8 @@ features(struct vcpu *v, uint64_t at)
 		return -EFAULT;
 	if (info.submap_idx)
 		return -EINVAL;
-	info.submap = 1u << XEN_FEAT_mmu_pt_update_preserve_ad;
+	info.submap = 1u << XEN_FEAT_mmu_pt_update_preserve_ad |
+		      1u << XEN_FEAT_gnttab_map_avail_bits; /* Linux starts with neither missing */
 	return pv_write(v, at, &info, sizeof(info));
 }
 
@@ -78,6 +79,23 @@ pv_call_xen_version(struct vcpu *v, struct pv_call *c)
 	}
 }
 
+/* Its memory, as a BIOS would tell it: one piece. */
+static int64_t
+memory_map(struct vcpu *v, uint64_t at)
+{
+	const struct xen_e820 all = { .size = v->domain->ram, .type = XEN_E820_RAM };
+	struct xen_memory_map map;
+
+	if (pv_read(v, &map, at, sizeof(map)))
+		return -EFAULT;
+	if (map.nr_entries < 1)
+		return -EINVAL;
+	map.nr_entries = 1;
+	if (pv_write(v, map.buffer, &all, sizeof(all)) || pv_write(v, at, &map, sizeof(map)))
+		return -EFAULT;
+	return 0;
+}
+
 int64_t
 pv_call_memory_op(struct vcpu *v, struct pv_call *c)
 {
@@ -94,6 +112,8 @@ pv_call_memory_op(struct vcpu *v, struct pv_call *c)
 		if (pv_read(v, &domid, c->arg[1], sizeof(domid)))
 			return -EFAULT;
 		return domid == XEN_DOMID_SELF ? (int64_t)(v->domain->ram >> PAGE_SHIFT) : -EPERM;
+	case XEN_XENMEM_memory_map:
+		return memory_map(v, c->arg[1]);
 	case XEN_XENMEM_machphys_mapping:
 		return pv_write(v, c->arg[1], &m2p, sizeof(m2p));
 	default:

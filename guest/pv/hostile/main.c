@@ -111,6 +111,8 @@ pointers(void)
 		(uint64_t)spare + PAGE - 4,
 	};
 
+	struct xen_memory_map map = { .nr_entries = 1 };
+
 	pv_map(spare + PAGE, 0);
 	for (unsigned n = 0; n < sizeof(bad) / sizeof(bad[0]); n++) {
 		uint64_t p = bad[n];
@@ -121,6 +123,10 @@ pointers(void)
 		check(pv_call(XEN_xen_version, 6, p, 0, 0) == EFAULT, "get_features", p);
 		check(pv_call(XEN_multicall, p, 1, 0, 0) == EFAULT, "multicall", p);
 		check(pv_call(XEN_memory_op, 12, p, 0, 0) == EFAULT, "memory_op", p);
+		map.buffer = p;
+		check(pv_call(XEN_memory_op, 9, p, 0, 0) == EFAULT &&
+			      pv_call(XEN_memory_op, 9, (uint64_t)&map, 0, 0) == EFAULT,
+		      "memory_map", p);
 		check(pv_call(XEN_mmuext_op, p, 1, 0, XEN_DOMID_SELF) == EFAULT, "mmuext_op", p);
 		if (p)
 			check(pv_call(XEN_set_trap_table, p, 0, 0, 0) == EFAULT, "set_trap_table",
@@ -367,9 +373,9 @@ all(void)
 /* ---- what ends it ---- */
 
 static void
-handler_at(uint64_t address, uint16_t cs)
+handler_at(uint64_t address)
 {
-	struct xen_trap_info t[2] = { { .vector = 6, .cs = cs, .address = address } };
+	struct xen_trap_info t[2] = { { .vector = 6, .cs = USER_CS, .address = address } };
 
 	pv_call(XEN_set_trap_table, (uint64_t)t, 0, 0, 0);
 	__asm__ volatile("ud2");
@@ -426,23 +432,22 @@ endless_calls(void)
 	{                            \
 		call;                \
 	}
-#define ENDINGS(E)                                              \
-	E(stack_unmapped, do_fault_at(0x2000))                  \
-	E(stack_hole, do_fault_at(DIRECT + 0x1000))             \
-	E(stack_edge, do_fault_at(0xffff880000000010))          \
-	E(stack_wraps, do_fault_at(8))                          \
-	E(stack_table, do_fault_at(pv_info->pt_base + PAGE))    \
-	E(stack_wild, do_fault_at(0x800000000000))              \
-	E(iret_hole, do_iret((void *)DIRECT))                   \
-	E(iret_edge, do_iret((void *)(~0ul - 16)))              \
-	E(iret_rootless, iret_as(USER_CS, 0xe02b))              \
-	E(handler_hole, handler_at(DIRECT, USER_CS))            \
-	E(handler_wild, handler_at(0x800000000000, USER_CS))    \
-	E(handler_host, handler_at((uint64_t)try_back, 0xe008)) \
-	E(no_handler, no_traps())                               \
-	E(for_ever, for_ever())                                 \
-	E(v86, into_v86())                                      \
-	E(calls, endless_calls())                               \
+#define ENDINGS(E)                                           \
+	E(stack_unmapped, do_fault_at(0x2000))               \
+	E(stack_hole, do_fault_at(DIRECT + 0x1000))          \
+	E(stack_edge, do_fault_at(0xffff880000000010))       \
+	E(stack_wraps, do_fault_at(8))                       \
+	E(stack_table, do_fault_at(pv_info->pt_base + PAGE)) \
+	E(stack_wild, do_fault_at(0x800000000000))           \
+	E(iret_hole, do_iret((void *)DIRECT))                \
+	E(iret_edge, do_iret((void *)(~0ul - 16)))           \
+	E(iret_rootless, iret_as(USER_CS, 0xe02b))           \
+	E(handler_hole, handler_at(DIRECT))                  \
+	E(handler_wild, handler_at(0x800000000000))          \
+	E(no_handler, no_traps())                            \
+	E(for_ever, for_ever())                              \
+	E(v86, into_v86())                                   \
+	E(calls, endless_calls())                            \
 	E(spin, spin_without_time())
 ENDINGS(ENDING)
 
