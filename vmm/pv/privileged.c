@@ -158,17 +158,30 @@ cpuid_xen(struct vcpu *v, struct exit *e, uint32_t leaf)
 	return vcpu_advance(v, e); /* safe: cpuid writes four registers */
 }
 
+/*
+ * Beside what no guest has: what is paging's in a way that a PV guest's is not (VME, PSE, PGE,
+ * PSE-36, pages of 1 GiB: an entry with PS or a G of its own is refused or ignored), and sysenter.
+ */
+#define HIDDEN (1ul << 1 | 1ul << 3 | 1ul << 13 | 1ul << 17)
+#define SEP    (1ul << 11)
+#define GB     (1ul << 26)
+
 static enum verdict
 pv_exit_cpuid(struct vcpu *v, struct exit *e)
 {
 	uint32_t leaf = (uint32_t)v->state.gpr[RAX];
+	uint64_t *gpr = v->state.gpr;
 	enum verdict verdict;
 
 	if (leaf - CPUID_XEN < 0x100)
 		return cpuid_xen(v, e, leaf - CPUID_XEN);
 	verdict = exit_cpuid(v, e);
-	if (leaf == 1)
-		v->state.gpr[RCX] |= HYPERVISOR;
+	if (leaf == 1) {
+		gpr[RCX] |= HYPERVISOR;
+		gpr[RDX] &= ~(HIDDEN | SEP);
+	} else if (leaf == 0x80000001) {
+		gpr[RDX] &= ~(HIDDEN | GB);
+	}
 	return verdict;
 }
 EXIT_HANDLER(CPUID, "pv", pv_exit_cpuid);

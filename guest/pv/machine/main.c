@@ -123,9 +123,13 @@ cpuid(void)
 		(1u << 3 | 1u << 17 | 1u << 21 | 1u << 24 | 1u << 26 | 1u << 27 | 1u << 28)),
 	      "MONITOR, PCID, x2APIC, the deadline, XSAVE, AVX", four[2]);
 	check(!(four[3] & (1u << 7 | 1u << 9 | 1u << 12 | 1u << 14)), "MCE, APIC, MTRR", four[3]);
+	check(!(four[3] & (1u << 1 | 1u << 3 | 1u << 11 | 1u << 13 | 1u << 17)),
+	      "VME, PSE, SEP, PGE, PSE-36", four[3]);
 	check(with(do_forced, 7, 0, 0, 0) && !(four[1] & (1u | 1u << 7 | 1u << 10 | 1u << 20)),
 	      "FSGSBASE, SMEP, INVPCID, SMAP", four[1]);
 	check(with(do_forced, 0x80000001, 0, 0, 0) && !(four[2] & 4), "AMD-V", four[2]);
+	check(!(four[3] & (1u << 3 | 1u << 13 | 1u << 17 | 1u << 26)) && four[3] >> 29 & 1,
+	      "PSE, PGE, PSE-36, pages of 1 GiB; long mode", four[3]);
 	check(!with(do_nearly_forced, 0, 0, 0, 0) && last.vector == UD, "nearly forced",
 	      last.vector);
 }
