@@ -179,6 +179,7 @@ bench: ## what exits cost, in instructions, with the reference solutions; PEERS=
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 	@$(PYTHON) tools/bench_table.py
+	@$(PYTHON) tools/bench_pv.py
 endif
 
 # What needs the solutions isn't for students.

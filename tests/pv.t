@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import BUILD, Engine, each, guest  # noqa: E402
-from harness import ROOT, finish, ok  # noqa: E402
+from harness import ROOT, TOOLS, finish, ok, run  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
 PV = Engine("6", "pv")
@@ -103,6 +103,12 @@ def frames():
     ok(len(counts) == 2 and counts[0] == counts[1], "no frame is lost", text=text)
 
 
+def costs():
+    """Each row of `make bench` is measured."""
+    table = run(sys.executable, TOOLS / "bench_pv.py")
+    ok(not table.status and "mmu_update of 32, each" in table.out, "what its calls cost", out=table.out)
+
+
 def refused():
     """What can't be started is told in a line."""
     text = PV.host(["start hello", "start pv-hello platform=pc", "start pv-hello boot=multiboot", "start pv-hello vcpus=2",
@@ -132,6 +138,7 @@ def main():
         ends(where)
         events(where)
     frames()
+    costs()
     refused()
     together()
     finish()

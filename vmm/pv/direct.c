@@ -18,6 +18,7 @@ pv_entry(mfn_t root, uint64_t va)
 
 	if (!pv_is_guests(va, 1))
 		return NULL;
+#pragma GCC unroll 3
 	for (unsigned shift = PAGE_SHIFT + 27; shift > PAGE_SHIFT; shift -= 9) {
 		pte_t entry = table[va >> shift & (PV_ENTRIES - 1)];
 

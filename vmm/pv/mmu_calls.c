@@ -62,7 +62,7 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 	if (c->arg[1] & GOES_ON && c->arg[2] && pv_read(v, &done, c->arg[2], sizeof(done)))
 		return -EFAULT;
 	for (; left; left--, done++, c->arg[0] += size) {
-		if (budget < A_WHILE || !pv_type_settle(t, &budget)) {
+		if (budget < A_WHILE || (pv_type_busy(t) && !pv_type_settle(t, &budget))) {
 			result = -EAGAIN;
 			break;
 		}

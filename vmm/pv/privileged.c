@@ -21,7 +21,7 @@
 
 /* What bytes say they say of any guest: what was decoded last is kept. */
 static struct known {
-	uint8_t bytes[EXIT_INSN_MAX], count; /* 0: none */
+	uint64_t word[2]; /* the bytes, and behind them how many; 0, 0: none */
 	struct insn insn;
 } known[16];
 
@@ -29,20 +29,23 @@ bool
 pv_fetch_insn(struct vcpu *v, struct insn *insn)
 {
 	struct known *k = &known[v->state.rip % ARRAY_LEN(known)];
-	uint8_t bytes[EXIT_INSN_MAX] = { 0 };
-	size_t n = sizeof(bytes);
+	uint64_t word[2] = { 0 };
+	uint8_t *bytes = (uint8_t *)word;
+	size_t n = EXIT_INSN_MAX;
 
+	_Static_assert(EXIT_INSN_MAX < sizeof(word), "");
 	if (pv_fetch(v, bytes, n)) {
 		n = PAGE_SIZE - (v->state.rip & PAGE_MASK);
-		if (n > sizeof(bytes) || pv_fetch(v, bytes, n))
+		if (n > EXIT_INSN_MAX || pv_fetch(v, bytes, n))
 			return false;
 	}
-	if (k->count != n || memcmp(k->bytes, bytes, sizeof(bytes))) {
-		memcpy(k->bytes, bytes, sizeof(bytes));
-		k->count = decode(&k->insn, bytes, n, MODE64) ? 0 : (uint8_t)n;
+	bytes[EXIT_INSN_MAX] = (uint8_t)n;
+	if (k->word[0] != word[0] || k->word[1] != word[1]) {
+		k->word[0] = word[0];
+		k->word[1] = decode(&k->insn, bytes, n, MODE64) ? 0 : word[1];
 	}
 	*insn = k->insn;
-	return k->count && v->state.seg[SEG_CS].sel == XEN_FLAT_CS64;
+	return k->word[1] && v->state.seg[SEG_CS].sel == XEN_FLAT_CS64;
 }
 
 static void

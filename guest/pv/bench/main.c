@@ -1,0 +1,204 @@
+/*
+ * What a PV guest's calls cost, in instructions: under QEMU's -icount the time stamp counter counts
+ * them. Each row is measured RUNS times, from the guest to the guest and less what an empty one
+ * takes; a line gives minimum, median and maximum, by what the row has done.
+ */
+#include <guest/pv/lib/pv.h>
+
+int guest_main(const struct xen_start_info *info);
+
+#define RUNS  200
+#define PAGE  4096ul
+#define READ  (PTE_P | PTE_U | 0x20)
+#define WRITE (PTE_P | PTE_W | PTE_U | 0x60)
+#define BATCH 32u
+
+static uint64_t table[512] __attribute__((aligned(4096)));
+static uint8_t page[PAGE] __attribute__((aligned(4096)));
+static struct xen_mmu_update updates[BATCH];
+static struct xen_multicall_entry calls[8];
+static uint64_t here, there, entry, samples[RUNS];
+
+static inline uint64_t
+now(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+/* ---- what is measured; pv_call() itself has ten instructions ---- */
+
+static void
+nothing(void)
+{
+}
+
+static void
+null_call(void)
+{
+	pv_call(XEN_xen_version, XEN_XENVER_version, 0, 0, 0);
+}
+
+static void
+unknown_call(void)
+{
+	pv_call(63, 0, 0, 0, 0);
+}
+
+static void
+multicall(void)
+{
+	pv_call(XEN_multicall, (uint64_t)calls, 8, 0, 0);
+}
+
+static void
+map_same(void)
+{
+	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | WRITE, 0, 0);
+}
+
+static void
+map_other(void)
+{
+	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | READ, 0, 0);
+	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | WRITE, 0, 0);
+}
+
+static void
+map_and_flush(void)
+{
+	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | READ, XEN_UVMF_INVLPG, 0);
+	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | WRITE, XEN_UVMF_INVLPG, 0);
+}
+
+static void
+update(unsigned count)
+{
+	static uint64_t turns;
+
+	for (unsigned n = 0; n < count; n++)
+		updates[n].val = entry | (turns & 1 ? READ : WRITE);
+	turns++;
+	pv_call(XEN_mmu_update, (uint64_t)updates, count, 0, XEN_DOMID_SELF);
+}
+
+static void
+update_one(void)
+{
+	update(1);
+}
+
+static void
+update_many(void)
+{
+	update(BATCH);
+}
+
+static void
+update_m2p(void)
+{
+	pv_update(there | XEN_MMU_MACHPHYS_UPDATE, 1);
+}
+
+static void
+pin_and_unpin(void)
+{
+	pv_mmuext(XEN_MMUEXT_UNPIN_TABLE, here);
+	pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, here);
+}
+
+static void
+write_entry(void)
+{
+	static uint64_t turns;
+
+	*(volatile uint64_t *)&table[7] = entry | (turns++ & 1 ? READ : WRITE);
+}
+
+static void
+invlpg(void)
+{
+	pv_mmuext(XEN_MMUEXT_INVLPG_LOCAL, (uint64_t)page);
+}
+
+static void
+flush(void)
+{
+	pv_mmuext(XEN_MMUEXT_TLB_FLUSH_LOCAL, 0);
+}
+
+static void
+new_root(void)
+{
+	pv_mmuext(XEN_MMUEXT_NEW_BASEPTR, pv_page((void *)pv_info->pt_base));
+}
+
+static const struct row {
+	const char *name;
+	void (*run)(void);
+	unsigned by;
+} rows[] = {
+	{ "null hypercall", null_call, 1 },
+	{ "unknown hypercall", unknown_call, 1 },
+	{ "multicall of 8, each", multicall, 8 },
+	{ "update_va_mapping, the same", map_same, 1 },
+	{ "update_va_mapping, W on and off", map_other, 2 },
+	{ "... with INVLPG", map_and_flush, 2 },
+	{ "mmu_update of 1", update_one, 1 },
+	{ "mmu_update of 32, each", update_many, BATCH },
+	{ "MACHPHYS_UPDATE", update_m2p, 1 },
+	{ "write to a page table", write_entry, 1 },
+	{ "unpin and pin L1, each entry", pin_and_unpin, 512 },
+	{ "INVLPG_LOCAL", invlpg, 1 },
+	{ "TLB_FLUSH_LOCAL", flush, 1 },
+	{ "NEW_BASEPTR, the same", new_root, 1 },
+};
+
+static uint64_t
+once(void (*run)(void))
+{
+	uint64_t before = now();
+
+	run();
+	return now() - before;
+}
+
+static void
+measure(const struct row *r)
+{
+	uint64_t none = once(nothing);
+
+	none = once(nothing);
+	for (unsigned n = 0; n < RUNS; n++) {
+		uint64_t took = (once(r->run) - none) / r->by;
+		unsigned at = n;
+
+		for (; at && samples[at - 1] > took; at--)
+			samples[at] = samples[at - 1];
+		samples[at] = took;
+	}
+	pv_printf("%s: %lu %lu %lu\n", r->name, samples[0], samples[RUNS / 2], samples[RUNS - 1]);
+}
+
+int
+guest_main(const struct xen_start_info *info)
+{
+	pv_init(info);
+	here = pv_page(table);
+	there = here << 12 | 7 * 8;
+	entry = pv_page(page) << 12;
+	for (unsigned n = 0; n < 512; n++)
+		table[n] = entry | READ;
+	for (unsigned n = 0; n < BATCH; n++)
+		updates[n].ptr = there + 8 * n;
+	for (unsigned n = 0; n < 8; n++)
+		calls[n] = (struct xen_multicall_entry){ .op = XEN_xen_version };
+	pv_map(table, here << 12 | READ);
+	pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, here);
+	pv_call(XEN_vm_assist, XEN_VMASST_CMD_enable, XEN_VMASST_TYPE_writable_pagetables, 0, 0);
+	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++)
+		measure(&rows[n]);
+	return 0;
+}
