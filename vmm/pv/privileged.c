@@ -101,6 +101,9 @@ reason_of(struct vcpu *v, struct exit *e, const struct insn *i)
 	case INSN_WBINVD:
 	case INSN_INVD:
 		return EXIT_CACHE;
+	case INSN_CLI: /* as Xen: done, and nothing has changed; Linux has one with popf behind it */
+	case INSN_STI:
+		return !pv_of(v)->iopl ? EXIT_NONE : i->op == INSN_CLI ? EXIT_CLI : EXIT_STI;
 	case INSN_CPUID: /* on a CPU that can make it fault */
 		return EXIT_CPUID;
 	default:
@@ -188,6 +191,15 @@ pv_exit_cpuid(struct vcpu *v, struct exit *e)
 	return verdict;
 }
 EXIT_HANDLER(CPUID, "pv", pv_exit_cpuid);
+
+/* Whether it takes events its own memory says; these it may have for the ports' sake. */
+static enum verdict
+pv_exit_if(struct vcpu *v, struct exit *e)
+{
+	return vcpu_advance(v, e); /* safe: there is nothing to do */
+}
+EXIT_HANDLER(CLI, "pv", pv_exit_if);
+EXIT_HANDLER(STI, "pv", pv_exit_if);
 
 void
 pv_set_ts(struct vcpu *v, bool on)

@@ -59,6 +59,12 @@ FN to_dr0
 FN to_dr7
 	mov	dr7, rdi
 	ret
+FN cli
+	cli
+	ret
+FN sti
+	sti
+	ret
 FN clts
 	clts
 	ret

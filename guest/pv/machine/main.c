@@ -28,6 +28,8 @@ DO(from_dr0)
 DO(to_dr0)
 DO(to_dr7)
 DO(clts)
+DO(cli)
+DO(sti)
 DO(wbinvd)
 DO(fpu)
 DO(ins)
@@ -199,6 +201,8 @@ ports(void)
 	check(!with(do_inb, 0, 0, 0, 0x60) && !with(do_outl, 0, 0, 0, 0xf4) &&
 		      !with(do_in_imm, 0, 0, 0, 0),
 	      "ports without IOPL", last.vector);
+	check(!does(do_cli, 0) && last.vector == GP && !does(do_sti, 0), "cli without IOPL",
+	      last.vector);
 	check(pv_call(XEN_physdev_op, 6, (uint64_t)&many, 0, 0) == EINVAL, "IOPL 4", 0);
 	check(pv_call(XEN_physdev_op, 6, HOLE, 0, 0) == EFAULT, "IOPL of the hole", 0);
 	check(pv_call(XEN_physdev_op, 1000, (uint64_t)&many, 0, 0) == ENOSYS, "physdev_op", 0);
@@ -208,6 +212,7 @@ ports(void)
 	check(with(do_inl, ~0ul << 32, 0, 0, 0xcfc) && four[0] == 0xffffffff, "four", four[0]);
 	check(with(do_in_imm, 0, 0, 0, 0) && four[0] == 0xff, "in al, 60", four[0]);
 	check(with(do_outl, 0, 0, 0, 0xf4), "out", last.vector);
+	check(does(do_cli, 0) && does(do_sti, 0), "cli and sti with it", last.vector);
 	check(!does(do_ins, 0) && last.vector == GP, "insb", last.vector);
 }
 
