@@ -256,7 +256,7 @@ static const struct {
 	{                                                                    \
 		number_, offsetof(struct cpu_state, field), valid_, address_ \
 	}
-	MSR(MSR_APIC_BASE, apic_base, 0, false), /* as it is: Zeno moves no APIC */
+	MSR(MSR_APIC_BASE, apic_base, 0, false), /* as it is, or the platform's */
 	MSR(MSR_SYSENTER_CS, sysenter_cs, 0xffffffff, false),
 	MSR(0x175, sysenter_esp, ~0ul, true),
 	MSR(0x176, sysenter_eip, ~0ul, true),
@@ -347,7 +347,7 @@ move_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value)
 		if (!write)
 			return *value = *msr, true;
 		if (n == MSR_APIC_BASE)
-			return *value == *msr;
+			return *value == *msr || (p && p->msr && p->msr(v, n, true, value));
 		if (*value & ~msrs[i].valid || (msrs[i].address && !is_canonical(*value)) ||
 		    (n == MSR_PAT && !pat_is_valid(*value)))
 			return false;

@@ -8,7 +8,8 @@
 #define ICR_ASSERT      0x4000u
 #define ICR_LEVEL       0x8000u
 #define DFR_CLUSTERS    0xfu /* its model, bits 31:28, is 0: one or more clusters of four */
-#define EVERYBODY       0xff
+#define EVERYBODY       0xffu
+#define EVERY_X2        0xffffffffu
 
 /* SDM 3A figure 11-8 and table 11-1: the bits of an entry that can be written. */
 static const uint32_t lvt_bits[LVTS] = {
@@ -93,7 +94,7 @@ lapic_passes_8259(const struct lapic *l)
 {
 	uint32_t entry = l->lvt[LVT_LINT0];
 
-	return !(entry & LVT_MASKED) && DELIVERY(entry) == APIC_EXTINT;
+	return l->off || (!(entry & LVT_MASKED) && DELIVERY(entry) == APIC_EXTINT);
 }
 
 /* ---- errors, and what is accepted ---- */
@@ -129,8 +130,12 @@ lapic_accept(struct lapic *l, uint8_t vector, bool level)
 bool
 lapic_is_meant(const struct lapic *l, const struct apic_message *m)
 {
-	unsigned mine = l->ldr >> 24, to = m->destination;
+	uint32_t mine = l->ldr >> 24, to = m->destination;
 
+	if (to == EVERY_X2 || l->off)
+		return !l->off;
+	if (l->x2)
+		return m->logical ? to >> 16 == l->ldr >> 16 && to & l->ldr & 0xffff : to == l->id;
 	if (!m->logical)
 		return to == EVERYBODY || to == l->id >> 24;
 	if (l->dfr >> 28 == DFR_CLUSTERS)
@@ -294,7 +299,7 @@ send(struct lapic *l, uint32_t value, struct apic_message *message)
 		.level = false, /* an IPI is an edge, whatever ICR says (SDM 3A 11.6.1) */
 		.deassert = value & ICR_LEVEL && !(value & ICR_ASSERT),
 		.shorthand = value >> 18 & 3,
-		.destination = (uint8_t)(l->icr[1] >> 24),
+		.destination = l->x2 ? l->icr[1] : l->icr[1] >> 24,
 	};
 	if (message->mode > APIC_LOWEST || message->vector >= APIC_FIRST_VECTOR)
 		return LAPIC_SEND;
@@ -311,10 +316,16 @@ write_svr(struct lapic *l, uint32_t value)
 		l->lvt[i] |= LVT_MASKED;
 }
 
+uint32_t
+lapic_lvt_bits(const struct lapic *l, unsigned which)
+{
+	return lvt_bits[which] | (which == LVT_TIMER && l->has_deadline ? LVT_DEADLINE : 0);
+}
+
 static void
 write_lvt(struct lapic *l, unsigned which, uint32_t value, uint64_t now)
 {
-	value &= lvt_bits[which] | (which == LVT_TIMER && l->has_deadline ? LVT_DEADLINE : 0);
+	value &= lapic_lvt_bits(l, which);
 	if (!(l->svr & SVR_ENABLED))
 		value |= LVT_MASKED;
 	if (which == LVT_TIMER)

@@ -1,6 +1,6 @@
 /*
- * A CPU's local APIC, in xAPIC mode, as a plain state machine: no kernel calls, no pointers in the
- * state.
+ * A CPU's local APIC as a plain state machine: no kernel calls, no pointers in the state. Its mode
+ * is xAPIC; x2apic.h has the other one.
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  *
@@ -8,8 +8,7 @@
  * - A message is sent and accepted at once: the delivery status bits read as 0.
  * - LINT0 is the 8259's wire (ExtINT) or masked, and nothing comes by LINT1, the thermal sensor and
  *   the performance counters: their entries can be written and read.
- * - No x2APIC: CPUID has none. The arbitration and remote read registers are reserved since the
- *   Pentium 4, and read as 0.
+ * - The arbitration and remote read registers are reserved since the Pentium 4, and read as 0.
  * - The timer counts once a nanosecond of the domain's clock, divided as its register says. Nothing
  *   ticks: the count is computed from `now`.
  *
@@ -23,7 +22,7 @@
 
 #include <vmm/dev/apic/message.h>
 
-#define LAPIC_STATE   2 /* the layout's version */
+#define LAPIC_STATE   3 /* the layout's version */
 #define LAPIC_BASE    0xfee00000ul
 #define LAPIC_SIZE    0x1000ul
 #define LAPIC_VERSION 0x50014 /* integrated, six entries in the local vector table */
@@ -66,7 +65,7 @@ enum lapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT
 
 struct lapic {
 	uint32_t version; /* LAPIC_STATE */
-	uint32_t id;      /* in bits 31:24, as in the register */
+	uint32_t id;      /* as the register has it: in bits 31:24, an x2APIC's in all */
 	uint32_t tpr, ldr, dfr, svr;
 	uint32_t esr, errors; /* as it reads; what has come since it was written */
 	uint32_t icr[2];
@@ -74,8 +73,8 @@ struct lapic {
 	uint32_t divide, initial;
 	uint32_t isr[8], tmr[8], irr[8]; /* a bit for each vector */
 	uint8_t counting;
-	uint8_t has_deadline; /* LVT_DEADLINE can be written */
-	uint8_t pad[2];
+	uint8_t has_deadline;  /* LVT_DEADLINE can be written */
+	uint8_t x2, off;       /* its mode: neither of the two is xAPIC */
 	uint64_t start;        /* ns at which `initial` was loaded */
 	uint64_t fired;        /* how often the count has come to 0 since then */
 	uint64_t tsc_deadline; /* IA32_TSC_DEADLINE; 0: the timer is not armed */
@@ -96,6 +95,9 @@ enum lapic_effect {
 uint32_t lapic_read(struct lapic *l, unsigned offset, uint64_t now);
 enum lapic_effect lapic_write(struct lapic *l, unsigned offset, uint32_t value, uint64_t now,
 			      struct apic_message *message);
+
+/* The bits of an entry that can be written. */
+uint32_t lapic_lvt_bits(const struct lapic *l, unsigned which);
 
 /* Whether a message for these is for this one (SDM 3A 11.6.2 "Determining IPI Destination"). */
 bool lapic_is_meant(const struct lapic *l, const struct apic_message *m);

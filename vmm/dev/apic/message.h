@@ -23,10 +23,10 @@ enum apic_shorthand { APIC_NAMED, APIC_SELF, APIC_ALL, APIC_OTHERS };
 
 struct apic_message {
 	uint8_t vector;
-	uint8_t mode;      /* enum apic_mode */
-	bool logical;      /* `destination` is a set of CPUs, else an APIC ID */
-	bool level;        /* level triggered: its EOI goes to the I/O APIC */
-	bool deassert;     /* of INIT: once it was the end of the signal, and means nothing */
-	uint8_t shorthand; /* enum apic_shorthand; APIC_NAMED: `destination` says who */
-	uint8_t destination;
+	uint8_t mode;         /* enum apic_mode */
+	bool logical;         /* `destination` is a set of CPUs, else an APIC ID */
+	bool level;           /* level triggered: its EOI goes to the I/O APIC */
+	bool deassert;        /* of INIT: once it was the end of the signal, and means nothing */
+	uint8_t shorthand;    /* enum apic_shorthand; APIC_NAMED: `destination` says who */
+	uint32_t destination; /* of 8 bits, but for an x2APIC's */
 };

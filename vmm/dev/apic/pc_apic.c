@@ -6,7 +6,7 @@
  * unmasked. The 8259's own output goes to the first CPU's LINT0, which lets it through (ExtINT), as
  * firmware leaves it: a kernel that knows no APIC has its interrupts as on the classic PC.
  *
- * The registers of the APICs stay where they are after power-up, and xAPIC mode is all there is.
+ * The registers of the APICs stay where they are after power-up.
  * What it has on a PCI bus is in pc_pci.c.
  */
 #include <inc/errno.h>
@@ -18,6 +18,7 @@
 #include <vmm/dev/firmware/firmware.h>
 #include <vmm/dev/io.h>
 #include <vmm/dev/platform.h>
+#include <vmm/dev/x2apic/x2apic.h>
 #include <vmm/vcpu.h>
 
 #define PIT_IRQ          0
@@ -39,8 +40,7 @@ message_to(struct vcpu *v, const struct apic_message *m)
 		break;
 	case APIC_INIT:
 		if (!m->deassert && pc_init_ipi(v))
-			lapic_init(lapic_of(v), (uint8_t)(lapic_of(v)->id >> 24),
-				   pc_has_deadlines());
+			x2apic_init_ipi(v);
 		break;
 	case APIC_STARTUP:
 		pc_startup_ipi(v, m->vector);
@@ -114,6 +114,8 @@ static uint64_t
 lapic_mmio_read(struct vcpu *v, uint64_t offset, unsigned size)
 {
 	v->domain->changed = CHANGED_REQUESTS; /* by the count, or by an error */
+	if (lapic_of(v)->off || lapic_of(v)->x2)
+		return ~0ul; /* nobody is there */
 	if (!is_register(offset, size))
 		return 0;
 	return lapic_read(lapic_of(v), offset & ~0xful, domain_now(v->domain));
@@ -134,21 +136,18 @@ take_cr8(struct vcpu *v)
 	lapic_of(v)->tpr = (uint32_t)v->state.cr8 << 4;
 }
 
-static void
-lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
+void
+pc_lapic_write(struct vcpu *v, unsigned reg, uint32_t value)
 {
 	struct apic_message m;
 
-	if (!is_register(offset, size))
-		return;
-	if ((offset & ~0xful) == LAPIC_REG_TPR)
+	if (reg == LAPIC_REG_TPR)
 		show_in_cr8(v, (uint8_t)value);
-	else if ((offset & ~0xful) == LAPIC_REG_EOI)
+	else if (reg == LAPIC_REG_EOI)
 		v->domain->changed = CHANGED_REQUESTS;
-	if ((offset & ~0xful) == LAPIC_REG_LVT)
+	if (reg == LAPIC_REG_LVT)
 		pc_tick(v, domain_now(v->domain)); /* before it is masked or not any more */
-	switch (lapic_write(lapic_of(v), offset & ~0xful, (uint32_t)value, domain_now(v->domain),
-			    &m)) {
+	switch (lapic_write(lapic_of(v), reg, value, domain_now(v->domain), &m)) {
 	case LAPIC_SEND:
 		deliver(v->domain, v, &m);
 		break;
@@ -159,13 +158,18 @@ lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
 	default:
 		break;
 	}
-	if ((offset & ~0xful) == LAPIC_REG_INITIAL)
+	if (reg == LAPIC_REG_INITIAL)
 		platform_alarm(v->domain);
 }
 
-/*
- * Its select register has eight bits (82093AA 3.1.1), and can be had by any access that has them.
- */
+static void
+lapic_mmio_write(struct vcpu *v, uint64_t offset, unsigned size, uint64_t value)
+{
+	if (is_register(offset, size) && !lapic_of(v)->off && !lapic_of(v)->x2)
+		pc_lapic_write(v, offset & ~0xfu, (uint32_t)value);
+}
+
+/* Its select register has eight bits (82093AA 3.1.1): any access will do that has them. */
 static bool
 is_ioapic_register(uint64_t offset, unsigned size)
 {
@@ -372,6 +376,7 @@ deadline(struct domain *d)
 /* ---- what CPUID says (SDM 2A "CPUID", APM 3 appendix E) ---- */
 
 #define CPUID1_C_DEADLINE (1u << 24)
+#define CPUID1_C_X2APIC   (1u << 21)
 #define CPUID1_D_APIC     (1u << 9)
 #define CPUID1_D_CORES    (1u << 28) /* more than one logical CPU in the package */
 
@@ -379,13 +384,13 @@ deadline(struct domain *d)
 static void
 show_cpuid(struct vcpu *v, uint32_t leaf)
 {
-	uint64_t *gpr = v->state.gpr;
+	uint64_t *gpr = v->state.gpr, apic = lapic_of(v)->off ? 0 : CPUID1_D_APIC;
 
 	switch (leaf) {
 	case 1:
 		gpr[RBX] = (gpr[RBX] & 0x00ffffff) | v->number << 24;
-		gpr[RCX] |= pc_has_deadlines() ? CPUID1_C_DEADLINE : 0;
-		gpr[RDX] = (gpr[RDX] | CPUID1_D_APIC) & ~(uint64_t)CPUID1_D_CORES;
+		gpr[RCX] |= CPUID1_C_X2APIC | (pc_has_deadlines() ? CPUID1_C_DEADLINE : 0);
+		gpr[RDX] = (gpr[RDX] | apic) & ~(uint64_t)CPUID1_D_CORES;
 		break;
 	case 4:
 		gpr[RAX] &= 0x3fff;
@@ -395,7 +400,7 @@ show_cpuid(struct vcpu *v, uint32_t leaf)
 		gpr[RDX] = v->number;
 		break;
 	case 0x80000001:
-		gpr[RDX] |= CPUID1_D_APIC;
+		gpr[RDX] |= apic;
 		break;
 	}
 }
@@ -453,7 +458,7 @@ static const struct platform pc_apic_platform = {
 	.signals = pc_signals,
 	.priority = take_cr8,
 	.cpuid = show_cpuid,
-	.msr = pc_msr,
+	.msr = x2apic_msr,
 	.acpi = acpi_tables,
 	.firmware = firmware_load,
 };

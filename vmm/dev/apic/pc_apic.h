@@ -42,6 +42,9 @@ uint64_t pc_timer_deadline(struct vcpu *v);
 bool pc_has_deadlines(void);
 bool pc_msr(struct vcpu *v, uint32_t n, bool write, uint64_t *value);
 
+/* The guest writes to a register of its local APIC, in either mode. */
+void pc_lapic_write(struct vcpu *v, unsigned reg, uint32_t value);
+
 /* pc_pci.c */
 extern const struct io_range pc_pci_ports[];
 int pc_pci_init(struct pc_apic *p); /* 0, or -EBUSY after a line */

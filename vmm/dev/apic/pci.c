@@ -19,10 +19,7 @@ struct field {
 	uint32_t reset, writable;
 };
 
-/*
- * 440FX 3.2 "PCI Configuration Registers"; the subsystem is what firmware of virtual machines
- * knows.
- */
+/* 440FX 3.2 "PCI Configuration Registers"; the subsystem is a virtual machine's. */
 static const struct field host_bridge[] = {
 	{ 0x00, 4, 0x12378086, 0 },  /* VID, DID */
 	{ 0x04, 2, 0x0006, 0x0140 }, /* PCICMD: SERRE, PERRE; memory and bus master are on always */

@@ -27,10 +27,7 @@ void startup_sipi(struct vcpu *v, uint8_t vector);
 /* At the start of its turn: what has come. NMIs are left for the run loop. */
 void startup_take(struct vcpu *v);
 
-/*
- * vmm/dev/apic/startup.c. It is noted that this has come (SIGNAL_ bits); if it is for the CPU that
- * runs, its turn ends.
- */
+/* startup.c. Notes that this has come (SIGNAL_ bits); the turn of the CPU that runs ends. */
 void startup_signal(struct vcpu *v, unsigned what);
 /* A CPU that waits for its start-up IPI, and as INIT leaves it otherwise. */
 void startup_wait(struct vcpu *v);
