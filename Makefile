@@ -119,7 +119,7 @@ each_lab = for lab in $(LABS); do $(MAKE) $1 LAB=$$lab REF= build || exit 1; don
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb nest grade trace tracediff traces linux submit \
+.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb nest grade trace tracediff traces linux pvgrub submit \
 	skeletons student update catchup doctor handouts format clean
 
 unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
@@ -202,12 +202,14 @@ endif
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) $(USER_ELFS:%=--module %) $(LINUX_MODULES) --append $(call quote,$(APPEND)) \
+	$(GUEST_ELFS:%=--module %) $(USER_ELFS:%=--module %) $(LINUX_MODULES) $(PVGRUB) --append $(call quote,$(APPEND)) \
 	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
 LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem 320
 endif
+# Debian's PvGrub, once `make pvgrub` has fetched it.
+PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
@@ -253,6 +255,9 @@ traces: guests ## write the reference traces (grade/traces/) from solutions/
 
 linux: ## fetch Debian's Linux as a guest, 32 and 64 bits (LINUX=1 then adds it to make qemu's)
 	@$(PYTHON) tools/linux_guest.py
+
+pvgrub: # fetch Debian's PvGrub as a guest of Lab 6: make qemu LAB=6 SOLUTION=1 APPEND="-- start pvgrub"
+	@$(PYTHON) tools/xen_guest.py
 
 submit: ## LAB=n: pack what you hand in: zeno-labn.tar
 	@$(PYTHON) tools/submit.py $(NAME)

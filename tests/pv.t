@@ -62,19 +62,20 @@ def works(where):
 
 
 EVENTS = ["channels: 5 upcalls", "timer: it slept until then", "timers: one, in the past, periods, stopped",
-          "poll: a time, a port, at once", "clock: it never goes back", "placed: vcpu_info, runstate", "0 wrong; the end"]
+          "poll: a time, a port, at once", "clock: it never goes back", "rings: console, store, grant table",
+          "placed: vcpu_info, runstate", "0 wrong; the end"]
 NO_CALLBACK = r"^d\d+ pv-events: stopped: an event, and there is no memory for its callback's frame below [0-9a-f]+, or none to run at "
 
 
 def events(where):
     """Event channels and time, between two domains, too; and those that mean harm by them."""
-    text = PV.host(["start pv-events", "start pv-events & -- peer=2", "start pv-events -- peer=1 port=1", "start pv-hello",
+    text = PV.host(["start pv-events -- input=x", "start pv-events & -- peer=2", "start pv-events -- peer=1 port=3", "start pv-hello",
                     "start pv-events -- harm=all", "start pv-events -- harm=none", "start pv-events -- harm=hole",
                     "start pv-events & -- harm=storm", "start pv-events & -- harm=for_ever", "start pv-hello", "list", "stop d1",
                     "stop d2", "frames"], ["pv-events", "pv-hello"], where)
     parts = each(text)
     ok(said(parts[0]) == EVENTS, f"{where}: ports, timers, polls, the clock", text=text)
-    ok("d2| pong from d1" in text and "d1| ping from d2" in text and "d1| d2 has ended, and port 1 waits for the next" in text,
+    ok("d2| pong from d1" in text and "d1| ping from d2" in text and "d1| d2 has ended, and port 3 waits for the next" in text,
        f"{where}: two domains call each other, and one sees the other's end", text=text)
     ok("d1| 0 wrong; the end" in text[text.find("harm=all"):], f"{where}: pointers, ports, times that are none do no harm", text=text)
     ends = re.findall(NO_CALLBACK + r"([0-9a-f]+)", text, re.M)

@@ -18,7 +18,7 @@ static struct domain {
 	struct pv_ports ports;
 	struct xen_shared_info shared;
 	bool lives;
-	unsigned told, served[3];
+	unsigned told, served[PV_SERVICES];
 } domains[DOMAINS + 1];
 static bool no_memory;
 static uint64_t seed = 7;
@@ -236,6 +236,14 @@ bits(void)
 	virq(1, XEN_VIRQ_TIMER, 0, &timer);
 	DO(1, send, (uint32_t)port);
 	IS(domains[1].served[PV_SERVICE_STORE], 1, "a service is called");
+	pv_service_raise(&domains[1].ports, PV_SERVICE_STORE);
+	IS(domains[1].shared.pending[0], 1ul << port, "... and answers");
+	DO(1, close, (uint32_t)port);
+	pv_service_raise(&domains[1].ports, PV_SERVICE_STORE);
+	IS(domains[1].shared.pending[0], 0, "... as long as the port is open");
+	info->upcall_pending = 0;
+	info->pending_sel = 0;
+	domains[1].told = 0;
 	pv_virq_raise(&domains[1].ports, 0, XEN_VIRQ_DEBUG);
 	IS(info->upcall_pending, 0, "a VIRQ that is bound to nothing");
 	domains[1].shared.mask[0] = 1ul << timer;

@@ -8,10 +8,14 @@
 
 #include <xen/xen.h>
 #include <xen/event_channel.h>
+#include <xen/grant_table.h>
+#include <xen/io/console.h>
+#include <xen/io/xs_wire.h>
 #include <xen/sched.h>
 #include <xen/vcpu.h>
 
 #include <inc/xen_events.h>
+#include <inc/xen_rings.h>
 
 #include "abi.h"
 
@@ -134,9 +138,66 @@ arguments(void)
 	SIZE(vcpu_register_vcpu_info);
 }
 
+/* ... and inc/xen_rings.h, whose rings have names of their own. */
+#define PLACE(ours, field, theirs, there)                                                      \
+	is_u64(offsetof(struct ours, field), offsetof(struct theirs, there), "%s.%s", #theirs, \
+	       #there)
+
+static void
+rings(void)
+{
+	PLACE(xen_console_ring, in, xencons_interface, in);
+	PLACE(xen_console_ring, out, xencons_interface, out);
+	PLACE(xen_console_ring, in_cons, xencons_interface, in_cons);
+	PLACE(xen_console_ring, in_prod, xencons_interface, in_prod);
+	PLACE(xen_console_ring, out_cons, xencons_interface, out_cons);
+	PLACE(xen_console_ring, out_prod, xencons_interface, out_prod);
+	PLACE(xen_store_ring, req, xenstore_domain_interface, req);
+	PLACE(xen_store_ring, rsp, xenstore_domain_interface, rsp);
+	PLACE(xen_store_ring, req_cons, xenstore_domain_interface, req_cons);
+	PLACE(xen_store_ring, req_prod, xenstore_domain_interface, req_prod);
+	PLACE(xen_store_ring, rsp_cons, xenstore_domain_interface, rsp_cons);
+	PLACE(xen_store_ring, rsp_prod, xenstore_domain_interface, rsp_prod);
+	PLACE(xen_store_ring, server_features, xenstore_domain_interface, server_features);
+	PLACE(xen_store_ring, error, xenstore_domain_interface, error);
+	PLACE(xen_xsd_sockmsg, req_id, xsd_sockmsg, req_id);
+	PLACE(xen_xsd_sockmsg, tx_id, xsd_sockmsg, tx_id);
+	PLACE(xen_xsd_sockmsg, len, xsd_sockmsg, len);
+	SAME(XEN_STORE_RING, XENSTORE_RING_SIZE);
+	SAME(XEN_STORE_PAYLOAD, XENSTORE_PAYLOAD_MAX);
+	SAME(XEN_STORE_FEATURE_ERROR, XENSTORE_SERVER_FEATURE_ERROR);
+	SAME(XEN_STORE_ERROR_RINGIDX, XENSTORE_ERROR_RINGIDX);
+	SAME(XEN_STORE_ERROR_PROTO, XENSTORE_ERROR_PROTO);
+	SAME(XEN_XS_ERROR, XS_ERROR);
+}
+
+static void
+grants(void)
+{
+	SAME(XEN_GNTTABOP_setup_table, GNTTABOP_setup_table);
+	SAME(XEN_GNTTABOP_query_size, GNTTABOP_query_size);
+	SAME(XEN_GNTTABOP_set_version, GNTTABOP_set_version);
+	SAME(XEN_GNTTABOP_get_version, GNTTABOP_get_version);
+	SAME(XEN_GNTST_general_error, GNTST_general_error);
+	SAME(XEN_GNTST_bad_domain, GNTST_bad_domain);
+	SAME(XEN_GNTST_bad_virt_addr, GNTST_bad_virt_addr);
+	FIELD(gnttab_setup_table, nr_frames, nr_frames);
+	FIELD(gnttab_setup_table, status, status);
+	FIELD(gnttab_setup_table, frame_list, frame_list);
+	SIZE(gnttab_setup_table);
+	FIELD(gnttab_query_size, nr_frames, nr_frames);
+	FIELD(gnttab_query_size, max_nr_frames, max_nr_frames);
+	FIELD(gnttab_query_size, status, status);
+	SIZE(gnttab_query_size);
+	SIZE(gnttab_set_version);
+	FIELD(gnttab_get_version, version, version);
+}
+
 int
 main(void)
 {
+	rings();
+	grants();
 	numbers();
 	shared_page();
 	arguments();

@@ -178,6 +178,8 @@ write_info(const struct pv_plan *p, const struct pv_ops *ops, void *ctx, uint64_
 	info->shared_info = shared_info;
 	info->store_mfn = ops->mfn(ctx, p->store_pfn);
 	info->console_mfn = ops->mfn(ctx, p->console_pfn);
+	info->store_evtchn = p->store_port;
+	info->console_evtchn = p->console_port;
 	info->pt_base = pv_va(p, p->tables_pfn);
 	info->nr_pt_frames = p->tables;
 	info->mfn_list = pv_va(p, p->p2m_pfn);

@@ -28,6 +28,7 @@ struct pv_plan {
 	const uint8_t *module;
 	uint64_t module_size;
 	uint64_t module_pfn, p2m_pfn, p2m_pages, info_pfn, store_pfn, console_pfn;
+	uint32_t store_port, console_port; /* whoever builds says which */
 	uint64_t tables_pfn, tables, stack_pfn;
 	uint64_t p2m_tables;              /* the last of them, for INIT_P2M; 0 without */
 	uint64_t mapped;                  /* pages from VIRT_BASE on */

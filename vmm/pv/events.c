@@ -61,11 +61,6 @@ pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
 	}
 }
 
-void
-pv_port_serves(struct pv_ports *p, enum pv_service service)
-{
-}
-
 /* As an entry with W would (types.h). */
 bool
 pv_hold(struct vcpu *v, mfn_t m)
@@ -147,6 +142,7 @@ lines(struct domain *d)
 	if (due & PV_TIMER_POLL && pd->polls)
 		pd->goes_on = true;
 	show_time(d);
+	pv_console_look(d);
 }
 
 static uint64_t
@@ -182,6 +178,8 @@ free_domain(struct domain *d)
 		pv_ports_close_all(&pd->ports);
 	for (unsigned n = 0; pd && n < PV_PORT_PAGES; n++)
 		host_page_put(pd->ports.page[n]);
+	for (unsigned n = 0; pd && n < PV_GRANT_FRAMES; n++)
+		host_page_put(pd->grant[n]);
 	if (pd)
 		host_page_put(pd->ports.shared);
 	host_page_put(pd);

@@ -64,6 +64,22 @@ take_root(struct vcpu *v, mfn_t root)
 	return pv_types_begin(v, root);
 }
 
+/* Console and store are there when the kernel begins. */
+static int
+open_ports(struct domain *d, struct pv_plan *plan)
+{
+	struct pv_domain *pd = pv_domain_of(d);
+	int store = pv_ports_serve(&pd->ports, PV_SERVICE_STORE);
+	int console = pv_ports_serve(&pd->ports, PV_SERVICE_CONSOLE);
+
+	if (store < 0 || console < 0)
+		return -ENOMEM;
+	plan->store_port = (uint32_t)store;
+	plan->console_port = (uint32_t)console;
+	return pv_services_begin(d->vcpu, mfn(frame_number(d, plan->console_pfn)),
+				 mfn(frame_number(d, plan->store_pfn)));
+}
+
 static int
 pv_load(struct domain *d, const struct domain_config *c)
 {
@@ -96,6 +112,9 @@ pv_load(struct domain *d, const struct domain_config *c)
 	err = pv_domain_create(d);
 	if (!err)
 		err = pv_create(v);
+	if (err)
+		return err;
+	err = open_ports(d, &plan);
 	if (err)
 		return err;
 	snprintf(words, sizeof(words), "%s%s%s", module_own_words(m), *c->words ? " " : "",

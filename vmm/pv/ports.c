@@ -107,6 +107,14 @@ pv_virq_raise(struct pv_ports *p, unsigned vcpu, enum xen_virq virq)
 		pv_port_raise(p, p->virq[vcpu][virq]);
 }
 
+/* The guest may have closed it. */
+void
+pv_service_raise(struct pv_ports *p, enum pv_service service)
+{
+	if (p->service[service])
+		pv_port_raise(p, p->service[service]);
+}
+
 /* ---- operations ---- */
 
 static int
@@ -218,6 +226,8 @@ close_port(struct pv_ports *p, uint32_t port)
 		return -EINVAL;
 	if (e->state == XEN_EVTCHNSTAT_interdomain)
 		let_go(p, e);
+	if (e->state == XEN_EVTCHNSTAT_interdomain && e->dom == ZENO)
+		p->service[e->other] = 0;
 	if (e->state == XEN_EVTCHNSTAT_virq)
 		p->virq[e->vcpu][e->other] = 0;
 	*e = (struct pv_port){ .state = XEN_EVTCHNSTAT_closed };
@@ -376,7 +386,11 @@ pv_ports_close_all(struct pv_ports *p)
 int
 pv_ports_serve(struct pv_ports *p, enum pv_service service)
 {
-	return new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_interdomain,
-					     .dom = ZENO,
-					     .other = (uint16_t)service });
+	int port = new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_interdomain,
+						 .dom = ZENO,
+						 .other = (uint16_t)service });
+
+	if (port > 0)
+		p->service[service] = (uint16_t)port;
+	return port;
 }

@@ -13,7 +13,7 @@
 
 #include <inc/xen_events.h>
 
-enum pv_service { PV_SERVICE_CONSOLE = 1, PV_SERVICE_STORE };
+enum pv_service { PV_SERVICE_CONSOLE = 1, PV_SERVICE_STORE, PV_SERVICES };
 
 struct pv_port {
 	uint8_t state;  /* enum xen_evtchnstat */
@@ -34,6 +34,7 @@ struct pv_ports {
 	struct xen_shared_info *shared;
 	struct xen_vcpu_info *info[PV_VCPUS];
 	uint16_t virq[PV_VCPUS][XEN_VIRQS]; /* the port of each; 0: none */
+	uint16_t service[PV_SERVICES];
 };
 
 /*
@@ -51,6 +52,7 @@ int pv_ports_serve(struct pv_ports *p, enum pv_service service);
 /* Something has happened: to who listens at a port, of this VIRQ, of a service. */
 void pv_port_raise(struct pv_ports *p, unsigned port);
 void pv_virq_raise(struct pv_ports *p, unsigned vcpu, enum xen_virq virq);
+void pv_service_raise(struct pv_ports *p, enum pv_service service);
 bool pv_port_is_pending(const struct pv_ports *p, unsigned port);
 
 /* ---- what whoever links this has: Zeno (events.c), or a test ---- */

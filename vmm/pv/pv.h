@@ -163,6 +163,7 @@ struct pv_call {
 	CALL(set_timer_op)      \
 	CALL(xen_version)       \
 	CALL(console_io)        \
+	CALL(grant_table_op)    \
 	CALL(vm_assist)         \
 	CALL(iret)              \
 	CALL(vcpu_op)           \

@@ -6,9 +6,11 @@
 
 #include <vmm/domain.h>
 #include <vmm/pv/ports.h>
+#include <vmm/pv/rings.h>
 #include <vmm/pv/time.h>
 
-#define PV_HELD 4u
+#define PV_HELD         4u
+#define PV_GRANT_FRAMES 8u
 
 /* d->machine: one frame. */
 struct pv_domain {
@@ -21,6 +23,13 @@ struct pv_domain {
 	bool goes_on;        /* ... and has waited enough */
 	mfn_t held[PV_HELD]; /* of the guest's own memory */
 	unsigned held_count;
+	/* pages of the guest's own */
+	struct xen_console_ring *console;
+	struct xen_store_ring *store;
+	struct pv_store store_state;
+	bool listens;    /* somebody is at the console's other end */
+	uint32_t grants; /* frames of the grant table */
+	void *grant[PV_GRANT_FRAMES];
 	uint64_t runstate_at; /* linear: where it wants to see that; 0: nowhere */
 	struct xen_vcpu_runstate_info runstate;
 };
@@ -39,6 +48,10 @@ bool pv_hold(struct vcpu *v, mfn_t m);
 void pv_let_go(struct domain *d);
 /* The guest waits for a port. */
 void pv_poll_begin(struct pv_domain *pd, uint32_t port, uint64_t timeout);
+
+/* console.c: those pages of its own; 0, or they are none. What has been typed goes to it. */
+int pv_services_begin(struct vcpu *v, mfn_t console, mfn_t store);
+void pv_console_look(struct domain *d);
 
 /* runstate.c: this vCPU runs now, or waits; what ran before it (NULL: nothing of ours runs). */
 void pv_runs(struct vcpu *v);

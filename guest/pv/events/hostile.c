@@ -74,7 +74,7 @@ all_ports(void)
 
 	while (!(err = pv_event_op(XEN_EVTCHNOP_alloc_unbound, &a)))
 		n++;
-	check(err == -28 && n == XEN_PORTS - 2 /* one is the timer's */, "all ports", n);
+	check(err == -28 && n == XEN_PORTS - 4 /* the timer, console, store */, "all ports", n);
 	for (unsigned k = 0; k < sizeof(*pv_shared) / 8; k++)
 		((volatile uint64_t *)pv_shared)[k] = k & 1 ? ~0ul : 0x5aa55aa55aa55aa5;
 	pv_vcpu->upcall_mask = 1;

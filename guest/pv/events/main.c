@@ -3,6 +3,7 @@
  * its caller; `harm=...`: hostile.c.
  */
 #include <guest/pv/events/events.h>
+#include <inc/xen_rings.h>
 
 int guest_main(const struct xen_start_info *info);
 
@@ -181,6 +182,48 @@ placed(void)
 	pv_printf("placed: vcpu_info, runstate\n");
 }
 
+/* Console and store are pages of its own; the grant table is Zeno's, and it may map that. */
+static void
+served(void)
+{
+	static uint8_t table[4096] __attribute__((aligned(4096)));
+	static const char said[] = "rings: console";
+	struct xen_console_ring *console = pv_machine_page(pv_info->console_mfn);
+	struct xen_store_ring *store = pv_machine_page(pv_info->store_mfn);
+	struct xen_xsd_sockmsg ask = { .type = 1, .req_id = 77, .len = 0 },
+			       *got = (void *)store->rsp;
+	uint64_t frame = 0;
+	struct xen_gnttab_setup_table setup = { XEN_DOMID_SELF, 1, 9, (uint64_t)&frame };
+
+	for (const char *at = said; *at; at++)
+		console->out[console->out_prod++ % 2048] = (uint8_t)*at;
+	pv_send(pv_info->console_evtchn);
+	check(console->out_cons == sizeof(said) - 1, "the console takes it", console->out_cons);
+	for (unsigned n = 0; n < sizeof(ask); n++)
+		store->req[store->req_prod++] = ((uint8_t *)&ask)[n];
+	pv_send(pv_info->store_evtchn);
+	check(store->rsp_prod == 23 && got->type == XEN_XS_ERROR && got->req_id == 77,
+	      "the store has nothing", store->rsp_prod);
+	check(came[pv_info->store_evtchn] == 1, "... and says so", 0);
+	check(!pv_call(XEN_grant_table_op, XEN_GNTTABOP_setup_table, (uint64_t)&setup, 1, 0) &&
+		      !setup.status && !pv_map(table, frame << 12 | PTE_P | PTE_W | PTE_U),
+	      "setup_table", frame);
+	table[0] = 1;
+	store->req_prod += 5000;
+	pv_send(pv_info->store_evtchn);
+	console->out_prod += 5000;
+	pv_send(pv_info->console_evtchn);
+	check(store->error == XEN_STORE_ERROR_RINGIDX, "a ring that can't be is told",
+	      store->error);
+	setup.nr_frames = ~0u;
+	check(!pv_call(XEN_grant_table_op, XEN_GNTTABOP_setup_table, (uint64_t)&setup, 1, 0) &&
+		      setup.status == XEN_GNTST_general_error,
+	      "a grant table without end", 0);
+	check(pv_call(XEN_grant_table_op, XEN_GNTTABOP_setup_table, 0, 1, 0) == -14, "... nowhere",
+	      0);
+	pv_printf(", store, grant table\n");
+}
+
 /* ---- two of them ---- */
 
 static struct xen_evtchn_status
@@ -268,6 +311,7 @@ guest_main(const struct xen_start_info *info)
 		timers(timer);
 		polls(timer);
 		clock();
+		served();
 		placed();
 		pv_printf("%u wrong; the end\n", wrong);
 	}

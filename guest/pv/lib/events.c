@@ -89,3 +89,12 @@ pv_timer(uint64_t at)
 
 	return pv_call(XEN_vcpu_op, XEN_VCPUOP_set_singleshot_timer, 0, (uint64_t)&set, 0);
 }
+
+void *
+pv_machine_page(uint64_t mfn)
+{
+	for (uint64_t pfn = 0; pfn < pv_info->nr_pages; pfn++)
+		if (((const uint64_t *)pv_info->mfn_list)[pfn] == mfn)
+			return (void *)(0xffffffff80000000 + (pfn << 12));
+	return NULL;
+}

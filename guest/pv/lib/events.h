@@ -17,6 +17,7 @@ void pv_events_init(void);
 int64_t pv_event_op(enum xen_evtchnop op, void *arg);
 /* Each port that is pending and not masked, once, as xen.h says; -1: there is none more. */
 int pv_event_next(void);
+void *pv_machine_page(uint64_t mfn); /* of its own, that the builder has mapped */
 int64_t pv_send(uint32_t port);
 uint64_t pv_now(void); /* ns, by struct vcpu_time_info */
 int64_t pv_block(void);

@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Fetches Debian's PvGrub, GRUB as a PV kernel that nobody here wrote, as a guest: build/xen/pvgrub.
+
+It comes as tools/linux_guest.py brings Linux: nothing is installed. Then
+
+    make qemu LAB=6 SOLUTION=1 APPEND="-- start pvgrub"
+
+The status is 1, after one line, if the network or the package is missing.
+"""
+
+import os
+import subprocess
+import sys
+
+import linux_guest
+import trouble
+
+PVGRUB = linux_guest.System("amd64", linux_guest.PLACE.with_name("xen"), {},
+                            {"pvgrub": ("grub-xen-host", "usr/lib/grub-xen/grub-x86_64-xen.bin")}, "", b"")
+
+
+def main():
+    """The command line, which has no words."""
+    try:
+        linux_guest.bring(PVGRUB, "--again" in sys.argv[1:])
+    except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as error:
+        print(f"no PvGrub: {error}", file=sys.stderr)
+        return 1
+    print(f"{os.path.relpath(PVGRUB.place, linux_guest.ROOT)}: {(PVGRUB.place / 'version').read_text().strip()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(trouble.guarded(main))

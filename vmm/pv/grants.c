@@ -1,0 +1,117 @@
+/*
+ * The grant table, as far as a domain needs one that grants nothing: its frames are there, of
+ * version 1, and it may map them (grant_table.h). No operation on grants is.
+ */
+#include <inc/errno.h>
+#include <inc/xen_rings.h>
+#include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
+
+/* As Xen says it: in the status, while the call itself is done. */
+static int
+status_of(const struct domain *d, uint16_t dom)
+{
+	return dom == XEN_DOMID_SELF || dom == d->id ? XEN_GNTST_okay : XEN_GNTST_bad_domain;
+}
+
+/* So many frames at least. */
+static int
+grow(struct domain *d, uint32_t frames)
+{
+	struct pv_domain *pd = pv_domain_of(d);
+
+	if (frames > PV_GRANT_FRAMES)
+		return XEN_GNTST_general_error;
+	for (; pd->grants < frames; pd->grants++) {
+		void *page = host_page();
+
+		if (!page)
+			return XEN_GNTST_general_error;
+		pd->grant[pd->grants] = page;
+		pv_share(d->id, page);
+	}
+	return XEN_GNTST_okay;
+}
+
+static int64_t
+setup_table(struct vcpu *v, uint64_t at)
+{
+	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct xen_gnttab_setup_table s;
+
+	if (pv_read(v, &s, at, sizeof(s)))
+		return -EFAULT;
+	s.status = (int16_t)status_of(v->domain, s.dom);
+	if (!s.status)
+		s.status = (int16_t)grow(v->domain, s.nr_frames);
+	for (uint32_t n = 0; n < s.nr_frames && !s.status; n++) {
+		uint64_t mfn = ptr_mfn(pd->grant[n]).v;
+
+		if (pv_write(v, s.frame_list + n * sizeof(mfn), &mfn, sizeof(mfn)))
+			s.status = XEN_GNTST_bad_virt_addr;
+	}
+	return pv_write(v, at, &s, sizeof(s));
+}
+
+static int64_t
+query_size(struct vcpu *v, uint64_t at)
+{
+	struct xen_gnttab_query_size q;
+
+	if (pv_read(v, &q, at, sizeof(q)))
+		return -EFAULT;
+	q.status = (int16_t)status_of(v->domain, q.dom);
+	if (!q.status) {
+		q.nr_frames = pv_domain_of(v->domain)->grants;
+		q.max_nr_frames = PV_GRANT_FRAMES;
+	}
+	return pv_write(v, at, &q, sizeof(q));
+}
+
+static int64_t
+set_version(struct vcpu *v, uint64_t at)
+{
+	struct xen_gnttab_set_version s;
+	int64_t result;
+
+	if (pv_read(v, &s, at, sizeof(s)))
+		return -EFAULT;
+	result = s.version == 1 ? 0 : s.version == 2 ? -ENOSYS : -EINVAL;
+	s.version = 1;
+	return pv_write(v, at, &s, sizeof(s)) ? -EFAULT : result;
+}
+
+static int64_t
+get_version(struct vcpu *v, uint64_t at)
+{
+	struct xen_gnttab_get_version g;
+
+	if (pv_read(v, &g, at, sizeof(g)))
+		return -EFAULT;
+	if (status_of(v->domain, g.dom))
+		return -ESRCH;
+	g.version = 1;
+	return pv_write(v, at, &g, sizeof(g));
+}
+
+int64_t
+pv_call_grant_table_op(struct vcpu *v, struct pv_call *c)
+{
+	uint32_t op = (uint32_t)c->arg[0];
+
+	if (op != XEN_GNTTABOP_setup_table && op != XEN_GNTTABOP_query_size &&
+	    op != XEN_GNTTABOP_set_version && op != XEN_GNTTABOP_get_version)
+		return -ENOSYS;
+	if ((uint32_t)c->arg[2] != 1)
+		return -EINVAL;
+	switch (op) {
+	case XEN_GNTTABOP_setup_table:
+		return setup_table(v, c->arg[1]);
+	case XEN_GNTTABOP_query_size:
+		return query_size(v, c->arg[1]);
+	case XEN_GNTTABOP_set_version:
+		return set_version(v, c->arg[1]);
+	default:
+		return get_version(v, c->arg[1]);
+	}
+}
