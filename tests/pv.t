@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, Engine, each, guest  # noqa: E402
+from engine import BUILD, Engine, assembled, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, ok, run  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
@@ -124,12 +124,14 @@ def together():
     everything = Engine("all", "pv")
     everything.kernel = BUILD / "laball-solution/zeno.mb"
     text = everything.host([*(f"start pv-hostile & -- end={word}" for word in ENDLESS), "start hello", "start pv-hello &",
-                            "start traps", "start pv-hello", "start pv-hello engine=te", "stop d1", "stop d2", "list"],
-                           ["hello", "traps", "pv-hello", "pv-hostile"])
+                            "start traps", "start pv-hello", "start pv-hello engine=te", "stop d1", "stop d2", "list",
+                            "start pv-hostile & -- end=descriptors", "sleep 50", "start peek engine=te"],
+                           ["hello", "traps", "pv-hello", "pv-hostile", assembled("pv/peek.asm")], icount=True)
     ok("hello: ended: exit code 0" in text and "traps: ended: exit code 0" in text, "guests of te run beside it", text=text)
     ok(text.count("caught 1; the end") == 2, "and PV guests beside them", text=text)
     ok(text.count("stopped: by the monitor's stop command") == 2, "those that never end are stopped", text=text)
     ok("a PV kernel, by its notes: engine=pv" in text, "te takes no PV kernel", text=text)
+    ok("| gdt 0\n" in text and "peek: stopped: " in text, "nor does a guest of te find a PV guest's descriptors beyond its own", text=text[-1500:])
 
 
 

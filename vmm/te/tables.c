@@ -7,16 +7,19 @@
  * zeros.
  */
 #include <inc/errno.h>
+#include <kern/cpu.h>
 #include <kern/frame.h>
-#include <kern/paging.h>
+#include <vmm/cpu_setup.h>
 #include <vmm/te/te.h>
 
-/* Gives the guest's root a slot 260 of its own, which at first shows what the host's shows. */
+/* The guest's root gets a slot 260 of its own: as the host's is when no guest of pv is loaded. */
 static int
 own_area(struct vcpu *v)
 {
 	mfn_t root = v->root;
 
+	cpu_setup_load(&(struct cpu_setup){
+		.cr3 = read_cr3(), .efer = rdmsr(MSR_EFER), .ring_exit = nobody_exits });
 	*root_slot(root, 260) = 0;
 	for (unsigned i = 0; i < GDT_WINDOW_PAGES + LDT_WINDOW_PAGES; i++) {
 		uint64_t va = VCPU_AREA_BASE + i * PAGE_SIZE;

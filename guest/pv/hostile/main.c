@@ -404,14 +404,26 @@ for_ever(void)
 	do_read(0x123456);
 }
 
+/* All its GDT is data without a limit, for ring 3. Whose else is it? */
+static void
+spin_with_descriptors(void)
+{
+	uint64_t frames[14];
+
+	for (unsigned n = 0; n < PAGE / 8; n++) {
+		((uint64_t *)spare)[n] = 0x00cff3000000ffff;
+		frames[n % 14] = pv_page(spare);
+	}
+	pv_printf("gdt %lx\n", (uint64_t)pv_call(XEN_set_gdt, (uint64_t)frames, 7168, 0, 0));
+	for (;;)
+		;
+}
+
 /* CR4.TSD: it wants an exception of each rdtsc. */
 static void
 spin_without_time(void)
 {
-	uint64_t cr4;
-
-	__asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
-	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | 4));
+	__asm__ volatile("mov %%cr4, %%rax; or $4, %%rax; mov %%rax, %%cr4" : : : "rax");
 	for (;;)
 		;
 }
@@ -448,6 +460,7 @@ endless_calls(void)
 	E(for_ever, for_ever())                              \
 	E(v86, into_v86())                                   \
 	E(calls, endless_calls())                            \
+	E(descriptors, spin_with_descriptors())              \
 	E(spin, spin_without_time())
 ENDINGS(ENDING)
 
