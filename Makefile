@@ -64,7 +64,7 @@ endif
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help lab hint clean demo check check-all bench soak doctor skeletons student update handouts format unit guests \
-	boot plugin check-run traces catchup linux nest
+	boot plugin check-run traces catchup linux pvgrub nest
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb nest grade bench trace tracediff traces,$(GOALS)),run,$(if \
