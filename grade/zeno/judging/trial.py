@@ -157,13 +157,12 @@ class Trial:
                     raise
                 except Exception as error:  # pylint: disable=broad-except
                     raised.append(error)
+                    live.stop()  # here: what such a machine would still say misleads, and it was played with
                     return True
             return call
 
         seen = gdbremote.witness(live, {address: guarded(function)
                                         for address, function in points.items()}, hits=hits)
-        if raised:  # what such a machine would still say is of no interest, and may mislead
-            live.stop()
         run = self.finish(live)
         if raised and isinstance(raised[0], gdbremote.Refused):
             raise Trouble(f"the GDB stub: {raised[0]}")
