@@ -72,9 +72,12 @@ def explainer(lab, root=ROOT):
     hints_of = tool("hint", root).of_lab(Path(root), lab)
 
     def hint(verdict):
-        """The command that opens a hint of the verdict's exercise, or None."""
-        found = next((ident for ident in hints_of if ident.rstrip(string.ascii_lowercase) == verdict.exercise), None)
-        return found and f"make hint EX={found}"
+        """The command that opens a hint of the verdict's exercise, or asks which of its pieces is meant; or None.
+
+        A test sees what an exercise does, and not in which of its pieces the mistake is.
+        """
+        there = any(ident.rstrip(string.ascii_lowercase) == verdict.exercise for ident in hints_of)
+        return f"make hint EX={verdict.exercise}" if there else None
 
     def explain(verdict):
         if verdict.reason.startswith(undone_words(verdict.exercise)):  # then it looks like nothing
