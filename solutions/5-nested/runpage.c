@@ -55,7 +55,8 @@ take_answer(struct user_pc *u)
 	/*
 	 * EXERCISE 5.6b: an answer
 	 * Holds: the program's answer is Zeno's own from here on, and the question is no longer
-	 *  open; or the guest has ended for it, with a line that says by how much it was wrong.
+	 *  open; or the guest has ended for it, with a line that has the number of elements that
+	 *  the program answered for.
 	 * Beware: whoever looks twice may see two things. A program that wants to be called at
 	 *  once, again and again, leaves its guest no time.
 	 * Manual: whose half and which limits, inc/user.h.
@@ -88,11 +89,12 @@ is_through(struct user_pc *u, enum env_event event)
 {
 	/*
 	 * EXERCISE 5.6c: a program that does not answer
-	 * Holds: true: the guest has ended, with a line that says how its program failed; or its
-	 *  turn has, and its instruction can begin anew with the registers that it has now.
-	 *  Otherwise the program goes on.
-	 * Beware: not every exit can begin anew, nor does every trap of the program's mean that
-	 *  others wait.
+	 * Holds: true: the guest has ended, with a line that says how its program failed, of one
+	 *  that is over by its `end`; or its turn has, and its instruction can begin anew with the
+	 *  registers that it has now. Otherwise the program goes on. Who has used all of its time
+	 *  may still go on; who has used more, not.
+	 * Beware: not every exit can begin anew. That the program trapped does not say that others
+	 *  wait; when they do, a system call may be waited behind, or be the last of the turn.
 	 * Manual: kern/env/env.h: how a program ends, and why it comes back.
 	 * Tools: clock_tsc_hz(), env_end(), memcpy(), model_fault(), MODEL_LIMIT_MS, need_resched
 	 * Hint: in how many ways can you wait for somebody in vain?

@@ -12,7 +12,7 @@
  * The interrupt controllers are Zeno's, as KVM's are the kernel's; the program moves their lines
  * (USER_IRQ_LINE).
  *
- * For one exit it has MODEL_LIMIT of the CPU. When the turn ends before, the exit is put off: the
+ * For one exit it has MODEL_LIMIT_MS of the CPU. When the turn ends before, the exit is put off: the
  * guest's instruction begins anew in its next turn, and finds its answer further on (`asked`).
  */
 #pragma once
@@ -47,17 +47,17 @@ struct user_pc {
 	bool intr;         /* what the 8259s say to the CPU */
 	uint64_t now;      /* the domain's clock when the program was asked last */
 	uint64_t deadline; /* of RUN_TIME, by that clock */
-	uint64_t used;     /* of MODEL_LIMIT, in ticks of the TSC, for `asked` */
+	uint64_t used;     /* of MODEL_LIMIT_MS, in ticks of the TSC, for `asked` */
 	struct question asked;
-	uint64_t address;        /* ... of a register in memory */
-	uint32_t data, done;     /* its answer */
-	uint32_t bell;           /* a port; USER_NO_BELL */
-	uint64_t rings, told;    /* ... how often, and how many it could see when RUN_TIME came */
-	bool asks;               /* the program has not answered it yet */
-	bool may_wait;           /* an exit is handled that can be put off */
-	bool put_off;            /* ... and it is: nothing more is to happen in it */
-	bool lent;               /* the CPU, by an engine of outer rings, which loads it anew */
-	uint64_t gpr[GPR_COUNT]; /* as they were then */
+	uint64_t address;     /* ... of a register in memory */
+	uint32_t data, done;  /* its answer */
+	uint32_t bell;        /* a port; USER_NO_BELL */
+	uint64_t rings, told; /* ... how often, and how many it could see when RUN_TIME came */
+	bool asks;            /* the program has not answered it yet */
+	bool may_wait;        /* an exit is handled that can be put off */
+	bool put_off;         /* ... and it is: nothing more is to happen in it; `gpr` is filled */
+	bool lent;            /* the CPU, by an engine of outer rings, which loads it anew */
+	uint64_t gpr[GPR_COUNT]; /* the guest's, when it was put off */
 	exit_handle_fn *engines_io;
 	exit_handle_fn *handlers[EXIT_COUNT]; /* the engine's, but one */
 };
