@@ -26,10 +26,10 @@ ALL_ONES = (1 << 64) - 1
 
 
 def guest(t):
-    """It starts its second CPU again and again, and prints what that one finds."""
+    """It starts its second CPU again and again, and prints what that one finds. What nobody has fetched is spoilt (poison=1)."""
     program = startups.Starting(t.rng, 4)
     elf = program.assemble(t.directory, "starts")
-    result = t.boot(f"panic=off -- start starts {OPTIONS}; off", modules=[module(elf)], elf=[elf], limits=LIMITS)
+    result = t.boot(f"panic=off poison=1 -- start starts {OPTIONS}; off", modules=[module(elf)], elf=[elf], limits=LIMITS)
     found, life = evidence.lives(result), said(result, f"start starts {OPTIONS}")
     t.check(found, "a guest with two CPUs does not start", "it starts", life)
     got = found[0].output.decode("ascii", "replace").split()

@@ -27,11 +27,13 @@ startup_reset(struct cpu_state *s)
 {
 	/*
 	 * EXERCISE 5.5a: as INIT leaves it
-	 * Holds: the state is what the manual's table has for INIT, and the CPU runs.
+	 * Holds: the state is what the manual's table has for INIT, and the CPU runs. It serves a
+	 *  power-up, too: what the table keeps at INIT (of CR0 CD and NW) is as there: 60000010.
 	 * Beware: the clock and the local APIC's address outlive it, and nothing else does. A code
 	 *  segment need not lie where its selector says.
-	 * Manual: SDM 3A "Processor State After Reset", and its table; what it does not list is 0,
-	 *  and the page attribute table is as after power-up.
+	 * Manual: SDM 3A "Processor State After Reset", and its table. What it does not list is 0,
+	 *  but XCR0 1 and the page attribute table as after power-up; version is not the CPU's.
+	 *  "Present, R/W" are P and type 2, of LDTR without S. TR is the engine's.
 	 * Tools: ATTR_CODE, CPU_STATE_VERSION, cpuid(), DR6_RESET, DR7_RESET, rdtsc(), real_mode()
 	 */
 	exercise_todo("5.5", "handouts/lab5b.md#ex-5-5");
@@ -55,7 +57,7 @@ startup_sipi(struct vcpu *v, uint8_t vector)
 	 * EXERCISE 5.5b: a start-up IPI
 	 * Holds: it is noted, with its vector, if this CPU is to take it at its next turn.
 	 * Beware: kernels send two, to be sure, and to everybody; the INIT before it may not have
-	 *  been taken yet.
+	 *  been taken yet. If it has, this CPU sleeps.
 	 * Manual: SDM 3A "MP Initialization Protocol Algorithm for MP Systems".
 	 * Tools: ACTIVITY_WAITS_FOR_SIPI, lapic_accept(), SIGNAL_INIT, SIGNAL_SIPI,
 	 *  startup_signal()
@@ -72,12 +74,13 @@ startup_take(struct vcpu *v)
 	/*
 	 * EXERCISE 5.5c: its next turn
 	 * Holds: what was noted has happened, and is noted no more: the CPU waits, or begins in
-	 *  real mode at the page that it was told. Engine and memory know it.
-	 * Beware: both may have come since its last turn. It may have had paging on. NMIs are
-	 *  somebody else's.
+	 *  real mode at the page that it was told.
+	 * Beware: both may have come since its last turn. What outlives INIT the engine may have,
+	 *  and the state not yet; and it has it of the vCPU that it loaded last, which is another
+	 *  one. NMIs are somebody else's.
 	 * Manual: SDM 3A "MP Initialization Protocol Algorithm for MP Systems".
-	 * Tools: domain_stop(), load() of vmm/engine.h, real_mode(), SIGNAL_INIT,
-	 *  SIGNAL_NMI, startup_wait(), STATE_ALL, tlb_flush(), vcpu_need()
+	 * Tools: ATTR_CODE, engine->load() of vmm/engine.h, real_mode(), SIGNAL_INIT,
+	 *  SIGNAL_NMI, startup_wait(), STATE_ALL, vcpu_need()
 	 */
 	exercise_todo("5.5", "handouts/lab5b.md#ex-5-5");
 	v->signals &= SIGNAL_NMI;

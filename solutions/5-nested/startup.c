@@ -27,11 +27,13 @@ startup_reset(struct cpu_state *s)
 {
 	/*
 	 * EXERCISE 5.5a: as INIT leaves it
-	 * Holds: the state is what the manual's table has for INIT, and the CPU runs.
+	 * Holds: the state is what the manual's table has for INIT, and the CPU runs. It serves a
+	 *  power-up, too: what the table keeps at INIT (of CR0 CD and NW) is as there: 60000010.
 	 * Beware: the clock and the local APIC's address outlive it, and nothing else does. A code
 	 *  segment need not lie where its selector says.
-	 * Manual: SDM 3A "Processor State After Reset", and its table; what it does not list is 0,
-	 *  and the page attribute table is as after power-up.
+	 * Manual: SDM 3A "Processor State After Reset", and its table. What it does not list is 0,
+	 *  but XCR0 1 and the page attribute table as after power-up; version is not the CPU's.
+	 *  "Present, R/W" are P and type 2, of LDTR without S. TR is the engine's.
 	 * Tools: ATTR_CODE, CPU_STATE_VERSION, cpuid(), DR6_RESET, DR7_RESET, rdtsc(), real_mode()
 	 * Hint: what can the first instruction behind INIT find out about the time before?
 	 * Hint: a hotel room for the next guest: what is made anew, what is taken away, and what
@@ -81,7 +83,7 @@ startup_sipi(struct vcpu *v, uint8_t vector)
 	 * EXERCISE 5.5b: a start-up IPI
 	 * Holds: it is noted, with its vector, if this CPU is to take it at its next turn.
 	 * Beware: kernels send two, to be sure, and to everybody; the INIT before it may not have
-	 *  been taken yet.
+	 *  been taken yet. If it has, this CPU sleeps.
 	 * Manual: SDM 3A "MP Initialization Protocol Algorithm for MP Systems".
 	 * Tools: ACTIVITY_WAITS_FOR_SIPI, lapic_accept(), SIGNAL_INIT, SIGNAL_SIPI,
 	 *  startup_signal()
@@ -107,37 +109,32 @@ startup_take(struct vcpu *v)
 	/*
 	 * EXERCISE 5.5c: its next turn
 	 * Holds: what was noted has happened, and is noted no more: the CPU waits, or begins in
-	 *  real mode at the page that it was told. Engine and memory know it.
-	 * Beware: both may have come since its last turn. It may have had paging on. NMIs are
-	 *  somebody else's.
+	 *  real mode at the page that it was told.
+	 * Beware: both may have come since its last turn. What outlives INIT the engine may have,
+	 *  and the state not yet; and it has it of the vCPU that it loaded last, which is another
+	 *  one. NMIs are somebody else's.
 	 * Manual: SDM 3A "MP Initialization Protocol Algorithm for MP Systems".
-	 * Tools: domain_stop(), load() of vmm/engine.h, real_mode(), SIGNAL_INIT,
-	 *  SIGNAL_NMI, startup_wait(), STATE_ALL, tlb_flush(), vcpu_need()
-	 * Hint: who beside struct cpu_state knows something of this CPU that is no longer so?
-	 * Hint: a house is sold. The land register is one place that must hear of it; the postman
-	 *  and the one who reads the meter go on as before if nobody tells them.
-	 * Hint: a write of CR0 that turns paging off has the same to tell: look how the handlers
-	 *  of vmm/exits do that.
+	 * Tools: ATTR_CODE, engine->load() of vmm/engine.h, real_mode(), SIGNAL_INIT,
+	 *  SIGNAL_NMI, startup_wait(), STATE_ALL, vcpu_need()
+	 * Hint: who beside struct cpu_state knows something of this CPU that is still so?
+	 * Hint: a house is sold, and only the piano stays. Who takes it along must know where it
+	 *  stands, and in whose house he is.
+	 * Hint: a handler that reads the time stamp's offset asks for its group first; and
+	 *  vcpu_turn() of vmm/run.c, which calls you, calls something else before it enters.
 	 * until then: v->signals &= SIGNAL_NMI;
 	 */
 	struct segment *cs = &v->state.seg[SEG_CS];
-	bool paged;
 
 	if (v->signals & SIGNAL_INIT) {
 		v->engine->load(v);
 		vcpu_need(v, STATE_ALL);
-		paged = v->state.cr0 & CR0_PG;
 		startup_wait(v);
-		if (paged && v->domain->mmu->load(v))
-			domain_stop(v->domain, "the host has no memory for CPU %u's page tables",
-				    v->number);
 	}
-	if (v->signals & SIGNAL_SIPI) {
+	if (v->signals & SIGNAL_SIPI) { /* all of its state is dirty since it waits */
 		*cs = real_mode((uint16_t)(v->sipi << 8));
 		cs->attr |= ATTR_CODE;
 		v->state.rip = 0;
 		v->state.activity = ACTIVITY_RUNS;
-		v->valid = v->dirty = STATE_ALL;
 	}
 	v->signals &= SIGNAL_NMI;
 	/* END EXERCISE 5.5c */

@@ -9,6 +9,7 @@
 #include <vmm/dev/apic/startup.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
+#include <vmm/mem/guestmem.h>
 #include <vmm/vcpu.h>
 
 SET_DECLARE(startups);
@@ -76,7 +77,7 @@ pc_reset_state(struct cpu_state *s)
 	startup->reset(s);
 }
 
-/* Its engine forgets what it was about to deliver. */
+/* Its engine forgets what it was about to deliver, and the TLBs are all that MMU modes have. */
 void
 startup_wait(struct vcpu *v)
 {
@@ -84,5 +85,5 @@ startup_wait(struct vcpu *v)
 	v->state.activity = ACTIVITY_WAITS_FOR_SIPI;
 	v->engine->reset(v);
 	v->valid = v->dirty = STATE_ALL;
-	v->flush = true;
+	tlb_flush(v);
 }

@@ -29,7 +29,7 @@ void startup_take(struct vcpu *v);
 
 /* startup.c. Notes that this has come (SIGNAL_ bits); the turn of the CPU that runs ends. */
 void startup_signal(struct vcpu *v, unsigned what);
-/* A CPU that waits for its start-up IPI, and as INIT leaves it otherwise. */
+/* A CPU that waits for its start-up IPI, and as INIT leaves it: all of the state is dirty. */
 void startup_wait(struct vcpu *v);
 
 /* The platform's. */

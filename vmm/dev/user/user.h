@@ -12,8 +12,8 @@
  * The interrupt controllers are Zeno's, as KVM's are the kernel's; the program moves their lines
  * (USER_IRQ_LINE).
  *
- * For one exit it has MODEL_LIMIT_MS of the CPU. When the turn ends before, the exit is put off: the
- * guest's instruction begins anew in its next turn, and finds its answer further on (`asked`).
+ * For one exit it has MODEL_LIMIT_MS of the CPU. When the turn ends before, the exit is put off:
+ * the guest's instruction begins anew in its next turn, and finds its answer further on (`asked`).
  */
 #pragma once
 
