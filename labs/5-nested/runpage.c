@@ -56,12 +56,10 @@ is_through(struct user_pc *u, enum env_event event)
 {
 	/*
 	 * EXERCISE 5.6c: a program that does not answer
-	 * Holds: true: the guest has ended, with a line that says how its program failed, of one
-	 *  that is over by its `end`; or its turn has, and its instruction can begin anew with the
-	 *  registers that it has now. Otherwise the program goes on. Who has used all of its time
-	 *  may still go on; who has used more, not.
-	 * Beware: not every exit can begin anew. That the program trapped does not say that others
-	 *  wait; when they do, a system call may be waited behind, or be the last of the turn.
+	 * Holds: true: the guest has ended, with a line that says how its program failed (a dead
+	 *  one's `end`); or its turn has, and its instruction can begin anew with the registers
+	 *  that it has now. Otherwise the program goes on, unless it has used more than its limit.
+	 * Beware: not every exit can begin anew. A trap does not say that others wait.
 	 * Manual: kern/env/env.h: how a program ends, and why it comes back.
 	 * Tools: clock_tsc_hz(), env_end(), memcpy(), model_fault(), MODEL_LIMIT_MS, need_resched
 	 */

@@ -27,13 +27,12 @@ startup_reset(struct cpu_state *s)
 {
 	/*
 	 * EXERCISE 5.5a: as INIT leaves it
-	 * Holds: the state is what the manual's table has for INIT, and the CPU runs. It serves a
-	 *  power-up, too: what the table keeps at INIT (of CR0 CD and NW) is as there: 60000010.
+	 * Holds: the state is what the manual's table has for INIT, and the CPU runs. CR0, XCR0
+	 *  and the page attribute table are as after power-up.
 	 * Beware: the clock and the local APIC's address outlive it, and nothing else does. A code
 	 *  segment need not lie where its selector says.
-	 * Manual: SDM 3A "Processor State After Reset", and its table. What it does not list is 0,
-	 *  but XCR0 1 and the page attribute table as after power-up; version is not the CPU's.
-	 *  "Present, R/W" are P and type 2, of LDTR without S. TR is the engine's.
+	 * Manual: SDM 3A "Processor State After Reset", and its table; what else it does not list
+	 *  is 0. LDTR's type is 2; TR is the engine's.
 	 * Tools: ATTR_CODE, CPU_STATE_VERSION, cpuid(), DR6_RESET, DR7_RESET, rdtsc(), real_mode()
 	 */
 	exercise_todo("5.5", "handouts/lab5b.md#ex-5-5");
@@ -76,11 +75,10 @@ startup_take(struct vcpu *v)
 	 * Holds: what was noted has happened, and is noted no more: the CPU waits, or begins in
 	 *  real mode at the page that it was told.
 	 * Beware: both may have come since its last turn. What outlives INIT the engine may have,
-	 *  and the state not yet; and it has it of the vCPU that it loaded last, which is another
-	 *  one. NMIs are somebody else's.
+	 *  and the state not yet. NMIs are somebody else's.
 	 * Manual: SDM 3A "MP Initialization Protocol Algorithm for MP Systems".
-	 * Tools: ATTR_CODE, engine->load() of vmm/engine.h, real_mode(), SIGNAL_INIT,
-	 *  SIGNAL_NMI, startup_wait(), STATE_ALL, vcpu_need()
+	 * Tools: ATTR_CODE, real_mode(), SIGNAL_INIT, SIGNAL_NMI, startup_wait(), STATE_ALL,
+	 *  vcpu_changed(), vcpu_need()
 	 */
 	exercise_todo("5.5", "handouts/lab5b.md#ex-5-5");
 	v->signals &= SIGNAL_NMI;

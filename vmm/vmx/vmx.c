@@ -52,15 +52,6 @@ reset_task(struct vcpu *v)
 	v->state.tr = (struct segment){ .attr = ATTR_P | 0xb, .limit = 0xffff };
 }
 
-/* Before its first turn there is nothing to be forgotten, and its VMCS not the current one. */
-static void
-reset(struct vcpu *v)
-{
-	reset_task(v);
-	if (current == vmx_of(v))
-		vmcs_write(ENTRY_EVENT, 0);
-}
-
 static int
 init(struct vcpu *v)
 {
@@ -162,6 +153,17 @@ load(struct vcpu *v)
 	become_current(v);
 	vmx_debug_controls(v);
 	v->flush |= vmx_needs_vpid(vmx_of(v));
+}
+
+/* Before its first turn there is nothing to be forgotten. */
+static void
+reset(struct vcpu *v)
+{
+	reset_task(v);
+	if (!vmx_of(v)->filled)
+		return;
+	load(v);
+	vmcs_write(ENTRY_EVENT, 0);
 }
 
 static uint64_t
