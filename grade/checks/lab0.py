@@ -16,10 +16,10 @@ KB, FRAME_TABLE, DIRECT_MAP = headers.numbers(("kern/map.h",), ("KB", "FRAME_TAB
 PAGE = 4096
 MIB = 1 << 20
 RAM_MIB = 128
-RAM_END = RAM_MIB * MIB - 0x20000
-"""QEMU's firmware keeps the last 128 KiB for its tables."""
+RAM_END = RAM_MIB * MIB
+"""qboot.rom leaves all of it to the kernel; SeaBIOS, where that is missing, keeps the last 128 KiB for its tables."""
 LOW_END = 0x9FC00
-""" ... and the last KiB of conventional memory."""
+"""Both keep the last KiB of conventional memory."""
 FREE_RAM = range(48 * MIB, 112 * MIB)
 """Far above the kernel and its modules, far below the end: nothing lives there at boot."""
 FEW = machine.Limits(instructions=40_000_000, console_bytes=1 << 20, side_bytes=16 << 20)

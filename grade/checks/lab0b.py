@@ -113,7 +113,7 @@ def walk(read, root, va):
     table, rights = root, [True, True, True]
     for level in (4, 3, 2, 1):
         shift = 12 + 9 * (level - 1)
-        if not 0x100000 <= table < RAM_MIB * MIB - 0x20000:
+        if not 0x100000 <= table < RAM_MIB * MIB:
             return ("outside", level)
         entry, = struct.unpack("<Q", read(table + 8 * (va >> shift & 511)))
         if not entry & P:

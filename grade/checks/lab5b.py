@@ -21,7 +21,7 @@ L_SVR, L_LVT, L_IRR, L_TSC, L_SIZE, ENABLED, MASKED, PERIODIC, DEADLINE, NEVER =
     "offsetof(struct lapic, svr)", "offsetof(struct lapic, lvt)", "offsetof(struct lapic, irr)", "offsetof(struct lapic, tsc_deadline)",
     "sizeof(struct lapic)", "SVR_ENABLED", "LVT_MASKED", "LVT_PERIODIC", "LVT_DEADLINE", "LAPIC_NEVER"))
 FIELDS = ("version", "id", "tpr", "ldr", "dfr", "svr", "esr", "errors", "icr", "lvt", "divide", "initial", "isr", "tmr", "irr", "counting",
-          "has_deadline", "pad", "start", "fired", "tsc_deadline")
+          "has_deadline", "x2", "off", "start", "fired", "tsc_deadline")
 STARTS = headers.numbers(HEADERS, tuple(f"offsetof(struct lapic, {name})" for name in FIELDS))
 S = 1_000_000_000
 
