@@ -2,6 +2,7 @@
 """Contracts of four labelled lines, hints, `make hint`, and the lint that finds a contract which tells too much."""
 
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -117,6 +118,7 @@ def linted():
             ("tools out of order", "alphabetical", {"asm": ASM.replace("load_it, other_one", "other_one, load_it")}),
             ("no needless tool", "are needed", {"asm": ASM.replace(", other_one", "")}),
             ("a missing hint", "not 3 hints", {"asm": ASM.replace("	; Hint: third\n", "")}),
+            ("no labelled lines", "no labelled lines", {"asm": re.sub(r"\t; (Holds|Beware|Manual|Tools|Hint):.*\n", "", ASM)}),
             ("too many words", "about 60", {"asm": ASM.replace("look at", "look at " + "very " * 80)})):
         done = course(**more).tool("contract")
         ok(done.status == 1 and words in done.out, f"found: {name}", out=done.out)

@@ -22,6 +22,8 @@ import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 WORDS = range(30, 81)
+LABELLED_FROM = 4  # Labs 0 to 3 are older than the form
+ANSWERS = ("4.8", "4s.8")  # what is handed in there is a table of answers, and no code
 STEP = re.compile(r"^\s*(?:[*;#]\s*)?\(?\d+[.)]\s", re.M)
 NAME = re.compile(r"\b[A-Za-z_]\w+\b|\b0x[0-9a-fA-F]+\b|\b\d+\b")
 KEYWORDS = set("""break case char const continue default do else enum extern for goto if inline int long return short
@@ -70,6 +72,7 @@ class Exercise:
 
     def __init__(self, lab, ident):
         self.lab, self.ident = lab, ident
+        self.must = int(re.match(r"\d+", ident)[0]) >= LABELLED_FROM and ident not in ANSWERS
         self.regions, self.code, self.around = [], "", ""
 
     def add(self, name, text, regions):
@@ -105,7 +108,12 @@ class Exercise:
         if "*Predict" not in page:
             yield "its handout section asks for no prediction: a paragraph that begins with *Predict*"
         for one in self.regions:
-            yield from self.region_faults(one) if one.contract else ()
+            yield from self.region_faults(one) if one.contract else self.unlabelled(one)
+
+    def unlabelled(self, one):
+        """Of a region without a contract."""
+        if self.must and not one.free:
+            yield f"EXERCISE {one.id}: its comment has no labelled lines"
 
     def region_faults(self, one):
         """What is wrong with one contract."""
@@ -125,7 +133,7 @@ class Exercise:
 
 
 def exercises(root, numbers=None):
-    """Every exercise that has a contract of the labelled form."""
+    """Every exercise that has a contract of the labelled form, or should have one."""
     found = {}
     for number in lab_numbers(root) if numbers is None else numbers:
         lab = load_lab(number, root)
@@ -134,7 +142,7 @@ def exercises(root, numbers=None):
             regions = region.parse(text, f"solutions/{lab.dir}/{name}")
             for ident in dict.fromkeys(one.exercise for one in regions if not one.free):
                 found.setdefault(ident, Exercise(lab, ident)).add(name, text, regions)
-    return [one for one in found.values() if any(r.contract for r in one.regions)]
+    return [one for one in found.values() if one.must or any(r.contract for r in one.regions)]
 
 
 def main():
