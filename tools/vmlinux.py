@@ -88,9 +88,6 @@ def unpacked(image):
 
 def main():
     """The command line."""
-    if len(sys.argv) != 3:
-        print(__doc__, file=sys.stderr)
-        return 2
     try:
         Path(sys.argv[2]).write_bytes(unpacked(Path(sys.argv[1]).read_bytes()))
     except (NotUnpacked, OSError, lzma.LZMAError, IndexError, struct.error) as error:
@@ -100,4 +97,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(trouble.guarded(main))
+    sys.exit(trouble.plain(main, 2, 2))

@@ -22,7 +22,7 @@ PVGRUB = linux_guest.System("amd64", linux_guest.PLACE.with_name("xen"), {},
 def main():
     """The command line, which has no words."""
     try:
-        linux_guest.bring(PVGRUB, "--again" in sys.argv[1:])
+        linux_guest.bring(PVGRUB)
     except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as error:
         print(f"no PvGrub: {error}", file=sys.stderr)
         return 1
@@ -31,4 +31,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(trouble.guarded(main))
+    sys.exit(trouble.plain(main))
