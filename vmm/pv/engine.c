@@ -45,6 +45,7 @@ pv_create(struct vcpu *v)
 	if (!pv->traps || !pv->types)
 		return -ENOMEM;
 	pv->types->owner = v->domain->id;
+	pv->types->flush = &v->flush;
 	return 0;
 }
 

@@ -16,16 +16,15 @@
 typedef int64_t one_fn(struct vcpu *v, const void *request, unsigned *budget);
 
 /*
- * With one vCPU no translation is used between here and the next entry. Other domains have other
- * roots, and to load one forgets all (the host sets no G, nor lets a guest).
+ * With one vCPU no translation is used between a walk's step, which sets v->flush, and the next
+ * entry. Other domains have other roots, and to load one forgets all (the host sets no G, nor lets
+ * a guest).
  */
 void
-pv_types_flush(struct vcpu *v)
+pv_types_told(struct vcpu *v)
 {
 	struct pv_types *t = pv_of(v)->types;
 
-	v->flush |= t->flush;
-	t->flush = false;
 	if (t->linear && !t->told && !v->domain->silent)
 		printf("d%u %s: a page table that is its own level's, too (linear): Zeno has none "
 		       "such: -EINVAL\n",
@@ -74,7 +73,7 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 	}
 	if (result != -EAGAIN)
 		pv_type_forget(t);
-	pv_types_flush(v);
+	pv_types_told(v);
 	if (c->arg[2] && pv_write(v, c->arg[2], &done, sizeof(done)))
 		return -EFAULT;
 	c->again = result == -EAGAIN;
@@ -246,6 +245,5 @@ pv_types_begin(struct vcpu *v, mfn_t root)
 	v->root = pv->kernel_root = root;
 	frames[root.v].pinned = true;
 	frames[root.v].type_refs++;
-	pv->types->flush = false; /* it has not run yet */
 	return 0;
 }

@@ -273,7 +273,7 @@ write_cr3_of(struct vcpu *v, struct exit *e, uint64_t value)
 		return RESUME;
 	}
 	pv_type_forget(t);
-	pv_types_flush(v);
+	pv_types_told(v);
 	if (err)
 		return event_fault(v, VEC_GP, 0);
 	exit_effect(v, EFFECT_CR_WRITE, 3, value);

@@ -87,11 +87,11 @@ mfn_t pv_m2p_table(void);
 /* direct.c: a root's entry of level 1 for an address; NULL: none, or it is not the guest's. */
 pte_t *pv_entry(mfn_t root, uint64_t va);
 /*
- * mmu_calls.c: the CPU forgets what it must (whoever has written an entry, or got or put a type);
- * and a domain that begins has the root that its builder has made. 0 or -EINVAL.
+ * mmu_calls.c: what a call about types has met is told, and the auditor may look; and a domain that
+ * begins has the root that its builder has made. 0 or -EINVAL.
  */
 #define PV_BATCH 8192u /* entries that one exit may look at */
-void pv_types_flush(struct vcpu *v);
+void pv_types_told(struct vcpu *v);
 /* A root that the guest names; for its user 0 is none. As pv_type_get(); may begin a walk. */
 int pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget);
 int pv_types_begin(struct vcpu *v, mfn_t root);

@@ -73,7 +73,7 @@ enter(struct pv_types *t, mfn_t m, unsigned counted)
 {
 	t->path[t->depth].mfn = (uint32_t)m.v;
 	t->path[t->depth++].counted = counted;
-	t->flush = true;
+	*t->flush = true;
 }
 
 static bool

@@ -30,11 +30,12 @@ enum pv_page_type { PV_ORDINARY, PV_L1, PV_L2, PV_L3, PV_L4 };
 /* A domain's. */
 struct pv_types {
 	uint16_t owner; /* whose frames */
-	bool flush;     /* the CPU may remember what a table was: forget it before the guest runs */
-	bool linear;    /* a table was to be one of its own level, too */
-	bool told;      /* ... which its console has been told of */
-	bool down;      /* the walk takes back */
-	bool asked;     /* somebody has asked for `target`, and has not heard yet: `result` */
+	/* set: the CPU may remember what a table was, and forgets it before the guest runs */
+	bool *flush;
+	bool linear; /* a table was to be one of its own level, too */
+	bool told;   /* ... which its console has been told of */
+	bool down;   /* the walk takes back */
+	bool asked;  /* somebody has asked for `target`, and has not heard yet: `result` */
 	/* ... and will not: what he was to have is given up when the walk is over */
 	bool forgotten;
 	unsigned depth; /* of the path; 0: there is no walk */

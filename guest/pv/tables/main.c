@@ -3,6 +3,7 @@
  * all that no table may be. A line where something is not as it should be.
  */
 #include <guest/pv/lib/check.h>
+#include <guest/pv/lib/events.h>
 
 int guest_main(const struct xen_start_info *info);
 
@@ -15,7 +16,7 @@ int guest_main(const struct xen_start_info *info);
 
 typedef uint64_t table_t[512] __attribute__((aligned(4096)));
 
-static table_t top, third, second, first[L1S], page, other;
+static table_t top, third, second, first[L1S], page, other, bad;
 static uint8_t shared[PAGE] __attribute__((aligned(4096)));
 static unsigned checks;
 
@@ -312,6 +313,60 @@ many(void)
 	protect(page, 1, FLAT);
 }
 
+/* ---- between two parts of a walk ---- */
+
+static void
+load_root(uint64_t cr3)
+{
+	__asm__ volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
+}
+
+/* An upcall while a table is being counted: what the TLB knew of it as memory is no more. */
+static void
+meanwhile(struct pv_frame *f)
+{
+	pv_vcpu->upcall_pending = 0;
+	if (f->vector == PV_EVENT)
+		*(volatile uint64_t *)&first[8][0] = entry(top, FLAT);
+	else
+		caught(f);
+}
+
+/* A root that takes more than one exit, of which nothing is said to be forgotten; and no good one.
+ */
+static void
+upcall_in_a_walk(void)
+{
+	for (unsigned n = 8; n < L1S; n++) {
+		protect(first[n], 1, n > 8 ? READ : FLAT);
+		page[n] = entry(first[n], FLAT);
+	}
+	protect(page, 1, READ);
+	other[0] = entry(page, FLAT);
+	other[1] = entry(shared, FLAT);
+	protect(other, 1, READ);
+	bad[0] = entry(other, FLAT);
+	protect(bad, 1, READ);
+	pv_call(XEN_vm_assist, XEN_VMASST_CMD_disable, XEN_VMASST_TYPE_writable_pagetables, 0, 0);
+	pv_events_init();
+	pv_handler = meanwhile;
+	first[8][0] = 0;
+	is(pv_call(XEN_update_va_mapping, (uint64_t)first[8], entry(first[8], READ), 0, 0), 0,
+	   "not flushed");
+	pv_vcpu->upcall_pending = 1;
+	pv_vcpu->upcall_mask = 0;
+	raises("a table that the TLB can write", load_root, pv_page(bad) << 12, 14, 3);
+	pv_vcpu->upcall_mask = 1;
+	pv_handler = caught;
+	for (unsigned n = 8; n < L1S; n++)
+		protect(first[n], 1, FLAT);
+	protect(page, 1, FLAT);
+	protect(other, 1, FLAT);
+	protect(bad, 1, FLAT);
+	clear(page);
+	clear(other);
+}
+
 /* ---- writes as if there were no monitor ---- */
 
 static void
@@ -394,6 +449,7 @@ guest_main(const struct xen_start_info *info)
 	roots();
 	direct_writes();
 	many();
+	upcall_in_a_walk();
 	pv_printf("%u checks, %u wrong; the end\n", checks, wrong);
 	return (int)wrong;
 }
