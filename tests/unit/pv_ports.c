@@ -203,6 +203,25 @@ deaths(void)
 	IS(domains[1].ports.taken, 1, "... of all");
 	end(2);
 	end(1);
+	for (unsigned again = 0; again < 2; again++) {
+		begin(1);
+		begin(2);
+		unbound(1, XEN_DOMID_SELF, 2, &a);
+		interdomain(2, 1, a, &b);
+		domains[2].lives = false;
+		if (again) {
+			end(1);
+			begin(1);
+		} else {
+			DO(1, close, a);
+		}
+		virq(1, XEN_VIRQ_TIMER, 0, &b);
+		end(2);
+		IS(b << 8 | status_of(1, a).status, a << 8 | XEN_EVTCHNSTAT_virq,
+		   "a dead one that goes lets go what has %s's number",
+		   again ? "a dead domain" : "a closed port");
+		end(1);
+	}
 }
 
 static void

@@ -203,14 +203,18 @@ bind_ipi(struct pv_ports *p, void *arg)
 							    .vcpu = (uint8_t)b->vcpu }));
 }
 
-/* The other end waits for the next one to bind it, which is this domain. */
+/*
+ * The other end waits for the next one to bind it, which is this domain. If it still is one: since
+ * this domain has ended its port may be another one's there, and the number another domain's.
+ */
 static void
-let_go(struct pv_ports *p, const struct pv_port *e)
+let_go(struct pv_ports *p, uint32_t port, const struct pv_port *e)
 {
 	struct pv_ports *peer = e->dom == ZENO ? NULL : pv_ports_of(e->dom);
 	struct pv_port *there = peer ? port_at(peer, e->other) : NULL;
 
-	if (!there)
+	if (!there || there->state != XEN_EVTCHNSTAT_interdomain || there->dom != p->domain ||
+	    there->other != port)
 		return;
 	there->state = XEN_EVTCHNSTAT_unbound;
 	there->dom = p->domain;
@@ -225,7 +229,7 @@ close_port(struct pv_ports *p, uint32_t port)
 	if (!e)
 		return -EINVAL;
 	if (e->state == XEN_EVTCHNSTAT_interdomain)
-		let_go(p, e);
+		let_go(p, port, e);
 	if (e->state == XEN_EVTCHNSTAT_interdomain && e->dom == ZENO)
 		p->service[e->other] = 0;
 	if (e->state == XEN_EVTCHNSTAT_virq)
