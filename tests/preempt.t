@@ -105,6 +105,18 @@ def nested():
     short(counts, "much in one exit", symbols)
 
 
+def pv():
+    """A PV guest's calls, each of which asks for all that there is to ask for."""
+    built = run("make", "-s", "-C", ROOT, "LAB=6", "SOLUTION=1", "build")
+    ok(built.status == 0, "the reference of Lab 6 builds", out=built.out)
+    kernel = BUILD / "lab6-solution"
+    symbols = Symbols([kernel / "zeno.elf"])
+    text, counts = host(["start pv-tables mem=100 -- long"], [BUILD / "guest/pv-tables.elf"], (*POINTS, "pv_enter"), kernel=kernel,
+                        cpu="pv", symbols=symbols)
+    ok("long calls: 0 wrong; the end" in text, "a PV guest's long calls come to their end", text=text)
+    short(counts, "a PV guest's calls", symbols)
+
+
 def main():
     why = machine.missing("qemu")
     if why:
@@ -113,6 +125,7 @@ def main():
     large()
     images()
     nested()
+    pv()
     finish()
 
 

@@ -161,6 +161,7 @@ pv_call_set_trap_table(struct vcpu *v, struct pv_call *c)
 		memset(pv_of(v)->traps, 0, PAGE_SIZE);
 		return 0;
 	}
+	pv_charge(&c->budget, 1024);
 	for (unsigned n = 0; n < 256; n++, c->arg[0] += sizeof(t)) {
 		int err = pv_read(v, &t, c->arg[0], sizeof(t));
 

@@ -123,6 +123,7 @@ pv_call_set_gdt(struct vcpu *v, struct pv_call *c)
 
 	if (entries > GDT_ENTRIES)
 		return -EINVAL;
+	pv_charge(&c->budget, entries);
 	if (pv_read(v, list, c->arg[0], count * sizeof(list[0])))
 		return -EFAULT;
 	for (unsigned n = 0; n < count; n++) {
@@ -151,7 +152,7 @@ use_ldt(struct vcpu *v, uint64_t at, unsigned entries)
 
 /* What lies at an address of its own: mmuext_op's SET_LDT. */
 int
-pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries)
+pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries, unsigned *budget)
 {
 	unsigned count = (unsigned)((entries + PER_PAGE - 1) / PER_PAGE);
 	uint64_t *pages[LDT_WINDOW_PAGES];
@@ -160,6 +161,7 @@ pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries)
 		return -EINVAL;
 	if (!pv_is_guests(at, entries * sizeof(uint64_t)))
 		return -EINVAL;
+	pv_charge(budget, entries);
 	for (unsigned n = 0; n < count; n++) {
 		const void *from = pv_at(v, at + n * PAGE_SIZE, PAGE_SIZE, NULL);
 		int err = -EFAULT;

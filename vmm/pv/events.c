@@ -106,6 +106,8 @@ pv_call_event_channel_op(struct vcpu *v, struct pv_call *c)
 
 	if (!size)
 		return -ENOSYS;
+	if (cmd == XEN_EVTCHNOP_send || cmd == XEN_EVTCHNOP_reset)
+		pv_charge(&c->budget, PV_BATCH / 4); /* a ring's text; all ports */
 	/* one that can't be told what came of it: nothing is done */
 	if (pv_read(v, arg, c->arg[1], size) || (answers && pv_write(v, c->arg[1], arg, size)))
 		return -EFAULT;

@@ -55,7 +55,7 @@ static enum verdict
 exit_hypercall(struct vcpu *v, struct exit *e)
 {
 	uint64_t *gpr = v->state.gpr;
-	struct pv_call c = { .number = gpr[RAX], .verdict = RESUME };
+	struct pv_call c = { .number = gpr[RAX], .verdict = RESUME, .budget = PV_BATCH };
 	int64_t result;
 
 	for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
@@ -85,7 +85,7 @@ static int64_t
 one_of_many(struct vcpu *v, struct pv_call *outer, uint64_t at)
 {
 	struct xen_multicall_entry entry;
-	struct pv_call c = { .verdict = RESUME, .inner = true };
+	struct pv_call c = { .verdict = RESUME, .inner = true, .budget = outer->budget };
 	int64_t result;
 
 	if (pv_read(v, &entry, at, sizeof(entry)))
@@ -95,6 +95,7 @@ one_of_many(struct vcpu *v, struct pv_call *outer, uint64_t at)
 	result = pv_call(v, &c);
 	outer->verdict = c.verdict;
 	outer->again = c.again;
+	outer->budget = c.budget;
 	if (c.again)
 		return pv_write(v, at + offsetof(struct xen_multicall_entry, args), c.arg,
 				sizeof(c.arg));
@@ -110,7 +111,7 @@ pv_call_multicall(struct vcpu *v, struct pv_call *c)
 
 	if (c->inner)
 		return -EINVAL;
-	for (unsigned n = 0; left && n < BATCH && !err && c->verdict == RESUME; n++) {
+	for (unsigned n = 0; left && n < BATCH && c->budget && !err && c->verdict == RESUME; n++) {
 		err = one_of_many(v, c, c->arg[0]);
 		if (c->again)
 			break;

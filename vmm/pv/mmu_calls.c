@@ -51,7 +51,6 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 {
 	uint32_t left = (uint32_t)c->arg[1] & ~GOES_ON, done = 0;
 	struct pv_types *t = pv_of(v)->types;
-	unsigned budget = PV_BATCH;
 	const void *request = NULL;
 	uint64_t copy[3];
 	int64_t result = 0;
@@ -61,13 +60,13 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 	if (c->arg[1] & GOES_ON && c->arg[2] && pv_read(v, &done, c->arg[2], sizeof(done)))
 		return -EFAULT;
 	for (; left; left--, done++, c->arg[0] += size) {
-		if (budget < A_WHILE || (pv_type_busy(t) && !pv_type_settle(t, &budget))) {
+		if ((pv_type_busy(t) && !pv_type_settle(t, &c->budget)) || c->budget < A_WHILE) {
 			result = -EAGAIN;
 			break;
 		}
-		budget -= A_WHILE;
+		c->budget -= A_WHILE;
 		request = next_request(v, c->arg[0], size, request, copy);
-		result = request ? one(v, request, &budget) : -EFAULT;
+		result = request ? one(v, request, &c->budget) : -EFAULT;
 		if (result)
 			break;
 	}
@@ -116,17 +115,17 @@ int64_t
 pv_call_update_va_mapping(struct vcpu *v, struct pv_call *c)
 {
 	struct pv_types *t = pv_of(v)->types;
-	unsigned budget = PV_BATCH, flush = c->arg[2] & XEN_UVMF_FLUSHTYPE_MASK;
+	unsigned flush = c->arg[2] & XEN_UVMF_FLUSHTYPE_MASK;
 	pte_t *entry = pv_entry(v->root, c->arg[0]);
 	int err;
 
 	if (!entry)
 		return -EINVAL;
-	if (pv_type_busy(t) && !pv_type_settle(t, &budget)) {
+	if (pv_type_busy(t) && !pv_type_settle(t, &c->budget)) {
 		c->again = true;
 		return 0;
 	}
-	err = pv_type_write(t, PV_L1, entry, c->arg[1], &budget);
+	err = pv_type_write(t, PV_L1, entry, c->arg[1], &c->budget);
 	if (flush == XEN_UVMF_INVLPG)
 		invlpg(c->arg[0]);
 	else if (flush == XEN_UVMF_TLB_FLUSH)
@@ -203,7 +202,7 @@ one_op(struct vcpu *v, const void *request, unsigned *budget)
 	case XEN_MMUEXT_NEW_USER_BASEPTR:
 		return pv_new_root(v, mfn(arg), true, budget);
 	case XEN_MMUEXT_SET_LDT:
-		return pv_set_ldt(v, arg, r->arg2);
+		return pv_set_ldt(v, arg, r->arg2, budget);
 	case XEN_MMUEXT_TLB_FLUSH_LOCAL:
 	case XEN_MMUEXT_TLB_FLUSH_MULTI: /* of all its vCPUs there is one */
 	case XEN_MMUEXT_TLB_FLUSH_ALL:

@@ -90,7 +90,6 @@ pte_t *pv_entry(mfn_t root, uint64_t va);
  * mmu_calls.c: what a call about types has met is told, and the auditor may look; and a domain that
  * begins has the root that its builder has made. 0 or -EINVAL.
  */
-#define PV_BATCH 8192u /* entries that one exit may look at */
 void pv_types_told(struct vcpu *v);
 /* A root that the guest names; for its user 0 is none. As pv_type_get(); may begin a walk. */
 int pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget);
@@ -132,7 +131,7 @@ int pv_write_dr(struct vcpu *v, uint64_t n, uint64_t value);
 /* descriptors.c: its tables are in the windows; NULL: nobody's are. */
 void pv_show_tables(struct vcpu *v);
 void pv_free_tables(struct vcpu *v);
-int pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries);
+int pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries, unsigned *budget);
 uint32_t pv_ldt_limit(const struct vcpu *v);
 
 /* bounce.c: the guest's own handler comes next. */
@@ -146,7 +145,15 @@ struct pv_call {
 	bool again;  /* not finished: it goes on with these arguments, by the same instruction */
 	bool jumped; /* the guest's registers are other ones now, rip and rax among them */
 	bool inner;  /* of a multicall */
+	unsigned budget; /* entries that this exit may still look at, or what takes as long */
 };
+#define PV_BATCH 8192u /* ... at first */
+
+static inline void
+pv_charge(unsigned *budget, uint64_t entries)
+{
+	*budget -= entries < *budget ? (unsigned)entries : *budget;
+}
 #define PV_CALLS(CALL)          \
 	CALL(set_trap_table)    \
 	CALL(mmu_update)        \

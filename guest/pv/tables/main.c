@@ -5,6 +5,7 @@
 #include <guest/pv/lib/check.h>
 #include <guest/pv/lib/events.h>
 
+bool long_calls(const char *words); /* long.c */
 int guest_main(const struct xen_start_info *info);
 
 #define BASE   0xffffffff80000000ul
@@ -440,6 +441,8 @@ int
 guest_main(const struct xen_start_info *info)
 {
 	pv_init(info);
+	if (long_calls(info->cmd_line))
+		return (int)wrong;
 	new_tables();
 	entries();
 	hole();
