@@ -8,12 +8,14 @@
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
+/* Asked for each entry of a table, too. */
 static uint8_t *
 page(void *ctx, uint64_t pfn)
 {
+	static unsigned asked;
 	size_t len = PAGE_SIZE;
 
-	if (pfn % PREEMPT_WORK == 0)
+	if (++asked % PREEMPT_WORK == 0)
 		preempt_point();
 	return gpa_ptr(ctx, gfn_to_gpa(gfn(pfn)), &len);
 }
