@@ -155,7 +155,7 @@ load(struct vcpu *v)
 		.efer = (rdmsr(MSR_EFER) & ~(uint64_t)EFER_SVME) | EFER_SCE,
 		.star = STAR,
 		.lstar = (uint64_t)pv_syscall,
-		.cstar = (uint64_t)pv_syscall,
+		.cstar = (uint64_t)pv_syscall32,
 		.sfmask = SFMASK,
 		.ldt_limit = pv_ldt_limit(v),
 		.rsp0 = (uint64_t)(&pv->frame + 1),
@@ -241,6 +241,10 @@ pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 		      vector_name((unsigned)f->vector), f->cs & 3);
 	case VEC_NMI:
 		e->reason = EXIT_IRQ;
+		break;
+	case PV_SYSCALL32: /* as Xen has it where its kernel takes none */
+		v->state.rip -= PV_INSN;
+		exit_begin(e, EXIT_EXCEPTION, VEC_UD, 0, v->state.rip);
 		break;
 	default:
 		if (f->vector >= IRQ_BASE)

@@ -19,10 +19,10 @@
 ;           | ss                         |   5b: the guest's data segment, of which there is one
 ;           | rsp                        |
 ;           | rflags                     |   5b: r11
-;           | cs                         |   5b: the guest's code segment, of which there is one
+;           | cs                         |   5b: the guest's code segment of 64 bits, or 32
 ;           | rip                        |   5b: rcx
 ;           | error code                 |   5b: 0
-;   rsp  -> | vector                     |   5b: PV_SYSCALL, which is none of the CPU's
+;   rsp  -> | vector                     |   5b: PV_SYSCALL or PV_SYSCALL32, none of the CPU's
 ;           | room for one push          |
 ;
 ; Between the syscall and its new rsp the host is in ring 0 with the guest's rsp. SFMASK has cleared IF and TF;
@@ -36,7 +36,9 @@
 default rel
 
 PV_SYSCALL	equ	256
+PV_SYSCALL32	equ	257
 PV_CS		equ	0xe033		; XEN_FLAT_CS64
+PV_CS32		equ	0xe023		; as Xen, whatever segment it was
 PV_SS		equ	0xe02b
 
 ; gpr[] by enum gpr (vmm/x86/state.h), which is the CPU's own order
@@ -92,18 +94,26 @@ pv_enter:
 
 	EXTABLE	pv_enter.iret, pv_enter.bad
 
-; LSTAR and CSTAR lead here.
-global pv_syscall:function hidden
-pv_syscall:
+%macro SYSCALL 2			; the code segment that it is said to have come from, the vector
 	mov	[guest_rsp], rsp
 	mov	rsp, [tss_rsp0]
 	push	PV_SS
 	push	qword [guest_rsp]
 	push	r11
-	push	PV_CS
+	push	%1
 	push	rcx
 	push	0
-	push	PV_SYSCALL
+	push	%2
+%endmacro
+
+; CSTAR and LSTAR lead here.
+global pv_syscall32:function hidden
+pv_syscall32:
+	SYSCALL	PV_CS32, PV_SYSCALL32
+	jmp	pv_leave
+global pv_syscall:function hidden
+pv_syscall:
+	SYSCALL	PV_CS, PV_SYSCALL
 
 ; The stubs jump here: rsp at the frame's vector, which has room for one push below.
 global pv_leave:function hidden

@@ -71,11 +71,13 @@ void pv_set_user_gs(struct vcpu *v, uint16_t selector);
  * enter.asm: into ring 3 with a frame and general registers, up to the next trap or syscall: then
  * both are the guest's again, and 0; error << 32 | vector if the entry itself has failed.
  */
-#define PV_SYSCALL 256 /* as a vector */
-#define PV_INSN    2   /* bytes of syscall, and of int n */
+#define PV_SYSCALL   256 /* as a vector */
+#define PV_SYSCALL32 257 /* ... by code that is not 64 bits wide */
+#define PV_INSN      2   /* bytes of syscall, and of int n */
 uint64_t pv_enter(struct ring_frame *f, uint64_t gpr[GPR_COUNT]);
 void pv_leave(void);
 void pv_syscall(void); /* where the CPU's syscall leads */
+void pv_syscall32(void);
 /* selectors.asm: DS ES FS GS. One that the CPU refuses is null then; a bit for each of those. */
 uint64_t pv_load_selectors(const uint16_t selectors[4]);
 

@@ -136,6 +136,12 @@ FN far			; to cs:rdi's low words, and back: in that segment
 FN watched
 	nop
 	ret
+FN int3
+	int3
+	ret
+FN int_3			; of two bytes
+	db	0xcd, 3
+	ret
 
 ; HYPERVISOR_iret with nine words at rdi
 FN iret

@@ -2,7 +2,7 @@
  * A PV kernel that uses what its machine would have: privileged instructions, descriptors,
  * breakpoints. A line for each thing that is not as it should be.
  */
-#include <guest/pv/lib/check.h>
+#include <guest/pv/machine/machine.h>
 
 int guest_main(const struct xen_start_info *info);
 void failsafe_called(void);
@@ -50,8 +50,9 @@ DO(from_gs)
 DO(lar)
 DO(far)
 DO(watched)
-DO(iret)
-extern uint8_t failsafe[], user_code[];
+DO(int3)
+DO(int_3)
+extern uint8_t user_code[];
 extern uint64_t far_cs;
 uint64_t failsafe_words[11];
 
@@ -452,6 +453,10 @@ breakpoints(void)
 		      pv_call(XEN_get_debugreg, 5, 0, 0, 0) == ENODEV,
 	      "no such register", 0);
 	check(set_dr(7, 1ul << 32) == EINVAL && set_dr(6, ~0ul) == EINVAL, "too wide", 0);
+	check(!does(do_int3, 0) && last.vector == 3 && last.rip == (uint64_t)do_int3 + 1, "int3",
+	      last.rip);
+	check(!does(do_int_3, 0) && last.vector == 3 && last.rip == (uint64_t)do_int_3 + 2, "int 3",
+	      last.rip);
 	check(does(do_to_dr7, 0x400) && does(do_watched, 0), "off by mov", last.vector);
 	check(does(do_to_dr0, at + 1) && value(do_from_dr0) == at + 1 && !does(do_to_dr0, HOLE),
 	      "mov to DR0", value(do_from_dr0));
@@ -488,6 +493,7 @@ guest_main(const struct xen_start_info *info)
 	user();
 	breakpoints();
 	memory_map();
+	compat();
 	pv_printf("%u wrong; the end\n", wrong);
 	return (int)wrong;
 }
