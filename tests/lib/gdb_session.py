@@ -1,4 +1,4 @@
-"""A real GDB in a script, on guests by the kernel's own stub: tests/gdb.t, tests/gdb-bt.t, tests/gdb-svm.t.
+"""A real GDB in a script, on guests by the kernel's own stub: tests/gdb.t, gdb-bt.t, gdb-svm.t, gdb-pv.t.
 
 What a session did to a guest is judged by the guest's own output, which the host's console shows, and never by how
 long anything took.
@@ -43,7 +43,7 @@ def session(where, commands, script, lab=1, cpu="te"):
     host = ROOT / f"build/lab{lab}-solution"
     place = folder()
     (place / "script.gdb").write_text(PRELUDE.format(console=place / "console") + script)
-    names = dict.fromkeys(re.findall(r"\bstart (\w+)", commands))
+    names = dict.fromkeys(re.findall(r"\bstart ([\w-]+)", commands))
     files = [word for name in names for word in ("--elf", guest(name), "--module", guest(name))]
     done = run("timeout", HANG, sys.executable, ROOT / "tools/run.py", "--machine", where, "--cpu", cpu, "--gdb", "--no-explain",
                "--stub", "zeno", "--batch", place / "script.gdb", "--console", place / "console",

@@ -96,6 +96,7 @@ A guest that has not run yet is held until this, or until something is let run."
             if pid in known:
                 gdb.execute(f"inferior {known[pid].num}", to_string=True)
                 if path and not known[pid].progspace.filename:
+                    gdb.execute("unset tdesc filename", to_string=True)  # GDB has asked before there was a guest
                     gdb.execute(f"file {path}", to_string=True)
             else:
                 gdb.execute("add-inferior", to_string=True)

@@ -265,6 +265,9 @@ enter(struct vcpu *v, struct exit *e)
 	/* after popf and its like TF is what the guest had there */
 	if (!(done && (op == INSN_POPF || op == INSN_IRET)) && !own_tf)
 		v->state.rflags &= ~(uint64_t)FLAG_TF;
+	if (!own_tf && (e->reason == EXIT_HYPERCALL || e->reason == EXIT_SYSCALL) &&
+	    op == INSN_SYSCALL)
+		v->state.gpr[R11] &= ~(uint64_t)FLAG_TF;
 	if (own_tf)
 		return false;              /* a guest that steps itself gets its #DB, too */
 	v->state.pending_debug &= ~DR6_BS; /* it was our step, not the guest's */

@@ -8,6 +8,7 @@
 #include <vmm/exitlog.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
+#include <vmm/x86/insn.h>
 
 /*
  * Of the host's page of descriptors: there while a PV guest runs, for a guest in ring 1 could take
@@ -25,6 +26,7 @@
 	((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_DF | FLAG_OF | \
 	 FLAG_RF | FLAG_AC | FLAG_ID)
 #define INT_N      0xcd
+#define INT3       0xcc
 #define ERROR_IDT  2u /* SDM 3A figure 6-7: the error code's index is one of the IDT */
 #define PV_RAM_MAX (4ul << 30)
 
@@ -212,6 +214,22 @@ translate_int(struct vcpu *v, struct exit *e)
 	e->vector = insn[1];
 }
 
+/* Back on the instruction, too; a debugger may have put it there. `int 3` is another one. */
+static void
+translate_int3(struct vcpu *v, struct exit *e)
+{
+	uint8_t byte;
+
+	v->state.rip--;
+	if (pv_fetch(v, &byte, 1) || byte != INT3) {
+		v->state.rip++;
+		return;
+	}
+	e->rip = v->state.rip;
+	e->insn_op = INSN_INT3;
+	e->insn_len = 1;
+}
+
 static void
 pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 {
@@ -219,6 +237,9 @@ pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 	switch (f->vector) {
 	case VEC_DB:
 		take_dr6(v);
+		break;
+	case VEC_BP:
+		translate_int3(v, e);
 		break;
 	case VEC_PF:
 		e->gva = read_cr2();
