@@ -5,7 +5,8 @@
  * The int3 of a breakpoint (int1, where the engine says so) is in guest memory only while the guest
  * runs: it is put there before an entry and taken away after the exit. So whatever reads guest
  * memory from outside, the emulator and GDB for two, sees the guest's own bytes, and its own int3
- * is its own. What can see ours is the guest, by reading its own code natively.
+ * is its own. What can see ours is the guest, by reading its own code natively. No page table that
+ * the CPU walks as it is has one (ACCESS_FORCE): a frame becomes such a table in a handler.
  *
  * A step is RFLAGS.TF. pushf would show it, so its image is corrected. The guest's interrupts wait
  * while it steps, or each step would lead into the handler of its clock, whose time goes on; only a
@@ -21,6 +22,7 @@
 #include <vmm/exitlog.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 #include <vmm/mmu/window.h>
 #include <vmm/x86/emulate.h>
@@ -33,7 +35,7 @@
 static struct breakpoint {
 	struct domain *domain; /* NULL: free */
 	uint64_t addr;         /* linear */
-	uint8_t *byte;         /* where the int3 stands now; NULL: the guest has no memory there */
+	uint8_t *byte;         /* where the int3 stands now; NULL: nowhere */
 	uint8_t original;
 } breakpoints[BREAKPOINTS_MAX + 1];
 #define LANDING (&breakpoints[BREAKPOINTS_MAX])
@@ -95,6 +97,18 @@ trap_byte(const struct vcpu *v)
 	return v->engine->breakpoint ? v->engine->breakpoint : INT3;
 }
 
+/* NULL: there is no memory, or none that a debugger may write. */
+static uint8_t *
+byte_to_write(struct vcpu *v, uint64_t addr)
+{
+	size_t one = 1;
+	gpa_t at;
+
+	if (gva_to_gpa(v, gva(addr), ACCESS_PROBE | ACCESS_FORCE, &at))
+		return NULL;
+	return gpa_ptr(v->domain, at, &one);
+}
+
 static void
 arm(struct vcpu *v)
 {
@@ -103,11 +117,10 @@ arm(struct vcpu *v)
 
 		if (b->domain != v->domain)
 			continue;
-		b->byte = gva_byte(v, gva(b->addr));
-		if (!b->byte)
-			continue;
-		b->original = *b->byte;
-		*b->byte = trap_byte(v);
+		b->byte = byte_to_write(v, b->addr);
+		b->original = b->byte ? *b->byte : trap_byte(v);
+		if (b->byte)
+			*b->byte = trap_byte(v);
 	}
 }
 

@@ -67,9 +67,8 @@ write_goes_to(struct vcpu *v, gva_t a, unsigned how, gpa_t *at)
 }
 
 /*
- * Nothing is written before both pages are known to be writable, and where they lie: what is
- * written to the first may be the second's table. Asked as for the write itself, for a mode allows
- * all to who only looks.
+ * Nothing is written before both pages are known to be writable, and where: the second's table may
+ * lie in the first. Asked as for the write itself, for a mode allows all to who only looks.
  */
 int
 gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
@@ -78,7 +77,7 @@ gva_write_as(struct vcpu *v, gva_t a, unsigned how, const void *buf, size_t len)
 	gpa_t at = gpa(0), next = gpa(0);
 	int err;
 
-	how |= how & ACCESS_PROBE ? 0 : ACCESS_WRITE; /* a debugger may write anywhere */
+	how |= how & ACCESS_PROBE ? ACCESS_FORCE : ACCESS_WRITE;
 	if (through_tlb(v, a, how, len)) {
 		const struct tlb_entry *e = tlb_find(v, a, how);
 

@@ -22,7 +22,8 @@ struct ram_range;
 #define ACCESS_WRITE 1u
 #define ACCESS_USER  2u /* as ring 3; else as a supervisor, or by the CPU itself (SDM 3A 4.6) */
 #define ACCESS_FETCH 4u
-#define ACCESS_PROBE 8u /* the host only looks: sets no accessed or dirty bit, notes no fault */
+#define ACCESS_PROBE 8u  /* the host only looks: sets no accessed or dirty bit, notes no fault */
+#define ACCESS_FORCE 16u /* a debugger writes: W or not, but no table that the CPU walks */
 
 /* What the CPU says of an access in a #PF's error code. PF_I is there since EFER.NXE is on. */
 static inline uint8_t

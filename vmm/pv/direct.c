@@ -101,6 +101,22 @@ guest_frame(pte_t entry)
 	return frame_of(m) ? ((const uint64_t *)M2P_BASE)[m.v] : M2P_INVALID;
 }
 
+/*
+ * ... by what Zeno itself knows: the guest may have said anything of its frames (mmu_update's
+ * MACHPHYS_UPDATE), and must not lead a write to another one. No debugger writes a page table.
+ */
+static uint64_t
+sure_frame(struct vcpu *v, pte_t entry, unsigned how)
+{
+	const struct frame *f = frame_of(mfn(PTE_ADDR(entry) >> PAGE_SHIFT));
+	uint64_t pfn = guest_frame(entry);
+	const struct p2m_entry *e = p2m_entry(v->domain, gfn(pfn));
+
+	if (!e || e->type != P2M_RAM || f != &frames[e->mfn])
+		return M2P_INVALID;
+	return how & ACCESS_FORCE && pv_is_table(f) ? M2P_INVALID : pfn;
+}
+
 static int
 translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *fault)
 {
@@ -109,7 +125,7 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 	uint64_t pfn = M2P_INVALID;
 
 	if (entry && (*entry & need) == need)
-		pfn = guest_frame(*entry);
+		pfn = sure_frame(v, *entry, how);
 	*fault = (struct page_fault){ .address = a.v, .error = PF_U, .pending = true };
 	*out = gpa(pfn << PAGE_SHIFT | (a.v & PAGE_MASK));
 	return pfn == M2P_INVALID ? -EFAULT : 0;
