@@ -38,7 +38,7 @@ ROOMS = {
     "te and its lab": ("vmm/te @1", 4400, 3200),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2465, 1300),
-    "vmx and its lab": ("vmm/vmx @4", 3670, 1300),
+    "vmx and its lab": ("vmm/vmx @4", 3695, 1300),
     "pv": ("vmm/pv", 4851, 3200),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),

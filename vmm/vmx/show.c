@@ -81,29 +81,33 @@ static const struct field {
 };
 _Static_assert(ARRAY_LEN(fields) <= VMX_SHOWN, "struct vmx keeps one value of each");
 
-static const char *const reasons[VMX_REASONS] = {
-	[VMX_EXCEPTION] = "exception or NMI",
-	[VMX_EXTERNAL_INTERRUPT] = "external interrupt",
-	[VMX_TRIPLE_FAULT] = "triple fault",
-	[VMX_IRQ_WINDOW] = "interrupt window",
-	[VMX_NMI_WINDOW] = "NMI window",
-	[VMX_TASK_SWITCH] = "task switch",
-	[VMX_CPUID] = "CPUID",
-	[VMX_HLT] = "HLT",
-	[VMX_INVD] = "INVD",
-	[VMX_VMCALL] = "VMCALL",
-	[VMX_CR] = "control register",
-	[VMX_DR] = "MOV DR",
-	[VMX_IO] = "I/O instruction",
-	[VMX_RDMSR] = "RDMSR",
-	[VMX_WRMSR] = "WRMSR",
-	[VMX_PAUSE] = "PAUSE",
-	[VMX_EPT_VIOLATION] = "EPT violation",
-	[VMX_EPT_MISCONFIGURATION] = "EPT misconfiguration",
-	[VMX_PREEMPTION_TIMER] = "preemption timer",
-	[VMX_WBINVD] = "WBINVD",
-	[VMX_XSETBV] = "XSETBV",
-};
+/* In the order of their numbers: SDM 3D appendix C "VMX Basic Exit Reasons". */
+static const char reasons[] =
+	"exception or NMI|external interrupt|triple fault|INIT signal|start-up IPI|"
+	"I/O SMI|other SMI|interrupt window|NMI window|task switch|CPUID|GETSEC|HLT|"
+	"INVD|INVLPG|RDPMC|RDTSC|RSM|VMCALL|VMCLEAR|VMLAUNCH|VMPTRLD|VMPTRST|VMREAD|"
+	"VMRESUME|VMWRITE|VMXOFF|VMXON|control register|MOV DR|I/O instruction|RDMSR|"
+	"WRMSR|invalid guest state|MSR loading||MWAIT|monitor trap flag||MONITOR|"
+	"PAUSE|machine check||TPR below threshold|APIC access|virtualized EOI|"
+	"GDTR or IDTR|LDTR or TR|EPT violation|EPT misconfiguration|INVEPT|RDTSCP|"
+	"preemption timer|INVVPID|WBINVD|XSETBV|APIC write|RDRAND|INVPCID|VMFUNC|"
+	"ENCLS|RDSEED|page-modification log|XSAVES|XRSTORS|PCONFIG|"
+	"sub-page permission|UMWAIT|TPAUSE|LOADIWKEY|ENCLV||ENQCMD|ENQCMDS|bus lock|"
+	"instruction timeout|SEAMCALL|TDCALL";
+
+static void
+reason_words(uint64_t reason)
+{
+	const char *name = reasons;
+	int len;
+
+	for (unsigned n = VMX_REASON_BASIC(reason); n && *name; name++)
+		n -= *name == '|';
+	for (len = 0; name[len] && name[len] != '|';)
+		len++;
+	if (len)
+		printf("  %s%.*s", reason & VMX_ENTRY_FAILED ? "no entry: " : "", len, name);
+}
 
 /* SDM 3C tables 25-15, 25-17, 25-18. */
 static void
@@ -138,14 +142,13 @@ show_field(unsigned n, const uint64_t *before)
 	static const int digits[4] = { 4, 16, 8, 16 };
 	enum vmcs_field at = fields[n].at;
 	uint64_t value = vmcs_peek(at), was = before ? before[n] : value;
-	const char *reason = reasons[value % VMX_REASONS];
 
 	printf("%c %-20s %0*lx", value == was ? ' ' : '*', fields[n].name, digits[at >> 13 & 3],
 	       value);
 	if (value != was)
 		printf("  was %lx", was);
-	if (at == EXIT_REASON && VMX_REASON_BASIC(value) < VMX_REASONS && reason)
-		printf("  %s", reason);
+	if (at == EXIT_REASON)
+		reason_words(value);
 	if (at == ENTRY_EVENT || at == EXIT_EVENT || at == VECTORING_EVENT)
 		event_words(value);
 	printf("\n");
