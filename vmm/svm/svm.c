@@ -287,6 +287,8 @@ run_special(struct vcpu *v, struct exit *e)
 
 	svm_state_to_vmcb(v);
 	svm_sti_shadow_to_vmcb(v);
+	if (b->interrupt_shadow) /* QEMU 7.2 does not load it: the window would open in it */
+		b->vintr &= ~VINTR_IRQ;
 	enter_special(v, written);
 	if (SVM_EXIT_CODE(b) >= SVM_EXIT_NONE) {
 		refused(v, e, written);
