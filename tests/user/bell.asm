@@ -37,11 +37,13 @@ _start:	mov	esp, stack
 	out	PIC + 1, al
 	mov	edx, BELL
 	in	al, dx			; from here on the device model has its bell
-	sti
 	out	dx, al
-.sleep:	hlt
+.sleep:	sti				; the answer may be there already: not before it sleeps
+	hlt
+	cli
 	cmp	dword [heard], 1
 	jb	.sleep
+	sti
 	mov	al, 's'
 	call	say
 	mov	edx, BELL
