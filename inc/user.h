@@ -81,6 +81,41 @@ enum user_call {
 	 * came before; -ENOENT: none has it; -ENODATA: it has ended
 	 */
 	USER_TYPE,
+
+	/*
+	 * For what the monitor's `run` starts: a guest of its own, with one CPU, whose memory is
+	 * the program's. It is made, given memory and registers, and run; from its first exit on
+	 * the program is its device model, with all of a device model's calls. -EBUSY: too late.
+	 */
+	/*
+	 * () on this CPU's engine, in flat 32-bit protected mode, with no memory yet. -EBUSY: it
+	 * has one that has not ended; -ENODEV: no engine is here that gives memory by nested
+	 * tables; -ENOMEM
+	 */
+	USER_VM_CREATE,
+	/*
+	 * (struct user_memory *) -ENOENT: it has no guest; -EFAULT: not its own to write, or on the
+	 * stack; -EINVAL: no whole pages, beyond 4 GiB, or none; -EEXIST: the guest has memory
+	 * there, or this memory is a guest's already; -ENOSPC: this was done USER_MEMORIES times
+	 */
+	USER_SET_MEMORY,
+	USER_SET_REGISTERS, /* (struct user_registers *) -ENOENT, -EFAULT */
+	/* USER_RUN is vcpu_run. -ENOENT; -ENODATA: the guest has ended, and `words` say how. */
+};
+
+#define USER_MEMORIES 8
+
+/* Pages of the program's segments are the guest's RAM, too, as long as it is there. */
+struct user_memory {
+	uint64_t guest; /* where they are to be, guest-physical */
+	uint64_t own;   /* where they are in the program */
+	uint64_t bytes;
+};
+
+/* What a guest begins with; the rest is as a boot loader leaves it (Multiboot 0.6.96, 3.2). */
+struct user_registers {
+	uint32_t eax, ecx, edx, ebx, esp, ebp, esi, edi;
+	uint32_t eip;
 };
 
 /* What USER_LOOK says of a guest. */

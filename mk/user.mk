@@ -21,12 +21,13 @@ $(UO)/obj/%.asm.o: %.asm $(UO)/flags
 	@$(call in_place,$(NASM) $(USER_NASMFLAGS) -MP)
 
 # Only where the host can run it.
-USER_ELFS := $(if $(filter kern/env/%,$(SOURCES)),$(UO)/dm.elf $(UO)/shell.elf)
+USER_ELFS := $(if $(filter kern/env/%,$(SOURCES)),$(UO)/dm.elf $(UO)/mini.elf $(UO)/shell.elf)
 user_objects = $(patsubst %,$(UO)/obj/%.o,$(sort $(wildcard user/lib/*.c user/lib/*.asm user/$1/*.c user/$1/*.asm)) $2)
 $(UO)/dm.elf: $(call user_objects,dm,$(DM_DEVICES))
+$(UO)/mini.elf: $(call user_objects,mini)
 $(UO)/shell.elf: $(call user_objects,shell)
-$(UO)/dm.elf $(UO)/shell.elf: user/lib/user.ld
+$(UO)/dm.elf $(UO)/mini.elf $(UO)/shell.elf: user/lib/user.ld
 	@echo "ld   $@"
 	@$(LD) $(USER_LDFLAGS) -s -T user/lib/user.ld -o $@ $(filter %.o,$^)
 
--include $(patsubst %.o,%.d,$(call user_objects,dm,$(DM_DEVICES)) $(call user_objects,shell))
+-include $(patsubst %.o,%.d,$(call user_objects,dm,$(DM_DEVICES)) $(call user_objects,mini) $(call user_objects,shell))

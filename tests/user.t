@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ ATTACKS = re.findall(r'^\t(?:ATTACK|ONE|TOUCH|SELECT|FAR|V86|STEP)\t"([\w-]+)"',
 HARMLESS = ("step-int", "step-ss-int", "flags", "stack-wild", "stack-no-canonical", "segments", "rdtsc", "calls")
 ENDLESS = ("spin", "yields")
 SHARED = ("syscall", "step-ss-syscall", "sysenter", "int-callout", "gs-ldt", "sse")  # what engines set up for their guests
-DM = BUILD / "user/dm.elf"
+DM, MINI = BUILD / "user/dm.elf", BUILD / "user/mini.elf"
 ENDS = {  # what a device model does, and what its guest's last line says of it
     "crash": "is over: killed by #PF page fault at 0: write by ring 3: no page there, rip 4",
     "kernel": "is over: killed by #PF page fault at ffff828000100000",
@@ -43,6 +44,22 @@ ENDS = {  # what a device model does, and what its guest's last line says of it
 DEVICES, IN_RAM = (0xFEE00000, 0xFEC00000), (0x6200000, 0x6000000)  # where a program's registers are, and RAM of the bare machine's
 ENGINES = (("te", "te", "", "forms pages parts"), ("bt", "te", "", "pages parts"), ("svm", "svm", "mmu=nested", "forms parts"),
            ("svm", "svm", "mmu=shadow", "pages parts"), ("vmx", "vmx", "mmu=nested", "pages parts"))  # the emulator is one
+OWNERS = {  # what a program does with a guest of its own: what is said behind its start, then how it and its guest end
+    "too-early": (None, "e1 own: ended, status 0"),
+    "wild": (None, "e1 own: ended, status 0", "d1 own: stopped: its program own is over"),
+    "late": (None, "e1 own: ended, status 0", "d1 own: ended: exit code 0"),
+    "flood": (None, "e1 own: ended, status 0", "d1 own: ended: exit code 0"),
+    "fault": (None, "e1 own: ended, status 0", "d1 own: stopped: triple fault"),
+    "fill": (None, "e1 own: ended, status 0", "d1 own: stopped: its device model own is over: ended, status 0, asked for memory at 10000"),
+    "crash": (None, "e1 own: killed by #PF", "d1 own: stopped: its device model own is over: killed by #PF"),
+    "hang": (None, "e1 own: ended, status 0", "d1 own: stopped: its device model own has not answered within 100 ms"),
+    "leave": (None, "e1 own: ended, status 0", "d1 own: stopped: its device model own is over: ended, status 0, asked for port 3f8"),
+    "unborn": ("list", "e1 own: ended, status 0", "d1 own: stopped: its program own is over: ended"),
+    "spin": ("kill e1", "e1 own: killed by", "d1 own: stopped: its program own is over: killed by"),
+    "spins": ("stop d1", "e1 own: ended, status 0", "d1 own: stopped: by the monitor's stop command"),
+    "waits": ("kill e1", "e1 own: killed by", "d1 own: stopped: its program own is over: killed by"),
+    "stopped": ("stop d1", "e1 own: ended, status 0", "d1 own: stopped: by the monitor's stop command"),
+}
 YOUNG = ("movbe", "crc32", "popcnt", "tzcnt", "lzcnt")  # instructions that te's CPU does not have
 READS = 100  # of the run page, behind each of which it is changed
 LIVES = ("none", "page", "soon", "late", "lines", "pointers")
@@ -56,13 +73,14 @@ def built(title, *words):
 def programs():
     """The attacks and the device models of tests/user."""
     at = folder()
-    attack, model = at / "attack", at / "model"
+    attack, model, own = at / "attack", at / "model", at / "own"
     words, = headers.numbers(("inc/user.h",), ("USER_RUN_PAGE + offsetof(struct run_page, words)",))
     built("the attacks are assembled", "sh", "-c", f"nasm -f elf64 -DWORDS={words} -o {attack}.o tests/user/attack.asm && "
           f"ld -m elf_x86_64 -z noexecstack -z max-page-size=4096 -T user/lib/user.ld -o {attack} {attack}.o")
-    built("the device models are built", "sh", "-c", f"nasm -f elf64 -o {at}/start.o user/lib/start.asm && gcc {' '.join(FLAGS)} -I. "
-          f"-T user/lib/user.ld -Wl,-z,max-page-size=4096 -o {model} tests/user/model.c user/lib/user.c {at}/start.o")
-    return attack, model
+    made = f"gcc {' '.join(FLAGS)} -I. -T user/lib/user.ld -Wl,-z,max-page-size=4096 user/lib/user.c {at}/start.o -o"
+    built("the device models and programs with guests are built", "sh", "-c", "nasm -f elf64 -o "
+          f"{at}/start.o user/lib/start.asm && {made} {model} tests/user/model.c && {made} {own} tests/user/own.c")
+    return attack, model, own
 
 
 def attacks(svm, attack):
@@ -220,6 +238,27 @@ def disk(model):
            f"{name}: a disk whose controller is a program in ring 3, and whose sectors no other memory gets", text=text)
 
 
+def owners(own):
+    """Programs with a guest of their own: one that works; others ask for what they may not, or end at the wrong time."""
+    hello = r"^d1\| Hello from memory that is a program's\.\nd1 mini: ended: exit code 0 after \d+ exits\ne1 mini: ended, status 0$"
+    for cpu, where in (("svm", "qemu"), ("vmx", "bochs"))[:2 if shutil.which("bochs") else 1]:
+        one = Engine("all", cpu, f"engine={cpu}")
+        commands = [word for name, (then, *_) in OWNERS.items() for word in
+                    ([f"run own {name} &", "sleep 30", then, "sleep 30"] if then else [f"run own {name}"])]
+        text = one.host([one.start("hello"), "frames", "run mini", *commands, "run mini one two", one.start("hello"), "frames", "threads"],
+                        ["hello", own, MINI], where)
+        ok(re.search(hello, text, re.M) and "\nd1| one two\n" in text, f"{where}: a program makes a guest, gives it memory, runs it",
+           text=text)
+        said = {part.split()[2]: part for part in re.split(r"^K> (?=run )", text, flags=re.M) if part.startswith("run own ")}
+        for name, (_, *ends) in OWNERS.items():
+            lines = re.findall(r"^[ed]1 own: .*$", said.get(name, ""), re.M)
+            ok(len(lines) >= len(ends) and all(any(end in line for line in lines) for end in ends),
+               f"{where}: a program with a guest of its own: {name}", text=said.get(name))
+        kept = [re.sub(r"of d\d+ *", "", part.split("K> ")[0]) for part in text.split("K> frames\n")[1:]]
+        ok(len(kept) == 2 and kept[0] == kept[1] and text.count("hello: ended: exit code 0") == 2 and "no threads: the host is idle" in text,
+           f"{where}: they have given back all that they had, and others live", text=text)
+
+
 def beside(svm):
     """Guests with devices in ring 3 and with Zeno's, each with turns of its own."""
     words = (("traps", "devices=user &"), ("traps", "&"), ("traps", "devices=user &"), ("sieve", "devices=user"), ("sieve", "devices=user"))
@@ -297,7 +336,7 @@ def changed(svm, model):
 def main():
     built("all labs' reference is built", "make", "-s", "LAB=all", "SOLUTION=1", "REF=", "build")
     svm = Engine("all", "svm", "engine=svm")
-    attack, model = programs()
+    attack, model, own = programs()
     attacks(svm, attack)
     for name, guests in (("svm", ("hello", "traps", "pc")), ("te", ("hello", "traps")), ("bt", ("hello", "traps"))):
         same(name, guests)
@@ -307,6 +346,7 @@ def main():
     kept(model, seed)
     bell(model)
     disk(model)
+    owners(own)
     beside(svm)
     models(svm, model)
     asleep(svm, model)

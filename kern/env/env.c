@@ -258,6 +258,17 @@ env_write(const struct env *e, uint64_t to, const void *from, size_t len)
 	return copy(e, to, NULL, from, len);
 }
 
+mfn_t
+env_frame(const struct env *e, uint64_t va)
+{
+	int level;
+	const pte_t *entry = page_entry(e->root, va, &level);
+
+	if (va < USER_BASE || va >= USER_LIMIT || !entry || (~*entry & (PTE_P | PTE_W)))
+		return MFN_NONE;
+	return hpa_to_mfn(hpa(PTE_ADDR(*entry)));
+}
+
 int
 env_line(const struct env *e, char to[USER_LINE + 1], uint64_t from, uint64_t len)
 {

@@ -44,7 +44,9 @@ struct env {
 	unsigned id;   /* of one with a thread: 1.. */
 	/* Does a system call that few may make; false: it is none of these. NULL: it has none. */
 	bool (*calls)(struct env *e);
-	bool waits; /* such a call has to be made again, when somebody wakes the thread */
+	bool waits;                     /* its thread has no turns until somebody wakes it */
+	void *machine;                  /* a guest of its own (vmm/dev/vm/); NULL: it has none */
+	void (*release)(struct env *e); /* ... which is to go before the env does */
 	struct thread thread;
 	uint8_t below
 		/* where the frame of a late #DB goes (kern/trap.c), below that of the env's trap */
@@ -69,6 +71,8 @@ void env_end(struct env *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Copies from the env's memory, and to what it may write of it: 0, -EFAULT. */
 int env_read(const struct env *e, void *to, uint64_t from, size_t len);
 int env_write(const struct env *e, uint64_t to, const void *from, size_t len);
+/* The frame of a page of its segments that it may write; MFN_NONE: it is none. */
+mfn_t env_frame(const struct env *e, uint64_t va);
 /* A line of the env's, of printable characters: 0, -EFAULT, -E2BIG. */
 int env_line(const struct env *e, char to[USER_LINE + 1], uint64_t from, uint64_t len);
 
@@ -82,6 +86,8 @@ int env_start(const struct module *m, int argc, char **argv, bool (*calls)(struc
 struct env *env_find(unsigned id); /* NULL: it has ended */
 /* Its call is not done: it will be made again after thread_wake(). */
 void env_wait(struct env *e);
+/* The calls of those that the monitor's `run` starts; NULL: they have no more than any env. */
+extern bool (*run_calls)(struct env *e);
 
 /* enter.asm: 0 after a trap from the env; error << 32 | vector if the entry itself faulted. */
 uint64_t env_enter(struct ring_frame *f, uint64_t regs[ENV_REGS]);

@@ -8,6 +8,8 @@
 
 #define ENVS 8
 
+bool (*run_calls)(struct env *e);
+
 static struct env *envs[ENVS + 1]; /* by id */
 
 static struct env *
@@ -46,6 +48,8 @@ env_ended(struct thread *t)
 	struct env *e = env_of(t);
 
 	printf("e%u %s: %s\n", e->id, e->name, e->end);
+	if (e->release)
+		e->release(e);
 	envs[e->id] = NULL;
 	env_free(e);
 }
@@ -100,7 +104,7 @@ run(int argc, char **argv)
 {
 	const struct module *m = argc > 1 ? module_find(argv[1]) : NULL;
 	bool background = argc > 2 && !strcmp(argv[argc - 1], "&");
-	int id = m ? env_start(m, argc - 2 - background, argv + 2, NULL) : -ENOENT;
+	int id = m ? env_start(m, argc - 2 - background, argv + 2, run_calls) : -ENOENT;
 
 	if (id < 0)
 		return id == -ENOEXEC ? MONITOR_SAID : id;

@@ -110,6 +110,8 @@ service(struct user_pc *u)
 		return 0;
 	case USER_STOP:
 		return stop(u, regs[ENV_RDI], regs[ENV_RSI]);
+	case USER_VM_CREATE ... USER_SET_REGISTERS:
+		return u->program ? -EBUSY : -ENOSYS;
 	default:
 		return -ENOSYS;
 	}

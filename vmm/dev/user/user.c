@@ -183,7 +183,7 @@ user_init(struct domain *d)
 	struct user_pc *u;
 	int err;
 
-	if (v->next || !m) {
+	if (v->next || (!m && !vm_program)) {
 		printf("devices=user: %s\n", m ? "it is for one vCPU" : "there is no module dm");
 		return -EINVAL;
 	}
@@ -195,11 +195,15 @@ user_init(struct domain *d)
 	u->deadline = RUN_NEVER;
 	u->bell = USER_NO_BELL;
 	pic_init(&u->pic);
-	err = env_create(&u->env, m->name, hpa_ptr(hpa(m->paddr)), m->size);
+	err = vm_program ? 0 : env_create(&u->env, m->name, hpa_ptr(hpa(m->paddr)), m->size);
 	if (err)
 		return err;
-	u->env->page->ram = d->ram;
-	memcpy(u->env->page->words, model_word, RUN_WORDS);
+	if (vm_program) {
+		vm_attach(u);
+	} else {
+		u->env->page->ram = d->ram;
+		memcpy(u->env->page->words, model_word, RUN_WORDS);
+	}
 	memcpy(u->handlers, v->handlers, sizeof(u->handlers));
 	u->engines_io = u->handlers[EXIT_IO];
 	u->handlers[EXIT_IO] = port_exit;
@@ -213,7 +217,9 @@ user_free(struct domain *d)
 {
 	struct user_pc *u = user_of(d);
 
-	if (u && u->env)
+	if (u && u->program)
+		vm_detach(u);
+	else if (u && u->env)
 		env_free(u->env);
 	host_page_put(u);
 	d->machine = NULL;

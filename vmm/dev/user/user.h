@@ -4,10 +4,11 @@
  *   out 3f8 -> exit -> io.c -> model_ask() -> env, in ring 3: uart.c -> USER_RUN -> the guest runs
  *
  * As with KVM the program calls USER_RUN, and returns from it with an exit in the run page
- * (inc/user.h). Unlike there the domain is the monitor's (`start GUEST devices=user`), and the
- * program is attached to it: it can't make one, and it sees none of the guest's memory. It has no
- * thread: it runs in the vCPU's turn, on the vCPU's account, so the guest stands still meanwhile,
- * and an exit is a call that returns.
+ * (inc/user.h). The domain is the monitor's (`start GUEST devices=user`), and the program is
+ * attached to it and sees none of the guest's memory; or it is the program's own, and the memory,
+ * too (vmm/dev/vm/vm.c). The program has no thread, or one that sleeps meanwhile: it runs in the
+ * vCPU's turn, on the vCPU's account, so the guest stands still, and an exit is a call that
+ * returns.
  *
  * The interrupt controllers are Zeno's, as KVM's are the kernel's; the program moves their lines
  * (USER_IRQ_LINE).
@@ -58,6 +59,12 @@ struct user_pc {
 	bool put_off;         /* ... and it is: nothing more is to happen in it; `gpr` is filled */
 	bool lent;            /* the CPU, by an engine of outer rings, which loads it anew */
 	uint64_t gpr[GPR_COUNT]; /* the guest's, when it was put off */
+	bool program; /* the guest is the program's own (vmm/dev/vm/), not the monitor's */
+	bool runs;    /* ... which has run it */
+	bool over;    /* ... and the vCPU has had its last turn */
+	struct user_memory memory[USER_MEMORIES]; /* `bytes`: of what was given */
+	struct thread_class thread;               /* the vCPU's; it was `usual` */
+	const struct thread_class *usual;
 	exit_handle_fn *engines_io;
 	exit_handle_fn *handlers[EXIT_COUNT]; /* the engine's, but one */
 };
@@ -79,6 +86,13 @@ pic_changed(struct user_pc *u)
  * ended, or the question is put off.
  */
 bool model_ask(struct user_pc *u, struct question q);
+
+/*
+ * Whose the domain is that is just made; NULL: the monitor's. And when it goes (vmm/dev/vm/vm.c).
+ */
+extern struct env *vm_program;
+void vm_attach(struct user_pc *u);
+void vm_detach(struct user_pc *u);
 
 /* serve.c. The guest's end is the program's doing: one line says whose. */
 void model_fault(struct user_pc *u, const char *fmt, ...) PRINTF_LIKE(2, 3);
