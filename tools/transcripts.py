@@ -156,8 +156,9 @@ def guests():
 
 
 def modules(build):
-    """... and behind them the device model, where the kernel can run it."""
-    return guests() + [ROOT / "build/user/dm.elf"] * ("kern/env/" in (build.path / "lab.mk").read_text())
+    """... and behind them programs of ring 3, where the kernel can run them."""
+    here = "kern/env/" in (build.path / "lab.mk").read_text()
+    return guests() + [ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here]
 
 
 def tidy(text):
