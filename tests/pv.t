@@ -111,6 +111,14 @@ def costs():
     ok(not table.status and "mmu_update of 32, each" in table.out, "what its calls cost", out=table.out)
 
 
+def slowly():
+    """With paranoid=1 no hypercall is answered on the spot: each guest says the same, by as many exits."""
+    guests = ["pv-machine", "pv-tables"]
+    usual, slow = (each(PV.host(["start pv-machine", "start pv-tables mem=40"], guests, options=options))
+                   for options in ("", "paranoid=1"))
+    ok(len(usual) == 2 and usual == slow, "as exits hypercalls do what they do on the spot", usual=usual, slow=slow)
+
+
 def refused():
     """What can't be started is told in a line."""
     text = PV.host(["start hello", "start pv-hello platform=pc", "start pv-hello boot=multiboot", "start pv-hello vcpus=2",
@@ -143,6 +151,7 @@ def main():
         events(where)
     frames()
     costs()
+    slowly()
     refused()
     together()
     finish()

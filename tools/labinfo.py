@@ -39,7 +39,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2465, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3695, 1300),
-    "pv": ("vmm/pv", 4851, 3200),
+    "pv": ("vmm/pv", 4995, 3200),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),

@@ -16,9 +16,9 @@ struct vcpu;
 
 /*
  * run() enters the guest from v->state, returns after the first thing that is not the guest's to
- * do, with v->state true again and *e filled in. It never panics on what a guest did. It counts
- * v->entries where the CPU got into the guest, with interrupts on: where it did not, the run loop
- * lets the host's interrupts in.
+ * do, with v->state true again and *v->exit filled in: e, unless it has logged others meanwhile. It
+ * never panics on what a guest did. It counts v->entries where the CPU got into the guest, with
+ * interrupts on: where it did not, the run loop lets the host's interrupts in.
  */
 struct engine {
 	const char *name;

@@ -207,7 +207,7 @@ one_exit(struct vcpu *v)
 	if (debug_trap_due(v, e))
 		return exit_handle(v, e);
 	vcpu_run(v);
-	return interrupt_comes_first(v, shadow_at, e) ? RESUME : exit_handle(v, e);
+	return interrupt_comes_first(v, shadow_at, v->exit) ? RESUME : exit_handle(v, v->exit);
 }
 
 /* Runs the guest to its next exit, and handles that. */
@@ -219,7 +219,7 @@ next_exit(struct vcpu *v)
 	if (is_held_up(v))
 		return one_exit(v);
 	v->engine->run(v, e);
-	return handle(v, e);
+	return handle(v, v->exit);
 }
 
 /*

@@ -10,12 +10,6 @@
 	(1ul << XEN_VMASST_TYPE_writable_pagetables | 1ul << XEN_VMASST_TYPE_pae_extended_cr3 | \
 	 1ul << XEN_VMASST_TYPE_runstate_update_flag)
 
-static bool
-is_canonical(uint64_t a)
-{
-	return (int64_t)(a << 16) >> 16 == (int64_t)a;
-}
-
 /* NULL: there is no such call here. An NMI is never sent, so nobody looks where it goes to. */
 static uint64_t *
 callback_of(struct pv *pv, unsigned type)
@@ -46,7 +40,7 @@ register_one(struct vcpu *v, uint64_t at)
 	callback = callback_of(pv, r.type);
 	if (!callback)
 		return -ENOSYS;
-	if (!is_canonical(r.address))
+	if (!pv_is_canonical(r.address))
 		return -EINVAL;
 	*callback = r.address;
 	if (r.type < sizeof(pv->callback_masks) * 8) {
@@ -88,7 +82,7 @@ pv_call_set_callbacks(struct vcpu *v, struct pv_call *c)
 	struct pv *pv = pv_of(v);
 
 	for (unsigned n = 0; n < 3; n++)
-		if (!is_canonical(c->arg[n]))
+		if (!pv_is_canonical(c->arg[n]))
 			return -EINVAL;
 	pv->event_callback = c->arg[0];
 	pv->failsafe_callback = c->arg[1];

@@ -44,6 +44,8 @@ pv_create(struct vcpu *v)
 	pv->traps = host_page();
 	pv->types = host_page();
 	pv->info = pv_domain_of(v->domain)->ports.info[v->number];
+	v->watched |=
+		!strcmp(cmdline_get("paranoid", "0"), "1"); /* no call is answered on the spot */
 	if (!pv->traps || !pv->types)
 		return -ENOMEM;
 	pv->types->owner = v->domain->id;
@@ -126,15 +128,11 @@ pv_forget_refused(struct vcpu *v)
 void
 pv_set_user_gs(struct vcpu *v, uint16_t selector)
 {
-	struct pv *pv = pv_of(v);
+	uint64_t base = rdmsr(MSR_GS_BASE);
 
-	v->state.seg[SEG_GS].sel = selector;
-	load_selectors(v);
-	if (pv->refused & 1u << 3)
-		v->state.seg[SEG_GS].sel = 0;
-	pv->refused &= (uint8_t) ~(1u << 3);
+	v->state.seg[SEG_GS].sel = pv_load_gs(selector) ? 0 : selector;
 	v->state.kernel_gs_base = rdmsr(MSR_GS_BASE);
-	pv_load_bases(v);
+	wrmsr(MSR_GS_BASE, base);
 }
 
 static inline void
@@ -300,9 +298,7 @@ run(struct vcpu *v, struct exit *e)
 		not_entered(v, e, VEC_GP);
 		return;
 	}
-	if (v->flush)
-		write_cr3(mfn_to_hpa(v->root).v);
-	v->flush = false;
+	pv_flush(v);
 	f->rip = s->rip;
 	f->cs = s->seg[SEG_CS].sel;
 	f->rflags = (s->rflags & OWN_FLAGS) | FLAG_IF | FLAG_ONE;
@@ -314,6 +310,7 @@ run(struct vcpu *v, struct exit *e)
 		not_entered(v, e, failure);
 		return;
 	}
+	e = exit_place(v); /* behind the calls that have been answered on the spot */
 	v->entries++;
 	keep_selectors(v);
 	if (f->rflags & FLAG_VM) {

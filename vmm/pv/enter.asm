@@ -50,7 +50,7 @@ run_gpr:	resq	1
 guest_rsp:	resq	1
 
 section .text
-extern tss_rsp0
+extern tss_rsp0, pv_answer
 
 ; uint64_t pv_enter(struct ring_frame *f, uint64_t gpr[]);
 global pv_enter:function hidden
@@ -106,14 +106,48 @@ pv_enter:
 	push	%2
 %endmacro
 
-; CSTAR and LSTAR lead here.
+; CSTAR leads here.
 global pv_syscall32:function hidden
 pv_syscall32:
 	SYSCALL	PV_CS32, PV_SYSCALL32
 	jmp	pv_leave
+
+; LSTAR leads here: to an exit (vector and registers as for a trap), or back, where pv_answer() has done it all.
+; What it is given on the host's stack is the beginning of a struct pv_call:
+;
+;   rsp -> | rax rdi rsi rdx r10 r8 r9 | verdict, flags | - |
+;
+; Behind it rcx and r11 are what syscall has made of them. sysret loads rip and flags from there: pv_answer() has seen
+; that both are of the kind that a guest may have. None but NMI, #MC and #DB comes between the guest's rsp and that.
 global pv_syscall:function hidden
 pv_syscall:
 	SYSCALL	PV_CS, PV_SYSCALL
+	mov	rsp, [run_rsp]
+	sub	rsp, 16
+	push	r9
+	push	r8
+	push	r10
+	push	rdx
+	push	rsi
+	push	rdi
+	push	rax
+	mov	rdi, rsp
+	call	pv_answer
+	test	al, al
+	pop	rax
+	pop	rdi
+	pop	rsi
+	pop	rdx
+	pop	r10
+	pop	r8
+	pop	r9
+	mov	rsp, [tss_rsp0]
+	mov	rcx, [rsp + RING_RIP - RING_SIZE]
+	mov	r11, [rsp + RING_RFLAGS - RING_SIZE]
+	jz	.exit
+	mov	rsp, [rsp + RING_RSP - RING_SIZE]
+	o64 sysret
+.exit:	lea	rsp, [rsp + RING_VECTOR - RING_SIZE]
 
 ; The stubs jump here: rsp at the frame's vector, which has room for one push below.
 global pv_leave:function hidden

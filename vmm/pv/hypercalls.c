@@ -2,7 +2,9 @@
  * Hypercalls: which there are, how one is done, and many at once.
  */
 #include <inc/errno.h>
+#include <vmm/exitlog.h>
 #include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
 
 #define BATCH 64u /* entries of a multicall between two looks at the host's affairs */
 
@@ -34,7 +36,7 @@ unknown(struct vcpu *v, uint64_t number)
 	return -ENOSYS;
 }
 
-int64_t
+static int64_t
 pv_call(struct vcpu *v, struct pv_call *c)
 {
 	if (c->number >= XEN_HYPERCALL_COUNT || !calls[c->number])
@@ -42,31 +44,28 @@ pv_call(struct vcpu *v, struct pv_call *c)
 	return calls[c->number](v, c);
 }
 
-static enum gpr
-argument(unsigned n)
-{
-	static const uint8_t in[] = { RDI, RSI, RDX, R10, R8, R9 };
-
-	return in[n];
-}
+/* ---- an exit ---- */
 
 /* One that is not finished leaves rip on its instruction: then it is a new one, with less to do. */
 static enum verdict
 exit_hypercall(struct vcpu *v, struct exit *e)
 {
+	static const uint8_t in[] = { RDI, RSI, RDX, R10, R8, R9 };
 	uint64_t *gpr = v->state.gpr;
-	struct pv_call c = { .number = gpr[RAX], .verdict = RESUME, .budget = PV_BATCH };
-	int64_t result;
+	struct pv_call c = {
+		.number = gpr[RAX],
+		.arg = { gpr[RDI], gpr[RSI], gpr[RDX], gpr[R10], gpr[R8], gpr[R9] },
+		.verdict = RESUME,
+		.budget = PV_BATCH,
+	};
+	int64_t result = pv_call(v, &c);
 
-	for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
-		c.arg[n] = gpr[argument(n)];
-	result = pv_call(v, &c);
 	v->irq_pending = pv_upcall_is_due(pv_of(v));
 	if (c.jumped)
 		return c.verdict;
 	if (c.again) {
 		for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
-			gpr[argument(n)] = c.arg[n];
+			gpr[in[n]] = c.arg[n];
 		preempt_point();
 		return c.verdict;
 	}
@@ -76,6 +75,64 @@ exit_hypercall(struct vcpu *v, struct exit *e)
 	return c.verdict;
 }
 EXIT_HANDLER(HYPERCALL, "pv", exit_hypercall);
+
+/* ---- on the spot ---- */
+
+/*
+ * Those that need nothing of the guest's state but their arguments, and leave nothing to be done
+ * before it goes on: no verdict, no event, no turn of another's.
+ */
+#define BIT(name) (1ul << XEN_##name)
+#define AT_ONCE                                                                                 \
+	(BIT(mmu_update) | BIT(stack_switch) | BIT(fpu_taskswitch) | BIT(set_debugreg) |        \
+	 BIT(get_debugreg) | BIT(update_descriptor) | BIT(memory_op) | BIT(update_va_mapping) | \
+	 BIT(xen_version) | BIT(vm_assist) | BIT(set_segment_base) | BIT(mmuext_op))
+/* With these the next instruction is not simply what comes next, or sysret is to load none such. */
+#define UNUSUAL ((uint64_t)FLAG_TF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_VIF | FLAG_VIP)
+
+/* Its kernel's, nobody looks on or wants to be heard first, and it goes on behind it. */
+static bool
+is_usual(const struct vcpu *v, const struct pv *pv, uint64_t number)
+{
+	const struct ring_frame *f = &pv->frame;
+
+	return number < XEN_HYPERCALL_COUNT && AT_ONCE >> number & 1 && !pv->user && !v->held_up &&
+	       !pv_upcall_is_due(pv) && (f->rflags & (UNUSUAL | FLAG_IF)) == FLAG_IF &&
+	       pv_is_canonical(f->rip);
+}
+
+/*
+ * Called by the way in itself: the guest's other registers are still in the CPU, so that most of
+ * what an exit takes is not done. It leaves a record like any exit. One that is not finished goes
+ * on by the same instruction, at once: the host's interrupts, if any wait, come before it.
+ */
+bool
+pv_answer(struct pv_call *c)
+{
+	struct vcpu *v = pv_running;
+	struct ring_frame *f = &pv_of(v)->frame;
+	struct exit *e = exit_place(v);
+	int64_t result;
+
+	if (!is_usual(v, pv_of(v), c->number))
+		return false;
+	exit_begin(e, EXIT_HYPERCALL, NO_TRAP, 0, f->rip - PV_INSN);
+	exit_log(v, e);
+	v->entries++;
+	c->verdict = RESUME;
+	c->again = c->jumped = c->inner = false;
+	c->budget = PV_BATCH;
+	result = calls[c->number](v, c);
+	ASSERT(c->verdict == RESUME);
+	if (c->again)
+		f->rip -= PV_INSN;
+	else
+		c->number = (uint64_t)result;
+	pv_flush(v);
+	return true;
+}
+
+/* ---- many ---- */
 
 /*
  * Each entry is read once, and its result is written behind it. One that is not finished has its

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <inc/xen.h>
+#include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/paging.h>
 #include <kern/trap.h>
@@ -60,6 +61,21 @@ pv_upcall_is_due(const struct pv *pv)
 	return pv->info->upcall_pending && !pv->info->upcall_mask;
 }
 
+/* What the CPU may not remember of its tables is forgotten: before it goes on. */
+static inline void
+pv_flush(struct vcpu *v)
+{
+	if (v->flush)
+		write_cr3(mfn_to_hpa(v->root).v);
+	v->flush = false;
+}
+
+static inline bool
+pv_is_canonical(uint64_t a)
+{
+	return (int64_t)(a << 16) >> 16 == (int64_t)a;
+}
+
 /* engine.c: before the loader fills it; 0 or -ENOMEM. The kernel's space, or the user's. */
 int pv_create(struct vcpu *v);
 void pv_switch_root(struct vcpu *v, bool user);
@@ -80,6 +96,7 @@ void pv_syscall(void); /* where the CPU's syscall leads */
 void pv_syscall32(void);
 /* selectors.asm: DS ES FS GS. One that the CPU refuses is null then; a bit for each of those. */
 uint64_t pv_load_selectors(const uint16_t selectors[4]);
+uint64_t pv_load_gs(uint16_t selector); /* 1: it is refused, and null */
 
 /*
  * m2p.c: the table that shows each guest which guest frame a machine frame is; MFN_NONE: no memory.
@@ -140,10 +157,10 @@ uint32_t pv_ldt_limit(const struct vcpu *v);
 enum injection pv_bounce(struct vcpu *v, const struct event *event);
 enum verdict pv_bounce_syscall(struct vcpu *v, struct exit *e);
 
-/* A hypercall on its way. */
+/* A hypercall on its way. enter.asm pushes the first two. */
 struct pv_call {
-	uint64_t number, arg[6];
-	enum verdict verdict; /* RESUME, unless it says otherwise */
+	uint64_t number, arg[6]; /* behind it the number is the result */
+	enum verdict verdict;    /* RESUME, unless it says otherwise */
 	bool again;  /* not finished: it goes on with these arguments, by the same instruction */
 	bool jumped; /* the guest's registers are other ones now, rip and rax among them */
 	bool inner;  /* of a multicall */
@@ -185,4 +202,4 @@ pv_charge(unsigned *budget, uint64_t entries)
 #define CALL(name) int64_t pv_call_##name(struct vcpu *v, struct pv_call *c);
 PV_CALLS(CALL)
 #undef CALL
-int64_t pv_call(struct vcpu *v, struct pv_call *c);
+bool pv_answer(struct pv_call *c); /* on the spot; false: it is an exit */

@@ -43,10 +43,13 @@ pv_swap_gs(struct vcpu *v)
 int
 pv_set_base(struct vcpu *v, uint64_t *base, uint64_t value)
 {
-	if ((int64_t)(value << 16) >> 16 != (int64_t)value)
+	if (!pv_is_canonical(value))
 		return -EINVAL;
 	*base = value;
-	pv_load_bases(v);
+	if (base == &v->state.seg[SEG_FS].base)
+		wrmsr(MSR_FS_BASE, value);
+	if (base == &v->state.seg[SEG_GS].base)
+		wrmsr(MSR_GS_BASE, value);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
-static struct vcpu *running; /* NULL: none of ours */
+struct vcpu *pv_running;
 
 static void
 enter(struct vcpu *v, enum xen_runstate state)
@@ -23,11 +23,11 @@ pv_runs(struct vcpu *v)
 {
 	struct pv_domain *pd = v ? pv_domain_of(v->domain) : NULL;
 
-	if (v == running)
+	if (v == pv_running)
 		return;
-	if (running)
-		enter(running, XEN_RUNSTATE_runnable);
-	running = v;
+	if (pv_running)
+		enter(pv_running, XEN_RUNSTATE_runnable);
+	pv_running = v;
 	if (!v)
 		return;
 	enter(v, XEN_RUNSTATE_running);
@@ -39,12 +39,12 @@ void
 pv_waits(struct vcpu *v)
 {
 	enter(v, XEN_RUNSTATE_blocked);
-	running = NULL;
+	pv_running = NULL;
 }
 
 void
 pv_runs_forget(const struct vcpu *v)
 {
-	if (running == v)
-		running = NULL;
+	if (pv_running == v)
+		pv_running = NULL;
 }

@@ -29,4 +29,18 @@ pv_load_selectors:
 	mov	eax, ecx
 	ret
 
+; uint64_t pv_load_gs(uint16_t selector): whether it was refused. A null one has the base 0, as on Intel's.
+global pv_load_gs:function hidden
+pv_load_gs:
+	mov	eax, HOST_DS
+	mov	gs, eax
+	xor	eax, eax
+.gs:	mov	gs, edi
+	ret
+.bad:	mov	eax, 1
+	xor	edi, edi
+	mov	gs, edi
+	ret
+	EXTABLE	pv_load_gs.gs, pv_load_gs.bad
+
 section .note.GNU-stack noalloc noexec nowrite progbits

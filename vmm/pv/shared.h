@@ -54,6 +54,7 @@ int pv_services_begin(struct vcpu *v, mfn_t console, mfn_t store);
 void pv_console_look(struct domain *d);
 
 /* runstate.c: this vCPU runs now, or waits; what ran before it (NULL: nothing of ours runs). */
+extern struct vcpu *pv_running; /* NULL: none of ours */
 void pv_runs(struct vcpu *v);
 void pv_waits(struct vcpu *v);
 void pv_runs_forget(const struct vcpu *v);
