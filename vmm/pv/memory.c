@@ -6,17 +6,6 @@
 #include <inc/errno.h>
 #include <vmm/pv/pv.h>
 
-#define LOW_END (1ul << 47)
-
-/* All of it lies below the hole, or above it: canonical, and without coming round. */
-bool
-pv_is_guests(uint64_t va, uint64_t len)
-{
-	if (va >= XEN_VIRT_END)
-		return !len || len - 1 <= ~va;
-	return va < LOW_END && len <= LOW_END - va;
-}
-
 /* The entry, which must allow it. */
 static const pte_t *
 allowed(mfn_t root, uint64_t va, bool write)
@@ -27,6 +16,12 @@ allowed(mfn_t root, uint64_t va, bool write)
 	return entry && (*entry & need) == need ? entry : NULL;
 }
 
+static uint8_t *
+bytes_at(const pte_t *entry, uint64_t va)
+{
+	return (uint8_t *)hpa_ptr(hpa(PTE_ADDR(*entry))) + (va & PAGE_MASK);
+}
+
 static size_t
 in_page_of(uint64_t va, uint64_t len)
 {
@@ -35,17 +30,16 @@ in_page_of(uint64_t va, uint64_t len)
 	return len < left ? len : left;
 }
 
-static uint8_t *
-bytes_at(const pte_t *entry, uint64_t va)
+/* Most of what is read or written does, and takes one walk. Nothing at all takes none. */
+static bool
+in_one_page(uint64_t va, uint64_t len)
 {
-	return (uint8_t *)hpa_ptr(hpa(PTE_ADDR(*entry))) + (va & PAGE_MASK);
+	return len - 1 < PAGE_SIZE - (va & PAGE_MASK);
 }
 
-static int
-read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
+static COLD int
+read_across(mfn_t root, void *to, uint64_t from, uint64_t len)
 {
-	if (!pv_is_guests(from, len))
-		return -EFAULT;
 	for (uint64_t done = 0, n; done < len; done += n) {
 		const pte_t *entry = allowed(root, from + done, false);
 
@@ -54,6 +48,22 @@ read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
 		n = in_page_of(from + done, len - done);
 		memcpy((uint8_t *)to + done, bytes_at(entry, from + done), n);
 	}
+	return 0;
+}
+
+static INLINED int
+read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
+{
+	const pte_t *entry;
+
+	if (!pv_is_guests(from, len))
+		return -EFAULT;
+	if (!in_one_page(from, len))
+		return read_across(root, to, from, len);
+	entry = allowed(root, from, false);
+	if (!entry)
+		return -EFAULT;
+	memcpy(to, bytes_at(entry, from), len);
 	return 0;
 }
 
@@ -66,11 +76,11 @@ pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 const void *
 pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy)
 {
-	const pte_t *entry =
-		pv_is_guests(from, len) ? allowed(pv_of(v)->kernel_root, from, false) : NULL;
+	const pte_t *entry;
 
-	if (in_page_of(from, len) < len)
+	if (!in_one_page(from, len))
 		return pv_read(v, copy, from, len) ? NULL : copy;
+	entry = pv_is_guests(from, len) ? allowed(pv_of(v)->kernel_root, from, false) : NULL;
 	return entry ? bytes_at(entry, from) : NULL;
 }
 
@@ -80,13 +90,10 @@ pv_fetch(struct vcpu *v, void *to, uint64_t len)
 	return read_by(v->root, to, v->state.rip, len);
 }
 
-int
-pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+/* All of it, or nothing. */
+static COLD int
+write_across(mfn_t root, uint64_t to, const void *from, uint64_t len)
 {
-	mfn_t root = pv_of(v)->kernel_root;
-
-	if (!pv_is_guests(to, len))
-		return -EFAULT;
 	for (uint64_t done = 0; done < len; done += in_page_of(to + done, len - done))
 		if (!allowed(root, to + done, true))
 			return -EFAULT;
@@ -95,5 +102,22 @@ pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
 		memcpy(bytes_at(allowed(root, to + done, true), to + done),
 		       (const uint8_t *)from + done, n);
 	}
+	return 0;
+}
+
+int
+pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+{
+	mfn_t root = pv_of(v)->kernel_root;
+	const pte_t *entry;
+
+	if (!pv_is_guests(to, len))
+		return -EFAULT;
+	if (!in_one_page(to, len))
+		return write_across(root, to, from, len);
+	entry = allowed(root, to, true);
+	if (!entry)
+		return -EFAULT;
+	memcpy(bytes_at(entry, to), from, len);
 	return 0;
 }

@@ -70,6 +70,17 @@ pv_flush(struct vcpu *v)
 	v->flush = false;
 }
 
+/* All of it lies below the hole, or above it: canonical, and without coming round. */
+static inline bool
+pv_is_guests(uint64_t va, uint64_t len)
+{
+	const uint64_t low_end = 1ul << 47;
+
+	if (va >= XEN_VIRT_END)
+		return !len || len - 1 <= ~va;
+	return va < low_end && len <= low_end - va;
+}
+
 static inline bool
 pv_is_canonical(uint64_t a)
 {
@@ -117,7 +128,6 @@ int pv_types_begin(struct vcpu *v, mfn_t root);
 /*
  * memory.c: a guest's pointers. Whoever reads reads once: 0, or -EFAULT, and then nothing is done.
  */
-bool pv_is_guests(uint64_t va, uint64_t len);
 int pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len);
 int pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
 /* Where it lies in the direct map, or, across two pages, a copy of it; NULL: -EFAULT. */

@@ -55,9 +55,19 @@ beyond(void)
 	check(!pv_update(top, 0), "no page there", 0);
 }
 
+/* Of no bytes nobody asks where they are. */
+static void
+nothing(void)
+{
+	int64_t result = pv_call(XEN_console_io, XEN_CONSOLEIO_write, 0, 0x1000, 0);
+
+	check(!result, "nothing, from nowhere", (uint64_t)result);
+}
+
 void
 calls(void)
 {
+	nothing();
 	leaves();
 	beyond();
 }
