@@ -112,13 +112,13 @@ pv_syscall32:
 	SYSCALL	PV_CS32, PV_SYSCALL32
 	jmp	pv_leave
 
-; LSTAR leads here: to an exit (vector and registers as for a trap), or back, where pv_answer() has done it all.
+; LSTAR leads here: to an exit (vector and registers as for a trap), or back, where pv_answer() has done all.
 ; What it is given on the host's stack is the beginning of a struct pv_call:
 ;
 ;   rsp -> | rax rdi rsi rdx r10 r8 r9 | verdict, flags | - |
 ;
-; Behind it rcx and r11 are what syscall has made of them. sysret loads rip and flags from there: pv_answer() has seen
-; that both are of the kind that a guest may have. None but NMI, #MC and #DB comes between the guest's rsp and that.
+; Behind it rcx and r11 are what syscall has made of them. sysret loads rip and flags from there: pv_answer() has
+; seen that both are such as a guest may have. Nothing but an NMI, #MC and #DB comes between the guest's rsp and that.
 global pv_syscall:function hidden
 pv_syscall:
 	SYSCALL	PV_CS, PV_SYSCALL

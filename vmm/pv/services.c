@@ -43,8 +43,8 @@ pv_call_console_io(struct vcpu *v, struct pv_call *c)
 	return 0;
 }
 
-/* There is one submap of them. */
-static int64_t
+/* There is one submap of them. Apart, so that those that answer by a number need no frame. */
+static APART int64_t
 features(struct vcpu *v, uint64_t at)
 {
 	struct xen_feature_info info;
