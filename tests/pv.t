@@ -25,10 +25,10 @@ ENDINGS = {
     "iret_hole": "iret with no frame at ffff830000000000", "iret_edge": "iret with no frame at ffffffffffffffef",
     "iret_rootless": "iret to its user, which has no page tables",
     **{f"handler_{name}": "#UD, for which it has a handler where none can be" for name in ("hole", "wild")},
-    "no_handler": "#UD, for which it has no handler", "for_ever": "#PF, and there is no memory for its handler's frame",
+    "no_handler": "#UD, for which it has no handler", "nulls": "#UD, for which it has no handler", "for_ever": "#PF, and there is no memory for its handler's frame",
     "v86": "",  # QEMU's iret goes there, Bochs' to a page that is not there
 }
-ENDLESS = ("spin", "calls")
+ENDLESS = ("spin", "calls", "answers")
 """What a guest may do for ever: others have their turns."""
 
 
@@ -95,6 +95,10 @@ def ends(where):
     for word, part in zip(words, parts):
         ok(re.search(rf"^d\d+ pv-hostile: stopped: {re.escape(ENDINGS[word])}", part, re.M) and not said(part),
            f"{where}: {word} ends it", text=part)
+    told = re.findall(r"^  exit (\d+): (.*?) at (\w+), (\w+)", parts[words.index("nulls")], re.M)
+    first, at = int(told[-9][0]), int(told[-9][2], 16)
+    ok(told[-9:] == [(str(first + n), "no trap", f"{at + 8 * n:x}", "hypercall") for n in range(8)] + [(str(first + 8), "#UD", f"{at + 58:x}", "the")],
+       f"{where}: its last words tell each call, in its place", told=told)
 
 
 def frames():
@@ -112,11 +116,12 @@ def costs():
 
 
 def slowly():
-    """With paranoid=1 no hypercall is answered on the spot: each guest says the same, by as many exits."""
+    """Where no hypercall is answered on the spot, each guest says the same, by as many exits."""
     guests = ["pv-machine", "pv-tables"]
-    usual, slow = (each(PV.host(["start pv-machine", "start pv-tables mem=40"], guests, options=options))
-                   for options in ("", "paranoid=1"))
-    ok(len(usual) == 2 and usual == slow, "as exits hypercalls do what they do on the spot", usual=usual, slow=slow)
+    usual, *slow = (each(PV.host(["start pv-machine", "start pv-tables mem=40"], guests, options=options))
+                    for options in ("", "paranoid=1", "poison=1"))
+    for options, text in zip(("paranoid=1", "poison=1"), slow):
+        ok(len(usual) == 2 and usual == text, f"{options}: as exits hypercalls do what they do on the spot", usual=usual, slow=text)
 
 
 def refused():
@@ -133,12 +138,12 @@ def together():
     everything = Engine("all", "pv")
     everything.kernel = BUILD / "laball-solution/zeno.mb"
     text = everything.host([*(f"start pv-hostile & -- end={word}" for word in ENDLESS), "start hello", "start pv-hello &",
-                            "start traps", "start pv-hello", "start pv-hello engine=te", "stop d1", "stop d2", "list",
+                            "start traps", "start pv-hello", "start pv-hello engine=te", "stop d1", "stop d2", "stop d3", "list",
                             "start pv-hostile & -- end=descriptors", "sleep 50", "start peek engine=te"],
                            ["hello", "traps", "pv-hello", "pv-hostile", assembled("pv/peek.asm")], icount=True)
     ok("hello: ended: exit code 0" in text and "traps: ended: exit code 0" in text, "guests of te run beside it", text=text)
     ok(text.count("caught 1; the end") == 2, "and PV guests beside them", text=text)
-    ok(text.count("stopped: by the monitor's stop command") == 2, "those that never end are stopped", text=text)
+    ok(text.count("stopped: by the monitor's stop command") == len(ENDLESS), "those that never end are stopped", text=text)
     ok("a PV kernel, by its notes: engine=pv" in text, "te takes no PV kernel", text=text)
     ok("| gdt 0\n" in text and "peek: stopped: " in text, "nor does a guest of te find a PV guest's descriptors beyond its own", text=text[-1500:])
 

@@ -25,6 +25,16 @@ do_call_at:
 	mov	rsp, rbp
 	ret
 
+; Null hypercalls, 8 bytes each, and a #UD behind them
+global do_nulls
+do_nulls:
+%rep 8
+	mov	eax, 17
+	nop
+	syscall
+%endrep
+	ud2
+
 ; HYPERVISOR_iret with nine words at rdi
 global do_iret
 do_iret:

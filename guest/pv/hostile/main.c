@@ -5,12 +5,14 @@
 #include <guest/pv/lib/check.h>
 
 int guest_main(const struct xen_start_info *info);
+void narrow(void); /* narrow.c */
 void user_called(const uint64_t *frame);
 
 /* asm.asm */
 extern uint8_t user_code[], user_callback[];
 void do_read(uint64_t at), do_write(uint64_t at), do_run(uint64_t at), do_call_at(uint64_t rsp);
 void do_iret(const uint64_t *words), do_fault_at(uint64_t rsp), do_step(void), do_iretd(void);
+void do_nulls(void);
 void do_iretq(uint64_t flags, uint64_t cs), do_popf(uint64_t flags, uint64_t *out);
 extern const struct insn {
 	const char *name;
@@ -301,56 +303,6 @@ user(void)
 	check(user_came == 5, "what came from the user", user_came);
 }
 
-/* ---- a stack of 16 bits, at which an iret leaves bits of whoever makes it ---- */
-
-#define CODE32  0x00cffb000000ffffull
-#define STACK16 0x0000f3000000ffffull
-#define NARROW  0x00340000ul /* the guest's bits */
-
-static uint8_t low[5][PAGE] __attribute__((aligned(4096))); /* tables of levels 3 to 1, code, GDT */
-static uint64_t narrow_rsp;
-
-static void
-from_narrow(struct pv_frame *f)
-{
-	check(f->vector == 6 && (f->cs & 0xffff) == 0x0b, "32 bits run", f->vector << 32 | f->cs);
-	narrow_rsp = f->rsp;
-	f->cs = FRAME_CS;
-	f->ss = 0xe02b;
-	f->rip = (uint64_t)try_back;
-	f->rsp = try_rsp;
-}
-
-static void
-into_narrow(uint64_t ss)
-{
-	const uint64_t words[] = { 0, 0, 0, 0, 0x1000, 0x0b, 0x202, NARROW | 0x100, ss };
-
-	do_iret(words);
-}
-
-static void
-narrow(void)
-{
-	uint64_t frame = pv_page(low[4]), *gdt = (uint64_t *)low[4];
-
-	((uint64_t *)low[0])[0] = pv_page(low[1]) << 12 | FLAT;
-	((uint64_t *)low[1])[0] = pv_page(low[2]) << 12 | FLAT;
-	((uint64_t *)low[2])[1] = pv_page(low[3]) << 12 | PTE_P | PTE_U;
-	low[3][0] = 0x0f, low[3][1] = 0x0b; /* ud2 */
-	gdt[1] = CODE32, gdt[2] = STACK16;
-	for (unsigned n = 0; n < 3; n++)
-		pv_map(low[n], pv_page(low[n]) << 12 | PTE_P | PTE_U);
-	check(!pv_update(pv_page((void *)pv_info->pt_base) << 12, pv_page(low[0]) << 12 | FLAT),
-	      "memory below 4 GiB", 0);
-	check(!pv_call(XEN_set_gdt, (uint64_t)&frame, 3, 0, 0), "its GDT", 0);
-	pv_handler = from_narrow;
-	try(into_narrow, 0x13);
-	check(narrow_rsp == (NARROW | 0x100), "rsp behind an iret to 16 bits", narrow_rsp);
-	pv_handler = caught;
-	pv_call(XEN_set_gdt, 0, 0, 0, 0);
-}
-
 static void
 all(void)
 {
@@ -392,6 +344,14 @@ no_traps(void)
 {
 	pv_call(XEN_set_trap_table, 0, 0, 0, 0);
 	__asm__ volatile("ud2");
+}
+
+/* ... behind calls that are answered on the spot: its last words have each of them. */
+static void
+nulls(void)
+{
+	pv_call(XEN_set_trap_table, 0, 0, 0, 0);
+	do_nulls();
 }
 
 /* Its handler of #PF is where nothing is: each call of it is another one, and takes more stack. */
@@ -439,6 +399,13 @@ endless_calls(void)
 		pv_call(XEN_multicall, (uint64_t)yields, 4, 0, 0);
 }
 
+static void
+endless_answers(void)
+{
+	for (;;)
+		pv_call(XEN_xen_version, 0, 0, 0, 0);
+}
+
 #define ENDING(name, call)           \
 	static void end_##name(void) \
 	{                            \
@@ -457,9 +424,11 @@ endless_calls(void)
 	E(handler_hole, handler_at(DIRECT))                  \
 	E(handler_wild, handler_at(0x800000000000))          \
 	E(no_handler, no_traps())                            \
+	E(nulls, nulls())                                    \
 	E(for_ever, for_ever())                              \
 	E(v86, into_v86())                                   \
 	E(calls, endless_calls())                            \
+	E(answers, endless_answers())                        \
 	E(descriptors, spin_with_descriptors())              \
 	E(spin, spin_without_time())
 ENDINGS(ENDING)

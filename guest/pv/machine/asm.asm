@@ -190,6 +190,19 @@ FN registers
 	pop	rbp
 	pop	rbx
 	ret
+FN flags		; a null hypercall with these at rdi, and what they are behind it
+	push	rdi
+	push	qword [rdi]
+	mov	eax, 17
+	mov	edi, 0
+	popfq
+	syscall
+	pushfq
+	pop	rax
+	pop	rdi
+	mov	[rdi], rax
+	cld
+	ret
 FN edge			; to that address, for a null hypercall
 	mov	rdx, rdi
 	mov	eax, 17

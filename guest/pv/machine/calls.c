@@ -1,6 +1,8 @@
 /*
- * What a hypercall leaves in the registers, and one whose next instruction can be nowhere.
+ * What a hypercall leaves in the registers, what comes before the next instruction, and one whose
+ * next instruction can be nowhere.
  */
+#include <guest/pv/lib/events.h>
 #include <guest/pv/machine/machine.h>
 
 #define READ  (PTE_P | PTE_U)
@@ -13,7 +15,11 @@
 #define R11   11
 #define FLAGS 16
 
-void do_registers(uint64_t words), do_edge(uint64_t at); /* asm.asm */
+#define IF  0x202ul
+#define OWN 0x240cd5ul /* ID AC OF DF SF ZF AF PF CF */
+#define NT  0x4000ul
+
+void do_registers(uint64_t words), do_edge(uint64_t at), do_flags(uint64_t flags); /* asm.asm */
 
 static uint64_t tables[3][512] __attribute__((aligned(4096)));
 static uint8_t code[4096] __attribute__((aligned(4096)));
@@ -55,6 +61,71 @@ beyond(void)
 	check(!pv_update(top, 0), "no page there", 0);
 }
 
+/* Its own come back as they are, as does the one that is its kernel's on a machine: it is off. */
+static void
+flags(void)
+{
+	for (uint64_t bit = 0; bit < 22; bit++) {
+		uint64_t at[1] = { IF | (OWN & 1ul << bit) };
+		const uint64_t was = at[0];
+
+		do_flags((uint64_t)at);
+		check(at[0] == was, "a flag", at[0]);
+	}
+	for (uint64_t more = 0; more <= NT; more += NT) {
+		uint64_t at[1] = { IF | OWN | more };
+
+		do_flags((uint64_t)at);
+		check(at[0] == (IF | OWN), "all flags", at[0]);
+	}
+}
+
+static unsigned upcalls;
+
+static void
+upcall(struct pv_frame *f)
+{
+	if (f->vector != PV_EVENT)
+		caught(f);
+	else
+		upcalls++;
+	pv_vcpu->upcall_pending = 0;
+}
+
+/* Any call lets in what waits (Linux has it in xen_force_evtchn_callback): before it goes on. */
+static void
+lets_in(void)
+{
+	pv_events_init();
+	pv_handler = upcall;
+	for (unsigned masked = 0; masked < 2; masked++) {
+		pv_vcpu->upcall_pending = 1;
+		pv_vcpu->upcall_mask = (uint8_t)masked;
+		check(pv_call(XEN_xen_version, 0, 0, 0, 0) == 0x40011, "its result, too", masked);
+		check(upcalls == 1, "an event by a hypercall", upcalls);
+	}
+	pv_vcpu->upcall_pending = 0;
+	pv_handler = caught;
+	pv_call(XEN_set_callbacks, 0, 0, 0, 0);
+}
+
+/* A breakpoint on what comes behind it is neither lost nor seen twice. */
+static void
+stops_behind(void)
+{
+	uint8_t *at = (uint8_t *)do_flags;
+	uint64_t words[1] = { IF };
+
+	while (at[0] != 0x0f || at[1] != 0x05)
+		at++;
+	pv_call(XEN_set_debugreg, 0, (uint64_t)at + 2, 0, 0);
+	pv_call(XEN_set_debugreg, 7, 1, 0, 0);
+	raises("a breakpoint behind a hypercall", do_flags, (uint64_t)words, 1, 0);
+	check(last.rip == (uint64_t)at + 2, "where it stops", last.rip);
+	pv_call(XEN_set_debugreg, 7, 0, 0, 0);
+	check(!try(do_flags, (uint64_t)words), "... and no more", last.vector);
+}
+
 /* Of no bytes nobody asks where they are. */
 static void
 nothing(void)
@@ -69,5 +140,8 @@ calls(void)
 {
 	nothing();
 	leaves();
+	flags();
+	stops_behind();
+	lets_in();
 	beyond();
 }
