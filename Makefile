@@ -26,7 +26,7 @@ quote = '$(subst ','\'',$1)'
 
 # What steers make is said on its command line: who once exported DEBUG or LAB for something else is told, and not obeyed.
 STEERING := LAB SOLUTION REF ALONE VARIANT STORE WERROR APPEND CPU LINUX DEBUG MACHINE STUB REVERSE BATCH TEST ONLY \
-	EXPLAIN SEED EX OUT FROM FORCE PEERS
+	EXPLAIN SEED EX RULE OUT FROM FORCE PEERS
 define from_environment
 ifneq ($$(filter environment%,$$(origin $1)),)
 IGNORED := $$(IGNORED) $$(if $$($1),$1=$$($1))
@@ -262,8 +262,8 @@ pvgrub: # fetch Debian's PvGrub as a guest of Lab 6: make qemu LAB=6 SOLUTION=1 
 submit: ## LAB=n: pack what you hand in: zeno-labn.tar
 	@$(PYTHON) tools/submit.py $(NAME)
 
-hint: ## EX=0.5: open the exercise's next hint, if you have tried since the last one
-	@$(PYTHON) tools/hint.py $(call quote,$(EX))
+hint: ## EX=0.5: open the exercise's next hint, if you have tried since the last one; RULE="guest CR0": what breaks it
+	@$(PYTHON) tools/hint.py $(call quote,$(EX)) --rule=$(call quote,$(RULE))
 
 skeletons: ## write labs/ from solutions/ (FORCE=1 overwrites work in labs/)
 	@$(PYTHON) tools/skeletons.py $(if $(FORCE),--force)

@@ -11,8 +11,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, TOOLS, Tree, finish, folder, ok, run  # noqa: E402
 
-sys.path.insert(0, str(TOOLS))
+sys.path[:0] = [str(TOOLS), str(ROOT / "grade")]
 import region  # noqa: E402
+from zeno.judging import explain  # noqa: E402
 
 C = """\
 int
@@ -186,16 +187,54 @@ def hints():
     state = json.loads(tree.read(".hints"))
     ok(state["opened"]["5.2"]["count"] == 1, "and is written anew", got=state)
     tree = course(hints="none")
+    tree.write("grade/rules.toml", '[[rules]]\nlab = "5"\nfield = "CR0"\nmistake = "no"\n')
+    ok(tree.tool("hint", "--rule=CR0").status == 1, 'hints = "none": no likely mistake of a rule, either')
     done = tree.tool("hint", "5.1")
     ok(done.status == 1 and "gives no hints" in done.out, 'hints = "none"', out=done.out)
     done = tree.tool("student", folder() / "out")
     out = Path(done.out.split()[-1])
-    ok(not list(out.rglob("grade/hints/*")) and Tree.of(out).tool("hint", "5.1").status == 1,
+    ok(not list(out.rglob("grade/hints/*")) and not (out / "grade/rules.toml").exists() and Tree.of(out).tool("hint", "5.1").status == 1,
        "and the export has none", out=done.out)
     shutil.rmtree(out)
+
+
+def fields_of_rules():
+    """{lab: names of fields that a rule of VM entries, or of VMRUN, is about}, from the checkers' sources."""
+    vmx = "".join(path.read_text() for path in ROOT.glob("vmm/vmx/rules_*.c"))
+    svm = (ROOT / "vmm/svm/rules.c").read_text() + (ROOT / "solutions/4s-svm/own_rules.c").read_text()
+    segments = {f"guest {name} {part}" for name in "CS SS DS ES FS GS TR LDTR".split() for part in ("base", "access rights")}
+    segments |= {f"guest {name} selector" for name in ("TR", "LDTR", "SS")}
+    segments |= {f"guest {name} limit" for name in "CS SS DS ES FS GS".split()}
+    return {"4": set(re.findall(r'\bFIELD\("([^"]+)", [A-Z]', vmx)) | segments,
+            "4s": set(re.findall(r'\bSVM_FIELD\("([^"]+)"', svm))}
+
+
+def rules():
+    """`make hint RULE=...` has a likely mistake for each field that a rule is about, and none for others."""
+    if not (ROOT / "grade/labs/4.toml").is_file():
+        return
+    fields, told = fields_of_rules(), {}
+    ok(len(fields["4"]) > 80 and len(fields["4s"]) >= 14, "the checkers' fields are found", got=fields)
+    for lab, names in fields.items():
+        for name in names:
+            told[lab, name] = explain.tool("hint").behind_rule(ROOT, name)
+    ok(not [pair for pair, text in told.items() if not text.startswith(f"Lab {pair[0]}, {pair[1]}: ")],
+       "for each of them a likely mistake is told, of its own lab", got=told)
+    lines = {'d1 hello: stopped: the VMCS is refused (before its first launch): pin-based controls = 76: "virtual NMIs" needs '
+             '"NMI exiting" [exit 1: no trap]': "lean on another", "d1 hello: VM entry: primary controls = 0: a bit is 0 that must "
+             "be 1 on this CPU (SDM 3C)": "two halves", "d1 hello: stopped: the CPU refuses the VMCB: EFER = 0: SVME must be 1": "SVME"}
+    for line, words in lines.items():
+        done = run("python3", TOOLS / "hint.py", "--rule", line)
+        ok(done.status == 0 and words in " ".join(done.out.split()), "a whole line says which rule", line=line, out=done.out)
+    ok([explain.broken_rule(line) for line in lines] == ['make hint RULE="pin-based controls"', None, 'make hint RULE="EFER"'],
+       "EXPLAIN=1 leads there from a guest's last line", got=[explain.broken_rule(line) for line in lines])
+    for line in ("guest", "guest CR0 and more", "host CR9", "$(x)", "'"):
+        done = run("python3", TOOLS / "hint.py", "--rule", line)
+        ok(done.status == 1 and done.out.count("\n") == 1, f"no rule is about {line}: one line", out=done.out)
 
 
 parsed()
 linted()
 hints()
+rules()
 finish()

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""`make hint EX=0.5`: open the exercise's next hint.
+"""`make hint EX=0.5`: open the exercise's next hint. `make hint RULE="guest CR0"`: the likely mistake behind a broken rule.
 
 The first one is there at once. Each further one opens when the exercise's code is not what it was at the hint
 before, and its tests have run on that code since. What was opened, and on which code tests ran, stands in
 .hints, which git ignores. Hints cost nothing and prove nothing: they are readable in the tree. `make submit`
 tells their number, unless .hints is removed first.
 
-Hints stand in the solutions' regions; where those are not, the export has put them into grade/hints/.
+Hints stand in the solutions' regions; where those are not, the export has put them into grade/hints/. What is likely
+behind a rule that the checker of VM entries, or of VMRUN, found broken stands in grade/rules.toml; it is not counted.
 """
 
 import argparse
 import json
 import os
+import re
 import string
 import sys
 import textwrap
@@ -146,13 +148,30 @@ def open_next(root, exercise):
     return "\n".join(lines)
 
 
+def behind_rule(root, line):
+    """The likely mistake behind a broken rule. `line` is its field, or the line that Zeno printed, or a part with both."""
+    if hints_setting(root) == "none":
+        raise CourseError("this course gives no hints (course.toml)")
+    here = {str(number) for number in lab_numbers(root)}
+    for one in tomllib.loads((root / "grade" / "rules.toml").read_text())["rules"]:
+        field = re.search(rf"(?:^|: )({one['field']})(?: = |:|$)", line.strip())
+        # A field alone fits each rule of it, and the usual one comes first.
+        words = line[field.end():] if field else ""
+        if one["lab"] in here and field and (not words or re.search(one.get("words", ""), words)):
+            told = f"Lab {one['lab']}, {field[1]}: {' '.join(one['mistake'].split())}"
+            return "\n".join(textwrap.wrap(told, WIDTH))
+    raise CourseError(f"no rule is about {line!r}: say the field, as in RULE=\"guest CR0\", or the whole line")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("exercise", nargs="?", default="")
+    parser.add_argument("--rule", default="")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     args = parser.parse_args()
     try:
-        print(open_next(args.root.resolve(), args.exercise))
+        root = args.root.resolve()
+        print(behind_rule(root, args.rule) if args.rule else open_next(root, args.exercise))
     except (CourseError, region.RegionError, OSError) as error:
         print(f"hint: {error}", file=sys.stderr)
         return 1

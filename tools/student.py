@@ -87,7 +87,7 @@ def hints(root, lab):
 
 def copy(root, out):
     """Fill `out` with what students get."""
-    patterns = ALWAYS_OUT + patterns_of(root)
+    patterns = ALWAYS_OUT + patterns_of(root) + (["grade/rules.toml"] if hints_setting(root) == "none" else [])
     for name in all_files(root):
         if left_out(name, patterns):
             continue

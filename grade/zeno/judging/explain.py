@@ -66,6 +66,16 @@ def matches(symptom, text):
         return " ".join(symptom.split()).lower() in flat.lower()
 
 
+REFUSED = re.compile(r"the VMCS is refused \([^)]*\): ([^=:\n]+) = |the CPU refuses the VMCB: ([^=:\n]+) = ")
+"""A guest's end by a rule of VM entries, or of VMRUN, and its field."""
+
+
+def broken_rule(text):
+    """The command that tells what is likely behind a rule that was broken; or None."""
+    found = REFUSED.search(text)
+    return f'make hint RULE="{found[1] or found[2]}"' if found else None
+
+
 def explainer(lab, root=ROOT):
     """A function verdict -> {"known mistake": [...]} for the report."""
     known = load(lab, root)
@@ -88,6 +98,8 @@ def explainer(lab, root=ROOT):
                  and matches(one["symptom"], text)]
         found = {"known mistakes that look like this": list(dict.fromkeys(hints))[:4]
                  or ["none of the known mistakes looks like this"]}
+        if broken_rule(text):
+            found["what may be behind the rule"] = broken_rule(text)
         if hint(verdict):
             found["and if that does not help"] = hint(verdict)
         return found
