@@ -17,6 +17,7 @@ enum {
 	ENOEXEC = 8,
 	EAGAIN = 11,
 	ENOMEM = 12,
+	EACCES = 13,
 	EFAULT = 14,
 	EBUSY = 16,
 	EEXIST = 17,

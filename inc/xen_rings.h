@@ -21,8 +21,34 @@ struct xen_store_ring {
 	uint32_t server_features, connection, error;
 };
 #define XEN_STORE_FEATURE_ERROR 2u /* `error` is kept */
-enum xen_store_error { XEN_STORE_ERROR_RINGIDX = 2, XEN_STORE_ERROR_PROTO = 3 };
-#define XEN_XS_ERROR 16u
+enum xen_store_error {
+	XEN_STORE_ERROR_COMM = 1,
+	XEN_STORE_ERROR_RINGIDX = 2,
+	XEN_STORE_ERROR_PROTO = 3
+};
+enum xen_xsd_sockmsg_type {
+	XEN_XS_DIRECTORY = 1,
+	XEN_XS_READ,
+	XEN_XS_GET_PERMS,
+	XEN_XS_WATCH,
+	XEN_XS_UNWATCH,
+	XEN_XS_TRANSACTION_START,
+	XEN_XS_TRANSACTION_END,
+	XEN_XS_INTRODUCE,
+	XEN_XS_RELEASE,
+	XEN_XS_GET_DOMAIN_PATH,
+	XEN_XS_WRITE,
+	XEN_XS_MKDIR,
+	XEN_XS_RM,
+	XEN_XS_SET_PERMS,
+	XEN_XS_WATCH_EVENT,
+	XEN_XS_ERROR,
+	XEN_XS_IS_DOMAIN_INTRODUCED,
+	XEN_XS_RESET_WATCHES = 21,
+	XEN_XS_TYPES = 23
+};
+#define XEN_STORE_ABS_PATH 3072u /* longest paths, their NUL apart */
+#define XEN_STORE_REL_PATH 2048u
 struct xen_xsd_sockmsg {
 	uint32_t type, req_id, tx_id, len; /* and so many bytes */
 };

@@ -1,6 +1,6 @@
 # Guest kernels, the programs of guest/os, the boot sectors, and the plugin that counts instructions.
 
-GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
+GUESTS := $(filter-out lib dom0,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
 GO := build/guest$(if $(CLANG),-clang)
 PV_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
 GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf)
