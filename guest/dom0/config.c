@@ -1,0 +1,219 @@
+/*
+ * A domain's configuration file: config.h. Whoever wrote it is not trusted: any bytes are read.
+ */
+#include <stdbool.h>
+
+#include <guest/dom0/config.h>
+#include <guest/pv/lib/text.h>
+#include <inc/errno.h>
+
+#define NOTHING (-1) /* behind the last character */
+
+struct reader {
+	const char *at, *end, *line; /* where that begins */
+	unsigned number;             /* the line's */
+	struct config_wrong *wrong;
+};
+
+/* A key: its place in the struct, and the room or the bounds of its value. */
+enum value { NUMBER, TEXT, WORD };
+static const struct key {
+	const char *name;
+	size_t at;
+	enum value value; /* WORD: of letters, digits, - _ and . */
+	bool must;
+	uint64_t least, most; /* a number; a text's characters */
+} keys[] = {
+	{ "name", offsetof(struct config, name), WORD, true, 1,
+	  sizeof(((struct config *)0)->name) - 1 },
+	{ "kernel", offsetof(struct config, kernel), TEXT, true, 1,
+	  sizeof(((struct config *)0)->kernel) - 1 },
+	{ "ramdisk", offsetof(struct config, ramdisk), TEXT, false, 1,
+	  sizeof(((struct config *)0)->ramdisk) - 1 },
+	{ "extra", offsetof(struct config, extra), TEXT, false, 0,
+	  sizeof(((struct config *)0)->extra) - 1 },
+	{ "memory", offsetof(struct config, memory), NUMBER, true, 1, CONFIG_MIB_MAX },
+	{ "vcpus", offsetof(struct config, vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
+};
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static int
+next(const struct reader *r)
+{
+	return r->at < r->end ? (unsigned char)*r->at : NOTHING;
+}
+
+static int
+wrong_at(struct reader *r, const char *where, const char *words, const char *of)
+{
+	r->wrong->line = r->number;
+	r->wrong->column = (unsigned)(where - r->line) + 1;
+	snprintf(r->wrong->words, sizeof(r->wrong->words), "%s%s", of, words);
+	return -EINVAL;
+}
+
+static bool
+is_in_word(int c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == '-' || c == '.';
+}
+
+static void
+skip_blanks(struct reader *r)
+{
+	while (next(r) == ' ' || next(r) == '\t' || next(r) == '\r')
+		r->at++;
+}
+
+/* To the next assignment; false: there is none. */
+static bool
+skip_lines(struct reader *r)
+{
+	for (;; r->at++) {
+		skip_blanks(r);
+		if (next(r) == '#')
+			while (next(r) != NOTHING && next(r) != '\n')
+				r->at++;
+		if (next(r) == '\n') {
+			r->line = r->at + 1;
+			r->number++;
+		} else if (next(r) != ';') {
+			return next(r) != NOTHING;
+		}
+	}
+}
+
+/* A text in quotes, to `to`, which has room for `most` characters and a NUL. */
+static int
+read_text(struct reader *r, char *to, const struct key *key)
+{
+	const char *begin = r->at;
+	int quote = next(r);
+	size_t len = 0;
+
+	if (quote != '"' && quote != '\'')
+		return wrong_at(r, begin, " takes a text in quotes", key->name);
+	for (r->at++; next(r) != quote; r->at++) {
+		if (next(r) == NOTHING || next(r) == '\n')
+			return wrong_at(r, begin, "'s text has no end in its line", key->name);
+		if (next(r) == '\\') {
+			r->at++;
+			if (next(r) != '\\' && next(r) != '"' && next(r) != '\'')
+				return wrong_at(r, r->at - 1, "only \\\\, \\\" and \\' are known",
+						"");
+		}
+		if (next(r) < ' ' || next(r) > '~' || (key->value == WORD && !is_in_word(next(r))))
+			return wrong_at(r, r->at, "'s text may not have this character", key->name);
+		if (len == key->most)
+			return wrong_at(r, begin, "'s text is too long", key->name);
+		to[len++] = *r->at;
+	}
+	r->at++;
+	to[len] = 0;
+	return len < key->least ? wrong_at(r, begin, "'s text is empty", key->name) : 0;
+}
+
+/* Its digit in this base; NOTHING: it is none. */
+static int
+digit(int c, unsigned base)
+{
+	int value = c >= '0' && c <= '9'   ? c - '0'
+		    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+		    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+					   : NOTHING;
+
+	return value < (int)base ? value : NOTHING;
+}
+
+static int
+read_number(struct reader *r, uint64_t *to, const struct key *key)
+{
+	const char *begin = r->at;
+	int quote = next(r) == '"' || next(r) == '\'' ? next(r) : 0;
+	unsigned base = 10, digits = 0;
+	char words[48];
+
+	r->at += quote != 0;
+	if (next(r) == '0') {
+		base = 8;
+		digits = 1;
+		r->at++;
+		if (next(r) == 'x' || next(r) == 'X') {
+			base = 16;
+			digits = 0;
+			r->at++;
+		}
+	}
+	for (*to = 0; digit(next(r), base) != NOTHING; r->at++, digits++)
+		if (*to <= key->most) /* what is too much already stays so */
+			*to = *to * base + (unsigned)digit(next(r), base);
+	if (!digits || is_in_word(next(r)) || (quote && next(r) != quote))
+		return wrong_at(r, begin, " takes a number", key->name);
+	r->at += quote != 0;
+	if (*to >= key->least && *to <= key->most)
+		return 0;
+	snprintf(words, sizeof(words), " is a number from %u to %u", (unsigned)key->least,
+		 (unsigned)key->most);
+	return wrong_at(r, begin, words, key->name);
+}
+
+static const struct key *
+find_key(const char *word, size_t len)
+{
+	for (unsigned k = 0; k < KEYS; k++)
+		if (strlen(keys[k].name) == len && !memcmp(keys[k].name, word, len))
+			return &keys[k];
+	return NULL;
+}
+
+/* KEY = VALUE, up to the line's end, or a semicolon. */
+static int
+read_one(struct reader *r, struct config *c, unsigned *seen)
+{
+	const char *word = r->at;
+	const struct key *key;
+	void *to;
+	int err;
+
+	while (is_in_word(next(r)))
+		r->at++;
+	key = find_key(word, (size_t)(r->at - word));
+	if (r->at == word)
+		return wrong_at(r, word, "here a key is to begin", "");
+	if (!key)
+		return wrong_at(r, word, "no such key: name kernel ramdisk extra memory vcpus", "");
+	if (*seen & 1u << (key - keys))
+		return wrong_at(r, word, " is there twice", key->name);
+	*seen |= 1u << (key - keys);
+	skip_blanks(r);
+	if (next(r) != '=')
+		return wrong_at(r, r->at, " wants a = behind it", key->name);
+	r->at++;
+	skip_blanks(r);
+	to = (char *)c + key->at;
+	err = key->value == NUMBER ? read_number(r, to, key) : read_text(r, to, key);
+	if (err)
+		return err;
+	skip_blanks(r);
+	if (next(r) != NOTHING && next(r) != '\n' && next(r) != ';' && next(r) != '#')
+		return wrong_at(r, r->at, "'s value has something behind it", key->name);
+	return 0;
+}
+
+int
+config_read(struct config *c, const char *text, size_t len, struct config_wrong *wrong)
+{
+	struct reader r = { text, text + len, text, 1, wrong };
+	unsigned seen = 0;
+	int err = 0;
+
+	memset(c, 0, sizeof(*c));
+	c->vcpus = 1;
+	while (!err && skip_lines(&r))
+		err = read_one(&r, c, &seen);
+	for (unsigned k = 0; k < KEYS && !err; k++)
+		if (keys[k].must && !(seen & 1u << k))
+			err = wrong_at(&r, r.at, " is missing", keys[k].name);
+	return err;
+}

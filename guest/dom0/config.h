@@ -1,0 +1,34 @@
+/*
+ * What a domain is to be like, as a file says it: xl.cfg(5)'s syntax, for the keys that there are.
+ *
+ *   # a comment
+ *   name = "web" ; memory = 64
+ *   extra = 'console=hvc0 root=/dev/xvda'
+ *
+ * One assignment a line, or several with `;` between. A text is in quotes of either kind, with \\,
+ * \" and \' in it; a number is decimal, 0x hexadecimal or 0 octal, in quotes or not. Pure.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_MIB_MAX  4096u
+#define CONFIG_VCPU_MAX 32u
+
+struct config {
+	char name[24];                /* must be there, and so must */
+	char kernel[64], ramdisk[64]; /* names of files; ramdisk: empty for none */
+	char extra[512];              /* the kernel's command line */
+	uint64_t memory;              /* MiB */
+	uint64_t vcpus;
+};
+
+/* Where it is wrong, both from 1 on; and how. */
+struct config_wrong {
+	unsigned line, column;
+	char words[80];
+};
+
+/* 0; -EINVAL: *wrong says why, and *c is nothing. `text` has no NUL at its end. */
+int config_read(struct config *c, const char *text, size_t len, struct config_wrong *wrong);

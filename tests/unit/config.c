@@ -1,0 +1,189 @@
+/* BUILD: guest/dom0/config.c */
+/*
+ * A domain's configuration file: what is read, where what is wrong is said to be, files that were
+ * drawn and read back, and files of any bytes.
+ */
+#include <string.h>
+
+#include <guest/dom0/config.h>
+
+#include "tap.h"
+
+static uint64_t seed = 3;
+
+static uint32_t
+draw(uint32_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 11) % below;
+}
+
+/* "name|kernel|ramdisk|extra|memory|vcpus", or "line:column: words". */
+static const char *
+read_it(const char *text, size_t len)
+{
+	static char got[900];
+	struct config_wrong w;
+	struct config c;
+	char *exactly = malloc(len ? len : 1); /* a byte more is seen */
+
+	memcpy(exactly, text, len);
+	if (config_read(&c, exactly, len, &w))
+		snprintf(got, sizeof(got), "%u:%u: %s", w.line, w.column, w.words);
+	else
+		snprintf(got, sizeof(got), "%s|%s|%s|%s|%lu|%lu", c.name, c.kernel, c.ramdisk,
+			 c.extra, c.memory, c.vcpus);
+	free(exactly);
+	return got;
+}
+
+#define WHOLE "name='n'\nkernel='k'\nmemory=8\n"
+
+static const struct {
+	const char *text, *want;
+} rows[] = {
+	{ WHOLE, "n|k|||8|1" },
+	{ "name=\"n\";kernel='k';memory=8", "n|k|||8|1" },
+	{ "\t name =\t'n' # c\r\n\n#name='x'\n;;kernel='k' ; memory= 8;", "n|k|||8|1" },
+	{ WHOLE "extra=\"a='1' \\\"2\\\" \\\\\"", "n|k||a='1' \"2\" \\|8|1" },
+	{ WHOLE "extra='' ; ramdisk='r # no comment' ; vcpus=2", "n|k|r # no comment||8|2" },
+	{ "name='n'\nkernel='k'\nmemory=0x40", "n|k|||64|1" },
+	{ "name='n'\nkernel='k'\nmemory='010'", "n|k|||8|1" },
+	{ "name='n'\nkernel='k'\nmemory=4096", "n|k|||4096|1" },
+	{ "", "1:1: name is missing" },
+	{ "name='n'", "1:9: kernel is missing" },
+	{ "name='n'\nkernel='k'\n", "3:1: memory is missing" },
+	{ WHOLE "disk=['x']", "4:1: no such key: name kernel ramdisk extra memory vcpus" },
+	{ WHOLE "Name='x'", "4:1: no such key: name kernel ramdisk extra memory vcpus" },
+	{ WHOLE "  nam='x'", "4:3: no such key: name kernel ramdisk extra memory vcpus" },
+	{ WHOLE "='x'", "4:1: here a key is to begin" },
+	{ WHOLE "vcpus=1; name='x'", "4:10: name is there twice" },
+	{ WHOLE "vcpus 2", "4:7: vcpus wants a = behind it" },
+	{ WHOLE "vcpus", "4:6: vcpus wants a = behind it" },
+	{ WHOLE "vcpus=", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=two", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=2x", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=-1", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=0x", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=08", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus='2", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=0", "4:7: vcpus is a number from 1 to 32" },
+	{ WHOLE "vcpus=18446744073709551617", "4:7: vcpus is a number from 1 to 32" },
+	{ WHOLE "vcpus=[1]", "4:7: vcpus takes a number" },
+	{ WHOLE "vcpus=1 2", "4:9: vcpus's value has something behind it" },
+	{ WHOLE "extra=x", "4:7: extra takes a text in quotes" },
+	{ WHOLE "extra=1", "4:7: extra takes a text in quotes" },
+	{ WHOLE "extra='x", "4:7: extra's text has no end in its line" },
+	{ WHOLE "extra='x\n'", "4:7: extra's text has no end in its line" },
+	{ WHOLE "extra='x\\n'", "4:9: only \\\\, \\\" and \\' are known" },
+	{ WHOLE "extra='x\\", "4:9: only \\\\, \\\" and \\' are known" },
+	{ WHOLE "extra='x\t'", "4:9: extra's text may not have this character" },
+	{ WHOLE "ramdisk=''", "4:9: ramdisk's text is empty" },
+	{ "name='a b'", "1:8: name's text may not have this character" },
+	{ "name='a2345678901234567890123x'", "1:6: name's text is too long" },
+	{ "memory=4097", "1:8: memory is a number from 1 to 4096" },
+};
+
+static void
+table(void)
+{
+	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++) {
+		const char *got = read_it(rows[n].text, strlen(rows[n].text));
+
+		if (!ok(!strcmp(got, rows[n].want), "%.60s", rows[n].want))
+			diag("got %s", got);
+	}
+}
+
+/* A text of any characters, as it is meant, and as a file has it. */
+static void
+any_text(char *meant, char *written, unsigned most)
+{
+	char quote = draw(2) ? '"' : '\'';
+	unsigned len = 1 + draw(most);
+
+	*written++ = quote;
+	while (len--) {
+		char c = (char)(' ' + draw(95));
+
+		if (c == quote || c == '\\' || (c == '"' + '\'' - quote && draw(2)))
+			*written++ = '\\';
+		*written++ = *meant++ = c;
+	}
+	*written++ = quote;
+	*written = *meant = 0;
+}
+
+static void
+drawn(void)
+{
+	static const char *const between[] = { "\n", ";", " # 'x\n", "\n\n", " ;\t" };
+	static const char *const formats[] = { "%u", "0x%x", "0%o", "'%u'", "\"0x%X\"" };
+	unsigned bad = 0;
+
+	for (unsigned n = 0; n < 5000; n++) {
+		char texts[3][600], written[3][1200], file[5000], want[2000], line[6][1300],
+			mib[20];
+		unsigned memory = 1 + draw(4096), order = draw(6);
+
+		any_text(texts[0], written[0], 63);
+		any_text(texts[1], written[1], 63);
+		any_text(texts[2], written[2], 511);
+		snprintf(mib, sizeof(mib), formats[draw(5)], memory);
+		snprintf(line[0], sizeof(line[0]), "name = 'n%u'", n);
+		snprintf(line[1], sizeof(line[1]), "kernel=%s", written[0]);
+		snprintf(line[2], sizeof(line[2]), "ramdisk =%s", written[1]);
+		snprintf(line[3], sizeof(line[3]), "extra= %s", written[2]);
+		snprintf(line[4], sizeof(line[4]), "memory=%s", mib);
+		snprintf(line[5], sizeof(line[5]), "vcpus=%u", 1 + n % 32);
+		*file = 0;
+		for (unsigned k = 0; k < 6; k++) {
+			strcat(file, line[(k + order) % 6]);
+			strcat(file, between[draw(5)]);
+		}
+		snprintf(want, sizeof(want), "n%u|%s|%s|%s|%u|%u", n, texts[0], texts[1], texts[2],
+			 memory, 1 + n % 32);
+		bad += strcmp(read_it(file, strlen(file)), want) != 0;
+	}
+	is_u64(bad, 0, "5000 files of any texts and numbers are read back");
+}
+
+/* A file with some bytes changed, lost or doubled: it has an answer, and its place lies in it. */
+static void
+anything(void)
+{
+	static const char good[] = WHOLE "ramdisk = \"r\" ; vcpus = 0x1 # c\nextra='a \\' b'\n";
+	static const char odd[] = " \n;#='\"\\0x";
+	unsigned taken = 0, bad = 0;
+
+	for (unsigned n = 0; n < 100000; n++) {
+		char file[2 * sizeof(good)];
+		size_t len = sizeof(good) - 1;
+		struct config_wrong w = { 0 };
+		struct config c;
+
+		memcpy(file, good, len);
+		for (unsigned k = draw(4); k; k--)
+			file[draw((uint32_t)len)] = draw(2) ? (char)draw(256) : odd[draw(10)];
+		if (draw(2))
+			len = draw((uint32_t)len);
+		read_it(file, len);
+		if (!config_read(&c, file, len, &w))
+			taken++;
+		else
+			bad += !w.line || !w.column || w.column > len + 1 || !*w.words;
+	}
+	ok(taken > 1000 && !bad, "files of any bytes: %u are taken, the others have a place",
+	   taken);
+}
+
+int
+main(void)
+{
+	table();
+	drawn();
+	anything();
+	return done_testing();
+}
