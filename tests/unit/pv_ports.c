@@ -11,7 +11,7 @@
 
 #include "tap.h"
 
-#define DOMAINS 3u /* with the numbers 1 to 3 */
+#define DOMAINS 3u /* with the numbers 1 to 3, and dom0 */
 #define ROUNDS  200000u
 
 static struct domain {
@@ -35,7 +35,7 @@ draw(unsigned below)
 struct pv_ports *
 pv_ports_of(uint16_t domain)
 {
-	return domain && domain <= DOMAINS && domains[domain].lives ? &domains[domain].ports : NULL;
+	return domain <= DOMAINS && domains[domain].lives ? &domains[domain].ports : NULL;
 }
 
 void *
@@ -243,6 +243,33 @@ limits(void)
 	end(1);
 }
 
+/*
+ * Whoever builds a domain may leave a port for dom0, and it is another end than a service of
+ * Zeno's.
+ */
+static void
+dom0(void)
+{
+	uint32_t theirs, mine;
+	int service;
+
+	begin(0);
+	begin(1);
+	service = pv_ports_serve(&domains[1].ports, PV_SERVICE_CONSOLE);
+	theirs = (uint32_t)pv_ports_offer(&domains[1].ports, 0);
+	IS(status_of(1, theirs).u.unbound.dom, 0, "a port is dom0's to bind");
+	IS(interdomain(0, 1, (uint32_t)service, &mine), -EINVAL, "... a service is not");
+	IS(interdomain(0, 1, theirs, &mine), 0, "... and it does");
+	IS(DO(1, send, theirs) | DO(1, send, (uint32_t)service), 0, "both are sent to");
+	IS(domains[0].shared.pending[0], 1ul << mine, "... and dom0 hears of its own");
+	IS(domains[1].served[PV_SERVICE_CONSOLE], 1, "... and Zeno of its");
+	end(0);
+	domains[0].lives = false;
+	IS(status_of(1, theirs).status, XEN_EVTCHNSTAT_unbound, "it waits for the next dom0");
+	IS(status_of(1, (uint32_t)service).status, XEN_EVTCHNSTAT_interdomain, "... Zeno stays");
+	end(1);
+}
+
 static void
 bits(void)
 {
@@ -255,6 +282,7 @@ bits(void)
 	virq(1, XEN_VIRQ_TIMER, 0, &timer);
 	DO(1, send, (uint32_t)port);
 	IS(domains[1].served[PV_SERVICE_STORE], 1, "a service is called");
+	IS(status_of(1, (uint32_t)port).u.interdomain.dom, 0, "... and is domain 0's to guests");
 	pv_service_raise(&domains[1].ports, PV_SERVICE_STORE);
 	IS(domains[1].shared.pending[0], 1ul << port, "... and answers");
 	DO(1, close, (uint32_t)port);
@@ -400,6 +428,7 @@ main(void)
 	answers();
 	deaths();
 	limits();
+	dom0();
 	bits();
 	anything();
 	return done_testing();

@@ -26,7 +26,8 @@ struct frame *frames = frame;
 uint64_t frame_count = FRAMES;
 
 static struct pv_types types;
-static bool flush; /* the TLB is behind what tables there are */
+static struct pv_types other; /* of whom FOREIGN is */
+static bool flush;            /* the TLB is behind what tables there are */
 static mfn_t root[2];
 static uint64_t seed = 20261130;
 static char told[200];
@@ -69,7 +70,8 @@ differences(void)
 	struct frame before[FRAMES];
 
 	memcpy(before, frame, sizeof(frame));
-	pv_recount(&types, root, 2, &report);
+	pv_recount(&types, root, 2, NULL, &report);
+	pv_recount(&other, NULL, 0, &types, &report);
 	if (memcmp(before, frame, sizeof(frame)))
 		bail_out("the auditor has changed something");
 	return report.found;
@@ -82,7 +84,11 @@ reset(void)
 	memset(frame, 0, sizeof(frame));
 	memset(&types, 0, sizeof(types));
 	memset(table(0), 0, FRAMES * PAGE_SIZE);
+	memset(&other, 0, sizeof(other));
 	types.owner = ID;
+	types.controls = true;
+	other.owner = ID + 1;
+	other.flush = &flush;
 	types.flush = &flush;
 	for (unsigned i = 0; i < PV_HOLE; i++)
 		types.hole[i] = (ZENOS << PAGE_SHIFT) | PTE_P | PTE_W | i << 9;
@@ -126,7 +132,7 @@ used(void)
 		n += m != SHARED && m < OWN &&
 		     (frame[m].refs != 1 || frame[m].type_refs || frame[m].page_type);
 	return n + (frame[SHARED].refs != 1 || frame[SHARED].type_refs != 1) +
-	       (frame[ZENOS].refs != 1) + (frame[FOREIGN].refs != 1);
+	       (frame[ZENOS].refs != 1) + (frame[FOREIGN].refs != 1 || frame[FOREIGN].type_refs);
 }
 
 /* ---- a guest at random ---- */
@@ -214,9 +220,16 @@ write_some(unsigned *budget)
 
 	if (m >= OWN)
 		return;
-	if (!frame[m].page_type)
+	if (!frame[m].page_type) {
 		*at = some_entry(level);
-	else
+	} else if (level == 1 && next() % 4 == 0) { /* dom0 maps another's page */
+		types.foreign = ID + 1;
+		counts[6] += !pv_type_write(&types, frame[m].page_type, at,
+					    (pte_t)FOREIGN << PAGE_SHIFT | PTE_P | PTE_U |
+						    (next() % 2 ? PTE_W : 0),
+					    budget);
+		types.foreign = 0;
+	} else
 		counts[3 + !!pv_type_write(&types, frame[m].page_type, at, some_entry(level),
 					   budget)]++;
 }
@@ -288,14 +301,70 @@ at_random(void)
 			diag("step %u: %s", step, told);
 	}
 	end();
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 7; i++)
 		kinds += counts[i] > 50;
-	diag("pins %u, refused %u, not at once %u; entries %u, refused %u; roots %u", counts[1],
-	     counts[0], counts[2], counts[3], counts[4], counts[5]);
+	diag("pins %u, refused %u, not at once %u; entries %u, refused %u, foreign %u; roots %u",
+	     counts[1], counts[0], counts[2], counts[3], counts[4], counts[6], counts[5]);
 	is_u64(wrong, 0, "the auditor agrees behind each of %u steps", STEPS);
-	is_u64(kinds, 6, "of which there were some of each kind");
+	is_u64(kinds, 7, "of which there were some of each kind");
 	is_u64(remembered, 0, "and the TLB remembers no table as memory");
 	is_u64(lost + used(), 0, "and at the end nothing is used");
+}
+
+/* ---- frames of another domain ---- */
+
+#define TABLE   20u /* of level 1 */
+#define TO(m)   ((pte_t)(m) << PAGE_SHIFT | PTE_P | PTE_U)
+#define REFUSED ((uint64_t)-EINVAL)
+
+static uint64_t
+put(uint16_t foreign, pte_t entry)
+{
+	unsigned budget = ~0u;
+	int err;
+
+	types.foreign = foreign;
+	err = pv_type_write(&types, PV_L1, table(TABLE), entry, &budget);
+	types.foreign = 0;
+	return (uint64_t)err;
+}
+
+/* Only while it is named; as memory, it is no table; and no table that has it is made again. */
+static void
+foreign(void)
+{
+	unsigned budget = ~0u;
+
+	reset();
+	frame[TABLE].pinned = !pv_type_get(&types, mfn(TABLE), PV_L1, &budget);
+	is_u64(put(0, TO(FOREIGN)), REFUSED, "another's page");
+	is_u64(put(ID + 2, TO(FOREIGN)), REFUSED, "... of whom it is not");
+	is_u64(put(ID + 1, TO(ZENOS)), REFUSED, "... Zeno's");
+	is_u64(put(ID + 1, TO(FOREIGN + 1)), REFUSED, "... nobody's");
+	is_u64(put(ID + 1, TO(FRAMES)), REFUSED, "... beyond all");
+	is_u64(put(ID + 1, TO(FOREIGN)), 0, "... to look at");
+	is_u64(frame[FOREIGN].refs << 8 | frame[FOREIGN].type_refs, 2 << 8, "... is counted");
+	is_u64(put(0, TO(FOREIGN) | PTE_A), 0, "what does no harm may change");
+	is_u64(put(0, TO(FOREIGN) | PTE_W), REFUSED, "to look at is not to write");
+	is_u64(pv_type_get(&other, mfn(FOREIGN), PV_L1, &budget), 0, "it may be a table then");
+	is_u64(put(ID + 1, TO(FOREIGN) | PTE_W), REFUSED, "... and nobody writes it");
+	pv_type_put(&other, mfn(FOREIGN));
+	pv_type_settle(&other, &budget);
+	is_u64(put(ID + 1, TO(FOREIGN) | PTE_W), 0, "... to write");
+	is_u64(frame[FOREIGN].refs << 8 | frame[FOREIGN].type_refs, 1 << 8 | 1, "... is counted");
+	is_u64((uint64_t)pv_type_get(&other, mfn(FOREIGN), PV_L1, &budget), REFUSED,
+	       "and it is no table then");
+	is_u64(differences(), 0, "the auditor sees it");
+	frame[FOREIGN].type_refs--;
+	is_u64(differences(), 1, "... and one that is not counted");
+	frame[FOREIGN].type_refs++;
+	frame[TABLE].pinned = 0;
+	pv_type_put(&types, mfn(TABLE));
+	pv_type_settle(&types, &budget);
+	is_u64(used(), 0, "no table, no use");
+	is_u64((uint64_t)pv_type_get(&types, mfn(TABLE), PV_L1, &budget), REFUSED,
+	       "a table with such an entry is not made again");
+	is_u64(used(), 0, "... and nothing is left of it");
 }
 
 /* ---- the auditor itself ---- */
@@ -362,6 +431,7 @@ main(void)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		bail_out("no memory");
 	at_random();
+	foreign();
 	broken();
 	return done_testing();
 }

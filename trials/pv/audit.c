@@ -51,12 +51,24 @@ use_table(const struct audit *a, uint64_t m, unsigned type, const char *who)
 		frames[m].type_refs += a->step;
 }
 
+/* dom0 may have such entries; they are counted where that other domain is audited. */
+static bool
+is_foreign(const struct audit *a, uint64_t m)
+{
+	return a->t->controls && m < frame_count && frames[m].type == FRAME_GUEST &&
+	       frames[m].owner != a->t->owner;
+}
+
 static void
 use_page(const struct audit *a, uint64_t table, unsigned i, uint64_t entry)
 {
 	uint64_t m = (entry & ADDRESS) >> 12;
 
-	if (!is_own(a, m))
+	if (is_foreign(a, m)) {
+		if (entry & W && frames[m].page_type)
+			differ(a, "table %lx: entry %u lets it write frame %lx, d%u's %u", table, i,
+			       m, frames[m].owner, frames[m].page_type);
+	} else if (!is_own(a, m))
 		differ(a, "table %lx: entry %u maps frame %lx, which is not its own", table, i, m);
 	else if (!(entry & W))
 		frames[m].refs += a->step;
@@ -140,8 +152,35 @@ walk(const struct audit *a, const mfn_t *root, unsigned roots)
 		use_table(a, a->t->target.v, a->t->type, "an answer");
 }
 
+/* Those entries of another domain that lead to this one's frames. */
+static void
+use_foreign(const struct audit *a, const struct pv_types *by)
+{
+	struct audit other = { .t = by };
+
+	for (uint64_t m = 0; by && by != a->t && m < frame_count; m++) {
+		const uint64_t *table = mfn_ptr(mfn(m));
+		unsigned at;
+
+		if (!is_own(&other, m) || frames[m].page_type != 1)
+			continue;
+		at = in_walk(&other, m);
+		for (unsigned i = 0; i < (at ? by->path[at - 1].counted : ENTRIES); i++) {
+			uint64_t to = (table[i] & ADDRESS) >> 12;
+
+			if (!(table[i] & P) || !is_own(a, to) || frames[to].type != FRAME_GUEST)
+				continue;
+			if (table[i] & W)
+				frames[to].type_refs += a->step;
+			else
+				frames[to].refs += a->step;
+		}
+	}
+}
+
 void
-pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, struct audit_report *report)
+pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, const struct pv_types *dom0,
+	   struct audit_report *report)
 {
 	struct audit take = { t, report, -1u }, give = { t, NULL, 1 };
 
@@ -150,6 +189,7 @@ pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, struct a
 		    !in_walk(&take, m))
 			audit_differs(report, "frame %lx is a %u, which nobody uses", m,
 				      frames[m].page_type);
+	use_foreign(&take, dom0);
 	walk(&take, root, roots);
 	for (uint64_t m = 0; m < frame_count; m++)
 		if (is_own(&take, m) && (frames[m].refs || frames[m].type_refs))
@@ -158,4 +198,5 @@ pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, struct a
 				      m, frames[m].page_type, (int)frames[m].refs,
 				      (int)frames[m].type_refs);
 	walk(&give, root, roots);
+	use_foreign(&give, dom0);
 }

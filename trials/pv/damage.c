@@ -3,6 +3,7 @@
  * in ten ways, one at a time, and each must be seen. All is put right again.
  */
 #include <vmm/engine.h>
+#include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 #include <trials/pv/audit.h>
@@ -122,8 +123,11 @@ audit(struct vcpu *v, struct audit_report *report)
 	const struct pv *pv = pv_of(v);
 	const mfn_t roots[] = { pv->kernel_root, pv->user_root };
 
+	const struct domain *dom0 = pv_dom0();
+
 	count_held(v, -1u);
-	pv_recount(pv->types, roots, ARRAY_LEN(roots), report);
+	pv_recount(pv->types, roots, ARRAY_LEN(roots), dom0 ? pv_of(dom0->vcpu)->types : NULL,
+		   report);
 	count_held(v, 1);
 }
 

@@ -8,7 +8,7 @@
  */
 #include <inc/errno.h>
 #include <kern/env/env.h>
-#include <vmm/debug/debug.h>
+#include <vmm/control/pause/pause.h>
 #include <vmm/dev/typed.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
@@ -96,33 +96,6 @@ look(const struct env *e, const struct domain *d, uint64_t to)
 	return env_write(e, to, &g, sizeof(g));
 }
 
-static int64_t
-pause(struct domain *d)
-{
-	if (!runs(d))
-		return -ENODATA;
-	if (!d->paused)
-		d->paused_at = clock_ns();
-	d->paused = true; /* the next turn of each of its CPUs sees it */
-	return 0;
-}
-
-static int64_t
-resume(struct domain *d)
-{
-	if (!runs(d))
-		return -ENODATA;
-	if (d->paused)
-		d->clock_offset += clock_ns() - d->paused_at;
-	d->paused = false;
-	for_each_vcpu(v, d)
-	{
-		if (!v->debug.held) /* else it is the debugger's to let go */
-			debug_release(v);
-	}
-	return 0;
-}
-
 static void
 attach(struct domain *d)
 {
@@ -149,9 +122,13 @@ of_guest(const struct env *e, struct domain *d)
 	case USER_LOOK:
 		return look(e, d, e->regs[ENV_RSI]);
 	case USER_PAUSE:
-		return pause(d);
+		if (runs(d))
+			domain_pause(d);
+		return runs(d) ? 0 : -ENODATA;
 	case USER_RESUME:
-		return resume(d);
+		if (runs(d))
+			domain_resume(d);
+		return runs(d) ? 0 : -ENODATA;
 	case USER_KILL:
 		domain_stop(d, "by the control shell");
 		return 0;

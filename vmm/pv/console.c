@@ -1,6 +1,7 @@
 /*
  * The services that Zeno gives a domain behind two of its ports: its console is the monitor's, with
- * the keys of whoever sits at it; its store has nothing in it, until a domain keeps one.
+ * the keys of whoever sits at it; its store has nothing in it. Domains that dom0 has made have dom0
+ * there (control/).
  */
 #include <inc/errno.h>
 #include <vmm/domain.h>
@@ -49,7 +50,7 @@ serve_console(struct domain *d)
 void
 pv_port_serves(struct pv_ports *p, enum pv_service service)
 {
-	struct domain *d = domain_find(p->domain);
+	struct domain *d = p->of;
 	struct pv_domain *pd = pv_domain_of(d);
 
 	if (service == PV_SERVICE_CONSOLE)

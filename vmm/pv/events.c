@@ -9,6 +9,7 @@
 #include <kern/frame.h>
 #include <kern/host.h>
 #include <vmm/dev/platform.h>
+#include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
@@ -17,7 +18,7 @@ static const struct platform pv_platform;
 static struct pv_domain *
 living(uint16_t id)
 {
-	struct domain *d = domain_find(id);
+	struct domain *d = pv_domain_named(id);
 
 	return d && d->platform == &pv_platform && d->state == DOMAIN_RUNNING ? pv_domain_of(d)
 									      : NULL;
@@ -47,7 +48,7 @@ pending(struct vcpu *v)
 void
 pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
 {
-	struct domain *d = domain_find(p->domain);
+	struct domain *d = p->of;
 	struct pv_domain *pd = pv_domain_of(d);
 
 	if (pd->polls && (!pd->poll_port || pd->poll_port == port))
@@ -176,6 +177,7 @@ free_domain(struct domain *d)
 {
 	struct pv_domain *pd = pv_domain_of(d);
 
+	pv_control_forget(d);
 	if (pd && pd->ports.shared)
 		pv_ports_close_all(&pd->ports);
 	for (unsigned n = 0; pd && n < PV_PORT_PAGES; n++)
@@ -209,6 +211,7 @@ pv_domain_create(struct domain *d)
 	d->platform = &pv_platform;
 	if (!pd)
 		return -ENOMEM;
+	pd->ports.of = d;
 	pd->ports.domain = d->id;
 	pd->ports.shared = host_page();
 	if (!pd->ports.shared)

@@ -3,6 +3,7 @@
  */
 #include <inc/errno.h>
 #include <vmm/exitlog.h>
+#include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
@@ -14,6 +15,7 @@ static call_fn *const calls[XEN_HYPERCALL_COUNT] = {
 #define CALL(name) [XEN_##name] = pv_call_##name,
 	PV_CALLS(CALL)
 #undef CALL
+		[ZENO_CONTROL] = pv_call_control,
 };
 
 static const char *const names[XEN_HYPERCALL_COUNT] = {

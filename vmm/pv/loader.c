@@ -5,6 +5,7 @@
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/pv/builder.h>
+#include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
@@ -66,32 +67,74 @@ take_root(struct vcpu *v, mfn_t root)
 	return pv_types_begin(v, root);
 }
 
-/* Console and store are there when the kernel begins. */
+/*
+ * Console and store are there when the kernel begins: Zeno's, or where dom0 has made it, ports that
+ * dom0 binds.
+ */
 static int
-open_ports(struct domain *d, struct pv_plan *plan)
+open_ports(struct domain *d, struct pv_plan *plan, bool by_dom0)
 {
 	struct pv_domain *pd = pv_domain_of(d);
-	int store = pv_ports_serve(&pd->ports, PV_SERVICE_STORE);
-	int console = pv_ports_serve(&pd->ports, PV_SERVICE_CONSOLE);
+	int store = by_dom0 ? pv_ports_offer(&pd->ports, 0)
+			    : pv_ports_serve(&pd->ports, PV_SERVICE_STORE);
+	int console = by_dom0 ? pv_ports_offer(&pd->ports, 0)
+			      : pv_ports_serve(&pd->ports, PV_SERVICE_CONSOLE);
 
 	if (store < 0 || console < 0)
 		return -ENOMEM;
 	plan->store_port = (uint32_t)store;
 	plan->console_port = (uint32_t)console;
-	return pv_services_begin(d->vcpu, mfn(frame_number(d, plan->console_pfn)),
-				 mfn(frame_number(d, plan->store_pfn)));
+	if (!by_dom0)
+		return pv_services_begin(d->vcpu, mfn(frame_number(d, plan->console_pfn)),
+					 mfn(frame_number(d, plan->store_pfn)));
+	pd->made = true;
+	pd->ends = (struct pv_ends){ plan->console_pfn, plan->store_pfn, plan->console_port,
+				     plan->store_port };
+	return 0;
+}
+
+int
+pv_load_files(struct domain *d, const struct pv_files *f)
+{
+	struct vcpu *v = d->vcpu;
+	struct pv_start start;
+	struct pv_image image;
+	struct pv_plan plan;
+	const char *wrong = pv_read_image(&image, f->kernel, f->kernel_size);
+	int err;
+
+	if (!wrong)
+		wrong = pv_make_plan(&plan, &image, d->ram >> PAGE_SHIFT, f->ramdisk,
+				     f->ramdisk_size);
+	if (wrong) {
+		printf("%s: not a guest that can be started: %s\n", d->name, wrong);
+		return -ENOEXEC;
+	}
+	err = pv_domain_create(d);
+	if (!err)
+		err = pv_create(v);
+	if (!err)
+		err = open_ports(d, &plan, f->by_dom0);
+	if (err)
+		return err;
+	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->ports.shared)).v,
+			 f->words);
+	err = take_root(v, mfn(frame_number(d, start.root_pfn)));
+	registers(&v->state, &start, v->root);
+	return err;
 }
 
 static int
 pv_load(struct domain *d, const struct domain_config *c)
 {
 	const struct module *m = c->module, *initrd = c->modules[0];
-	struct vcpu *v = d->vcpu;
-	struct pv_start start;
-	struct pv_image image;
-	struct pv_plan plan;
+	struct pv_files files = {
+		.kernel = hpa_ptr(hpa(m->paddr)),
+		.kernel_size = m->size,
+		.ramdisk = initrd ? hpa_ptr(hpa(initrd->paddr)) : NULL,
+		.ramdisk_size = initrd ? initrd->size : 0,
+	};
 	char words[512];
-	const char *wrong;
 	int err;
 
 	if (strcmp(c->engine->name, "pv")) {
@@ -102,30 +145,11 @@ pv_load(struct domain *d, const struct domain_config *c)
 		printf("%s: a PV kernel has no platform\n", m->name);
 		return -EINVAL;
 	}
-	wrong = pv_read_image(&image, hpa_ptr(hpa(m->paddr)), m->size);
-	if (!wrong)
-		wrong = pv_make_plan(&plan, &image, d->ram >> PAGE_SHIFT,
-				     initrd ? hpa_ptr(hpa(initrd->paddr)) : NULL,
-				     initrd ? initrd->size : 0);
-	if (wrong) {
-		printf("%s: not a guest that can be started: %s\n", m->name, wrong);
-		return -ENOEXEC;
-	}
-	err = pv_domain_create(d);
-	if (!err)
-		err = pv_create(v);
-	if (err)
-		return err;
-	err = open_ports(d, &plan);
-	if (err)
-		return err;
 	snprintf(words, sizeof(words), "%s%s%s", module_own_words(m), *c->words ? " " : "",
 		 c->words);
-	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->ports.shared)).v,
-			 words);
-	err = take_root(v, mfn(frame_number(d, start.root_pfn)));
-	registers(&v->state, &start, v->root);
-	return err;
+	files.words = words;
+	err = pv_load_files(d, &files);
+	return err ? err : pv_control_begin(d);
 }
 
 static bool

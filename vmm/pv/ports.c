@@ -4,8 +4,6 @@
 #include <inc/errno.h>
 #include <vmm/pv/ports.h>
 
-#define ZENO 0u /* as a domain */
-
 /* NULL: it is closed, or none at all. */
 static struct pv_port *
 port_at(const struct pv_ports *p, uint32_t port)
@@ -14,7 +12,8 @@ port_at(const struct pv_ports *p, uint32_t port)
 	struct pv_port *e = page ? &page[port % PV_PORTS_PER_PAGE] : NULL;
 
 	/* its peer has ended without closing it */
-	if (e && e->state == XEN_EVTCHNSTAT_interdomain && e->dom != ZENO && !pv_ports_of(e->dom))
+	if (e && e->state == XEN_EVTCHNSTAT_interdomain && e->dom != PV_ZENO &&
+	    !pv_ports_of(e->dom))
 		e->state = XEN_EVTCHNSTAT_unbound;
 	return e && e->state != XEN_EVTCHNSTAT_closed ? e : NULL;
 }
@@ -210,7 +209,7 @@ bind_ipi(struct pv_ports *p, void *arg)
 static void
 let_go(struct pv_ports *p, uint32_t port, const struct pv_port *e)
 {
-	struct pv_ports *peer = e->dom == ZENO ? NULL : pv_ports_of(e->dom);
+	struct pv_ports *peer = e->dom == PV_ZENO ? NULL : pv_ports_of(e->dom);
 	struct pv_port *there = peer ? port_at(peer, e->other) : NULL;
 
 	if (!there || there->state != XEN_EVTCHNSTAT_interdomain || there->dom != p->domain ||
@@ -230,7 +229,7 @@ close_port(struct pv_ports *p, uint32_t port)
 		return -EINVAL;
 	if (e->state == XEN_EVTCHNSTAT_interdomain)
 		let_go(p, port, e);
-	if (e->state == XEN_EVTCHNSTAT_interdomain && e->dom == ZENO)
+	if (e->state == XEN_EVTCHNSTAT_interdomain && e->dom == PV_ZENO)
 		p->service[e->other] = 0;
 	if (e->state == XEN_EVTCHNSTAT_virq)
 		p->virq[e->vcpu][e->other] = 0;
@@ -257,7 +256,7 @@ send(struct pv_ports *p, void *arg)
 		return -EINVAL;
 	switch (e->state) {
 	case XEN_EVTCHNSTAT_interdomain:
-		if (e->dom == ZENO)
+		if (e->dom == PV_ZENO)
 			pv_port_serves(p, e->other);
 		else
 			pv_port_raise(pv_ports_of(e->dom), e->other);
@@ -290,7 +289,7 @@ status(struct pv_ports *p, void *arg)
 		s->u.unbound.dom = e->dom;
 		break;
 	case XEN_EVTCHNSTAT_interdomain:
-		s->u.interdomain.dom = e->dom;
+		s->u.interdomain.dom = e->dom == PV_ZENO ? 0 : e->dom;
 		s->u.interdomain.port = e->other;
 		break;
 	case XEN_EVTCHNSTAT_virq:
@@ -391,10 +390,16 @@ int
 pv_ports_serve(struct pv_ports *p, enum pv_service service)
 {
 	int port = new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_interdomain,
-						 .dom = ZENO,
+						 .dom = PV_ZENO,
 						 .other = (uint16_t)service });
 
 	if (port > 0)
 		p->service[service] = (uint16_t)port;
 	return port;
+}
+
+int
+pv_ports_offer(struct pv_ports *p, uint16_t dom)
+{
+	return new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_unbound, .dom = dom });
 }

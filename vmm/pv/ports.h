@@ -4,7 +4,9 @@
  *
  *   port's pending bit --- not masked ---> vcpu_info's selector bit ---> upcall_pending
  *
- * A port of Zeno's own is one of domain 0: there `other` is one of enum pv_service.
+ * A port of Zeno's own is one of domain PV_ZENO: there `other` is one of enum pv_service. Guests
+ * are told that this is domain 0, where they expect whoever serves them; dom0, if there is one, is
+ * 0.
  */
 #pragma once
 
@@ -13,6 +15,7 @@
 
 #include <inc/xen_events.h>
 
+#define PV_ZENO 0x7ff2u /* xen.h: DOMID_XEN */
 enum pv_service { PV_SERVICE_CONSOLE = 1, PV_SERVICE_STORE, PV_SERVICES };
 
 struct pv_port {
@@ -27,7 +30,9 @@ struct pv_port {
 #define PV_VCPUS          1u
 
 /* Zeroed, and then `domain`, `shared` and `info`. */
+struct domain;
 struct pv_ports {
+	struct domain *of; /* for whoever links this */
 	uint16_t domain;
 	uint16_t taken;                      /* all ports below are */
 	struct pv_port *page[PV_PORT_PAGES]; /* NULL: all of these are closed */
@@ -48,6 +53,8 @@ size_t pv_ports_size(uint32_t cmd, bool *answers);
 void pv_ports_close_all(struct pv_ports *p);
 /* A port with a service of Zeno's at the other end; -ENOMEM, -ENOSPC. */
 int pv_ports_serve(struct pv_ports *p, enum pv_service service);
+/* ... a port that this domain may bind; the same errors. */
+int pv_ports_offer(struct pv_ports *p, uint16_t dom);
 
 /* Something has happened: to who listens at a port, of this VIRQ, of a service. */
 void pv_port_raise(struct pv_ports *p, unsigned port);

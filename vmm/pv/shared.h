@@ -9,7 +9,13 @@
 #include <vmm/pv/rings.h>
 #include <vmm/pv/time.h>
 
-#define PV_HELD         4u
+#define PV_HELD 4u
+
+/* Of a domain that dom0 has made: its rings, as dom0 is told of them. */
+struct pv_ends {
+	uint64_t console_pfn, store_pfn;
+	uint32_t console_port, store_port;
+};
 #define PV_GRANT_FRAMES 8u
 
 /* d->machine: one frame. */
@@ -30,6 +36,9 @@ struct pv_domain {
 	bool listens;    /* somebody is at the console's other end */
 	uint32_t grants; /* frames of the grant table */
 	void *grant[PV_GRANT_FRAMES];
+	bool made; /* dom0 has made it, and frees it */
+	bool over; /* its last turn has been */
+	struct pv_ends ends;
 	uint64_t runstate_at; /* linear: where it wants to see that; 0: nowhere */
 	struct xen_vcpu_runstate_info runstate;
 };

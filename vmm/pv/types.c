@@ -38,11 +38,21 @@ with_user(unsigned level, pte_t entry)
 
 /* ---- an entry of level 1 ---- */
 
+static COLD struct frame *
+foreign_frame(const struct pv_types *t, mfn_t m)
+{
+	struct frame *f = m.v < frame_count ? &frames[m.v] : NULL;
+
+	return t->foreign && f && f->owner == t->foreign && f->type == FRAME_GUEST ? f : NULL;
+}
+
 static inline int
 leaf_get(const struct pv_types *t, pte_t entry)
 {
 	struct frame *f = pv_own_frame(t, mfn_in(entry));
 
+	if (!f)
+		f = foreign_frame(t, mfn_in(entry));
 	if (entry & ~ALLOWED || !f)
 		return -EINVAL;
 	if (!(entry & PTE_W))

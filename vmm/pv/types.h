@@ -12,6 +12,10 @@
  * taken back. Both are one walk over at most four tables (`path`), which can stop at each entry.
  * Until it has come to its end nothing else is asked of types: so no half-made table is ever seen.
  *
+ * dom0 also maps frames of domains that it controls (control/): with the same counts in the frame,
+ * so that such a frame is no page table while dom0 can write it. A table that has such an entry
+ * can't be made one again: only a call that names the domain makes such entries, one at a time.
+ *
  * Each reference is eight bytes of the guest's memory, or one of a few roots, so that no count
  * overflows. Pure: a host test brings its own frames.
  */
@@ -30,6 +34,9 @@ enum pv_page_type { PV_ORDINARY, PV_L1, PV_L2, PV_L3, PV_L4 };
 /* A domain's. */
 struct pv_types {
 	uint16_t owner; /* whose frames */
+	/* whose else an entry of level 1 may lead to, for as long as this is set; 0: nobody's */
+	uint16_t foreign;
+	bool controls; /* it has had such entries */
 	/* set: the CPU may remember what a table was, and forgets it before the guest runs */
 	bool *flush;
 	bool linear; /* a table was to be one of its own level, too */

@@ -1,0 +1,54 @@
+/*
+ * What dom0 asks of Zeno about other domains: one hypercall, of Zeno's own. Xen's (domctl, sysctl)
+ * are no ABI but belong to one release, with its own tools.
+ *
+ * Its number: xen.h leaves 48 to 55 to an architecture, and x86 has given away the first two of
+ * them. So it is the last, which Xen would come to last.
+ *
+ *   control(CREATE, struct zeno_create *)   a domain's number; it is built, and paused
+ *   control(LOOK, from, struct zeno_look *) the first domain that has this number or a higher one
+ *   control(PAUSE or UNPAUSE, number)
+ *   control(DESTROY, number)                it ends, as by a fault of its own
+ *   control(RELEASE, number)                it has ended, and nothing is left of it
+ *   control(MAP, number, pfn, va)           its page is at va, where a page is mapped now; va |
+ *                                           ZENO_MAP_WRITE: for writing, too
+ *
+ * -EPERM: who asks is not dom0, or dom0 has not made that domain. -ESRCH: there is none such.
+ * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. -EBUSY of
+ * RELEASE: it has not ended yet, or pages of it are still mapped.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define ZENO_CONTROL 55u
+enum zeno_control {
+	ZENO_CREATE,
+	ZENO_LOOK,
+	ZENO_PAUSE,
+	ZENO_UNPAUSE,
+	ZENO_DESTROY,
+	ZENO_RELEASE,
+	ZENO_MAP,
+};
+#define ZENO_MAP_WRITE 1u
+
+/* All of it is read before anything is done. */
+struct zeno_create {
+	char name[24];                                       /* NUL-terminated, as `words` are */
+	uint64_t kernel, kernel_size, ramdisk, ramdisk_size; /* linear, bytes; size 0: none */
+	uint64_t mib;
+	char words[512];
+};
+
+enum zeno_state { ZENO_RUNS, ZENO_PAUSED, ZENO_ENDED };
+struct zeno_look {
+	uint16_t domid;                         /* as other domains know it */
+	uint8_t state;                          /* enum zeno_state */
+	uint8_t made;                           /* by dom0 */
+	uint32_t console_port, store_port, pad; /* of its own */
+	uint64_t console_pfn, store_pfn;
+	uint64_t ram, exits, ns; /* bytes; its own clock */
+	char name[24];
+	char end[240]; /* why it has ended */
+};

@@ -1,0 +1,226 @@
+/*
+ * dom0, and its hypercall.
+ */
+#include <inc/errno.h>
+#include <vmm/control/pause/pause.h>
+#include <vmm/engine.h>
+#include <vmm/pv/control/control.h>
+#include <vmm/pv/pv.h>
+
+static struct domain *dom0;              /* NULL: there is none */
+static const struct thread_class *plain; /* of domains' threads, where dom0 has no hand in it */
+
+struct domain *
+pv_dom0(void)
+{
+	return dom0;
+}
+
+/* By its own number nobody reaches dom0. */
+struct domain *
+pv_domain_named(uint16_t domid)
+{
+	struct domain *d = domid ? domain_find(domid) : dom0;
+
+	return d == dom0 && domid ? NULL : d;
+}
+
+/* ---- how domains end ---- */
+
+static struct domain *
+domain_in(struct thread *t)
+{
+	return ((struct vcpu *)((char *)t - offsetof(struct vcpu, thread)))->domain;
+}
+
+/* dom0 is told, and lets go of it. Without one it is the monitor's, as others are. */
+static void
+made_ended(struct thread *t)
+{
+	struct pv_domain *pd = pv_domain_of(domain_in(t));
+
+	pd->over = true;
+	if (dom0)
+		pv_virq_raise(&pv_domain_of(dom0)->ports, 0, XEN_VIRQ_DOM_EXC);
+	else
+		plain->ended(t);
+}
+
+static const struct thread_class made_class = {
+	.name = "vcpu", .turn = vcpu_turn, .ready = vcpu_ready, .ended = made_ended
+};
+
+static void
+dom0_ended(struct thread *t)
+{
+	pv_foreign_drop(dom0->vcpu);
+	dom0 = NULL;
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		struct domain *d = domain_find(id);
+
+		if (d && d->vcpu->thread.class == &made_class && pv_domain_of(d)->over)
+			domain_free(d);
+	}
+	plain->ended(t);
+}
+
+static const struct thread_class dom0_class = {
+	.name = "vcpu", .turn = vcpu_turn, .ready = vcpu_ready, .ended = dom0_ended
+};
+
+int
+pv_control_begin(struct domain *d)
+{
+	if (strcmp(d->name, "dom0"))
+		return 0;
+	if (dom0) {
+		printf("dom0: there is one, d%u\n", dom0->id);
+		return -EBUSY;
+	}
+	dom0 = d;
+	pv_domain_of(d)->ports.domain = 0;
+	plain = d->vcpu->thread.class;
+	d->vcpu->thread.class = &dom0_class;
+	return 0;
+}
+
+/* ... before it has run. */
+void
+pv_control_forget(struct domain *d)
+{
+	if (d == dom0)
+		dom0 = NULL;
+}
+
+/* ---- the hypercall ---- */
+
+static int64_t
+create(struct vcpu *v, uint64_t from)
+{
+	struct zeno_create c;
+	struct domain *d;
+	int64_t id;
+
+	if (pv_read(v, &c, from, sizeof(c)))
+		return -EFAULT;
+	id = pv_make(v, &c);
+	if (id < 0)
+		return id;
+	d = domain_find((unsigned)id);
+	d->vcpu->thread.class = &made_class;
+	domain_pause(d);
+	printf("d%u %s: made by dom0 with %lu MiB\n", d->id, d->name, d->ram >> 20);
+	return id;
+}
+
+static void
+look_at(const struct domain *d, struct zeno_look *l)
+{
+	bool pv = !strcmp(d->vcpu->engine->name, "pv");
+	const struct pv_domain *pd = pv ? pv_domain_of(d) : NULL;
+	const struct pv_ends none = { 0 }, *ends = pd ? &pd->ends : &none;
+
+	*l = (struct zeno_look){
+		.domid = d == dom0 ? 0 : d->id,
+		.state = d->state == DOMAIN_ENDED ? ZENO_ENDED
+			 : d->paused              ? ZENO_PAUSED
+						  : ZENO_RUNS,
+		.made = pd && pd->made,
+		.console_pfn = ends->console_pfn,
+		.store_pfn = ends->store_pfn,
+		.console_port = ends->console_port,
+		.store_port = ends->store_port,
+		.ram = d->ram,
+		.exits = domain_exits(d),
+		.ns = domain_now(d),
+	};
+	snprintf(l->name, sizeof(l->name), "%s", d->name);
+	snprintf(l->end, sizeof(l->end), "%s", d->end_reason);
+}
+
+static int64_t
+look(struct vcpu *v, uint64_t from, uint64_t to)
+{
+	struct zeno_look l;
+
+	for (uint64_t id = from ? from : 1; id <= DOMAIN_MAX; id++) {
+		struct domain *d = domain_find((unsigned)id);
+
+		if (!d)
+			continue;
+		look_at(d, &l);
+		return pv_write(v, to, &l, sizeof(l)) ? -EFAULT : (int64_t)id;
+	}
+	return -ESRCH;
+}
+
+/* Nothing of it is left in dom0's tables, nor in the TLB, for the host's own root is loaded. */
+static int64_t
+release(struct vcpu *v, struct domain *d)
+{
+	if (!pv_domain_of(d)->over || pv_foreign_entries(v, d))
+		return -EBUSY;
+	v->flush = true;
+	domain_free(d);
+	return 0;
+}
+
+static int64_t
+of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
+{
+	bool runs = d->state != DOMAIN_ENDED;
+	int64_t result = 0;
+
+	switch ((uint32_t)c->arg[0]) {
+	case ZENO_PAUSE:
+	case ZENO_UNPAUSE:
+		if (!runs)
+			return -ENODATA;
+		if ((uint32_t)c->arg[0] == ZENO_PAUSE)
+			domain_pause(d);
+		else
+			domain_resume(d);
+		return 0;
+	case ZENO_DESTROY:
+		domain_stop(d, "by dom0");
+		return 0;
+	case ZENO_RELEASE:
+		return release(v, d);
+	case ZENO_MAP:
+		result = pv_foreign_map(v, d, c->arg[2], c->arg[3], &c->budget);
+		c->again = result == -EAGAIN;
+		pv_types_told(v);
+		return result;
+	default:
+		return -ENOSYS;
+	}
+}
+
+/* A domain of dom0's making; others are the monitor's. */
+static int64_t
+control(struct vcpu *v, struct pv_call *c)
+{
+	struct domain *d;
+
+	switch ((uint32_t)c->arg[0]) {
+	case ZENO_CREATE:
+		return create(v, c->arg[1]);
+	case ZENO_LOOK:
+		return look(v, c->arg[1], c->arg[2]);
+	}
+	d = c->arg[1] <= DOMAIN_MAX ? domain_find((unsigned)c->arg[1]) : NULL;
+	if (!d)
+		return -ESRCH;
+	return d->vcpu->thread.class == &made_class ? of_domain(v, c, d) : -EPERM;
+}
+
+int64_t
+pv_call_control(struct vcpu *v, struct pv_call *c)
+{
+	if (v->domain != dom0)
+		return -EPERM;
+	if (c->inner) /* each of them may be long */
+		return -EINVAL;
+	pv_charge(&c->budget, PV_BATCH / 2);
+	return control(v, c);
+}

@@ -1,0 +1,122 @@
+/*
+ * A domain that dom0 makes: out of a kernel and a ramdisk in dom0's own memory, by the builder that
+ * the monitor's `start` has (loader.c).
+ *
+ * The builder wants a file in one piece, and dom0's frames lie anywhere. So its pages are mapped
+ * one behind the other, read-only, in a root that lives for this call. dom0 has one vCPU, which
+ * waits here, and nobody else writes its frames: what has been checked is what is used.
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <vmm/engine.h>
+#include <vmm/load/load.h>
+#include <vmm/pv/control/control.h>
+#include <vmm/pv/pv.h>
+
+#define VIEW     (1ul << 39) /* in that root: its second slot */
+#define FILE_MAX (256ul << 20)
+#define MIB_MAX  4096u
+
+static const struct pv_files *asked; /* by the call that is being done */
+
+static int
+load(struct domain *d, const struct domain_config *c)
+{
+	return pv_load_files(d, asked);
+}
+
+static bool
+takes(const struct module *m)
+{
+	return false; /* nobody comes to it by what an image says */
+}
+
+static const struct loader dom0_loader = {
+	.name = "dom0's", .engine = "pv", .takes = takes, .load = load
+};
+SET_ADD(loaders, dom0_loader);
+
+/* A file of the guest's from `*next` on, which moves behind it. 0, -EFAULT, -ENOMEM, -E2BIG. */
+static int
+show(struct vcpu *v, mfn_t root, uint64_t va, uint64_t size, const uint8_t **bytes, uint64_t *next)
+{
+	uint64_t page = va & ~(uint64_t)PAGE_MASK, end = va + size;
+	int err = 0;
+
+	if (size > FILE_MAX)
+		return -E2BIG;
+	if (!pv_is_guests(va, size))
+		return -EFAULT;
+	*bytes = size ? (const uint8_t *)(*next + (va & PAGE_MASK)) : NULL;
+	for (; size && page < end && !err; page += PAGE_SIZE, *next += PAGE_SIZE) {
+		const pte_t *entry = pv_entry(pv_of(v)->kernel_root, page);
+
+		if ((page >> PAGE_SHIFT) % PREEMPT_WORK == 0)
+			preempt_point();
+		if (!entry || (*entry & (PTE_P | PTE_U)) != (PTE_P | PTE_U))
+			return -EFAULT;
+		err = page_map(root, *next, hpa_to_mfn(hpa(PTE_ADDR(*entry))), PTE_P | PTE_NX);
+	}
+	return err;
+}
+
+static int64_t
+make(struct vcpu *v, const struct zeno_create *c, mfn_t root)
+{
+	struct module m = { .words = "" };
+	struct pv_files files = { .words = c->words, .by_dom0 = true };
+	struct domain_config config = { .module = &m,
+					.engine = v->engine,
+					.loader = dom0_loader.name,
+					.ram = c->mib << 20,
+					.vcpus = 1,
+					.words = "" };
+	uint64_t next = VIEW;
+	struct domain *d;
+	int err;
+
+	err = show(v, root, c->kernel, files.kernel_size = c->kernel_size, &files.kernel, &next);
+	if (!err)
+		err = show(v, root, c->ramdisk, files.ramdisk_size = c->ramdisk_size,
+			   &files.ramdisk, &next);
+	if (err)
+		return err;
+	snprintf(m.name, sizeof(m.name), "%s", c->name);
+	write_cr3(mfn_to_hpa(root).v);
+	asked = &files;
+	err = domain_create(&d, &config);
+	asked = NULL;
+	write_cr3(mfn_to_hpa(host_root).v);
+	return err ? err : (int64_t)d->id;
+}
+
+/* A name is a word: the monitor prints it. */
+static bool
+is_name(const char *name, size_t size)
+{
+	size_t n = 0;
+
+	while (n < size && name[n] > ' ' && name[n] <= '~')
+		n++;
+	return n && n < size && !name[n] && strcmp(name, "dom0");
+}
+
+int64_t
+pv_make(struct vcpu *v, const struct zeno_create *c)
+{
+	mfn_t root;
+	int64_t id;
+
+	if (!is_name(c->name, sizeof(c->name)) || c->words[sizeof(c->words) - 1] ||
+	    c->mib > MIB_MAX)
+		return -EINVAL;
+	domain_forget(NULL); /* which loads another root, and comes first in domain_create() */
+	write_cr3(mfn_to_hpa(host_root).v);
+	v->flush = true; /* its own comes back with the next entry */
+	root = root_new();
+	if (!mfn_ok(root))
+		return -ENOMEM;
+	id = make(v, c, root);
+	root_free(root);
+	return id;
+}
