@@ -109,7 +109,7 @@ doubted = $(if $(WERROR),$(shell find $1 -name '*.o.warned' 2> /dev/null | sed '
 .PHONY: build guests boot plugin always
 include mk/kernel.mk mk/guests.mk mk/user.mk mk/peers.mk mk/units.mk
 build: $(IMAGE) guests boot plugin $(USER_ELFS) ## LAB=n: build the lab, the guests and the boot sectors (the default)
-guests: $(GUEST_ELFS)
+guests: $(GUEST_ELFS) $(DOM0_FILES)
 boot: $(BOOT_BINS)
 plugin: $(PLUGIN)
 
@@ -202,7 +202,8 @@ endif
 
 # APPEND="-- start hello; exits" is the kernel's command line.
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(GUEST_ELFS:%=--module %) $(USER_ELFS:%=--module %) $(LINUX_MODULES) $(PVGRUB) --append $(call quote,$(APPEND)) \
+	$(patsubst %,--module %,$(filter-out $(DOM0),$(GUEST_ELFS)) $(USER_ELFS)) $(LINUX_MODULES) $(PVGRUB) $(DOM0_MODULES) \
+	--append $(call quote,$(APPEND)) \
 	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
@@ -210,6 +211,7 @@ LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem 320
 endif
 # Debian's PvGrub, once `make pvgrub` has fetched it.
 PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")
+DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=32 module=files --" --module $(DOM0_FILES))
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN)
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)

@@ -3,7 +3,11 @@
 GUESTS := $(filter-out lib dom0,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
 GO := build/guest$(if $(CLANG),-clang)
 PV_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
-GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf)
+DOM0 := $(if $(wildcard guest/dom0/main.c),$(GO)/dom0.elf)
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0)
+# Its ramdisk: what domains are to be, and kernels for them.
+DOM0_FILES := $(if $(DOM0),$(GO)/files.cpio)
+DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
@@ -39,15 +43,22 @@ $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
 # PV guests: 64-bit kernels in ring 3, with a library of their own. guest/pv/hello is pv-hello.
 PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
 	$(if $(CLANG),--target=x86_64-linux-gnu)
-$(GO)/obj/pv/%: private GUEST_CFLAGS = $(PV_CFLAGS)
+$(GO)/obj/pv/% $(GO)/obj/dom0/%: private GUEST_CFLAGS = $(PV_CFLAGS)
 $(GO)/obj/pv/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
 define pv_rule
-$(GO)/pv-$1.elf: $(call guest_objects,pv/lib) $(call guest_objects,pv/$1) guest/pv/lib/pv.ld
+$(GO)/$1.elf: $(call guest_objects,pv/lib) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
 	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 		-T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
 endef
-$(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,$g)))
+$(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
+$(if $(DOM0),$(eval $(call pv_rule,dom0,dom0)))
+
+$(GO)/files.cpio: tools/mkfiles.py $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0_HAS)
+	@mkdir -p $(@D)
+	@echo "disk $@"
+	@$(BARE_PYTHON) tools/mkfiles.py -o $@ $(foreach f,$(filter %.cfg,$(DOM0_HAS)),$(notdir $f)=$f) $(PV_GUESTS:%=$(GO)/pv-%.elf) \
+		$(filter-out %.cfg,$(DOM0_HAS))
 
 # Programs of guest/os: one per file of user/, each with libc/. They and root/ make the RAM disk, which is a part
 # of the kernel's image.
@@ -73,7 +84,7 @@ build/zcount.so: grade/plugin/zcount.c
 	@echo "cc   $<"
 	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
--include $(foreach g,lib pv/lib $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+-include $(foreach g,lib pv/lib dom0 $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
 	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
 

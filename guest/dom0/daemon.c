@@ -1,0 +1,130 @@
+/*
+ * The store's daemon: who asks by which ring, and what dom0 itself writes about a domain.
+ */
+#include <guest/dom0/dom0.h>
+
+static struct store store;
+static struct store_client *us;
+
+/* dom0's own request; whether it was done. Its answer is said if `show`. */
+static bool
+ask(enum xen_xsd_sockmsg_type type, const char *payload, size_t len)
+{
+	const struct xen_xsd_sockmsg head = { .type = type, .len = (uint32_t)len };
+	bool good = true;
+
+	store_request(&store, us, &head, payload);
+	while (us->first) {
+		good &= us->first->head.type != XEN_XS_ERROR;
+		store_sent(us);
+	}
+	return good;
+}
+
+static void
+write(unsigned id, const char *key, const char *value)
+{
+	char text[200];
+	int n = snprintf(text, sizeof(text), "/local/domain/%u/%s", id, key), v;
+
+	v = snprintf(text + n + 1, sizeof(text) - (size_t)n - 1, "%s", value);
+	if (!ask(XEN_XS_WRITE, text, (size_t)(n + 1 + v)))
+		say("dom0: the store takes no %s of domain %u\n", key, id);
+}
+
+/* What it may write itself is below; the rest says who it is. */
+static void
+directory(unsigned id, const char *below)
+{
+	char text[80];
+	int n = snprintf(text, sizeof(text), "/local/domain/%u%s", id, below), p;
+
+	ask(XEN_XS_MKDIR, text, (size_t)n + 1);
+	p = snprintf(text + n + 1, sizeof(text) - (size_t)n - 1, "n%u", id);
+	if (!ask(XEN_XS_SET_PERMS, text, (size_t)(n + 1 + p + 1)))
+		say("dom0: the store has no place for domain %u\n", id);
+}
+
+void
+daemon_init(void)
+{
+	if (store_init(&store) || !(us = store_introduce(&store, 0))) {
+		say("dom0: no memory for the store\n");
+		out_flush();
+		pv_exit(1);
+	}
+	write(0, "name", "dom0");
+	write(0, "domid", "0");
+}
+
+void
+daemon_begins(struct domu *u)
+{
+	char number[12];
+
+	u->client = store_introduce(&store, (uint16_t)u->id);
+	memset(&u->wire, 0, sizeof(u->wire));
+	if (!u->client) {
+		say("dom0: no memory for the store of %s\n", u->name);
+		return;
+	}
+	directory(u->id, "");
+	snprintf(number, sizeof(number), "%u", u->id);
+	write(u->id, "name", u->name);
+	write(u->id, "domid", number);
+	if (u->store)
+		u->store->server_features = XEN_STORE_FEATURE_ERROR;
+}
+
+/* Without memory for that it stays: nobody will have its number before it is gone. */
+void
+daemon_ends(struct domu *u)
+{
+	char path[40];
+	int n = snprintf(path, sizeof(path), "/local/domain/%u", u->id);
+
+	if (u->client && store_release(&store, u->client))
+		say("dom0: no memory to forget the store of %s\n", u->name);
+	u->client = NULL;
+	ask(XEN_XS_RM, path, (size_t)n + 1);
+}
+
+bool
+daemon_serve(struct domu *u)
+{
+	if (!u->store || !u->client || !store_ring_serve(&u->wire, u->store, &store, u->client))
+		return false;
+	pv_send(u->store_port);
+	return true;
+}
+
+/*
+ * A value is any bytes, of whoever wrote it: nothing that a terminal does more with than show it.
+ */
+static void
+show(const struct store_node *n, unsigned depth)
+{
+	for (uint32_t i = 0; i < n->count; i++) {
+		const struct store_node *child = n->child[i];
+
+		for (unsigned k = 0; k < depth; k++)
+			say("  ");
+		say("%s = \"", child->name);
+		for (uint32_t k = 0; k < child->len; k++)
+			say("%c", child->value[k] >= ' ' && child->value[k] <= '~' ? child->value[k]
+										   : '.');
+		say("\"\n");
+		show(child, depth + 1);
+	}
+}
+
+void
+daemon_show(const char *path)
+{
+	const struct store_node *n = tree_find(&store.tree, path);
+
+	if (n)
+		show(n, 0);
+	else
+		say("%s: the store has nothing there\n", path);
+}

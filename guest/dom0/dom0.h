@@ -1,0 +1,76 @@
+/*
+ * dom0: the first PV domain, which makes the others, and serves their consoles and their store.
+ *
+ * One loop does all of it, and nothing in it waits: it looks at each ring, at the keys, at who has
+ * ended, and sleeps when there is nothing more to do. An upcall only ends that sleep.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+#include <guest/dom0/store_ring.h>
+#include <guest/pv/lib/events.h>
+#include <guest/pv/lib/text.h>
+#include <inc/control.h>
+#include <inc/errno.h>
+
+#define DOMUS 16u
+
+/* A domain that dom0 has made; id 0: none. */
+struct domu {
+	unsigned id;
+	char name[24];
+	volatile struct xen_console_ring *console; /* NULL: it is not to be had */
+	volatile struct xen_store_ring *store;
+	uint32_t console_port, store_port; /* dom0's own; 0: none */
+	struct store_client *client;
+	struct store_ring wire;
+	bool mid_line; /* of what it says */
+};
+extern struct domu domus[DOMUS];
+
+/* out.c: dom0's own console. What is said goes out when it is flushed, or there is much of it. */
+void out_init(void);
+void out_bytes(const char *bytes, size_t len);
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void out_flush(void);
+int key_next(void); /* -1: none */
+
+/* files.c: those of the ramdisk, an archive "newc". False: there is none such, or no more. */
+struct file {
+	const char *name;
+	const uint8_t *bytes;
+	size_t size;
+};
+bool file_find(const char *name, struct file *f);
+bool file_next(struct file *f); /* the first, if f->name is NULL */
+
+/* domains.c */
+int64_t control(enum zeno_control op, uint64_t a, uint64_t b, uint64_t c);
+void domains_init(void);
+void domain_create(const char *file);
+struct domu *domu_find(const char *word); /* by name or number; NULL, after a line */
+bool domains_serve(void); /* rings, and who has ended. Whether there was something to do */
+
+/* consoles.c: of the others. */
+#define ESCAPE 0x14 /* Ctrl-T */
+extern struct domu *attached;
+bool console_serve(struct domu *u);
+void console_attach(struct domu *u); /* NULL: dom0's own has the keys again */
+bool console_type(char key);         /* to whom they go; false: there is no room */
+
+/* daemon.c: the store. */
+void daemon_init(void);
+void daemon_begins(struct domu *u);
+void daemon_ends(struct domu *u);
+bool daemon_serve(struct domu *u);
+void daemon_show(const char *path);
+
+/* shell.c */
+void shell_init(void);
+bool shell_serve(void);
+void shell_prompt(void); /* it has the console again */
+
+/* alloc.c */
+size_t alloc_left(void);

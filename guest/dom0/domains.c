@@ -1,0 +1,247 @@
+/*
+ * The domains that dom0 makes: from a file that says what one is to be, to its end.
+ */
+#include <guest/dom0/config.h>
+#include <guest/dom0/dom0.h>
+
+#define PAGE 4096u
+
+struct domu domus[DOMUS];
+static uint8_t windows[DOMUS][2][PAGE] __attribute__((aligned(4096)));
+
+int64_t
+control(enum zeno_control op, uint64_t a, uint64_t b, uint64_t c)
+{
+	return pv_call(ZENO_CONTROL, op, a, b, c);
+}
+
+/* ---- its rings ---- */
+
+/* A page of its, in place of one of dom0's own; NULL, after a line: it is no such page any more. */
+static void *
+map(const struct domu *u, unsigned n, uint64_t pfn)
+{
+	uint8_t *at = windows[u - domus][n];
+	int64_t err = control(ZENO_MAP, u->id, pfn, (uint64_t)at | ZENO_MAP_WRITE);
+
+	if (err)
+		say("dom0: %s has no page for its %s: error %ld\n", u->name,
+		    n ? "store" : "console", -err);
+	return err ? NULL : at;
+}
+
+static void
+unmap(const struct domu *u)
+{
+	for (unsigned n = 0; n < 2; n++) {
+		uint8_t *at = windows[u - domus][n];
+
+		pv_map(at, pv_page(at) << 12 | PTE_P | PTE_W | PTE_U | PTE_NX);
+	}
+}
+
+static uint32_t
+bind(unsigned id, uint32_t port)
+{
+	struct xen_evtchn_bind_interdomain b = { .remote_dom = (uint16_t)id, .remote_port = port };
+
+	return pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b) ? 0 : b.local_port;
+}
+
+static void
+unbind(uint32_t port)
+{
+	struct xen_evtchn_close c = { port };
+
+	if (port)
+		pv_event_op(XEN_EVTCHNOP_close, &c);
+}
+
+/* There are as many places as there can be domains. */
+static struct domu *
+serve(const struct zeno_look *l)
+{
+	struct domu *u = domus;
+
+	while (u->id)
+		u++;
+	*u = (struct domu){ .id = l->domid };
+	snprintf(u->name, sizeof(u->name), "%s", l->name);
+	u->console = map(u, 0, l->console_pfn);
+	u->store = map(u, 1, l->store_pfn);
+	u->console_port = bind(u->id, l->console_port);
+	u->store_port = bind(u->id, l->store_port);
+	daemon_begins(u);
+	return u;
+}
+
+/* What it has said to its end is shown; then nothing of it is left. */
+static void
+forget(struct domu *u, const char *end)
+{
+	int64_t err;
+
+	while (console_serve(u))
+		;
+	say("\n%s has ended: %s\n", u->name, end);
+	if (attached == u)
+		attached = NULL;
+	daemon_ends(u);
+	unbind(u->console_port);
+	unbind(u->store_port);
+	unmap(u);
+	err = control(ZENO_RELEASE, u->id, 0, 0);
+	if (err)
+		say("dom0: %s is still there: error %ld\n", u->name, -err);
+	u->id = 0;
+	if (!attached)
+		shell_prompt();
+}
+
+/* ---- they come ---- */
+
+static bool
+find(const char *name, struct file *f)
+{
+	if (file_find(name, f))
+		return true;
+	say("there is no file %s; `ls` shows those that there are\n", name);
+	return false;
+}
+
+/* What the file says; false, after a line. */
+static bool
+read_config(const char *name, struct config *c)
+{
+	struct config_wrong wrong;
+	struct file f;
+
+	if (!find(name, &f))
+		return false;
+	if (!config_read(c, (const char *)f.bytes, f.size, &wrong))
+		return true;
+	say("%s:%u:%u: %s\n", name, wrong.line, wrong.column, wrong.words);
+	return false;
+}
+
+static const char *
+why(int64_t err)
+{
+	switch (-err) {
+	case ENOMEM:
+		return "there is no memory for it, or no number";
+	case ENOEXEC:
+		return "that is no kernel that can be started";
+	case EINVAL:
+		return "its name or its memory is none that a domain can have";
+	default:
+		return "the monitor refuses";
+	}
+}
+
+void
+domain_create(const char *name)
+{
+	struct file kernel, ramdisk = { .bytes = NULL };
+	struct zeno_create make = { .mib = 0 };
+	struct zeno_look l;
+	struct config c;
+	int64_t id;
+
+	if (!read_config(name, &c) || !find(c.kernel, &kernel) ||
+	    (*c.ramdisk && !find(c.ramdisk, &ramdisk)))
+		return;
+	for (struct domu *u = domus; u < domus + DOMUS; u++)
+		if (u->id && !strcmp(u->name, c.name)) {
+			say("%s: there is a domain of that name\n", c.name);
+			return;
+		}
+	snprintf(make.name, sizeof(make.name), "%s", c.name);
+	snprintf(make.words, sizeof(make.words), "%s", c.extra);
+	make.kernel = (uint64_t)kernel.bytes;
+	make.kernel_size = kernel.size;
+	make.ramdisk = (uint64_t)ramdisk.bytes;
+	make.ramdisk_size = ramdisk.bytes ? ramdisk.size : 0;
+	make.mib = c.memory;
+	out_flush(); /* the monitor says a line, too */
+	id = c.vcpus == 1 ? control(ZENO_CREATE, (uint64_t)&make, 0, 0) : -EINVAL;
+	if (c.vcpus != 1)
+		say("%s: a PV domain has one CPU here\n", c.name);
+	else if (id < 0)
+		say("%s: %s (error %ld)\n", c.name, why(id), -id);
+	if (id < 0)
+		return;
+	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
+	serve(&l);
+	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
+}
+
+/* Those of a dom0 that was here before. */
+void
+domains_init(void)
+{
+	struct zeno_look l;
+	int64_t id = 0;
+
+	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0)
+		if (l.made && l.state != ZENO_ENDED)
+			say("%s was here before\n", serve(&l)->name);
+}
+
+/* ---- they go ---- */
+
+/* Told by VIRQ_DOM_EXC, which says of nobody in particular. */
+static bool
+look_for_ended(void)
+{
+	struct zeno_look l;
+	bool any = false;
+
+	for (struct domu *u = domus; u < domus + DOMUS; u++)
+		if (u->id && control(ZENO_LOOK, u->id, (uint64_t)&l, 0) == u->id &&
+		    l.state == ZENO_ENDED) {
+			forget(u, l.end);
+			any = true;
+		}
+	return any;
+}
+
+extern bool somebody_ended; /* main.c */
+
+bool
+domains_serve(void)
+{
+	bool any = false;
+
+	for (struct domu *u = domus; u < domus + DOMUS; u++) {
+		if (!u->id)
+			continue;
+		any |= console_serve(u);
+		any |= daemon_serve(u);
+	}
+	if (somebody_ended) {
+		somebody_ended = false;
+		any |= look_for_ended();
+	}
+	return any;
+}
+
+static unsigned
+number(const char *word)
+{
+	unsigned n = 0;
+
+	for (; *word >= '0' && *word <= '9' && n < 1000; word++)
+		n = n * 10 + (unsigned)(*word - '0');
+	return *word ? 0 : n;
+}
+
+struct domu *
+domu_find(const char *word)
+{
+	for (struct domu *u = domus; u < domus + DOMUS; u++)
+		if (u->id && (!strcmp(u->name, word) || u->id == number(word)))
+			return u;
+	say("dom0 has made no domain %s; `list` shows those that there are\n", word);
+	return NULL;
+}

@@ -1,0 +1,234 @@
+/*
+ * The shell: commands with the names that xl has for them.
+ */
+#include <guest/dom0/dom0.h>
+
+#define LINE  120u
+#define WORDS 4u
+
+static char line[LINE];
+static unsigned len;
+
+void
+shell_prompt(void)
+{
+	say("dom0# %.*s", (int)len, line);
+}
+
+void
+shell_init(void)
+{
+	say("dom0: `help` says what there is\n");
+	shell_prompt();
+}
+
+/* ---- commands ---- */
+
+static void
+list(const char *word)
+{
+	static const char *const states[] = { "running", "paused", "ended" };
+	struct zeno_look l;
+	int64_t id = 0;
+
+	say("Name                       ID     Mem  State    Time(s)\n");
+	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0)
+		say("%-24s %4u %7lu  %-8s %lu.%lu%s\n", l.name, l.domid, l.ram >> 20,
+		    states[l.state], l.ns / 1000000000, l.ns / 100000000 % 10,
+		    l.made || !l.domid ? "" : "  the monitor's");
+}
+
+static void
+create(const char *word)
+{
+	domain_create(word);
+}
+
+static void
+for_one(const char *word, enum zeno_control op)
+{
+	struct domu *u = domu_find(word);
+	int64_t err = u ? control(op, u->id, 0, 0) : 0;
+
+	if (err)
+		say("%s: error %ld\n", word, -err);
+}
+
+static void
+pause(const char *word)
+{
+	for_one(word, ZENO_PAUSE);
+}
+
+static void
+unpause(const char *word)
+{
+	for_one(word, ZENO_UNPAUSE);
+}
+
+static void
+destroy(const char *word)
+{
+	for_one(word, ZENO_DESTROY);
+}
+
+static void
+console(const char *word)
+{
+	struct domu *u = domu_find(word);
+
+	if (u)
+		console_attach(u);
+}
+
+static void
+info(const char *word)
+{
+	struct zeno_look l;
+	struct domu *u;
+
+	if (!*word) {
+		int64_t version = pv_call(XEN_xen_version, XEN_XENVER_version, 0, 0, 0);
+
+		say("Xen's ABI %ld.%ld; dom0 has %lu MiB, %lu KiB left for the store\n",
+		    version >> 16, version & 0xffff, pv_info->nr_pages >> 8, alloc_left() >> 10);
+		return;
+	}
+	u = domu_find(word);
+	if (!u || control(ZENO_LOOK, u->id, (uint64_t)&l, 0) != u->id)
+		return;
+	say("%s: domain %u, %lu MiB, %lu exits\n", l.name, l.domid, l.ram >> 20, l.exits);
+	say("  console: its page %lx, its port %u, dom0's %u\n", l.console_pfn, l.console_port,
+	    u->console_port);
+	say("  store:   its page %lx, its port %u, dom0's %u%s\n", l.store_pfn, l.store_port,
+	    u->store_port, u->wire.broken ? "; it has broken the protocol" : "");
+}
+
+static void
+ls(const char *word)
+{
+	struct file f = { .name = NULL };
+
+	while (file_next(&f))
+		say("%8lu %s\n", f.size, f.name);
+}
+
+static void
+xenstore_ls(const char *word)
+{
+	daemon_show(*word ? word : "/");
+}
+
+static void
+halt(const char *word)
+{
+	out_flush();
+	pv_exit(0);
+}
+
+static void help(const char *word);
+
+static const struct command {
+	const char *name, *argument, *what;
+	void (*run)(const char *word);
+} commands[] = {
+	{ "list", "", "the domains", list },
+	{ "create", "FILE", "make a domain as this file says", create },
+	{ "pause", "DOMAIN", "it stands still, and its clock", pause },
+	{ "unpause", "DOMAIN", "... and goes on", unpause },
+	{ "destroy", "DOMAIN", "end it", destroy },
+	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
+	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
+	{ "ls", "", "files of the ramdisk", ls },
+	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
+	{ "halt", "", "end dom0; its domains go on, and the next dom0 has them", halt },
+	{ "help", "", "this", help },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void
+help(const char *word)
+{
+	for (const struct command *c = commands; c < commands + COMMANDS; c++)
+		say("  %-11s %-9s %s\n", c->name, c->argument, c->what);
+}
+
+static void
+run(int words, char *const word[])
+{
+	for (const struct command *c = commands; c < commands + COMMANDS; c++) {
+		bool must = *c->argument && *c->argument != '[';
+
+		if (strcmp(c->name, word[0]))
+			continue;
+		if (words < (must ? 2 : 1) || words > (*c->argument ? 2 : 1))
+			say("%s %s\n", c->name, c->argument);
+		else
+			c->run(words > 1 ? word[1] : "");
+		return;
+	}
+	say("%s: no such command; `help` says what there is\n", word[0]);
+}
+
+/* ---- the line ---- */
+
+static void
+split_and_run(void)
+{
+	char *word[WORDS];
+	int words = 0;
+	bool inside = false;
+
+	line[len] = '\0';
+	for (char *c = line; *c; c++) {
+		if (*c == ' ') {
+			*c = '\0';
+			inside = false;
+		} else if (!inside && words < (int)WORDS) {
+			word[words++] = c;
+			inside = true;
+		}
+	}
+	len = 0;
+	if (words)
+		run(words, word);
+	if (!attached)
+		shell_prompt();
+}
+
+static void
+edit(char key)
+{
+	if (key == '\r' || key == '\n') {
+		say("\n");
+		split_and_run();
+	} else if ((key == '\b' || key == 0x7f) && len) {
+		len--;
+		say("\b \b");
+	} else if (key >= ' ' && key <= '~' && len < LINE - 1) {
+		line[len++] = key;
+		out_bytes(&key, 1);
+	}
+}
+
+bool
+shell_serve(void)
+{
+	static int held = -1; /* the attached one has no room for it */
+	bool any = false;
+	int key;
+
+	while ((key = held >= 0 ? held : key_next()) >= 0) {
+		held = -1;
+		if (!attached) {
+			edit((char)key);
+		} else if (key == ESCAPE) {
+			console_attach(NULL);
+		} else if (!console_type((char)key)) {
+			held = key;
+			return any;
+		}
+		any = true;
+	}
+	return any;
+}

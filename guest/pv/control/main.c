@@ -1,0 +1,252 @@
+/*
+ * What domain control must refuse. Under the name dom0 it is dom0, and means harm, or is careless:
+ * frames, numbers, pointers; `die=WORD`: it ends with another's pages mapped; `idle`: it is there.
+ * Under any other name nothing is its to ask. Its ramdisk is the kernel of whom it makes.
+ */
+#include <guest/pv/lib/check.h>
+#include <guest/pv/lib/events.h>
+#include <inc/control.h>
+#include <guest/pv/lib/text.h>
+#include <inc/errno.h>
+
+#define PAGE   4096u
+#define DIRECT 0xffff830000000000ul
+
+int guest_main(const struct xen_start_info *info);
+
+static uint8_t window[2][PAGE] __attribute__((aligned(4096)));
+static struct zeno_create good;
+static struct zeno_look l;
+
+static int64_t
+control(unsigned op, uint64_t a, uint64_t b, uint64_t c)
+{
+	return pv_call(ZENO_CONTROL, op, a, b, c);
+}
+
+static int64_t
+create(const struct zeno_create *c)
+{
+	return control(ZENO_CREATE, (uint64_t)c, 0, 0);
+}
+
+#define REFUSES(err, what, call)                           \
+	do {                                               \
+		int64_t got = call;                        \
+		check(got == -(err), what, (uint64_t)got); \
+	} while (0)
+
+/* ---- who is not dom0 ---- */
+
+static int
+nobody(void)
+{
+	for (unsigned op = 0; op < 9; op++)
+		for (uint64_t id = 0; id < 20; id++)
+			REFUSES(EPERM, "an operation", control(op, id, 0, (uint64_t)window));
+	pv_printf("%u wrong; nothing is mine to ask\n", wrong);
+	return 0;
+}
+
+/* ---- what dom0 may not ask ---- */
+
+static void
+numbers(void)
+{
+	static const uint64_t ids[] = { 0, 2, 16, 17, 0x7ff0, 0x10001, ~0ul, 1ul << 63 };
+
+	for (unsigned op = ZENO_PAUSE; op < 9; op++) {
+		for (unsigned n = 0; n < sizeof(ids) / sizeof(ids[0]); n++)
+			REFUSES(ESRCH, "a number that nobody has",
+				control(op, ids[n], 0, (uint64_t)window));
+		REFUSES(EPERM, "itself", control(op, 1, 0, (uint64_t)window));
+	}
+	REFUSES(ESRCH, "looking beyond all", control(ZENO_LOOK, ~0ul, (uint64_t)&l, 0));
+	REFUSES(EFAULT, "looking into the hole", control(ZENO_LOOK, 0, DIRECT, 0));
+	REFUSES(EFAULT, "looking into a page table", control(ZENO_LOOK, 0, pv_info->pt_base, 0));
+}
+
+static void
+wrong_ones(void)
+{
+	static const uint64_t wild[] = {
+		0, PAGE, DIRECT, 0xffff87fffffffff8, 0x7ffffffffffc, 0x800000000000, ~0ul - 2
+	};
+	struct zeno_create c;
+
+	for (unsigned n = 0; n < sizeof(wild) / sizeof(wild[0]); n++) {
+		REFUSES(EFAULT, "what is nowhere", control(ZENO_CREATE, wild[n], 0, 0));
+		c = good, c.kernel = wild[n];
+		REFUSES(EFAULT, "a kernel that is nowhere", create(&c));
+		c = good, c.ramdisk = wild[n], c.ramdisk_size = 9;
+		REFUSES(EFAULT, "a ramdisk that is nowhere", create(&c));
+	}
+	c = good, c.kernel_size = ~0ul;
+	REFUSES(E2BIG, "a kernel that has no end", create(&c));
+	c = good, c.kernel_size = 200ul << 20;
+	REFUSES(EFAULT, "a kernel that goes beyond its memory", create(&c));
+	c = good, c.kernel_size = 0;
+	REFUSES(ENOEXEC, "no kernel", create(&c));
+	c = good, c.kernel += 1;
+	REFUSES(ENOEXEC, "what is no kernel", create(&c));
+	c = good, c.mib = 0;
+	REFUSES(EINVAL, "no memory", create(&c));
+	c = good, c.mib = 1ul << 45;
+	REFUSES(EINVAL, "more memory than there are addresses", create(&c));
+	c = good, c.mib = 4096;
+	REFUSES(ENOMEM, "more memory than there is", create(&c));
+	c = good, c.name[0] = 0;
+	REFUSES(EINVAL, "no name", create(&c));
+	c = good, c.name[1] = '\n';
+	REFUSES(EINVAL, "a name of two lines", create(&c));
+	c = good, memset(c.name, 'x', sizeof(c.name));
+	REFUSES(EINVAL, "a name without an end", create(&c));
+	c = good, memcpy(c.name, "dom0", 5);
+	REFUSES(EINVAL, "another dom0", create(&c));
+	c = good, memset(c.words, 'x', sizeof(c.words));
+	REFUSES(EINVAL, "words without an end", create(&c));
+}
+
+static void
+in_a_multicall(void)
+{
+	struct {
+		uint64_t op, result, args[6];
+	} call = { .op = ZENO_CONTROL, .args = { ZENO_LOOK, 0, (uint64_t)&l } };
+
+	pv_call(XEN_multicall, (uint64_t)&call, 1, 0, 0);
+	check(call.result == (uint64_t)-EINVAL, "one of many", call.result);
+}
+
+static uint64_t
+entry_of(const void *va)
+{
+	const uint64_t *table = NULL;
+
+	/*
+	 * the builder's tables: the first of level 1 is the fourth of them, and maps from VIRT_BASE
+	 * on
+	 */
+	table = (const uint64_t *)(pv_info->pt_base + 3 * PAGE);
+	return table[((uint64_t)va - 0xffffffff80000000) >> 12];
+}
+
+/* Of a domain whose number is `id`, and which has not run yet. */
+static void
+frames(uint64_t id)
+{
+	uint64_t at = (uint64_t)window[0], beside = (uint64_t)window[1], own = pv_page(window[1]),
+		 foreign;
+
+	control(ZENO_LOOK, id, (uint64_t)&l, 0);
+	REFUSES(EINVAL, "a page that it does not have", control(ZENO_MAP, id, l.ram >> 12, at));
+	REFUSES(EINVAL, "a page beyond all", control(ZENO_MAP, id, ~0ul, at));
+	REFUSES(EINVAL, "into the hole", control(ZENO_MAP, id, 0, DIRECT));
+	REFUSES(EINVAL, "where there is no table", control(ZENO_MAP, id, 0, 0));
+	REFUSES(EINVAL, "with bits that are none", control(ZENO_MAP, id, 0, at | 4));
+	/* of the builder's order, the page behind the console is its root */
+	REFUSES(EINVAL, "its root, to write to",
+		control(ZENO_MAP, id, l.console_pfn + 1, at | ZENO_MAP_WRITE));
+	REFUSES(0, "its root, to look at", control(ZENO_MAP, id, l.console_pfn + 1, at));
+	foreign = entry_of(window[0]) & 0x000ffffffffff000ul;
+	check(foreign && foreign != pv_page(window[0]) << 12, "it is mapped", foreign);
+	REFUSES(EINVAL, "... for writing after all", pv_map(window[0], foreign | 7));
+	REFUSES(EINVAL, "... once more, elsewhere", pv_map(window[1], foreign | 5));
+	REFUSES(EINVAL, "... as a table of its own",
+		pv_mmuext(XEN_MMUEXT_PIN_L4_TABLE, foreign >> 12));
+	REFUSES(EINVAL, "... as a root", pv_mmuext(XEN_MMUEXT_NEW_BASEPTR, foreign >> 12));
+	REFUSES(EINVAL, "... written by a hypercall", pv_update(foreign, 0));
+	REFUSES(0, "its console", control(ZENO_MAP, id, l.console_pfn, at | ZENO_MAP_WRITE));
+	window[0][0] = 42;
+	REFUSES(0, "... twice", control(ZENO_MAP, id, l.console_pfn, beside));
+	check(window[1][0] == 42, "... and it is the same", window[1][0]);
+	window[0][0] = 0;
+	REFUSES(0, "... and not any more", pv_map(window[1], own << 12 | 7));
+	window[1][0] = 1;
+	check(!window[0][0], "... it is its own again", window[0][0]);
+}
+
+/* It has ended, and nothing that is mapped is anybody else's before it is let go. */
+static void
+ends(uint64_t id)
+{
+	uint64_t own = pv_page(window[0]) << 12 | 7;
+
+	REFUSES(EBUSY, "letting go of what runs", control(ZENO_RELEASE, id, 0, 0));
+	REFUSES(0, "destroy", control(ZENO_DESTROY, id, 0, 0));
+	while (control(ZENO_LOOK, id, (uint64_t)&l, 0) == (int64_t)id && l.state != ZENO_ENDED)
+		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+	pv_poll(0, pv_now() + 20000000); /* its last turn */
+	REFUSES(EBUSY, "letting go of what is mapped", control(ZENO_RELEASE, id, 0, 0));
+	window[0][8] = 1;
+	REFUSES(ENODATA, "pause, behind its end", control(ZENO_PAUSE, id, 0, 0));
+	REFUSES(0, "its pages are there", control(ZENO_MAP, id, 0, (uint64_t)window[1]));
+	REFUSES(0, "unmap", pv_map(window[0], own));
+	REFUSES(EBUSY, "letting go of what is mapped still", control(ZENO_RELEASE, id, 0, 0));
+	REFUSES(0, "unmap", pv_map(window[1], pv_page(window[1]) << 12 | 7));
+	REFUSES(0, "letting go", control(ZENO_RELEASE, id, 0, 0));
+	REFUSES(ESRCH, "letting go twice", control(ZENO_RELEASE, id, 0, 0));
+}
+
+static bool
+is_word(const char *word)
+{
+	const char *line = pv_info->cmd_line;
+	unsigned n;
+
+	for (; *line; line++) {
+		for (n = 0; word[n] && line[n] == word[n]; n++)
+			;
+		if (!word[n])
+			return true;
+	}
+	return false;
+}
+
+/* With pages of one that is paused, of one that runs, of one that has ended. */
+static int
+die(void)
+{
+	int64_t id[3];
+
+	for (unsigned n = 0; n < 3; n++) {
+		id[n] = create(&good);
+		control(ZENO_LOOK, (uint64_t)id[n], (uint64_t)&l, 0);
+		if (n < 2)
+			control(ZENO_MAP, (uint64_t)id[n], l.console_pfn,
+				(uint64_t)window[n] | ZENO_MAP_WRITE);
+	}
+	control(ZENO_DESTROY, (uint64_t)id[1], 0, 0);
+	control(ZENO_UNPAUSE, (uint64_t)id[2], 0, 0);
+	if (is_word("die=late"))
+		pv_poll(0, pv_now() + 20000000);
+	pv_printf("dom0 ends with %ld %ld %ld\n", id[0], id[1], id[2]);
+	return is_word("die=crash");
+}
+
+int
+guest_main(const struct xen_start_info *info)
+{
+	int64_t id;
+
+	pv_init(info);
+	pv_events_init();
+	if (control(ZENO_LOOK, 0, (uint64_t)&l, 0) == -EPERM)
+		return nobody();
+	good = (struct zeno_create){
+		.name = "made", .kernel = info->mod_start, .kernel_size = info->mod_len, .mib = 8
+	};
+	while (is_word("idle"))
+		pv_poll(0, 0);
+	if (is_word("die="))
+		return die();
+	numbers();
+	wrong_ones();
+	in_a_multicall();
+	id = create(&good);
+	check(id == 2, "one that is as it should be", (uint64_t)id);
+	frames((uint64_t)id);
+	ends((uint64_t)id);
+	pv_printf("%u wrong; the end\n", wrong);
+	return 0;
+}

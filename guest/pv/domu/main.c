@@ -1,0 +1,223 @@
+/*
+ * A domain that has somebody at the other end of its rings: it speaks and listens by its console,
+ * and asks its store. `harm=WORD`: it breaks the rings' protocols, and sees that it is left alone.
+ */
+#include <guest/pv/lib/events.h>
+#include <inc/xen_rings.h>
+
+int guest_main(const struct xen_start_info *info);
+
+static volatile struct xen_console_ring *console;
+static volatile struct xen_store_ring *store;
+static char said[4096]; /* what the store has answered */
+static uint32_t answer_type, answer_len;
+
+/* Until then, or something has come: upcalls are masked, and a port stays pending up to here. */
+static void
+wait(uint32_t port, uint64_t until)
+{
+	pv_send(port);
+	pv_poll(port, until);
+	while (pv_event_next() >= 0)
+		;
+}
+
+/* ---- the console ---- */
+
+static void
+put(char c)
+{
+	uint32_t at = console->out_prod;
+
+	while (at - console->out_cons >= sizeof(console->out)) {
+		wait(pv_info->console_evtchn, 0);
+	}
+	console->out[at % sizeof(console->out)] = (uint8_t)c;
+	console->out_prod = at + 1;
+}
+
+static void
+tell(const char *a, const char *b, const char *c)
+{
+	const char *const parts[] = { a, b, c };
+
+	for (unsigned i = 0; i < 3; i++)
+		for (const char *s = parts[i]; *s; s++)
+			put(*s);
+	pv_send(pv_info->console_evtchn);
+}
+
+/* Up to its end, which is a carriage return. */
+static void
+hear(char *line, unsigned size)
+{
+	unsigned len = 0;
+
+	for (;;) {
+		uint32_t at = console->in_cons;
+		char c;
+
+		if (console->in_prod == at) {
+			wait(pv_info->console_evtchn, 0);
+			continue;
+		}
+		c = (char)console->in[at % sizeof(console->in)];
+		console->in_cons = at + 1;
+		pv_send(pv_info->console_evtchn);
+		if (c == '\r')
+			break;
+		if (len < size - 1)
+			line[len++] = c;
+	}
+	line[len] = 0;
+}
+
+/* ---- the store ---- */
+
+static void
+send_bytes(const void *bytes, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++) {
+		while (store->req_prod - store->req_cons >= XEN_STORE_RING) {
+			wait(pv_info->store_evtchn, 0);
+		}
+		store->req[store->req_prod % XEN_STORE_RING] = ((const uint8_t *)bytes)[i];
+		store->req_prod++;
+	}
+}
+
+static void
+take_bytes(void *bytes, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++) {
+		while (store->rsp_prod == store->rsp_cons) {
+			wait(pv_info->store_evtchn, 0);
+		}
+		((uint8_t *)bytes)[i] = store->rsp[store->rsp_cons % XEN_STORE_RING];
+		store->rsp_cons++;
+	}
+}
+
+static void
+hear_store(void)
+{
+	struct xen_xsd_sockmsg head;
+
+	take_bytes(&head, sizeof(head));
+	answer_type = head.type;
+	answer_len = head.len;
+	take_bytes(said, head.len);
+	said[head.len] = 0;
+}
+
+/* A request of one text, or of two; the answer is in `said`. */
+static void
+ask(uint32_t type, const char *a, const char *b)
+{
+	struct xen_xsd_sockmsg head = { .type = type, .req_id = 7 };
+	uint32_t len_a = 0, len_b = 0;
+
+	while (a[len_a])
+		len_a++;
+	while (b[len_b])
+		len_b++;
+	/* a value has no NUL behind it, a token has one */
+	len_b += type == XEN_XS_WATCH;
+	head.len = len_a + 1 + len_b;
+	send_bytes(&head, sizeof(head));
+	send_bytes(a, len_a + 1);
+	send_bytes(b, len_b);
+	pv_send(pv_info->store_evtchn);
+	hear_store();
+}
+
+static void
+try_store(void)
+{
+	static const char *const names[] = {
+		[XEN_XS_WATCH_EVENT] = "event ", [XEN_XS_ERROR] = "error "
+	};
+
+	ask(XEN_XS_READ, "name", "");
+	tell("my name in the store is ", said, "\n");
+	ask(XEN_XS_WRITE, "data/colour", "green");
+	ask(XEN_XS_READ, "data/colour", "");
+	tell("data/colour is ", said, "\n");
+	ask(XEN_XS_DIRECTORY, "data", "");
+	tell("data has ", said, "\n");
+	ask(XEN_XS_READ, "/local/domain/0/name", "");
+	tell("my monitor's friend is ", said, "\n");
+	ask(XEN_XS_WRITE, "/local/domain/0/name", "me");
+	tell("... whose name is not mine to write: ", said, "\n");
+	ask(XEN_XS_WATCH, "data", "token");
+	hear_store();
+	ask(XEN_XS_WRITE, "data/colour", "blue");
+	if (answer_type != XEN_XS_WATCH_EVENT) /* either comes first */
+		hear_store();
+	tell(answer_type == XEN_XS_WATCH_EVENT ? names[XEN_XS_WATCH_EVENT] : "no event ", said,
+	     "\n");
+}
+
+/* ---- harm ---- */
+
+static bool
+is_word(const char *word)
+{
+	const char *line = pv_info->cmd_line;
+	unsigned n;
+
+	for (; *line; line++) {
+		for (n = 0; word[n] && line[n] == word[n]; n++)
+			;
+		if (!word[n])
+			return true;
+	}
+	return false;
+}
+
+static void
+harm(void)
+{
+	if (is_word("harm=console")) { /* more than the ring has, and it never stops */
+		for (uint32_t n = 0; n < 1000; n++) {
+			console->out_prod = console->out_cons + 2049 + n * 0x10001;
+			console->in_cons = console->in_prod + n * 0x7fffff;
+			pv_send(pv_info->console_evtchn);
+			pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+		}
+		pv_printf("still here\n");
+		pv_exit(0);
+	}
+	if (is_word("harm=store")) {
+		for (uint32_t n = 0; n < sizeof(store->req); n++)
+			store->req[n] = (uint8_t)(n * 37);
+		store->req_prod = store->req_cons + 4097;
+		pv_send(pv_info->store_evtchn);
+		while (!store->error)
+			pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+		pv_printf("the store is closed to me: %u\n", store->error);
+		pv_exit(0);
+	}
+	if (is_word("harm=talk"))
+		for (;;)
+			tell("and ", "on ", "and on\n");
+}
+
+int
+guest_main(const struct xen_start_info *info)
+{
+	char line[60];
+
+	pv_init(info);
+	pv_events_init();
+	console = pv_machine_page(info->console_mfn);
+	store = pv_machine_page(info->store_mfn);
+	harm();
+	try_store();
+	do {
+		tell("domu> ", "", "");
+		hear(line, sizeof(line));
+		tell("you said ", line, "\n");
+	} while (line[0] != 'q');
+	return 0;
+}

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""dom0: a PV domain of ours that makes the others, and serves their consoles and their store.
+
+Its shell is typed to as a person would, with numbers that are drawn here. `pv-domu` speaks by its rings, and breaks them;
+Debian's PvGrub comes to its prompt. Under the name dom0 `pv-control` asks what must be refused, and ends with pages of
+others mapped; under its own it is nobody. No frame is lost behind any of it.
+"""
+
+import random
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import BUILD, Engine, each, guest  # noqa: E402
+from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
+
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+import linux_guest  # noqa: E402
+import mkfiles  # noqa: E402
+import xen_guest  # noqa: E402
+
+PV = Engine("6", "pv")
+PROMPT, LEAVE = "dom0# ", "\x14"
+CURSOR = re.compile(r"\\x1b\[[0-9;?]*[A-Za-z]")
+DOM0 = "mem=24 module=files"
+
+
+def typed(*steps):
+    """What `start` types: behind each prompt a text."""
+    words = "|".join(f"{prompt}|{text}" for prompt, text in steps)
+    return "-- input=" + words.replace(" ", "~").replace("\n", "_")
+
+
+def shell(*lines):
+    return [(PROMPT, line + "\n") for line in lines]
+
+
+def archive(**more):
+    """dom0's files: the tree's, our kernels, and these."""
+    files = {path.name: path.read_bytes() for path in sorted((ROOT / "guest/dom0/files").glob("*.cfg"))}
+    files |= {name: guest(name).read_bytes() for name in ("pv-hello", "pv-domu")}
+    to = folder() / "files.cpio"
+    to.write_bytes(mkfiles.archive(files | more))
+    return to
+
+
+def config(name, **keys):
+    keys = {"name": name, "kernel": "pv-domu", "memory": 8} | keys
+    return "".join(f"{key} = {value!r}\n" for key, value in keys.items()).encode()
+
+
+def frames(text):
+    """What is free, at each `frames`."""
+    return [int(n) for n in re.findall(r"^  free +(\d+) frames", text, re.M)]
+
+
+def said(part):
+    return re.sub(r"^d1\| ", "", CURSOR.sub("", part), flags=re.M)
+
+
+STORE = ["my name in the store is domu", "data/colour is green", "data has colour", "my monitor's friend is dom0",
+         "... whose name is not mine to write: EACCES", "event data/colour"]
+ENDS = (PROMPT, "")
+"""What a command that makes a domain has behind its own prompt: that of the other's end."""
+HELLO = "^hello has ended: guest powered off after \\d+ exits$"
+
+
+def works():
+    """Its commands, and lives of domains: one ends by itself, one is talked to, paused, ended."""
+    nonce = f"{random.getrandbits(48):x}"
+    text = PV.host(["start pv-hello", "frames",
+                    f"start dom0 {DOM0} " + typed(*shell("ls", "create hello.cfg"), ENDS, *shell("nonsense", "pause hello", "halt")),
+                    f"start dom0 {DOM0} " + typed(*shell("create domu.cfg", "console domu"), ("domu> ", f"{nonce}\n"), ("domu> ", LEAVE),
+                                                  *shell("info 2", "pause 2", "list", "unpause domu", "list", "destroy domu"), ENDS,
+                                                  *shell("list", "halt")),
+                    "audit", "start pv-hello", "frames"],
+                   [guest("dom0"), archive(), "pv-hello"])
+    hello, first, second, *_ = map(said, each(text))
+    before, after = frames(text)
+    ok(re.search(HELLO, first, re.M) and "d2| caught 1; the end" in first, "a domain is made, and its end is told", text=first)
+    ok(re.search(r"^ +\d+ pv-hello$", first, re.M) and "nonsense: no such command" in first and "has made no domain hello" in first,
+       "files; no command; no domain", text=first)
+    ok("\n".join(STORE) + "\ndomu> " in second, "a domain's store answers, refuses, and tells of a change", text=second)
+    ok(f"domu> you said {nonce}\ndomu> \ndom0# " in second, "its console has the keys, and gives them back", text=second)
+    ok(re.findall(r"^d[o0mu]+ +\d +\d+ +(\w+) ", second, re.M) == ["running", "paused", "running", "running", "running"],
+       "list: it is paused, goes on, is gone", text=second)
+    ok("domu has ended: by dom0" in second and "dom0: ended: guest powered off" in text, "destroy; halt", text=second)
+    ok("audit: 0 differences" in text and before == after, "and no frame is lost", text=text)
+
+
+BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "none.cfg": (config("x", kernel="nothing"), "there is no file nothing"),
+       "big.cfg": (config("x", memory=4000), "x: there is no memory for it"), "cfg.cfg": (config("x", kernel="domu.cfg"), "x: that is no kernel")}
+HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2"}
+
+
+def bears():
+    """Files that are wrong, and domains that mean harm by their rings; one talks for ever."""
+    files = archive(**{name: data for name, (data, _) in BAD.items()},
+                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk")})
+    text = PV.host(["start pv-hello", "frames", f"start dom0 {DOM0} " + typed(*shell(*(f"create {name}" for name in BAD), "list", "halt")),
+                    f"start dom0 {DOM0} " + typed(*shell("create console.cfg"), ENDS, *shell("create store.cfg"), ENDS, *shell("halt")),
+                    f"start dom0 {DOM0} " + typed(*shell("create talk.cfg"), ("and on", "des"), ("and on", "troy talk\n"), ENDS,
+                                                  *shell("halt")), "start pv-hello", "frames"],
+                   [guest("dom0"), files, "pv-hello"])
+    _, wrong, harm, talk, *_ = map(said, each(text))
+    before, after = frames(text)
+    ok(all(line in wrong for _, line in BAD.values()) and not re.search(r"^x ", wrong, re.M), "what is wrong in a file is said", text=wrong)
+    ok(all(line in harm for line in HARM.values()) and harm.count("has ended: guest powered off") == 2, "broken rings are let be", text=harm)
+    ok("talk| and on and on" in talk and "talk has ended: by dom0" in talk, "who talks for ever lets others be heard", text=talk[-2000:])
+    ok("dom0: ended: guest powered off" in talk and before == after, "and no frame is lost", text=text[-2000:])
+
+
+def refused():
+    """Who is not dom0 may ask nothing, and dom0 not everything; and it ends with pages of others mapped."""
+    bad = folder() / "dom0.elf"
+    shutil.copyfile(guest("pv-control"), bad)
+    start = "start dom0 module=pv-domu"
+    text = PV.host(["start pv-control", "start pv-hello", "frames", start, "audit", "start pv-hello", "frames",
+                    f"{start} -- die=crash", "audit d1", "audit d2", "audit d4", "list", "stop d2", "stop d4", "start pv-hello", "frames",
+                    f"{start} -- die=late", "stop d2", "stop d4", "start dom0 & -- idle", "start dom0", "stop d1", "start pv-hello", "frames"],
+                   [bad, "pv-control", "pv-domu", "pv-hello"])
+    parts = list(map(said, each(text)))
+    before, *after = frames(text)
+    ok("0 wrong; nothing is mine to ask" in parts[0], "who is not dom0 may ask nothing", text=parts[0])
+    ok("0 wrong; the end" in parts[2], "nor dom0 for what is nobody's", text=parts[2])
+    ok("dom0 ends with 2 3 4" in text and "dom0: stopped: it says that it has crashed" in text
+       and re.findall(r"^d(.) +made .* (\w+)$", text, re.M) == [("2", "paused"), ("4", "running")],
+       "dom0 ends, and what it has made goes on", text=text)
+    ok(text.count("audit: 0 differences") == 4, "with nothing mapped that is another's", text=text)
+    ok("dom0: there is one, d1" in text, "there is one dom0", text=text[-2000:])
+    ok(after == [before] * 3, "and no frame is lost", text=text)
+
+
+def again():
+    """Whose dom0 has ended has the next one."""
+    nonce = f"{random.getrandbits(48):x}"
+    text = PV.host([f"start dom0 {DOM0} " + typed(*shell("create domu.cfg"), ("domu> ", "\n"), *shell("halt")),
+                    f"start dom0 {DOM0} " + typed(*shell(f"console domu\n{nonce}"), ("domu> ", LEAVE), *shell("destroy domu"), ENDS, *shell("list", "halt"))],
+                   [guest("dom0"), archive()])
+    first, second = map(said, each(text))
+    ok("".join(f"domu| {line}\n" for line in STORE) in first, "what it says has its name before it", text=first)
+    ok("domu was here before" in second and f"you said {nonce}" in second and "domu has ended: by dom0" in second,
+       "the next dom0 has what the last one made", text=second)
+
+
+def grub():
+    """Debian's PvGrub, to its prompt."""
+    try:
+        linux_guest.bring(xen_guest.PVGRUB)
+    except linux_guest.NoGuest as why:
+        skip("Debian's PvGrub in a domain of dom0's", f"it could not be fetched: {why}")
+        return
+    nonce = f"{random.getrandbits(48):x}"
+    text = PV.host([f"start dom0 {DOM0} " + typed(*shell("create grub.cfg", "console grub"), ("grub> ", f"echo zeno-{nonce}\n"),
+                                                  ("grub> ", LEAVE), *shell("destroy grub"), ENDS, *shell("halt")), "audit"],
+                   [guest("dom0"), archive(pvgrub=(xen_guest.PVGRUB.place / "pvgrub").read_bytes())])
+    ok(f"\nzeno-{nonce}\n" in said(text) and "grub has ended: by dom0" in text, "PvGrub is at its prompt, by dom0's console and store",
+       text=text[-3000:])
+    ok("audit: 0 differences" in text, "and is gone", text=text[-1000:])
+
+
+works()
+bears()
+refused()
+again()
+grub()
+finish()
