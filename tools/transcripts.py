@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keep the handouts true: what they show is what really happens.
 
-    transcripts.py [--write] [--tables] [FILE...]
+    transcripts.py [--write] [--tables] [--part K/N [--all-of FILE]...] [FILE...]
 
 Two kinds of blocks in handouts/*.md are made, not written:
 
@@ -17,7 +17,7 @@ A *table* stands between `<!-- made: KIND ARGUMENT -->` and `<!-- end -->`, and 
 files, from the mutants or from the tests.
 
 Without --write it prints what differs, and fails. With --write it puts it right. --tables leaves the
-transcripts alone.
+transcripts alone. --part 0/3 takes every third transcript from the first on, and all of those of FILE.
 """
 
 import argparse
@@ -358,6 +358,17 @@ def blocks(path, lines, tables_only):
     return found
 
 
+def in_part(found, part, whole):
+    """Tables, the transcripts of this part, and those of the handouts of which all are wanted."""
+    number, of = map(int, part.split("/"))
+    chosen, count = [], -1
+    for block in found:
+        count += not block.exact
+        if block.exact or block.path in whole or count % of == number:
+            chosen.append(block)
+    return chosen
+
+
 def difference(block):
     """Old against new, for a person."""
     where = f"{block.path.name}:{block.first + 1}"
@@ -371,12 +382,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="put the handouts right")
     parser.add_argument("--tables", action="store_true", help="the tables only: boots nothing")
+    parser.add_argument("--part", metavar="K/N", default="0/1", help="every Nth transcript, from the Kth on")
+    parser.add_argument("--all-of", metavar="FILE", type=Path, action="append", default=[], help="with --part: all of this one's")
     parser.add_argument("files", nargs="*", type=Path)
     args = parser.parse_args()
     texts, found = {}, []
     for path in [p.resolve() for p in args.files] or sorted(HANDOUTS.glob("*.md")):
         texts[path] = path.read_text().split("\n")
         found += blocks(path, texts[path], args.tables)
+    found = in_part(found, args.part, [path.resolve() for path in args.all_of])
     wishes = sorted({(m[1]["LAB"], tuple(shlex.split(TRANSCRIPT.match(texts[b.path][b.first - 2])[1])))
                      for b in found if not b.exact for line in texts[b.path][b.first:b.last]
                      if line.startswith("$ ") and (m := shown_make(line[2:]))})
