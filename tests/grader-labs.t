@@ -3,11 +3,12 @@
 
 A mutant must build and boot, pass a test, and fail one of its own exercise's, in words that its
 symptom finds. One that is marked `caught-by: hostile` must fail a test that feeds in something
-hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's fifth.
+hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's fifth, and
+`which 0 3` those with these numbers.
 
 Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a fifth of each lab's is tried: which,
-a hash of their code and of the checks says, so that every fresh clone of one commit tries the same, and another commit
-others; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
+the commit's number says, so that every fresh clone of one commit tries the same, and five commits one after the other
+all; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
 (grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the others, in their order.
 """
 
@@ -21,10 +22,11 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools"), str(ROOT / "tests" / "lib")]
 sys.dont_write_bytecode = True
 
 import mutants  # noqa: E402
+import turn  # noqa: E402
 from zeno.judging import build, course, explain, grader, kept, tap  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
@@ -157,15 +159,14 @@ def in_order(lab, mutant, killers):
 def tries(tried, killers):
     """Verdicts of the tests that decide on a mutant, as few as will do."""
     lab, mutant, found = tried.lab, tried.mutant, tried.found
-    tried.run(lab.tests[0])
     hostile = mutant.caught_by == "hostile"
     for test in in_order(lab, mutant, killers):
         tried.run(test)
         fails = [lab.test(name) for name, v in found.items() if v.verdict == "fail"]
         if any(test.hostile or not hostile for test in fails):
             break
-    for name in ALSO.get(lab.number, []):
-        if any(v.verdict == "pass" for n, v in found.items() if n != lab.tests[0].name):
+    for name in [*ALSO.get(lab.number, []), lab.tests[0].name]:  # what passes another test has booted
+        if any(v.verdict == "pass" for v in found.values()):
             break
         tried.run(lab.test(name))
 
@@ -173,14 +174,14 @@ def tries(tried, killers):
 def judge(results, tried):
     """One mutant's verdicts are in. The tests that killed it."""
     lab, mutant, found = tried.lab, tried.mutant, tried.found
-    first, rest = found[lab.tests[0].name], [v for n, v in found.items() if n != lab.tests[0].name]
+    first, rest = found.get(lab.tests[0].name), [v for n, v in found.items() if n != lab.tests[0].name]
     own = [v for v in rest if v.exercise == mutant.exercise and v.verdict == "fail"]
     broken = [v for v in found.values() if v.verdict == "error"]
     words = "; ".join(v.reason for v in own)
     trouble = []
     if broken:
         trouble.append(f"harness trouble in {broken[0].test}: {broken[0].reason} {broken[0].got}")
-    if first.verdict != "pass":
+    if first and first.verdict != "pass":
         trouble.append(f"it does not boot: {first.reason}")
     if not own:
         trouble.append("no test of its own exercise notices it")
@@ -192,7 +193,7 @@ def judge(results, tried):
         trouble.append(f"its symptom is not in what the grader says: {mutant.symptom}")
     results.ok(not trouble, f"mutant {mutant.name}: killed by "
                + (", ".join(v.test for v in own) or "nothing"), cached=tried.cached,
-               trouble="; ".join(trouble), said=words, seed=found[lab.tests[0].name].seed)
+               trouble="; ".join(trouble), said=words, seed=CHANCE)
     return [v.test for v in own]
 
 
@@ -253,13 +254,11 @@ class Mutants:
         KILLERS.write_text("".join(f"{name} {test}\n" for name, test in sorted(self.killers.items())))
 
 
-def some(lab, known):
-    """The names of this commit's fifth of a lab's mutants."""
-    def rank(mutant):
-        files = sorted(mutant_files(lab, mutant).items())
-        return hashlib.sha256(f"{KEPT.judges} {mutant.name} {files}".encode()).digest()
-
-    return {one.name for one in sorted(known, key=rank)[:-(-len(known) // PART)]}
+def some(lab, known, number):
+    """The names of a fifth of a lab's mutants, some of each exercise's; each number's is another one."""
+    ranked = sorted(known, key=lambda one: (one.exercise, hashlib.sha256(one.name.encode()).digest()))
+    start = sum(str(lab.number).encode()) + number  # not the first of each lab at once
+    return {one.name for at, one in enumerate(ranked, start) if at % PART == 0}
 
 
 def test_mutants(results, lab, tree, guests, wanted, out):
@@ -267,7 +266,7 @@ def test_mutants(results, lab, tree, guests, wanted, out):
     work, left = Mutants(results, lab), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
-    chosen = {one.name for one in known} if wanted or kept.ALL else some(lab, known)
+    chosen = {one.name for one in known} if wanted or kept.ALL else some(lab, known, turn.turn(PART))
     for mutant in known:
         sources = tree.sources(mutant_files(lab, mutant))
         if not wanted and work.kept(mutant, sources):
@@ -293,9 +292,10 @@ def test_mutants(results, lab, tree, guests, wanted, out):
 def main():
     """Every lab that has a solution here."""
     results, wanted = Results(), sys.argv[1:]
-    if wanted == ["which"]:
+    if wanted[:1] == ["which"]:
         for lab in map(course.load, course.graded_labs()):
-            print(*sorted(some(lab, mutants.load_all(ROOT, lab.number))), sep="\n")
+            for number in wanted[1:] or [turn.turn(PART)]:
+                print(*sorted(some(lab, mutants.load_all(ROOT, lab.number), int(number))), sep="\n")
         return 0
     grader.add_checks_to_path()
     print("TAP version 14", flush=True)

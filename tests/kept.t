@@ -114,9 +114,12 @@ def main():
         path.write_text("{")
     ok(kept.Kept(root, use=True).find(name, tests, 4) is None, "half a file is none")
     if (ROOT / "solutions").is_dir():
-        fifth = [run(sys.executable, ROOT / "tests/grader-labs.t", "which") for _ in range(2)]
-        ok(fifth[0].status == 0 and fifth[0].out == fifth[1].out and len(fifth[0].out.split()) > 20,
-           "a fresh clone tries the same fifth of the mutants each time", first=fifth[0].out, second=fifth[1].out)
+        which = [sys.executable, ROOT / "tests/grader-labs.t", "which"]
+        fifth = [run(*which, *words).out.split() for words in ([], [], range(5))]
+        ok(fifth[0] == fifth[1] and len(fifth[0]) > 20, "a fresh clone tries the same fifth of the mutants each time",
+           first=fifth[0], second=fifth[1])
+        ok(sorted(fifth[2]) == sorted(path.stem for path in (ROOT / "grade/mutants").glob("*.patch")),
+           "and five commits, one after the other, try all of them, each once", got=len(fifth[2]))
     done = run("make", "-n", "check-all", cwd=ROOT)
     ok(done.status == 0 and "ZENO_ALL=1" in done.out, "make check-all keeps nothing", out=done.out[-500:])
     finish()
