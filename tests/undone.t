@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Labs 2, 3, 4, 4s and 5 with something not done: the grader must see it.
+"""Labs 2, 3, 4, 4s, 5 and 6 with something not done: the grader must see it.
 
 A whole exercise as handed out earns nothing for itself. A lettered part of one, whose call of
 exercise_todo() was taken out and nothing put in, fails a test of its exercise. And the first half of
@@ -23,7 +23,7 @@ import region  # noqa: E402
 from zeno.judging import build, course, grader, kept  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
-LABS = (2, 3, 4, "4s", 5)
+LABS = (2, 3, 4, "4s", 5, 6)
 ALWAYS = {"2.4", "3.8", "2B", "3B", "4B", "4sB"}
 SEED = int(os.environ.get("SEED", "0")) or None
 JOBS = os.cpu_count() or 2

@@ -38,8 +38,8 @@ ROWS = {  # Xen's, the aim, and the most that it may be
     "set_segment_base": (252, None, 160),
     "#UD to its handler, and iret": (816, None, 1230),
     "#PF to its handler, and iret": (814, 450, 1100),
-    "event to itself, masked": (503, None, 670),
-    "event to itself, upcall, iret": (1271, 600, 1670),
+    "event to itself, masked": (503, None, 680),
+    "event to itself, upcall, iret": (1271, 600, 1680),
 }
 
 

@@ -149,16 +149,18 @@ def run(command, must=False):
     return done.stdout
 
 
-def guests():
-    """The guests that the Makefile makes modules of, in its order."""
-    return [path for path in sorted((ROOT / "build/guest").glob("*.elf"))
-            if (ROOT / "guest" / path.stem).is_dir()]
+def guests(build):
+    """The guests that the Makefile makes modules of, in its order; those of pv where the kernel can run them."""
+    known = {path.name for path in (ROOT / "guest").iterdir()}
+    if "vmm/pv/" in (build.path / "lab.mk").read_text():
+        known |= {f"pv-{path.name}" for path in (ROOT / "guest/pv").iterdir()}
+    return [path for path in sorted((ROOT / "build/guest").glob("*.elf")) if path.stem in known]
 
 
 def modules(build):
     """... and behind them programs of ring 3, where the kernel can run them."""
     here = "kern/env/" in (build.path / "lab.mk").read_text()
-    return guests() + [ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here]
+    return guests(build) + [ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here]
 
 
 def tidy(text):
@@ -203,7 +205,7 @@ def debug(build, append, commands, more=()):
                    "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
                    "--append", append]
         for path in modules(build):
-            command += ["--elf", str(path)] * (path in guests()) + ["--module", str(path)]
+            command += ["--elf", str(path)] * (path in guests(build)) + ["--module", str(path)]
         text = run(command)
     parts = re.split(r"^@@(?:\d+|end)\n", text, flags=re.M)
     if len(parts) != len(commands) + 2:
@@ -217,7 +219,7 @@ def bochs_debug(build, append, commands, cpu):
         console = Path(folder) / "console"
         command = [sys.executable, "tools/run.py", "--debugger", "--console", str(console),
                    "--kernel", str(build.path / "zeno.mb"), "--append", append, "--cpu", cpu]
-        for path in guests():
+        for path in guests(build):
             command += ["--module", str(path)]
         with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,

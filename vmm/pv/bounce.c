@@ -1,75 +1,9 @@
 /*
- * Bounces: what the CPU raises goes to the guest's own handler, by a frame on the kernel's stack
- * (xen.h, "HYPERVISOR_set_trap_table"):
- *
- *   | ss                      |  <- the kernel's RSP where it ran, aligned down to 16; where the
- *   | rsp                     |     user ran, what it said by stack_switch
- *   | rflags                  |  IF: whether events were unmasked
- *   | upcall mask << 32 | cs  |  RPL 0: the kernel ran, 3: the user
- *   | rip                     |
- *   | error code              |  of the vectors that have one
- *   | gs fs es ds             |  of the failsafe callback alone
- *   | r11                     |
- *   | rcx                     |  <- the handler's RSP
+ * What comes to the guest's own handlers: exceptions, events, its user's syscall. The frame that
+ * they find is made by pv_frame() (Lab 6).
  */
 #include <vmm/exitlog.h>
 #include <vmm/pv/pv.h>
-
-#define WORDS_MAX 11
-#define RPL       3u
-/* What a handler finds clear (SDM 3A 6.12.1.3), and in 64-bit mode as Xen does it, AC. */
-#define CLEARED ((uint64_t)FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_AC)
-
-/* What a frame is for: an exception, an event, a syscall, a segment that can't be loaded. */
-enum what { EXCEPTION, EVENT, SYSCALL, FAILSAFE };
-
-static unsigned
-fill(struct vcpu *v, uint64_t word[WORDS_MAX], enum what what, const struct event *event)
-{
-	static const uint8_t data[] = { SEG_DS, SEG_ES, SEG_FS, SEG_GS };
-	const struct pv *pv = pv_of(v);
-	const struct cpu_state *s = &v->state;
-	uint64_t cs = s->seg[SEG_CS].sel & ~(pv->user ? 0 : RPL), masked = pv->info->upcall_mask;
-	unsigned n = 0;
-
-	word[n++] = s->gpr[RCX];
-	word[n++] = s->gpr[R11];
-	if (what == FAILSAFE)
-		for (unsigned i = 0; i < ARRAY_LEN(data); i++)
-			word[n++] = s->seg[data[i]].sel;
-	if (what == EXCEPTION && event->has_error)
-		word[n++] = event->error & ~(event->vector == VEC_PF && !pv->user ? PF_U : 0);
-	word[n++] = s->rip;
-	word[n++] = cs | (masked & 0xff) << 32;
-	word[n++] = (s->rflags & ~(uint64_t)(FLAG_IF | FLAG_IOPL)) | (masked ? 0 : FLAG_IF);
-	word[n++] = s->gpr[RSP];
-	word[n++] = s->seg[SEG_SS].sel;
-	return n;
-}
-
-/* False: there is no room for the frame; nothing has happened. */
-static bool
-bounce(struct vcpu *v, enum what what, const struct event *event, uint64_t to, bool masks)
-{
-	struct pv *pv = pv_of(v);
-	struct cpu_state *s = &v->state;
-	uint64_t word[WORDS_MAX], sp = pv->user ? pv->kernel_sp : s->gpr[RSP];
-	unsigned n = fill(v, word, what, event);
-
-	sp = (sp & ~15ul) - n * sizeof(word[0]);
-	if (pv_write(v, sp, word, n * sizeof(word[0])))
-		return false;
-	if (pv->user)
-		pv_switch_root(v, false);
-	s->gpr[RSP] = sp;
-	s->rip = to;
-	s->seg[SEG_CS].sel = XEN_FLAT_CS64;
-	s->seg[SEG_SS].sel = XEN_FLAT_SS64;
-	s->rflags &= ~CLEARED;
-	if (masks)
-		pv->info->upcall_mask = 1;
-	return true;
-}
 
 /* The interrupt of this machine, if it still is one: its kernel may have masked it meanwhile. */
 static enum injection
@@ -81,7 +15,7 @@ upcall(struct vcpu *v)
 	v->irq_pending = false;
 	if (!pv_upcall_is_due(pv))
 		return INJECTED;
-	if (to && pv_is_guests(to, 1) && bounce(v, EVENT, NULL, to, true))
+	if (to && pv_is_guests(to, 1) && pv_frame(v, PV_EVENT, NULL, to, true))
 		return INJECTED;
 	domain_stop(v->domain,
 		    "an event, and there is no memory for its callback's frame below %lx, or none "
@@ -107,7 +41,7 @@ pv_bounce(struct vcpu *v, const struct event *event)
 	if (!t->address || !pv_is_guests(t->address, 1)) /* its cs means nothing, as Xen has it */
 		exit_stop(v, v->exit, "pv.md#ends", "%s, for which it has %s", name,
 			  t->address ? "a handler where none can be" : "no handler");
-	else if (!bounce(v, EXCEPTION, event, t->address, t->flags & XEN_TRAP_MASKS))
+	else if (!pv_frame(v, PV_EXCEPTION, event, t->address, t->flags & XEN_TRAP_MASKS))
 		exit_stop(v, v->exit, "pv.md#ends",
 			  "%s, and there is no memory for its handler's frame below %lx", name,
 			  pv->user ? pv->kernel_sp : v->state.gpr[RSP]);
@@ -128,8 +62,8 @@ pv_bounce_syscall(struct vcpu *v, struct exit *e)
 		return event_fault(v, VEC_UD, 0);
 	v->state.rip += PV_INSN;
 	if (pv_is_guests(pv->syscall_callback, 1) &&
-	    bounce(v, SYSCALL, NULL, pv->syscall_callback,
-		   pv->callback_masks >> XEN_CALLBACKTYPE_syscall & 1))
+	    pv_frame(v, PV_CALLED, NULL, pv->syscall_callback,
+		     pv->callback_masks >> XEN_CALLBACKTYPE_syscall & 1))
 		return RESUME;
 	return exit_stop(v, e, "pv.md#ends",
 			 "its user's syscall, and there is no memory for the frame below %lx, or "
@@ -189,8 +123,8 @@ exit_segment(struct vcpu *v, struct exit *e)
 {
 	struct pv *pv = pv_of(v);
 	bool good = pv_is_guests(pv->failsafe_callback, 1) &&
-		    bounce(v, FAILSAFE, NULL, pv->failsafe_callback,
-			   pv->callback_masks >> XEN_CALLBACKTYPE_failsafe & 1);
+		    pv_frame(v, PV_FAILSAFE, NULL, pv->failsafe_callback,
+			     pv->callback_masks >> XEN_CALLBACKTYPE_failsafe & 1);
 
 	if (!good)
 		return exit_stop(

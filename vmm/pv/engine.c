@@ -75,18 +75,6 @@ free_vcpu(struct vcpu *v)
 	v->engine_data = NULL;
 }
 
-void
-pv_switch_root(struct vcpu *v, bool user)
-{
-	struct pv *pv = pv_of(v);
-
-	if (pv->user != user)
-		pv_swap_gs(v);
-	pv->user = user;
-	v->root = user ? pv->user_root : pv->kernel_root;
-	write_cr3(mfn_to_hpa(v->root).v);
-}
-
 static void
 leave(void)
 {

@@ -1,5 +1,5 @@
 /*
- * Hypercalls: which there are, how one is done, and many at once.
+ * Hypercalls: which there are, and many at once.
  */
 #include <inc/errno.h>
 #include <vmm/exitlog.h>
@@ -38,45 +38,13 @@ unknown(struct vcpu *v, uint64_t number)
 	return -ENOSYS;
 }
 
-static int64_t
+int64_t
 pv_call(struct vcpu *v, struct pv_call *c)
 {
 	if (c->number >= XEN_HYPERCALL_COUNT || !calls[c->number])
 		return unknown(v, c->number);
 	return calls[c->number](v, c);
 }
-
-/* ---- an exit ---- */
-
-/* One that is not finished leaves rip on its instruction: then it is a new one, with less to do. */
-static enum verdict
-exit_hypercall(struct vcpu *v, struct exit *e)
-{
-	static const uint8_t in[] = { RDI, RSI, RDX, R10, R8, R9 };
-	uint64_t *gpr = v->state.gpr;
-	struct pv_call c = {
-		.number = gpr[RAX],
-		.arg = { gpr[RDI], gpr[RSI], gpr[RDX], gpr[R10], gpr[R8], gpr[R9] },
-		.verdict = RESUME,
-		.budget = PV_BATCH,
-	};
-	int64_t result = pv_call(v, &c);
-
-	v->irq_pending = pv_upcall_is_due(pv_of(v));
-	if (c.jumped)
-		return c.verdict;
-	if (c.again) {
-		for (unsigned n = 0; n < ARRAY_LEN(c.arg); n++)
-			gpr[in[n]] = c.arg[n];
-		preempt_point();
-		return c.verdict;
-	}
-	gpr[RAX] = (uint64_t)result;
-	v->state.rip += PV_INSN;
-	vcpu_done(v);
-	return c.verdict;
-}
-EXIT_HANDLER(HYPERCALL, "pv", exit_hypercall);
 
 /* ---- on the spot ---- */
 

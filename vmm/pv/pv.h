@@ -87,16 +87,18 @@ pv_is_canonical(uint64_t a)
 	return (int64_t)(a << 16) >> 16 == (int64_t)a;
 }
 
-/* engine.c: before the loader fills it; 0 or -ENOMEM. The kernel's space, or the user's. */
+/* engine.c: before the loader fills it; 0 or -ENOMEM. */
 int pv_create(struct vcpu *v);
+/* The lab's iret.c: the kernel's space, or the user's. */
 void pv_switch_root(struct vcpu *v, bool user);
 /* DS ES FS GS: null, where they could not be loaded; and GS as its user is to find it. */
 void pv_forget_refused(struct vcpu *v);
 void pv_set_user_gs(struct vcpu *v, uint16_t selector);
 
 /*
- * enter.asm: into ring 3 with a frame and general registers, up to the next trap or syscall: then
- * both are the guest's again, and 0; error << 32 | vector if the entry itself has failed.
+ * The lab's enter.asm: into ring 3 with a frame and general registers, up to the next trap or
+ * syscall: then both are the guest's again, and 0; error << 32 | vector if the entry itself has
+ * failed.
  */
 #define PV_SYSCALL   256 /* as a vector */
 #define PV_SYSCALL32 257 /* ... by code that is not 64 bits wide */
@@ -163,11 +165,20 @@ void pv_free_tables(struct vcpu *v);
 int pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries, unsigned *budget);
 uint32_t pv_ldt_limit(const struct vcpu *v);
 
+/*
+ * The lab's frame.c: what a handler finds, on its kernel's stack (xen.h,
+ * "HYPERVISOR_set_trap_table"), and the registers with which it begins; `masks`: without events
+ * from then on. False: there is no room for the frame, and nothing has happened.
+ */
+enum pv_what { PV_EXCEPTION, PV_EVENT, PV_CALLED, PV_FAILSAFE };
+bool pv_frame(struct vcpu *v, enum pv_what what, const struct event *event, uint64_t to,
+	      bool masks);
+
 /* bounce.c: the guest's own handler comes next. */
 enum injection pv_bounce(struct vcpu *v, const struct event *event);
 enum verdict pv_bounce_syscall(struct vcpu *v, struct exit *e);
 
-/* A hypercall on its way. enter.asm pushes the first two. */
+/* A hypercall on its way. spot.inc pushes the first two. */
 struct pv_call {
 	uint64_t number, arg[6]; /* behind it the number is the result */
 	enum verdict verdict;    /* RESUME, unless it says otherwise */
@@ -212,4 +223,5 @@ pv_charge(unsigned *budget, uint64_t entries)
 #define CALL(name) int64_t pv_call_##name(struct vcpu *v, struct pv_call *c);
 PV_CALLS(CALL)
 #undef CALL
+int64_t pv_call(struct vcpu *v, struct pv_call *c);
 bool pv_answer(struct pv_call *c); /* on the spot; false: it is an exit */

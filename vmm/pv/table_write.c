@@ -98,6 +98,7 @@ exit_table_write(struct vcpu *v, struct exit *e)
 {
 	struct pv_types *t = pv_of(v)->types;
 	unsigned budget = PV_BATCH;
+	enum emu_result done;
 	struct emu_fault fault;
 	struct insn insn;
 
@@ -109,18 +110,13 @@ exit_table_write(struct vcpu *v, struct exit *e)
 	}
 	e->insn_op = insn.op;
 	e->insn_len = insn.len;
-	switch (emulate(&v->state, &insn, &ops, v, &fault)) {
-	case EMU_OK:
+	done = emulate(&v->state, &insn, &ops, v, &fault);
+	if (done == EMU_OK)
 		vcpu_done(v);
-		return RESUME;
-	case EMU_AGAIN:
-		return RESUME;
-	case EMU_FAULT:
-		if (fault.vector == VEC_PF)
-			return page_fault(v, fault.address, fault.error);
+	if (done == EMU_FAULT && fault.vector != VEC_PF)
 		return event_fault(v, fault.vector, fault.error);
-	default:
-		return page_fault(v, e->gva, e->error);
-	}
+	if (done == EMU_FAULT)
+		return page_fault(v, fault.address, fault.error);
+	return done == EMU_OK || done == EMU_AGAIN ? RESUME : page_fault(v, e->gva, e->error);
 }
 EXIT_HANDLER(MMU, "pv", exit_table_write);

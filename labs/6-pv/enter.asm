@@ -1,4 +1,4 @@
-; Into a PV guest in ring 3, and back by one of two ways: a trap, and `syscall`.
+; Into a PV guest in ring 3, and back by one of two ways, a trap and `syscall`: exercise 6.1.
 ;
 ;   software                              CPU
 ;   1. C calls pv_enter(frame, gpr)
@@ -11,7 +11,7 @@
 ;                                         5b. syscall: rcx = rip, r11 = rflags, and masks rflags; rsp is
 ;   6. pv_syscall: rsp = TSS.RSP0, and        still the guest's: nothing may be pushed
 ;      pushes what a trap would have pushed
-;   7. pv_leave: stores the guest's registers to gpr; back to the stack of 2, pops, ret to C
+;   7. pv_leave: back to the stack of 2; stores the guest's registers to gpr, pops, ret to C
 ;
 ; `frame` behind 5a and 6 alike (kern/trap.h):
 ;
@@ -31,7 +31,11 @@
 ; An iretq to a rip that is not canonical faults in ring 0 on the host's stack: .bad. sysret would do so on the
 ; guest's.
 
+; gpr[] is that of the guest's struct cpu_state (vmm/x86/state.inc; r8 at 64, and so on).
+
 %include "kern/trap.inc"
+%include "inc/exercise.inc"
+%include "vmm/x86/state.inc"
 
 default rel
 
@@ -41,8 +45,8 @@ PV_CS		equ	0xe033		; XEN_FLAT_CS64
 PV_CS32		equ	0xe023		; as Xen, whatever segment it was
 PV_SS		equ	0xe02b
 
-; gpr[] by enum gpr (vmm/x86/state.h), which is the CPU's own order
-%define GPR(n)	8 * (n)
+; EXERCISE 6.0: room for helpers of your own. Nothing has to stand here.
+; END EXERCISE 6.0
 
 section .bss
 run_rsp:	resq	1		; one CPU, so one of these
@@ -63,28 +67,22 @@ pv_enter:
 	push	r15
 	mov	[run_rsp], rsp
 	mov	[run_gpr], rsi
-%assign word RING_SS			; five words, from ss down to rip
-%rep 5
-	push	qword [rdi + word]
-%assign word word - 8
-%endrep
-	mov	rax, [rsi + GPR(0)]
-	mov	rcx, [rsi + GPR(1)]
-	mov	rdx, [rsi + GPR(2)]
-	mov	rbx, [rsi + GPR(3)]
-	mov	rbp, [rsi + GPR(5)]
-	mov	rdi, [rsi + GPR(7)]
-%assign n 8
-%rep 8
-	mov	r%[n], [rsi + GPR(n)]
-%assign n n + 1
-%endrep
-	mov	rsi, [rsi + GPR(6)]	; last: it was the pointer
+	; EXERCISE 6.1a: in
+	; Holds: at the iretq the stack has what it pops, and all of the guest's registers are the guest's.
+	; Beware: one of them is needed up to the last moment, and one is not loaded here.
+	; Manual: SDM 2A "IRET/IRETD/IRETQ"; SDM 3A "IRET in IA-32e Mode".
+	; Tools: GPR_RAX, GPR_RBP, GPR_RBX, GPR_RCX, GPR_RDI, GPR_RDX, GPR_RSI of vmm/x86/state.inc, RING_CS,
+	;  RING_RFLAGS, RING_RIP, RING_RSP, RING_SS, RING_VECTOR of kern/map.inc
+	EXERCISE_TODO 6, 1, "handouts/lab6a.md#ex-6-1"
+	mov eax, 13
+	xor edx, edx
+	jmp pv_enter.bad
+	; END EXERCISE 6.1a
 .iret:	iretq
 .bad:	shl	rdx, 32			; trap_host() left the vector in rax, the error code in rdx
 	or	rax, rdx
 .out:	mov	rsp, [run_rsp]
-	pop	r15
+.back:	pop	r15
 	pop	r14
 	pop	r13
 	pop	r12
@@ -94,80 +92,47 @@ pv_enter:
 
 	EXTABLE	pv_enter.iret, pv_enter.bad
 
-%macro SYSCALL 2			; the code segment that it is said to have come from, the vector
-	mov	[guest_rsp], rsp
-	mov	rsp, [tss_rsp0]
-	push	PV_SS
-	push	qword [guest_rsp]
-	push	r11
-	push	%1
-	push	rcx
-	push	0
-	push	%2
+; The code segment that it is said to have come from, the vector. There are two of these: labels begin by %%.
+%macro SYSCALL 2
+	; EXERCISE 6.1b: by syscall
+	; Holds: rsp is where a stub's is behind a trap, and below it lies what a trap would have left: who reads the
+	;  frame sees no other difference than the vector.
+	; Beware: the stack is still the guest's, and may be no memory, or Zeno's own. All registers but two are what
+	;  the guest wants back.
+	; Manual: SDM 2B "SYSCALL"; SDM 3A "Fast System Calls in 64-Bit Mode", "64-Bit Mode Stack Frame".
+	; Tools: guest_rsp, %1, %2, PV_SS, run_rsp, tss_rsp0
+	EXERCISE_TODO 6, 1, "handouts/lab6a.md#ex-6-1"
+	mov rax, -1
+	jmp pv_enter.out
+	; END EXERCISE 6.1b
 %endmacro
 
-; CSTAR leads here.
+; CSTAR and LSTAR lead here. Many calls of LSTAR's need no exit; with paranoid=1 each has one.
 global pv_syscall32:function hidden
 pv_syscall32:
 	SYSCALL	PV_CS32, PV_SYSCALL32
 	jmp	pv_leave
-
-; LSTAR leads here: to an exit (vector and registers as for a trap), or back, where pv_answer() has done all.
-; What it is given on the host's stack is the beginning of a struct pv_call:
-;
-;   rsp -> | rax rdi rsi rdx r10 r8 r9 | verdict, flags | - |
-;
-; Behind it rcx and r11 are what syscall has made of them. sysret loads rip and flags from there: pv_answer() has
-; seen that both are such as a guest may have. Nothing but an NMI, #MC and #DB comes between the guest's rsp and that.
 global pv_syscall:function hidden
 pv_syscall:
 	SYSCALL	PV_CS, PV_SYSCALL
-	mov	rsp, [run_rsp]
-	sub	rsp, 16
-	push	r9
-	push	r8
-	push	r10
-	push	rdx
-	push	rsi
-	push	rdi
-	push	rax
-	mov	rdi, rsp
-	call	pv_answer
-	test	al, al
-	pop	rax
-	pop	rdi
-	pop	rsi
-	pop	rdx
-	pop	r10
-	pop	r8
-	pop	r9
-	mov	rsp, [tss_rsp0]
-	mov	rcx, [rsp + RING_RIP - RING_SIZE]
-	mov	r11, [rsp + RING_RFLAGS - RING_SIZE]
-	jz	.exit
-	mov	rsp, [rsp + RING_RSP - RING_SIZE]
-	o64 sysret
-.exit:	lea	rsp, [rsp + RING_VECTOR - RING_SIZE]
+	%include "vmm/pv/spot.inc"
 
 ; The stubs jump here: rsp at the frame's vector, which has room for one push below.
 global pv_leave:function hidden
 pv_leave:
 	push	rsi
 	mov	rsi, [run_gpr]
-	mov	[rsi + GPR(0)], rax
-	mov	[rsi + GPR(1)], rcx
-	mov	[rsi + GPR(2)], rdx
-	mov	[rsi + GPR(3)], rbx
-	mov	[rsi + GPR(5)], rbp
-	mov	[rsi + GPR(7)], rdi
-%assign n 8
-%rep 8
-	mov	[rsi + GPR(n)], r%[n]
-%assign n n + 1
-%endrep
-	pop	qword [rsi + GPR(6)]
-	cld
+	pop	qword [rsi + GPR_RSI]
+	mov	rsp, [run_rsp]
+	; EXERCISE 6.1c: back
+	; Holds: gpr[] has the fourteen others as the guest left them, and C finds what a function of C may count on.
+	; Beware: behind a trap the flags are the guest's, too.
+	; Manual: System V ABI AMD64 "Registers and the Stack Frame"; SDM 3A "Flag Usage When Transferring to
+	;  Exception- or Interrupt-Handler Procedure".
+	; Tools: GPR_RAX, GPR_RBP, GPR_RBX, GPR_RCX, GPR_RDI, GPR_RDX of vmm/x86/state.inc, run_gpr
+	EXERCISE_TODO 6, 1, "handouts/lab6a.md#ex-6-1"
+	; END EXERCISE 6.1c
 	xor	eax, eax
-	jmp	pv_enter.out
+	jmp	pv_enter.back
 
 section .note.GNU-stack noalloc noexec nowrite progbits
