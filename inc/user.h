@@ -137,6 +137,7 @@ enum run_reason {
 };
 
 #define RUN_WORDS    64
+#define RUN_STRING   512 /* bytes */
 #define USER_NO_BELL 0x10000u
 #define RUN_NEVER    UINT64_MAX
 
@@ -145,22 +146,29 @@ enum run_reason {
  * device model's half it reads once, when USER_RUN is called, and checks the copy.
  */
 struct run_page {
-	/* Zeno's half: one access to ports or registers, at most 4 bytes wide, or the time. */
+	/*
+	 * Zeno's half: one access to ports or registers, at most 4 bytes wide; a string that is
+	 * written to one port, element by element; or the time.
+	 */
 	uint32_t reason; /* enum run_reason */
 	uint16_t port;
 	uint8_t size; /* of an element: 1, 2, 4 */
 	uint8_t pad;
-	uint32_t data_out;
-	uint32_t count;   /* elements: 1 */
-	uint64_t now;     /* the guest's clock, in ns */
-	uint64_t ram;     /* bytes of its memory, from the first exit on */
-	uint64_t address; /* guest-physical, of RUN_MMIO_; a multiple of `size` */
-	uint64_t rings;   /* of its bell (USER_BELL), ever; any exit may bring more */
+	uint32_t data_out; /* of a string: its first element */
+	uint32_t count;    /* elements: 1, of a string more */
+	uint64_t now;      /* the guest's clock, in ns */
+	uint64_t ram;      /* bytes of its memory, from the first exit on */
+	uint64_t address;  /* guest-physical, of RUN_MMIO_; a multiple of `size` */
+	uint64_t rings;    /* of its bell (USER_BELL), ever; any exit may bring more */
 	/* The device model's half. */
 	uint32_t data_in;
-	uint32_t
-		/* elements that a device took; 0: no device has this port; never above `count` */
-		done;
+	/*
+	 * Elements that a device took: of a string the first ones, the rest comes again; 0: no
+	 * device has this port; never above `count`.
+	 */
+	uint32_t done;
 	uint64_t deadline;     /* when RUN_TIME is to come, by the guest's clock; RUN_NEVER */
 	char words[RUN_WORDS]; /* Zeno's: what stood behind the program's name */
+	uint8_t string
+		[RUN_STRING]; /* Zeno's: `count` elements, one behind the other, if more than 1 */
 };

@@ -283,6 +283,23 @@ def models(svm, model):
             ok(len(last) == 1 and ENDS[name] in last[0], f"a device model ends its guest, and one line says so: {name}", text=part)
 
 
+def strings(model):
+    """`rep outs` in one exit: whole, or as much of it as a device model takes; one that answers for too much ends its guest."""
+    guest = assembled("user/outs.asm")
+    bare = boot("qemu", "svm", guest).splitlines()
+    for cpu, where in (("svm", "qemu"), ("vmx", "bochs"))[:2 if shutil.which("bochs") else 1]:
+        one = Engine("all", cpu, f"engine={cpu}")
+        text = one.host([one.start("outs"), "exits d1", one.start("outs", "devices=user"), "exits d1", "model model none",
+                         one.start("outs", "devices=user"), "model model string-count", one.start("outs", "devices=user")], [guest, DM, model], where)
+        parts = ["".join(re.findall(r"^d1\| (.*)$", part, re.M)) for part in each(text)]
+        ok(len(bare) == 4 and len(parts) == 4 and parts[:3] == ["".join(bare)] * 3, f"{where}: a string is the same, handed over at once or not",
+           text=text[-3000:])
+        exits = [int(n) for n in re.findall(r"^ +(\d+)  port I/O$", text, re.M)]
+        ok(len(exits) == 2 and 3 * exits[1] < 2 * exits[0], f"{where}: a program has few exits for many elements", exits=exits)
+        ok(re.search(r"^d1 outs: stopped: its device model model answers for (\d+) elements of (?!\1)\d+, asked for port 3f8", text, re.M),
+           f"{where}: and answers for no more than it was asked for", text=text[-3000:])
+
+
 def asleep(svm, model):
     """The same while the guest sleeps: it ends, and so does its thread, whatever it was to be woken for."""
     ends = {"asleep-count": "answers for 2 elements of 1, when its time came", "asleep-hangs": "has not answered within", "asleep-crash": "is over: killed by #PF"}
@@ -347,6 +364,7 @@ def main():
     bell(model)
     disk(model)
     owners(own)
+    strings(model)
     beside(svm)
     models(svm, model)
     asleep(svm, model)

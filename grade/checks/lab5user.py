@@ -32,10 +32,10 @@ D_STATE, D_REASON, D_SILENT, D_VCPU = offsets("struct domain", "state", "end_rea
 V_GPR, = offsets("struct vcpu", "state.gpr")
 P = dict(zip(("reason", "port", "size", "data_out", "count", "now", "ram", "data_in", "done", "deadline", "words"), offsets(
     "struct run_page", "reason", "port", "size", "data_out", "count", "now", "ram", "data_in", "done", "deadline", "words")))
-U_SIZE, D_SIZE, Q_SIZE, GPR_BYTES, ENDED, CALL, IRQ, DIED, WRITE, READ, TIME, RUN, END, CPU, LIMIT_MS, SOON, NEVER = headers.numbers(
+U_SIZE, D_SIZE, Q_SIZE, GPR_BYTES, ENDED, CALL, IRQ, DIED, WRITE, READ, TIME, RUN, END, CPU, LIMIT_MS, SOON, NEVER, MOST = headers.numbers(
     HEADERS, ("sizeof(struct user_pc)", "sizeof(struct domain)", "sizeof(struct question)", "8 * GPR_COUNT", "DOMAIN_ENDED", "ENV_CALL",
               "ENV_IRQ", "ENV_ENDED", "RUN_PORT_WRITE", "RUN_PORT_READ", "RUN_TIME", "USER_RUN", "USER_END", "USER_CPU", "MODEL_LIMIT_MS",
-              "DEADLINE_MIN", "RUN_NEVER"))
+              "DEADLINE_MIN", "RUN_NEVER", "RUN_STRING"))
 OPTIONS = "devices=user"
 ANSWER = object()
 """What a step gives when the program has answered."""
@@ -109,9 +109,15 @@ class Played:
         self.client.write(self.page + P["data_in"], bytes(P["words"] - P["data_in"]))
 
     def question(self, reason=None):
-        """One that nobody asked."""
+        """One that nobody asked. What is written may be a string of several elements."""
         reason = self.rng.choice((WRITE, READ)) if reason is None else reason
-        return reason, self.rng.getrandbits(16), self.rng.choice((1, 2, 4)), self.rng.getrandbits(32)
+        size = self.rng.choice((1, 2, 4))
+        count = self.rng.choice((1, self.rng.randrange(2, MOST // size + 1))) if reason == WRITE else 1
+        return reason, self.rng.getrandbits(16), size, self.rng.getrandbits(32), count
+
+    def string(self):
+        """... one of several."""
+        return (*self.question(WRITE)[:2], 1, self.rng.getrandbits(32), self.rng.randrange(4, MOST + 1))
 
     def answer(self, data=0, done=1, deadline=NEVER):
         """Into the page; the step's result."""
@@ -132,7 +138,7 @@ class Played:
         client.write(self.call.stack - 8, struct.pack("<Q", self.back))
         client.set_reg("rdi", self.u)
         client.set_reg("rsi", q[0] | q[1] << 32 | q[2] << 48)
-        client.set_reg("rdx", q[3])
+        client.set_reg("rdx", q[3] | q[4] << 32)
         client.set_reg("rsp", self.call.stack - 8)
         client.set_reg("rip", self.t.symbol("model_ask"))
         for point in (self.back, self.enter):
@@ -220,23 +226,23 @@ def played(t, *parts):
 
 def questions(play):
     """What stands in the page, and what Zeno remembers."""
-    for what, reason in (("a write to a port", WRITE), ("a read from a port", READ), ("its time", TIME)):
-        q = play.question(reason)
+    for what, reason in (("a write to a port", WRITE), ("a string to a port", None), ("a read from a port", READ), ("its time", TIME)):
+        q = play.string() if reason is None else play.question(reason)
         play.again()
         ram, after = play.get(play.page + P["ram"], 8), play.call("domain_now", play.domain)
         play.client.write(play.page, bytes(play.rng.getrandbits(8) for _ in range(P["ram"])))
 
         def look(q=q, after=after):
             got = tuple(play.get(play.page + P[name], size) for name, size in (("reason", 4), ("port", 2), ("size", 1), ("data_out", 4)))
-            play.check(got == q, "what the program finds in the page is another question: reason, port, size, data",
-                       " ".join(f"{n:x}" for n in q), " ".join(f"{n:x}" for n in got))
+            play.check(got == q[:4], "what the program finds in the page is another question: reason, port, size, data",
+                       " ".join(f"{n:x}" for n in q[:4]), " ".join(f"{n:x}" for n in got))
             count, now = play.get(play.page + P["count"]), play.get(play.page + P["now"], 8)
-            play.check(count == 1, "how many elements the program is asked for", 1, count)
+            play.check(count == q[4], "how many elements the program is asked for", q[4], count)
             play.check(after <= now == play.get(play.u + U_NOW, 8), "when that is, in the page and for Zeno itself",
                        f"not before {after:x}, and the same", f"{now:x} and {play.get(play.u + U_NOW, 8):x}")
             play.check(play.get(play.env + E_RAX, 8) == 0, "USER_RUN returns something else than 0 to the program", 0,
                        play.get(play.env + E_RAX, 8))
-            got = struct.unpack_from("<IHHI", play.client.read(play.u + U_ASKED, Q_SIZE))
+            got = struct.unpack_from("<IHHII", play.client.read(play.u + U_ASKED, Q_SIZE))
             play.check(got == q and play.get(play.u + U_ASKS, 1) == 1, "Zeno itself does not know what it asked, or that it asked",
                        " ".join(f"{n:x}" for n in q), " ".join(f"{n:x}" for n in got))
             play.check(play.get(play.u + U_USED, 8) == 0, "the program has used some of its time before it was asked", 0,
@@ -251,14 +257,17 @@ def questions(play):
 def answers(play):
     """Right ones and wrong ones."""
     rng = play.rng
-    for done in rng.sample((0, 1), 2):
+    one, many = play.question(READ), play.string()
+    right = [(one, 0), (one, 1), (many, 0), (many, many[4]), (many, rng.randrange(2, many[4]))]
+    wrong = [(one, 2), *((q, done) for q in (one, many) for done in (q[4] + 1, rng.randrange(1 << 10, 1 << 31), rng.randrange(1 << 31, 1 << 32)))]
+    for q, done in rng.sample(right, len(right)):
         data, deadline = rng.getrandbits(32), rng.choice((0, rng.getrandbits(40), NEVER))
         play.again()
-        play.answered(play.ask(f"an answer for {done} elements", play.question(), lambda: play.answer(data, done, deadline)))
+        play.answered(play.ask(f"an answer for {done} elements of {q[4]}", q, lambda: play.answer(data, done, deadline)))
         play.kept(data, done, deadline)
-    for done in (2, rng.randrange(3, 1 << 31), rng.randrange(1 << 31, 1 << 32)):
+    for q, done in wrong:
         play.again()
-        play.miscounted(play.ask(f"an answer for {done} elements", play.question(), lambda: play.answer(0, done)), done)
+        play.miscounted(play.ask(f"an answer for {done} elements of {q[4]}", q, lambda: play.answer(0, done)), done)
     far = play.call("domain_now", play.domain) + 1_000_000_000 * rng.randrange(1000, 2000)
     for what, deadline in (("at once", 0), ("when it was asked", None), ("far from now", far), ("never", NEVER)):
         play.again()
@@ -296,7 +305,11 @@ def changes(play):
     play.answered(play.ask("a port, and the program has overwritten what it was asked", play.question(),
                            lambda: (spoiled(deadline=5), play.put(play.page + P["reason"], TIME), ANSWER)[-1]))
     play.kept(0, 1, 5)
-    for field, size, first, then in (("done", 4, 1, rng.randrange(2, 1 << 32)), ("done", 4, rng.randrange(2, 1 << 32), 1), ("done", 4, 0, 1),
+    play.again()
+    q = play.question(READ)
+    play.miscounted(play.ask("the program has overwritten how many elements it was asked for", q,
+                             lambda: (spoiled(done=2), play.put(play.page + P["count"], MOST), ANSWER)[-1]), 2)
+    for field, size, first, then in (("done", 4, 1, rng.randrange(MOST + 1, 1 << 32)), ("done", 4, rng.randrange(MOST + 1, 1 << 32), 1), ("done", 4, 0, 1),
                                      ("data_in", 4, rng.getrandbits(32), rng.getrandbits(32)), ("deadline", 8, NEVER, 1),
                                      ("deadline", 8, 1, NEVER)):
         for reason in (WRITE, READ, TIME) if field == "deadline" else (None,):
@@ -310,7 +323,7 @@ def changes(play):
 
             took = play.ask(f"{field} is {first:x} and, as soon as it was read, {then:x}", play.question(reason), watched,
                             seen=lambda field=field, size=size, then=then: play.put(play.page + P[field], then, size))
-            if field == "done" and first > 1:
+            if field == "done" and first > MOST:
                 play.miscounted(took, first)
                 continue
             play.answered(took)

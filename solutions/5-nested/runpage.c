@@ -44,7 +44,7 @@ put_question(struct user_pc *u, struct question q)
 	p->port = q.port;
 	p->size = (uint8_t)q.size;
 	p->data_out = q.data;
-	p->count = 1;
+	p->count = q.count;
 	p->now = u->now;
 	/* END EXERCISE 5.6a */
 }
@@ -76,9 +76,9 @@ take_answer(struct user_pc *u)
 	u->asks = false;
 	if (u->asked.reason == RUN_TIME)
 		u->deadline = later(u->deadline, domain_now(u->domain) + DEADLINE_MIN);
-	if (u->done <= 1)
+	if (u->done <= u->asked.count)
 		return true;
-	model_fault(u, "answers for %u elements of 1", u->done);
+	model_fault(u, "answers for %u elements of %u", u->done, u->asked.count);
 	return false;
 	/* END EXERCISE 5.6b */
 }

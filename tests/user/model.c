@@ -103,6 +103,8 @@ misbehave(void)
 		user_call(USER_IRQ_LINE, (uint64_t)-1, 1);
 	if (is("level"))
 		user_call(USER_IRQ_LINE, 0, 2);
+	if (is("string-count") && run->count > 1)
+		run->done = run->count + 1;
 	if (is("stops"))
 		user_call(USER_STOP, (uint64_t) "enough\n", 7);
 }
@@ -254,7 +256,7 @@ user_main(void)
 			wake(&q, run->now);
 		remember(&q);
 		listen(&q);
-		if (n == TURN)
+		if (n == TURN || (is("string-count") && run->count > 1))
 			misbehave();
 		annoy(n);
 		user_call(USER_RUN, 0, 0);

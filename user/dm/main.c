@@ -7,6 +7,7 @@
  */
 #include <stdbool.h>
 
+#include <inc/compiler.h>
 #include <user/dm/disk.h>
 #include <user/lib/user.h>
 #include <vmm/dev/crtc.h>
@@ -277,6 +278,24 @@ answer(struct run_page *run)
 	run->deadline = pit_next;
 }
 
+/*
+ * A string is answered element by element: whether there is another one to be taken, in its place.
+ */
+static APART bool
+next_element(struct run_page *run)
+{
+	static uint32_t taken;
+
+	taken += run->done;
+	if (run->done && taken < run->count) {
+		memcpy(&run->data_out, run->string + taken * run->size, run->size);
+		return true;
+	}
+	run->done = taken;
+	taken = 0;
+	return false;
+}
+
 int
 user_main(void)
 {
@@ -285,6 +304,8 @@ user_main(void)
 	init(run);
 	for (;;) {
 		answer(run);
+		if (run->count > 1 && next_element(run))
+			continue;
 		user_call(USER_RUN, 0, 0);
 	}
 }

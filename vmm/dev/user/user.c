@@ -6,6 +6,8 @@
 #include <kern/map.h>
 #include <vmm/dev/platform.h>
 #include <vmm/dev/user/user.h>
+#include <vmm/exitlog.h>
+#include <vmm/mem/access.h>
 #include <vmm/monitor.h>
 #include <vmm/vcpu.h>
 
@@ -17,7 +19,7 @@ model_read(struct domain *d, uint16_t port, unsigned size)
 {
 	struct user_pc *u = user_of(d);
 
-	if (!model_ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0 }))
+	if (!model_ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0, 1 }))
 		return 0;
 	return u->done ? u->data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
 }
@@ -38,7 +40,8 @@ model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 
 	if (port == u->bell)
 		ring(u);
-	else if (model_ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value }) &&
+	else if (model_ask(u,
+			   (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value, 1 }) &&
 		 !u->done)
 		io_nobody(d, port, size);
 }
@@ -55,7 +58,7 @@ ask_part(struct user_pc *u, uint32_t reason, uint64_t at, unsigned size, uint32_
 		return false;
 	u->address = u->env->page->address = at;
 	u->may_wait = false;
-	if (!model_ask(u, (struct question){ reason, 0, (uint16_t)size, value }))
+	if (!model_ask(u, (struct question){ reason, 0, (uint16_t)size, value, 1 }))
 		return false;
 	u->domain->changed = u->deadline > u->now ? CHANGED_REQUESTS : CHANGED_LINES;
 	return u->done;
@@ -131,6 +134,81 @@ static const struct io_range ports[] = {
 };
 
 /*
+ * What there is of a string at once: up to where its next element can't be read, which is the next
+ * exit's matter. How many elements; *first is one of them.
+ */
+static unsigned
+gather(struct vcpu *v, const struct exit_io *io, uint8_t *to, uint32_t *first)
+{
+	uint64_t at = gpr_read(&v->state, RSI, io->addr_size), value;
+	uint64_t step = v->state.rflags & FLAG_DF ? -(uint64_t)io->size : io->size;
+	uint64_t left = gpr_read(&v->state, RCX, io->addr_size);
+	unsigned most = v->began & FLAG_TF ? 1 : RUN_STRING / io->size, n = 0;
+	struct emu_fault f;
+
+	for (; n < most && n < left; n++, at += step) {
+		if (io->addr_size < sizeof(at))
+			at &= (1ul << 8 * io->addr_size) - 1;
+		value = 0;
+		if (access_ops.read(v, io->seg, at, &value, io->size, &f))
+			break;
+		memcpy(to + n * io->size, &value, io->size);
+		if (!n)
+			*first = (uint32_t)value;
+	}
+	v->page_fault.pending = false;
+	return n;
+}
+
+/* Whether each element goes to the program as it is, and rings no bell. */
+static bool
+is_whole(const struct user_pc *u, const struct exit_io *io)
+{
+	if (io->in || !io->rep || io->port & (io->size - 1) || io->port == u->bell)
+		return false;
+	return io->port < LOW_PORTS ? u->domain->platform->claims[io->port] == 1
+				    : (io->port & ~1u) != PIC_ELCR;
+}
+
+/* `rep outs` to a port that is all the program's: one question has all that there is. */
+static enum verdict
+string_out(struct vcpu *v, struct exit *e)
+{
+	const struct exit_io *io = &e->io;
+	struct user_pc *u = user_of(v->domain);
+	struct question q = { RUN_PORT_WRITE, io->port, io->size, 0, 0 };
+	uint64_t left, done;
+
+	q.count = gather(v, io, u->env->page->string, &q.data);
+	if (!q.count)
+		return u->engines_io(v, e);
+	exit_effect(v, EFFECT_OUT, io->port, 0);
+	if (!model_ask(u, q))
+		return STOP;
+	done = u->done ? u->done : q.count;
+	for (uint64_t n = u->done; n < done; n++)
+		io_nobody(u->domain, io->port, io->size);
+	left = gpr_read(&v->state, RCX, io->addr_size) - done;
+	gpr_write(&v->state, RCX, io->addr_size, left);
+	done *= v->state.rflags & FLAG_DF ? -(uint64_t)io->size : io->size;
+	gpr_write(&v->state, RSI, io->addr_size, gpr_read(&v->state, RSI, io->addr_size) + done);
+	platform_lines(u->domain);
+	if (left)
+		vcpu_step(v); /* rip stays, and the rest is another exit */
+	else
+		vcpu_advance(v, e); /* safe: the last element is done */
+	return u->domain->state == DOMAIN_ENDED ? STOP : RESUME;
+}
+
+static APART enum verdict
+string(struct vcpu *v, struct exit *e)
+{
+	struct user_pc *u = user_of(v->domain);
+
+	return is_whole(u, &e->io) ? string_out(v, e) : u->engines_io(v, e);
+}
+
+/*
  * Around the engine's own handler of port I/O: an exit that is put off has not happened. General
  * registers are as they were when the program was asked (of a string the elements before are done;
  * what one behind it has faulted with comes later), and rip is on the instruction. An access that
@@ -145,7 +223,7 @@ port_exit(struct vcpu *v, struct exit *e)
 
 	__builtin_memcpy(&held, &v->state.activity, sizeof(held)); /* shadows, pending #DB */
 	u->may_wait = true;
-	verdict = u->engines_io(v, e);
+	verdict = e->io.string ? string(v, e) : u->engines_io(v, e);
 	u->may_wait = false;
 	if (!u->put_off)
 		return verdict;
@@ -235,7 +313,7 @@ time_comes(struct user_pc *u)
 		return;
 	u->may_wait = true;
 	u->told = u->asks ? u->told : u->rings;
-	model_ask(u, (struct question){ .reason = RUN_TIME });
+	model_ask(u, (struct question){ .reason = RUN_TIME, .count = 1 });
 	if (u->told != u->rings) /* meanwhile: it was put off */
 		u->deadline = 0;
 	u->may_wait = may_wait;

@@ -38,7 +38,7 @@ struct question {
 	uint32_t reason; /* enum run_reason */
 	uint16_t port;
 	uint16_t size;
-	uint32_t data;
+	uint32_t data, count;
 };
 
 struct user_pc {

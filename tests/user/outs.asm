@@ -1,0 +1,110 @@
+; Strings to ports: to COM1 up to a page's end that is not there, backwards, with a count of 0, longer than is handed
+; over at once; to a port that nobody has, and to the 8259s. Prints what it sends.
+
+%include "multiboot.inc"
+
+TABLE	equ 0x300000			; of pages; the directory is behind it
+STRING	equ 0x400fd8			; 40 bytes before the page's end
+COM1	equ 0x3f8
+BYTES	equ 64
+
+section .text
+global _start
+_start:	mov	esp, 0x2ff000
+	lgdt	[gdtr]
+	jmp	8:.cs
+.cs:	mov	ax, 16
+	mov	ds, ax
+	mov	es, ax
+	mov	ss, ax
+	mov	eax, missing
+	mov	[idt + 14 * 8], ax
+	mov	word [idt + 14 * 8 + 2], 8
+	mov	word [idt + 14 * 8 + 4], 0x8e00
+	shr	eax, 16
+	mov	[idt + 14 * 8 + 6], ax
+	lidt	[idtr]
+	mov	dword [TABLE], 0x400003
+	mov	dword [TABLE + 4], 0x401003
+	mov	dword [TABLE + 0x1000], 0x83
+	mov	dword [TABLE + 0x1004], TABLE + 3
+	mov	eax, 1 << 4
+	mov	cr4, eax
+	mov	eax, TABLE + 0x1000
+	mov	cr3, eax
+	mov	eax, cr0
+	or	eax, 1 << 31
+	mov	cr0, eax
+	cld
+	mov	edi, STRING
+	mov	ecx, BYTES
+	mov	al, '!'
+.fill:	stosb
+	inc	al
+	loop	.fill
+	mov	dword [TABLE + 4], 0
+	mov	eax, cr3
+	mov	cr3, eax
+	mov	edx, COM1
+	mov	esi, STRING
+	mov	ecx, BYTES
+	rep outsb			; its page comes by missing
+	call	line
+	std
+	mov	esi, STRING + BYTES - 1
+	mov	ecx, BYTES
+	rep outsb
+	cld
+	call	line
+	xor	ecx, ecx
+	rep outsb
+	mov	edx, 0x1234		; nobody's
+	mov	esi, words
+	mov	ecx, 6
+	rep outsd
+	mov	eax, esi
+	sub	eax, words
+	mov	edx, COM1
+	call	letter
+	mov	edx, 0x21		; masks, one behind the other
+	mov	esi, masks
+	mov	ecx, 3
+	rep outsb
+	in	al, dx
+	mov	edx, COM1
+	and	al, 15
+	call	letter
+	call	line
+	mov	ecx, 700		; more than is handed over at once
+	mov	esi, many
+	rep outsb
+	call	line
+	xor	eax, eax
+	out	0xf4, al
+	hlt
+
+line:	mov	al, 10
+	out	dx, al
+	ret
+letter:	add	al, 'A'
+	out	dx, al
+	ret
+
+missing:
+	mov	dword [TABLE + 4], 0x401003
+	add	esp, 4
+	iret
+
+section .data align=8
+gdt:	dq	0
+	dq	0x00cf9b000000ffff
+	dq	0x00cf93000000ffff
+gdtr:	dw	gdtr - gdt - 1
+	dd	gdt
+idtr:	dw	15 * 8 - 1
+	dd	idt
+words:	db	"one two three four five six"
+masks:	db	0xfb, 0xf7, 0xf5
+many:	times 14 db "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"
+section .bss align=8
+idt:	resq	15
