@@ -254,17 +254,43 @@ stopped(void)
 	WANT(to_the_end(), 3);
 }
 
+/* ... while the program is at work: its registers are what they were. */
+static void
+keeps(void)
+{
+	uint64_t rax = 0x5eed5eed5eed5eed;
+
+	WANT(BEGIN(says), 0);
+	__asm__ volatile("1: cmpb $'b', %1; jne 1b" /* "by the monitor's ..." */
+			 : "+a"(rax)
+			 : "m"(run->words[0]));
+	WANT(rax, 0x5eed5eed5eed5eed);
+	WANT(user_call(USER_RUN, 0, 0), -ENODATA);
+}
+
+/* Its guest has ended, and then another one: Zeno forgets it, and it has ended all the same. */
+static void
+outlives(void)
+{
+	WANT(BEGIN(says), 0);
+	WANT(to_the_end(), 3);
+	while (give_page(0x100000, 3) != -ENOENT)
+		user_call(USER_YIELD, 0, 0);
+	WANT(user_call(USER_RUN, 0, 0), -ENODATA);
+}
+
 int
 user_main(void)
 {
 	static const struct {
 		const char *name;
 		void (*does)(void);
-	} all[] = { { "too-early", too_early }, { "wild", wild },      { "late", late },
-		    { "flood", flood },         { "fault", fault },    { "fill", fill },
-		    { "spin", spin },           { "spins", spin },     { "crash", crash },
-		    { "hang", hang },           { "leave", leave },    { "unborn", unborn },
-		    { "waits", waits },         { "stopped", stopped } };
+	} all[] = { { "too-early", too_early }, { "wild", wild },       { "late", late },
+		    { "flood", flood },         { "fault", fault },     { "fill", fill },
+		    { "spin", spin },           { "spins", spin },      { "crash", crash },
+		    { "hang", hang },           { "leave", leave },     { "unborn", unborn },
+		    { "waits", waits },         { "stopped", stopped }, { "keeps", keeps },
+		    { "outlives", outlives } };
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		if (!user_same(all[i].name, word()))

@@ -203,7 +203,7 @@ vm_ended(struct thread *t)
 	if (!u->env)
 		return;
 	snprintf(u->env->page->words, RUN_WORDS, "%s", u->domain->end_reason);
-	if (!u->asks)
+	if (u->runs && !u->asks) /* else it is anywhere, and its registers are its own */
 		u->env->regs[ENV_RAX] = (uint64_t)-ENODATA;
 	thread_wake(&u->env->thread);
 }
@@ -272,8 +272,8 @@ vm_call(struct env *e)
 		result = create(e);
 	else if (number != USER_RUN && number != USER_SET_MEMORY && number != USER_SET_REGISTERS)
 		return false;
-	else if (!u)
-		result = -ENOENT;
+	else if (!u) /* whoever had one does not see when Zeno forgets it */
+		result = number == USER_RUN && e->release ? -ENODATA : -ENOENT;
 	else if (number == USER_RUN)
 		result = run(e, u);
 	else if (u->domain->state == DOMAIN_ENDED)
