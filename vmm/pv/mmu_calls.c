@@ -50,6 +50,7 @@ static int64_t
 each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 {
 	uint32_t left = (uint32_t)c->arg[1] & ~GOES_ON, done = 0;
+	uint64_t at = c->arg[0];
 	struct pv_types *t = pv_of(v)->types;
 	const void *request = NULL;
 	uint64_t copy[3];
@@ -59,13 +60,13 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 		return -EPERM;
 	if (c->arg[1] & GOES_ON && c->arg[2] && pv_read(v, &done, c->arg[2], sizeof(done)))
 		return -EFAULT;
-	for (; left; left--, done++, c->arg[0] += size) {
+	for (; left; left--, done++, at += size) {
 		if ((pv_type_busy(t) && !pv_type_settle(t, &c->budget)) || c->budget < A_WHILE) {
 			result = -EAGAIN;
 			break;
 		}
 		c->budget -= A_WHILE;
-		request = next_request(v, c->arg[0], size, request, copy);
+		request = next_request(v, at, size, request, copy);
 		result = request ? one(v, request, &c->budget) : -EFAULT;
 		if (result)
 			break;
@@ -75,7 +76,10 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 	pv_types_told(v);
 	if (c->arg[2] && pv_write(v, c->arg[2], &done, sizeof(done)))
 		return -EFAULT;
-	c->again = result == -EAGAIN;
+	if (result != -EAGAIN)
+		return result;
+	c->again = true;
+	c->arg[0] = at;
 	c->arg[1] = left | GOES_ON;
 	return result;
 }

@@ -143,8 +143,8 @@ FN int_3			; of two bytes
 	db	0xcd, 3
 	ret
 
-; A null hypercall, for which each register has its own number; rdi -> what they hold behind it, in rsp's place what
-; rcx must, and its flags
+; A hypercall, by number and arguments as they stand at rdi; each other register has its own number. Behind it: what
+; they hold, in rsp's place what rcx must, and its flags.
 FN registers
 	push	rbx
 	push	rbp
@@ -158,17 +158,18 @@ FN registers
 	pop	qword [rdi + 16 * 8]
 	lea	rax, [.next]
 	mov	[rdi + 4 * 8], rax
-	mov	eax, 17
-	mov	edx, 2
 	mov	ebx, 3
 	mov	ebp, 5
-	mov	esi, 6
-	mov	edi, 0
 %assign n 8
 %rep 8
 	mov	r%[n], n
 %assign n n + 1
 %endrep
+	mov	rax, [rdi]
+	mov	rdx, [rdi + 2 * 8]
+	mov	rsi, [rdi + 6 * 8]
+	mov	r10, [rdi + 10 * 8]
+	mov	rdi, [rdi + 7 * 8]
 	syscall
 .next:	xchg	rdi, [rsp]
 	mov	[rdi], rax

@@ -11,9 +11,11 @@
 #define RAX   0
 #define RCX   1
 #define RSP   4
-#define RDI   7
 #define R11   11
 #define FLAGS 16
+
+#define EINVAL (-22)
+#define ENOSYS (-38)
 
 #define IF  0x202ul
 #define OWN 0x240cd5ul /* ID AC OF DF SF ZF AF PF CF */
@@ -26,17 +28,40 @@ static uint8_t code[4096] __attribute__((aligned(4096)));
 
 /* syscall's own two (SDM 2B "SYSCALL"), the result; and nothing of the monitor's. */
 static void
-leaves(void)
+leaves(uint64_t number, uint64_t a, uint64_t b, uint64_t count, int64_t result)
 {
-	uint64_t words[17] = { 0 };
+	const uint64_t was[] = { number, 1, count,          3,  4,  5,  b,  a,
+				 8,      9, XEN_DOMID_SELF, 11, 12, 13, 14, 15 };
+	uint64_t words[17];
 
+	for (unsigned n = 0; n < 16; n++)
+		words[n] = was[n];
 	do_registers((uint64_t)words);
-	check(words[RAX] == 0x40011, "a result", words[RAX]);
+	check((int64_t)words[RAX] == result, "a result", words[RAX]);
 	check(words[RCX] == words[RSP], "rcx: where it goes on", words[RCX]);
 	check(words[R11] == words[FLAGS], "r11: its flags", words[R11]);
 	for (unsigned n = 0; n < 16; n++)
 		if (n != RAX && n != RCX && n != RSP && n != R11)
-			check(words[n] == (n == RDI ? 0 : n), "a register stays", words[n]);
+			check(words[n] == was[n], "a register stays", number << 8 | n);
+}
+
+/* ... of calls that go over an array, too, to its end or not. */
+static void
+leave(void)
+{
+	const uint64_t frame = pv_page(code), at = frame << 12;
+	const uint64_t page = ((const uint64_t *)XEN_VIRT_START)[frame];
+	const struct xen_mmu_update some[] = { { at | XEN_MMU_MACHPHYS_UPDATE, 1 },
+					       { at | XEN_MMU_MACHPHYS_UPDATE, page },
+					       { at | 4, 0 } };
+	const struct xen_mmuext_op flush[] = { { .cmd = XEN_MMUEXT_TLB_FLUSH_LOCAL },
+					       { .cmd = XEN_MMUEXT_TLB_FLUSH_LOCAL } };
+
+	leaves(XEN_xen_version, 0, 6, 2, 0x40011);
+	leaves(XEN_mmu_update, (uint64_t)some, 2, 0, 0);
+	leaves(XEN_mmu_update, (uint64_t)some, 3, 0, EINVAL);
+	leaves(XEN_mmuext_op, (uint64_t)flush, 2, 0, 0);
+	leaves(63, 0, 6, 2, ENOSYS);
 }
 
 /*
@@ -139,7 +164,7 @@ void
 calls(void)
 {
 	nothing();
-	leaves();
+	leave();
 	flags();
 	stops_behind();
 	lets_in();
