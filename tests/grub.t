@@ -4,7 +4,7 @@ that it loads into its memory and runs.
 
 The image is made here by Debian's own grub-mkimage for a flat 32-bit machine (coreboot's). It runs bare,
 started by tests/grub/shim.asm, and on the engines; the outputs, cursor movements removed, must be the same. Bare is
-QEMU, for vmx on Bochs, too.
+QEMU, for vmx on Bochs, too. On svm its instructions are counted: as many as on the bare machine run themselves.
 """
 
 import io
@@ -19,7 +19,7 @@ from engine import boot_from  # noqa: E402
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno.machines import machine  # noqa: E402
+from zeno.machines import counts, machine  # noqa: E402
 
 PLATFORM = Path("/usr/lib/grub/i386-coreboot")
 # The lab whose reference has it, the machine, and its CPU.
@@ -48,14 +48,14 @@ def make_disk(path):
         tar.addfile(text, io.BytesIO(GREETING))
 
 
-def make_image(place):
-    """Debian's GRUB as an ELF image; None if grub-mkimage can't."""
-    (place / "early.cfg").write_text(EARLY)
+def make_image(place, name="grub", commands=()):
+    """Debian's GRUB as an ELF image, which begins with these commands; None if grub-mkimage can't."""
+    (place / f"{name}.cfg").write_text(EARLY + "".join(f"{command}\n" for command in commands))
     make_disk(place / "disk.tar")
-    done = run("grub-mkimage", "-O", "i386-coreboot", "-c", place / "early.cfg",
-               "-p", "(memdisk)/boot/grub", "-m", place / "disk.tar", "-o", place / "grub.elf", *MODULES)
+    done = run("grub-mkimage", "-O", "i386-coreboot", "-c", place / f"{name}.cfg", "-p", "(memdisk)/boot/grub",
+               "-m", place / "disk.tar", "-o", place / f"{name}.elf", *MODULES, *(("iorw",) if commands else ()))
     ok(done.status == 0, "grub-mkimage makes an image", out=done.out)
-    return place / "grub.elf" if done.status == 0 else None
+    return place / f"{name}.elf" if done.status == 0 else None
 
 
 def make_shim(place):
@@ -118,6 +118,28 @@ def compare(engine, lab, where, cpu, image, expected):
        "its output is the bare machine's", expected="\n".join(expected), got="\n".join(got))
 
 
+def native(place, shim):
+    """The commands' own instructions: what GRUB with them does more than without, on svm where they lie, and bare.
+
+    At its start it waits for the clock, in as many rounds as come before a tick: the difference has none of that.
+    """
+    more = []
+    for name, commands in (("short", []), ("whole", COMMANDS)):
+        image = make_image(place, name, [*commands, "outb 0xf4 0"])
+        alike = {"cpu": "svm", "icount": True, "exact": True, "limits": LIMIT}
+        bare_run = machine.boot(kernel=shim, modules=[(image, "")], **alike)
+        run_on_svm = machine.boot(kernel=ROOT / "build/lab4s-solution/zeno.mb", modules=[(image, "")], mem=128, **alike,
+                                  cmdline=f"panic=off -- start {name} engine=svm mem=32 -- boot=coreboot; off")
+        more.append((bare_run.counts.total, run_on_svm.counts.low))
+        ok(f"{name}: ended: exit code 0" in run_on_svm.text() and (b"xxyyzz" in bare_run.console) == bool(commands),
+           f"GRUB on svm, with {len(commands)} commands, ends by itself", console=run_on_svm.text()[-2000:])
+        bare_run.cleanup()
+        run_on_svm.cleanup()
+    bare_did, svm_did = (whole - short for short, whole in zip(*more))
+    ok(bare_did > 1_000_000 and 0.99 <= svm_did / bare_did <= 1.01,
+       f"GRUB on svm: {100 * svm_did / bare_did:.2f} % of its instructions ran themselves", bare=bare_did, svm=svm_did)
+
+
 def main():
     if not shutil.which("grub-mkimage") or not PLATFORM.is_dir():
         skip("Debian's GRUB", "grub-mkimage or its i386-coreboot modules are not installed")
@@ -132,6 +154,10 @@ def main():
                 skip(f"GRUB on {engine}", reason)
             else:
                 compare(engine, lab, where, cpu, image, expected.get(cpu, expected["te"]))
+        if counts.plugin() and not machine.missing("qemu"):
+            native(place, shim)
+        else:
+            skip("counting GRUB's instructions", "the TCG plugin can't be built here, or QEMU is not")
     finish()
 
 
