@@ -88,14 +88,17 @@ def stale():
 
 
 def costs():
-    """Instructions from guest code to guest code, by a clock that counts them. KVM: 2,630 for cpuid, 1,094 for a port."""
+    """Instructions from guest code to guest code, by a clock that counts them: what is measured, 244 and 264, and a twentieth.
+
+    KVM takes 2,630 for cpuid, and 1,453 for a port. handouts/guide.md#bench says where they go, and why the aims are missed.
+    """
     result = machine.boot(machine="qemu", kernel=str(SVM.kernel), cpu="svm", limits=LIMIT, mem=128, icount=True,
                           cmdline="panic=off -- start bench; off", modules=[(str(guest("bench")), "")])
     text = result.console.decode("ascii", "replace").replace("\r", "")
     result.cleanup()
     found = {name: int(median) for name, median in re.findall(r"^d1\| (.*): \d+ (\d+) \d+$", text, re.M)}
-    ok(0 < found.get("cpuid", 0) <= 390, "a cpuid costs at most 390 instructions", text=text)
-    ok(0 < found.get("in al, 0x80", 0) <= 412, "a read of a port at most 412", text=text)
+    ok(0 < found.get("cpuid", 0) <= 256, "a cpuid costs at most 256 instructions", text=text)
+    ok(0 < found.get("in al, 0x80", 0) <= 277, "a read of a port at most 277", text=text)
     ok(found.get("cli") == 1, "and a cli one: the CPU does it", text=text)
 
 
@@ -122,7 +125,8 @@ def main():
     SVM.small_guests("qemu")
     SVM.bits("qemu")
     SVM.operands("qemu")
-    SVM.spins("qemu", SPINS)
+    SVM.spins("qemu", SPINS[1:])
+    SVM.forever("qemu")
     SVM.watches("qemu")
     stale()
     moved()

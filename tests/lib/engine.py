@@ -123,6 +123,17 @@ class Engine:
             ok("hello: ended: exit code 0" in text and over,
                f"{where}: {name} leaves others their turn, and is stopped", text=text)
 
+    def forever(self, where):
+        """Guests that do one instruction again and again, all at once: hello has its turns among them, and each is stopped."""
+        letters = "pPhHciwsj"
+        starts = [self.start("forever", f"& -- {letter}") for letter in letters]
+        text = self.host(starts + [self.start("hello"), "list"] + [f"stop d{n}" for n in range(1, len(letters) + 1)],
+                         [assembled("hardware/forever.asm"), "hello"], where)
+        ok("hello: ended: exit code 0" in text and all(f"| {letter}\n" in text for letter in letters)
+           and "forever: stopped: dead halt: hlt with interrupts off" in text
+           and text.count("forever: stopped: by the monitor's stop command") == len(letters) - 1,
+           f"{where}: pause, hlt, cpuid, in, wbinvd, rep stosb, jmp without end leave others their turns, and are stopped", text=text)
+
     def watches(self, where):
         """Breakpoints on data: one on the frame of its own #DB never ends, and leaves the others their turns. QEMU dies of
         it (handouts/emulators.md), so it is Bochs'."""
