@@ -19,7 +19,7 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 from zeno.guests import deliveries  # noqa: E402
 
 ENGINES = {"svm": Engine("5", "svm"), "vmx": Engine("5", "vmx")}
-RUNS = (("svm", "qemu", 100, ""), ("svm", "qemu", 30, "poison=1"), ("vmx", "bochs", 45, ""))
+RUNS = (("svm", "qemu", 100, ""), ("svm", "qemu", 30, "poison=1"), ("vmx", "bochs", 45, "poison=1"))
 
 
 def guest(rng, count):

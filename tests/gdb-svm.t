@@ -39,10 +39,10 @@ LAB = {"svm": ("4s", "qemu", "svm"), "vmx": ("4", "bochs", "vmx"),
        "svm mmu=shadow": ("all", "qemu", "svm"), "vmx mmu=shadow": ("all", "bochs", "vmx")}
 
 
-def session(engine, commands, script):
+def session(engine, commands, script, options=""):
     """A session with the kernel of the engine's lab, on its machine."""
     lab, where, cpu = LAB[engine]
-    return gdb_session.session(where, commands, STEPS + script, lab=lab, cpu=cpu)
+    return gdb_session.session(where, commands, STEPS + script, lab=lab, cpu=cpu, options=options)
 
 
 def symbols(name):
@@ -194,7 +194,7 @@ vmexit out
 {SHOWN[engine.split()[0]]}
 kill
 python host_ends()
-""")
+""", options="poison=1")
     went = stepped(text)
     ok(len(went) == inside + outside + bool(back) and not at["stub_32"] in [step[0] for step in went],
        f"{engine}: no step leads into the clock's handler", steps=went, text=text)

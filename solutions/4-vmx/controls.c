@@ -271,23 +271,23 @@ vmx_set_controls(struct vcpu *v)
 		uint64_t value;
 	} initial[] = {
 		{ PIN_CONTROLS, vmx_controls(PIN) }, /* what comes from outside is the host's */
-		{ PRIMARY_CONTROLS, vmx_controls(PRIMARY) },
-		{ SECONDARY_CONTROLS, vmx_controls(SECONDARY) },
-		{ EXIT_CONTROLS, vmx_controls(EXIT) },
-		{ ENTRY_CONTROLS, vmx_controls(ENTRY) },
-		{ EXCEPTION_BITMAP, x->exceptions },
-		{ PAGE_FAULT_MASK, 0 }, /* every #PF is like the others */
-		{ PAGE_FAULT_MATCH, 0 },
-		{ CR3_TARGET_COUNT, 0 },    /* CR3 is the guest's own */
-		{ CR0_MASK, x->cr0_owned }, /* NE is on, the caches are the machine's */
-		{ CR4_MASK, x->cr4_owned }, /* VMXE among them */
-		{ MSR_BITMAP, (uint64_t)msr_map - KB },
-		{ EPT_POINTER, vmx_ept_pointer(v) },
-		{ LINK_POINTER, ~0ul }, /* SDM 3C 25.4.2: no shadow VMCS */
-		{ GUEST_DEBUGCTL, 0 },  /* no branch trap: TF steps instructions */
-		{ GUEST_ACTIVITY, 0 },  /* it runs: hlt is an exit */
-		{ GUEST_PENDING_DEBUG, 0 },
-		{ ENTRY_EVENT, 0 },
+		{ PRIMARY_CONTROLS, vmx_controls(PRIMARY) },     /* ... and so is the machine */
+		{ SECONDARY_CONTROLS, vmx_controls(SECONDARY) }, /* memory by EPT */
+		{ EXIT_CONTROLS, vmx_controls(EXIT) },   /* a host of 64 bits, its own MSRs */
+		{ ENTRY_CONTROLS, vmx_controls(ENTRY) }, /* the guest's; its mode: state.c */
+		{ EXCEPTION_BITMAP, x->exceptions },     /* those that could go on for ever */
+		{ PAGE_FAULT_MASK, 0 },                  /* every #PF is like the others */
+		{ PAGE_FAULT_MATCH, 0 },                 /* 0 & 0 == 0: the bitmap decides alone */
+		{ CR3_TARGET_COUNT, 0 },                 /* CR3 is the guest's own */
+		{ CR0_MASK, x->cr0_owned },             /* NE is on, the caches are the machine's */
+		{ CR4_MASK, x->cr4_owned },             /* VMXE among them */
+		{ MSR_BITMAP, (uint64_t)msr_map - KB }, /* without it each MSR exits */
+		{ EPT_POINTER, vmx_ept_pointer(v) },    /* this vCPU's tables */
+		{ LINK_POINTER, ~0ul },                 /* SDM 3C 25.4.2: no shadow VMCS */
+		{ GUEST_DEBUGCTL, 0 },                  /* no branch trap: TF steps instructions */
+		{ GUEST_ACTIVITY, 0 },                  /* it runs: hlt is an exit */
+		{ GUEST_PENDING_DEBUG, 0 },             /* no step waits; held.c keeps it so */
+		{ ENTRY_EVENT, 0 }, /* nothing is delivered before somebody asks */
 	};
 
 	for (unsigned i = 0; i < ARRAY_LEN(initial); i++)

@@ -38,7 +38,7 @@ end
 """
 
 
-def session(where, commands, script, lab=1, cpu="te"):
+def session(where, commands, script, lab=1, cpu="te", options=""):
     """A GDB session by way of tools/run.py: (what GDB said, the guests' lines on the console)."""
     host = ROOT / f"build/lab{lab}-solution"
     place = folder()
@@ -48,7 +48,7 @@ def session(where, commands, script, lab=1, cpu="te"):
     done = run("timeout", HANG, sys.executable, ROOT / "tools/run.py", "--machine", where, "--cpu", cpu, "--gdb", "--no-explain",
                "--stub", "zeno", "--batch", place / "script.gdb", "--console", place / "console",
                "--kernel", host / "zeno.mb", "--elf", host / "zeno.elf", *files,
-               "--append", f"panic=off -- {commands}; echo that was all; off", cwd=ROOT)
+               "--append", f"panic=off {options} -- {commands}; echo that was all; off", cwd=ROOT)
     console = (place / "console").read_text(errors="replace").replace("\r", "")
     return done.out, console
 

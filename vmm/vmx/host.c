@@ -29,24 +29,24 @@ vmx_set_host_state(void)
 		enum vmcs_field field;
 		uint64_t value;
 	} host[] = {
-		{ HOST_CS_SELECTOR, HOST_CS64 },
+		{ HOST_CS_SELECTOR, HOST_CS64 }, /* the host goes on in 64-bit code */
 		{ HOST_SS_SELECTOR, 0 },
 		{ HOST_DS_SELECTOR, 0 },
 		{ HOST_ES_SELECTOR, 0 },
 		{ HOST_FS_SELECTOR, 0 }, /* the host uses neither FS nor GS */
 		{ HOST_GS_SELECTOR, 0 },
-		{ HOST_TR_SELECTOR, HOST_TSS },
+		{ HOST_TR_SELECTOR, HOST_TSS }, /* can't be 0: NMIs and #DF have stacks in it */
 		{ HOST_FS_BASE, 0 },
 		{ HOST_GS_BASE, 0 },
-		{ HOST_TR_BASE, tss_base() },
+		{ HOST_TR_BASE, tss_base() }, /* no exit reads the GDT */
 		{ HOST_GDTR_BASE, now.gdt.base },
 		{ HOST_IDTR_BASE, now.idt.base },
-		{ HOST_CR0, read_cr0() },
-		{ HOST_CR3, mfn_to_hpa(host_root).v },
+		{ HOST_CR0, read_cr0() },              /* behind VMXON, whose bits they must have */
+		{ HOST_CR3, mfn_to_hpa(host_root).v }, /* no guest's root: it may go first */
 		{ HOST_CR4, read_cr4() },
-		{ HOST_EFER, rdmsr(MSR_EFER) },
-		{ HOST_PAT, rdmsr(MSR_PAT) },
-		{ HOST_SYSENTER_CS, 0 }, /* sysenter is #GP */
+		{ HOST_EFER, rdmsr(MSR_EFER) }, /* the guest's is loaded, too */
+		{ HOST_PAT, rdmsr(MSR_PAT) },   /* ... or its types would be the host's */
+		{ HOST_SYSENTER_CS, 0 },        /* sysenter is #GP */
 		{ HOST_SYSENTER_ESP, 0 },
 		{ HOST_SYSENTER_EIP, 0 },
 		{ HOST_RIP, (uint64_t)vmx_exited },

@@ -3,7 +3,8 @@
  * that breaks one fails with VM-instruction error 7, and the host goes on behind it.
  *
  * Not here, since Zeno never sets the bit that they need: VM functions, VMCS shadowing, posted
- * interrupts' descriptor, sub-page permissions, page-modification logging.
+ * interrupts' descriptor, sub-page permissions, page-modification logging; and of both states what
+ * "load CET state" and the host's CR4.CET ask for (handouts/limits.md#hardware).
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
