@@ -56,38 +56,29 @@ def frames(text):
     return [int(n) for n in re.findall(r"^  free +(\d+) frames", text, re.M)]
 
 
-def said(part):
-    return re.sub(r"^d1\| ", "", CURSOR.sub("", part), flags=re.M)
-
-
 STORE = ["my name in the store is domu", "data/colour is green", "data has colour", "my monitor's friend is dom0",
          "... whose name is not mine to write: EACCES", "event data/colour"]
 ENDS = (PROMPT, "")
 """What a command that makes a domain has behind its own prompt: that of the other's end."""
+LISTED = r"^d[o0mu]+ +\d +\d+ +(\w+) "
 HELLO = "^hello has ended: guest powered off after \\d+ exits$"
 
 
-def works():
-    """Its commands, and lives of domains: one ends by itself, one is talked to, paused, ended."""
-    nonce = f"{random.getrandbits(48):x}"
-    text = PV.host(["start pv-hello", "frames",
-                    f"start dom0 {DOM0} " + typed(*shell("ls", "create hello.cfg"), ENDS, *shell("nonsense", "pause hello", "halt")),
-                    f"start dom0 {DOM0} " + typed(*shell("create domu.cfg", "console domu"), ("domu> ", f"{nonce}\n"), ("domu> ", LEAVE),
-                                                  *shell("info 2", "pause 2", "list", "unpause domu", "list", "destroy domu"), ENDS,
-                                                  *shell("list", "halt")),
-                    "audit", "start pv-hello", "frames"],
-                   [guest("dom0"), archive(), "pv-hello"])
-    hello, first, second, *_ = map(said, each(text))
-    before, after = frames(text)
+def works(nonce):
+    """Its commands, and lives of domains: one ends by itself, one is talked to, paused, taken over by the next dom0, ended."""
+    first, second, third = yield (
+        [*shell("ls", "create hello.cfg"), ENDS, *shell("nonsense", "pause hello", "halt")],
+        [*shell("create domu.cfg", "console domu"), ("domu> ", f"{nonce}\n"), ("domu> ", LEAVE),
+         *shell("info 2", "pause 2", "list", "unpause domu", "list", "halt")],
+        shell(f"console domu\n{nonce}") + [("domu> ", LEAVE), *shell("destroy domu"), ENDS, *shell("list", "halt")])
     ok(re.search(HELLO, first, re.M) and "d2| caught 1; the end" in first, "a domain is made, and its end is told", text=first)
     ok(re.search(r"^ +\d+ pv-hello$", first, re.M) and "nonsense: no such command" in first and "has made no domain hello" in first,
        "files; no command; no domain", text=first)
     ok("\n".join(STORE) + "\ndomu> " in second, "a domain's store answers, refuses, and tells of a change", text=second)
     ok(f"domu> you said {nonce}\ndomu> \ndom0# " in second, "its console has the keys, and gives them back", text=second)
-    ok(re.findall(r"^d[o0mu]+ +\d +\d+ +(\w+) ", second, re.M) == ["running", "paused", "running", "running", "running"],
-       "list: it is paused, goes on, is gone", text=second)
-    ok("domu has ended: by dom0" in second and "dom0: ended: guest powered off" in text, "destroy; halt", text=second)
-    ok("audit: 0 differences" in text and before == after, "and no frame is lost", text=text)
+    ok(re.findall(LISTED, second, re.M) == ["running", "paused", "running", "running"], "list: it is paused, and goes on", text=second)
+    ok("domu was here before" in third and f"you said {nonce}" in third, "the next dom0 has what the last one made", text=third)
+    ok("domu has ended: by dom0" in third and re.findall(LISTED, third, re.M) == ["running"], "destroy", text=third)
 
 
 BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "none.cfg": (config("x", kernel="nothing"), "there is no file nothing"),
@@ -97,19 +88,38 @@ HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2"
 
 def bears():
     """Files that are wrong, and domains that mean harm by their rings; one talks for ever."""
-    files = archive(**{name: data for name, (data, _) in BAD.items()},
-                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk")})
-    text = PV.host(["start pv-hello", "frames", f"start dom0 {DOM0} " + typed(*shell(*(f"create {name}" for name in BAD), "list", "halt")),
-                    f"start dom0 {DOM0} " + typed(*shell("create console.cfg"), ENDS, *shell("create store.cfg"), ENDS, *shell("halt")),
-                    f"start dom0 {DOM0} " + typed(*shell("create talk.cfg"), ("and on", "des"), ("and on", "troy talk\n"), ENDS,
-                                                  *shell("halt")), "start pv-hello", "frames"],
-                   [guest("dom0"), files, "pv-hello"])
-    _, wrong, harm, talk, *_ = map(said, each(text))
-    before, after = frames(text)
+    wrong, harm, talk = yield (
+        shell(*(f"create {name}" for name in BAD), "list", "halt"),
+        [*shell("create console.cfg"), ENDS, *shell("create store.cfg"), ENDS, *shell("halt")],
+        [*shell("create talk.cfg"), ("and on", "destroy talk\n"), ENDS, *shell("halt")])
     ok(all(line in wrong for _, line in BAD.values()) and not re.search(r"^x ", wrong, re.M), "what is wrong in a file is said", text=wrong)
     ok(all(line in harm for line in HARM.values()) and harm.count("has ended: guest powered off") == 2, "broken rings are let be", text=harm)
-    ok("talk| and on and on" in talk and "talk has ended: by dom0" in talk, "who talks for ever lets others be heard", text=talk[-2000:])
-    ok("dom0: ended: guest powered off" in talk and before == after, "and no frame is lost", text=text[-2000:])
+    ok("talk| and on and on" in talk and "talk has ended: by dom0" in talk and "dom0: ended: guest powered off" in talk,
+       "who talks for ever lets others be heard", text=talk[-2000:])
+
+
+def grub(nonce):
+    """Debian's PvGrub, to its prompt."""
+    said, = yield ([*shell("create grub.cfg", "console grub"), ("grub> ", f"echo zeno-{nonce}\n"), ("grub> ", LEAVE),
+                    *shell("destroy grub"), ENDS, *shell("halt")],)
+    ok(f"\nzeno-{nonce}\n" in said and "grub has ended: by dom0" in said, "PvGrub is at its prompt, by dom0's console and store",
+       text=said[-3000:])
+
+
+def one_boot(parts, files):
+    """All of these parts' sessions on one machine: no frame is lost behind any."""
+    wanted = [next(part) for part in parts]
+    starts = [f"start dom0 {DOM0} {typed(*session)}" for sessions in wanted for session in sessions]
+    text = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), files, "pv-hello"])
+    shown = [CURSOR.sub("", re.sub(r"^d1\| ", "", part, flags=re.M)) for part in each(text)[1:-1]]
+    for part, sessions in zip(parts, wanted):
+        mine, shown = shown[:len(sessions)], shown[len(sessions):]
+        try:
+            part.send(mine + [""] * (len(sessions) - len(mine)))
+        except StopIteration:
+            pass
+    before, *after = frames(text)
+    ok("audit: 0 differences" in text and after == [before], "and no frame is lost", text=text[-2000:])
 
 
 def refused():
@@ -121,7 +131,7 @@ def refused():
                     f"{start} -- die=crash", "audit d1", "audit d2", "audit d4", "list", "stop d2", "stop d4", "start pv-hello", "frames",
                     f"{start} -- die=late", "stop d2", "stop d4", "start dom0 & -- idle", "start dom0", "stop d1", "start pv-hello", "frames"],
                    [bad, "pv-control", "pv-domu", "pv-hello"])
-    parts = list(map(said, each(text)))
+    parts = each(text)
     before, *after = frames(text)
     ok("0 wrong; nothing is mine to ask" in parts[0], "who is not dom0 may ask nothing", text=parts[0])
     ok("0 wrong; the end" in parts[2], "nor dom0 for what is nobody's", text=parts[2])
@@ -133,37 +143,20 @@ def refused():
     ok(after == [before] * 3, "and no frame is lost", text=text)
 
 
-def again():
-    """Whose dom0 has ended has the next one."""
+def main():
     nonce = f"{random.getrandbits(48):x}"
-    text = PV.host([f"start dom0 {DOM0} " + typed(*shell("create domu.cfg"), ("domu> ", "\n"), *shell("halt")),
-                    f"start dom0 {DOM0} " + typed(*shell(f"console domu\n{nonce}"), ("domu> ", LEAVE), *shell("destroy domu"), ENDS, *shell("list", "halt"))],
-                   [guest("dom0"), archive()])
-    first, second = map(said, each(text))
-    ok("".join(f"domu| {line}\n" for line in STORE) in first, "what it says has its name before it", text=first)
-    ok("domu was here before" in second and f"you said {nonce}" in second and "domu has ended: by dom0" in second,
-       "the next dom0 has what the last one made", text=second)
-
-
-def grub():
-    """Debian's PvGrub, to its prompt."""
+    parts, more = [works(nonce), bears()], {}
     try:
         linux_guest.bring(xen_guest.PVGRUB)
+        more["pvgrub"] = (xen_guest.PVGRUB.place / "pvgrub").read_bytes()
+        parts.append(grub(nonce))
     except linux_guest.NoGuest as why:
         skip("Debian's PvGrub in a domain of dom0's", f"it could not be fetched: {why}")
-        return
-    nonce = f"{random.getrandbits(48):x}"
-    text = PV.host([f"start dom0 {DOM0} " + typed(*shell("create grub.cfg", "console grub"), ("grub> ", f"echo zeno-{nonce}\n"),
-                                                  ("grub> ", LEAVE), *shell("destroy grub"), ENDS, *shell("halt")), "audit"],
-                   [guest("dom0"), archive(pvgrub=(xen_guest.PVGRUB.place / "pvgrub").read_bytes())])
-    ok(f"\nzeno-{nonce}\n" in said(text) and "grub has ended: by dom0" in text, "PvGrub is at its prompt, by dom0's console and store",
-       text=text[-3000:])
-    ok("audit: 0 differences" in text, "and is gone", text=text[-1000:])
+    files = archive(**{name: data for name, (data, _) in BAD.items()}, **more,
+                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk")})
+    one_boot(parts, files)
+    refused()
+    finish()
 
 
-works()
-bears()
-refused()
-again()
-grub()
-finish()
+main()
