@@ -60,7 +60,7 @@ write_ram(void *ctx, uint64_t at, const void *buf, size_t size)
 	return true;
 }
 
-static const struct ide_host host = { SECTORS, load, store, read_ram, write_ram, NULL };
+static struct ide_host host = { SECTORS, load, store, read_ram, write_ram, NULL };
 
 static void
 reset(void)
@@ -339,6 +339,36 @@ test_random(void)
 	   disk.stores);
 }
 
+/* A controller that reaches no RAM: no word of DMA, and who tries it hears so at once. */
+static void
+test_without_ram(void)
+{
+	static const uint8_t commands[] = { 0xc8, 0xc9, 0x25, 0xca, 0xcb, 0x35 };
+	uint16_t words[IDE_SECTOR / 2];
+
+	host.read_ram = NULL;
+	host.write_ram = NULL;
+	for (unsigned n = 0; n < sizeof(commands); n++) {
+		reset();
+		command(commands[n], 1, 1, commands[n] < 0x40);
+		ok(i.irq && !ide_dma_runs(&i) && !disk.stores,
+		   "without RAM DMA does not begin, and an interrupt says so");
+		is_u64(in(IDE_STATUS) << 8 | in(IDE_ERROR), (0x51 << 8) | IDE_ABRT, "... aborted");
+	}
+	reset();
+	out(IDE_STATUS, 0xec);
+	for (unsigned n = 0; n < IDE_SECTOR / 2; n++)
+		words[n] = (uint16_t)ide_read(&i, IDE_DATA, 2, &host);
+	is_u64(words[49] & 3u << 8, 1u << 9, "IDENTIFY: LBA, and no DMA");
+	is_u64(words[63], 0, "... of no mode");
+	out(IDE_ERROR, 3);
+	out(IDE_COUNT, 0x22);
+	out(IDE_STATUS, 0xef);
+	is_u64(in(IDE_ERROR), IDE_ABRT, "... and none can be chosen");
+	host.read_ram = read_ram;
+	host.write_ram = write_ram;
+}
+
 int
 main(void)
 {
@@ -347,6 +377,7 @@ main(void)
 	test_pio();
 	test_dma();
 	test_hostile_dma();
+	test_without_ram();
 	test_random();
 	return done_testing();
 }

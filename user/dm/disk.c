@@ -1,7 +1,7 @@
 /*
  * The device model's IDE disk: the kernel's own source, vmm/dev/apic/ide.c, at the ports that a PC
  * has it at. Its sectors are Zeno's (USER_LOAD, USER_STORE). There is no bus master, for the
- * program sees none of its guest's memory: what a guest begins by DMA waits for ever.
+ * program sees none of its guest's memory: IDENTIFY knows of no DMA, and its commands are aborted.
  */
 #include <user/dm/disk.h>
 #include <user/lib/user.h>

@@ -75,7 +75,11 @@ addressed(struct ide *i, bool ext, const struct ide_host *host)
 static void
 transfer(struct ide *i, enum ide_transfer what, bool ext, const struct ide_host *host)
 {
-	if (!addressed(i, ext, host))
+	bool has_it = what < IDE_DMA_IN || host->read_ram;
+
+	if (!has_it)
+		ide_end(i, IDE_ABRT);
+	if (!has_it || !addressed(i, ext, host))
 		return;
 	i->transfer = what;
 	i->at = 0;
@@ -89,7 +93,7 @@ transfer(struct ide *i, enum ide_transfer what, bool ext, const struct ide_host 
 static void
 identify(struct ide *i, const struct ide_host *host)
 {
-	ide_identify(i, host->sectors, i->buffer);
+	ide_identify(i, host, i->buffer);
 	i->transfer = IDE_PIO_IN;
 	i->at = 0;
 	i->sectors = 1;
@@ -99,14 +103,14 @@ identify(struct ide *i, const struct ide_host *host)
 
 /* ATA 8.46: the mode of transfers, PIO to 4 or multiword DMA to 2, and the write cache. */
 static void
-set_features(struct ide *i)
+set_features(struct ide *i, const struct ide_host *host)
 {
 	uint8_t count = i->reg[IDE_COUNT];
 
 	switch (i->reg[IDE_ERROR]) {
 	case 0x03:
 		if (count > 1 && !(count >= 0x08 && count <= 0x0c) &&
-		    !(count >= 0x20 && count <= 0x22))
+		    !(host->read_ram && count >= 0x20 && count <= 0x22))
 			break;
 		i->mode = count;
 		ide_end(i, 0);
@@ -148,7 +152,7 @@ other_command(struct ide *i, uint8_t command, const struct ide_host *host)
 		ide_end(i, 0);
 		break;
 	case 0xef:
-		set_features(i);
+		set_features(i, host);
 		break;
 	default:
 		ide_end(i, IDE_ABRT);

@@ -79,7 +79,10 @@ struct ide {
 };
 _Static_assert(sizeof(struct ide) == 584, "the migration record depends on it");
 
-/* What it needs from outside. RAM: false, if there is none in a part of that range. */
+/*
+ * What it needs from outside. RAM: false, if there is none in a part of that range; NULL, if it
+ * reaches none at all: then the disk has no DMA, and says so.
+ */
 struct ide_host {
 	uint64_t sectors; /* 0: no disk */
 	void (*load)(void *ctx, uint64_t lba, uint8_t buf[IDE_SECTOR]);
@@ -104,6 +107,6 @@ void ide_bm_write(struct ide *i, unsigned offset, uint8_t value);
 bool ide_dma_runs(const struct ide *i);
 void ide_dma(struct ide *i, unsigned bytes, const struct ide_host *host);
 /* ide_identify.c: what IDENTIFY DEVICE reads. */
-void ide_identify(const struct ide *i, uint64_t sectors, uint8_t buf[IDE_SECTOR]);
+void ide_identify(const struct ide *i, const struct ide_host *host, uint8_t buf[IDE_SECTOR]);
 /* ide.c: the command has ended, with these bits in the error register, or well. */
 void ide_end(struct ide *i, uint8_t error);

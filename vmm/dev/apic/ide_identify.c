@@ -36,9 +36,9 @@ put_sectors(uint8_t *buf, unsigned word, unsigned words, uint64_t sectors)
 }
 
 void
-ide_identify(const struct ide *i, uint64_t sectors, uint8_t buf[IDE_SECTOR])
+ide_identify(const struct ide *i, const struct ide_host *host, uint8_t buf[IDE_SECTOR])
 {
-	uint64_t cylinders = sectors / (HEADS * PER_TRACK);
+	uint64_t sectors = host->sectors, cylinders = sectors / (HEADS * PER_TRACK);
 
 	memset(buf, 0, IDE_SECTOR);
 	put(buf, 0, 1u << 6); /* not removable */
@@ -48,13 +48,15 @@ ide_identify(const struct ide *i, uint64_t sectors, uint8_t buf[IDE_SECTOR])
 	put_text(buf, 10, 10, "1");
 	put_text(buf, 23, 4, "1");
 	put_text(buf, 27, 20, "Zeno disk");
-	put(buf, 47, 0x8000);             /* no READ MULTIPLE */
-	put(buf, 49, 1u << 11 | 3u << 8); /* IORDY; LBA, DMA */
+	put(buf, 47, 0x8000);                                              /* no READ MULTIPLE */
+	put(buf, 49, 1u << 11 | 1u << 9 | (host->read_ram ? 1u << 8 : 0)); /* IORDY; LBA, DMA */
 	put(buf, 50, 1u << 14);
 	put(buf, 53, 1u << 1); /* words 64 to 70 say something */
 	put_sectors(buf, 60, 2, sectors < LBA28_MAX ? sectors : LBA28_MAX);
-	put(buf, 63, 7u | (i->mode >> 3 == 4 ? 1u << (8 + (i->mode & 7)) : 0)); /* multiword DMA */
-	put(buf, 64, 3);                                                        /* PIO 3 and 4 */
+	if (host->read_ram)
+		put(buf, 63,
+		    7u | (i->mode >> 3 == 4 ? 1u << (8 + (i->mode & 7)) : 0)); /* multiword DMA */
+	put(buf, 64, 3);                                                       /* PIO 3 and 4 */
 	for (unsigned word = 65; word <= 68; word++)
 		put(buf, word, 120); /* ns a cycle */
 	put(buf, 80, 0x78);          /* ATA 3 to 6 */
