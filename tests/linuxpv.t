@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Debian's 64-bit Linux, which nobody here wrote, as a PV domain: to a shell on hvc0, and halted from there.
+"""Debian's 64-bit Linux, which nobody here wrote, as a PV domain that dom0 makes: to a shell on hvc0, and halted from there.
 
-The session and what is typed into the shell carry numbers that are drawn here, so no line of the output can be known
+Its kernel and its RAM disk are files of dom0's, which has the other end of its console and the store that it asks. The session and what is typed into the shell carry numbers that are drawn here, so no line of the output can be known
 before. A boot takes 10 s of CPU.
 """
 
@@ -16,6 +16,7 @@ from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 import linux_guest  # noqa: E402
+import mkfiles  # noqa: E402
 import vmlinux  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
@@ -52,10 +53,13 @@ def main():
     draw = random.Random()
     said, first, second = session(draw), draw.randrange(1000, 10**4), draw.randrange(1000, 10**4)
     initrd = linux_guest.make_initrd(LINUX, "".join(f"{line}\n" for line in said).encode(), folder() / "initrd64")
-    typed = f"_echo~$(({first}*{second}))~typed_exit_"
+    config = f'name="linux"; kernel="linux-pv"; ramdisk="initrd64"; memory=192; extra="{WORDS}"\n'
+    files = folder() / "files.cpio"
+    files.write_bytes(mkfiles.archive({"linux.cfg": config.encode(), "linux-pv": kernel().read_bytes(), "initrd64": initrd.read_bytes()}))
+    typed = f"dom0#~|create~linux.cfg_|dom0#~|console~linux__echo~$(({first}*{second}))~typed_exit_|dom0#~|list_|dom0#~|halt_"
     result = machine.boot(kernel=ROOT / "build/lab6-solution/zeno.mb", cpu="pv", mem=512, limits=LIMIT,
-                          modules=[(kernel(), WORDS), (initrd, "")], idle=False,
-                          cmdline=f"panic=off -- start linux-pv mem=192 module=initrd64 -- input={typed}; start nothing; off")
+                          modules=[(ROOT / "build/guest/dom0.elf", ""), (files, "")], idle=False,
+                          cmdline=f"panic=off -- start dom0 mem=96 module=files -- input={typed}; audit; start nothing; off")
     console, output = result.text(), b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out"))
     result.cleanup()
     text = re.sub(r"^\[ *\d+\.\d+\] .*\n?", "", (output.decode("utf-8", "replace") or console).replace("\r", ""), flags=re.M)
@@ -65,7 +69,9 @@ def main():
        console=console[-3000:])
     ok(re.search(rf"BusyBox .*^{first * second} typed\nzeno# exit\n", text, re.M | re.S), "a shell on hvc0 does what is typed",
        got=text[-3000:])
-    ok("d1 linux-pv: ended: guest powered off" in console, "and it halts, which ends the domain", console=console[-2000:])
+    ok("d2 linux: ended: guest powered off" in console and "linux has ended: guest powered off" in text,
+       "and it halts, which ends the domain, and dom0 is told", console=console[-2000:])
+    ok("audit: 0 differences" in console, "which had nothing of it mapped behind that", console=console[-2000:])
     ok(not re.search(r"WARNING:|BUG:|PANIC|multicall\(s\) failed", console), "the kernel met nothing that it does not expect",
        console=console)
     ok("no guest nothing" in console, "and the host goes on", console=console[-1000:])
