@@ -92,7 +92,8 @@ def take_folder(folder, lab):
 
 def own_environment():
     """What a build without walls gets of the environment: where the tools are, and which."""
-    return {key: os.environ[key] for key in ("PATH", "HOME", "CROSS", "CC", "LC_ALL", "CCACHE_DIR") if key in os.environ}
+    return {key: os.environ[key] for key in ("PATH", "HOME", "CROSS", "CC", "LC_ALL", "CCACHE_DIR", "CCACHE_DEPEND")
+            if key in os.environ}
 
 
 class Tree:
