@@ -294,7 +294,7 @@ def strings(model):
         text = one.host([one.start("outs"), "exits d1", one.start("outs", "devices=user"), "exits d1", "model model none",
                          one.start("outs", "devices=user"), "model model string-count", one.start("outs", "devices=user")], [guest, DM, model], where)
         parts = ["".join(re.findall(r"^d1\| (.*)$", part, re.M)) for part in each(text)]
-        ok(len(bare) == 4 and len(parts) == 4 and parts[:3] == ["".join(bare)] * 3, f"{where}: a string is the same, handed over at once or not",
+        ok(len(bare) == 5 and len(parts) == 4 and parts[:3] == ["".join(bare)] * 3, f"{where}: a string is the same, handed over at once or not",
            text=text[-3000:])
         exits = [int(n) for n in re.findall(r"^ +(\d+)  port I/O$", text, re.M)]
         ok(len(exits) == 2 and 3 * exits[1] < 2 * exits[0], f"{where}: a program has few exits for many elements", exits=exits)

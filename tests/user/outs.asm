@@ -1,5 +1,5 @@
-; Strings to ports: to COM1 up to a page's end that is not there, backwards, with a count of 0, longer than is handed
-; over at once; to a port that nobody has, and to the 8259s. Prints what it sends.
+; Strings to ports: to COM1 up to a page's end that is not there, backwards, with a count of 0, under TF; longer than is
+; handed over at once; to a port that nobody has, and to the 8259s. Prints what it sends.
 
 %include "multiboot.inc"
 
@@ -23,6 +23,12 @@ _start:	mov	esp, 0x2ff000
 	mov	word [idt + 14 * 8 + 4], 0x8e00
 	shr	eax, 16
 	mov	[idt + 14 * 8 + 6], ax
+	mov	eax, stepped
+	mov	[idt + 8], ax
+	mov	word [idt + 8 + 2], 8
+	mov	word [idt + 8 + 4], 0x8e00
+	shr	eax, 16
+	mov	[idt + 8 + 6], ax
 	lidt	[idtr]
 	mov	dword [TABLE], 0x400003
 	mov	dword [TABLE + 4], 0x401003
@@ -58,6 +64,18 @@ _start:	mov	esp, 0x2ff000
 	call	line
 	xor	ecx, ecx
 	rep outsb
+	mov	esi, words
+	mov	ecx, 9
+	pushfd
+	or	dword [esp], 1 << 8
+	popfd
+	rep outsb			; a #DB behind each
+	pushfd
+	and	dword [esp], ~(1 << 8)
+	popfd
+	call	line
+	mov	al, [steps]
+	call	letter
 	mov	edx, 0x1234		; nobody's
 	mov	esi, words
 	mov	ecx, 6
@@ -90,6 +108,10 @@ letter:	add	al, 'A'
 	out	dx, al
 	ret
 
+stepped:
+	inc	byte [steps]
+	iret
+
 missing:
 	mov	dword [TABLE + 4], 0x401003
 	add	esp, 4
@@ -105,6 +127,7 @@ idtr:	dw	15 * 8 - 1
 	dd	idt
 words:	db	"one two three four five six"
 masks:	db	0xfb, 0xf7, 0xf5
+steps:	db	0
 many:	times 14 db "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"
 section .bss align=8
 idt:	resq	15

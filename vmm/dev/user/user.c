@@ -235,6 +235,7 @@ port_exit(struct vcpu *v, struct exit *e)
 	v->state.rflags = rflags;
 	v->state.event.kind = EVENT_NONE;
 	__builtin_memcpy(&v->state.activity, &held, sizeof(held));
+	v->state.pending_debug &= ~DR6_BS; /* nothing was done; Bochs' VT-x has it pending */
 	return RESUME;
 }
 
