@@ -1,9 +1,10 @@
 /*
- * A guest's pointers: what its kernel could reach by them itself, and no more. Zeno walks the
- * kernel's tables and goes through the direct map, so that no address of the guest's is ever one of
- * the host's own.
+ * A guest's pointers: what its kernel could reach by them itself, and no more: no address of the
+ * guest's is ever one of the host's own. Within a page the CPU does it, as it would for the guest;
+ * else Zeno walks the kernel's tables and goes through the direct map.
  */
 #include <inc/errno.h>
+#include <vmm/pv/memory.h>
 #include <vmm/pv/pv.h>
 
 /* The entry, which must allow it. */
@@ -30,16 +31,11 @@ in_page_of(uint64_t va, uint64_t len)
 	return len < left ? len : left;
 }
 
-/* Most of what is read or written does, and takes one walk. Nothing at all takes none. */
-static bool
-in_one_page(uint64_t va, uint64_t len)
+int
+pv_read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
 {
-	return len - 1 < PAGE_SIZE - (va & PAGE_MASK);
-}
-
-static COLD int
-read_across(mfn_t root, void *to, uint64_t from, uint64_t len)
-{
+	if (!pv_is_guests(from, len))
+		return -EFAULT;
 	for (uint64_t done = 0, n; done < len; done += n) {
 		const pte_t *entry = allowed(root, from + done, false);
 
@@ -51,26 +47,10 @@ read_across(mfn_t root, void *to, uint64_t from, uint64_t len)
 	return 0;
 }
 
-static INLINED int
-read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
-{
-	const pte_t *entry;
-
-	if (!pv_is_guests(from, len))
-		return -EFAULT;
-	if (!in_one_page(from, len))
-		return read_across(root, to, from, len);
-	entry = allowed(root, from, false);
-	if (!entry)
-		return -EFAULT;
-	memcpy(to, bytes_at(entry, from), len);
-	return 0;
-}
-
 int
 pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 {
-	return read_by(pv_of(v)->kernel_root, to, from, len);
+	return pv_read_here(v, to, from, len);
 }
 
 const void *
@@ -78,7 +58,7 @@ pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy)
 {
 	const pte_t *entry;
 
-	if (!in_one_page(from, len))
+	if (!pv_in_one_page(from, len))
 		return pv_read(v, copy, from, len) ? NULL : copy;
 	entry = pv_is_guests(from, len) ? allowed(pv_of(v)->kernel_root, from, false) : NULL;
 	return entry ? bytes_at(entry, from) : NULL;
@@ -87,13 +67,18 @@ pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy)
 int
 pv_fetch(struct vcpu *v, void *to, uint64_t len)
 {
-	return read_by(v->root, to, v->state.rip, len);
+	uint64_t from = v->state.rip;
+
+	return pv_cpu_may(v, v->root, from, len) ? pv_copy((uint64_t)to, from, len)
+						 : pv_read_by(v->root, to, from, len);
 }
 
 /* All of it, or nothing. */
-static COLD int
-write_across(mfn_t root, uint64_t to, const void *from, uint64_t len)
+int
+pv_write_by(mfn_t root, uint64_t to, const void *from, uint64_t len)
 {
+	if (!pv_is_guests(to, len))
+		return -EFAULT;
 	for (uint64_t done = 0; done < len; done += in_page_of(to + done, len - done))
 		if (!allowed(root, to + done, true))
 			return -EFAULT;
@@ -108,16 +93,5 @@ write_across(mfn_t root, uint64_t to, const void *from, uint64_t len)
 int
 pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
 {
-	mfn_t root = pv_of(v)->kernel_root;
-	const pte_t *entry;
-
-	if (!pv_is_guests(to, len))
-		return -EFAULT;
-	if (!in_one_page(to, len))
-		return write_across(root, to, from, len);
-	entry = allowed(root, to, true);
-	if (!entry)
-		return -EFAULT;
-	memcpy(bytes_at(entry, to), from, len);
-	return 0;
+	return pv_write_here(v, to, from, len);
 }

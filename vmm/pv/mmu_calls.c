@@ -39,10 +39,12 @@ pv_types_told(struct vcpu *v)
  * within its page. What the guest maps there meanwhile is its affair: it is read once.
  */
 static const void *
-next_request(struct vcpu *v, uint64_t at, size_t size, const void *last, void *copy)
+next_request(struct vcpu *v, uint64_t at, size_t size, uint32_t left, const void *last, void *copy)
 {
 	if (last && (at & PAGE_MASK) >= size && (at & PAGE_MASK) + size <= PAGE_SIZE)
 		return (const uint8_t *)last + size;
+	if (left == 1) /* to look where it lies takes longer than to have it copied */
+		return pv_read(v, copy, at, size) ? NULL : copy;
 	return pv_at(v, at, size, copy);
 }
 
@@ -66,7 +68,7 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 			break;
 		}
 		c->budget -= A_WHILE;
-		request = next_request(v, at, size, request, copy);
+		request = next_request(v, at, size, left, request, copy);
 		result = request ? one(v, request, &c->budget) : -EFAULT;
 		if (result)
 			break;

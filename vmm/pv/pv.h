@@ -105,6 +105,8 @@ void pv_set_user_gs(struct vcpu *v, uint16_t selector);
 #define PV_INSN      2   /* bytes of syscall, and of int n */
 uint64_t pv_enter(struct ring_frame *f, uint64_t gpr[GPR_COUNT]);
 void pv_leave(void);
+/* copy.asm: one of both is in the guest's memory, by the root that is loaded; 0 or -EFAULT. */
+int pv_copy(uint64_t to, uint64_t from, uint64_t len);
 void pv_syscall(void); /* where the CPU's syscall leads */
 void pv_syscall32(void);
 /* selectors.asm: DS ES FS GS. One that the CPU refuses is null then; a bit for each of those. */

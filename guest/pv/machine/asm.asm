@@ -204,6 +204,25 @@ FN flags		; a null hypercall with these at rdi, and what they are behind it
 	mov	[rdi], rax
 	cld
 	ret
+; #UD, or #PF, with flags and a stack: three words at rdi. The first is what the flags are behind it
+FN faults
+	push	rbx
+	mov	rbx, rsp
+	mov	rsp, [rdi + 8]
+	mov	rcx, [rdi + 16]
+	mov	eax, 0x3000
+	push	qword [rdi]
+	popfq
+	jrcxz	.ud
+	mov	al, [rax]
+	jmp	.on
+.ud:	ud2
+.on:	pushfq
+	pop	qword [rdi]
+	cld
+	mov	rsp, rbx
+	pop	rbx
+	ret
 FN edge			; to that address, for a null hypercall
 	mov	rdx, rdi
 	mov	eax, 17

@@ -169,4 +169,5 @@ calls(void)
 	stops_behind();
 	lets_in();
 	beyond();
+	faults();
 }
