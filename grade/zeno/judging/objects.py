@@ -43,20 +43,44 @@ def tools(environment):
 
 
 class Hashes:
-    """Hashes of a tree's files, each file read once."""
+    """Hashes of a tree's files, each file looked at once."""
+
+    read = {}
+    """Of all trees, {path: (its status, hash)}. A file is read again if its status has changed: a change shows in st_ctime,
+    which nobody can set."""
 
     def __init__(self, root):
-        self.root = Path(root)
-        self.known = {}
+        self.root = str(root)
+        self.known, self.seen = {}, {}
+
+    def status(self, name):
+        """What the file's inode says, or None where it is not there."""
+        if name not in self.seen:
+            try:
+                self.seen[name] = os.stat(os.path.join(self.root, name))
+            except OSError:
+                self.seen[name] = None
+        return self.seen[name]
 
     def one(self, name):
         """The hash of a file, or None where it is not there."""
         if name not in self.known:
-            try:
-                self.known[name] = hashlib.sha256((self.root / name).read_bytes()).digest()
-            except OSError:
-                self.known[name] = None
+            self.known[name] = self._of(name)
         return self.known[name]
+
+    def _of(self, name):
+        status, path = self.status(name), os.path.join(self.root, name)
+        if status is None:
+            return None
+        now = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        was, digest = self.read.get(path, (None, None))
+        if was != now:
+            try:
+                digest = hashlib.sha256(Path(path).read_bytes()).digest()
+            except OSError:
+                return None
+            self.read[path] = now, digest
+        return digest
 
     def all(self, names, first=b""):
         """One name made of files' names and contents, or None if one of them is missing."""
@@ -71,7 +95,7 @@ class Hashes:
         """The files below these places, in order."""
         found = []
         for place in places:
-            path = self.root / place
+            path = Path(self.root, place)
             files = [path] if path.is_file() else path.rglob("*")
             found += [str(one.relative_to(self.root)) for one in files if one.is_file()]
         return sorted(name for name in found if not name.endswith(".pyc"))
@@ -96,7 +120,7 @@ class Store:
             digest = hashes.all(names, self.key)
             kept = digest and listed.with_name(f"{listed.name[:-2]}.{digest}.o")
             target = tree / OBJECTS / f"{source}.o"
-            if not kept or not kept.is_file() or fresh(target, tree, names):
+            if not kept or not kept.is_file() or fresh(target, hashes, names):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(listed, target.with_suffix(".d"))
@@ -114,7 +138,7 @@ class Store:
                 names = dependencies(text)
                 digest = hashes.all(names, self.key)
                 kept = self.place / f"{source}.{digest}.o"
-                if digest and not kept.is_file() and fresh(made, tree, names):
+                if digest and not kept.is_file() and fresh(made, hashes, names):
                     copy_whole(made, kept)
                     write_whole(text.replace(f"{place}/", f"{OBJECTS}/", 1), self.place / f"{source}.d")
             self.prune()
@@ -146,13 +170,13 @@ class Store:
                 Path(new, "set").rename(kept)
 
 
-def fresh(made, tree, names):
+def fresh(made, hashes, names):
     """True if an object is newer than all that it was made from: make would leave it alone."""
     try:
-        when = made.stat().st_mtime_ns
-        return all((tree / name).stat().st_mtime_ns < when for name in names)
+        when = os.stat(made).st_mtime_ns
     except OSError:
         return False
+    return all((status := hashes.status(name)) and status.st_mtime_ns < when for name in names)
 
 
 def copy_whole(source, target):
