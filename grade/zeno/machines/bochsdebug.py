@@ -211,10 +211,11 @@ class Client:
     # Running.
 
     def insert(self, address, hardware=False):
-        """Set a breakpoint at a linear address. Bochs has one kind."""
+        """Set a breakpoint at a linear address. Bochs has one kind. Its number, which a Stop's reply has."""
         self._command(f"lb {address:#x}")
         self._count += 1
         self._points[address] = self._count
+        return self._count
 
     def remove(self, address, hardware=False):
         """Remove it."""
@@ -229,6 +230,10 @@ class Client:
     def unwatch(self):
         """Remove all watchpoints."""
         self._command("unwatch")
+
+    def ticks(self):
+        """Instructions since the machine was switched on, the time that it slept with them."""
+        return int(re.search(r"ptime: (\d+)", self._command("ptime"))[1])
 
     def vmexits(self, on):
         """Stop at every VM exit, or no longer: at the host's first instruction behind it."""
