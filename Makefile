@@ -174,12 +174,13 @@ bench: build/peers/kvm
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench_peers.py
 else
-bench: ## what exits cost, in instructions, with the reference solutions; PEERS=1: beside Linux' KVM
+bench: ## what exits cost, in instructions, with the references; LINUX=1: Debian's Linux, too; PEERS=1: beside Linux' KVM
 	@$(call each_lab,--no-print-directory -s SOLUTION=1)
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
 	@$(PYTHON) tools/bench_table.py
 	@$(PYTHON) tools/bench_pv.py
+	@$(if $(LINUX),$(PYTHON) tools/bench_linux.py)
 endif
 
 # What needs the solutions isn't for students.

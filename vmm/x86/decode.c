@@ -175,7 +175,7 @@ needs_modrm(const struct opcode *entry)
 {
 	if (entry->attr & GRP)
 		return true;
-	for (unsigned i = 0; i < INSN_OPERANDS; i++) {
+	for (unsigned i = 0; i < INSN_OPERANDS && entry->form[i]; i++) {
 		if (method_of(entry->form[i]) >= METHOD_E)
 			return true;
 	}
@@ -228,7 +228,7 @@ finish(struct insn *insn, struct cursor *c, const struct opcode *entry)
 	if (long_mode(insn) ? entry->attr & NO64 : entry->attr & ONLY64)
 		return -EINVAL;
 	adjust_opsize(insn, entry->attr);
-	for (unsigned i = 0; i < INSN_OPERANDS; i++) {
+	for (unsigned i = 0; i < INSN_OPERANDS && entry->form[i]; i++) {
 		if (take_operand(insn, c, &insn->opnd[i], entry->form[i]))
 			return -EINVAL;
 	}

@@ -184,6 +184,7 @@ class Setup:
     exact     count per instruction, not per block (about twice as slow)
     watch     linear addresses whose executions are counted
     points    linear addresses of the host's preemption points, for Counts.longest
+    counted_from  the linear address from whose first execution on instructions are counted; else the kernel's entry
     until     bytes, or a list of bytes: stop (End.UNTIL) when one of them is on the console
     idle      stop (End.IDLE) when the CPU sleeps with interrupts on and nothing happens any more
               (see Limits.quiet_halts); wait_for() then gives False. Bochs executes time while
@@ -209,6 +210,7 @@ class Setup:
     exact: bool = False
     watch: tuple = ()
     points: tuple = ()
+    counted_from: int | None = None
     until: bytes | list | None = None
     idle: bool = True
     interactive: bool = False
