@@ -324,6 +324,13 @@ SPARE	equ 0x40400000
 	db	0xc7, 0xc8		; QEMU takes it for a mov
 	dd	0
 	WELL
+	MISHAP	"xbegin", USER | KERNEL
+	db	0xc7, 0xf8		; a branch, on a CPU that has it; to QEMU a mov
+	dd	2
+	WELL
+	MISHAP	"xabort", USER | KERNEL
+	db	0xc6, 0xf8, 0
+	WELL
 	MISHAP	"xsaves", USER | KERNEL
 	db	0x0f, 0xc7, 0x2d
 	dd	buffer
