@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -106,6 +107,12 @@ def main():
     bad = [str(p.relative_to(ROOT)) for p in files
            if p.relative_to(ROOT).parts[0] == "kern" and "<vmm/" in p.read_text(errors="replace")]
     ok(not bad, "kern/ knows nothing of vmm/", got=bad)
+    left_out = tomllib.loads((ROOT / "course.toml").read_text()).get("export", {}).get("leave_out", [])
+    unsaid = ("build", "tests", "inc", "solutions", *(name.rstrip("/") for name in left_out))
+    mapped = re.findall(r"`([\w/-]+)/`", (ROOT / "handouts/guide.md").read_text().partition("{#map}")[2].partition("## ")[0])
+    bad = [room for p in (*ROOT.glob("kern/*"), *ROOT.glob("vmm/*"), *ROOT.glob("vmm/dev/*"), *ROOT.glob("[a-z]*"))
+           if p.is_dir() and any(p.rglob("*.c")) and (room := str(p.relative_to(ROOT))) not in (*mapped, *unsaid)]
+    ok(not bad, "the guide's map has each room that is exported", got=bad)
     done = run("python3", TOOLS / "comments.py", "--check", cwd=ROOT)
     ok(done.status == 0, "comments have 100 columns at most", out=done.out)
     if (ROOT / "solutions").is_dir():
