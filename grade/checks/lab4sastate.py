@@ -14,10 +14,11 @@ from zeno.judging.trial import Trouble
 from . import states
 from .lab4 import CODE_AT
 from .lab4sa import canonical, no_ticks, vmcb_of
-from .states import CODE, DATA, MSR, PRESENT, SEGMENTS, USABLE, Kind
+from .states import CODE, DATA, MSR, PRESENT, SEG, SEGMENTS, USABLE, VCPU_STATE, Kind
 
-VMCB_SIZE, VMCB_DR7, VMCB_CPL = headers.numbers(("vmm/svm/vmcb.h",), (
-    "sizeof(struct vmcb)", "offsetof(struct vmcb, dr7)", "offsetof(struct vmcb, cpl)"))
+VMCB_SIZE, VMCB_DR7, VMCB_CPL, STATE_SS = headers.numbers(("vmm/svm/vmcb.h",), (
+    "sizeof(struct vmcb)", "offsetof(struct vmcb, dr7)", "offsetof(struct vmcb, cpl)",
+    "offsetof(struct cpu_state, seg[SEG_SS].attr)"))
 SVME, NXE, LME, SCE, PAE, VM = 1 << 12, 1 << 11, 1 << 8, 1, 1 << 5, 1 << 17
 FIELDS = states.fields_of([("rax", 0, 8)])
 PLACES = dict(zip(FIELDS, headers.numbers(("vmm/svm/vmcb.h",), [f"offsetof(struct vmcb, {name})" for name in FIELDS])))
@@ -127,6 +128,18 @@ class Rounds(states.Rounds):
         self.t.check(got == one.kind.ring, f"the guest would go on in ring {got}: its CS is {state['cs.sel']:04x} with attributes "
                      f"{state['cs.attr']:x}, its SS {state['ss.sel']:04x} with {state['ss.attr']:x}, CR0 {state['cr0']:x}",
                      f"ring {one.kind.ring}", f"ring {got}")
+
+    def once_more(self, client, one, vcpu, call):
+        """Whoever asks for one group leaves the state's segments as they were long ago, and the ring that they say."""
+        if one.dirty & SEG or not one.dirty:
+            return
+        at = vcpu + VCPU_STATE + STATE_SS
+        attr = client.read(at, 2)
+        client.write(at, struct.pack("<H", struct.unpack("<H", attr)[0] ^ 3 << 5))
+        got = call() and self.read_hardware(client, vcpu)["cpl"]
+        client.write(at, attr)
+        self.t.check(got == one.out["cpl"], "nobody had changed the guest's segments, and its ring was written over: what the "
+                     "state has of it may be old", one.out["cpl"], got)
 
     def ready(self, client):
         no_ticks(client)
