@@ -1,8 +1,8 @@
 ; Lab 4s, exercise 4s.2: into the guest by VMRUN, and back.
 ;
-; The CPU saves and loads what the VMCB's first half of the guest's state holds, RAX and RSP among
-; it. The other general registers are ours, and so is what VMLOAD and VMSAVE move: FS, GS, TR, LDTR
-; and the MSRs of syscall and sysenter. NASM writes vmrun, vmload, vmsave bare: RAX is meant.
+; VMRUN and #VMEXIT load and save what APM 2 15.5.1 and 15.6 list, RAX and RSP among it. The other
+; general registers are ours, and so is what VMLOAD and VMSAVE move: FS, GS, TR, LDTR and the MSRs
+; of syscall and sysenter. NASM writes vmrun, vmload, vmsave bare: RAX is meant.
 ;
 ; APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
 
