@@ -19,17 +19,17 @@ ONES = (1 << 64) - 1
 STATUS, DF, IF = 0x8D5, 1 << 10, 1 << 9
 HEADERS = ("vmm/pv/pv.h", "vmm/vcpu.h")
 (F_VECTOR, F_ERROR, F_RIP, F_CS, F_FLAGS, F_RSP, F_SS, C_NUMBER, C_ARG, C_AGAIN, C_JUMPED, C_SIZE, S_GPR, S_RIP, S_FLAGS, S_SEG, V_ENGINE,
- V_ROOT, P_USER, P_KERNEL_ROOT, P_USER_ROOT, P_INFO, P_SP, SYSCALL) = headers.numbers(HEADERS, (
+ V_ROOT, P_USER, P_KERNEL_ROOT, P_USER_ROOT, P_INFO, P_SP, SYSCALL, SYSCALL32) = headers.numbers(HEADERS, (
      *(f"offsetof(struct ring_frame, {name})" for name in ("vector", "error", "rip", "cs", "rflags", "rsp", "ss")),
      *(f"offsetof(struct pv_call, {name})" for name in ("number", "arg", "again", "jumped")), "sizeof(struct pv_call)",
      *(f"offsetof(struct cpu_state, {name})" for name in ("gpr", "rip", "rflags", "seg")), "offsetof(struct vcpu, engine_data)",
      "offsetof(struct vcpu, root)", *(f"offsetof(struct pv, {name})" for name in ("user", "kernel_root", "user_root", "info", "kernel_sp")),
-     "PV_SYSCALL"))
+     "PV_SYSCALL", "PV_SYSCALL32"))
 EV_KIND, EV_VECTOR, EV_HAS_ERROR, EV_ERROR, EVENT_SIZE, FAULT, SOFTWARE = headers.numbers(("vmm/event.h",), (
     "offsetof(struct event, kind)", "offsetof(struct event, vector)", "offsetof(struct event, has_error)", "offsetof(struct event, error)",
     "sizeof(struct event)", "EVENT_FAULT", "EVENT_SOFTWARE"))
 FRAME = dict(zip(("vector", "error", "rip", "cs", "rflags", "rsp", "ss"), (F_VECTOR, F_ERROR, F_RIP, F_CS, F_FLAGS, F_RSP, F_SS)))
-CS, SS = 0xE033, 0xE02B
+CS, CS32, SS = 0xE033, 0xE023, 0xE02B
 FEW = machine.Limits(instructions=400_000_000, cpu_seconds=8.0, console_bytes=1 << 20, side_bytes=16 << 20)
 STOPS = 40
 
@@ -86,7 +86,8 @@ class Crossing:
     """One way in and out, by this instruction of the guest's, with random registers both ways."""
 
     def __init__(self, t, program, kind):
-        self.t, self.program, self.kind = t, program, kind
+        self.t, self.program, self.narrow = t, program, kind == "syscall32"
+        self.kind = "syscall" if self.narrow else kind
 
     def into(self, client, regs):
         """At pv_enter: up to the guest's first instruction, and what it finds."""
@@ -123,6 +124,12 @@ class Crossing:
         for name, value in left.items():
             client.set_reg(name, value)
         client.set_reg("eflags", flags)
+        if self.narrow:  # as from code of 32 bits: the CPU's syscall leads to another place, and all else is the same
+            wide = t.symbol("pv_syscall")
+            client.insert(wide)
+            client.cont()
+            client.remove(wide)
+            client.set_reg("rip", t.symbol("pv_syscall32"))
         client.cont()
         now = client.regs()
         t.check(now["rip"] == back, f"behind the guest's {self.kind} pv_enter() does not return", f"rip {back:x}", f"rip {now['rip']:x}")
@@ -137,10 +144,12 @@ class Crossing:
             t.check(stored[name] == left[name], f"gpr[] does not have the guest's {name}", f"{left[name]:x}", f"{stored[name]:x}")
         wanted = {"rip": there["rip"], "cs": CS, "rsp": left["rsp"], "ss": SS, "vector": 6, "rflags": flags}
         if self.kind == "syscall":
-            wanted |= {"rip": there["rip"] + 2, "vector": SYSCALL, "error": 0}
+            wanted |= {"rip": there["rip"] + 2, "error": 0, "vector": SYSCALL32 if self.narrow else SYSCALL}
+            wanted["cs"] = CS32 if self.narrow else CS
         for name, value in wanted.items():
             mask = STATUS | DF | IF if name == "rflags" else ONES
-            t.check(found[name] & mask == value & mask, f"behind the guest's {self.kind} the frame's {name} is another one",
+            code = " of 32 bits" if self.narrow else ""
+            t.check(found[name] & mask == value & mask, f"behind the guest's {self.kind}{code} the frame's {name} is another one",
                     f"{value & mask:x}", f"{found[name] & mask:x}")
         # The guest is to end in order: as if it had asked for that.
         client.write(gpr, struct.pack("<Q", 29))
@@ -153,7 +162,7 @@ class Crossing:
 
 def registers(t):
     """All registers on both sides, by syscall and by a trap."""
-    for kind in ("syscall", "ud2"):
+    for kind in ("syscall", "syscall32", "ud2"):
         program, done = pv.crossing(t.rng), []
         crossing = Crossing(t, program, kind)
 
