@@ -205,7 +205,7 @@ endif
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
 	$(patsubst %,--module %,$(filter-out $(DOM0),$(GUEST_ELFS)) $(USER_ELFS)) $(LINUX_MODULES) $(PVGRUB) $(DOM0_MODULES) \
 	--append $(call quote,$(APPEND)) \
-	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
+	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs kvm,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
 LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem 320
@@ -214,7 +214,7 @@ endif
 PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")
 DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=32 module=files --" --module $(DOM0_FILES))
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
-	@$(RUN)
+	@$(RUN) $(if $(MACHINE),--machine $(call quote,$(MACHINE)))
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 # One Zeno has another one's disk: handouts/guide.md#firmware.

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno.machines import bochs, gdbremote, machine, triplefault  # noqa: E402
+from zeno.machines import bochs, gdbremote, kvm, machine, qemu, triplefault  # noqa: E402
 from zeno.machines.machine import End, Limits  # noqa: E402
 from zeno.machines.symbols import Elf, Symbols  # noqa: E402
 
@@ -808,13 +808,46 @@ def by_hand_wrong():
 
 
 @test
+def by_hand_kvm():
+    """tools/run.py --machine kvm: the host's CPU and its VT-x, or one line that says why not"""
+    root = KERNELS.directory / "root"
+    nested = root / "sys/module/kvm_intel/parameters/nested"
+    equal(kvm.refusal(root), "no /dev/kvm")
+    (root / "dev").mkdir(parents=True)
+    (root / "dev/kvm").touch()
+    contains(kvm.refusal(root), "not by VT-x")
+    nested.parent.mkdir(parents=True)
+    for value, nests in (("N", False), ("0", False), ("Y", True), ("1", True)):
+        nested.write_text(f"{value}\n", encoding="ascii")
+        equal((value, kvm.refusal(root) is None), (value, nests))
+    with mock.patch("os.access", return_value=False):
+        contains(kvm.refusal(root), "/dev/kvm is here, but not for you")
+    equal(kvm.missing(root), None)
+    contains(kvm.missing(root / "dev"), "MACHINE=kvm: no /dev/kvm. ", "make bochs LAB=4")
+    elf = str(KERNELS.elf("hello"))
+    argv = " ".join(qemu.boot_argv(machine.Setup(machine="kvm", kernel=elf, cpu="vmx")))
+    contains(argv, "-accel kvm -cpu host ")
+    contains(" ".join(qemu.boot_argv(machine.Setup(kernel=elf))), "-accel tcg ")
+    try:
+        machine.boot(machine="kvm", kernel=elf, cpu="vmx")
+        raise AssertionError("graded on KVM")
+    except machine.MachineMissing as refused:
+        contains(str(refused), "nothing is graded on KVM")
+    if kvm.missing() is None:
+        raise Skip("KVM nests VT-x here: nothing refuses")
+    said = run_py("--machine", "kvm", "--kernel", elf, "--cpu", "vmx", status=2)
+    contains(said, kvm.missing())
+    equal(said.count("\n"), 1)
+
+
+@test
 def cpus():
     """machines.toml knows the CPUs of both machines"""
     for cpu in ("te", "te-umip", "te-intel", "pv", "svm"):
         for name in machine.machine_names():
             if not re.fullmatch(r"[\w=,+.\- ]+", machine.cpu_string(name, cpu)):
                 raise AssertionError(f"{name} {cpu}")
-    for cpu, words in (("vmx", ("'vmx'", "make bochs")), ("nosuch", ("'nosuch'", "svm-no-npt"))):
+    for cpu, words in (("vmx", ("'vmx'", "make bochs", "make qemu LAB=n MACHINE=kvm")), ("nosuch", ("'nosuch'", "svm-no-npt"))):
         try:
             machine.cpu_string("qemu", cpu)
             raise AssertionError(f"QEMU has no {cpu}")

@@ -79,6 +79,9 @@ def environment():
        "exported words are named in one line, and not obeyed", text=text[-1500:])
     status, text = make("help", LAB="1")
     ok(status == 0 and "the environment says LAB=1; make takes" in text, "an exported LAB is no lab that was named", text=text)
+    status, text = make("-n", "LAB=4", "qemu", "MACHINE=kvm")
+    ok(status == 0 and re.search("run.py .*--cpu 'vmx' --machine 'kvm'$", text, re.M), "MACHINE=kvm is QEMU with the machine's own VT-x",
+       text=text[-600:])
     status, text = make("-n", "-e", "LAB=0", "gdb", TEST="boots")
     ok(status == 0 and "grade/grade" not in text and "run.py" in text, "nor with make -e", text=text[-600:])
     status, text = make("-n", "LAB=0", "gdb", "TEST=boots", TEST="other")

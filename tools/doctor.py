@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import trouble
 from course import ROOT, CourseError, lab_numbers, load_lab
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno.machines import qemu as driver  # noqa: E402
+from zeno.machines import kvm, qemu as driver  # noqa: E402
 
 PROGRAMS = [
     ("make", ["make", "--version"]), ("git", ["git", "--version"]), ("gcc", ["gcc", "--version"]),
@@ -35,20 +34,6 @@ def version(command):
         return "?"
     found = re.search(r"\d+\.\d+[\w.+-]*", done.stdout + done.stderr)
     return found[0] if found else "?"
-
-
-def kvm():
-    """What the machine's own virtualization gives, in words."""
-    if not os.path.exists("/dev/kvm"):
-        return "no /dev/kvm (not needed: it only makes VT-x faster)"
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "/dev/kvm is here, but not for you (join the group kvm)"
-    for module in ("kvm_intel", "kvm_amd"):
-        path = Path(f"/sys/module/{module}/parameters/nested")
-        if path.is_file():
-            nested = path.read_text().strip() in ("1", "Y")
-            return f"/dev/kvm, {module}, nested {'on' if nested else 'off'}"
-    return "/dev/kvm"
 
 
 def missing(what):
@@ -91,7 +76,8 @@ def main():
         print(f"{name:9} {version(command) or 'not here'}")
     if shutil.which(driver.PROGRAM) and not driver.qboot():
         print(f"bios      {driver.QBOOT} is not here (Debian: qemu-system-data): SeaBIOS starts QEMU's kernels, and takes longer")
-    print(f"kvm       {kvm()}")
+    print(f"kvm       {kvm.refusal() or 'VT-x for its guests: make qemu LAB=4 MACHINE=kvm'} "
+          "(not needed: it only makes VT-x faster)")
     for name, where in engines():
         print(f"engine    {name}: {'on ' + where if where else 'no machine for it here'}")
     build, run, check = missing("build"), missing("run"), missing("check")

@@ -5,6 +5,7 @@
            --module "build/guest/hello.elf" --append "-- start hello"
     run.py --disk image.img                    the same machine from a disk image
     run.py --machine bochs --kernel ...        on Bochs (an image is made on the way)
+    run.py --machine kvm --kernel ...          on QEMU with KVM, where that has VT-x for its guests
     run.py --gdb --kernel ...                  stopped, with GDB attached; symbols of each --elf
     run.py --gdb --batch script.gdb ...        GDB runs a script instead of talking
     run.py --gdb --reverse ...                 QEMU records a run first, and GDB can go backwards in it
@@ -113,7 +114,7 @@ def parse():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--machine", choices=machine.machine_names(), default="qemu")
+    parser.add_argument("--machine", choices=[*machine.machine_names(), *machine.BY_HAND], default="qemu")
     parser.add_argument("--kernel", help="multiboot image (zeno.mb)")
     parser.add_argument("--disk", help="raw disk image, in place of --kernel")
     parser.add_argument("--elf", action="append", default=[], help="symbols: the host kernel first")
@@ -144,7 +145,7 @@ def parse():
         for_guests(parser, options)
     elif options.gdb and options.machine == "bochs":
         parser.error("Debian's Bochs has no GDB stub: --stub zeno shows the guests, and --debugger all")
-    if options.reverse and (not options.gdb or options.stub == "zeno" or options.disk):
+    if options.reverse and (not options.gdb or options.stub == "zeno" or options.disk or options.machine != "qemu"):
         parser.error("--reverse goes with --gdb, --kernel and QEMU's own stub: a recording has no other input")
     for path in [options.kernel, options.disk, *options.elf, *(m.split()[0] for m in options.module)]:
         if path and not Path(path).is_file():

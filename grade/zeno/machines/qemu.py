@@ -95,8 +95,8 @@ def _module(path, words):
 
 def boot_argv(setup):
     """The machine and what it boots, without its channels: the same in every kind of run."""
-    cpu = cpu_string("qemu", setup.cpu)
-    argv = [PROGRAM, "-M", "pc", "-accel", "tcg", "-cpu", cpu,
+    cpu = cpu_string(setup.machine, setup.cpu)
+    argv = [PROGRAM, "-M", "pc", "-accel", "kvm" if setup.machine == "kvm" else "tcg", "-cpu", cpu,
             "-m", str(setup.mem), "-nodefaults", "-vga", "std", "-display", "none",
             "-no-reboot", "-device", f"isa-debug-exit,iobase={DEBUG_EXIT:#x},iosize=4",
             "-device", "ib700", "-watchdog-action", "inject-nmi"]  # kern/watchdog.c
