@@ -58,6 +58,19 @@ def test_trees():
     ok([one.lab for one in lab.flavours] == ["4s", 4], "who has done neither has both", got=lab.flavours)
 
 
+def test_one_handed_out():
+    """A course whose course.toml leaves out the data file of one has the other alone."""
+    for left, other, cpu, place in (("4s", "4", "svm", "qemu"), ("4", "4s", "vmx", "bochs")):
+        tree = student("0", "1")
+        (tree / "grade" / "labs" / f"{other}.toml").unlink()
+        lab = course.load("5", root=tree)
+        ok([str(one.lab) for one in lab.flavours] == [left] and lab.tests[0].machines == [place], f"Lab {left} alone: on {place}",
+           got=lab.flavours)
+        variables, said = built(tree)
+        theirs, others = (f"labs/{course.load(name).dir}/" in variables.get("SOURCES", "") for name in (left, other))
+        ok(variables.get("LAB_CPU_BOCHS") == cpu and theirs and not others, "... and Lab 5 rests on it", got=variables, said=said)
+
+
 def test_vmx(out):
     """All tests on VT-x."""
     lab, mine = course.load("5"), course.load("5", root=student("4"))
@@ -86,6 +99,7 @@ def main():
         return
     grader.add_checks_to_path()
     test_trees()
+    test_one_handed_out()
     if machine.missing("bochs"):
         skip("Lab 5 on VT-x", machine.missing("bochs"))
     else:

@@ -131,6 +131,12 @@ def either(need):
     return need.split(" or ")
 
 
+def here(need, root):
+    """Those words of a need whose lab this tree has: a course may hand out one of two. All of them, where it has none."""
+    numbers = set(lab_numbers(root))
+    return [word for word in either(need) if number_of(re.match(NUMBER, word)[0]) in numbers] or either(need)
+
+
 def lab_numbers(root=ROOT):
     """The numbers of all labs of this tree, in order."""
     found = [p.stem for p in (Path(root) / "grade" / "labs").glob("*.toml")]
@@ -189,6 +195,8 @@ def _flavours(table, root, where):
         if not isinstance(one, dict) or set(one) != {"cpu", "machine"}:
             raise CourseError(f"{where}: flavours.{name} has `cpu` and `machine`")
         found[number_of(name)] = Flavour(number_of(name), **one)
+    there = set(lab_numbers(root)) & set(found)
+    found = {number: found[number] for number in found if number in there or not there}
     if len(found) < 2:
         return tuple(found.values())
     here = flavour.fewest({number: flavour.left_to_do(load_lab(number, root)) for number in found})
@@ -307,7 +315,7 @@ def closure(*targets):
         part.needed |= exercises_of(lab, half) or {"all"}
 
     def take_all(need, lab, path):
-        words = [_need(word, lab) for word in either(need)]
+        words = [_need(word, lab) for word in here(need, lab.root)]
         for word in words:
             take(*word, path)
             parts[word[0].number].instead |= {other.number for other, _, _ in words} - {word[0].number}
