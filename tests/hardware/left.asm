@@ -35,6 +35,8 @@ _start:	mov	esp, 0x2ff000
 	mov	dr2, eax
 	mov	dr3, eax
 	mov	cr2, eax
+	mov	edx, 5				; DR6's other bits are fixed, or say less
+	mov	dr6, edx
 	movd	xmm1, eax
 	movd	xmm5, eax
 	mov	[found + 8], eax
@@ -64,6 +66,13 @@ look:	TELL	[found]
 	mov	eax, dr3
 	TELL	eax
 	mov	eax, cr2
+	TELL	eax
+	mov	eax, dr6
+	and	eax, 15
+	sub	eax, 5
+	neg	eax
+	sbb	eax, eax			; 0, or -1
+	add	eax, WORD_
 	TELL	eax
 	movd	eax, xmm1
 	TELL	eax
@@ -98,7 +107,8 @@ say:	mov	dx, 0x3f8
 	ret
 
 section .data align=8
-msrs:	dd	0x174, 0x175, 0x176, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102
+msrs:	dd	0x174, 0x175, 0x176, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084
+	dd	0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103
 MSRS	equ	($ - msrs) / 4
 section .bss align=16
 found:	resd	3

@@ -185,5 +185,5 @@ class Engine:
         ok(f"steps: stopped: {self.cpu} has no breakpoints on ports [" in text,
            f"{where}: a breakpoint on a port is refused in words", text=text)
         # The first writer may still be at it when the machine is turned off.
-        ok(text.count("| " + 20 * "w") in (1, 2) and text.count("| " + 20 * ".") == 2,
+        ok(text.count("| " + 22 * "w") in (1, 2) and text.count("| " + 22 * ".") == 2,
            f"{where}: a guest has its own registers still after others' turns, and none of a neighbour's", text=text)
