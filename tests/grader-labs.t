@@ -3,11 +3,11 @@
 
 A mutant must build and boot, pass a test, and fail one of its own exercise's, in words that its
 symptom finds. One that is marked `caught-by: hostile` must fail a test that feeds in something
-hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's fifth, and
+hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's eighth, and
 `which 0 3` those with these numbers.
 
-Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a fifth of each lab's is tried: which,
-the commit's number says, so that every fresh clone of one commit tries the same, and five commits one after the other
+Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, an eighth of each lab's is tried: which,
+the commit's number says, so that every fresh clone of one commit tries the same, and eight commits one after the other
 all; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
 (grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the others, in their order.
 """
@@ -40,7 +40,7 @@ KEPT = kept.Kept(ROOT)
 CHANCE = SEED or (random.SystemRandom().randrange(1, 1 << 32) if kept.ALL else 1)
 """The seed of a mutant's tests. Kept verdicts are those of one; `make check-all` tries others: a test that misses its
 mistake by chance is weak."""
-PART = 5
+PART = 8
 """One mutant of so many is tried where nothing is kept."""
 KILLERS = ROOT / "build" / "grade" / mutants.KILLERS
 JOBS = os.cpu_count() or 2
@@ -255,14 +255,14 @@ class Mutants:
 
 
 def some(lab, known, number):
-    """The names of a fifth of a lab's mutants, some of each exercise's; each number's is another one."""
+    """The names of an eighth of a lab's mutants, some of each exercise's; each number's is another one."""
     ranked = sorted(known, key=lambda one: (one.exercise, hashlib.sha256(one.name.encode()).digest()))
     start = sum(str(lab.number).encode()) + number  # not the first of each lab at once
     return {one.name for at, one in enumerate(ranked, start) if at % PART == 0}
 
 
 def test_mutants(results, lab, tree, guests, wanted, out):
-    """All mutants of a lab that are asked for, kept, or of this commit's fifth."""
+    """All mutants of a lab that are asked for, kept, or of this commit's eighth."""
     work, left = Mutants(results, lab), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
