@@ -104,7 +104,7 @@ def ends(where):
 def frames():
     """What a PV guest took is free again when the next one's end has freed it."""
     text = PV.host(["start pv-hello", "frames", "start pv-hostile", "start pv-tables", "start pv-hello", "frames"],
-                   ["pv-hello", "pv-hostile", "pv-tables"])
+                   ["pv-hello", "pv-hostile", "pv-tables"], icount=True)
     counts = re.findall(r"^ *free +(\d+) frames", text, re.M)
     ok(len(counts) == 2 and counts[0] == counts[1], "no frame is lost", text=text)
 
@@ -118,7 +118,7 @@ def costs():
 def slowly():
     """Where no hypercall is answered on the spot, each guest says the same, by as many exits."""
     guests = ["pv-machine", "pv-tables"]
-    usual, *slow = (each(PV.host(["start pv-machine", "start pv-tables mem=40"], guests, options=options))
+    usual, *slow = (each(PV.host(["start pv-machine", "start pv-tables mem=40"], guests, options=options, icount=True))
                     for options in ("", "paranoid=1", "poison=1"))
     for options, text in zip(("paranoid=1", "poison=1"), slow):
         ok(len(usual) == 2 and usual == text, f"{options}: as exits hypercalls do what they do on the spot", usual=usual, slow=text)
