@@ -228,6 +228,13 @@ def rules():
         ok(done.status == 0 and words in " ".join(done.out.split()), "a whole line says which rule", line=line, out=done.out)
     ok([explain.broken_rule(line) for line in lines] == ['make hint RULE="pin-based controls"', None, 'make hint RULE="EFER"'],
        "EXPLAIN=1 leads there from a guest's last line", got=[explain.broken_rule(line) for line in lines])
+    for number, field in (("4", "guest CR0"), ("4s", "EFER")):
+        line = f"the CPU refuses it, for no rule that Zeno knows, and yours are not written (exercise {number}.7) [exit 1: no trap]"
+        done = run("python3", TOOLS / "hint.py", "--rule", line)
+        ok(done.status == 0 and f"{number}.7 is done" in done.out and field in done.out and field in fields[number],
+           f"before {number}.7 is done: which fields nobody has looked at", out=done.out)
+        ok(explain.broken_rule(line) == f'make hint RULE="exercise {number}.7"', "EXPLAIN=1 leads there, too",
+           got=explain.broken_rule(line))
     for line in ("guest", "guest CR0 and more", "host CR9", "$(x)", "'"):
         done = run("python3", TOOLS / "hint.py", "--rule", line)
         ok(done.status == 1 and done.out.count("\n") == 1, f"no rule is about {line}: one line", out=done.out)

@@ -153,7 +153,11 @@ def behind_rule(root, line):
     if hints_setting(root) == "none":
         raise CourseError("this course gives no hints (course.toml)")
     here = {str(number) for number in lab_numbers(root)}
-    for one in tomllib.loads((root / "grade" / "rules.toml").read_text())["rules"]:
+    known = tomllib.loads((root / "grade" / "rules.toml").read_text())
+    for one in known.get("open", []):
+        if one["lab"] in here and f"exercise {one['exercise']}" in line:
+            return "\n".join(textwrap.wrap(f"Lab {one['lab']}, before {one['exercise']} is done: {' '.join(one['fields'].split())}", WIDTH))
+    for one in known["rules"]:
         field = re.search(rf"(?:^|: )({one['field']})(?: = |:|$)", line.strip())
         # A field alone fits each rule of it, and the usual one comes first.
         words = line[field.end():] if field else ""

@@ -66,14 +66,15 @@ def matches(symptom, text):
         return " ".join(symptom.split()).lower() in flat.lower()
 
 
-REFUSED = re.compile(r"the VMCS is refused \([^)]*\): ([^=:\n]+) = |the CPU refuses the VMCB: ([^=:\n]+) = ")
-"""A guest's end by a rule of VM entries, or of VMRUN, and its field."""
+REFUSED = re.compile(r"the VMCS is refused \([^)]*\): ([^=:\n]+) = |the CPU refuses the VMCB: ([^=:\n]+) = |"
+                     r"yours are not written \((exercise [^)]*)\)")
+"""A guest's end by a rule of VM entries, or of VMRUN, and its field, or the exercise that has the rules."""
 
 
 def broken_rule(text):
     """The command that tells what is likely behind a rule that was broken; or None."""
     found = REFUSED.search(text)
-    return f'make hint RULE="{found[1] or found[2]}"' if found else None
+    return f'make hint RULE="{found[1] or found[2] or found[3]}"' if found else None
 
 
 def explainer(lab, root=ROOT):
