@@ -252,13 +252,12 @@ frame_put(mfn_t m)
 	struct frame *f = frame_of(m);
 
 	ASSERT(f);
-	if (!list_works) {
+	if (list_works)
+		frame_list_free(f);
+	else
 		lose(f);
-		return;
-	}
-	frame_list_free(f);
-	if (!f->refs) {
-		f->type = FRAME_FREE;
+	if (!f->refs) { /* a later domain of its owner's number has no claim to it */
+		f->type = list_works ? FRAME_FREE : FRAME_RESERVED;
 		f->owner = OWNER_HOST;
 	}
 }
