@@ -360,10 +360,12 @@ def halves_tests():
         ok(done.status == 1 and "there are: 5A 5B 6 7 8 (5 is 5A and 5B, all is every lab)" in done.out
            and done.out.count("\n") == 1, f"LAB={lab} is refused in one line", out=done.out)
     for needs, words in ((["9"], "which is no lab"), (["5C"], "no such half"), (["x"], "which is no lab"),
-                         (["6"], "needs itself")):
+                         (["x or y"], "which is no lab"), ([""], "which is no lab"), (["6"], "needs itself")):
         tree.lab(6, {"d.c": region_of("6.1", "return d_secret;")}, needs=needs)
-        done, _ = labinfo(tree, "6")
-        ok(done.status == 1 and words in done.out, f"needs {needs} is refused", out=done.out)
+        for asked in ("6", "all"):
+            done, _ = labinfo(tree, asked)
+            ok(done.status == 1 and words in done.out and "Traceback" not in done.out,
+               f"needs {needs} is refused (LAB={asked})", out=done.out)
 
 
 def half_files_tests():

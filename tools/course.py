@@ -97,7 +97,8 @@ class Lab:
 
     def needed_labs(self):
         """The numbers of the labs that its `needs` name, whole or in part."""
-        return sorted({number_of(re.match(NUMBER, word)[0]) for need in self.needs for word in either(need)}, key=in_order)
+        named = {lab_named(word) for need in self.needs for word in either(need)}
+        return sorted(named & set(lab_numbers(self.root)), key=in_order)
 
     def cpu_on(self, machine):
         """The CPU model that it runs on there: of two flavours that which belongs there."""
@@ -134,7 +135,13 @@ def either(need):
 def here(need, root):
     """Those words of a need whose lab this tree has: a course may hand out one of two. All of them, where it has none."""
     numbers = set(lab_numbers(root))
-    return [word for word in either(need) if number_of(re.match(NUMBER, word)[0]) in numbers] or either(need)
+    return [word for word in either(need) if lab_named(word) in numbers] or either(need)
+
+
+def lab_named(word):
+    """The number of the lab that a word of a need begins with; None if it begins with none, which _need() refuses."""
+    found = re.match(NUMBER, word)
+    return number_of(found[0]) if found else None
 
 
 def lab_numbers(root=ROOT):
