@@ -22,6 +22,7 @@ HOLE	equ 0x40000000			; mapped to where no memory is
 USER	equ 1				; which rings it befalls
 KERNEL	equ 2
 LIMIT	equ 4				; what becomes of it is not the bare machine's: it must only end in the guest
+HARD	equ 8				; the same under an engine of the CPU's own; and a kernel ends by it: hard=0
 
 section .text
 
@@ -169,11 +170,11 @@ SPARE	equ 0x40400000
 	ONE	"gs movups", USER | KERNEL, movups [gs:buffer], xmm0
 	ONE	"cs fld", USER | KERNEL, fld dword [cs:0x100000]
 	ONE	"gs movups to a table", USER | KERNEL, movups [gs:spare_tables + 4064], xmm0
-	ONE	"movaps hole", USER | KERNEL, movaps xmm0, [HOLE]
-	ONE	"fld hole", USER | KERNEL, fld dword [HOLE]
-	ONE	"movaps to a hole", USER | KERNEL, movaps [HOLE], xmm0
+	ONE	"movaps hole", USER | KERNEL | HARD, movaps xmm0, [HOLE]
+	ONE	"fld hole", USER | KERNEL | HARD, fld dword [HOLE]
+	ONE	"movaps to a hole", USER | KERNEL | HARD, movaps [HOLE], xmm0
 	ONE	"movaps beside 16", USER | KERNEL, movaps xmm0, [WINDOW + 8]
-	ONE	"movaps beside 16, hole", USER | KERNEL, movaps xmm0, [HOLE + 8]
+	ONE	"movaps beside 16, hole", USER | KERNEL | HARD, movaps xmm0, [HOLE + 8]
 	ONE	"movaps beside 16, table", USER | KERNEL, movaps [TRACKED - 12], xmm0
 	ONE	"fxsave beside 16", USER | KERNEL, fxsave [WINDOW + 8]
 	MISHAP	"movups to a table", USER | KERNEL
@@ -237,11 +238,11 @@ SPARE	equ 0x40400000
 	WELL_IF_EQUAL
 	ONE	"jmp hole", USER | LIMIT, jmp HOLE
 	ONE	"mov hole", USER, mov eax, [HOLE]
-	ONE	"lar hole", USER | KERNEL, lar eax, [HOLE]
-	ONE	"lsl hole", USER | KERNEL, lsl eax, [HOLE]
-	ONE	"verr hole", USER | KERNEL, verr [HOLE]
-	ONE	"verw hole", USER | KERNEL, verw [HOLE]
-	ONE	"arpl hole", USER, arpl [HOLE], ax
+	ONE	"lar hole", USER | KERNEL | HARD, lar eax, [HOLE]
+	ONE	"lsl hole", USER | KERNEL | HARD, lsl eax, [HOLE]
+	ONE	"verr hole", USER | KERNEL | HARD, verr [HOLE]
+	ONE	"verw hole", USER | KERNEL | HARD, verw [HOLE]
+	ONE	"arpl hole", USER | HARD, arpl [HOLE], ax
 	MISHAP	"arpl to a table", USER
 	xor	eax, eax
 	mov	[TRACKED], eax
@@ -344,8 +345,15 @@ SPARE	equ 0x40400000
 	ONE	"getsec", USER | KERNEL, getsec
 	ONE	"ud2", USER | KERNEL, ud2
 	ONE	"rsm", USER | KERNEL, rsm
-	ONE	"monitor", USER | KERNEL, monitor
-	ONE	"mwait", USER | KERNEL, mwait
+	MISHAP	"monitor", USER | KERNEL
+	mov	eax, buffer
+	xor	ecx, ecx		; a hint that is none: a CPU that has it looks at that first
+	monitor
+	WELL
+	MISHAP	"mwait", USER | KERNEL
+	xor	ecx, ecx
+	mwait
+	WELL
 	ONE	"xgetbv", USER | KERNEL, xgetbv
 	ONE	"xsetbv", USER | KERNEL, xsetbv
 	MISHAP	"gs maskmovq", USER
