@@ -3,7 +3,7 @@
  *
  * A breakpoint is int1, whose intercept stands before all that the guest's IDT says, in any ring.
  * QEMU 7.2 has no int1, but a #UD, which is caught, too; it has no exit for an int3 by the
- * intercept of #BP (handouts/emulators.md#small).
+ * intercept of #BP (handouts/emulators.md#intercepts).
  *
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */

@@ -170,8 +170,8 @@ enter(struct vcpu *v)
 
 /*
  * QEMU 7.2 arms no breakpoint when VMRUN loads DR7, and dies when one that it never armed goes: the
- * host arms the guest's itself (handouts/emulators.md#small). None of these watches the host. One
- * that was met before an exit of the same instruction's comes behind it, in ring 0: it goes
+ * host arms the guest's itself (handouts/emulators.md#intercepts). None of these watches the host.
+ * One that was met before an exit of the same instruction's comes behind it, in ring 0: it goes
  * nowhere, since that instruction runs again, or its exit is the #DB.
  */
 static void
@@ -200,8 +200,8 @@ refused(struct vcpu *v, struct exit *e, unsigned groups)
 
 /*
  * Bochs 2.7 does not load CR2 at VMRUN: the CPU has what was there last, and it may be another
- * guest's (handouts/emulators.md#small). Between two entries of one vCPU nothing changes it but who
- * says so.
+ * guest's (handouts/emulators.md#intercepts). Between two entries of one vCPU nothing changes it
+ * but who says so.
  */
 static void
 load_cr2(const struct vmcb *b)
