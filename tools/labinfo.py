@@ -54,7 +54,7 @@ ROOMS = {
     "user": ("user/lib user/dm user/mini user/shell", 820, 1000),
     "firmware": ("vmm/dev/firmware", 282, 280),
     "load": ("vmm/load", 940, 900),
-    "debug": ("vmm/debug", 1085, 1500),
+    "debug": ("vmm/debug", 1104, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5925, 1000),
     "peers": ("trials/peers", 350, 350),

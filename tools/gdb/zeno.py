@@ -130,14 +130,15 @@ lists, an instruction's name such as out, or any (the default)."""
 
 
 class Mode(Command):
-    """Ask Zeno anew whether the guest's CPU runs 64-bit code, for GDB asks only when it attaches.
+    """Ask Zeno anew whether the guest's CPU runs 16, 32 or 64-bit code, for GDB asks only when it attaches.
 
 GDB then has RAX to R15, or an i386's registers again; symbols and breakpoints stay."""
 
     def run(self, argument):
         gdb.execute("exec-file", to_string=True)  # the image's own kind would go before Zeno's word
         gdb.execute("unset tdesc filename", to_string=True)
-        print(f"the guest's code is {8 * width()}-bit: registers of an {'amd64' if width() == 8 else 'i386'}")
+        bits = 16 if gdb.selected_frame().architecture().name() == "i8086" else 8 * width()
+        print(f"the guest's code is {bits}-bit: registers of an {'amd64' if width() == 8 else 'i386'}")
 
 
 class Vmcb(Command):

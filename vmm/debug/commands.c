@@ -145,8 +145,9 @@ vcpu(int argc, char **argv)
 	s = &v->state;
 	wide = s->efer & EFER_LMA;
 	printf("d%u %s, vCPU %u on %s, guest ring %u%s\n", v->domain->id, v->domain->name,
-	       v->number, v->engine->name, s->seg[SEG_CS].sel & 3,
-	       !wide                      ? ""
+	       v->number, v->engine->name, vcpu_cpl(v),
+	       !(s->cr0 & CR0_PE)         ? ", real mode"
+	       : !wide                    ? ""
 	       : cpu_mode_of(s) == MODE64 ? ", 64-bit code"
 					  : ", long mode, compatibility code");
 	show_registers(s, wide);

@@ -128,17 +128,22 @@ static const char *
 description(struct gdb_thread t)
 {
 	struct vcpu *v = gdb_vcpu(t);
-	bool wide = false;
+	enum cpu_mode mode = MODE32;
+	bool wide;
 
 	if (v) { /* the debugger asks before it has one, too */
 		vcpu_need(v, STATE_SEG | STATE_CR);
-		wide = v->debug.wide = cpu_mode_of(&v->state) == MODE64;
+		mode = cpu_mode_of(&v->state);
+		v->debug.wide = mode == MODE64;
 	}
+	wide = mode == MODE64;
 	xml_length = 0;
 	add("<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
 	    "<target version=\"1.0\"><architecture>%s</architecture>\n"
 	    "<feature name=\"org.gnu.gdb.i386.core\">\n<flags id=\"i386_eflags\" size=\"4\">\n",
-	    wide ? "i386:x86-64" : "i386");
+	    wide             ? "i386:x86-64"
+	    : mode == MODE16 ? "i8086"
+			     : "i386");
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
 		add("<field name=\"%s\" start=\"%u\" end=\"%u\"/>\n", flags[i].name, flags[i].first,
 		    flags[i].last);
@@ -152,9 +157,32 @@ description(struct gdb_thread t)
 
 /* ---- registers ---- */
 
+/*
+ * GDB knows no segments: it puts breakpoints at linear addresses, and looks whether its pc is at
+ * one. So that is a linear address, too; the guest's own rip is vcpu's to tell.
+ */
 static uint64_t
-register_value(const struct cpu_state *s, enum part part, unsigned n)
+code_address(struct vcpu *v, uint64_t rip, bool back)
 {
+	uint64_t base;
+
+	vcpu_need(v, STATE_SEG | STATE_CR);
+	if (cpu_mode_of(&v->state) == MODE64)
+		return rip;
+	base = v->state.seg[SEG_CS].base;
+	return (uint32_t)(back ? rip - base : rip + base);
+}
+
+uint64_t
+debug_pc(struct vcpu *v)
+{
+	return code_address(v, v->state.rip, false);
+}
+
+static uint64_t
+register_value(struct vcpu *v, enum part part, unsigned n)
+{
+	const struct cpu_state *s = &v->state;
 	const uint64_t system[] = { s->cr0,       s->cr2,        s->cr3,       s->cr4,
 				    s->gdtr.base, s->gdtr.limit, s->idtr.base, s->idtr.limit,
 				    s->ldtr.sel,  s->tr.sel };
@@ -163,7 +191,7 @@ register_value(const struct cpu_state *s, enum part part, unsigned n)
 	case GPR:
 		return s->gpr[n];
 	case RIP:
-		return s->rip;
+		return debug_pc(v);
 	case RFLAGS:
 		return s->rflags;
 	case SELECTOR:
@@ -194,7 +222,7 @@ get_register(struct gdb_thread t, unsigned n, uint8_t value[8], bool *known)
 		return 0;
 	*known = registers[i].part != NOT_SHOWN;
 	vcpu_need(v, STATE_SEG | STATE_TABLES | STATE_CR);
-	number = register_value(&v->state, registers[i].part, registers[i].n);
+	number = register_value(v, registers[i].part, registers[i].n);
 	memcpy(value, &number, 8);
 	return bytes_of(i, v->debug.wide);
 }
@@ -214,13 +242,13 @@ set_register(struct gdb_thread t, unsigned n, uint64_t value)
 		s->gpr[registers[i].n] = value;
 		return 0;
 	case RIP:
-		s->rip = value;
+		s->rip = code_address(v, value, true);
 		return 0;
 	case RFLAGS:
 		s->rflags = (s->rflags & ~(uint64_t)FLAGS_WRITABLE) | (value & FLAGS_WRITABLE);
 		return 0;
 	default:
-		return value == register_value(s, registers[i].part, registers[i].n) ? 0 : -EINVAL;
+		return value == register_value(v, registers[i].part, registers[i].n) ? 0 : -EINVAL;
 	}
 }
 

@@ -20,6 +20,9 @@ gdb_thread_of(const struct vcpu *v)
 /* The vCPU that GDB means, or NULL. */
 struct vcpu *gdb_vcpu(struct gdb_thread t);
 
+/* gdb.c: where the next instruction is, in linear addresses. */
+uint64_t debug_pc(struct vcpu *v);
+
 /* gdb_hold.c, gdb_run.c: the operations of struct gdb_target that let vCPUs run and stop. */
 void debug_hold(bool everything);
 void debug_resume(struct gdb_thread t, bool step);

@@ -139,16 +139,6 @@ disarm(struct vcpu *v)
 	}
 }
 
-/* Where the next instruction is, in linear addresses. */
-static uint64_t
-linear_pc(struct vcpu *v)
-{
-	vcpu_need(v, STATE_SEG | STATE_CR);
-	if (cpu_mode_of(&v->state) == MODE64)
-		return v->state.rip;
-	return (uint32_t)(v->state.seg[SEG_CS].base + v->state.rip);
-}
-
 /* The exit is that of an int3 or an int1: an exception, or in translated code a call-out. */
 static bool
 is_trap(const struct vcpu *v, const struct exit *e)
@@ -166,7 +156,7 @@ hit_breakpoint(struct vcpu *v, const struct exit *e)
 
 	if (!is_trap(v, e))
 		return false;
-	b = breakpoint_at(v->domain, linear_pc(v));
+	b = breakpoint_at(v->domain, debug_pc(v));
 	return b && b->original != trap_byte(v);
 }
 
@@ -176,7 +166,7 @@ has_landed(struct vcpu *v, const struct exit *e)
 {
 	const struct breakpoint *b = LANDING;
 
-	return b->domain == v->domain && is_trap(v, e) && linear_pc(v) == b->addr;
+	return b->domain == v->domain && is_trap(v, e) && debug_pc(v) == b->addr;
 }
 
 /* ---- one exit ---- */
@@ -214,7 +204,7 @@ stops_on(const struct exit *e)
 static unsigned
 next_insn(struct vcpu *v, struct insn *i)
 {
-	gva_t at = gva(linear_pc(v));
+	gva_t at = gva(debug_pc(v));
 	uint8_t bytes[EXIT_INSN_MAX];
 	size_t n = 0;
 
