@@ -49,9 +49,11 @@ define pv_rule
 $(GO)/$1.elf: $(call guest_objects,pv/lib) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
 	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
-		-T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
+		$$(PV_LDFLAGS) -T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
+# One that lies across a multiple of 1 GiB.
+$(GO)/pv-machine.elf: private PV_LDFLAGS = --defsym=virt_base=0xffffffffbfe80000
 $(if $(DOM0),$(eval $(call pv_rule,dom0,dom0)))
 
 $(GO)/files.cpio: tools/mkfiles.py $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0_HAS)

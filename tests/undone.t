@@ -44,7 +44,7 @@ def undone(lab, ids, keep_todo):
             if one.id not in ids:
                 continue
             todo = region.todo_of(one, name, lab.page(one.exercise))
-            lines = [todo] * keep_todo + [line for line in one.until if line != todo]
+            lines = [todo] * (keep_todo and one.indent != "") + [line for line in one.until if line != todo]
             bodies[one.id] = [one.indent + line for line in lines]
         files[name] = region.with_bodies(text, region.parse(text, name), bodies).encode()
     return files

@@ -1,4 +1,4 @@
-/* BUILD: vmm/pv/image.c vmm/pv/builder.c vmm/pv/build_tables.c -fno-builtin */
+/* BUILD: vmm/pv/image.c vmm/pv/builder.c solutions/6-pv/build_tables.c -fno-builtin */
 /*
  * The domain builder of PV kernels: what it leaves in memory is walked as the CPU walks it; and
  * images that lie, in ELF headers and in notes, are refused or built into memory that is as sound.

@@ -47,9 +47,34 @@ const char *pv_make_plan(struct pv_plan *p, const struct pv_image *i, uint64_t p
 struct pv_start pv_build(const struct pv_plan *p, const struct pv_ops *ops, void *ctx,
 			 uint64_t shared_info, const char *words);
 
-/* build_tables.c: how many page tables, the root among them, map so many pages from there on. */
+/* ---- page tables: exercise 6.4 ---- */
+
+/* So many pages from `pfn` on, seen from a linear address on. */
+struct pv_region {
+	uint64_t from, pages, pfn;
+};
+
+/* Bits of an address below those by which an entry of this level is found. */
+static inline unsigned
+pv_shift(unsigned level)
+{
+	return 12 + 9 * (level - 1);
+}
+
 uint64_t pv_tables_for(uint64_t from, uint64_t pages);
 void pv_build_tables(const struct pv_plan *p, const struct pv_ops *ops, void *ctx);
+
+/* An entry that leads to a table of level `level`; one that maps a page. */
+void pv_link_table(const struct pv_ops *ops, void *ctx, uint64_t table, unsigned index,
+		   uint64_t below, unsigned level);
+void pv_put_page(const struct pv_ops *ops, void *ctx, uint64_t table, unsigned index, uint64_t pfn,
+		 bool writable);
+
+/* plain_tables.c: until then. */
+bool pv_plain_fits(uint64_t from, uint64_t pages);
+uint64_t pv_plain_tables_for(uint64_t pages);
+void pv_plain_map(const struct pv_plan *p, const struct pv_ops *ops, void *ctx,
+		  const struct pv_region *r, uint64_t tables);
 
 static inline uint64_t
 pv_va(const struct pv_plan *p, uint64_t pfn)

@@ -20,21 +20,21 @@ ENOSYS, EPERM = -38, -1
 SELF = 0x7FF0
 MANY = 1500
 
-SCRIPT = f"""\
+SCRIPT = """\
 ENTRY(_start)
-PHDRS {{ text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); note PT_NOTE FLAGS(4); }}
+PHDRS { text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); note PT_NOTE FLAGS(4); }
 SECTIONS
-{{
-	. = {BASE:#x} + 0x100000;
-	.text : AT(ADDR(.text) - {BASE:#x}) {{ *(.text) }} :text
-	.note.Xen : AT(ADDR(.note.Xen) - {BASE:#x}) {{ KEEP(*(.note.Xen)) }} :text :note
+{
+	. = @BASE@ + 0x100000;
+	.text : AT(ADDR(.text) - @BASE@) { *(.text) } :text
+	.note.Xen : AT(ADDR(.note.Xen) - @BASE@) { KEEP(*(.note.Xen)) } :text :note
 	. = ALIGN(0x1000);
-	.data : AT(ADDR(.data) - {BASE:#x}) {{ *(.data) }} :data
-	/DISCARD/ : {{ *(.comment) *(.note.*) }}
-}}
+	.data : AT(ADDR(.data) - @BASE@) { *(.data) } :data
+	/DISCARD/ : { *(.comment) *(.note.*) }
+}
 """
 
-HEAD = f"""\
+HEAD = """\
         default rel
         bits 64
 %macro NOTE 2
@@ -50,11 +50,11 @@ HEAD = f"""\
 %endmacro
         section .note.Xen note alloc noexec nowrite align=4
         NOTE 1, _start
-        NOTE 3, {BASE:#x}
+        NOTE 3, @BASE@
         NOTE 5, "xen-3.0"
         NOTE 6, "zeno-grader"
         NOTE 8, "generic"
-        section .text
+@NOTES@        section .text
         global _start
 _start: cld
         mov [info], rsi
@@ -129,8 +129,8 @@ line:   times 32 db 0
 class Paravirtual:
     """A PV guest under construction."""
 
-    def __init__(self, rng):
-        self.rng = rng
+    def __init__(self, rng, base=BASE, notes=()):
+        self.rng, self.base, self.notes = rng, base, dict(notes)
         self.lines, self.data, self.expected = [], [], []
         self.symbols = None
 
@@ -164,6 +164,11 @@ class Paravirtual:
         """The address of a label, once it is assembled."""
         return self.symbols.address(name)
 
+    def placed(self, text):
+        """With its VIRT_BASE, and the notes that others have not."""
+        return text.replace("@BASE@", f"{self.base:#x}").replace("@NOTES@", "".join(f"        NOTE {n}, {word:#x}\n"
+                                                                               for n, word in self.notes.items()))
+
     def wanted(self):
         """Each line that it must print; `?`: any."""
         found = [one(self) if callable(one) else one for one in self.expected]
@@ -177,8 +182,8 @@ class Paravirtual:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         text, middle, out, script = (folder / f"{name}.{end}" for end in ("asm", "o", "elf", "ld"))
-        text.write_text("\n".join([HEAD + "\n".join(self.lines), LIBRARY + "\n".join(self.data), ""]))
-        script.write_text(SCRIPT)
+        text.write_text("\n".join([self.placed(HEAD) + "\n".join(self.lines), LIBRARY + "\n".join(self.data), ""]))
+        script.write_text(self.placed(SCRIPT))
         _run([nasm, "-f", "elf64", "-o", str(middle), str(text)])
         _run([_tool("ld"), "-m", "elf_x86_64", "-nostdlib", "-static", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none",
               "-T", str(script), "-o", str(out), str(middle)])

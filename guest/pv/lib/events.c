@@ -95,6 +95,6 @@ pv_machine_page(uint64_t mfn)
 {
 	for (uint64_t pfn = 0; pfn < pv_info->nr_pages; pfn++)
 		if (((const uint64_t *)pv_info->mfn_list)[pfn] == mfn)
-			return (void *)(0xffffffff80000000 + (pfn << 12));
+			return virt_base + (pfn << 12);
 	return NULL;
 }

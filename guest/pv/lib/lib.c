@@ -143,7 +143,7 @@ pv_exit(int code)
 uint64_t
 pv_page(const void *va)
 {
-	return ((const uint64_t *)pv_info->mfn_list)[((uint64_t)va - 0xffffffff80000000) >> 12];
+	return ((const uint64_t *)pv_info->mfn_list)[((uint64_t)va - (uint64_t)virt_base) >> 12];
 }
 
 int64_t

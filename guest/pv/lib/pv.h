@@ -12,6 +12,7 @@
 
 /* start.asm: by number; and by the page that the monitor has filled. */
 int64_t pv_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+extern uint8_t virt_base[]; /* where pfn 0 is mapped: pv.ld */
 extern uint8_t hypercall_page[];
 int64_t pv_call_by_page(unsigned number, uint64_t a, uint64_t b, uint64_t c);
 

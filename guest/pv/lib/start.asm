@@ -6,8 +6,6 @@
 
 default rel
 
-%define BASE	0xffffffff80000000
-
 ; NOTE type, quad or text
 %macro NOTE 2
 	dd	4, %%end - %%words, %1
@@ -21,12 +19,12 @@ default rel
 %%end:	align	4, db 0
 %endmacro
 
-extern guest_main, pv_trapped
+extern guest_main, pv_trapped, virt_base
 
 section .note.Xen note alloc noexec nowrite align=4
 	NOTE	1, _start		; ENTRY
 	NOTE	2, hypercall_page	; HYPERCALL_PAGE
-	NOTE	3, BASE			; VIRT_BASE
+	NOTE	3, virt_base		; VIRT_BASE: pv.ld
 	NOTE	5, "xen-3.0"		; XEN_VERSION
 	NOTE	6, "zeno-pv"		; GUEST_OS
 	NOTE	8, "generic"		; LOADER
