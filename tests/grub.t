@@ -4,10 +4,12 @@ that it loads into its memory and runs.
 
 The image is made here by Debian's own grub-mkimage for a flat 32-bit machine (coreboot's). It runs bare,
 started by tests/grub/shim.asm, and on the engines; the outputs, cursor movements removed, must be the same. Bare is
-QEMU, for vmx on Bochs, too. On svm its instructions are counted: as many as on the bare machine run themselves.
+QEMU, for vmx on Bochs, too. On svm its instructions are counted, with ZENO_ALL=1 on vmx, too: as many as on the bare machine
+run themselves.
 """
 
 import io
+import os
 import re
 import shutil
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import boot_from  # noqa: E402
+from entries import between_entries  # noqa: E402
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -123,9 +126,10 @@ def native(place, shim):
 
     At its start it waits for the clock, in as many rounds as come before a tick: the difference has none of that.
     """
-    more = []
+    more, images = [], []
     for name, commands in (("short", []), ("whole", COMMANDS)):
         image = make_image(place, name, [*commands, "outb 0xf4 0"])
+        images.append(image)
         alike = {"cpu": "svm", "icount": True, "exact": True, "limits": LIMIT}
         bare_run = machine.boot(kernel=shim, modules=[(image, "")], **alike)
         run_on_svm = machine.boot(kernel=ROOT / "build/lab4s-solution/zeno.mb", modules=[(image, "")], mem=128, **alike,
@@ -135,9 +139,14 @@ def native(place, shim):
            f"GRUB on svm, with {len(commands)} commands, ends by itself", console=run_on_svm.text()[-2000:])
         bare_run.cleanup()
         run_on_svm.cleanup()
-    bare_did, svm_did = (whole - short for short, whole in zip(*more))
-    ok(bare_did > 1_000_000 and 0.99 <= svm_did / bare_did <= 1.01,
-       f"GRUB on svm: {100 * svm_did / bare_did:.2f} % of its instructions ran themselves", bare=bare_did, svm=svm_did)
+    bare_did, *done = (whole - short for short, whole in zip(*more))
+    if os.environ.get("ZENO_ALL") and not machine.missing("bochs"):
+        starts = [f"start {image.stem} mem=32 -- boot=coreboot" for image in images]
+        short, whole = between_entries(starts, images, LIMIT)
+        done.append(whole - short)
+    for engine, did in zip(("svm", "vmx"), done):
+        ok(bare_did > 1_000_000 and 0.99 <= did / bare_did <= 1.01,
+           f"GRUB on {engine}: {100 * did / bare_did:.2f} % of its instructions ran themselves", bare=bare_did, did=did)
 
 
 def main():

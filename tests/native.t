@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import disk_of  # noqa: E402
+from entries import between_entries  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -59,42 +59,11 @@ def both(name, words, engine, lab, cpu):
     return got.low / bare.total, other, sum(bool(pair[0]) for pair in times.values())
 
 
-def entries_of(host):
-    """(addresses of VMLAUNCH, of VMRESUME, of the exit) in vmx_enter()."""
-    symbols = {name: int(at, 16) for at, _, name in (line.split() for line in run("nm", host / "zeno.elf").out.splitlines())}
-    first, last = symbols["vmx_enter"], symbols["vmx_exited"]
-    code = run("objdump", "-d", "--no-show-raw-insn", f"--start-address={first:#x}", f"--stop-address={last:#x}", host / "zeno.elf").out
-    launch, resume = (int(re.search(rf"^ *([0-9a-f]+):\s+{name}", code, re.M)[1], 16) for name in ("vmlaunch", "vmresume"))
-    return launch, resume, last
-
-
-def between_entries(guests):
-    """{guest: instructions between its entries and exits}: each begins with the one VMLAUNCH that it has."""
-    host = ROOT / "build/lab4-solution"
-    launch, resume, left = entries_of(host)
-    starts = "; ".join(f"start {name} mem=32 -- {words}" for name, words in guests.items())
-    disk = disk_of(host / "zeno.mb", f"panic=off -- {starts}; off", [ROOT / f"build/guest/{name}.elf" for name in guests])
-    with machine.start(machine="bochs", disk=str(disk), cpu="vmx", limits=LIMIT, mem=128, paused=True) as live:
-        gdb = live.gdb()
-        for at in (launch, resume, left):
-            gdb.insert(at)
-        stops = gdb.stops()
-        result = live.wait()
-    text = result.text()
-    result.cleanup()
-    found = []
-    for (tick, at), (after, to) in zip(stops, stops[1:]):
-        if at == launch:
-            found.append(0)
-        if at in (launch, resume) and to == left:
-            found[-1] += after - tick - 1
-    ok(len(found) == len(guests) == text.count("ended: exit code 0"), "each guest is launched once, and ends", text=text[-2000:])
-    return dict(zip(guests, found))
-
-
 def on_vmx():
     guests = ON_VMX | (MORE_ON_VMX if os.environ.get("ZENO_ALL") else {})
-    for name, did in between_entries(guests).items():
+    starts = [f"start {name} mem=32 -- {words}" for name, words in guests.items()]
+    done = between_entries(starts, [ROOT / f"build/guest/{name}.elf" for name in guests], LIMIT)
+    for name, did in zip(guests, done):
         bare = counted(ROOT / f"build/guest/{name}.elf", f"{name} {guests[name]}", (), "te", mem=32).total
         ok(LEAST <= did / bare <= MOST, f"{name} on vmx: {100 * did / bare:.2f} % of its instructions ran themselves", did=did, bare=bare)
 
