@@ -118,6 +118,7 @@ def main():
     if shutil.which("bochs"):
         SVM.same("bochs", ON_BOCHS)
         SVM.watches("bochs")
+        SVM.small_guests("bochs")
         steps_into_an_exit()
     else:
         skip("the same on Bochs", "Bochs is not installed: make demo installs it")

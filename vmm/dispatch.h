@@ -25,7 +25,7 @@ struct exit_handler {
 /* All handlers of an engine, by reason; a vCPU keeps its own (v->handlers). */
 exit_handle_fn *const *exit_handlers_of(const struct engine *engine);
 enum verdict exit_dispatch(struct vcpu *v, struct exit *e);
-enum verdict exit_cpuid(struct vcpu *v, struct exit *e); /* that for any engine: exits/exits.c */
+enum verdict exit_cpuid(struct vcpu *v, struct exit *e); /* that for any engine: exits/cpuid.c */
 /* settle.c */
 enum verdict mmu_settle(struct vcpu *v, const struct exit *e, enum mmu_outcome outcome);
 /* The end of a guest for what it did: the line names exit, rip, instruction, and `page`. */

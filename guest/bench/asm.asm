@@ -1,4 +1,5 @@
-; The operations. Each is `void op(void)`: one instruction and a ret; measure() takes the ret off.
+; The operations. Each is `void op(void)`: one instruction and a ret; measure() takes the ret off. cpuid asks for the
+; leaf that every CPU has: EAX holds the time otherwise, and what an unknown leaf costs is of no interest.
 
 %macro OPERATION 2
 	[section .rodata]
@@ -64,6 +65,7 @@ nothing:
 	ret
 
 	OPERATION "cpuid", op_cpuid
+	xor	eax, eax
 	cpuid
 	ret
 

@@ -169,9 +169,10 @@ class Engine:
 
     def small_guests(self, where):
         """Each asks for one thing: an interrupt that comes with a fault, what any CPU refuses, what a neighbour leaves."""
-        names = ("queued", "refuse", "absent", "detect", "far16", "left")
+        names = ("queued", "refuse", "absent", "detect", "far16", "left", "named")
         starts = [self.start(name) for name in names[:5]] + [self.start("steps", "-- die=port")] + [
-            self.start("left", words) for words in ("& -- w", "-- r", "-- w", "-- r")]
+            self.start("left", words) for words in ("& -- w", "-- r", "-- w", "-- r")] + [
+            self.start("named"), self.start("named", "platform=pc-apic")]
         text = self.host(starts, [assembled(f"hardware/{name}.asm") for name in names] + ["steps"], where)
         ok("d1| GgIE\nd1 queued: ended: exit code 0" in text,
            f"{where}: an interrupt waits for the end of a fault's handler, whose IF is 0", text=text)
@@ -187,3 +188,6 @@ class Engine:
         # The first writer may still be at it when the machine is turned off.
         ok(text.count("| " + 22 * "w") in (1, 2) and text.count("| " + 22 * ".") == 2,
            f"{where}: a guest has its own registers still after others' turns, and none of a neighbour's", text=text)
+        lines = re.findall(r"^d\d+\| ([.+!]{60,})$", text, re.M)
+        ok(len(lines) == 2 and all("!" not in line and line.count("+") > 12 for line in lines),
+           f"{where}: no MSR and no bit of CR4 is missing that CPUID names", text=text)
