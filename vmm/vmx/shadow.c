@@ -34,28 +34,36 @@ vmx_shadow_init(struct vcpu *v)
 	return mmu_flat_init(v);
 }
 
-/* Where they are not those of a guest with EPT. */
+/*
+ * Where they are not those of a guest with EPT. Without a map each MSR exits: EFER has a bit that
+ * is not the guest's here, and with EPT exercise 4.4 may let it pass.
+ */
 void
 vmx_shadow_controls(struct vmx *x)
 {
 	x->primary |= PRIMARY_CR3_LOAD | PRIMARY_CR3_STORE;
+	x->primary &= ~PRIMARY_MSR_BITMAPS;
 	vmcs_write(PRIMARY_CONTROLS, x->primary);
 	vmcs_write(SECONDARY_CONTROLS,
 		   vmx_controls(SECONDARY) & ~(SECONDARY_EPT | SECONDARY_UNRESTRICTED));
+}
+
+static uint64_t
+cpu_efer(uint64_t efer)
+{
+	return (efer & EFER_LMA ? efer : efer & ~(uint64_t)EFER_LME) | EFER_NXE;
 }
 
 /* What the CPU has while the guest's own are in the state, and in the fields that it reads. */
 void
 vmx_shadow_registers(struct vmx *x, const struct cpu_state *s)
 {
-	bool is_long = s->efer & EFER_LMA;
-
 	x->own.cr3 = s->cr3;
 	x->own.efer = s->efer;
 	memcpy(x->own.pdpte, s->pdpte, sizeof(x->own.pdpte));
 	vmcs_write(GUEST_CR0, (s->cr0 & ~VMX_CR0_OWNED) | vmx_cr0_ones() | CR0_PG | CR0_WP);
 	vmcs_write(GUEST_CR4, s->cr4 | CR4_VMXE | CR4_PAE);
-	vmcs_write(GUEST_EFER, (is_long ? s->efer : s->efer & ~(uint64_t)EFER_LME) | EFER_NXE);
+	vmcs_write(GUEST_EFER, cpu_efer(s->efer));
 }
 
 /* Every move to one of them exits, so they are what they were. */
@@ -67,9 +75,17 @@ vmx_shadow_registers_in(struct cpu_state *s, const struct vmx *x)
 	memcpy(s->pdpte, x->own.pdpte, sizeof(s->pdpte));
 }
 
-/* Before an entry. */
+/*
+ * Before an entry. Whatever exercise 4.3 has written behind the above: without these the CPU would
+ * read Zeno's tables as tables of another kind, and write where they say that it may not.
+ */
 void
 vmx_shadow_enter(struct vcpu *v)
 {
-	vmcs_write(GUEST_CR3, mmu_hardware_cr3(v, vmx_of(v)->own.efer & EFER_LMA));
+	const struct vmx *x = vmx_of(v);
+
+	vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_PG | CR0_WP);
+	vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) | CR4_PAE);
+	vmcs_write(GUEST_EFER, cpu_efer(x->own.efer));
+	vmcs_write(GUEST_CR3, mmu_hardware_cr3(v, x->own.efer & EFER_LMA));
 }
