@@ -14,8 +14,9 @@
  *                                           ZENO_MAP_WRITE: for writing, too
  *
  * -EPERM: who asks is not dom0, or dom0 has not made that domain. -ESRCH: there is none such.
- * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. -EBUSY of
- * RELEASE: it has not ended yet, or pages of it are still mapped.
+ * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. What LOOK
+ * tells as ended is: behind DESTROY one has a last turn to come. -EBUSY of RELEASE: it has not
+ * ended yet, or pages of it are still mapped.
  */
 #pragma once
 

@@ -413,6 +413,29 @@ hostile(void)
 	}
 }
 
+/* Each is short, and all of them are long: whoever looks through them would be at it for long. */
+static void
+many_notes(void)
+{
+	struct {
+		struct image i;
+		struct segment segment[7];
+	} many;
+	const char *wrong;
+
+	make_image(&many.i);
+	many.i.header.phoff = offsetof(typeof(many), segment);
+	memcpy(many.segment, many.i.segment, sizeof(many.i.segment));
+	for (unsigned n = 3; n < 7; n++)
+		many.segment[n] =
+			(struct segment){ 4, 4, offsetof(struct image, data), 0, 0, 5000, 5000, 4 };
+	for (many.i.header.phnum = 4; many.i.header.phnum < 8; many.i.header.phnum++) {
+		wrong = build(&many, sizeof(many), PAGES, 0);
+		ok(!wrong == (many.i.header.phnum < 7), "%u segments of notes: %s",
+		   many.i.header.phnum - 2, wrong ? wrong : "taken");
+	}
+}
+
 static void
 truncated(void)
 {
@@ -461,6 +484,7 @@ main(void)
 	places();
 	p2m_elsewhere();
 	hostile();
+	many_notes();
 	truncated();
 	flipped();
 	return done_testing();

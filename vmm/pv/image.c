@@ -13,6 +13,7 @@ struct elf_note {
 };
 
 #define HEADERS_MAX 64u
+#define NOTES_MAX   (16u << 10)  /* bytes, in all: each is looked at; Linux has 500 */
 #define GUEST_MAX   (1ull << 39) /* bytes: no guest has more, and sums of a few stay small */
 
 static const char *
@@ -128,6 +129,7 @@ static unsigned
 read_notes(struct pv_image *i, const struct elf64_header *h, const uint8_t *bytes, uint64_t size,
 	   const char **wrong)
 {
+	uint64_t left = NOTES_MAX;
 	unsigned found = 0;
 
 	for (unsigned n = 0; n < h->phnum && !*wrong; n++) {
@@ -138,10 +140,11 @@ read_notes(struct pv_image *i, const struct elf64_header *h, const uint8_t *byte
 
 		if (s.type != PT_NOTE)
 			continue;
-		if (s.offset > size || s.filesz > size - s.offset) {
+		if (s.offset > size || s.filesz > size - s.offset)
 			*wrong = "its notes lie beyond the file's end (truncated?)";
-			break;
-		}
+		else if (s.filesz > left)
+			*wrong = "its notes are longer than any kernel's";
+		left -= s.filesz;
 		while (!*wrong && next_note(bytes + s.offset, s.filesz, &at, &note, &desc)) {
 			found += note.type != 0;
 			if (i)

@@ -166,6 +166,14 @@ frames(uint64_t id)
 	check(!window[0][0], "... it is its own again", window[0][0]);
 }
 
+/* What is told as ended can be let go of. */
+static void
+wait_for_end(uint64_t id)
+{
+	while (control(ZENO_LOOK, id, (uint64_t)&l, 0) == (int64_t)id && l.state != ZENO_ENDED)
+		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+}
+
 /* It has ended, and nothing that is mapped is anybody else's before it is let go. */
 static void
 ends(uint64_t id)
@@ -174,9 +182,8 @@ ends(uint64_t id)
 
 	REFUSES(EBUSY, "letting go of what runs", control(ZENO_RELEASE, id, 0, 0));
 	REFUSES(0, "destroy", control(ZENO_DESTROY, id, 0, 0));
-	while (control(ZENO_LOOK, id, (uint64_t)&l, 0) == (int64_t)id && l.state != ZENO_ENDED)
-		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
-	pv_poll(0, pv_now() + 20000000); /* its last turn */
+	REFUSES(0, "... and again", control(ZENO_DESTROY, id, 0, 0));
+	wait_for_end(id);
 	REFUSES(EBUSY, "letting go of what is mapped", control(ZENO_RELEASE, id, 0, 0));
 	window[0][8] = 1;
 	REFUSES(ENODATA, "pause, behind its end", control(ZENO_PAUSE, id, 0, 0));
@@ -186,6 +193,29 @@ ends(uint64_t id)
 	REFUSES(0, "unmap", pv_map(window[1], pv_page(window[1]) << 12 | 7));
 	REFUSES(0, "letting go", control(ZENO_RELEASE, id, 0, 0));
 	REFUSES(ESRCH, "letting go twice", control(ZENO_RELEASE, id, 0, 0));
+}
+
+/* As many as there are numbers, which all end at once; the first ones run. */
+static void
+many(void)
+{
+	struct zeno_create small = good;
+	int64_t id[17] = { 0 };
+	unsigned count = 0;
+
+	small.mib = 2;
+	while (count < 16 && (id[count] = create(&small)) > 0)
+		count++;
+	check(count > 12 && id[count] == -ENOMEM, "more than there are numbers", count);
+	for (unsigned n = 0; n < 4; n++)
+		control(ZENO_UNPAUSE, (uint64_t)id[n], 0, 0);
+	for (unsigned n = 0; n < count; n++)
+		REFUSES(0, "end one of many", control(ZENO_DESTROY, (uint64_t)id[n], 0, 0));
+	while (count--) {
+		wait_for_end((uint64_t)id[count]);
+		REFUSES(0, "let go of one of many",
+			control(ZENO_RELEASE, (uint64_t)id[count], 0, 0));
+	}
 }
 
 static bool
@@ -247,6 +277,8 @@ guest_main(const struct xen_start_info *info)
 	check(id == 2, "one that is as it should be", (uint64_t)id);
 	frames((uint64_t)id);
 	ends((uint64_t)id);
+	for (unsigned n = 0; n < (is_word("long") ? 100 : 1); n++)
+		many();
 	pv_printf("%u wrong; the end\n", wrong);
 	return 0;
 }

@@ -119,12 +119,14 @@ look_at(const struct domain *d, struct zeno_look *l)
 	bool pv = !strcmp(d->vcpu->engine->name, "pv");
 	const struct pv_domain *pd = pv ? pv_domain_of(d) : NULL;
 	const struct pv_ends none = { 0 }, *ends = pd ? &pd->ends : &none;
+	/* one of dom0's has a last turn to come before it can be let go of */
+	bool over = d->state == DOMAIN_ENDED && (!pd || !pd->made || pd->over);
 
 	*l = (struct zeno_look){
 		.domid = d == dom0 ? 0 : d->id,
-		.state = d->state == DOMAIN_ENDED ? ZENO_ENDED
-			 : d->paused              ? ZENO_PAUSED
-						  : ZENO_RUNS,
+		.state = over        ? ZENO_ENDED
+			 : d->paused ? ZENO_PAUSED
+				     : ZENO_RUNS,
 		.made = pd && pd->made,
 		.console_pfn = ends->console_pfn,
 		.store_pfn = ends->store_pfn,
