@@ -87,15 +87,21 @@ HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2"
 
 
 def bears():
-    """Files that are wrong, and domains that mean harm by their rings; one talks for ever."""
-    wrong, harm, talk = yield (
+    """Files that are wrong, and domains that mean harm by their rings; one talks for ever, one does not listen, one hoards."""
+    wrong, harm, talk, deaf, hoard = yield (
         shell(*(f"create {name}" for name in BAD), "list", "halt"),
         [*shell("create console.cfg"), ENDS, *shell("create store.cfg"), ENDS, *shell("halt")],
-        [*shell("create talk.cfg"), ("and on", "destroy talk\n"), ENDS, *shell("halt")])
+        [*shell("create talk.cfg"), ("A", "destroy talk\n"), ENDS, *shell("halt")],
+        [*shell("create deaf.cfg", "console deaf"), ("deaf> ", f"abc{LEAVE}"), *shell("destroy deaf"), ENDS, *shell("halt")],
+        [*shell("create hoard.cfg"), ("mine> ", "create domu.cfg\n"), *shell("console domu"), ("domu> ", LEAVE),
+         *shell("destroy hoard"), ENDS, *shell("destroy domu"), ENDS, *shell("halt")])
     ok(all(line in wrong for _, line in BAD.values()) and not re.search(r"^x ", wrong, re.M), "what is wrong in a file is said", text=wrong)
     ok(all(line in harm for line in HARM.values()) and harm.count("has ended: guest powered off") == 2, "broken rings are let be", text=harm)
-    ok("talk| and on and on" in talk and "talk has ended: by dom0" in talk and "dom0: ended: guest powered off" in talk,
+    ok("talk| AAA" in talk and "talk has ended: by dom0" in talk and "dom0: ended: guest powered off" in talk,
        "who talks for ever lets others be heard", text=talk[-2000:])
+    ok("dom0# destroy talk" in re.sub(r"talk\| A*", "", talk.replace("\n", "")), "... and has its name before all that it says", text=talk[-2000:])
+    ok("dom0# destroy deaf" in deaf and "deaf has ended: by dom0" in deaf, "who does not listen keeps nobody", text=deaf)
+    ok("\n".join(STORE) + "\ndomu> " in hoard, "who hoards takes from nobody else's store", text=hoard)
 
 
 def grub(nonce):
@@ -153,7 +159,7 @@ def main():
     except linux_guest.NoGuest as why:
         skip("Debian's PvGrub in a domain of dom0's", f"it could not be fetched: {why}")
     files = archive(**{name: data for name, (data, _) in BAD.items()}, **more,
-                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk")})
+                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk", "deaf", "hoard")})
     one_boot(parts, files)
     refused()
     finish()

@@ -10,9 +10,11 @@
 void
 store_say(struct store_client *c, const struct store_message *m, const char *bytes)
 {
+	uint16_t asks = store_pays(c->domid);
 	struct store_message *copy =
 		c->broken ? NULL : store_alloc(sizeof(*copy) + m->head.len + 1);
 
+	store_pays(asks);
 	if (!copy) { /* what it waits for would never come */
 		c->broken = true;
 		return;
@@ -46,14 +48,17 @@ store_init(struct store *s)
 {
 	memset(s, 0, sizeof(*s));
 	s->generation = 1;
+	store_pays(0);
 	return tree_make(&s->tree);
 }
 
 struct store_client *
 store_introduce(struct store *s, uint16_t domid)
 {
-	struct store_client *c = store_alloc(sizeof(*c));
+	struct store_client *c;
 
+	store_pays(domid);
+	c = store_alloc(sizeof(*c));
 	if (!c)
 		return NULL;
 	memset(c, 0, sizeof(*c));
@@ -82,27 +87,31 @@ forget_client(struct store *s, struct store_client *c)
 	store_free(c);
 }
 
-/* The next domain of this number has no right that this one had, by no transaction either. */
-int
+/*
+ * The next domain of this number has no right that this one had, by no transaction either: those
+ * that are open can't succeed any more, and see from now on what there is.
+ */
+void
 store_release(struct store *s, struct store_client *c)
 {
 	uint16_t domid = c->domid;
-	struct store_tree changed = tree_share(&s->tree);
-	int err = domid ? tree_forget(&changed, domid, ++s->generation) : 0;
 
-	if (err) {
-		tree_drop(&changed);
-		return err;
-	}
-	tree_drop(&s->tree);
-	s->tree = changed;
 	forget_client(s, c);
-	for (struct store_client *other = s->clients; domid && other; other = other->next)
-		for (struct store_transaction *t = other->transactions; t; t = t->next)
+	if (!domid)
+		return;
+	for (c = s->clients; c; c = c->next)
+		for (struct store_transaction *t = c->transactions; t; t = t->next) {
 			t->doomed = true;
-	if (domid)
-		store_fire_special(s, "@releaseDomain");
-	return 0;
+			tree_drop(&t->base);
+			tree_drop(&t->tree);
+		}
+	tree_forget(&s->tree, domid, ++s->generation);
+	for (c = s->clients; c; c = c->next)
+		for (struct store_transaction *t = c->transactions; t; t = t->next) {
+			t->base = tree_share(&s->tree);
+			t->tree = tree_share(&s->tree);
+		}
+	store_fire_special(s, "@releaseDomain");
 }
 
 void

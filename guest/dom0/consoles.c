@@ -9,16 +9,19 @@
 
 struct domu *attached;
 
-/* Nothing that moves the cursor to where others have written. */
+/*
+ * Nothing that moves the cursor to where others have written. Each part of a line that it says
+ * without another one between has its name in front: nobody speaks in another one's.
+ */
 static void
 by_line(struct domu *u, char c)
 {
 	if (c == '\r' || (c < ' ' && c != '\n' && c != '\t') || c == 0x7f)
 		return;
-	if (!u->mid_line)
-		say("%s| ", u->name);
+	if (speaker != u)
+		say("%s%s| ", speaker ? "\n" : "", u->name);
 	out_bytes(&c, 1);
-	u->mid_line = c != '\n';
+	speaker = c == '\n' ? NULL : u;
 }
 
 bool
@@ -56,7 +59,6 @@ console_attach(struct domu *u)
 	attached = u;
 	if (u) {
 		say("%s has what you type; Ctrl-T comes back\n", u->name);
-		u->mid_line = false;
 	} else if (before) {
 		say("\n");
 		shell_prompt();

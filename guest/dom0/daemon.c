@@ -76,17 +76,16 @@ daemon_begins(struct domu *u)
 		u->store->server_features = XEN_STORE_FEATURE_ERROR;
 }
 
-/* Without memory for that it stays: nobody will have its number before it is gone. */
 void
 daemon_ends(struct domu *u)
 {
 	char path[40];
 	int n = snprintf(path, sizeof(path), "/local/domain/%u", u->id);
 
-	if (u->client && store_release(&store, u->client))
-		say("dom0: no memory to forget the store of %s\n", u->name);
+	ask(XEN_XS_RM, path, (size_t)n + 1); /* of which others hear */
+	if (u->client)
+		store_release(&store, u->client);
 	u->client = NULL;
-	ask(XEN_XS_RM, path, (size_t)n + 1);
 }
 
 bool

@@ -26,7 +26,6 @@ struct domu {
 	uint32_t console_port, store_port; /* dom0's own; 0: none */
 	struct store_client *client;
 	struct store_ring wire;
-	bool mid_line; /* of what it says */
 };
 extern struct domu domus[DOMUS];
 
@@ -36,6 +35,10 @@ void out_bytes(const char *bytes, size_t len);
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void out_flush(void);
 int key_next(void); /* -1: none */
+/* Whether this one has been typed, with which she comes back: what was before it is gone then. */
+bool key_skip_to(int key);
+/* Whose line is not over yet, so that nobody ends it as his own; NULL: nobody's, or dom0's own. */
+extern const struct domu *speaker;
 
 /* files.c: those of the ramdisk, an archive "newc". False: there is none such, or no more. */
 struct file {
@@ -45,6 +48,8 @@ struct file {
 };
 bool file_find(const char *name, struct file *f);
 bool file_next(struct file *f); /* the first, if f->name is NULL */
+
+extern bool somebody_ended; /* main.c: or may have */
 
 /* domains.c */
 int64_t control(enum zeno_control op, uint64_t a, uint64_t b, uint64_t c);
@@ -72,5 +77,5 @@ void shell_init(void);
 bool shell_serve(void);
 void shell_prompt(void); /* it has the console again */
 
-/* alloc.c */
-size_t alloc_left(void);
+/* alloc.c: what nobody has had yet of a domain's share. */
+size_t alloc_left(uint16_t domid);

@@ -176,7 +176,7 @@ domain_create(const char *name)
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
 }
 
-/* Those of a dom0 that was here before. */
+/* Those of a dom0 that was here before; what has ended meanwhile is let go of. */
 void
 domains_init(void)
 {
@@ -184,8 +184,9 @@ domains_init(void)
 	int64_t id = 0;
 
 	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0)
-		if (l.made && l.state != ZENO_ENDED)
+		if (l.made)
 			say("%s was here before\n", serve(&l)->name);
+	somebody_ended = true;
 }
 
 /* ---- they go ---- */
@@ -205,8 +206,6 @@ look_for_ended(void)
 		}
 	return any;
 }
-
-extern bool somebody_ended; /* main.c */
 
 bool
 domains_serve(void)

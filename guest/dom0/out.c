@@ -5,6 +5,7 @@
 
 static volatile struct xen_console_ring *ring;
 static bool unsent;
+const struct domu *speaker;
 
 void
 out_init(void)
@@ -49,6 +50,7 @@ say(const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	speaker = NULL;
 	out_bytes(line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }
 
@@ -63,4 +65,21 @@ key_next(void)
 	key = ring->in[at % sizeof(ring->in)];
 	ring->in_cons = at + 1;
 	return key;
+}
+
+/* Where no key has room any more all are gone, too, as a terminal's are. */
+bool
+key_skip_to(int key)
+{
+	uint32_t end = ring->in_prod, at = ring->in_cons;
+	bool full = end - at >= sizeof(ring->in);
+
+	for (; at != end; at++)
+		if (ring->in[at % sizeof(ring->in)] == key) {
+			ring->in_cons = at + 1;
+			return true;
+		}
+	if (full)
+		ring->in_cons = end;
+	return false;
 }

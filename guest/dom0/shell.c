@@ -91,7 +91,7 @@ info(const char *word)
 		int64_t version = pv_call(XEN_xen_version, XEN_XENVER_version, 0, 0, 0);
 
 		say("Xen's ABI %ld.%ld; dom0 has %lu MiB, %lu KiB left for the store\n",
-		    version >> 16, version & 0xffff, pv_info->nr_pages >> 8, alloc_left() >> 10);
+		    version >> 16, version & 0xffff, pv_info->nr_pages >> 8, alloc_left(0) >> 10);
 		return;
 	}
 	u = domu_find(word);
@@ -101,7 +101,8 @@ info(const char *word)
 	say("  console: its page %lx, its port %u, dom0's %u\n", l.console_pfn, l.console_port,
 	    u->console_port);
 	say("  store:   its page %lx, its port %u, dom0's %u%s\n", l.store_pfn, l.store_port,
-	    u->store_port, u->wire.broken ? "; it has broken the protocol" : "");
+	    u->store_port, u->wire.broken ? "; it is closed to it" : "");
+	say("  %lu KiB left for what it has in the store\n", alloc_left((uint16_t)u->id) >> 10);
 }
 
 static void
@@ -207,7 +208,7 @@ edit(char key)
 		say("\b \b");
 	} else if (key >= ' ' && key <= '~' && len < LINE - 1) {
 		line[len++] = key;
-		out_bytes(&key, 1);
+		say("%c", key);
 	}
 }
 
@@ -226,7 +227,10 @@ shell_serve(void)
 			console_attach(NULL);
 		} else if (!console_type((char)key)) {
 			held = key;
-			return any;
+			if (!key_skip_to(ESCAPE)) /* who never listens does not keep her */
+				return any;
+			held = -1;
+			console_attach(NULL);
 		}
 		any = true;
 	}

@@ -477,6 +477,7 @@ store_request(struct store *s, struct store_client *c, const struct xen_xsd_sock
 	struct store_message m = { .head = *head };
 	int got = head->type < XEN_XS_TYPES && calls[head->type] ? 0 : -ENOSYS;
 
+	store_pays(c->domid);
 	if (!got && head->tx_id) {
 		a.transaction = c->transactions;
 		while (a.transaction && a.transaction->id != head->tx_id)

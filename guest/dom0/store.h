@@ -1,7 +1,8 @@
 /*
  * The store (xenstored): a tree of small values, which domains read, write and watch, by requests
  * and answers in the words of io/xs_wire.h. How the messages come and go is somebody else's affair
- * (store_ring.h). Pure: memory comes from store_alloc() (tree.h), and may be gone at any time.
+ * (store_ring.h). Pure: memory comes from store_alloc() (tree.h), out of the share of the domain
+ * that asks, or hears, and may be gone at any time.
  *
  * Who asks is not trusted: each request is any bytes at all.
  */
@@ -77,9 +78,9 @@ struct store {
 int store_init(struct store *s); /* 0 or -ENOMEM */
 void store_end(struct store *s);
 
-/* A domain is there, and may ask; it is no more: its requests, and its rights. NULL, -ENOMEM. */
+/* A domain is there, and may ask (NULL: no memory); it is no more: its requests, and its nodes. */
 struct store_client *store_introduce(struct store *s, uint16_t domid);
-int store_release(struct store *s, struct store_client *c);
+void store_release(struct store *s, struct store_client *c);
 
 /*
  * A request, whose payload is head.len bytes, XEN_STORE_PAYLOAD at most. A broken client hears

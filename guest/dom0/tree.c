@@ -300,34 +300,42 @@ strike_out(struct store_tree *t, struct store_node *n, uint16_t domid)
 	struct store_perms *p = &n->perms;
 	unsigned kept = 1;
 
-	--*counter(t, p);
 	for (unsigned k = 1; k < p->count; k++)
 		if (p->of[k].domid != domid)
 			p->of[kept++] = p->of[k];
 	p->count = kept;
-	if (p->of[0].domid == domid)
-		*p = (struct store_perms){ 1, { { 0, 0 } } };
-	++*counter(t, p);
 }
 
-static int
-forget(struct store_tree *t, struct store_node **at, uint16_t domid, uint64_t generation)
+static void
+forget(struct store_tree *t, struct store_node *n, uint16_t domid, uint64_t generation)
 {
-	int err = node_own(at);
+	uint32_t kept = 0, count = n->count;
 
-	if (err)
-		return err;
-	if (is_named(*at, domid)) {
-		strike_out(t, *at, domid);
-		(*at)->generation = generation;
+	if (is_named(n, domid)) {
+		strike_out(t, n, domid);
+		n->generation = generation;
 	}
-	for (uint32_t k = 0; k < (*at)->count && !err; k++)
-		err = forget(t, &(*at)->child[k], domid, generation);
-	return err;
+	for (uint32_t k = 0; k < count; k++) {
+		struct store_node *child = n->child[k];
+
+		if (child->perms.of[0].domid == domid) {
+			count_down(t, child);
+			node_put(child);
+			continue;
+		}
+		forget(t, child, domid, generation);
+		n->child[kept++] = child;
+	}
+	n->count = kept;
+	if (kept != count)
+		n->listed = generation;
 }
 
-int
+void
 tree_forget(struct store_tree *t, uint16_t domid, uint64_t generation)
 {
-	return forget(t, &t->root, domid, generation);
+	if (t->root->perms.of[0].domid == domid)
+		tree_set_perms(t, "/", &(struct store_perms){ 1, { { 0, STORE_READ } } },
+			       generation);
+	forget(t, t->root, domid, generation);
 }

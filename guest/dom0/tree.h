@@ -65,10 +65,15 @@ int tree_set_value(struct store_tree *t, const char *path, const void *bytes, si
 int tree_set_perms(struct store_tree *t, const char *path, const struct store_perms *perms,
 		   uint64_t generation);
 int tree_remove(struct store_tree *t, const char *path, uint64_t generation);
-/* A domain is no more: what it had is dom0's, and nobody else may touch it. */
-int tree_forget(struct store_tree *t, uint16_t domid, uint64_t generation);
+/*
+ * A domain is no more, and neither is what it had, with all below. No other tree has nodes of this
+ * one's: so that it takes no memory, and can't fail.
+ */
+void tree_forget(struct store_tree *t, uint16_t domid, uint64_t generation);
 
 /* ---- what whoever links this has ---- */
 
+/* Who has what is asked for from now on, out of his share; who had it before. */
+uint16_t store_pays(uint16_t domid);
 void *store_alloc(size_t size); /* NULL: no memory */
 void store_free(void *p);       /* NULL, too */

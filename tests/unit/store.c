@@ -10,21 +10,50 @@
 
 #include "tap.h"
 
+#define SHARE (256u << 10) /* bytes of each */
+
 static unsigned alive; /* pieces of memory */
+static size_t has[STORE_DOMAINS];
+static uint16_t payer;
+
+struct piece {
+	size_t size;
+	uint16_t of;
+	_Alignas(16) char bytes[];
+};
+
+uint16_t
+store_pays(uint16_t domid)
+{
+	uint16_t before = payer;
+
+	payer = domid;
+	return before;
+}
 
 void *
 store_alloc(size_t size)
 {
-	void *p = malloc(size);
+	struct piece *p = has[payer] + size <= SHARE ? malloc(sizeof(*p) + size) : NULL;
 
-	alive += p != NULL;
-	return p;
+	if (!p)
+		return NULL;
+	*p = (struct piece){ size, payer };
+	has[payer] += size;
+	alive++;
+	return p->bytes;
 }
 
 void
-store_free(void *p)
+store_free(void *bytes)
 {
-	alive -= p != NULL;
+	struct piece *p;
+
+	if (!bytes)
+		return;
+	p = (struct piece *)((char *)bytes - offsetof(struct piece, bytes));
+	has[p->of] -= p->size;
+	alive--;
 	free(p);
 }
 
@@ -345,7 +374,7 @@ releases(void)
 	heard(0, "!@releaseDomain|r|");
 	clients[1] = store_introduce(&store, 1);
 	asked(0, END, LAST, "T|", "EAGAIN|"); /* it would name the one that was */
-	asked(0, GET, 0, "/x/of1|", "n0|");
+	asked(0, DIR, 0, "/x|", "for1|");     /* what it had is gone, with all below */
 	asked(0, GET, 0, "/x/for1|", "n0|r2|");
 	asked(1, WRITE, 0, "/x/of1|mine", "EACCES|");
 	is_u64(store.tree.owned[1], 0, "the next of its number has nothing of its");
@@ -409,6 +438,65 @@ floods(void)
 	end("floods");
 }
 
+/* As much as it can have, of each kind; or its connection ends. */
+static void
+hoard(unsigned who)
+{
+	char words[4000], got[5000];
+	uint32_t tx = 0;
+
+	memset(words, 'v', sizeof(words));
+	for (unsigned round = 0; round < 1 + STORE_TRANSACTIONS; round++) {
+		for (unsigned n = 0; n < 400 && !clients[who]->broken; n++) {
+			words[snprintf(words, sizeof(words), "%u", n)] = 'v';
+			words[1000 + 1000 * (round & 1)] = '|';
+			words[3000] = 0;
+			ask(who, round % 3 == 2 ? READ : WRITE, tx, words);
+			hear(who, got);
+			words[1000 + 1000 * (round & 1)] = 'v';
+		}
+		ask(who, START, 0, "|");
+		tx = (uint32_t)atoi(hear(who, got));
+	}
+	for (unsigned n = 0; n < STORE_WATCHES; n++) {
+		words[snprintf(words, sizeof(words), "%u", n)] = 'v';
+		words[1000] = words[1400] = '|';
+		words[1401] = 0;
+		ask(who, WATCH, 0, words);
+	}
+}
+
+/* What one has does not shorten what others may have. */
+static void
+shares(void)
+{
+	begin();
+	for (unsigned n = 1; n < 3; n++) {
+		char words[40];
+
+		snprintf(words, sizeof(words), "/local/domain/%u|", n);
+		asked(0, WRITE, 0, words, "OK|");
+		snprintf(words, sizeof(words), "/local/domain/%u|n%u|", n, n);
+		asked(0, SET, 0, words, "OK|");
+	}
+	hoard(1);
+	ok(has[1] > SHARE / 2 && has[0] < 8192 && has[2] < 8192,
+	   "one hoards: %zu, dom0 %zu, another one %zu", has[1], has[0], has[2]);
+	asked(2, WRITE, 0, "mine|x", "OK|");
+	asked(0, START, 0, "|", "#");
+	asked(0, WRITE, LAST, "/local/domain/2/mine|y", "OK|");
+	store_release(&store, clients[1]);
+	ok(has[0] < 8192 && has[1] < 8192, "it ends: %zu, dom0 %zu", has[1], has[0]);
+	clients[1] = store_introduce(&store, 1);
+	asked(0, READ, LAST, "/local/domain/2/mine|",
+	      "x"); /* it is over, and looks at what there is */
+	asked(0, WRITE, LAST, "/local/domain/2/mine|y", "OK|");
+	asked(0, END, LAST, "T|", "EAGAIN|");
+	asked(0, DIR, 0, "/local/domain|", "2|");
+	asked(1, READ, 0, "/local/domain/2/mine|", "EACCES|");
+	end("shares");
+}
+
 int
 main(void)
 {
@@ -417,5 +505,6 @@ main(void)
 	watches();
 	releases();
 	floods();
+	shares();
 	return done_testing();
 }

@@ -175,9 +175,80 @@ is_word(const char *word)
 	return false;
 }
 
+/* A request with a value of so many bytes; its answer's type. */
+static uint32_t
+put_in(uint32_t tx, const char *path, uint32_t value)
+{
+	struct xen_xsd_sockmsg head = { .type = XEN_XS_WRITE, .tx_id = tx };
+	static char bytes[2048];
+	uint32_t len = 0;
+
+	while (path[len])
+		len++;
+	head.len = len + 1 + value;
+	send_bytes(&head, sizeof(head));
+	send_bytes(path, len + 1);
+	send_bytes(bytes, value);
+	pv_send(pv_info->store_evtchn);
+	hear_store();
+	return answer_type;
+}
+
+static uint32_t
+number(const char *digits)
+{
+	uint32_t n = 0;
+
+	while (*digits >= '0' && *digits <= '9')
+		n = n * 10 + (uint32_t)(*digits++ - '0');
+	return n;
+}
+
+/* All that it can have: nodes with long names and values, in transactions, too. */
+static void
+hoard(void)
+{
+	static char path[1200];
+	uint32_t tx = 0;
+
+	for (unsigned n = 0; n < sizeof(path) - 1; n++)
+		path[n] = 'x';
+	for (unsigned round = 0; round < 9; round++) {
+		for (unsigned n = 0; n < 1100 && !store->error; n++) {
+			for (unsigned k = 0, rest = n; k < 4; k++, rest /= 10)
+				path[k] = (char)('0' + rest % 10);
+			if (put_in(tx, path, 2048) == XEN_XS_ERROR)
+				break;
+		}
+		pv_printf("hoard %u: %s %u\n", round, said, store->error);
+		if (store->error)
+			break;
+		ask(XEN_XS_TRANSACTION_START, "", "");
+		tx = number(said);
+	}
+}
+
+/* It listens to nobody any more. */
+static void
+sleep(void)
+{
+	for (;;)
+		pv_poll(0, 0);
+}
+
 static void
 harm(void)
 {
+	if (is_word("harm=hoard")) {
+		hoard();
+		tell("all is mine> ", "", "");
+		sleep();
+	}
+	if (is_word("harm=deaf")) { /* its ring says that it is full of keys */
+		console->in_cons = console->in_prod - 1024;
+		tell("deaf> ", "", "");
+		sleep();
+	}
 	if (is_word("harm=console")) { /* more than the ring has, and it never stops */
 		for (uint32_t n = 0; n < 100; n++) {
 			console->out_prod = console->out_cons + 2049 + n * 0x10001;
@@ -200,7 +271,7 @@ harm(void)
 	}
 	if (is_word("harm=talk"))
 		for (;;)
-			tell("and ", "on ", "and on\n");
+			tell("A", "A", "A");
 }
 
 int
