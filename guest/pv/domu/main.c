@@ -244,10 +244,10 @@ harm(void)
 		tell("all is mine> ", "", "");
 		sleep();
 	}
-	if (is_word("harm=deaf")) { /* its ring says that it is full of keys */
-		console->in_cons = console->in_prod - 1024;
+	while (is_word("harm=deaf")) { /* its ring says that it is full of keys */
+		console->in_cons = console->in_prod - sizeof(console->in);
 		tell("deaf> ", "", "");
-		sleep();
+		pv_poll(0, pv_now() + 10000000);
 	}
 	if (is_word("harm=console")) { /* more than the ring has, and it never stops */
 		for (uint32_t n = 0; n < 100; n++) {
