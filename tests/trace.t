@@ -187,6 +187,22 @@ def real(out):
            f"{' '.join(words)!r} gets one clear line", got=done.out)
 
 
+def hardware(out):
+    """A lab of hardware is traced on its own machine and CPU, and compared with its own reference: the traces kept are te's."""
+    if not (ROOT / "grade/labs/4s.toml").is_file():
+        skip("traces of svm and vmx", "this tree has no Lab 4")
+        return
+    done = traced("diff", "hello", ROOT / "build/lab4s-solution", out, "--lab", "4s")
+    ok(done.status == 0 and re.search(r"hello: the same 18\d exits, output and end as the reference", done.out),
+       "a guest of svm is compared with the reference", got=done.out)
+    if not shutil.which("bochs"):
+        skip("traces of vmx", "Bochs is not installed: make demo installs it")
+        return
+    done = traced("run", "hello", ROOT / "build/lab4-solution", out, "--lab", "4")
+    ok(done.status == 0 and re.search(r"^d1 +\d+  no trap [0-9a-f]{8} outb\+0x\w+ +out +port 3f8 <- 68$", done.out, re.M)
+       and "d1 hello ended: exit code 0" in done.out, "a guest of vmx is traced on Bochs", got=done.out[-1500:])
+
+
 def mutant(name):
     """Build a kernel with a mistake: a copy of the tree, in which only the changed file is made again."""
     tree = folder() / "tree"
@@ -334,6 +350,7 @@ def main():
     reading()
     explaining()
     real(out)
+    hardware(out)
     page(out)
     finish()
 

@@ -25,6 +25,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import mkimage
 import trace_page
 import trouble
 from course import CourseError, closure, parse_lab
@@ -210,7 +211,19 @@ def remarks_of(run):
     return found + ([run.explanation] if run.explanation else [])
 
 
-def run_guest(test, name, words, kernel, elf, folder, printer):
+def setup_of(lab, kernel, cmdline, images, folder):
+    """Keywords of machine.start() for a kernel of the lab's, where its tests run and on its CPU."""
+    data = course.load(lab)
+    where = "qemu" if any("qemu" in one.machines for one in data.tests if one.points and one.exercise != "own-whole") else "bochs"
+    if where == "qemu":
+        return {"machine": where, "cpu": data.cpu_on(where), "kernel": kernel, "cmdline": cmdline, "icount": True,
+                "modules": [(str(image), "") for image in images]}
+    boot, disk = Path(folder).parent / "boot", Path(folder) / "trace.img"
+    disk.write_bytes(mkimage.make(kernel, cmdline, [(image, image.stem) for image in images], boot / "mbr.bin", boot / "loader.bin"))
+    return {"machine": where, "cpu": data.cpu_on(where), "disk": str(disk)}
+
+
+def run_guest(test, name, words, kernel, elf, folder, printer, lab):
     """Boot the kernel with one guest: Traced."""
     image = Path(folder) / f"{name}.elf"
     for path in (kernel, elf, image):
@@ -219,9 +232,9 @@ def run_guest(test, name, words, kernel, elf, folder, printer):
     places = trace.Places([image])
     reader = trace.Reader(places)
     start = f"start {name}" + (f" -- {words}" if words else "")
-    live = machine.start(machine="qemu", kernel=kernel, cmdline=f"trace=2 -- {start}; off", cpu="te",
-                         modules=[(str(image), "")], elf=[elf, str(image)], limits=LIMITS, icount=True)
-    follower = Follower(live.path("side"), reader, printer)
+    live = machine.start(**setup_of(lab, kernel, f"trace=2 -- {start}; off", [image], folder),
+                         elf=[elf, str(image)], limits=LIMITS)
+    follower = Follower(live.path(live.side_name), reader, printer)
     follower.start()
     try:
         run = live.wait()
@@ -296,7 +309,7 @@ def run_any(options, printer):
     kind, name, words = resolve(options.test, options.lab)
     if kind == "guest":
         return run_guest(options.test, name, words, options.kernel, options.elf, options.guests,
-                         printer)
+                         printer, options.lab)
     return run_test(options.test, name, options.lab, options.kernel, options.elf, options.guests,
                     int(options.seed), printer)
 
@@ -332,7 +345,7 @@ def reference_of(options):
     """(the reference's Life, exact) for what is compared."""
     kind, name, words = resolve(options.test, options.lab)
     path = TRACES / f"{file_name(options.test)}.trace"
-    if kind == "guest" and path.is_file():
+    if kind == "guest" and path.is_file() and course.load(options.lab).cpu_on("qemu") == "te":  # it is te's
         try:
             found = trace.parse_reference(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -413,7 +426,7 @@ def command_references(options):
     for test in options.tests or REFERENCES:
         _, name, words = resolve(test, None)
         with open(os.devnull, "w", encoding="ascii") as nowhere:
-            traced = run_guest(test, name, words, kernel, elf, options.guests, Printer(nowhere))
+            traced = run_guest(test, name, words, kernel, elf, options.guests, Printer(nowhere), 1)
         if not traced.life.exits or not traced.life.end:
             raise Unusable(f"{test}: the reference solution told of no exits, or of no end")
         path = TRACES / f"{file_name(test)}.trace"
