@@ -93,6 +93,7 @@ def main():
     by_dma()
     high_cr3(SVM, "qemu")
     SVM.contains("qemu", ENDING)
+    SVM.runs_away("qemu")
     tasks(SVM, "qemu")
     if shutil.which("bochs"):
         everything = "all" in sys.argv[1:] or bool(os.environ.get("ZENO_ALL"))

@@ -127,6 +127,7 @@ def main():
     SVM.bits("qemu")
     SVM.operands("qemu")
     SVM.spins("qemu", SPINS[1:])
+    SVM.runs_away("qemu")
     SVM.forever("qemu")
     SVM.watches("qemu")
     stale()

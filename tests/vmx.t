@@ -50,6 +50,7 @@ def main():
     VMX.contains("bochs", ENDING if everything else ENDING[:PER_BOOT])
     VMX.spins("bochs", SPINS if everything else SPINS[1:2])
     VMX.forever("bochs")
+    VMX.runs_away("bochs")
     VMX.small_guests("bochs")
     VMX.bits("bochs")
     VMX.operands("bochs")
