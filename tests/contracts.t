@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -235,6 +236,18 @@ def rules():
            f"before {number}.7 is done: which fields nobody has looked at", out=done.out)
         ok(explain.broken_rule(line) == f'make hint RULE="exercise {number}.7"', "EXPLAIN=1 leads there, too",
            got=explain.broken_rule(line))
+    hint = explain.tool("hint")
+    spelled = {name for one in tomllib.loads((ROOT / "grade/rules.toml").read_text())["rules"] for name in hint.spelled(one["field"])}
+    ok(spelled - fields["4"] - fields["4s"] <= {"guest CS selector", "host CS base", "VM-entry MSR-store address"} and len(spelled) > 60,
+       "the names that rules.toml stands for are the checkers'", got=spelled - fields["4"] - fields["4s"])
+    for asked in ("efer", "GUEST cr0", "n_cr3"):
+        ok(hint.behind_rule(ROOT, asked).startswith("Lab 4"), f"{asked}: a field is found in any case")
+    for asked, found in (("guest cr3x", "guest CR3"), ("rflags", "guest RFLAGS"), ("ASID", "Guest ASID"), ("eventinject", "EVENTINJ")):
+        try:
+            said = hint.behind_rule(ROOT, asked)
+        except hint.CourseError as error:
+            said = str(error)
+        ok(f"(near it: {found}" in said, f"{asked}: near ones are told", got=said)
     for line in ("guest", "guest CR0 and more", "host CR9", "$(x)", "'"):
         done = run("python3", TOOLS / "hint.py", "--rule", line)
         ok(done.status == 1 and done.out.count("\n") == 1, f"no rule is about {line}: one line", out=done.out)

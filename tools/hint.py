@@ -11,6 +11,8 @@ behind a rule that the checker of VM entries, or of VMRUN, found broken stands i
 """
 
 import argparse
+import difflib
+import itertools
 import json
 import os
 import re
@@ -148,6 +150,28 @@ def open_next(root, exercise):
     return "\n".join(lines)
 
 
+def spelled(field):
+    """The names that a rule's `field` stands for; where it stands for any segment, those with CS."""
+    for pattern, example in ((".{2,4}", "CS"), ("E.P", "ESP"), (r"\.", "\0"), ("..", "CS"), ("\0", ".")):
+        field = field.replace(pattern, example)
+    parts = re.findall(r"\(([^)]*)\)|\[([^]]*)\]|([^(\[|]+)|(\|)", field)
+    ways = [[]]
+    for group, letters, plain, other in parts:
+        if other:
+            ways.append([])
+        else:
+            ways[-1].append(spelled(group) if group else "0123" if letters == "0-3" else letters or [plain])
+    return ["".join(one) for way in ways for one in itertools.product(*way)]
+
+
+def near(line, names):
+    """Up to six of the names that are like what was asked for."""
+    asked, by_case = line.strip().lower(), {name.lower(): name for name in names}
+    found = difflib.get_close_matches(asked, by_case, 6, 0.6)
+    found += [one for one in by_case if set(asked.split()) & set(one.split())]
+    return [by_case[one] for one in dict.fromkeys(found)][:6]
+
+
 def behind_rule(root, line):
     """The likely mistake behind a broken rule. `line` is its field, or the line that Zeno printed, or a part with both."""
     if hints_setting(root) == "none":
@@ -155,16 +179,18 @@ def behind_rule(root, line):
     here = {str(number) for number in lab_numbers(root)}
     known = tomllib.loads((root / "grade" / "rules.toml").read_text())
     for one in known.get("open", []):
-        if one["lab"] in here and f"exercise {one['exercise']}" in line:
+        if one["lab"] in here and f"exercise {one['exercise']}" in line.lower():
             return "\n".join(textwrap.wrap(f"Lab {one['lab']}, before {one['exercise']} is done: {' '.join(one['fields'].split())}", WIDTH))
     for one in known["rules"]:
-        field = re.search(rf"(?:^|: )({one['field']})(?: = |:|$)", line.strip())
+        field = re.search(rf"(?:^|: )({one['field']})(?: = |:|$)", line.strip(), re.I)
         # A field alone fits each rule of it, and the usual one comes first.
         words = line[field.end():] if field else ""
         if one["lab"] in here and field and (not words or re.search(one.get("words", ""), words)):
             told = f"Lab {one['lab']}, {field[1]}: {' '.join(one['mistake'].split())}"
             return "\n".join(textwrap.wrap(told, WIDTH))
-    raise CourseError(f"no rule is about {line!r}: say the field, as in RULE=\"guest CR0\", or the whole line")
+    names = near(line, [name for one in known["rules"] if one["lab"] in here for name in spelled(one["field"])])
+    like = f" (near it: {', '.join(names)})" if names else ""
+    raise CourseError(f"no rule is about {line!r}{like}: say the field, as in RULE=\"guest CR0\", or the whole line")
 
 
 def main():
