@@ -81,7 +81,10 @@ def works(nonce):
     ok("domu has ended: by dom0" in third and re.findall(LISTED, third, re.M) == ["running"], "destroy", text=third)
 
 
-BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "none.cfg": (config("x", kernel="nothing"), "there is no file nothing"),
+BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "none.cfg": (config("x", kernel="nothing"), "none.cfg:2:10: there is no file nothing"),
+       "name.cfg": (config("dom0"), "name.cfg:1:8: there is a domain of this name, dom0"),
+       "vcpus.cfg": (config("x", vcpus=2), "vcpus.cfg:4:9: a PV domain has one CPU here"),
+       "disk.cfg": (config("x", ramdisk="0"), "disk.cfg:4:11: there is no file 0"),
        "big.cfg": (config("x", memory=4000), "x: there is no memory for it"), "cfg.cfg": (config("x", kernel="domu.cfg"), "x: that is no kernel")}
 HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2"}
 

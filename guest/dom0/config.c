@@ -19,21 +19,19 @@ struct reader {
 enum value { NUMBER, TEXT, WORD };
 static const struct key {
 	const char *name;
-	size_t at;
+	size_t at, place;
 	enum value value; /* WORD: of letters, digits, - _ and . */
 	bool must;
 	uint64_t least, most; /* a number; a text's characters */
 } keys[] = {
-	{ "name", offsetof(struct config, name), WORD, true, 1,
-	  sizeof(((struct config *)0)->name) - 1 },
-	{ "kernel", offsetof(struct config, kernel), TEXT, true, 1,
-	  sizeof(((struct config *)0)->kernel) - 1 },
-	{ "ramdisk", offsetof(struct config, ramdisk), TEXT, false, 1,
-	  sizeof(((struct config *)0)->ramdisk) - 1 },
-	{ "extra", offsetof(struct config, extra), TEXT, false, 0,
-	  sizeof(((struct config *)0)->extra) - 1 },
-	{ "memory", offsetof(struct config, memory), NUMBER, true, 1, CONFIG_MIB_MAX },
-	{ "vcpus", offsetof(struct config, vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
+#define KEY(of)  #of, offsetof(struct config, of), offsetof(struct config, of##_at)
+#define ROOM(of) (sizeof(((struct config *)0)->of) - 1)
+	{ KEY(name), WORD, true, 1, ROOM(name) },
+	{ KEY(kernel), TEXT, true, 1, ROOM(kernel) },
+	{ KEY(ramdisk), TEXT, false, 1, ROOM(ramdisk) },
+	{ KEY(extra), TEXT, false, 0, ROOM(extra) },
+	{ KEY(memory), NUMBER, true, CONFIG_MIB_MIN, CONFIG_MIB_MAX },
+	{ KEY(vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -43,11 +41,16 @@ next(const struct reader *r)
 	return r->at < r->end ? (unsigned char)*r->at : NOTHING;
 }
 
+static struct config_place
+place_of(const struct reader *r, const char *where)
+{
+	return (struct config_place){ r->number, (unsigned)(where - r->line) + 1 };
+}
+
 static int
 wrong_at(struct reader *r, const char *where, const char *words, const char *of)
 {
-	r->wrong->line = r->number;
-	r->wrong->column = (unsigned)(where - r->line) + 1;
+	r->wrong->at = place_of(r, where);
 	snprintf(r->wrong->words, sizeof(r->wrong->words), "%s%s", of, words);
 	return -EINVAL;
 }
@@ -192,6 +195,7 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	r->at++;
 	skip_blanks(r);
 	to = (char *)c + key->at;
+	*(struct config_place *)((char *)c + key->place) = place_of(r, r->at);
 	err = key->value == NUMBER ? read_number(r, to, key) : read_text(r, to, key);
 	if (err)
 		return err;

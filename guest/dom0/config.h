@@ -13,8 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CONFIG_MIB_MIN  2u
 #define CONFIG_MIB_MAX  4096u
 #define CONFIG_VCPU_MAX 32u
+
+/* Where something stands, both from 1 on. */
+struct config_place {
+	unsigned line, column;
+};
 
 struct config {
 	char name[24];                /* must be there, and so must */
@@ -22,11 +28,13 @@ struct config {
 	char extra[512];              /* the kernel's command line */
 	uint64_t memory;              /* MiB */
 	uint64_t vcpus;
+	/* of each value, for whoever finds it wrong for other reasons */
+	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at;
 };
 
-/* Where it is wrong, both from 1 on; and how. */
+/* Where it is wrong, and how. */
 struct config_wrong {
-	unsigned line, column;
+	struct config_place at;
 	char words[80];
 };
 

@@ -100,27 +100,43 @@ forget(struct domu *u, const char *end)
 
 /* ---- they come ---- */
 
-static bool
-find(const char *name, struct file *f)
+/* What is wrong with a value in a configuration file. */
+static void
+wrong(const char *file, const struct config_place *at, const char *words, const char *of)
 {
-	if (file_find(name, f))
-		return true;
-	say("there is no file %s; `ls` shows those that there are\n", name);
-	return false;
+	say("%s:%u:%u: %s%s\n", file, at->line, at->column, words, of);
 }
 
-/* What the file says; false, after a line. */
 static bool
-read_config(const char *name, struct config *c)
+is_free(const char *name)
 {
-	struct config_wrong wrong;
+	for (const struct domu *u = domus; u < domus + DOMUS; u++)
+		if (u->id && !strcmp(u->name, name))
+			return false;
+	return strcmp(name, "dom0") != 0;
+}
+
+/* What the file says, and the files that it names; false, after a line. */
+static bool
+read_config(const char *name, struct config *c, struct file *kernel, struct file *ramdisk)
+{
+	struct config_wrong w;
 	struct file f;
 
-	if (!find(name, &f))
-		return false;
-	if (!config_read(c, (const char *)f.bytes, f.size, &wrong))
+	if (!file_find(name, &f))
+		say("there is no file %s; `ls` shows those that there are\n", name);
+	else if (config_read(c, (const char *)f.bytes, f.size, &w))
+		wrong(name, &w.at, w.words, "");
+	else if (!is_free(c->name))
+		wrong(name, &c->name_at, "there is a domain of this name, ", c->name);
+	else if (!file_find(c->kernel, kernel))
+		wrong(name, &c->kernel_at, "there is no file ", c->kernel);
+	else if (*c->ramdisk && !file_find(c->ramdisk, ramdisk))
+		wrong(name, &c->ramdisk_at, "there is no file ", c->ramdisk);
+	else if (c->vcpus != 1)
+		wrong(name, &c->vcpus_at, "a PV domain has one CPU here", "");
+	else
 		return true;
-	say("%s:%u:%u: %s\n", name, wrong.line, wrong.column, wrong.words);
 	return false;
 }
 
@@ -148,14 +164,8 @@ domain_create(const char *name)
 	struct config c;
 	int64_t id;
 
-	if (!read_config(name, &c) || !find(c.kernel, &kernel) ||
-	    (*c.ramdisk && !find(c.ramdisk, &ramdisk)))
+	if (!read_config(name, &c, &kernel, &ramdisk))
 		return;
-	for (struct domu *u = domus; u < domus + DOMUS; u++)
-		if (u->id && !strcmp(u->name, c.name)) {
-			say("%s: there is a domain of that name\n", c.name);
-			return;
-		}
 	snprintf(make.name, sizeof(make.name), "%s", c.name);
 	snprintf(make.words, sizeof(make.words), "%s", c.extra);
 	make.kernel = (uint64_t)kernel.bytes;
@@ -164,13 +174,11 @@ domain_create(const char *name)
 	make.ramdisk_size = ramdisk.bytes ? ramdisk.size : 0;
 	make.mib = c.memory;
 	out_flush(); /* the monitor says a line, too */
-	id = c.vcpus == 1 ? control(ZENO_CREATE, (uint64_t)&make, 0, 0) : -EINVAL;
-	if (c.vcpus != 1)
-		say("%s: a PV domain has one CPU here\n", c.name);
-	else if (id < 0)
+	id = control(ZENO_CREATE, (uint64_t)&make, 0, 0);
+	if (id < 0) {
 		say("%s: %s (error %ld)\n", c.name, why(id), -id);
-	if (id < 0)
 		return;
+	}
 	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
 	serve(&l);
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);

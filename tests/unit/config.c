@@ -31,7 +31,7 @@ read_it(const char *text, size_t len)
 
 	memcpy(exactly, text, len);
 	if (config_read(&c, exactly, len, &w))
-		snprintf(got, sizeof(got), "%u:%u: %s", w.line, w.column, w.words);
+		snprintf(got, sizeof(got), "%u:%u: %s", w.at.line, w.at.column, w.words);
 	else
 		snprintf(got, sizeof(got), "%s|%s|%s|%s|%lu|%lu", c.name, c.kernel, c.ramdisk,
 			 c.extra, c.memory, c.vcpus);
@@ -69,6 +69,7 @@ static const struct {
 	{ WHOLE "vcpus=0x", "4:7: vcpus takes a number" },
 	{ WHOLE "vcpus=08", "4:7: vcpus takes a number" },
 	{ WHOLE "vcpus='2", "4:7: vcpus takes a number" },
+	{ "name='n'\nkernel='k'\nmemory=1", "3:8: memory is a number from 2 to 4096" },
 	{ WHOLE "vcpus=0", "4:7: vcpus is a number from 1 to 32" },
 	{ WHOLE "vcpus=18446744073709551617", "4:7: vcpus is a number from 1 to 32" },
 	{ WHOLE "vcpus=[1]", "4:7: vcpus takes a number" },
@@ -83,7 +84,7 @@ static const struct {
 	{ WHOLE "ramdisk=''", "4:9: ramdisk's text is empty" },
 	{ "name='a b'", "1:8: name's text may not have this character" },
 	{ "name='a2345678901234567890123x'", "1:6: name's text is too long" },
-	{ "memory=4097", "1:8: memory is a number from 1 to 4096" },
+	{ "memory=4097", "1:8: memory is a number from 2 to 4096" },
 };
 
 static void
@@ -126,7 +127,7 @@ drawn(void)
 	for (unsigned n = 0; n < 5000; n++) {
 		char texts[3][600], written[3][1200], file[5000], want[2000], line[6][1300],
 			mib[20];
-		unsigned memory = 1 + draw(4096), order = draw(6);
+		unsigned memory = 2 + draw(4095), order = draw(6);
 
 		any_text(texts[0], written[0], 63);
 		any_text(texts[1], written[1], 63);
@@ -173,7 +174,7 @@ anything(void)
 		if (!config_read(&c, file, len, &w))
 			taken++;
 		else
-			bad += !w.line || !w.column || w.column > len + 1 || !*w.words;
+			bad += !w.at.line || !w.at.column || w.at.column > len + 1 || !*w.words;
 	}
 	ok(taken > 1000 && !bad, "files of any bytes: %u are taken, the others have a place",
 	   taken);

@@ -1,6 +1,7 @@
 /*
  * What domain control must refuse. Under the name dom0 it is dom0, and means harm, or is careless:
- * frames, numbers, pointers; `die=WORD`: it ends with another's pages mapped; `idle`: it is there.
+ * frames, numbers, pointers, and then anything at random (`long`: more of it); `die=WORD`: it ends
+ * with another's pages mapped; `idle`: it is there.
  * Under any other name nothing is its to ask. Its ramdisk is the kernel of whom it makes.
  */
 #include <guest/pv/lib/check.h>
@@ -166,12 +167,185 @@ frames(uint64_t id)
 	check(!window[0][0], "... it is its own again", window[0][0]);
 }
 
+static bool
+is_word(const char *word)
+{
+	const char *line = pv_info->cmd_line;
+	unsigned n;
+
+	for (; *line; line++) {
+		for (n = 0; word[n] && line[n] == word[n]; n++)
+			;
+		if (!word[n])
+			return true;
+	}
+	return false;
+}
+
+/* ---- a table of level 1 that has pages of others ---- */
+
+#define SLOT  100u /* of the table of level 2 that maps the kernel: 2 MiB at... */
+#define THERE (0xffffffff80000000ul + ((uint64_t)SLOT << 21))
+
+static uint8_t spare[PAGE] __attribute__((aligned(4096)));
+
+static int64_t
+hook(uint64_t flags)
+{
+	uint64_t level2 = pv_page((void *)(pv_info->pt_base + 2 * PAGE));
+
+	return pv_update((level2 << 12) + SLOT * 8, flags ? pv_page(spare) << 12 | flags : 0);
+}
+
+/* It is one while it is in use; taken out of the tables it can't come back with them. */
+static void
+in_a_table(uint64_t id)
+{
+	uint64_t own = pv_page(spare) << 12;
+
+	control(ZENO_LOOK, id, (uint64_t)&l, 0);
+	REFUSES(0, "a page that is only read", pv_map(spare, own | 5));
+	REFUSES(0, "... is a table", hook(7));
+	REFUSES(0, "a page of another's there", control(ZENO_MAP, id, l.console_pfn, THERE | 1));
+	REFUSES(0, "and more", control(ZENO_MAP, id, l.console_pfn + 1, THERE + PAGE));
+	*(volatile uint8_t *)(THERE + 8) = 7;
+	REFUSES(0, "the table is none", hook(0));
+	REFUSES(EINVAL, "... and can't be one again", hook(7));
+	REFUSES(EINVAL, "... by a pin", pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, own >> 12));
+	REFUSES(0, "it is memory", pv_map(spare, own | 7));
+	memset(spare, 0, sizeof(spare));
+	REFUSES(0, "and a table", pv_map(spare, own | 5));
+	REFUSES(0, "... when they are gone", hook(7));
+	REFUSES(0, "a page of another's there", control(ZENO_MAP, id, l.console_pfn, THERE | 1));
+}
+
 /* What is told as ended can be let go of. */
 static void
 wait_for_end(uint64_t id)
 {
 	while (control(ZENO_LOOK, id, (uint64_t)&l, 0) == (int64_t)id && l.state != ZENO_ENDED)
 		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+}
+
+/* ---- anything ---- */
+
+static uint8_t windows[16][PAGE] __attribute__((aligned(4096)));
+static uint64_t seed = 5;
+
+static uint64_t
+draw(uint64_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed >> 11) % below;
+}
+
+static uint64_t
+any_address(void)
+{
+	const uint64_t wild[] = {
+		0, DIRECT, 0x800000000000, ~0ul, pv_info->pt_base, seed, THERE + draw(512) * PAGE
+	};
+
+	if (draw(4))
+		return (uint64_t)windows[draw(15)] + (draw(8) ? draw(2) : draw(PAGE));
+	return wild[draw(sizeof(wild) / sizeof(wild[0]))];
+}
+
+static void
+any_create(void)
+{
+	struct zeno_create c = good;
+	uint64_t *field[] = { &c.kernel, &c.kernel_size, &c.ramdisk, &c.ramdisk_size, &c.mib };
+
+	c.mib = 2 + draw(3);
+	if (draw(2))
+		*field[draw(5)] += draw(3) ? draw(PAGE) : seed;
+	if (c.mib > 100) /* all there is, and more: for long */
+		c.mib = draw(20) ? 1 : 4096;
+	create(&c);
+}
+
+static void
+one_thing(void)
+{
+	uint64_t id = draw(18), n = draw(16), own = pv_page(windows[n]) << 12;
+
+	switch (draw(16)) {
+	case 0:
+		any_create();
+		break;
+	case 1:
+		pv_map(windows[n], own | 7);
+		break;
+	case 2: /* what is there, with other bits */
+		pv_map(windows[n], entry_of(windows[n]) ^ (1ul << (draw(24) + 52) % 64));
+		break;
+	case 3:
+		pv_map(windows[n], entry_of(windows[draw(16)]));
+		break;
+	case 4:
+		pv_mmuext((unsigned)draw(XEN_MMUEXT_NEW_BASEPTR),
+			  entry_of(windows[n]) >> 12 & 0xffffff);
+		break;
+	case 5:
+		hook(draw(2) ? 7 : 0);
+		break;
+	case 6:
+		control(ZENO_DESTROY, id, 0, 0);
+		break;
+	case 7:
+		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+		break;
+	case 8:
+		control((unsigned)draw(16), draw(3) ? id : seed, draw(3) ? draw(600) : seed,
+			any_address());
+		break;
+	case 9:
+		for (n = 0; n < 16; n++)
+			pv_map(windows[n], pv_page(windows[n]) << 12 | 7);
+		break;
+	case 10:
+		control(ZENO_RELEASE, id, 0, 0);
+		break;
+	case 11:
+		control(ZENO_PAUSE + (unsigned)draw(2), id, 0, 0);
+		break;
+	default:
+		control(ZENO_MAP, id, draw(600), any_address());
+	}
+}
+
+static void
+unmap(void *window)
+{
+	uint64_t own = pv_page(window) << 12;
+
+	if (pv_map(window, own | 7)) /* it may have become a table */
+		REFUSES(0, "it is its own again", pv_map(window, own | 5));
+}
+
+/* Nothing is left of anybody behind it. */
+static void
+anything(unsigned rounds)
+{
+	pv_map(spare, pv_page(spare) << 12 | 7);
+	memset(spare, 0, sizeof(spare));
+	pv_map(spare, pv_page(spare) << 12 | 5);
+	while (rounds--)
+		one_thing();
+	if (is_word("die="))
+		return;
+	for (unsigned n = 0; n < 16; n++)
+		unmap(windows[n]);
+	unmap((void *)pv_info->pt_base);
+	hook(0);
+	for (uint64_t id = 2; id < 17; id++)
+		if (!control(ZENO_DESTROY, id, 0, 0)) {
+			wait_for_end(id);
+			REFUSES(0, "let go of the rest", control(ZENO_RELEASE, id, 0, 0));
+		}
 }
 
 /* It has ended, and nothing that is mapped is anybody else's before it is let go. */
@@ -191,6 +365,8 @@ ends(uint64_t id)
 	REFUSES(0, "unmap", pv_map(window[0], own));
 	REFUSES(EBUSY, "letting go of what is mapped still", control(ZENO_RELEASE, id, 0, 0));
 	REFUSES(0, "unmap", pv_map(window[1], pv_page(window[1]) << 12 | 7));
+	REFUSES(EBUSY, "letting go of what a table has", control(ZENO_RELEASE, id, 0, 0));
+	REFUSES(0, "the table is none", hook(0));
 	REFUSES(0, "letting go", control(ZENO_RELEASE, id, 0, 0));
 	REFUSES(ESRCH, "letting go twice", control(ZENO_RELEASE, id, 0, 0));
 }
@@ -216,21 +392,6 @@ many(void)
 		REFUSES(0, "let go of one of many",
 			control(ZENO_RELEASE, (uint64_t)id[count], 0, 0));
 	}
-}
-
-static bool
-is_word(const char *word)
-{
-	const char *line = pv_info->cmd_line;
-	unsigned n;
-
-	for (; *line; line++) {
-		for (n = 0; word[n] && line[n] == word[n]; n++)
-			;
-		if (!word[n])
-			return true;
-	}
-	return false;
 }
 
 /* With pages of one that is paused, of one that runs, of one that has ended. */
@@ -268,6 +429,8 @@ guest_main(const struct xen_start_info *info)
 	};
 	while (is_word("idle"))
 		pv_poll(0, 0);
+	if (is_word("die=any"))
+		anything(3000);
 	if (is_word("die="))
 		return die();
 	numbers();
@@ -276,9 +439,11 @@ guest_main(const struct xen_start_info *info)
 	id = create(&good);
 	check(id == 2, "one that is as it should be", (uint64_t)id);
 	frames((uint64_t)id);
+	in_a_table((uint64_t)id);
 	ends((uint64_t)id);
-	for (unsigned n = 0; n < (is_word("long") ? 100 : 1); n++)
+	for (unsigned n = 0; n < (is_word("long") ? 20 : 1); n++)
 		many();
+	anything(is_word("long") ? 40000 : 2000);
 	pv_printf("%u wrong; the end\n", wrong);
 	return 0;
 }
