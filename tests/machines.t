@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno.machines import bochs, gdbremote, kvm, machine, qemu, triplefault  # noqa: E402
+from zeno.machines import bochs, gdbremote, kvm, linked, machine, qemu, triplefault  # noqa: E402
 from zeno.machines.machine import End, Limits  # noqa: E402
 from zeno.machines.symbols import Elf, Symbols  # noqa: E402
 
@@ -462,12 +462,20 @@ def stopped_by_harness():
 @test
 def dies_with_harness():
     """the emulator dies when the harness is killed"""
+    dies(1)
+
+
+def dies(number):
+    """Kill a harness in its run with this number."""
     keywords = where("loop")
     script = (f"import sys; sys.path.insert(0, {str(ROOT / 'grade')!r})\n"
               "from zeno.machines import machine\n"
-              f"live = machine.start(kernel={str(keywords['kernel'])!r},\n"
-              "    limits=machine.Limits(instructions=None, cpu_seconds=120))\n"
-              "live.wait_for(b'round')\n"
+              f"for run in range({number}):\n"
+              f"    live = machine.start(kernel={str(keywords['kernel'])!r},\n"
+              "        limits=machine.Limits(instructions=None, cpu_seconds=120))\n"
+              "    live.wait_for(b'round')\n"
+              f"    if run + 1 < {number}:\n"
+              "        live.stop()\n"
               "print(live.child.pid, live.directory, flush=True)\n"
               "live.wait()\n")
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE,
@@ -481,6 +489,32 @@ def dies_with_harness():
     shutil.rmtree(words[1], ignore_errors=True)
     if not gone:
         raise AssertionError("QEMU lives on")
+
+
+@test
+def linked_once():
+    """from the second run on QEMU is forked, not linked anew, and each run ends as its own"""
+    with mock.patch.object(linked, "PROGRAMS", linked.Programs()) as programs:
+        first = [boot("exit3"), boot("hello"), boot("exit3"), boot("hello", extra=["-no-such-option"])]
+        program = next(iter(programs.known.values()))
+        if not isinstance(program, linked.Linked):
+            raise Skip("QEMU can't be linked once here: another C library, or no compiler")
+        equal((first[0].end, first[0].code, first[0].console), (first[2].end, first[2].code, first[2].console), "the same kernel's run")
+        ended(first[1], End.SHUTDOWN)
+        ended(first[3], End.TROUBLE, "no-such-option")
+        with machine.start(**where("loop", limits=Limits(instructions=None))) as live:
+            live.wait_for(b"round")
+            program.process.kill()
+            ended(live.wait(), End.KILLED, "signal 9")
+        RUNS.append(live.wait())
+        ended(boot("exit3"), first[0].end)  # without it
+        programs.close()
+
+
+@test
+def forked_dies_with_harness():
+    """a forked emulator dies when the harness is killed, too"""
+    dies(2)
 
 
 @test

@@ -1,17 +1,10 @@
-"""The TCG plugin: building it, its arguments, and reading its result file while it grows."""
+"""The TCG plugin: its arguments, and reading its result file while it grows."""
 
-import os
-import shutil
 import struct
-import subprocess
-import tempfile
 from pathlib import Path
 
+from . import library
 from .machine import Block, Counts
-
-SOURCE = Path(__file__).resolve().parent.parent.parent / "plugin" / "zcount.c"
-TREE = SOURCE.parent.parent.parent
-FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"]
 
 # struct result of zcount.c
 MAGIC = 0x31544E554F435A
@@ -19,46 +12,9 @@ HEADER, MAX_WATCH, RING = 10, 32, 64
 WORDS = HEADER + 2 * MAX_WATCH + 2 * RING + 3
 VERDICTS = {0: None, 1: "instructions", 2: "halts"}
 
-_built = None
-
-
 def plugin():
-    """The compiled plugin's path, built when it is missing or older than its source; else None.
-
-    None means that there is no C compiler: runs are then limited by CPU seconds only.
-    """
-    global _built
-    if _built and _built.exists():
-        return _built
-    # The Makefile's own place first, then one where a read-only tree does not matter.
-    for directory in (TREE / "build", Path(tempfile.gettempdir()) / f"zeno-{os.getuid()}"):
-        target = directory / "zcount.so"
-        if target.exists() and target.stat().st_mtime >= SOURCE.stat().st_mtime:
-            _built = target
-            return target
-        if _build(target):
-            _built = target
-            return target
-    return None
-
-
-def _build(target):
-    compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
-    if not compiler:
-        return False
-    try:
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Built beside its place and renamed: parallel runs never load half a file.
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            new = Path(scratch) / target.name
-            done = subprocess.run([compiler, *FLAGS, "-o", str(new), str(SOURCE)],
-                                  stdin=subprocess.DEVNULL, capture_output=True, check=False)
-            if done.returncode != 0:
-                return False
-            os.replace(new, target)
-    except OSError:
-        return False
-    return True
+    """The compiled plugin's path, or None: runs are then limited by CPU seconds only."""
+    return library.built("zcount")
 
 
 def argument(path, out, limits, start, exact, watch, points=()):

@@ -243,12 +243,11 @@ class LiveBase:
         self._console.close()
         self._side.close()
 
-    def _spawn(self, argv, pass_fds=(), env=None, in_child=None, channel=False):
+    def _spawn(self, argv, start=Child, channel=False, **more):
         """Start the emulator; its output goes to files, or with `channel` through a pipe to us."""
         with open(self.path("stdout"), "wb") as out, open(self.path("stderr"), "wb") as err:
-            self.child = Child(argv, stdout=subprocess.PIPE if channel else out, stderr=err,
-                               cwd=self.directory, env=env, pass_fds=pass_fds, in_child=in_child,
-                               cpu_seconds=self.setup.limits.cpu_seconds)
+            self.child = start(argv, stdout=subprocess.PIPE if channel else out, stderr=err, cwd=self.directory,
+                               cpu_seconds=self.setup.limits.cpu_seconds, **more)
 
     def complaint(self):
         """The last lines of the emulator's own error output, on one line."""

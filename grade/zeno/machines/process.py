@@ -61,8 +61,9 @@ class Child:
 
     def ended(self, seconds):
         """Wait up to `seconds`; True if the process has ended."""
-        if self.process.returncode is not None:
-            return True
+        return self.process.returncode is not None or self._ready(seconds)
+
+    def _ready(self, seconds):
         ready, _, _ = select.select([self.pidfd], [], [], seconds)
         return bool(ready)
 
@@ -76,7 +77,7 @@ class Child:
 
     def cpu_seconds(self):
         """User and system time of the process so far."""
-        if self.process.returncode is None:
+        if self.returncode() is None:
             self._bill()
         return self._cpu
 

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import counts, triplefault
+from . import counts, linked, triplefault
 from .live import DEAD_SAMPLES, IDLE_SAMPLES, LiveBase, Tail
 from .machine import End, MachineMissing, cpu_string
 from .qmp import Qmp, QmpGone, parse_registers
@@ -189,7 +189,7 @@ class Live(LiveBase):
         else:
             pipe = -1
             argv += ["-d", "cpu_reset", "-D", str(self.path("log"))]
-        self._spawn(argv, pass_fds=fds)
+        self._spawn(argv, linked.start, pass_fds=fds)
         if pipe >= 0:
             os.close(pipe)
         for end in self._theirs:
