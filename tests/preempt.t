@@ -144,7 +144,7 @@ def pv():
     kernel = BUILD / "lab6-solution"
     symbols = Symbols([kernel / "zeno.elf"])
     text, counts = host(["start pv-tables mem=100 -- long"], [BUILD / "guest/pv-tables.elf"],
-                        (*POINTS, "pv_enter", "pv_syscall.answered"), kernel=kernel, cpu="pv", symbols=symbols)
+                        (*POINTS, "pv_enter", "pv_syscall.answered", "pv_spot_end.entered"), kernel=kernel, cpu="pv", symbols=symbols)
     ok("long calls: 0 wrong; the end" in text, "a PV guest's long calls come to their end", text=text)
     short(counts, "a PV guest's calls", symbols)
 

@@ -95,6 +95,8 @@ def ends(where):
     for word, part in zip(words, parts):
         ok(re.search(rf"^d\d+ pv-hostile: stopped: {re.escape(ENDINGS[word])}", part, re.M) and not said(part),
            f"{where}: {word} ends it", text=part)
+    ok(", cr2 00123456;" in parts[words.index("for_ever")], f"{where}: for_ever: the #PF that is told is the guest's, and none of Zeno's",
+       text=parts[words.index("for_ever")])
     told = re.findall(r"^  exit (\d+): (.*?) at (\w+), (\w+)", parts[words.index("nulls")], re.M)
     first, at = int(told[-9][0]), int(told[-9][2], 16)
     ok(told[-9:] == [(str(first + n), "no trap", f"{at + 8 * n:x}", "hypercall") for n in range(8)] + [(str(first + 8), "#UD", f"{at + 58:x}", "the")],

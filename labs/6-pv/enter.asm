@@ -107,7 +107,8 @@ pv_enter:
 	; END EXERCISE 6.1b
 %endmacro
 
-; CSTAR and LSTAR lead here. Many calls of LSTAR's need no exit; with paranoid=1 each has one.
+; CSTAR and LSTAR lead here. Many calls of LSTAR's need no exit, nor does a #PF that is the kernel's; with paranoid=1
+; each has one.
 global pv_syscall32:function hidden
 pv_syscall32:
 	SYSCALL	PV_CS32, PV_SYSCALL32
@@ -117,7 +118,7 @@ pv_syscall:
 	SYSCALL	PV_CS, PV_SYSCALL
 	%include "vmm/pv/spot.inc"
 
-; The stubs jump here: rsp at the frame's vector, which has room for one push below.
+; All else comes here, a trap as its stub has left it: rsp at the frame's vector, which has room for one push below.
 global pv_leave:function hidden
 pv_leave:
 	push	rsi

@@ -6,8 +6,8 @@
 #include <vmm/cpu_setup.h>
 #include <vmm/engine.h>
 #include <vmm/exitlog.h>
-#include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
+#include <vmm/pv/spot.h>
 #include <vmm/x86/insn.h>
 
 /*
@@ -19,12 +19,8 @@
 #define GDT_AT(sel) (*(volatile uint64_t *)(GDT_WINDOW + ((sel) & ~7ul)))
 
 /* STAR: what syscall loads, and what sysret would (SDM 3A 5.8.8). */
-#define STAR   ((uint64_t)HOST_CS64 << 32 | (uint64_t)(XEN_FLAT_SS64 - 8) << 48)
-#define SFMASK (FLAG_IF | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_AC | FLAG_IOPL | FLAG_RF)
-/* The flags that are a guest's own. */
-#define OWN_FLAGS                                                                                  \
-	((uint64_t)FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_DF | FLAG_OF | \
-	 FLAG_RF | FLAG_AC | FLAG_ID)
+#define STAR       ((uint64_t)HOST_CS64 << 32 | (uint64_t)(XEN_FLAT_SS64 - 8) << 48)
+#define SFMASK     (FLAG_IF | FLAG_TF | FLAG_DF | FLAG_NT | FLAG_AC | FLAG_IOPL | FLAG_RF)
 #define INT_N      0xcd
 #define INT3       0xcc
 #define ERROR_IDT  2u /* SDM 3A figure 6-7: the error code's index is one of the IDT */
@@ -147,7 +143,7 @@ load(struct vcpu *v)
 		.sfmask = SFMASK,
 		.ldt_limit = pv_ldt_limit(v),
 		.rsp0 = (uint64_t)(&pv->frame + 1),
-		.ring_exit = pv_leave,
+		.ring_exit = pv_trap,
 		.leave = leave,
 	};
 
@@ -287,11 +283,7 @@ run(struct vcpu *v, struct exit *e)
 		return;
 	}
 	pv_flush(v);
-	f->rip = s->rip;
-	f->cs = s->seg[SEG_CS].sel;
-	f->rflags = (s->rflags & OWN_FLAGS) | FLAG_IF | FLAG_ONE;
-	f->rsp = s->gpr[RSP];
-	f->ss = s->seg[SEG_SS].sel;
+	pv_give_frame(s, f);
 	failure = pv_enter(f, s->gpr);
 	trap_debug_late = false;
 	if (failure) {
@@ -306,11 +298,7 @@ run(struct vcpu *v, struct exit *e)
 		return;
 	}
 	v->irq_pending = pv_upcall_is_due(pv);
-	s->rip = f->rip;
-	s->rflags = f->rflags;
-	s->gpr[RSP] = f->rsp;
-	s->seg[SEG_CS].sel = (uint16_t)f->cs;
-	s->seg[SEG_SS].sel = (uint16_t)f->ss;
+	pv_keep_frame(s, f);
 	if (f->vector == PV_SYSCALL)
 		translate_syscall(v, e);
 	else

@@ -4,8 +4,8 @@
 #include <inc/errno.h>
 #include <vmm/exitlog.h>
 #include <vmm/pv/control/control.h>
-#include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
+#include <vmm/pv/spot.h>
 
 #define BATCH 64u /* entries of a multicall between two looks at the host's affairs */
 
@@ -50,13 +50,14 @@ pv_call(struct vcpu *v, struct pv_call *c)
 
 /*
  * Those that need nothing of the guest's state but their arguments, and leave nothing to be done
- * before it goes on: no verdict, no event, no turn of another's.
+ * before it goes on but an event of its own: no verdict, no turn of another's. And iret.
  */
 #define BIT(name) (1ul << XEN_##name)
 #define AT_ONCE                                                                                 \
 	(BIT(mmu_update) | BIT(stack_switch) | BIT(fpu_taskswitch) | BIT(set_debugreg) |        \
 	 BIT(get_debugreg) | BIT(update_descriptor) | BIT(memory_op) | BIT(update_va_mapping) | \
-	 BIT(xen_version) | BIT(vm_assist) | BIT(set_segment_base) | BIT(mmuext_op))
+	 BIT(xen_version) | BIT(vm_assist) | BIT(set_segment_base) | BIT(mmuext_op) |           \
+	 BIT(event_channel_op) | BIT(iret))
 /* With these the next instruction is not simply what comes next, or sysret is to load none such. */
 #define UNUSUAL ((uint64_t)FLAG_TF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_VIF | FLAG_VIP)
 
@@ -71,35 +72,50 @@ is_usual(const struct vcpu *v, const struct pv *pv, uint64_t number)
 	       pv_is_canonical(f->rip);
 }
 
+static enum pv_way
+iret_at_once(struct vcpu *v, struct pv_spot *spot)
+{
+	pv_keep_spot(v, spot);
+	v->state.rip -= PV_INSN; /* on the instruction, as behind an exit */
+	pv_call_iret(v, &spot->call);
+	return pv_go_on(v, spot);
+}
+
 /*
  * Called by the way in itself: the guest's other registers are still in the CPU, so that most of
  * what an exit takes is not done. It leaves a record like any exit. One that is not finished goes
  * on by the same instruction, at once: the host's interrupts, if any wait, come before it.
  */
-bool
-pv_answer(struct pv_call *c)
+enum pv_way
+pv_answer(struct pv_spot *spot)
 {
 	struct vcpu *v = pv_running;
-	struct ring_frame *f = &pv_of(v)->frame;
+	struct pv *pv = pv_of(v);
+	struct pv_call *c = &spot->call;
 	struct exit *e = exit_place(v);
 	int64_t result;
 
-	if (!is_usual(v, pv_of(v), c->number))
-		return false;
-	exit_begin(e, EXIT_HYPERCALL, NO_TRAP, 0, f->rip - PV_INSN);
+	if (!is_usual(v, pv, c->number))
+		return PV_EXITS;
+	exit_begin(e, EXIT_HYPERCALL, NO_TRAP, 0, pv->frame.rip - PV_INSN);
 	exit_log(v, e);
 	v->entries++;
 	c->verdict = RESUME;
 	c->again = c->jumped = c->inner = false;
 	c->budget = PV_BATCH;
+	if (c->number == XEN_iret)
+		return iret_at_once(v, spot);
 	result = calls[c->number](v, c);
 	ASSERT(c->verdict == RESUME);
 	if (c->again)
-		f->rip -= PV_INSN;
+		pv->frame.rip -= PV_INSN;
 	else
 		c->number = (uint64_t)result;
-	pv_flush(v);
-	return true;
+	pv_flush(v); /* before anything is written by what its tables say */
+	if (!pv_upcall_is_due(pv))
+		return PV_SYSRET;
+	pv_keep_spot(v, spot);
+	return pv_go_on(v, spot);
 }
 
 /* ---- many ---- */

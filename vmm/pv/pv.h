@@ -23,7 +23,6 @@
 
 /* A vCPU's: one frame. Its registers are v->state's: GS's other base is the user's, or kernel's. */
 struct pv {
-	bool user;                    /* the guest's user runs, on its root */
 	mfn_t kernel_root, user_root; /* user: MFN_NONE until the kernel names it */
 	struct xen_trap_info *traps;  /* by vector; one frame */
 	struct pv_types *types;       /* the domain's; one frame */
@@ -40,13 +39,14 @@ struct pv {
 	uint8_t callback_masks; /* a bit for each type of callback: events are masked there */
 	uint8_t iopl;           /* its kernel's in and out: from 1 on */
 	uint8_t refused;        /* a bit for each of DS ES FS GS that could not be loaded */
-	uint8_t pad[9];
+	bool user;              /* the guest's user runs, on its root */
 	struct ring_frame frame;
 };
 _Static_assert(sizeof(struct pv) <= PAGE_SIZE, "a pv is one frame");
 _Static_assert(offsetof(struct pv, frame) + sizeof(struct ring_frame) == sizeof(struct pv),
 	       "TSS.RSP0 is its end");
 _Static_assert(sizeof(struct pv) % 16 == 0, "the CPU aligns RSP0 down to 16");
+_Static_assert(offsetof(struct pv, user) + 1 == offsetof(struct pv, frame), "spot.inc looks there");
 
 static inline struct pv *
 pv_of(struct vcpu *v)
@@ -226,4 +226,3 @@ pv_charge(unsigned *budget, uint64_t entries)
 PV_CALLS(CALL)
 #undef CALL
 int64_t pv_call(struct vcpu *v, struct pv_call *c);
-bool pv_answer(struct pv_call *c); /* on the spot; false: it is an exit */

@@ -28,13 +28,16 @@ pv_keep_bases(struct vcpu *v)
 	v->state.seg[SEG_GS].base = rdmsr(MSR_GS_BASE);
 }
 
-/* The kernel's GS and its user's: one of them is in the CPU. */
+/*
+ * The kernel's GS and its user's: one of them is in the CPU, and a selector may have brought it
+ * there of which no exit has told.
+ */
 void
 pv_swap_gs(struct vcpu *v)
 {
 	uint64_t other = v->state.kernel_gs_base;
 
-	v->state.kernel_gs_base = v->state.seg[SEG_GS].base;
+	v->state.kernel_gs_base = rdmsr(MSR_GS_BASE);
 	v->state.seg[SEG_GS].base = other;
 	wrmsr(MSR_GS_BASE, other);
 }

@@ -53,6 +53,11 @@ entry_at(struct vcpu *v, uint64_t at)
 	return (pte_t *)mfn_ptr(m) + (at & PAGE_MASK) / sizeof(pte_t);
 }
 
+static struct {
+	uint64_t at;
+	pte_t *entry;
+} faulted; /* in this exit */
+
 static int
 op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 	struct emu_fault *fault)
@@ -62,14 +67,14 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 	return pv_read(ctx, buf, at, size) ? refuse(fault, at, 0) : 0;
 }
 
-/* A part of an entry, or all of it: Zeno writes all of it. */
+/* A part of an entry, or all of it: Zeno writes all of it. Most often to where the fault was. */
 static int
 op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
 	 struct emu_fault *fault)
 {
 	uint64_t at = linear(ctx, seg, offset);
 	unsigned within = at % sizeof(pte_t), budget = 0;
-	pte_t *to = entry_at(ctx, at), entry;
+	pte_t *to = at == faulted.at ? faulted.entry : entry_at(ctx, at), entry;
 
 	if (!to)
 		return pv_write(ctx, at, buf, size) ? refuse(fault, at, PF_W) : 0;
@@ -102,7 +107,9 @@ exit_table_write(struct vcpu *v, struct exit *e)
 	struct emu_fault fault;
 	struct insn insn;
 
-	if (!entry_at(v, e->gva) || !pv_fetch_insn(v, &insn))
+	faulted.at = e->gva;
+	faulted.entry = entry_at(v, e->gva);
+	if (!faulted.entry || !pv_fetch_insn(v, &insn))
 		return page_fault(v, e->gva, e->error);
 	if (pv_type_busy(t) && !pv_type_settle(t, &budget)) {
 		preempt_point();

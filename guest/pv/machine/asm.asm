@@ -261,6 +261,16 @@ user_code:
 	rdtsc
 	ud2
 
+; ... with a GS of its own, when it faults, and at its beginning
+global user_gs
+user_gs:
+	mov	eax, 0x1b
+	mov	gs, eax
+	mov	eax, 0x3000
+	mov	al, [rax]
+	mov	al, [gs:0]
+	ud2
+
 section .bss
 global far_cs
 far_cs:	resq	1

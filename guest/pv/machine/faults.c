@@ -1,6 +1,6 @@
 /*
- * Exceptions whose handler goes on behind them: what it finds and leaves, wherever its stack is,
- * and an event that waits for its end.
+ * Exceptions whose handler goes on behind them: what it finds and leaves, wherever its stack is, an
+ * event that waits for its end, and a user's GS.
  */
 #include <guest/pv/lib/events.h>
 #include <guest/pv/machine/machine.h>
@@ -10,7 +10,13 @@
 #define RF   0x10000ul  /* a CPU sets it for what is a fault (SDM 3B 17.3.1.1); QEMU does not */
 #define OWN  0x240cd5ul /* ID AC OF DF SF ZF AF PF CF */
 
-void do_faults(uint64_t words); /* asm.asm */
+#define GS_BASE 0xc0000101ul
+#define KERNELS 0x3400ul
+#define USERS   0x5600ul
+#define DATA    0x00cff2000000fffful
+
+void do_faults(uint64_t words), do_rdmsr(uint64_t four), do_to_gs(uint64_t selector); /* asm.asm */
+extern uint8_t user_gs[];
 
 static uint8_t stack[2 * PAGE] __attribute__((aligned(4096)));
 static struct pv_frame found;
@@ -50,6 +56,47 @@ fault(uint64_t flags, uint64_t rsp, uint64_t is_pf)
 	      found.error);
 }
 
+/* ---- a user with a GS of its own ---- */
+
+static uint64_t gdt[PAGE / 8] __attribute__((aligned(4096)));
+
+/* Each of both finds its own base when it goes on, wherever it has it from. */
+static void
+keeps_gs(struct pv_frame *f)
+{
+	const uint64_t bases[] = { 0x1200, KERNELS }, addresses[] = { 0x3000, USERS };
+	uint64_t msr[4] = { 0, 0, GS_BASE, 0 };
+
+	do_rdmsr((uint64_t)msr);
+	check(f->vector == 14 && faulted < 2, "its user's #PF", f->vector);
+	check(msr[0] == bases[faulted % 2], "the kernel's GS", msr[0]);
+	check(pv_vcpu->cr2 == addresses[faulted % 2], "its user's GS", pv_vcpu->cr2);
+	if (faulted++) {
+		caught(f);
+		return;
+	}
+	do_to_gs(0x13);
+	f->rip += 2;
+}
+
+static void
+users_gs(void)
+{
+	const uint64_t frame = pv_page(gdt), words[] = {
+		0, 0, 0, 0, (uint64_t)user_gs, 0xe033, IF, (uint64_t)stack + PAGE, 0xe02b
+	};
+
+	gdt[1] = DATA; /* ES and FS have it since descriptors(): at the next turn they are loaded */
+	gdt[2] = DATA | KERNELS << 16;
+	gdt[3] = DATA | USERS << 16;
+	faulted = 0;
+	check(!pv_call(XEN_set_gdt, (uint64_t)&frame, 512, 0, 0), "a GDT", frame);
+	pv_call(XEN_stack_switch, 0xe02b, (uint64_t)stack + 2 * PAGE, 0, 0);
+	pv_call(XEN_set_segment_base, XEN_SEGBASE_GS_KERNEL, 0x1200, 0, 0);
+	pv_handler = keeps_gs;
+	check(try(do_iret, (uint64_t)words) && faulted == 2, "its user, and back", faulted);
+}
+
 void
 faults(void)
 {
@@ -69,6 +116,7 @@ faults(void)
 	fault(IF, edge + PAGE, 1);
 	late = false;
 	check(upcalls == 1 && !pv_vcpu->upcall_mask, "it has come", upcalls);
+	users_gs();
 	pv_vcpu->upcall_mask = 1;
 	pv_handler = caught;
 	pv_call(XEN_set_callbacks, 0, 0, 0, 0);
