@@ -228,6 +228,79 @@ hoard(void)
 	}
 }
 
+static uint32_t
+draw(uint32_t below)
+{
+	static uint64_t seed = 9;
+
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 11) % below;
+}
+
+/* A word of a ring's is another one: by a little, or by anything. */
+static void
+shift(volatile uint32_t *word)
+{
+	*word += draw(4) ? draw(2100) - 20 : draw(~0u);
+}
+
+/* Its own ports, and those of dom0, whichever these are. */
+static void
+any_port(void)
+{
+	struct xen_evtchn_close c = { draw(6) };
+	struct xen_evtchn_alloc_unbound a = { .dom = XEN_DOMID_SELF };
+	struct xen_evtchn_bind_interdomain b = { .remote_port = draw(40) };
+
+	switch (draw(9)) {
+	case 0:
+		pv_event_op(XEN_EVTCHNOP_close, &c);
+		break;
+	case 1:
+		pv_event_op(XEN_EVTCHNOP_alloc_unbound, &a);
+		break;
+	case 2:
+		pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b);
+		break;
+	default:
+		pv_send(draw(8));
+	}
+}
+
+/* Anything, in the rings and beside them. */
+static void
+anything(void)
+{
+	volatile uint32_t *const words[] = { &console->in_cons,  &console->in_prod,
+					     &console->out_cons, &console->out_prod,
+					     &store->rsp_cons,   &store->rsp_prod };
+
+	for (unsigned n = 0; n < 3000; n++)
+		switch (draw(8)) {
+		case 0:
+			shift(words[draw(6)]);
+			break;
+		case 1:
+			console->out[draw(sizeof(console->out))] = (uint8_t)draw(256);
+			break;
+		case 2: /* the next request, or a part of it */
+			for (uint32_t k = draw(60); k; k--)
+				store->req[store->req_prod++ % XEN_STORE_RING] =
+					(uint8_t)(draw(3) ? 0 : draw(24));
+			break;
+		case 3:
+			store->req[draw(XEN_STORE_RING)] = (uint8_t)draw(256);
+			break;
+		case 4:
+			pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+			break;
+		default:
+			any_port();
+		}
+}
+
 /* It listens to nobody any more. */
 static void
 sleep(void)
@@ -257,6 +330,11 @@ harm(void)
 			pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
 		}
 		pv_printf("still here\n");
+		pv_exit(0);
+	}
+	if (is_word("harm=any")) {
+		anything();
+		pv_printf("nothing has come of it\n");
 		pv_exit(0);
 	}
 	if (is_word("harm=store")) {
