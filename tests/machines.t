@@ -839,6 +839,9 @@ def by_hand_wrong():
     """tools/run.py refuses what it can't run, in one line"""
     contains(run_py("--kernel", "/nonexistent/kernel", status=2), "there is no file")
     contains(run_py("--kernel", __file__, "--disk", __file__, status=2), "give --kernel or --disk")
+    if shutil.which("gdb"):
+        contains(run_py("--gdb", "--cpu", "vmx", "--kernel", __file__, status=2), "qemu has no CPU like 'vmx'",
+                 "make gdb LAB=n STUB=zeno MACHINE=bochs", "make bochs LAB=n DEBUG=1")
 
 
 @test

@@ -40,6 +40,8 @@ from zeno.machines import bochs, machine
 from zeno.machines.process import die_with_parent
 from zeno.machines.symbols import Symbols
 
+GDB_ELSEWHERE = ("; under GDB its guests are there by make gdb LAB=n STUB=zeno MACHINE=bochs, and all of the machine in Bochs' own "
+                 "debugger by make bochs LAB=n DEBUG=1")
 STARTING = re.compile(r"(^|[\s;])start\s+\w")
 
 
@@ -189,7 +191,7 @@ def main():
                 return run_bochs_debugger(setup, options)
             return run_bochs(setup, options) if name == "bochs" else run_qemu(setup, options)
         except machine.MachineMissing as absent:
-            die(str(absent))
+            die(f"{absent}{GDB_ELSEWHERE if options.gdb else ''}")
         except KeyboardInterrupt:
             return 130
 
