@@ -845,6 +845,17 @@ def by_hand_wrong():
 
 
 @test
+def by_hand_stopped():
+    """A run on Bochs is repeated under GDB on QEMU, or where QEMU has no such CPU in Bochs' own debugger"""
+    for cpu, word in (("te", "--gdb"), ("svm", "--gdb"), ("vmx", "--debugger")):
+        line = bochs.shell_command_stopped(machine.Setup(machine="bochs", cpu=cpu, disk="disk.img"))
+        contains(line, word, f"--cpu {cpu}", "--disk disk.img")
+        lacks = {"--gdb", "--debugger", "--machine"} - {word}
+        if any(one in line for one in lacks):
+            raise AssertionError(f"{cpu}: {line}")
+
+
+@test
 def by_hand_kvm():
     """tools/run.py --machine kvm: the host's CPU and its VT-x, or one line that says why not"""
     root = KERNELS.directory / "root"

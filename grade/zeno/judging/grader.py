@@ -93,7 +93,7 @@ class Verdict:
                 "evidence": EVIDENCE_IN_WORDS.get(self.evidence, self.evidence),
                 "machine": self.machine, "read": self.handout, "logs": self.logs,
                 "run it again": self.reproduce, "boot it by hand": self.emulator,
-                "boot it under GDB": self.emulator_gdb}
+                "boot it in the debugger of Bochs" if "--debugger" in self.emulator_gdb else "boot it under GDB": self.emulator_gdb}
         return {key: value for key, value in keys.items() if value not in ("", [], None)}
 
 

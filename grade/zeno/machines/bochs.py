@@ -23,7 +23,7 @@ from pathlib import Path
 from . import triplefault
 from .bochsdebug import Client
 from .live import LiveBase, Tail
-from .machine import Counts, End, MachineMissing, cpu_string
+from .machine import Counts, End, MachineMissing, cpu_string, has_cpu
 from .qemu import RUN_PY, shell_command_gdb
 
 PROGRAM = "bochs"
@@ -124,6 +124,13 @@ def shell_command(setup):
     for path in setup.elf:
         argv += ["--elf", str(path)]
     return shlex.join(argv)
+
+
+def shell_command_stopped(setup):
+    """The same stopped, for who wants to look: on QEMU under GDB; what that has no CPU for in Bochs' own debugger."""
+    if has_cpu("qemu", setup.cpu):
+        return shell_command_gdb(setup)
+    return shell_command(setup).replace("--machine bochs", "--debugger")
 
 
 def hide_network():
@@ -309,7 +316,7 @@ class Live(LiveBase):
     def _result(self, run):
         run.side = b"" if self.setup.gdb else side_bytes(run.side, len(steps_of(self.setup.limits.instructions or NEVER)) - 1)
         run.command = shell_command(self.setup)
-        run.command_gdb = shell_command_gdb(self.setup)
+        run.command_gdb = shell_command_stopped(self.setup)
 
 
 def steps_of(number):

@@ -292,6 +292,11 @@ def _cpus():
         return tomllib.load(file)["cpu"]
 
 
+def has_cpu(machine, cpu):
+    """Whether the emulator has a CPU of machines.toml."""
+    return machine in _cpus().get(cpu, ())
+
+
 def cpu_string(machine, cpu):
     """The emulator's own string for a CPU of machines.toml."""
     cpus = _cpus()
