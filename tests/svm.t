@@ -88,7 +88,7 @@ def stale():
 
 
 def costs():
-    """Instructions from guest code to guest code, by a clock that counts them: what is measured, 244 and 264, and a twentieth.
+    """Instructions from guest code to guest code, by a clock that counts them: what is measured, 241 and 263, and a twentieth.
 
     KVM takes 2,630 for cpuid, and 1,453 for a port. handouts/guide.md#bench says where they go, and why the aims are missed.
     """
