@@ -2,7 +2,7 @@
  * The store (xenstored): a tree of small values, which domains read, write and watch, by requests
  * and answers in the words of io/xs_wire.h. How the messages come and go is somebody else's affair
  * (store_ring.h). Pure: memory comes from store_alloc() (tree.h), out of the share of the domain
- * that asks, or hears, and may be gone at any time.
+ * whose a node is, or that asks, or hears, and may be gone at any time.
  *
  * Who asks is not trusted: each request is any bytes at all.
  */

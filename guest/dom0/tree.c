@@ -7,16 +7,28 @@
 
 /* ---- nodes ---- */
 
-static struct store_node *
-node_make(const char *name, size_t len, uint64_t generation)
+/* Out of its owner's share, whoever writes: of a share whose domain is gone nothing is in use. */
+static void *
+alloc_of(const struct store_perms *perms, size_t size)
 {
-	struct store_node *n = store_alloc(sizeof(*n) + len + 1);
+	uint16_t before = store_pays(perms->of[0].domid);
+	void *p = store_alloc(size);
+
+	store_pays(before);
+	return p;
+}
+
+static struct store_node *
+node_make(const char *name, size_t len, const struct store_perms *perms, uint64_t generation)
+{
+	struct store_node *n = alloc_of(perms, sizeof(*n) + len + 1);
 
 	if (!n)
 		return NULL;
 	memset(n, 0, sizeof(*n));
 	n->refs = 1;
 	n->generation = n->listed = generation;
+	n->perms = *perms;
 	memcpy(n->name, name, len);
 	n->name[len] = 0;
 	return n;
@@ -38,7 +50,7 @@ node_put(struct store_node *n)
 static int
 node_fill(struct store_node *n, const void *bytes, size_t len)
 {
-	uint8_t *value = len ? store_alloc(len) : NULL;
+	uint8_t *value = len ? alloc_of(&n->perms, len) : NULL;
 
 	if (len && !value)
 		return -ENOMEM;
@@ -54,7 +66,7 @@ node_fill(struct store_node *n, const void *bytes, size_t len)
 static int
 node_adopt(struct store_node *n, const struct store_node *from)
 {
-	n->child = store_alloc((from->count + 1) * sizeof(struct store_node *));
+	n->child = alloc_of(&n->perms, (from->count + 1) * sizeof(struct store_node *));
 	if (!n->child)
 		return -ENOMEM;
 	for (; n->count < from->count; n->count++) {
@@ -72,11 +84,10 @@ node_own(struct store_node **at)
 
 	if (n->refs == 1)
 		return 0;
-	copy = node_make(n->name, strlen(n->name), n->generation);
+	copy = node_make(n->name, strlen(n->name), &n->perms, n->generation);
 	if (!copy)
 		return -ENOMEM;
 	copy->listed = n->listed;
-	copy->perms = n->perms;
 	if (node_fill(copy, n->value, n->len) || node_adopt(copy, n)) {
 		node_put(copy);
 		return -ENOMEM;
@@ -100,10 +111,9 @@ int
 tree_make(struct store_tree *t)
 {
 	memset(t, 0, sizeof(*t));
-	t->root = node_make("", 0, 1);
+	t->root = node_make("", 0, &(struct store_perms){ 1, { { 0, STORE_READ } } }, 1);
 	if (!t->root)
 		return -ENOMEM;
-	t->root->perms = (struct store_perms){ 1, { { 0, STORE_READ } } };
 	t->owned[0] = 1;
 	return 0;
 }
@@ -209,13 +219,12 @@ tree_create(struct store_tree *t, const char *path, const struct store_perms *pe
 
 	if (err)
 		return err;
-	child = store_alloc((parent->count + 1) * sizeof(*child));
-	n = child ? node_make(name, strlen(name), generation) : NULL;
+	child = alloc_of(&parent->perms, (parent->count + 1) * sizeof(*child));
+	n = child ? node_make(name, strlen(name), perms, generation) : NULL;
 	if (!n) {
 		store_free(child);
 		return -ENOMEM;
 	}
-	n->perms = *perms;
 	++*counter(t, perms);
 	if (parent->count)
 		memcpy(child, parent->child, parent->count * sizeof(*child));

@@ -479,6 +479,9 @@ shares(void)
 		snprintf(words, sizeof(words), "/local/domain/%u|n%u|", n, n);
 		asked(0, SET, 0, words, "OK|");
 	}
+	asked(2, WRITE, 0, "shared/with/1|x", "OK|");
+	asked(2, SET, 0, "shared/with/1|n2|b1|", "OK|");
+	asked(1, WRITE, 0, "/local/domain/2/shared/with/1|what it leaves there", "OK|");
 	hoard(1);
 	ok(has[1] > SHARE / 2 && has[0] < 8192 && has[2] < 8192,
 	   "one hoards: %zu, dom0 %zu, another one %zu", has[1], has[0], has[2]);
@@ -486,6 +489,7 @@ shares(void)
 	asked(0, START, 0, "|", "#");
 	asked(0, WRITE, LAST, "/local/domain/2/mine|y", "OK|");
 	store_release(&store, clients[1]);
+	is_u64(has[1], 0, "nothing of its share is left to somebody else's nodes");
 	ok(has[0] < 8192 && has[1] < 8192, "it ends: %zu, dom0 %zu", has[1], has[0]);
 	clients[1] = store_introduce(&store, 1);
 	asked(0, READ, LAST, "/local/domain/2/mine|",
