@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, Engine, assembled, each, guest  # noqa: E402
+from engine import BUILD, LIMIT, Engine, assembled, boot_from, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, ok, run  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
 PV = Engine("6", "pv")
@@ -26,6 +27,10 @@ ENDINGS = {
     "iret_rootless": "iret to its user, which has no page tables",
     **{f"handler_{name}": "#UD, for which it has a handler where none can be" for name in ("hole", "wild")},
     "no_handler": "#UD, for which it has no handler", "nulls": "#UD, for which it has no handler", "for_ever": "#PF, and there is no memory for its handler's frame",
+    **{f"pf_{name}": f"#PF, {end}" for name, end in (  # with no exit before
+        *((f"stack_{name}", "and there is no memory for its handler's frame") for name in ("unmapped", "hole", "edge", "wraps", "table", "wild")),
+        *((f"handler_{name}", "for which it has a handler where none can be") for name in ("hole", "wild")),
+        ("no_handler", "for which it has no handler"))},
     "v86": "",  # QEMU's iret goes there, Bochs' to a page that is not there
 }
 ENDLESS = ("spin", "calls", "answers")
@@ -95,8 +100,9 @@ def ends(where):
     for word, part in zip(words, parts):
         ok(re.search(rf"^d\d+ pv-hostile: stopped: {re.escape(ENDINGS[word])}", part, re.M) and not said(part),
            f"{where}: {word} ends it", text=part)
-    ok(", cr2 00123456;" in parts[words.index("for_ever")], f"{where}: for_ever: the #PF that is told is the guest's, and none of Zeno's",
-       text=parts[words.index("for_ever")])
+    for word, part in zip(words, parts):
+        at = "00123456" if word == "for_ever" else "00001000" if word.startswith("pf_") else ""
+        ok(not at or f", cr2 {at};" in part, f"{where}: {word}: the #PF that is told is the guest's, and none of Zeno's", text=part)
     told = re.findall(r"^  exit (\d+): (.*?) at (\w+), (\w+)", parts[words.index("nulls")], re.M)
     first, at = int(told[-9][0]), int(told[-9][2], 16)
     ok(told[-9:] == [(str(first + n), "no trap", f"{at + 8 * n:x}", "hypercall") for n in range(8)] + [(str(first + 8), "#UD", f"{at + 58:x}", "the")],
@@ -124,6 +130,31 @@ def slowly():
                     for options in ("", "paranoid=1", "poison=1"))
     for options, text in zip(("paranoid=1", "poison=1"), slow):
         ok(len(usual) == 2 and usual == text, f"{options}: as exits hypercalls do what they do on the spot", usual=usual, slow=text)
+
+
+def struck():
+    """An NMI at each instruction at which rsp is the guest's, or no stack: into the host, and out of it on the spot."""
+    symbols, hit = Symbols([PV.kernel.with_name("zeno.elf")]), []
+    with machine.start(**boot_from("qemu", PV.kernel, "panic=off -- start pv-machine; off", [guest("pv-machine")]), cpu="pv", mem=128,
+                       paused=True, limits=LIMIT) as live:
+        client = live.gdb()
+        for name, count in (("pv_syscall", 9), ("pv_syscall.answered", 5), ("pv_spot_end", 7)):
+            for steps in range(count):
+                client.insert(symbols.address(name), hardware=True)
+                client.cont()
+                client.remove(symbols.address(name), hardware=True)
+                for _ in range(steps):
+                    client.step()
+                hit.append(client.regs()["rip"])
+                client.monitor("nmi")
+        client.detach()
+        run_ = live.wait()
+        text = run_.text()
+        run_.cleanup()
+    told = [int(at, 16) for at in re.findall(r"^NMI at ([0-9a-f]+)$", text, re.M)]
+    ok(len(told) == len(hit) and set(told) <= set(hit) and set(hit[-2:]) <= set(told), "NMIs are told where they came: there, up to an iretq",
+       told=told, hit=hit)
+    ok("d1| 0 wrong; the end" in text, "... and the guest sees none of them", text=text)
 
 
 def refused():
@@ -159,6 +190,7 @@ def main():
     frames()
     costs()
     slowly()
+    struck()
     refused()
     together()
     finish()

@@ -47,7 +47,10 @@ do_iret:
 global do_fault_at
 do_fault_at:
 	mov	rsp, rdi
-	ud2
+	test	rsi, rsi
+	jz	.ud
+	mov	al, [rsi]
+.ud:	ud2
 
 ; iretq of the CPU's own, with these rflags and this cs
 global do_iretq

@@ -11,7 +11,8 @@ void user_called(const uint64_t *frame);
 /* asm.asm */
 extern uint8_t user_code[], user_callback[];
 void do_read(uint64_t at), do_write(uint64_t at), do_run(uint64_t at), do_call_at(uint64_t rsp);
-void do_iret(const uint64_t *words), do_fault_at(uint64_t rsp), do_step(void), do_iretd(void);
+void do_iret(const uint64_t *words), do_fault_at(uint64_t rsp, uint64_t reads);
+void do_step(void), do_iretd(void);
 void do_nulls(void);
 void do_iretq(uint64_t flags, uint64_t cs), do_popf(uint64_t flags, uint64_t *out);
 extern const struct insn {
@@ -324,13 +325,25 @@ all(void)
 
 /* ---- what ends it ---- */
 
+static uint64_t reads; /* an address that is none: its exception is a #PF; else, 0, a #UD */
+
+static void
+raise(void)
+{
+	if (reads)
+		do_read(reads);
+	__asm__ volatile("ud2");
+}
+
 static void
 handler_at(uint64_t address)
 {
-	struct xen_trap_info t[2] = { { .vector = 6, .cs = USER_CS, .address = address } };
+	struct xen_trap_info t[2] = {
+		{ .vector = reads ? 14 : 6, .cs = USER_CS, .address = address }
+	};
 
 	pv_call(XEN_set_trap_table, (uint64_t)t, 0, 0, 0);
-	__asm__ volatile("ud2");
+	raise();
 }
 
 static void
@@ -343,7 +356,7 @@ static void
 no_traps(void)
 {
 	pv_call(XEN_set_trap_table, 0, 0, 0, 0);
-	__asm__ volatile("ud2");
+	raise();
 }
 
 /* ... behind calls that are answered on the spot: its last words have each of them. */
@@ -411,25 +424,25 @@ endless_answers(void)
 	{                            \
 		call;                \
 	}
-#define ENDINGS(E)                                           \
-	E(stack_unmapped, do_fault_at(0x2000))               \
-	E(stack_hole, do_fault_at(DIRECT + 0x1000))          \
-	E(stack_edge, do_fault_at(0xffff880000000010))       \
-	E(stack_wraps, do_fault_at(8))                       \
-	E(stack_table, do_fault_at(pv_info->pt_base + PAGE)) \
-	E(stack_wild, do_fault_at(0x800000000000))           \
-	E(iret_hole, do_iret((void *)DIRECT))                \
-	E(iret_edge, do_iret((void *)(~0ul - 16)))           \
-	E(iret_rootless, iret_as(USER_CS, 0xe02b))           \
-	E(handler_hole, handler_at(DIRECT))                  \
-	E(handler_wild, handler_at(0x800000000000))          \
-	E(no_handler, no_traps())                            \
-	E(nulls, nulls())                                    \
-	E(for_ever, for_ever())                              \
-	E(v86, into_v86())                                   \
-	E(calls, endless_calls())                            \
-	E(answers, endless_answers())                        \
-	E(descriptors, spin_with_descriptors())              \
+#define ENDINGS(E)                                                  \
+	E(stack_unmapped, do_fault_at(0x2000, reads))               \
+	E(stack_hole, do_fault_at(DIRECT + 0x1000, reads))          \
+	E(stack_edge, do_fault_at(0xffff880000000010, reads))       \
+	E(stack_wraps, do_fault_at(8, reads))                       \
+	E(stack_table, do_fault_at(pv_info->pt_base + PAGE, reads)) \
+	E(stack_wild, do_fault_at(0x800000000000, reads))           \
+	E(iret_hole, do_iret((void *)DIRECT))                       \
+	E(iret_edge, do_iret((void *)(~0ul - 16)))                  \
+	E(iret_rootless, iret_as(USER_CS, 0xe02b))                  \
+	E(handler_hole, handler_at(DIRECT))                         \
+	E(handler_wild, handler_at(0x800000000000))                 \
+	E(no_handler, no_traps())                                   \
+	E(nulls, nulls())                                           \
+	E(for_ever, for_ever())                                     \
+	E(v86, into_v86())                                          \
+	E(calls, endless_calls())                                   \
+	E(answers, endless_answers())                               \
+	E(descriptors, spin_with_descriptors())                     \
 	E(spin, spin_without_time())
 ENDINGS(ENDING)
 
@@ -459,10 +472,14 @@ guest_main(const struct xen_start_info *info)
 	pv_handler = caught;
 	while (*word && *word != '=')
 		word++;
-	if (!*word)
+	if (!*word++)
 		all();
+	if (word[0] == 'p' && word[1] == 'f' && word[2] == '_') {
+		reads = 0x1000;
+		word += 3;
+	}
 	for (unsigned n = 0; n < sizeof(endings) / sizeof(endings[0]); n++)
-		if (same(endings[n].name, word + 1))
+		if (same(endings[n].name, word))
 			endings[n].end();
 	pv_printf("still there\n");
 	return 1;

@@ -136,6 +136,9 @@ FN far			; to cs:rdi's low words, and back: in that segment
 FN watched
 	nop
 	ret
+FN read
+	mov	al, [rdi]
+	ret
 FN int3
 	int3
 	ret

@@ -7,7 +7,8 @@
 
 #define PAGE 4096ul
 #define IF   0x202ul
-#define RF   0x10000ul  /* a CPU sets it for what is a fault (SDM 3B 17.3.1.1); QEMU does not */
+#define RF   0x10000ul /* a CPU sets it for what is a fault (SDM 3B 17.3.1.1); QEMU does not */
+#define TF   0x100ul
 #define OWN  0x240cd5ul /* ID AC OF DF SF ZF AF PF CF */
 
 #define GS_BASE 0xc0000101ul
@@ -16,7 +17,9 @@
 #define DATA    0x00cff2000000fffful
 
 void do_faults(uint64_t words), do_rdmsr(uint64_t four), do_to_gs(uint64_t selector); /* asm.asm */
+void do_watched(uint64_t unused), do_read(uint64_t at);
 extern uint8_t user_gs[];
+extern const uint64_t pv_handlers[];
 
 static uint8_t stack[2 * PAGE] __attribute__((aligned(4096)));
 static struct pv_frame found;
@@ -97,6 +100,26 @@ users_gs(void)
 	check(try(do_iret, (uint64_t)words) && faulted == 2, "its user, and back", faulted);
 }
 
+/* ---- debug exceptions behind both of them ---- */
+
+static void
+debugged(void)
+{
+	const uint64_t words[] = {
+		0, 0, 0, 0, (uint64_t)do_watched, 0xe030, IF | TF, (uint64_t)stack + PAGE, 0xe02b
+	};
+
+	check(try(do_iret, (uint64_t)words) && last.vector == 1 &&
+		      last.rip == (uint64_t)do_watched + 1,
+	      "a step behind an iret", last.rip);
+	pv_call(XEN_set_debugreg, 0, pv_handlers[14], 0, 0);
+	pv_call(XEN_set_debugreg, 7, 0x401, 0, 0);
+	check(try((void *)do_watched, 0) == 0, "none elsewhere", last.rip);
+	check(try(do_read, 0x3000) && last.vector == 1 && last.rip == pv_handlers[14],
+	      "a breakpoint on #PF's handler", last.rip);
+	pv_call(XEN_set_debugreg, 7, 0, 0, 0);
+}
+
 void
 faults(void)
 {
@@ -119,5 +142,6 @@ faults(void)
 	users_gs();
 	pv_vcpu->upcall_mask = 1;
 	pv_handler = caught;
+	debugged();
 	pv_call(XEN_set_callbacks, 0, 0, 0, 0);
 }
