@@ -46,6 +46,7 @@ def main():
         turned = ENGINES[n:] + ENGINES[:n]
         together(host, alone, turned, "deaf", deaf)
         together(host, alone, turned, HOSTILE[n], deaf)
+    host.forever("qemu", "hHcisj", ("engine=te", "engine=bt"))
     finish()
 
 

@@ -116,51 +116,56 @@ class Engine:
 
     def spins(self, where, names):
         """Guests that never end leave the others their turns. fault-forever ends where an interrupt finds its way in."""
-        for name in names:
-            text = self.host([self.start("hostile", f"& -- attack={name}"), self.start("hello"), "stop d1", "list"],
-                             ["hostile", "hello"], where)
-            over = "by the monitor's stop command" in text or (name == "fault-forever" and "hostile: ended: exit" in text)
-            ok("hello: ended: exit code 0" in text and over,
-               f"{where}: {name} leaves others their turn, and is stopped", text=text)
+        text = self.beside(where, [(self.start("hostile", f"& -- attack={name}"), f"| {name}: begins") for name in names],
+                           [self.start("hello"), *(f"stop d{n + 1}" for n in range(len(names)))], ["hostile", "hello"])
+        over = text.count("hostile: stopped: by the monitor's stop command")
+        over += "fault-forever" in names and text.count("hostile: ended: exit")
+        ok("hello: ended: exit code 0" in text and all(f"| {name}: begins" in text for name in names) and over == len(names),
+           f"{where}: {', '.join(names)} leave others their turns, and are stopped", text=text)
+
+    def beside(self, where, starts, behind, guests):
+        """The console of guests that go on, [(command, what it says first)], and of the commands behind them.
+
+        How much of a guest runs in a turn is the clock's to say, on QEMU; so there each is waited for.
+        """
+        if where != "qemu":
+            return self.host([command for command, _ in starts] + behind, guests, where)
+        elves = [guest(one) if isinstance(one, str) else one for one in guests]
+        live = machine.start(**boot_from(where, self.kernel, "panic=off", elves), cpu=self.cpu, limits=LIMIT, mem=128, interactive=True)
+        live.wait_for(b"K> ")
+        for command, says in starts + [(command, "K> ") for command in behind]:
+            live.send(f"{command}\r".encode())
+            live.wait_for(says.encode())
+        live.send(b"off\r")
+        result = live.wait()
+        text = result.console.decode("ascii", "replace").replace("\r", "")
+        result.cleanup()
+        return text
 
     def runs_away(self, where):
         """Attacks that go on in whatever memory holds, all at once: each comes to an end in a line, or is stopped.
 
         Not on Bochs' ryzen, where a guest's triple fault, one end of these, is the machine's (handouts/emulators.md).
         """
-        starts = [self.start("hostile", f"& -- attack={name}") for name in RUNAWAY]
-        behind = [self.start("hello")] + [f"stop d{n + 1}" for n in range(len(RUNAWAY))] + [self.start("hello")]
-        if where == "qemu":  # how much of a guest runs in a turn is the clock's to say, so each is waited for
-            live = machine.start(**boot_from(where, self.kernel, "panic=off", [guest("hostile"), guest("hello")]), cpu=self.cpu,
-                                 limits=LIMIT, mem=128, interactive=True)
-            live.wait_for(b"K> ")
-            for one in starts:
-                live.send(f"{one}\r".encode())
-                live.wait_for(b": begins")
-            for one in behind:
-                live.send(f"{one}\r".encode())
-                live.wait_for(b"K> ")
-            live.send(b"off\r")
-            result = live.wait()
-            text = result.console.decode("ascii", "replace").replace("\r", "")
-            result.cleanup()
-        else:
-            text = self.host(starts + behind, ["hostile", "hello"], where)
+        text = self.beside(where, [(self.start("hostile", f"& -- attack={name}"), f"| {name}: begins") for name in RUNAWAY],
+                           [self.start("hello"), *(f"stop d{n + 1}" for n in range(len(RUNAWAY))), self.start("hello")],
+                           ["hostile", "hello"])
         ends = re.findall(r"^d\d+ hostile: (?:ended|stopped): (?!.*refuses)", text, re.M)
-        ok(len(ends) == len(RUNAWAY) and all(f"{name}: begins" in text for name in RUNAWAY)
+        ok(len(ends) == len(RUNAWAY) and all(f"| {name}: begins" in text for name in RUNAWAY)
            and text.count("hello: ended: exit code 0") == 2,
            f"{where}: {', '.join(RUNAWAY)} do not reach the host, nor the guests beside them", text=text)
 
-    def forever(self, where):
+    def forever(self, where, letters="pPhHciwsj", ways=()):
         """Guests that do one instruction again and again, all at once: hello has its turns among them, and each is stopped."""
-        letters = "pPhHciwsj"
-        starts = [self.start("forever", f"& -- {letter}") for letter in letters]
-        text = self.host(starts + [self.start("hello"), "list"] + [f"stop d{n}" for n in range(1, len(letters) + 1)],
-                         [assembled("hardware/forever.asm"), "hello"], where)
-        ok("hello: ended: exit code 0" in text and all(f"| {letter}\n" in text for letter in letters)
-           and "forever: stopped: dead halt: hlt with interrupts off" in text
-           and text.count("forever: stopped: by the monitor's stop command") == len(letters) - 1,
-           f"{where}: pause, hlt, cpuid, in, wbinvd, rep stosb, jmp without end leave others their turns, and are stopped", text=text)
+        starts = [(f"start forever {way} & -- {letter}", f"| {letter}") for way in ways or (self.words,) for letter in letters]
+        text = self.beside(where, starts, [self.start("hello"), "list", *(f"stop d{n + 1}" for n in range(len(starts)))],
+                           [assembled("hardware/forever.asm"), "hello"])
+        each_way = len(ways) or 1
+        ok("hello: ended: exit code 0" in text and all(text.count(f"| {letter}\n") == each_way for letter in letters)
+           and text.count("forever: stopped: dead halt: hlt with interrupts off") == each_way
+           and text.count("forever: stopped: by the monitor's stop command") == len(starts) - each_way,
+           f"{where}: {' '.join(ways)} pause, hlt, cpuid, in, wbinvd, rep stosb, jmp without end leave others their turns, and are stopped",
+           text=text)
 
     def watches(self, where):
         """Breakpoints on data: one on the frame of its own #DB never ends, and leaves the others their turns. QEMU dies of
