@@ -78,16 +78,17 @@ event_page_fault(struct vcpu *v)
 enum verdict
 event_inject(struct vcpu *v)
 {
+	enum injection said = v->engine->inject(v, &v->state.event);
+
 	v->special = true;
-	switch (v->engine->inject(v, &v->state.event)) {
-	case INJECTED:
-		v->state.event.kind = EVENT_NONE;
-		return RESUME;
-	case REFUSED:
-		return RESUME;
-	default:
+	if (said == ENDED)
 		return STOP;
-	}
+	if (said == REFUSED && v->state.event.kind == EVENT_NMI)
+		v->signals |= SIGNAL_NMI; /* there no fault takes its place */
+	else if (said == REFUSED)
+		return RESUME;
+	v->state.event.kind = EVENT_NONE;
+	return RESUME;
 }
 
 enum verdict

@@ -79,9 +79,8 @@ vcpu_ready(struct thread *t)
 	t->deadline = CLOCK_NEVER; /* whoever lets it go says so */
 	if (v->debug.held)
 		return false;
-	if (v->domain->state == DOMAIN_ENDED)
-		return true;
-	if (v->signals)
+	if (v->domain->state == DOMAIN_ENDED ||
+	    v->signals & ~(v->state.nmi_blocked ? SIGNAL_NMI : 0))
 		return true;
 	if (v->state.activity != ACTIVITY_RUNS || v->domain->paused)
 		return false;

@@ -89,5 +89,7 @@ void halt_once(volatile uint32_t *word);
 void add_locked(uint32_t *lock, uint32_t *sum, uint32_t count);
 uint32_t cpuid_word(uint32_t leaf, uint32_t which);
 uint32_t read_msr(uint32_t number);
+void read_no_msr(void);
+extern char no_msr[];
 void write_msr(uint32_t number, uint32_t low, uint32_t high);
 void triple_fault(void);
