@@ -108,20 +108,20 @@ def kept(t):
         places = state + STATE_STI, state + STATE_MOV_SS, state + STATE_NMI
         before = [client.read(at, 1) for at in places]
         flags = word(client, state + STATE_RFLAGS)
-        client.write(state + STATE_RFLAGS, struct.pack("<Q", flags | FLAG_IF))  # behind sti it is 1
-        cases = [tuple(n >> bit & 1 for bit in range(3)) for n in range(8)]
+        cases = [tuple(n >> bit & 1 for bit in range(4)) for n in range(16)]
         t.rng.shuffle(cases)
         for case in cases:
             for at, value in zip(places, case):
                 client.write(at, bytes([value]))
+            client.write(state + STATE_RFLAGS, struct.pack("<Q", flags & ~FLAG_IF | FLAG_IF * case[3]))
             for name in (*GPRS, "rip"):
                 client.set_reg(name, regs[name])
             to_return(client, client.regs())
             got = client.regs()["rax"] & 0xFFFFFFFF
             asked.append(case)
-            held = (STI if case[0] else 0, MOV_SS if case[1] else 0)
+            held = (STI if case[0] and case[3] else 0, MOV_SS if case[1] else 0)  # with IF=0 bit 0 must be 0: SDM 3C 27.3.1.5
             if got & (STI | MOV_SS) not in [one for one in held if one] + [0] * (not any(held)):
-                wrong.append(f"sti {case[0]}, mov ss {case[1]}: bits {got & 3:x}")
+                wrong.append(f"sti {case[0]}, mov ss {case[1]}, IF {case[3]}: bits {got & 3:x}")
             if bool(got & NMI_BLOCKED) != bool(case[2]):
                 wrong.append(f"NMI blocked {case[2]}: bits {got:x}")
             if got & ~(STI | MOV_SS | NMI_BLOCKED):
@@ -137,14 +137,16 @@ def kept(t):
     run, _ = t.witness(commands("shadow"), points, modules=[module(guest)], elf=[guest], limits=LIMITS)
     if not asked:
         never_there(t, run, "a call of vmx_interruptibility()")
-    t.check(not wrong, f"what holds interrupts back went astray: {wrong[:1]}", "at most one of bits 0 and 1, bit 3 for NMIs", wrong)
+    t.check(not wrong, f"what holds interrupts back went astray: {wrong[:1]}",
+            "at most one of bits 0 and 1, bit 0 only with IF=1, bit 3 for NMIs", wrong)
     t.orderly(run)
 
 
 VCPU_VALID, STATE_CR, CR0_AT, PRIMARY = headers.numbers(("vmm/vcpu.h", "vmm/vmx/vmx.h"), (
     "offsetof(struct vcpu, valid)", "STATE_CR", "offsetof(struct vcpu, state.cr0)", "offsetof(struct vmx, primary)"))
-ENTRY_EVENT, ENTRY_ERROR, ENTRY_LENGTH, PRIMARY_CONTROLS, NMI_WINDOW = headers.numbers(("vmm/vmx/vmcs.h",), (
-    "ENTRY_EVENT", "ENTRY_EVENT_ERROR", "ENTRY_EVENT_LENGTH", "PRIMARY_CONTROLS", "PRIMARY_NMI_WINDOW"))
+ENTRY_EVENT, ENTRY_ERROR, ENTRY_LENGTH, PRIMARY_CONTROLS, NMI_WINDOW, IRQ_WINDOW = headers.numbers(("vmm/vmx/vmcs.h",), (
+    "ENTRY_EVENT", "ENTRY_EVENT_ERROR", "ENTRY_EVENT_LENGTH", "PRIMARY_CONTROLS", "PRIMARY_NMI_WINDOW", "PRIMARY_IRQ_WINDOW"))
+WINDOWS = {IRQ_WINDOW: "interrupt-window", NMI_WINDOW: "NMI-window"}
 KINDS = headers.numbers(("vmm/event.h",), ("EVENT_FAULT", "EVENT_SOFTWARE", "EVENT_INTERRUPT", "EVENT_NMI"))
 FAULT, SOFTWARE, EXTERNAL, AN_NMI = KINDS
 TAKEN, NOT_NOW = headers.numbers(("vmm/event.h",), ("INJECTED", "REFUSED"))
@@ -207,6 +209,8 @@ def injects(t, client, regs):
     instead = {ENTRY_EVENT: 0, ENTRY_LENGTH: 0, PRIMARY_CONTROLS: struct.unpack("<I", before[-1])[0]}
     for one in given(rng):
         rip, flags, held, written = rng.getrandbits(31), rng.getrandbits(16) & ~0x1700 | 2, rng.choice(((1, 0), (0, 1))), {}
+        if one.kind in (EXTERNAL, AN_NMI):  # for these the guest must be open, or they may be refused: SDM 3C 27.3.1.5
+            flags, held = flags | FLAG_IF, (0, 0)
         values = (one.event, struct.pack("<Q", rip), struct.pack("<Q", flags), bytes([held[0]]), bytes([held[1]]),
                   bytes([one.blocked]), struct.pack("<Q", 0x10 | (PE if not one.real else 0)),
                   bytes([before[-2][0] | STATE_CR]), before[-1])
@@ -232,9 +236,10 @@ def told_wrong(one, answer, written, got, had):
     words, label = f"{one.words} with vector {one.vector:02x}", VALID | one.theirs << 8 | HAS_ERROR * one.has_error | one.vector
     rip, flags, held = had
     wanted = NOT_NOW if one.waits or one.blocked else TAKEN
+    state = f"IF={bool(flags & FLAG_IF):d}, shadows: sti {held[0]}, mov ss {held[1]}, NMI blocked {one.blocked:d}"
     names = {TAKEN: "INJECTED", NOT_NOW: "REFUSED"}
     if answer != wanted:
-        return f"what vmx_inject() says of {words} is wrong", names[wanted], names.get(answer, f"{answer}")
+        return f"what vmx_inject() says of {words} is wrong ({state})", names[wanted], names.get(answer, f"{answer}")
     if got[1] != rip:
         return f"{words} moves the guest's rip: that is the CPU's, at the entry", f"rip {rip:x}", f"rip {got[1]:x}"
     rf = RF * (one.sets_rf and wanted == TAKEN)
@@ -258,10 +263,14 @@ def told_wrong(one, answer, written, got, had):
     return None
 
 
-def told(client, regs, info):
-    """Run vmx_take_back() to its end, whose VMREADs say that the CPU was delivering this."""
-    client.write(word(client, regs["rdi"] + ENGINE_DATA) + VECTORING, struct.pack("<I", info & 0xFFFFFFFF))
-    answer_vmreads(client, regs, {VECTORING_EVENT: info & 0xFFFFFFFF, VECTORING_ERROR: info >> 32})
+def told(client, regs, info, windows_open):
+    """Run vmx_take_back() to its end, whose VMREADs say that the CPU was delivering this; windows left open, or 0."""
+    ours, written = word(client, regs["rdi"] + ENGINE_DATA), {}
+    primary, = struct.unpack("<I", client.read(ours + PRIMARY, 4))
+    client.write(ours + VECTORING, struct.pack("<I", info & 0xFFFFFFFF))
+    client.write(ours + PRIMARY, struct.pack("<I", primary | windows_open))
+    answer_vmreads(client, regs, {VECTORING_EVENT: info & 0xFFFFFFFF, VECTORING_ERROR: info >> 32}, written)
+    return written.get(PRIMARY_CONTROLS, windows_open) & (IRQ_WINDOW | NMI_WINDOW)
 
 
 def taken_back(t):
@@ -271,7 +280,7 @@ def taken_back(t):
     guest = program.assemble(t.directory, "targets")
     places = dict(zip(labels(guest, *names), events))
     behind = dict(zip(places, labels(guest, *(f"behind{n}" for n in range(len(names))))))
-    met, tried = [], []
+    met, tried, left = [], [], []
 
     def look(client, regs):
         """At a place of the guest's: what the exit that comes there was delivering."""
@@ -286,10 +295,10 @@ def taken_back(t):
                 if info & VALID and info >> 8 & 7 == INTERRUPT:  # else no CPU would have begun with it
                     flags = word(client, regs["rdi"] + RFLAGS_AT)
                     client.write(regs["rdi"] + RFLAGS_AT, struct.pack("<Q", flags | FLAG_IF))
-                told(client, regs, info)
+                left.append(told(client, regs, info, t.rng.choice((IRQ_WINDOW, NMI_WINDOW, IRQ_WINDOW | NMI_WINDOW))))
                 break
         client.remove(take_back)
-        return len(met) == len(places)
+        return len(met) == len(places) or left[-1:] > [0]
 
     def tries(client, regs):
         if not tried:
@@ -301,6 +310,8 @@ def taken_back(t):
                        modules=[module(guest)], elf=[guest], limits=LIMITS)
     if tried and tried[0]:
         t.fail(*tried[0])
+    for bit, words in WINDOWS.items():
+        t.check(not any(one & bit for one in left), f"behind vmx_take_back() {words} exiting is still on", "no window", f"{left[-1]:x}")
     if len(met) < len(places):
         never_there(t, run, "the exits at which the grader looks")
     t.orderly(run)

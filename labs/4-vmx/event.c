@@ -92,7 +92,7 @@ vmx_interruptibility(const struct cpu_state *s)
 	 * Holds: behind sti and behind mov ss the CPU takes no interrupt before the end of the
 	 *  next instruction, also if Zeno has done the one before; and an NMI waits while one is
 	 *  being handled.
-	 * Beware: the state may say both of the first two, and a VM entry takes one.
+	 * Beware: the state may say what no VM entry takes, both of the first two for one.
 	 * Manual: SDM 3C "Guest Non-Register State", "Checks on Guest Non-Register State".
 	 * Tools: SHADOW_MOV_SS, SHADOW_NMI, SHADOW_SMI, SHADOW_STI of vmm/vmx/vmcs.h
 	 */

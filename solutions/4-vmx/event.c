@@ -124,7 +124,7 @@ vmx_interruptibility(const struct cpu_state *s)
 	 * Holds: behind sti and behind mov ss the CPU takes no interrupt before the end of the
 	 *  next instruction, also if Zeno has done the one before; and an NMI waits while one is
 	 *  being handled.
-	 * Beware: the state may say both of the first two, and a VM entry takes one.
+	 * Beware: the state may say what no VM entry takes, both of the first two for one.
 	 * Manual: SDM 3C "Guest Non-Register State", "Checks on Guest Non-Register State".
 	 * Tools: SHADOW_MOV_SS, SHADOW_NMI, SHADOW_SMI, SHADOW_STI of vmm/vmx/vmcs.h
 	 * Hint: which of the two holds back more?
@@ -134,9 +134,9 @@ vmx_interruptibility(const struct cpu_state *s)
 	 *  nothing: whether one is handled the hypervisor finds out by an intercept of iret.
 	 * until then: (void)s; return 0;
 	 */
-	uint32_t held = s->mov_ss_shadow ? SHADOW_MOV_SS : s->sti_shadow ? SHADOW_STI : 0;
+	uint32_t sti = s->sti_shadow && s->rflags & FLAG_IF ? SHADOW_STI : 0;
 
-	return held | (s->nmi_blocked ? SHADOW_NMI : 0);
+	return (s->mov_ss_shadow ? SHADOW_MOV_SS : sti) | (s->nmi_blocked ? SHADOW_NMI : 0);
 	/* END EXERCISE 4.6c */
 }
 
