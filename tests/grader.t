@@ -603,6 +603,23 @@ def test_spread():
         ok(domain.client.reads < 5000, "a p2m whose tables are everywhere is a failure, and soon")
 
 
+class Console:
+    """A run, of which only the console matters."""
+
+    def __init__(self, text):
+        self.text = lambda: text
+
+
+def test_panicked():
+    """A check that met what a dead kernel left behind says first that it died, whatever it made of it."""
+    died = "K> launch\r\n\r\npanic: trap 8, #DF: error 0 at e008:ffff828000129100\r\nat ffff828000129100 vmx_enter+0x40\r\n"
+    fails = grader.Verdict("spin", "4.4", "", 1, "witnessed", "fail", "it was not brought back")
+    ok(grader.panicked(fails, Console(died)) == "trap 8, #DF: error 0 at e008:ffff828000129100", "a host's panic is said first")
+    ok(not grader.panicked(fails, Console("K> start hello -- panic: not one\n")), "... and a guest's word for it is none")
+    fails.reason = "the kernel panicked: trap 8"
+    ok(not grader.panicked(fails, Console(died)), "... and it is said once")
+
+
 def main():
     """Everything, with a plan at the end."""
     import checks
@@ -610,7 +627,7 @@ def main():
     checks.madeup = CHECKS
     print("TAP version 14")
     for function in (test_course, halves, alone, beside_undone, test_verdicts, test_bases, test_repeat, test_machines,
-                     test_interrupt, test_words, test_yaml, test_submission, test_sandbox, test_spread):
+                     test_interrupt, test_words, test_yaml, test_submission, test_sandbox, test_spread, test_panicked):
         function()
     print(f"1..{COUNT}")
     return 1 if BAD else 0

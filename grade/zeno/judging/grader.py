@@ -15,6 +15,7 @@ import json
 import os
 import queue
 import random
+import re
 import shutil
 import tempfile
 import threading
@@ -31,6 +32,10 @@ from .trial import Failed, Skipped, Trial, Trouble
 
 VERDICTS = ("pass", "skip", "fail", "error")
 """From best to worst."""
+
+
+PANIC = re.compile(r"^panic: (.*?)\r?$", re.M)
+"""What kern/panic.c prints, at a line's begin."""
 
 
 @dataclass
@@ -196,6 +201,9 @@ def _tell(verdict, trial, keep):
     undone = explain.undone_words(trial.test.exercise)
     if verdict.verdict == "fail" and any(undone in run.text() for run in trial.runs):
         verdict.reason = f"{undone}: {verdict.reason}"
+    panic = panicked(verdict, last) if verdict.verdict == "fail" else None
+    if panic:
+        verdict.reason = f"the kernel panicked: {panic}; {verdict.reason}"
     verdict.undone = explain.undone_other([run.text() for run in trial.runs], trial.test.exercise)
     if last is not None and (keep or verdict.verdict in ("fail", "error")):
         verdict.exits = evidence.exits_in_words(last)
@@ -208,6 +216,15 @@ def _tell(verdict, trial, keep):
         run.cleanup()
     if verdict.verdict == "pass" and not keep:
         shutil.rmtree(trial.directory, ignore_errors=True)
+
+
+def panicked(verdict, run):
+    """What the last run's kernel died of, where the verdict's words have nothing of it: all that a check met then follows from
+    that."""
+    if run is None or "panic" in verdict.reason:
+        return None
+    found = PANIC.search(run.text())
+    return found and found[1]
 
 
 def _keep_logs(verdict, trial, run):
