@@ -131,8 +131,8 @@ vmx_make_maps(void)
 	/*
 	 * EXERCISE 4.4a: the map
 	 * Holds: no guest reaches a model-specific register of the machine's, by reading or
-	 *  writing. The bases of its own segments cost no exit; another one that goes and comes
-	 *  with the guest may pass, or exit.
+	 *  writing. The bases of its own segments and of swapgs cost no exit; another one that
+	 *  goes and comes with the guest may.
 	 * Beware: a map that says nothing allows everything, and nobody has written to this one
 	 *  yet. The CPU has swapgs, which asks no map.
 	 * Manual: SDM 3C "MSR-Bitmap Address"; SDM 4 "Architectural MSRs".
@@ -152,8 +152,8 @@ must_exit(unsigned *count)
 	/*
 	 * EXERCISE 4.4b: what must exit
 	 * Holds: whatever this guest executes, it reaches its own memory and registers, and what
-	 *  its CPU says that it has. Zeno hears when it waits, and keeps its interrupts. All else
-	 *  runs without an exit.
+	 *  its CPU has. Zeno hears when it waits, by pause, too, and keeps its interrupts. All
+	 *  else runs without an exit.
 	 * Beware: some of it exits on every CPU, whatever you say; some has two controls, of
 	 *  which one asks a map. Whose is what a breakpoint watches?
 	 * Manual: SDM 3C "Pin-Based VM-Execution Controls", "Processor-Based VM-Execution
@@ -191,8 +191,8 @@ vmx_lacks_exit(void)
 {
 	/*
 	 * EXERCISE 4.4d: what it lacks
-	 * Holds: NULL where this CPU ends a run at all that must end it; else a line for a person,
-	 *  with what is missing, another one for each.
+	 * Holds: NULL where this CPU ends a run at all that must end it, and takes the map, which
+	 *  Zeno writes on any CPU; else a line for a person, with what is missing, one for each.
 	 * Beware: a CPU that lacks one of them takes no VMCS that asks for it, and says only that
 	 *  it does not.
 	 * Manual: SDM 3D "VM-Execution Controls" of "VMX Capability Reporting Facility".

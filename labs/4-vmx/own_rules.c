@@ -70,8 +70,8 @@ control_register_wrong(const struct vmx_attempt *e)
 	/*
 	 * EXERCISE 4.7c: control registers
 	 * Holds: says something if and only if the CPU refuses this guest for the register asked
-	 *  about: for a bit that VMX fixes, or that contradicts the mode.
-	 * Beware: some bits are free whatever the capability MSRs say, and two more where guests
+	 *  about: for a bit that VMX fixes, or that contradicts the mode or CR0.
+	 * Beware: some bits are free whatever capability MSRs say, and two more where guests
 	 *  may begin in real mode.
 	 * Manual: SDM 3C 27.3.1.1 "Checks on Guest Control Registers, Debug Registers, and MSRs";
 	 *  24.8 "Restrictions on VMX Operation"; SDM 3D A.7, A.8.
