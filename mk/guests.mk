@@ -26,7 +26,7 @@ $(GO)/obj/%.c.o: guest/%.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	@$(call in_place,$(CC) $(GUEST_CFLAGS) -MMD -MP)
-$(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags
+$(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags $(wildcard inc/*.inc guest/*/*.inc)
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(call in_place,$(NASM) $(GUEST_NASMFLAGS) -MP)
@@ -75,7 +75,7 @@ $(GO)/os/ramdisk.img: tools/mkramdisk.py $(OS_PROGRAMS) $(wildcard guest/os/root
 $(GO)/obj/os/disk.asm.o: $(GO)/os/ramdisk.img
 $(GO)/obj/os/disk.asm.o: private GUEST_NASMFLAGS += -I $(GO)/os/
 
-build/boot/%.bin: boot/%.asm $(wildcard boot/*.inc) # which nasm -MD leaves out
+build/boot/%.bin: boot/%.asm $(wildcard boot/*.inc)
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(NASM) -f bin -I . -I boot/ -MD build/boot/$*.d -MP -o $@ $<

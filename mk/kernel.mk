@@ -41,7 +41,8 @@ $(STORE)/%.c.o: %.c
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	@$(call in_place,$(CC) $(CFLAGS) -MMD -MP)
-$(STORE)/%.asm.o: %.asm
+# NASM 2.16 leaves what is included out of the list that -MD makes.
+$(STORE)/%.asm.o: %.asm $(wildcard inc/*.inc kern/*.inc vmm/*/*.inc trials/*.inc)
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(call in_place,$(NASM) $(NASMFLAGS) -MP)

@@ -15,7 +15,7 @@ $(UO)/obj/%.c.o: %.c $(UO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	@$(call in_place,$(CC) $(USER_CFLAGS) -MMD -MP)
-$(UO)/obj/%.asm.o: %.asm $(UO)/flags
+$(UO)/obj/%.asm.o: %.asm $(UO)/flags $(wildcard inc/*.inc kern/*.inc)
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(call in_place,$(NASM) $(USER_NASMFLAGS) -MP)

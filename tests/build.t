@@ -113,6 +113,9 @@ def habits():
     done = [run("make", word, "build/guest/hello.elf", cwd=there) for word in ("LAB=0", "WERROR=1")]
     ok([one.status == 0 for one in done] == [True, False] and all("nobody_calls" in one.out for one in done),
        "so with a guest's", out=[one.out[-1000:] for one in done])
+    done = [run("make", "LAB=0", *words, "build/guest/traps.elf", cwd=there) for words in ([], ["-W", "guest/lib/stubs.inc"])]
+    ok(done[1].status == 0 and "nasm guest/traps/asm.asm" in done[1].out and "cc " not in done[1].out,
+       "and what a guest includes is assembled again", out=[one.out[-1000:] for one in done])
     commands.write_text(text)
     (there / "kern/zz_twice.c").write_text("#include <kern/kern.h>\nint\nputs_twice(void)\n"
                                            "{\n\treturn 0;\n}\n")
@@ -132,6 +135,19 @@ def habits():
     return again
 
 
+def included():
+    """Who includes a file is assembled again when it changes: NASM does not tell make. Of guests -n would say so anyway."""
+    wanted = {}
+    for asm in (asm for room in ("kern", "vmm", "trials", "solutions") for asm in (ROOT / room).rglob("*.asm")):
+        for name in re.findall(r'^\s*%include\s+"(.*)"', asm.read_text(), re.M):
+            wanted.setdefault(name, set()).add(str(asm.relative_to(ROOT)))
+    made, again = (set(re.findall(r'^echo "nasm ((?!guest|user).*)"$', "".join(
+        run("make", "-n", f"LAB={lab}", "SOLUTION=1", *words, "build").out for lab in ("all", "6")), re.M))
+        for words in ([], [word for name in wanted for word in ("-W", name)]))
+    missing = set().union(*wanted.values()) - again
+    ok(len(wanted) > 5 and not made and not missing, "files that include a changed .inc are assembled again", made=made, missing=missing)
+
+
 def no_build_inputs_from_labs(there):
     """In a tree whose kernel is compiled but for the lab: its files are new, and some of them are no student's business."""
     for path in (there / "labs/0-boot").iterdir():
@@ -147,6 +163,8 @@ def no_build_inputs_from_labs(there):
 
 gcc_variants()
 clang_variants()
+if "1" in SOLUTIONS:
+    included()
 built = habits()
 if built:
     no_build_inputs_from_labs(built)
