@@ -37,7 +37,7 @@ ROOMS = {
     "x86": ("vmm/x86", 3350, 3000),
     "te and its lab": ("vmm/te @1", 4400, 3200),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
-    "svm and its lab": ("vmm/svm @4s", 2466, 1300),
+    "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 5575, 3200),
     "domain control of PV": ("vmm/pv/control", 428, 400),

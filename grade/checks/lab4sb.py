@@ -14,7 +14,7 @@ from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
 from .guests import LIMITS, compare, labels, life, module, never_there, said_of_end
-from .lab4 import STOPS, word
+from .lab4 import GPRS, STOPS, to_return, word
 from .lab4sa import vmcb_of
 
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=64 << 20)
@@ -150,6 +150,12 @@ VCPU_RIP, VMCB_INJ, FAULT_KIND, SOFTWARE_KIND, INTERRUPT_KIND, NMI_KIND, INJECTE
     ("vmm/vcpu.h", "vmm/svm/vmcb.h", "vmm/event.h"), (
         "offsetof(struct vcpu, state.rip)", "offsetof(struct vmcb, eventinj)", "EVENT_FAULT", "EVENT_SOFTWARE",
         "EVENT_INTERRUPT", "EVENT_NMI", "INJECTED", "REFUSED"))
+VCPU_SIZE, VCPU_EVENT, VMCB_VINTR, VMCB_INTERCEPTS, VINTR_INTERCEPT, V_TPR, V_IRQ, V_IGN_TPR, V_MASKING, NO_KIND = headers.numbers(
+    ("vmm/vcpu.h", "vmm/svm/vmcb.h", "vmm/event.h"), (
+        "sizeof(struct vcpu)", "offsetof(struct vcpu, state.event)", "offsetof(struct vmcb, vintr)",
+        "offsetof(struct vmcb, intercepts)", "SVM_VINTR", "VINTR_TPR", "VINTR_IRQ", "VINTR_IGN_TPR", "VINTR_MASKING", "EVENT_NONE"))
+KIND_NAMES = {NO_KIND: "none", FAULT_KIND: "EVENT_FAULT", SOFTWARE_KIND: "EVENT_SOFTWARE", INTERRUPT_KIND: "EVENT_INTERRUPT",
+              NMI_KIND: "EVENT_NMI"}
 VALID, HAS_ERROR = 1 << 31, 1 << 11
 INTERRUPT, NMI, EXCEPTION, SOFTWARE = 0, 2, 3, 4
 FRAME = re.compile(rb"^([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ", re.M)
@@ -217,57 +223,106 @@ def shadow_kept(t):
 
 
 def given(rng):
-    """Events for svm_inject(), in a random order: (in words, struct event, EVENTINJ that delivers it, bytes that rip moves)."""
+    """Events for svm_inject(): (in words, struct event, EVENTINJs that deliver it, bytes that rip moves, does another one wait).
+
+    int3 and into are software interrupts for Zeno; the CPU delivers them as exceptions, too.
+    """
     error = rng.getrandbits(16)
-    ours = [("int n", SOFTWARE_KIND, SOFTWARE, rng.randrange(0x30, 0x38), None, 2), ("int3", SOFTWARE_KIND, SOFTWARE, 3, None, 1),
-            ("an interrupt", INTERRUPT_KIND, INTERRUPT, 8, None, 0), ("an interrupt", INTERRUPT_KIND, INTERRUPT, 0x31, None, 0),
-            ("an NMI", NMI_KIND, NMI, 2, None, 0), ("an exception", FAULT_KIND, EXCEPTION, 13, error, 0)]
-    rng.shuffle(ours)
-    for words, kind, theirs, vector, code, length in ours:
-        label = VALID | theirs << 8 | vector | (0 if code is None else HAS_ERROR | code << 32)
-        yield (f"{words} with vector {vector:02x}", struct.pack("<4BI", kind, vector, code is not None, length, code or 0), label,
-               length)
+    ours = [("int n", SOFTWARE_KIND, (SOFTWARE,), rng.randrange(0x30, 0x38), None, 2),
+            ("int3", SOFTWARE_KIND, (SOFTWARE, EXCEPTION), 3, None, 1), ("into", SOFTWARE_KIND, (SOFTWARE, EXCEPTION), 4, None, 1),
+            ("int1", FAULT_KIND, (EXCEPTION,), 1, None, 1), ("an interrupt", INTERRUPT_KIND, (INTERRUPT,), 8, None, 0),
+            ("an interrupt", INTERRUPT_KIND, (INTERRUPT,), 0x31, None, 0), ("an NMI", NMI_KIND, (NMI,), 2, None, 0),
+            ("an exception", FAULT_KIND, (EXCEPTION,), 13, error, 0)]
+    cases = [(one, False) for one in ours] + [(ours[0], True), (rng.choice(ours[1:]), True)]
+    rng.shuffle(cases)
+    for (words, kind, theirs, vector, code, length), waits in cases:
+        rest = VALID | vector | (0 if code is None else HAS_ERROR | code << 32)
+        yield (f"{words} with vector {vector:02x}", struct.pack("<4BI", kind, vector, code is not None, length, code or 0),
+               [rest | one << 8 for one in theirs], length, waits)
+
+
+def call(client, regs, function):
+    """At some function's first instruction: call this one with the same registers. Those that it returns with, or None."""
+    for name in (*GPRS, "eflags"):
+        client.set_reg(name, regs[name])
+    client.set_reg("rip", function)
+    return client.regs() if to_return(client, regs) else None
 
 
 def injects(t, client, regs):
-    """At svm_inject(), once: the grader calls it with events of its own, and puts all back. What is wrong, or None."""
-    vcpu, entry, wrong = regs["rdi"], regs["rip"], None
-    inj, back = vmcb_of(client, vcpu) + VMCB_INJ, struct.unpack("<Q", client.read(regs["rsp"], 8))[0]
+    """At svm_inject(), once: the grader calls it with events of its own. What is wrong, or None."""
+    vcpu = regs["rdi"]
+    inj = vmcb_of(client, vcpu) + VMCB_INJ
     places = [(regs["rsi"], 8), (vcpu + VCPU_RIP, 8), (vcpu + STI_SHADOW, 1), (vcpu + MOV_SS_SHADOW, 1), (inj, 8)]
-    before = [client.read(*place) for place in places]
-    for words, event, label, length in given(t.rng):
+    for words, event, given_labels, length, is_waiting in given(t.rng):
         rip = t.rng.getrandbits(31)
-        shadow = t.rng.choice(((1, 0), (0, 1)))
-        waits = VALID | t.rng.randrange(32, 256) if t.rng.random() < 0.3 else 0
+        shadow = t.rng.choice(((1, 0), (0, 1), (1, 1)))
+        waits = VALID | t.rng.randrange(32, 256) if is_waiting else 0
         for (at, _), value in zip(places, (event, struct.pack("<Q", rip), *(bytes([one]) for one in shadow),
                                            struct.pack("<Q", waits))):
             client.write(at, value)
-        client.insert(back)
-        client.cont()
-        client.remove(back)
-        end = client.regs()
-        got_rip, = struct.unpack("<Q", client.read(vcpu + VCPU_RIP, 8))
-        got, = struct.unpack("<Q", client.read(inj, 8))
+        end = call(client, regs, regs["rip"])
+        if not end:
+            return f"svm_inject() does not come back from {words}", "a return", "none"
+        answer, got_rip, got = end["rax"] & 0xFFFFFFFF, word(client, vcpu + VCPU_RIP), word(client, inj)
         held = [client.read(vcpu + at, 1)[0] for at in (STI_SHADOW, MOV_SS_SHADOW)]
         if waits:
-            kept_all = end["rip"] == back and (got, got_rip, tuple(held)) == (waits, rip, shadow)
-            if not kept_all or end["rax"] & 0xFFFFFFFF != REFUSED:
-                wrong = (f"an event waits for the entry, and svm_inject() gets {words}", f"REFUSED, EVENTINJ {waits:x}, nothing "
-                         "has changed", f"answer {end['rax'] & 0xFFFFFFFF}, EVENTINJ {got:x}, rip moved by {got_rip - rip}")
-        elif end["rip"] != back or end["rax"] & 0xFFFFFFFF != INJECTED:
-            wrong = f"svm_inject() does not take {words}", "INJECTED", f"{end['rax'] & 0xFFFFFFFF}"
-        elif got != label:
-            wrong = f"the CPU would not deliver {words} as it is", f"EVENTINJ {label:x}", f"EVENTINJ {got:x}"
+            if answer != REFUSED or (got, got_rip, tuple(held)) != (waits, rip, shadow):
+                return (f"an event waits for the entry, and svm_inject() gets {words}", f"REFUSED, EVENTINJ {waits:x}, nothing "
+                        f"has changed: shadows {list(shadow)}", f"answer {answer}, EVENTINJ {got:x}, rip moved by {got_rip - rip}, "
+                        f"shadows {held}")
+        elif answer != INJECTED:
+            return f"svm_inject() does not take {words}", "INJECTED", f"{answer}"
+        elif got not in given_labels:
+            return (f"the CPU would not deliver {words} as it is", f"EVENTINJ {' or '.join(f'{one:x}' for one in given_labels)}",
+                    f"EVENTINJ {got:x}")
         elif got_rip != rip + length:
-            wrong = f"the handler of {words} returns to the wrong place", f"rip {rip + length:x}", f"rip {got_rip:x}"
+            return f"the handler of {words} returns to the wrong place", f"rip {rip + length:x}", f"rip {got_rip:x}"
         elif any(held):
-            wrong = f"{words} is delivered, and interrupts are still held back", "no shadow", f"{held}"
-        if wrong:
-            break
-        for name in (*(f"r{n}" for n in range(8, 16)), "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "rip", "eflags"):
-            client.set_reg(name, regs[name] if name != "rip" else entry)
+            return f"{words} is delivered, and interrupts are still held back", "no shadow", f"{held}"
+    return None
+
+
+def opens(t, client, regs):
+    """There, too: svm_window() for a guest with CR8 = 15, and what svm_take_back() leaves of it. What is wrong, or None."""
+    vmcb = vmcb_of(client, regs["rdi"])
+    had = V_MASKING | V_TPR
+    client.write(vmcb + VMCB_VINTR, struct.pack("<Q", had))
+    end = call(client, regs, t.symbol("svm_window"))
+    got, hears = word(client, vmcb + VMCB_VINTR), word(client, vmcb + VMCB_INTERCEPTS) & 1 << VINTR_INTERCEPT
+    if not end or not hears or not got & V_IRQ:
+        return "behind svm_window() nobody hears that the guest takes interrupts", "V_IRQ, and VINTR intercepted", f"vintr {got:x}"
+    if not got & V_IGN_TPR:  # no priority is above 15
+        return "a guest with CR8 = 15 lets an interrupt in, and svm_window() does not see it", "V_IGN_TPR", f"vintr {got:x}"
+    if got & had != had:
+        return "svm_window() changes what it does not need: V_TPR, V_INTR_MASKING", f"{had:x}", f"vintr {got:x}"
+    for info, kind in ((VALID | NMI << 8 | 2, NMI_KIND), (VALID | INTERRUPT << 8 | 2, INTERRUPT_KIND),
+                       (VALID | EXCEPTION << 8 | 6, FAULT_KIND), (VALID | SOFTWARE << 8 | 0x35, NO_KIND)):
+        client.write(regs["rdi"] + VCPU_EVENT, bytes(8))
+        client.write(vmcb + VMCB_INFO, struct.pack("<Q", info))
+        client.write(vmcb + VMCB_INJ, struct.pack("<Q", VALID | 0x31))
+        if not call(client, regs, t.symbol("svm_take_back")):
+            return f"svm_take_back() does not come back from {in_words(info)}", "a return", "none"
+        of_kind, got, inj = client.read(regs["rdi"] + VCPU_EVENT, 1)[0], word(client, vmcb + VMCB_VINTR), word(client, vmcb + VMCB_INJ)
+        if of_kind != kind:
+            return (f"{in_words(info)} is another kind of event in the state, behind svm_take_back()", KIND_NAMES[kind],
+                    KIND_NAMES.get(of_kind, of_kind))
+        if got & (had | V_IRQ) != had or inj & VALID:
+            return ("svm_take_back() leaves a window or an injection, or loses V_TPR", f"vintr {had:x}, EVENTINJ not valid",
+                    f"vintr {got:x}, EVENTINJ {inj:x}")
+    return None
+
+
+def asked_alone(t, client, regs):
+    """Both, and all is put back. What is wrong, or None."""
+    vcpu = regs["rdi"]
+    places = [(regs["rsi"], 8), (vcpu, VCPU_SIZE), (vmcb_of(client, vcpu), 4096)]
+    before = [client.read(*place) for place in places]
+    wrong = injects(t, client, regs) or opens(t, client, regs)
     for (at, _), value in zip(places, before):
         client.write(at, value)
+    for name in (*GPRS, "rip", "eflags"):
+        client.set_reg(name, regs[name])
     return wrong
 
 
@@ -282,7 +337,7 @@ def taken_back(t):
 
     def tries(client, regs):
         if not tried:
-            tried.append(injects(t, client, regs))
+            tried.append(asked_alone(t, client, regs))
         return bool(tried[0])
 
     def look(client, regs):

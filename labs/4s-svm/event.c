@@ -24,8 +24,8 @@ svm_inject(struct vcpu *v, const struct event *event)
 	 * EXERCISE 4s.6a: inject
 	 * Holds: the CPU delivers the event at the next entry, by the guest's own IDT; or the
 	 *  event is refused, and nothing has changed.
-	 * Beware: one entry has room for one event. The handler of int n returns behind that
-	 *  instruction, and a delivered event ends what had held interrupts back.
+	 * Beware: one entry has room for one event. The handler of int n, int3, into and int1
+	 *  returns insn_len bytes behind rip; a delivered event ends what held interrupts back.
 	 * Manual: APM 2 "Event Injection", "Software Interrupts".
 	 * Tools: event_has_error(), SVM_EVENT_HAS_ERROR, SVM_EVENT_VALID, types
 	 */
@@ -81,8 +81,8 @@ svm_take_back(struct vcpu *v)
 	 * EXERCISE 4s.6d: take back
 	 * Holds: the state says whether interrupts are held back at this rip. An event whose
 	 *  delivery an exit has interrupted is the state's event again, to be delivered once
-	 *  more; int n is not, for its instruction comes again. Nothing is left of a window or
-	 *  of an injection.
+	 *  more; int n is not, for its instruction comes again (int3 and into, exceptions for
+	 *  the CPU, may be). Nothing is left of a window or of an injection.
 	 * Beware: the error code belongs to the event.
 	 * Manual: APM 2 "Intercepts During IDT Interrupt Delivery", "Interrupt Shadows".
 	 * Tools: event_raise(), SVM_EVENT_HAS_ERROR, SVM_EVENT_TYPE(), SVM_EVENT_VALID, types

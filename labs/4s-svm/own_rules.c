@@ -6,6 +6,7 @@
  *
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
+#include <inc/addr.h>
 #include <kern/kern.h>
 #include <vmm/svm/rules.h>
 
@@ -79,7 +80,7 @@ map_wrong(uint64_t base, uint64_t bytes, const struct svm_cpu *cpu)
 	 * Beware: the CPU looks at all of the map; and not at all of the number that it is given.
 	 *  How much memory there can be is this CPU's matter, not the machine's.
 	 * Manual: APM 2 "Canonicalization and Consistency Checks", "I/O Permissions Map".
-	 * Tools: PAGE_MASK, PAGE_SIZE of kern/map.h, svm_cpu
+	 * Tools: PAGE_MASK, PAGE_SIZE of inc/addr.h, svm_cpu
 	 */
 	exercise_todo("4s.7", "handouts/lab4sb.md#ex-4s-7");
 	(void)base;

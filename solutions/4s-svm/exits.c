@@ -63,8 +63,8 @@ is_io(struct vcpu *v, struct exit *e)
 	 * EXERCISE 4s.5a: ports
 	 * Holds: *e names the port, the width, the direction, and how long the instruction is; of
 	 *  a string also whether it repeats, its memory's segment, and how wide addresses are.
-	 * Beware: this CPU may leave out of the VMCB what a newer one tells. The bytes at rip can
-	 *  have changed: an instruction of another kind or length there is EXIT_OTHER.
+	 * Beware: of a string this CPU may tell less than a newer one. The bytes at rip can have
+	 *  changed: of another kind or length they are EXIT_OTHER.
 	 * Manual: APM 2 "IN and OUT Behavior", "Decode Assists"; APM 3 "INS".
 	 * Tools: access_of_error(), find_instruction(), IOIO_IN, IOIO_PORT(), IOIO_REP,
 	 *  IOIO_SIZE(), IOIO_STRING of vmm/svm/vmcb.h
@@ -85,7 +85,6 @@ is_io(struct vcpu *v, struct exit *e)
 	e->io.port = IOIO_PORT(info);
 	e->io.size = IOIO_SIZE(info);
 	e->io.in = info & IOIO_IN;
-	e->insn_op = e->io.in ? INSN_IN : INSN_OUT;
 	if (!(info & IOIO_STRING))
 		return;
 	/* QEMU 7.2 leaves the address size out; the segment is there with DecodeAssists alone. */
@@ -110,14 +109,14 @@ is_register(struct vcpu *v, struct exit *e, enum exit_reason reason, unsigned nu
 {
 	/*
 	 * EXERCISE 4s.5b: registers
-	 * Holds: *e tells which register is read or written, has its TS cleared or its machine
-	 *  status word stored, and which general register a move names.
+	 * Holds: *e tells which register is read or written, has its TS cleared, its machine status
+	 *  word stored or loaded (its value, too); and which general register a move names.
 	 * Beware: this CPU does not tell that one. The bytes at rip can have changed: an
-	 *  instruction that makes no such exit of this register's is EXIT_OTHER, and nothing of
-	 *  it is done.
-	 * Manual: APM 2 "MOV CRx Intercepts", "CR0 Selective Write"; APM 3 "CLTS", "MOV CRn",
-	 *  "SMSW".
-	 * Tools: exit_reg, find_instruction(), GPR_COUNT of vmm/x86/state.h
+	 *  instruction that makes no such exit of this register's is EXIT_OTHER.
+	 * Manual: APM 2 "MOV CRx Intercepts", "CR0 Selective Write"; APM 3 "CLTS", "LMSW",
+	 *  "MOV CRn", "SMSW".
+	 * Tools: access_ops, exit_reg, find_instruction(), GPR_COUNT of vmm/x86/state.h,
+	 *  insn_read_rm()
 	 * Hint: the exit code has said two things already, and they are your arguments. Which
 	 *  one is missing, and who knows it?
 	 * Hint: the decoder lists operands, the destination first. In `mov ebx, cr4` ebx comes
@@ -167,8 +166,8 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 {
 	/*
 	 * EXERCISE 4s.5c: the rest of an instruction
-	 * Holds: *e says how long the instruction is, whichever it is; and if it moves a
-	 *  model-specific register, which one, and whether it writes.
+	 * Holds: *e says which instruction it was (insn_op) and how long, whichever it is; and if
+	 *  it moves a model-specific register, which one, and whether it writes.
 	 * Beware: not every CPU tells where the next instruction begins, and one that does not
 	 *  leaves a zero there. The bytes at rip can have changed, here, too.
 	 * Manual: APM 2 "State Saved on Exit", "MSR Intercepts".
@@ -189,6 +188,7 @@ is_simple(struct vcpu *v, struct exit *e, unsigned op)
 			op = INSN_WRMSR;
 	}
 	if (svm_has_nrip) {
+		e->insn_op = (uint16_t)op;
 		e->insn_len = (uint8_t)(b->nrip - b->rip);
 		return;
 	}
@@ -237,9 +237,10 @@ is_intercept(struct vcpu *v, struct exit *e, unsigned which)
 	e->reason = reasons[which].reason;
 	if (reasons[which].insn_op)
 		is_simple(v, e, reasons[which].insn_op);
-	else if (e->reason == EXIT_IO)
+	else if (e->reason == EXIT_IO) {
+		e->insn_op = vmcb_of(v)->exitinfo1 & IOIO_IN ? INSN_IN : INSN_OUT;
 		is_io(v, e);
-	else
+	} else
 		is_other(v, e, which);
 }
 

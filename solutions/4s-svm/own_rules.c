@@ -6,6 +6,7 @@
  *
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40.
  */
+#include <inc/addr.h>
 #include <kern/kern.h>
 #include <vmm/svm/rules.h>
 
@@ -108,7 +109,7 @@ map_wrong(uint64_t base, uint64_t bytes, const struct svm_cpu *cpu)
 	 * Beware: the CPU looks at all of the map; and not at all of the number that it is given.
 	 *  How much memory there can be is this CPU's matter, not the machine's.
 	 * Manual: APM 2 "Canonicalization and Consistency Checks", "I/O Permissions Map".
-	 * Tools: PAGE_MASK, PAGE_SIZE of kern/map.h, svm_cpu
+	 * Tools: PAGE_MASK, PAGE_SIZE of inc/addr.h, svm_cpu
 	 * Hint: what is the last byte that the CPU may read of this map, and can it be there?
 	 * Hint: a shelf of ten boards, and a book three boards high: where is the highest place
 	 *  for its foot? What if somebody names a place of board 20?

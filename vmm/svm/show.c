@@ -8,7 +8,7 @@
 #include <vmm/svm/svm.h>
 
 static const struct field {
-	char name[16];
+	char name[20];
 	uint16_t at;
 	uint8_t size;
 } fields[] = {
