@@ -39,7 +39,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
-    "pv and its lab": ("vmm/pv @6", 5575, 3200),
+    "pv and its lab": ("vmm/pv @6", 5785, 3200),
     "domain control of PV": ("vmm/pv/control", 428, 400),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),

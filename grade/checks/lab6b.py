@@ -6,12 +6,19 @@ machine's memory, and counted here; the kernel's words prove nothing.
 
 import struct
 
-from zeno.guests import pvmemory
-from zeno.judging import evidence
+from zeno.guests import pvmany, pvmemory, pvtypes
+from zeno.judging import evidence, headers
 
 from .guests import module
-from .lab4 import said
+from .lab4 import said, word
 from .lab5 import LIMITS
+from .lab6a import C_ARG, C_NUMBER, P_KERNEL_ROOT, P_USER_ROOT, V_ENGINE, prints
+
+F_REFS, F_OWNER, F_TYPE, F_TYPE_REFS, F_PAGE_TYPE, F_PINNED, F_SIZE, GUEST, HOST, V_DOMAIN, D_ID, C_INNER = headers.numbers(
+    ("kern/frame.h", "vmm/vcpu.h", "vmm/domain.h", "vmm/pv/pv.h"), (
+        *(f"offsetof(struct frame, {name})" for name in ("refs", "owner", "type", "type_refs", "page_type", "pinned")),
+        "sizeof(struct frame)", "FRAME_GUEST", "FRAME_HOST", "offsetof(struct vcpu, domain)", "offsetof(struct domain, id)",
+        "offsetof(struct pv_call, inner)"))
 
 P, W, U = 1, 2, 4
 ADDRESS = 0x000FFFFFFFFFF000
@@ -137,4 +144,193 @@ def walked(t):
     run, _ = t.witness(f"panic=off -- {'; '.join(starts)}; off", {t.symbol("pv_types_begin"): see}, modules=modules, limits=LIMITS)
     t.check(not todo, f"a kernel that lies {todo and todo[0][0]} is not built", "page tables",
             todo and said(run, starts[len(found) - len(todo)]))
+    t.orderly(run)
+
+
+# -- 6.5: types and counts ---------------------------------------------------------------------------
+
+
+class Record:
+    """A frame, as Zeno's books have it."""
+
+    def __init__(self, raw, at):
+        self.refs, = struct.unpack_from("<I", raw, at + F_REFS)
+        self.owner, = struct.unpack_from("<H", raw, at + F_OWNER)
+        self.kind, self.page_type, self.pinned = raw[at + F_TYPE], raw[at + F_PAGE_TYPE], raw[at + F_PINNED]
+        self.type_refs, = struct.unpack_from("<I", raw, at + F_TYPE_REFS)
+
+
+class Books:
+    """All frames of a domain's, counted once more from its tables."""
+
+    def __init__(self, t, client, vcpu, when):
+        self.t, self.client, self.when = t, client, when
+        pv = word(client, vcpu + V_ENGINE)
+        self.owner, = struct.unpack("<H", client.read(word(client, vcpu + V_DOMAIN) + D_ID, 2))
+        count = word(client, t.symbol("frame_count"))
+        raw = client.read(word(client, t.symbol("frames")), count * F_SIZE)
+        records = (Record(raw, n * F_SIZE) for n in range(count))
+        self.frames = {n: one for n, one in enumerate(records) if one.owner == self.owner and one.kind in (GUEST, HOST)}
+        self.roots = [root for root in (word(client, pv + at) for at in (P_KERNEL_ROOT, P_USER_ROOT)) if root in self.frames]
+        self.uses, self.reads, self.writes = ({} for _ in range(3))
+
+    def add(self, counts, mfn):
+        """One more."""
+        counts[mfn] = counts.get(mfn, 0) + 1
+
+    def entries(self, mfn, level):
+        """Those of a table."""
+        for i, entry in enumerate(table(self.client, mfn)):
+            if not entry & P or level == 4 and i in HOLE:
+                continue
+            to, words = (entry & ADDRESS) >> 12, f"{self.when}: table {mfn:x} of level {level}, entry {i} is {entry:x}"
+            self.t.check(not entry & ~(pvtypes.ALLOWED | ADDRESS), f"{words}, which no entry may be", "none of these bits", f"{entry:x}")
+            self.t.check(entry & U, f"{words}: nobody in ring 3 gets through", "U=1", "U=0")
+            self.t.check(to in self.frames, f"{words}: it leads to a frame that is not the domain's", "its own", f"frame {to:x}")
+            kind = self.frames[to].page_type
+            if level > 1:
+                self.t.check(kind == level - 1, f"{words}: it leads to what is no table of level {level - 1}", level - 1, f"type {kind}")
+                self.add(self.uses, to)
+            elif entry & W:
+                self.t.check(not kind, f"{words}: the guest can write a page table by it", "memory", f"a table of level {kind}")
+                self.add(self.writes, to)
+            else:
+                self.add(self.reads, to)
+
+    def recount(self, held=()):
+        """What each frame is used as, and how often; of those that are held Zeno itself has a use."""
+        for mfn, one in self.frames.items():
+            self.t.check(one.page_type <= 4, f"{self.when}: frame {mfn:x} is of no type", "0 to 4", one.page_type)
+            if one.page_type:
+                self.entries(mfn, one.page_type)
+            if one.pinned:
+                self.add(self.uses, mfn)
+        for root in self.roots:
+            self.t.check(self.frames[root].page_type == 4, f"{self.when}: the CPU has a root that is none", 4, self.frames[root].page_type)
+            self.add(self.uses, root)
+        for mfn, one in self.frames.items():
+            if mfn in held:
+                continue
+            wanted = (self.uses if one.page_type else self.writes).get(mfn, 0) + (one.kind == HOST)
+            what = f"a table of level {one.page_type}" if one.page_type else "memory"
+            self.t.check(one.type_refs == wanted, f"{self.when}: frame {mfn:x}, {what}, is counted as used otherwise than it is", wanted,
+                         one.type_refs)
+            self.t.check(not one.page_type or wanted, f"{self.when}: frame {mfn:x} is {what}, and nobody uses it", "memory", what)
+            wanted = self.reads.get(mfn, 0) + 1
+            self.t.check(one.refs == wanted, f"{self.when}: frame {mfn:x}, {what}, is counted as mapped for reading otherwise than it is",
+                         wanted - 1, one.refs - 1)
+
+
+def lines(t, run, program, who, name):
+    """The guest has printed what it must."""
+    life = said(run, f"start {name}")
+    t.check(f"{name}: started" in life, f"{who} does not start", "it starts", life)
+    got = evidence.lives(run)[0].output.decode("ascii", "replace").split()
+    for i, line in enumerate(program.wanted()):
+        t.check(i < len(got), f"{who} gets no further than line {i} of {len(program.expected)}", line, "\n".join([*got[-3:], life]))
+        t.check(line == got[i], f"{who} hears something else of its call {i + 1} of {len(program.expected)}, {program.calls[i]}", line, got[i])
+    t.check("guest powered off" in life, f"{who} does not come to its end", "guest powered off", life)
+
+
+def watched(t, program, who):
+    """Its calls' answers are the model's, and the books are right wherever somebody looks."""
+    elf, at, seen = program.assemble(t.directory, "tables"), {}, []
+
+    def begins(client, regs):
+        at["vcpu"] = regs["rdi"]
+        return False
+
+    def look(client, regs):
+        seen.append(True)
+        books = Books(t, client, at["vcpu"], f"{who}, look {len(seen)}")
+        books.recount(held(client, books, program))
+        contents(t, client, program, len(seen) - 1, books.when)
+        return len(seen) == program.looks
+
+    points = {t.symbol("pv_types_begin"): begins} | {program.at(f"look{n}"): look for n in range(program.looks)}
+    run, _ = t.witness("panic=off -- start tables; off", points, modules=[module(elf)], limits=LIMITS)
+    lines(t, run, program, who, "tables")
+    t.check(len(seen) == program.looks, f"{who} does not come where its tables are looked at", program.looks, len(seen))
+    t.orderly(run)
+
+
+def contents(t, client, program, look, when):
+    """The entries themselves, of all pages of the pool."""
+    mfns = struct.unpack(f"<{pvtypes.FAR + 1}Q", client.read(program.at("mfns"), 8 * (pvtypes.FAR + 1)))
+    for n, there in enumerate(program.there[look]):
+        found = table(client, mfns[n])
+        for index, (to, bits) in there.items():
+            wanted = mfns[to] << 12 & ADDRESS | bits
+            t.check(index in HOLE or found[index] == wanted, f"{when}: another entry {index} stands in page {n} of the guest's tables",
+                    f"{wanted:x}", f"{found[index]:x}")
+
+
+def held(client, books, program):
+    """The rings' pages, which Zeno itself writes to: by the guest's start_info."""
+    raw = client.read(word(client, program.at("info")), 88)
+    return [mfn for mfn in struct.unpack_from("<Q8xQ", raw, 56) if mfn in books.frames]
+
+
+def recounted(t):
+    """Pins, and what stands in their way."""
+    watched(t, pvtypes.program(t.rng, 60), "a guest that makes tables of its pages at random")
+
+
+def confused(t):
+    """Each thing that no table may be, one after the other."""
+    watched(t, pvtypes.attacks(t.rng), "a guest that tries what no table may be")
+
+
+# -- 6.6: entries ------------------------------------------------------------------------------------
+
+
+def entries(t):
+    """Tables in use are written by hypercalls."""
+    watched(t, pvtypes.updates(t.rng, 60), "a guest that writes entries of its tables by hypercalls")
+
+
+def forgotten(t):
+    """Another page at the same address is seen at once."""
+    program = pvtypes.forgotten(t.rng, 24)
+    elf = program.assemble(t.directory, "tables")
+    run = t.boot("panic=off -- start tables; off", modules=[module(elf)], elf=[elf], limits=LIMITS)
+    lines(t, run, program, "a guest that maps one page after the other at one address", "tables")
+    t.orderly(run)
+
+
+# -- 6.7: many at once -------------------------------------------------------------------------------
+
+
+def many(t):
+    """Results of multicalls."""
+    prints(t, pvmany.results(t.rng), "many", "a guest that asks for many calls at once")
+
+
+def once(t):
+    """Each is done once, in order, as it was read: as soon as it has begun its entry says something else."""
+    program, seen = pvmany.edges(t.rng), []
+    elf = program.assemble(t.directory, "many")
+
+    def begins(client, regs):
+        if not client.read(regs["rsi"] + C_INNER, 1)[0]:
+            return False
+        t.check(len(seen) < len(program.asked), "more calls are done than the guest has asked for at once", len(program.asked), "more")
+        number, args, at = program.asked[len(seen)]
+        got = struct.unpack("<6Q", client.read(regs["rsi"] + C_ARG, 48))
+        seen.append(word(client, regs["rsi"] + C_NUMBER))
+        t.check(seen[-1] == number, f"call {len(seen)} of many is another one than the guest has asked for", number, seen[-1])
+        for i, arg in enumerate(args):
+            t.check(isinstance(arg, str) or got[i] == arg, f"call {len(seen)} of many has another argument {i}", arg, f"{got[i]:x}")
+        client.write(program.at("calls_at") + at, struct.pack("<Q", 63))
+        client.write(program.at("calls_at") + at + 16, struct.pack("<6Q", *[t.rng.getrandbits(64) for _ in range(6)]))
+        return False
+
+    run, _ = t.witness("panic=off -- start many; off", {t.symbol("pv_call"): begins}, modules=[module(elf)], limits=LIMITS)
+    life = said(run, "start many")
+    t.check(len(seen) == len(program.asked), "not all calls are done that the guest has asked for at once", len(program.asked),
+            f"{len(seen)}\n{life}")
+    got = evidence.lives(run)[0].output.decode("ascii", "replace").split()
+    for i, line in enumerate(program.wanted()):
+        t.check(i < len(got) and line == got[i], f"a guest that asks for many calls at once finds something else, in line {i + 1}", line,
+                got[i] if i < len(got) else life)
     t.orderly(run)

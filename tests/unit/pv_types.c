@@ -1,4 +1,4 @@
-/* BUILD: vmm/pv/types.c trials/pv/audit.c -DDIRECT_MAP=0x200000000000ul */
+/* BUILD: solutions/6-pv/types.c trials/pv/audit.c -DDIRECT_MAP=0x200000000000ul */
 /*
  * Types of frames: a guest that does what it likes, at random, with the walk stopped anywhere; and
  * behind each step the auditor, who counts from the tables alone. Then the auditor itself: what is

@@ -1,13 +1,11 @@
 /*
- * Hypercalls: which there are, and many at once.
+ * Hypercalls: which there are.
  */
 #include <inc/errno.h>
 #include <vmm/exitlog.h>
 #include <vmm/pv/control/control.h>
 #include <vmm/pv/shared.h>
 #include <vmm/pv/spot.h>
-
-#define BATCH 64u /* entries of a multicall between two looks at the host's affairs */
 
 typedef int64_t call_fn(struct vcpu *v, struct pv_call *c);
 
@@ -116,52 +114,4 @@ pv_answer(struct pv_spot *spot)
 		return PV_SYSRET;
 	pv_keep_spot(v, spot);
 	return pv_go_on(v, spot);
-}
-
-/* ---- many ---- */
-
-/*
- * Each entry is read once, and its result is written behind it. One that is not finished has its
- * new arguments written there: then the whole goes on with it.
- */
-static int64_t
-one_of_many(struct vcpu *v, struct pv_call *outer, uint64_t at)
-{
-	struct xen_multicall_entry entry;
-	struct pv_call c = { .verdict = RESUME, .inner = true, .budget = outer->budget };
-	int64_t result;
-
-	if (pv_read(v, &entry, at, sizeof(entry)))
-		return -EFAULT;
-	c.number = entry.op;
-	memcpy(c.arg, entry.args, sizeof(c.arg));
-	result = pv_call(v, &c);
-	outer->verdict = c.verdict;
-	outer->again = c.again;
-	outer->budget = c.budget;
-	if (c.again)
-		return pv_write(v, at + offsetof(struct xen_multicall_entry, args), c.arg,
-				sizeof(c.arg));
-	return pv_write(v, at + offsetof(struct xen_multicall_entry, result), &result,
-			sizeof(result));
-}
-
-int64_t
-pv_call_multicall(struct vcpu *v, struct pv_call *c)
-{
-	uint32_t left = (uint32_t)c->arg[1];
-	int64_t err = 0;
-
-	if (c->inner)
-		return -EINVAL;
-	for (unsigned n = 0; left && n < BATCH && c->budget && !err && c->verdict == RESUME; n++) {
-		err = one_of_many(v, c, c->arg[0]);
-		if (c->again)
-			break;
-		c->arg[0] += sizeof(struct xen_multicall_entry);
-		left--;
-	}
-	c->arg[1] = left;
-	c->again = left && !err && c->verdict == RESUME;
-	return err;
 }

@@ -86,57 +86,10 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 	return result;
 }
 
-static int64_t
-one_update(struct vcpu *v, const void *request, unsigned *budget)
-{
-	const volatile struct xen_mmu_update *r = request;
-	uint64_t ptr = r->ptr, entry = r->val;
-	struct pv_types *t = pv_of(v)->types;
-	mfn_t m = mfn(ptr >> PAGE_SHIFT);
-	struct frame *f = pv_own_frame(t, m);
-	pte_t *at;
-
-	if (!f || ptr & 4)
-		return -EINVAL;
-	if ((ptr & 3) == XEN_MMU_MACHPHYS_UPDATE) {
-		m2p_set(m, entry);
-		return 0;
-	}
-	at = (pte_t *)mfn_ptr(m) + (ptr & PAGE_MASK) / sizeof(*at);
-	if ((ptr & 3) == XEN_MMU_PT_UPDATE_PRESERVE_AD)
-		entry |= *at & (PTE_A | PTE_D);
-	if (pv_is_table(f))
-		return pv_type_write(t, f->page_type, at, entry, budget);
-	*at = entry;
-	return 0;
-}
-
 int64_t
 pv_call_mmu_update(struct vcpu *v, struct pv_call *c)
 {
-	return each(v, c, sizeof(struct xen_mmu_update), one_update);
-}
-
-int64_t
-pv_call_update_va_mapping(struct vcpu *v, struct pv_call *c)
-{
-	struct pv_types *t = pv_of(v)->types;
-	unsigned flush = c->arg[2] & XEN_UVMF_FLUSHTYPE_MASK;
-	pte_t *entry = pv_entry(v->root, c->arg[0]);
-	int err;
-
-	if (!entry)
-		return -EINVAL;
-	if (pv_type_busy(t) && !pv_type_settle(t, &c->budget)) {
-		c->again = true;
-		return 0;
-	}
-	err = pv_type_write(t, PV_L1, entry, c->arg[1], &c->budget);
-	if (flush == XEN_UVMF_INVLPG)
-		invlpg(c->arg[0]);
-	else if (flush == XEN_UVMF_TLB_FLUSH)
-		v->flush = true;
-	return err;
+	return each(v, c, sizeof(struct xen_mmu_update), pv_update_one);
 }
 
 /* ---- mmuext_op ---- */
@@ -249,6 +202,5 @@ pv_types_begin(struct vcpu *v, mfn_t root)
 		return err;
 	v->root = pv->kernel_root = root;
 	frames[root.v].pinned = true;
-	frames[root.v].type_refs++;
-	return 0;
+	return pv_type_get(pv->types, root, PV_L4, &budget); /* for the pin, too */
 }

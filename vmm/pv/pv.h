@@ -125,6 +125,8 @@ pte_t *pv_entry(mfn_t root, uint64_t va);
  * begins has the root that its builder has made. 0 or -EINVAL.
  */
 void pv_types_told(struct vcpu *v);
+/* One of mmu_update's requests, in guest memory; in entries of a walk, what may be done. */
+int64_t pv_update_one(struct vcpu *v, const void *request, unsigned *budget);
 /* A root that the guest names; for its user 0 is none. As pv_type_get(); may begin a walk. */
 int pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget);
 int pv_types_begin(struct vcpu *v, mfn_t root);

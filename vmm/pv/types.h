@@ -37,6 +37,7 @@ struct pv_types {
 	/* whose else an entry of level 1 may lead to, for as long as this is set; 0: nobody's */
 	uint16_t foreign;
 	bool controls; /* it has had such entries */
+	bool trusts;   /* nobody counts: until exercise 6.5 is done */
 	/* set: the CPU may remember what a table was, and forgets it before the guest runs */
 	bool *flush;
 	bool linear; /* a table was to be one of its own level, too */
