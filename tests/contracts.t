@@ -182,6 +182,9 @@ def hints():
     done = course(asm=pieces).tool("hint", "5.2")
     ok(done.status == 0 and "make hint EX=5.2a\n" in done.out and "make hint EX=5.2b\n" in done.out,
        "an exercise of two pieces: how to ask for each", out=done.out)
+    done = run("python3", "-c", "import hint; from course import ROOT, load_lab; print(hint.locked({'opened': {'4.6a': {'code': 'old'}}, "
+               "'ran': {}}, load_lab(4, ROOT), '4.6a', 'new'))", cwd=TOOLS)
+    ok("make grade LAB=4B ONLY=4.6\n" in done.out, "of a lab in halves the half is what its reader runs", out=done.out)
     tree.write(".hints", "[1, {")
     done = tree.tool("hint", "5.2")
     ok(done.status == 0 and "Hint 1 of 3: first" in done.out, "a .hints that can't be read is none", out=done.out)

@@ -105,15 +105,16 @@ def counts(root, lab):
             if one.split(".")[0] == str(lab.number) and lab.owns(exercise_of(one))}
 
 
-def locked(state, exercise, code):
-    """Why the next hint stays shut, or None."""
+def locked(state, lab, exercise, code):
+    """Why the next hint stays shut, or None. Where a lab has halves, they are the assignments."""
     last = state["opened"].get(exercise)
     if last is None:
         return None
     if code == last["code"]:
         return "change your code first: it is what it was at the last hint"
     if state["ran"].get(exercise) in (None, last["code"]):
-        return f"run its tests on what you have now: make grade LAB={exercise.split('.')[0]} ONLY={exercise_of(exercise)}"
+        whole = exercise_of(exercise)
+        return f"run its tests on what you have now: make grade LAB={lab.number}{lab.half_of.get(whole, '')} ONLY={whole}"
     return None
 
 
@@ -136,7 +137,7 @@ def open_next(root, exercise):
     state, code = load(root), code_of(lab, exercise, in_labs(lab))
     count = state["opened"].get(exercise, {}).get("count", 0)
     texts = hints[exercise]
-    if count < len(texts) and locked(state, exercise, code) is None:
+    if count < len(texts) and locked(state, lab, exercise, code) is None:
         count += 1
         state["opened"][exercise] = {"count": count, "code": code}
         save(root, state)
@@ -146,7 +147,7 @@ def open_next(root, exercise):
     if count == len(texts):
         lines.append("That was the last one.")
     else:
-        lines.append(f"The next one is shut; {locked(state, exercise, code)}.")
+        lines.append(f"The next one is shut; {locked(state, lab, exercise, code)}.")
     return "\n".join(lines)
 
 

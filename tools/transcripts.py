@@ -85,6 +85,7 @@ MASKS = [
     (re.compile(r"\b0x00000000002000[0-9a-f]{2}\b"), "RFLAGS"),  # arithmetic flags of whatever ran before
     (re.compile(r"^Next at t=\d+"), "Next at t=T"),
     (re.compile(r"^(PML4|PDPE| *PDE): 0x[0-9a-f]+"), r"\1: ENTRY"),
+    (re.compile(r"^(\$\d+ = 0x)[0-9a-f]+(067)$"), r"\1FRAME\2"),
     (re.compile(r"\[ *\d+\] [0-9a-f]{16} -> [0-9a-f]{13}|CR3 +[0-9a-f]{16}"), "ENTRY"),
     (re.compile(r"insn = \"[^\"]*\""), "INSN"),
     (re.compile(r"guest [0-9a-f]{8}: [0-9a-f]{16} ([P-][W-][U-])"), r"guest AT: ENTRY \1"),
