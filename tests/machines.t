@@ -502,6 +502,11 @@ def linked_once():
         equal((first[0].end, first[0].code, first[0].console), (first[2].end, first[2].code, first[2].console), "the same kernel's run")
         ended(first[1], End.SHUTDOWN)
         ended(first[3], End.TROUBLE, "no-such-option")
+        with mock.patch.object(linked.os, "killpg", side_effect=ProcessLookupError), \
+                machine.start(**where("loop", limits=Limits(instructions=None))) as live:  # one that has no group yet
+            live.wait_for(b"round")
+            live.child.kill()
+            equal(live.child.returncode(), -9, "a run that was killed")
         with machine.start(**where("loop", limits=Limits(instructions=None))) as live:
             live.wait_for(b"round")
             program.process.kill()

@@ -58,10 +58,11 @@ class LinkedChild(Child):
     def kill(self):
         if self._status is None and not self.ended(0):
             self._bill()
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            for kill in os.killpg, os.kill:  # it may not yet have a group of its own
+                try:
+                    kill(self.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
         if self._status is None:
             self._collect()
         if self.pidfd >= 0:
