@@ -112,8 +112,8 @@ count_entry(struct pv_types *t, unsigned level, pte_t *entry, unsigned index)
 {
 	/*
 	 * EXERCISE 6.5c: an entry is counted
-	 * Holds: what this entry lets the CPU reach is counted for it, or -EINVAL: it may not be
-	 *  there; -EAGAIN: a table is to be made first. The entry is as the CPU is to see it.
+	 * Holds: what this entry lets the CPU reach is counted, or -EINVAL: it may not be there;
+	 *  -EAGAIN: a table is to be made first. It is as the CPU is to see it, refused or not.
 	 * Beware: an entry may be any 64 bits. Zeno's slots are not looked at, nor is what is not
 	 *  present. dom0 maps pages of others.
 	 * Manual: SDM 3A "4-Level Paging and 5-Level Paging"; vmm/pv/types.h.
