@@ -259,7 +259,7 @@ traces: guests ## write the reference traces (grade/traces/) from solutions/
 linux: ## fetch Debian's Linux as a guest, 32 and 64 bits (LINUX=1 then adds it to make qemu's)
 	@$(PYTHON) tools/linux_guest.py
 
-pvgrub: # fetch Debian's PvGrub as a guest of Lab 6: make qemu LAB=6 SOLUTION=1 APPEND="-- start pvgrub"
+pvgrub: # fetch Debian's PvGrub as a guest of Lab 7: make qemu LAB=7 SOLUTION=1 APPEND="-- start pvgrub"
 	@$(PYTHON) tools/xen_guest.py
 
 submit: ## LAB=n: pack what you hand in: zeno-labn.tar

@@ -21,7 +21,7 @@ import linux_guest  # noqa: E402
 import mkfiles  # noqa: E402
 import xen_guest  # noqa: E402
 
-PV = Engine("6", "pv")
+PV = Engine("7", "pv")
 PROMPT, LEAVE = "dom0# ", "\x14"
 CURSOR = re.compile(r"\\x1b\[[0-9;?]*[A-Za-z]")
 DOM0 = "mem=24 module=files"

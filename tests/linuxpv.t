@@ -57,7 +57,7 @@ def main():
     files = folder() / "files.cpio"
     files.write_bytes(mkfiles.archive({"linux.cfg": config.encode(), "linux-pv": kernel().read_bytes(), "initrd64": initrd.read_bytes()}))
     typed = f"dom0#~|create~linux.cfg_|dom0#~|console~linux__echo~$(({first}*{second}))~typed_exit_|dom0#~|list_|dom0#~|halt_"
-    result = machine.boot(kernel=ROOT / "build/lab6-solution/zeno.mb", cpu="pv", mem=512, limits=LIMIT,
+    result = machine.boot(kernel=ROOT / "build/lab7-solution/zeno.mb", cpu="pv", mem=512, limits=LIMIT,
                           modules=[(ROOT / "build/guest/dom0.elf", ""), (files, "")], idle=False,
                           cmdline=f"panic=off -- start dom0 mem=96 module=files -- input={typed}; audit; start nothing; off")
     console, output = result.text(), b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out"))

@@ -3,8 +3,8 @@
 
 `pv-hello` says what it was given and ends. `pv-machine` uses what a kernel has of its machine: privileged
 instructions, descriptors, breakpoints. `pv-hostile` tries what a PV kernel must not do, and prints a line for each
-that is not refused as it should be; of its other words each ends it, in one line, and nothing else. A build of Lab 6
-has no other engine; with all labs a PV guest and one on te take turns.
+that is not refused as it should be; of its other words each ends it, in one line, and nothing else. Events are Lab 7's:
+without it they answer -ENOSYS. A build of Lab 6 has no other engine; with all labs a PV guest and one on te take turns.
 """
 
 import re
@@ -17,7 +17,7 @@ from harness import ROOT, TOOLS, finish, ok, run  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
-PV = Engine("6", "pv")
+PV, EVENTS_TOO = Engine("6", "pv"), Engine("7", "pv")
 HELLO = ["hello from a kernel that knows: ring 3", "xen-3.0-x86_64, Xen's ABI 4.17-zeno, 2048 pages, 5 page tables",
          "my own handler: vector 6 at cs e030", "caught 1; the end"]
 ENDINGS = {
@@ -45,9 +45,9 @@ def works(where):
     """Both guests come to their ends, twice, and leave no frame behind."""
     spare = Symbols([guest("pv-hostile")]).address("spare")
     text = PV.host(["start pv-hello", "audit", "start pv-hostile", f"gwalk {spare:#x}", "audit", "start pv-hello mem=2",
-                    "audit", "start pv-hello", "start pv-machine", "audit", "start pv-tables mem=40", "audit", "damage 1"],
-                   ["pv-hello", "pv-hostile", "pv-tables", "pv-machine"], where)
-    hello, hostile, small, again, mine, tables = each(text) + [""] * (6 - len(each(text)))
+                    "audit", "start pv-hello", "start pv-machine", "audit", "start pv-tables mem=40", "audit", "damage 1", "start pv-events -- harm=none"],
+                   ["pv-hello", "pv-hostile", "pv-tables", "pv-machine", "pv-events"], where)
+    hello, hostile, small, again, mine, tables, none = each(text) + [""] * (7 - len(each(text)))
     ok(said(hello) == HELLO and said(again) == HELLO and "ended: guest powered off" in hello,
        f"{where}: a PV kernel says what it was given, catches its own exception, and ends", text=text)
     ok("512 pages, 4 page tables" in small, f"{where}: ... in two MiB, too", text=small)
@@ -62,6 +62,8 @@ def works(where):
     ok(tables.count("its own level's, too (linear)") == 1, f"{where}: which is said of a linear one, once", text=tables)
     ok(text.count("audit: 0 differences") == 5, f"{where}: the auditor counts the same behind each", text=text[-3000:])
     ok(text.count(": seen") == 10 and ": not seen" not in text, f"{where}: and sees ten ways to break it", text=text[-3000:])
+    ok(none.count("hypercall 32 (event_channel_op): Zeno has none such: -ENOSYS") == 1 and "still there" in none,
+       f"{where}: events are Lab 7's, and that is told once", text=none)
     ok(all(hostile.count(f"hypercall {n} (unknown): Zeno has none such") == 1 for n in (63, 64)),
        f"{where}: an unknown hypercall is told once", text=hostile)
 
@@ -74,7 +76,7 @@ NO_CALLBACK = r"^d\d+ pv-events: stopped: an event, and there is no memory for i
 
 def events(where):
     """Event channels and time, between two domains, too; and those that mean harm by them."""
-    text = PV.host(["start pv-events -- input=x", "start pv-events & -- peer=2", "start pv-events -- peer=1 port=3", "start pv-hello",
+    text = EVENTS_TOO.host(["start pv-events -- input=x", "start pv-events & -- peer=2", "start pv-events -- peer=1 port=3", "start pv-hello",
                     "start pv-events -- harm=all", "start pv-events -- harm=none", "start pv-events -- harm=hole",
                     "start pv-events & -- harm=storm", "start pv-events & -- harm=for_ever", "start pv-hello", "list", "stop d1",
                     "stop d2", "frames"], ["pv-events", "pv-hello"], where)

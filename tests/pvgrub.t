@@ -24,7 +24,7 @@ CURSOR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 def grub(where):
     """What it prints, as bytes, and how it ends."""
-    setup = boot_from(where, BUILD / "lab6-solution/zeno.mb", f"panic=off -- start pvgrub {START}; off",
+    setup = boot_from(where, BUILD / "lab7-solution/zeno.mb", f"panic=off -- start pvgrub {START}; off",
                       [xen_guest.PVGRUB.place / "pvgrub"])
     result = machine.boot(**setup, cpu="pv", limits=LIMIT, mem=128)
     said = CURSOR.sub(b"", b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out")))

@@ -17,7 +17,7 @@ from bench import measured  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 GUEST = ROOT / "build/guest/pv-bench.elf"
-HOST = ROOT / "build/lab6-solution/zeno.mb"
+HOST = ROOT / "build/lab7-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=1_000_000_000)
 ROWS = {  # Xen's, the aim, and the most that it may be
     "null hypercall": (278, 160, 153),

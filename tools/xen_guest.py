@@ -3,7 +3,7 @@
 
 It comes as tools/linux_guest.py brings Linux: nothing is installed. Then
 
-    make qemu LAB=6 SOLUTION=1 APPEND="-- start pvgrub"
+    make qemu LAB=7 SOLUTION=1 APPEND="-- start pvgrub"
 
 The status is 1, after one line, if the network or the package is missing.
 """

@@ -1,4 +1,4 @@
-/* BUILD: vmm/pv/ports.c */
+/* BUILD: vmm/pv/events/ports.c */
 /*
  * Event channels: each operation's answer to what it may be given, and what holds whatever three
  * domains do: ends know each other, each VIRQ has its port, and no event is lost to a guest that
@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <vmm/pv/ports.h>
+#include <vmm/pv/events/ports.h>
 
 #include "tap.h"
 

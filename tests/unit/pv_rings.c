@@ -1,11 +1,11 @@
-/* BUILD: vmm/pv/rings.c */
+/* BUILD: vmm/pv/events/rings.c */
 /*
  * The console's and the store's ring: bytes come through in their order whatever their number, an
  * honest guest's requests are each answered once, and a lying one harms nobody.
  */
 #include <string.h>
 
-#include <vmm/pv/rings.h>
+#include <vmm/pv/events/rings.h>
 
 #include "tap.h"
 

@@ -1,4 +1,4 @@
-/* BUILD: vmm/pv/time.c */
+/* BUILD: vmm/pv/events/time.c */
 /*
  * Time as a guest computes it from what it is shown, at any TSC; and timers: in the past, far
  * beyond, endless.
@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <vmm/pv/time.h>
+#include <vmm/pv/events/time.h>
 
 #include "tap.h"
 

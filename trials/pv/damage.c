@@ -3,7 +3,6 @@
  * in ten ways, one at a time, and each must be seen. All is put right again.
  */
 #include <vmm/engine.h>
-#include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 #include <trials/pv/audit.h>
@@ -117,17 +116,27 @@ count_held(struct vcpu *v, uint32_t step)
 		frames[pd->held[n].v].type_refs += step;
 }
 
+/* Of the domain that has had entries of others'; NULL: there is none. */
+static const struct pv_types *
+types_of_dom0(void)
+{
+	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
+		struct domain *d = domain_find(id);
+
+		if (d && is_pv(d->vcpu) && pv_of(d->vcpu)->types->controls)
+			return pv_of(d->vcpu)->types;
+	}
+	return NULL;
+}
+
 static void
 audit(struct vcpu *v, struct audit_report *report)
 {
 	const struct pv *pv = pv_of(v);
 	const mfn_t roots[] = { pv->kernel_root, pv->user_root };
 
-	const struct domain *dom0 = pv_dom0();
-
 	count_held(v, -1u);
-	pv_recount(pv->types, roots, ARRAY_LEN(roots), dom0 ? pv_of(dom0->vcpu)->types : NULL,
-		   report);
+	pv_recount(pv->types, roots, ARRAY_LEN(roots), types_of_dom0(), report);
 	count_held(v, 1);
 }
 

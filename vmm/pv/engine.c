@@ -39,7 +39,7 @@ pv_create(struct vcpu *v)
 		pv->gdt_frames[n] = MFN_NONE;
 	pv->traps = host_page();
 	pv->types = host_page();
-	pv->info = pv_domain_of(v->domain)->ports.info[v->number];
+	pv->info = &pv_domain_of(v->domain)->shared->vcpu_info[v->number];
 	v->watched |=
 		!strcmp(cmdline_get("paranoid", "0"), "1"); /* no call is answered on the spot */
 	if (!pv->traps || !pv->types)
@@ -64,7 +64,8 @@ free_vcpu(struct vcpu *v)
 	struct pv *pv = pv_of(v);
 
 	pv_free_tables(v);
-	pv_runs_forget(v);
+	if (pv_running == v)
+		pv_running = NULL;
 	host_page_put(pv->traps);
 	host_page_put(pv->types);
 	host_page_put(pv);

@@ -3,17 +3,18 @@
  */
 #include <inc/errno.h>
 #include <vmm/exitlog.h>
-#include <vmm/pv/control/control.h>
 #include <vmm/pv/shared.h>
 #include <vmm/pv/spot.h>
 
 typedef int64_t call_fn(struct vcpu *v, struct pv_call *c);
 
-static call_fn *const calls[XEN_HYPERCALL_COUNT] = {
+SET_DECLARE(hypercalls);
+
+/* What nobody has said of a number is a call that is not there. */
+static call_fn *calls[XEN_HYPERCALL_COUNT] = {
 #define CALL(name) [XEN_##name] = pv_call_##name,
 	PV_CALLS(CALL)
 #undef CALL
-		[ZENO_CONTROL] = pv_call_control,
 };
 
 static const char *const names[XEN_HYPERCALL_COUNT] = {
@@ -36,12 +37,27 @@ unknown(struct vcpu *v, uint64_t number)
 	return -ENOSYS;
 }
 
+static COLD int64_t
+absent(struct vcpu *v, struct pv_call *c)
+{
+	return unknown(v, c->number);
+}
+
+static void
+fill(void)
+{
+	set_foreach (const struct pv_hypercall *, h, hypercalls)
+		calls[h->number] = h->call;
+	for (unsigned n = 0; n < XEN_HYPERCALL_COUNT; n++)
+		if (!calls[n])
+			calls[n] = absent;
+}
+INITCALL(40, fill);
+
 int64_t
 pv_call(struct vcpu *v, struct pv_call *c)
 {
-	if (c->number >= XEN_HYPERCALL_COUNT || !calls[c->number])
-		return unknown(v, c->number);
-	return calls[c->number](v, c);
+	return c->number < XEN_HYPERCALL_COUNT ? calls[c->number](v, c) : unknown(v, c->number);
 }
 
 /* ---- on the spot ---- */

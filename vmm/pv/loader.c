@@ -5,7 +5,6 @@
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/pv/builder.h>
-#include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
@@ -67,32 +66,6 @@ take_root(struct vcpu *v, mfn_t root)
 	return pv_types_begin(v, root);
 }
 
-/*
- * Console and store are there when the kernel begins: Zeno's, or where dom0 has made it, ports that
- * dom0 binds.
- */
-static int
-open_ports(struct domain *d, struct pv_plan *plan, bool by_dom0)
-{
-	struct pv_domain *pd = pv_domain_of(d);
-	int store = by_dom0 ? pv_ports_offer(&pd->ports, 0)
-			    : pv_ports_serve(&pd->ports, PV_SERVICE_STORE);
-	int console = by_dom0 ? pv_ports_offer(&pd->ports, 0)
-			      : pv_ports_serve(&pd->ports, PV_SERVICE_CONSOLE);
-
-	if (store < 0 || console < 0)
-		return -ENOMEM;
-	plan->store_port = (uint32_t)store;
-	plan->console_port = (uint32_t)console;
-	if (!by_dom0)
-		return pv_services_begin(d->vcpu, mfn(frame_number(d, plan->console_pfn)),
-					 mfn(frame_number(d, plan->store_pfn)));
-	pd->made = true;
-	pd->ends = (struct pv_ends){ plan->console_pfn, plan->store_pfn, plan->console_port,
-				     plan->store_port };
-	return 0;
-}
-
 int
 pv_load_files(struct domain *d, const struct pv_files *f)
 {
@@ -114,11 +87,10 @@ pv_load_files(struct domain *d, const struct pv_files *f)
 	if (!err)
 		err = pv_create(v);
 	if (!err)
-		err = open_ports(d, &plan, f->by_dom0);
+		err = pv_domain_open(d, &plan, f->by_dom0);
 	if (err)
 		return err;
-	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->ports.shared)).v,
-			 f->words);
+	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->shared)).v, f->words);
 	err = take_root(v, mfn(frame_number(d, start.root_pfn)));
 	registers(&v->state, &start, v->root);
 	return err;
@@ -149,7 +121,7 @@ pv_load(struct domain *d, const struct domain_config *c)
 		 c->words);
 	files.words = words;
 	err = pv_load_files(d, &files);
-	return err ? err : pv_control_begin(d);
+	return err ? err : pv_domain_begin(d);
 }
 
 static bool

@@ -211,20 +211,27 @@ pv_charge(unsigned *budget, uint64_t entries)
 	CALL(memory_op)         \
 	CALL(multicall)         \
 	CALL(update_va_mapping) \
-	CALL(set_timer_op)      \
 	CALL(xen_version)       \
 	CALL(console_io)        \
 	CALL(grant_table_op)    \
 	CALL(vm_assist)         \
 	CALL(iret)              \
-	CALL(vcpu_op)           \
 	CALL(set_segment_base)  \
 	CALL(mmuext_op)         \
 	CALL(sched_op)          \
 	CALL(callback_op)       \
-	CALL(event_channel_op)  \
 	CALL(physdev_op)
 #define CALL(name) int64_t pv_call_##name(struct vcpu *v, struct pv_call *c);
 PV_CALLS(CALL)
 #undef CALL
 int64_t pv_call(struct vcpu *v, struct pv_call *c);
+
+/* One that another part of Zeno adds: PV_HYPERCALL(event_channel_op, op). */
+struct pv_hypercall {
+	uint64_t number;
+	int64_t (*call)(struct vcpu *v, struct pv_call *c);
+};
+#define PV_HYPERCALL(name, fn) PV_HYPERCALL_AT(XEN_##name, name, fn)
+#define PV_HYPERCALL_AT(number, name, fn)                                   \
+	static const struct pv_hypercall hypercall_##name = { number, fn }; \
+	SET_ADD(hypercalls, hypercall_##name)

@@ -1,8 +1,11 @@
 /*
- * What a guest asks of its monitor beside memory, traps and time: its console, and who is there.
+ * What a guest asks of its monitor beside memory, traps and time: its console, who is there, and
+ * its end.
  */
 #include <inc/errno.h>
+#include <kern/thread.h>
 #include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
 
 #define CHUNK   128u            /* bytes of the console's between two looks at the host's affairs */
 #define VERSION (4u << 16 | 17) /* of the ABI: the public headers' */
@@ -118,5 +121,43 @@ pv_call_memory_op(struct vcpu *v, struct pv_call *c)
 		return pv_write(v, c->arg[1], &m2p, sizeof(m2p));
 	default:
 		return -ENOSYS;
+	}
+}
+
+/* ---- the scheduler ---- */
+
+static int64_t
+shut_down(struct vcpu *v, struct pv_call *c)
+{
+	static const char *const words[] = {
+		[XEN_SHUTDOWN_reboot] = "it asks to be started again, which is yours to do",
+		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
+		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
+	};
+	uint32_t reason;
+
+	if (pv_read(v, &reason, c->arg[1], sizeof(reason)))
+		return -EFAULT;
+	if (reason >= ARRAY_LEN(words))
+		return -EINVAL;
+	c->verdict = STOP;
+	if (reason == XEN_SHUTDOWN_poweroff)
+		domain_off(v->domain);
+	else
+		domain_stop(v->domain, "%s", words[reason]);
+	return 0;
+}
+
+int64_t
+pv_call_sched_op(struct vcpu *v, struct pv_call *c)
+{
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_SCHEDOP_yield:
+		need_resched = true;
+		return 0;
+	case XEN_SCHEDOP_shutdown:
+		return shut_down(v, c);
+	default:
+		return pv_domain_sched_op(v, c);
 	}
 }

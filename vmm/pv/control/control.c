@@ -37,11 +37,11 @@ domain_in(struct thread *t)
 static void
 made_ended(struct thread *t)
 {
-	struct pv_domain *pd = pv_domain_of(domain_in(t));
+	struct pv_events *pe = pv_events_of(domain_in(t));
 
-	pd->over = true;
+	pe->over = true;
 	if (dom0)
-		pv_virq_raise(&pv_domain_of(dom0)->ports, 0, XEN_VIRQ_DOM_EXC);
+		pv_virq_raise(&pv_events_of(dom0)->ports, 0, XEN_VIRQ_DOM_EXC);
 	else
 		plain->ended(t);
 }
@@ -58,7 +58,7 @@ dom0_ended(struct thread *t)
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);
 
-		if (d && d->vcpu->thread.class == &made_class && pv_domain_of(d)->over)
+		if (d && d->vcpu->thread.class == &made_class && pv_events_of(d)->over)
 			domain_free(d);
 	}
 	plain->ended(t);
@@ -68,8 +68,9 @@ static const struct thread_class dom0_class = {
 	.name = "vcpu", .turn = vcpu_turn, .ready = vcpu_ready, .ended = dom0_ended
 };
 
-int
-pv_control_begin(struct domain *d)
+/* A domain that the monitor starts may be dom0. */
+static int
+begin(struct domain *d)
 {
 	if (strcmp(d->name, "dom0"))
 		return 0;
@@ -78,19 +79,22 @@ pv_control_begin(struct domain *d)
 		return -EBUSY;
 	}
 	dom0 = d;
-	pv_domain_of(d)->ports.domain = 0;
+	pv_events_of(d)->ports.domain = 0;
 	plain = d->vcpu->thread.class;
 	d->vcpu->thread.class = &dom0_class;
 	return 0;
 }
 
 /* ... before it has run. */
-void
-pv_control_forget(struct domain *d)
+static void
+forget(struct domain *d)
 {
 	if (d == dom0)
 		dom0 = NULL;
 }
+
+static const struct pv_part control_part = { .begin = begin, .free = forget };
+PV_PART(control_part);
 
 /* ---- the hypercall ---- */
 
@@ -117,17 +121,17 @@ static void
 look_at(const struct domain *d, struct zeno_look *l)
 {
 	bool pv = !strcmp(d->vcpu->engine->name, "pv");
-	const struct pv_domain *pd = pv ? pv_domain_of(d) : NULL;
-	const struct pv_ends none = { 0 }, *ends = pd ? &pd->ends : &none;
+	const struct pv_events *pe = pv ? pv_events_of(d) : NULL;
+	const struct pv_ends none = { 0 }, *ends = pe ? &pe->ends : &none;
 	/* one of dom0's has a last turn to come before it can be let go of */
-	bool over = d->state == DOMAIN_ENDED && (!pd || !pd->made || pd->over);
+	bool over = d->state == DOMAIN_ENDED && (!pe || !pe->made || pe->over);
 
 	*l = (struct zeno_look){
 		.domid = d == dom0 ? 0 : d->id,
 		.state = over        ? ZENO_ENDED
 			 : d->paused ? ZENO_PAUSED
 				     : ZENO_RUNS,
-		.made = pd && pd->made,
+		.made = pe && pe->made,
 		.console_pfn = ends->console_pfn,
 		.store_pfn = ends->store_pfn,
 		.console_port = ends->console_port,
@@ -160,7 +164,7 @@ look(struct vcpu *v, uint64_t from, uint64_t to)
 static int64_t
 release(struct vcpu *v, struct domain *d)
 {
-	if (!pv_domain_of(d)->over || pv_foreign_entries(v, d))
+	if (!pv_events_of(d)->over || pv_foreign_entries(v, d))
 		return -EBUSY;
 	v->flush = true;
 	domain_free(d);
@@ -216,8 +220,8 @@ control(struct vcpu *v, struct pv_call *c)
 	return d->vcpu->thread.class == &made_class ? of_domain(v, c, d) : -EPERM;
 }
 
-int64_t
-pv_call_control(struct vcpu *v, struct pv_call *c)
+static int64_t
+asks(struct vcpu *v, struct pv_call *c)
 {
 	if (v->domain != dom0)
 		return -EPERM;
@@ -226,3 +230,4 @@ pv_call_control(struct vcpu *v, struct pv_call *c)
 	pv_charge(&c->budget, PV_BATCH / 2);
 	return control(v, c);
 }
+PV_HYPERCALL_AT(ZENO_CONTROL, control, asks);

@@ -10,7 +10,7 @@
 #pragma once
 
 #include <inc/control.h>
-#include <vmm/pv/shared.h>
+#include <vmm/pv/events/events.h>
 
 struct pv_call;
 struct pv_types;
@@ -18,19 +18,6 @@ struct pv_types;
 /* control.c. By the number that guests use: 0 is dom0. NULL: there is none. */
 struct domain *pv_domain_named(uint16_t domid);
 struct domain *pv_dom0(void); /* NULL: none is there */
-/* A domain that the monitor starts may be dom0; 0, or -EBUSY after a line. It is freed. */
-int pv_control_begin(struct domain *d);
-void pv_control_forget(struct domain *d);
-int64_t pv_call_control(struct vcpu *v, struct pv_call *c);
-
-/* What a domain is built from, and from whose files. */
-struct pv_files {
-	const uint8_t *kernel, *ramdisk;
-	uint64_t kernel_size, ramdisk_size;
-	const char *words;
-	bool by_dom0;
-};
-int pv_load_files(struct domain *d, const struct pv_files *f); /* loader.c */
 
 /* make.c. CREATE, behind whose back the host's own root is loaded: a number, or an error. */
 int64_t pv_make(struct vcpu *v, const struct zeno_create *c);

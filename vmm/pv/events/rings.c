@@ -1,7 +1,7 @@
 /*
  * Consoles and stores, as io/console.h and io/xs_wire.h say.
  */
-#include <vmm/pv/rings.h>
+#include <vmm/pv/events/rings.h>
 
 unsigned
 pv_console_take(volatile struct xen_console_ring *r, void (*put)(void *ctx, uint8_t byte),

@@ -2,7 +2,7 @@
  * Event channels, as event_channel.h says, and where it is silent, as Xen 4.17 answers.
  */
 #include <inc/errno.h>
-#include <vmm/pv/ports.h>
+#include <vmm/pv/events/ports.h>
 
 /* NULL: it is closed, or none at all. */
 static struct pv_port *

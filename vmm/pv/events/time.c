@@ -2,7 +2,7 @@
  * Time and timers, as xen.h and vcpu.h say, and where they are silent, as Xen 4.17 does it.
  */
 #include <inc/errno.h>
-#include <vmm/pv/time.h>
+#include <vmm/pv/events/time.h>
 
 #define SECOND     1000000000ul
 #define YEAR_2000  946684800u /* in seconds of Unix's time */

@@ -2,10 +2,9 @@
  * Hypercalls about a vCPU itself: its timers, where it has its vcpu_info, its turns.
  */
 #include <inc/errno.h>
-#include <kern/thread.h>
 #include <vmm/dev/platform.h>
 #include <vmm/pv/pv.h>
-#include <vmm/pv/shared.h>
+#include <vmm/pv/events/events.h>
 
 #define POLL_MAX 128u
 
@@ -20,10 +19,10 @@ timer_changed(struct vcpu *v, int err)
 	return err;
 }
 
-int64_t
-pv_call_set_timer_op(struct vcpu *v, struct pv_call *c)
+static int64_t
+set_timer_op(struct vcpu *v, struct pv_call *c)
 {
-	pv_timer_set(&pv_domain_of(v->domain)->timers, domain_now(v->domain), c->arg[0]);
+	pv_timer_set(&pv_events_of(v->domain)->timers, domain_now(v->domain), c->arg[0]);
 	return timer_changed(v, 0);
 }
 
@@ -34,7 +33,7 @@ set_single(struct vcpu *v, uint64_t at)
 
 	if (pv_read(v, &set, at, sizeof(set)))
 		return -EFAULT;
-	return pv_timer_single(&pv_domain_of(v->domain)->timers, domain_now(v->domain),
+	return pv_timer_single(&pv_events_of(v->domain)->timers, domain_now(v->domain),
 			       set.timeout_abs_ns, set.flags);
 }
 
@@ -45,7 +44,7 @@ set_period(struct vcpu *v, uint64_t at)
 
 	if (pv_read(v, &set, at, sizeof(set)))
 		return -EFAULT;
-	return pv_timer_period(&pv_domain_of(v->domain)->timers, domain_now(v->domain),
+	return pv_timer_period(&pv_events_of(v->domain)->timers, domain_now(v->domain),
 			       set.period_ns);
 }
 
@@ -56,15 +55,15 @@ set_period(struct vcpu *v, uint64_t at)
 static int
 place_info(struct vcpu *v, uint64_t at)
 {
-	struct pv_domain *pd = pv_domain_of(v->domain);
-	struct xen_vcpu_info **info = &pd->ports.info[v->number], *to;
+	struct pv_events *pe = pv_events_of(v->domain);
+	struct xen_vcpu_info **info = &pe->ports.info[v->number], *to;
 	struct xen_vcpu_register_vcpu_info place;
 
 	if (pv_read(v, &place, at, sizeof(place)))
 		return -EFAULT;
 	if (place.offset > PAGE_SIZE - sizeof(*to) || place.offset % sizeof(uint64_t))
 		return -ENXIO;
-	if (*info != &pd->ports.shared->vcpu_info[v->number] || !pv_hold(v, mfn(place.mfn)))
+	if (*info != &pe->ports.shared->vcpu_info[v->number] || !pv_hold(v, mfn(place.mfn)))
 		return -EINVAL;
 	to = (void *)((uint8_t *)mfn_ptr(mfn(place.mfn)) + place.offset);
 	memcpy(to, *info, sizeof(*to));
@@ -78,20 +77,20 @@ place_info(struct vcpu *v, uint64_t at)
 static int
 place_runstate(struct vcpu *v, uint64_t at)
 {
-	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct pv_events *pe = pv_events_of(v->domain);
 	uint64_t to;
 
 	if (pv_read(v, &to, at, sizeof(to)))
 		return -EFAULT;
-	pd->runstate_at = to;
-	pv_write(v, to, &pd->runstate, sizeof(pd->runstate));
+	pe->runstate_at = to;
+	pv_write(v, to, &pe->runstate, sizeof(pe->runstate));
 	return 0;
 }
 
-int64_t
-pv_call_vcpu_op(struct vcpu *v, struct pv_call *c)
+static int64_t
+vcpu_op(struct vcpu *v, struct pv_call *c)
 {
-	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct pv_events *pe = pv_events_of(v->domain);
 	uint64_t now = domain_now(v->domain);
 
 	if (c->arg[1] != v->number) /* the only one */
@@ -100,7 +99,7 @@ pv_call_vcpu_op(struct vcpu *v, struct pv_call *c)
 	case XEN_VCPUOP_is_up:
 		return 1;
 	case XEN_VCPUOP_get_runstate_info:
-		return pv_write(v, c->arg[2], &pd->runstate, sizeof(pd->runstate));
+		return pv_write(v, c->arg[2], &pe->runstate, sizeof(pe->runstate));
 	case XEN_VCPUOP_register_runstate_memory_area:
 		return place_runstate(v, c->arg[2]);
 	case XEN_VCPUOP_register_vcpu_info:
@@ -108,16 +107,18 @@ pv_call_vcpu_op(struct vcpu *v, struct pv_call *c)
 	case XEN_VCPUOP_set_periodic_timer:
 		return timer_changed(v, set_period(v, c->arg[2]));
 	case XEN_VCPUOP_stop_periodic_timer:
-		return pv_timer_period(&pd->timers, now, 0);
+		return pv_timer_period(&pe->timers, now, 0);
 	case XEN_VCPUOP_set_singleshot_timer:
 		return timer_changed(v, set_single(v, c->arg[2]));
 	case XEN_VCPUOP_stop_singleshot_timer:
-		pv_timer_set(&pd->timers, now, 0);
+		pv_timer_set(&pe->timers, now, 0);
 		return 0;
 	default:
 		return -ENOSYS;
 	}
 }
+PV_HYPERCALL(set_timer_op, set_timer_op);
+PV_HYPERCALL(vcpu_op, vcpu_op);
 
 /* ---- the scheduler ---- */
 
@@ -145,7 +146,7 @@ block(struct vcpu *v, struct pv_call *c)
 static int64_t
 poll(struct vcpu *v, struct pv_call *c)
 {
-	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct pv_events *pe = pv_events_of(v->domain);
 	struct xen_sched_poll p;
 	uint32_t port = 0;
 
@@ -158,47 +159,20 @@ poll(struct vcpu *v, struct pv_call *c)
 			return -EFAULT;
 		if (port >= XEN_PORTS)
 			return -EINVAL;
-		if (pv_port_is_pending(&pd->ports, port))
+		if (pv_port_is_pending(&pe->ports, port))
 			return 0;
 	}
-	pv_poll_begin(pd, p.nr_ports == 1 ? port : 0, p.timeout);
+	pv_poll_begin(pe, p.nr_ports == 1 ? port : 0, p.timeout);
 	sleep(v, c);
 	return 0;
 }
 
-static int64_t
-shut_down(struct vcpu *v, struct pv_call *c)
-{
-	static const char *const words[] = {
-		[XEN_SHUTDOWN_reboot] = "it asks to be started again, which is yours to do",
-		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
-		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
-	};
-	uint32_t reason;
-
-	if (pv_read(v, &reason, c->arg[1], sizeof(reason)))
-		return -EFAULT;
-	if (reason >= ARRAY_LEN(words))
-		return -EINVAL;
-	c->verdict = STOP;
-	if (reason == XEN_SHUTDOWN_poweroff)
-		domain_off(v->domain);
-	else
-		domain_stop(v->domain, "%s", words[reason]);
-	return 0;
-}
-
 int64_t
-pv_call_sched_op(struct vcpu *v, struct pv_call *c)
+pv_sched_op(struct vcpu *v, struct pv_call *c)
 {
 	switch ((uint32_t)c->arg[0]) {
-	case XEN_SCHEDOP_yield:
-		need_resched = true;
-		return 0;
 	case XEN_SCHEDOP_block:
 		return block(v, c);
-	case XEN_SCHEDOP_shutdown:
-		return shut_down(v, c);
 	case XEN_SCHEDOP_poll:
 		return poll(v, c);
 	default:

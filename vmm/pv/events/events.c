@@ -1,0 +1,197 @@
+/*
+ * Ports, timers and vCPUs brought together: when an upcall is due, and who wakes for it.
+ *
+ * The guest's mask is in its own memory, and it unmasks without asking. So behind each exit Zeno
+ * looks, and an upcall that waits is v->irq_pending (engine.c, hypercalls.c).
+ */
+#include <inc/errno.h>
+#include <kern/cpu.h>
+#include <kern/frame.h>
+#include <kern/host.h>
+#include <vmm/dev/platform.h>
+#include <vmm/pv/control/control.h>
+#include <vmm/pv/pv.h>
+#include <vmm/pv/events/events.h>
+
+static const struct platform events_platform;
+
+struct pv_ports *
+pv_ports_of(uint16_t id)
+{
+	struct domain *d = pv_domain_named(id);
+	bool lives = d && d->platform == &events_platform && d->state == DOMAIN_RUNNING;
+
+	return lives ? &pv_events_of(d)->ports : NULL;
+}
+
+void *
+pv_ports_page(void)
+{
+	return host_page();
+}
+
+/* Whether the vCPU has something to do: an upcall, or its wait is over. */
+static bool
+pending(struct vcpu *v)
+{
+	return pv_upcall_is_due(pv_of(v)) || pv_events_of(v->domain)->goes_on;
+}
+
+void
+pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
+{
+	struct domain *d = p->of;
+	struct pv_events *pe = pv_events_of(d);
+
+	if (pe->polls && (!pe->poll_port || pe->poll_port == port))
+		pe->goes_on = true;
+	for_each_vcpu(v, d)
+	{
+		if (v->number == vcpu && pending(v)) {
+			v->irq_pending = true;
+			v->thread.deadline = 0;
+		}
+	}
+}
+
+void
+pv_poll_begin(struct pv_events *pe, uint32_t port, uint64_t timeout)
+{
+	pe->polls = true;
+	pe->goes_on = false;
+	pe->poll_port = port;
+	pv_timer_poll(&pe->timers, timeout);
+}
+
+static int64_t
+event_channel_op(struct vcpu *v, struct pv_call *c)
+{
+	struct pv_ports *p = &pv_events_of(v->domain)->ports;
+	uint64_t arg[PV_PORTS_ARG / sizeof(uint64_t)];
+	uint32_t cmd = (uint32_t)c->arg[0];
+	bool answers;
+	size_t size = pv_ports_size(cmd, &answers);
+	int result;
+
+	if (!size)
+		return -ENOSYS;
+	if (cmd == XEN_EVTCHNOP_send || cmd == XEN_EVTCHNOP_reset)
+		pv_charge(&c->budget, PV_BATCH / 4); /* a ring's text; all ports */
+	/* one that can't be told what came of it: nothing is done */
+	if (pv_read(v, arg, c->arg[1], size) || (answers && pv_write(v, c->arg[1], arg, size)))
+		return -EFAULT;
+	result = pv_ports_op(p, cmd, arg);
+	if (!result && answers)
+		pv_write(v, c->arg[1], arg, size);
+	return result;
+}
+PV_HYPERCALL(event_channel_op, event_channel_op);
+
+/* ---- the platform ---- */
+
+/* The TSC is read last: if the machine sleeps between the two, the guest's time waits for it. */
+static void
+show_time(struct domain *d)
+{
+	struct pv_events *pe = pv_events_of(d);
+	uint64_t ns = domain_now(d);
+
+	for_each_vcpu(v, d) pv_time_write(&pe->ports.info[v->number]->time, rdtsc(), ns, pe->scale);
+	if (pe->wall == d->clock_offset)
+		return;
+	pe->wall = d->clock_offset;
+	pv_time_write_wall(pe->ports.shared, pe->wall);
+}
+
+static void
+lines(struct domain *d)
+{
+	struct pv_events *pe = pv_events_of(d);
+	unsigned due = pv_timers_take(&pe->timers, domain_now(d));
+
+	if (due & PV_TIMER_EVENT)
+		pv_virq_raise(&pe->ports, 0, XEN_VIRQ_TIMER);
+	if (due & PV_TIMER_POLL && pe->polls)
+		pe->goes_on = true;
+	show_time(d);
+	pv_console_look(d);
+}
+
+static uint64_t
+deadline(struct domain *d)
+{
+	return pv_timers_next(&pv_events_of(d)->timers);
+}
+
+/* It goes on, with an upcall or without: a wait is over by either. */
+static uint8_t
+ack(struct vcpu *v)
+{
+	struct pv_events *pe = pv_events_of(v->domain);
+
+	pe->polls = pe->goes_on = false;
+	pv_timer_poll(&pe->timers, 0);
+	return 0;
+}
+
+static int
+init(struct domain *d)
+{
+	return 0; /* it was there before its vCPU */
+}
+
+static const struct platform events_platform = {
+	.name = "xen",
+	.what = "event channels and time as a PV guest knows them",
+	.init = init,
+	.free = pv_domain_free,
+	.lines = lines,
+	.pending = pending,
+	.ack = ack,
+	.deadline = deadline,
+	.punctual = true,
+};
+
+/* ---- as a part of the domain ---- */
+
+static int
+create(struct domain *d)
+{
+	struct pv_domain *pd = pv_domain_of(d);
+	struct pv_events *pe = pd->events = host_page();
+
+	if (!pe)
+		return -ENOMEM;
+	d->platform = &events_platform;
+	pe->ports.of = d;
+	pe->ports.domain = d->id;
+	pe->ports.shared = pd->shared;
+	pe->ports.info[0] = &pd->shared->vcpu_info[0];
+	pe->scale = pv_time_scale(clock_tsc_hz());
+	pv_timers_init(&pe->timers);
+	return 0;
+}
+
+/* The other ends learn of it now, before the number is another domain's. */
+static void
+free_events(struct domain *d)
+{
+	struct pv_events *pe = pv_events_of(d);
+
+	if (!pe)
+		return;
+	pv_ports_close_all(&pe->ports);
+	for (unsigned n = 0; n < PV_PORT_PAGES; n++)
+		host_page_put(pe->ports.page[n]);
+	host_page_put(pe);
+	pv_domain_of(d)->events = NULL;
+}
+
+static const struct pv_part events_part = {
+	.create = create,
+	.open = pv_services_open,
+	.free = free_events,
+	.runs = pv_runstate,
+	.sched_op = pv_sched_op,
+};
+PV_PART(events_part);
