@@ -328,13 +328,24 @@ expected_trap(const struct sample *s)
 	return s->result == EMU_FAULT ? s->fault.vector : VEC_DB;
 }
 
+/*
+ * 8f with another operation than 0 is XOP's first byte to AMD's, which looks for all of it before
+ * it says that there is none such: with prefixes that can be more than fifteen bytes, #GP.
+ */
+static bool
+is_too_long(const struct sample *s, const struct native_test *t)
+{
+	return s->insn.op == INSN_UD && s->insn.map == MAP_1BYTE && s->insn.opcode == 0x8f &&
+	       t->trap == VEC_GP;
+}
+
 static const char *
 difference(const struct sample *s, const struct native_test *t)
 {
 	uint64_t ignored = undefined_flags(&s->insn, &s->before) | FLAG_TF | FLAG_RF;
 	static char what[80];
 
-	if (t->trap != expected_trap(s)) {
+	if (t->trap != expected_trap(s) && !is_too_long(s, t)) {
 		sprintf(what, "vector %u, not %u", t->trap, expected_trap(s));
 		return what;
 	}
