@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ROOT / "tools"
 sys.path.append(str(TOOLS))
+# A shell ignores Ctrl-C for what it starts with `&`, and so would all that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _count = 0
 _bad = 0
