@@ -8,6 +8,7 @@ an exercise that was taken from the reference, goes to standard error.
 """
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -104,8 +105,8 @@ def common_sources(parts):
     """Sources that are nobody's exercise: the directories that the labs name."""
     found = []
     for place in dict.fromkeys(d for part in parts if part.files or part.target for d in part.lab.sources):
-        files = sorted((ROOT / place).glob("*"))
-        found += [f"{place}/{p.name}" for p in files if p.suffix in SOURCE_SUFFIXES]
+        files = sorted(os.listdir(ROOT / place)) if (ROOT / place).is_dir() else []
+        found += [f"{place}/{name}" for name in files if name.endswith(SOURCE_SUFFIXES)]
     return found
 
 
