@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno.machines import bochs, gdbremote, kvm, linked, machine, qemu, triplefault  # noqa: E402
+from zeno.machines import bochs, gdbremote, kvm, library, linked, machine, qemu, triplefault  # noqa: E402
 from zeno.machines.machine import End, Limits  # noqa: E402
 from zeno.machines.symbols import Elf, Symbols  # noqa: E402
 
@@ -514,6 +514,29 @@ def linked_once():
         RUNS.append(live.wait())
         ended(boot("exit3"), first[0].end)  # without it
         programs.close()
+
+
+@test
+def written_in_bunches():
+    """a serial port's bytes go to their file many at a time, and none of them is lost at a counted end"""
+    limits, talk = Limits(instructions=30_000), {}
+    known = library.built
+    for way, built in (("bunches", known), ("bytes", lambda name: known(name) if name != "written" else None)):
+        with mock.patch.object(linked, "PROGRAMS", linked.Programs()) as programs, \
+                mock.patch.object(library, "built", built):
+            runs = [boot("flood", limits=limits) for _ in range(2)]  # one that is not linked, one that is
+            for one in runs:
+                ended(one, End.INSTRUCTIONS)
+            talk[way] = [one.console for one in runs]
+            programs.close()
+    equal(*([len(text) for text in talk[way]] for way in ("bunches", "bytes")), "bytes printed")
+    with machine.start(**where("flood", limits=Limits(instructions=None))) as live:
+        while len(live.console()) < 50_000 and live.pump():
+            pass
+        words = Path(f"/proc/{live.child.pid}/io").read_text().split()
+        calls, size = int(words[words.index("syscw:") + 1]), len(live.console())
+    if calls > size // 10 and linked.preloaded():
+        raise AssertionError(f"{calls} calls for {size} bytes")
 
 
 @test

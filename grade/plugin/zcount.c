@@ -104,7 +104,7 @@ static struct {
 
 /*
  * _exit, not exit: this is the CPU's thread, and exit handlers of the main thread would run under
- * its feet. Nothing is lost: the result is a mapping, and QEMU writes characters at once.
+ * its feet. Nothing is lost: the result is a mapping, and characters are written at _exit.
  */
 static void
 finish(enum verdict verdict)

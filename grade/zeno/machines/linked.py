@@ -70,6 +70,12 @@ class LinkedChild(Child):
             self.pidfd = -1
 
 
+def preloaded(*first):
+    """What lets an emulator write some bytes at a time (grade/plugin/written.c), as far as that can be compiled here."""
+    found = [str(one) for one in (*first, library.built("written")) if one]
+    return {"LD_PRELOAD": ":".join(found)} if found else {}
+
+
 class Linked:
     """One program, linked and waiting where its main() would begin."""
 
@@ -84,7 +90,7 @@ class Linked:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [program, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()], start_new_session=True,
-                env={**env, "LD_PRELOAD": str(loaded), "ZENO_LINKED": str(theirs.fileno())})
+                env={**env, **preloaded(loaded), "ZENO_LINKED": str(theirs.fileno())})
         if not self.socket.recv(4):
             self.close()
             raise Unlinked()
@@ -157,4 +163,5 @@ def start(argv, *, stdout, stderr, cwd, cpu_seconds=None, pass_fds=()):
             return PROGRAMS.of(argv[0], env).run(argv, files, cwd, cpu_seconds and cpu_seconds + 30)
         except Unlinked:
             pass
-    return Child(argv, stdout=stdout, stderr=stderr, cwd=cwd, cpu_seconds=cpu_seconds, pass_fds=pass_fds)
+    return Child(argv, stdout=stdout, stderr=stderr, cwd=cwd, cpu_seconds=cpu_seconds, pass_fds=pass_fds,
+                 env={**os.environ, **preloaded()})
