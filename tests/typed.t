@@ -6,18 +6,15 @@ terminal, as `make bochs` makes it. A guest that does not listen, or one that ho
 """
 
 import os
-import pty
 import re
-import select
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import assembled  # noqa: E402
 from harness import ROOT, TOOLS, finish, ok, run, skip  # noqa: E402
+from terminal_line import Terminal  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -34,43 +31,6 @@ def guest(name):
     return BUILD / "guest" / f"{name}.elf"
 
 
-class Terminal:
-    """tools/run.py on a terminal, with what the machines' Live has of a line."""
-
-    def __init__(self, where, modules):
-        ours, theirs = pty.openpty()
-        self.line, self.text, self.seen = ours, b"", 0
-        self.limit = time.monotonic() + LIMIT.wall_seconds
-        words = [word for path in modules for word in ("--module", str(path))]
-        self.process = subprocess.Popen([sys.executable, TOOLS / "run.py", "--machine", where, "--kernel", KERNEL, *words],
-                                        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
-        os.close(theirs)
-
-    def wait_for(self, text):
-        while text not in self.text[self.seen:]:
-            if not select.select([self.line], [], [], max(0, self.limit - time.monotonic()))[0]:
-                return False
-            try:
-                self.text += os.read(self.line, 65536).replace(b"\r", b"")
-            except OSError:  # nobody has its other end any more
-                return False
-        self.seen = self.text.index(text, self.seen) + len(text)
-        return True
-
-    def send(self, data):
-        for byte in data:  # Bochs drops what comes faster than its UART takes it
-            os.write(self.line, bytes([byte]))
-            time.sleep(0.01)
-
-    def end(self):
-        while self.wait_for(b"\n"):
-            pass
-        self.process.kill()
-        self.process.wait()
-        os.close(self.line)
-        return self.text.decode("ascii", "replace")
-
-
 class Qemu:
     """The machine that grades."""
 
@@ -83,6 +43,11 @@ class Qemu:
         result = self.live.wait()
         result.cleanup()
         return result.console.decode("ascii", "replace").replace("\r", "")
+
+
+def on_bochs(modules):
+    words = [word for path in modules for word in ("--module", str(path))]
+    return Terminal([sys.executable, TOOLS / "run.py", "--machine", "bochs", "--kernel", KERNEL, *words], LIMIT.wall_seconds)
 
 
 def session(line, steps):
@@ -136,7 +101,7 @@ def main():
     behind_words()
     not_heard()
     if shutil.which("bochs"):
-        shell("te on Bochs", Terminal("bochs", [guest("os")]), "te")
+        shell("te on Bochs", on_bochs([guest("os")]), "te")
     else:
         skip("te on Bochs", "Bochs is not installed: make demo installs it")
     finish()
