@@ -374,6 +374,13 @@ test_port_b(void)
 }
 
 /* IRQ 0: what a caller sees that comes late. */
+/* Between two times, if no port is written in between. */
+static uint64_t
+pit_edges(const struct pit *p, uint64_t since, uint64_t now)
+{
+	return pit_edge_count(p, now) - pit_edge_count(p, since);
+}
+
 static void
 test_edges(void)
 {

@@ -61,6 +61,7 @@ uart_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 	static void device##_port_write(struct domain *d, uint16_t port, unsigned size,    \
 					uint32_t value)                                    \
 	{                                                                                  \
+		pc_of(d)->pit_next = 0; /* the 8254 may be written to */                   \
 		device##_write(&pc_of(d)->device, port, (uint8_t)value, ##__VA_ARGS__);    \
 	}
 BYTE_PORTS(pit, domain_now(d))
@@ -143,8 +144,13 @@ const struct pc_wire pc_classic = { pic_waits, pic_pulse };
 static void
 pit_line(struct pc *pc)
 {
-	uint64_t edges = pit_edge_count(&pc->pit, domain_now(pc->domain));
+	uint64_t now = domain_now(pc->domain), edges;
 
+	if (now < pc->pit_next)
+		return;
+	edges = pit_edge_count(&pc->pit, now);
+	if (edges == pc->pit_edges)
+		pc->pit_next = pit_next_irq0(&pc->pit, now);
 	/* One edge is remembered of each line: the next one comes when it has been served. */
 	if (edges == pc->pit_edges || pc->wire->waits(pc))
 		return;
@@ -191,6 +197,8 @@ pc_next_edge(struct domain *d)
 	uint64_t now = domain_now(d);
 
 	_Static_assert(PIT_NEVER == CLOCK_NEVER, "");
+	if (now < pc->pit_next)
+		return pc->pit_next;
 	if (pit_edge_count(&pc->pit, now) != pc->pit_edges) /* since the lines were looked at */
 		return now;
 	return pit_next_irq0(&pc->pit, now);
@@ -200,6 +208,7 @@ void
 pc_forget_edges(struct pc *pc)
 {
 	pc->pit_edges = pit_edge_count(&pc->pit, domain_now(pc->domain));
+	pc->pit_next = 0;
 }
 
 void

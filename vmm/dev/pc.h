@@ -31,6 +31,7 @@ struct pc {
 	struct rtc rtc;
 	struct i8042 i8042;
 	struct crtc crtc;
+	uint64_t pit_next;   /* before that time it has no new edge, if nobody writes to it */
 	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
 	unsigned uart_polls; /* of its UART's line status, one after the other */
 };

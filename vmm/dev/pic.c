@@ -43,13 +43,10 @@ rank(const struct pic_chip *c, unsigned ir)
 static int
 highest(const struct pic_chip *c, uint8_t set)
 {
-	for (unsigned i = 0; i < 8; i++) {
-		unsigned ir = (c->lowest + 1 + i) & 7;
+	unsigned first = (c->lowest + 1u) & 7;
+	unsigned turned = (unsigned)(set >> first | set << (8 - first)) & 0xff;
 
-		if (set >> ir & 1)
-			return ir;
-	}
-	return NO_REQUEST;
+	return turned ? (int)((first + (unsigned)__builtin_ctz(turned)) & 7) : NO_REQUEST;
 }
 
 /*

@@ -454,12 +454,6 @@ pit_edge_count(const struct pit *p, uint64_t now)
 }
 
 uint64_t
-pit_edges(const struct pit *p, uint64_t since, uint64_t now)
-{
-	return pit_edge_count(p, now) - pit_edge_count(p, since);
-}
-
-uint64_t
 pit_next_irq0(const struct pit *p, uint64_t now)
 {
 	struct pit_channel c = p->ch[0];

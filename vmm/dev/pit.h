@@ -90,9 +90,7 @@ bool pit_out(const struct pit *p, unsigned channel, uint64_t now);
  *	for (uint64_t n = pit_edge_count(p, now); seen < n; seen++)
  *		the line falls and rises
  *
- * pit_edges() is the difference between two times, right if no port was written in between.
  * pit_next_irq0() is the first ns after `now` at which the count will be higher, or PIT_NEVER.
  */
 uint64_t pit_edge_count(const struct pit *p, uint64_t now);
-uint64_t pit_edges(const struct pit *p, uint64_t since, uint64_t now);
 uint64_t pit_next_irq0(const struct pit *p, uint64_t now);

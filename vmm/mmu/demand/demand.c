@@ -67,7 +67,7 @@ touch(struct domain *d, gfn_t g)
 	mfn_t m = MFN_NONE;
 	uint64_t count = d->page_frames, first = g.v & ~(count - 1);
 
-	if (!ram_is(d, g) || !all_new(d, g.v, 1)) /* mostly a device's: asked first */
+	if (!all_new(d, g.v, 1))
 		return -EFAULT;
 	while (count > 1 && (!all_new(d, first, count) || !mfn_ok(m = nested_block(d, count)))) {
 		count /= RAM_BLOCK;
@@ -78,8 +78,8 @@ touch(struct domain *d, gfn_t g)
 	return mfn_ok(m) ? give(d, first, m, count) : -ENOMEM;
 }
 
-int
-demand_touch(struct domain *d, gfn_t g)
+static APART int
+touch_ram(struct domain *d, gfn_t g)
 {
 	int err = touch(d, g);
 
@@ -88,6 +88,12 @@ demand_touch(struct domain *d, gfn_t g)
 	if (err == -ENOMEM)
 		domain_starves(d);
 	return err;
+}
+
+int
+demand_touch(struct domain *d, gfn_t g)
+{
+	return ram_is(d, g) ? touch_ram(d, g) : -EFAULT; /* mostly a device's */
 }
 
 unsigned
