@@ -176,6 +176,7 @@ ifdef PEERS
 bench: build/peers/kvm
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench_peers.py
+	@$(PYTHON) tools/bench_peers_linux.py
 else
 bench: ## what exits cost, in instructions, with the references; LINUX=1: Debian's Linux, too; PEERS=1: beside Linux' KVM
 	@$(call each_lab,--no-print-directory -s SOLUTION=1)

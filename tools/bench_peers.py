@@ -55,7 +55,7 @@ ROWS = [
         "register in memory. A plain mov that is answered by the violation's address alone would be a way beside the one that is taught."),
     Row("first touch", CLEARED, CLEARED),
     Row(SLEEP, None, change="Two exits, a turn of the host's scheduler, the host's alarm and the guest's interrupt. All devices are "
-        "asked what they have at each of these, and the 8254 for its next edge, by divisions."),
+        "asked what they have at each of these."),
     Row("port write, program", RING_3),
     Row("MMIO write, program", RING_3, change="Of it the way to ring 3 and back is what a port write takes. The rest "
         "is the instruction: see APIC EOI."),
@@ -72,8 +72,8 @@ def missing():
     return None
 
 
-def initrd():
-    """The RAM disk: the program as /init, KVM's modules in /lib, the guest."""
+def archive(more):
+    """A RAM disk: the program as /init, KVM's modules in /lib, and files of `more`; and the modules' paths, as its words."""
     modules = sorted((linux_guest.LINUX_64.place / "kvm").glob("*.ko"))
     program = stat.S_IFREG | 0o755
     files = [(name, stat.S_IFDIR | 0o755, b"", (0, 0)) for name in ("dev", "lib")]
@@ -82,11 +82,17 @@ def initrd():
         ("dev/console", stat.S_IFCHR | 0o600, b"", (5, 1)),
         ("dev/kvm", stat.S_IFCHR | 0o600, b"", (10, 232)),
         ("init", program, KVM.read_bytes(), (0, 0)),
-        (NANO.name, program, NANO.read_bytes(), (0, 0)),
+        *more,
         (linux_guest.TRAILER, 0, b"", (0, 0)),
     ]
-    words = " ".join([f"/lib/{path.name}" for path in modules] + [f"/{NANO.name}"])
-    return b"".join(linux_guest.entry(number, *file) for number, file in enumerate(files, 1)), words
+    return b"".join(linux_guest.entry(number, *file) for number, file in enumerate(files, 1)), " ".join(
+        f"/lib/{path.name}" for path in modules)
+
+
+def initrd():
+    """The RAM disk with guest/nano, and the program's words."""
+    data, modules = archive([(NANO.name, stat.S_IFREG | 0o755, NANO.read_bytes(), (0, 0))])
+    return data, f"{modules} /{NANO.name}"
 
 
 def result(run, who):
@@ -132,6 +138,10 @@ def is_met(row, ours, peers):
     return (ours - row.aside) * SHARE <= peers - row.aside
 
 
+def show_notes(notes):
+    print(textwrap.fill(notes, 100, initial_indent="\n  ", subsequent_indent="  "))
+
+
 def show(ours, peers, floor):
     """The table, and what would bring down what misses its aim."""
     print("\nZeno beside Linux' KVM, on AMD-V in the same emulator: instructions from guest to guest (median of 1,000)\n")
@@ -147,7 +157,7 @@ def show(ours, peers, floor):
     for row in missed:
         print(f"\n  {row.name}, what would change it:")
         print(textwrap.fill(row.change or "nothing that is known", 96, initial_indent="    ", subsequent_indent="    "))
-    print(textwrap.fill(NOTES, 100, initial_indent="\n  ", subsequent_indent="  "))
+    show_notes(NOTES)
 
 
 def main():

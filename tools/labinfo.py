@@ -59,7 +59,7 @@ ROOMS = {
     "debug": ("vmm/debug", 1104, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5925, 1000),
-    "peers": ("trials/peers", 350, 350),
+    "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 15030

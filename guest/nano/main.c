@@ -236,6 +236,40 @@ peers(const uint32_t *info)
 		halts(n);
 }
 
+/* What the CPU says of itself, for a peer's to say the same: leaf, sub-leaf, EAX, EBX, ECX, EDX. */
+static void
+cpuid_leaf(uint32_t leaf, uint32_t sub)
+{
+	uint32_t word[6] = { leaf, sub };
+
+	__asm__ volatile("cpuid"
+			 : "=a"(word[2]), "=b"(word[3]), "=c"(word[4]), "=d"(word[5])
+			 : "a"(leaf), "c"(sub));
+	print("cpuid:");
+	for (int i = 0; i < 6; i++) {
+		put(' ');
+		print_hex(word[i]);
+	}
+	put('\n');
+}
+
+/* All leaves, and of each some more sub-leaves than there are. */
+static void
+cpuid_leaves(void)
+{
+	static const uint32_t first[] = { 0, 0x80000000 };
+	uint32_t last, b, c, d;
+
+	for (int i = 0; i < 2; i++) {
+		__asm__ volatile("cpuid" : "=a"(last), "=b"(b), "=c"(c), "=d"(d) : "a"(first[i]));
+		for (uint32_t leaf = first[i]; leaf <= last; leaf++)
+			for (uint32_t sub = 0;
+			     sub < (leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd ? 4 : 1);
+			     sub++)
+				cpuid_leaf(leaf, sub);
+	}
+}
+
 uint32_t
 guest_main(uint32_t magic, const uint32_t *info)
 {
@@ -246,6 +280,10 @@ guest_main(uint32_t magic, const uint32_t *info)
 	kernel_init();
 	if (option(info, "peers")) {
 		peers(info);
+		return 0;
+	}
+	if (option(info, "cpuid")) {
+		cpuid_leaves();
 		return 0;
 	}
 	if (option(info, "port")) {
