@@ -55,7 +55,8 @@ ROOMS = {
     "domain control": ("vmm/control vmm/control/pause", 240, 250),
     "user": ("user/lib user/dm user/mini user/shell", 820, 1000),
     "firmware": ("vmm/dev/firmware", 282, 280),
-    "load": ("vmm/load", 940, 900),
+    "PVH and flat": ("vmm/load/pvh", 250, 250),
+    "load": ("vmm/load", 945, 900),
     "debug": ("vmm/debug", 1104, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5925, 1000),

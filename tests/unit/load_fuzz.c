@@ -1,7 +1,7 @@
 /*
  * BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_entry.c vmm/load/linux_plan.c
- * vmm/load/coreboot.c vmm/load/firmware.c vmm/load/modules.c vmm/load/words.c kern/bootinfo.c
- * -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf
+ * vmm/load/coreboot.c vmm/load/firmware.c vmm/load/modules.c vmm/load/words.c vmm/load/pvh/pvh.c
+ * kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf
  */
 /*
  * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot,
@@ -40,6 +40,8 @@ static struct module guest_module = { .name = "guest", .words = "guest a" },
 static struct engine engine = { .name = "some", .long_mode = true };
 static uint64_t seed = 20261128, written;
 static unsigned lines;
+
+static const char *loader; /* NULL: the words say which */
 
 static uint64_t
 next(void)
@@ -145,6 +147,19 @@ make_elf(void)
 	put(DATA, 4, 0x1badb002), put(DATA + 8, 4, -0x1badb002);
 }
 
+/* The same segments, and a note with a PVH entry; the last header is the note's. */
+static void
+make_pvh(void)
+{
+	size_t h = PHOFF + 32 * (PHDRS - 1), note = DATA - 20;
+
+	make_elf();
+	put(h, 4, 4), put(h + 4, 4, note), put(h + 16, 4, 20);
+	put(note, 4, 4), put(note + 4, 4, 4), put(note + 8, 4, 18);
+	memcpy(image + note + 12, "Xen", 4);
+	put(note + 16, 4, 0x100010);
+}
+
 static void
 make_linux(void)
 {
@@ -248,6 +263,7 @@ load_one(const char *words)
 {
 	const struct domain_config config = { .module = &guest_module,
 					      .words = words,
+					      .loader = loader,
 					      .modules = { next() % 4 ? NULL : &disk } };
 	int err;
 
@@ -376,9 +392,12 @@ main(void)
 		return 1;
 	domain.vcpu = &vcpu;
 	vcpu.engine = &engine;
-	plan(16);
+	plan(18);
 	words_of_modules();
 	fuzz("ELF", make_elf, 0, DATA + 12, elf);
+	loader = load_find("pvh");
+	fuzz("PVH", make_pvh, 0, DATA, elf);
+	loader = NULL;
 	fuzz("bzImage", make_linux, LINUX_SETUP_SECTS, LINUX_HEADER_MAX, kernel);
 	fuzz("bzImage of 64 bits", make_linux_64, LINUX_SETUP_SECTS, LINUX_HEADER_MAX, kernel);
 	memset(image, 0, sizeof(image));

@@ -100,16 +100,15 @@ write_zero_page(struct domain *d, const struct parts *p)
 	return 0;
 }
 
-/* A platform with ACPI has its tables where firmware would have left them. */
-static int
-write_acpi(struct domain *d, struct parts *p)
+int
+load_acpi(struct domain *d, uint32_t *rsdp)
 {
 	uint8_t tables[ACPI_SIZE] = { 0 };
 
 	if (!d->platform || !d->platform->acpi)
 		return 0;
 	_Static_assert(ACPI_AT + ACPI_SIZE <= LOW_RAM_TOP, "it fits");
-	p->rsdp = ACPI_AT;
+	*rsdp = ACPI_AT;
 	return gpa_write(d, gpa(ACPI_AT), tables, d->platform->acpi(d, tables, ACPI_AT));
 }
 
@@ -117,7 +116,7 @@ static int
 write_guest(struct domain *d, struct parts *p)
 {
 	const uint8_t *image = hpa_ptr(hpa(p->kernel->paddr));
-	int err = write_acpi(d, p);
+	int err = load_acpi(d, &p->rsdp);
 
 	if (!err)
 		err = write_zero_page(d, p);

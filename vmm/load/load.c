@@ -40,8 +40,8 @@ _Static_assert(sizeof(struct elf32_segment) == 32, "System V ABI, figure 5-1");
 
 SET_DECLARE(loaders);
 
-static int
-refuse(const struct module *m, const char *why)
+int
+load_refuse(const struct module *m, const char *why)
 {
 	printf("%s: not a guest that can be started: %s\n", m->name, why);
 	return -ENOEXEC;
@@ -202,11 +202,14 @@ boot_registers(struct cpu_state *s, uint32_t entry)
 const char *
 load_find(const char *name)
 {
-	static const char *const loaders[] = { "multiboot", "coreboot", "linux", "firmware" };
+	static const char *const ours[] = { "multiboot", "coreboot", "linux", "firmware" };
 
-	for (unsigned i = 0; i < ARRAY_LEN(loaders); i++)
-		if (!strcmp(loaders[i], name))
-			return loaders[i];
+	for (unsigned i = 0; i < ARRAY_LEN(ours); i++)
+		if (!strcmp(ours[i], name))
+			return ours[i];
+	set_foreach (const struct loader *, l, loaders)
+		if (!l->engine && !strcmp(l->name, name))
+			return l->name;
 	return NULL;
 }
 
@@ -266,7 +269,7 @@ load_image(struct domain *d, const struct domain_config *c, bool coreboot)
 	if (!wrong && !coreboot)
 		wrong = write_boot_page(d, c, end);
 	if (wrong)
-		return refuse(m, wrong);
+		return load_refuse(m, wrong);
 	if (coreboot)
 		coreboot_table(d);
 	boot_registers(&d->vcpu->state, entry);
@@ -294,11 +297,11 @@ load_guest(struct domain *d, const struct domain_config *c)
 		loader = strncmp(words, "boot=coreboot", 13) ? "multiboot" : "coreboot";
 	}
 	if (strcmp(loader, "multiboot") && has_modules(c))
-		return refuse(c->module, "only a multiboot kernel is given modules");
+		return load_refuse(c->module, "only a multiboot kernel is given modules");
 	if (!strcmp(loader, "firmware"))
 		return d->platform && d->platform->firmware
 			       ? d->platform->firmware(d, c->module)
-			       : refuse(c->module, "firmware is for platform=pc-apic");
+			       : load_refuse(c->module, "firmware is for platform=pc-apic");
 	firmware_data(d);
 	if (!strcmp(loader, "linux"))
 		return linux_load(d, c->module, words);

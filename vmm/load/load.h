@@ -37,6 +37,9 @@ void coreboot_table(struct domain *d);
 void start_registers(struct cpu_state *s, uint16_t cs, uint16_t ds); /* load.c */
 const char *load_find(const char *name); /* load.c: the loader of this name; NULL: none */
 int linux_load(struct domain *d, const struct module *m, const char *words);
+int load_refuse(const struct module *m, const char *why); /* -ENOEXEC, after a line */
+/* linux.c: ACPI's tables, where firmware leaves them; *rsdp stays, if the platform has none. */
+int load_acpi(struct domain *d, uint32_t *rsdp);
 
 /* words.c */
 #define MODULE_OPTIONS 8
@@ -52,7 +55,10 @@ const char *load_modules(struct domain *d, const struct domain_config *c, uint64
 			 struct boot_page *p);
 bool has_modules(const struct domain_config *c);
 
-/* An engine's own way to start a kernel, which its image asks for: SET_ADD(loaders, pv_loader). */
+/*
+ * Another way to start a kernel: SET_ADD(loaders, pv_loader). An engine's own, which its image asks
+ * for; or, without an engine, one that boot= alone names.
+ */
 struct loader {
 	const char *name, *engine;
 	bool (*takes)(const struct module *m);
