@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import alone, build, course  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 IMAGE = "build/lab1/zeno.mb"
@@ -83,6 +84,16 @@ def half(place):
     shutil.copy(ROOT / "solutions/0-boot/walk.c", tree / "labs/0-boot/walk.c")
     with open(tree / "labs/0-boot/gate.c", "a", encoding="ascii") as file:
         file.write("this is no C\n")
+    said = [run("python3", tree / "tools/labinfo.py", "make", "--lab", lab, "--alone", exercise, cwd=tree).out
+            for lab, exercise in (("0B", "0.5"), ("1B", "1.7"))]
+    ok("the compiled reference in catchup/0-boot-B for gate_entry.asm, walk.c;" in said[0] and "neither" not in said[0]
+       and "ALONE=1.7: neither the reference nor catchup/1-trap-emulate-B is here: the other exercises of lab 1B are your own" in said[1],
+       "ALONE says what stands in for the others, or that nothing does", got=said)
+    shops = [alone.Alone(alone.Reference(lab, tree), build.take_folder(ROOT / "solutions" / lab.dir, lab), None, tree, [])
+             for lab in map(course.load, ("0B", "1B"))]
+    ok(shops[0].possible("0.6") and shops[0].others("0.6") == "the compiled reference's gate.c, gate_entry.asm",
+       "... and so does the grader", got=shops[0].others("0.6"))
+    ok(not shops[1].possible("1.7"), "objects of the half that an assignment rests on are none of its own exercises'")
     if machine.missing("qemu"):
         skip("graded at home", machine.missing("qemu"))
         return

@@ -255,6 +255,10 @@ class Others:
         """Something was written everywhere."""
         return False
 
+    def others(self, _exercise):
+        """In words."""
+        return "the reference's other exercises"
+
     def __call__(self, exercise):
         self.asked.append(exercise)
         return self.image
@@ -291,6 +295,11 @@ def beside_undone():
         (["K>", said[0]], "7.2"), ([said[1] + "\n" * 9], "7.2"), (["all is well"], "7.2"), ([said[0]], "7.1"),
         ([said[0] + "\nd1| a line" * 9], "7.2"), ([said[0]], "8.2"))]
     ok(found == ["7.1", "7.1", "", "", "", ""], "another exercise that a kernel came to, and that is not done", got=found)
+    found = explain.gaps([said[0] + "\nd1| a line" * 9 + "\nexercise 7.3 is not done yet: see y\nexercise 8.1 is not done yet: see z"], "7.3")
+    ok(found == ["on the way it came to exercise 7.1, which is not done: what fails may be that (see x)"],
+       "one that it went on behind is told, too", got=found)
+
+    work.alone = Others()
 
     def shown(undone):
         own, other = (grader.Verdict("second", "7.2", "", 5, "witnessed", "fail", reason, undone=undone)

@@ -130,6 +130,10 @@ class Chosen:
         """True if a file holds an exercise that another lab needs by itself."""
         return bool(self.part.inside & self.exercises_in(name))
 
+    def compiled_mine(self):
+        """The objects that stand in for the student's own files of the assignment."""
+        return [path for path in self.compiled if Path(path).name.removesuffix(".o") in self.lab.handed_in]
+
     def exercises_in(self, name):
         """The exercises of a file, as the course has it or, where that is not here, the student."""
         path = self.lab.solutions / name
@@ -210,6 +214,10 @@ class Chosen:
     def tell(self):
         """Say what is not the student's own."""
         number = self.lab.number
+        if self.wish.alone and self.part.target and not self.lab.solutions.is_dir() and not self.compiled_mine():
+            place = f"{compiled.PLACE}/{compiled.folder_of(self.lab, self.lab.half)}"
+            print(f"note: lab {number}: ALONE={self.wish.alone}: neither the reference nor {place} is here: the other exercises of lab "
+                  f"{self.lab.name} are your own, too", file=sys.stderr)
         for place in sorted({str(Path(name).parent) for name in self.compiled}):
             theirs = ", ".join(sorted(Path(name).stem for name in self.compiled if str(Path(name).parent) == place))
             own = f"; labs/{self.lab.dir} for {', '.join(sorted(self.names))}" if self.names else f", not labs/{self.lab.dir}"

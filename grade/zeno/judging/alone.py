@@ -102,9 +102,14 @@ class Alone:
         return self.reference.here or bool(self._objects(exercise))
 
     def _objects(self, exercise):
-        """Catch-up objects that would stand in for files without the exercise."""
+        """The files without the exercise that catch-up objects would stand in for: of the assignment, for in its own whole, too, they
+        stand in for the half that it rests on."""
         found = tool("compiled", self.reference.root).objects(self.reference.root, self.reference.lab)
-        return [path for name, path in found.items() if not self.holds(name, exercise)]
+        return sorted(name for name in found if name in self.reference.lab.handed_in and not self.holds(name, exercise))
+
+    def others(self, exercise):
+        """What stands in for the rest, in words."""
+        return "the reference's other exercises" if self.reference.here else f"the compiled reference's {', '.join(self._objects(exercise))}"
 
     def mixed(self, exercise):
         """The files: other files are the reference's, and in its own files the other exercises."""

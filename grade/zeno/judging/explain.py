@@ -50,6 +50,14 @@ def undone_other(texts, exercise):
     return "" if not found or exercise in found else found[0]
 
 
+def gaps(texts, exercise):
+    """What a kernel said of other exercises of the lab that it came to, and that are not done: what fails may be one of them."""
+    lab = re.escape(exercise.rpartition(".")[0])
+    found = {one for text in texts for one in re.findall(rf"^exercise ({lab}\.\d+) is not done yet: (see \S+)", text, re.M)}
+    return [f"on the way it came to exercise {other}, which is not done: what fails may be that ({where})"
+            for other, where in sorted(found) if other != exercise]
+
+
 def text_of(verdict):
     """All words of a failure, in one string for matching."""
     parts = [f"{verdict.test}:", verdict.reason, verdict.expected, verdict.got, verdict.console,

@@ -204,7 +204,9 @@ def _tell(verdict, trial, keep):
     panic = panicked(verdict, last) if verdict.verdict == "fail" else None
     if panic:
         verdict.reason = f"the kernel panicked: {panic}; {verdict.reason}"
-    verdict.undone = explain.undone_other([run.text() for run in trial.runs], trial.test.exercise)
+    texts = [run.text() for run in trial.runs]
+    verdict.undone = explain.undone_other(texts, trial.test.exercise)
+    verdict.notes += explain.gaps(texts, trial.test.exercise) if verdict.verdict == "fail" else []
     if last is not None and (keep or verdict.verdict in ("fail", "error")):
         verdict.exits = evidence.exits_in_words(last)
         verdict.explanation = last.explanation or ""
@@ -393,17 +395,16 @@ class Grader:
     def _better(self, own, alone):
         """What counts and is shown: the own whole's failure says more than the same one elsewhere, unless it is that another exercise
         is not done: then nothing there speaks of this one."""
-        alone.alone = True
+        alone.alone, others = True, self.alone.others(own.exercise)
         if alone.holds:
-            alone.notes.append("it passes with the reference's other exercises; in your own whole: "
-                               f"{own.verdict}: {own.reason}")
+            alone.notes.append(f"it passes with {others}; in your own whole: {own.verdict}: {own.reason}")
             return alone
         if own.verdict == "fail" and alone.verdict == "fail" and not own.undone:
             return own
         # The kernel behind this one is in part the reference: nothing of what it printed is shown.
         alone.console = alone.got = alone.explanation = alone.emulator = alone.emulator_gdb = ""
         alone.exits, alone.logs = [], ""
-        alone.notes = ["seen with the reference's other exercises in the place of yours"
+        alone.notes = [f"seen with {others} in the place of yours"
                        + (f": your own whole comes to exercise {own.undone}, which is not done, and no further" if own.undone else ""),
                        f"make qemu LAB={self.lab.name} ALONE={alone.exercise} boots such a kernel, where the reference or catchup/ is"]
         return alone
