@@ -159,6 +159,11 @@ def the_real_one():
         done = run("make", "-j2", f"LAB={lab}", cwd=out)
         ok(done.status == 0 and (out / f"build/lab{lab}/zeno.mb").is_file(),
            f"make LAB={lab} works in it", out=done.out[-2000:])
+    done = run("make", "-n", "unit", cwd=out)
+    ok(done.status == 0 and "tests/unit/decode" in done.out, "make unit has all that it is made of", out=done.out[-900:])
+    without = [page.name for page in sorted((out / "handouts").glob("*.md")) if "the course's own tree" not in " ".join(page.read_text().split())
+               and not all((out / name).exists() for name in re.findall(r"`(tests/[\w./-]+?)`", page.read_text()))]
+    ok(not without, "a page that names tests which are not here says where they are", got=without)
     words = (out / "README.md").read_text()
     absent = [w for w in re.findall(r"\]\(([^)#]+)\)|`((?:handouts|labs|tools|tests|kern|guest)/[^`]*)`", words)
               if not (out / (w[0] or w[1])).exists()]
