@@ -129,8 +129,10 @@ use_frame(const struct audit *a, uint64_t m)
 	f->refs += a->step;
 	if (f->type == FRAME_HOST)
 		f->type_refs += a->step;
-	if (f->pinned)
-		use_table(a, m, f->page_type ? f->page_type : 99, "a pin");
+	if (f->pinned && f->page_type == PV_ORDINARY)
+		differ(a, "frame %lx is pinned, and no table", m);
+	else if (f->pinned)
+		use_table(a, m, f->page_type, "a pin");
 }
 
 static void
