@@ -6,7 +6,7 @@ machine's memory, and counted here; the kernel's words prove nothing.
 
 import struct
 
-from zeno.guests import pvmany, pvmemory, pvtypes
+from zeno.guests import pv, pvmany, pvmemory, pvtypes
 from zeno.judging import evidence, headers
 
 from .guests import module
@@ -14,16 +14,21 @@ from .lab4 import said, word
 from .lab5 import LIMITS
 from .lab6a import C_ARG, C_NUMBER, P_KERNEL_ROOT, P_USER_ROOT, V_ENGINE, prints
 
-F_REFS, F_OWNER, F_TYPE, F_TYPE_REFS, F_PAGE_TYPE, F_PINNED, F_SIZE, GUEST, HOST, V_DOMAIN, D_ID, C_INNER = headers.numbers(
+F_REFS, F_OWNER, F_TYPE, F_TYPE_REFS, F_PAGE_TYPE, F_PINNED, F_SIZE, GUEST, HOST, V_DOMAIN, D_ID, C_INNER, C_BUDGET, PV_BATCH, P_TYPES, T_FOREIGN = headers.numbers(
     ("kern/frame.h", "vmm/vcpu.h", "vmm/domain.h", "vmm/pv/pv.h"), (
         *(f"offsetof(struct frame, {name})" for name in ("refs", "owner", "type", "type_refs", "page_type", "pinned")),
         "sizeof(struct frame)", "FRAME_GUEST", "FRAME_HOST", "offsetof(struct vcpu, domain)", "offsetof(struct domain, id)",
-        "offsetof(struct pv_call, inner)"))
+        "offsetof(struct pv_call, inner)", "offsetof(struct pv_call, budget)", "PV_BATCH", "offsetof(struct pv, types)",
+        "offsetof(struct pv_types, foreign)"))
 
 P, W, U = 1, 2, 4
 ADDRESS = 0x000FFFFFFFFFF000
 HOLE = range(256, 272)
 DIRECT_END = 1 << 32
+GOES_ON, A_WHILE, BATCH = 1 << 31, 8, 64
+"""Of a call that is not finished (mmu_calls.c); what a request takes of a budget; and the lab's own, of a multicall."""
+OTHER = 1
+"""The domain that was started first."""
 
 
 def table(client, mfn):
@@ -221,11 +226,11 @@ class Books:
                          wanted - 1, one.refs - 1)
 
 
-def lines(t, run, program, who, name):
-    """The guest has printed what it must."""
+def lines(t, run, program, who, name, number=0):
+    """The guest, which was started as this one, has printed what it must."""
     life = said(run, f"start {name}")
     t.check(f"{name}: started" in life, f"{who} does not start", "it starts", life)
-    got = evidence.lives(run)[0].output.decode("ascii", "replace").split()
+    got = evidence.lives(run)[number].output.decode("ascii", "replace").split()
     for i, line in enumerate(program.wanted()):
         t.check(i < len(got), f"{who} gets no further than line {i} of {len(program.expected)}", line, "\n".join([*got[-3:], life]))
         t.check(line == got[i], f"{who} hears something else of its call {i + 1} of {len(program.expected)}, {program.calls[i]}", line, got[i])
@@ -271,6 +276,11 @@ def held(client, books, program):
     return [mfn for mfn in struct.unpack_from("<Q8xQ", raw, 56) if mfn in books.frames]
 
 
+def pinned(t):
+    """Pins and roots of the tables that a guest was built with: no entry is written."""
+    watched(t, pvtypes.pins(t.rng, 40), "a guest that pins the tables that it was built with")
+
+
 def recounted(t):
     """Pins, and what stands in their way."""
     watched(t, pvtypes.program(t.rng, 60), "a guest that makes tables of its pages at random")
@@ -279,6 +289,43 @@ def recounted(t):
 def confused(t):
     """Each thing that no table may be, one after the other."""
     watched(t, pvtypes.attacks(t.rng), "a guest that tries what no table may be")
+
+
+def of_another(t):
+    """Between a guest's two looks it may map pages of another one's, as dom0 may: struct pv_types says so."""
+    program, who, at, before = pvtypes.guests(t.rng), "a guest that may map pages of another", {}, {}
+    sleeper = pv.Paravirtual(t.rng)
+    sleeper.op("jmp $")
+    images = [sleeper.assemble(t.directory, "other"), program.assemble(t.directory, "tables")]
+
+    def begins(_client, regs):
+        at["vcpu"] = regs["rdi"]
+        return False
+
+    def counts(client):
+        raw = client.read(word(client, t.symbol("frames")), word(client, t.symbol("frame_count")) * F_SIZE)
+        return {n: one for n, one in enumerate(Record(raw, n * F_SIZE) for n in range(len(raw) // F_SIZE)) if one.owner == OTHER}
+
+    def lets(client, _regs):
+        theirs = counts(client)
+        page, leaf = (t.rng.choice([n for n, one in theirs.items() if one.kind == GUEST and one.page_type == kind]) for kind in (0, 1))
+        before.update({n: (theirs[n].refs, theirs[n].type_refs) for n in (page, leaf)})
+        client.write(program.at("mfns") + 8 * pvtypes.ZENO, struct.pack("<2Q", page, leaf))
+        client.write(word(client, word(client, at["vcpu"] + V_ENGINE) + P_TYPES) + T_FOREIGN, struct.pack("<H", OTHER))
+        program.word_there = table(client, page)[0]
+        return False
+
+    def takes_back(client, _regs):
+        client.write(word(client, word(client, at["vcpu"] + V_ENGINE) + P_TYPES) + T_FOREIGN, bytes(2))
+        for n, one in counts(client).items():
+            t.check(before.get(n, (one.refs, one.type_refs)) == (one.refs, one.type_refs),
+                    f"{who}: frame {n:x} of the other's is counted as used or mapped, and is no more", before.get(n), (one.refs, one.type_refs))
+        return True
+
+    points = {t.symbol("pv_types_begin"): begins, program.at("look0"): lets, program.at("look1"): takes_back}
+    run, _ = t.witness("panic=off -- start other &; start tables; off", points, modules=[module(one) for one in images], limits=LIMITS)
+    lines(t, run, program, who, "tables", 1)
+    t.orderly(run)
 
 
 # -- 6.6: entries ------------------------------------------------------------------------------------
@@ -306,31 +353,60 @@ def many(t):
     prints(t, pvmany.results(t.rng), "many", "a guest that asks for many calls at once")
 
 
-def once(t):
-    """Each is done once, in order, as it was read: as soon as it has begun its entry says something else."""
-    program, seen = pvmany.edges(t.rng), []
-    elf = program.assemble(t.directory, "many")
+class Onlooker:
+    """Who sees each call of many begin. As soon as one has, its entry says something else; and what an exit may do is bounded."""
 
-    def begins(client, regs):
-        if not client.read(regs["rsi"] + C_INNER, 1)[0]:
+    def __init__(self, t, program):
+        self.t, self.program, self.seen, self.exits = t, program, [], 0
+        self.begun, self.left = 0, 0
+        """In this exit: how many, and what budget the ones before have left."""
+
+    def begins(self, client, regs):
+        """A breakpoint at pv_call()."""
+        c = regs["rsi"]
+        number, *got = struct.unpack("<7Q", client.read(c + C_NUMBER, 56))
+        if not client.read(c + C_INNER, 1)[0]:
+            self.begun, self.left = 0, PV_BATCH
             return False
-        t.check(len(seen) < len(program.asked), "more calls are done than the guest has asked for at once", len(program.asked), "more")
-        number, args, at = program.asked[len(seen)]
-        got = struct.unpack("<6Q", client.read(regs["rsi"] + C_ARG, 48))
-        seen.append(word(client, regs["rsi"] + C_NUMBER))
-        t.check(seen[-1] == number, f"call {len(seen)} of many is another one than the guest has asked for", number, seen[-1])
-        for i, arg in enumerate(args):
-            t.check(isinstance(arg, str) or got[i] == arg, f"call {len(seen)} of many has another argument {i}", arg, f"{got[i]:x}")
-        client.write(program.at("calls_at") + at, struct.pack("<Q", 63))
-        client.write(program.at("calls_at") + at + 16, struct.pack("<6Q", *[t.rng.getrandbits(64) for _ in range(6)]))
+        self.bounded(number, got, *struct.unpack("<I", client.read(c + C_BUDGET, 4)))
+        if not (number == 1 and got[1] & GOES_ON):
+            self.first(client, number, got)
         return False
 
-    run, _ = t.witness("panic=off -- start many; off", {t.symbol("pv_call"): begins}, modules=[module(elf)], limits=LIMITS)
+    def bounded(self, number, got, budget):
+        """Within one exit."""
+        self.begun += 1
+        self.t.check(self.begun <= BATCH, "more of many are begun within one exit than may be", f"{BATCH}, and then the host's affairs", self.begun)
+        self.t.check(budget <= self.left, f"call {self.begun} of many within one exit may do more than those before it have left",
+                     f"{self.left} entries", budget)
+        self.left = max(budget - A_WHILE * (got[1] & 0xFFFF), 0) if number == 1 else budget
+
+    def first(self, client, number, got):
+        """It is one that the guest has asked for, and the next one."""
+        seen, asked = self.seen, self.program.asked
+        self.t.check(len(seen) < len(asked), "more calls are done than the guest has asked for at once", len(asked), "more")
+        wanted, args, at = asked[len(seen)]
+        seen.append(number)
+        self.t.check(number == wanted, f"call {len(seen)} of many is another one than the guest has asked for", wanted, number)
+        for i, arg in enumerate(args):
+            self.t.check(isinstance(arg, str) or got[i] == arg, f"call {len(seen)} of many has another argument {i}", arg, f"{got[i]:x}")
+        if at is not None:
+            at += self.program.at("calls_at")
+            client.write(at, struct.pack("<Q", 63))
+            client.write(at + 16, struct.pack("<6Q", *[self.t.rng.getrandbits(64) for _ in range(6)]))
+
+
+def once(t):
+    """Each is done once, in order, as it was read."""
+    program = pvmany.edges(t.rng)
+    elf, onlooker = program.assemble(t.directory, "many"), Onlooker(t, program)
+    run, _ = t.witness("panic=off -- start many; off", {t.symbol("pv_call"): onlooker.begins}, modules=[module(elf)], limits=LIMITS)
     life = said(run, "start many")
-    t.check(len(seen) == len(program.asked), "not all calls are done that the guest has asked for at once", len(program.asked),
-            f"{len(seen)}\n{life}")
+    t.check(len(onlooker.seen) == len(program.asked), "not all calls are done that the guest has asked for at once", len(program.asked),
+            f"{len(onlooker.seen)}\n{life}")
     got = evidence.lives(run)[0].output.decode("ascii", "replace").split()
     for i, line in enumerate(program.wanted()):
         t.check(i < len(got) and line == got[i], f"a guest that asks for many calls at once finds something else, in line {i + 1}", line,
                 got[i] if i < len(got) else life)
+    t.check("guest powered off" in life, "a guest that ends by one of many calls does not", "guest powered off", life)
     t.orderly(run)

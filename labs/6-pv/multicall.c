@@ -34,10 +34,10 @@ pv_call_multicall(struct vcpu *v, struct pv_call *c)
 {
 	/*
 	 * EXERCISE 6.7b: multicall
-	 * Holds: all of the entries are done, in their order, and 0; or the first error has ended
-	 *  it. If it is not finished, its arguments say what is left.
-	 * Beware: a count is any number, and the host has other affairs. A call may end the guest,
-	 *  use up the budget, or not be finished itself. None of them is a multicall.
+	 * Holds: all of the entries are done, in their order, and 0; or an error has ended it.
+	 *  After BATCH of them it is not finished: its arguments say what is left.
+	 * Beware: a count is any number. A call may use up the budget, not be finished itself, or
+	 *  end the guest, for whom no other is made then. A multicall is -EINVAL within one.
 	 * Manual: xen.h "HYPERVISOR_multicall", of Debian's libxen-dev; struct pv_call.
 	 * Tools: BATCH, one_of_many(), preempt_point(), RESUME
 	 */

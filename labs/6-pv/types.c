@@ -137,7 +137,7 @@ uncount_entry(unsigned level, pte_t entry, unsigned index)
 	 * Beware: it is asked of each entry that was counted, and of no other; but also of those
 	 *  for which nothing was.
 	 * Manual: vmm/pv/types.h.
-	 * Tools: frames, give_up(), in_hole(), mfn_in(), PV_L1, pv_type_put()
+	 * Tools: frame_of(), frames, give_up(), in_hole(), mfn_in(), PV_L1
 	 */
 	exercise_todo("6.5", "handouts/lab6b.md#ex-6-5");
 	(void)level;

@@ -13,11 +13,12 @@
 
 /*
  * EXERCISE 6.6b: mmu_update, one request of it
- * Holds: the request is done, or an error has said why not: -EINVAL, and those of pv_type_write().
- * Beware: it lies in the guest's memory, and changes when the guest likes. What it names may be any
- *  frame, as anything: a table, memory, another's. Below an entry's address there are spare bits.
+ * Holds: the request is done, or an error has said why not: pv_type_write()'s, or -EINVAL: what is
+ *  named is not the domain's, or no entry's address. What is no table is memory, and is written.
+ * Beware: it lies in the guest's memory, and changes when the guest likes. What it names may be
+ *  anything. Two bits below an entry's address are the command.
  * Manual: xen.h "HYPERVISOR_mmu_update", of Debian's libxen-dev.
- * Tools: frame_put(), m2p_set(), mfn_ptr(), pv_is_table(), pv_of(), pv_own_frame(),
+ * Tools: m2p_set(), mfn_ptr(), pv_is_table(), pv_of(), PV_ORDINARY, pv_own_frame(),
  *  pv_type_write(), XEN_MMU_MACHPHYS_UPDATE, XEN_MMU_PT_UPDATE_PRESERVE_AD
  */
 int64_t
@@ -39,9 +40,9 @@ pv_update_one(struct vcpu *v, const void *request, unsigned *budget)
 /*
  * EXERCISE 6.6c: update_va_mapping
  * Holds: at this address of the running root is what the entry says, and the CPU has forgotten as
- *  much as the guest has asked for; or an error has said why not.
- * Beware: there may be no table for that address. A walk of types may be on its way: then the call
- *  is made again, as it was.
+ *  much as the guest has asked for; or an error. -EINVAL: there is no table.
+ * Beware: a walk of types may be on its way: it has the budget first; then the call is made again,
+ *  as it was.
  * Manual: xen.h "HYPERVISOR_update_va_mapping"; SDM 3A "Invalidation of
  *  TLBs and Paging-Structure Caches".
  * Tools: invlpg(), pv_entry(), pv_is_guests(), PV_L1, pv_of(), pv_type_busy(), pv_type_settle(),

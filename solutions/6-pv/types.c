@@ -190,7 +190,7 @@ uncount_entry(unsigned level, pte_t entry, unsigned index)
 	 * Beware: it is asked of each entry that was counted, and of no other; but also of those
 	 *  for which nothing was.
 	 * Manual: vmm/pv/types.h.
-	 * Tools: frames, give_up(), in_hole(), mfn_in(), PV_L1, pv_type_put()
+	 * Tools: frame_of(), frames, give_up(), in_hole(), mfn_in(), PV_L1
 	 * Hint: which question of count_entry() need not be asked again, and which must be?
 	 * Hint: whoever closes the shop goes through the list of the morning backward.
 	 * Hint: shadow_free() of Lab 2 takes back what it wrote by the shadow's own entries, not by

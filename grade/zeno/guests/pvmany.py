@@ -9,12 +9,16 @@ KINDS = ("version", "none", "nothing", "other", "nested", "many")
 
 
 class Many(Paravirtual):
-    """Multicalls one after the other; `asked` has the number of each call in them, in order."""
+    """Multicalls one after the other; `asked` has each call in them, in order: (number, arguments, where its entry lies: may somebody who
+    looks on write there)."""
 
     def __init__(self, rng):
         super().__init__(rng)
-        self.asked, self.count = [], 0
-        self.data += ["align 4096", "calls_at: times 0x6000 db 0", "done: dq 0", f"requests: times {MANY} dq 1, 0"]
+        self.asked = []
+        self.data += ["align 4096", "calls_at: times 0x6000 db 0", "done: dq 0", f"requests: times {MANY} dq 1, 0", "built: dq 0", "behind: dq 0"]
+        # Its page tables lie behind its console's page, which is its own to write; and all that is mapped is full tables of level 1.
+        self.op("mov rbx, [info]", "mov rax, [rbx + 88]", "mov [built], rax", "mov rax, [rbx + 96]", "sub rax, 3", "shl rax, 21",
+                f"mov rcx, {self.base:#x}", "add rax, rcx", "mov [behind], rax")
         # Requests to the table of frames that say nothing new: more than one exit may look at.
         self.op("mov rax, [info]", "mov rax, [rax + 104]", "mov rax, [rax + 0x100 * 8]", "shl rax, 12", "or rax, 1", "lea rdi, [requests]",
                 f"mov ecx, {MANY}")
@@ -37,22 +41,31 @@ class Many(Paravirtual):
             return 13, ("calls_at", 1), EINVAL
         return 1, ("requests", rng.randrange(1100, MANY), "done", SELF), 0
 
-    def fill(self, offset, calls):
-        """So many entries from there on."""
+    def fill(self, offset, calls, base="calls_at"):
+        """So many entries from there on; `base` is a label, or [a label that has an address]."""
+        self.op(f"mov rbx, {base}")
         for n, (number, args, _) in enumerate(calls):
             at = offset + n * ENTRY
-            self.op(f"mov rax, {number:#x}", f"mov [calls_at + {at}], rax", f"mov qword [calls_at + {at + 8}], 0x5a5a")
+            self.op(f"mov rax, {number:#x}", f"mov [rbx + {at}], rax", f"mov qword [rbx + {at + 8}], 0x5a5a")
             for i, arg in enumerate(args):
-                self.op(f"mov rax, {arg}", f"mov [calls_at + {at + 16 + 8 * i}], rax")
+                self.op(f"mov rax, {arg}", f"mov [rbx + {at + 16 + 8 * i}], rax")
 
-    def note(self, offset, calls):
-        """Somebody who looks on sees these begin, in this order: (number, arguments, where the entry lies)."""
-        self.asked += [(number, args, offset + n * ENTRY) for n, (number, args, _) in enumerate(calls)]
+    def note(self, offset, calls, changes=True):
+        """Somebody who looks on sees these begin, in this order."""
+        self.asked += [(number, args, offset + n * ENTRY if changes and not lasts(number, args) else None)
+                       for n, (number, args, _) in enumerate(calls)]
 
-    def go(self, offset, count, wanted):
+    def go(self, offset, count, wanted, base="calls_at"):
         """The call itself."""
-        self.call(13, f"calls_at + {offset:#x}", f"{count:#x}")
+        self.op(f"mov rbx, {base}")
+        self.op(f"lea rdi, [rbx + {offset}]", f"mov esi, {count:#x}", "mov eax, 13", "syscall")
         self.say("rax", wanted)
+
+    def found(self, offset, results, base="calls_at"):
+        """What stands in the entries then."""
+        for n, result in enumerate(results):
+            self.op(f"mov rbx, {base}")
+            self.say(f"[rbx + {offset + n * ENTRY + 8}]", result)
 
     def plain(self, kinds=KINDS):
         """Some that are all done."""
@@ -60,38 +73,48 @@ class Many(Paravirtual):
         self.fill(offset, calls)
         self.note(offset, calls)
         self.go(offset, len(calls), 0)
-        for n, (_, _, result) in enumerate(calls):
-            self.say(f"[calls_at + {offset + n * ENTRY + 8}]", result)
+        self.found(offset, [result for _, _, result in calls])
 
     def long(self, count):
-        """As many as lie in the pages: more than the host is to be kept from its affairs."""
+        """More than the host is to be kept from its affairs."""
         self.op("lea rdi, [calls_at]", f"mov ecx, {count}")
         self.label("fill_long")
         self.op("mov qword [rdi], 17", "mov qword [rdi + 8], 0", "mov qword [rdi + 16], 0", "add rdi, 64", "loop fill_long")
+        self.note(0, [(17, (0,), VERSION)] * count)
         self.go(0, count, 0)
         self.op("xor eax, eax", "lea rdi, [calls_at]", f"mov ecx, {count}")
         self.label("add_long")
         self.op("add rax, [rdi + 8]", "add rdi, 64", "loop add_long")
         self.say("rax", VERSION * count)
 
-    def edge(self):
-        """The array leads on into memory that is read-only, or none: what comes before is done."""
-        count, reads = self.rng.randrange(1, 4), self.rng.randrange(2)
-        calls = [(17, (0, 0), VERSION) for _ in range(count)]
-        offset = 0x5000 - count * ENTRY
-        self.fill(offset, [*calls, *[(17, (0, 0), VERSION)] * reads])
-        self.map_last(5 if reads else 0)
-        self.note(offset, [*calls, *[(17, (0, 0), VERSION)] * reads])
-        self.go(offset, self.rng.choice((count + 1, count + 5, 0xFFFFFFFF)), EFAULT)
-        for n in range(count):
-            self.say(f"[calls_at + {offset + n * ENTRY + 8}]", VERSION)
-        self.map_last(7)
+    def dear(self):
+        """Three that have more to do, all in all, than one exit may, but none alone."""
+        calls = [(1, ("requests", self.rng.randrange(500, 900), "done", SELF), 0) for _ in range(3)] + [(17, (0, 0), VERSION)]
+        self.fill(0, calls)
+        self.note(0, calls, False)
+        self.go(0, len(calls), 0)
+        self.found(0, [result for _, _, result in calls])
 
-    def map_last(self, bits):
-        """The last page of the array."""
-        self.op("mov rax, calls_at + 0x5000", f"mov rcx, {self.base:#x}", "sub rax, rcx", "shr rax, 12", "mov rbx, [info]",
-                "mov rbx, [rbx + 104]", "mov rsi, [rbx + rax * 8]", "shl rsi, 12", f"or rsi, {bits}", "mov rdi, calls_at + 0x5000",
-                "mov edx, 2", "mov eax, 14", "syscall")
+    def edge(self, reads):
+        """The array leads on into memory that is read-only, or none: what comes before is done. A root's first entries say: call 0."""
+        count, base = self.rng.randrange(1, 4), "[built]" if reads else "[behind]"
+        calls = [(17, (0, 0), VERSION) for _ in range(count)]
+        self.fill(-count * ENTRY, calls, base)
+        self.note(0, [*calls, *[(0, (0,) * 6, 0)] * reads], False)
+        self.go(-count * ENTRY, self.rng.choice((count + 5, 0xFFFFFFFF)), EFAULT, base)
+        self.found(-count * ENTRY, [VERSION] * count, base)
+
+    def last(self):
+        """One that ends the guest, among others: nothing comes behind it."""
+        calls = [(17, (0, 0), VERSION), (29, (2, "reason"), None)]
+        self.fill(0, [*calls, *[(17, (0, 0), VERSION)] * 2])
+        self.note(0, calls, False)
+        self.call(13, "calls_at", len(calls) + 2)
+
+
+def lasts(number, args):
+    """A call that may be made again before it is done, with what stands in its entry then."""
+    return number == 1 and args[1]
 
 
 def results(rng):
@@ -106,10 +129,11 @@ def results(rng):
 
 
 def edges(rng):
-    """Arrays that end in the middle, and what is done of them."""
+    """Arrays that end in the middle, or at the guest's end, or not soon; and what is done of them."""
     p = Many(rng)
-    for _ in range(2):
-        p.plain(KINDS[:-1])
-        p.edge()
-    p.end()
+    todo = [lambda: p.plain(KINDS[:-1]), lambda: p.plain(KINDS[:-1]), lambda: p.edge(0), lambda: p.edge(1), p.dear, lambda: p.long(rng.randrange(70, 110))]
+    rng.shuffle(todo)
+    for one in todo:
+        one()
+    p.last()
     return p

@@ -1,198 +1,27 @@
-"""Fresh PV guests that make page tables of their own, and a model of what Xen's ABI says to each of their calls.
+"""Fresh PV guests that make page tables of their own, and what each of their calls must say (pvmodel).
 
-A Tables is a program and its prediction at once: each call is emitted, and the model says what comes back. It has a pool of
-pages, which are tables of all levels or memory in turn; entries lead to these, and to what no entry may lead to.
+A Tables has a pool of pages, which are tables of all levels or memory in turn; entries lead to these, and to what no entry may lead to.
 """
 
-from .pv import BASE, SELF, Paravirtual
+from .pv import SELF
+from .pvmodel import A, ALLOWED, BUILT, D, EINVAL, FAR, G, HOLE, KERNEL, KINDS, NX, P, POOL, PS, SHARED, U, W, ZENO, Asking, Frame, Model
 
-EINVAL = -22
-P, W, U, A, D, PS, G, NX = 1, 2, 4, 0x20, 0x40, 0x80, 0x100, 1 << 63
-KERNEL = 1 << 52
-ALLOWED = P | W | U | A | D | 7 << 9 | 0xFFF << 52
-HARMLESS = A | D | 7 << 9 | 0xFFF << 52
-HOLE = range(256, 272)
-POOL = 13
-KINDS = (4, 3, 3, 2, 2, 2, 1, 1, 1, 0, 0, 0, 0)
-"""What each page of the pool is good for: the level of a table, or 0."""
-BUILT, SHARED, ZENO, FAR = POOL, POOL + 1, POOL + 2, POOL + 3
-"""The builder's table of level 1; the page that Zeno shares; one of Zeno's own; none at all."""
-PIN, UNPIN, FLUSH, NEW_USER_ROOT = (0, 1, 2, 3), 4, 6, 15
+__all__ = ["ALLOWED", "FAR"]
+
 INDICES = (0, 1, 2, 254, 255, 256, 263, 271, 272, 510, 511)
 
 
-class Frame:
-    """What Zeno should know of one."""
-
-    def __init__(self, kind=0, uses=1):
-        self.type, self.uses, self.reads, self.pinned = kind, uses, 0, False
-        self.entries = {}
-        """{index: (frame, bits)}, as they stand in memory."""
-        self.mapped = True
-        """For writing, in the builder's tables."""
-
-
-class Model:
-    """All frames that a Tables can name."""
-
-    def __init__(self):
-        self.frames = [Frame() for _ in range(POOL)] + [Frame(1, 1), Frame(0, 1)]
-        self.user_root = None
-
-    def own(self, n):
-        """The frame, if it is the guest's to use."""
-        return self.frames[n] if n < len(self.frames) else None
-
-    def get(self, n, kind):
-        """One use more."""
-        f = self.own(n)
-        if f and f.type == kind and f.uses:
-            f.uses += 1
-            return 0
-        if not f or n == SHARED or f.type or f.uses:
-            return EINVAL
-        f.type = kind
-        done = []
-        for index in sorted(f.entries):
-            if self.count(f, kind, index):
-                for before in reversed(done):
-                    self.uncount(kind, before, f.entries[before])
-                f.type = 0
-                return EINVAL
-            done.append(index)
-        if kind == 4:  # Zeno's own are there instead
-            f.entries = {index: entry for index, entry in f.entries.items() if index not in HOLE}
-        f.uses = 1
-        return 0
-
-    def put(self, n):
-        """One use less."""
-        f = self.frames[n]
-        f.uses -= 1
-        if not f.uses and f.type:
-            for index in sorted(f.entries, reverse=True):
-                self.uncount(f.type, index, f.entries[index])
-            f.type = 0
-
-    def as_seen(self, kind, bits):
-        """An entry has U, and of level 1 a note that it had not."""
-        return bits | U | (KERNEL if kind == 1 else 0) if bits & (P | U) == P else bits
-
-    def count(self, f, kind, index):
-        """An entry of a table that is made."""
-        to, bits = f.entries[index]
-        if not bits & P or kind == 4 and index in HOLE:
-            return 0
-        f.entries[index] = (to, self.as_seen(kind, bits))
-        return self.reach(kind, *f.entries[index])
-
-    def reach(self, kind, to, bits):
-        """What an entry leads to is counted."""
-        if bits & ~ALLOWED:
-            return EINVAL
-        if kind > 1:
-            return self.get(to, kind - 1)
-        f = self.own(to)
-        if not f or bits & W and f.type:
-            return EINVAL
-        if bits & W:
-            f.uses += 1
-        else:
-            f.reads += 1
-        return 0
-
-    def uncount(self, kind, index, entry):
-        """An entry is taken back."""
-        to, bits = entry
-        if not bits & P or kind == 4 and index in HOLE:
-            return
-        if kind > 1:
-            self.put(to)
-        elif bits & W:
-            self.frames[to].uses -= 1
-        else:
-            self.frames[to].reads -= 1
-
-    def write(self, n, index, to, bits, keeps=False):
-        """mmu_update of an entry."""
-        f = self.own(n)
-        if not f:
-            return EINVAL
-        if keeps:
-            bits |= f.entries.get(index, (FAR, 0))[1] & (A | D)
-        if not f.type:
-            f.entries[index] = (to, bits)
-            return 0
-        if f.type == 4 and index in HOLE:
-            return EINVAL
-        bits, old = self.as_seen(f.type, bits), f.entries.get(index, (FAR, 0))
-        if to == old[0] and not (bits ^ old[1]) & ~HARMLESS:
-            f.entries[index] = (to, bits)
-            return 0
-        if bits & P and self.reach(f.type, to, bits):
-            return EINVAL
-        f.entries[index] = (to, bits)
-        self.uncount(f.type, index, old)
-        return 0
-
-    def map(self, n, writes):
-        """A page of the pool, in the builder's tables."""
-        f = self.frames[n]
-        if writes == f.mapped:
-            return 0
-        if writes and f.type:
-            return EINVAL
-        f.uses += 1 if writes else -1
-        f.reads += -1 if writes else 1
-        f.mapped = writes
-        return 0
-
-    def pin(self, n, kind):
-        """PIN_Ln_TABLE."""
-        f = self.own(n)
-        if not f or f.pinned or self.get(n, kind):
-            return EINVAL
-        f.pinned = True
-        return 0
-
-    def unpin(self, n):
-        """UNPIN_TABLE."""
-        f = self.own(n)
-        if not f or not f.pinned:
-            return EINVAL
-        f.pinned = False
-        self.put(n)
-        return 0
-
-    def root(self, n):
-        """NEW_USER_BASEPTR; None is none."""
-        if n is not None and self.get(n, 4):
-            return EINVAL
-        old, self.user_root = self.user_root, n
-        if old is not None:
-            self.put(old)
-        return 0
-
-
-class Tables(Paravirtual):
+class Tables(Asking):
     """The program."""
 
     def __init__(self, rng):
-        super().__init__(rng)
-        self.model, self.looks, self.calls, self.there = Model(), 0, [], []
-        self.data += ["align 4096", f"pool: times {POOL << 12} db 0", f"mfns: times {FAR + 1} dq 0", "request: times 3 dq 0", "done: dq 0"]
-        self.op("mov rbx, [info]", "mov rsi, [rbx + 104]")
+        super().__init__(rng, Model([Frame() for _ in range(POOL)] + [Frame(1, 1), Frame(0, 1)]))
+        self.data += ["align 4096", f"pool: times {POOL << 12} db 0"]
         for n in range(POOL):
-            self.op(f"mov rax, pool + {n << 12}", f"mov rcx, {BASE:#x}", "sub rax, rcx", "shr rax, 12", "mov rax, [rsi + rax * 8]",
-                    f"mov [mfns + {8 * n}], rax")
-        self.op("mov rax, [rbx + 88]", f"mov rcx, {BASE:#x}", "sub rax, rcx", "shr rax, 12", "mov rax, [rsi + rax * 8 + 24]",
-                f"mov [mfns + {8 * BUILT}], rax", "mov rax, [rbx + 40]", "shr rax, 12", f"mov [mfns + {8 * SHARED}], rax",
-                f"mov qword [mfns + {8 * ZENO}], 0x101", f"mov qword [mfns + {8 * FAR}], 0x7ffff00")
-
-    def answer(self, what, wanted):
-        """Of a call."""
-        self.say("rax", wanted)
-        self.calls.append(what)
+            self.op(f"mov rax, pool + {n << 12}")
+            self.own_frame(n)
+        self.built_frames(BUILT, BUILT, BUILT, BUILT)
+        self.not_its_own()
 
     def entry(self, to, bits):
         """Into rax."""
@@ -211,33 +40,13 @@ class Tables(Paravirtual):
         self.op("mov rsi, rax", f"mov rdi, pool + {n << 12}", "mov edx, 2", "mov eax, 14", "syscall")
         self.answer(f"to map page {n} for {'writing' if writes else 'reading'}", self.model.map(n, writes))
 
-    def extended(self, command, to):
-        """mmuext_op of one."""
-        self.op(f"mov qword [request], {command}", f"mov rax, [mfns + {8 * to}]" if to is not None else "xor eax, eax", "mov [request + 8], rax")
-        self.call(26, "request", 1, 0, SELF)
-
-    def pin(self, n, kind):
-        """A pin."""
-        self.extended(PIN[kind - 1], n)
-        self.answer(f"to pin page {n} as a table of level {kind}", self.model.pin(n, kind))
-
-    def unpin(self, n):
-        """And no more."""
-        self.extended(UNPIN, n)
-        self.answer(f"to unpin page {n}", self.model.unpin(n))
-
-    def root(self, n):
-        """The root of a user that never runs."""
-        self.extended(NEW_USER_ROOT, n)
-        self.answer(f"its user's root is page {n}", self.model.root(n))
-
-    def update(self, n, index, to, bits, keeps=False):
-        """mmu_update of an entry, wherever it lies; or one that keeps its A and D."""
+    def update(self, n, index, to, bits, low=0):
+        """mmu_update of an entry, wherever it lies. What stands below its address: 2 keeps A and D, 4 is within an entry."""
         self.entry(to, bits)
-        self.op("mov [request + 8], rax", f"mov rax, [mfns + {8 * n}]", "shl rax, 12", f"or rax, {8 * index | (2 if keeps else 0)}",
-                "mov [request], rax")
+        self.op("mov [request + 8], rax", f"mov rax, [mfns + {8 * n}]", "shl rax, 12", f"or rax, {8 * index | low}", "mov [request], rax")
         self.call(1, "request", 1, "done", SELF)
-        self.answer(f"entry {index} of page {n} leads to page {to}, {bits:x}", self.model.write(n, index, to, bits, keeps))
+        self.answer(f"entry {index} of page {n} leads to page {to}, {bits:x}; below its address is {low}",
+                    EINVAL if low & 4 else self.model.write(n, index, to, bits, low == 2))
 
     def name(self, n, number):
         """mmu_update of the table that says which of the guest's frames it is; and what stands there then."""
@@ -265,14 +74,6 @@ class Tables(Paravirtual):
         self.answer(f"to map page {to} where page {n} was", 0)
         self.say(f"[pool + {(n << 12) + 0xff0}]", to + 1)
         self.calls.append(f"what it reads there, behind a flush of {'one page' if flush & 2 else 'all'}")
-
-    def look(self):
-        """Somebody looks at Zeno's books here: behind a call with which all that was begun has come to its end."""
-        self.extended(FLUSH, None)
-        self.label(f"look{self.looks}")
-        self.op("nop")
-        self.looks += 1
-        self.there.append([dict(f.entries) for f in self.model.frames[:POOL]])
 
 
 def some_entry(rng, kind, sound=False):
@@ -469,7 +270,7 @@ def updates(rng, count):
             to, bits = some_entry(rng, kind)
             if old and rng.random() < .3:  # nearly what it was
                 to, bits = old[0], old[1] ^ rng.choice((A, D, A | D, NX, 1 << 9, W))
-            g.update(rng.choice((n, n, n, n, n, n, ZENO, FAR)), index, to, bits, rng.random() < .4)
+            g.update(rng.choice((n, n, n, n, n, n, ZENO, FAR)), index, to, bits, rng.choices((0, 2, 3, 4), (10, 8, 1, 1))[0])
         elif what == "name":
             g.name(rng.choice((n, n, FAR)), rng.getrandbits(64))
         elif what == "nowhere":
@@ -481,7 +282,7 @@ def updates(rng, count):
     marked = [(n, index) for n, f in enumerate(g.model.frames[:POOL]) for index, (_, bits) in f.entries.items() if bits & (A | D)]
     for n, index in rng.sample(marked, min(8, len(marked))):
         to, bits = g.model.frames[n].entries[index]
-        g.update(n, index, to, bits & ~(A | D), rng.random() < .7)
+        g.update(n, index, to, bits & ~(A | D), rng.choice((0, 2, 2)))
     g.look()
     g.end()
     return g
@@ -494,5 +295,71 @@ def forgotten(rng, count):
         g.op(f"mov qword [pool + {(n << 12) + 0xff0}], {n + 1}")
     for _ in range(count):
         g.seen(rng.randrange(POOL), rng.randrange(POOL), rng.choice((1, 2, 1 | 4, 2 | 4)))
+    g.end()
+    return g
+
+
+def pins(rng, count):
+    """Of the tables that it was built with alone, which need not be mapped anew for that; and of its memory, which all is mapped for
+    writing."""
+    chain, memory = range(4), (5, 6)
+    frames = [None] * FAR
+    for n in chain:
+        frames[n] = Frame(4 - n, 1)
+    frames[0].uses, frames[0].pinned = 2, True
+    for n in (*memory, SHARED):
+        frames[n] = Frame()
+    g = Asking(rng, Model(frames, 0))
+    g.data += ["align 4096", "pages: times 0x2000 db 0"]
+    g.built_frames(*chain)
+    for n in memory:
+        g.op(f"mov rax, pages + {(n - memory[0]) << 12}")
+        g.own_frame(n)
+    g.not_its_own()
+    for i in range(count):
+        n = rng.choice(chain)
+        kind = 4 - n
+        what = rng.choices(("pin", "unpin", "root", "new_root"), (8, 5, 3, 2))[0]
+        if what == "pin":
+            n = rng.choice((n, n, n, *memory, SHARED, ZENO, FAR))
+            g.pin(n, kind if rng.random() < .7 else rng.randrange(1, 5))
+        elif what == "unpin":
+            g.unpin(rng.choice([m for m in chain if frames[m].pinned] or [n]) if rng.random() < .7 else rng.choice((n, *memory, FAR)))
+        else:
+            getattr(g, what)(rng.choice((0, 0, 0, n, *memory, FAR)))
+        if i in (count // 3, count * 2 // 3):
+            g.look()
+    g.look()
+    g.end()
+    return g
+
+
+def guests(rng):
+    """Pages of another domain, which somebody has let it map between its two looks: ZENO is one, and FAR a page table."""
+    g, n = Tables(rng), rng.randrange(POOL)
+    word = g.word()
+
+    def maps(to, bits, wanted):
+        g.entry(to, bits)
+        g.op("mov rsi, rax", f"mov rdi, pool + {n << 12}", "mov edx, 2", "mov eax, 14", "syscall")
+        g.answer(f"to map page {to} of another, {bits:x}", wanted)
+
+    def reads(value):
+        g.say(f"[pool + {n << 12}]", value)
+        g.calls.append("what it reads there")
+
+    g.look()
+    maps(ZENO, P | U, 0)
+    reads(lambda p: p.word_there)
+    maps(FAR, P | W | U, EINVAL)
+    maps(ZENO, P | W | U, 0)
+    g.op(f"mov rax, {word:#x}", f"mov [pool + {n << 12}], rax")
+    maps(FAR, P | U, 0)
+    maps(ZENO, P | U, 0)
+    reads(word)
+    maps(n, P | W | U, 0)
+    g.pin(ZENO, 1)
+    g.look()
+    maps(ZENO, P | U, EINVAL)
     g.end()
     return g

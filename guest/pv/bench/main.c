@@ -16,7 +16,7 @@ int guest_main(const struct xen_start_info *info);
 static uint64_t table[512] __attribute__((aligned(4096)));
 static uint8_t page[PAGE] __attribute__((aligned(4096)));
 static struct xen_mmu_update updates[BATCH];
-static struct xen_multicall_entry calls[8];
+static struct xen_multicall_entry calls[8], mappings[BATCH];
 static uint64_t here, there, entry, samples[RUNS];
 static uint32_t to_itself; /* a port */
 
@@ -72,6 +72,12 @@ map_and_flush(void)
 {
 	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | READ, XEN_UVMF_INVLPG, 0);
 	pv_call(XEN_update_va_mapping, (uint64_t)page, entry | WRITE, XEN_UVMF_INVLPG, 0);
+}
+
+static void
+map_many(void)
+{
+	pv_call(XEN_multicall, (uint64_t)mappings, BATCH, 0, 0);
 }
 
 static void
@@ -199,6 +205,7 @@ static const struct row {
 	{ "update_va_mapping, the same", map_same, 1 },
 	{ "update_va_mapping, W on and off", map_other, 2 },
 	{ "... with INVLPG", map_and_flush, 2 },
+	{ "... 32 in a multicall, each", map_many, BATCH },
 	{ "mmu_update of 1", update_one, 1 },
 	{ "mmu_update of 32, each", update_many, BATCH },
 	{ "MACHPHYS_UPDATE", update_m2p, 1 },
@@ -265,6 +272,10 @@ guest_main(const struct xen_start_info *info)
 		table[n] = entry | READ;
 	for (unsigned n = 0; n < BATCH; n++)
 		updates[n].ptr = there + 8 * n;
+	for (unsigned n = 0; n < BATCH; n++)
+		mappings[n] = (struct xen_multicall_entry){
+			XEN_update_va_mapping, 0, { (uint64_t)page, entry | (n & 1 ? WRITE : READ) }
+		};
 	for (unsigned n = 0; n < 8; n++)
 		calls[n] = (struct xen_multicall_entry){ .op = XEN_xen_version };
 	pv_map(table, here << 12 | READ);
