@@ -107,14 +107,15 @@ exit_table_write(struct vcpu *v, struct exit *e)
 	struct emu_fault fault;
 	struct insn insn;
 
-	faulted.at = e->gva;
-	faulted.entry = entry_at(v, e->gva);
-	if (!faulted.entry || !pv_fetch_insn(v, &insn))
-		return page_fault(v, e->gva, e->error);
+	/* First: what is being taken apart is a table by name alone: nothing counts for it. */
 	if (pv_type_busy(t) && !pv_type_settle(t, &budget)) {
 		preempt_point();
 		return RESUME;
 	}
+	faulted.at = e->gva;
+	faulted.entry = entry_at(v, e->gva);
+	if (!faulted.entry || !pv_fetch_insn(v, &insn))
+		return page_fault(v, e->gva, e->error);
 	e->insn_op = insn.op;
 	e->insn_len = insn.len;
 	done = emulate(&v->state, &insn, &ops, v, &fault);

@@ -432,6 +432,9 @@ direct_writes(void)
 	is(pin(1, page), 0, "a table to write to");
 	writes();
 	is(unpin(page), 0, "and is it no more");
+	raises("what was a table a call before", write_at, (uint64_t)&page[3], 14, 3);
+	check(page[3] == entry(shared, FLAT), "which it has not written", page[3]);
+	is(pin(1, shared), EINVAL, "what is counted once is given back once");
 	protect(page, 1, FLAT);
 	protect(other, 1, FLAT);
 	clear(page);
