@@ -5,7 +5,7 @@ tests/cheats/NAME/cheat.toml says what a cheat changes (`edits` of the skeleton 
 `extra` files), which tests it is after (of the exercises that it edits: the others are decided among
 the reference's files, and are earned honestly), and in which words it must fail (`said`). Those called
 known-* do succeed: what they earn is stated, and handouts/TRUST.md must name them.
-`tests/cheats.t NAME...` tries only these; without names, every other one of a lab's, the others after the next commit, and
+`tests/cheats.t NAME...` tries only these; without names, every third one of a lab's, the others after the next commits, and
 those that a commit changes. `make check-all` tries all.
 """
 
@@ -24,7 +24,7 @@ import turn  # noqa: E402
 from zeno.judging import build, course, grader, kept, official, sandbox, submission, tap  # noqa: E402
 
 JOBS = os.cpu_count() or 2
-PARTS = 2
+PARTS = 3
 KEPT = kept.Kept(ROOT)
 COUNT = BAD = 0
 

@@ -3,13 +3,14 @@
 
 A mutant must build and boot, pass a test, and fail one of its own exercise's, in words that its
 symptom finds. One that is marked `caught-by: hostile` must fail a test that feeds in something
-hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's eighth, and
+hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's part, and
 `which 0 3` those with these numbers.
 
-Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, an eighth of each lab's is tried: which,
-the commit's number says, so that every fresh clone of one commit tries the same, and eight commits one after the other
-all; `make check-all` tries all, and keeps nothing. A mutant's tests begin with the one that killed it last
-(grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to date), then the others, in their order.
+Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a twelfth of each lab's is tried: which,
+the commit's number says, so that every fresh clone of one commit tries the same, and twelve commits one after the other
+all; and those that the commit changes, a dozen of each lab at most. `make check-all` tries all, and keeps nothing. A mutant's
+tests begin with the one that killed it last (grade/mutants/killers.txt; `python3 tools/mutants.py killers` brings that up to
+date), then the others, in their order.
 """
 
 import hashlib
@@ -40,8 +41,9 @@ KEPT = kept.Kept(ROOT)
 CHANCE = SEED or (random.SystemRandom().randrange(1, 1 << 32) if kept.ALL else 1)
 """The seed of a mutant's tests. Kept verdicts are those of one; `make check-all` tries others: a test that misses its
 mistake by chance is weak."""
-PART = 8
+PART = 12
 """One mutant of so many is tried where nothing is kept."""
+MOST_NEW = 12
 KILLERS = ROOT / "build" / "grade" / mutants.KILLERS
 JOBS = os.cpu_count() or 2
 
@@ -255,18 +257,24 @@ class Mutants:
 
 
 def some(lab, known, number):
-    """The names of an eighth of a lab's mutants, some of each exercise's; each number's is another one."""
+    """The names of a twelfth of a lab's mutants, some of each exercise's; each number's is another one."""
     ranked = sorted(known, key=lambda one: (one.exercise, hashlib.sha256(one.name.encode()).digest()))
     start = sum(str(lab.number).encode()) + number  # not the first of each lab at once
     return {one.name for at, one in enumerate(ranked, start) if at % PART == 0}
 
 
+def touched(known, files):
+    """The names of the mutants among these files of a commit's: new ones are tried at once, but not all of a lab."""
+    return set(sorted(one.name for one in known if f"grade/mutants/{one.name}.patch" in files)[:MOST_NEW])
+
+
 def test_mutants(results, lab, tree, guests, wanted, out):
-    """All mutants of a lab that are asked for, kept, or of this commit's eighth."""
+    """All mutants of a lab that are asked for, kept, or of this commit's part."""
     work, left = Mutants(results, lab), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
-    chosen = {one.name for one in known} if wanted or kept.ALL else some(lab, known, turn.turn(PART))
+    chosen = {one.name for one in known} if wanted or kept.ALL else \
+        some(lab, known, turn.turn(PART)) | touched(known, turn.changed())
     for mutant in known:
         sources = tree.sources(mutant_files(lab, mutant))
         if not wanted and work.kept(mutant, sources):

@@ -5,8 +5,8 @@ A whole exercise as handed out earns nothing for itself. A lettered part of one,
 exercise_todo() was taken out and nothing put in, fails a test of its exercise. And the first half of
 a lab earns all of its points while the second one (2B) is as handed out.
 `tests/undone.t WORD...` tries parts (3.5d), exercises (3.5) and halves (2B), `all` of them in a quarter
-of an hour, as `make check-all` does; without words every other one of those exercises whose other tests earn nothing only by
-what they rest on, and the others after the next commit.
+of an hour, as `make check-all` does; without words every third one of those exercises whose other tests earn nothing only by
+what they rest on, and the others after the next commits.
 """
 
 import os
@@ -27,10 +27,11 @@ from zeno.machines import machine  # noqa: E402
 
 LABS = (2, 3, 4, "4s", 5, 6)
 ALWAYS = ("2.4", "2B", "3B", "3.8", "4B", "4sB")
-"""What is tried where nobody says which: every other one, the others after the next commit, and those of a lab whose
+"""What is tried where nobody says which: every third one, the others after the next commits, and those of a lab whose
 solutions a commit changes."""
 SEED = int(os.environ.get("SEED", "0")) or None
 JOBS = os.cpu_count() or 2
+PARTS = 3
 KEPT = kept.Kept(ROOT)
 
 
@@ -126,8 +127,8 @@ def this_time():
     changed = turn.changed()
     touched = {str(number) for number in LABS
                if any(path.startswith(f"solutions/{course.load(number).dir}/") for path in changed)}
-    return {name for at, name in enumerate(ALWAYS, turn.turn(2))
-            if at % 2 == 0 or name.split(".")[0].rstrip("AB") in touched}
+    return {name for at, name in enumerate(ALWAYS, turn.turn(PARTS))
+            if at % PARTS == 0 or name.split(".")[0].rstrip("AB") in touched}
 
 
 def main():
