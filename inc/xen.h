@@ -141,8 +141,6 @@ struct xen_callback_register {
 	uint64_t address;
 };
 
-enum xen_physdev_op { XEN_PHYSDEVOP_set_iopl = 6 };
-
 /* xen.h, "Commands to HYPERVISOR_vm_assist()" */
 enum xen_vm_assist { XEN_VMASST_CMD_enable, XEN_VMASST_CMD_disable };
 enum xen_vm_assist_type {

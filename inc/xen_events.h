@@ -53,6 +53,10 @@ struct xen_evtchn_bind_virq {
 	uint32_t virq, vcpu;
 	uint32_t port; /* out */
 };
+struct xen_evtchn_bind_pirq {
+	uint32_t pirq, flags;
+	uint32_t port; /* out */
+};
 struct xen_evtchn_bind_ipi {
 	uint32_t vcpu;
 	uint32_t port; /* out */
@@ -84,7 +88,7 @@ struct xen_evtchn_status {
 			uint16_t dom;
 			uint32_t port;
 		} interdomain;
-		uint32_t virq;
+		uint32_t virq, pirq;
 	} u;
 };
 
@@ -97,6 +101,41 @@ enum xen_virq {
 	XEN_VIRQ_DOM_EXC = 3,
 	XEN_VIRQ_XENOPROF = 7,
 	XEN_VIRQ_XENPMU = 13,
+};
+
+/* physdev.h */
+enum xen_physdev_op {
+	XEN_PHYSDEVOP_irq_status_query = 5,
+	XEN_PHYSDEVOP_set_iopl = 6,
+	XEN_PHYSDEVOP_eoi = 12,
+	XEN_PHYSDEVOP_map_pirq = 13,
+	XEN_PHYSDEVOP_unmap_pirq = 14,
+	XEN_PHYSDEVOP_setup_gsi = 21,
+};
+#define XEN_IRQSTAT_needs_eoi 1u
+struct xen_physdev_irq_status_query {
+	uint32_t irq;
+	uint32_t flags; /* out */
+};
+struct xen_physdev_eoi {
+	uint32_t irq;
+};
+#define XEN_MAP_PIRQ_TYPE_GSI 1
+struct xen_physdev_map_pirq {
+	uint16_t domid;
+	int32_t type, index;
+	int32_t pirq; /* in: a number that it is to have, or less than 0; and out */
+	int32_t bus, devfn, entry_nr;
+	uint64_t table_base;
+};
+struct xen_physdev_unmap_pirq {
+	uint16_t domid;
+	int32_t pirq;
+};
+struct xen_physdev_setup_gsi {
+	int32_t gsi;
+	uint8_t triggering; /* 0: by edge, 1: by level */
+	uint8_t polarity;   /* 0: high, 1: low */
 };
 
 /* sched.h */

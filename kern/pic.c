@@ -16,6 +16,7 @@
 #define CASCADE_LINE    2
 #define OCW2_EOI        0x20 /* non-specific */
 #define OCW3_READ_ISR   0x0b
+#define ELCR            0x4d0 /* and the next: a bit for each line that is one by level */
 #define SPURIOUS_IN_ONE 7 /* a line that goes away before INTA arrives as IR7: 8259A, "IR0-IR7" */
 
 static struct {
@@ -58,6 +59,23 @@ irq_register(unsigned line, void (*handler)(void *), void *arg)
 	lines[line].arg = arg;
 	masked &= (uint16_t) ~(1 << line);
 	write_masks();
+}
+
+void
+irq_open(unsigned line, bool open)
+{
+	ASSERT(line < IRQ_COUNT && line != CASCADE_LINE);
+	masked = (uint16_t)(open ? masked & ~(1u << line) : masked | 1u << line);
+	write_masks();
+}
+
+void
+irq_by_level(unsigned line, bool level)
+{
+	uint16_t at = (uint16_t)(ELCR + line / 8);
+	uint8_t bit = (uint8_t)(1u << line % 8), old = inb(at);
+
+	outb(at, level ? old | bit : old & (uint8_t)~bit);
 }
 
 /* IR7 of either chip without its in-service bit: nobody asked, and no EOI may be sent for it. */

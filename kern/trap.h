@@ -76,6 +76,9 @@ const char *vector_name(unsigned vector); /* "#GP general protection", "IRQ 0" f
  */
 void irq(unsigned vector);
 void irq_register(unsigned line, void (*handler)(void *), void *arg);
+/* Closed, as before irq_register(), its requests wait in the controller: one edge, or a level. */
+void irq_open(unsigned line, bool open);
+void irq_by_level(unsigned line, bool level); /* else by edge, as all ISA devices want it */
 
 /* One entry per instruction in the host that may fault on a guest's account: see kern/trap.inc,
  * EXTABLE. */

@@ -152,6 +152,24 @@ def refused():
     ok(after == [before] * 3, "and no frame is lost", text=text)
 
 
+def lines(nonce, where="qemu"):
+    """dom0 has the disk's line and ports, nobody else, and loses no interrupt of it; keys and VIRQ_DEBUG come as events."""
+    bad, disk = folder() / "dom0.elf", folder() / "disk"
+    shutil.copyfile(guest("pv-pirq"), bad)
+    disk.write_bytes(f"{nonce}\0".encode().ljust(512, b".").rjust(2048, b"\0") + bytes(1 << 20))
+    text = PV.host(["start pv-pirq", "start dom0", "start dom0 -- leave", "start dom0", f"start dom0 -- keys input=keys>~|{nonce}_q",
+                    "start pv-pirq & -- keys", "start pv-hello", "virq d1", "start pv-hello", "stop d1", "virq d1"], [bad, "pv-pirq", "pv-hello"],
+                   extra=("-drive", f"file={disk},format=raw,if=ide"))
+    parts = each(text)
+    ok("0 wrong; no line is mine" in parts[0], "who is not dom0 has no line, and no port", text=parts[0])
+    ok(f"the disk says {nonce}" in parts[1] and "0 wrong; the end" in parts[1], "dom0 reads the disk, and loses no interrupt", text=parts[1])
+    ok("0 wrong; I leave" in parts[2] and f"the disk says {nonce}" in parts[3] and "0 wrong; the end" in parts[3],
+       "it ends with the line up, which the next dom0 finds", text=parts[3])
+    ok(f"d1| keys> {nonce}" in parts[4] and "dom0: ended: guest powered off" in parts[4], "keys come as VIRQ_CONSOLE", text=parts[4])
+    ok("VIRQ_DEBUG" in text and text.count("hello: ended") == 2 and "d1: it has no port for VIRQ_DEBUG" in text,
+       "virq: VIRQ_DEBUG, to who listens", text=text[-2000:])
+
+
 def main():
     nonce = f"{random.getrandbits(48):x}"
     parts, more = [works(nonce), bears()], {}
@@ -165,6 +183,7 @@ def main():
                     **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk", "deaf", "hoard")})
     one_boot(parts, files)
     refused()
+    lines(nonce)
     finish()
 
 

@@ -32,7 +32,7 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions. No room grows beyond its
     # cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern kern/gdb @0", 5590, 4500),
+    "kern": ("kern kern/gdb @0", 5630, 4500),
     "vmm core and mem": ("vmm vmm/mem", 3376, 2400),
     "handlers for any engine": ("vmm/exits", 740, 500),
     "x86": ("vmm/x86", 3350, 3000),
@@ -41,8 +41,8 @@ ROOMS = {
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 4815, 3200),
-    "events of PV and their lab": ("vmm/pv/events @7", 1200, 1000),
-    "domain control of PV": ("vmm/pv/control", 422, 400),
+    "events of PV and their lab": ("vmm/pv/events @7", 1340, 1000),
+    "domain control of PV": ("vmm/pv/control", 590, 550),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
@@ -63,7 +63,7 @@ ROOMS = {
     "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 15030
+PATH_CAP = 15070
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
 
 

@@ -1,4 +1,4 @@
-/* BUILD: vmm/pv/events/ports.c */
+/* BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c */
 /*
  * Event channels: each operation's answer to what it may be given, and what holds whatever three
  * domains do: ends know each other, each VIRQ has its port, and no event is lost to a guest that
@@ -54,6 +54,11 @@ void
 pv_port_serves(struct pv_ports *p, enum pv_service service)
 {
 	domains[p->domain].served[service]++;
+}
+
+void
+pv_line_open(unsigned irq, bool open)
+{
 }
 
 static void
@@ -176,7 +181,7 @@ answers(void)
 	IS(DO(1, bind_ipi, .vcpu = 0), 0, "bind_ipi");
 	IS(pv_ports_op(&domains[1].ports, XEN_EVTCHNOP_init_control, NULL), -ENOSYS, "FIFO");
 	IS(pv_ports_op(&domains[1].ports, ~0u, NULL), -ENOSYS, "no operation");
-	IS(pv_ports_op(&domains[1].ports, XEN_EVTCHNOP_bind_pirq, NULL), -EPERM, "a PIRQ");
+	IS(DO(1, bind_pirq, .pirq = 14), -EPERM, "a PIRQ");
 	IS(DO(1, reset, 2), -EPERM, "reset of another");
 	domains[2].lives = false;
 	IS(status_of(1, a).status, XEN_EVTCHNSTAT_unbound, "a dead peer has let go");

@@ -14,7 +14,6 @@
 #include <xen/callback.h>
 #include <xen/features.h>
 #include <xen/memory.h>
-#include <xen/physdev.h>
 #include <xen/sched.h>
 #include <xen/version.h>
 #undef xen_feature_info
@@ -87,7 +86,6 @@ numbers(void)
 	SAME(XEN_CALLBACKTYPE_syscall, CALLBACKTYPE_syscall);
 	SAME(XEN_CALLBACKTYPE_nmi, CALLBACKTYPE_nmi);
 	SAME(XEN_CALLBACKF_mask_events, CALLBACKF_mask_events);
-	SAME(XEN_PHYSDEVOP_set_iopl, PHYSDEVOP_set_iopl);
 	SAME(XEN_VMASST_CMD_enable, VMASST_CMD_enable);
 	SAME(XEN_VMASST_CMD_disable, VMASST_CMD_disable);
 	SAME(XEN_VMASST_TYPE_writable_pagetables, VMASST_TYPE_writable_pagetables);

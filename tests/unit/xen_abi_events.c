@@ -11,6 +11,7 @@
 #include <xen/grant_table.h>
 #include <xen/io/console.h>
 #include <xen/io/xs_wire.h>
+#include <xen/physdev.h>
 #include <xen/sched.h>
 #include <xen/vcpu.h>
 
@@ -49,6 +50,14 @@ numbers(void)
 	SAME(XEN_VIRQ_DOM_EXC, VIRQ_DOM_EXC);
 	SAME(XEN_VIRQ_XENOPROF, VIRQ_XENOPROF);
 	SAME(XEN_VIRQ_XENPMU, VIRQ_XENPMU);
+	SAME(XEN_PHYSDEVOP_irq_status_query, PHYSDEVOP_irq_status_query);
+	SAME(XEN_PHYSDEVOP_set_iopl, PHYSDEVOP_set_iopl);
+	SAME(XEN_PHYSDEVOP_eoi, PHYSDEVOP_eoi);
+	SAME(XEN_PHYSDEVOP_map_pirq, PHYSDEVOP_map_pirq);
+	SAME(XEN_PHYSDEVOP_unmap_pirq, PHYSDEVOP_unmap_pirq);
+	SAME(XEN_PHYSDEVOP_setup_gsi, PHYSDEVOP_setup_gsi);
+	SAME(XEN_IRQSTAT_needs_eoi, XENIRQSTAT_needs_eoi);
+	SAME(XEN_MAP_PIRQ_TYPE_GSI, MAP_PIRQ_TYPE_GSI);
 	SAME(XEN_SCHEDOP_poll, SCHEDOP_poll);
 	SAME(XEN_VCPUOP_is_up, VCPUOP_is_up);
 	SAME(XEN_VCPUOP_get_runstate_info, VCPUOP_get_runstate_info);
@@ -94,6 +103,31 @@ shared_page(void)
 static void
 arguments(void)
 {
+	FIELD(physdev_irq_status_query, irq, irq);
+	FIELD(physdev_irq_status_query, flags, flags);
+	SIZE(physdev_irq_status_query);
+	FIELD(physdev_eoi, irq, irq);
+	SIZE(physdev_eoi);
+	FIELD(physdev_map_pirq, domid, domid);
+	FIELD(physdev_map_pirq, type, type);
+	FIELD(physdev_map_pirq, index, index);
+	FIELD(physdev_map_pirq, pirq, pirq);
+	FIELD(physdev_map_pirq, bus, bus);
+	FIELD(physdev_map_pirq, devfn, devfn);
+	FIELD(physdev_map_pirq, entry_nr, entry_nr);
+	FIELD(physdev_map_pirq, table_base, table_base);
+	SIZE(physdev_map_pirq);
+	FIELD(physdev_unmap_pirq, domid, domid);
+	FIELD(physdev_unmap_pirq, pirq, pirq);
+	SIZE(physdev_unmap_pirq);
+	FIELD(physdev_setup_gsi, gsi, gsi);
+	FIELD(physdev_setup_gsi, triggering, triggering);
+	FIELD(physdev_setup_gsi, polarity, polarity);
+	SIZE(physdev_setup_gsi);
+	FIELD(evtchn_bind_pirq, pirq, pirq);
+	FIELD(evtchn_bind_pirq, flags, flags);
+	FIELD(evtchn_bind_pirq, port, port);
+	SIZE(evtchn_bind_pirq);
 	FIELD(evtchn_alloc_unbound, dom, dom);
 	FIELD(evtchn_alloc_unbound, remote_dom, remote_dom);
 	FIELD(evtchn_alloc_unbound, port, port);

@@ -51,13 +51,17 @@ pv_fetch_insn(struct vcpu *v, struct insn *insn)
 static void
 is_io(struct exit *e, const struct insn *i, uint16_t dx)
 {
-	bool in = i->op == INSN_IN, by_dx = i->opcode & 8;
+	bool in = i->op == INSN_IN || i->op == INSN_INS, by_dx = i->opcode & 8;
 
 	e->io = (struct exit_io){ .port = by_dx ? dx : (uint8_t)i->imm,
 				  .size = !(i->opcode & 1) ? 1
 					  : i->opsize == 2 ? 2
 							   : 4,
-				  .in = in };
+				  .in = in,
+				  .string = i->op == INSN_INS || i->op == INSN_OUTS,
+				  .rep = !!(i->prefixes & (PFX_REP | PFX_REPNE)),
+				  .seg = in ? SEG_ES : i->mem_seg,
+				  .addr_size = i->addrsize };
 }
 
 static void
@@ -75,6 +79,8 @@ reason_of(struct vcpu *v, struct exit *e, const struct insn *i)
 	switch (i->op) {
 	case INSN_IN:
 	case INSN_OUT:
+	case INSN_INS:
+	case INSN_OUTS:
 		if (!pv_of(v)->iopl)
 			return EXIT_NONE;
 		is_io(e, i, (uint16_t)v->state.gpr[RDX]);

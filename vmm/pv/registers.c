@@ -3,6 +3,7 @@
  * CR0.TS, the I/O privilege level.
  */
 #include <inc/errno.h>
+#include <inc/xen_events.h>
 #include <kern/cpu.h>
 #include <kern/fpu.h>
 #include <vmm/cpu_setup.h>
@@ -148,7 +149,7 @@ pv_call_fpu_taskswitch(struct vcpu *v, struct pv_call *c)
 	return 0;
 }
 
-/* A domain without devices has ports that nobody answers at, and no interrupt lines. */
+/* A domain without devices has ports that nobody answers at. Lab 7's has interrupt lines, too. */
 int64_t
 pv_call_physdev_op(struct vcpu *v, struct pv_call *c)
 {

@@ -10,6 +10,16 @@
 #define CHUNK   128u            /* bytes of the console's between two looks at the host's affairs */
 #define VERSION (4u << 16 | 17) /* of the ABI: the public headers' */
 
+int
+pv_console_key(struct domain *d)
+{
+	struct pv_domain *pd = pv_domain_of(d);
+	int byte = pd->key ? pd->key - 1 : domain_input(d);
+
+	pd->key = 0;
+	return byte;
+}
+
 static int64_t
 console_read(struct vcpu *v, uint64_t to, uint32_t room)
 {
@@ -21,7 +31,7 @@ console_read(struct vcpu *v, uint64_t to, uint32_t room)
 		room = sizeof(line);
 	if (pv_write(v, to, line, room)) /* what has been typed is not lost */
 		return -EFAULT;
-	while (n < room && (byte = domain_input(v->domain)) >= 0)
+	while (n < room && (byte = pv_console_key(v->domain)) >= 0)
 		line[n++] = (char)byte;
 	return pv_write(v, to, line, n) ? -EFAULT : (int64_t)n;
 }

@@ -19,6 +19,7 @@ struct pv_domain {
 	struct pv_events *events; /* events/: NULL: this build has none */
 	mfn_t held[PV_HELD];      /* of the guest's own memory */
 	unsigned held_count;
+	uint16_t key;    /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
 	uint32_t grants; /* frames of the grant table */
 	void *grant[PV_GRANT_FRAMES];
 };
@@ -54,6 +55,7 @@ int64_t pv_domain_sched_op(struct vcpu *v, struct pv_call *c);
 /* Memory of the guest's own that Zeno writes from now on: it stays what it is. False: it is not. */
 bool pv_hold(struct vcpu *v, mfn_t m);
 void pv_let_go(struct domain *d);
+int pv_console_key(struct domain *d); /* services.c: what has been typed next; -1: nothing */
 
 /* This vCPU has the CPU from now on (NULL: none of ours). */
 extern struct vcpu *pv_running; /* NULL: none of ours */

@@ -75,7 +75,7 @@ FN fpu
 	fldz
 	fstp	st0
 	ret
-FN ins			; no string of ports' is done
+FN ins
 	mov	edx, 0x80
 	insb
 	ret

@@ -54,6 +54,7 @@ static void
 dom0_ended(struct thread *t)
 {
 	pv_foreign_drop(dom0->vcpu);
+	pv_pirq_unmap_all(&pv_events_of(dom0)->ports);
 	dom0 = NULL;
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
 		struct domain *d = domain_find(id);

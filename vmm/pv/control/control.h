@@ -10,6 +10,7 @@
 #pragma once
 
 #include <inc/control.h>
+#include <vmm/dev/io.h>
 #include <vmm/pv/events/events.h>
 
 struct pv_call;
@@ -27,3 +28,7 @@ int pv_foreign_map(struct vcpu *v, struct domain *d, uint64_t pfn, uint64_t va, 
 /* How many entries of v's lead to frames of this domain; all other domains': they are none then. */
 uint64_t pv_foreign_entries(struct vcpu *v, const struct domain *of);
 void pv_foreign_drop(struct vcpu *v);
+
+/* physdev.c: ports of devices that dom0 may have, and by number, 1 + which of them each is. */
+extern const struct io_range pv_dom0_ports[];
+extern uint8_t pv_dom0_claims[];

@@ -185,10 +185,20 @@ bind_virq(struct pv_ports *p, void *arg)
 	return told(&b->port, port);
 }
 
+/* The only flag says that others may have the line, too: here nobody has (physdev.c). */
 static int
 bind_pirq(struct pv_ports *p, void *arg)
 {
-	return -EPERM; /* no domain has a device of the machine's */
+	struct xen_evtchn_bind_pirq *b = arg;
+	int err = pv_pirq_may_bind(p, b->pirq), port;
+
+	if (err)
+		return err;
+	port = new_port(
+		p, (struct pv_port){ .state = XEN_EVTCHNSTAT_pirq, .other = (uint16_t)b->pirq });
+	if (port >= 0)
+		pv_pirq_bind(p, b->pirq, (uint16_t)port);
+	return told(&b->port, port);
 }
 
 static int
@@ -233,6 +243,8 @@ close_port(struct pv_ports *p, uint32_t port)
 		p->service[e->other] = 0;
 	if (e->state == XEN_EVTCHNSTAT_virq)
 		p->virq[e->vcpu][e->other] = 0;
+	if (e->state == XEN_EVTCHNSTAT_pirq)
+		pv_pirq_unbind(p, e->other, (uint16_t)port);
 	*e = (struct pv_port){ .state = XEN_EVTCHNSTAT_closed };
 	p->shared->pending[port / 64] &= ~bit_of(port);
 	if (port < p->taken)
@@ -294,6 +306,9 @@ status(struct pv_ports *p, void *arg)
 		break;
 	case XEN_EVTCHNSTAT_virq:
 		s->u.virq = e->other;
+		break;
+	case XEN_EVTCHNSTAT_pirq:
+		s->u.pirq = e->other;
 	}
 	return 0;
 }
@@ -350,7 +365,7 @@ static const struct {
 	[XEN_EVTCHNOP_bind_interdomain] = { bind_interdomain,
 					    sizeof(struct xen_evtchn_bind_interdomain), true },
 	[XEN_EVTCHNOP_bind_virq] = { bind_virq, sizeof(struct xen_evtchn_bind_virq), true },
-	[XEN_EVTCHNOP_bind_pirq] = { bind_pirq, sizeof(struct xen_evtchn_bind_virq), true },
+	[XEN_EVTCHNOP_bind_pirq] = { bind_pirq, sizeof(struct xen_evtchn_bind_pirq), true },
 	[XEN_EVTCHNOP_bind_ipi] = { bind_ipi, sizeof(struct xen_evtchn_bind_ipi), true },
 	[XEN_EVTCHNOP_status] = { status, sizeof(struct xen_evtchn_status), true },
 	[XEN_EVTCHNOP_close] = { close, sizeof(struct xen_evtchn_close), false },

@@ -22,12 +22,20 @@ struct pv_port {
 	uint8_t state;  /* enum xen_evtchnstat */
 	uint8_t vcpu;   /* whom it tells */
 	uint16_t dom;   /* unbound: who may bind it; interdomain: at the other end */
-	uint16_t other; /* interdomain: the port there; or the VIRQ */
+	uint16_t other; /* interdomain: the port there; or the VIRQ, or PIRQ */
 	uint16_t pad;
 };
 #define PV_PORTS_PER_PAGE (4096u / sizeof(struct pv_port))
 #define PV_PORT_PAGES     (XEN_PORTS / PV_PORTS_PER_PAGE)
 #define PV_VCPUS          1u
+
+/* A line of the machine's interrupt controllers, under the number that it has there (pirq.c). */
+#define PV_PIRQS 16u
+struct pv_pirq {
+	bool mapped;   /* it is the domain's */
+	bool waits;    /* ... it has come, and the domain has not said EOI yet */
+	uint16_t port; /* 0: it is bound to none */
+};
 
 /* Zeroed, and then `domain`, `shared` and `info`. */
 struct domain;
@@ -40,6 +48,7 @@ struct pv_ports {
 	struct xen_vcpu_info *info[PV_VCPUS];
 	uint16_t virq[PV_VCPUS][XEN_VIRQS]; /* the port of each; 0: none */
 	uint16_t service[PV_SERVICES];
+	struct pv_pirq pirq[PV_PIRQS];
 };
 
 /*
@@ -62,6 +71,18 @@ void pv_virq_raise(struct pv_ports *p, unsigned vcpu, enum xen_virq virq);
 void pv_service_raise(struct pv_ports *p, enum pv_service service);
 bool pv_port_is_pending(const struct pv_ports *p, unsigned port);
 
+/*
+ * pirq.c. Ports that lines have: 0; -EPERM: it is not the domain's; -EEXIST: it has one. EOI:
+ * -EINVAL: it is not the domain's. The line has come; a domain loses it, or all.
+ */
+int pv_pirq_may_bind(const struct pv_ports *p, uint32_t irq);
+void pv_pirq_bind(struct pv_ports *p, unsigned irq, uint16_t port);
+void pv_pirq_unbind(struct pv_ports *p, unsigned irq, uint16_t port);
+int pv_pirq_eoi(struct pv_ports *p, uint32_t irq);
+void pv_pirq_came(struct pv_ports *p, unsigned irq);
+void pv_pirq_unmap(struct pv_ports *p, unsigned irq);
+void pv_pirq_unmap_all(struct pv_ports *p);
+
 /* ---- what whoever links this has: Zeno (events.c), or a test ---- */
 
 struct pv_ports *pv_ports_of(uint16_t domain); /* NULL: none lives under that number */
@@ -69,3 +90,8 @@ void *pv_ports_page(void);                     /* zeroed; NULL: no memory */
 /* A pending bit of this port is new, or it is no longer masked: its vCPU looks. */
 void pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port);
 void pv_port_serves(struct pv_ports *p, enum pv_service service); /* the guest has sent there */
+/*
+ * Whether a line of the machine's may interrupt. What comes while it is closed waits in the
+ * controller.
+ */
+void pv_line_open(unsigned irq, bool open);

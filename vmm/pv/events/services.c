@@ -6,13 +6,29 @@
 #include <inc/errno.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/pv/pv.h>
+#include <vmm/monitor.h>
+#include <vmm/pv/control/control.h>
 #include <vmm/pv/events/events.h>
+#include <vmm/pv/pv.h>
 
 static void
 say(void *ctx, uint8_t byte)
 {
 	domain_putc(ctx, byte);
+}
+
+/* For who has no ring, and reads by console_io: the first key is taken, and kept until then. */
+static void
+look_for_key(struct domain *d)
+{
+	struct pv_ports *p = &pv_events_of(d)->ports;
+	struct pv_domain *pd = pv_domain_of(d);
+	int byte = pd->key || !p->virq[0][XEN_VIRQ_CONSOLE] ? -1 : domain_input(d);
+
+	if (byte < 0)
+		return;
+	pd->key = (uint16_t)(byte + 1);
+	pv_virq_raise(p, 0, XEN_VIRQ_CONSOLE);
 }
 
 /*
@@ -26,9 +42,11 @@ pv_console_look(struct domain *d)
 	bool any = false;
 	int byte;
 
-	if (!pe->listens)
+	if (!pe->listens) {
+		look_for_key(d);
 		return;
-	while (pv_console_has_room(pe->console) && (byte = domain_input(d)) >= 0) {
+	}
+	while (pv_console_has_room(pe->console) && (byte = pv_console_key(d)) >= 0) {
 		pv_console_give(pe->console, (uint8_t)byte);
 		any = true;
 	}
@@ -93,3 +111,21 @@ pv_services_open(struct domain *d, struct pv_plan *plan, bool by_dom0)
 				     plan->store_port };
 	return 0;
 }
+
+/* What a kernel does then is its own affair: Linux says which of its ports are pending. */
+static int
+virq(int argc, char **argv)
+{
+	struct domain *d = monitor_domain(argc, argv);
+	struct pv_ports *p = d ? pv_ports_of(d == pv_dom0() ? 0 : (uint16_t)d->id) : NULL;
+
+	if (!d)
+		return MONITOR_SAID;
+	if (!p || !p->virq[0][XEN_VIRQ_DEBUG]) {
+		printf("d%u: it has no port for VIRQ_DEBUG\n", d->id);
+		return MONITOR_SAID;
+	}
+	pv_virq_raise(p, 0, XEN_VIRQ_DEBUG);
+	return 0;
+}
+MONITOR_COMMAND(virq, "virq", "[ID]", "VIRQ_DEBUG to a PV guest: it says what it waits for");
