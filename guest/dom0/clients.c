@@ -29,6 +29,18 @@ store_say(struct store_client *c, const struct store_message *m, const char *byt
 }
 
 void
+store_lost(struct store_client *c, const struct xen_xsd_sockmsg *head)
+{
+	const char word[] = "EIO";
+	struct store_message m = { .head = *head };
+
+	store_pays(c->domid);
+	m.head.type = XEN_XS_ERROR;
+	m.head.len = sizeof(word);
+	store_say(c, &m, word);
+}
+
+void
 store_sent(struct store_client *c)
 {
 	struct store_message *m = c->first;

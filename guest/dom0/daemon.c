@@ -63,7 +63,6 @@ daemon_begins(struct domu *u)
 	char number[12];
 
 	u->client = store_introduce(&store, (uint16_t)u->id);
-	memset(&u->wire, 0, sizeof(u->wire));
 	if (!u->client) {
 		say("dom0: no memory for the store of %s\n", u->name);
 		return;
@@ -72,8 +71,10 @@ daemon_begins(struct domu *u)
 	snprintf(number, sizeof(number), "%u", u->id);
 	write(u->id, "name", u->name);
 	write(u->id, "domid", number);
-	if (u->store)
-		u->store->server_features = XEN_STORE_FEATURE_ERROR;
+	if (!u->store)
+		return;
+	store_ring_goes_on(&u->wire, u->store);
+	u->store->ring.server_features = XEN_STORE_FEATURE_ERROR;
 }
 
 void
@@ -93,6 +94,8 @@ daemon_serve(struct domu *u)
 {
 	if (!u->store || !u->client || !store_ring_serve(&u->wire, u->store, &store, u->client))
 		return false;
+	if (u->wire.broken)
+		say("\n%s's store is closed to it: %s\n", u->name, u->wire.broken);
 	pv_send(u->store_port);
 	return true;
 }

@@ -22,7 +22,7 @@ struct domu {
 	unsigned id;
 	char name[24];
 	volatile struct xen_console_ring *console; /* NULL: it is not to be had */
-	volatile struct xen_store_ring *store;
+	volatile struct store_page *store;
 	uint32_t console_port, store_port; /* dom0's own; 0: none */
 	struct store_client *client;
 	struct store_ring wire;

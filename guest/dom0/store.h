@@ -19,8 +19,8 @@
 #define STORE_WATCHES      64u
 #define STORE_TOKEN        512u
 #define STORE_TRANSACTIONS 8u
-#define STORE_TOUCHED      256u /* paths of a transaction */
-#define STORE_EVENTS       128u /* that it has not read yet; more end its connection */
+#define STORE_TOUCHED      256u  /* paths of a transaction */
+#define STORE_EVENTS       1024u /* that it has not read yet; more end its connection */
 
 struct store_watch {
 	struct store_watch *next;
@@ -88,6 +88,8 @@ void store_release(struct store *s, struct store_client *c);
  */
 void store_request(struct store *s, struct store_client *c, const struct xen_xsd_sockmsg *head,
 		   const char *payload);
+/* One that is known by its head alone: the answer is EIO. */
+void store_lost(struct store_client *c, const struct xen_xsd_sockmsg *head);
 /* The first message has been sent. */
 void store_sent(struct store_client *c);
 

@@ -7,6 +7,21 @@
 
 #include <guest/dom0/store.h>
 
+/*
+ * Behind the ring, where the page has nothing else: what the next dom0 must know if this one ends
+ * in the middle of a message. The domain can write it, and makes a mess of its own ring alone. Each
+ * word is written before the index that makes it matter, so it holds whenever dom0 ends.
+ */
+struct store_rest {
+	struct xen_xsd_sockmsg head; /* of the request that is on its way */
+	uint32_t begun;              /* where it has begun: an index as req_cons is one */
+	uint32_t ends;               /* where the message that is being sent will: as rsp_prod */
+};
+struct store_page {
+	struct xen_store_ring ring;
+	struct store_rest rest;
+};
+
 /* Zeroed at first. */
 struct store_ring {
 	union {
@@ -16,12 +31,20 @@ struct store_ring {
 	char payload[XEN_STORE_PAYLOAD];
 	uint32_t taken; /* bytes of a request, its head and payload */
 	uint32_t sent;  /* ... of the client's first message */
-	bool broken;    /* by the protocol: nobody answers any more */
+	bool lost;      /* the payload went with the dom0 that was here before: no more than that */
+	uint32_t unsent;    /* bytes of a message of hers, which nobody knows any more */
+	const char *broken; /* why nobody answers any more; NULL: somebody does */
 };
 
 /*
  * Takes requests and sends messages, as far as there are some, and room. Whether something has
  * happened in the ring: then the domain wants to hear of it, and there may be more to do.
  */
-bool store_ring_serve(struct store_ring *s, volatile struct xen_store_ring *r, struct store *store,
+bool store_ring_serve(struct store_ring *s, volatile struct store_page *p, struct store *store,
 		      struct store_client *c);
+
+/*
+ * Another dom0 has served this ring up to now, or nobody has. A request that it has taken and not
+ * answered gets EIO; but one that fits into the ring it has taken as a whole, and answered then.
+ */
+void store_ring_goes_on(struct store_ring *s, volatile struct store_page *p);
