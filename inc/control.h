@@ -40,16 +40,28 @@ struct zeno_create {
 	uint64_t kernel, kernel_size, ramdisk, ramdisk_size; /* linear, bytes; size 0: none */
 	uint64_t mib;
 	char words[512];
+	char note[64]; /* dom0's own: LOOK has it, also for the dom0 that comes next */
 };
 
 enum zeno_state { ZENO_RUNS, ZENO_PAUSED, ZENO_ENDED };
+/* How: as sched.h's SHUTDOWN_ reasons, from 1 on; its own fault is a crash, too. */
+enum zeno_why {
+	ZENO_NOT_YET,
+	ZENO_POWEROFF,
+	ZENO_REBOOT,
+	ZENO_SUSPEND,
+	ZENO_CRASH,
+	ZENO_KILLED = 16, /* by dom0, or at the monitor */
+};
 struct zeno_look {
-	uint16_t domid;                         /* as other domains know it */
-	uint8_t state;                          /* enum zeno_state */
-	uint8_t made;                           /* by dom0 */
-	uint32_t console_port, store_port, pad; /* of its own */
+	uint16_t domid;                    /* as other domains know it */
+	uint8_t state;                     /* enum zeno_state */
+	uint8_t made;                      /* by dom0 */
+	uint32_t console_port, store_port; /* of its own */
+	uint32_t why;                      /* enum zeno_why, of one that has ended */
 	uint64_t console_pfn, store_pfn;
 	uint64_t ram, exits, ns; /* bytes; its own clock */
 	char name[24];
-	char end[240]; /* why it has ended */
+	char end[240]; /* why it has ended, in words */
+	char note[64];
 };

@@ -89,6 +89,32 @@ BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "no
 HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2", "any": "d2| nothing has come of it"}
 
 
+def ends(nonce):
+    """What becomes of those that end: made anew with its console, kept, let go of; one that reboots without end is not for long."""
+    again, storm, crash, asked, first, second = yield (
+        [*shell("create again.cfg", "console again"), ("domu> ", "r\n"), ("domu> ", f"{nonce}\n"), ("domu> ", LEAVE), *shell("list"),
+         (PROMPT, "destroy again\n"), ENDS, *shell("list", "halt")],
+        [*shell("create storm.cfg"), *[ENDS] * 6, *shell("list", "halt")],
+        [*shell("create kept.cfg"), ENDS, *shell("list", "create kept.cfg", "destroy kept", "create kept.cfg"), ENDS, *shell("halt")],
+        [*shell("create obey.cfg", "shutdown obey"), ENDS, *shell("create obey.cfg", "reboot obey"), ENDS,
+         *shell("uptime", "destroy obey"), ENDS, *shell("halt")],
+        [*shell("create half.cfg"), ("half> ", "halt\n")],
+        [*shell("console half\n"), ("domu> ", LEAVE), *shell("destroy half"), ENDS, *shell("halt")])
+    ok("again has ended: guest has asked for a reboot" in again and "again starts again" in again
+       and re.search(rf"domu> r\nyou said r\n.*domu> {nonce}\nyou said {nonce}\n", again, re.S) is None
+       and f"you said {nonce}" in again and again.count("again has ended") == 2 and "again has ended: by dom0" in again,
+       "reboot: a domain is made anew, and its console stays", text=again)
+    ok(re.findall(LISTED.replace("d[o0mu]", "[adginom0]"), again, re.M) == ["running", "running", "running"], "... and is not behind `destroy`", text=again)
+    ok(storm.count("storm starts again") >= 5 and "storm has come back 5 times by now: no more" in storm and "dom0: ended: guest powered off" in storm,
+       "one that reboots at once does not come back for ever", text=storm[-3000:])
+    ok("kept has ended: " in crash and crash.count("... and is kept") == 2 and re.search(r"^kept +\d+ +\d+  ended ", crash, re.M)
+       and "there is a domain of this name, kept" in crash, "on_crash: it is kept, until `destroy` lets go of it", text=crash)
+    ok("obey has ended: guest powered off" in asked and "obey has ended: guest has asked for a reboot" in asked and "obey starts again" in asked
+       and re.search(r"^obey +2 0:00:\d\d$", asked, re.M), "shutdown and reboot, by the store; uptime", text=asked)
+    ok("half| half> " in first and "the other half: EIO" in second and "\n".join(STORE[1:4]) in second,
+       "a request of which another dom0 has taken a part is answered", text=first + second)
+
+
 def bears():
     """Files that are wrong, and domains that mean harm by their rings; one talks for ever, one does not listen, one hoards."""
     wrong, harm, talk, deaf, hoard = yield (
@@ -172,7 +198,7 @@ def lines(nonce, where="qemu"):
 
 def main():
     nonce = f"{random.getrandbits(48):x}"
-    parts, more = [works(nonce), bears()], {}
+    parts, more = [works(nonce), bears(), ends(nonce)], {}
     try:
         linux_guest.bring(xen_guest.PVGRUB)
         more["pvgrub"] = (xen_guest.PVGRUB.place / "pvgrub").read_bytes()
@@ -180,8 +206,12 @@ def main():
     except linux_guest.NoGuest as why:
         skip("Debian's PvGrub in a domain of dom0's", f"it could not be fetched: {why}")
     files = archive(**{name: data for name, (data, _) in BAD.items()}, **more,
-                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk", "deaf", "hoard")})
-    one_boot(parts, files)
+                    **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk", "deaf", "hoard")},
+                    **{"again.cfg": config("again"), "storm.cfg": config("storm", extra="harm=reboot"),
+                       "obey.cfg": config("obey", extra="obey"), "half.cfg": config("half", extra="harm=half"),
+                       "kept.cfg": config("kept", extra="harm=fault", on_crash="preserve")})
+    one_boot(parts[:2], files)
+    one_boot(parts[2:], files)
     refused()
     lines(nonce)
     finish()

@@ -42,11 +42,11 @@ domain_stop(struct domain *d, const char *fmt, ...)
 }
 
 void
-domain_off(struct domain *d)
+domain_off(struct domain *d, const char *how)
 {
 	if (d->state == DOMAIN_ENDED)
 		return;
-	snprintf(d->end_reason, sizeof(d->end_reason), "guest powered off after %lu exits",
+	snprintf(d->end_reason, sizeof(d->end_reason), "guest %s after %lu exits", how,
 		 domain_exits(d));
 	end(d, "ended");
 }

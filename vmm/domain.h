@@ -131,9 +131,9 @@ void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void domain_exit(struct domain *d, unsigned code);
 /* The machine had no frame for a touch of the domain's RAM: its next turn ends it. */
 void domain_starves(struct domain *d);
-void domain_off(struct domain *d);             /* the guest has switched itself off, by ACPI */
-uint64_t domain_exits(const struct domain *d); /* of all its vCPUs */
-uint64_t domain_now(const struct domain *d);   /* ns of the domain's own clock */
+void domain_off(struct domain *d, const char *how); /* the guest has "powered off", say */
+uint64_t domain_exits(const struct domain *d);      /* of all its vCPUs */
+uint64_t domain_now(const struct domain *d);        /* ns of the domain's own clock */
 
 /* console.c */
 void domain_putc(struct domain *d, uint8_t byte);

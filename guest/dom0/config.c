@@ -7,7 +7,8 @@
 #include <guest/pv/lib/text.h>
 #include <inc/errno.h>
 
-#define NOTHING (-1) /* behind the last character */
+#define ACTION_MAX 8u   /* characters of such a word */
+#define NOTHING    (-1) /* behind the last character */
 
 struct reader {
 	const char *at, *end, *line; /* where that begins */
@@ -16,11 +17,11 @@ struct reader {
 };
 
 /* A key: its place in the struct, and the room or the bounds of its value. */
-enum value { NUMBER, TEXT, WORD };
+enum value { NUMBER, TEXT, WORD, ACTION };
 static const struct key {
 	const char *name;
 	size_t at, place;
-	enum value value; /* WORD: of letters, digits, - _ and . */
+	enum value value; /* WORD: of letters, digits, - _ and ., one of them no digit */
 	bool must;
 	uint64_t least, most; /* a number; a text's characters */
 } keys[] = {
@@ -32,8 +33,13 @@ static const struct key {
 	{ KEY(extra), TEXT, false, 0, ROOM(extra) },
 	{ KEY(memory), NUMBER, true, CONFIG_MIB_MIN, CONFIG_MIB_MAX },
 	{ KEY(vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
+	{ KEY(on_poweroff), ACTION, false, 1, ACTION_MAX },
+	{ KEY(on_reboot), ACTION, false, 1, ACTION_MAX },
+	{ KEY(on_crash), ACTION, false, 1, ACTION_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
+#define NO_SUCH_KEY \
+	"no such key: name kernel ramdisk extra memory vcpus on_poweroff on_reboot on_crash"
 
 static int
 next(const struct reader *r)
@@ -93,7 +99,7 @@ read_text(struct reader *r, char *to, const struct key *key)
 {
 	const char *begin = r->at;
 	int quote = next(r);
-	size_t len = 0;
+	size_t len = 0, digits = 0;
 
 	if (quote != '"' && quote != '\'')
 		return wrong_at(r, begin, " takes a text in quotes", key->name);
@@ -110,10 +116,13 @@ read_text(struct reader *r, char *to, const struct key *key)
 			return wrong_at(r, r->at, "'s text may not have this character", key->name);
 		if (len == key->most)
 			return wrong_at(r, begin, "'s text is too long", key->name);
+		digits += next(r) >= '0' && next(r) <= '9';
 		to[len++] = *r->at;
 	}
 	r->at++;
 	to[len] = 0;
+	if (key->value == WORD && len && digits == len)
+		return wrong_at(r, begin, " of digits alone would be a number", key->name);
 	return len < key->least ? wrong_at(r, begin, "'s text is empty", key->name) : 0;
 }
 
@@ -161,6 +170,22 @@ read_number(struct reader *r, uint64_t *to, const struct key *key)
 	return wrong_at(r, begin, words, key->name);
 }
 
+/* By enum config_action. */
+static int
+read_action(struct reader *r, uint64_t *to, const struct key *key)
+{
+	static const char *const words[] = { "destroy", "restart", "preserve" };
+	const char *begin = r->at;
+	char word[ACTION_MAX + 1];
+	int err = read_text(r, word, key);
+
+	for (*to = 0; !err && *to < sizeof(words) / sizeof(words[0]); ++*to)
+		if (!strcmp(word, words[*to]))
+			return 0;
+	return err ? err
+		   : wrong_at(r, begin, " is \"destroy\", \"restart\" or \"preserve\"", key->name);
+}
+
 static const struct key *
 find_key(const char *word, size_t len)
 {
@@ -185,7 +210,7 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	if (r->at == word)
 		return wrong_at(r, word, "here a key is to begin", "");
 	if (!key)
-		return wrong_at(r, word, "no such key: name kernel ramdisk extra memory vcpus", "");
+		return wrong_at(r, word, NO_SUCH_KEY, "");
 	if (*seen & 1u << (key - keys))
 		return wrong_at(r, word, " is there twice", key->name);
 	*seen |= 1u << (key - keys);
@@ -196,7 +221,9 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	skip_blanks(r);
 	to = (char *)c + key->at;
 	*(struct config_place *)((char *)c + key->place) = place_of(r, r->at);
-	err = key->value == NUMBER ? read_number(r, to, key) : read_text(r, to, key);
+	err = key->value == NUMBER   ? read_number(r, to, key)
+	      : key->value == ACTION ? read_action(r, to, key)
+				     : read_text(r, to, key);
 	if (err)
 		return err;
 	skip_blanks(r);
@@ -214,6 +241,7 @@ config_read(struct config *c, const char *text, size_t len, struct config_wrong 
 
 	memset(c, 0, sizeof(*c));
 	c->vcpus = 1;
+	c->on_reboot = CONFIG_RESTART;
 	while (!err && skip_lines(&r))
 		err = read_one(&r, c, &seen);
 	for (unsigned k = 0; k < KEYS && !err; k++)

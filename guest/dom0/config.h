@@ -17,6 +17,9 @@
 #define CONFIG_MIB_MAX  4096u
 #define CONFIG_VCPU_MAX 32u
 
+/* What is to become of a domain that has ended: so, it is let go of; made anew; kept as it is. */
+enum config_action { CONFIG_DESTROY, CONFIG_RESTART, CONFIG_PRESERVE };
+
 /* Where something stands, both from 1 on. */
 struct config_place {
 	unsigned line, column;
@@ -28,14 +31,16 @@ struct config {
 	char extra[512];              /* the kernel's command line */
 	uint64_t memory;              /* MiB */
 	uint64_t vcpus;
+	uint64_t on_poweroff, on_reboot, on_crash; /* enum config_action */
 	/* of each value, for whoever finds it wrong for other reasons */
-	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at;
+	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at,
+		on_poweroff_at, on_reboot_at, on_crash_at;
 };
 
 /* Where it is wrong, and how. */
 struct config_wrong {
 	struct config_place at;
-	char words[80];
+	char words[96];
 };
 
 /* 0; -EINVAL: *wrong says why, and *c is nothing. `text` has no NUL at its end. */

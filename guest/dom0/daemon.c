@@ -77,6 +77,13 @@ daemon_begins(struct domu *u)
 	u->store->ring.server_features = XEN_STORE_FEATURE_ERROR;
 }
 
+/* By its node control/shutdown: a kernel that watches it obeys, or does nothing. */
+void
+daemon_asks(struct domu *u, const char *what)
+{
+	write(u->id, "control/shutdown", what);
+}
+
 void
 daemon_ends(struct domu *u)
 {

@@ -26,7 +26,12 @@ struct domu {
 	uint32_t console_port, store_port; /* dom0's own; 0: none */
 	struct store_client *client;
 	struct store_ring wire;
+	char file[64];  /* that says what it is to be; empty: nobody knows */
+	bool kept;      /* it has ended, and nobody has let go of it */
+	unsigned lives; /* how often it may still be made anew ... */
+	uint64_t since; /* ... and since when: ends.c */
 };
+#define LIVES 5u
 extern struct domu domus[DOMUS];
 
 /* out.c: dom0's own console. What is said goes out when it is flushed, or there is much of it. */
@@ -54,9 +59,14 @@ extern bool somebody_ended; /* main.c: or may have */
 /* domains.c */
 int64_t control(enum zeno_control op, uint64_t a, uint64_t b, uint64_t c);
 void domains_init(void);
-void domain_create(const char *file);
+struct domu *domain_create(const char *file); /* NULL, after a line: it is not made */
+void domain_let_go(struct domu *u);
 struct domu *domu_find(const char *word); /* by name or number; NULL, after a line */
 bool domains_serve(void); /* rings, and who has ended. Whether there was something to do */
+
+/* ends.c: what becomes of those that end. Whether somebody has. */
+bool ends_serve(void);
+void ends_destroy(struct domu *u);
 
 /* consoles.c: of the others. */
 #define ESCAPE 0x14 /* Ctrl-T */
@@ -71,6 +81,7 @@ void daemon_begins(struct domu *u);
 void daemon_ends(struct domu *u);
 bool daemon_serve(struct domu *u);
 void daemon_show(const char *path);
+void daemon_asks(struct domu *u, const char *what); /* "poweroff", "reboot" */
 
 /* shell.c */
 void shell_init(void);

@@ -67,6 +67,9 @@ serve(const struct zeno_look *l)
 		u++;
 	*u = (struct domu){ .id = l->domid };
 	snprintf(u->name, sizeof(u->name), "%s", l->name);
+	snprintf(u->file, sizeof(u->file), "%s", l->note);
+	u->lives = LIVES;
+	u->since = pv_now();
 	u->console = map(u, 0, l->console_pfn);
 	u->store = map(u, 1, l->store_pfn);
 	u->console_port = bind(u->id, l->console_port);
@@ -75,15 +78,12 @@ serve(const struct zeno_look *l)
 	return u;
 }
 
-/* What it has said to its end is shown; then nothing of it is left. */
-static void
-forget(struct domu *u, const char *end)
+/* Nothing of it is left. */
+void
+domain_let_go(struct domu *u)
 {
 	int64_t err;
 
-	while (console_serve(u))
-		;
-	say("\n%s has ended: %s\n", u->name, end);
 	if (attached == u)
 		attached = NULL;
 	daemon_ends(u);
@@ -94,8 +94,6 @@ forget(struct domu *u, const char *end)
 	if (err)
 		say("dom0: %s is still there: error %ld\n", u->name, -err);
 	u->id = 0;
-	if (!attached)
-		shell_prompt();
 }
 
 /* ---- they come ---- */
@@ -155,17 +153,19 @@ why(int64_t err)
 	}
 }
 
-void
+struct domu *
 domain_create(const char *name)
 {
 	struct file kernel, ramdisk = { .bytes = NULL };
 	struct zeno_create make = { .mib = 0 };
 	struct zeno_look l;
 	struct config c;
+	struct domu *u;
 	int64_t id;
 
 	if (!read_config(name, &c, &kernel, &ramdisk))
-		return;
+		return NULL;
+	snprintf(make.note, sizeof(make.note), "%s", name);
 	snprintf(make.name, sizeof(make.name), "%s", c.name);
 	snprintf(make.words, sizeof(make.words), "%s", c.extra);
 	make.kernel = (uint64_t)kernel.bytes;
@@ -177,11 +177,12 @@ domain_create(const char *name)
 	id = control(ZENO_CREATE, (uint64_t)&make, 0, 0);
 	if (id < 0) {
 		say("%s: %s (error %ld)\n", c.name, why(id), -id);
-		return;
+		return NULL;
 	}
 	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
-	serve(&l);
+	u = serve(&l);
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
+	return u;
 }
 
 /* Those of a dom0 that was here before; what has ended meanwhile is let go of. */
@@ -197,23 +198,7 @@ domains_init(void)
 	somebody_ended = true;
 }
 
-/* ---- they go ---- */
-
-/* Told by VIRQ_DOM_EXC, which says of nobody in particular. */
-static bool
-look_for_ended(void)
-{
-	struct zeno_look l;
-	bool any = false;
-
-	for (struct domu *u = domus; u < domus + DOMUS; u++)
-		if (u->id && control(ZENO_LOOK, u->id, (uint64_t)&l, 0) == u->id &&
-		    l.state == ZENO_ENDED) {
-			forget(u, l.end);
-			any = true;
-		}
-	return any;
-}
+/* ---- all of them ---- */
 
 bool
 domains_serve(void)
@@ -226,11 +211,7 @@ domains_serve(void)
 		any |= console_serve(u);
 		any |= daemon_serve(u);
 	}
-	if (somebody_ended) {
-		somebody_ended = false;
-		any |= look_for_ended();
-	}
-	return any;
+	return any | ends_serve();
 }
 
 static unsigned
@@ -247,7 +228,7 @@ struct domu *
 domu_find(const char *word)
 {
 	for (struct domu *u = domus; u < domus + DOMUS; u++)
-		if (u->id && (!strcmp(u->name, word) || u->id == number(word)))
+		if (u->id && (u->id == number(word) || !strcmp(u->name, word)))
 			return u;
 	say("dom0 has made no domain %s; `list` shows those that there are\n", word);
 	return NULL;

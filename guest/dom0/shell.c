@@ -69,7 +69,48 @@ unpause(const char *word)
 static void
 destroy(const char *word)
 {
-	for_one(word, ZENO_DESTROY);
+	struct domu *u = domu_find(word);
+
+	if (u)
+		ends_destroy(u);
+}
+
+static void
+shutdown(const char *word)
+{
+	struct domu *u = domu_find(word);
+
+	if (u)
+		daemon_asks(u, "poweroff");
+}
+
+static void
+reboot(const char *word)
+{
+	struct domu *u = domu_find(word);
+
+	if (u)
+		daemon_asks(u, "reboot");
+}
+
+/* Of all; a domain's own clock, which stands while it is paused. */
+static void
+uptime(const char *word)
+{
+	struct domu *u = *word ? domu_find(word) : NULL;
+	struct zeno_look l;
+	int64_t id = 0;
+
+	if (*word && !u)
+		return;
+	say("Name                       ID Uptime\n");
+	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0) {
+		uint64_t s = l.ns / 1000000000;
+
+		if (!u || u->id == l.domid)
+			say("%-24s %4u %lu:%lu%lu:%lu%lu\n", l.name, l.domid, s / 3600, s / 600 % 6,
+			    s / 60 % 10, s / 10 % 6, s % 10);
+	}
 }
 
 static void
@@ -137,9 +178,12 @@ static const struct command {
 	{ "create", "FILE", "make a domain as this file says", create },
 	{ "pause", "DOMAIN", "it stands still, and its clock", pause },
 	{ "unpause", "DOMAIN", "... and goes on", unpause },
+	{ "shutdown", "DOMAIN", "ask it, by the store, to end", shutdown },
+	{ "reboot", "DOMAIN", "... and to start again", reboot },
 	{ "destroy", "DOMAIN", "end it", destroy },
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
+	{ "uptime", "[DOMAIN]", "for how long each has been there", uptime },
 	{ "ls", "", "files of the ramdisk", ls },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
 	{ "halt", "", "end dom0; its domains go on, and the next dom0 has them", halt },

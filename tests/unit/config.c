@@ -35,10 +35,13 @@ read_it(const char *text, size_t len)
 	else
 		snprintf(got, sizeof(got), "%s|%s|%s|%s|%lu|%lu", c.name, c.kernel, c.ramdisk,
 			 c.extra, c.memory, c.vcpus);
+	if (*got > '9' && (c.on_poweroff || c.on_reboot != CONFIG_RESTART || c.on_crash))
+		sprintf(got + strlen(got), "|%lu%lu%lu", c.on_poweroff, c.on_reboot, c.on_crash);
 	free(exactly);
 	return got;
 }
 
+#define ON    "on_poweroff on_reboot on_crash"
 #define WHOLE "name='n'\nkernel='k'\nmemory=8\n"
 
 static const struct {
@@ -52,12 +55,21 @@ static const struct {
 	{ "name='n'\nkernel='k'\nmemory=0x40", "n|k|||64|1" },
 	{ "name='n'\nkernel='k'\nmemory='010'", "n|k|||8|1" },
 	{ "name='n'\nkernel='k'\nmemory=4096", "n|k|||4096|1" },
+	{ WHOLE "on_reboot='destroy'; on_crash = \"preserve\"; on_poweroff='restart'",
+	  "n|k|||8|1|102" },
+	{ WHOLE "on_crash='destory'",
+	  "4:10: on_crash is \"destroy\", \"restart\" or \"preserve\"" },
+	{ WHOLE "on_crash='destroyed'", "4:10: on_crash's text is too long" },
+	{ WHOLE "on_crash=0", "4:10: on_crash takes a text in quotes" },
+	{ WHOLE "on_crash=''", "4:10: on_crash's text is empty" },
+	{ "name='12'\nkernel='k'\nmemory=8\n", "1:6: name of digits alone would be a number" },
+	{ "name='12a'\nkernel='k'\nmemory=8\n", "12a|k|||8|1" },
 	{ "", "1:1: name is missing" },
 	{ "name='n'", "1:9: kernel is missing" },
 	{ "name='n'\nkernel='k'\n", "3:1: memory is missing" },
-	{ WHOLE "disk=['x']", "4:1: no such key: name kernel ramdisk extra memory vcpus" },
-	{ WHOLE "Name='x'", "4:1: no such key: name kernel ramdisk extra memory vcpus" },
-	{ WHOLE "  nam='x'", "4:3: no such key: name kernel ramdisk extra memory vcpus" },
+	{ WHOLE "disk=['x']", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
+	{ WHOLE "Name='x'", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
+	{ WHOLE "  nam='x'", "4:3: no such key: name kernel ramdisk extra memory vcpus " ON },
 	{ WHOLE "='x'", "4:1: here a key is to begin" },
 	{ WHOLE "vcpus=1; name='x'", "4:10: name is there twice" },
 	{ WHOLE "vcpus 2", "4:7: vcpus wants a = behind it" },

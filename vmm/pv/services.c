@@ -140,7 +140,8 @@ static int64_t
 shut_down(struct vcpu *v, struct pv_call *c)
 {
 	static const char *const words[] = {
-		[XEN_SHUTDOWN_reboot] = "it asks to be started again, which is yours to do",
+		[XEN_SHUTDOWN_poweroff] = "powered off",
+		[XEN_SHUTDOWN_reboot] = "has asked for a reboot",
 		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
 		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
 	};
@@ -151,8 +152,9 @@ shut_down(struct vcpu *v, struct pv_call *c)
 	if (reason >= ARRAY_LEN(words))
 		return -EINVAL;
 	c->verdict = STOP;
-	if (reason == XEN_SHUTDOWN_poweroff)
-		domain_off(v->domain);
+	pv_domain_of(v->domain)->shutdown = (uint8_t)(reason + 1);
+	if (reason <= XEN_SHUTDOWN_reboot)
+		domain_off(v->domain, words[reason]);
 	else
 		domain_stop(v->domain, "%s", words[reason]);
 	return 0;

@@ -19,8 +19,9 @@ struct pv_domain {
 	struct pv_events *events; /* events/: NULL: this build has none */
 	mfn_t held[PV_HELD];      /* of the guest's own memory */
 	unsigned held_count;
-	uint16_t key;    /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
-	uint32_t grants; /* frames of the grant table */
+	uint16_t key; /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
+	uint8_t shutdown; /* 1 + the reason that it gave for its end; 0: none */
+	uint32_t grants;  /* frames of the grant table */
 	void *grant[PV_GRANT_FRAMES];
 };
 

@@ -167,21 +167,6 @@ frames(uint64_t id)
 	check(!window[0][0], "... it is its own again", window[0][0]);
 }
 
-static bool
-is_word(const char *word)
-{
-	const char *line = pv_info->cmd_line;
-	unsigned n;
-
-	for (; *line; line++) {
-		for (n = 0; word[n] && line[n] == word[n]; n++)
-			;
-		if (!word[n])
-			return true;
-	}
-	return false;
-}
-
 /* ---- a table of level 1 that has pages of others ---- */
 
 #define SLOT  100u /* of the table of level 2 that maps the kernel: 2 MiB at... */
@@ -230,23 +215,16 @@ wait_for_end(uint64_t id)
 /* ---- anything ---- */
 
 static uint8_t windows[16][PAGE] __attribute__((aligned(4096)));
-static uint64_t seed = 5;
-
-static uint64_t
-draw(uint64_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 11) % below;
-}
-
 static uint64_t
 any_address(void)
 {
-	const uint64_t wild[] = {
-		0, DIRECT, 0x800000000000, ~0ul, pv_info->pt_base, seed, THERE + draw(512) * PAGE
-	};
+	const uint64_t wild[] = { 0,
+				  DIRECT,
+				  0x800000000000,
+				  ~0ul,
+				  pv_info->pt_base,
+				  draw(~0ul),
+				  THERE + draw(512) * PAGE };
 
 	if (draw(4))
 		return (uint64_t)windows[draw(15)] + (draw(8) ? draw(2) : draw(PAGE));
@@ -261,7 +239,7 @@ any_create(void)
 
 	c.mib = 2 + draw(3);
 	if (draw(2))
-		*field[draw(5)] += draw(3) ? draw(PAGE) : seed;
+		*field[draw(5)] += draw(3) ? draw(PAGE) : draw(~0ul);
 	if (c.mib > 100) /* all there is, and more: for long */
 		c.mib = draw(20) ? 1 : 4096;
 	create(&c);
@@ -299,8 +277,8 @@ one_thing(void)
 		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
 		break;
 	case 8:
-		control((unsigned)draw(16), draw(3) ? id : seed, draw(3) ? draw(600) : seed,
-			any_address());
+		control((unsigned)draw(16), draw(3) ? id : draw(~0ul),
+			draw(3) ? draw(600) : draw(~0ul), any_address());
 		break;
 	case 9:
 		for (n = 0; n < 16; n++)
@@ -335,7 +313,7 @@ anything(unsigned rounds)
 	pv_map(spare, pv_page(spare) << 12 | 5);
 	while (rounds--)
 		one_thing();
-	if (is_word("die="))
+	if (has_word("die="))
 		return;
 	for (unsigned n = 0; n < 16; n++)
 		unmap(windows[n]);
@@ -409,10 +387,10 @@ die(void)
 	}
 	control(ZENO_DESTROY, (uint64_t)id[1], 0, 0);
 	control(ZENO_UNPAUSE, (uint64_t)id[2], 0, 0);
-	if (is_word("die=late"))
+	if (has_word("die=late"))
 		pv_poll(0, pv_now() + 20000000);
 	pv_printf("dom0 ends with %ld %ld %ld\n", id[0], id[1], id[2]);
-	return is_word("die=crash");
+	return has_word("die=crash");
 }
 
 int
@@ -427,11 +405,11 @@ guest_main(const struct xen_start_info *info)
 	good = (struct zeno_create){
 		.name = "made", .kernel = info->mod_start, .kernel_size = info->mod_len, .mib = 8
 	};
-	while (is_word("idle"))
+	while (has_word("idle"))
 		pv_poll(0, 0);
-	if (is_word("die=any"))
+	if (has_word("die=any"))
 		anything(3000);
-	if (is_word("die="))
+	if (has_word("die="))
 		return die();
 	numbers();
 	wrong_ones();
@@ -441,9 +419,9 @@ guest_main(const struct xen_start_info *info)
 	frames((uint64_t)id);
 	in_a_table((uint64_t)id);
 	ends((uint64_t)id);
-	for (unsigned n = 0; n < (is_word("long") ? 20 : 1); n++)
+	for (unsigned n = 0; n < (has_word("long") ? 20 : 1); n++)
 		many();
-	anything(is_word("long") ? 40000 : 2000);
+	anything(has_word("long") ? 40000 : 2000);
 	pv_printf("%u wrong; the end\n", wrong);
 	return 0;
 }

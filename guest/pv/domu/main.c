@@ -1,7 +1,9 @@
 /*
  * A domain that has somebody at the other end of its rings: it speaks and listens by its console,
- * and asks its store. `harm=WORD`: it breaks the rings' protocols, and sees that it is left alone.
+ * and asks its store. A q ends it, an r asks to be started again. `harm=WORD`: it breaks the rings'
+ * protocols, and sees that it is left alone; or ends in other ways.
  */
+#include <guest/pv/lib/check.h>
 #include <guest/pv/lib/events.h>
 #include <inc/xen_rings.h>
 
@@ -160,21 +162,6 @@ try_store(void)
 
 /* ---- harm ---- */
 
-static bool
-is_word(const char *word)
-{
-	const char *line = pv_info->cmd_line;
-	unsigned n;
-
-	for (; *line; line++) {
-		for (n = 0; word[n] && line[n] == word[n]; n++)
-			;
-		if (!word[n])
-			return true;
-	}
-	return false;
-}
-
 /* A request with a value of so many bytes; its answer's type. */
 static uint32_t
 put_in(uint32_t tx, const char *path, uint32_t value)
@@ -228,31 +215,20 @@ hoard(void)
 	}
 }
 
-static uint32_t
-draw(uint32_t below)
-{
-	static uint64_t seed = 9;
-
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11) % below;
-}
-
 /* A word of a ring's is another one: by a little, or by anything. */
 static void
 shift(volatile uint32_t *word)
 {
-	*word += draw(4) ? draw(2100) - 20 : draw(~0u);
+	*word += (uint32_t)(draw(4) ? draw(2100) - 20 : draw(~0u));
 }
 
 /* Its own ports, and those of dom0, whichever these are. */
 static void
 any_port(void)
 {
-	struct xen_evtchn_close c = { draw(6) };
+	struct xen_evtchn_close c = { (uint32_t)draw(6) };
 	struct xen_evtchn_alloc_unbound a = { .dom = XEN_DOMID_SELF };
-	struct xen_evtchn_bind_interdomain b = { .remote_port = draw(40) };
+	struct xen_evtchn_bind_interdomain b = { .remote_port = (uint32_t)draw(40) };
 
 	switch (draw(9)) {
 	case 0:
@@ -265,7 +241,7 @@ any_port(void)
 		pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b);
 		break;
 	default:
-		pv_send(draw(8));
+		pv_send((uint32_t)draw(8));
 	}
 }
 
@@ -286,7 +262,7 @@ anything(void)
 			console->out[draw(sizeof(console->out))] = (uint8_t)draw(256);
 			break;
 		case 2: /* the next request, or a part of it */
-			for (uint32_t k = draw(60); k; k--)
+			for (uint64_t k = draw(60); k; k--)
 				store->req[store->req_prod++ % XEN_STORE_RING] =
 					(uint8_t)(draw(3) ? 0 : draw(24));
 			break;
@@ -310,19 +286,63 @@ sleep(void)
 }
 
 static void
+shut_down(uint32_t reason)
+{
+	pv_call(XEN_sched_op, XEN_SCHEDOP_shutdown, (uint64_t)&reason, 0, 0);
+}
+
+/* A request that its monitor's friend takes the first half of, and another one the second. */
+static void
+half(void)
+{
+	struct xen_xsd_sockmsg head = { .type = XEN_XS_WRITE, .req_id = 9, .len = 3007 };
+	static char bytes[3000];
+	char line[8];
+
+	send_bytes(&head, sizeof(head));
+	send_bytes("data/x", 7);
+	send_bytes(bytes, 1500);
+	pv_send(pv_info->store_evtchn);
+	tell("half> ", "", "");
+	hear(line, sizeof(line));
+	send_bytes(bytes, 1500);
+	pv_send(pv_info->store_evtchn);
+	hear_store();
+	tell("the other half: ", said, "\n");
+}
+
+/* It ends as it is asked to. */
+static void
+obey(void)
+{
+	ask(XEN_XS_WATCH, "control/shutdown", "token");
+	for (;;) {
+		while (answer_type != XEN_XS_WATCH_EVENT)
+			hear_store();
+		ask(XEN_XS_READ, "control/shutdown", "");
+		while (answer_type == XEN_XS_WATCH_EVENT)
+			hear_store();
+		if (said[0] == 'p')
+			pv_exit(0);
+		if (said[0] == 'r')
+			shut_down(XEN_SHUTDOWN_reboot);
+	}
+}
+
+static void
 harm(void)
 {
-	if (is_word("harm=hoard")) {
+	if (has_word("harm=hoard")) {
 		hoard();
 		tell("all is mine> ", "", "");
 		sleep();
 	}
-	while (is_word("harm=deaf")) { /* its ring says that it is full of keys */
+	while (has_word("harm=deaf")) { /* its ring says that it is full of keys */
 		console->in_cons = console->in_prod - sizeof(console->in);
 		tell("deaf> ", "", "");
 		pv_poll(0, pv_now() + 10000000);
 	}
-	if (is_word("harm=console")) { /* more than the ring has, and it never stops */
+	if (has_word("harm=console")) { /* more than the ring has, and it never stops */
 		for (uint32_t n = 0; n < 100; n++) {
 			console->out_prod = console->out_cons + 2049 + n * 0x10001;
 			console->in_cons = console->in_prod + n * 0x7fffff;
@@ -332,12 +352,20 @@ harm(void)
 		pv_printf("still here\n");
 		pv_exit(0);
 	}
-	if (is_word("harm=any")) {
+	if (has_word("harm=any")) {
 		anything();
 		pv_printf("nothing has come of it\n");
 		pv_exit(0);
 	}
-	if (is_word("harm=store")) {
+	if (has_word("harm=half"))
+		half();
+	if (has_word("obey"))
+		obey();
+	if (has_word("harm=reboot"))
+		shut_down(XEN_SHUTDOWN_reboot);
+	if (has_word("harm=fault"))
+		__asm__ volatile("ud2");
+	if (has_word("harm=store")) {
 		for (uint32_t n = 0; n < sizeof(store->req); n++)
 			store->req[n] = (uint8_t)(n * 37);
 		store->req_prod = store->req_cons + 4097;
@@ -347,7 +375,7 @@ harm(void)
 		pv_printf("the store is closed to me: %u\n", store->error);
 		pv_exit(0);
 	}
-	if (is_word("harm=talk"))
+	if (has_word("harm=talk"))
 		for (;;)
 			tell("A", "A", "A");
 }
@@ -367,6 +395,8 @@ guest_main(const struct xen_start_info *info)
 		tell("domu> ", "", "");
 		hear(line, sizeof(line));
 		tell("you said ", line, "\n");
+		if (line[0] == 'r')
+			shut_down(XEN_SHUTDOWN_reboot);
 	} while (line[0] != 'q');
 	return 0;
 }

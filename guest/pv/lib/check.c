@@ -37,3 +37,28 @@ raises(const char *what, void *fn, uint64_t argument, uint64_t vector, uint64_t 
 	check(came && last.vector == vector && last.error == error, what,
 	      last.vector << 32 | last.error);
 }
+
+bool
+has_word(const char *word)
+{
+	unsigned n;
+
+	for (const char *line = pv_info->cmd_line; *line; line++) {
+		for (n = 0; word[n] && line[n] == word[n]; n++)
+			;
+		if (!word[n])
+			return true;
+	}
+	return false;
+}
+
+uint64_t
+draw(uint64_t below)
+{
+	static uint64_t seed = 5;
+
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed >> 11) % below;
+}

@@ -8,6 +8,9 @@
 extern unsigned wrong; /* how much was */
 void check(bool good, const char *what, uint64_t got);
 
+bool has_word(const char *word); /* in the command line */
+uint64_t draw(uint64_t below);   /* the same at each start */
+
 /* try.asm: 0; 1: an exception came, and its handler has gone back there. */
 uint64_t try(void *fn, uint64_t argument);
 extern uint8_t try_back[];

@@ -49,21 +49,6 @@ out(uint16_t to, uint8_t value)
 		check(got == (int64_t)(want), what, (uint64_t)got); \
 	} while (0)
 
-static bool
-is_word(const char *word)
-{
-	const char *line = pv_info->cmd_line;
-	unsigned n;
-
-	for (; *line; line++) {
-		for (n = 0; word[n] && line[n] == word[n]; n++)
-			;
-		if (!word[n])
-			return true;
-	}
-	return false;
-}
-
 /* ---- hypercalls ---- */
 
 static int64_t
@@ -326,7 +311,7 @@ guest_main(const struct xen_start_info *info)
 
 	pv_init(info);
 	pv_events_init();
-	if (is_word("keys"))
+	if (has_word("keys"))
 		return keys();
 	physdev(XEN_PHYSDEVOP_set_iopl, &iopl);
 	if (pv_call(ZENO_CONTROL, ZENO_LOOK, 0, (uint64_t)&l, 0) == -EPERM)
@@ -342,7 +327,7 @@ guest_main(const struct xen_start_info *info)
 	in(STATUS);
 	settle(0);
 	one_command("a command's interrupt");
-	if (is_word("leave")) {
+	if (has_word("leave")) {
 		by_level(IRQ, 1);
 		begin(0, 0, IDLE);
 		check(comes(), "its last one", 0);

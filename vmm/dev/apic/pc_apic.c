@@ -232,7 +232,7 @@ static void
 pm_port_write(struct domain *d, uint16_t at, unsigned size, uint32_t value)
 {
 	if (pm_write(&apic_of(d)->pm, at - PM_BASE, size, value, domain_now(d)) == PM_S5)
-		domain_off(d);
+		domain_off(d, "powered off");
 }
 
 #define PORTS_MAX 24u

@@ -113,9 +113,21 @@ create(struct vcpu *v, uint64_t from)
 		return id;
 	d = domain_find((unsigned)id);
 	d->vcpu->thread.class = &made_class;
+	memcpy(pv_events_of(d)->ends.note, c.note, sizeof(c.note));
 	domain_pause(d);
 	printf("d%u %s: made by dom0 with %lu MiB\n", d->id, d->name, d->ram >> 20);
 	return id;
+}
+
+/* Who ends a domain says so: "by dom0", "by the monitor's stop command". */
+static enum zeno_why
+why(const struct domain *d, bool pv)
+{
+	if (d->state != DOMAIN_ENDED)
+		return ZENO_NOT_YET;
+	if (pv && pv_domain_of(d)->shutdown)
+		return pv_domain_of(d)->shutdown;
+	return !strncmp(d->end_reason, "by ", 3) ? ZENO_KILLED : ZENO_CRASH;
 }
 
 static void
@@ -133,6 +145,7 @@ look_at(const struct domain *d, struct zeno_look *l)
 			 : d->paused ? ZENO_PAUSED
 				     : ZENO_RUNS,
 		.made = pe && pe->made,
+		.why = why(d, pv),
 		.console_pfn = ends->console_pfn,
 		.store_pfn = ends->store_pfn,
 		.console_port = ends->console_port,
@@ -143,6 +156,7 @@ look_at(const struct domain *d, struct zeno_look *l)
 	};
 	snprintf(l->name, sizeof(l->name), "%s", d->name);
 	snprintf(l->end, sizeof(l->end), "%s", d->end_reason);
+	snprintf(l->note, sizeof(l->note), "%s", ends->note);
 }
 
 static int64_t

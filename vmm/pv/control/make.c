@@ -108,7 +108,7 @@ pv_make(struct vcpu *v, const struct zeno_create *c)
 	int64_t id;
 
 	if (!is_name(c->name, sizeof(c->name)) || c->words[sizeof(c->words) - 1] ||
-	    c->mib > MIB_MAX)
+	    c->note[sizeof(c->note) - 1] || c->mib > MIB_MAX)
 		return -EINVAL;
 	domain_forget(NULL); /* which loads another root, and comes first in domain_create() */
 	write_cr3(mfn_to_hpa(host_root).v);

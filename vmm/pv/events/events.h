@@ -12,6 +12,7 @@
 struct pv_ends {
 	uint64_t console_pfn, store_pfn;
 	uint32_t console_port, store_port;
+	char note[64]; /* dom0's own */
 };
 
 /* One frame. */

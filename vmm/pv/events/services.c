@@ -108,7 +108,7 @@ pv_services_open(struct domain *d, struct pv_plan *plan, bool by_dom0)
 			     mfn(p2m_entry(d, gfn(plan->store_pfn))->mfn));
 	pe->made = true;
 	pe->ends = (struct pv_ends){ plan->console_pfn, plan->store_pfn, plan->console_port,
-				     plan->store_port };
+				     plan->store_port, "" };
 	return 0;
 }
 
