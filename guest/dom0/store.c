@@ -80,8 +80,8 @@ look_at(struct store_ask *a, size_t len)
  * look at the nearest one above: so the answer comes from that one, and from the first that is not
  * there.
  */
-static int
-find(struct store_ask *a, unsigned may, const struct store_node **n)
+int
+store_find(struct store_ask *a, unsigned may, const struct store_node **n)
 {
 	const char *path = a->store->path;
 	size_t there, next;
@@ -99,8 +99,8 @@ find(struct store_ask *a, unsigned may, const struct store_node **n)
 }
 
 /* The same for a whole payload that is a path; `rest` is behind it. */
-static int
-take_path(struct store_ask *a)
+int
+store_take_path(struct store_ask *a)
 {
 	size_t len = 0;
 
@@ -113,12 +113,12 @@ take_path(struct store_ask *a)
 	return store_path(a->store, a->client->domid, a->payload, len);
 }
 
-static int
-look(struct store_ask *a, const struct store_node **n)
+int
+store_look(struct store_ask *a, const struct store_node **n)
 {
-	int err = take_path(a);
+	int err = store_take_path(a);
 
-	return err ? err : find(a, STORE_READ, n);
+	return err ? err : store_find(a, STORE_READ, n);
 }
 
 /* ---- reading: how many bytes store->answer has, or an error ---- */
@@ -127,7 +127,7 @@ static int
 do_read(struct store_ask *a)
 {
 	const struct store_node *n;
-	int err = look(a, &n);
+	int err = store_look(a, &n);
 
 	if (err)
 		return err;
@@ -140,7 +140,7 @@ static int
 do_directory(struct store_ask *a)
 {
 	const struct store_node *n;
-	int err = look(a, &n);
+	int err = store_look(a, &n);
 	size_t at = 0;
 
 	if (!err)
@@ -156,21 +156,6 @@ do_directory(struct store_ask *a)
 	return err ? err : (int)at;
 }
 
-static const char letters[] = "nrwb"; /* by enum: none, STORE_READ, STORE_WRITE, both */
-
-static int
-do_get_perms(struct store_ask *a)
-{
-	const struct store_node *n;
-	int err = look(a, &n), at = 0;
-
-	for (unsigned k = 0; !err && k < n->perms.count; k++)
-		at += snprintf(a->store->answer + at, sizeof(a->store->answer) - (size_t)at, "%c%u",
-			       letters[n->perms.of[k].may], n->perms.of[k].domid) +
-		      1;
-	return err ? err : at;
-}
-
 /* ---- writing ---- */
 
 int
@@ -184,8 +169,8 @@ store_done(struct store_ask *a)
  * A change was made to `changed`, a copy of the tree: it is the tree from now on, and who watches
  * hears of it; or it was not, and is thrown away.
  */
-static int
-commit(struct store_ask *a, struct store_tree *changed, int err, enum store_touch_kind kind)
+int
+store_commit(struct store_ask *a, struct store_tree *changed, int err, enum store_touch_kind kind)
 {
 	uint16_t domid = a->client->domid;
 	struct store_tree before;
@@ -250,10 +235,10 @@ static int
 for_writing(struct store_ask *a)
 {
 	const struct store_node *n;
-	int err = take_path(a);
+	int err = store_take_path(a);
 
 	if (!err)
-		err = find(a, STORE_WRITE, &n);
+		err = store_find(a, STORE_WRITE, &n);
 	return err == -ENOENT ? 1 : err;
 }
 
@@ -272,7 +257,7 @@ do_write(struct store_ask *a)
 	if (!err)
 		err = tree_set_value(&changed, a->store->path, a->rest, a->rest_len,
 				     ++a->store->generation);
-	return commit(a, &changed, err, STORE_SET);
+	return store_commit(a, &changed, err, STORE_SET);
 }
 
 static int
@@ -284,7 +269,7 @@ do_mkdir(struct store_ask *a)
 	if (err <= 0)
 		return err ? err : store_done(a);
 	changed = tree_share(a->tree);
-	return commit(a, &changed, make(a, &changed), STORE_SET);
+	return store_commit(a, &changed, make(a, &changed), STORE_SET);
 }
 
 /* One that is not there is removed already, if there is one above it to be removed from. */
@@ -308,75 +293,7 @@ do_rm(struct store_ask *a)
 	}
 	changed = tree_share(a->tree);
 	err = tree_remove(&changed, a->store->path, ++a->store->generation);
-	return commit(a, &changed, err, STORE_REMOVED);
-}
-
-/* "b7" */
-static int
-read_perm(struct store_perm *p, const char *text, size_t len)
-{
-	uint32_t domid = 0;
-
-	for (p->may = 0; p->may < 4 && letters[p->may] != text[0]; p->may++)
-		;
-	if (p->may == 4 || len < 2 || len > 6)
-		return -EINVAL;
-	for (size_t k = 1; k < len; k++) {
-		if (text[k] < '0' || text[k] > '9')
-			return -EINVAL;
-		domid = domid * 10 + (uint32_t)(text[k] - '0');
-	}
-	if (domid >= XEN_DOMID_SELF)
-		return -EINVAL;
-	p->domid = (uint16_t)domid;
-	return 0;
-}
-
-static int
-read_perms(struct store_perms *perms, const char *text, size_t left)
-{
-	perms->count = 0;
-	while (left) {
-		size_t len = 0;
-		int err;
-
-		while (len < left && text[len])
-			len++;
-		if (len == left)
-			return -EINVAL;
-		if (perms->count == STORE_PERMS)
-			return -ENOSPC;
-		err = read_perm(&perms->of[perms->count++], text, len);
-		if (err)
-			return err;
-		text += len + 1;
-		left -= len + 1;
-	}
-	return perms->count ? 0 : -EINVAL;
-}
-
-/* The owner's alone; who owns it, only dom0 can change. */
-static int
-do_set_perms(struct store_ask *a)
-{
-	const struct store_node *n;
-	struct store_perms perms;
-	struct store_tree changed;
-	int err = take_path(a);
-
-	if (!err)
-		err = find(a, STORE_WRITE, &n);
-	if (!err)
-		err = read_perms(&perms, a->rest, a->rest_len);
-	if (err)
-		return err;
-	if (a->client->domid && n->perms.of[0].domid != a->client->domid)
-		return -EACCES;
-	if (a->client->domid && perms.of[0].domid != a->client->domid)
-		return -EPERM;
-	changed = tree_share(a->tree);
-	err = tree_set_perms(&changed, a->store->path, &perms, ++a->store->generation);
-	return commit(a, &changed, err, STORE_SET);
+	return store_commit(a, &changed, err, STORE_REMOVED);
 }
 
 /* ---- domains ---- */
@@ -430,7 +347,7 @@ do_introduce(struct store_ask *a)
 static int (*const calls[XEN_XS_TYPES])(struct store_ask *a) = {
 	[XEN_XS_DIRECTORY] = do_directory,
 	[XEN_XS_READ] = do_read,
-	[XEN_XS_GET_PERMS] = do_get_perms,
+	[XEN_XS_GET_PERMS] = store_get_perms,
 	[XEN_XS_WATCH] = store_watch,
 	[XEN_XS_UNWATCH] = store_unwatch,
 	[XEN_XS_TRANSACTION_START] = store_transaction_start,
@@ -441,7 +358,7 @@ static int (*const calls[XEN_XS_TYPES])(struct store_ask *a) = {
 	[XEN_XS_WRITE] = do_write,
 	[XEN_XS_MKDIR] = do_mkdir,
 	[XEN_XS_RM] = do_rm,
-	[XEN_XS_SET_PERMS] = do_set_perms,
+	[XEN_XS_SET_PERMS] = store_set_perms,
 	[XEN_XS_IS_DOMAIN_INTRODUCED] = do_is_introduced,
 	[XEN_XS_RESET_WATCHES] = store_reset_watches,
 };

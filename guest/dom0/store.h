@@ -113,6 +113,18 @@ int store_allowed(const struct store_node *n, uint16_t domid, unsigned may);
 /* A path as somebody gives it, to store->path: 0, -EINVAL. */
 int store_path(struct store *s, uint16_t domid, const char *given, size_t len);
 int store_done(struct store_ask *a); /* the answer "OK" */
+/* The payload up to its first NUL, to store->path; `rest` is behind it: 0, -EINVAL. */
+int store_take_path(struct store_ask *a);
+/* The node at store->path, or that it names, if this one may do this there: 0, or an error. */
+int store_find(struct store_ask *a, unsigned may, const struct store_node **n);
+int store_look(struct store_ask *a, const struct store_node **n);
+/* A changed copy of the tree is the tree from now on, unless err: what store_done() says, or it. */
+int store_commit(struct store_ask *a, struct store_tree *changed, int err,
+		 enum store_touch_kind kind);
+
+/* perms.c */
+int store_get_perms(struct store_ask *a);
+int store_set_perms(struct store_ask *a);
 
 /* clients.c */
 void store_say(struct store_client *c, const struct store_message *m, const char *bytes);

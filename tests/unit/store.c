@@ -1,5 +1,5 @@
 /* BUILD: guest/dom0/tree.c guest/dom0/store.c guest/dom0/clients.c guest/dom0/watch.c
- * guest/dom0/transaction.c guest/dom0/store_ring.c */
+ * guest/dom0/transaction.c guest/dom0/store_ring.c guest/dom0/perms.c */
 /*
  * dom0's store: what each request answers, who may what, who hears of what, and those who want too
  * much. store_fuzz.c has what comes by chance.

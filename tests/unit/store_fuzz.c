@@ -1,5 +1,5 @@
 /* BUILD: guest/dom0/tree.c guest/dom0/store.c guest/dom0/clients.c guest/dom0/watch.c
- * guest/dom0/transaction.c guest/dom0/store_ring.c */
+ * guest/dom0/transaction.c guest/dom0/store_ring.c guest/dom0/perms.c */
 /*
  * dom0's store, by chance. A model beside it has a table instead of a tree, and does the requests
  * of a transaction all at once where it ends: each must have answered what it answers then. Behind
