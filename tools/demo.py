@@ -3,7 +3,8 @@
 
 Shows, on QEMU and where it is there on Bochs, with the reference solutions: the monitor; one guest on
 the bare machine beside the same guest under each engine; where its instructions went; a 64-bit guest
-on AMD-V and VT-x; Debian's 64-bit Linux with two CPUs, if it can be fetched; a guest whose devices are a process in ring 3;
+on AMD-V and VT-x; Debian's 64-bit Linux with two CPUs, if it can be fetched; dom0, and PvGrub and Linux in domains that it
+makes; a guest whose devices are a process in ring 3;
 Zeno in Zeno; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
 """
 
@@ -23,6 +24,8 @@ from zeno.machines import machine  # noqa: E402
 
 import bench_table  # noqa: E402
 import linux_guest  # noqa: E402
+import mkfiles  # noqa: E402
+import xen_guest  # noqa: E402
 
 BUILD = ROOT / "build"
 HOST = BUILD / "lab3-solution"
@@ -33,6 +36,9 @@ EIGHTEEN = 18  # the first rows of guest/audit; more follow, for comparison
 SHELL_SCRIPT = "script=cat_/etc/poem_|_grep_the_|_sort+cowtest+primes_2000+stress+flags"
 LINUX_SESSION = {"uname -sm": "Linux x86_64", "grep -c processor /proc/cpuinfo": "2", "seq 100 | sort -r | head -n 1": "99"}
 """Lines for Debian's Linux, and what each prints."""
+PV_LINUX = "console=hvc0 mitigations=off nokaslr panic=-1 loglevel=4"
+DOM0_TYPES = ("dom0#~|create~grub.cfg_|dom0#~|console~grub_|grub>~|echo~this~is~ring~3_|grub>~|\x14|dom0#~|destroy~grub_|dom0#~||"
+              "dom0#~|create~linux.cfg_|dom0#~||dom0#~|list_|dom0#~|halt_")
 ATTACKS = ["call-gate", "window-write", "spin"]
 
 SEABIOS = Path("/usr/share/seabios/bios.bin")
@@ -253,6 +259,36 @@ def linux():
     check(said[:len(expected)] == expected and off, "it did what was typed, and switched itself off by ACPI")
 
 
+def dom0():
+    """A small Xen: one domain of ours makes the others, and has the other ends of their consoles and stores."""
+    title("dom0, a PV domain, makes two: of Debian's PvGrub and of Debian's Linux (K> start dom0)")
+    try:
+        linux_guest.bring(xen_guest.PVGRUB)
+        kernel = xen_guest.linux_pv()
+    except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as why:
+        print(f"  not shown: it could not be fetched: {why}")
+        return
+    session = {line: answer for line, answer in LINUX_SESSION.items() if "processor" not in line}
+    with tempfile.TemporaryDirectory() as folder:
+        initrd = linux_guest.make_initrd(linux_guest.LINUX_64, "".join(line + "\n" for line in session).encode(), Path(folder) / "initrd64")
+        config = f'name="linux"; kernel="linux-pv"; ramdisk="initrd64"; memory=128; extra="{PV_LINUX}"\n'
+        files = Path(folder) / "files.cpio"
+        files.write_bytes(mkfiles.archive({
+            "grub.cfg": (ROOT / "guest/dom0/files/grub.cfg").read_bytes(), "pvgrub": (xen_guest.PVGRUB.place / "pvgrub").read_bytes(),
+            "linux.cfg": config.encode(), "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes()}))
+        run = machine.boot(kernel=str(BUILD / "lab7-solution/zeno.mb"), cpu="pv", mem=512, idle=False,
+                           limits=machine.Limits(instructions=60_000_000_000, cpu_seconds=120),
+                           modules=[(guest("dom0"), ""), (str(files), "")],
+                           cmdline=f"panic=off trace=0 -- start dom0 mem=96 module=files -- input={DOM0_TYPES}; off")
+        raw = b"".join(bytes.fromhex(words.split()[1]) for _, words in run.tagged("out")).decode("ascii", "replace")
+        run.cleanup()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|^linux\| ", "", raw.replace("\r", ""), flags=re.M)
+    show(line.rstrip() for line in text.splitlines() if re.match(r"dom0# |zeno|this is|\w+ has ended|\w+ +\d+ +\d+ |Linux|\d+$", line))
+    check("\nthis is ring 3\n" in text and "grub has ended: by dom0" in text, "PvGrub came to its prompt, and did what was typed")
+    check(all(f"zeno# {line}\n{answer}\n" in text for line, answer in session.items()) and "linux has ended: guest powered off" in text,
+          "Linux did what was typed, and switched its domain off")
+
+
 def user_devices():
     """The KVM split: what a port is, a program says."""
     title("A guest on svm whose devices are a process in ring 3 of the host (devices=user)")
@@ -316,6 +352,7 @@ def main():
     for engine in HARDWARE:
         hardware(engine)
     linux()
+    dom0()
     user_devices()
     nest()
     hostile("qemu")

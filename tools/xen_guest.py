@@ -14,9 +14,19 @@ import sys
 
 import linux_guest
 import trouble
+import vmlinux
 
 PVGRUB = linux_guest.System("amd64", linux_guest.PLACE.with_name("xen"), {},
                             {"pvgrub": ("grub-xen-host", "usr/lib/grub-xen/grub-x86_64-xen.bin")}, "", b"")
+
+
+def linux_pv():
+    """Debian's 64-bit Linux, fetched, and as the ELF file that a PV domain starts from. Raises NoGuest."""
+    linux_guest.bring(linux_guest.LINUX_64)
+    packed, plain = (linux_guest.LINUX_64.place / name for name in ("linux64", "linux-pv"))
+    if not plain.is_file() or plain.stat().st_mtime < packed.stat().st_mtime:
+        plain.write_bytes(vmlinux.unpacked(packed.read_bytes()))
+    return plain
 
 
 def main():

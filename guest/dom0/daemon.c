@@ -71,6 +71,7 @@ daemon_begins(struct domu *u)
 	snprintf(number, sizeof(number), "%u", u->id);
 	write(u->id, "name", u->name);
 	write(u->id, "domid", number);
+	write(u->id, "cpu/0/availability", "online"); /* Linux looks there for more of them */
 	if (!u->store)
 		return;
 	store_ring_goes_on(&u->wire, u->store);
