@@ -188,7 +188,8 @@ def all_verdicts():
 def killed():
     """SIGKILL in the middle: what was done is kept, what was not is no pass."""
     code = f"""
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background begins without
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / 'grade')!r})
 sys.dont_write_bytecode = True
