@@ -5,7 +5,7 @@ from .pv import ENOSYS, EPERM, MANY, NONE_SUCH, SELF, Paravirtual
 EFAULT, EINVAL = -14, -22
 VERSION = 0x40011
 ENTRY = 64
-KINDS = ("version", "none", "nothing", "other", "nested", "many")
+KINDS = ("version", "none", "nothing", "other", "nested", "sets", "gets", "gets", "many")
 
 
 class Many(Paravirtual):
@@ -14,7 +14,7 @@ class Many(Paravirtual):
 
     def __init__(self, rng):
         super().__init__(rng)
-        self.asked = []
+        self.asked, self.dr = [], [0] * 4
         self.data += ["align 4096", "calls_at: times 0x6000 db 0", "done: dq 0", f"requests: times {MANY} dq 1, 0", "built: dq 0", "behind: dq 0"]
         # Its page tables lie behind its console's page, which is its own to write; and all that is mapped is full tables of level 1.
         self.op("mov rbx, [info]", "mov rax, [rbx + 88]", "mov [built], rax", "mov rax, [rbx + 96]", "sub rax, 3", "shl rax, 21",
@@ -37,6 +37,13 @@ class Many(Paravirtual):
             return 1, (0, 0, 0, SELF), 0
         if what == "other":
             return 1, (0, 0, 0, rng.randrange(1, SELF)), EPERM
+        if what == "sets":
+            n = rng.randrange(4)
+            self.dr[n] = rng.getrandbits(46)
+            return 8, (n, self.dr[n]), 0
+        if what == "gets":  # what one of many has set, which nobody knows by heart
+            n = rng.randrange(4)
+            return 9, (n,), self.dr[n]
         if what == "nested":
             return 13, ("calls_at", 1), EINVAL
         return 1, ("requests", rng.randrange(1100, MANY), "done", SELF), 0
@@ -69,7 +76,7 @@ class Many(Paravirtual):
 
     def plain(self, kinds=KINDS):
         """Some that are all done."""
-        calls, offset = [self.one(kinds) for _ in range(self.rng.randrange(3, 9))], self.rng.randrange(0, 0x5000) & ~7
+        calls, offset = [self.one(kinds) for _ in range(self.rng.randrange(3, 9))] + [self.one(("gets",))], self.rng.randrange(0, 0x5000) & ~7
         self.fill(offset, calls)
         self.note(offset, calls)
         self.go(offset, len(calls), 0)
@@ -120,6 +127,9 @@ def lasts(number, args):
 def results(rng):
     """Calls of all kinds in one, and their results."""
     p = Many(rng)
+    for n in range(4):
+        p.dr[n] = rng.getrandbits(46)
+        p.call(8, n, f"{p.dr[n]:#x}")
     p.go(0, 0, 0)
     for _ in range(5):
         p.plain()
