@@ -41,7 +41,7 @@ ROOMS = {
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 4815, 3200),
-    "events of PV and their lab": ("vmm/pv/events @7", 1340, 1000),
+    "events of PV and their lab": ("vmm/pv/events @7", 1560, 1000),
     "domain control of PV": ("vmm/pv/control", 600, 550),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),

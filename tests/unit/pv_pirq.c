@@ -1,4 +1,7 @@
-/* BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c */
+/*
+ * BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c solutions/7-events/ports.c
+ * solutions/7-events/upcall.c solutions/7-events/peers.c
+ */
 /*
  * PIRQs: what each operation answers; and a device whose line is one by edge or by level, with a
  * driver that keeps to the protocol or does anything: none of its requests is lost, and a line that

@@ -1,4 +1,7 @@
-/* BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c */
+/*
+ * BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c solutions/7-events/ports.c
+ * solutions/7-events/upcall.c solutions/7-events/peers.c
+ */
 /*
  * Event channels: each operation's answer to what it may be given, and what holds whatever three
  * domains do: ends know each other, each VIRQ has its port, and no event is lost to a guest that

@@ -269,33 +269,15 @@ call(uint16_t peer, uint32_t remote)
 	pv_printf("pong from d%u\n", peer);
 }
 
-static unsigned
-number_behind(const char *words, const char *name)
-{
-	unsigned n = 0;
-
-	for (; *words; words++) {
-		const char *a = words, *b = name;
-
-		while (*b && *a == *b)
-			a++, b++;
-		if (*b)
-			continue;
-		while (*a >= '0' && *a <= '9')
-			n = n * 10 + (unsigned)(*a++ - '0');
-		return n;
-	}
-	return 0;
-}
-
 int
 guest_main(const struct xen_start_info *info)
 {
-	unsigned peer = number_behind(info->cmd_line, "peer=");
-	unsigned port = number_behind(info->cmd_line, "port=");
+	unsigned peer, port;
 	uint32_t timer;
 
 	pv_init(info);
+	peer = pv_number("peer=");
+	port = pv_number("port=");
 	pv_take_traps();
 	pv_handler = take_events;
 	pv_events_init();

@@ -140,6 +140,25 @@ pv_exit(int code)
 		pv_call(XEN_sched_op, XEN_SCHEDOP_shutdown, (uint64_t)&reason, 0, 0);
 }
 
+unsigned
+pv_number(const char *name)
+{
+	unsigned n = 0;
+
+	for (const char *words = pv_info->cmd_line; *words; words++) {
+		const char *a = words, *b = name;
+
+		while (*b && *a == *b)
+			a++, b++;
+		if (*b)
+			continue;
+		while (*a >= '0' && *a <= '9')
+			n = n * 10 + (unsigned)(*a++ - '0');
+		return n;
+	}
+	return 0;
+}
+
 uint64_t
 pv_page(const void *va)
 {

@@ -31,6 +31,7 @@ void pv_exit(int code) __attribute__((noreturn));
 void pv_print(const char *text);
 void pv_printf(const char *fmt, ...)
 	__attribute__((format(__printf__, 1, 2))); /* %s %c %d %u %x %lx */
+unsigned pv_number(const char *name);              /* behind it in the guest's words; 0 */
 uint64_t pv_page(const void *va);                  /* its machine frame */
 int64_t pv_map(void *va, uint64_t entry);          /* update_va_mapping */
 int64_t pv_update(uint64_t at, uint64_t entry);    /* mmu_update of one; machine addresses */

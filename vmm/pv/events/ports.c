@@ -1,44 +1,42 @@
 /*
- * Event channels, as event_channel.h says, and where it is silent, as Xen 4.17 answers.
+ * Event channels, as event_channel.h says, and where it is silent, as Xen 4.17 answers. What moves
+ * an event, opens and closes ports is the lab's (port_ops.h).
  */
 #include <inc/errno.h>
-#include <vmm/pv/events/ports.h>
+#include <vmm/pv/events/port_ops.h>
 
-/* NULL: it is closed, or none at all. */
-static struct pv_port *
-port_at(const struct pv_ports *p, uint32_t port)
+/* Its other end is another domain's port, or its own's. */
+static bool
+is_a_domains(const struct pv_port *e)
+{
+	return e->state == XEN_EVTCHNSTAT_interdomain && e->dom != PV_ZENO;
+}
+
+struct pv_port *
+pv_port_at(const struct pv_ports *p, uint32_t port)
 {
 	struct pv_port *page = port < XEN_PORTS ? p->page[port / PV_PORTS_PER_PAGE] : NULL;
 	struct pv_port *e = page ? &page[port % PV_PORTS_PER_PAGE] : NULL;
 
-	/* its peer has ended without closing it */
-	if (e && e->state == XEN_EVTCHNSTAT_interdomain && e->dom != PV_ZENO &&
-	    !pv_ports_of(e->dom))
-		e->state = XEN_EVTCHNSTAT_unbound;
+	if (e && is_a_domains(e))
+		pv_peer_look(e);
 	return e && e->state != XEN_EVTCHNSTAT_closed ? e : NULL;
 }
 
-/* The lowest one that is closed, now as `as` says. Port 0 is none. */
-static int
-new_port(struct pv_ports *p, struct pv_port as)
+void
+pv_port_forget(struct pv_ports *p, uint32_t port, const struct pv_port *e)
 {
-	for (unsigned n = p->taken ? p->taken : 1; n < XEN_PORTS; n++) {
-		struct pv_port **page = &p->page[n / PV_PORTS_PER_PAGE];
-
-		if (!*page)
-			*page = pv_ports_page();
-		if (!*page)
-			return -ENOMEM;
-		p->taken = (uint16_t)n;
-		if ((*page)[n % PV_PORTS_PER_PAGE].state == XEN_EVTCHNSTAT_closed) {
-			(*page)[n % PV_PORTS_PER_PAGE] = as;
-			return (int)n;
-		}
-	}
-	return -ENOSPC;
+	if (is_a_domains(e))
+		pv_peer_let_go(p, port, e);
+	else if (e->state == XEN_EVTCHNSTAT_interdomain)
+		p->service[e->other] = 0;
+	if (e->state == XEN_EVTCHNSTAT_virq)
+		p->virq[e->vcpu][e->other] = 0;
+	if (e->state == XEN_EVTCHNSTAT_pirq)
+		pv_pirq_unbind(p, e->other, (uint16_t)port);
 }
 
-/* To an out field: 0, or what new_port() said. */
+/* To an out field: 0, or what pv_port_new() said. */
 static int
 told(uint32_t *out, int port)
 {
@@ -56,47 +54,12 @@ of_self(const struct pv_ports *p, uint16_t dom)
 	return pv_ports_of(dom) ? -EPERM : -ESRCH;
 }
 
-/* ---- bits ---- */
-
-static uint64_t
-bit_of(unsigned port)
-{
-	return 1ul << (port % 64);
-}
+/* ---- events of Zeno's own ---- */
 
 bool
 pv_port_is_pending(const struct pv_ports *p, unsigned port)
 {
-	return p->shared->pending[port / 64] & bit_of(port);
-}
-
-static bool
-is_masked(const struct pv_ports *p, unsigned port)
-{
-	return p->shared->mask[port / 64] & bit_of(port);
-}
-
-static void
-tell(struct pv_ports *p, unsigned port)
-{
-	const struct pv_port *e = port_at(p, port);
-	unsigned vcpu = e ? e->vcpu : 0;
-	struct xen_vcpu_info *info = p->info[vcpu];
-
-	if (!is_masked(p, port) && !(info->pending_sel & bit_of(port / 64))) {
-		info->pending_sel |= bit_of(port / 64);
-		info->upcall_pending = 1;
-	}
-	pv_port_tells(p, vcpu, port);
-}
-
-void
-pv_port_raise(struct pv_ports *p, unsigned port)
-{
-	if (pv_port_is_pending(p, port))
-		return;
-	p->shared->pending[port / 64] |= bit_of(port);
-	tell(p, port);
+	return p->shared->pending[port / 64] & pv_port_bit(port);
 }
 
 void
@@ -125,36 +88,8 @@ alloc_unbound(struct pv_ports *p, void *arg)
 
 	if (err)
 		return err;
-	return told(&a->port, new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_unbound,
-							    .dom = remote }));
-}
-
-/*
- * What was sent before it was bound may have been lost: the new end finds it pending
- * (event_channel.h).
- */
-static int
-bind_interdomain(struct pv_ports *p, void *arg)
-{
-	struct xen_evtchn_bind_interdomain *b = arg;
-	uint16_t dom = b->remote_dom == XEN_DOMID_SELF ? p->domain : b->remote_dom;
-	struct pv_ports *peer = pv_ports_of(dom);
-	struct pv_port *there = peer ? port_at(peer, b->remote_port) : NULL;
-	int port;
-
-	if (!peer)
-		return -ESRCH;
-	if (!there || there->state != XEN_EVTCHNSTAT_unbound || there->dom != p->domain)
-		return -EINVAL;
-	port = new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_interdomain,
-					     .dom = dom,
-					     .other = (uint16_t)b->remote_port });
-	if (port < 0)
-		return port;
-	there->state = XEN_EVTCHNSTAT_interdomain;
-	there->other = (uint16_t)port;
-	pv_port_raise(p, (unsigned)port);
-	return told(&b->local_port, port);
+	return told(&a->port, pv_port_new(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_unbound,
+							       .dom = remote }));
 }
 
 /* xen.h: "V" are a vCPU's own, "G" the domain's. */
@@ -177,9 +112,9 @@ bind_virq(struct pv_ports *p, void *arg)
 		return -ENOENT;
 	if (p->virq[b->vcpu][b->virq])
 		return -EEXIST;
-	port = new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_virq,
-					     .vcpu = (uint8_t)b->vcpu,
-					     .other = (uint16_t)b->virq });
+	port = pv_port_new(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_virq,
+						.vcpu = (uint8_t)b->vcpu,
+						.other = (uint16_t)b->virq });
 	if (port >= 0)
 		p->virq[b->vcpu][b->virq] = (uint16_t)port;
 	return told(&b->port, port);
@@ -194,7 +129,7 @@ bind_pirq(struct pv_ports *p, void *arg)
 
 	if (err)
 		return err;
-	port = new_port(
+	port = pv_port_new(
 		p, (struct pv_port){ .state = XEN_EVTCHNSTAT_pirq, .other = (uint16_t)b->pirq });
 	if (port >= 0)
 		pv_pirq_bind(p, b->pirq, (uint16_t)port);
@@ -208,86 +143,21 @@ bind_ipi(struct pv_ports *p, void *arg)
 
 	if (b->vcpu >= PV_VCPUS)
 		return -ENOENT;
-	return told(&b->port, new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_ipi,
-							    .vcpu = (uint8_t)b->vcpu }));
-}
-
-/*
- * The other end waits for the next one to bind it, which is this domain. If it still is one: since
- * this domain has ended its port may be another one's there, and the number another domain's.
- */
-static void
-let_go(struct pv_ports *p, uint32_t port, const struct pv_port *e)
-{
-	struct pv_ports *peer = e->dom == PV_ZENO ? NULL : pv_ports_of(e->dom);
-	struct pv_port *there = peer ? port_at(peer, e->other) : NULL;
-
-	if (!there || there->state != XEN_EVTCHNSTAT_interdomain || there->dom != p->domain ||
-	    there->other != port)
-		return;
-	there->state = XEN_EVTCHNSTAT_unbound;
-	there->dom = p->domain;
-	there->other = 0;
-}
-
-static int
-close_port(struct pv_ports *p, uint32_t port)
-{
-	struct pv_port *e = port_at(p, port);
-
-	if (!e)
-		return -EINVAL;
-	if (e->state == XEN_EVTCHNSTAT_interdomain)
-		let_go(p, port, e);
-	if (e->state == XEN_EVTCHNSTAT_interdomain && e->dom == PV_ZENO)
-		p->service[e->other] = 0;
-	if (e->state == XEN_EVTCHNSTAT_virq)
-		p->virq[e->vcpu][e->other] = 0;
-	if (e->state == XEN_EVTCHNSTAT_pirq)
-		pv_pirq_unbind(p, e->other, (uint16_t)port);
-	*e = (struct pv_port){ .state = XEN_EVTCHNSTAT_closed };
-	p->shared->pending[port / 64] &= ~bit_of(port);
-	if (port < p->taken)
-		p->taken = (uint16_t)port;
-	return 0;
+	return told(&b->port, pv_port_new(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_ipi,
+							       .vcpu = (uint8_t)b->vcpu }));
 }
 
 static int
 close(struct pv_ports *p, void *arg)
 {
-	return close_port(p, ((struct xen_evtchn_close *)arg)->port);
-}
-
-/* A port that nobody has bound yet takes what is sent, and it is lost. */
-static int
-send(struct pv_ports *p, void *arg)
-{
-	const struct pv_port *e = port_at(p, ((struct xen_evtchn_send *)arg)->port);
-
-	if (!e)
-		return -EINVAL;
-	switch (e->state) {
-	case XEN_EVTCHNSTAT_interdomain:
-		if (e->dom == PV_ZENO)
-			pv_port_serves(p, e->other);
-		else
-			pv_port_raise(pv_ports_of(e->dom), e->other);
-		return 0;
-	case XEN_EVTCHNSTAT_ipi:
-		pv_port_raise(p, ((struct xen_evtchn_send *)arg)->port);
-		return 0;
-	case XEN_EVTCHNSTAT_unbound:
-		return 0;
-	default:
-		return -EINVAL;
-	}
+	return pv_port_close(p, ((struct xen_evtchn_close *)arg)->port);
 }
 
 static int
 status(struct pv_ports *p, void *arg)
 {
 	struct xen_evtchn_status *s = arg;
-	const struct pv_port *e = port_at(p, s->port);
+	const struct pv_port *e = pv_port_at(p, s->port);
 	int err = of_self(p, s->dom);
 
 	if (err)
@@ -318,7 +188,7 @@ static int
 bind_vcpu(struct pv_ports *p, void *arg)
 {
 	const struct xen_evtchn_bind_vcpu *b = arg;
-	struct pv_port *e = port_at(p, b->port);
+	struct pv_port *e = pv_port_at(p, b->port);
 
 	if (b->vcpu >= PV_VCPUS)
 		return -ENOENT;
@@ -326,21 +196,6 @@ bind_vcpu(struct pv_ports *p, void *arg)
 	    (e->state == XEN_EVTCHNSTAT_virq && !is_global(e->other)))
 		return -EINVAL;
 	e->vcpu = (uint8_t)b->vcpu;
-	return 0;
-}
-
-static int
-unmask(struct pv_ports *p, void *arg)
-{
-	uint32_t port = ((struct xen_evtchn_unmask *)arg)->port;
-
-	if (port >= XEN_PORTS)
-		return -EINVAL;
-	if (!port_at(p, port) || !is_masked(p, port))
-		return 0;
-	p->shared->mask[port / 64] &= ~bit_of(port);
-	if (pv_port_is_pending(p, port))
-		tell(p, port);
 	return 0;
 }
 
@@ -362,16 +217,16 @@ static const struct {
 } ops[] = {
 	[XEN_EVTCHNOP_alloc_unbound] = { alloc_unbound, sizeof(struct xen_evtchn_alloc_unbound),
 					 true },
-	[XEN_EVTCHNOP_bind_interdomain] = { bind_interdomain,
+	[XEN_EVTCHNOP_bind_interdomain] = { pv_op_bind_interdomain,
 					    sizeof(struct xen_evtchn_bind_interdomain), true },
 	[XEN_EVTCHNOP_bind_virq] = { bind_virq, sizeof(struct xen_evtchn_bind_virq), true },
 	[XEN_EVTCHNOP_bind_pirq] = { bind_pirq, sizeof(struct xen_evtchn_bind_pirq), true },
 	[XEN_EVTCHNOP_bind_ipi] = { bind_ipi, sizeof(struct xen_evtchn_bind_ipi), true },
 	[XEN_EVTCHNOP_status] = { status, sizeof(struct xen_evtchn_status), true },
 	[XEN_EVTCHNOP_close] = { close, sizeof(struct xen_evtchn_close), false },
-	[XEN_EVTCHNOP_send] = { send, sizeof(struct xen_evtchn_send), false },
+	[XEN_EVTCHNOP_send] = { pv_op_send, sizeof(struct xen_evtchn_send), false },
 	[XEN_EVTCHNOP_bind_vcpu] = { bind_vcpu, sizeof(struct xen_evtchn_bind_vcpu), false },
-	[XEN_EVTCHNOP_unmask] = { unmask, sizeof(struct xen_evtchn_unmask), false },
+	[XEN_EVTCHNOP_unmask] = { pv_op_unmask, sizeof(struct xen_evtchn_unmask), false },
 	[XEN_EVTCHNOP_reset] = { reset, sizeof(struct xen_evtchn_reset), false },
 };
 _Static_assert(sizeof(struct xen_evtchn_status) <= PV_PORTS_ARG, "the longest");
@@ -397,16 +252,16 @@ void
 pv_ports_close_all(struct pv_ports *p)
 {
 	for (unsigned port = 1; port < XEN_PORTS; port++)
-		if (port_at(p, port))
-			close_port(p, port);
+		if (pv_port_at(p, port))
+			pv_port_close(p, port);
 }
 
 int
 pv_ports_serve(struct pv_ports *p, enum pv_service service)
 {
-	int port = new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_interdomain,
-						 .dom = PV_ZENO,
-						 .other = (uint16_t)service });
+	int port = pv_port_new(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_interdomain,
+						    .dom = PV_ZENO,
+						    .other = (uint16_t)service });
 
 	if (port > 0)
 		p->service[service] = (uint16_t)port;
@@ -416,5 +271,5 @@ pv_ports_serve(struct pv_ports *p, enum pv_service service)
 int
 pv_ports_offer(struct pv_ports *p, uint16_t dom)
 {
-	return new_port(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_unbound, .dom = dom });
+	return pv_port_new(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_unbound, .dom = dom });
 }

@@ -5,6 +5,7 @@
 #include <vmm/dev/platform.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/events/events.h>
+#include <vmm/pv/events/port_ops.h>
 
 #define POLL_MAX 128u
 
@@ -125,8 +126,6 @@ PV_HYPERCALL(vcpu_op, vcpu_op);
 static void
 sleep(struct vcpu *v, struct pv_call *c)
 {
-	if (pv_upcall_is_due(pv_of(v)))
-		return;
 	pv_waits(v);
 	c->verdict = BLOCK;
 }
@@ -137,8 +136,8 @@ block(struct vcpu *v, struct pv_call *c)
 {
 	if (c->inner)
 		return -EINVAL;
-	pv_of(v)->info->upcall_mask = 0;
-	sleep(v, c);
+	if (pv_may_sleep(pv_of(v)->info))
+		sleep(v, c);
 	return 0;
 }
 
@@ -163,7 +162,8 @@ poll(struct vcpu *v, struct pv_call *c)
 			return 0;
 	}
 	pv_poll_begin(pe, p.nr_ports == 1 ? port : 0, p.timeout);
-	sleep(v, c);
+	if (!pv_upcall_is_due(pv_of(v)))
+		sleep(v, c);
 	return 0;
 }
 
