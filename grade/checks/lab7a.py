@@ -142,7 +142,7 @@ def peers(t):
     """What each of them hears."""
     *programs, _ = pvports.peers(t.rng)
     elves, modules = machine_with(t, programs)
-    run = t.boot("panic=off -- start listener &; start caller; sleep 20; start third; sleep 50; off", modules=modules, elf=elves, limits=LIMITS)
+    run = t.boot("panic=off -- start listener &; start caller; sleep 20; start third; sleep 50; off", modules=modules, elf=elves, limits=LIMITS, icount=True)
     lives = evidence.lives(run)
     by_name = {}
     for one in lives:
@@ -179,7 +179,7 @@ def dead(t):
 
     try:
         run, _ = t.witness("panic=off -- start listener &; start caller; sleep 20; start third; off", {t.symbol("domain_off"): see}, modules=modules,
-                           limits=LIMITS)
+                           limits=LIMITS, icount=True)
         t.orderly(run)
     except Enough:
         return

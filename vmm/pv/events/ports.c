@@ -5,28 +5,10 @@
 #include <inc/errno.h>
 #include <vmm/pv/events/port_ops.h>
 
-/* Its other end is another domain's port, or its own's. */
-static bool
-is_a_domains(const struct pv_port *e)
-{
-	return e->state == XEN_EVTCHNSTAT_interdomain && e->dom != PV_ZENO;
-}
-
-struct pv_port *
-pv_port_at(const struct pv_ports *p, uint32_t port)
-{
-	struct pv_port *page = port < XEN_PORTS ? p->page[port / PV_PORTS_PER_PAGE] : NULL;
-	struct pv_port *e = page ? &page[port % PV_PORTS_PER_PAGE] : NULL;
-
-	if (e && is_a_domains(e))
-		pv_peer_look(e);
-	return e && e->state != XEN_EVTCHNSTAT_closed ? e : NULL;
-}
-
 void
 pv_port_forget(struct pv_ports *p, uint32_t port, const struct pv_port *e)
 {
-	if (is_a_domains(e))
+	if (pv_port_has_peer(e))
 		pv_peer_let_go(p, port, e);
 	else if (e->state == XEN_EVTCHNSTAT_interdomain)
 		p->service[e->other] = 0;
@@ -55,12 +37,6 @@ of_self(const struct pv_ports *p, uint16_t dom)
 }
 
 /* ---- events of Zeno's own ---- */
-
-bool
-pv_port_is_pending(const struct pv_ports *p, unsigned port)
-{
-	return p->shared->pending[port / 64] & pv_port_bit(port);
-}
 
 void
 pv_virq_raise(struct pv_ports *p, unsigned vcpu, enum xen_virq virq)

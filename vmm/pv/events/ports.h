@@ -69,7 +69,12 @@ int pv_ports_offer(struct pv_ports *p, uint16_t dom);
 void pv_port_raise(struct pv_ports *p, unsigned port);
 void pv_virq_raise(struct pv_ports *p, unsigned vcpu, enum xen_virq virq);
 void pv_service_raise(struct pv_ports *p, enum pv_service service);
-bool pv_port_is_pending(const struct pv_ports *p, unsigned port);
+
+static inline bool
+pv_port_is_pending(const struct pv_ports *p, unsigned port)
+{
+	return p->shared->pending[port / 64] >> (port % 64) & 1;
+}
 
 /*
  * pirq.c. Ports that lines have: 0; -EPERM: it is not the domain's; -EEXIST: it has one. EOI:
