@@ -79,7 +79,7 @@ def events(where):
     text = EVENTS_TOO.host(["start pv-events -- input=x", "start pv-events & -- peer=2", "start pv-events -- peer=1 port=3", "start pv-hello",
                     "start pv-events -- harm=all", "start pv-events -- harm=none", "start pv-events -- harm=hole",
                     "start pv-events & -- harm=storm", "start pv-events & -- harm=for_ever", "start pv-hello", "list", "stop d1",
-                    "stop d2", "frames"], ["pv-events", "pv-hello"], where)
+                    "stop d2", "start pv-bell", "frames"], ["pv-events", "pv-hello", "pv-bell"], where)
     parts = each(text)
     ok(said(parts[0]) == EVENTS, f"{where}: ports, timers, polls, the clock", text=text)
     ok("d2| pong from d1" in text and "d1| ping from d2" in text and "d1| d2 has ended, and port 3 waits for the next" in text,
@@ -88,6 +88,9 @@ def events(where):
     ok(re.search(r"d[12]\| 0 wrong; the end", text[text.find("harm=all"):]), f"{where}: pointers, ports, times that are none do no harm", text=text)
     ends = re.findall(NO_CALLBACK + r"([0-9a-f]+)", text, re.M)
     ok(ends == ["0", "ffff830000000000"], f"{where}: an event and no callback ends it", text=text)
+    bell = ["ports 3, 4, 5; sent to where nobody listens: 0", "closed: 0; sent there: -22; the next new port: 4",
+            "three events, masked: 0 upcalls", "unmasked: 1", "its port masked: 1", "... and unmasked: 2"]
+    ok(said(parts[-1]) == bell, f"{where}: what is masked waits, and is heard once", text=parts[-1])
     ok(text.count("caught 1; the end") == 2 and text.count("stopped: by the monitor's stop command") == 2,
        f"{where}: a storm of timers, and one that sleeps for ever, leave the others their turns", text=text)
 
