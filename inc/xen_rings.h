@@ -1,6 +1,6 @@
 /*
- * Pages that a domain shares with those who serve it, in Xen's ABI: its console, its store, its
- * grant table. Names as in inc/xen.h.
+ * Pages that a domain shares with those who serve it, in Xen's ABI: its console, its store.
+ * Names as in inc/xen.h.
  */
 #pragma once
 
@@ -51,36 +51,4 @@ enum xen_xsd_sockmsg_type {
 #define XEN_STORE_REL_PATH 2048u
 struct xen_xsd_sockmsg {
 	uint32_t type, req_id, tx_id, len; /* and so many bytes */
-};
-
-/* grant_table.h */
-enum xen_gnttabop {
-	XEN_GNTTABOP_setup_table = 2,
-	XEN_GNTTABOP_query_size = 6,
-	XEN_GNTTABOP_set_version = 8,
-	XEN_GNTTABOP_get_version = 10,
-};
-enum xen_gntst {
-	XEN_GNTST_okay = 0,
-	XEN_GNTST_general_error = -1,
-	XEN_GNTST_bad_domain = -2,
-	XEN_GNTST_bad_virt_addr = -5
-};
-struct xen_gnttab_setup_table {
-	uint16_t dom;
-	uint32_t nr_frames;
-	int16_t status;      /* out: enum xen_gntst */
-	uint64_t frame_list; /* linear: so many uint64_t, for their machine frames */
-};
-struct xen_gnttab_query_size {
-	uint16_t dom;
-	uint32_t nr_frames, max_nr_frames; /* out, and so is */
-	int16_t status;
-};
-struct xen_gnttab_set_version {
-	uint32_t version; /* out, too */
-};
-struct xen_gnttab_get_version {
-	uint16_t dom, pad;
-	uint32_t version; /* out */
 };

@@ -16,6 +16,7 @@
 #include <xen/vcpu.h>
 
 #include <inc/xen_events.h>
+#include <inc/xen_grants.h>
 #include <inc/xen_rings.h>
 
 #include "abi.h"
@@ -230,13 +231,32 @@ rings(void)
 static void
 grants(void)
 {
+#define OP(name) SAME(XEN_GNTTABOP_##name, GNTTABOP_##name)
+	OP(map_grant_ref);
+	OP(unmap_grant_ref);
+	OP(dump_table);
+	OP(transfer);
+	OP(copy);
+	OP(unmap_and_replace);
+	OP(get_status_frames);
+	OP(swap_grant_ref);
+	OP(cache_flush);
 	SAME(XEN_GNTTABOP_setup_table, GNTTABOP_setup_table);
 	SAME(XEN_GNTTABOP_query_size, GNTTABOP_query_size);
 	SAME(XEN_GNTTABOP_set_version, GNTTABOP_set_version);
 	SAME(XEN_GNTTABOP_get_version, GNTTABOP_get_version);
-	SAME(XEN_GNTST_general_error, GNTST_general_error);
-	SAME(XEN_GNTST_bad_domain, GNTST_bad_domain);
-	SAME(XEN_GNTST_bad_virt_addr, GNTST_bad_virt_addr);
+#define STATUS(name) SAME(XEN_GNTST_##name, GNTST_##name)
+	STATUS(general_error);
+	STATUS(bad_domain);
+	STATUS(bad_gntref);
+	STATUS(bad_handle);
+	STATUS(bad_virt_addr);
+	STATUS(bad_dev_addr);
+	STATUS(permission_denied);
+	STATUS(bad_page);
+	STATUS(bad_copy_arg);
+	STATUS(eagain);
+	STATUS(no_space);
 	FIELD(gnttab_setup_table, nr_frames, nr_frames);
 	FIELD(gnttab_setup_table, status, status);
 	FIELD(gnttab_setup_table, frame_list, frame_list);
@@ -249,11 +269,63 @@ grants(void)
 	FIELD(gnttab_get_version, version, version);
 }
 
+static void
+granted(void)
+{
+	is_u64(sizeof(struct xen_grant_entry), sizeof(struct grant_entry_v1), "an entry");
+	is_u64(offsetof(struct xen_grant_entry, domid), offsetof(struct grant_entry_v1, domid),
+	       "whose it is");
+	is_u64(offsetof(struct xen_grant_entry, frame), offsetof(struct grant_entry_v1, frame),
+	       "its frame");
+	SAME(XEN_GTF_permit_access, GTF_permit_access);
+	SAME(XEN_GTF_accept_transfer, GTF_accept_transfer);
+	SAME(XEN_GTF_transitive, GTF_transitive);
+	SAME(XEN_GTF_type_mask, GTF_type_mask);
+	SAME(XEN_GTF_readonly, GTF_readonly);
+	SAME(XEN_GTF_reading, GTF_reading);
+	SAME(XEN_GTF_writing, GTF_writing);
+	SAME(XEN_GTF_sub_page, GTF_sub_page);
+	SAME(XEN_GNTMAP_device_map, GNTMAP_device_map);
+	SAME(XEN_GNTMAP_host_map, GNTMAP_host_map);
+	SAME(XEN_GNTMAP_readonly, GNTMAP_readonly);
+	SAME(XEN_GNTMAP_application_map, GNTMAP_application_map);
+	SAME(XEN_GNTMAP_contains_pte, GNTMAP_contains_pte);
+	SAME(XEN_GNTMAP_guest_avail0, _GNTMAP_guest_avail0);
+	SAME(XEN_GNTCOPY_source_gref, GNTCOPY_source_gref);
+	SAME(XEN_GNTCOPY_dest_gref, GNTCOPY_dest_gref);
+	FIELD(gnttab_map_grant_ref, host_addr, host_addr);
+	FIELD(gnttab_map_grant_ref, flags, flags);
+	FIELD(gnttab_map_grant_ref, ref, ref);
+	FIELD(gnttab_map_grant_ref, dom, dom);
+	FIELD(gnttab_map_grant_ref, status, status);
+	FIELD(gnttab_map_grant_ref, handle, handle);
+	FIELD(gnttab_map_grant_ref, dev_bus_addr, dev_bus_addr);
+	SIZE(gnttab_map_grant_ref);
+	FIELD(gnttab_unmap_grant_ref, dev_bus_addr, dev_bus_addr);
+	FIELD(gnttab_unmap_grant_ref, handle, handle);
+	FIELD(gnttab_unmap_grant_ref, status, status);
+	SIZE(gnttab_unmap_grant_ref);
+	FIELD(gnttab_unmap_and_replace, new_addr, new_addr);
+	FIELD(gnttab_unmap_and_replace, handle, handle);
+	FIELD(gnttab_unmap_and_replace, status, status);
+	SIZE(gnttab_unmap_and_replace);
+	FIELD(gnttab_copy, dest, dest);
+	FIELD(gnttab_copy, len, len);
+	FIELD(gnttab_copy, flags, flags);
+	FIELD(gnttab_copy, status, status);
+	SIZE(gnttab_copy);
+	is_u64(offsetof(struct xen_gnttab_copy_ptr, domid), offsetof(struct gnttab_copy_ptr, domid),
+	       "an end's domain");
+	is_u64(offsetof(struct xen_gnttab_copy_ptr, offset),
+	       offsetof(struct gnttab_copy_ptr, offset), "an end's offset");
+}
+
 int
 main(void)
 {
 	rings();
 	grants();
+	granted();
 	numbers();
 	shared_page();
 	arguments();

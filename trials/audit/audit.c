@@ -7,7 +7,7 @@
 #include <trials/audit/audit.h>
 
 #define SHOWN    5u /* differences that are printed */
-#define AUDITORS 3u
+#define AUDITORS 4u
 
 static const struct auditor *auditors[AUDITORS];
 
@@ -36,24 +36,35 @@ audit_differs(struct audit_report *report, const char *fmt, ...)
 	report->found++;
 }
 
-/* NULL: the CPU walks no tables of Zeno's for it. */
+/* The next one behind `i`; NULL: the CPU walks no tables of Zeno's for it, or no more of them. */
 static const struct auditor *
-auditor_of(struct vcpu *v)
+auditor_of(struct vcpu *v, unsigned *i)
 {
-	for (unsigned i = 0; i < AUDITORS; i++)
-		if (auditors[i] && auditors[i]->is_for(v))
-			return auditors[i];
+	while (*i < AUDITORS && auditors[*i]) {
+		const struct auditor *a = auditors[(*i)++];
+
+		if (a->is_for(v))
+			return a;
+	}
 	return NULL;
+}
+
+static void
+audit_all(struct vcpu *v, struct audit_report *report)
+{
+	const struct auditor *a;
+	unsigned i = 0;
+
+	while ((a = auditor_of(v, &i)))
+		a->audit(v, report);
 }
 
 bool
 audit_finds(struct vcpu *v)
 {
-	const struct auditor *a = auditor_of(v);
 	struct audit_report report = { true, 0 };
 
-	if (a)
-		a->audit(v, &report);
+	audit_all(v, &report);
 	return report.found;
 }
 
@@ -72,14 +83,15 @@ audit_at_last(struct vcpu *v)
 	static uint64_t times;
 	struct audit_report report = { false, 0 };
 	const struct auditor *a;
+	unsigned i = 0;
 
 	if (++times % audit_every)
 		return;
-	a = auditor_of(v);
-	if (a)
+	while ((a = auditor_of(v, &i))) {
 		a->audit(v, &report);
-	if (report.found)
-		panic("the %s of d%u are wrong", a->what, v->domain->id);
+		if (report.found)
+			panic("the %s of d%u are wrong", a->what, v->domain->id);
+	}
 }
 
 static int
@@ -87,12 +99,10 @@ audit(int argc, char **argv)
 {
 	struct domain *d = monitor_domain(argc, argv);
 	struct audit_report report = { false, 0 };
-	const struct auditor *a = d ? auditor_of(d->vcpu) : NULL;
 
 	if (!d)
 		return MONITOR_SAID;
-	if (a)
-		a->audit(d->vcpu, &report);
+	audit_all(d->vcpu, &report);
 	printf("audit: %u differences\n", report.found);
 	return 0;
 }
@@ -104,6 +114,7 @@ damage(int argc, char **argv)
 {
 	const struct auditor *a;
 	struct domain *d;
+	unsigned i = 0;
 	uint64_t seed;
 
 	if (argc < 2 || parse_u64(argv[1], &seed))
@@ -111,7 +122,8 @@ damage(int argc, char **argv)
 	d = monitor_domain(argc - 1, argv + 1);
 	if (!d)
 		return MONITOR_SAID;
-	a = auditor_of(d->vcpu);
+	while ((a = auditor_of(d->vcpu, &i)) && !a->damage)
+		;
 	if (!a) {
 		printf("d%u has no tables to damage\n", d->id);
 		return MONITOR_SAID;

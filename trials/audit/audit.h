@@ -1,6 +1,7 @@
 /*
  * Auditors: each compares tables that the CPU walks with what they are made from, from scratch. One
- * is for shadows, one for nested tables, one for types of frames; a build has those of its labs.
+ * is for shadows, one for nested tables, one for types of frames, one for grants; a build has those
+ * of its labs, and a domain may have several.
  */
 #pragma once
 
@@ -20,7 +21,9 @@ struct auditor {
 	const char *what; /* it is of */
 	bool (*is_for)(struct vcpu *v);
 	void (*audit)(struct vcpu *v, struct audit_report *report);
-	/* Damages the tables of a guest that has ended, and asks itself; all is put right again. */
+	/*
+	 * Damages the tables of a guest that has ended, and asks; all is put right again. Or NULL.
+	 */
 	void (*damage)(struct vcpu *v, uint64_t seed);
 };
 

@@ -51,7 +51,9 @@ use_table(const struct audit *a, uint64_t m, unsigned type, const char *who)
 		frames[m].type_refs += a->step;
 }
 
-/* dom0 may have such entries; they are counted where that other domain is audited. */
+/*
+ * dom0 may have such entries, and who maps grants; they are counted where their owner is audited.
+ */
 static bool
 is_foreign(const struct audit *a, uint64_t m)
 {
@@ -160,7 +162,7 @@ use_foreign(const struct audit *a, const struct pv_types *by)
 {
 	struct audit other = { .t = by };
 
-	for (uint64_t m = 0; by && by != a->t && m < frame_count; m++) {
+	for (uint64_t m = 0; by != a->t && by->controls && m < frame_count; m++) {
 		const uint64_t *table = mfn_ptr(mfn(m));
 		unsigned at;
 
@@ -181,8 +183,17 @@ use_foreign(const struct audit *a, const struct pv_types *by)
 }
 
 void
-pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, const struct pv_types *dom0,
-	   struct audit_report *report)
+pv_recount_foreign(const struct pv_types *t, const struct pv_types *const *all, uint32_t step)
+{
+	struct audit a = { t, NULL, step };
+
+	for (; *all; all++)
+		use_foreign(&a, *all);
+}
+
+void
+pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots,
+	   const struct pv_types *const *all, struct audit_report *report)
 {
 	struct audit take = { t, report, -1u }, give = { t, NULL, 1 };
 
@@ -191,7 +202,7 @@ pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, const st
 		    !in_walk(&take, m))
 			audit_differs(report, "frame %lx is a %u, which nobody uses", m,
 				      frames[m].page_type);
-	use_foreign(&take, dom0);
+	pv_recount_foreign(t, all, take.step);
 	walk(&take, root, roots);
 	for (uint64_t m = 0; m < frame_count; m++)
 		if (is_own(&take, m) && (frames[m].refs || frames[m].type_refs))
@@ -200,5 +211,5 @@ pv_recount(const struct pv_types *t, const mfn_t *root, unsigned roots, const st
 				      m, frames[m].page_type, (int)frames[m].refs,
 				      (int)frames[m].type_refs);
 	walk(&give, root, roots);
-	use_foreign(&give, dom0);
+	pv_recount_foreign(t, all, give.step);
 }

@@ -116,17 +116,16 @@ count_held(struct vcpu *v, uint32_t step)
 		frames[pd->held[n].v].type_refs += step;
 }
 
-/* Of the domain that has had entries of others'; NULL: there is none. */
-static const struct pv_types *
-types_of_dom0(void)
+void
+pv_all_types(const struct pv_types *all[DOMAIN_MAX + 1])
 {
 	for (unsigned id = 1; id <= DOMAIN_MAX; id++) {
-		struct domain *d = domain_find(id);
+		const struct domain *d = domain_find(id);
 
-		if (d && is_pv(d->vcpu) && pv_of(d->vcpu)->types->controls)
-			return pv_of(d->vcpu)->types;
+		if (d && d->vcpu && is_pv(d->vcpu))
+			*all++ = pv_of(d->vcpu)->types;
 	}
-	return NULL;
+	*all = NULL;
 }
 
 static void
@@ -134,9 +133,13 @@ audit(struct vcpu *v, struct audit_report *report)
 {
 	const struct pv *pv = pv_of(v);
 	const mfn_t roots[] = { pv->kernel_root, pv->user_root };
+	const struct pv_types *all[DOMAIN_MAX + 1];
 
+	pv_all_types(all);
 	count_held(v, -1u);
-	pv_recount(pv->types, roots, ARRAY_LEN(roots), types_of_dom0(), report);
+	pv_domain_count(-1u);
+	pv_recount(pv->types, roots, ARRAY_LEN(roots), all, report);
+	pv_domain_count(1);
 	count_held(v, 1);
 }
 

@@ -89,6 +89,7 @@ free_tables(struct vcpu *v)
 	drop_root(pv->types, &pv->kernel_root);
 	drop_root(pv->types, &pv->user_root);
 	check_idle(v->domain, true);
+	pv_domain_unmapped(v->domain);
 	check_idle(v->domain, false);
 }
 

@@ -36,6 +36,30 @@ pv_domain_begin(struct domain *d)
 	return err;
 }
 
+void
+pv_domain_ended(struct domain *d)
+{
+	set_foreach (const struct pv_part *, part, pv_parts)
+		if (part->ended)
+			part->ended(d);
+}
+
+void
+pv_domain_unmapped(struct domain *d)
+{
+	set_foreach (const struct pv_part *, part, pv_parts)
+		if (part->unmapped)
+			part->unmapped(d);
+}
+
+void
+pv_domain_count(uint32_t step)
+{
+	set_foreach (const struct pv_part *, part, pv_parts)
+		if (part->count)
+			part->count(step);
+}
+
 int64_t
 pv_domain_sched_op(struct vcpu *v, struct pv_call *c)
 {
@@ -131,8 +155,8 @@ pv_domain_free(struct domain *d)
 	set_foreach (const struct pv_part *, part, pv_parts)
 		if (pd && part->free)
 			part->free(d);
-	for (unsigned n = 0; pd && n < PV_GRANT_FRAMES; n++)
-		host_page_put(pd->grant[n]);
+	if (pd)
+		pv_grants_free(&pd->grants);
 	if (pd)
 		host_page_put(pd->shared);
 	host_page_put(pd);

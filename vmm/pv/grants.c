@@ -1,9 +1,8 @@
 /*
- * The grant table, as far as a domain needs one that grants nothing: its frames are there, of
- * version 1, and it may map them (grant_table.h). No operation on grants is.
+ * The grant table itself: its frames are there, of version 1, and the domain may map them. What is
+ * done by it is grant/'s.
  */
 #include <inc/errno.h>
-#include <inc/xen_rings.h>
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
@@ -18,19 +17,26 @@ status_of(const struct domain *d, uint16_t dom)
 static int
 grow(struct domain *d, uint32_t frames)
 {
-	struct pv_domain *pd = pv_domain_of(d);
+	struct pv_grant_table *t = &pv_domain_of(d)->grants;
 
 	if (frames > PV_GRANT_FRAMES)
 		return XEN_GNTST_general_error;
-	for (; pd->grants < frames; pd->grants++) {
+	for (; t->frames < frames; t->frames++) {
 		void *page = host_page();
 
 		if (!page)
 			return XEN_GNTST_general_error;
-		pd->grant[pd->grants] = page;
+		t->frame[t->frames] = page;
 		pv_share(d->id, page);
 	}
 	return XEN_GNTST_okay;
+}
+
+void
+pv_grants_free(struct pv_grant_table *t)
+{
+	for (unsigned n = 0; n < t->frames; n++)
+		host_page_put((void *)t->frame[n]);
 }
 
 static int64_t
@@ -45,7 +51,7 @@ setup_table(struct vcpu *v, uint64_t at)
 	if (!s.status)
 		s.status = (int16_t)grow(v->domain, s.nr_frames);
 	for (uint32_t n = 0; n < s.nr_frames && !s.status; n++) {
-		uint64_t mfn = ptr_mfn(pd->grant[n]).v;
+		uint64_t mfn = ptr_mfn((void *)pd->grants.frame[n]).v;
 
 		if (pv_write(v, s.frame_list + n * sizeof(mfn), &mfn, sizeof(mfn)))
 			s.status = XEN_GNTST_bad_virt_addr;
@@ -62,7 +68,7 @@ query_size(struct vcpu *v, uint64_t at)
 		return -EFAULT;
 	q.status = (int16_t)status_of(v->domain, q.dom);
 	if (!q.status) {
-		q.nr_frames = pv_domain_of(v->domain)->grants;
+		q.nr_frames = pv_domain_of(v->domain)->grants.frames;
 		q.max_nr_frames = PV_GRANT_FRAMES;
 	}
 	return pv_write(v, at, &q, sizeof(q));

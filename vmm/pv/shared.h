@@ -8,9 +8,9 @@
 #include <inc/xen_events.h>
 #include <vmm/domain.h>
 #include <vmm/pv/builder.h>
+#include <vmm/pv/grants.h>
 
-#define PV_HELD         4u
-#define PV_GRANT_FRAMES 8u
+#define PV_HELD 4u
 
 /* d->machine: one frame. */
 struct pv_events;
@@ -21,8 +21,7 @@ struct pv_domain {
 	unsigned held_count;
 	uint16_t key; /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
 	uint8_t shutdown; /* 1 + the reason that it gave for its end; 0: none */
-	uint32_t grants;  /* frames of the grant table */
-	void *grant[PV_GRANT_FRAMES];
+	struct pv_grant_table grants;
 };
 
 static inline struct pv_domain *
@@ -42,6 +41,14 @@ struct pv_part {
 	int (*begin)(struct domain *d);
 	void (*free)(struct domain *d);          /* create() may have failed, or not have been */
 	void (*runs)(struct vcpu *v, bool runs); /* it has the CPU; another one has it */
+	/*
+	 * It has ended: nobody is to have memory of its any more (which may be asked twice); and
+	 * then, when it has no page tables, nor is it to have anybody else's.
+	 */
+	void (*ended)(struct domain *d);
+	void (*unmapped)(struct domain *d);
+	/* So often as it uses a frame of any domain's, `step` is added to the frame's counts. */
+	void (*count)(uint32_t step);
 	/* One of sched_op's that the CPU alone does not know: -ENOSYS. */
 	int64_t (*sched_op)(struct vcpu *v, struct pv_call *c);
 };
@@ -52,6 +59,9 @@ int pv_domain_create(struct domain *d);
 void pv_domain_free(struct domain *d);
 int pv_domain_open(struct domain *d, struct pv_plan *plan, bool by_dom0);
 int pv_domain_begin(struct domain *d);
+void pv_domain_ended(struct domain *d);
+void pv_domain_unmapped(struct domain *d);
+void pv_domain_count(uint32_t step);
 int64_t pv_domain_sched_op(struct vcpu *v, struct pv_call *c);
 /* Memory of the guest's own that Zeno writes from now on: it stays what it is. False: it is not. */
 bool pv_hold(struct vcpu *v, mfn_t m);

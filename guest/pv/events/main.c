@@ -3,6 +3,7 @@
  * its caller; `harm=...`: hostile.c.
  */
 #include <guest/pv/events/events.h>
+#include <inc/xen_grants.h>
 #include <inc/xen_rings.h>
 
 int guest_main(const struct xen_start_info *info);

@@ -179,7 +179,10 @@ look(struct vcpu *v, uint64_t from, uint64_t to)
 static int64_t
 release(struct vcpu *v, struct domain *d)
 {
-	if (!pv_events_of(d)->over || pv_foreign_entries(v, d))
+	if (!pv_events_of(d)->over)
+		return -EBUSY;
+	pv_domain_ended(d);
+	if (pv_foreign_entries(v, d))
 		return -EBUSY;
 	v->flush = true;
 	domain_free(d);
