@@ -178,6 +178,8 @@ check-run:
 soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEED=n): half an hour
 	@for lab in 3; do $(MAKE) --no-print-directory -s SOLUTION=1 LAB=$$lab REF= build || exit 1; done
 	@ROUNDS=$(or $(ROUNDS),500000) SEED=$(or $(SEED),$$(date +%s)) tests/fuzz.t
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=8 REF= build
+	@ROUNDS=$(or $(ROUNDS),10000) tests/grants.t
 
 ifdef PEERS
 bench: build/peers/kvm

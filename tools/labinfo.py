@@ -40,9 +40,10 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
-    "pv and its lab": ("vmm/pv @6", 4815, 3200),
+    "pv and its lab": ("vmm/pv @6", 4850, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1560, 1000),
     "domain control of PV": ("vmm/pv/control", 600, 550),
+    "grants of PV": ("vmm/pv/grant", 805, 600),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1690, 1600),
@@ -59,7 +60,8 @@ ROOMS = {
     "load": ("vmm/load", 945, 900),
     "debug": ("vmm/debug", 1104, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
-               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5925, 1000),
+               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5955, 1000),
+    "trials of grants": ("trials/grants", 192, 200),
     "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")

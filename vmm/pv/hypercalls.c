@@ -71,7 +71,7 @@ pv_call(struct vcpu *v, struct pv_call *c)
 	(BIT(mmu_update) | BIT(stack_switch) | BIT(fpu_taskswitch) | BIT(set_debugreg) |        \
 	 BIT(get_debugreg) | BIT(update_descriptor) | BIT(memory_op) | BIT(update_va_mapping) | \
 	 BIT(xen_version) | BIT(vm_assist) | BIT(set_segment_base) | BIT(mmuext_op) |           \
-	 BIT(event_channel_op) | BIT(iret))
+	 BIT(event_channel_op) | BIT(grant_table_op) | BIT(iret))
 /* With these the next instruction is not simply what comes next, or sysret is to load none such. */
 #define UNUSUAL ((uint64_t)FLAG_TF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_VM | FLAG_VIF | FLAG_VIP)
 

@@ -4,6 +4,7 @@
  * takes; a line gives minimum, median and maximum, by what the row has done.
  */
 #include <guest/pv/lib/events.h>
+#include <guest/pv/lib/grants.h>
 
 int guest_main(const struct xen_start_info *info);
 
@@ -13,7 +14,7 @@ int guest_main(const struct xen_start_info *info);
 #define WRITE (PTE_P | PTE_W | PTE_U | 0x60)
 #define BATCH 32u
 
-static uint64_t table[512] __attribute__((aligned(4096)));
+static uint64_t table[2 * 512] __attribute__((aligned(4096)));
 static uint8_t page[PAGE] __attribute__((aligned(4096)));
 static struct xen_mmu_update updates[BATCH];
 static struct xen_multicall_entry calls[8], mappings[BATCH];
@@ -194,6 +195,62 @@ send_open(void)
 	pv_send(to_itself);
 }
 
+/* ---- grants, of its own to itself ---- */
+
+#define REF     8u
+#define SIXTEEN 16u
+
+static uint8_t window[PAGE] __attribute__((aligned(4096)));
+static struct xen_gnttab_map_grant_ref map_it;
+static struct xen_gnttab_unmap_grant_ref unmap_it;
+static struct xen_gnttab_copy copies[SIXTEEN];
+
+static void
+grant_map_unmap(void)
+{
+	pv_call(XEN_grant_table_op, XEN_GNTTABOP_map_grant_ref, (uint64_t)&map_it, 1, 0);
+	unmap_it.handle = map_it.handle;
+	pv_call(XEN_grant_table_op, XEN_GNTTABOP_unmap_grant_ref, (uint64_t)&unmap_it, 1, 0);
+}
+
+static void
+grant_copy(void)
+{
+	pv_call(XEN_grant_table_op, XEN_GNTTABOP_copy, (uint64_t)copies, 1, 0);
+}
+
+static void
+grant_copies(void)
+{
+	pv_call(XEN_grant_table_op, XEN_GNTTABOP_copy, (uint64_t)copies, SIXTEEN, 0);
+}
+
+/* Its own number is the one by which it finds what it has granted to whoever has that. */
+static void
+grants_init(void)
+{
+	uint16_t me = 0;
+	int status;
+
+	pv_grants_init();
+	do {
+		pv_grant(REF, ++me, page, false);
+		map_it = (struct xen_gnttab_map_grant_ref){ .host_addr = (uint64_t)window,
+							    .flags = XEN_GNTMAP_host_map,
+							    .ref = REF,
+							    .dom = me };
+		status = (int)pv_grant_op(XEN_GNTTABOP_map_grant_ref, &map_it, 1);
+	} while (!status && map_it.status && me < 16);
+	unmap_it.host_addr = map_it.host_addr;
+	unmap_it.handle = map_it.handle;
+	pv_grant_op(XEN_GNTTABOP_unmap_grant_ref, &unmap_it, 1);
+	for (unsigned n = 0; n < SIXTEEN; n++)
+		copies[n] = (struct xen_gnttab_copy){ .source = pv_granted(me, REF, 0),
+						      .dest = pv_own(table + 512),
+						      .len = PAGE,
+						      .flags = XEN_GNTCOPY_source_gref };
+}
+
 static const struct row {
 	const char *name;
 	void (*run)(void);
@@ -220,6 +277,9 @@ static const struct row {
 	{ "#PF to its handler, and iret", not_there, 1 },
 	{ "event to itself, masked", send_closed, 1 },
 	{ "event to itself, upcall, iret", send_open, 1 },
+	{ "grant map and unmap", grant_map_unmap, 1 },
+	{ "grant copy of 4 KiB", grant_copy, 1 },
+	{ "... 16 of them, each", grant_copies, SIXTEEN },
 };
 
 static uint64_t
@@ -281,6 +341,7 @@ guest_main(const struct xen_start_info *info)
 	pv_map(table, here << 12 | READ);
 	pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, here);
 	pv_call(XEN_vm_assist, XEN_VMASST_CMD_enable, XEN_VMASST_TYPE_writable_pagetables, 0, 0);
+	grants_init();
 	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++)
 		measure(&rows[n]);
 	return 0;

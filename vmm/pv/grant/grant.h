@@ -1,0 +1,138 @@
+/*
+ * Grants: a domain lets another one use frames of its own, by entries in memory that it shares with
+ * Zeno (inc/xen_grants.h). An entry is the granter's to write at any moment; so what Zeno has let
+ * somebody use stands in Zeno's own memory as well, and nothing but that is asked when it ends:
+ *
+ *   struct pv_active   beside each entry of a table: who uses it, how often, and which frame it is
+ *   struct pv_handle   beside each mapping, in the table of the domain that has it
+ *
+ * A use for reading is one of its frame's refs, one for writing is one of its type_refs as memory
+ * (types.h), whether a page table says so as well or not. So a frame in use becomes no page table,
+ * and is nobody else's, even when its domain has ended: it is the host's then, and free behind its
+ * last use.
+ *
+ * Pure: a host test brings its own frames and tables.
+ */
+#pragma once
+
+#include <vmm/pv/grants.h>
+#include <vmm/pv/types.h>
+
+#define PV_GRANT_USES    255u /* of one entry at a time, for reading, and for writing */
+#define PV_HANDLE_FRAMES 64u
+#define PV_FRAME_HANDLES 256u
+#define PV_GRANT_OWNERS  17u /* domains' numbers are below */
+
+/* Of an entry in use; otherwise nothing of it means anything. */
+struct pv_active {
+	uint32_t mfn;
+	uint16_t user; /* as the granter knows it */
+	uint8_t readers, writers;
+};
+_Static_assert(sizeof(struct pv_active) * PV_FRAME_GRANTS == PAGE_SIZE, "one frame for each");
+
+#define PV_NO_HANDLE  (~0u)
+#define PV_GONE_OWNER 0u /* the granter has ended */
+struct pv_handle {
+	uint32_t flags; /* XEN_GNTMAP_device_map, XEN_GNTMAP_host_map: what it has; 0: it is none */
+	uint32_t ref;   /* of none: the next one */
+	uint32_t mfn;
+	uint16_t owner; /* the granter's number */
+	uint16_t pad;
+};
+_Static_assert(sizeof(struct pv_handle) * PV_FRAME_HANDLES == PAGE_SIZE, "so many in each");
+
+/* A domain's. */
+struct pv_grants {
+	uint16_t owner; /* its number, which its frames have */
+	uint16_t name;  /* ... as other guests know it, for as long as it asks: dom0's is 0 */
+	bool odd;       /* somebody has met an entry that no version 1 has ... */
+	bool told;      /* ... which its console has been told */
+	struct pv_types *types;
+	const struct pv_grant_table *table;
+	uint32_t handles;                          /* that there are, free or not */
+	uint32_t free_handle;                      /* PV_NO_HANDLE: all are in use */
+	struct pv_active *active[PV_GRANT_FRAMES]; /* NULL: none of those entries has been used */
+	struct pv_handle *handle[PV_HANDLE_FRAMES];
+};
+_Static_assert(sizeof(struct pv_grants) <= PAGE_SIZE, "one frame");
+
+/* By number; NULL: that domain has no grants. */
+extern struct pv_grants *pv_grants_of[PV_GRANT_OWNERS];
+
+/* NULL: no such handle, or it is none. */
+static inline struct pv_handle *
+pv_handle(const struct pv_grants *g, uint32_t handle)
+{
+	struct pv_handle *h;
+
+	if (handle >= g->handles)
+		return NULL;
+	h = &g->handle[handle / PV_FRAME_HANDLES][handle % PV_FRAME_HANDLES];
+	return h->flags ? h : NULL;
+}
+
+/* The last use of a frame whose domain has ended is over. */
+void pv_orphan_free(mfn_t m);
+
+/* Whether this domain's frame may be used so. */
+static inline bool
+pv_frame_fits(uint16_t owner, mfn_t m, bool writes)
+{
+	const struct frame *f = &frames[m.v];
+
+	return m.v < frame_count && f->owner == owner && f->type == FRAME_GUEST &&
+	       !(writes && pv_is_table(f));
+}
+
+/* ---- entry.c: all return an enum xen_gntst ---- */
+
+/*
+ * `user` uses what this entry of `of` grants, once more, and *m is the frame. Then the entry says
+ * so, and so do its active one and the frame's counts. Otherwise nothing has changed.
+ */
+int pv_grant_claim(struct pv_grants *of, uint32_t ref, const struct pv_grants *user, bool writes,
+		   mfn_t *m);
+/* What it would be, for a use that is over before any guest runs: that is not written down. */
+int pv_grant_look(struct pv_grants *of, uint32_t ref, const struct pv_grants *user, bool writes,
+		  mfn_t *m);
+/*
+ * A claimed one, once less. `of` is NULL where the granter has ended. A frame that was its may be
+ * free then.
+ */
+void pv_grant_release(struct pv_grants *of, uint32_t ref, mfn_t m, bool writes);
+
+/* ---- map.c ---- */
+
+/* A new one, which has no flags yet, and is free as long; PV_NO_HANDLE: there is no room. */
+uint32_t pv_handle_new(struct pv_grants *g);
+void pv_handle_free(struct pv_grants *g, uint32_t handle);
+/* All that it maps is given back; no entry of a page table leads there any more. */
+void pv_handle_end(struct pv_grants *by, uint32_t handle);
+/*
+ * map_grant_ref: `at` is the entry of level 1 that is to lead there (NULL: there is none), and
+ * m->handle and m->dev_bus_addr are filled in.
+ */
+int pv_grant_map(struct pv_grants *by, struct pv_grants *of, pte_t *at,
+		 struct xen_gnttab_map_grant_ref *m);
+/*
+ * unmap_grant_ref, of what is asked: the mapping at `at` (NULL: there is no such entry), which
+ * becomes `entry`, and the device's.
+ */
+int pv_grant_unmap(struct pv_grants *by, const struct xen_gnttab_unmap_grant_ref *u, pte_t *at,
+		   pte_t entry);
+
+/* ---- copy.c ---- */
+
+/* copy: the ends' domains, `by` itself among them, or NULL: there is none such. */
+int pv_grant_copy(struct pv_grants *by, struct pv_grants *from, struct pv_grants *to,
+		  const struct xen_gnttab_copy *c);
+
+/* ---- ends.c ---- */
+
+/* Its tables are gone: all that it has mapped is given back. */
+void pv_grants_unmap_all(struct pv_grants *by);
+/* No domain uses a grant of its any more by its name; how many frames are the host's now. */
+unsigned pv_grants_orphan(struct pv_grants *of);
+/* Frames of domains that have ended, and which somebody uses. */
+extern unsigned pv_orphans;
