@@ -235,6 +235,21 @@ def build_tests():
        "a missing file is named", out=done.out)
 
 
+def no_files_tests():
+    """A lab that has no files of its own yet, between two that have: with an empty folder, or with none."""
+    tree = two_labs()
+    tree.write("vmm/seven/seven.c", "int seven;\n")
+    tree.write("grade/labs/7.toml", 'lab = 7\ntitle = "T"\nversion = 1\ndir = "7-made-up"\nneeds = ["6"]\nsources = ["vmm/seven"]\n'
+               'handout = "handouts/lab7.md"\nfiles = []\n')
+    tree.lab(8, {"delta.c": ALPHA.replace("5.", "8.")}, needs=[7])
+    tree.skeletons()
+    for what in ("no folder", "an empty folder"):
+        done, table = labinfo(tree, "8", solution="1")
+        ok("vmm/seven/seven.c" in table.get("SOURCES", "") and "solutions/8-made-up/delta.c" in table["SOURCES"],
+           f"a lab that has no files of its own, with {what}, is there for who needs it", out=done.out, got=table)
+        (tree.path / "solutions/7-made-up").mkdir(exist_ok=True)
+
+
 def flavour_tests():
     """A lab whose number is a word: 5s, with exercises 5s.k, beside Lab 5."""
     tree = two_labs()
@@ -409,7 +424,7 @@ def remembered_tests():
     ok(done.status == 0 and "build/lab0A/zeno.mb" in done.out, "but for a LAB= of one's own", out=done.out[-900:])
 
 
-for group in (halves_tests, half_files_tests, remembered_tests, parser_tests, skeleton_tests, given_tests, broken_tests, build_tests, flavour_tests,
-              no_reference_tests, hostile_name_tests, make_tests):
+for group in (halves_tests, half_files_tests, remembered_tests, parser_tests, skeleton_tests, given_tests, broken_tests, build_tests, no_files_tests,
+              flavour_tests, no_reference_tests, hostile_name_tests, make_tests):
     group()
 finish()

@@ -107,7 +107,8 @@ def write_if_new(path, data):
 def common_sources(parts):
     """Sources that are nobody's exercise: the directories that the labs name."""
     found = []
-    for place in dict.fromkeys(d for part in parts if part.files or part.target for d in part.lab.sources):
+    whole = [part for part in parts if part.files or part.target or not part.inside]  # one may have no files of its own yet
+    for place in dict.fromkeys(d for part in whole for d in part.lab.sources):
         files = sorted(os.listdir(ROOT / place)) if (ROOT / place).is_dir() else []
         found += [f"{place}/{name}" for name in files if name.endswith(SOURCE_SUFFIXES)]
     return found
