@@ -732,6 +732,12 @@ bounds(void)
 	m.flags = DEVICE | READ;
 	is_u64((uint64_t)pv_grant_map(&grants[2], &grants[3], NULL, &m), 0, "one more");
 	is_u64(m.handle, first, "by the handle that was free");
+	u.handle = first;
+	is_u64((uint64_t)pv_grant_unmap(&grants[2], &u, NULL, 0), 0, "none more");
+	m.flags = BOTH | READ;
+	is_u64((uint64_t)pv_grant_map(&grants[2], &grants[3], slot(2, 0), &m),
+	       (uint64_t)XEN_GNTST_general_error, "no two where one is left");
+	is_u64(differences(), 0, "... and none is taken");
 	is_u64(end(3), 0, "the granter ends");
 	is_u64(pv_orphans, 1, "its frame stays");
 	is_u64(frame[first_of(3) + 2].type == FRAME_GUEST, 1, "... and is no other's");
@@ -747,6 +753,24 @@ bounds(void)
 	for (count = 0; (first = pv_handle_new(&grants[2])) != PV_NO_HANDLE && count < 99999;)
 		count++;
 	ok(count >= 170 * PV_FRAME_HANDLES / 4, "handles end: %u", count);
+}
+
+static void
+page_ends(void)
+{
+	struct xen_gnttab_copy c = { .source = { .what = first_of(2) + 1, .offset = PAGE_SIZE - 8 },
+				     .dest = { .what = first_of(2) + 2, .offset = PAGE_SIZE - 8 },
+				     .len = 8 };
+
+	is_u64((uint64_t)pv_grant_copy(&grants[2], &grants[2], &grants[2], &c), 0,
+	       "up to the pages' ends");
+	c.source.offset++;
+	is_u64((uint64_t)pv_grant_copy(&grants[2], &grants[2], &grants[2], &c),
+	       (uint64_t)XEN_GNTST_bad_copy_arg, "beyond the first one's");
+	c.source.offset--;
+	c.dest.offset++;
+	is_u64((uint64_t)pv_grant_copy(&grants[2], &grants[2], &grants[2], &c),
+	       (uint64_t)XEN_GNTST_bad_copy_arg, "beyond the second one's");
 }
 
 /* ---- the auditor ---- */
@@ -806,6 +830,7 @@ main(void)
 	at_random();
 	races();
 	bounds();
+	page_ends();
 	broken();
 	return done_testing();
 }
