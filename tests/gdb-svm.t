@@ -33,6 +33,14 @@ def steps(count, over=()):
         else:
             gdb.execute("stepi", to_string=True)
         print("step", f"{value('$pc'):x} {value('$cs'):x} {value('$sp'):x} {value('$eflags') & 0xffffff:x}")
+def listed():
+    "The addresses in the guest's table `where`, which lead from `ready` on."
+    word, wanted = value("&where"), []
+    while (at := value(f"*(unsigned *){word}")):
+        wanted.append(at)
+        word += 4
+    print("wanted", *(f"{at:x}" for at in wanted))
+    return wanted
 end
 """
 LAB = {"svm": ("4s", "qemu", "svm"), "vmx": ("4", "bochs", "vmx"),
@@ -141,12 +149,7 @@ def single(engine):
 break ready
 continue
 python
-word, wanted = value("&where"), []
-while (at := value(f"*(unsigned *){word}")):
-    wanted.append(at)
-    word += 4
-print("wanted", *(f"{at:x}" for at in wanted))
-steps(len(wanted))
+steps(len(listed()))
 end
 delete
 detach
@@ -169,11 +172,7 @@ def sixteen(engine):
 break ready
 continue
 python
-word, wanted = value("&where"), []
-while (at := value(f"*(unsigned *){word}")):
-    wanted.append(at)
-    word += 4
-print("wanted", *(f"{at:x}" for at in wanted))
+wanted = listed()
 steps(17)
 gdb.execute("mode")
 gdb.execute(f"x/i {wanted[7]}")

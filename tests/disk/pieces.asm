@@ -10,15 +10,8 @@ BUFFER	equ 0x300000
 section .text
 global _start
 _start:	mov	esp, 0x90000
-	mov	esi, [ebx + 16]
-.last:	lodsb
-	test	al, al
-	jz	.begin
-	cmp	al, ' '
-	je	.last
-	mov	bl, al
-	jmp	.last
-.begin:	mov	edi, TABLE
+	last_letter
+	mov	edi, TABLE
 	mov	ecx, 8192
 	xor	edx, edx
 	cmp	bl, 'p'

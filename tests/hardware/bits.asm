@@ -18,29 +18,12 @@ UMIP	equ	1 << 11
 AC	equ	1 << 18				; of EFLAGS
 DOWN	equ	0x30				; the vector by which ring 3 comes back
 
-%macro	GATE 3					; vector, handler, DPL
-	mov	eax, %2
-	mov	[idt + 8 * %1], ax
-	mov	word [idt + 8 * %1 + 2], 8
-	mov	word [idt + 8 * %1 + 4], 0x8e00 | %3 << 13
-	shr	eax, 16
-	mov	[idt + 8 * %1 + 6], ax
-%endmacro
-
 ; ring, what CR0 and CR4 are meanwhile beside PE and ET, the code's name
 %macro	TRY 4
 	dd	%1, %2, %3, %4
 %endmacro
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
+	flat_start
 	mov	eax, tss
 	mov	[gdt + 5 * 8 + 2], ax
 	shr	eax, 16
@@ -48,13 +31,13 @@ _start:	mov	esp, 0x2ff000
 	mov	byte [gdt + 5 * 8 + 5], 0x89
 	mov	ax, 5 * 8
 	ltr	ax
-	GATE	6, .ud, 0
-	GATE	7, .nm, 0
-	GATE	13, .gp, 0
-	GATE	16, .mf, 0
-	GATE	17, .ac, 0
-	GATE	19, .xm, 0
-	GATE	DOWN, .none, 3
+	idt_gate 6, .ud
+	idt_gate 7, .nm
+	idt_gate 13, .gp
+	idt_gate 16, .mf
+	idt_gate 17, .ac
+	idt_gate 19, .xm
+	idt_gate DOWN, .none, 3
 	lidt	[idtr]
 	xor	eax, eax
 	cpuid
@@ -201,19 +184,10 @@ tries:
 	TRY	0, 0, 0, debug4			; .
 	TRY	0, 0, DE, debug4		; U
 .end:
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-	dq	0x00cffb000000ffff
-	dq	0x00cff3000000ffff
-	dq	0x0000000000000067
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	8 * (DOWN + 1) - 1
-	dd	idt
+; ring 3's code and data, the TSS
+	flat_tables DOWN + 1, 0x00cffb000000ffff, 0x00cff3000000ffff, 0x0000000000000067
 tss:	dd	0, 0x2fe000, 16
 	times	23 dd 0
-section .bss align=8
-idt:	resq	DOWN + 1
+section .bss
 scratch:
 	resd	4

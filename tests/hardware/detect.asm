@@ -32,21 +32,8 @@ VALUE	equ	0x00123456
 %%behind:
 %endmacro
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, debug
-	mov	[idt + 8], ax
-	mov	word [idt + 10], 8
-	mov	word [idt + 12], 0x8e00
-	shr	eax, 16
-	mov	[idt + 14], ax
+	flat_start
+	idt_gate 1, debug
 	lidt	[idtr]
 	mov	eax, VALUE
 	mov	dr0, eax
@@ -96,13 +83,4 @@ debug:	push	ebx
 .trap:	SAY	'T'
 	iret
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	15
-	dd	idt
-section .bss align=8
-idt:	resq	2
+	flat_tables 2

@@ -3,17 +3,9 @@
 
 %include "multiboot.inc"
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 24
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
+	flat_start
 	mov	eax, 0x80000000
-	jmp	16:.far
+	jmp	24:.far
 bits 16
 .far:	cpuid
 	in	al, 0x80
@@ -21,25 +13,7 @@ bits 16
 	dd	.back
 	dw	8
 bits 32
-.back:	mov	bl, 'K'
-.say:	mov	dx, 0x3fd
-.busy:	in	al, dx
-	test	al, 0x20			; THRE
-	jz	.busy
-	mov	al, bl
-	mov	dx, 0x3f8
-	out	dx, al
-	cmp	bl, 10
-	mov	bl, 10
-	jne	.say
-	xor	eax, eax
-	out	0xf4, al
-	hlt
+.back:	mov	al, 'K'
+	say_and_end
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x008f9b000000ffff		; 16 bits, 4 GiB
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
+	flat_tables 0, 0x008f9b000000ffff	; 16 bits, 4 GiB

@@ -4,25 +4,10 @@
 
 %include "multiboot.inc"
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
+	flat_start
 	lidt	[idtr]
-	mov	esi, [ebx + 16]		; the command line, whose last letter it is
-.letter: lodsb
-	test	al, al
-	jz	.found
-	cmp	al, ' '
-	je	.letter
-	mov	bl, al
-	jmp	.letter
-.found:	mov	dx, 0x3f8
+	last_letter
+	mov	dx, 0x3f8
 	mov	al, bl
 	out	dx, al
 	mov	al, 10
@@ -61,13 +46,4 @@ stores:	mov	edi, 0x200000
 	rep	stosb
 	jmp	stores
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	8 * 0x30 - 1
-	dd	idt
-section .bss align=8
-idt:	resq	0x30
+	flat_tables 0x30

@@ -16,15 +16,8 @@ global _start
 _start:	mov	esp, 0x2ff000
 	mov	[found], esi			; what is in them at a guest's begin
 	mov	[found + 4], ebp
-	mov	esi, [ebx + 16]			; the command line, of which the last letter counts
-.last:	lodsb
-	test	al, al
-	jz	.begin
-	cmp	al, ' '
-	je	.last
-	mov	bl, al
-	jmp	.last
-.begin:	mov	eax, cr4
+	last_letter
+	mov	eax, cr4
 	or	eax, 0x200			; OSFXSR
 	mov	cr4, eax
 	cmp	bl, 'w'

@@ -21,21 +21,8 @@ RD	equ	3
 	dd	%1, 0, %2, 1 << %3, 0, 1 << %4
 %endmacro
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, .gp
-	mov	[idt + 8 * 13], ax
-	mov	word [idt + 8 * 13 + 2], 8
-	mov	word [idt + 8 * 13 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 8 * 13 + 6], ax
+	flat_start
+	idt_gate 13, .gp
 	lidt	[idtr]
 	mov	esi, rows
 .next:	mov	esp, 0x2ff000
@@ -89,14 +76,7 @@ _start:	mov	esp, 0x2ff000
 	out	0xf4, al
 	hlt
 
-section .data
-	align	8
-gdt:	dq	0, 0x00cf9b000000ffff, 0x00cf93000000ffff
-gdtr:	dw	23
-	dd	gdt
-idtr:	dw	8 * 14 - 1
-	dd	idt
-	align	4
+	flat_tables 14
 rows:	MSR	1, 0, RC, 1 << 2, 0x600		; DTES64: DS_AREA
 	MSR	1, 0, RC, 1 << 7, 0x198		; EIST: PERF_STATUS
 	MSR	1, 0, RC, 1 << 8, 0x19d		; TM2
@@ -179,6 +159,4 @@ rows:	MSR	1, 0, RC, 1 << 2, 0x600		; DTES64: DS_AREA
 .end:
 
 section .bss
-	align	8
-idt:	resb	8 * 14
 said:	resd	4

@@ -10,21 +10,8 @@ NEW	equ 0x302000
 GIB	equ 0x40000000			; where both show two pages of 2 MiB
 PG	equ 1 << 31
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, refused
-	mov	[idt + 13 * 8], ax
-	mov	word [idt + 13 * 8 + 2], 8
-	mov	word [idt + 13 * 8 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 13 * 8 + 6], ax
+	flat_start
+	idt_gate 13, refused
 	lidt	[idtr]
 	mov	byte [0x400000], 'o'
 	mov	byte [0x600000], 'n'
@@ -102,13 +89,4 @@ ready:	mov	ecx, eax
 	mov	edx, 0x3f8
 	ret
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	14 * 8 - 1
-	dd	idt
-section .bss align=8
-idt:	resq	14
+	flat_tables 14

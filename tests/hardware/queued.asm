@@ -15,15 +15,6 @@
 	pop	eax
 %endmacro
 
-%macro	GATE 2
-	mov	eax, %2
-	mov	[idt + 8 * %1], ax
-	mov	word [idt + 8 * %1 + 2], 8
-	mov	word [idt + 8 * %1 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 8 * %1 + 6], ax
-%endmacro
-
 %macro	OUT8 2
 	mov	al, %2
 	out	%1, al
@@ -36,14 +27,9 @@ _start:	mov	esp, 0x2ff000
 	mov	[gdt + 26], ax
 	shr	eax, 16
 	mov	[gdt + 28], al
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	GATE	13, fault
-	GATE	0x24, irq
+	flat_segments
+	idt_gate 13, fault
+	idt_gate 0x24, irq
 	lidt	[idtr]
 	OUT8	0x20, 0x11
 	OUT8	0x21, 0x20
@@ -87,17 +73,7 @@ irq:	push	eax
 	pop	eax
 	iret
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-	dw	0, 0, 0x9300, 0x0040		; one byte, from `last` on
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	8 * 0x30 - 1
-	dd	idt
+	flat_tables 0x30, 0x0040930000000000	; one byte, from `last` on
 interrupted:
 	db	0
 last:	db	2			; THRE, to COM1's IER
-section .bss align=8
-idt:	resq	0x30

@@ -3,15 +3,6 @@
 
 %include "multiboot.inc"
 
-%macro	GATE 2
-	mov	eax, %2
-	mov	[idt + 8 * %1], ax
-	mov	word [idt + 8 * %1 + 2], 8
-	mov	word [idt + 8 * %1 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 8 * %1 + 6], ax
-%endmacro
-
 %macro	TRY 1+				; an instruction that faults or has no effect
 	mov	dword [resume], %%next
 	mov	ebx, eax
@@ -28,17 +19,9 @@
 	TRY	wrmsr
 %endmacro
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	GATE	6, on_ud
-	GATE	13, on_gp
+	flat_start
+	idt_gate 6, on_ud
+	idt_gate 13, on_gp
 	lidt	[idtr]
 	WRMSR	0x277, 0x00070406, 0x00070402	; PAT: a type that is none
 	WRMSR	0x277, 0x03070406, 0x00070406
@@ -114,15 +97,6 @@ say:	mov	dx, 0x3f8
 	out	dx, al
 	ret
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	8 * 16 - 1
-	dd	idt
+	flat_tables 16
 four:	dq	0x2f0000
 resume:	dd	0
-section .bss align=8
-idt:	resq	16

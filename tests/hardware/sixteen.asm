@@ -16,15 +16,8 @@ where:
 	section .text
 %endmacro
 
-section .text
-global _start, ready, where, low
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
+global ready, where, low
+	flat_start
 	mov	esi, low
 	mov	edi, LOW
 	mov	ecx, low_end - low
@@ -46,22 +39,7 @@ back:	mov	ax, 16
 	test	word [DATA * 16 + 0x12], TF
 	jz	.say
 .not:	mov	al, 'k'
-.say:	mov	bl, al
-	call	put
-	mov	bl, 10
-	call	put
-	xor	eax, eax
-	out	0xf4, al
-	hlt
-
-put:	mov	dx, 0x3fd
-.busy:	in	al, dx
-	test	al, 0x20			; THRE
-	jz	.busy
-	mov	al, bl
-	mov	dx, 0x3f8
-	out	dx, al
-	ret
+.say:	say_and_end
 
 bits 16
 low:	mov	eax, cr0			; protected, at 0 of a segment that begins at LOW
@@ -114,13 +92,8 @@ bits 32
 
 section .data
 	dd	0
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-	dw	0xffff, LOW, 0x9b00, 0		; 16-bit code from LOW on
-	dq	0x000093000000ffff		; a stack of 16 bits
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
+; 16-bit code from LOW on, and a stack of 16 bits
+	flat_tables 0, 0x00009b000000ffff | LOW << 16, 0x000093000000ffff
 real_idt:
 	dw	0x3ff
 	dd	0

@@ -3,56 +3,19 @@
 
 %include "multiboot.inc"
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 24
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, debug
-	mov	[idt + 8], ax
-	mov	word [idt + 10], 8
-	mov	word [idt + 12], 0x8e00
-	shr	eax, 16
-	mov	[idt + 14], ax
+	flat_start
+	idt_gate 1, debug
 	lidt	[idtr]
-	mov	bl, 's'
 	push	dword 0x102			; TF
 	mov	eax, 0x80000000
 	popf
 	cpuid
-behind:	jmp	_start.say
-debug:	mov	bl, 's'
+behind:	mov	al, 's'
+	jmp	say
+debug:	mov	al, 's'
 	cmp	dword [esp], behind
-	jne	_start.say
-	mov	bl, 'S'
-	jmp	_start.say
-_start.say:	mov	dx, 0x3fd
-_start.busy:	in	al, dx
-	test	al, 0x20			; THRE
-	jz	_start.busy
-	mov	al, bl
-	mov	dx, 0x3f8
-	out	dx, al
-	cmp	bl, 10
-	mov	bl, 10
-	jne	_start.say
-	xor	eax, eax
-	out	0xf4, al
-	hlt
+	jne	say
+	mov	al, 'S'
+say:	say_and_end
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	15
-	dd	idt
-
-section .bss align=8
-idt:	resq	2
+	flat_tables 2

@@ -15,27 +15,10 @@ where:
 	section .text
 %endmacro
 
-; An interrupt gate.
-%macro	gate 2				; vector, handler
-	mov	eax, %2
-	mov	[idt + 8 * %1], ax
-	mov	word [idt + 8 * %1 + 2], 8
-	mov	word [idt + 8 * %1 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 8 * %1 + 6], ax
-%endmacro
-
-section .text
-global _start, ready, where, done
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	gate	0x20, tick
-	gate	0x30, called
+global ready, where, done
+	flat_start
+	idt_gate 0x20, tick
+	idt_gate 0x30, called
 	lidt	[idtr]
 	mov	al, 0x11			; the PIC: vectors from 20h on, and IRQ 0 alone
 	out	0x20, al
@@ -93,22 +76,7 @@ done:	mov	al, 'K'
 	test	dword [pushed], TF
 	jz	.say
 	mov	al, 'k'
-.say:	mov	bl, al
-	call	put
-	mov	bl, 10
-	call	put
-	xor	eax, eax
-	out	0xf4, al
-	hlt
-
-put:	mov	dx, 0x3fd
-.busy:	in	al, dx
-	test	al, 0x20			; THRE
-	jz	.busy
-	mov	al, bl
-	mov	dx, 0x3f8
-	out	dx, al
-	ret
+.say:	say_and_end
 
 called:	mov	ebx, [esp + 8]			; the flags that int has pushed
 .note:	or	[pushed], ebx
@@ -120,15 +88,7 @@ tick:	push	eax
 .pop:	pop	eax
 .iret:	iret
 
-section .data
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	8 * 0x31 - 1
-	dd	idt
+	flat_tables 0x31
 
-section .bss align=8
-idt:	resq	0x31
+section .bss
 pushed:	resd	1

@@ -11,21 +11,8 @@
 
 FRESH	equ 0x301000			; zeros: add [eax], al, which is two bytes
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, irq
-	mov	[idt + 8 * 0x24], ax
-	mov	word [idt + 8 * 0x24 + 2], 8
-	mov	word [idt + 8 * 0x24 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 8 * 0x24 + 6], ax
+	flat_start
+	idt_gate 0x24, irq
 	lidt	[idtr]
 	OUT8	0x20, 0x11
 	OUT8	0x21, 0x20
@@ -55,13 +42,4 @@ irq:	mov	ecx, [esp]
 	OUT8	0xf4, 0
 	hlt
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	8 * 0x30 - 1
-	dd	idt
-section .bss align=8
-idt:	resq	0x30
+	flat_tables 0x30

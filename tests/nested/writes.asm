@@ -10,15 +10,8 @@ PAGES	equ 0x200000
 section .text
 global _start
 _start:
-	mov	esi, [ebx + 16]		; the command line, of which the last letter counts
-.last:	lodsb
-	test	al, al
-	jz	.begin
-	cmp	al, ' '
-	je	.last
-	mov	bl, al
-	jmp	.last
-.begin:	mov	edi, PAGES
+	last_letter
+	mov	edi, PAGES
 	cmp	bl, 'r'
 	je	.read
 	cmp	bl, 'w'

@@ -7,15 +7,8 @@ section .text
 global _start
 _start:
 	mov	esp, 0x2ff000
-	mov	esi, [ebx + 16]		; the command line, of which the last letter counts
-.last:	lodsb
-	test	al, al
-	jz	.begin
-	cmp	al, ' '
-	je	.last
-	mov	bl, al
-	jmp	.last
-.begin:	cmp	bl, 's'
+	last_letter
+	cmp	bl, 's'
 	jne	.show
 	mov	ecx, 0xc0000103
 	mov	eax, 0x5ec4e7aa

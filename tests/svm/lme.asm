@@ -8,15 +8,8 @@ section .text
 global _start
 _start:
 	mov	esp, 0x2ff000
-	mov	esi, [ebx + 16]		; the command line, of which the last letter counts
-.last:	lodsb
-	test	al, al
-	jz	.begin
-	cmp	al, ' '
-	je	.last
-	mov	bl, al
-	jmp	.last
-.begin:	mov	ecx, 0xc0000080
+	last_letter
+	mov	ecx, 0xc0000080
 	rdmsr
 	or	eax, 1 << 8
 	wrmsr

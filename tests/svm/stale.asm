@@ -12,15 +12,8 @@ PAGE		equ 0x302000
 global _start
 _start:
 	mov	esp, 0x2ff000
-	mov	esi, [ebx + 16]		; the command line, of which the last letter counts
-.last:	lodsb
-	test	al, al
-	jz	.read
-	cmp	al, ' '
-	je	.last
-	mov	dl, al
-	jmp	.last
-.read:	mov	edi, DIRECTORY
+	last_letter	dl
+	mov	edi, DIRECTORY
 	xor	eax, eax
 	mov	ecx, 1024
 	rep stosd

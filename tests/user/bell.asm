@@ -8,22 +8,10 @@
 %define EXIT	0xf4
 %define PIC	0x20
 %define OFTEN	1000
-%define CODE	8
 %define VECTOR	0x25
 
-section .text
-global _start
-_start:	mov	esp, stack
-	lgdt	[gdtr]
-	jmp	CODE:.flat
-.flat:	mov	eax, 16
-	mov	ds, eax
-	mov	es, eax
-	mov	ss, eax
-	mov	eax, answered
-	mov	[gate], ax
-	shr	eax, 16
-	mov	[gate + 6], ax
+	flat_start
+	idt_gate VECTOR, answered
 	lidt	[idtr]
 	mov	al, 0x11		; ICW1 to ICW4: vectors from 0x20 on, a slave at 2, no automatic EOI
 	out	PIC, al
@@ -80,18 +68,7 @@ answered:
 	pop	eax
 	iret
 
-section .data
-heard:	dd	0
-	align	8
-gdt:	dq	0, 0x00cf9a000000ffff, 0x00cf92000000ffff
-gdtr:	dw	23
-	dd	gdt
-idtr:	dw	8 * VECTOR + 7
-	dd	idt
-	align	8
-idt:	times VECTOR dq 0
-gate:	dw	0, CODE, 0x8e00, 0
+	flat_tables VECTOR + 1
 
 section .bss
-	resb	256
-stack:
+heard:	resd	1

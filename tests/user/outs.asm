@@ -8,27 +8,9 @@ STRING	equ 0x400fd8			; 40 bytes before the page's end
 COM1	equ 0x3f8
 BYTES	equ 64
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, missing
-	mov	[idt + 14 * 8], ax
-	mov	word [idt + 14 * 8 + 2], 8
-	mov	word [idt + 14 * 8 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 14 * 8 + 6], ax
-	mov	eax, stepped
-	mov	[idt + 8], ax
-	mov	word [idt + 8 + 2], 8
-	mov	word [idt + 8 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 8 + 6], ax
+	flat_start
+	idt_gate 14, missing
+	idt_gate 1, stepped
 	lidt	[idtr]
 	mov	dword [TABLE], 0x400003
 	mov	dword [TABLE + 4], 0x401003
@@ -117,17 +99,8 @@ missing:
 	add	esp, 4
 	iret
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	15 * 8 - 1
-	dd	idt
+	flat_tables 15
 words:	db	"one two three four five six"
 masks:	db	0xfb, 0xf7, 0xf5
 steps:	db	0
 many:	times 14 db "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"
-section .bss align=8
-idt:	resq	15

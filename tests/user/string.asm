@@ -8,21 +8,8 @@ STRING	equ 0x400fd8			; 40 bytes before the page's end
 COUNTER	equ 0x300			; tests/user/model.c
 BYTES	equ 64
 
-section .text
-global _start
-_start:	mov	esp, 0x2ff000
-	lgdt	[gdtr]
-	jmp	8:.cs
-.cs:	mov	ax, 16
-	mov	ds, ax
-	mov	es, ax
-	mov	ss, ax
-	mov	eax, missing
-	mov	[idt + 14 * 8], ax
-	mov	word [idt + 14 * 8 + 2], 8
-	mov	word [idt + 14 * 8 + 4], 0x8e00
-	shr	eax, 16
-	mov	[idt + 14 * 8 + 6], ax
+	flat_start
+	idt_gate 14, missing
 	lidt	[idtr]
 	mov	dword [TABLE], 0x400003
 	mov	dword [TABLE + 0x1000], 0x83
@@ -63,13 +50,4 @@ missing:
 	add	esp, 4
 	iret
 
-section .data align=8
-gdt:	dq	0
-	dq	0x00cf9b000000ffff
-	dq	0x00cf93000000ffff
-gdtr:	dw	gdtr - gdt - 1
-	dd	gdt
-idtr:	dw	15 * 8 - 1
-	dd	idt
-section .bss align=8
-idt:	resq	15
+	flat_tables 15
