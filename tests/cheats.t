@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tests" / "lib")]
 sys.dont_write_bytecode = True
 
 import turn  # noqa: E402
-from zeno.judging import build, course, grader, kept, official, sandbox, submission, tap  # noqa: E402
+from zeno.judging import attempt, build, course, grader, kept, official, sandbox, submission, tap  # noqa: E402
 
 JOBS = os.cpu_count() or 2
 PARTS = 3
@@ -117,7 +117,7 @@ def this_time(cheats):
 
 def main():
     """Every cheat, one lab after the other."""
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     wanted = sys.argv[1:]
     cheats = {path.parent.name: tomllib.loads(path.read_text())
               for path in sorted((ROOT / "tests" / "cheats").glob("*/cheat.toml"))}

@@ -15,7 +15,7 @@ from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
-from zeno.judging import build, course, grader  # noqa: E402
+from zeno.judging import attempt, build, course  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 SEED = 1
@@ -86,7 +86,7 @@ def test_vmx(out):
     for test in mine.tests:
         if not test.points or test.exercise == "own-whole":
             continue
-        verdict = grader.run_check(mine, test, image, SEED, out / test.name)
+        verdict = attempt.run_check(mine, test, image, SEED, out / test.name)
         spent += verdict.cpu_seconds
         ok(verdict.verdict == "pass", f"{test.name} passes on VT-x", why=verdict.reason, expected=verdict.expected, got=verdict.got)
     print(f"# {spent:.1f} CPU seconds of Bochs")
@@ -97,7 +97,7 @@ def main():
     if not (ROOT / "solutions").is_dir():
         print("1..0 # SKIP no solutions in this tree")
         return
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     test_trees()
     test_one_handed_out()
     if machine.missing("bochs"):

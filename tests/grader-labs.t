@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 
 import mutants  # noqa: E402
 import turn  # noqa: E402
-from zeno.judging import build, course, explain, grader, kept, tap  # noqa: E402
+from zeno.judging import attempt, build, course, explain, grader, kept, tap  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["rights-table", "fill-kinds"],
@@ -137,7 +137,7 @@ class Tried:
             if verdict is None:
                 if self.image is None:
                     raise Missing()
-                verdict = grader.run_check(self.lab, test, self.image, CHANCE, self.out / test.name)
+                verdict = attempt.run_check(self.lab, test, self.image, CHANCE, self.out / test.name)
                 KEPT.keep(self.name, test, CHANCE, verdict)
             self.found[test.name] = verdict
         return self.found.get(test.name)
@@ -305,7 +305,7 @@ def main():
             for number in wanted[1:] or [turn.turn(PART)]:
                 print(*sorted(some(lab, mutants.load_all(ROOT, lab.number), int(number))), sep="\n")
         return 0
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     print("TAP version 14", flush=True)
     print(f"# chance: SEED={CHANCE}", flush=True)
     with tempfile.TemporaryDirectory(prefix="zeno-labs-") as scratch:

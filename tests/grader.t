@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
 from zeno.guests import programs  # noqa: E402
-from zeno.judging import build, course, evidence, explain, grader, report  # noqa: E402
+from zeno.judging import attempt, build, course, evidence, explain, grader, report  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.judging import sandbox, submission, tap, trial  # noqa: E402
 
@@ -302,7 +302,7 @@ def beside_undone():
     work.alone = Others()
 
     def shown(undone):
-        own, other = (grader.Verdict("second", "7.2", "", 5, "witnessed", "fail", reason, undone=undone)
+        own, other = (attempt.Verdict("second", "7.2", "", 5, "witnessed", "fail", reason, undone=undone)
                       for reason in ("nothing came", "the register is another one"))
         return work._better(own, other)  # pylint: disable=protected-access
 
@@ -427,7 +427,7 @@ def test_interrupt():
 import sys, time, types
 sys.path.insert(0, {str(ROOT / 'grade')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})
 sys.dont_write_bytecode = True
-from zeno.judging import build, course, grader
+from zeno.judging import attempt, build, course, grader
 m = types.ModuleType("checks.madeup"); sys.modules["checks.madeup"] = m
 m.passes = lambda t: None
 def slow(t):
@@ -468,7 +468,7 @@ def test_words():
     ok(first.end == ("ended", "exit code 3") and second.end is None, "so is its end", got=first)
     ok("stops after 2 bytes" in evidence.around_difference(b"abc", b"ab"), "output that stops")
     ok("line 2" in evidence.around_difference(b"a\nbc\n", b"a\nbd\n"), "the line that differs")
-    v = grader.Verdict("one", "7.1", "t", 1, "witnessed", "fail", "EDX is read whole: port 0xab03f8")
+    v = attempt.Verdict("one", "7.1", "t", 1, "witnessed", "fail", "EDX is read whole: port 0xab03f8")
     ok(explain.matches("read whole.*port", explain.text_of(v)), "a symptom is found")
     ok(not explain.matches("IF=1", explain.text_of(v)), "another symptom is not")
 
@@ -622,11 +622,11 @@ class Console:
 def test_panicked():
     """A check that met what a dead kernel left behind says first that it died, whatever it made of it."""
     died = "K> launch\r\n\r\npanic: trap 8, #DF: error 0 at e008:ffff828000129100\r\nat ffff828000129100 vmx_enter+0x40\r\n"
-    fails = grader.Verdict("spin", "4.4", "", 1, "witnessed", "fail", "it was not brought back")
-    ok(grader.panicked(fails, Console(died)) == "trap 8, #DF: error 0 at e008:ffff828000129100", "a host's panic is said first")
-    ok(not grader.panicked(fails, Console("K> start hello -- panic: not one\n")), "... and a guest's word for it is none")
+    fails = attempt.Verdict("spin", "4.4", "", 1, "witnessed", "fail", "it was not brought back")
+    ok(attempt.panicked(fails, Console(died)) == "trap 8, #DF: error 0 at e008:ffff828000129100", "a host's panic is said first")
+    ok(not attempt.panicked(fails, Console("K> start hello -- panic: not one\n")), "... and a guest's word for it is none")
     fails.reason = "the kernel panicked: trap 8"
-    ok(not grader.panicked(fails, Console(died)), "... and it is said once")
+    ok(not attempt.panicked(fails, Console(died)), "... and it is said once")
 
 
 def main():

@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 import harness  # noqa: E402
 import merge  # noqa: E402
 import mutants  # noqa: E402
-from zeno.judging import alone, build, course, grader, report  # noqa: E402
+from zeno.judging import alone, attempt, build, course, grader, report  # noqa: E402
 
 SAMPLE = ["0.4-not-taken"]
 SEED = int(os.environ.get("SEED", "0")) or None
@@ -142,7 +142,7 @@ def main():
     if not (ROOT / "solutions").is_dir():
         print("1..0 # SKIP no solutions in this tree")
         return
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     with tempfile.TemporaryDirectory(prefix="zeno-points-") as scratch:
         tempfile.tempdir = scratch
         if not sys.argv[1:]:

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tests" / "lib")]
 sys.dont_write_bytecode = True
 
 from harness import finish, ok, skip  # noqa: E402
-from zeno.judging import build, course, grader  # noqa: E402
+from zeno.judging import attempt, build, course  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 SEEDS = (1, 2)
@@ -42,7 +42,7 @@ def try_one(name, right, lab, tree, out):
         if all(machine.missing(one) for one in test.machines):
             skip(f"{name}, {test.name}", "no machine for it")
             continue
-        found = [grader.run_check(lab, test, image, seed, out / f"{test.name}-{seed}") for seed in SEEDS]
+        found = [attempt.run_check(lab, test, image, seed, out / f"{test.name}-{seed}") for seed in SEEDS]
         bad = [verdict for verdict in found if verdict.verdict != "pass"]
         ok(not bad, f"{name} earns {test.name}", why=bad and f"{bad[0].verdict}: {bad[0].reason}",
            expected=bad and bad[0].expected, got=bad and bad[0].got)
@@ -53,7 +53,7 @@ def main():
     if not (ROOT / "solutions").is_dir():
         print("1..0 # SKIP no solutions in this tree")
         return
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     wanted = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="zeno-right-") as scratch:
         tempfile.tempdir = scratch

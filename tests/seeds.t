@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tests" / "lib")]
 sys.dont_write_bytecode = True
 
 from harness import finish, ok, skip  # noqa: E402
-from zeno.judging import build, course, grader, kept  # noqa: E402
+from zeno.judging import attempt, build, course, grader, kept  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 COUNT = 100
@@ -50,7 +50,7 @@ def first_bad(lab, test, image, seeds, out):
     """(verdict, how many were tried): the first that is no pass, or None."""
     for count, seed in enumerate(seeds, 1):
         place = out / f"{test.name}-{seed}"
-        verdict = grader.run_check(lab, test, image, seed, place)
+        verdict = attempt.run_check(lab, test, image, seed, place)
         shutil.rmtree(place, ignore_errors=True)
         if verdict.verdict != "pass":
             return verdict, count
@@ -85,7 +85,7 @@ def main():
     if not (ROOT / "solutions").is_dir():
         print("1..0 # SKIP no solutions in this tree")
         return
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     by_lab = {}
     for number, test, seeds in wanted(sys.argv[1:]):
         by_lab.setdefault(number, []).append((test, seeds))

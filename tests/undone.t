@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 import harness  # noqa: E402
 import region  # noqa: E402
 import turn  # noqa: E402
-from zeno.judging import build, course, grader, kept  # noqa: E402
+from zeno.judging import attempt, build, course, grader, kept  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
 LABS = (2, 3, 4, "4s", 5, 6)
@@ -66,7 +66,7 @@ def part(lab, ident, image, out):
     for test in lab.exercise(ident.rstrip(string.ascii_lowercase)).tests:
         if not test.points or all(machine.missing(name) for name in test.machines):
             continue
-        verdict = KEPT.find(name, test, seed) or grader.run_check(lab, test, image, seed, out / test.name)
+        verdict = KEPT.find(name, test, seed) or attempt.run_check(lab, test, image, seed, out / test.name)
         KEPT.keep(name, test, seed, verdict)
         if verdict.verdict == "fail":
             return verdict, passed
@@ -134,7 +134,7 @@ def this_time():
 def main():
     """Every lab of LABS."""
     wanted = set(sys.argv[1:]) or ({"all"} if kept.ALL else this_time())
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     with tempfile.TemporaryDirectory(prefix="zeno-undone-") as scratch:
         tempfile.tempdir = scratch
         for number in LABS:

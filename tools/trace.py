@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "grade"))
 
 # pylint: disable=wrong-import-position
-from zeno.judging import build, course, grader  # noqa: E402
+from zeno.judging import attempt, build, course  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.tracing import trace, tracediff  # noqa: E402
 from zeno.judging.trial import Failed, Skipped, Trial, Trouble  # noqa: E402
@@ -266,7 +266,7 @@ def run_test(test, name, lab, kernel, elf, folder, seed, printer):
     """Run a test of the grader: the trace of the last machine in which a guest was started."""
     data = course.load(lab)
     one = data.test(name)
-    missing = grader.pick_machine(one.machines)
+    missing = attempt.pick_machine(one.machines)
     if missing[0] is None:
         raise Unusable(missing[1])
     image = build.Image(True, "", Path(elf), Path(kernel), Path(folder))
@@ -274,7 +274,7 @@ def run_test(test, name, lab, kernel, elf, folder, seed, printer):
         trial = TracingTrial(data, one, image, seed, missing[0], scratch)
         remarks = [f"the program is made from seed {seed}: SEED={seed} makes the same again"]
         try:
-            grader.find_check(one.check)(trial)
+            attempt.find_check(one.check)(trial)
             remarks.append(f"the test {name} passes with this program")
         except Failed as failed:
             remarks.append(f"the test {name} fails with this program: {failed.why}")
@@ -477,7 +477,7 @@ def parse():
 def main():
     """Do it."""
     options = parse()
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     command = {"run": command_run, "diff": command_diff, "references": command_references}
     try:
         return command[options.command](options)

@@ -7,12 +7,12 @@
 #include <kern/paging.h>
 #include <vmm/pv/builder.h>
 
-#define INNER (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
-#define SLACK (512ul << 10) /* at least so much is mapped behind the boot stack */
-#define ROUND (4ul << 20)   /* ... up to such an address */
-#define STUB  32u           /* bytes of the hypercall page for each call */
-#define INT3  0xcc
-#define TODO  "its page tables take more than exercise 6.4's stand-in knows how to make"
+#define INNER           (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
+#define SLACK           (512ul << 10) /* at least so much is mapped behind the boot stack */
+#define ROUND           (4ul << 20)   /* ... up to such an address */
+#define STUB            32u           /* bytes of the hypercall page for each call */
+#define INT3            0xcc
+#define TOO_MANY_TABLES "its page tables take more than exercise 6.4's stand-in knows how to make"
 
 static uint64_t
 pages_of(uint64_t bytes)
@@ -73,7 +73,7 @@ plan_tables(struct pv_plan *p)
 	if (p->image->init_p2m != PV_UNSET) { /* the root is the same */
 		p->p2m_tables = pv_tables_for(p->image->init_p2m, p->p2m_pages);
 		if (!p->p2m_tables--)
-			return TODO;
+			return TOO_MANY_TABLES;
 	}
 	for (p->tables = 0; needed < p->tables_pfn + p->tables + 1;) {
 		needed = p->tables_pfn + p->tables + 1;
@@ -85,7 +85,7 @@ plan_tables(struct pv_plan *p)
 		p->mapped = with_slack(p, needed);
 		p->tables = pv_tables_for(base, p->mapped);
 		if (!p->tables)
-			return TODO;
+			return TOO_MANY_TABLES;
 		p->tables += p->p2m_tables;
 	}
 	p->stack_pfn = p->tables_pfn + p->tables;

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import alone, build, course, explain, formats, grader, report, sandbox
+from . import alone, attempt, build, course, explain, formats, grader, report, sandbox
 from .tools import ROOT, tool
 from .trial import Trouble
 
@@ -191,7 +191,7 @@ def under_gdb(verdict):
 def main(argv=None):
     """`grade/grade`."""
     args = arguments(argv)
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     try:
         lab = course.load(args.lab)
         args.only = lab.chosen(args.only)

@@ -19,7 +19,7 @@ import random
 from pathlib import Path
 
 from ..machines import machine
-from . import grader
+from . import attempt
 from .tools import GRADE, ROOT
 from .objects import Hashes
 
@@ -27,7 +27,7 @@ PLACE = Path("build", "grade", "verdicts")
 ALL = bool(os.environ.get("ZENO_ALL"))
 MOST = 20_000
 """Files; beyond that the oldest third goes."""
-JUDGES = ("checks", "zeno", "plugin", "labs", "machines.toml")
+JUDGES = ("checks", "zeno", "plugin", "linked", "labs", "machines.toml")
 
 
 def judges():
@@ -83,7 +83,7 @@ class Kept:
         with contextlib.suppress(OSError, ValueError, TypeError):
             if self.use:
                 path = self._path(name, test, seed)
-                verdict = grader.Verdict(**json.loads(path.read_text()))
+                verdict = attempt.Verdict(**json.loads(path.read_text()))
                 os.utime(path)
                 return dataclasses.replace(verdict, cached=True)
         return None

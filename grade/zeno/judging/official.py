@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import alone, build, cli, course, formats, grader, report, sandbox, submission
+from . import alone, attempt, build, cli, course, formats, grader, report, sandbox, submission
 from .tools import ROOT, tool
 from .trial import Trouble
 
@@ -104,7 +104,7 @@ def grade(lab, args, also):
 def main(argv=None):
     """`grade/official`."""
     args = arguments(argv)
-    grader.add_checks_to_path()
+    attempt.add_checks_to_path()
     try:
         lab = course.load(args.lab)
         args.only = lab.chosen(args.only)

@@ -14,7 +14,7 @@ VERDICTS = {0: None, 1: "instructions", 2: "halts"}
 
 def plugin():
     """The compiled plugin's path, or None: runs are then limited by CPU seconds only."""
-    return library.built("zcount")
+    return library.built("plugin/zcount")
 
 
 def argument(path, out, limits, start, exact, watch, points=()):

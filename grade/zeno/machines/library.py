@@ -1,4 +1,4 @@
-"""What emulators load of ours (grade/plugin), compiled when it is missing or older than its source."""
+"""What emulators load of ours (grade/plugin, grade/linked), compiled when it is missing or older than its source."""
 
 import os
 import shutil
@@ -6,21 +6,21 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-SOURCES = Path(__file__).resolve().parent.parent.parent / "plugin"
-TREE = SOURCES.parent.parent
+GRADE = Path(__file__).resolve().parent.parent.parent
+TREE = GRADE.parent
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fPIC", "-shared", "-fvisibility=hidden"]
 
 _built = {}
 
 
 def built(name):
-    """The path of the library made from grade/plugin/NAME.c, or None: there is no C compiler, or it does not take it."""
+    """The path of the library made from grade/NAME.c, or None: there is no C compiler, or it does not take it."""
     if name in _built and _built[name].exists():
         return _built[name]
-    source = SOURCES / f"{name}.c"
+    source = GRADE / f"{name}.c"
     # The Makefile's own place first, then one where a read-only tree does not matter.
     for directory in (TREE / "build", Path(tempfile.gettempdir()) / f"zeno-{os.getuid()}"):
-        target = directory / f"{name}.so"
+        target = directory / f"{source.stem}.so"
         if target.exists() and target.stat().st_mtime >= source.stat().st_mtime or _build(source, target):
             _built[name] = target
             return target

@@ -1,4 +1,4 @@
-"""Emulators that are linked once: from the second run on, a program's runs are forks of one process (grade/plugin/linked.c).
+"""Emulators that are linked once: from the second run on, a program's runs are forks of one process (grade/linked/linked.c).
 
 Linking is half of what a short run costs. Where it can't be done so (another C library, no compiler, a program that is a
 script), each run is a Child of its own, and nothing else differs.
@@ -80,7 +80,7 @@ class Linked:
     """One program, linked and waiting where its main() would begin."""
 
     def __init__(self, program, env):
-        loaded = library.built("linked")
+        loaded = library.built("linked/linked")
         with open(program, "rb") as file:
             if loaded is None or file.read(4) != b"\x7fELF":
                 raise Unlinked()
