@@ -8,10 +8,11 @@
  */
 #include <kern/fpu.h>
 #include <inc/x86.h>
-#include <kern/gdb/gdb.h>
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/thread.h>
+
+SET_DECLARE(between_turns);
 
 volatile bool need_resched;
 
@@ -119,8 +120,8 @@ sched_step(void)
 {
 	struct thread *t;
 
-	if (gdb_enabled)
-		gdb_poll();
+	set_foreach (const struct between_turns *, b, between_turns)
+		b->serve();
 	t = next_ready();
 	if (!t)
 		return false;

@@ -44,6 +44,14 @@ struct thread {
 void thread_add(struct thread *t); /* makes it READY; FPU and DRs at their reset values */
 void thread_wake(struct thread *t);
 
+/* Who is to be served between two turns, and is no thread: BETWEEN_TURNS(gdb_poll). */
+struct between_turns {
+	void (*serve)(void);
+};
+#define BETWEEN_TURNS(fn)                                              \
+	static const struct between_turns between_turns_##fn = { fn }; \
+	SET_ADD(between_turns, between_turns_##fn)
+
 /* Runs one ready thread for one turn (FPU and DRs switched only when the thread changes). False:
  * none is ready. */
 bool sched_step(void);

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import Engine, assembled, guest  # noqa: E402
 from harness import ROOT, finish, ok, run  # noqa: E402
 
-TIMES = int(re.search(r"define RESETS_MAX +(\d+)", (ROOT / "vmm/monitor.c").read_text())[1])
+TIMES = int(re.search(r"define RESETS_MAX +(\d+)", (ROOT / "vmm/words/monitor.c").read_text())[1])
 WAYS = {"k": "it reset the machine, by port 64", "f": "it reset the machine, by port 92", "c": "it asks for a reset, by port cf9",
         "t": "triple fault"}
 RUNS = (("3", "te", "", "kft"), ("5", "svm", "platform=pc-apic vcpus=2", "kfct"))

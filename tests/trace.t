@@ -24,7 +24,7 @@ BUILDS = {"skeleton": ROOT / "build" / "lab1", "solution": ROOT / "build" / "lab
 
 
 def line(seq, insn, rip, effect="-", a=0, b=0, onward=None, flag=0, reason=None, vector=13):
-    """A side channel line as vmm/exitlog.c writes it."""
+    """A side channel line as vmm/words/exitlog.c writes it."""
     onward = rip + 1 if onward is None else onward
     return (f"@Z exit d1 {seq} {reason or insn.upper()} {rip:08x} 1 exit {seq}: words: and more | "
             f"vec={vector:x} err=0 ring=0 effect={effect} a={a:x} b={b:x} next={onward:08x} "

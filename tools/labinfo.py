@@ -30,13 +30,17 @@ READS_MAX = 1500
 """Lines that a half-lab may ask somebody to read before anything else."""
 
 ROOMS = {
-    # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions. No room grows beyond its
-    # cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern kern/gdb @0", 5630, 4500),
-    "vmm core and mem": ("vmm vmm/mem", 3376, 2400),
+    # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
+    # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
+    "kern": ("kern @0A", 4400, 4500),
+    "its GDB stub": ("kern/gdb", 925, 900),
+    "the bridge, Lab 0B": ("@0B", 318, 320),
+    "vmm core and mem": ("vmm vmm/mem", 2845, 2400),
+    "words about guests": ("vmm/words", 535, 500),
     "handlers for any engine": ("vmm/exits", 740, 500),
     "x86": ("vmm/x86", 3350, 3000),
-    "te and its lab": ("vmm/te @1", 4400, 3200),
+    "te and its lab": ("vmm/te @1", 3515, 3200),
+    "what te does rarely": ("vmm/te/rare", 880, 800),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
@@ -65,8 +69,9 @@ ROOMS = {
     "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 15070
-"""A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000."""
+PATH_CAP = 12450
+"""A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
+join it by registered tables, or are asked one question."""
 
 
 def code_lines(paths):
@@ -78,10 +83,19 @@ def rooms():
     """{room: (folders, lines, cap, aim)}, the labs' solutions among them."""
     found = {}
     for name, (words, cap, aim) in ROOMS.items():
-        folders = [load_lab(number_of(w[1:])).solutions if w[0] == "@" else ROOT / w for w in words.split()]
-        files = [p for folder in folders for p in folder.glob("*") if p.suffix in (*SOURCE_SUFFIXES, ".h", ".inc")]
-        found[name] = (folders, code_lines(files), cap, aim)
+        places = [place_of(word) for word in words.split()]
+        files = [p for _, some in places for p in some if p.suffix in (*SOURCE_SUFFIXES, ".h", ".inc")]
+        found[name] = ([folder for folder, _ in places], code_lines(files), cap, aim)
     return found
+
+
+def place_of(word):
+    """(folder, its files) of one of a room's words."""
+    if word[0] != "@":
+        return ROOT / word, (ROOT / word).glob("*")
+    lab, half = load_lab(number_of(word[1:].rstrip("AB"))), word[-1]
+    names = lab.halves[half].files if half in lab.halves else [p.name for p in lab.solutions.glob("*")]
+    return lab.solutions, [lab.solutions / name for name in names]
 
 
 def homeless():

@@ -4,6 +4,7 @@
  * RSP = "Debugging with GDB", GDB 13, appendix E "GDB Remote Serial Protocol".
  */
 #include <kern/gdb/packet.h>
+#include <kern/thread.h>
 
 #define ACTIONS_MAX 16 /* of one vCont */
 
@@ -436,6 +437,8 @@ handle(const char *packet)
 void
 gdb_poll(void)
 {
+	if (!gdb_enabled)
+		return;
 	switch (gdb_line_poll(in)) {
 	case GDB_GOT_PACKET:
 		handle(in);
@@ -450,6 +453,7 @@ gdb_poll(void)
 		break;
 	}
 }
+BETWEEN_TURNS(gdb_poll);
 
 void
 gdb_register(const struct gdb_target *t)

@@ -19,7 +19,7 @@
 #pragma once
 
 #include <vmm/bt/translate.h>
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 _Static_assert(BT_VECTOR == CALLOUT_VECTOR, "the gate that te closes");
 

@@ -5,7 +5,7 @@
  *
  * A copy has code and data for ring 3 alone, accessed already, so that the CPU never writes there;
  * of gates and system segments there are none, nor stacks of 16 bits, to which an iret leaves bits
- * of the host's own rsp (vmm/te/narrow.c). Limits need no cut: 64-bit code has none, and other
+ * of the host's own rsp (vmm/te/rare/narrow.c). Limits need no cut: 64-bit code has none, and other
  * code has no address above 4 GiB, where the hole is.
  */
 #include <inc/errno.h>

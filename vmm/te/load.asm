@@ -26,7 +26,7 @@ te_load_data_segments:
 	ret
 
 ; uint64_t te_enter_narrow(struct ring_frame *f, uint64_t gpr[], uint64_t stack);
-; ring_enter() on another stack, which its iretq leaves: vmm/te/narrow.c says why. The way back is on the old one.
+; ring_enter() on another stack, which its iretq leaves: vmm/te/rare/narrow.c says why. The way back is on the old one.
 extern ring_enter
 global te_enter_narrow:function hidden
 te_enter_narrow:

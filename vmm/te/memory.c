@@ -6,6 +6,7 @@
 #include <vmm/dev/io.h>
 #include <vmm/dev/platform.h>
 #include <vmm/mem/access.h>
+#include <vmm/te/rare/rare.h>
 #include <vmm/te/te.h>
 
 /*

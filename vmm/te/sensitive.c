@@ -6,6 +6,7 @@
  * Run natively they show the real machine (Lab 1B makes a list of that); done here they show the
  * guest's own.
  */
+#include <vmm/te/rare/rare.h>
 #include <vmm/te/te.h>
 
 /*

@@ -10,6 +10,7 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <vmm/cpu_setup.h>
+#include <vmm/te/rare/rare.h>
 #include <vmm/te/te.h>
 
 /* The guest's root gets a slot 260 of its own: as the host's is when no guest of pv is loaded. */

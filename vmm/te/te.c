@@ -7,6 +7,7 @@
 #include <kern/paging.h>
 #include <vmm/cpu_setup.h>
 #include <vmm/mmu/flat.h>
+#include <vmm/te/rare/rare.h>
 #include <vmm/te/te.h>
 
 /*

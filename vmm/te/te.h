@@ -255,26 +255,6 @@ te_holds_trap(const struct vcpu *v)
 	return s->pending_debug && s->mov_ss_shadow && !(s->rflags & FLAG_TF);
 }
 
-/* vector.c */
-bool te_vector_writes(const struct insn *i);
-unsigned te_vector_alignment(const struct insn *i);
-
-/*
- * bounce.c: the CPU does the instruction of this exit, in one step, on copies of the pages that it
- * is refused. RESUME, FAULTED; STOP: it can't be done so, and nothing has happened.
- */
-enum verdict te_bounce(struct vcpu *v, const struct exit *exit);
-
-/* breakpoints.c */
-void te_arm_breakpoints(struct vcpu *v);
-void te_watch(struct vcpu *v, uint64_t linear, size_t size, bool write);
-uint32_t te_breakpoints_at(const struct vcpu *v, uint64_t rip);
-bool te_breakpoint_hit(struct vcpu *v, struct exit *e);
-
-/* unsupported.c */
-enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
-enum verdict te_exit_cache(struct vcpu *v, struct exit *e);
-
 /* event.c */
 enum verdict te_deliver(struct vcpu *v, const struct exit *e, const struct te_event *event);
 enum injection te_inject(struct vcpu *v, const struct event *event);
@@ -351,10 +331,6 @@ enum verdict te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t
 enum verdict te_no_ring(struct vcpu *v, const struct exit *e, uint16_t sel, unsigned ring);
 enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that te does not emulate */
 enum verdict te_nested_iret(struct vcpu *v, struct exit *e); /* iret with NT set */
-
-/* verify.c */
-enum verdict te_verify(struct vcpu *v, struct exit *e);
-enum verdict te_arpl(struct vcpu *v, struct exit *e);
 
 /* fetch.c: te_fetch() of what is not known yet, or where it lies is not. */
 bool te_decode(struct vcpu *v, struct exit *e);
@@ -446,13 +422,6 @@ uint64_t te_load_data_segments(const uint16_t sel[SEG_COUNT]); /* 0, or error <<
  */
 uint64_t ring_enter(struct ring_frame *f, uint64_t gpr[]);
 void ring_leave(void);
-
-/*
- * narrow.c, load.asm: the same for a stack of 16 bits, from a stack of Zeno's whose address has the
- * upper half of the guest's ESP.
- */
-uint64_t te_enter_narrow(struct ring_frame *f, uint64_t gpr[], uint64_t stack);
-uint64_t te_narrow_stack(uint64_t esp);
 
 /* Lab 1A, state_convert.c */
 void te_to_frame(struct vcpu *v, struct ring_frame *f);

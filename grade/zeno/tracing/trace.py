@@ -1,6 +1,6 @@
 """Exit traces: what a kernel tells of its guests' exits, as records, and reference traces as files.
 
-A kernel that is booted with trace=2 writes one line to port 0xE9 for each exit (vmm/exitlog.c):
+A kernel that is booted with trace=2 writes one line to port 0xE9 for each exit (vmm/words/exitlog.c):
 
     @Z exit d1 7 IO 00100390 1 exit 7: #GP at ..., out: ... | vec=d err=0 ring=0 effect=OUT a=3f8
     b=41 next=00100391 if=0 shadow=0 insn=out

@@ -9,7 +9,7 @@
  */
 #include <kern/frame.h>
 #include <kern/paging.h>
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 #define PAGES   3u /* no instruction reaches more, its string operands apart */
 #define ENTRIES (PAGE_SIZE / sizeof(pte_t))

@@ -9,7 +9,7 @@
  */
 #include <kern/fpu.h>
 #include <vmm/limits.h>
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 /* SDM 3B 17.2.4 "Debug Control Register (DR7)" */
 #define DR7_LEN(dr7, n) ((dr7) >> (18 + 4 * (n)) & 3)

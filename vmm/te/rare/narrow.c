@@ -11,7 +11,7 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/paging.h>
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 #define STRIDE      0x10000u
 #define STACK_PAGES 2u

@@ -3,7 +3,7 @@
  * neighbours go on.
  */
 #include <kern/cpu.h>
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 /*
  * What the guest's CPU says to them, since it has EFER.SCE and SYSENTER_CS at 0 for ever: #UD and

@@ -3,7 +3,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 /* Whether it writes its memory operand (SDM 2D A.3, A.5). */
 bool

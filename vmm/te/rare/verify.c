@@ -2,7 +2,7 @@
  * lar, lsl, verr, verw, which look at the guest's own descriptors and set ZF; arpl, which looks at
  * none.
  */
-#include <vmm/te/te.h>
+#include <vmm/te/rare/rare.h>
 
 #define LAR_BITS 0xf0ff00u /* 19:16 are undefined (SDM 2A "LAR") */
 
