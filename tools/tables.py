@@ -110,8 +110,23 @@ def made_cheats(_):
     return lines
 
 
+def ends_in_words(places):
+    """[(fault, words)]: what ends a kernel in these words, and gives a program that fault: the calls of exit_limit()."""
+    call = re.compile(r'\bexit_limit\(\s*v, e, VEC_(\w+),\s*[^"]*?"(?:[^"]*",\s*(?:/\*.*?\*/\s*)?")?([^"]+)"', re.S)
+    found = []
+    for path in (path for place in places for path in sorted((ROOT / place).rglob("*.c"))):
+        text = path.read_text()
+        found += (there := call.findall(text))
+        if len(there) != len(re.findall(r"\breturn exit_limit\(", text)):
+            raise Stale(f"{path.relative_to(ROOT)}: a call of exit_limit() whose fault or words are not to be seen")
+    return list(dict.fromkeys((fault, re.sub(r"%[0-9l]*[sxu]", "...", words)) for fault, words in found))
+
+
 def made_limits(which):
-    """What a guest is refused, or has without effect: the lists of vmm/limits.h."""
+    """What a guest is refused, or has without effect: the lists of vmm/limits.h; and what ends a kernel, but no program."""
+    if which.startswith("ends "):
+        lines = [row("the line that ends a kernel", "what a program gets"), rule(80, 20)]
+        return lines + [row(f"`{words}`", f"#{fault}") for fault, words in ends_in_words(which.split()[1:])]
     text = (ROOT / "vmm/limits.h").read_text().replace("\\\n", " ")
     if which == "refused":
         lines = [row("the guest", "the line that ends it"), rule(40, 60)]

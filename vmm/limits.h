@@ -8,6 +8,8 @@
 
 struct vcpu;
 
+#define LIMITS_HARDWARE "limits.md#hardware" /* where a handler for any engine points to */
+
 /* LIMIT(name, what the guest does, the words that end it): "te has no real mode: ...". */
 #define LIMITS(LIMIT)                                                                             \
 	LIMIT(REAL_MODE, "clears CR0.PE", "has no real mode: it cleared CR0.PE")                  \

@@ -16,13 +16,12 @@
 #include <vmm/domain.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
+#include <vmm/limits.h>
 #include <vmm/mem/access.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>
-
-#define LIMITS "lab1a.md#limits"
 
 /*
  * One element of ins or outs. The write of ins is tried first: a port must not be read for a write
@@ -205,7 +204,7 @@ EXIT_HANDLER(TRIPLE, NULL, exit_triple);
 static enum verdict
 exit_task(struct vcpu *v, struct exit *e)
 {
-	return exit_limit(v, e, VEC_GP, 0, LIMITS, "Zeno switches no tasks for a guest");
+	return exit_limit(v, e, VEC_GP, 0, LIMITS_HARDWARE, "Zeno switches no tasks for a guest");
 }
 EXIT_HANDLER(TASK, NULL, exit_task);
 
@@ -240,7 +239,7 @@ emulate_access(struct vcpu *v, struct exit *e)
 	struct insn insn;
 
 	if (!access_insn(v, &insn))
-		return exit_limit(v, e, VEC_UD, 0, LIMITS,
+		return exit_limit(v, e, VEC_UD, 0, LIMITS_HARDWARE,
 				  "memory at %08lx, and the instruction cannot be read or decoded",
 				  e->gpa | e->gva);
 	e->insn_op = insn.op;
@@ -249,7 +248,7 @@ emulate_access(struct vcpu *v, struct exit *e)
 	if (did == EMU_FAULT)
 		return access_fault(v, &f);
 	if (did != EMU_OK && did != EMU_AGAIN)
-		return exit_limit(v, e, VEC_GP, 0, LIMITS,
+		return exit_limit(v, e, VEC_GP, 0, LIMITS_HARDWARE,
 				  "Zeno cannot emulate %s on memory at %08lx", insn_name(insn.op),
 				  e->gpa | e->gva);
 	did == EMU_OK ? vcpu_done(v) : vcpu_step(v);
@@ -281,7 +280,7 @@ exit_mmu(struct vcpu *v, struct exit *e)
 		set_foreach (const struct device_memory *, m, device_memories)
 			return m->violation(v, e);
 	if (v->state.event.kind)
-		return exit_stop(v, e, LIMITS,
+		return exit_stop(v, e, LIMITS_HARDWARE,
 				 "vector %02x needs memory at %08lx on its way, and there is none",
 				 v->state.event.vector, e->gpa | e->gva);
 	return emulate_access(v, e);

@@ -163,7 +163,7 @@ store_msw(struct vcpu *v, struct exit *e)
 	struct insn i;
 
 	if (!access_insn(v, &i) || i.op != INSN_SMSW)
-		return exit_limit(v, e, VEC_UD, 0, "lab1a.md#limits",
+		return exit_limit(v, e, VEC_UD, 0, LIMITS_HARDWARE,
 				  "smsw is no longer where it was executed");
 	if (insn_write_rm(&v->state, &i, i.has_mem ? 2 : i.opsize, value, &access_ops, v, &fault))
 		return access_fault(v, &fault);

@@ -175,7 +175,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=te] [mem=MIB] [mmu=shadow] [page=4k] [log=1] [platform=pc] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [on-reset=restart] [&] [-- WORDS]]",
+	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [on-reset=restart] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int
