@@ -3,8 +3,8 @@
 
 A mutant must build and boot, pass a test, and fail one of its own exercise's, in words that its
 symptom finds. One that is marked `caught-by: hostile` must fail a test that feeds in something
-hostile. `tests/grader-labs.t NAME...` tries only these mutants; `tests/grader-labs.t which` tells this commit's part, and
-`which 0 3` those with these numbers.
+hostile. `tests/grader-labs.t NAME...` tries only these mutants; `sets 1.3` all tests of that exercise on each of its
+mutants, which tells whether the tests differ; `which` tells this commit's part, and `which 0 3` those with these numbers.
 
 Verdicts are kept (grade/zeno/judging/kept.py). Of the mutants on which none are, a twelfth of each lab's is tried: which,
 the commit's number says, so that every fresh clone of one commit tries the same, and twelve commits one after the other
@@ -158,14 +158,14 @@ def in_order(lab, mutant, killers):
     return sorted(tests, key=lambda test: test.name != killers.get(mutant.name))
 
 
-def tries(tried, killers):
-    """Verdicts of the tests that decide on a mutant, as few as will do."""
+def tries(tried, killers, everything):
+    """Verdicts of the tests that decide on a mutant, as few as will do; or of all."""
     lab, mutant, found = tried.lab, tried.mutant, tried.found
     hostile = mutant.caught_by == "hostile"
     for test in in_order(lab, mutant, killers):
         tried.run(test)
         fails = [lab.test(name) for name, v in found.items() if v.verdict == "fail"]
-        if any(test.hostile or not hostile for test in fails):
+        if not everything and any(test.hostile or not hostile for test in fails):
             break
     for name in [*ALSO.get(lab.number, []), lab.tests[0].name]:  # what passes another test has booted
         if any(v.verdict == "pass" for v in found.values()):
@@ -202,8 +202,10 @@ def judge(results, tried):
 class Mutants:
     """All mutants of a lab: one builds while others run."""
 
-    def __init__(self, results, lab):
-        self.results, self.lab = results, lab
+    def __init__(self, results, lab, sets=False):
+        self.results, self.lab, self.sets = results, lab, sets
+        self.passed = mutants.known_passed(ROOT)
+        """{mutant: the tests of its exercise that let it pass}, where all were tried."""
         self.todo = queue.Queue(maxsize=JOBS)
         self.killers = mutants.known_killers(ROOT)
         self.threads = [threading.Thread(target=self.worker, daemon=True) for _ in range(JOBS)]
@@ -212,10 +214,13 @@ class Mutants:
 
     def judged(self, tried):
         """Run what it takes, and judge."""
-        tries(tried, self.killers)
+        tries(tried, self.killers, self.sets)
         killed_by = judge(self.results, tried)
         if killed_by:
-            self.killers[tried.mutant.name] = killed_by[-1]
+            self.killers[tried.mutant.name] = killed_by[0 if self.sets else -1]
+        if self.sets:
+            self.passed[tried.mutant.name] = [name for name, v in tried.found.items()
+                                              if v.verdict == "pass" and v.exercise == tried.mutant.exercise and v.points]
 
     def worker(self):
         """Mutants that are built."""
@@ -253,7 +258,8 @@ class Mutants:
         for thread in self.threads:
             thread.join()
         KILLERS.parent.mkdir(parents=True, exist_ok=True)
-        KILLERS.write_text("".join(f"{name} {test}\n" for name, test in sorted(self.killers.items())))
+        KILLERS.write_text("".join(mutants.killers_row(name, test, self.passed.get(name, ()))
+                                   for name, test in sorted(self.killers.items())))
 
 
 def some(lab, known, number):
@@ -268,9 +274,9 @@ def touched(known, files):
     return set(sorted(one.name for one in known if f"grade/mutants/{one.name}.patch" in files)[:MOST_NEW])
 
 
-def test_mutants(results, lab, tree, guests, wanted, out):
+def test_mutants(results, lab, tree, guests, wanted, out, sets=False):
     """All mutants of a lab that are asked for, kept, or of this commit's part."""
-    work, left = Mutants(results, lab), 0
+    work, left = Mutants(results, lab, sets), 0
     known = [one for one in mutants.load_all(ROOT, lab.number)
              if not wanted or one.name in wanted]
     chosen = {one.name for one in known} if wanted or kept.ALL else \
@@ -305,6 +311,9 @@ def main():
             for number in wanted[1:] or [turn.turn(PART)]:
                 print(*sorted(some(lab, mutants.load_all(ROOT, lab.number), int(number))), sep="\n")
         return 0
+    sets = wanted[:1] == ["sets"]
+    if sets:
+        wanted = [one.name for one in mutants.load_all(ROOT) if one.exercise in wanted[1:]]
     attempt.add_checks_to_path()
     print("TAP version 14", flush=True)
     print(f"# chance: SEED={CHANCE}", flush=True)
@@ -322,7 +331,7 @@ def main():
             if not wanted:
                 test_solution(results, lab, tree, guests, out)
                 test_skeleton(results, lab, tree, guests, out)
-            test_mutants(results, lab, tree, guests, wanted, out)
+            test_mutants(results, lab, tree, guests, wanted, out, sets)
             tree.remove()
     print(f"1..{results.count}")
     return 1 if results.bad else 0

@@ -117,12 +117,28 @@ def killers():
     """Which test kills a mutant first is written down for each: it may not depend on a run's luck."""
     tree = tree_of()
     tree.write("grade/labs/5.toml", tree.read("grade/labs/5.toml") + '[[tests]]\nname = "left"\nexercise = "5.2"\n'
-               '[[tests]]\nname = "boots"\nexercise = ""\n')
-    for text, words in (("5.2-left-out left\n", ""), ("# nothing\n", "does not have it"), ("5.2-other left\n", "does not have it"),
-                        ("5.2-left-out boots\n", "boots, which is no test of exercise 5.2")):
+               '[[tests]]\nname = "right"\nexercise = "5.2"\n[[tests]]\nname = "boots"\nexercise = ""\n')
+    for text, words in (("5.2-left-out left not right\n", ""), ("# nothing\n", "does not have it"), ("5.2-other left\n", "does not have it"),
+                        ("5.2-left-out boots\n", "boots, which is no test of exercise 5.2"),
+                        ("5.2-left-out left not boots\n", "boots, which is no test of exercise 5.2")):
         tree.write("grade/mutants/killers.txt", text)
         done = tree.tool("mutants", "check")
         ok(done.status == bool(words) and words in done.out, f"killers.txt: {words or 'complete'}", out=done.out)
+
+
+def alike():
+    """Two tests of an exercise that kill the same mutants are as good as one: some mutant must tell them apart."""
+    tree = tree_of()
+    tree.write("grade/mutants/5.2-more.patch", HEAD + DIFF)
+    tree.write("grade/labs/5.toml", tree.read("grade/labs/5.toml") + "".join(
+        f'[[tests]]\nname = "{name}"\nexercise = "5.2"\n' for name in ("left", "right")))
+    for text, words in (("5.2-left-out left\n5.2-more left\n", "exercise 5.2: no mutant tells its tests apart"),
+                        ("5.2-left-out left\n5.2-more right\n", ""), ("5.2-left-out left\n5.2-more left not right\n", "")):
+        tree.write("grade/mutants/killers.txt", text)
+        done = tree.tool("mutants", "check")
+        ok(done.status == bool(words) and words in done.out, f"{text!r}: {words or 'the tests differ'}", out=done.out)
+    tree.tool("mutants", "killers")
+    ok(tree.read("grade/mutants/killers.txt").endswith("5.2-more left not right\n"), "what lets a mutant pass is kept")
 
 
 def ours():
@@ -133,5 +149,6 @@ def ours():
 good()
 bad()
 killers()
+alike()
 ours()
 finish()

@@ -36,7 +36,8 @@ from course import EXERCISE, ROOT, CourseError, lab_numbers, load_lab, number_of
 
 NAME = re.compile(rf"{EXERCISE}-[a-z0-9-]+\Z")
 KILLERS = "killers.txt"
-"""In grade/mutants/ and in build/grade/: a line for each mutant, its name and the test that killed it last."""
+"""In grade/mutants/ and in build/grade/: a line for each mutant, its name, the test that killed it last, and behind `not` those
+of its exercise's tests that let it pass, where they were tried (tests/grader-labs.t sets EXERCISE)."""
 KILLERS_HEAD = "# Which test killed a mutant last, so that it is tried first: `python3 tools/mutants.py killers` writes this.\n"
 KEYS = ("exercise", "symptom", "hint", "caught-by")
 FILE = re.compile(r"(?:---|\+\+\+) [ab]/(solutions/[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)\s*\Z")
@@ -263,7 +264,7 @@ def check_all(root, number=None):
             check(one, root)
         except (MutantError, region.RegionError, CourseError) as error:
             trouble.append(str(error))
-    return trouble or stale_killers(root, number)
+    return trouble or stale_killers(root, number) or alike(root, number)
 
 
 def stale_killers(root, number):
@@ -274,7 +275,7 @@ def stale_killers(root, number):
     path = root / "grade" / "mutants" / KILLERS
     if not path.is_file():
         return []
-    known, judged = written(path), set()
+    known, passed, judged = written(path), survived(path), set()
     for lab in lab_numbers(root):
         table = parse_table((root / "grade" / "labs" / f"{lab}.toml").read_text(), f"grade/labs/{lab}.toml")
         judged |= {(one["exercise"], one["name"]) for one in table.get("tests", [])}
@@ -284,26 +285,73 @@ def stale_killers(root, number):
         if not killer:
             found.append(f"{one.name}: {KILLERS} does not have it: try it with tests/grader-labs.t {one.name}, then "
                          "`python3 tools/mutants.py killers`")
-        elif (one.exercise, killer) not in judged:
-            found.append(f"{one.name}: {KILLERS} has {killer}, which is no test of exercise {one.exercise}")
+        for test in [killer, *passed.get(one.name, ())] if killer else ():
+            if (one.exercise, test) not in judged:
+                found.append(f"{one.name}: {KILLERS} has {test}, which is no test of exercise {one.exercise}")
+    return found
+
+
+def alike(root, number):
+    """One line for each exercise whose tests are not known to differ: each is to see a mistake that another one lets pass.
+
+    Tests are tried in their order up to the first that kills, so two killers of an exercise's mutants have different sets:
+    what the later one killed the earlier one has let pass.
+    """
+    path = root / "grade" / "mutants" / KILLERS
+    if not path.is_file():
+        return []
+    known, passed, found = written(path), survived(path), []
+    mine = load_all(root, number)
+    for exercise in dict.fromkeys(one.exercise for one in mine):
+        names = [one.name for one in mine if one.exercise == exercise]
+        if len({known[name] for name in names}) < 2 and not any(passed.get(name) for name in names):
+            found.append(f"exercise {exercise}: no mutant tells its tests apart: `tests/grader-labs.t sets {exercise}` tries them all; "
+                         "a test that kills what all others kill needs a mutant of its own")
     return found
 
 
 def known_killers(root=ROOT):
     """{mutant: the test that killed it last}: what is written down, and what has been seen since."""
-    paths = (root / "grade" / "mutants" / KILLERS, root / "build" / "grade" / KILLERS)
-    return {name: test for path in paths if path.is_file() for name, test in written(path).items()}
+    return {name: test for path in of_killers(root) for name, test in written(path).items()}
+
+
+def known_passed(root=ROOT):
+    """{mutant: the tests of its exercise that let it pass}, where somebody has tried all."""
+    return {name: tests for path in of_killers(root) for name, tests in survived(path).items()}
+
+
+def of_killers(root):
+    """The files of killers that are there, the latest last."""
+    return [path for path in (root / "grade" / "mutants" / KILLERS, root / "build" / "grade" / KILLERS) if path.is_file()]
+
+
+def rows(path):
+    """[(mutant, its killer, [tests that let it pass])] of a file of killers."""
+    found = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+    return [(words[0], words[1], words[3:]) for words in found]
 
 
 def written(path):
     """{mutant: test} of a file of killers."""
-    return dict(line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
+    return {name: test for name, test, _ in rows(path)}
+
+
+def survived(path):
+    """{mutant: [tests of its exercise that let it pass]} of a file of killers."""
+    return {name: passed for name, _, passed in rows(path) if passed}
+
+
+def killers_row(name, test, passed=()):
+    """A line of a file of killers."""
+    return " ".join((name, test, *(("not", *passed) if passed else ()))) + "\n"
 
 
 def keep_killers(root):
     """Write down what tests/grader-labs.t has seen."""
     names = {one.name for one in load_all(root)}
-    lines = [f"{name} {test}\n" for name, test in sorted(known_killers(root).items()) if name in names]
+    passed = known_passed(root)
+    lines = [killers_row(name, test, [one for one in passed.get(name, ()) if one != test])
+             for name, test in sorted(known_killers(root).items()) if name in names]
     (root / "grade" / "mutants" / KILLERS).write_text(KILLERS_HEAD + "".join(lines))
 
 
