@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What a mistake costs: its own exercise's points, and of all others at most the 15 % for the student's own whole.
 
-`tests/points.t NAME...` tries these mutants; without words one that stops most tests of Lab 0A.
+`tests/points.t NAME...` tries these mutants; without words one that stops most tests of Lab 0A, and in `make check-all` one of
+each half-lab, others after each commit.
 """
 
 import io
@@ -17,10 +18,23 @@ sys.dont_write_bytecode = True
 import harness  # noqa: E402
 import merge  # noqa: E402
 import mutants  # noqa: E402
+import turn  # noqa: E402
 from zeno.judging import alone, attempt, build, course, grader, report  # noqa: E402
 
 SAMPLE = ["0.4-not-taken"]
+ALL = bool(os.environ.get("ZENO_ALL"))
 SEED = int(os.environ.get("SEED", "0")) or None
+
+
+def one_of_each_half(number):
+    """A mutant of each half-lab: each number's are others."""
+    found = []
+    for lab in map(course.load, course.graded_labs()):
+        halves = {}
+        for one in mutants.load_all(ROOT, lab.number):
+            halves.setdefault(lab.half_of.get(one.exercise, ""), []).append(one.name)
+        found += [names[number % len(names)] for _, names in sorted(halves.items())]
+    return found
 
 
 def mistaken(lab, mutant):
@@ -149,7 +163,7 @@ def main():
             merging()
             broken_file(Path(scratch) / "broken")
             untouched(Path(scratch) / "untouched")
-        for name in sys.argv[1:] or SAMPLE:
+        for name in sys.argv[1:] or SAMPLE + (one_of_each_half(turn.turn(997)) if ALL else []):
             try_mutant(mutants.find(name), Path(scratch) / name)
     harness.finish()
 
