@@ -63,7 +63,7 @@ ROOMS = {
     "PVH and flat": ("vmm/load/pvh", 250, 250),
     "load": ("vmm/load", 945, 900),
     "debug": ("vmm/debug", 1104, 1500),
-    "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/guests trials/nested trials/pv trials/rules "
+    "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/first trials/guests trials/nested trials/pv trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 5955, 1000),
     "trials of grants": ("trials/grants", 192, 200),
     "peers": ("trials/peers", 700, 700),

@@ -14,57 +14,15 @@
 #include <kern/thread.h>
 #include <vmm/monitor.h>
 #include <vmm/svm/svm.h>
+#include <trials/first/memory.h>
 #include <trials/svm/first.h>
 
-#define CODE_AT     0x200000u /* the only page of the guest's that there is */
 #define CPUID_BYTES 2u
 #define NPT_ALL     7u /* present, writable, the user's: to nested tables every guest is that */
 #define FLAT_CODE   (ATTR_G | ATTR_DB | ATTR_P | ATTR_S | ATTR_CODE | ATTR_RW | ATTR_A)
 #define FLAT_DATA   (FLAT_CODE & ~ATTR_CODE)
 
-/*   200000  mov eax, 1
- *   200005  xor ecx, ecx
- *   200007  cpuid
- *   200009  jmp 200000 */
-static const uint8_t code[16] = { 0xb8, 1,    0,    0,    0,    0x31, 0xc9, 0x0f,
-				  0xa2, 0xeb, 0xf5, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4 };
-
 #define PAT_RESET 0x0007040600070406ul /* APM 2 7.8.2: after a reset */
-
-static const uint8_t spinning[] = { 0xeb, 0xfe }; /* 200000  jmp 200000 */
-
-enum { VMCB, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, PAGES };
-static mfn_t page[PAGES];
-
-/* They are kept from one trial to the next. */
-static bool
-get_pages(void)
-{
-	static bool there;
-
-	for (unsigned i = 0; i < PAGES && !there; i++) {
-		page[i] = frame_alloc(FRAME_HOST, OWNER_HOST);
-		if (mfn_ok(page[i]))
-			continue;
-		while (i--)
-			frame_put(page[i]);
-		return false;
-	}
-	there = true;
-	return true;
-}
-
-/* One page of guest memory, at CODE_AT. */
-static void
-map(bool spins)
-{
-	static const unsigned slot[] = { [LEVEL2] = CODE_AT >> 21, [CODE] = 0 };
-
-	for (unsigned i = LEVEL4; i < CODE; i++)
-		((uint64_t *)mfn_ptr(page[i]))[slot[i]] = mfn_to_hpa(page[i + 1]).v | NPT_ALL;
-	memcpy(mfn_ptr(page[CODE]), spins ? spinning : code,
-	       spins ? sizeof(spinning) : sizeof(code));
-}
 
 /* Half of a VMCB: what ends the guest's run. */
 static void
@@ -89,8 +47,8 @@ given_state(struct vmcb *b)
 	b->dr7 = DR7_RESET;
 	b->pat = PAT_RESET;
 	b->rflags = 2;
-	b->rip = CODE_AT;
-	b->rsp = CODE_AT + PAGE_SIZE;
+	b->rip = FIRST_CODE_AT;
+	b->rsp = FIRST_CODE_AT + PAGE_SIZE;
 }
 
 enum what { GIVEN, SPIN, STATE, CONTROLS };
@@ -99,12 +57,12 @@ static const char *const words[] = { [SPIN] = "spin", [STATE] = "state", [CONTRO
 static struct vmcb *
 make_vmcb(enum what what)
 {
-	struct vmcb *b = mfn_ptr(page[VMCB]);
+	struct vmcb *b = mfn_ptr(first_page[FIRST_CONTROL]);
 
 	memset(b, 0, sizeof(*b));
 	b->asid = 1; /* no vCPU has it */
 	b->tlb_control = TLB_CONTROL_FLUSH_ALL;
-	b->n_cr3 = mfn_to_hpa(page[LEVEL4]).v;
+	b->n_cr3 = mfn_to_hpa(first_page[FIRST_LEVEL4]).v;
 	if (what == CONTROLS) {
 		svm_make_maps();
 		svm_set_controls(b);
@@ -119,11 +77,11 @@ make_vmcb(enum what what)
 struct vmcb *
 svm_first_guest(const uint8_t *bytes, size_t count, hpa_t *at)
 {
-	if (!get_pages())
+	if (!first_pages())
 		return NULL;
-	map(false);
-	memcpy(mfn_ptr(page[CODE]), bytes, count);
-	*at = mfn_to_hpa(page[VMCB]);
+	first_map(false, NPT_ALL, 0);
+	memcpy(mfn_ptr(first_page[FIRST_CODE]), bytes, count);
+	*at = mfn_to_hpa(first_page[FIRST_CONTROL]);
 	return make_vmcb(GIVEN);
 }
 
@@ -135,7 +93,7 @@ given_vcpu(struct vmcb *b)
 	static struct vcpu vcpu;
 	struct cpu_state *s = &vcpu.state;
 
-	svm = (struct svm){ .vmcb = b, .vmcb_at = mfn_to_hpa(page[VMCB]) };
+	svm = (struct svm){ .vmcb = b, .vmcb_at = mfn_to_hpa(first_page[FIRST_CONTROL]) };
 	vcpu = (struct vcpu){
 		.engine_data = &svm, .control = b, .valid = STATE_ALL, .dirty = STATE_ALL
 	};
@@ -147,8 +105,8 @@ given_vcpu(struct vmcb *b)
 	s->dr[7] = DR7_RESET;
 	s->pat = PAT_RESET;
 	s->rflags = 2;
-	s->rip = CODE_AT;
-	s->gpr[RSP] = CODE_AT + PAGE_SIZE;
+	s->rip = FIRST_CODE_AT;
+	s->gpr[RSP] = FIRST_CODE_AT + PAGE_SIZE;
 	return &vcpu;
 }
 
@@ -180,7 +138,7 @@ one_turn(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n)
 {
 	b->exitcode = SVM_EXIT_NONE;
 	b->rflags = 2 | (n & 1 ? FLAG_IF : 0);
-	svm_enter(gpr, mfn_to_hpa(page[VMCB]), svm_host_state());
+	svm_enter(gpr, mfn_to_hpa(first_page[FIRST_CONTROL]), svm_host_state());
 	if (SVM_EXIT_CODE(b) != SVM_EXIT_FIRST + SVM_INTR)
 		return print_exit(b, n, false);
 	preempt_point();
@@ -194,7 +152,7 @@ one_round(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n, bool quiet)
 {
 	do {
 		b->exitcode = SVM_EXIT_NONE;
-		svm_enter(gpr, mfn_to_hpa(page[VMCB]), svm_host_state());
+		svm_enter(gpr, mfn_to_hpa(first_page[FIRST_CONTROL]), svm_host_state());
 		if (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR)
 			preempt_point();
 	} while (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR);
@@ -234,8 +192,8 @@ one_exit(struct vmcb *b, uint64_t gpr[GPR_COUNT], uint64_t n)
 {
 	do {
 		b->exitcode = SVM_EXIT_NONE;
-		b->rip = CODE_AT;
-		svm_enter(gpr, mfn_to_hpa(page[VMCB]), svm_host_state());
+		b->rip = FIRST_CODE_AT;
+		svm_enter(gpr, mfn_to_hpa(first_page[FIRST_CONTROL]), svm_host_state());
 		if (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR)
 			preempt_point();
 	} while (SVM_EXIT_CODE(b) == SVM_EXIT_FIRST + SVM_INTR);
@@ -251,7 +209,7 @@ all_rounds(enum what what, uint64_t rounds)
 	struct vcpu *v = given_vcpu(b);
 	bool goes_on = true;
 
-	map(what == SPIN);
+	first_map(what == SPIN, NPT_ALL, 0);
 	for (uint64_t n = 1; n <= rounds && goes_on; n++)
 		switch (what) {
 		case SPIN:
@@ -294,7 +252,7 @@ first(int argc, char **argv)
 	       rdmsr(MSR_EFER) & EFER_SVME ? "on" : "off (EFER.SVME is 0)", rdmsr(MSR_VM_HSAVE_PA));
 	if (!(rdmsr(MSR_EFER) & EFER_SVME))
 		return MONITOR_SAID;
-	if (!get_pages())
+	if (!first_pages())
 		return -ENOMEM;
 	all_rounds(what, rounds);
 	return 0;

@@ -26,52 +26,10 @@
 #define EPT_ALL        7u         /* SDM 3C 29.3.2: read, write, execute */
 #define EPT_WRITE_BACK (6ul << 3) /* the memory type, in the entry of a page */
 
-/*   200000  mov eax, 1
- *   200005  xor ecx, ecx
- *   200007  cpuid
- *   200009  jmp 200000 */
-static const uint8_t code[16] = { 0xb8, 1,    0,    0,    0,    0x31, 0xc9, 0x0f,
-				  0xa2, 0xeb, 0xf5, 0xf4, 0xf4, 0xf4, 0xf4, 0xf4 };
-
-static const uint8_t spinning[] = { 0xeb, 0xfe }; /* 200000  jmp 200000 */
-
-enum { VMCS, LEVEL4, LEVEL3, LEVEL2, LEVEL1, CODE, OWN, PAGES };
-static mfn_t page[PAGES];
 static bool launched;
 
 static const char *const kinds[] = { "cpuid", "spin", "bad", "none", "state", "controls" };
 enum kind { TO_CPUID, SPINS, BAD, NONE, STATE, ENDS };
-
-/* They are kept from one trial to the next. */
-static bool
-get_pages(void)
-{
-	static bool there;
-
-	for (unsigned i = 0; i < PAGES && !there; i++) {
-		page[i] = frame_alloc(FRAME_HOST, OWNER_HOST);
-		if (mfn_ok(page[i]))
-			continue;
-		while (i--)
-			frame_put(page[i]);
-		return false;
-	}
-	there = true;
-	return true;
-}
-
-/* One page of guest memory, at FIRST_CODE_AT. */
-static void
-map(bool spins)
-{
-	static const unsigned slot[] = { [LEVEL2] = FIRST_CODE_AT >> 21, [CODE] = 0 };
-
-	for (unsigned i = LEVEL4; i < CODE; i++)
-		((uint64_t *)mfn_ptr(page[i]))[slot[i]] =
-			mfn_to_hpa(page[i + 1]).v | EPT_ALL | (i == LEVEL1 ? EPT_WRITE_BACK : 0);
-	memcpy(mfn_ptr(page[CODE]), spins ? spinning : code,
-	       spins ? sizeof(spinning) : sizeof(code));
-}
 
 /* Bochs 2.7 needs it for a guest with IF=0 (handouts/emulators.md): no longer than a tick. */
 static void
@@ -211,7 +169,7 @@ static void
 own_controls(struct vcpu *v)
 {
 	vmx_make_maps();
-	v->root = page[LEVEL4];
+	v->root = first_page[FIRST_LEVEL4];
 	vmx_of(v)->exceptions = 1u << VEC_DB | 1u << VEC_AC;
 	vmx_set_controls(v);
 	vmcs_write(CR0_SHADOW, CR0_PE | CR0_ET);
@@ -265,14 +223,14 @@ vmx_first_guest(const uint8_t *bytes, size_t count)
 
 	if (err)
 		return err;
-	if (!get_pages())
+	if (!first_pages())
 		return -ENOMEM;
-	map(false);
-	memcpy(mfn_ptr(page[CODE]), bytes, count);
-	vmx_trial_take_cpu(page[VMCS]);
+	first_map(false, EPT_ALL, EPT_WRITE_BACK);
+	memcpy(mfn_ptr(first_page[FIRST_CODE]), bytes, count);
+	vmx_trial_take_cpu(first_page[FIRST_CONTROL]);
 	launched = false;
 	vmx_set_host_state();
-	vmx_given_controls(mfn_to_hpa(page[LEVEL4]));
+	vmx_given_controls(mfn_to_hpa(first_page[FIRST_LEVEL4]));
 	vmx_given_state();
 	return 0;
 }
@@ -280,7 +238,7 @@ vmx_first_guest(const uint8_t *bytes, size_t count)
 void
 vmx_first_done(void)
 {
-	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
+	vmx_vmclear(mfn_to_hpa(first_page[FIRST_CONTROL]).v);
 }
 
 /* All rounds, or up to one that did not come to what it should. */
@@ -288,8 +246,9 @@ static void
 rounds_of(enum kind kind, uint64_t rounds)
 {
 	uint64_t gpr[GPR_COUNT] = { 0 };
-	struct vcpu *v =
-		kind >= STATE ? vmx_given_vcpu(mfn_ptr(page[OWN]), mfn_to_hpa(page[VMCS])) : NULL;
+	struct vcpu *v = kind >= STATE ? vmx_given_vcpu(mfn_ptr(first_page[FIRST_OWN]),
+							mfn_to_hpa(first_page[FIRST_CONTROL]))
+				       : NULL;
 	bool goes_on = true;
 
 	if (kind == STATE)
@@ -301,7 +260,7 @@ rounds_of(enum kind kind, uint64_t rounds)
 	if (kind == BAD)
 		vmcs_write(GUEST_RFLAGS, 0); /* SDM 3C 27.3.1.4: bit 1 must be 1 */
 	if (kind == NONE) {
-		vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
+		vmx_vmclear(mfn_to_hpa(first_page[FIRST_CONTROL]).v);
 		print_exit((enum vmx_entry)vmx_enter(gpr, false), 1, false);
 		return;
 	}
@@ -310,7 +269,7 @@ rounds_of(enum kind kind, uint64_t rounds)
 			  : kind == ENDS  ? one_exit(gpr, n)
 			  : kind == SPINS ? one_turn(gpr, n)
 					  : one_round(gpr, n, n != 1 && n != rounds);
-	vmx_vmclear(mfn_to_hpa(page[VMCS]).v);
+	vmx_vmclear(mfn_to_hpa(first_page[FIRST_CONTROL]).v);
 }
 
 static bool
@@ -347,14 +306,14 @@ first(int argc, char **argv)
 	err = vmx_prepare();
 	if (err)
 		return err;
-	if (!get_pages())
+	if (!first_pages())
 		return -ENOMEM;
-	map(kind == SPINS);
-	vmx_trial_take_cpu(page[VMCS]);
+	first_map(kind == SPINS, EPT_ALL, EPT_WRITE_BACK);
+	vmx_trial_take_cpu(first_page[FIRST_CONTROL]);
 	launched = false;
 	printf("vmx: on, revision %x\n", vmx_revision());
 	vmx_set_host_state();
-	vmx_given_controls(mfn_to_hpa(page[LEVEL4]));
+	vmx_given_controls(mfn_to_hpa(first_page[FIRST_LEVEL4]));
 	rounds_of(kind, rounds);
 	return 0;
 }

@@ -3,10 +3,10 @@
  */
 #pragma once
 
+#include <trials/first/memory.h>
 #include <vmm/vmx/vmx.h>
 
-#define FIRST_CODE_AT 0x200000u            /* the only page of the guest's that there is */
-#define FIRST_PAT     0x0007040600070406ul /* SDM 3A 12.12.4: after a reset */
+#define FIRST_PAT 0x0007040600070406ul /* SDM 3A 12.12.4: after a reset */
 
 /* Of the current VMCS: what ends the run, with these EPT tables; the guest's state. */
 void vmx_given_controls(hpa_t tables);
