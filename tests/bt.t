@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 import weave  # noqa: E402
@@ -54,13 +55,7 @@ def lines_of(text):
 
 def bare(where, elf, words="", mem=128):
     """A guest's console on the bare machine."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(elf), cmdline=words, cpu="te", mem=mem, limits=te.LIMIT)
-    else:
-        result = machine.boot(machine="bochs", disk=disk_image(elf, words), cpu="te", limits=te.LIMIT)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    return ran(where, elf, words, cpu="te", limits=te.LIMIT, **({"mem": mem} if where == "qemu" else {})).text
 
 
 def equivalence(where):

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from booting import ran  # noqa: E402
 from harness import ROOT, finish, folder, ok, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -42,12 +43,8 @@ def build():
 
 def boot(kernel, options, *commands):
     """What the host says."""
-    result = machine.boot(machine="qemu", kernel=str(kernel), cpu="te",
-                          cmdline=f"panic=off {options} -- {'; '.join(commands)}; off",
-                          modules=[(str(ROOT / "build/guest/hello.elf"), "")], limits=LIMIT)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    cmdline = f"panic=off {options} -- {'; '.join(commands)}; off"
+    return ran("qemu", kernel, cmdline, [ROOT / "build/guest/hello.elf"], cpu="te", limits=LIMIT).text
 
 
 def main():

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from booting import ran  # noqa: E402
 from harness import ROOT, finish, ok  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -27,12 +28,8 @@ LIMIT = machine.Limits(instructions=None, cpu_seconds=600)
 
 def boot(kernel, cmdline, modules=()):
     """The console's lines."""
-    run = machine.boot(machine="qemu", kernel=kernel, cpu="te", cmdline=cmdline, icount=True, idle=False, limits=LIMIT,
-                       modules=[(m, "") for m in modules])
-    lines = run.text().replace("\r", "").split("\n")
-    end = run.end
-    run.cleanup()
-    return lines, end
+    got = ran("qemu", kernel, cmdline, modules, cpu="te", icount=True, idle=False, limits=LIMIT)
+    return got.text.split("\n"), got.end
 
 
 def told(lines):

@@ -17,7 +17,7 @@ import tarfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import boot_from  # noqa: E402
+from booting import boot_from  # noqa: E402
 from entries import between_entries  # noqa: E402
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 

@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, disk_image, finish, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -36,15 +37,7 @@ BY_CPL = {"qemu": ("vmrun in ring 3", "xsetbv in ring 3"), "bochs": ()}
 
 def boot(where, kernel, cmdline="", modules=(), cpu="te"):
     """What a kernel prints on a machine."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu, limits=LIMIT,
-                              modules=[(str(m), "") for m in modules])
-    else:
-        image = disk_image(kernel, cmdline, [(m, m.stem) for m in modules])
-        result = machine.boot(machine="bochs", disk=image, cpu=cpu, limits=LIMIT)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    return ran(where, kernel, cmdline, modules, cpu=cpu, limits=LIMIT).text
 
 
 def told(where, text):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, disk_image, finish, folder, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -91,15 +92,8 @@ def text_of(data):
 
 def boot(where, kernel, cmdline, modules=(), mem=64, cpu="te"):
     """Boots a kernel; console, exit code (None on Bochs, which has none), how it ended, instructions if they are counted."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu=cpu, mem=mem,
-                              modules=[(str(path), "") for path, _ in modules], limits=LIMIT)
-    else:
-        result = machine.boot(machine="bochs", disk=str(disk_image(kernel, cmdline, modules)), cpu=cpu,
-                              mem=mem, limits=LIMIT)
-    got = text_of(result.console), result.code, result.end, result.counts and result.counts.total
-    result.cleanup()
-    return got
+    got = ran(where, kernel, cmdline, modules, cpu=cpu, mem=mem, limits=LIMIT)
+    return got.text, got.code, got.end, got.counts and got.counts.total
 
 
 def bare(where, words, mem):
@@ -110,7 +104,7 @@ def bare(where, words, mem):
 def hosted(engine, where, words):
     """The guest's lines under Zeno, and its exit code."""
     cmdline = f"panic=off -- start os engine={engine.name} {engine.words} mem=32 -- {words}; off"
-    text, _, end, count = boot(where, engine.kernel, cmdline, [(OS, "os")], 128, engine.cpu)
+    text, _, end, count = boot(where, engine.kernel, cmdline, [OS], 128, engine.cpu)
     if where == "qemu":
         COUNTED[engine.title, words] = count
     guest = "".join(f"{line[4:]}\n" for line in text.split("\n") if line.startswith("d1| "))

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, disk_image, finish, folder, ok, skip  # noqa: E402
+from booting import boot_from  # noqa: E402
+from harness import ROOT, finish, folder, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.guests import paging, spaces  # noqa: E402
@@ -30,10 +31,7 @@ def program(name, form):
 
 def printed(where, guest):
     """What the bare machine prints, flags left out, and how it ended."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(guest), cpu="te", limits=LIMITS)
-    else:
-        result = machine.boot(machine="bochs", disk=disk_image(guest), cpu="te", limits=LIMITS)
+    result = machine.boot(**boot_from(where, guest), cpu="te", limits=LIMITS)
     output, end = FRAME.sub(rb"\1 FLAGS ", result.console), result.end
     result.cleanup()
     return output, end

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -25,16 +26,8 @@ SEABIOS = ("-bios", "bios-256k.bin")  # what the guest looks for is a PC's BIOS'
 
 def boot(where, kernel, cmdline, modules=()):
     """Boots a kernel with modules (path, name, words); its console."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", mem=128, limits=LIMIT,
-                              idle=False, modules=[(str(path), words) for path, _, words in modules],
-                              extra=SEABIOS if kernel == GUEST else ())
-    else:
-        image = disk_image(kernel, cmdline, [(path, f"{name} {more}".strip()) for path, name, more in modules])
-        result = machine.boot(machine="bochs", disk=image, cpu="te", mem=128, limits=LIMIT)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    setup = {"idle": False, "extra": SEABIOS if kernel == GUEST else ()} if where == "qemu" else {}
+    return ran(where, kernel, cmdline, modules, cpu="te", mem=128, limits=LIMIT, **setup).text
 
 
 def same():

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, LIMIT, Engine, assembled, boot_from, each, guest  # noqa: E402
+from booting import boot_from  # noqa: E402
+from engine import BUILD, LIMIT, Engine, assembled, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, ok, run  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402

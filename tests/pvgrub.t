@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, LIMIT, boot_from  # noqa: E402
+from booting import boot_from  # noqa: E402
+from engine import BUILD, LIMIT  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools")]

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from booting import ran  # noqa: E402
 from harness import ROOT, finish, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -31,11 +32,7 @@ ENGINES = {"te": ("lab3", "te", "plain=1"), "bt": ("lab3", "te", "plain=0"), "sv
 
 def boot(kernel, cpu, cmdline, modules=()):
     """The console."""
-    result = machine.boot(machine="qemu", kernel=str(kernel), cpu=cpu, cmdline=cmdline, icount=True, idle=False, limits=LIMIT,
-                          modules=[(str(m), "") for m in modules])
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    return ran("qemu", kernel, cmdline, modules, cpu=cpu, icount=True, idle=False, limits=LIMIT).text
 
 
 def engine_boot(name, words):

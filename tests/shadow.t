@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, disk_image, finish, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -20,22 +21,9 @@ GUEST_MIB = 8  # what Zeno gives it; its random page tables lead beyond that, to
 MACHINES = ["qemu"] + (["bochs"] if shutil.which("bochs") else [])
 
 
-def disk_for(kernel, cmdline, *modules):
-    """A disk image for Bochs."""
-    return disk_image(kernel, cmdline, [(path, path.stem) for path in modules])
-
-
 def boot(kernel, cmdline, where, modules=(), mem=128):
     """The console's text."""
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(kernel), cmdline=cmdline, cpu="te", mem=mem,
-                              modules=[(str(m), "") for m in modules], limits=LIMIT)
-    else:
-        result = machine.boot(machine="bochs", disk=str(disk_for(kernel, cmdline, *modules)),
-                              cpu="te", mem=mem, limits=LIMIT)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    return ran(where, kernel, cmdline, modules, cpu="te", mem=mem, limits=LIMIT).text
 
 
 def host(commands, where="qemu", options="panic=off"):

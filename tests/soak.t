@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from booting import ran  # noqa: E402
 from harness import ROOT, finish, ok  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -27,15 +28,11 @@ PER_COMMAND = 6  # a command of the monitor's has sixteen words at most
 
 def boot(commands):
     """The console of a host that runs these commands."""
-    run = machine.boot(machine="qemu", kernel=str(HOST), cpu="te", limits=LIMIT,
-                       cmdline=f"panic=off -- {'; '.join(commands)}; off",
-                       modules=[(str(BUILD / "guest" / f"{name}.elf"), "")
-                                for name in ("brief", "hostile", "hello")])
-    text = run.console.decode("ascii", "replace").replace("\r", "")
-    ok(run.end is machine.End.SHUTDOWN, f"the host ends in order after {commands[0]!r}",
-       end=run.end, detail=run.detail, text=text[-2000:])
-    run.cleanup()
-    return text
+    got = ran("qemu", HOST, f"panic=off -- {'; '.join(commands)}; off",
+              [BUILD / "guest" / f"{name}.elf" for name in ("brief", "hostile", "hello")], cpu="te", limits=LIMIT)
+    ok(got.end is machine.End.SHUTDOWN, f"the host ends in order after {commands[0]!r}",
+       end=got.end, detail=got.detail, text=got.text[-2000:])
+    return got.text
 
 
 def parts(text):

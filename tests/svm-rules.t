@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, disk_image, finish, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, TOOLS, finish, ok, run, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 from course import load_lab  # noqa: E402
@@ -76,17 +77,8 @@ class Case:
 def boot(where, commands, guests, host=HOST):
     """(the console, Bochs' log or nothing)"""
     cmdline = f"panic=off -- {'; '.join(commands)}; off"
-    paths = [BUILD / "guest" / f"{name}.elf" for name in guests]
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(host), cmdline=cmdline, cpu="svm", limits=LIMIT, mem=128,
-                              modules=[(str(path), "") for path in paths])
-    else:
-        image = disk_image(host, cmdline, [(path, path.stem) for path in paths])
-        result = machine.boot(machine="bochs", disk=image, cpu="svm", limits=LIMIT, mem=128)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    log = (result.directory / "log").read_text(errors="replace") if where == "bochs" else ""
-    result.cleanup()
-    return text, log
+    got = ran(where, host, cmdline, [BUILD / "guest" / f"{name}.elf" for name in guests], cpu="svm", limits=LIMIT, mem=128)
+    return got.text, got.log
 
 
 def known(where, case):

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import ENDING, LIMIT, SPINS, Engine, assembled, guest, machine  # noqa: E402
+from engine import ENDING, LIMIT, SPINS, Engine, assembled, guest  # noqa: E402
+from booting import ran  # noqa: E402
 from harness import finish, ok, skip  # noqa: E402
 
 SVM = Engine("4s", "svm")
@@ -92,10 +93,7 @@ def costs():
 
     KVM takes 2,630 for cpuid, and 1,453 for a port. handouts/guide.md#bench says where they go, and why the aims are missed.
     """
-    result = machine.boot(machine="qemu", kernel=str(SVM.kernel), cpu="svm", limits=LIMIT, mem=128, icount=True,
-                          cmdline="panic=off -- start bench; off", modules=[(str(guest("bench")), "")])
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
+    text = ran("qemu", SVM.kernel, "panic=off -- start bench; off", [guest("bench")], cpu="svm", limits=LIMIT, mem=128, icount=True).text
     found = {name: int(median) for name, median in re.findall(r"^d1\| (.*): \d+ (\d+) \d+$", text, re.M)}
     ok(0 < found.get("cpuid", 0) <= 256, "a cpuid costs at most 256 instructions", text=text)
     ok(0 < found.get("in al, 0x80", 0) <= 277, "a read of a port at most 277", text=text)

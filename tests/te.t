@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, disk_image, finish, folder, ok, run, skip  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -32,24 +33,11 @@ def guest(name):
     return str(BUILD / "guest" / f"{name}.elf")
 
 
-def disk_for(cmdline, guests):
-    """A disk image for Bochs."""
-    return disk_image(HOST / "zeno.mb", cmdline, [(guest(g), g) for g in guests])
-
-
 def host(commands, guests, where="qemu", options="panic=off", limits=LIMIT, extra=()):
     """Boots the host with these monitor commands; its console and how it ended."""
-    cmdline = f"{options} -- {'; '.join(commands)}; off"
-    if where == "qemu":
-        result = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cmdline=cmdline, cpu="te",
-                              modules=[(guest(g), "") for g in guests], limits=limits, extra=extra)
-    else:
-        result = machine.boot(machine="bochs", disk=str(disk_for(cmdline, guests)), cpu="te",
-                              limits=limits)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    end = result.end
-    result.cleanup()
-    return text, end
+    got = ran(where, HOST / "zeno.mb", f"{options} -- {'; '.join(commands)}; off", [guest(g) for g in guests], cpu="te", limits=limits,
+              **({"extra": extra} if where == "qemu" else {}))
+    return got.text, got.end
 
 
 def fate(text):
@@ -137,9 +125,8 @@ def neighbours():
 def equivalence():
     """The same image bare and under te, on both machines, also on a paranoid host."""
     for name in ("hello", "tables", "wrap", "sieve", "crowded", "traps"):
-        bare = machine.boot(machine="qemu", kernel=guest(name), cpu="te", limits=LIMIT)
-        expected = bare.console.decode("ascii", "replace").replace("\r", "").splitlines()
-        bare.cleanup()
+        bare = ran("qemu", guest(name), cpu="te", limits=LIMIT)
+        expected = bare.text.splitlines()
         ok(bare.end is machine.End.SHUTDOWN, f"{name} comes to its end on bare QEMU", end=bare.detail)
         for where in MACHINES:
             for options in ("panic=off", "panic=off paranoid=1"):
@@ -174,14 +161,9 @@ def umip():
         return [line for line in re.findall(r"^(?:d1\| )?(\w+\.\w+: .*?) *$", text, re.M) if line.split(".")[0] in names]
 
     closed = {"sgdt", "sidt", "sldt", "str", "smsw"}
-    bare = machine.boot(machine="qemu", kernel=guest("audit"), cpu="te", limits=LIMIT)
-    expected = rows(bare.console.decode("ascii", "replace").replace("\r", ""), closed)
-    bare.cleanup()
+    expected = rows(ran("qemu", guest("audit"), cpu="te", limits=LIMIT).text, closed)
     for options, caught in (("umip=1 panic=off", 10), ("panic=off", 0)):
-        result = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cpu="te-umip", limits=LIMIT,
-                              cmdline=f"{options} -- start audit; exits; off", modules=[(guest("audit"), "")])
-        text = result.console.decode("ascii", "replace").replace("\r", "")
-        result.cleanup()
+        text = ran("qemu", HOST / "zeno.mb", f"{options} -- start audit; exits; off", [guest("audit")], cpu="te-umip", limits=LIMIT).text
         same = len(expected) == 10 and rows(text, closed) == expected
         count = re.search(r"^ +(\d+)  .*caught by UMIP$", text, re.M)
         ok(same == bool(caught) and int(count[1] if count else 0) == caught,
@@ -211,11 +193,8 @@ def bad_images():
     for name, data in bad.items():
         (place / f"{name}.elf").write_bytes(data)
     commands = [f"start {name}" for name in bad] + ["start hello"]
-    result = machine.boot(machine="qemu", kernel=str(HOST / "zeno.mb"), cpu="te", limits=LIMIT,
-                          cmdline=f"panic=off -- {'; '.join(commands)}; off",
-                          modules=[(str(place / f"{n}.elf"), "") for n in bad] + [(guest("hello"), "")])
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
+    text = ran("qemu", HOST / "zeno.mb", f"panic=off -- {'; '.join(commands)}; off",
+               [*(place / f"{n}.elf" for n in bad), guest("hello")], cpu="te", limits=LIMIT).text
     for name in bad:
         ok(re.search(rf"^{name}: not a guest that can be started: .+", text, re.M),
            f"a bad image ({name}) is refused in words", text=text)

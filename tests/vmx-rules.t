@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, disk_image, finish, ok, run  # noqa: E402
+from booting import ran  # noqa: E402
+from harness import ROOT, TOOLS, finish, ok, run  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 from course import load_lab  # noqa: E402
@@ -90,12 +91,9 @@ class Case:
 
 def boot(commands, guests, host=HOST):
     """(the console, Bochs' log)"""
-    image = disk_image(host, f"panic=off -- {'; '.join(commands)}; off", [(BUILD / "guest" / f"{name}.elf", name) for name in guests])
-    result = machine.boot(machine="bochs", disk=image, cpu="vmx", limits=LIMIT, mem=128)
-    log = (result.directory / "log").read_text(errors="replace")
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text, log
+    got = ran("bochs", host, f"panic=off -- {'; '.join(commands)}; off", [BUILD / "guest" / f"{name}.elf" for name in guests],
+              cpu="vmx", limits=LIMIT, mem=128)
+    return got.text, got.log
 
 
 def refusals(log):

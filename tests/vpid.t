@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, Engine, assembled, disk_of, guest  # noqa: E402
+from booting import disk_of  # noqa: E402
+from engine import BUILD, Engine, assembled, guest  # noqa: E402
 from harness import finish, ok  # noqa: E402
 from stopped import W, nested_leaves  # noqa: E402
 from checks.lab4astate import FIELD, place  # noqa: E402

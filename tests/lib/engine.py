@@ -4,7 +4,8 @@ import re
 import sys
 from pathlib import Path
 
-from harness import ROOT, disk_image, folder, ok, run
+from booting import boot_from, ran
+from harness import ROOT, folder, ok, run
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
@@ -32,24 +33,9 @@ def assembled(source):
     return elf
 
 
-def disk_of(kernel, cmdline, guests):
-    """A disk for Bochs."""
-    return disk_image(kernel, cmdline, [(elf, elf.stem) for elf in guests])
-
-
-def boot_from(where, kernel, cmdline="", guests=()):
-    """What machine.boot() boots a machine from: QEMU by itself, Bochs from a disk."""
-    if where == "qemu":
-        return {"kernel": str(kernel), "cmdline": cmdline, "modules": [(str(elf), "") for elf in guests]}
-    return {"machine": "bochs", "disk": str(disk_of(kernel, cmdline, guests))}
-
-
 def boot(where, cpu, kernel, cmdline="", guests=(), **setup):
     """A machine's console."""
-    result = machine.boot(**boot_from(where, kernel, cmdline, guests), cpu=cpu, limits=LIMIT, mem=128, **setup)
-    text = result.console.decode("ascii", "replace").replace("\r", "")
-    result.cleanup()
-    return text
+    return ran(where, kernel, cmdline, guests, cpu=cpu, limits=LIMIT, mem=128, **setup).text
 
 
 def each(text):

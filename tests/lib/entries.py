@@ -3,7 +3,7 @@
 import re
 import sys
 
-from engine import disk_of
+from booting import disk_of
 from harness import ROOT, ok, run
 
 sys.path.insert(0, str(ROOT / "grade"))
