@@ -264,7 +264,7 @@ bool shadow_reach_window(struct shadow_mmu *m);
 bool shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out);
 void shadow_keep(struct shadow_mmu *m, gva_t a, const struct walk *w);
 
-/* monitor.c */
+/* words/monitor.c */
 bool shadow_show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size);
 
 /* shadow.c: the guest's tables as a walk reads and writes them. */
