@@ -31,6 +31,9 @@ LINUX = linux_guest.LINUX_64
 MEMORY = 256  # the host's, MiB
 PCI = {"mkdir /sys; mount -t sysfs sys /sys; (cd /sys/bus/pci/devices; grep . */device)":
        "0000:00:00.0/device:0x1237\n0000:00:01.0/device:0x7000\n0000:00:01.1/device:0x7010"}
+# What its interpreter of ACPI's code says of the platform's: that it runs, and where interrupts go, with nothing to complain of.
+ACPI = {"dmesg | grep -oE 'ACPI: Interpreter.*|ACPI: Using IOA.*|ACPI.*(Error|Exception|Warn).*|.*derive rout.*|.*_PRT.*'":
+        "ACPI: Interpreter enabled\nACPI: Using IOAPIC for interrupt routing"}
 INTERRUPTS = "cat /proc/interrupts"  # what it prints is judged by itself
 
 
@@ -185,7 +188,7 @@ def with_acpi(seed, cpus):
     """With APICs and ACPI: interrupts come by the I/O APIC, and it switches itself off."""
     name = f"{cpus} CPU{'s' if cpus > 1 else ''} with ACPI"
     disk = Disk(random.Random(seed)) if Disk.program("mke2fs") else skip(f"{name}: a disk", "mke2fs is not here (e2fsprogs)")
-    session = Session(seed, cpus, {**PCI, **(disk.lines if disk else {})})
+    session = Session(seed, cpus, {**PCI, **ACPI, **(disk.lines if disk else {})})
     where = f"mem=128 platform=pc-apic vcpus={cpus} boot=linux"
     console, output, image = on_zeno(where, linux_guest.CMDLINE_64, session, disk)
     if disk:
@@ -251,11 +254,14 @@ def dsdt():
     code = re.sub(r"//.*|/\*.*?\*/|\s", "", re.sub(r"/\*.*?\*/", "", code, flags=re.S))
     ports = ("WordIO(ResourceProducer,MinFixed,MaxFixed,PosDecode,EntireRange,0x0000,{},{},0x0000,{},,,,"
              "TypeStatic,DenseTranslation)").format
+    routes = ",".join(f"Package(0x04){{0x000{device}FFFF,0x0{pin},Zero,0x{16 + (device - 1 + pin) % 4:02X}}}"
+                      for device in (1, 2, 3) for pin in range(4))  # as on QEMU's boards, on I/O APIC pins of their own
+    routes = f"Name(_PRT,Package(0x0C){{{routes}}})"
     ok(code == r'DefinitionBlock("","DSDT",2,"ZENO","PC-APIC",0x00000001){Name(\_S5,Package(0x04){0x05,0x05,Zero,Zero})'
        r'Device(_SB.PCI0){Name(_HID,EisaId("PNP0A03"))Name(_CRS,ResourceTemplate()'
        "{WordBusNumber(ResourceProducer,MinFixed,MaxFixed,PosDecode,0x0000,0x0000,0x0000,0x0000,0x0001,,,)"
        "IO(Decode16,0x0CF8,0x0CF8,0x01,0x08,)" + ports("0x0000", "0x0CF7", "0x0CF8") + ports("0x0D00", "0xFFFF", "0xF300")
-       + "})}}", "the DSDT says \\_S5, and which buses and ports the PCI bridge has", got=code)
+       + "})" + routes + "}}", "the DSDT says \\_S5, which buses and ports the PCI bridge has, and where its interrupt lines go", got=code)
 
 
 def on_each_cpu(seed):

@@ -114,11 +114,15 @@ struct madt_nmi {
  *               WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
  *                       0, 0xD00, 0xFFFF, 0, 0xF300)
  *           })
+ *           Name (_PRT, Package (12) {
+ *               Package (4) { 0x0001FFFF, 0, 0, 16 }, ... pin by pin, for devices 1 to 3
+ *           })
  *       }
  *   }
  *
- * No device on the bus uses one of its interrupts, so there is no _PRT; the others are those of
- * every PC.
+ * The interrupt lines are wired as QEMU's boards have them: pin n of device d on the PIIX3's
+ * PIRQ[(d - 1 + n) modulo 4], and those four on the I/O APIC's pins 16 to 19 (82093AA 2.4). No
+ * function here asserts one; the other interrupts are those of every PC.
  */
 #define WORD(n) (n) & 0xff, (n) >> 8
 /* ACPI 6.4.3.5.3: a window of the bridge's, of ports or buses, from `first` to `last`. */
@@ -127,65 +131,31 @@ struct madt_nmi {
 		WORD((last) - (first) + 1)
 #define WINDOW_PORTS 1
 #define WINDOW_BUSES 2
+/* ACPI 6.2.13: a package of four: all functions of `device`, a pin, no link, the I/O APIC's pin. */
+#define PIRQ_A 16
+#define PIN(device, pin)                                              \
+	0x12, 12, 4, 0x0c, 0xff, 0xff, device, 0, 0x0a, pin, 0, 0x0a, \
+		PIRQ_A + ((device)-1 + (pin)) % 4
+#define PINS(device) PIN(device, 0), PIN(device, 1), PIN(device, 2), PIN(device, 3)
+#define TERM(...)    __VA_ARGS__ /* stays on a line */
 static const uint8_t dsdt[] = {
-	0x08,
-	'\\',
-	'_',
-	'S',
-	'5',
-	'_', /* NameOp, the name */
-	0x12,
-	0x08,
-	4, /* PackageOp, its length from here on, elements */
-	0x0a,
-	PM_S5,
-	0x0a,
-	PM_S5,
-	0,
-	0, /* ByteConst, ByteConst, Zero, Zero */
-	0x5b,
-	0x82,
-	0x48,
-	0x05, /* DeviceOp, its length in two bytes: 88 from there on */
-	0x2e,
-	'_',
-	'S',
-	'B',
-	'_',
-	'P',
-	'C',
-	'I',
-	'0', /* a name of two parts */
-	0x08,
-	'_',
-	'H',
-	'I',
-	'D',
-	0x0c,
-	0x41,
-	0xd0,
-	0x0a,
-	0x03, /* a DWordConst: PNP0A03 */
-	0x08,
-	'_',
-	'C',
-	'R',
-	'S',
-	0x11,
-	61,
-	0x0a,
-	58, /* BufferOp, its length, the bytes */
+	TERM(0x08, '\\', '_', 'S', '5', '_'), /* NameOp, the name */
+	TERM(0x12, 8, 4),                     /* PackageOp, its length from here on, elements */
+	TERM(0x0a, PM_S5, 0x0a, PM_S5, 0, 0), /* ByteConst, ByteConst, Zero, Zero */
+	TERM(0x5b, 0x82, 0x4d, 0x0f), /* DeviceOp, its length in two bytes: 253 from there on */
+	TERM(0x2e, '_', 'S', 'B', '_', 'P', 'C', 'I', '0'),           /* a name of two parts */
+	TERM(0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x03), /* a DWordConst: PNP0A03 */
+	TERM(0x08, '_', 'C', 'R', 'S', 0x11, 61, 0x0a, 58), /* BufferOp, its length, the bytes */
 	WINDOW(WINDOW_BUSES, 0, 0, 0),
-	0x47,
-	1,
-	WORD(0xcf8),
-	WORD(0xcf8),
-	1,
-	8, /* ACPI 6.4.2.5: eight ports of its own */
+	TERM(0x47, 1, WORD(0xcf8), WORD(0xcf8), 1, 8), /* ACPI 6.4.2.5: eight ports of its own */
 	WINDOW(WINDOW_PORTS, 3, 0, 0xcf7),
 	WINDOW(WINDOW_PORTS, 3, 0xd00, 0xffff),
-	0x79,
-	0, /* the end, whose sum nobody looks at */
+	TERM(0x79, 0), /* the end, whose sum nobody looks at */
+	TERM(0x08, '_', 'P', 'R', 'T'),
+	TERM(0x12, 0x4f, 0x09, 12), /* PackageOp, its length: 159 from there on, elements */
+	PINS(1),
+	PINS(2),
+	PINS(3),
 };
 
 struct build {
