@@ -6,6 +6,7 @@
 #include <kern/cpu.h>
 #include <kern/host.h>
 #include <kern/kern.h>
+#include <kern/sched.h>
 #include <kern/thread.h>
 #include <kern/trap.h>
 
@@ -29,6 +30,7 @@
 volatile uint64_t ticks;
 
 static bool ticking, alarmed;
+static uint64_t alarm_at; /* while alarmed */
 static uint64_t tsc_at_boot;
 static uint64_t tsc_hz;
 static uint64_t ns_per_tsc; /* 32.32 fixed point */
@@ -127,6 +129,7 @@ clock_alarm(uint64_t until)
 		return;
 	ticking = false;
 	alarmed = until != CLOCK_NEVER;
+	alarm_at = until;
 	if (alarmed)
 		set_count(CONTROL_CH0_ONCE, ns < COUNT_MAX * 1000000000 / PIT_HZ
 						    ? ns * PIT_HZ / 1000000000 + 1
@@ -135,10 +138,18 @@ clock_alarm(uint64_t until)
 		outb(PIT_CONTROL, CONTROL_CH0_ONCE);
 }
 
+void
+clock_sooner(uint64_t until)
+{
+	if (ticking || !alarmed || until < alarm_at)
+		clock_alarm(until);
+}
+
 static void
 tick(void *arg)
 {
 	need_resched = true;
+	sched_cut = ticking ? CUT_TICK : CUT_ALARM;
 	if (!ticking)
 		return;
 	ticks++;

@@ -84,6 +84,7 @@ uint64_t clock_ns(void); /* since boot, monotonic */
  * turn; CLOCK_NEVER: none.
  */
 void clock_alarm(uint64_t until);
+void clock_sooner(uint64_t until); /* ... unless there is one before */
 extern volatile uint64_t ticks;
 #define CLOCK_NEVER UINT64_MAX
 

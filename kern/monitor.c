@@ -7,6 +7,7 @@
 #include <inc/errno.h>
 #include <kern/host.h>
 #include <kern/kern.h>
+#include <kern/sched.h>
 #include <kern/thread.h>
 
 #define LINE_MAX       256
@@ -116,6 +117,7 @@ run_command(char *text)
 		return;
 	}
 	err = c->run(argc, argv);
+	sched_charge_host();
 	if (err < 0)
 		printf("%s: %s (error %d)\n", argv[0], error_words(-err), -err);
 	if (err == -EINVAL)
@@ -328,6 +330,7 @@ poll_interrupt(void)
 void
 monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks)
 {
+	sched_charge_host();
 	while (!printf_capture) {
 		if (poll_interrupt()) {
 			printf("^C\n");

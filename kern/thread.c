@@ -1,5 +1,6 @@
 /*
- * The scheduler: round robin over all threads, a slice is what is left until the next tick.
+ * Threads and their turns: a policy chooses (kern/sched.h), and a slice is what is left until the
+ * next tick, or until one wakes that the policy lets in before.
  *
  * Interrupts are off everywhere but in idle(), at preemption points and where a turn runs a guest.
  * So nothing here can be interrupted, and a wake-up can't be lost between the check and the hlt.
@@ -10,15 +11,19 @@
 #include <inc/x86.h>
 #include <kern/host.h>
 #include <kern/kern.h>
+#include <kern/sched.h>
 #include <kern/thread.h>
 
 SET_DECLARE(between_turns);
 
 volatile bool need_resched;
 
-static struct thread *threads; /* all of them, linked by `next` */
+struct thread *threads;
 static struct thread *last;    /* had the last turn */
 static struct thread *loaded;  /* whose FPU and DRs the CPU holds */
+static struct thread *running; /* whose turn it is; NULL: nobody's */
+static uint64_t began;         /* its turn, in ns */
+static uint64_t lets_in;       /* another one, at that time: CLOCK_NEVER */
 
 void
 thread_add(struct thread *t)
@@ -36,13 +41,43 @@ thread_add(struct thread *t)
 		end = &(*end)->next;
 	*end = t;
 	t->state = THREAD_READY;
+	sched_join(t);
+}
+
+/* Not before it has run for SCHED_RATE is a thread's turn over for one that wakes at that time. */
+static void
+let_in(uint64_t at)
+{
+	lets_in = at > began + SCHED_RATE ? at : began + SCHED_RATE;
+	if (clock_ns() >= lets_in)
+		need_resched = true;
+	else
+		clock_sooner(lets_in);
+}
+
+void
+thread_woken(struct thread *t)
+{
+	t->deadline = 0;
+	if (running && running != t && sched_wakes(t))
+		let_in(0);
+}
+
+static void
+make_ready(struct thread *t, uint64_t now)
+{
+	t->state = THREAD_READY;
+	t->woken = true;
+	sched_turns_to(t, RUNS_READY, now);
 }
 
 void
 thread_wake(struct thread *t)
 {
-	if (t->state == THREAD_BLOCKED)
-		t->state = THREAD_READY;
+	if (t->state != THREAD_BLOCKED)
+		return;
+	thread_woken(t);
+	make_ready(t, clock_ns());
 }
 
 static void
@@ -56,6 +91,7 @@ thread_remove(struct thread *t)
 	*at = t->next;
 	t->next = NULL;
 	t->state = THREAD_ENDED;
+	sched_leave(t);
 	if (last == t)
 		last = NULL;
 	if (loaded == t) {
@@ -66,28 +102,28 @@ thread_remove(struct thread *t)
 	}
 }
 
-static bool
-is_due(const struct thread *t)
+/* Those whose deadline has come are asked; the others, when the turn of who runs is to end. */
+static void
+wake_due(void)
 {
-	return t->class->ready && t->deadline != CLOCK_NEVER &&
-	       (!t->deadline || t->deadline <= clock_ns());
+	uint64_t now = clock_ns();
+
+	for (struct thread *t = threads; t; t = t->next)
+		if (t->state == THREAD_BLOCKED && t->class->ready && t->deadline <= now &&
+		    t->class->ready(t))
+			make_ready(t, now);
 }
 
-static struct thread *
-next_ready(void)
+static uint64_t
+next_deadline(bool (*counts)(const struct thread *t))
 {
-	struct thread *start = last && last->next ? last->next : threads, *t = start;
+	uint64_t until = CLOCK_NEVER;
 
-	if (!t)
-		return NULL;
-	do {
-		if (t->state == THREAD_BLOCKED && is_due(t) && t->class->ready(t))
-			t->state = THREAD_READY;
-		if (t->state == THREAD_READY)
-			return t;
-		t = t->next ? t->next : threads;
-	} while (t != start);
-	return NULL;
+	for (const struct thread *t = threads; t; t = t->next)
+		if (t->state == THREAD_BLOCKED && t->class->ready && t->deadline < until &&
+		    (!counts || counts(t)))
+			until = t->deadline;
+	return until;
 }
 
 static void
@@ -115,23 +151,49 @@ preempt_point(void)
 	__asm__ volatile("sti; nop; cli" : : : "memory");
 }
 
+static enum turn
+turn_of(struct thread *t)
+{
+	uint64_t until = next_deadline(sched_wakes);
+	enum turn how;
+
+	began = clock_ns();
+	lets_in = CLOCK_NEVER;
+	if (until < began + 1000000000 / TICK_HZ)
+		let_in(until);
+	sched_turns_to(t, RUNS, began);
+	preempt_point();
+	need_resched = false;
+	sched_cut = CUT_NONE;
+	running = t;
+	t->woken = false;
+	t->turns++;
+	how = t->class->turn(t);
+	running = NULL;
+	if (sched_cut != CUT_TICK && clock_ns() >= lets_in)
+		sched_cut = CUT_WAKE;
+	return how;
+}
+
 bool
 sched_step(void)
 {
+	enum turn how;
 	struct thread *t;
 
 	set_foreach (const struct between_turns *, b, between_turns)
 		b->serve();
-	t = next_ready();
+	if (threads)
+		wake_due();
+	t = threads ? sched_choose(threads, last) : NULL;
 	if (!t)
 		return false;
 	clock_tick();
 	switch_to(t);
 	last = t;
-	preempt_point();
-	need_resched = false;
-	t->turns++;
-	switch (t->class->turn(t)) {
+	how = turn_of(t);
+	sched_charge(t, how);
+	switch (how) {
 	case TURN_AGAIN:
 		break;
 	case TURN_BLOCKED:
@@ -153,18 +215,14 @@ sched_idle(void)
 	/* No interrupt comes between sti and hlt: SDM 2B, STI, "delayed until after the next
 	 * instruction". */
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
+	sched_charge_idle();
 }
 
 /* No thread is ready: to the first deadline, or to an interrupt of another device. */
 void
 sched_sleep(void)
 {
-	uint64_t until = CLOCK_NEVER;
-
-	for (const struct thread *t = threads; t; t = t->next)
-		if (t->state == THREAD_BLOCKED && t->class->ready && t->deadline < until)
-			until = t->deadline;
-	clock_alarm(until);
+	clock_alarm(next_deadline(NULL));
 	sched_idle();
 }
 

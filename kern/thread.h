@@ -29,12 +29,29 @@ struct thread_class {
 	void (*ended)(struct thread *); /* after the last turn; may free */
 };
 
+/* What threads that belong together have of the CPU: kern/sched.h. Their owner sets `weight`. */
+struct account {
+	uint32_t weight;  /* against others'; 0: WEIGHT_DEFAULT */
+	unsigned threads; /* that have it */
+	int64_t credit;   /* the policy's, in ns */
+	uint64_t used;    /* ns */
+	struct account *next;
+};
+#define WEIGHT_DEFAULT 256u
+#define WEIGHT_MAX     65535u
+
+enum runs { RUNS, RUNS_READY, RUNS_BLOCKED, RUNS_STATES };
+
 struct thread {
 	const struct thread_class *class;
 	char name[24];
 	enum { THREAD_NEW, THREAD_READY, THREAD_BLOCKED, THREAD_ENDED } state;
 	struct thread *next; /* in the list of all threads */
 	uint64_t turns;
+	struct account own, *account;       /* NULL: its own */
+	bool woken;                         /* since its last turn */
+	uint8_t runs;                       /* enum runs, since `since`; before that spent[] */
+	uint64_t since, spent[RUNS_STATES]; /* ns */
 	/* clock_ns() at which a blocked one is asked; 0: at once; CLOCK_NEVER */
 	uint64_t deadline;
 	uint64_t dr[8]; /* DR0-3, DR6, DR7 while it does not run (4 and 5 unused) */
@@ -43,6 +60,15 @@ struct thread {
 
 void thread_add(struct thread *t); /* makes it READY; FPU and DRs at their reset values */
 void thread_wake(struct thread *t);
+/* Of one that is blocked: it is asked before the next turn, and may end this one for that. */
+void thread_woken(struct thread *t);
+/* Something is there that it may wait for. */
+static inline void
+thread_due(struct thread *t)
+{
+	if (__builtin_expect(t->state == THREAD_BLOCKED, 0))
+		thread_woken(t);
+}
 
 /* Who is to be served between two turns, and is no thread: BETWEEN_TURNS(gdb_poll). */
 struct between_turns {

@@ -61,6 +61,7 @@ vcpu_create(struct domain *d, const struct engine *engine)
 	v->handlers = exit_handlers_of(engine);
 	v->valid = v->dirty = STATE_ALL; /* the loader's, to be taken over whole */
 	v->thread.class = &vcpu_class;
+	v->thread.account = &d->vcpu->thread.own; /* one for all */
 	if (number)
 		snprintf(v->thread.name, sizeof(v->thread.name), "d%u.%u %s", d->id, number,
 			 d->name);
@@ -202,6 +203,7 @@ domain_create(struct domain **out, const struct domain_config *config)
 	domain_input_init(d, config->id);
 	side_printf("@Z start d%u %s\n", d->id, d->name);
 	debug_created(d->vcpu);
+	d->vcpu->thread.own.weight = (uint32_t)config->weight;
 	for_each_vcpu(v, d) thread_add(&v->thread);
 	*out = d;
 	return 0;

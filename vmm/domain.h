@@ -111,6 +111,7 @@ struct domain_config {
 	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */
 	uint64_t ram;         /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;       /* up to what the engine has */
+	uint64_t weight;      /* for the scheduler; 0: WEIGHT_DEFAULT */
 	unsigned resets;      /* so often it starts again when it has reset its machine */
 	unsigned id;          /* ... with this number; 0: any */
 	const char *words;    /* behind the module's own, for the guest */

@@ -78,7 +78,7 @@ press(struct domain *d, int c)
 	if (person.next - person.first == KEYS)
 		return false;
 	person.keys[person.next++ % KEYS] = (char)c;
-	for_each_vcpu(v, d) v->thread.deadline = 0;
+	for_each_vcpu(v, d) thread_due(&v->thread);
 	return true;
 }
 

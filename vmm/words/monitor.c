@@ -94,6 +94,11 @@ start_option(struct start *s, const char *word)
 		return page_option(s, word + 5);
 	if (!strncmp(word, "vcpus=", 6))
 		return parse_u64(word + 6, &s->vcpus) || s->vcpus > UINT32_MAX ? -EINVAL : 0;
+	if (!strncmp(word, "weight=", 7))
+		return parse_u64(word + 7, &s->config.weight) || !s->config.weight ||
+				       s->config.weight > WEIGHT_MAX
+			       ? -EINVAL
+			       : 0;
 	if (!strncmp(word, "mem=", 4))
 		return parse_u64(word + 4, &s->mib) || s->mib > RAM_MIB_MAX ? -EINVAL : 0;
 	if (!strncmp(word, "devices=", 8))
@@ -175,7 +180,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [on-reset=restart] [&] [-- WORDS]]",
+	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [weight=256] [on-reset=restart] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

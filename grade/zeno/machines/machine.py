@@ -181,6 +181,7 @@ class Setup:
     mem       MiB
     icount    QEMU: -icount shift=0,sleep=off: one instruction is one ns, runs repeat exactly,
               sleep takes no time. Never type into such a machine
+    shift     ... or 2**shift ns: a longer time in as many instructions
     exact     count per instruction, not per block (about twice as slow)
     watch     linear addresses whose executions are counted
     points    linear addresses of the host's preemption points, for Counts.longest
@@ -207,6 +208,7 @@ class Setup:
     mem: int = 128
     limits: Limits = field(default_factory=Limits)
     icount: bool = False
+    shift: int = 0
     exact: bool = False
     watch: tuple = ()
     points: tuple = ()

@@ -101,7 +101,7 @@ def boot_argv(setup):
             "-no-reboot", "-device", f"isa-debug-exit,iobase={DEBUG_EXIT:#x},iosize=4",
             "-device", "ib700", "-watchdog-action", "inject-nmi"]  # kern/watchdog.c
     if setup.icount:
-        argv += ["-icount", "shift=0,sleep=off", "-rtc", "base=2000-01-01,clock=vm"]
+        argv += ["-icount", f"shift={setup.shift},sleep=off", "-rtc", "base=2000-01-01,clock=vm"]
     if setup.kernel is not None:
         if "-apic" in cpu.split(",") and qboot():
             argv += ["-bios", QBOOT]

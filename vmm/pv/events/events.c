@@ -42,16 +42,16 @@ pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
 {
 	struct domain *d = p->of;
 	struct pv_events *pe = pv_events_of(d);
+	struct vcpu *v = d->vcpu;
 
 	if (pe->polls && (!pe->poll_port || pe->poll_port == port))
 		pe->goes_on = true;
-	for_each_vcpu(v, d)
-	{
-		if (v->number == vcpu && pending(v)) {
-			v->irq_pending = true;
-			v->thread.deadline = 0;
-		}
-	}
+	while (v && v->number != vcpu)
+		v = v->next;
+	if (!v || !pending(v))
+		return;
+	v->irq_pending = true;
+	thread_due(&v->thread);
 }
 
 void
