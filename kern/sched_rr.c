@@ -5,8 +5,8 @@
 #include <kern/kern.h>
 #include <kern/sched.h>
 
-static struct thread *
-choose(struct thread *all, struct thread *last)
+struct thread *
+sched_in_turn(struct thread *all, struct thread *last)
 {
 	struct thread *start = sched_after(all, last), *t = start;
 
@@ -18,5 +18,7 @@ choose(struct thread *all, struct thread *last)
 	return NULL;
 }
 
-static const struct policy policy_rr = { .name = "rr", .what = "each in turn", .choose = choose };
+static const struct policy policy_rr = { .name = "rr",
+					 .what = "each in turn",
+					 .choose = sched_in_turn };
 SET_ADD(policies, policy_rr);

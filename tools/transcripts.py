@@ -74,6 +74,8 @@ MASKS = [
     (re.compile(r"^(d\d pv-bell: ended: guest powered off after )\d+"), r"\1N"),  # ... for those that wait by giving up their turns
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
+    (re.compile(r"^(  d\d.* \d+ +\d+ %) +\d+ % +-?\d+ us .*"), r"\1 TIMES"),  # what each has had of a real machine's time
+    (re.compile(r"^the host itself: .*"), "the host itself: TIMES"),
     (re.compile(r"host save area at [0-9a-f]+"), "host save area at ADDRESS"),
     (re.compile(r"\bframe [0-9a-f]+ is free"), "frame MFN is free"),
     (re.compile(r"\bmachine frame [0-9a-f]+; ours: not"), "machine frame MFN; ours: not"),  # where the kernel's image ends

@@ -1,4 +1,4 @@
-/* BUILD: vmm/pv/events/time.c */
+/* BUILD: vmm/pv/events/time.c solutions/7-events/time.c */
 /*
  * Time as a guest computes it from what it is shown, at any TSC; and timers: in the past, far
  * beyond, endless.

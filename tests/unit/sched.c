@@ -1,4 +1,4 @@
-/* BUILD: kern/sched_credit.c */
+/* BUILD: solutions/7-events/credit.c */
 /*
  * The credit policy in a simulated machine: accounts of random weights, whose threads spin, sleep,
  * dodge the clock, give way. None that always wants the CPU gets less by its weight than anybody

@@ -54,6 +54,14 @@ spins(void)
 		spin(1000);
 }
 
+/* It has not wanted the CPU for long. */
+static void
+comes_late(void)
+{
+	sleep_until(pv_now() + 500 * MS);
+	spins();
+}
+
 /* It is never there when the monitor's clock strikes, which is when some look who runs. */
 static void
 dodges(void)
@@ -188,9 +196,10 @@ guest_main(const struct xen_start_info *info)
 		const char *name;
 		void (*way)(void);
 	} ways[] = {
-		{ "spin", spins },   { "dodge", dodges },      { "yield", yields },
-		{ "wake", wakes },   { "self", calls_itself }, { "brief", is_brief },
-		{ "serve", serves }, { "ask", asks },          { "call", calls },
+		{ "spin", spins },      { "dodge", dodges },      { "yield", yields },
+		{ "wake", wakes },      { "self", calls_itself }, { "brief", is_brief },
+		{ "serve", serves },    { "ask", asks },          { "call", calls },
+		{ "late", comes_late },
 	};
 	struct xen_evtchn_bind_virq b = { .virq = XEN_VIRQ_TIMER };
 	const char *words = info->cmd_line, *number;
