@@ -72,7 +72,7 @@ class LinkedChild(Child):
 
 def preloaded(*first):
     """What lets an emulator write some bytes at a time (grade/plugin/written.c), as far as that can be compiled here."""
-    found = [str(one) for one in (*first, library.built("written")) if one]
+    found = [str(one) for one in (*first, library.built("plugin/written")) if one]
     return {"LD_PRELOAD": ":".join(found)} if found else {}
 
 
