@@ -296,6 +296,7 @@ def of_another(t):
     program, who, at, before = pvtypes.guests(t.rng), "a guest that may map pages of another", {}, {}
     sleeper = pv.Paravirtual(t.rng)
     sleeper.op("jmp $")
+    program.word_there = None  # what it must read, once it gets so far
     images = [sleeper.assemble(t.directory, "other"), program.assemble(t.directory, "tables")]
 
     def begins(_client, regs):
