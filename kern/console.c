@@ -115,7 +115,7 @@ vga_scroll(void)
 	memmove(screen, screen + VGA_COLUMNS, kept * sizeof(screen[0]));
 	vga_fill(kept, VGA_COLUMNS);
 	cursor -= VGA_COLUMNS;
-	vga_show(0, VGA_ROWS * VGA_COLUMNS);
+	memcpy(hpa_ptr(hpa(VGA_TEXT)), screen, sizeof(screen)); /* for each line, so by 8 bytes */
 }
 
 static void

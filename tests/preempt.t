@@ -140,13 +140,13 @@ def nested():
 
 def pv():
     """A PV guest's calls, each of which asks for all that there is to ask for."""
-    built = run("make", "-s", "-C", ROOT, "LAB=6", "SOLUTION=1", "build")
-    ok(built.status == 0, "the reference of Lab 6 builds", out=built.out)
-    kernel = BUILD / "lab6-solution"
+    built = run("make", "-s", "-C", ROOT, "LAB=7", "SOLUTION=1", "build")
+    ok(built.status == 0, "the reference of Lab 7 builds", out=built.out)
+    kernel = BUILD / "lab7-solution"
     symbols = Symbols([kernel / "zeno.elf"])
-    text, counts = host(["start pv-tables mem=100 -- long"], [BUILD / "guest/pv-tables.elf"],
+    text, counts = host(["start pv-tables mem=100 -- long", "start pv-events -- harm=lines"], [BUILD / f"guest/pv-{name}.elf" for name in ("tables", "events")],
                         (*POINTS, "pv_enter", "pv_syscall.answered", "pv_spot_end.entered"), kernel=kernel, cpu="pv", symbols=symbols)
-    ok("long calls: 0 wrong; the end" in text, "a PV guest's long calls come to their end", text=text)
+    ok("long calls: 0 wrong; the end" in text and "lines: 0 wrong; the end" in text, "a PV guest's long calls come to their end", text=text)
     short(counts, "a PV guest's calls", symbols)
 
 

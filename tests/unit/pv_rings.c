@@ -38,13 +38,14 @@ console(void)
 {
 	static struct xen_console_ring r;
 	uint8_t said = 0, typed = 0, read = 0;
-	unsigned bad = 0;
+	unsigned bad = 0, most;
 
 	r.in_cons = r.in_prod = r.out_cons = r.out_prod = 0xfffffe00; /* they will wrap */
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		for (uint32_t k = draw(2049 - (r.out_prod - r.out_cons)); k; k--)
 			r.out[r.out_prod++ % sizeof(r.out)] = said++;
-		pv_console_take(&r, hear, NULL);
+		most = draw(3000);
+		bad += pv_console_take(&r, most, hear, NULL) > most;
 		while (draw(700) && pv_console_has_room(&r))
 			pv_console_give(&r, typed++);
 		while (draw(700) && r.in_cons != r.in_prod)
@@ -57,7 +58,7 @@ console(void)
 	r.in_cons = r.in_prod + 1;
 	ok(!pv_console_has_room(&r), "nor one whose guest has read what was not typed");
 	r.out_prod = r.out_cons + 2049;
-	is_u64(pv_console_take(&r, hear, NULL), 0, "more than the ring holds is nothing");
+	is_u64(pv_console_take(&r, ~0u, hear, NULL), 0, "more than the ring holds is nothing");
 }
 
 /* ---- the store ---- */
@@ -152,7 +153,7 @@ scribbles(void)
 	for (unsigned n = 0; n < 3000; n++) {
 		for (unsigned k = 0; k < 1024; k++)
 			page.words[k] = draw(4) ? draw(1500) : draw(~0u);
-		taken += pv_console_take(&page.console, hear, NULL);
+		taken += pv_console_take(&page.console, ~0u, hear, NULL);
 		if (pv_console_has_room(&page.console))
 			pv_console_give(&page.console, 'x');
 		s.broken = false;

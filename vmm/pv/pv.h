@@ -192,6 +192,8 @@ struct pv_call {
 	unsigned budget; /* entries that this exit may still look at, or what takes as long */
 };
 #define PV_BATCH 8192u /* ... at first */
+/* Bytes of a console's between two looks at the host's affairs: each may be a line. */
+#define PV_CONSOLE_AT_ONCE 128u
 
 static inline void
 pv_charge(unsigned *budget, uint64_t entries)

@@ -7,7 +7,7 @@
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
-#define CHUNK   128u            /* bytes of the console's between two looks at the host's affairs */
+#define CHUNK   PV_CONSOLE_AT_ONCE
 #define VERSION (4u << 16 | 17) /* of the ABI: the public headers' */
 
 int
@@ -50,6 +50,7 @@ pv_call_console_io(struct vcpu *v, struct pv_call *c)
 		return -EFAULT;
 	for (uint32_t i = 0; i < n; i++)
 		domain_putc(v->domain, bytes[i]);
+	pv_charge(&c->budget, n * (PV_BATCH / CHUNK)); /* each byte may be a line of its own */
 	c->arg[1] = left - n;
 	c->arg[2] += n;
 	c->again = left > n;

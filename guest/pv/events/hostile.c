@@ -2,6 +2,8 @@
  * What must be refused, do no harm to others, or be the guest's own end: `harm=WORD`.
  */
 #include <guest/pv/events/events.h>
+#include <guest/pv/lib/text.h>
+#include <inc/xen_rings.h>
 
 #define DIRECT 0xffff830000000000ul
 #define EFAULT (-14)
@@ -121,6 +123,30 @@ refused(void)
 	pv_printf("%u wrong; the end\n", wrong);
 }
 
+/* Ends of lines, as many as a call takes: by the ring, and by many calls at once. */
+static void
+lines(void)
+{
+	static struct xen_multicall_entry many[64];
+	static uint8_t ends[128];
+	struct xen_console_ring *console = pv_machine_page(pv_info->console_mfn);
+
+	memset(ends, '\n', sizeof(ends));
+	memset(console->out, '\n', sizeof(console->out));
+	console->out_prod = console->out_cons + sizeof(console->out);
+	check(!pv_send(pv_info->console_evtchn) && console->out_cons == console->out_prod,
+	      "all of a ring", console->out_cons);
+	for (unsigned n = 0; n < 64; n++)
+		many[n] = (struct xen_multicall_entry){ .op = XEN_console_io,
+							.result = 1,
+							.args = { XEN_CONSOLEIO_write, sizeof(ends),
+								  (uint64_t)ends } };
+	check(!pv_call(XEN_multicall, (uint64_t)many, 64, 0, 0), "many at once", 0);
+	for (unsigned n = 0; n < 64; n++)
+		check(!many[n].result, "... of which each is done", n);
+	pv_printf("lines: %u wrong; the end\n", wrong);
+}
+
 /* An event, and nowhere to take it */
 static void
 callback_at(uint64_t at)
@@ -176,6 +202,9 @@ harm(const char *word)
 		break;
 	case 'h': /* hole */
 		callback_at(DIRECT);
+		break;
+	case 'l': /* lines */
+		lines();
 		break;
 	case 's': /* storm */
 		storm();

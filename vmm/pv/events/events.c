@@ -66,7 +66,8 @@ pv_poll_begin(struct pv_events *pe, uint32_t port, uint64_t timeout)
 static int64_t
 event_channel_op(struct vcpu *v, struct pv_call *c)
 {
-	struct pv_ports *p = &pv_events_of(v->domain)->ports;
+	struct pv_events *pe = pv_events_of(v->domain);
+	struct pv_ports *p = &pe->ports;
 	uint64_t arg[PV_PORTS_ARG / sizeof(uint64_t)];
 	uint32_t cmd = (uint32_t)c->arg[0];
 	bool answers;
@@ -76,13 +77,15 @@ event_channel_op(struct vcpu *v, struct pv_call *c)
 	if (!size)
 		return -ENOSYS;
 	if (cmd == XEN_EVTCHNOP_send || cmd == XEN_EVTCHNOP_reset)
-		pv_charge(&c->budget, PV_BATCH / 4); /* a ring's text; all ports */
+		pv_charge(&c->budget, PV_BATCH / 2); /* a ring's text; all ports */
 	/* one that can't be told what came of it: nothing is done */
 	if (pv_read(v, arg, c->arg[1], size) || (answers && pv_write(v, c->arg[1], arg, size)))
 		return -EFAULT;
+	pe->says = false;
 	result = pv_ports_op(p, cmd, arg);
 	if (!result && answers)
 		pv_write(v, c->arg[1], arg, size);
+	c->again = pe->says; /* the same call takes the rest */
 	return result;
 }
 PV_HYPERCALL(event_channel_op, event_channel_op);

@@ -29,6 +29,7 @@ struct pv_events {
 	struct xen_store_ring *store;
 	struct pv_store store_state;
 	bool listens; /* somebody is at the console's other end */
+	bool says;    /* ... and has taken all that he takes at once: there may be more */
 	bool made;    /* dom0 has made it, and frees it */
 	bool over;    /* its last turn has been */
 	struct pv_ends ends;

@@ -4,13 +4,14 @@
 #include <vmm/pv/events/rings.h>
 
 unsigned
-pv_console_take(volatile struct xen_console_ring *r, void (*put)(void *ctx, uint8_t byte),
-		void *ctx)
+pv_console_take(volatile struct xen_console_ring *r, unsigned most,
+		void (*put)(void *ctx, uint8_t byte), void *ctx)
 {
 	uint32_t at = r->out_cons, count = r->out_prod - at;
 
 	if (count > sizeof(r->out))
 		return 0;
+	count = count < most ? count : most;
 	for (uint32_t n = 0; n < count; n++)
 		put(ctx, r->out[(at + n) % sizeof(r->out)]);
 	r->out_cons = at + count;

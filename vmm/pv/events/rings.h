@@ -9,9 +9,9 @@
 
 #include <inc/xen_rings.h>
 
-/* Takes what the guest has said; how many bytes that was. */
-unsigned pv_console_take(volatile struct xen_console_ring *r, void (*put)(void *ctx, uint8_t byte),
-			 void *ctx);
+/* Takes what the guest has said, `most` bytes of it; how many that was. */
+unsigned pv_console_take(volatile struct xen_console_ring *r, unsigned most,
+			 void (*put)(void *ctx, uint8_t byte), void *ctx);
 /* One byte for it. */
 bool pv_console_has_room(const volatile struct xen_console_ring *r);
 void pv_console_give(volatile struct xen_console_ring *r, uint8_t byte);

@@ -59,9 +59,11 @@ static void
 serve_console(struct domain *d)
 {
 	struct pv_events *pe = pv_events_of(d);
+	unsigned said = pv_console_take(pe->console, PV_CONSOLE_AT_ONCE, say, d);
 
 	pe->listens = true;
-	if (pv_console_take(pe->console, say, d))
+	pe->says = said == PV_CONSOLE_AT_ONCE;
+	if (said)
 		pv_service_raise(&pe->ports, PV_SERVICE_CONSOLE);
 	pv_console_look(d);
 }
