@@ -128,6 +128,7 @@ translate(struct vcpu *v, gva_t a, unsigned how, gpa_t *out, struct page_fault *
 	if (entry && (*entry & need) == need)
 		pfn = sure_frame(v, *entry, how);
 	*fault = (struct page_fault){ .address = a.v, .error = PF_U, .pending = true };
+	fault->error |= (how & ACCESS_WRITE ? PF_W : 0) | (entry && *entry & PTE_P ? PF_P : 0);
 	*out = gpa(pfn << PAGE_SHIFT | (a.v & PAGE_MASK));
 	return pfn == M2P_INVALID ? -EFAULT : 0;
 }

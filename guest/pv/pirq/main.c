@@ -246,6 +246,67 @@ one_command(const char *what)
 	check(!is_pending(), "... and once", 0);
 }
 
+/* ---- strings without an end ---- */
+
+static uint64_t at, left;
+
+/* `argument`: the port, and above it the direction flag; all of 2^64 words, from or to `at`. */
+static void
+words_in(uint64_t argument)
+{
+	__asm__ volatile("test $0x10000, %2; jz 1f; std; 1: rep insw; cld"
+			 : "+D"(at), "+c"(left)
+			 : "d"(argument)
+			 : "memory", "cc");
+}
+
+static void
+words_out(uint64_t argument)
+{
+	__asm__ volatile("rep outsw; cld" : "+S"(at), "+c"(left) : "d"(argument) : "memory");
+}
+
+/* Each comes to an address where it may not write, or read, and no further. */
+static void
+wild(void)
+{
+	static uint8_t area[3 * 4096] __attribute__((aligned(4096)));
+	static const uint64_t none[] = { 0x1000, HOLE, 0xffff800000000000, 0xffff87fffffffffe };
+	uint64_t middle = (uint64_t)area + 4096, flags = PTE_P | PTE_W | PTE_U;
+
+	pv_take_traps();
+	pv_handler = caught;
+	for (unsigned n = 0; n < sizeof(none) / sizeof(none[0]); n++) {
+		at = none[n], left = ~0ul;
+		check(try(words_in, DATA) && last.vector == 14 && !(last.error & 4), "in, nowhere",
+		      none[n]);
+		at = none[n], left = ~0ul;
+		check(try(words_out, DATA) && last.vector == 14, "out, of nowhere", none[n]);
+	}
+	at = 1ul << 47, left = ~0ul;
+	raises("in, beyond canonical", words_in, DATA, 13, 0);
+	at = pv_info->pt_base, left = ~0ul;
+	raises("in, to a page table", words_in, DATA, 14, 3);
+	pv_map((void *)(middle + 4096), 0);
+	at = middle, left = ~0ul;
+	raises("in, up to what is not there", words_in, DATA, 14, 2);
+	check(last.rdi == middle + 4096 && last.rcx == ~0ul - 2048, "... and so far", last.rcx);
+	at = middle + 4095, left = ~0ul;
+	raises("in, across", words_in, DATA, 14, 2);
+	check(last.rcx == ~0ul, "... nothing of it", last.rcx);
+	at = middle, left = ~0ul;
+	raises("out, up to what is not there", words_out, DATA, 14, 0);
+	check(last.rsi == middle + 4096 && last.rcx == ~0ul - 2048, "... and so far", last.rcx);
+	pv_map((void *)(middle - 4096), 0);
+	at = middle + 4094, left = ~0ul;
+	raises("in, downwards", words_in, 0x10000 | DATA, 14, 2);
+	__asm__ volatile("cld");
+	check(last.rdi == middle - 2 && last.rcx == ~0ul - 2048, "... and so far", last.rcx);
+	for (unsigned n = 0; n < 3; n += 2)
+		pv_map(area + n * 4096, pv_page(area + n * 4096) << 12 | flags);
+	pv_handler = NULL;
+}
+
 /* ---- none is lost ---- */
 
 static void
@@ -338,6 +399,7 @@ guest_main(const struct xen_start_info *info)
 	by_edge();
 	level();
 	by_level(IRQ, 0);
+	wild();
 	read_all(1, 3);
 	sector[255] = 0;
 	pv_printf("the disk says %s\n", (const char *)sector);
