@@ -32,6 +32,9 @@ SAID = {1: ["it has written: hello from who maps", "revoked: not while it is in 
         2: ["map: hello from who grants", "unmap: nothing is there", "copy: hello from who grants", "copy of eight: bcdefghi, 0 of them refused",
             "who granted has ended: bBc", "0 wrong; the end"]}
 
+OWN = ["before it is granted: -1", "to write what may be read: -1; to read: 0", "there: hello; the entry is read",
+       "unmap: 0; once more: -4; the entry is free", "copy: 0: hello"]
+
 
 def said(text, domain):
     return re.findall(rf"^d{domain}\| (.*)$", text, re.M)
@@ -75,9 +78,10 @@ def all_of_it():
 def otherwise():
     """The auditors look all the time; and where no hypercall is answered on the spot."""
     for options in ("audit=17", "paranoid=1"):
-        text, _ = host([GRANTER, f"{USER} hostile=1", "start dom0 module=pv-grants -- rounds=12", "audit"], options)
+        text, _ = host(["start pv-grants -- me=1", GRANTER, f"{USER} hostile=1", "start dom0 module=pv-grants -- rounds=12", "audit"], options)
         ok("d2| 0 wrong; the end" in text and "12 rounds: 0 early, 0 wrong" in text and "audit: 0 differences" in text,
            f"{options}: the same", text=text[-3000:])
+        ok(said(text, 1)[:5] == OWN, f"{options}: what one says that grants to itself", text=text)
 
 
 all_of_it()

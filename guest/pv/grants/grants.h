@@ -19,6 +19,7 @@ void say(void *to, const char *text);
 void own_again(void *window); /* its own page is there again */
 uint64_t number_behind(const char *words, const char *name);
 
+void own(unsigned me);                    /* own.c */
 void hostile(unsigned me, unsigned peer); /* hostile.c */
 int rounds(uint64_t count);               /* rounds.c: under the name dom0 */
 void child(void);                         /* ... and what it makes */

@@ -1,7 +1,7 @@
 /*
  * Grants, shown one by one. `me=N peer=M serve`: it grants, and does what its peer asks by a word
- * in a page; `me=N peer=M`: it is that peer. `hostile`: hostile.c. `rounds=N`, under the name dom0:
- * rounds.c, with `child`.
+ * in a page; `me=N peer=M`: it is that peer. `me=N`: own.c. `hostile`: hostile.c. `rounds=N`, under
+ * the name dom0: rounds.c, with `child`.
  */
 #include <guest/pv/grants/grants.h>
 
@@ -221,8 +221,12 @@ guest_main(const struct xen_start_info *info)
 		hostile(me, peer);
 	else if (number_behind(info->cmd_line, "serve="))
 		serve((uint16_t)peer);
-	else
+	else if (peer)
 		use((uint16_t)peer);
+	else {
+		own(me);
+		return 0;
+	}
 	pv_printf("%u wrong; the end\n", wrong);
 	return (int)wrong;
 }
