@@ -47,7 +47,7 @@ ROOMS = {
     "pv and its lab": ("vmm/pv @6", 4850, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1750, 1000),
     "domain control of PV": ("vmm/pv/control", 600, 550),
-    "grants of PV": ("vmm/pv/grant", 805, 600),
+    "grants of PV and their lab": ("vmm/pv/grant @8", 1026, 800),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1580, 1600),

@@ -1,5 +1,6 @@
-/* BUILD: solutions/6-pv/types.c vmm/pv/grant/entry.c vmm/pv/grant/map.c vmm/pv/grant/copy.c
- * vmm/pv/grant/ends.c trials/pv/audit.c trials/grants/recount.c
+/* BUILD: solutions/6-pv/types.c vmm/pv/grant/handles.c solutions/8-grants/entry.c
+ * solutions/8-grants/map.c solutions/8-grants/copy.c solutions/8-grants/ends.c trials/pv/audit.c
+ * trials/grants/recount.c
  * -DDIRECT_MAP=0x200000000000ul */
 /*
  * Grants: domains that grant, map, copy, change what they have granted, and end, at random, beside

@@ -306,17 +306,29 @@ forget_orphans(struct domain *d)
 	}
 }
 
+/* Somebody has looked at one of its entries to use it. */
+static bool
+has_granted(const struct pv_grants *of)
+{
+	for (unsigned n = 0; n < PV_GRANT_FRAMES; n++)
+		if (of->active[n])
+			return true;
+	return false;
+}
+
 static void
 ended(struct domain *d)
 {
-	if (pv_grants_of[d->id] && pv_grants_orphan(pv_grants_of[d->id]))
+	struct pv_grants *of = pv_grants_of[d->id];
+
+	if (of && has_granted(of) && pv_grants_orphan(of))
 		forget_orphans(d);
 }
 
 static void
 unmapped(struct domain *d)
 {
-	if (pv_grants_of[d->id])
+	if (pv_grants_of[d->id] && pv_grants_of[d->id]->handles)
 		pv_grants_unmap_all(pv_grants_of[d->id]);
 	ended(d);
 	collect();

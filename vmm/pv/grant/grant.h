@@ -19,6 +19,7 @@
 #include <vmm/pv/types.h>
 
 #define PV_GRANT_USES    255u /* of one entry at a time, for reading, and for writing */
+#define PV_GRANT_TRIES   4u   /* a granter that changes an entry again and again is refused */
 #define PV_HANDLE_FRAMES 64u
 #define PV_FRAME_HANDLES 256u
 #define PV_GRANT_OWNERS  17u /* domains' numbers are below */
@@ -31,8 +32,10 @@ struct pv_active {
 };
 _Static_assert(sizeof(struct pv_active) * PV_FRAME_GRANTS == PAGE_SIZE, "one frame for each");
 
-#define PV_NO_HANDLE  (~0u)
-#define PV_GONE_OWNER 0u /* the granter has ended */
+#define PV_NO_HANDLE   (~0u)
+#define PV_AVAIL       9  /* an entry's first bit that is left alone: SDM 3A table 4-20 */
+#define PV_GONE_OWNER  0u /* the granter has ended */
+#define PV_GRANT_PARTS (XEN_GNTMAP_host_map | XEN_GNTMAP_device_map)
 struct pv_handle {
 	uint32_t flags; /* XEN_GNTMAP_device_map, XEN_GNTMAP_host_map: what it has; 0: it is none */
 	uint32_t ref;   /* of none: the next one */
@@ -60,16 +63,27 @@ _Static_assert(sizeof(struct pv_grants) <= PAGE_SIZE, "one frame");
 /* By number; NULL: that domain has no grants. */
 extern struct pv_grants *pv_grants_of[PV_GRANT_OWNERS];
 
+/* The active one of an entry; of one whose page is there. */
+static inline struct pv_active *
+pv_active_at(const struct pv_grants *of, uint32_t ref)
+{
+	return &of->active[ref / PV_FRAME_GRANTS][ref % PV_FRAME_GRANTS];
+}
+
+/* Of a number that pv_handle_new() has given. */
+static inline struct pv_handle *
+pv_handle_at(const struct pv_grants *g, uint32_t handle)
+{
+	return &g->handle[handle / PV_FRAME_HANDLES][handle % PV_FRAME_HANDLES];
+}
+
 /* NULL: no such handle, or it is none. */
 static inline struct pv_handle *
 pv_handle(const struct pv_grants *g, uint32_t handle)
 {
-	struct pv_handle *h;
+	struct pv_handle *h = handle < g->handles ? pv_handle_at(g, handle) : NULL;
 
-	if (handle >= g->handles)
-		return NULL;
-	h = &g->handle[handle / PV_FRAME_HANDLES][handle % PV_FRAME_HANDLES];
-	return h->flags ? h : NULL;
+	return h && h->flags ? h : NULL;
 }
 
 /* The last use of a frame whose domain has ended is over. */
@@ -85,7 +99,54 @@ pv_frame_fits(uint16_t owner, mfn_t m, bool writes)
 	       !(writes && pv_is_table(f));
 }
 
-/* ---- entry.c: all return an enum xen_gntst ---- */
+/* ---- handles.c, which is given ---- */
+
+/* So many more as a page has; false: there is no room. */
+bool pv_handles_more(struct pv_grants *g);
+
+/* A new one, which has no flags yet, and is free as long; PV_NO_HANDLE: there is no room. */
+static inline uint32_t
+pv_handle_new(struct pv_grants *g)
+{
+	uint32_t handle;
+
+	if (g->free_handle == PV_NO_HANDLE && !pv_handles_more(g))
+		return PV_NO_HANDLE;
+	handle = g->free_handle;
+	g->free_handle = pv_handle_at(g, handle)->ref;
+	return handle;
+}
+
+static inline void
+pv_handle_free(struct pv_grants *g, uint32_t handle)
+{
+	struct pv_handle *h = pv_handle_at(g, handle);
+
+	h->flags = 0;
+	h->ref = g->free_handle;
+	g->free_handle = handle;
+}
+
+/* What leads to this frame in a page table, as a kernel would write it; `flags` of XEN_GNTMAP. */
+static inline pte_t
+pv_grant_entry(mfn_t m, uint32_t flags)
+{
+	pte_t entry = PTE_P | PTE_A | mfn_to_hpa(m).v;
+
+	if (!(flags & XEN_GNTMAP_readonly))
+		entry |= PTE_W | PTE_D;
+	if (flags & XEN_GNTMAP_application_map)
+		entry |= PTE_U;
+	return entry | (pte_t)(flags >> XEN_GNTMAP_guest_avail0 & 7) << PV_AVAIL;
+}
+
+/*
+ * An entry of level 1 of `by`'s becomes this one, which may lead to memory of `of`'s (0: of nobody
+ * else's). An errno: it may not, and nothing has changed.
+ */
+int pv_grant_put(struct pv_grants *by, uint16_t of, pte_t *at, pte_t entry);
+
+/* ---- the lab's entry.c: all return an enum xen_gntst ---- */
 
 /*
  * `user` uses what this entry of `of` grants, once more, and *m is the frame. Then the entry says
@@ -102,11 +163,8 @@ int pv_grant_look(struct pv_grants *of, uint32_t ref, const struct pv_grants *us
  */
 void pv_grant_release(struct pv_grants *of, uint32_t ref, mfn_t m, bool writes);
 
-/* ---- map.c ---- */
+/* ---- the lab's map.c ---- */
 
-/* A new one, which has no flags yet, and is free as long; PV_NO_HANDLE: there is no room. */
-uint32_t pv_handle_new(struct pv_grants *g);
-void pv_handle_free(struct pv_grants *g, uint32_t handle);
 /* All that it maps is given back; no entry of a page table leads there any more. */
 void pv_handle_end(struct pv_grants *by, uint32_t handle);
 /*
@@ -122,13 +180,13 @@ int pv_grant_map(struct pv_grants *by, struct pv_grants *of, pte_t *at,
 int pv_grant_unmap(struct pv_grants *by, const struct xen_gnttab_unmap_grant_ref *u, pte_t *at,
 		   pte_t entry);
 
-/* ---- copy.c ---- */
+/* ---- the lab's copy.c ---- */
 
 /* copy: the ends' domains, `by` itself among them, or NULL: there is none such. */
 int pv_grant_copy(struct pv_grants *by, struct pv_grants *from, struct pv_grants *to,
 		  const struct xen_gnttab_copy *c);
 
-/* ---- ends.c ---- */
+/* ---- the lab's ends.c ---- */
 
 /* Its tables are gone: all that it has mapped is given back. */
 void pv_grants_unmap_all(struct pv_grants *by);

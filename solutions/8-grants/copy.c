@@ -1,12 +1,15 @@
 /*
- * Bytes copied from one frame to another, each of its own or granted by somebody.
+ * Bytes copied from one frame to another, each of its own or granted by somebody: exercise 8.4.
  *
  * No guest runs meanwhile: so nothing is claimed.
  */
 #include <kern/kern.h>
 #include <vmm/pv/grant/grant.h>
 
-/* The frame at one end, which `by` may use so. */
+/* EXERCISE 8.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 8.0 */
+
+/* The frame at one end of a copy: a grant of `of`'s, or by its number. An enum xen_gntst. */
 static inline int
 look(const struct pv_grants *by, struct pv_grants *of, bool granted, uint64_t what, bool writes,
      mfn_t *m)
@@ -23,6 +26,20 @@ int
 pv_grant_copy(struct pv_grants *by, struct pv_grants *from, struct pv_grants *to,
 	      const struct xen_gnttab_copy *c)
 {
+	/*
+	 * EXERCISE 8.4b: copy
+	 * Holds: the bytes at the one end are those at the other end; or a status, and none has
+	 *  changed.
+	 * Beware: a frame that is said by its number must be the caller's own. No copy leaves its
+	 *  page, at either end, whatever the guest says of lengths. Both ends may be one frame.
+	 * Manual: grant_table.h "GNTTABOP_copy", of Debian's libxen-dev.
+	 * Tools: look(), memcpy(), memmove(), mfn_ptr()
+	 * Hint: three numbers of sixteen bits each: which sums of them can be too long for such?
+	 * Hint: copying a shelf onto itself, two places to the right: with which book do you begin?
+	 * Hint: read() into a buffer checks both: the file's end, and the buffer's.
+	 * until then: (void)by; (void)from; (void)to; (void)c; (void)look;
+	 * until then: return XEN_GNTST_general_error;
+	 */
 	bool from_grant = c->flags & XEN_GNTCOPY_source_gref;
 	bool to_grant = c->flags & XEN_GNTCOPY_dest_gref;
 	mfn_t source, dest;
@@ -39,4 +56,5 @@ pv_grant_copy(struct pv_grants *by, struct pv_grants *from, struct pv_grants *to
 		memmove((uint8_t *)mfn_ptr(dest) + c->dest.offset,
 			(const uint8_t *)mfn_ptr(source) + c->source.offset, c->len);
 	return status;
+	/* END EXERCISE 8.4b */
 }

@@ -1,0 +1,160 @@
+/*
+ * Grants mapped (exercise 8.2) and unmapped (8.3): an entry of a page table, or an address for a
+ * device, by a handle.
+ */
+#include <kern/kern.h>
+#include <vmm/pv/grant/grant.h>
+
+/* Of the flags, in a handle. */
+#define WAYS (XEN_GNTMAP_readonly | XEN_GNTMAP_application_map | XEN_GNTMAP_contains_pte)
+#define KEPT (PV_GRANT_PARTS | WAYS)
+
+/* EXERCISE 8.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 8.0 */
+
+/* For each part one use, or for none. An enum xen_gntst. */
+static int
+claim_parts(struct pv_grants *by, struct pv_grants *of, uint32_t ref, uint32_t flags, mfn_t *m)
+{
+	bool writes = !(flags & XEN_GNTMAP_readonly);
+	int status = pv_grant_claim(of, ref, by, writes, m);
+
+	if (status || (flags & PV_GRANT_PARTS) != PV_GRANT_PARTS)
+		return status;
+	status = pv_grant_claim(of, ref, by, writes, m);
+	if (status)
+		pv_grant_release(of, ref, *m, writes);
+	return status;
+}
+
+int
+pv_grant_map(struct pv_grants *by, struct pv_grants *of, pte_t *at,
+	     struct xen_gnttab_map_grant_ref *m)
+{
+	uint32_t flags = m->flags & KEPT, handle;
+
+	/*
+	 * EXERCISE 8.2d: map
+	 * Holds: as grant.h says: each part that is asked for is claimed, the entry at `at` leads
+	 *  there, the handle says all of it, and *m has it. Or a status, and nothing has changed.
+	 * Beware: each step may fail, the last one as well. Nothing that is asked for is no
+	 *  mapping. A device's address is what only a device's mapping has.
+	 * Manual: grant_table.h "GNTTABOP_map_grant_ref", of Debian's libxen-dev.
+	 * Tools: claim_parts(), mfn_to_hpa(), pv_grant_entry(), pv_grant_put(), pv_grant_release(),
+	 *  pv_handle_at(), pv_handle_end(), pv_handle_free(), pv_handle_new()
+	 * Hint: what has been done when the step fails that you are at?
+	 * Hint: who checks in gets a number, a key and a bed; without a bed the number goes back.
+	 * Hint: fork() takes a slot, then memory, then runs; each failure gives back in reverse.
+	 * until then: (void)by; (void)of; (void)at; (void)flags; (void)handle; (void)claim_parts;
+	 * until then: return XEN_GNTST_general_error;
+	 */
+	mfn_t frame;
+	int status;
+
+	if (!(flags & PV_GRANT_PARTS))
+		return XEN_GNTST_bad_gntref;
+	if (flags & XEN_GNTMAP_host_map && !at)
+		return XEN_GNTST_bad_virt_addr;
+	handle = pv_handle_new(by);
+	if (handle == PV_NO_HANDLE)
+		return XEN_GNTST_no_space;
+	status = claim_parts(by, of, m->ref, flags, &frame);
+	if (status) {
+		pv_handle_free(by, handle);
+		return status;
+	}
+	*pv_handle_at(by, handle) =
+		(struct pv_handle){ flags, m->ref, (uint32_t)frame.v, of->owner, 0 };
+	if (flags & XEN_GNTMAP_host_map &&
+	    pv_grant_put(by, of->owner, at, pv_grant_entry(frame, m->flags))) {
+		pv_handle_end(by, handle);
+		return XEN_GNTST_general_error;
+	}
+	m->handle = handle;
+	m->dev_bus_addr = flags & XEN_GNTMAP_device_map ? mfn_to_hpa(frame).v : 0;
+	return XEN_GNTST_okay;
+	/* END EXERCISE 8.2d */
+}
+
+/* A mapping that has this part has it no more. */
+static void
+end_part(struct pv_grants *by, uint32_t handle, uint32_t part)
+{
+	/*
+	 * EXERCISE 8.3b: one part less
+	 * Holds: the use that this part was is over, and the handle says so; if it was the last
+	 *  part the handle is free.
+	 * Beware: the granter may have ended: then it is found by no number, PV_GONE_OWNER among
+	 *  them. A handle that is free must not be freed again.
+	 * Manual: struct pv_handle, vmm/pv/grant/grant.h.
+	 * Tools: pv_grant_claim(), pv_grant_release(), pv_grants_of, pv_handle_at(),
+	 *  pv_handle_free()
+	 * Hint: what does a handle have that tells a use to read from one to write?
+	 * Hint: two coats on one number: the number goes back with the second coat.
+	 * Hint: shutdown() closes one direction of a socket; its descriptor lives on.
+	 * until then: (void)by; (void)handle; (void)part;
+	 */
+	struct pv_handle *h = pv_handle_at(by, handle);
+
+	pv_grant_release(pv_grants_of[h->owner], h->ref, mfn(h->mfn),
+			 !(h->flags & XEN_GNTMAP_readonly));
+	h->flags &= ~part;
+	if (!(h->flags & PV_GRANT_PARTS))
+		pv_handle_free(by, handle);
+	/* END EXERCISE 8.3b */
+}
+
+void
+pv_handle_end(struct pv_grants *by, uint32_t handle)
+{
+	uint32_t flags = pv_handle_at(by, handle)->flags;
+
+	if (flags & XEN_GNTMAP_host_map)
+		end_part(by, handle, XEN_GNTMAP_host_map);
+	if (flags & XEN_GNTMAP_device_map)
+		end_part(by, handle, XEN_GNTMAP_device_map);
+}
+
+int
+pv_grant_unmap(struct pv_grants *by, const struct xen_gnttab_unmap_grant_ref *u, pte_t *at,
+	       pte_t entry)
+{
+	/*
+	 * EXERCISE 8.3c: unmap
+	 * Holds: of what is asked for, the parts that this mapping has are over, and `entry` stands
+	 *  where it was; what it has not is no error. Or a status, and nothing has changed.
+	 * Beware: a guest says any handle and any address. Meanwhile it may have written another
+	 *  entry over the mapping, or one more that leads to the same frame otherwise.
+	 * Manual: grant_table.h "GNTTABOP_unmap_grant_ref", of Debian's libxen-dev.
+	 * Tools: end_part(), mfn_to_hpa(), PTE_ADDR, PTE_P, PTE_W, pv_grant_entry(),
+	 *  pv_grant_put(), pv_handle()
+	 * Hint: by what do you see that the entry there is the one that this mapping has put?
+	 * Hint: whoever gives back a key says which door; try it there before you cross it off.
+	 * Hint: munmap() of what is mapped no more is none of the file's business either.
+	 * until then: (void)by; (void)u; (void)at; (void)entry; (void)end_part;
+	 * until then: return XEN_GNTST_general_error;
+	 */
+	struct pv_handle *h = pv_handle(by, u->handle);
+	bool reads;
+	uint32_t parts;
+
+	if (!h)
+		return XEN_GNTST_bad_handle;
+	parts = h->flags & ((u->host_addr ? XEN_GNTMAP_host_map : 0) |
+			    (u->dev_bus_addr ? XEN_GNTMAP_device_map : 0));
+	if (parts & XEN_GNTMAP_device_map && u->dev_bus_addr != mfn_to_hpa(mfn(h->mfn)).v)
+		return XEN_GNTST_bad_dev_addr;
+	if (parts & XEN_GNTMAP_host_map) {
+		if (!at)
+			return XEN_GNTST_bad_virt_addr;
+		reads = h->flags & XEN_GNTMAP_readonly;
+		if (!(*at & PTE_P) || PTE_ADDR(*at) != mfn_to_hpa(mfn(h->mfn)).v ||
+		    !(*at & PTE_W) != reads || pv_grant_put(by, 0, at, entry))
+			return XEN_GNTST_general_error;
+		end_part(by, u->handle, XEN_GNTMAP_host_map);
+	}
+	if (parts & XEN_GNTMAP_device_map)
+		end_part(by, u->handle, XEN_GNTMAP_device_map);
+	return XEN_GNTST_okay;
+	/* END EXERCISE 8.3c */
+}
