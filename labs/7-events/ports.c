@@ -20,7 +20,7 @@ pv_port_new(struct pv_ports *p, struct pv_port as)
 	 * Beware: port 0 is no port. A guest opens all that there are, closes some in the middle,
 	 *  and does so a million times. A page of ports is there when the first of them is opened.
 	 * Manual: event_channel.h, of Debian's libxen-dev; struct pv_ports, vmm/pv/events/ports.h.
-	 * Tools: ENOMEM, ENOSPC, pv_ports_offer(), pv_ports_page(), PV_PORTS_PER_PAGE, XEN_PORTS
+	 * Tools: ENOMEM, ENOSPC, PV_PORT_PAGES, pv_ports_page(), PV_PORTS_PER_PAGE, XEN_PORTS
 	 */
 	exercise_todo("7.1", "handouts/lab7a.md#ex-7-1");
 	(void)p;
@@ -37,12 +37,12 @@ pv_op_send(struct pv_ports *p, void *arg)
 	/*
 	 * EXERCISE 7.1b: send
 	 * Holds: whoever is at the other end of this port is told: a port, or a service of
-	 *  Zeno's; and 0. Or it is none to send by: an error.
+	 *  Zeno's; and 0. Or it is none to send by: -EINVAL.
 	 * Beware: the number is any number. Not everything that has a port was opened to be sent
 	 *  by. Where nobody listens yet, what is sent is lost: that is no error.
 	 * Manual: event_channel.h "EVTCHNOP_send"; struct pv_port, vmm/pv/events/ports.h.
-	 * Tools: pv_port_at(), pv_port_raise(), pv_port_serves(), pv_ports_of(), pv_virq_raise(),
-	 *  PV_ZENO, xen_evtchnstat of inc/xen_events.h
+	 * Tools: pv_port_at(), pv_port_has_peer(), pv_port_raise(), pv_port_serves(),
+	 *  pv_ports_of(), PV_ZENO, xen_evtchnstat of inc/xen_events.h
 	 */
 	exercise_todo("7.1", "handouts/lab7a.md#ex-7-1");
 	(void)p;
@@ -58,8 +58,8 @@ pv_port_close(struct pv_ports *p, uint32_t port)
 	 * EXERCISE 7.1c: close
 	 * Holds: the port is closed, and nothing is left of it: nobody finds it, nobody is told of
 	 *  what was sent there, and it may be the next new one. 0, or it was none: -EINVAL.
-	 * Beware: the bits of a port are in the guest's memory, and whoever opens it next looks
-	 *  there. A port that had another end is not forgotten there by itself.
+	 * Beware: its pending bit is in the guest's memory, and whoever opens it next looks there;
+	 *  its mask is the guest's, and stays. A port that had another end is known there.
 	 * Manual: event_channel.h "EVTCHNOP_close"; struct pv_ports, vmm/pv/events/ports.h.
 	 * Tools: pv_port_at(), pv_port_bit(), pv_port_forget(), pv_port_is_pending(),
 	 *  xen_evtchnstat of inc/xen_events.h

@@ -25,7 +25,7 @@ tell(struct pv_ports *p, unsigned port)
 	 * Beware: a kernel that has masked all upcalls wants this one later. What it has not
 	 *  looked at yet is not told anew.
 	 * Manual: xen.h "struct vcpu_info", "struct shared_info", of Debian's libxen-dev.
-	 * Tools: pv_port_at(), pv_port_bit(), pv_port_tells(), pv_upcall_is_due()
+	 * Tools: pv_port_at(), pv_port_bit(), pv_port_tells(), PV_VCPUS
 	 */
 	exercise_todo("7.2", "handouts/lab7a.md#ex-7-2");
 	(void)p;
@@ -42,7 +42,7 @@ pv_port_raise(struct pv_ports *p, unsigned port)
 	 *  guest has looked.
 	 * Beware: masks do not lose an event. A storm of a million is one.
 	 * Manual: xen.h "struct shared_info", of Debian's libxen-dev.
-	 * Tools: pv_port_bit(), pv_port_is_pending(), pv_service_raise(), tell()
+	 * Tools: pv_port_bit(), pv_port_has_peer(), pv_port_is_pending(), tell()
 	 */
 	exercise_todo("7.2", "handouts/lab7a.md#ex-7-2");
 	(void)p;
@@ -59,12 +59,11 @@ pv_op_unmask(struct pv_ports *p, void *arg)
 	/*
 	 * EXERCISE 7.2c: unmask, and look again
 	 * Holds: the port is masked no longer; what came while it was is heard of now. 0; a number
-	 *  that no port has: -EINVAL.
+	 *  that no port can have: -EINVAL. Of a closed port nobody hears; either answer will do.
 	 * Beware: what was not masked has been told before. The mask is the guest's memory, and so
 	 *  is what lies behind it.
 	 * Manual: event_channel.h "EVTCHNOP_unmask", of Debian's libxen-dev.
-	 * Tools: pv_port_at(), pv_port_bit(), pv_port_is_pending(), pv_port_raise(), tell(),
-	 *  XEN_PORTS
+	 * Tools: pv_port_at(), pv_port_bit(), pv_port_is_pending(), PV_VCPUS, tell(), XEN_PORTS
 	 */
 	exercise_todo("7.2", "handouts/lab7a.md#ex-7-2");
 	(void)p;
@@ -84,7 +83,7 @@ pv_may_sleep(struct xen_vcpu_info *info)
 	 * Beware: a kernel masks, looks for work, finds none, and blocks. An event that has come
 	 *  between its look and its call would be slept over.
 	 * Manual: sched.h "SCHEDOP_block", of Debian's libxen-dev.
-	 * Tools: pv_upcall_is_due(), upcall_mask, upcall_pending of inc/xen.h
+	 * Tools: upcall_mask, upcall_pending of inc/xen.h, xen_shared_info of inc/xen_events.h
 	 */
 	exercise_todo("7.2", "handouts/lab7a.md#ex-7-2");
 	(void)info;

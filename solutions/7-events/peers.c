@@ -16,10 +16,11 @@ pv_op_bind_interdomain(struct pv_ports *p, void *arg)
 	/*
 	 * EXERCISE 7.3a: bind
 	 * Holds: a new port of this domain and a port that another one has left open for it are
-	 *  each other's ends; *b says which, and it is pending, for something may have been sent
-	 *  before. Or an error, and nothing is changed.
+	 *  each other's ends; *b says which, and it is pending: something may have been sent
+	 *  before. Or nothing changes: -ESRCH, no such domain; -EINVAL, no port for this one;
+	 *  or a new port's error.
 	 * Beware: a guest says any domain and any port. Most are open for somebody else, or bound.
-	 * Manual: event_channel.h "EVTCHNOP_bind_interdomain", of Debian's libxen-dev.
+	 * Manual: event_channel.h "EVTCHNOP_bind_interdomain".
 	 * Tools: pv_port_at(), pv_port_forget(), pv_port_new(), pv_port_raise(), pv_ports_of(),
 	 *  XEN_DOMID_SELF, xen_evtchnstat of inc/xen_events.h
 	 * Hint: four things must be true of the other end. Which?
@@ -61,7 +62,7 @@ pv_peer_let_go(struct pv_ports *p, uint32_t port, const struct pv_port *e)
 	 *  it knew of the others may be wrong by then: there the port may be another one, and the
 	 *  number another domain's.
 	 * Manual: event_channel.h "EVTCHNSTAT_unbound", of Debian's libxen-dev; struct pv_port.
-	 * Tools: pv_port_at(), pv_port_forget(), pv_ports_of(), xen_evtchnstat of inc/xen_events.h
+	 * Tools: pv_port_at(), pv_ports_of(), PV_ZENO, xen_evtchnstat of inc/xen_events.h
 	 * Hint: how can you see at the other end that it still is the other end?
 	 * Hint: before you give back a key, try whether it still is the key to that door.
 	 * Hint: a list in two directions is taken apart so: a->next->prev must be a.
@@ -90,7 +91,7 @@ pv_peer_look(struct pv_port *e)
 	 * Beware: nobody tells the port. Whoever follows it to a domain that is gone finds nothing
 	 *  there, which is Zeno's end if it has not asked.
 	 * Manual: struct pv_port, vmm/pv/events/ports.h.
-	 * Tools: pv_port_at(), pv_ports_of(), PV_ZENO, xen_evtchnstat of inc/xen_events.h
+	 * Tools: pv_ports_of(), PV_ZENO, xen_evtchnstat of inc/xen_events.h
 	 * Hint: who knows whether a domain is still there?
 	 * Hint: an address book may say where somebody lives who has moved: look before you send.
 	 * Hint: a pipe whose reader is gone is seen by whoever writes, and not before.

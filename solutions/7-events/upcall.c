@@ -25,7 +25,7 @@ tell(struct pv_ports *p, unsigned port)
 	 * Beware: a kernel that has masked all upcalls wants this one later. What it has not
 	 *  looked at yet is not told anew.
 	 * Manual: xen.h "struct vcpu_info", "struct shared_info", of Debian's libxen-dev.
-	 * Tools: pv_port_at(), pv_port_bit(), pv_port_tells(), pv_upcall_is_due()
+	 * Tools: pv_port_at(), pv_port_bit(), pv_port_tells(), PV_VCPUS
 	 * Hint: there are two masks. Which of them is about a port, and who looks at the other
 	 *  one?
 	 * Hint: a lamp for each floor, and one bell for the house. Who switches the lamp on, and
@@ -56,7 +56,7 @@ pv_port_raise(struct pv_ports *p, unsigned port)
 	 *  guest has looked.
 	 * Beware: masks do not lose an event. A storm of a million is one.
 	 * Manual: xen.h "struct shared_info", of Debian's libxen-dev.
-	 * Tools: pv_port_bit(), pv_port_is_pending(), pv_service_raise(), tell()
+	 * Tools: pv_port_bit(), pv_port_has_peer(), pv_port_is_pending(), tell()
 	 * Hint: what does the guest know of a second event if it has not taken the first one?
 	 * Hint: the flag on a letter box: it is up, however many letters are in there.
 	 * Hint: an edge-triggered line sets a bit of the 8259's request register, which may be
@@ -78,12 +78,11 @@ pv_op_unmask(struct pv_ports *p, void *arg)
 	/*
 	 * EXERCISE 7.2c: unmask, and look again
 	 * Holds: the port is masked no longer; what came while it was is heard of now. 0; a number
-	 *  that no port has: -EINVAL.
+	 *  that no port can have: -EINVAL. Of a closed port nobody hears; either answer will do.
 	 * Beware: what was not masked has been told before. The mask is the guest's memory, and so
 	 *  is what lies behind it.
 	 * Manual: event_channel.h "EVTCHNOP_unmask", of Debian's libxen-dev.
-	 * Tools: pv_port_at(), pv_port_bit(), pv_port_is_pending(), pv_port_raise(), tell(),
-	 *  XEN_PORTS
+	 * Tools: pv_port_at(), pv_port_bit(), pv_port_is_pending(), PV_VCPUS, tell(), XEN_PORTS
 	 * Hint: an event has come while the port was masked. Which bit says so, and who looks at
 	 *  it?
 	 * Hint: whoever takes the cotton wool out of his ears looks at the letter box, too.
@@ -114,7 +113,7 @@ pv_may_sleep(struct xen_vcpu_info *info)
 	 * Beware: a kernel masks, looks for work, finds none, and blocks. An event that has come
 	 *  between its look and its call would be slept over.
 	 * Manual: sched.h "SCHEDOP_block", of Debian's libxen-dev.
-	 * Tools: pv_upcall_is_due(), upcall_mask, upcall_pending of inc/xen.h
+	 * Tools: upcall_mask, upcall_pending of inc/xen.h, xen_shared_info of inc/xen_events.h
 	 * Hint: which of the two must be done first?
 	 * Hint: whoever hangs up the coat and looks for post afterwards misses none.
 	 * Hint: `sti` and `hlt` are one step for the same reason: SDM 2B "STI".
