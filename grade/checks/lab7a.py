@@ -8,6 +8,7 @@ import struct
 
 from zeno.guests import pvports
 from zeno.judging import evidence, headers
+from zeno.judging.trial import panic_line
 
 from .guests import module, restore
 from .lab4 import said, word
@@ -15,9 +16,10 @@ from .lab5 import LIMITS
 from .lab6a import Enough, invoke, prints, watched
 
 HEADERS = ("vmm/domain.h", "vmm/pv/events/events.h")
-(D_MACHINE, D_ID, PD_EVENTS, PE_PORTS, P_PAGE, P_SHARED, PORT_SIZE, PAGES, PER_PAGE, O_STATE, O_VCPU, O_DOM, O_OTHER) = headers.numbers(
+(D_MACHINE, D_ID, PD_EVENTS, PE_PORTS, P_PAGE, P_SHARED, P_TAKEN, P_INFO, PORT_SIZE, PAGES, PER_PAGE, O_STATE, O_VCPU, O_DOM, O_OTHER) = headers.numbers(
     HEADERS, ("offsetof(struct domain, machine)", "offsetof(struct domain, id)", "offsetof(struct pv_domain, events)",
               "offsetof(struct pv_events, ports)", "offsetof(struct pv_ports, page)", "offsetof(struct pv_ports, shared)",
+              "offsetof(struct pv_ports, taken)", "offsetof(struct pv_ports, info)",
               "sizeof(struct pv_port)", "PV_PORT_PAGES", "PV_PORTS_PER_PAGE",
               *(f"offsetof(struct pv_port, {name})" for name in ("state", "vcpu", "dom", "other"))))
 
@@ -26,7 +28,7 @@ class Table:
     """A domain's ports, as they lie in memory."""
 
     def __init__(self, client, domain):
-        at = word(client, word(client, domain + D_MACHINE) + PD_EVENTS) + PE_PORTS
+        at = self.at = word(client, word(client, domain + D_MACHINE) + PD_EVENTS) + PE_PORTS
         self.found = {}
         for n, page in enumerate(struct.unpack(f"<{PAGES}Q", client.read(at + P_PAGE, 8 * PAGES))):
             raw = client.read(page, PORT_SIZE * PER_PAGE) if page else b""
@@ -60,12 +62,55 @@ def ports(t):
     prints(t, pvports.ports(t.rng, 60), "ports", "a guest that opens, closes and sends to ports that are and that are none")
 
 
+def sent(t, client, stack, at):
+    """pv_op_send() by itself, to a port of each state: whom it tells, and what it says."""
+    port, other, dom, peer = t.rng.randrange(3, 400), t.rng.randrange(3, 4096), t.rng.randrange(3, 99), t.rng.getrandbits(40) << 12
+    entry, arg, told = word(client, at + P_PAGE) + PORT_SIZE * port, stack - 0x200, []
+
+    def tells(name):
+        return name, lambda regs: told.append((name, regs["rdi"], regs["rsi"] & 0xFFFFFFFF))
+
+    instead = [tells("pv_port_raise"), tells("pv_port_serves"), ("pv_ports_of", lambda regs: peer if regs["rdi"] & 0xFFFF == dom else at)]
+    raised = ("pv_port_raise", at, port)
+    for words, state, of, to, says, whom in (
+            ("unbound", pvports.UNBOUND, dom, 0, 0, None), ("an IPI", pvports.IPI, 0, 0, 0, raised),
+            ("a VIRQ", pvports.VIRQ, 0, 0, pvports.EINVAL, None), ("a PIRQ", 3, 0, 4, pvports.EINVAL, None),
+            ("closed", pvports.CLOSED, 0, 0, pvports.EINVAL, None), (f"bound to domain {dom}'s port {other}", pvports.INTERDOMAIN, dom, other, 0,
+                                                                     ("pv_port_raise", peer, other)),
+            ("bound to a service of Zeno's", pvports.INTERDOMAIN, pvports.ZENO, 2, 0, ("pv_port_serves", at, 2))):
+        client.write(entry, bytes(PORT_SIZE))
+        client.write(entry + O_STATE, bytes([state]))
+        client.write(entry + O_DOM, struct.pack("<H", of))
+        client.write(entry + O_OTHER, struct.pack("<H", to))
+        client.write(arg, struct.pack("<Q", port))
+        told.clear()
+        back = invoke(t, client, stack - 0x400, "pv_op_send", at, arg, instead=instead)["rax"] & 0xFFFFFFFF
+        t.check(told == ([whom] if whom else []), f"port {port}, which is {words}, is sent by, and another one is told, or none",
+                [whom] if whom else "nobody", told)
+        t.check(back == says & 0xFFFFFFFF, f"port {port}, which is {words}, is sent by, and the answer is something else", says, back - (back >> 31 << 32))
+
+
+def no_page(t, client, stack, at):
+    """pv_port_new() by itself, when there is no memory for the page of ports that it comes to."""
+    last, asked = PAGES - 1, []
+    client.write(at + P_PAGE + 8 * last, bytes(8))
+    client.write(at + P_TAKEN, struct.pack("<H", last * PER_PAGE))
+    back = invoke(t, client, stack - 0x400, "pv_port_new", at, pvports.IPI << 8 * O_STATE, instead=[("pv_ports_page", asked.append)])["rax"]
+    back &= 0xFFFFFFFF
+    t.check(asked and back == -12 & 0xFFFFFFFF, "there is no memory for a page of ports, and a new port's answer is something else", "-12",
+            back - (back >> 31 << 32))
+
+
 def recounted(t):
     """The table of a guest that has opened and closed as it likes."""
     program, done = pvports.ports(t.rng, 40), []
 
     def see(client, regs):
-        Table(client, regs["rdi"]).compare(t, "a guest that has opened, closed and sent", program.model.ports)
+        table = Table(client, regs["rdi"])
+        table.compare(t, "a guest that has opened, closed and sent", program.model.ports)
+        stack = (regs["rsp"] - 0x800) & ~15
+        sent(t, client, stack, table.at)
+        no_page(t, client, stack, table.at)
         done.append(True)
         raise Enough
 
@@ -105,6 +150,44 @@ def one_more(t, client, program, who, places, over):
     t.check(heard == 1, f"{who}: {'it is lost' if not heard else 'it is heard more than once'}", 1, heard)
 
 
+def bits_of(client, shared, info, port):
+    """Pending, masked, floor, upcall."""
+    return [word(client, shared + at + 8 * (port // 64)) >> port % 64 & 1 for at in (2048, 2560)] + [
+        word(client, info + 8) >> port // 64 & 1, client.read(info, 1)[0]]
+
+
+def by_itself(t, client, stack, at):
+    """The functions of 7.2 with all bits that there are: which they leave, and whether whoever waits for the port is told."""
+    shared, info, told = word(client, at + P_SHARED), word(client, at + P_INFO), []
+    port = 3
+    for n in range(16):
+        pending, masked, floor, upcall = was = [n >> i & 1 for i in range(4)]
+        for name in ("pv_port_raise", "pv_op_unmask"):
+            client.write(shared + 2048, struct.pack("<Q", pending << port))
+            client.write(shared + 2560, struct.pack("<Q", masked << port))
+            client.write(info, struct.pack("<BB6xQ", upcall, 1, floor))
+            client.write(stack - 0x200, struct.pack("<Q", port))
+            raises, told[:] = name == "pv_port_raise", []
+            invoke(t, client, stack - 0x400, name, at, port if raises else stack - 0x200,
+                   instead=[("pv_port_tells", lambda regs: told.append([regs["rdi"], regs["rsi"] & 0xFF, regs["rdx"] & 0xFFFFFFFF]))])
+            wanted = [1 if raises else pending, masked if raises else 0, floor, upcall]
+            if not floor and (not pending and not masked if raises else pending and masked):
+                wanted[2:] = 1, 1
+            words = f"{'an event' if raises else 'an unmask'} with pending, mask, selector and upcall {was}"
+            got = bits_of(client, shared, info, port)
+            t.check(got == wanted, f"{words}: something else stands there behind it", wanted, got)
+            if raises and not pending:
+                t.check([at, 0, port] in told, f"{words}: who polls this port sleeps over it", "pv_port_tells(its domain's ports, 0, 3)",
+                        told or "nobody is told")
+    for upcall, masked in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        client.write(info, bytes([upcall, masked]))
+        sleeps = invoke(t, client, stack - 0x400, "pv_may_sleep", info)["rax"] & 0xFF
+        words = f"a kernel blocks with {'an upcall' if upcall else 'no upcall'} to come, its mask {masked}"
+        t.check(bool(sleeps) != bool(upcall), f"{words}: it {'sleeps over it' if upcall else 'is not let sleep, and something else runs'}", not upcall,
+                bool(sleeps))
+        t.check(not client.read(info + 1, 1)[0], f"{words}: something else stands in its mask behind it", 0, 1)
+
+
 def unmask_path(t):
     """An event at each instruction of the way on which a kernel unmasks."""
     program, done = pvports.ways(t.rng), []
@@ -122,6 +205,16 @@ def unmask_path(t):
                 # What lies behind the jump is done if another one has come before, which is not taken yet.
                 one_more(t, client, program, who, [program.at(f"way{i}_{at}") for at in ([1, n] if n > jump else [n])],
                          program.at(f"over{i}"))
+        # Once more, up to where the kernel itself stands.
+        client.write(program.at("stack") + 0x1800, struct.pack("<Q", program.at("idle")))
+        client.set_reg("rsp", program.at("stack") + 0x1800)
+        client.set_reg("rip", program.at("send_here"))
+        client.insert(t.symbol("pv_ports_op"))
+        client.cont()
+        now = client.regs()
+        client.remove(t.symbol("pv_ports_op"))
+        t.check(now["rip"] == t.symbol("pv_ports_op"), "a kernel sends, and no further", "pv_ports_op", f"{now['rip']:x}")
+        by_itself(t, client, (now["rsp"] - 0x800) & ~15, now["rdi"])
         done.append(True)
         raise Enough
 
@@ -143,17 +236,15 @@ def peers(t):
     *programs, _ = pvports.peers(t.rng)
     elves, modules = machine_with(t, programs)
     run = t.boot("panic=off -- start listener &; start caller; sleep 20; start third; sleep 50; off", modules=modules, elf=elves, limits=LIMITS, icount=True)
-    lives = evidence.lives(run)
+    lives, ended = evidence.lives(run), panic_line(run) or f"{run.end.value}: {run.detail}"
     by_name = {}
     for one in lives:
         by_name.setdefault(one.name, one)
     for program, name in sorted(zip(programs, ("listener", "caller", "third")), key=lambda pair: pair[1]):
         got = by_name[name].output.decode("ascii", "replace").split() if name in by_name else []
         for i, line in enumerate(program.wanted()):
-            if i >= len(got):
-                t.orderly(run)
-            t.check(i < len(got), f"the {name} gets no further than line {i} of {len(program.expected)}", line, "\n".join(got[-3:]))
-            t.check(line in (got[i], "?"), f"the {name} finds something else, in line {i + 1} of {len(program.expected)}", line, got[i])
+            t.check(i < len(got), f"the {name} gets no further: nothing comes {program.place(i)}", line, "\n".join([*got[-3:], ended]))
+            t.check(line in (got[i], "?"), f"the {name} finds something else, {program.place(i)}", line, got[i])
     t.orderly(run)
 
 

@@ -132,6 +132,7 @@ class Paravirtual:
     def __init__(self, rng, base=BASE, notes=()):
         self.rng, self.base, self.notes = rng, base, dict(notes)
         self.lines, self.data, self.expected = [], [], []
+        self.doing, self.behind = "", {}
         self.symbols = None
 
     def op(self, *lines):
@@ -149,7 +150,12 @@ class Paravirtual:
     def say(self, operand, value):
         """Print what lies there; what it must be: a number, or a function of the guest's addresses."""
         self.op("push rax", f"mov rax, {operand}", "call put", "pop rax")
+        self.behind[len(self.expected)] = self.doing
         self.expected.append(value)
+
+    def place(self, i):
+        """Where line i stands, in words: which of how many, and behind what."""
+        return f"in line {i + 1} of {len(self.expected)}" + (f", behind {self.behind[i]}" if self.behind.get(i) else "")
 
     def call(self, number, *args):
         """A hypercall."""

@@ -93,7 +93,7 @@ class Verdict:
 
 EVIDENCE_IN_WORDS = {
     "witnessed": "witnessed (seen from outside your code: breakpoints, memory, counts)",
-    "equivalent": "equivalent (compared with the same program on the bare machine)",
+    "equivalent": "equivalent (compared with the same program on the bare machine, or with a model of what the manual says)",
     "reported": "reported (what your kernel says of itself)",
 }
 
