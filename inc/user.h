@@ -40,10 +40,14 @@ enum user_call {
 	/* For a device model alone, whose guest stands still meanwhile. -ENOSYS to others. */
 	USER_RUN, /* () the answer to the last exit is in the run page; returns with the next one */
 	USER_IRQ_LINE, /* (line, level) returns whether a request of that line was waiting before; -EINVAL */
-	USER_SEND,    /* (byte) the guest's COM1 has sent it */
-	USER_RECEIVE, /* () a byte for the guest's COM1; -EAGAIN */
-	USER_CPU,     /* () how much of its limit it has used since this exit, in thousandths */
-	USER_END,     /* (code) the guest has ended itself */
+	USER_SEND, /* (byte) the guest's COM1 has sent it */
+	/*
+	 * (device) a byte that is typed for the guest's COM1, 0, or at its keyboard, 1; -EAGAIN;
+	 * -ENODEV: nobody types there
+	 */
+	USER_RECEIVE,
+	USER_CPU, /* () how much of its limit it has used since this exit, in thousandths */
+	USER_END, /* (code) the guest has ended itself */
 	USER_STOP, /* (text, length) the guest has asked for what its machine can't do; -EFAULT, -E2BIG */
 	/*
 	 * (port) a write to it is no exit any more: the guest goes on, what it wrote is lost, and

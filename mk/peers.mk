@@ -3,7 +3,7 @@
 
 PEER_CFLAGS := -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -ffreestanding -fno-stack-protector -fno-pic -no-pie \
 	-nostdlib -static -I. -Wl,--build-id=none,-z,noexecstack,-Ttext-segment=0x60000000
-PEER_SOURCES := $(wildcard trials/peers/*.c) $(patsubst %,vmm/dev/%.c,i8042 rtc uart) vmm/load/linux_plan.c
+PEER_SOURCES := $(wildcard trials/peers/*.c) $(patsubst %,vmm/dev/%.c,i8042 keyboard rtc uart) vmm/load/linux_plan.c
 build/peers/kvm: $(PEER_SOURCES) $(wildcard trials/peers/*.h) mk/peers.mk
 	@mkdir -p $(@D)
 	@echo "cc   $@"

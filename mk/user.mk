@@ -5,7 +5,7 @@ USER_CFLAGS := $(COMMON) -fno-pic -mno-red-zone -mgeneral-regs-only -fno-unwind-
 	$(if $(CLANG),--target=x86_64-linux-gnu)
 USER_NASMFLAGS := -f elf64 -g -F dwarf -I .
 USER_LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none
-DM_DEVICES := $(wildcard $(patsubst %,vmm/dev/%.c,uart pit rtc i8042 crtc apic/ide apic/ide_dma apic/ide_identify))
+DM_DEVICES := $(wildcard $(patsubst %,vmm/dev/%.c,uart pit rtc i8042 keyboard crtc apic/ide apic/ide_dma apic/ide_identify))
 
 $(call doubted,$(UO)/obj)
 $(UO)/flags: always

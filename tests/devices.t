@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Random port accesses on QEMU's own UART, 8259s and 8254, against those of vmm/dev/.
+"""Random port accesses on QEMU's own UART, 8259s, 8254 and keyboard, against those of vmm/dev/.
 
 tests/devices/script.c makes a script, bare.asm plays it on the bare emulator, and model.c plays it on
 our devices and compares. Both C files name each point where QEMU is not the datasheet.
@@ -18,11 +18,11 @@ OUT = ROOT / "build" / "tests" / "devices"
 QEMU = "qemu-system-x86_64"
 STEPS = "1500"
 SCRIPTS = 3
-KINDS = ("pic", "uart", "pit")
+KINDS = ("pic", "uart", "pit", "keyboard")
 TIMEOUT = 240
 ANSWER = 24
 MODEL_SOURCES = ["tests/devices/model.c", "tests/devices/script.c",
-                 "vmm/dev/uart.c", "vmm/dev/pic.c", "vmm/dev/pit.c"]
+                 "vmm/dev/uart.c", "vmm/dev/pic.c", "vmm/dev/pit.c", "vmm/dev/i8042.c", "vmm/dev/keyboard.c"]
 
 
 def bail_out(text):

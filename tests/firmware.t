@@ -24,8 +24,8 @@ GRUB = Path("/usr/lib/grub/i386-pc")
 START = "boot=firmware platform=pc-apic"
 # 440FX 3.2.17, for the steps of tests/firmware/pam.asm: RAM, ROM, RAM protected, RAM, written behind ROM, protected, ROM.
 SEGMENTS = 13 * ["1r14r5r"]
-EARLY = "serial --unit=0 --speed=115200\nterminal_output serial\nterminal_input serial\n"
-MODULES = ["serial", "terminal", "echo", "hello", "cpuid", "hexdump", "ls", "memdisk", "tar", "biosdisk", "multiboot"]
+EARLY = "serial --unit=0 --speed=115200\nterminal_output serial\nterminal_input {}\n"
+MODULES = ["serial", "terminal", "echo", "hello", "cpuid", "hexdump", "ls", "memdisk", "tar", "biosdisk", "multiboot", "reboot"]
 COMMANDS = ["hello", "cpuid -l", "ls", "hexdump (hd0)0+1 -s 496 -n 16", "hexdump (hd0)2047+1 -n 16", "multiboot (memdisk)/hello.elf", "boot"]
 CURSOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -102,9 +102,9 @@ def no_system(svm):
        and "Found 1 cpu(s)" in logs[0] and "Found 2 cpu(s)" in logs[2], "SeaBIOS finds what there is, and nothing to boot", text=text)
 
 
-def grub_disk(place):
+def grub_disk(place, keys="serial"):
     """GRUB's boot sector, and its image behind it, with a kernel in its memory."""
-    (place / "early.cfg").write_text(EARLY)
+    (place / "early.cfg").write_text(EARLY.format(keys))
     with tarfile.open(place / "disk.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         tar.add(BUILD / "guest/hello.elf", "hello.elf")
     done = run("grub-mkimage", "-O", "i386-pc", "-c", place / "early.cfg", "-p", "(memdisk)/boot/grub", "-m", place / "disk.tar",
@@ -137,6 +137,20 @@ def grub(svm):
     result.cleanup()
 
 
+def keyboard(svm):
+    """Debian's GRUB has its keys of SeaBIOS, and SeaBIOS of the keyboard: letters, capitals, signs."""
+    disk = grub_disk(folder(), "console")
+    signs = "aZ09?,.[]"
+    typed = f"grub>~|echo~{signs}_reboot_"  # GRUB's reboot ends the guest: it turns A20 off
+    result = machine.boot(kernel=svm.kernel, cpu="svm", mem=128, limits=LIMIT, icount=True,
+                          cmdline=f"panic=off -- start bios {START} disk=grub mem=32 keys=keyboard -- input={typed}; off",
+                          modules=[(sectors("bios", SEABIOS.read_bytes(), 0), ""), (disk, "")])
+    text = plain(b"".join(bytes.fromhex(words.split()[1]) for _, words in result.tagged("out")).decode("latin1"))
+    ok(signs in text and "bios: stopped: it turned address line 20 off" in result.text(),
+       "what is typed at the keyboard comes to GRUB by SeaBIOS", text="\n".join(text), console=result.text())
+    result.cleanup()
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=5", "SOLUTION=1", "build")
     ok(built.status == 0, "the reference of Lab 5 builds", out=built.out)
@@ -149,6 +163,7 @@ def main():
         skip("SeaBIOS", f"{SEABIOS} is not here: make check installs it")
     if SEABIOS.exists() and (GRUB / "boot.img").exists() and shutil.which("grub-mkimage"):
         grub(svm)
+        keyboard(svm)
     else:
         skip("GRUB from a disk", "its i386-pc modules are not here: make check installs them")
     finish()

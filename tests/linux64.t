@@ -34,6 +34,8 @@ PCI = {"mkdir /sys; mount -t sysfs sys /sys; (cd /sys/bus/pci/devices; grep . */
 # What its interpreter of ACPI's code says of the platform's: that it runs, and where interrupts go, with nothing to complain of.
 ACPI = {"dmesg | grep -oE 'ACPI: Interpreter.*|ACPI: Using IOA.*|ACPI.*(Error|Exception|Warn).*|.*derive rout.*|.*_PRT.*'":
         "ACPI: Interpreter enabled\nACPI: Using IOAPIC for interrupt routing"}
+# Its driver talks to the keyboard, and takes it for one whose keys the controller translates.
+KEYBOARD = {"dmesg | grep -oE 'serio: .*|input: AT.*board|atkbd.*'": "serio: i8042 KBD port at 0x60,0x64 irq 1\ninput: AT Translated Set 2 keyboard"}
 INTERRUPTS = "cat /proc/interrupts"  # what it prints is judged by itself
 
 
@@ -188,7 +190,7 @@ def with_acpi(seed, cpus):
     """With APICs and ACPI: interrupts come by the I/O APIC, and it switches itself off."""
     name = f"{cpus} CPU{'s' if cpus > 1 else ''} with ACPI"
     disk = Disk(random.Random(seed)) if Disk.program("mke2fs") else skip(f"{name}: a disk", "mke2fs is not here (e2fsprogs)")
-    session = Session(seed, cpus, {**PCI, **ACPI, **(disk.lines if disk else {})})
+    session = Session(seed, cpus, {**PCI, **ACPI, **KEYBOARD, **(disk.lines if disk else {})})
     where = f"mem=128 platform=pc-apic vcpus={cpus} boot=linux"
     console, output, image = on_zeno(where, linux_guest.CMDLINE_64, session, disk)
     if disk:
@@ -198,8 +200,9 @@ def with_acpi(seed, cpus):
     seen = interrupts(output)
     session.judge(name, output, console)
     ok("timer" in seen.get("0", ([], ""))[1] and "IO-APIC" in seen.get("0", ([], ""))[1] and seen["0"][0][0] > 0
-       and "ttyS0" in seen.get("4", ([], ""))[1] and "acpi" in seen.get("9", ([], ""))[1],
-       f"{name}: the I/O APIC has the 8254's, the UART's and ACPI's interrupts", got=output[-3000:])
+       and "ttyS0" in seen.get("4", ([], ""))[1] and "acpi" in seen.get("9", ([], ""))[1]
+       and "i8042" in seen.get("1", ([], ""))[1] and sum(seen["1"][0]) > 0,
+       f"{name}: the I/O APIC has the 8254's, the keyboard's, the UART's and ACPI's interrupts", got=output[-3000:])
     ok(len(seen.get("LOC", ([], ""))[0]) == cpus and all(seen["LOC"][0]) and (cpus == 1 or sum(seen["RES"][0] + seen["CAL"][0]) > 0),
        f"{name}: each has had its own timer's interrupts, and CPUs have sent each other some", got=output[-3000:])
     counted(name, console)

@@ -190,6 +190,7 @@ domain_create(struct domain **out, const struct domain_config *config)
 	d->mmu = config->mmu ? config->mmu : engine_mode(config->engine);
 	d->page_frames = config->page_frames ? config->page_frames : 1;
 	d->logs_writes = config->logs_writes;
+	d->keyboard = config->keyboard;
 	d->platform = config->platform;
 	d->disk = config->disk;
 	snprintf(d->words, sizeof(d->words), "%s", config->words);

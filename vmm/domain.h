@@ -65,7 +65,8 @@ struct domain {
 	void *machine;                   /* ... and the platform's own: its devices */
 	uint8_t changed;                 /* enum changed: by this access to a device */
 	const struct module *disk;       /* of which it may change the bytes; NULL: none */
-	const char *input;  /* what will be typed into its COM1; NUL-terminated, in `words` */
+	bool keyboard;      /* what is typed for it goes to its keyboard, not to its COM1 */
+	const char *input;  /* what will be typed; NUL-terminated, in `words` */
 	bool input_any;     /* there are such words */
 	bool input_awaited; /* ... behind prompts, or by a person who sees them: no need to guess */
 	bool input_waits;   /* ... first for what *input begins with, up to a `|` */
@@ -108,6 +109,7 @@ struct domain_config {
 	const struct module *disk;       /* NULL: none */
 	const char *loader;   /* its name; NULL: the guest's words or its image say which */
 	uint32_t page_frames; /* for struct domain; 0: 1 */
+	bool keyboard;        /* for struct domain */
 	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */
 	uint64_t ram;         /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;       /* up to what the engine has */
@@ -153,3 +155,4 @@ domain_restarts(const struct domain *d)
 /* dev/typed.c */
 void domain_input_init(struct domain *d, bool again); /* from input= of its words */
 int domain_input(struct domain *d); /* the next character for its COM1, -1: none */
+int domain_key(struct domain *d);   /* ... for its keyboard */

@@ -29,6 +29,12 @@ is_pic(uint16_t port)
 	return (port & ~1u) == PIC_MASTER || (port & ~1u) == PIC_SLAVE || (port & ~1u) == PIC_ELCR;
 }
 
+static bool
+is_i8042(uint16_t port)
+{
+	return port == I8042_DATA || port == I8042_STATUS;
+}
+
 /* Plays one step at `now`; the answer, or 0. */
 uint32_t
 play(struct machine *x, const struct step *s, uint64_t now)
@@ -39,6 +45,8 @@ play(struct machine *x, const struct step *s, uint64_t now)
 			uart_write(&x->uart, s->port - UART_COM1_BASE, s->value, NULL);
 		else if (is_pic(s->port))
 			pic_write(&x->pic, s->port, s->value);
+		else if (is_i8042(s->port))
+			i8042_write(&x->i8042, s->port, s->value);
 		else
 			pit_write(&x->pit, s->port, s->value, now);
 		return 0;
@@ -47,6 +55,8 @@ play(struct machine *x, const struct step *s, uint64_t now)
 			return uart_read(&x->uart, s->port - UART_COM1_BASE);
 		if (is_pic(s->port))
 			return pic_read(&x->pic, s->port);
+		if (is_i8042(s->port))
+			return i8042_read(&x->i8042, s->port);
 		return pit_read(&x->pit, s->port, now);
 	case OP_LINE:
 		pic_set_irq(&x->pic, s->port, s->value);
@@ -64,6 +74,7 @@ reset(struct machine *x)
 	uart_init(&x->uart);
 	pic_init(&x->pic);
 	pit_init(&x->pit, 0);
+	i8042_init(&x->i8042);
 }
 
 /*
@@ -74,6 +85,9 @@ compared(const struct machine *x, const struct step *s)
 {
 	const struct pit_channel *c = &x->pit.ch[2];
 
+	/* EXCEPTION: QEMU's bit that says where the last byte came to never changes. */
+	if (s->port == I8042_STATUS)
+		return 0xf7;
 	/* EXCEPTION: no deltas in loopback. */
 	if (s->port == UART_COM1_BASE + UART_MSR)
 		return 0xf0;

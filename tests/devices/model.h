@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <vmm/dev/i8042.h>
 #include <vmm/dev/pic.h>
 #include <vmm/dev/pit.h>
 #include <vmm/dev/uart.h>
@@ -27,11 +28,12 @@ struct machine {
 	struct uart uart;
 	struct pic pic;
 	struct pit pit;
+	struct i8042 i8042;
 };
 
 /* model.c. Plays one step at `now`; the answer, or 0. */
 uint32_t play(struct machine *x, const struct step *s, uint64_t now);
 void reset(struct machine *x);
 
-/* script.c. A random script for "pic", "uart" or "pit" goes to standard output. */
+/* script.c. A random script for "pic", "uart", "pit" or "keyboard" goes to standard output. */
 int generate(const char *kind, uint64_t seed, unsigned long steps);

@@ -356,6 +356,73 @@ pit_step(void)
 	}
 }
 
+/* ---- the keyboard and its controller ---- */
+
+#define DRAIN 4 /* bytes that wait at most, and one that is none */
+
+static void
+keyboard_drain(unsigned n)
+{
+	while (n--) {
+		emit(OP_IN, I8042_STATUS, 0);
+		emit(OP_IN, I8042_DATA, 0);
+	}
+}
+
+/* As firmware leaves it, but for its interrupts: nobody takes them. */
+static void
+keyboard_start(void)
+{
+	emit(OP_OUT, PIC_MASTER + 1, 0xff);
+	emit(OP_OUT, PIC_SLAVE + 1, 0xff);
+	emit(OP_OUT, I8042_STATUS, 0xaa);
+	emit(OP_OUT, I8042_STATUS, 0x60);
+	emit(OP_OUT, I8042_DATA, 0x64);
+	emit(OP_OUT, I8042_DATA, 0xff);
+	keyboard_drain(DRAIN);
+}
+
+/*
+ * EXCEPTION: QEMU has a mouse, which answers; so nothing is asked of one. No reset; A20 stays on.
+ */
+static void
+controller_step(void)
+{
+	static const uint8_t commands[] = { 0x20, 0x60, 0xa7, 0xa8, 0xaa, 0xab, 0xad,
+					    0xae, 0xc0, 0xd0, 0xd1, 0xd2, 0xf1, 0xff };
+	uint8_t command = commands[below(sizeof(commands))];
+
+	emit(OP_OUT, I8042_STATUS, command);
+	if (command == 0x60)
+		emit(OP_OUT, I8042_DATA, 0x04 | (below(256) & 0x71));
+	else if (command == 0xd1)
+		emit(OP_OUT, I8042_DATA, 0x03 | (below(256) & 0xcc));
+	else if (command == 0xd2)
+		emit(OP_OUT, I8042_DATA, below(256));
+}
+
+/* EXCEPTION: QEMU has a set 3 of scan codes, and takes an operand of command fc. */
+static void
+keyboard_step(void)
+{
+	static const uint8_t commands[] = { 0x00, 0x05, 0xed, 0xee, 0xf0, 0xf0, 0xf2,
+					    0xf3, 0xf4, 0xf5, 0xf6, 0xfa, 0xfe, 0xff };
+	uint8_t command = commands[below(sizeof(commands))];
+
+	if (below(3) == 0) {
+		controller_step();
+	} else {
+		emit(OP_OUT, I8042_DATA, command);
+		if (below(2))
+			keyboard_drain(1);
+		if (command == 0xed || command == 0xf3)
+			emit(OP_OUT, I8042_DATA, below(256));
+		else if (command == 0xf0)
+			emit(OP_OUT, I8042_DATA, below(4) ? below(3) : 4 + below(252));
+	}
+	keyboard_drain(below(DRAIN + 1));
+}
+
 static const struct kind {
 	const char *name;
 	void (*start)(void), (*step)(void);
@@ -363,6 +430,7 @@ static const struct kind {
 	{ "pic", pic_start, pic_step },
 	{ "uart", uart_start, uart_step },
 	{ "pit", pit_start, pit_step },
+	{ "keyboard", keyboard_start, keyboard_step },
 };
 
 int

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include <inc/compiler.h>
+#include <inc/errno.h>
 #include <user/dm/disk.h>
 #include <user/lib/user.h>
 #include <vmm/dev/crtc.h>
@@ -43,6 +44,10 @@ static uint64_t pit_told;   /* edges of the 8254 that line 0 has had */
 static uint64_t pit_next;   /* when there will be another one */
 static unsigned uart_polls; /* of its line status, one after the other */
 static bool uart_level;     /* of its line, as Zeno was told */
+static bool key_level;      /* ... of the keyboard's */
+static bool keyless;        /* nobody types at the keyboard */
+static uint64_t key_next;   /* no key comes before that time */
+static unsigned key_polls;  /* of its controller's status, one after the other */
 
 static void
 send(void *ctx, uint8_t byte)
@@ -54,6 +59,13 @@ static int
 received(void)
 {
 	return (int)user_call(USER_RECEIVE, 0, 0);
+}
+
+static uint8_t
+i8042_port_read(uint16_t port)
+{
+	key_polls = port == I8042_STATUS ? key_polls + 1 : 0;
+	return i8042_read(&i8042, port);
 }
 
 static int
@@ -91,7 +103,7 @@ byte_read(uint16_t port, uint64_t now)
 	case I8042_DATA:
 	case I8042_STATUS:
 	case FAST_A20:
-		return i8042_read(&i8042, port);
+		return i8042_port_read(port);
 	case RTC_INDEX ... RTC_INDEX + 1:
 		return rtc_read(&rtc, port, now);
 	case CRTC_INDEX ... CRTC_DATA:
@@ -109,6 +121,7 @@ i8042_port_write(uint16_t port, uint8_t value)
 {
 	const char *why = i8042_write(&i8042, port, value);
 
+	key_polls = 0;
 	if (why)
 		user_call(USER_STOP, (uint64_t)why, strlen(why));
 }
@@ -205,6 +218,36 @@ uart_line(void)
 	uart_level = level;
 }
 
+static void
+key_line(void)
+{
+	if (i8042_irq(&i8042) != key_level)
+		user_call(USER_IRQ_LINE, I8042_IRQ, !key_level);
+	key_level = i8042_irq(&i8042);
+}
+
+/*
+ * As in vmm/dev/pc.c; but the 8259s are Zeno's. So who only lets IRQ 1 through has no keys; and
+ * an EOI is nothing that comes here: the next byte's edge comes at once.
+ */
+static void
+keyboard_line(uint64_t now)
+{
+	bool listens = i8042.keyboard.enabled || key_polls > POLLS_OF_A_LISTENER;
+	int64_t c;
+
+	if (!keyless && listens && now >= key_next && i8042_takes_keys(&i8042)) {
+		c = user_call(USER_RECEIVE, 1, 0);
+		keyless = c == -ENODEV;
+		if (c >= 0)
+			i8042_type(&i8042, (uint8_t)c);
+		key_next = now + I8042_KEY_NS;
+	}
+	key_line();
+	i8042_update(&i8042);
+	key_line();
+}
+
 /*
  * Registers in memory: a counter of 100 MHz, as the main counter of an HPET (IA-PC HPET 1.0a,
  * 2.3), which has no timers. It runs from the start on, and nothing here can be written.
@@ -275,7 +318,10 @@ answer(struct run_page *run)
 		pit_line(now);
 	if (uart.mcr & UART_MCR_OUT2 || uart_level)
 		uart_line();
+	keyboard_line(now);
 	run->deadline = pit_next;
+	if (!keyless && i8042.keyboard.enabled && i8042_takes_keys(&i8042) && key_next < pit_next)
+		run->deadline = key_next;
 }
 
 /*

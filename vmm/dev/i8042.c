@@ -1,6 +1,7 @@
 /*
- * The keyboard controller of a PC without keyboard and mouse: kernels wait for it, ask it about
- * A20, and reset the machine by it. Its interrupts are not wired, for nothing comes by itself.
+ * The keyboard controller of a PC without a mouse: kernels wait for it, ask it about A20, reset the
+ * machine by it, and have keys by it (keyboard.c). One byte waits for the guest at a time, the
+ * controller's own before the keyboard's.
  *
  * A20 is on and stays on: an address line that is off is a thing of real mode. i8042.h says what
  * PC/AT is.
@@ -15,11 +16,14 @@
 #define STATUS_UNLOCKED 0x10
 #define STATUS_TIMEOUT  0x40 /* a device did not answer */
 
+#define MODE_INTERRUPTS   0x01
 #define MODE_KEYBOARD_OFF 0x10
 #define MODE_AUX_OFF      0x20
+#define MODE_TRANSLATES   0x40
 
-#define OUTPUT_RUN 0x01 /* 0: the CPU is reset */
-#define OUTPUT_A20 0x02
+#define OUTPUT_RUN  0x01 /* 0: the CPU is reset */
+#define OUTPUT_A20  0x02
+#define OUTPUT_FULL 0x10 /* IRQ 1's wire, whatever the mode */
 
 #define NO_ANSWER 0xfe /* "resend", with STATUS_TIMEOUT */
 
@@ -33,13 +37,51 @@ i8042_init(struct i8042 *k)
 			     .mode = 0x45 |
 				     MODE_AUX_OFF, /* as firmware leaves it, but for the mouse */
 			     .output = 0xcc | OUTPUT_RUN | OUTPUT_A20 };
+	keyboard_init(&k->keyboard);
+}
+
+void
+i8042_update(struct i8042 *k)
+{
+	bool keyboard = k->keyboard.count && !(k->mode & MODE_KEYBOARD_OFF);
+
+	if (k->status & STATUS_FULL || !(k->answers || keyboard))
+		return;
+	k->own = k->answers;
+	k->status |= STATUS_FULL;
+}
+
+bool
+i8042_irq(const struct i8042 *k)
+{
+	return k->status & STATUS_FULL &&
+	       (k->mode & (MODE_INTERRUPTS | MODE_KEYBOARD_OFF)) == MODE_INTERRUPTS;
+}
+
+bool
+i8042_is_idle(const struct i8042 *k)
+{
+	return !(k->status & STATUS_FULL || k->answers || k->keyboard.count);
+}
+
+bool
+i8042_takes_keys(const struct i8042 *k)
+{
+	return i8042_is_idle(k) && k->keyboard.scans && !(k->mode & MODE_KEYBOARD_OFF);
+}
+
+void
+i8042_type(struct i8042 *k, uint8_t c)
+{
+	keyboard_type(&k->keyboard, c, k->mode & MODE_TRANSLATES);
 }
 
 static void
 answer(struct i8042 *k, uint8_t byte, uint8_t status)
 {
-	k->data = byte;
-	k->status = (uint8_t)((k->status & ~STATUS_TIMEOUT) | STATUS_FULL | status);
+	k->answer = byte;
+	k->answers = true;
+	k->status = (uint8_t)((k->status & ~STATUS_TIMEOUT) | status);
 }
 
 /* A port whose bit 1 is A20; `run` is true if the other bit lets the CPU run. */
@@ -91,7 +133,7 @@ command(struct i8042 *k, uint8_t value)
 		answer(k, 0x80, 0); /* the input port: the lock is open */
 		break;
 	case 0xd0:
-		answer(k, k->output, 0);
+		answer(k, (uint8_t)(k->output | (k->status & STATUS_FULL ? OUTPUT_FULL : 0)), 0);
 		break;
 	default: /* 0xf0 up: the low lines of the output port that are 0 in it go low for 6 microseconds */
 		return value >= 0xf0 && !(value & OUTPUT_RUN) ? resets : NULL;
@@ -117,8 +159,12 @@ data(struct i8042 *k, uint8_t value)
 	case 0xd3:
 		answer(k, value, 0);
 		return NULL;
-	default: /* to a device */
+	case 0xd4:
 		answer(k, NO_ANSWER, STATUS_TIMEOUT);
+		return NULL;
+	default: /* to the keyboard, which is heard then */
+		k->mode &= (uint8_t)~MODE_KEYBOARD_OFF;
+		keyboard_write(&k->keyboard, value, k->mode & MODE_TRANSLATES);
 		return NULL;
 	}
 }
@@ -126,20 +172,31 @@ data(struct i8042 *k, uint8_t value)
 uint8_t
 i8042_read(struct i8042 *k, uint16_t port)
 {
-	if (port == I8042_STATUS)
-		return k->status;
 	if (port == FAST_A20)
 		return OUTPUT_A20;
+	i8042_update(k);
+	if (port == I8042_STATUS)
+		return k->status;
+	if (!(k->status & STATUS_FULL))
+		return k->data;
 	k->status &= (uint8_t) ~(STATUS_FULL | STATUS_TIMEOUT);
+	if (k->own)
+		k->data = k->answer;
+	else if (k->keyboard.count) /* not if it was reset since */
+		k->data = keyboard_take(&k->keyboard);
+	k->answers &= !k->own;
 	return k->data;
 }
 
 const char *
 i8042_write(struct i8042 *k, uint16_t port, uint8_t value)
 {
-	if (port == I8042_STATUS)
-		return command(k, value);
+	const char *why;
+
 	if (port == FAST_A20)
 		return lines(value, !(value & 1));
-	return data(k, value);
+	i8042_update(k); /* what has come before is read first */
+	why = port == I8042_STATUS ? command(k, value) : data(k, value);
+	i8042_update(k);
+	return why;
 }

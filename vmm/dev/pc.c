@@ -85,10 +85,36 @@ pic_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 	pic_write(&pc_of(d)->pic, port, (uint8_t)value);
 }
 
+/* What is typed at the keyboard, a key at a time. */
+static void
+type(struct pc *pc)
+{
+	uint64_t now = domain_now(pc->domain);
+	int c;
+
+	if (now < pc->key_next || !i8042_takes_keys(&pc->i8042))
+		return;
+	c = domain_key(pc->domain);
+	if (c < 0)
+		return;
+	i8042_type(&pc->i8042, (uint8_t)c);
+	pc->key_next = now + I8042_KEY_NS;
+}
+
+/* Who polls the status, and does nothing else, listens: as of the UART. */
 static uint32_t
 i8042_port_read(struct domain *d, uint16_t port, unsigned size)
 {
-	return i8042_read(&pc_of(d)->i8042, port);
+	struct pc *pc = pc_of(d);
+
+	if (d->keyboard && port == I8042_STATUS && i8042_is_idle(&pc->i8042) &&
+	    ++pc->key_polls > (d->input_awaited ? 0 : POLLS_OF_A_LISTENER))
+		type(pc);
+	if (port == I8042_DATA) {
+		pc->key_polls = 0;
+		pc->key_taken = true;
+	}
+	return i8042_read(&pc->i8042, port);
 }
 
 static void
@@ -96,6 +122,7 @@ i8042_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
 	const char *why = i8042_write(&pc_of(d)->i8042, port, (uint8_t)value);
 
+	pc_of(d)->key_polls = 0;
 	d->reset = why;
 	if (why)
 		domain_stop(d, "%s, by port %x", why, port);
@@ -161,6 +188,33 @@ pit_line(struct pc *pc)
 }
 PC_LINE(pit_line);
 
+/*
+ * A kernel that has its interrupt let through, or has asked for keys, has them. Between two bytes
+ * the line is seen low once, for edges.
+ */
+static void
+keyboard_line(struct pc *pc)
+{
+	struct i8042 *k = &pc->i8042;
+
+	if (pc->domain->keyboard &&
+	    (k->keyboard.enabled || !(pc->pic.chip[0].imr & 1 << I8042_IRQ)))
+		type(pc);
+	if (!pc->key_taken)
+		i8042_update(k);
+	pc->key_taken = false;
+	pic_set_irq(&pc->pic, I8042_IRQ, i8042_irq(k));
+}
+
+static void
+keyboard_if_used(struct pc *pc)
+{
+	if (pc->domain->keyboard || pc->key_taken || !i8042_is_idle(&pc->i8042) ||
+	    pc->pic.chip[0].lines & 1 << I8042_IRQ)
+		keyboard_line(pc);
+}
+PC_LINE(keyboard_if_used);
+
 void
 pc_update_lines(struct domain *d)
 {
@@ -188,6 +242,20 @@ pc_deadline(struct domain *d)
 	const struct pic_chip *master = &pc_of(d)->pic.chip[0];
 
 	return (master->imr | master->irr) & 1 << PIT_IRQ ? CLOCK_NEVER : pc_next_edge(d);
+}
+
+uint64_t
+pc_next_key(struct domain *d)
+{
+	return d->keyboard && pc_of(d)->key_next > domain_now(d) ? pc_of(d)->key_next : CLOCK_NEVER;
+}
+
+static uint64_t
+deadline(struct domain *d)
+{
+	uint64_t edge = pc_deadline(d), key = pc_next_key(d);
+
+	return key < edge ? key : edge;
 }
 
 uint64_t
@@ -263,7 +331,7 @@ static const struct platform pc_platform = {
 	.lines = pc_update_lines,
 	.pending = pc_pending,
 	.ack = pc_ack,
-	.deadline = pc_deadline,
+	.deadline = deadline,
 	.display = pc_display,
 };
 SET_ADD(platforms, pc_platform);

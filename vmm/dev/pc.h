@@ -34,6 +34,9 @@ struct pc {
 	uint64_t pit_next;   /* before that time it has no new edge, if nobody writes to it */
 	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
 	unsigned uart_polls; /* of its UART's line status, one after the other */
+	unsigned key_polls;  /* ... of its keyboard controller's */
+	uint64_t key_next;   /* no key comes before that time */
+	bool key_taken;      /* by this access: its line is low for once */
 };
 
 static inline struct pc *
@@ -50,6 +53,7 @@ const struct crtc *pc_display(struct domain *d);
 void pc_update_lines(struct domain *d);
 uint64_t pc_deadline(struct domain *d);  /* ... while its 8259s alone listen */
 uint64_t pc_next_edge(struct domain *d); /* of the 8254, in ns of the domain's clock */
+uint64_t pc_next_key(struct domain *d);  /* when it may come; CLOCK_NEVER: that depends on others */
 void pc_forget_edges(struct pc *pc);     /* those that nobody has been told */
 
 /*

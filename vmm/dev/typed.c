@@ -1,5 +1,6 @@
 /*
- * Who types into a guest's COM1: the words that it was started with, and a person.
+ * Who types into a guest's COM1, or, with keys=keyboard, at its keyboard: the words that it was
+ * started with, and a person.
  *
  * input=TEXT types the text; `_` is the Enter key, `~` a space. input=PROMPT|TEXT waits until the
  * guest has said the prompt, and input=PROMPT|TEXT|PROMPT|TEXT does so again.
@@ -44,9 +45,9 @@ attach(struct domain *d)
 		return;
 	person.attached = true;
 	d->input_awaited = true;
-	printf("d%u: its COM1 has what you type; Ctrl-] comes back here, `console d%u` goes "
+	printf("d%u: its %s has what you type; Ctrl-] comes back here, `console d%u` goes "
 	       "there\n",
-	       d->id, d->id);
+	       d->id, d->keyboard ? "keyboard" : "COM1", d->id);
 	printf("%.*s", (int)d->line_len, d->line);
 	person.mid_line = d->line_len;
 	d->line_len = 0;
@@ -249,11 +250,11 @@ silence(struct domain *d)
 }
 
 /*
- * The next character that is typed into its COM1, -1 if there is none. Nobody types before the
- * guest listens: before it has enabled received-data interrupts, or polls (pc.c).
+ * The next character that is typed, -1 if there is none. Nobody types before the guest listens:
+ * before it has enabled received-data interrupts, or polls (pc.c).
  */
-int
-domain_input(struct domain *d)
+static int
+typed(struct domain *d)
 {
 	if (person.id == d->id && person.first != person.next)
 		return (uint8_t)person.keys[person.first++ % KEYS];
@@ -267,4 +268,16 @@ domain_input(struct domain *d)
 	if (!*d->input || *d->input == ' ')
 		return silence(d);
 	return meant(*d->input++);
+}
+
+int
+domain_input(struct domain *d)
+{
+	return d->keyboard ? -1 : typed(d);
+}
+
+int
+domain_key(struct domain *d)
+{
+	return d->keyboard ? typed(d) : -1;
 }

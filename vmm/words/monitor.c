@@ -105,9 +105,10 @@ start_option(struct start *s, const char *word)
 		return chosen("devices", word + 8, s->config.platform = platform_find(word + 8));
 	if (!strcmp(word, "on-reset=restart"))
 		return s->config.resets = RESETS_MAX, 0;
-	flag = !strcmp(word, "&")       ? &s->background
-	       : !strcmp(word, "log=1") ? &s->config.logs_writes
-					: NULL;
+	flag = !strcmp(word, "&")               ? &s->background
+	       : !strcmp(word, "keys=keyboard") ? &s->config.keyboard
+	       : !strcmp(word, "log=1")         ? &s->config.logs_writes
+						: NULL;
 	if (flag)
 		*flag = true;
 	return flag ? 0 : -EINVAL;
@@ -180,7 +181,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [weight=256] [on-reset=restart] [&] [-- WORDS]]",
+	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [weight=256] [keys=keyboard] [on-reset=restart] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

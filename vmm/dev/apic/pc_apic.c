@@ -365,6 +365,8 @@ deadline(struct domain *d)
 		first = pc_next_edge(d);
 	at = pc_pci_deadline(p);
 	first = at < first ? at : first;
+	at = pc_next_key(d);
+	first = at < first ? at : first;
 	for_each_vcpu(v, d)
 	{
 		at = pc_timer_deadline(v);

@@ -91,7 +91,9 @@ service(struct user_pc *u)
 		domain_putc(u->domain, (uint8_t)regs[ENV_RDI]);
 		return 0;
 	case USER_RECEIVE:
-		c = domain_input(u->domain);
+		if (regs[ENV_RDI] != u->domain->keyboard)
+			return -ENODEV;
+		c = regs[ENV_RDI] ? domain_key(u->domain) : domain_input(u->domain);
 		return c < 0 ? -EAGAIN : c;
 	case USER_CPU:
 		return (int64_t)(u->used * (1000000 / MODEL_LIMIT_MS) / clock_tsc_hz());
