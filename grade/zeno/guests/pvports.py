@@ -440,12 +440,14 @@ class Peer(Eventful):
         """The port is pending; which is taken."""
         self.until(name, f"btr qword [shared_page + 2048 + {8 * (port // 64)}], {port % 64}", "jc {out}")
         self.op(f"btr qword [shared_page + 8], {port // 64}")
+        self.doing = f"an event at port {port}"
 
     def until_bound(self, name, dom, port):
         """The other one has opened that port."""
         self.op(f"mov dword [operand], {dom}", f"mov dword [operand + 4], {port}")
         self.until(name, "mov eax, 32", f"mov edi, {BIND_INTERDOMAIN}", "mov rsi, operand", "syscall", f"cmp rax, {EINVAL}", "jne {out}")
         err, n = self.model.new(Port(INTERDOMAIN, dom, port))
+        self.doing = f"{NAMES[BIND_INTERDOMAIN]}({dom}, {port})"
         self.done(err, n, BIND_INTERDOMAIN)
         self.say(f"[shared_page + 2048 + {8 * (n // 64)}]", 1 << n % 64)
         self.op(f"btr qword [shared_page + 2048 + {8 * (n // 64)}], {n % 64}", f"btr qword [shared_page + 8], {n // 64}")
