@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -21,6 +22,7 @@ sys.path.insert(0, str(ROOT / "grade"))
 # pylint: disable=wrong-import-position
 from zeno.machines import bochs, gdbremote, kvm, library, linked, machine, qemu, triplefault  # noqa: E402
 from zeno.machines.machine import End, Limits  # noqa: E402
+from zeno.machines.qmp import Qmp  # noqa: E402
 from zeno.machines.symbols import Elf, Symbols  # noqa: E402
 
 SOURCES = ROOT / "tests" / "machines"
@@ -380,6 +382,17 @@ def reset_by_keyboard(kind):
 def reset_by_chipset(kind):
     """a reset through port 0xcf9 is an extra reboot, not a shutdown"""
     reset("resetcf9", kind)
+
+
+@test
+def end_while_nobody_listens():
+    """a machine that ends as soon as it can, and a grader that says hello late: the end is heard of"""
+    hello = Qmp.hello
+    def late(self, then_run):
+        time.sleep(0.5)
+        hello(self, then_run)
+    with mock.patch.object(Qmp, "hello", late):
+        reset("resetcf9", "qemu")
 
 
 @test

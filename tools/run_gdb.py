@@ -64,8 +64,8 @@ def run_gdb(setup, options):
             sys.stdout.write((directory / "recorded").read_bytes().decode("utf-8", "backslashreplace"))
             setup.extra += reverse.options("replay", directory)
             say("now the same again under GDB: reverse-stepi, reverse-continue, reverse-finish")
-        guest = Qemu(setup, ["-serial", f"file:{console}", "-S", "-gdb",
-                             f"unix:{socket_path},server=on,wait=off"], options.explain, linger=True)
+        guest = Qemu(setup, ["-serial", f"file:{console}", "-gdb",
+                             f"unix:{socket_path},server=on,wait=off"], options.explain, linger=True, held=True)
         watcher = threading.Thread(target=lambda: setattr(guest, "verdict", guest.watch()),
                                    daemon=True)
         watcher.start()

@@ -20,7 +20,7 @@ LOOK_SECONDS = 1.0
 def qemu_argv(setup, faults, monitor_fd):
     """QEMU's arguments but for the console and the stub."""
     argv = qemu.boot_argv(setup)
-    argv += ["-no-shutdown", "-chardev", f"socket,id=qmp,fd={monitor_fd}",
+    argv += ["-S", "-no-shutdown", "-chardev", f"socket,id=qmp,fd={monitor_fd}",
              "-mon", "chardev=qmp,mode=control"]
     if faults:
         argv += ["-d", "int,cpu_reset", "-D", faults.path()]
@@ -30,9 +30,10 @@ def qemu_argv(setup, faults, monitor_fd):
 class Qemu:
     """A QEMU that a person talks to."""
 
-    def __init__(self, setup, console, explain, linger=False, pass_fds=(), pipe=None):
-        """`linger` leaves the machine standing after a reset, for GDB to look at. `pipe` passes its console on."""
-        self.linger, self.pipe = linger, pipe
+    def __init__(self, setup, console, explain, linger=False, pass_fds=(), pipe=None, held=False):
+        """`linger` leaves the machine standing after a reset, for GDB to look at. `pipe` passes its console on. A
+        `held` one does not run before GDB says so."""
+        self.linger, self.pipe, self.held = linger, pipe, held
         self.looked_at, self.dead_at = time.monotonic(), None
         self.symbols = Symbols(setup.elf)
         self.faults = Faults() if explain else None
@@ -53,7 +54,7 @@ class Qemu:
     def watch(self):
         """Wait for the end; the exit status. The machine stands still after a reset."""
         try:
-            self.qmp.hello()
+            self.qmp.hello(then_run=not self.held)
         except Exception:  # pylint: disable=broad-except
             pass
         while self.process.poll() is None:

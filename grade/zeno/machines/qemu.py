@@ -169,7 +169,7 @@ class Live(LiveBase):
         setup = self.setup
         argv = boot_argv(setup)
         monitor, fd = self._pair()
-        argv += ["-no-shutdown", "-chardev", f"socket,id=qmp,fd={fd}",
+        argv += ["-S", "-no-shutdown", "-chardev", f"socket,id=qmp,fd={fd}",
                  "-mon", "chardev=qmp,mode=control"]
         argv += self._serial_argv()
         argv += ["-chardev", f"file,id=side,path={_comma(self.path('side'))}",
@@ -177,8 +177,6 @@ class Live(LiveBase):
         if setup.gdb:
             self._stub, fd = self._pair()
             argv += ["-chardev", f"socket,id=gdb,fd={fd}", "-gdb", "chardev:gdb"]
-        if setup.paused:
-            argv += ["-S"]
         argv += self._plugin_argv()
         fds = [end.fileno() for end in self._theirs]
         if self.interrupts is not None:
@@ -196,7 +194,7 @@ class Live(LiveBase):
             end.close()
         self.qmp = Qmp(monitor, lambda: self.child.returncode() is None)
         try:
-            self.qmp.hello()
+            self.qmp.hello(then_run=not setup.paused)
         except (QmpGone, RuntimeError):
             pass  # it ended early: _look() finds out why
 

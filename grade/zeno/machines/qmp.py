@@ -59,10 +59,15 @@ class Qmp:
         """The first event of that name so far, or None."""
         return next((event for event in self.events if event["event"] == name), None)
 
-    def hello(self):
-        """Wait for the greeting and leave negotiation mode. Raises QmpGone."""
+    def hello(self, then_run):
+        """Wait for the greeting and leave negotiation mode; let the machine run, which waits (-S). Raises QmpGone.
+
+        Before that QEMU tells nobody of an event: the end of a machine that ran already would never be heard of.
+        """
         self._until(lambda: self.greeted)
         self.command("qmp_capabilities")
+        if then_run:
+            self.command("cont")
 
     def command(self, name, **arguments):
         """Run one command, give what it returns. Raises QmpGone; RuntimeError if QEMU refuses."""
