@@ -30,22 +30,30 @@ pv_send(uint32_t port)
 	return pv_event_op(XEN_EVTCHNOP_send, &s);
 }
 
+/*
+ * A domain may lose the CPU between any two instructions, and another one send meanwhile: who looks
+ * at the bits first, and takes the selector's away behind that, throws away what came between.
+ */
 int
 pv_event_next(void)
 {
-	pv_vcpu->upcall_pending = 0;
-	while (pv_vcpu->pending_sel) {
-		unsigned word = (unsigned)__builtin_ctzl(pv_vcpu->pending_sel), bit;
-		uint64_t ready = pv_shared->pending[word] & ~pv_shared->mask[word];
+	uint64_t floors;
 
-		if (!ready) {
-			pv_vcpu->pending_sel &= ~(1ul << word);
-			continue;
+	pv_vcpu->upcall_pending = 0;
+	while ((floors = __atomic_exchange_n(&pv_vcpu->pending_sel, 0, __ATOMIC_SEQ_CST)))
+		for (; floors; floors &= floors - 1) {
+			unsigned word = (unsigned)__builtin_ctzl(floors), bit;
+			uint64_t ready = pv_shared->pending[word] & ~pv_shared->mask[word];
+
+			if (!ready)
+				continue;
+			bit = (unsigned)__builtin_ctzl(ready);
+			/* this word, and those behind it: for the next call */
+			__atomic_fetch_or(&pv_vcpu->pending_sel, floors, __ATOMIC_SEQ_CST);
+			__atomic_fetch_and(&pv_shared->pending[word], ~(1ul << bit),
+					   __ATOMIC_SEQ_CST);
+			return (int)(word * 64 + bit);
 		}
-		bit = (unsigned)__builtin_ctzl(ready);
-		pv_shared->pending[word] &= ~(1ul << bit);
-		return (int)(word * 64 + bit);
-	}
 	return -1;
 }
 
