@@ -15,24 +15,13 @@ breaks(struct store_ring *s, volatile struct xen_store_ring *r, enum xen_store_e
 	return true;
 }
 
-/* Whether it is better to wait for the rest of a request, which fits into the ring. */
-static bool
-is_half(const volatile struct xen_store_ring *r, uint32_t at, uint32_t count)
-{
-	struct xen_xsd_sockmsg head;
-
-	for (uint32_t n = 0; n < sizeof(head) && n < count; n++)
-		((uint8_t *)&head)[n] = r->req[(at + n) % XEN_STORE_RING];
-	return count < sizeof(head) ||
-	       (head.len <= XEN_STORE_RING - sizeof(head) && head.len > count - sizeof(head));
-}
-
-/* Of a message of so many bytes, head and payload, the next ones. True: it is whole. */
+/*
+ * Of a message of so many bytes, head and payload, the next ones. True: it is whole. They are taken
+ * as they come: Linux rings for the rest of a request only if all before it has been taken.
+ */
 static bool
 take(struct store_ring *s, volatile struct store_page *p, uint32_t *at, uint32_t *count)
 {
-	if (!s->taken && *count && is_half(&p->ring, *at, *count))
-		return false;
 	for (; *count; ++*at, --*count) {
 		uint8_t byte = p->ring.req[*at % XEN_STORE_RING];
 
@@ -157,6 +146,9 @@ store_ring_goes_on(struct store_ring *s, volatile struct store_page *p)
 	}
 	s->head = p->rest.head;
 	s->taken = taken > sizeof(s->head) + (uint64_t)s->head.len ? 0 : taken;
-	s->lost = s->taken >= sizeof(s->head);
+	s->lost = p->ring.req_prod - p->rest.begun > XEN_STORE_RING && s->taken > sizeof(s->head);
+	for (uint32_t n = sizeof(s->head); n < s->taken && !s->lost; n++)
+		s->payload[n - sizeof(s->head)] =
+			(char)p->ring.req[(p->rest.begun + n) % XEN_STORE_RING];
 	s->unsent = unsent;
 }

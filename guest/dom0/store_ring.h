@@ -29,10 +29,10 @@ struct store_ring {
 		uint8_t head_bytes[sizeof(struct xen_xsd_sockmsg)];
 	};
 	char payload[XEN_STORE_PAYLOAD];
-	uint32_t taken; /* bytes of a request, its head and payload */
-	uint32_t sent;  /* ... of the client's first message */
-	bool lost;      /* the payload went with the dom0 that was here before: no more than that */
-	uint32_t unsent;    /* bytes of a message of hers, which nobody knows any more */
+	uint32_t taken;  /* bytes of a request, its head and payload */
+	uint32_t sent;   /* ... of the client's first message */
+	bool lost;       /* the payload, or some of it, went with the dom0 that was here before */
+	uint32_t unsent; /* bytes of a message of hers, which nobody knows any more */
 	const char *broken; /* why nobody answers any more; NULL: somebody does */
 };
 
@@ -44,7 +44,7 @@ bool store_ring_serve(struct store_ring *s, volatile struct store_page *p, struc
 		      struct store_client *c);
 
 /*
- * Another dom0 has served this ring up to now, or nobody has. A request that it has taken and not
- * answered gets EIO; but one that fits into the ring it has taken as a whole, and answered then.
+ * Another dom0 has served this ring up to now, or nobody has. Of a request that it has taken a part
+ * of, that is still in the ring, unless the domain has written others over it: then it gets EIO.
  */
 void store_ring_goes_on(struct store_ring *s, volatile struct store_page *p);

@@ -521,6 +521,39 @@ small_ones(void)
 	return true;
 }
 
+/* As Linux writes (xenbus_comms.c, xb_write): it rings for what it adds if all before was taken. */
+static bool
+as_linux_rings(void)
+{
+	struct xen_store_ring *r = &guest.page.ring;
+	struct store_client *c;
+	struct store_ring s;
+
+	memset(&guest, 0, sizeof(guest));
+	memset(&s, 0, sizeof(s));
+	store_init(&store);
+	c = store_introduce(&store, 0);
+	for (uint32_t n = 1; n < 2000; n++) {
+		struct xen_xsd_sockmsg head = { XEN_XS_READ, n, 0, 5 };
+		uint32_t cut = draw(21), before = r->req_prod;
+
+		memcpy(guest.out, &head, 16);
+		memcpy(guest.out + 16, "/key", 5);
+		put(r, guest.out, cut);
+		if (before == r->req_cons)
+			store_ring_serve(&s, &guest.page, &store, c);
+		before = r->req_prod;
+		put(r, guest.out + cut, 21 - cut);
+		if (before == r->req_cons)
+			store_ring_serve(&s, &guest.page, &store, c);
+		if (r->rsp_prod == r->rsp_cons)
+			return false;
+		r->rsp_cons = r->rsp_prod;
+	}
+	store_end(&store);
+	return true;
+}
+
 static void
 hand_over(void)
 {
@@ -529,6 +562,7 @@ hand_over(void)
 	unsigned ends = 0;
 	bool in_step = true;
 
+	ok(as_linux_rings(), "a request in two parts is answered, whatever Linux rings for");
 	ok(small_ones(), "what fits into the ring is asked once, whoever is dom0 meanwhile");
 	memset(&guest, 0, sizeof(guest));
 	store_init(&store);
