@@ -72,7 +72,7 @@ def tables(text):
         at += len(one.engines)
     if not machine.missing("qemu"):
         split = re.search(r" a port write is (\d+) instructions, (\d+) in the kernel", text)
-        ok(split and int(split[1]) < 750 and int(split[2]) < 630, "a port write with devices in the kernel and in ring 3", text=text)
+        ok(split and int(split[1]) < 720 and int(split[2]) < 630, "a port write with devices in the kernel and in ring 3", text=text)
         names.append("ring 3")
     floors = [int(n) for n in FLOOR.findall(text)]
     ok(len(floors) == len([name for name in names if name in FLOORS]) and all(30 < n < 80 for n in floors),

@@ -39,15 +39,15 @@ static struct rtc rtc;
 static struct i8042 i8042;
 static struct crtc crtc;
 
-static uint64_t rings;      /* of BELL */
-static uint64_t pit_told;   /* edges of the 8254 that line 0 has had */
-static uint64_t pit_next;   /* when there will be another one */
-static unsigned uart_polls; /* of its line status, one after the other */
-static bool uart_level;     /* of its line, as Zeno was told */
-static bool key_level;      /* ... of the keyboard's */
-static bool keyless;        /* nobody types at the keyboard */
-static uint64_t key_next;   /* no key comes before that time */
-static unsigned key_polls;  /* of its controller's status, one after the other */
+static uint64_t rings;             /* of BELL */
+static uint64_t pit_told;          /* edges of the 8254 that line 0 has had */
+static uint64_t pit_next;          /* when there will be another one */
+static unsigned uart_polls;        /* of its line status, one after the other */
+static bool uart_level, key_level; /* of their lines, as Zeno was told */
+static bool keyless;               /* nobody types at the keyboard */
+static uint64_t key_next;          /* no key comes before that time */
+static unsigned key_polls;         /* of its controller's status, one after the other */
+static bool key_stirs;             /* keyboard_line() may find something new though nobody asks */
 
 static void
 send(void *ctx, uint8_t byte)
@@ -65,6 +65,7 @@ static uint8_t
 i8042_port_read(uint16_t port)
 {
 	key_polls = port == I8042_STATUS ? key_polls + 1 : 0;
+	key_stirs = true;
 	return i8042_read(&i8042, port);
 }
 
@@ -122,6 +123,7 @@ i8042_port_write(uint16_t port, uint8_t value)
 	const char *why = i8042_write(&i8042, port, value);
 
 	key_polls = 0;
+	key_stirs = true;
 	if (why)
 		user_call(USER_STOP, (uint64_t)why, strlen(why));
 }
@@ -157,10 +159,7 @@ byte_write(uint16_t port, uint8_t value, uint64_t now)
 	}
 }
 
-/*
- * All devices take bytes: a wider access comes in parts, as on an ISA bus. Whether one of them is
- * somebody's.
- */
+/* Devices take bytes: a wider access comes in parts. Whether one of them is somebody's. */
 static bool
 read_port(uint16_t port, unsigned size, uint64_t now, uint32_t *value)
 {
@@ -227,10 +226,10 @@ key_line(void)
 }
 
 /*
- * As in vmm/dev/pc.c; but the 8259s are Zeno's. So who only lets IRQ 1 through has no keys; and
- * an EOI is nothing that comes here: the next byte's edge comes at once.
+ * As in vmm/dev/pc.c; but the 8259s are Zeno's: who only lets IRQ 1 through has no keys, and after
+ * an EOI the next byte's edge comes at once. Returns when there may be another key.
  */
-static void
+static APART uint64_t
 keyboard_line(uint64_t now)
 {
 	bool listens = i8042.keyboard.enabled || key_polls > POLLS_OF_A_LISTENER;
@@ -246,6 +245,9 @@ keyboard_line(uint64_t now)
 	key_line();
 	i8042_update(&i8042);
 	key_line();
+	key_stirs = (listens && !keyless) || !i8042_is_idle(&i8042);
+	return !keyless && i8042.keyboard.enabled && i8042_takes_keys(&i8042) ? key_next
+									      : RUN_NEVER;
 }
 
 /*
@@ -292,7 +294,7 @@ init(const struct run_page *run)
 static void
 answer(struct run_page *run)
 {
-	uint64_t now = run->now;
+	uint64_t now = run->now, key;
 
 	rings = run->rings;
 	switch (run->reason) {
@@ -318,10 +320,8 @@ answer(struct run_page *run)
 		pit_line(now);
 	if (uart.mcr & UART_MCR_OUT2 || uart_level)
 		uart_line();
-	keyboard_line(now);
-	run->deadline = pit_next;
-	if (!keyless && i8042.keyboard.enabled && i8042_takes_keys(&i8042) && key_next < pit_next)
-		run->deadline = key_next;
+	key = key_stirs ? keyboard_line(now) : RUN_NEVER;
+	run->deadline = key < pit_next ? key : pit_next;
 }
 
 /*

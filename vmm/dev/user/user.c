@@ -14,12 +14,22 @@
 static const struct module *model_module; /* NULL: user/dm's */
 static char model_word[RUN_WORDS];
 
+/* As model_ask(). Most answers leave nothing but requests: no time has come. */
+static bool
+ask(struct user_pc *u, struct question q)
+{
+	bool done = model_ask(u, q);
+
+	u->domain->changed = u->deadline > u->now ? CHANGED_REQUESTS : CHANGED_LINES;
+	return done;
+}
+
 static uint32_t
 model_read(struct domain *d, uint16_t port, unsigned size)
 {
 	struct user_pc *u = user_of(d);
 
-	if (!model_ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0, 1 }))
+	if (!ask(u, (struct question){ RUN_PORT_READ, port, (uint16_t)size, 0, 1 }))
 		return 0;
 	return u->done ? u->data & 0xffffffff >> (32 - 8 * size) : io_nobody(d, port, size);
 }
@@ -40,8 +50,7 @@ model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 
 	if (port == u->bell)
 		ring(u);
-	else if (model_ask(u,
-			   (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value, 1 }) &&
+	else if (ask(u, (struct question){ RUN_PORT_WRITE, port, (uint16_t)size, value, 1 }) &&
 		 !u->done)
 		io_nobody(d, port, size);
 }
@@ -54,14 +63,9 @@ model_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 static bool
 ask_part(struct user_pc *u, uint32_t reason, uint64_t at, unsigned size, uint32_t value)
 {
-	if (u->domain->state == DOMAIN_ENDED)
-		return false;
 	u->address = u->env->page->address = at;
 	u->may_wait = false;
-	if (!model_ask(u, (struct question){ reason, 0, (uint16_t)size, value, 1 }))
-		return false;
-	u->domain->changed = u->deadline > u->now ? CHANGED_REQUESTS : CHANGED_LINES;
-	return u->done;
+	return ask(u, (struct question){ reason, 0, (uint16_t)size, value, 1 }) && u->done;
 }
 
 static unsigned
@@ -333,8 +337,7 @@ user_lines(struct domain *d)
 		time_comes(u);
 }
 
-/* While the program owes an answer, the guest gets no interrupt between its instruction's halves.
- */
+/* While the program owes an answer, the guest gets no interrupt within its instruction. */
 static bool
 user_pending(struct vcpu *v)
 {
