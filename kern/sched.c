@@ -11,6 +11,7 @@ SET_DECLARE(policies);
 
 struct account *sched_accounts;
 enum cut sched_cut;
+uint64_t sched_turns;
 
 static const struct policy *policy;
 static uint64_t charged;          /* up to this time */
@@ -21,7 +22,6 @@ static struct turned {
 	uint8_t how, cut;
 	uint64_t at, took; /* ns */
 } trace[TRACE];
-static uint64_t traced; /* turns ever */
 
 static const struct policy *
 policy_named(const char *name)
@@ -124,16 +124,14 @@ void
 sched_charge(struct thread *t, enum turn how)
 {
 	uint64_t ns = since_charged();
-	struct turned *e = &trace[traced++ % TRACE];
-	unsigned i = 0;
+	struct turned *e = &trace[sched_turns++ % TRACE];
 
 	sched_turns_to(t, how == TURN_BLOCKED ? RUNS_BLOCKED : RUNS_READY, charged);
 	t->account->used += ns;
 	if (policy->charge)
 		policy->charge(t->account, ns);
 	*e = (struct turned){ .how = how, .cut = sched_cut, .at = charged - ns, .took = ns };
-	for (; i < sizeof(e->name) - 1 && t->name[i] && t->name[i] != ' '; i++)
-		e->name[i] = t->name[i];
+	__builtin_memcpy(e->name, t->name, sizeof(e->name));
 }
 
 void
@@ -201,10 +199,10 @@ words(const struct turned *e)
 static int
 show_turns(void)
 {
-	for (uint64_t n = traced < TRACE ? 0 : traced - TRACE; n < traced; n++) {
+	for (uint64_t n = sched_turns < TRACE ? 0 : sched_turns - TRACE; n < sched_turns; n++) {
 		const struct turned *e = &trace[n % TRACE];
 
-		printf("  %8lu us: %-11s %7lu.%03lu us, %s\n", e->at / 1000, e->name,
+		printf("  %8lu us: %-12.12s %6lu.%03lu us, %s\n", e->at / 1000, e->name,
 		       e->took / 1000, e->took % 1000, words(e));
 	}
 	return 0;

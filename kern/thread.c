@@ -104,10 +104,8 @@ thread_remove(struct thread *t)
 
 /* Those whose deadline has come are asked; the others, when the turn of who runs is to end. */
 static void
-wake_due(void)
+wake_due(uint64_t now)
 {
-	uint64_t now = clock_ns();
-
 	for (struct thread *t = threads; t; t = t->next)
 		if (t->state == THREAD_BLOCKED && t->class->ready && t->deadline <= now &&
 		    t->class->ready(t))
@@ -152,12 +150,12 @@ preempt_point(void)
 }
 
 static enum turn
-turn_of(struct thread *t)
+turn_of(struct thread *t, uint64_t now)
 {
 	uint64_t until = next_deadline(sched_wakes);
 	enum turn how;
 
-	began = clock_ns();
+	began = now;
 	lets_in = CLOCK_NEVER;
 	if (until < began + 1000000000 / TICK_HZ)
 		let_in(until);
@@ -170,7 +168,7 @@ turn_of(struct thread *t)
 	t->turns++;
 	how = t->class->turn(t);
 	running = NULL;
-	if (sched_cut != CUT_TICK && clock_ns() >= lets_in)
+	if (sched_cut != CUT_TICK && lets_in != CLOCK_NEVER && clock_ns() >= lets_in)
 		sched_cut = CUT_WAKE;
 	return how;
 }
@@ -178,20 +176,21 @@ turn_of(struct thread *t)
 bool
 sched_step(void)
 {
+	uint64_t now;
 	enum turn how;
 	struct thread *t;
 
 	set_foreach (const struct between_turns *, b, between_turns)
 		b->serve();
-	if (threads)
-		wake_due();
+	now = clock_ns();
+	wake_due(now);
 	t = threads ? sched_choose(threads, last) : NULL;
 	if (!t)
 		return false;
 	clock_tick();
 	switch_to(t);
 	last = t;
-	how = turn_of(t);
+	how = turn_of(t, now);
 	sched_charge(t, how);
 	switch (how) {
 	case TURN_AGAIN:

@@ -78,6 +78,7 @@ struct between_turns {
 	static const struct between_turns between_turns_##fn = { fn }; \
 	SET_ADD(between_turns, between_turns_##fn)
 
+extern uint64_t sched_turns; /* that have ended, ever */
 /* Runs one ready thread for one turn (FPU and DRs switched only when the thread changes). False:
  * none is ready. */
 bool sched_step(void);

@@ -21,8 +21,8 @@ from zeno.machines import machine  # noqa: E402
 
 LINE = re.compile(r"^  (\S.*?)  +(?:(\d+) +)?(\d+) +(\d+) +(\d+) +([\d.]+)(   missed)?$", re.M)
 # Zeno's own, with slack: what makes one of them dearer is to be noticed.
-MOST = {"cpuid": 255, "vmmcall": 415, "in, 8259": 360, "APIC EOI": 1655, "first touch": 1450, "HLT, timer": 5200,
-        "port write, program": 765, "MMIO write, program": 1750, "doorbell, program": 400}
+MOST = {"cpuid": 255, "vmmcall": 415, "in, 8259": 360, "APIC EOI": 1570, "first touch": 1450, "HLT, timer": 4800,
+        "port write, program": 710, "MMIO write, program": 1725, "doorbell, program": 400}
 
 
 def files(archive):

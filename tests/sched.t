@@ -107,11 +107,11 @@ def told():
         ran = sum(int(row[5]) for row in rows[0]) + sum(map(int, found[1].groups()))
         ok(abs(ran - int(found[0][1]) * 1000 - int(found[0][2])) < 40, "all time is charged to somebody", ran=ran, text=text)
     turns = next((part for part in parts if part.startswith("sched turns\n")), "")
-    ok(all(re.search(rf"^ +\d+ us: {who} +\d+\.\d{{3}} us, {why}$", text, re.M) for who, why in (
+    ok(all(re.search(rf"^ +\d+ us: {who} \S+ +\d+\.\d{{3}} us, {why}$", text, re.M) for who, why in (
         ("d1", "another one woke"), ("d2", "waits"))), "the last turns, and why they ended", turns=turns)
     text, _ = host(["start pv-turns weight=1024 & -- serve 3 2", "start pv-turns & -- call 1 1", "sleep 100", "sched turns"],
                    guest("pv-turns"))
-    ok(re.search(r"^ +\d+ us: d2 +\d+\.\d{3} us, another one woke$", text, re.M), "an event ends the turn of another one", text=text)
+    ok(re.search(r"^ +\d+ us: d2 pv-turns  +\d+\.\d{3} us, another one woke$", text, re.M), "an event ends the turn of another one", text=text)
 
 
 def refused():

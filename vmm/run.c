@@ -56,10 +56,7 @@ nmi(struct vcpu *v)
 	return event_inject(v);
 }
 
-/*
- * What the guest receives before its next instruction: an event that was refused before, else an
- * interrupt.
- */
+/* What the guest receives before its next instruction: a refused event, else an interrupt. */
 static inline enum verdict
 deliver(struct vcpu *v)
 {
@@ -85,8 +82,10 @@ vcpu_ready(struct thread *t)
 	if (v->state.activity != ACTIVITY_RUNS || v->domain->paused)
 		return false;
 	platform_lines(v->domain);
-	if (v->state.pending_debug || v->irq_pending)
+	if (v->state.pending_debug || v->irq_pending) {
+		v->asked = sched_turns + 1;
 		return true;
+	}
 	t->deadline = platform_deadline(v->domain);
 	return false;
 }
@@ -153,10 +152,7 @@ interrupt_comes_first(struct vcpu *v, uint64_t shadow_at, const struct exit *e)
 	       v->state.rflags & FLAG_IF && v->irq_pending;
 }
 
-/*
- * *e is a #DB, at its rip. DR6 says why it comes: B0 to B3 anew, the others stay until cleared (SDM
- * 3B 17.2.3).
- */
+/* *e is a #DB, at its rip. In DR6 B0 to B3 are anew, others stay until cleared: SDM 3B 17.2.3. */
 void
 debug_trap(struct vcpu *v, struct exit *e)
 {
@@ -249,7 +245,8 @@ vcpu_turn(struct thread *t)
 	v->state.activity = ACTIVITY_RUNS;
 	v->domain->ran = v;
 	v->engine->load(v);
-	platform_lines(v->domain);
+	if (v->asked != sched_turns + 1) /* else they have just been asked, and nobody ran since */
+		platform_lines(v->domain);
 	platform_alarm(v->domain);
 	domain_quiet(v->domain);
 	do {

@@ -107,6 +107,7 @@ struct vcpu {
 	struct exit_record *log;  /* one frame */
 	struct exit_record *last; /* of the exit being handled; host interrupts have none */
 	uint64_t began; /* RFLAGS when the instruction of this exit began: TF makes its step */
+	uint64_t asked; /* 1 + sched_turns when vcpu_ready() found an interrupt for it */
 	uint8_t sipi;   /* the vector of the start-up IPI */
 	struct vcpu_debug debug;
 	struct page_fault page_fault; /* met by the host while it did something for the guest */

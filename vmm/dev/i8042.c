@@ -3,8 +3,7 @@
  * machine by it, and have keys by it (keyboard.c). One byte waits for the guest at a time, the
  * controller's own before the keyboard's.
  *
- * A20 is on and stays on: an address line that is off is a thing of real mode. i8042.h says what
- * PC/AT is.
+ * A20 is on and stays on: off it is a thing of real mode. i8042.h says what PC/AT is.
  */
 #include <stddef.h>
 

@@ -26,9 +26,8 @@ struct i8042 {
 	struct keyboard keyboard;
 };
 
-#define I8042_IRQ 1
-#define I8042_KEY_NS \
-	1000000ul /* from key to key: firmware keeps 15, and a guest must come to them */
+#define I8042_IRQ    1
+#define I8042_KEY_NS 1000000ul /* from key to key: a guest must come to them, firmware keeps 15 */
 
 void i8042_init(struct i8042 *k);
 uint8_t i8042_read(struct i8042 *k, uint16_t port);

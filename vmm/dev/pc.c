@@ -107,6 +107,7 @@ i8042_port_read(struct domain *d, uint16_t port, unsigned size)
 {
 	struct pc *pc = pc_of(d);
 
+	pc->key_stirs = true;
 	if (d->keyboard && port == I8042_STATUS && i8042_is_idle(&pc->i8042) &&
 	    ++pc->key_polls > (d->input_awaited ? 0 : POLLS_OF_A_LISTENER))
 		type(pc);
@@ -123,6 +124,7 @@ i8042_port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 	const char *why = i8042_write(&pc_of(d)->i8042, port, (uint8_t)value);
 
 	pc_of(d)->key_polls = 0;
+	pc_of(d)->key_stirs = true;
 	d->reset = why;
 	if (why)
 		domain_stop(d, "%s, by port %x", why, port);
@@ -171,7 +173,7 @@ const struct pc_wire pc_classic = { pic_waits, pic_pulse };
 static void
 pit_line(struct pc *pc)
 {
-	uint64_t now = domain_now(pc->domain), edges;
+	uint64_t now = pc->now, edges;
 
 	if (now < pc->pit_next)
 		return;
@@ -197,6 +199,8 @@ keyboard_line(struct pc *pc)
 {
 	struct i8042 *k = &pc->i8042;
 
+	if (!pc->key_stirs)
+		return;
 	if (pc->domain->keyboard &&
 	    (k->keyboard.enabled || !(pc->pic.chip[0].imr & 1 << I8042_IRQ)))
 		type(pc);
@@ -204,20 +208,14 @@ keyboard_line(struct pc *pc)
 		i8042_update(k);
 	pc->key_taken = false;
 	pic_set_irq(&pc->pic, I8042_IRQ, i8042_irq(k));
+	pc->key_stirs = pc->domain->keyboard || !i8042_is_idle(k);
 }
-
-static void
-keyboard_if_used(struct pc *pc)
-{
-	if (pc->domain->keyboard || pc->key_taken || !i8042_is_idle(&pc->i8042) ||
-	    pc->pic.chip[0].lines & 1 << I8042_IRQ)
-		keyboard_line(pc);
-}
-PC_LINE(keyboard_if_used);
+PC_LINE(keyboard_line);
 
 void
 pc_update_lines(struct domain *d)
 {
+	pc_of(d)->now = domain_now(d);
 	set_foreach (const struct pc_line *, line, pc_lines)
 		line->update(pc_of(d));
 }
@@ -292,6 +290,7 @@ pc_make(struct pc *pc, struct domain *d, const struct pc_wire *wire)
 	pit_init(&pc->pit, now);
 	rtc_init(&pc->rtc, d->ram, now);
 	i8042_init(&pc->i8042);
+	pc->key_stirs = d->keyboard;
 	pc_forget_edges(pc);
 }
 

@@ -31,12 +31,13 @@ struct pc {
 	struct rtc rtc;
 	struct i8042 i8042;
 	struct crtc crtc;
-	uint64_t pit_next;   /* before that time it has no new edge, if nobody writes to it */
-	uint64_t pit_edges;  /* how many of its edges IRQ 0 has been told */
-	unsigned uart_polls; /* of its UART's line status, one after the other */
-	unsigned key_polls;  /* ... of its keyboard controller's */
-	uint64_t key_next;   /* no key comes before that time */
-	bool key_taken;      /* by this access: its line is low for once */
+	uint64_t now;              /* of the domain's clock: its lines are looked at */
+	uint64_t pit_next;         /* before that time it has no new edge, if nobody writes to it */
+	uint64_t pit_edges;        /* how many of its edges IRQ 0 has been told */
+	unsigned uart_polls;       /* of its UART's line status, one after the other */
+	unsigned key_polls;        /* ... of its keyboard controller's */
+	uint64_t key_next;         /* no key comes before that time */
+	bool key_taken, key_stirs; /* by this access: low for once; its line may have to move */
 };
 
 static inline struct pc *

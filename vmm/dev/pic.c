@@ -60,7 +60,7 @@ request(const struct pic *p, unsigned which)
 	uint8_t blocking = c->isr;
 	int ir, serving;
 
-	if (!(c->irr & ~c->imr)) /* the usual case, asked for on every way into a guest */
+	if (!(c->irr & ~c->imr)) /* the usual case */
 		return NO_REQUEST;
 	ir = highest(c, c->irr & ~c->imr);
 	if (c->special_mask)
@@ -135,7 +135,9 @@ pic_set_irq(struct pic *p, unsigned line, bool level)
 bool
 pic_pending(const struct pic *p)
 {
-	return request(p, MASTER) != NO_REQUEST;
+	const struct pic_chip *c = &p->chip[MASTER];
+
+	return c->irr & ~c->imr && request(p, MASTER) != NO_REQUEST;
 }
 
 /*

@@ -48,6 +48,11 @@ set_vector(uint32_t set[8], unsigned vector, bool on)
 static int
 highest(const uint32_t set[8])
 {
+	uint64_t words[4];
+
+	__builtin_memcpy(words, set, sizeof(words));
+	if (!(words[0] | words[1] | words[2] | words[3]))
+		return LAPIC_NONE; /* mostly, and this is asked often */
 	for (int i = 7; i >= 0; i--)
 		if (set[i])
 			return i * 32 + 31 - __builtin_clz(set[i]);

@@ -6,8 +6,7 @@
  * unmasked. The 8259's own output goes to the first CPU's LINT0, which lets it through (ExtINT), as
  * firmware leaves it: a kernel that knows no APIC has its interrupts as on the classic PC.
  *
- * The registers of the APICs stay where they are after power-up.
- * What it has on a PCI bus is in pc_pci.c.
+ * The registers of the APICs stay where they are after power-up. pc_pci.c has the PCI bus.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -315,13 +314,12 @@ static void
 update_lines(struct domain *d)
 {
 	struct pc_apic *p = apic_of(d);
-	uint64_t now = domain_now(d);
 	struct apic_message m;
 
 	pc_update_lines(d);
 	pc_pci_lines(p);
 	copy_lines(p);
-	for_each_vcpu(v, d) pc_tick(v, now);
+	for_each_vcpu(v, d) pc_tick(v, p->pc.now);
 	while (ioapic_next(&p->ioapic, &m))
 		deliver(d, NULL, &m);
 }
@@ -329,7 +327,7 @@ update_lines(struct domain *d)
 static bool
 takes_8259(const struct vcpu *v)
 {
-	return !v->number && lapic_passes_8259(lapic_of(v)) && pic_pending(&pc_of(v->domain)->pic);
+	return !v->number && pic_pending(&pc_of(v->domain)->pic) && lapic_passes_8259(lapic_of(v));
 }
 
 static bool

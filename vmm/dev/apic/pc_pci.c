@@ -199,11 +199,12 @@ dma_runs(struct pc_apic *p)
 void
 pc_pci_lines(struct pc_apic *p)
 {
-	struct ide_host host = host_of(p->pc.domain);
 	struct ide *i = &p->ide;
 	bool line;
 
 	if (dma_runs(p)) {
+		struct ide_host host = host_of(p->pc.domain);
+
 		preempt_point(); /* each element of a string to a port may come here */
 		ide_dma(i, DMA_STEP, &host);
 	}
