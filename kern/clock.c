@@ -6,7 +6,7 @@
 #include <kern/cpu.h>
 #include <kern/host.h>
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 #include <kern/thread.h>
 #include <kern/trap.h>
 

@@ -1,5 +1,5 @@
 /*
- * FPU, SSE and debug registers: who runs owns them, and kern/thread.c switches them.
+ * FPU, SSE and debug registers: who runs owns them, and kern/sched/thread.c switches them.
  *
  * A host function uses none of them (-mgeneral-regs-only), so an exit saves nothing.
  */

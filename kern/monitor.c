@@ -7,7 +7,7 @@
 #include <inc/errno.h>
 #include <kern/host.h>
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 #include <kern/thread.h>
 
 #define LINE_MAX       256

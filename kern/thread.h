@@ -29,7 +29,7 @@ struct thread_class {
 	void (*ended)(struct thread *); /* after the last turn; may free */
 };
 
-/* What threads that belong together have of the CPU: kern/sched.h. Their owner sets `weight`. */
+/* What threads that belong together have of the CPU: kern/sched/. Their owner sets `weight`. */
 struct account {
 	uint32_t weight;  /* against others'; 0: WEIGHT_DEFAULT */
 	unsigned threads; /* that have it */

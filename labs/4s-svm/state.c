@@ -80,7 +80,7 @@ msrs_in(struct cpu_state *s, const struct vmcb *b)
 
 /*
  * DR0 to DR3, which no VMCB has: while a vCPU runs, and up to its thread's next switch, the CPU
- * holds the guest's (kern/thread.c).
+ * holds the guest's (kern/sched/thread.c).
  */
 static void
 load_breakpoints(const uint64_t dr[8])

@@ -8,7 +8,7 @@
  * What one runs beyond its credit, up to a slice, is a debt.
  */
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 
 #define UNIT 39063l /* ns of a round, of one of the weight: a tick is WEIGHT_DEFAULT */
 
@@ -30,7 +30,7 @@ charge(struct account *a, uint64_t ns)
 	 * Beware: turns may be of any length: some end when the clock strikes, some just before,
 	 *  some after a hundred instructions. Kernel and hypercalls are in it; whoever is charged
 	 *  wrongly here has the machine, or nothing.
-	 * Manual: kern/sched.h; struct account in kern/thread.h.
+	 * Manual: kern/sched/sched.h; struct account in kern/thread.h.
 	 * Tools: ns, TICK_HZ
 	 */
 	exercise_todo("7.5", "handouts/lab7b.md#ex-7-5");
@@ -49,7 +49,7 @@ refill(const struct thread *all)
 	 * Beware: accounts whose threads sleep are in the list, too; weights go from one to
 	 *  WEIGHT_MAX, and a debt may be of many rounds. Some account is ready, and none of the
 	 *  ready ones has anything left.
-	 * Manual: kern/sched.h; struct account in kern/thread.h.
+	 * Manual: kern/sched/sched.h; struct account in kern/thread.h.
 	 * Tools: clock_ns(), part(), sched_accounts, THREAD_READY
 	 */
 	exercise_todo("7.5", "handouts/lab7b.md#ex-7-5");
@@ -68,7 +68,7 @@ choose(struct thread *all, struct thread *last)
 	 * Beware: among equals they take turns, whoever had the last one, and none is overlooked:
 	 *  threads come and go, and `last` may be nobody. A machine never waits while one is
 	 *  ready.
-	 * Manual: kern/sched.h, struct policy; sched_in_turn() in kern/sched_rr.c is another one.
+	 * Manual: kern/sched/sched.h, struct policy; sched_in_turn() of rr.c there is another.
 	 * Tools: need_resched, refill(), sched_after(), THREAD_READY
 	 */
 	exercise_todo("7.5", "handouts/lab7b.md#ex-7-5");
@@ -86,7 +86,7 @@ wakes(const struct thread *t)
 	 *  be chosen before who runs.
 	 * Beware: a guest can sleep and wake a thousand times in a second, and each time somebody
 	 *  else's turn is over.
-	 * Manual: kern/sched.h, struct policy.
+	 * Manual: kern/sched/sched.h, struct policy.
 	 * Tools: clock_ns(), refill()
 	 */
 	exercise_todo("7.5", "handouts/lab7b.md#ex-7-5");

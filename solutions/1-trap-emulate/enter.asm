@@ -27,7 +27,7 @@
 ; there. They have 32 bits, and so have the loads and stores: the upper half of each stays 0.
 ;
 ; Not saved and not loaded: r8 to r15, which 32-bit code cannot name; DS ES FS GS (load.asm); the FPU, which
-; belongs to the thread (kern/thread.c). An iretq that faults, does so in ring 0 on the host's stack, and the
+; belongs to the thread (kern/sched/thread.c). An iretq that faults, does so in ring 0 on the host's stack, and the
 ; exception table brings us to .bad.
 ;
 ; SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.

@@ -43,7 +43,7 @@ enum verdict
 te_wait(struct vcpu *v, struct exit *e)
 {
 	/* EXERCISE 1.7b: The handler returns to the instruction after the hlt. BLOCK says that there is nothing to do until
-	 * thread_wake(); kern/thread.c asks the vCPU now and then.
+	 * thread_wake(); kern/sched/thread.c asks the vCPU now and then.
 	 * until then: return exit_stop(v, e, LAB_1B "#interrupts", "it waits for an interrupt, and exercise 1.7 injects them");
 	 */
 	vcpu_advance(v, e); /* safe: all that is left of the hlt is to wait */

@@ -165,8 +165,8 @@ msrs_in(struct cpu_state *s, const struct vmx *x)
 
 /*
  * DR0 to DR3, which no VMCS has: while a vCPU runs, and up to its thread's next switch, the CPU
- * holds the guest's (kern/thread.c). All eight that the guest wrote are x->dr[] besides: no move to
- * or from them comes to the CPU.
+ * holds the guest's (kern/sched/thread.c). All eight that the guest wrote are x->dr[] besides: no
+ * move to or from them comes to the CPU.
  */
 static void
 load_breakpoints(const uint64_t dr[8])

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 
 #include "tap.h"
 

@@ -3,7 +3,7 @@
  *
  * None of them can hit in the host: it has no address below 4 GiB but the guest's, and those it
  * does not use. Nor can one watch the VMM window, which is not the guest's. What the host does for
- * the guest looks at them here. Thread switches carry the registers (kern/thread.c).
+ * the guest looks at them here. Thread switches carry the registers (kern/sched/thread.c).
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */

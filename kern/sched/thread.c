@@ -1,6 +1,6 @@
 /*
- * Threads and their turns: a policy chooses (kern/sched.h), and a slice is what is left until the
- * next tick, or until one wakes that the policy lets in before.
+ * Threads and their turns: a policy chooses (kern/sched/sched.h), and a slice is what is left until
+ * the next tick, or until one wakes that the policy lets in before.
  *
  * Interrupts are off everywhere but in idle(), at preemption points and where a turn runs a guest.
  * So nothing here can be interrupted, and a wake-up can't be lost between the check and the hlt.
@@ -11,7 +11,7 @@
 #include <inc/x86.h>
 #include <kern/host.h>
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 #include <kern/thread.h>
 
 SET_DECLARE(between_turns);

@@ -3,7 +3,7 @@
  */
 #include <inc/errno.h>
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 
 #define TRACE 32u /* turns that are remembered */
 

@@ -3,7 +3,7 @@
  * less of the CPU than who does not, and who wakes waits for all others.
  */
 #include <kern/kern.h>
-#include <kern/sched.h>
+#include <kern/sched/sched.h>
 
 struct thread *
 sched_in_turn(struct thread *all, struct thread *last)

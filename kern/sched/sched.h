@@ -41,7 +41,7 @@ sched_after(struct thread *all, const struct thread *t)
 	return t && t->next ? t->next : all;
 }
 
-/* sched_rr.c: the next one of those that are ready, as policy.choose. */
+/* rr.c: the next one of those that are ready, as policy.choose. */
 struct thread *sched_in_turn(struct thread *all, struct thread *last);
 
 /* ---- between thread.c, clock.c and the monitor ---- */
