@@ -89,6 +89,13 @@ def inverted():
        parts=had)
 
 
+def called():
+    """One that is sent to is let in then, though who sends has no exit for it, and nothing else to wait for."""
+    parts = pv([(1024, "serve 1 2"), (256, "seldom 2 1")], window=WINDOW // 4)[1]
+    # of 2,000 passes for each event the server has 100 at once; by the next tick three or four would have become one
+    ok(parts[0] > 0.04 and parts[1] > 0.9, "one that is sent to has its turn before the next tick", parts=parts)
+
+
 def told():
     """The monitor's command: weights change, time adds up, the last turns and why they ended."""
     text, _ = host(["start pv-turns & -- spin 1", "start pv-turns weight=512 & -- brief 2", "sched d1 weight=768", "sleep 300",
@@ -133,6 +140,7 @@ def main():
     shares()
     hostile()
     inverted()
+    called()
     told()
     refused()
     finish()

@@ -45,7 +45,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
-    "pv and its lab": ("vmm/pv @6", 4850, 3200),
+    "pv and its lab": ("vmm/pv @6", 4852, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1750, 1000),
     "domain control of PV": ("vmm/pv/control", 600, 550),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1026, 800),

@@ -98,7 +98,7 @@ iret_at_once(struct vcpu *v, struct pv_spot *spot)
 /*
  * Called by the way in itself: the guest's other registers are still in the CPU, so that most of
  * what an exit takes is not done. It leaves a record like any exit. One that is not finished goes
- * on by the same instruction, at once: the host's interrupts, if any wait, come before it.
+ * on by the same instruction, at once; but if a call has let another thread in, it is an exit.
  */
 enum pv_way
 pv_answer(struct pv_spot *spot)
@@ -114,8 +114,7 @@ pv_answer(struct pv_spot *spot)
 	exit_begin(e, EXIT_HYPERCALL, NO_TRAP, 0, pv->frame.rip - PV_INSN);
 	exit_log(v, e);
 	v->entries++;
-	c->verdict = RESUME;
-	c->again = c->jumped = c->inner = false;
+	c->begins = RESUME;
 	c->budget = PV_BATCH;
 	if (c->number == XEN_iret)
 		return iret_at_once(v, spot);
@@ -126,7 +125,7 @@ pv_answer(struct pv_spot *spot)
 	else
 		c->number = (uint64_t)result;
 	pv_flush(v); /* before anything is written by what its tables say */
-	if (!pv_upcall_is_due(pv))
+	if (!pv_upcall_is_due(pv) && !need_resched)
 		return PV_SYSRET;
 	pv_keep_spot(v, spot);
 	return pv_go_on(v, spot);

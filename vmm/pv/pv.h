@@ -185,10 +185,15 @@ enum verdict pv_bounce_syscall(struct vcpu *v, struct exit *e);
 /* A hypercall on its way. spot.inc pushes the first two. */
 struct pv_call {
 	uint64_t number, arg[6]; /* behind it the number is the result */
-	enum verdict verdict;    /* RESUME, unless it says otherwise */
-	bool again;  /* not finished: it goes on with these arguments, by the same instruction */
-	bool jumped; /* the guest's registers are other ones now, rip and rax among them */
-	bool inner;  /* of a multicall */
+	union {                  /* begins 0: RESUME, and none of the three */
+		uint64_t begins;
+		struct {
+			enum verdict verdict;
+			bool again; /* not finished: by the same instruction, with these arguments */
+			bool jumped; /* the guest's registers are others now, rip and rax, too */
+			bool inner;  /* of a multicall */
+		};
+	};
 	unsigned budget; /* entries that this exit may still look at, or what takes as long */
 };
 #define PV_BATCH 8192u /* ... at first */

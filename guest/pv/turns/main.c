@@ -1,7 +1,6 @@
 /*
  * What domains do with a CPU that they share: `WAY N`, where N is the loop that it spins in
- * (spin.asm); `serve N D` and `ask N D` or `call N D`,
- * with domain D.
+ * (spin.asm); `serve N D` and `ask N D`, `call N D` or `seldom N D`, with domain D.
  */
 #include <guest/pv/lib/check.h>
 #include <guest/pv/lib/events.h>
@@ -167,16 +166,29 @@ asks(void)
 	}
 }
 
-/* ... and does not wait. */
+/* ... and does not wait: for that many passes it has other work. */
 static void
-calls(void)
+calls_each(uint64_t passes)
 {
 	uint32_t port = to_the_other();
 
 	for (;;) {
 		pv_send(port);
-		spin(100);
+		spin(passes);
 	}
+}
+
+static void
+calls(void)
+{
+	calls_each(100);
+}
+
+/* When its turn has been long enough that another one may be let in at once. */
+static void
+calls_seldom(void)
+{
+	calls_each(2000);
 }
 
 /* Behind this word and a space; NULL: it is another word. */
@@ -196,10 +208,12 @@ guest_main(const struct xen_start_info *info)
 		const char *name;
 		void (*way)(void);
 	} ways[] = {
-		{ "spin", spins },      { "dodge", dodges },      { "yield", yields },
-		{ "wake", wakes },      { "self", calls_itself }, { "brief", is_brief },
-		{ "serve", serves },    { "ask", asks },          { "call", calls },
-		{ "late", comes_late },
+		{ "spin", spins },          { "dodge", dodges },
+		{ "yield", yields },        { "wake", wakes },
+		{ "self", calls_itself },   { "brief", is_brief },
+		{ "serve", serves },        { "ask", asks },
+		{ "call", calls },          { "late", comes_late },
+		{ "seldom", calls_seldom },
 	};
 	struct xen_evtchn_bind_virq b = { .virq = XEN_VIRQ_TIMER };
 	const char *words = info->cmd_line, *number;
