@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,8 +135,28 @@ def numbers(root):
     ok(asked() == first.replace("7]", "8]"), "a changed header is asked anew, however old it looks", got=asked())
 
 
+def places():
+    """Where scratch trees lie: in memory, where nobody wants them elsewhere and there is room."""
+    wanted = os.environ.pop("TMPDIR", None)
+    memory, full = folder(), build.MEMORY_FREE
+    try:
+        build.MEMORY_FREE = 0
+        ok(build.place_of_trees(memory) == str(memory), "a scratch tree lies in memory")
+        ok(build.place_of_trees(memory / "none") == tempfile.gettempdir(), "unless there is no such place")
+        build.MEMORY_FREE = 1 << 62
+        ok(build.place_of_trees(memory) == tempfile.gettempdir(), "or no room in it")
+        build.MEMORY_FREE, os.environ["TMPDIR"] = 0, "/somewhere"
+        ok(build.place_of_trees(memory) == tempfile.gettempdir(), "or TMPDIR names another")
+    finally:
+        build.MEMORY_FREE = full
+        os.environ.pop("TMPDIR")
+        if wanted:
+            os.environ["TMPDIR"] = wanted
+
+
 def main():
     """Lab 0, in a tree of its own."""
+    places()
     lab, root = course.load("0"), copy()
     files = build.take_folder(ROOT / "labs" / lab.dir, lab)
     at_home(root, lab, files)
