@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, TOOLS, finish, ok, run, skip  # noqa: E402
+from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(TOOLS))
 import labinfo  # noqa: E402
@@ -114,7 +114,11 @@ def main():
            if p.is_dir() and any(p.rglob("*.c")) and (room := str(p.relative_to(ROOT))) not in (*mapped, *unsaid)]
     ok(not bad, "the guide's map has each room that is exported", got=bad)
     done = run("python3", TOOLS / "comments.py", "--check", cwd=ROOT)
-    ok(done.status == 0, "comments have 100 columns at most", out=done.out)
+    ok(done.status == 0, "comments have 100 columns at most, and tools/comments.py would change none", out=done.out)
+    made = folder() / "made.c"
+    made.write_text("int x;\n\tif (!x) /* " + "words and " * 9 + "*/\n\t\treturn;\n")
+    done = run("python3", TOOLS / "comments.py", "--check", made, cwd=ROOT)
+    ok(done.status == 1 and f"{made}:2: " in done.out, "one behind code that is too long is seen", out=done.out)
     if (ROOT / "solutions").is_dir():
         rooms()
     finish()

@@ -105,10 +105,12 @@ def reflow(text):
     return "\n".join(out)
 
 
-def too_long(name, text):
-    """The lines of comments beyond the columns."""
-    found, inside, exercise = [], False, False
-    for n, line in enumerate(text.split("\n"), 1):
+def too_long(name, text, new):
+    """The lines that comments.py would fill anew, and those that are too long and that it would not."""
+    old, filled = text.split("\n"), new.split("\n")
+    found = [f"{name}:{1 + next((i for i, (a, b) in enumerate(zip(old, filled)) if a != b), 0)}"] * (old != filled)
+    inside, exercise = False, False
+    for n, line in enumerate(filled, 1):
         if "/*" in line:
             inside, exercise = True, "EXERCISE" in line
         if inside and not exercise and columns(line) > WIDTH and line.lstrip()[:1] in "/*":
@@ -126,9 +128,10 @@ def main():
     bad = []
     for name in options.names or files():
         text = (ROOT / name).read_text()
+        new = reflow(text)
         if options.check:
-            bad += too_long(name, text)
-        elif (new := reflow(text)) != text:
+            bad += too_long(name, text, new)
+        elif new != text:
             (ROOT / name).write_text(new)
     for place in bad:
         print(f"{place}: a comment beyond column {WIDTH}: tools/comments.py")

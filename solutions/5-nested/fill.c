@@ -81,7 +81,7 @@ fill(struct domain *d, gfn_t g, const struct p2m_entry *p)
 	uint64_t first = p->mfn & ~(FRAMES_OF(level) - 1);
 	pte_t *entry = demand_entry(d, g, level);
 
-	if (!entry) /* a larger page may be there, protected whole: its reader goes on by emulation */
+	if (!entry) /* a page protected whole may be there: its reader goes on by emulation */
 		return page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &(int){ 0 }) ? MMU_EMULATE
 										 : MMU_NO_FRAME;
 	*entry = mfn_to_hpa(mfn(first)).v | d->nested_format->page;
