@@ -72,7 +72,7 @@ vcpu_create(struct domain *d, const struct engine *engine)
 	if (!v->log || !v->tlb.entry)
 		return -ENOMEM;
 	exit_log_init(v);
-	v->watched = vcpu_poisons || exit_streams;
+	v->watched = vcpu_watch || exit_streams;
 	return 0;
 }
 
@@ -115,36 +115,24 @@ check_config(const struct domain_config *c)
 	const char *why = c->engine->probe ? c->engine->probe() : NULL;
 	const struct mmu_mode *mode = c->mmu ? c->mmu : engine_mode(c->engine);
 
-	if (c->ram < 2u << 20 || c->ram > c->engine->ram_max || (c->ram & PAGE_MASK)) {
+	if (c->ram < 2u << 20 || c->ram > c->engine->ram_max || (c->ram & PAGE_MASK))
 		printf("mem= takes MiB, 2 to %lu\n", c->engine->ram_max >> 20);
-		return -EINVAL;
-	}
-	if (why) {
+	else if (why)
 		printf("engine %s: %s\n", c->engine->name, why);
-		return -ENODEV;
-	}
-	if (!c->vcpus || c->vcpus > c->engine->max_vcpus) {
+	else if (!c->vcpus || c->vcpus > c->engine->max_vcpus)
 		printf("engine %s: a domain has 1 to %u vCPUs\n", c->engine->name,
 		       c->engine->max_vcpus);
-		return -EINVAL;
-	}
-	if (c->logs_writes && !(mode && mode->touch)) {
+	else if (c->logs_writes && !(mode && mode->touch))
 		printf("log=1 is for an MMU mode that gives memory on demand: mmu=nested\n");
-		return -EINVAL;
-	}
-	if (c->mmu && !engine_has_mode(c->engine, c->mmu)) {
+	else if (c->mmu && !engine_has_mode(c->engine, c->mmu))
 		printf("engine %s has no MMU mode %s\n", c->engine->name, c->mmu->name);
-		return -EINVAL;
-	}
-	if (c->disk && !(c->platform && c->platform->disk)) {
+	else if (c->disk && !(c->platform && c->platform->disk))
 		printf("disk= is for a platform that has one: platform=pc-apic, devices=user\n");
-		return -EINVAL;
-	}
-	if (c->vcpus > 1 && mode && mode->one_vcpu) {
+	else if (c->vcpus > 1 && mode && mode->one_vcpu)
 		printf("mmu=%s is for one vCPU\n", mode->name);
-		return -EINVAL;
-	}
-	return 0;
+	else
+		return 0;
+	return why ? -ENODEV : -EINVAL;
 }
 
 /* All that a domain has beside its name. */

@@ -79,24 +79,6 @@ engine_default(void)
 	return first ? first : engine_list[0];
 }
 
-static int
-list_engines(int argc, char **argv)
-{
-	for (unsigned i = 0; i < ENGINE_MAX && engine_list[i]; i++) {
-		const struct engine *e = engine_list[i];
-		const char *why = e->probe ? e->probe() : NULL;
-
-		printf("%-6s %s", e->name, e->what);
-		for (unsigned m = 0; e->mmu_modes && e->mmu_modes[m]; m++)
-			if (mmu_find(e->mmu_modes[m]))
-				printf(", mmu=%s", e->mmu_modes[m]);
-		printf(why ? "; not here: %s\n" : "\n", why);
-	}
-	return 0;
-}
-MONITOR_COMMAND(list_engines, "engines", "",
-		"the engines of this build, and what this CPU lacks for them");
-
 exit_handle_fn *const *
 exit_handlers_of(const struct engine *engine)
 {

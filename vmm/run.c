@@ -11,6 +11,27 @@
 #include <vmm/exitlog.h>
 #include <vmm/vcpu.h>
 
+const struct vcpu_watch *vcpu_watch;
+
+void
+vcpu_fetch(struct vcpu *v, unsigned groups)
+{
+	v->engine->fetch(v, groups);
+	v->valid |= groups;
+	if (vcpu_watch)
+		vcpu_watch->fetched(v, groups);
+}
+
+/* 64-bit code goes on there; other code, of 16 bits too, does not: a jump alone cuts it. */
+COLD enum verdict
+vcpu_at_4g(struct vcpu *v)
+{
+	vcpu_need(v, STATE_SEG);
+	if (!(v->state.seg[SEG_CS].attr & ATTR_L))
+		v->state.rip &= 0xffffffff;
+	return RESUME;
+}
+
 /* SDM 3A 6.8.1, 6.8.3; and the handler of an event that the CPU has yet to deliver may clear IF. */
 static bool
 takes_interrupts(struct vcpu *v)
@@ -96,8 +117,8 @@ vcpu_run(struct vcpu *v)
 {
 	v->special = true;
 	v->engine->run(v, v->exit);
-	if (vcpu_poisons && v->engine->fetch)
-		vcpu_poison(v);
+	if (vcpu_watch && v->engine->fetch)
+		vcpu_watch->exited(v);
 }
 
 static INLINED enum verdict
@@ -126,8 +147,8 @@ exit_handle(struct vcpu *v, struct exit *e)
 	verdict = handle(v, e);
 	if (v->state.event.kind && verdict != STOP && event_inject(v) == STOP)
 		verdict = STOP;
-	if (vcpu_poisons && v->engine->fetch)
-		vcpu_check_poison(v);
+	if (vcpu_watch && v->engine->fetch)
+		vcpu_watch->handled(v);
 	if (exit_streams)
 		exit_stream(v);
 	return verdict;

@@ -71,7 +71,7 @@ struct vcpu {
 		struct {
 			bool irq_pending; /* an interrupt waits for it: platform_lines() says so */
 			bool debugged;    /* a debugger has it */
-			bool watched;     /* poison=1 does, or somebody who streams each exit */
+			bool watched;     /* by vcpu_watch, or by somebody who streams each exit */
 			uint8_t signals;  /* SIGNAL_ bits */
 		};
 		uint32_t held_up;
@@ -115,11 +115,14 @@ struct vcpu {
 };
 _Static_assert(sizeof(struct vcpu) <= PAGE_SIZE, "a vcpu is one frame");
 
-/* vcpu.c */
+/* run.c: who looks at what is fetched, and behind an exit and its handler: NULL, or poison=1. */
+struct vcpu_watch {
+	void (*fetched)(struct vcpu *v, unsigned groups);
+	void (*exited)(struct vcpu *v);
+	void (*handled)(struct vcpu *v);
+};
+extern const struct vcpu_watch *vcpu_watch;
 void vcpu_fetch(struct vcpu *v, unsigned groups);
-extern bool vcpu_poisons;                /* poison=1 */
-void vcpu_poison(struct vcpu *v);        /* behind an exit */
-void vcpu_check_poison(struct vcpu *v);  /* behind its handler */
 enum verdict vcpu_at_4g(struct vcpu *v); /* rip has come to the next 4 GiB; RESUME */
 
 /* A handler asks for the groups that it reads or changes. */

@@ -1,6 +1,6 @@
 /*
  * The emulator's view of a guest: its memory by segment and offset, devices behind it, its
- * instruction (access.c).
+ * instruction (exits/access.c).
  *
  * For any engine and mode. te has a faster one of its own, for 32-bit guests (te/memory.c).
  */

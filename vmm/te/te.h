@@ -328,6 +328,7 @@ enum verdict te_segment(struct vcpu *v, struct exit *e);
 uint64_t te_register_shadow(struct vcpu *v, enum seg_reg seg, uint64_t desc);
 enum verdict te_no_shadow(struct vcpu *v, struct exit *e, uint16_t sel, uint32_t base,
 			  uint32_t limit);
+/* rare/far.c */
 enum verdict te_no_ring(struct vcpu *v, const struct exit *e, uint16_t sel, unsigned ring);
 enum verdict te_far(struct vcpu *v, struct exit *e); /* a far transfer that te does not emulate */
 enum verdict te_nested_iret(struct vcpu *v, struct exit *e); /* iret with NT set */
@@ -401,7 +402,7 @@ enum verdict te_guest_fault(struct vcpu *v, struct exit *e, const struct te_acce
 			    const struct emu_fault *fault);
 uint64_t te_linear(struct vcpu *v, const struct insn *insn); /* of its memory operand */
 
-/* sensitive.c */
+/* rare/sensitive.c */
 enum verdict te_emulate_sensitive(struct vcpu *v, struct exit *e, struct te_access *access);
 extern bool te_umip;                        /* CR4.UMIP is set while guests run */
 bool te_umip_refuses(const struct insn *i); /* ... and this one faulted for it */
@@ -410,7 +411,7 @@ bool te_umip_refuses(const struct insn *i); /* ... and this one faulted for it *
 enum verdict te_write_cr(struct vcpu *v, struct exit *e, unsigned n, uint64_t value);
 enum verdict te_cr0_parts(struct vcpu *v, struct exit *e);
 
-/* stringio.c */
+/* rare/stringio.c */
 enum verdict te_string_io(struct vcpu *v, struct exit *e);
 
 /* load.asm */

@@ -300,3 +300,22 @@ last(int argc, char **argv)
 	return 0;
 }
 MONITOR_COMMAND(last, "last", "[ID[.CPU]]", "a guest's last exits in words");
+
+SET_DECLARE(engines);
+
+static int
+list_engines(int argc, char **argv)
+{
+	set_foreach (const struct engine *, e, engines) {
+		const char *why = e->probe ? e->probe() : NULL;
+
+		printf("%-6s %s", e->name, e->what);
+		for (unsigned m = 0; e->mmu_modes && e->mmu_modes[m]; m++)
+			if (mmu_find(e->mmu_modes[m]))
+				printf(", mmu=%s", e->mmu_modes[m]);
+		printf(why ? "; not here: %s\n" : "\n", why);
+	}
+	return 0;
+}
+MONITOR_COMMAND(list_engines, "engines", "",
+		"the engines of this build, and what this CPU lacks for them");

@@ -1,13 +1,11 @@
 /*
- * A vCPU's state in groups: fetched when somebody asks, written back when somebody has changed it.
+ * Whether handlers ask for the groups of a vCPU's state that they use (vmm/vcpu.h).
  *
  * With poison=1 on the command line, what was not asked for is spoilt behind each exit of an engine
  * that fetches, and whoever changes a group without saying so is found behind the handler. So a
  * handler that forgets is seen at once, and not on the day on which some engine no longer has the
  * group at hand.
  */
-#include <vmm/domain.h>
-#include <vmm/engine.h>
 #include <vmm/vcpu.h>
 
 #define POISON 0xa5
@@ -27,15 +25,7 @@ static const struct {
 #undef PART
 };
 
-bool vcpu_poisons;
 static struct cpu_state before; /* as the engine and its fetches gave it; one vCPU runs at a time */
-
-static void
-poison_init(void)
-{
-	vcpu_poisons = !strcmp(cmdline_get("poison", "0"), "1");
-}
-INITCALL(50, poison_init);
 
 static void
 each_part(struct vcpu *v, unsigned groups, void (*act)(uint8_t *now, uint8_t *was, size_t len))
@@ -67,34 +57,31 @@ compare(uint8_t *now, uint8_t *was, size_t len)
 		      (void *)now, len);
 }
 
-void
-vcpu_fetch(struct vcpu *v, unsigned groups)
+static void
+fetched(struct vcpu *v, unsigned groups)
 {
-	v->engine->fetch(v, groups);
-	v->valid |= groups;
-	if (vcpu_poisons)
-		each_part(v, groups, keep);
+	each_part(v, groups, keep);
 }
 
-void
-vcpu_poison(struct vcpu *v)
+static void
+exited(struct vcpu *v)
 {
 	each_part(v, STATE_ALL & ~v->valid, spoil);
 	each_part(v, v->valid, keep); /* an entry that was refused leaves what was put there */
 }
 
-void
-vcpu_check_poison(struct vcpu *v)
+static void
+handled(struct vcpu *v)
 {
 	each_part(v, STATE_ALL & ~v->dirty, compare);
 }
 
-/* 64-bit code goes on there; other code, of 16 bits too, does not: a jump alone cuts it. */
-COLD enum verdict
-vcpu_at_4g(struct vcpu *v)
+static const struct vcpu_watch poison = { fetched, exited, handled };
+
+static void
+poison_init(void)
 {
-	vcpu_need(v, STATE_SEG);
-	if (!(v->state.seg[SEG_CS].attr & ATTR_L))
-		v->state.rip &= 0xffffffff;
-	return RESUME;
+	if (!strcmp(cmdline_get("poison", "0"), "1"))
+		vcpu_watch = &poison;
 }
+INITCALL(50, poison_init);
