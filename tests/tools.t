@@ -134,8 +134,22 @@ def disks():
            f"make {words} in a read-only tree", out=done.out[-1500:])
 
 
+def unbuilt():
+    """A test whose kernel or guest is not built says so in a line, and how to build it."""
+    for code, says in (
+            ("machine.boot(kernel=str(ROOT / 'build/lab98-solution/zeno.mb'), cpu='te', limits=machine.Limits()); print([][0])",
+             "build/lab98-solution/zeno.mb is not built: make LAB=98 SOLUTION=1"),
+            ("(ROOT / 'build/guest/nobody.elf').read_bytes()", "build/guest/nobody.elf is not built: make guests boot")):
+        done = run(sys.executable, "-c", "import sys; sys.path[:0] = ['tests/lib', 'grade']; from harness import ROOT\n"
+                   f"from zeno.machines import machine\n{code}", cwd=ROOT)
+        ok(done.status == 1 and done.out == f"not ok 1 - what it needs is built\n# {says}\n1..1\n", says, out=done.out)
+    done = run(sys.executable, "-c", "import sys; sys.path[:0] = ['tests/lib']; import harness; print([][0])", cwd=ROOT)
+    ok("IndexError" in done.out, "and another error is shown as ever", out=done.out)
+
+
 def main():
     """All of it."""
+    unbuilt()
     if not (ROOT / "solutions").is_dir():
         LAB[1] = "SOLUTION="
     status, text = make(*LAB, "build")

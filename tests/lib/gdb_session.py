@@ -49,8 +49,9 @@ def session(where, commands, script, lab=1, cpu="te", options=""):
                "--stub", "zeno", "--batch", place / "script.gdb", "--console", place / "console",
                "--kernel", host / "zeno.mb", "--elf", host / "zeno.elf", *files,
                "--append", f"panic=off {options} -- {commands}; echo that was all; off", cwd=ROOT)
-    console = (place / "console").read_text(errors="replace").replace("\r", "")
-    return done.out, console
+    if not (place / "console").is_file():
+        raise RuntimeError(f"no machine for GDB: {done.out}")
+    return done.out, (place / "console").read_text(errors="replace").replace("\r", "")
 
 
 def lines(console, domain):

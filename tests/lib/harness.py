@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,8 +47,40 @@ def skip(what, why):
     print(f"ok {_count} - {what} # SKIP {why}", flush=True)
 
 
+def _unbuilt(text=""):
+    """Files of the build that were wanted and are not there: those that machines were to boot, and those that a text names."""
+    live = sys.modules.get("zeno.machines.live")
+    named = re.findall(rf"{re.escape(str(ROOT / 'build'))}/[\w./-]*\w", text)
+    return [Path(one) for one in dict.fromkeys([*(live.LOST if live else ()), *named])
+            if Path(one).is_relative_to(ROOT / "build") and not Path(one).exists()]
+
+
+def _tell_unbuilt(files):
+    """A line for each file, with the command that builds it."""
+    for one in files:
+        lab = re.match(r"lab(\w+?)-solution/", str(one.relative_to(ROOT / "build")))
+        command = f"make LAB={lab[1]} SOLUTION=1" if lab else "make guests boot" if one.parent.name in ("guest", "boot") else "make check"
+        print(f"# {one.relative_to(ROOT)} is not built: {command}", flush=True)
+
+
+def _uncaught(kind, error, trace):
+    """A test that can't go on: where it wants a file that is not built, a traceback would say nothing of that."""
+    files = _unbuilt(str(error))
+    if not files:
+        sys.__excepthook__(kind, error, trace)
+        return
+    ok(False, "what it needs is built")
+    _tell_unbuilt(files)
+    print(f"1..{_count}")
+
+
+sys.excepthook = _uncaught
+
+
 def finish():
     """The plan, and the exit status."""
+    if _bad:
+        _tell_unbuilt(_unbuilt())
     print(f"1..{_count}")
     sys.exit(1 if _bad or not _count else 0)
 

@@ -18,6 +18,9 @@ IDLE_SAMPLES = 20
 TAIL_BYTES = 512 << 10
 
 
+LOST = []
+"""What machines of this process were to boot, and was not there: it explains what goes wrong behind that."""
+
 class Tail:
     """The last bytes of a stream; for logs that may be endless."""
 
@@ -84,6 +87,7 @@ class LiveBase:
         self._side = Growing(side, setup.limits.side_bytes)
         lost = [str(path) for path in self._files() if not Path(path).is_file()]
         if lost:
+            LOST.extend(lost)
             self._finish(End.TROUBLE, f"{', '.join(lost)}: there is no such file to boot")
             return
         try:
