@@ -189,7 +189,7 @@ struct pv_call {
 		uint64_t begins;
 		struct {
 			enum verdict verdict;
-			bool again; /* not finished: by the same instruction, with these arguments */
+			bool again;  /* unfinished: by the same instruction, with these arguments */
 			bool jumped; /* the guest's registers are others now, rip and rax, too */
 			bool inner;  /* of a multicall */
 		};
