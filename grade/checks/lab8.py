@@ -26,6 +26,8 @@ HEADERS = ("vmm/pv/grant/grant.h", "vmm/domain.h")
      "sizeof(struct pv_handle)", *(f"offsetof(struct pv_handle, {name})" for name in ("flags", "ref", "mfn", "owner")), "PV_FRAME_HANDLES",
      "PV_GRANT_FRAMES", "OWNER_HOST"))
 PARTS = HOST | DEVICE
+LONGEST = 2000
+"""Instructions that a claim has, at most."""
 
 
 class Grants:
@@ -141,13 +143,25 @@ class Claimer:
         self.stack = (regs["rsp"] - 0x800) & ~15
         self.grants.active(self.ref)
         self.active = self.grants.pages[0] + A_SIZE * self.ref
+        self.steps, self.seen, self.old = False, 0, False
+        """The entry changes behind an instruction, and not behind an access; of the last act, how many there were, and that it was of the old
+        entry."""
 
     def call(self, name, args, second, behind):
-        """(what it returns, how many accesses there were): behind this one of them the entry is another one."""
-        t, client, back, seen = self.t, self.client, self.t.symbol("monitor_run"), 0
+        """(what it returns, how many accesses or instructions there were): behind this one of them the entry is another one."""
+        t, client, back = self.t, self.client, self.t.symbol("monitor_run")
         client.write(self.stack - 8, struct.pack("<2Q", back, 0))
         for register, value in zip(("rsp", "rip", "rdi", "rsi", "rdx", "rcx", "r8"), (self.stack - 8, t.symbol(name), *args)):
             client.set_reg(register, value)
+        seen = (self.by_steps if self.steps else self.by_accesses)(back, second, behind)
+        now = client.regs()
+        t.check(now["rip"] == back, f"{name}() does not come back", f"rip {back:x}",
+                f"rip {now['rip']:x}, after {seen} {'instructions' if self.steps else 'accesses to the entry'}")
+        return struct.unpack("<i", struct.pack("<I", now["rax"] & 0xFFFFFFFF))[0], seen
+
+    def by_accesses(self, back, second, behind):
+        """To its end, and how many accesses there were."""
+        client, seen = self.client, 0
         client.insert(back)
         client.watch(self.entry, 8, "access")
         for _ in range(60):
@@ -159,9 +173,21 @@ class Claimer:
                 client.write(self.entry, second)
         client.unwatch()
         client.remove(back)
-        now = client.regs()
-        t.check(now["rip"] == back, f"{name}() does not come back", f"rip {back:x}", f"rip {now['rip']:x}, after {seen} accesses to the entry")
-        return struct.unpack("<i", struct.pack("<I", now["rax"] & 0xFFFFFFFF))[0], seen
+        return seen
+
+    def by_steps(self, back, second, behind):
+        """To its end, and how many instructions of it there were, up to the one behind which the entry is another one (0: none)."""
+        client, seen = self.client, 0
+        while seen < behind and client.regs()["rip"] != back:
+            client.step()
+            seen += 1
+        if client.regs()["rip"] != back:
+            if behind:
+                client.write(self.entry, second)
+            client.insert(back)
+            client.cont()
+            client.remove(back)
+        return seen
 
     def claim(self, writes, second, behind):
         """(status, frame, how many accesses there were)."""
@@ -178,8 +204,9 @@ class Claimer:
         self.client.write(self.entry, first)
         _, seen = self.call("pv_grant_release", (self.grants.at, self.ref, self.mfn[1], writes), second, behind)
         now, without = self.client.read(self.entry, 8), struct.pack("<H", PERMIT | READONLY | 0x20) + second[2:]
-        self.t.check(seen < behind or now in (second, without), f"a use to {'write' if writes else 'read'} is over, and behind access {behind} the "
-                     "granter writes another entry: what it has written is lost", f"{without.hex()}, or as it was written", now.hex())
+        self.seen, self.old = seen, now == second
+        self.t.check(seen < behind or now in (second, without), f"a use to {'write' if writes else 'read'} is over, and behind "
+                     f"{'instruction' if self.steps else 'access'} {behind} the granter writes another entry: what it has written is lost", f"{without.hex()}, or as it was written", now.hex())
         return seen >= behind
 
     def allowed(self, entry, writes):
@@ -191,7 +218,7 @@ class Claimer:
     def one(self, writes, first, second, behind, words):
         """Such a claim, and all that it has changed is put right again; whether the change came in time."""
         t, client = self.t, self.client
-        who = f"a claim to {'write' if writes else 'read'}, and behind access {behind} the entry {words}"
+        who = f"a claim to {'write' if writes else 'read'}, and behind {'instruction' if self.steps else 'access'} {behind} the entry {words}"
         books = {mfn: client.read(word(client, t.symbol("frames")) + F_SIZE * mfn, F_SIZE) for mfn in self.mfn[:PAGES]}
         client.write(self.active, bytes(A_SIZE))
         client.write(self.entry, first)
@@ -214,7 +241,26 @@ class Claimer:
                     f"{who}: frame {mfn:x} is counted otherwise than it is used (to read, to write)", (0, more) if writes else (more, 0),
                     (after.refs - before.refs, after.type_refs - before.type_refs))
             client.write(word(client, t.symbol("frames")) + F_SIZE * mfn, raw)
+        self.seen, self.old = seen, frame == self.mfn[1]
         return seen >= behind
+
+    def moments(self, writes):
+        """
+        The debugger sees accesses by one address, and the entry's frame may have others. So here it changes behind an instruction: up to one
+        it is the new entry that is claimed, or has its bits back, and from there on the old one. What is neither, in between, halving finds.
+        """
+        first, second = (struct.pack("<HHI", PERMIT, 1, self.mfn[n]) for n in (1, 2))
+        self.steps = True
+        for act in (lambda behind: self.one(writes, first, second, behind, "is of another frame"), lambda behind: self.release(writes, behind)):
+            early, late = 0, LONGEST
+            act(late)
+            late = self.seen
+            self.t.check(late < LONGEST, "a claim, or its end, takes more instructions than there is reason for", f"fewer than {LONGEST}", late)
+            while late - early > 1:
+                middle = (early + late) // 2
+                act(middle)
+                early, late = (early, middle) if self.old else (middle, late)
+        self.steps = False
 
     def all_of_it(self):
         """Each change, behind each access."""
@@ -233,6 +279,7 @@ class Claimer:
             behind = 1
             while self.release(writes, behind) and behind < 12:
                 behind += 1
+            self.moments(writes)
 
 
 def between(t):
