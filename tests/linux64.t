@@ -34,8 +34,8 @@ PCI = {"mkdir /sys; mount -t sysfs sys /sys; (cd /sys/bus/pci/devices; grep . */
 # What its interpreter of ACPI's code says of the platform's: that it runs, and where interrupts go, with nothing to complain of.
 ACPI = {"dmesg | grep -oE 'ACPI: Interpreter.*|ACPI: Using IOA.*|ACPI.*(Error|Exception|Warn).*|.*derive rout.*|.*_PRT.*'":
         "ACPI: Interpreter enabled\nACPI: Using IOAPIC for interrupt routing"}
-# Its driver talks to the keyboard, and takes it for one whose keys the controller translates.
-KEYBOARD = {"dmesg | grep -oE 'serio: .*|input: AT.*board|atkbd.*'": "serio: i8042 KBD port at 0x60,0x64 irq 1\ninput: AT Translated Set 2 keyboard"}
+# Its driver finds the keyboard's controller by ACPI, talks to the keyboard, and takes it for one whose keys the controller translates.
+KEYBOARD = {"dmesg | grep -oE 'i8042: PNP: PS/2 C.*|serio: .*|input: AT.*board|atkbd.*'": "i8042: PNP: PS/2 Controller [PNP0303:KBD] at 0x60,0x64 irq 1\nserio: i8042 KBD port at 0x60,0x64 irq 1\ninput: AT Translated Set 2 keyboard"}
 INTERRUPTS = "cat /proc/interrupts"  # what it prints is judged by itself
 
 
@@ -264,7 +264,8 @@ def dsdt():
        r'Device(_SB.PCI0){Name(_HID,EisaId("PNP0A03"))Name(_CRS,ResourceTemplate()'
        "{WordBusNumber(ResourceProducer,MinFixed,MaxFixed,PosDecode,0x0000,0x0000,0x0000,0x0000,0x0001,,,)"
        "IO(Decode16,0x0CF8,0x0CF8,0x01,0x08,)" + ports("0x0000", "0x0CF7", "0x0CF8") + ports("0x0D00", "0xFFFF", "0xF300")
-       + "})" + routes + "}}", "the DSDT says \\_S5, which buses and ports the PCI bridge has, and where its interrupt lines go", got=code)
+       + "})" + routes + '}Device(_SB.KBD){Name(_HID,EisaId("PNP0303"))Name(_CRS,ResourceTemplate(){IO(Decode16,0x0060,0x0060,0x01,0x01,)'
+       "IO(Decode16,0x0064,0x0064,0x01,0x01,)IRQNoFlags(){1}})}}", "the DSDT says \\_S5, which buses and ports the PCI bridge has, where its interrupt lines go, and where the keyboard's controller is", got=code)
 
 
 def on_each_cpu(seed):

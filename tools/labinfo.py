@@ -54,7 +54,7 @@ ROOMS = {
     "shadow and its lab": ("vmm/mmu/shadow @2", 1580, 1600),
     "devices": ("vmm/dev", 3250, 1500),
     "x2APIC": ("vmm/dev/x2apic", 170, 170),
-    "platform": ("vmm/dev/apic", 2740, 2500),
+    "platform": ("vmm/dev/apic", 2755, 2500),
     "envs": ("kern/env", 664, 500),
     "devices in ring 3": ("vmm/dev/user", 555, 300),
     "guests of programs": ("vmm/dev/vm", 261, 250),

@@ -9,6 +9,7 @@
 #include <vmm/dev/apic/ioapic.h>
 #include <vmm/dev/apic/lapic.h>
 #include <vmm/dev/apic/pm.h>
+#include <vmm/dev/i8042.h>
 
 #define SCI_IRQ 9
 #define PIT_PIN 2
@@ -118,6 +119,12 @@ struct madt_nmi {
  *               Package (4) { 0x0001FFFF, 0, 0, 16 }, ... pin by pin, for devices 1 to 3
  *           })
  *       }
+ *       Device (_SB.KBD_) {
+ *           Name (_HID, EisaId ("PNP0303"))
+ *           Name (_CRS, ResourceTemplate () {
+ *               IO (Decode16, 0x60, 0x60, 1, 1), IO (Decode16, 0x64, 0x64, 1, 1), IRQNoFlags () {1}
+ *           })
+ *       }
  *   }
  *
  * The interrupt lines are wired as QEMU's boards have them: pin n of device d on the PIIX3's
@@ -131,6 +138,8 @@ struct madt_nmi {
 		WORD((last) - (first) + 1)
 #define WINDOW_PORTS 1
 #define WINDOW_BUSES 2
+/* ACPI 6.4.2.5: `count` ports of a device's own, and no others will do. */
+#define PORTS(first, count) 0x47, 1, WORD(first), WORD(first), 1, count
 /* ACPI 6.2.13: a package of four: all functions of `device`, a pin, no link, the I/O APIC's pin. */
 #define PIRQ_A 16
 #define PIN(device, pin)                                              \
@@ -147,7 +156,7 @@ static const uint8_t dsdt[] = {
 	TERM(0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x03), /* a DWordConst: PNP0A03 */
 	TERM(0x08, '_', 'C', 'R', 'S', 0x11, 61, 0x0a, 58), /* BufferOp, its length, the bytes */
 	WINDOW(WINDOW_BUSES, 0, 0, 0),
-	TERM(0x47, 1, WORD(0xcf8), WORD(0xcf8), 1, 8), /* ACPI 6.4.2.5: eight ports of its own */
+	PORTS(0xcf8, 8),
 	WINDOW(WINDOW_PORTS, 3, 0, 0xcf7),
 	WINDOW(WINDOW_PORTS, 3, 0xd00, 0xffff),
 	TERM(0x79, 0), /* the end, whose sum nobody looks at */
@@ -156,6 +165,12 @@ static const uint8_t dsdt[] = {
 	PINS(1),
 	PINS(2),
 	PINS(3),
+	TERM(0x5b, 0x82, 50, 0x2e, '_', 'S', 'B', '_', 'K', 'B', 'D', '_'),
+	TERM(0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x03, 0x03), /* PNP0303 */
+	TERM(0x08, '_', 'C', 'R', 'S', 0x11, 24, 0x0a, 21),
+	PORTS(I8042_DATA, 1),
+	PORTS(I8042_STATUS, 1),
+	TERM(0x22, WORD(1 << I8042_IRQ), 0x79, 0), /* ACPI 6.4.2.1: its interrupt; the end */
 };
 
 struct build {
@@ -185,7 +200,7 @@ rest_of_sum(const uint8_t *p, size_t size)
 	return (uint8_t)-sum;
 }
 
-/* On a multiple of 16. Its head; the table is behind it, and finish() is called in the end. */
+/* On a multiple of 8. Its head; the table is behind it, and finish() is called in the end. */
 static struct head *
 begin(struct build *b, const char *signature, uint8_t revision)
 {
@@ -197,7 +212,7 @@ begin(struct build *b, const char *signature, uint8_t revision)
 			  .creator_revision = 1 };
 
 	memcpy(h.signature, signature, sizeof(h.signature));
-	b->used = (b->used + 15) & ~15u;
+	b->used = (b->used + 7) & ~7u;
 	return put(b, &h, sizeof(h));
 }
 
@@ -300,7 +315,7 @@ acpi_build(uint8_t buf[ACPI_SIZE], uint32_t at, unsigned cpus)
 	struct rsdp r = {
 		.signature = "RSD PTR ", .oem = "ZENO  ", .revision = 2, .length = sizeof(r)
 	};
-	uint32_t code = put_dsdt(&b), facs = put_facs(&b);
+	uint32_t facs = put_facs(&b), code = put_dsdt(&b); /* so it fits, with eight CPUs */
 	const uint64_t tables[] = { put_fadt(&b, facs, code), put_madt(&b, cpus) };
 	struct head *xsdt = begin(&b, "XSDT", 1);
 
