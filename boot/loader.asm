@@ -23,7 +23,7 @@
 
 %define MB_BOOT_MAGIC	0x2badb002
 %define INFO_FLAGS	0x24d		; memory, cmdline, mods, mmap, loader name
-%define MODULES_MAX	48
+%define MODULES_MAX	64
 
 struc mbi
 .flags		resd 1

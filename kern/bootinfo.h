@@ -9,7 +9,7 @@
 
 #define MEMORY_RAM        1 /* the only type that is ours; the others are ACPI's numbers */
 #define MEMORY_RANGES_MAX 64
-#define MODULES_MAX       48
+#define MODULES_MAX       64
 
 struct memory_range {
 	uint64_t base, length; /* hpa, bytes; in the firmware's order, may overlap */

@@ -445,8 +445,20 @@ def refusals(folder):
         or expect_refusal(folder, "must be ASCII", *probe, "--cmdline", "caf\u00e9")
         or expect_refusal(folder, "not a boot sector", *probe, "--mbr", parts.loader)
         or expect_refusal(folder, "not the loader", *probe, "--loader", parts.mbr)
-        or expect_refusal(folder, "49 modules", *probe, *["--module", parts.small, "x"] * 49)
+        or expect_refusal(folder, "65 modules", *probe, *["--module", parts.small, "x"] * 65)
     )
+
+
+@test("each lab's image with Linux in it: the loader takes as many modules as there are", ())
+def with_linux(folder):
+    for lab in ("5", "all"):
+        asked = ["make", "-n", f"LAB={lab}", "SOLUTION=1", "LINUX=1", "REF=", "bochs"]
+        done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+        lines = [line for line in done.stdout.splitlines() if "tools/run.py" in line]
+        count = lines[0].count(" --module ") if lines else 0
+        if not 30 < count <= mkimage.MODULES_MAX:
+            return f"{' '.join(asked)}: {count} modules, the loader takes {mkimage.MODULES_MAX}\n{done.stderr}"
+    return None
 
 
 # ---- random damage ----

@@ -144,15 +144,15 @@ def on_zeno(options, words, session, disk=None):
     return console, output.decode("utf-8", "replace"), image
 
 
-def on_bochs(cpu, seed):
+def on_bochs(cpu, cpus, seed):
     """What a person types, and no more: `start linux64`, and lines at its shell. Those that the terminal would fold are left out."""
-    session = Session(seed)
+    session = Session(seed, cpus)
     line = Terminal(["make", "-s", "-C", ROOT, "bochs", "LAB=5", "SOLUTION=1", "LINUX=1", f"CPU={cpu}"], PATIENCE)
-    steps = [("K> ", "start linux64"), ("\nzeno# ", session.typed().split("_")[1].replace("~", " ")), (f"\n{session.a * session.b} typed\n", "")]
+    steps = [("K> ", f"start linux64{' vcpus=2' if cpus > 1 else ''}"), ("\nzeno# ", session.typed().split("_")[1].replace("~", " ")), (f"\n{session.a * session.b} typed\n", "")]
     for typed, said in session.lines.items():
         steps += [("zeno# ", typed), (f"\n{said}\n", "")] if len(typed) < 70 else []
     for awaited, typed in [*steps, ("zeno# ", "exit"), ("d1 linux64: ended: guest powered off after ", ""), ("K> ", "off")]:
-        if not ok(line.wait_for(awaited.encode()), f"Bochs, {cpu}: behind what was typed comes {awaited.strip()!r}", got=line.text[-3000:]):
+        if not ok(line.wait_for(awaited.encode()), f"Bochs, {cpu}, {cpus} CPUs: behind what was typed comes {awaited.strip()!r}", got=line.text[-3000:]):
             break
         line.send(f"{typed}\r".encode() if typed else b"")
     line.end()
@@ -269,12 +269,12 @@ def dsdt():
 
 
 def on_each_cpu(seed):
-    """Of Bochs: with VT-x, and with AMD-V."""
+    """Of Bochs: with VT-x, with one CPU and two, and with AMD-V."""
     if machine.missing("bochs"):
         skip("Linux on Bochs", machine.missing("bochs"))
     elif build("5"):
-        for cpu in ("vmx", "svm"):
-            on_bochs(cpu, seed)
+        for cpu, cpus in (("vmx", 1), ("vmx", 2), ("svm", 1)):
+            on_bochs(cpu, cpus, seed)
 
 
 def main():

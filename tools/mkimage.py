@@ -39,7 +39,7 @@ DIR_HEADER = struct.Struct("<8sIIII8x")
 DIR_ITEM = struct.Struct("<IIIII12x")
 DIR_VERSION = 1
 ITEM_KERNEL, ITEM_MODULE = 1, 2
-MODULES_MAX = 48
+MODULES_MAX = 64
 
 KERNEL_MIN = 0x10000  # the loader's own memory lies below
 ELF_HEADER = struct.Struct("<4sBB10xHHIIIIIHHH")
