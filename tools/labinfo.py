@@ -55,7 +55,7 @@ ROOMS = {
     "devices": ("vmm/dev", 3250, 1500),
     "x2APIC": ("vmm/dev/x2apic", 170, 170),
     "platform": ("vmm/dev/apic", 2755, 2500),
-    "envs": ("kern/env", 664, 500),
+    "envs": ("kern/env", 665, 500),
     "devices in ring 3": ("vmm/dev/user", 555, 300),
     "guests of programs": ("vmm/dev/vm", 261, 250),
     "domain control": ("vmm/control vmm/control/pause", 240, 250),

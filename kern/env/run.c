@@ -123,6 +123,7 @@ kill(int argc, char **argv)
 		return -ENOENT;
 	env_end(envs[id], "killed by the monitor's command");
 	thread_wake(&envs[id]->thread);
+	monitor_wait(ended, (void *)id, false); /* its last turn comes when it is its turn */
 	return 0;
 }
 MONITOR_COMMAND(kill, "kill", "ID", "end such a program");
