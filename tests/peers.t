@@ -21,7 +21,7 @@ from zeno.machines import machine  # noqa: E402
 
 LINE = re.compile(r"^  (\S.*?)  +(?:(\d+) +)?(\d+) +(\d+) +(\d+) +([\d.]+)(   missed)?$", re.M)
 # Zeno's own, with slack: what makes one of them dearer is to be noticed.
-MOST = {"cpuid": 255, "vmmcall": 415, "in, 8259": 360, "APIC EOI": 1570, "first touch": 1450, "HLT, timer": 4800,
+MOST = {"cpuid": 255, "vmmcall": 415, "in, 8259": 360, "APIC EOI": 1570, "first touch": 1450, "HLT, timer": 4240,
         "port write, program": 710, "MMIO write, program": 1725, "doorbell, program": 400}
 
 

@@ -178,15 +178,15 @@ pit_line(struct pc *pc)
 	if (now < pc->pit_next)
 		return;
 	edges = pit_edge_count(&pc->pit, now);
+	/* One edge is remembered of each line: the next one comes when it has been served. */
+	if (edges != pc->pit_edges && !pc->wire->waits(pc)) {
+		pc->pit_edges++;
+		if (edges - pc->pit_edges > PIT_BACKLOG)
+			pc->pit_edges = edges - PIT_BACKLOG;
+		pc->wire->pulse(pc);
+	}
 	if (edges == pc->pit_edges)
 		pc->pit_next = pit_next_irq0(&pc->pit, now);
-	/* One edge is remembered of each line: the next one comes when it has been served. */
-	if (edges == pc->pit_edges || pc->wire->waits(pc))
-		return;
-	pc->pit_edges++;
-	if (edges - pc->pit_edges > PIT_BACKLOG)
-		pc->pit_edges = edges - PIT_BACKLOG;
-	pc->wire->pulse(pc);
 }
 PC_LINE(pit_line);
 

@@ -60,20 +60,23 @@ request(const struct pic *p, unsigned which)
 	uint8_t blocking = c->isr;
 	int ir, serving;
 
-	if (!(c->irr & ~c->imr)) /* the usual case */
-		return NO_REQUEST;
 	ir = highest(c, c->irr & ~c->imr);
 	if (c->special_mask)
 		blocking &= ~c->imr;
-	/*
-	 * 8259A "Special Fully Nested Mode" a: a slave in service isn't locked out of the master.
-	 */
+	/* 8259A "Special Fully Nested Mode" a: a slave in service isn't locked out. */
 	if (which == MASTER && (c->icw4 & ICW4_SFNM))
 		blocking &= ~CASCADE_BIT;
 	serving = highest(c, blocking);
 	if (serving != NO_REQUEST && rank(c, serving) <= rank(c, ir))
 		return NO_REQUEST;
 	return ir;
+}
+
+/* Mostly nothing does, and that is asked on every way into a guest. */
+static inline bool
+asks(const struct pic *p, unsigned which)
+{
+	return p->chip[which].irr & ~p->chip[which].imr && request(p, which) != NO_REQUEST;
 }
 
 /* An input changes: IRR follows a level, and is set by an edge's rise and cleared by its fall. */
@@ -96,7 +99,7 @@ set_input(struct pic_chip *c, unsigned ir, bool level)
 static void
 cascade(struct pic *p)
 {
-	set_input(&p->chip[MASTER], PIC_CASCADE, p->noise || request(p, SLAVE) != NO_REQUEST);
+	set_input(&p->chip[MASTER], PIC_CASCADE, p->noise || asks(p, SLAVE));
 }
 
 /* After a change of LTIM or ELCR: what is level triggered shows its line. */
@@ -135,14 +138,10 @@ pic_set_irq(struct pic *p, unsigned line, bool level)
 bool
 pic_pending(const struct pic *p)
 {
-	const struct pic_chip *c = &p->chip[MASTER];
-
-	return c->irr & ~c->imr && request(p, MASTER) != NO_REQUEST;
+	return asks(p, MASTER);
 }
 
-/*
- * Takes what the slave asks for, and lets its INT fall so that the next request is an edge again.
- */
+/* Takes what the slave asks for, and lets its INT fall: the next request is an edge again. */
 static int
 serve_slave(struct pic *p)
 {

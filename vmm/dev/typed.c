@@ -104,10 +104,11 @@ key(struct domain *d, int c)
 static int
 keys(void)
 {
-	struct domain *d = domain_find(person.id);
+	struct domain *d;
 	int c;
 
-	while ((c = console_getc()) >= 0 && d && d->state == DOMAIN_RUNNING) {
+	while ((c = console_getc()) >= 0 && (d = domain_find(person.id)) &&
+	       d->state == DOMAIN_RUNNING) {
 		c = key(d, c);
 		if (c >= 0)
 			break;
