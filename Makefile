@@ -180,6 +180,7 @@ soak: ## a million rounds of random code as guests (ROUNDS=n on each engine, SEE
 	@ROUNDS=$(or $(ROUNDS),500000) SEED=$(or $(SEED),$$(date +%s)) tests/fuzz.t
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=8 REF= build
 	@ROUNDS=$(or $(ROUNDS),10000) tests/grants.t
+	@ROUNDS=$(or $(ROUNDS),10000) tests/reservation.t
 
 ifdef PEERS
 bench: build/peers/kvm

@@ -206,9 +206,14 @@ enum xen_shutdown {
 };
 enum xen_console_op { XEN_CONSOLEIO_write, XEN_CONSOLEIO_read };
 enum xen_memory_op {
+	XEN_XENMEM_increase_reservation = 0,
+	XEN_XENMEM_decrease_reservation = 1,
+	XEN_XENMEM_maximum_ram_page = 2,
 	XEN_XENMEM_current_reservation = 3,
 	XEN_XENMEM_maximum_reservation = 4,
+	XEN_XENMEM_populate_physmap = 6,
 	XEN_XENMEM_memory_map = 9,
+	XEN_XENMEM_exchange = 11,
 	XEN_XENMEM_machphys_mapping = 12,
 };
 enum xen_mmuext {

@@ -21,13 +21,14 @@ struct frame {
 	uint32_t refs;  /* 0: free or reserved */
 	uint16_t owner; /* domain id, OWNER_HOST for Zeno itself */
 	uint8_t type;   /* enum frame_type */
-	uint8_t pad;
+	uint8_t place_high;
 	union {
 		struct frame *next; /* on the free list; the owner's while allocated */
 		struct {            /* FRAME_GUEST: what a PV guest uses it as, and how often */
 			uint32_t type_refs;
-			uint8_t page_type; /* 0: none, ordinary memory */
-			uint8_t pinned;    /* it stays of this type though nobody refers to it */
+			uint8_t page_type;  /* 0: none, ordinary memory */
+			uint8_t pinned;     /* it stays of this type though nobody refers to it */
+			uint16_t place_low; /* vmm/pv/pv.h, pv_place() */
 		};
 	};
 };

@@ -45,10 +45,11 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
-    "pv and its lab": ("vmm/pv @6", 4852, 3200),
+    "pv and its lab": ("vmm/pv @6", 4885, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1750, 1000),
     "domain control of PV": ("vmm/pv/control", 600, 550),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1026, 800),
+    "reservations of PV": ("vmm/pv/reservation", 480, 400),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),
     "flat and window": ("vmm/mmu", 322, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1580, 1600),
@@ -67,6 +68,7 @@ ROOMS = {
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/first trials/guests trials/nested trials/poison trials/pv trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 6023, 1000),
     "trials of grants": ("trials/grants", 192, 200),
+    "trials of reservations": ("trials/reservation", 79, 80),
     "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")

@@ -1,14 +1,17 @@
 /* BUILD: -D__XEN_INTERFACE_VERSION__=0x00040d00 */
 /*
- * inc/xen.h against the public headers of Debian's libxen-dev: each number, and each field's place.
+ * inc/xen.h and inc/xen_memory.h against the public headers of Debian's libxen-dev: each number,
+ * and each field's place.
  */
 #include <stddef.h>
 #include <stdint.h>
 
-/* Two tags are the same in both: the headers' get other names. */
-#define xen_feature_info     feature_info
-#define xen_machphys_mapping machphys_mapping
-#define xen_memory_map       memory_map
+/* These tags are the same in both: the headers' get other names. */
+#define xen_feature_info       feature_info
+#define xen_machphys_mapping   machphys_mapping
+#define xen_memory_exchange    memory_exchange
+#define xen_memory_map         memory_map
+#define xen_memory_reservation memory_reservation
 #include <xen/xen.h>
 #include <xen/elfnote.h>
 #include <xen/callback.h>
@@ -18,9 +21,11 @@
 #include <xen/version.h>
 #undef xen_feature_info
 #undef xen_machphys_mapping
+#undef xen_memory_exchange
 #undef xen_memory_map
+#undef xen_memory_reservation
 
-#include <inc/xen.h>
+#include <inc/xen_memory.h>
 
 #include "abi.h"
 
@@ -65,6 +70,13 @@ numbers(void)
 	SAME(XEN_XENVER_capabilities, XENVER_capabilities);
 	SAME(XEN_XENVER_get_features, XENVER_get_features);
 	SAME(XEN_XENVER_pagesize, XENVER_pagesize);
+	SAME(XEN_XENMEM_increase_reservation, XENMEM_increase_reservation);
+	SAME(XEN_XENMEM_decrease_reservation, XENMEM_decrease_reservation);
+	SAME(XEN_XENMEM_maximum_ram_page, XENMEM_maximum_ram_page);
+	SAME(XEN_XENMEM_populate_physmap, XENMEM_populate_physmap);
+	SAME(XEN_XENMEM_exchange, XENMEM_exchange);
+	SAME(XEN_MEMF_address_bits, XENMEMF_get_address_bits(~0u));
+	SAME(XEN_MEMF_populate_on_demand, XENMEMF_populate_on_demand);
 	SAME(XEN_XENMEM_current_reservation, XENMEM_current_reservation);
 	SAME(XEN_XENMEM_maximum_reservation, XENMEM_maximum_reservation);
 	SAME(XEN_XENMEM_memory_map, XENMEM_memory_map);
@@ -159,10 +171,26 @@ layouts(void)
 	SIZE(mmuext_op);
 }
 
+static void
+reservations(void)
+{
+	FIELD(memory_reservation, extent_start, extent_start);
+	FIELD(memory_reservation, nr_extents, nr_extents);
+	FIELD(memory_reservation, extent_order, extent_order);
+	FIELD(memory_reservation, mem_flags, mem_flags);
+	FIELD(memory_reservation, domid, domid);
+	SIZE(memory_reservation);
+	FIELD(memory_exchange, in, in);
+	FIELD(memory_exchange, out, out);
+	FIELD(memory_exchange, nr_exchanged, nr_exchanged);
+	SIZE(memory_exchange);
+}
+
 int
 main(void)
 {
 	numbers();
 	layouts();
+	reservations();
 	return done_testing();
 }

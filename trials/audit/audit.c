@@ -7,7 +7,7 @@
 #include <trials/audit/audit.h>
 
 #define SHOWN    5u /* differences that are printed */
-#define AUDITORS 4u
+#define AUDITORS 5u
 
 static const struct auditor *auditors[AUDITORS];
 

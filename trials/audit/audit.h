@@ -1,7 +1,7 @@
 /*
  * Auditors: each compares tables that the CPU walks with what they are made from, from scratch. One
- * is for shadows, one for nested tables, one for types of frames, one for grants; a build has those
- * of its labs, and a domain may have several.
+ * is for shadows, one for nested tables, one for types of frames, one for grants, one for how many
+ * a domain has; a build has those of its labs, and a domain may have several.
  */
 #pragma once
 

@@ -86,6 +86,7 @@ free_tables(struct vcpu *v)
 	pv_type_forget(pv->types);
 	settle(pv->types);
 	pv_let_go(v->domain);
+	pv_domain_gather(v->domain);
 	drop_root(pv->types, &pv->kernel_root);
 	drop_root(pv->types, &pv->user_root);
 	check_idle(v->domain, true);
@@ -154,6 +155,8 @@ give_ram(struct domain *d, const struct ram_range *map)
 
 	memset(d->map, 0, sizeof(d->map));
 	d->map[0] = (struct ram_range){ 0, frames };
+	if (frames >= PV_LOOSE)
+		return -ENOMEM;
 	for (uint64_t g = 0; g < frames; g++) {
 		mfn_t m;
 
@@ -163,6 +166,7 @@ give_ram(struct domain *d, const struct ram_range *map)
 		if (!mfn_ok(m))
 			return -ENOMEM;
 		frame_of(m)->next = NULL; /* which is type_refs, page_type and pinned */
+		pv_set_place(frame_of(m), g);
 		if (p2m_set(d, gfn(g), m, P2M_RAM)) {
 			frame_put(m);
 			return -ENOMEM;

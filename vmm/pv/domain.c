@@ -37,6 +37,14 @@ pv_domain_begin(struct domain *d)
 }
 
 void
+pv_domain_gather(struct domain *d)
+{
+	set_foreach (const struct pv_part *, part, pv_parts)
+		if (part->gather)
+			part->gather(d);
+}
+
+void
 pv_domain_ended(struct domain *d)
 {
 	set_foreach (const struct pv_part *, part, pv_parts)

@@ -118,6 +118,24 @@ uint64_t pv_load_gs(uint16_t selector); /* 1: it is refused, and null */
  */
 mfn_t pv_m2p_table(void);
 
+/*
+ * Of a frame that a PV domain has: the guest frame behind which it is in the domain's p2m. Zeno
+ * keeps it here, since the guest may say anything of its frames in the machine-to-phys table.
+ */
+#define PV_LOOSE 0xffffffu /* no guest frame leads there; else below */
+static inline uint32_t
+pv_place(const struct frame *f)
+{
+	return (uint32_t)f->place_high << 16 | f->place_low;
+}
+
+static inline void
+pv_set_place(struct frame *f, uint64_t place)
+{
+	f->place_high = (uint8_t)(place >> 16);
+	f->place_low = (uint16_t)place;
+}
+
 /* direct.c: a root's entry of level 1 for an address; NULL: none, or it is not the guest's. */
 pte_t *pv_entry(mfn_t root, uint64_t va);
 /*

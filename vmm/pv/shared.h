@@ -21,6 +21,8 @@ struct pv_domain {
 	unsigned held_count;
 	uint16_t key; /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
 	uint8_t shutdown; /* 1 + the reason that it gave for its end; 0: none */
+	uint32_t away;    /* frames that it has not, of those that it may have */
+	uint32_t loose;   /* ... that it has, and no guest frame leads there: pv_place() */
 	struct pv_grant_table grants;
 };
 
@@ -41,6 +43,8 @@ struct pv_part {
 	int (*begin)(struct domain *d);
 	void (*free)(struct domain *d);          /* create() may have failed, or not have been */
 	void (*runs)(struct vcpu *v, bool runs); /* it has the CPU; another one has it */
+	/* Its page tables are to be taken apart: no frame of its is to be loose any more. */
+	void (*gather)(struct domain *d);
 	/*
 	 * It has ended: nobody is to have memory of its any more (which may be asked twice); and
 	 * then, when it has no page tables, nor is it to have anybody else's.
@@ -59,6 +63,7 @@ int pv_domain_create(struct domain *d);
 void pv_domain_free(struct domain *d);
 int pv_domain_open(struct domain *d, struct pv_plan *plan, bool by_dom0);
 int pv_domain_begin(struct domain *d);
+void pv_domain_gather(struct domain *d);
 void pv_domain_ended(struct domain *d);
 void pv_domain_unmapped(struct domain *d);
 void pv_domain_count(uint32_t step);
