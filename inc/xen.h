@@ -69,6 +69,7 @@ enum xen_note {
 
 /* xen.h, struct start_info; where the kernel finds it is in RSI. */
 #define XEN_START_MAGIC       "xen-3.0-x86_64"
+#define XEN_SIF_INITDOMAIN    2u /* it is dom0 */
 #define XEN_SIF_MOD_START_PFN 8u /* mod_start is a pfn */
 #define XEN_CMDLINE           1024
 struct xen_start_info {

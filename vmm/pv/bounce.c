@@ -115,8 +115,8 @@ pv_call_stack_switch(struct vcpu *v, struct pv_call *c)
 }
 
 /*
- * A selector of the guest's that can't be loaded any more, or a rip to which nobody can go: its
- * failsafe callback finds those that it wanted, and the registers null. Without one it is a #GP.
+ * A data segment of the guest's that can't be loaded any more: its failsafe callback finds those
+ * that it wanted, and the registers null. Without one it is a #GP.
  */
 static enum verdict
 exit_segment(struct vcpu *v, struct exit *e)

@@ -257,14 +257,12 @@ pv_translate(struct vcpu *v, struct exit *e, const struct ring_frame *f)
 }
 
 /*
- * The rip that it was to go on at is none, or a selector (SDM 2A "IRET"): its kernel's affair, as
- * any #GP is, or what its failsafe callback is for.
+ * It can't go on there: a data segment is none any more, for which there is a failsafe callback; or
+ * CS, SS or rip (SDM 2A "IRET"), which is a #GP, as Xen has it. Either is its kernel's affair.
  */
 static COLD void
-not_entered(struct vcpu *v, struct exit *e, uint64_t failure)
+not_entered(struct vcpu *v, struct exit *e, bool told, uint64_t failure)
 {
-	bool told = pv_of(v)->failsafe_callback;
-
 	exit_begin(e, told ? EXIT_SEGMENT : EXIT_EXCEPTION, (uint8_t)failure,
 		   (uint32_t)(failure >> 32), v->state.rip);
 	if (!told)
@@ -280,7 +278,7 @@ run(struct vcpu *v, struct exit *e)
 	uint64_t failure;
 
 	if (pv->refused) {
-		not_entered(v, e, VEC_GP);
+		not_entered(v, e, pv->failsafe_callback, VEC_GP);
 		return;
 	}
 	pv_flush(v);
@@ -288,7 +286,7 @@ run(struct vcpu *v, struct exit *e)
 	failure = pv_enter(f, s->gpr);
 	trap_debug_late = false;
 	if (failure) {
-		not_entered(v, e, failure);
+		not_entered(v, e, false, failure);
 		return;
 	}
 	e = exit_place(v); /* behind the calls that have been answered on the spot */

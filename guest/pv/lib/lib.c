@@ -35,6 +35,12 @@ pv_init(const struct xen_start_info *info)
 	pv_info = info;
 }
 
+bool
+pv_is_dom0(void)
+{
+	return pv_info->flags & XEN_SIF_INITDOMAIN;
+}
+
 int64_t
 pv_call_by_page(unsigned number, uint64_t a, uint64_t b, uint64_t c)
 {
@@ -169,6 +175,12 @@ int64_t
 pv_map(void *va, uint64_t entry)
 {
 	return pv_call(XEN_update_va_mapping, (uint64_t)va, entry, XEN_UVMF_INVLPG, 0);
+}
+
+int64_t
+pv_read_only(const void *page)
+{
+	return pv_map((void *)page, pv_page(page) << 12 | PTE_P | PTE_U);
 }
 
 void

@@ -27,6 +27,7 @@ struct pv_frame {
 /* lib.c */
 extern const struct xen_start_info *pv_info;
 void pv_init(const struct xen_start_info *info); /* first of all */
+bool pv_is_dom0(void); /* as which it has no rings, and may more than others */
 void pv_exit(int code) __attribute__((noreturn));
 void pv_print(const char *text);
 void pv_printf(const char *fmt, ...)
@@ -34,6 +35,7 @@ void pv_printf(const char *fmt, ...)
 unsigned pv_number(const char *name);              /* behind it in the guest's words; 0 */
 uint64_t pv_page(const void *va);                  /* its machine frame */
 int64_t pv_map(void *va, uint64_t entry);          /* update_va_mapping */
+int64_t pv_read_only(const void *page);            /* what Xen wants of descriptors */
 int64_t pv_update(uint64_t at, uint64_t entry);    /* mmu_update of one; machine addresses */
 int64_t pv_mmuext(unsigned cmd, uint64_t arg);     /* mmuext_op of one */
 #define PTE_P  1ul

@@ -45,6 +45,7 @@ compat(void)
 
 	descriptors[1] = descriptors[3] = DATA;
 	descriptors[2] = CODE32;
+	pv_read_only(descriptors);
 	map_low();
 	check(!pv_call(XEN_set_gdt, (uint64_t)&frame, 512, 0, 0), "a GDT", frame);
 	check(!pv_call(XEN_callback_op, 0, (uint64_t)&r, 0, 0), "its user's syscall", 0);

@@ -93,6 +93,7 @@ users_gs(void)
 	gdt[2] = DATA | KERNELS << 16;
 	gdt[3] = DATA | USERS << 16;
 	faulted = 0;
+	pv_read_only(gdt);
 	check(!pv_call(XEN_set_gdt, (uint64_t)&frame, 512, 0, 0), "a GDT", frame);
 	pv_call(XEN_stack_switch, 0xe02b, (uint64_t)stack + 2 * PAGE, 0, 0);
 	pv_call(XEN_set_segment_base, XEN_SEGBASE_GS_KERNEL, 0x1200, 0, 0);

@@ -200,12 +200,14 @@ ports(void)
 	check(pv_call(XEN_physdev_op, 6, HOLE, 0, 0) == EFAULT, "IOPL of the hole", 0);
 	check(pv_call(XEN_physdev_op, 1000, (uint64_t)&many, 0, 0) == ENOSYS, "physdev_op", 0);
 	check(!pv_call(XEN_physdev_op, 6, (uint64_t)&iopl, 0, 0), "IOPL 1", 0);
+	check(does(do_cli, 0) && does(do_sti, 0), "cli and sti with it", last.vector);
+	if (pv_is_dom0()) /* its ports are the machine's */
+		return;
 	check(with(do_inb, ~0xfful, 0, 0, 0x60) && four[0] == ~0ul, "a byte", four[0]);
 	check(with(do_inw, 0, 0, 0, 0xffff) && four[0] == 0xffff, "a word", four[0]);
 	check(with(do_inl, ~0ul << 32, 0, 0, 0xcfc) && four[0] == 0xffffffff, "four", four[0]);
 	check(with(do_in_imm, 0, 0, 0, 0) && four[0] == 0xff, "in al, 60", four[0]);
 	check(with(do_outl, 0, 0, 0, 0xf4), "out", last.vector);
-	check(does(do_cli, 0) && does(do_sti, 0), "cli and sti with it", last.vector);
 	check(does(do_ins, (uint64_t)page[3]) && page[3][0] == 0xff, "insb", page[3][0]);
 	check(!does(do_ins, pv_info->pt_base) && !does(do_ins, HOLE), "... to what is not its", 0);
 }
@@ -221,6 +223,7 @@ ports(void)
 #define WITH_BASE(d, base) ((d) | ((base)&0xffffff) << 16 | ((base) >> 24 & 0xff) << 56)
 
 static uint64_t *const gdt = (uint64_t *)page[0], *const ldt = (uint64_t *)page[1];
+static uint64_t other[512] __attribute__((aligned(4096)));
 
 static int64_t
 set_gdt(uint64_t frame, unsigned entries)
@@ -255,11 +258,16 @@ gdt_refused(void)
 {
 	const uint64_t own = pv_page(gdt),
 		       bad[] = { GATE, TSS, GATE | 3ul << 45, TSS | 0x0600ul << 32 };
+	bool is_taken;
 
 	for (unsigned n = 0; n < sizeof(bad) / sizeof(bad[0]); n++) {
-		gdt[100] = bad[n];
-		check(set_gdt(own, 512) == EINVAL, "a GDT with a gate, or a TSS", bad[n]);
-		gdt[100] = 0;
+		other[100] = bad[n];
+		pv_read_only(other);
+		is_taken = !set_gdt(pv_page(other), 512);
+		check(!is_taken, "a GDT with a gate, or a TSS", bad[n]);
+		if (is_taken)
+			set_gdt(own, 512);
+		pv_map(other, pv_page(other) << 12 | PTE_P | PTE_W | PTE_U);
 		check(update(6, bad[n]) == EINVAL, "a gate, or a TSS", bad[n]);
 	}
 	check(set_gdt(0, 512) == EINVAL && set_gdt(~0ul, 1) == EINVAL, "a GDT of others", 0);
@@ -280,6 +288,7 @@ descriptors(void)
 	gdt[2] = CODE64;
 	gdt[3] = WITH_BASE(DATA | 3ul << 45, BASE);
 	gdt[4] = GATE & ~(1ul << 47);
+	pv_read_only(gdt);
 	check(!set_gdt(pv_page(gdt), 512), "set_gdt", 0);
 	check(rights(8) == 0xc0f300 && rights(0x10) == 0x20fb00, "they are ring 3's", rights(8));
 	check(!rights(0x20) && !rights(0x28), "none is none", 0);
@@ -288,13 +297,17 @@ descriptors(void)
 	check(rdmsr(0xc0000100) && four[0] == BASE && !four[3], "FS' base", four[0]);
 	check(does(do_far, 0x13) && far_cs == 0x13, "a code segment of its own", far_cs);
 	check(!does(do_far, 0x23) && !does(do_far, 0x0b), "none that is none", 0);
-	gdt[5] = DATA; /* which nobody has heard of */
+	if (!pv_is_dom0()) { /* Zeno has a copy, Xen's it could not write */
+		pv_map(gdt, pv_page(gdt) << 12 | PTE_P | PTE_W | PTE_U);
+		gdt[5] = DATA; /* which nobody has heard of */
+	}
 	check(!rights(0x28) && !update(5, DATA) && rights(0x28) == 0xc0f300, "update",
 	      rights(0x28));
 	check(gdt[5] == DATA && !update(5, 0) && !gdt[5] && !rights(0x28), "... to nothing", 0);
 	gdt_refused();
 	check(rights(8) == 0xc0f300, "the old one stays", rights(8));
 	ldt[0] = ldt[511] = DATA;
+	pv_read_only(ldt);
 	check(!set_ldt((uint64_t)ldt, 512) && rights(4) == 0xc0f300 && rights(511 * 8 + 4), "LDT",
 	      0);
 	check(!set_ldt((uint64_t)ldt, 1) && rights(4) && !rights(511 * 8 + 4), "of one", 0);
@@ -303,6 +316,7 @@ descriptors(void)
 		      set_ldt((uint64_t)ldt + 8, 1) == EINVAL && set_ldt(0, 8193) == EINVAL &&
 		      set_ldt(0x1000, 1) == EFAULT && set_ldt((uint64_t)ldt, ~0ul) == EINVAL,
 	      "LDTs that are none", 0);
+	pv_map(ldt, pv_page(ldt) << 12 | PTE_P | PTE_W | PTE_U);
 	ldt[1] = GATE;
 	check(set_ldt((uint64_t)ldt, 512) == EINVAL && !set_ldt(0, 0) && !rights(4), "no LDT", 0);
 }
@@ -339,11 +353,12 @@ failsafes(void)
 	      "its failsafe callback", last.vector);
 	check(!value(do_from_ds) && value(do_from_fs) == 0x0b, "DS is null", value(do_from_ds));
 	last.vector = 99;
-	check(!does(do_iret, (uint64_t)words) && last.vector == 100 && w[7] == 0x28 &&
-		      w[6] == (uint64_t)do_watched && w[10] == 0xe02b,
-	      "iret to no segment", w[7]);
+	check(!does(do_iret, (uint64_t)words) && last.vector == GP && last.error == 0x28 &&
+		      last.rip == (uint64_t)do_watched && (last.cs & 0xffff) == 0x28,
+	      "iret to no segment", last.vector);
 	r.address = 0x800000000000;
 	check(pv_call(XEN_callback_op, 0, (uint64_t)&r, 0, 0) == EINVAL, "a wild callback", 0);
+	r.address = (uint64_t)failsafe;
 	r.type = 9;
 	check(pv_call(XEN_callback_op, 0, (uint64_t)&r, 0, 0) == ENOSYS &&
 		      pv_call(XEN_callback_op, 7, (uint64_t)&r, 0, 0) == ENOSYS &&
