@@ -64,7 +64,7 @@ endif
 
 # Goals that need no lab, so that they work where nothing is installed yet.
 LABLESS := help lab hint clean demo check check-all bench soak doctor skeletons student update handouts format unit guests \
-	boot plugin check-run traces catchup linux pvgrub nest
+	boot plugin check-run traces catchup linux pvgrub peers nest
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 # Which part of tools/packages the goals need; demo and check install it themselves.
 NEED := $(if $(filter qemu bochs gdb nest grade bench trace tracediff traces,$(GOALS)),run,$(if \
@@ -119,7 +119,7 @@ each_lab = for lab in $(LABS); do $(MAKE) $1 LAB=$$lab REF= build || exit 1; don
 
 # ---- what people do -----------------------------------------------------------------------------
 
-.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb nest grade trace tracediff traces linux pvgrub submit \
+.PHONY: unit demo check check-all bench soak check-run help hint lab qemu bochs gdb nest grade trace tracediff traces linux pvgrub peers submit \
 	skeletons student update catchup doctor handouts format clean
 
 unit: $(UNITS:%=build/tests/unit/%) ## build the unit tests and run them
@@ -187,8 +187,9 @@ bench: build/peers/kvm
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench_peers.py
 	@$(PYTHON) tools/bench_peers_linux.py
+	@$(PYTHON) tools/bench_peers_xen.py
 else
-bench: ## what exits cost, in instructions, with the references; LINUX=1: Debian's Linux, too; PEERS=1: beside Linux' KVM
+bench: ## what exits cost, in instructions, with the references; LINUX=1: Debian's Linux, too; PEERS=1: beside Linux' KVM and Xen
 	@$(call each_lab,--no-print-directory -s SOLUTION=1)
 	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=all REF= build
 	@$(PYTHON) tools/bench.py build/lab1-solution
@@ -275,6 +276,11 @@ linux: ## fetch Debian's Linux as a guest, 32 and 64 bits (LINUX=1 then adds it 
 
 pvgrub: # fetch Debian's PvGrub as a guest of Lab 7: make qemu LAB=7 SOLUTION=1 APPEND="-- start pvgrub"
 	@$(PYTHON) tools/xen_guest.py
+
+peers: # Debian's Xen, fetched as Linux is, as an oracle: our PV guests print there what they print on Zeno (Lab 8's build)
+	@$(PYTHON) tools/xen_peer.py --fetch
+	@$(MAKE) --no-print-directory -s SOLUTION=1 LAB=8 REF= build
+	@$(PYTHON) tools/xen_peer.py
 
 submit: ## LAB=n: pack what you hand in: zeno-labn.tar
 	@$(PYTHON) tools/submit.py $(NAME)

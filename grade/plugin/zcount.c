@@ -60,8 +60,9 @@ EXPORT int qemu_plugin_version = 1;
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc,
 			       char **argv);
 
-#define MAGIC     0x31544e554f435aULL /* "ZCOUNT1" */
-#define HIGH_HALF 0xffff800000000000ULL
+#define MAGIC     0x31544e554f435aULL   /* "ZCOUNT1" */
+#define HIGH_HALF 0xffff800000000000ULL /* to HIGH_END: the host's, as it is Xen's */
+#define HIGH_END  0xffff880000000000ULL
 #define MAX_WATCH 32
 #define MAX_POINT 8
 #define RING      64
@@ -72,8 +73,8 @@ enum verdict { RUNNING = 0, LIMIT_INSTRUCTIONS = 1, LIMIT_HALTS = 2 };
 struct result {
 	uint64_t magic;
 	uint64_t verdict;
-	uint64_t low;  /* instructions below the high half */
-	uint64_t high; /* instructions at HIGH_HALF and above */
+	uint64_t low;  /* instructions of others, below the host's addresses and above */
+	uint64_t high; /* instructions at the host's */
 	uint64_t boot; /* what `low` was when the high half was first entered */
 	uint64_t entered_high;
 	uint64_t halts;
@@ -125,11 +126,17 @@ pack(uint64_t addr, uint64_t size)
 	return (void *)(uintptr_t)(addr << SIZE_BITS | size);
 }
 
+static bool
+is_high(uint64_t addr)
+{
+	return addr >= HIGH_HALF && addr < HIGH_END;
+}
+
 /* A low block is guest code, where interrupts are on. */
 static void
 stretch_runs(uint64_t addr, uint64_t size)
 {
-	if (addr < HIGH_HALF) {
+	if (!is_high(addr)) {
 		stretch.length = 0;
 		return;
 	}
@@ -167,14 +174,14 @@ block_runs(unsigned int cpu, void *data)
 		res->low = res->high = 0;
 		memset(res->watch_count, 0, sizeof(res->watch_count));
 	}
-	if (addr >= HIGH_HALF && !res->entered_high) {
+	if (is_high(addr) && !res->entered_high) {
 		res->entered_high = 1;
 		res->boot = res->low;
 	}
 	if (res->low + res->high + size > limit)
 		finish(LIMIT_INSTRUCTIONS);
 	if (!exact) {
-		if (addr >= HIGH_HALF)
+		if (is_high(addr))
 			res->high += size;
 		else
 			res->low += size;
@@ -191,7 +198,7 @@ translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	size_t n = qemu_plugin_tb_n_insns(tb);
 	uint64_t addr = qemu_plugin_tb_vaddr(tb);
-	uint64_t *counter = addr >= HIGH_HALF ? &res->high : &res->low;
+	uint64_t *counter = is_high(addr) ? &res->high : &res->low;
 
 	(void)id;
 	for (unsigned i = 0; i < n_points; i++)

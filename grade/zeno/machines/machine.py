@@ -104,8 +104,8 @@ class Block:
 class Counts:
     """Instructions that ran. `exact` tells whether a faulting block was counted to the fault.
 
-    `low` and `high` split by linear address once the host kernel has entered its high half
-    (0xffff800000000000 and up): low (below 4 GiB) is guest code there. `boot` is what ran before.
+    `low` and `high` split by linear address once the host kernel has entered its own, which are Xen's, too
+    (0xffff800000000000 to 0xffff87ffffffffff): low, on both sides of them, is guest code. `boot` is what ran before.
     On a machine whose kernel never goes high (a bare guest), everything is `boot`.
     """
 

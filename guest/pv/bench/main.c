@@ -229,18 +229,19 @@ grant_copies(void)
 static void
 grants_init(void)
 {
-	uint16_t me = 0;
+	uint16_t me = 0; /* as dom0 */
 	int status;
 
 	pv_grants_init();
 	do {
-		pv_grant(REF, ++me, page, false);
+		pv_grant(REF, me, page, false);
 		map_it = (struct xen_gnttab_map_grant_ref){ .host_addr = (uint64_t)window,
 							    .flags = XEN_GNTMAP_host_map,
 							    .ref = REF,
-							    .dom = me };
+							    .dom = me++ };
 		status = (int)pv_grant_op(XEN_GNTTABOP_map_grant_ref, &map_it, 1);
 	} while (!status && map_it.status && me < 16);
+	me = map_it.dom;
 	unmap_it.host_addr = map_it.host_addr;
 	unmap_it.handle = map_it.handle;
 	pv_grant_op(XEN_GNTTABOP_unmap_grant_ref, &unmap_it, 1);

@@ -19,6 +19,8 @@ take_events(struct pv_frame *f)
 	int port;
 
 	check(f->vector == PV_EVENT && pv_vcpu->upcall_mask == 1, "an upcall, masked", f->vector);
+	if (f->vector != PV_EVENT)
+		pv_exit(1);
 	calls++;
 	while ((port = pv_event_next()) >= 0)
 		came[port % 64]++;
@@ -108,10 +110,15 @@ timers(uint32_t timer)
 	began = pv_now(); /* before they begin: behind that, a part of the first may be over */
 	check(!pv_call(XEN_vcpu_op, XEN_VCPUOP_set_periodic_timer, 0, (uint64_t)&period, 0),
 	      "set_periodic_timer", 0);
-	while (came[timer] < before + 7)
-		pv_block();
+	while (came[timer] < before + 7) {
+		if (pv_is_dom0()) /* Xen stops it while a vCPU sleeps */
+			pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
+		else
+			pv_block();
+	}
 	pv_call(XEN_vcpu_op, XEN_VCPUOP_stop_periodic_timer, 0, 0, 0);
-	check(pv_now() >= began + 10 * MS, "five periods", pv_now() - began);
+	check(pv_now() >= began + (pv_is_dom0() ? 4 : 5) * 2 * MS, /* Xen's first is over */
+	      "five periods", pv_now() - began);
 	pv_call(XEN_set_timer_op, pv_now() + MS, 0, 0, 0);
 	pv_call(XEN_set_timer_op, 0, 0, 0, 0);
 	before = came[timer];
@@ -294,7 +301,8 @@ guest_main(const struct xen_start_info *info)
 		timers(timer);
 		polls(timer);
 		clock();
-		served();
+		if (!pv_is_dom0())
+			served();
 		placed();
 		pv_printf("%u wrong; the end\n", wrong);
 	}

@@ -159,6 +159,8 @@ calls(void)
 		check(pv_call(~0ul, 0, 0, 0, 0) == -38, "number -1", n);
 		check(pv_call(1ul << 32 | XEN_xen_version, 0, 0, 0, 0) == -38, "a wide number", n);
 	}
+	if (pv_is_dom0()) /* Xen goes wherever such an iret leads */
+		many[1] = many[0];
 	check(!pv_call(XEN_multicall, (uint64_t)many, 4, 0, 0) && (int64_t)many[0].result == -22 &&
 		      (int64_t)many[1].result == -22 && (int64_t)many[2].result == -38 &&
 		      many[3].result == 0x40011,

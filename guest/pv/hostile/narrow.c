@@ -50,6 +50,7 @@ narrow(void)
 		pv_map(low[n], pv_page(low[n]) << 12 | PTE_P | PTE_U);
 	check(!pv_update(pv_page((void *)pv_info->pt_base) << 12, pv_page(low[0]) << 12 | FLAT),
 	      "memory below 4 GiB", 0);
+	pv_read_only(gdt);
 	check(!pv_call(XEN_set_gdt, (uint64_t)&frame, 3, 0, 0), "its GDT", 0);
 	pv_handler = from_narrow;
 	try(into_narrow, 0x13);
