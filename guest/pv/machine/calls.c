@@ -160,9 +160,26 @@ nothing(void)
 	check(!result, "nothing, from nowhere", (uint64_t)result);
 }
 
+static void
+memory_map(void)
+{
+	struct xen_e820 e[2] = { { 0 } };
+	struct xen_memory_map map = { .nr_entries = 2, .buffer = (uint64_t)e };
+
+	check(!pv_call(XEN_memory_op, XEN_XENMEM_memory_map, (uint64_t)&map, 0, 0) &&
+		      map.nr_entries == 1 && !e[0].base &&
+		      e[0].size == pv_info->nr_pages * 4096ul && e[0].type == XEN_E820_RAM &&
+		      !e[1].size,
+	      "the memory map", e[0].size);
+	map.nr_entries = 0;
+	check(pv_call(XEN_memory_op, XEN_XENMEM_memory_map, (uint64_t)&map, 0, 0) == EINVAL,
+	      "a map without room", map.nr_entries);
+}
+
 void
 calls(void)
 {
+	memory_map();
 	nothing();
 	leave();
 	flags();
