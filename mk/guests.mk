@@ -40,8 +40,8 @@ $(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard
 endef
 $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
 
-# Those that have drivers for devices of others.
-PV_DRIVE := dom0
+# Those that have drivers for others' devices.
+PV_DRIVE := dom0 pv-disk
 # PV guests: 64-bit kernels in ring 3, with a library of their own. guest/pv/hello is pv-hello.
 PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
 	$(if $(CLANG),--target=x86_64-linux-gnu)

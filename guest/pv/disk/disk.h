@@ -1,0 +1,11 @@
+/*
+ * The disk's guest: what its files share.
+ */
+#pragma once
+
+#include <guest/pv/drivers/blkfront.h>
+
+extern struct xenbus bus;
+extern struct refs refs;
+extern struct blkfront disk;
+extern struct xen_blkif_page ring_page;

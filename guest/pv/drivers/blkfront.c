@@ -1,0 +1,335 @@
+/*
+ * The front end of a disk.
+ */
+#include <guest/pv/drivers/blkfront.h>
+#include <guest/pv/lib/text.h>
+
+#define PATIENCE 1000000000ul /* ns without an event, behind which it looks who is there */
+#define PAGE     4096u
+
+/* ---- requests ---- */
+
+static void
+end_grants(struct blkfront *b, const struct xen_blkif_request *r)
+{
+	for (unsigned n = 0; n < r->nr_segments; n++)
+		refs_end(b->refs, r->seg[n].gref);
+}
+
+/* What is in the slot goes to the ring's next place. */
+static void
+put(struct blkfront *b, const struct blk_slot *s)
+{
+	volatile union xen_blkif_entry *e = &b->page->entry[b->ring.req_prod++ % XEN_BLKIF_RING];
+
+	e->request = s->request;
+}
+
+/* The pages of a buffer, each granted: to be written if the disk is read. */
+static int
+grant_segments(struct blkfront *b, struct xen_blkif_request *r, const void *at, unsigned sectors)
+{
+	uint64_t va = (uint64_t)at;
+
+	while (sectors) {
+		unsigned first = (unsigned)(va % PAGE / XEN_BLKIF_SECTOR);
+		unsigned count = 8 - first < sectors ? 8 - first : sectors;
+		uint32_t ref = refs_grant(b->refs, (uint16_t)b->peer, (const void *)va,
+					  r->operation == XEN_BLKIF_OP_WRITE);
+
+		if (!ref) {
+			end_grants(b, r);
+			return -EAGAIN;
+		}
+		r->seg[r->nr_segments++] =
+			(struct xen_blkif_segment){ ref, (uint8_t)first,
+						    (uint8_t)(first + count - 1) };
+		sectors -= count;
+		va += count * XEN_BLKIF_SECTOR;
+	}
+	return 0;
+}
+
+int
+blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *at, unsigned sectors)
+{
+	unsigned id = 0;
+	int err;
+
+	if (b->lies || b->mine == XEN_XENBUS_Closed)
+		return -ENODEV;
+	if (sectors > BLK_SECTORS || (uint64_t)at % XEN_BLKIF_SECTOR)
+		return -EINVAL;
+	while (id < XEN_BLKIF_RING && b->slot[id].used)
+		id++;
+	if (id == XEN_BLKIF_RING || !ring_room(&b->ring))
+		return -EAGAIN;
+	b->slot[id] = (struct blk_slot){ .request = { .operation = (uint8_t)op,
+						      .handle = (uint16_t)b->vdev,
+						      .id = id,
+						      .sector_number = sector } };
+	err = grant_segments(b, &b->slot[id].request, at, sectors);
+	if (err)
+		return err;
+	b->slot[id].used = true;
+	if (b->mine == XEN_XENBUS_Connected) /* else when it is */
+		put(b, &b->slot[id]);
+	return (int)id;
+}
+
+void
+blk_push(struct blkfront *b)
+{
+	if (b->mine == XEN_XENBUS_Connected && ring_push_requests(&b->ring))
+		pv_send(b->port);
+}
+
+/* An answer to what was not asked answers nothing, and is a reason not to ask any more. */
+static void
+take(struct blkfront *b)
+{
+	volatile union xen_blkif_entry *e = &b->page->entry[b->ring.rsp_cons++ % XEN_BLKIF_RING];
+	struct xen_blkif_response r = e->response;
+	struct blk_slot *s = &b->slot[r.id % XEN_BLKIF_RING];
+
+	if (r.id >= XEN_BLKIF_RING || !s->used || s->done) {
+		b->lies = true;
+		return;
+	}
+	s->done = true;
+	s->status = r.status;
+	end_grants(b, &s->request);
+}
+
+/* Whether there were some. */
+static bool
+take_responses(struct blkfront *b)
+{
+	uint32_t count = ring_last_responses(&b->ring);
+
+	if (count == RING_LIES) {
+		b->lies = true;
+		return false;
+	}
+	for (uint32_t n = 0; n < count && !b->lies; n++)
+		take(b);
+	return count != 0;
+}
+
+/* ---- the handshake ---- */
+
+static void
+drop(struct blkfront *b)
+{
+	struct xen_evtchn_close c = { b->port };
+
+	if (b->port)
+		pv_event_op(XEN_EVTCHNOP_close, &c);
+	if (b->page_ref)
+		refs_end(b->refs, b->page_ref);
+	b->port = b->page_ref = 0;
+}
+
+/* Whoever has been at the other end is not any more: all that was not answered is asked again. */
+static int
+publish(struct blkfront *b)
+{
+	struct xen_evtchn_alloc_unbound a = { .dom = XEN_DOMID_SELF,
+					      .remote_dom = (uint16_t)b->peer };
+	uint32_t tx;
+	int err;
+
+	drop(b);
+	if (pv_event_op(XEN_EVTCHNOP_alloc_unbound, &a))
+		return -ENOSPC;
+	b->port = a.port;
+	memset(b->page, 0, sizeof(*b->page));
+	ring_begin(&b->ring, &b->page->ring, XEN_BLKIF_RING);
+	b->page_ref = refs_grant(b->refs, (uint16_t)b->peer, b->page, false);
+	if (!b->page_ref)
+		return -ENOSPC;
+	do { /* the three of them at once */
+		err = xenbus_start(b->bus, &tx);
+		if (err)
+			return err;
+		err = xenbus_write_number(b->bus, tx, b->here, "ring-ref", b->page_ref);
+		if (!err)
+			err = xenbus_write_number(b->bus, tx, b->here, "event-channel", b->port);
+		if (!err)
+			err = xenbus_write(b->bus, tx, b->here, "protocol", "x86_64-abi");
+		if (xenbus_end(b->bus, tx, !err) == -EAGAIN)
+			err = -EAGAIN;
+	} while (err == -EAGAIN);
+	return err;
+}
+
+static int
+connect(struct blkfront *b)
+{
+	uint64_t n = 0;
+	int err = xenbus_read_number(b->bus, 0, b->there, "sectors", &b->sectors);
+
+	if (err)
+		return err;
+	xenbus_read_number(b->bus, 0, b->there, "info", &n);
+	b->readonly = n & XEN_VDISK_READONLY;
+	n = 0;
+	xenbus_read_number(b->bus, 0, b->there, "feature-flush-cache", &n);
+	b->can_flush = n == 1;
+	b->times++;
+	return 0;
+}
+
+static void
+ask_again(struct blkfront *b)
+{
+	for (struct blk_slot *s = b->slot; s < b->slot + XEN_BLKIF_RING; s++)
+		if (s->used && !s->done)
+			put(b, s);
+	blk_push(b);
+}
+
+static enum xen_xenbus_state
+state_of(struct blkfront *b, const char *dir)
+{
+	uint64_t n = 0;
+
+	return xenbus_read_number(b->bus, 0, dir, "state", &n) ? XEN_XENBUS_Unknown
+							       : (enum xen_xenbus_state)n;
+}
+
+/* One step, if there is one to do. */
+static bool
+shake_hands(struct blkfront *b)
+{
+	enum step step = state_step(FRONT, b->mine, state_of(b, b->there));
+	int err = 0;
+
+	if (step == STEP_WAIT)
+		return false;
+	if (step == STEP_BEGIN || step == STEP_CLOSE)
+		drop(b);
+	else
+		err = step == STEP_PUBLISH ? publish(b) : connect(b);
+	b->mine = err ? XEN_XENBUS_Closed : state_after(FRONT, step, b->mine);
+	xenbus_write_number(b->bus, 0, b->here, "state", b->mine);
+	if (b->mine == XEN_XENBUS_Connected)
+		ask_again(b);
+	return true;
+}
+
+/* The store may be another one, which knows nothing of this end: then it begins anew. */
+static void
+look_around(struct blkfront *b)
+{
+	if (state_of(b, b->here) == b->mine)
+		return;
+	b->mine = XEN_XENBUS_Unknown;
+	xenbus_watch(b->bus, b->there, b->token);
+}
+
+int
+blk_begin(struct blkfront *b, struct xenbus *bus, struct refs *refs, struct xen_blkif_page *page,
+	  const char *name)
+{
+	int err = 0;
+
+	memset(b, 0, sizeof(*b));
+	b->bus = bus;
+	b->refs = refs;
+	b->page = page;
+	ring_begin(&b->ring, &page->ring, XEN_BLKIF_RING);
+	if (!name) {
+		err = xenbus_list(bus, "device/vbd");
+		name = bus->answer;
+	}
+	if (err || !*name)
+		return err ? err : -ENOENT;
+	snprintf(b->here, sizeof(b->here), "device/vbd/%s", name);
+	snprintf(b->token, sizeof(b->token), "%s", name);
+	err = xenbus_read_number(bus, 0, b->here, "virtual-device", &b->vdev);
+	if (!err)
+		err = xenbus_read_number(bus, 0, b->here, "backend-id", &b->peer);
+	if (!err)
+		err = xenbus_read(bus, 0, b->here, "backend");
+	if (err)
+		return err;
+	snprintf(b->there, sizeof(b->there), "%s", bus->answer);
+	return xenbus_watch(bus, b->there, b->token);
+}
+
+bool
+blk_serve(struct blkfront *b)
+{
+	bool any = false;
+
+	if (xenbus_heard(b->bus, b->token) || b->mine == XEN_XENBUS_Unknown)
+		while (shake_hands(b))
+			any = true;
+	if (b->mine == XEN_XENBUS_Connected && !b->lies)
+		any |= take_responses(b);
+	return any;
+}
+
+static void
+sleep(struct blkfront *b)
+{
+	const uint32_t ports[] = { pv_info->store_evtchn, b->port };
+	uint64_t until = pv_now() + PATIENCE;
+
+	pv_wait(ports, b->port ? 2 : 1, until);
+	b->rung++;
+	if (pv_now() >= until)
+		look_around(b);
+}
+
+int
+blk_connect(struct blkfront *b)
+{
+	while (b->mine != XEN_XENBUS_Connected) {
+		if (b->mine == XEN_XENBUS_Closed)
+			return -ENODEV;
+		if (!blk_serve(b))
+			sleep(b);
+	}
+	return 0;
+}
+
+int
+blk_wait(struct blkfront *b, int request)
+{
+	struct blk_slot *s = &b->slot[request];
+
+	blk_push(b);
+	while (!s->done && !b->lies)
+		if (!blk_serve(b))
+			sleep(b);
+	if (!s->done)
+		return -ENODEV;
+	s->used = s->done = false;
+	return s->status == XEN_BLKIF_RSP_OKAY         ? 0
+	       : s->status == XEN_BLKIF_RSP_EOPNOTSUPP ? -EOPNOTSUPP
+						       : -EIO;
+}
+
+int
+blk_do(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *at, unsigned sectors)
+{
+	int request = blk_ask(b, op, sector, at, sectors);
+
+	return request < 0 ? request : blk_wait(b, request);
+}
+
+void
+blk_end(struct blkfront *b)
+{
+	b->mine = XEN_XENBUS_Closing;
+	xenbus_write_number(b->bus, 0, b->here, "state", b->mine);
+	while (b->mine != XEN_XENBUS_Closed)
+		if (!blk_serve(b))
+			sleep(b);
+	xenbus_unwatch(b->bus, b->there, b->token);
+	for (struct blk_slot *s = b->slot; s < b->slot + XEN_BLKIF_RING; s++)
+		if (s->used && !s->done)
+			end_grants(b, &s->request);
+}
