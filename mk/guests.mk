@@ -7,7 +7,7 @@ DOM0 := $(if $(wildcard guest/dom0/main.c),$(GO)/dom0.elf)
 GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0)
 # Its ramdisk: what domains are to be, and kernels for them.
 DOM0_FILES := $(if $(DOM0),$(GO)/files.cpio)
-DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub)
+DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub) $(if $(DOM0),$(GO)/disk.img)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
@@ -62,7 +62,11 @@ $(GO)/files.cpio: tools/mkfiles.py $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0_HAS)
 	@mkdir -p $(@D)
 	@echo "disk $@"
 	@$(BARE_PYTHON) tools/mkfiles.py -o $@ $(foreach f,$(filter %.cfg,$(DOM0_HAS)),$(notdir $f)=$f) $(PV_GUESTS:%=$(GO)/pv-%.elf) \
-		$(filter-out %.cfg,$(DOM0_HAS))
+		$(patsubst %.img,disk.img=%.img,$(filter-out %.cfg,$(DOM0_HAS)))
+# A disk that begins with a text.
+$(GO)/disk.img: guest/dom0/files/motd
+	@mkdir -p $(@D)
+	@cp $< $@.tmp && truncate -s 64K $@.tmp && mv $@.tmp $@
 
 # Programs of guest/os: one per file of user/, each with libc/. They and root/ make the RAM disk, which is a part
 # of the kernel's image.

@@ -54,7 +54,7 @@ class System:
     initrd: str
     session: bytes  # what /init types, if nobody says otherwise
     modules: dict = dataclasses.field(default_factory=dict)
-    """Drivers that are no part of the kernel itself, and what they need, by folder; those of "modules" come into /lib."""
+    """Drivers that are no part of the kernel itself, and what they need, by folder; those of one folder come into /lib."""
 
 
 # For a machine without ACPI, PCI, APIC and firmware tables, with Zeno's window at the top of the address space.
@@ -68,7 +68,7 @@ LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest
                   "initrd", SESSION.read_bytes())
 LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linux-image-cloud-amd64"},
                   {"busybox": BUSYBOX, "memtest64": ("memtest86+", "boot/memtest86+x64.bin")}, "initrd64", b"",
-                  {"modules": ("ata_piix", "sd_mod"), "kvm": ("kvm_amd",)})
+                  {"modules": ("ata_piix", "sd_mod"), "kvm": ("kvm_amd",), "xen": ("xen_blkfront",)})
 MEMTEST = "mem=16 platform=pc-apic vcpus=2 boot=linux -- nopause"
 INSERT = "for m in /lib/*.ko; do insmod $m; done"  # their names begin with numbers, in their order
 
@@ -236,11 +236,11 @@ def bring(system=LINUX_32, again=False):
     shutil.rmtree(place / "apt")
 
 
-def make_initrd(system=LINUX_32, session=None, to=None):
-    """The RAM disk with these bytes as its session; where it is."""
+def make_initrd(system=LINUX_32, session=None, to=None, folder="modules"):
+    """The RAM disk with these bytes as its session, and a folder's modules; where it is."""
     to = to or system.place / system.initrd
     data = initrd((system.place / "busybox").read_bytes(), system.session if session is None else session,
-                  sorted((system.place / "modules").glob("*.ko")) if system.modules else ())
+                  sorted((system.place / folder).glob("*.ko")) if system.modules else ())
     if not to.is_file() or to.read_bytes() != data:
         to.write_bytes(data)
     return to

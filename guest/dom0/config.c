@@ -17,7 +17,7 @@ struct reader {
 };
 
 /* A key: its place in the struct, and the room or the bounds of its value. */
-enum value { NUMBER, TEXT, WORD, ACTION };
+enum value { NUMBER, TEXT, WORD, ACTION, DISKS };
 static const struct key {
 	const char *name;
 	size_t at, place;
@@ -33,13 +33,15 @@ static const struct key {
 	{ KEY(extra), TEXT, false, 0, ROOM(extra) },
 	{ KEY(memory), NUMBER, true, CONFIG_MIB_MIN, CONFIG_MIB_MAX },
 	{ KEY(vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
+	{ "disk", offsetof(struct config, disks), offsetof(struct config, disks_at), DISKS, false,
+	  1, DISK_WORDS - 1 },
 	{ KEY(on_poweroff), ACTION, false, 1, ACTION_MAX },
 	{ KEY(on_reboot), ACTION, false, 1, ACTION_MAX },
 	{ KEY(on_crash), ACTION, false, 1, ACTION_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 #define NO_SUCH_KEY \
-	"no such key: name kernel ramdisk extra memory vcpus on_poweroff on_reboot on_crash"
+	"no such key: name kernel ramdisk extra memory vcpus disk on_poweroff on_reboot on_crash"
 
 static int
 next(const struct reader *r)
@@ -75,22 +77,29 @@ skip_blanks(struct reader *r)
 		r->at++;
 }
 
-/* To the next assignment; false: there is none. */
-static bool
-skip_lines(struct reader *r)
+/* Comments and ends of lines, too. */
+static void
+skip_space(struct reader *r)
 {
 	for (;; r->at++) {
 		skip_blanks(r);
 		if (next(r) == '#')
 			while (next(r) != NOTHING && next(r) != '\n')
 				r->at++;
-		if (next(r) == '\n') {
-			r->line = r->at + 1;
-			r->number++;
-		} else if (next(r) != ';') {
-			return next(r) != NOTHING;
-		}
+		if (next(r) != '\n')
+			return;
+		r->line = r->at + 1;
+		r->number++;
 	}
+}
+
+/* To the next assignment; false: there is none. */
+static bool
+skip_lines(struct reader *r)
+{
+	for (skip_space(r); next(r) == ';'; skip_space(r))
+		r->at++;
+	return next(r) != NOTHING;
 }
 
 /* A text in quotes, to `to`, which has room for `most` characters and a NUL. */
@@ -186,6 +195,57 @@ read_action(struct reader *r, uint64_t *to, const struct key *key)
 		   : wrong_at(r, begin, " is \"destroy\", \"restart\" or \"preserve\"", key->name);
 }
 
+static int
+read_disk(struct reader *r, struct config *c, const struct key *key)
+{
+	struct config_place at = place_of(r, r->at);
+	char words[DISK_WORDS];
+	const char *wrong;
+	int err;
+
+	if (c->disks == CONFIG_DISKS)
+		return wrong_at(r, r->at, "'s list is longer than a domain has room for",
+				key->name);
+	err = read_text(r, words, key);
+	if (err)
+		return err;
+	wrong = disk_read(&c->disk[c->disks], words);
+	if (wrong) {
+		r->wrong->at = at;
+		snprintf(r->wrong->words, sizeof(r->wrong->words), "%s", wrong);
+		return -EINVAL;
+	}
+	c->disk_at[c->disks++] = at;
+	return 0;
+}
+
+/* Texts between [ and ], with commas between them; one behind the last is let be. */
+static int
+read_disks(struct reader *r, struct config *c, const struct key *key)
+{
+	int err = 0;
+
+	if (next(r) != '[')
+		return wrong_at(r, r->at, " takes a list: [ 'FILE, raw, xvda, rw' ]", key->name);
+	for (r->at++; !err; r->at++) {
+		skip_space(r);
+		if (next(r) == ']') {
+			r->at++;
+			return 0;
+		}
+		err = read_disk(r, c, key);
+		skip_space(r);
+		if (!err && next(r) == ']') {
+			r->at++;
+			return 0;
+		}
+		if (!err && next(r) != ',')
+			err = wrong_at(r, r->at, "'s list has no comma here, and no end",
+				       key->name);
+	}
+	return err;
+}
+
 static const struct key *
 find_key(const char *word, size_t len)
 {
@@ -223,6 +283,7 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	*(struct config_place *)((char *)c + key->place) = place_of(r, r->at);
 	err = key->value == NUMBER   ? read_number(r, to, key)
 	      : key->value == ACTION ? read_action(r, to, key)
+	      : key->value == DISKS  ? read_disks(r, c, key)
 				     : read_text(r, to, key);
 	if (err)
 		return err;

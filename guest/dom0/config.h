@@ -6,16 +6,21 @@
  *   extra = 'console=hvc0 root=/dev/xvda'
  *
  * One assignment a line, or several with `;` between. A text is in quotes of either kind, with \\,
- * \" and \' in it; a number is decimal, 0x hexadecimal or 0 octal, in quotes or not. Pure.
+ * \" and \' in it; a number is decimal, 0x hexadecimal or 0 octal, in quotes or not. `disk` is a
+ * list, of any number of lines: [ 'NAME, raw, xvda, rw', 'file:OTHER,xvdb,r' ], as disk.h has it.
+ * Pure.
  */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include <guest/dom0/disk.h>
+
 #define CONFIG_MIB_MIN  2u
 #define CONFIG_MIB_MAX  4096u
 #define CONFIG_VCPU_MAX 32u
+#define CONFIG_DISKS    4u
 
 /* What is to become of a domain that has ended: so, it is let go of; made anew; kept as it is. */
 enum config_action { CONFIG_DESTROY, CONFIG_RESTART, CONFIG_PRESERVE };
@@ -31,9 +36,12 @@ struct config {
 	char extra[512];              /* the kernel's command line */
 	uint64_t memory;              /* MiB */
 	uint64_t vcpus;
+	struct disk disk[CONFIG_DISKS];
+	struct config_place disk_at[CONFIG_DISKS];
+	uint64_t disks;
 	uint64_t on_poweroff, on_reboot, on_crash; /* enum config_action */
 	/* of each value, for whoever finds it wrong for other reasons */
-	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at,
+	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at, disks_at,
 		on_poweroff_at, on_reboot_at, on_crash_at;
 };
 

@@ -6,6 +6,26 @@
 static struct store store;
 static struct store_client *us;
 
+/* Paths that parts of dom0 watch; the token is the place here, as a number. */
+#define WATCHES 48u
+static struct watched {
+	bool *seen; /* NULL: free */
+	char path[PATH_SIZE];
+} watched[WATCHES];
+
+/* The token is behind the path. */
+static void
+hear(const struct store_message *m)
+{
+	const char *digit = m->bytes + strlen(m->bytes) + 1;
+	unsigned n = 0;
+
+	while (*digit)
+		n = n * 10 + (unsigned)(*digit++ - '0');
+	if (watched[n].seen)
+		*watched[n].seen = true;
+}
+
 /* dom0's own request; whether it was done. Its answer is said if `show`. */
 static bool
 ask(enum xen_xsd_sockmsg_type type, const char *payload, size_t len)
@@ -14,11 +34,110 @@ ask(enum xen_xsd_sockmsg_type type, const char *payload, size_t len)
 	bool good = true;
 
 	store_request(&store, us, &head, payload);
-	while (us->first) {
-		good &= us->first->head.type != XEN_XS_ERROR;
-		store_sent(us);
-	}
-	return good;
+	for (; us->first; store_sent(us))
+		if (us->first->of)
+			hear(us->first);
+		else
+			good &= us->first->head.type != XEN_XS_ERROR;
+	return good && !us->broken;
+}
+
+void
+daemon_hears(void)
+{
+	for (; us->first; store_sent(us))
+		hear(us->first);
+}
+
+bool
+daemon_write(const char *path, const char *value)
+{
+	char text[PATH_SIZE + 200];
+	int n = snprintf(text, sizeof(text), "%s", path), v;
+
+	v = snprintf(text + n + 1, sizeof(text) - (size_t)n - 1, "%s", value);
+	return ask(XEN_XS_WRITE, text, (size_t)(n + 1 + v));
+}
+
+bool
+daemon_remove(const char *path)
+{
+	return ask(XEN_XS_RM, path, strlen(path) + 1);
+}
+
+bool
+daemon_directory(const char *path, unsigned owner, unsigned reader)
+{
+	char text[PATH_SIZE + 20];
+	int n = snprintf(text, sizeof(text), "%s", path) + 1;
+
+	if (!ask(XEN_XS_MKDIR, text, (size_t)n))
+		return false;
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "n%u", owner) + 1;
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "r%u", reader) + 1;
+	return ask(XEN_XS_SET_PERMS, text, (size_t)n);
+}
+
+bool
+daemon_read(const char *path, char *to, size_t size)
+{
+	const struct store_node *n = tree_find(&store.tree, path);
+
+	if (!n || n->len >= size)
+		return false;
+	memcpy(to, n->value, n->len);
+	to[n->len] = 0;
+	return true;
+}
+
+bool
+daemon_read_number(const char *path, uint64_t *number)
+{
+	char text[20], *digit = text;
+	uint64_t n = 0;
+
+	if (!daemon_read(path, text, sizeof(text)) || !*text)
+		return false;
+	for (; *digit >= '0' && *digit <= '9'; digit++)
+		n = n * 10 + (uint64_t)(*digit - '0');
+	if (!*digit)
+		*number = n;
+	return !*digit;
+}
+
+/* Of whoever it is that watches this one there. */
+static bool
+ask_watch(enum xen_xsd_sockmsg_type type, const struct watched *w)
+{
+	char text[PATH_SIZE + 4];
+	int n = snprintf(text, sizeof(text), "%s", w->path) + 1;
+
+	n += snprintf(text + n, sizeof(text) - (size_t)n, "%u", (unsigned)(w - watched)) + 1;
+	return ask(type, text, (size_t)n);
+}
+
+bool
+daemon_watch(const char *path, bool *seen)
+{
+	struct watched *w = watched;
+
+	while (w < watched + WATCHES && w->seen)
+		w++;
+	if (w == watched + WATCHES)
+		return false;
+	w->seen = seen;
+	snprintf(w->path, sizeof(w->path), "%s", path);
+	return ask_watch(XEN_XS_WATCH, w);
+}
+
+void
+daemon_unwatch(const bool *seen)
+{
+	for (struct watched *w = watched; w < watched + WATCHES; w++)
+		if (w->seen == seen) {
+			ask_watch(XEN_XS_UNWATCH, w);
+			w->seen = NULL;
+		}
 }
 
 static void

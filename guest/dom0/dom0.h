@@ -15,7 +15,8 @@
 #include <inc/control.h>
 #include <inc/errno.h>
 
-#define DOMUS 16u
+#define DOMUS     16u
+#define PATH_SIZE 100u /* bytes of a path of dom0's own in the store, its NUL, too */
 
 /* A domain that dom0 has made; id 0: none. */
 struct domu {
@@ -82,11 +83,33 @@ void daemon_ends(struct domu *u);
 bool daemon_serve(struct domu *u);
 void daemon_show(const char *path);
 void daemon_asks(struct domu *u, const char *what); /* "poweroff", "reboot" */
+/* dom0's own requests, by whole paths: whether it was done. */
+bool daemon_write(const char *path, const char *value);
+bool daemon_remove(const char *path);
+/* It is there, one domain's own; another one may read it, and whatever is made below. */
+bool daemon_directory(const char *path, unsigned owner, unsigned reader);
+bool daemon_read(const char *path, char *to, size_t size); /* false: too long, too */
+bool daemon_read_number(const char *path, uint64_t *number);
+/* *seen becomes true at once, and whenever something is changed there. */
+bool daemon_watch(const char *path, bool *seen);
+void daemon_unwatch(const bool *seen);
+void daemon_hears(void); /* in each round */
 
 /* shell.c */
 void shell_init(void);
 bool shell_serve(void);
 void shell_prompt(void); /* it has the console again */
+
+/* vbds.c: disks for domains. Why one can't have it; NULL: it can, or has. */
+struct config;
+struct disk;
+const char *vbd_wrong(const struct domu *u, const struct disk *d);
+const char *vbd_attach(struct domu *u, const struct disk *d);
+bool vbd_detach(const struct domu *u, const char *name); /* false: it has no such */
+void vbds_begin(struct domu *u, const struct config *c);
+void vbds_end(struct domu *u);
+bool vbds_serve(struct domu *u);
+void vbds_list(const struct domu *u);
 
 /* alloc.c: what nobody has had yet of a domain's share. */
 size_t alloc_left(uint16_t domid);

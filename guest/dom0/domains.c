@@ -86,6 +86,7 @@ domain_let_go(struct domu *u)
 
 	if (attached == u)
 		attached = NULL;
+	vbds_end(u);
 	daemon_ends(u);
 	unbind(u->console_port);
 	unbind(u->store_port);
@@ -114,6 +115,21 @@ is_free(const char *name)
 	return strcmp(name, "dom0") != 0;
 }
 
+static bool
+disks_are_there(const char *file, const struct config *c)
+{
+	for (unsigned n = 0; n < c->disks; n++) {
+		const char *words = vbd_wrong(NULL, &c->disk[n]);
+
+		if (words) {
+			say("%s:%u:%u: %s: %s\n", file, c->disk_at[n].line, c->disk_at[n].column,
+			    c->disk[n].target, words);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* What the file says, and the files that it names; false, after a line. */
 static bool
 read_config(const char *name, struct config *c, struct file *kernel, struct file *ramdisk)
@@ -131,6 +147,8 @@ read_config(const char *name, struct config *c, struct file *kernel, struct file
 		wrong(name, &c->kernel_at, "there is no file ", c->kernel);
 	else if (*c->ramdisk && !file_find(c->ramdisk, ramdisk))
 		wrong(name, &c->ramdisk_at, "there is no file ", c->ramdisk);
+	else if (!disks_are_there(name, c))
+		return false;
 	else if (c->vcpus != 1)
 		wrong(name, &c->vcpus_at, "a PV domain has one CPU here", "");
 	else
@@ -181,8 +199,22 @@ domain_create(const char *name)
 	}
 	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
 	u = serve(&l);
+	vbds_begin(u, &c);
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
 	return u;
+}
+
+/* The disks of one that a dom0 has made that was here before, as its file says now. */
+static void
+give_disks(struct domu *u)
+{
+	struct config_wrong w;
+	struct config c;
+	struct file f;
+
+	if (*u->file && file_find(u->file, &f) &&
+	    !config_read(&c, (const char *)f.bytes, f.size, &w))
+		vbds_begin(u, &c);
 }
 
 /* Those of a dom0 that was here before; what has ended meanwhile is let go of. */
@@ -193,8 +225,12 @@ domains_init(void)
 	int64_t id = 0;
 
 	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0)
-		if (l.made)
-			say("%s was here before\n", serve(&l)->name);
+		if (l.made) {
+			struct domu *u = serve(&l);
+
+			say("%s was here before\n", u->name);
+			give_disks(u);
+		}
 	somebody_ended = true;
 }
 
@@ -205,11 +241,13 @@ domains_serve(void)
 {
 	bool any = false;
 
+	daemon_hears();
 	for (struct domu *u = domus; u < domus + DOMUS; u++) {
 		if (!u->id)
 			continue;
 		any |= console_serve(u);
 		any |= daemon_serve(u);
+		any |= vbds_serve(u);
 	}
 	return any | ends_serve();
 }

@@ -2,6 +2,7 @@
  * The shell: commands with the names that xl has for them.
  */
 #include <guest/dom0/dom0.h>
+#include <guest/pv/drivers/crc.h>
 
 #define LINE  120u
 #define WORDS 4u
@@ -147,6 +148,26 @@ info(const char *word)
 }
 
 static void
+block_list(const char *word)
+{
+	struct domu *u = domu_find(word);
+
+	if (u)
+		vbds_list(u);
+}
+
+static void
+crc(const char *word)
+{
+	struct file f;
+
+	if (file_find(word, &f))
+		say("%x %s\n", crc32(0, f.bytes, f.size), f.name);
+	else
+		say("there is no file %s; `ls` shows those that there are\n", word);
+}
+
+static void
 ls(const char *word)
 {
 	struct file f = { .name = NULL };
@@ -184,6 +205,8 @@ static const struct command {
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
 	{ "uptime", "[DOMAIN]", "for how long each has been there", uptime },
+	{ "block-list", "DOMAIN", "its disks", block_list },
+	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", crc },
 	{ "ls", "", "files of the ramdisk", ls },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
 	{ "halt", "", "end dom0; its domains go on, and the next dom0 has them", halt },

@@ -1,4 +1,4 @@
-/* BUILD: guest/dom0/config.c */
+/* BUILD: guest/dom0/config.c guest/dom0/disk.c */
 /*
  * A domain's configuration file: what is read, where what is wrong is said to be, files that were
  * drawn and read back, and files of any bytes.
@@ -35,13 +35,16 @@ read_it(const char *text, size_t len)
 	else
 		snprintf(got, sizeof(got), "%s|%s|%s|%s|%lu|%lu", c.name, c.kernel, c.ramdisk,
 			 c.extra, c.memory, c.vcpus);
+	for (unsigned n = 0; *got > '9' && n < c.disks; n++)
+		sprintf(got + strlen(got), "|%s %s %u %c", c.disk[n].target, c.disk[n].name,
+			c.disk[n].number, c.disk[n].readonly ? 'r' : 'w');
 	if (*got > '9' && (c.on_poweroff || c.on_reboot != CONFIG_RESTART || c.on_crash))
 		sprintf(got + strlen(got), "|%lu%lu%lu", c.on_poweroff, c.on_reboot, c.on_crash);
 	free(exactly);
 	return got;
 }
 
-#define ON    "on_poweroff on_reboot on_crash"
+#define ON    "disk on_poweroff on_reboot on_crash"
 #define WHOLE "name='n'\nkernel='k'\nmemory=8\n"
 
 static const struct {
@@ -67,7 +70,32 @@ static const struct {
 	{ "", "1:1: name is missing" },
 	{ "name='n'", "1:9: kernel is missing" },
 	{ "name='n'\nkernel='k'\n", "3:1: memory is missing" },
-	{ WHOLE "disk=['x']", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
+	{ WHOLE "disks=['x']", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
+	{ WHOLE "disk=['a,raw,xvda,rw']", "n|k|||8|1|a xvda 51712 w" },
+	{ WHOLE "disk = [ 'a , , xvdb' , # c\n\"file:b,xvda2,r\",\n]\nvcpus=2",
+	  "n|k|||8|2|a xvdb 51728 w|b xvda2 51714 r" },
+	{ WHOLE "disk=['vdev=xvdp15, access=ro ,format=raw, target=a,b ']",
+	  "n|k|||8|1|a,b xvdp15 51967 r" },
+	{ WHOLE "disk=['format=raw,a,xvda']", "4:7: the one format here is raw" },
+	{ WHOLE "disk=[ ]", "n|k|||8|1" },
+	{ WHOLE "disk='a,raw,xvda'", "4:6: disk takes a list: [ 'FILE, raw, xvda, rw' ]" },
+	{ WHOLE "disk=['a,,xvda' 'b,,xvdb']", "4:17: disk's list has no comma here, and no end" },
+	{ WHOLE "disk=['a,,xvda'", "4:16: disk's list has no comma here, and no end" },
+	{ WHOLE "disk=['a,,xvda',\n", "5:1: disk takes a text in quotes" },
+	{ WHOLE "disk=['a,,xvda',,'b,,xvdb']", "4:17: disk takes a text in quotes" },
+	{ WHOLE "disk=['a,,xvda','a,,xvdb','a,,xvdc','a,,xvdd','a,,xvde']",
+	  "4:47: disk's list is longer than a domain has room for" },
+	{ WHOLE "disk=['a,qcow2,xvda']", "4:7: the one format here is raw" },
+	{ WHOLE "disk=[\n 'a,raw,hda']", "5:2: vdev is xvda to xvdp, or a part of one: xvda1" },
+	{ WHOLE "disk=['a,raw,xvdq']", "4:7: vdev is xvda to xvdp, or a part of one: xvda1" },
+	{ WHOLE "disk=['a,raw,xvda16']", "4:7: vdev is xvda to xvdp, or a part of one: xvda1" },
+	{ WHOLE "disk=['a,raw,xvda01']", "4:7: vdev is xvda to xvdp, or a part of one: xvda1" },
+	{ WHOLE "disk=['a,raw,xvda,x']", "4:7: access is r, ro, w or rw" },
+	{ WHOLE "disk=['a,raw,xvda,w,cdrom']",
+	  "4:7: there are more parameters than target, format, vdev, access" },
+	{ WHOLE "disk=['a,raw']", "4:7: it has no vdev" },
+	{ WHOLE "disk=['vdev=xvda']", "4:7: it names no file" },
+	{ WHOLE "disk=['']", "4:7: disk's text is empty" },
 	{ WHOLE "Name='x'", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
 	{ WHOLE "  nam='x'", "4:3: no such key: name kernel ramdisk extra memory vcpus " ON },
 	{ WHOLE "='x'", "4:1: here a key is to begin" },
@@ -167,7 +195,8 @@ drawn(void)
 static void
 anything(void)
 {
-	static const char good[] = WHOLE "ramdisk = \"r\" ; vcpus = 0x1 # c\nextra='a \\' b'\n";
+	static const char good[] = WHOLE "ramdisk = \"r\" ; vcpus = 0x1 # c\nextra='a \\' b'\n"
+					 "disk=['file:x,xvda', 'y,,xvdb']\n";
 	static const char odd[] = " \n;#='\"\\0x";
 	unsigned taken = 0, bad = 0;
 

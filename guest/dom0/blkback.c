@@ -1,0 +1,174 @@
+/*
+ * The back end of a disk: the handshake, and the ring.
+ */
+#include <guest/dom0/blkback.h>
+#include <guest/pv/lib/grants.h>
+
+#define PAGE  4096u
+#define ROUND 16u /* requests, before others have their turn */
+
+static uint8_t windows[VBDS][PAGE] __attribute__((aligned(4096)));
+
+/* ---- the ring ---- */
+
+/* Why there is no ring; NULL: it is there. */
+static const char *
+map(struct vbd *v, uint64_t ref, uint64_t port)
+{
+	struct xen_evtchn_bind_interdomain b = { .remote_dom = (uint16_t)v->of->id,
+						 .remote_port = (uint32_t)port };
+	uint8_t *at = windows[v - vbds];
+	int err = pv_map_grant(at, (uint16_t)v->of->id, (uint32_t)ref, XEN_GNTMAP_host_map,
+			       &v->handle);
+
+	if (err == -ENOSYS)
+		return "this Zeno has no grants";
+	if (err)
+		return "its ring is not granted";
+	v->page = (volatile struct xen_blkif_page *)at;
+	if (pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b))
+		return "its port is not for dom0";
+	v->port = b.local_port;
+	v->ring = (struct ring_back){ .shared = &v->page->ring, .size = XEN_BLKIF_RING };
+	return NULL;
+}
+
+/* Our own page is there again. */
+void
+blkback_drop(struct vbd *v)
+{
+	struct xen_evtchn_close c = { v->port };
+	uint8_t *at = windows[v - vbds];
+
+	if (v->port)
+		pv_event_op(XEN_EVTCHNOP_close, &c);
+	if (v->page) {
+		pv_unmap_grant(at, 0, v->handle);
+		pv_map(at, pv_page(at) << 12 | PTE_P | PTE_W | PTE_U | PTE_NX);
+	}
+	v->port = 0;
+	v->page = NULL;
+}
+
+/* ---- the handshake ---- */
+
+static void
+tell(struct vbd *v, const char *why)
+{
+	say("%s%s's %s is closed to it: %s\n", speaker ? "\n" : "", v->of->name, v->disk.name, why);
+}
+
+static bool
+front_number(const struct vbd *v, const char *key, uint64_t *number)
+{
+	char path[PATH_SIZE];
+
+	vbd_path(v, false, key, path, sizeof(path));
+	return daemon_read_number(path, number);
+}
+
+/* By what the front end has written; or why not. */
+static const char *
+connect(struct vbd *v)
+{
+	char path[PATH_SIZE], protocol[16] = "";
+	uint64_t ref, port;
+
+	vbd_path(v, false, "protocol", path, sizeof(path));
+	if (daemon_read(path, protocol, sizeof(protocol)) && strcmp(protocol, "x86_64-abi"))
+		return "its ring is not one of x86_64-abi";
+	if (!front_number(v, "ring-ref", &ref) || !front_number(v, "event-channel", &port))
+		return "it says not where its ring is";
+	if (ref > UINT32_MAX || port > UINT32_MAX)
+		return "there is no such ring";
+	return map(v, ref, port);
+}
+
+static void
+show_state(const struct vbd *v)
+{
+	char path[PATH_SIZE], number[4];
+
+	vbd_path(v, true, "state", path, sizeof(path));
+	snprintf(number, sizeof(number), "%u", v->mine);
+	daemon_write(path, number);
+}
+
+static bool
+shake_hands(struct vbd *v)
+{
+	uint64_t other = 0;
+	const char *why = NULL;
+	enum step step;
+
+	front_number(v, "state", &other);
+	step = state_step(BACK, v->mine,
+			  other > XEN_XENBUS_Reconfigured ? XEN_XENBUS_Unknown
+							  : (enum xen_xenbus_state)other);
+	if (step == STEP_WAIT || (v->leaving && v->mine == XEN_XENBUS_Closed))
+		return false;
+	if (step == STEP_CONNECT)
+		why = connect(v);
+	if (why)
+		tell(v, why);
+	if (why || step != STEP_CONNECT)
+		blkback_drop(v);
+	v->mine = why ? XEN_XENBUS_Closed : state_after(BACK, step, v->mine);
+	show_state(v);
+	return true;
+}
+
+/* ---- requests ---- */
+
+/* The request's place is its response's, too; who is at the other end can write it at any time. */
+static void
+serve_one(struct vbd *v)
+{
+	struct xen_blkif_request r = v->page->entry[v->ring.req_cons++ % XEN_BLKIF_RING].request;
+	struct xen_blkif_response answer = { .id = r.id,
+					     .operation = r.operation,
+					     .status = (int16_t)blkserve(v, &r) };
+
+	v->page->entry[v->ring.rsp_prod++ % XEN_BLKIF_RING].response = answer;
+	v->asked++;
+}
+
+static bool
+serve_ring(struct vbd *v)
+{
+	uint32_t count = ring_last_requests(&v->ring);
+
+	if (count == RING_LIES) {
+		tell(v, "it says that its ring has more than there is room");
+		blkback_drop(v);
+		v->mine = XEN_XENBUS_Closed;
+		show_state(v);
+		return true;
+	}
+	if (!count)
+		return false;
+	for (uint32_t n = 0; n < count && n < ROUND; n++)
+		serve_one(v);
+	if (ring_push_responses(&v->ring)) {
+		pv_send(v->port);
+		v->rung++;
+	}
+	return true;
+}
+
+bool
+blkback_serve(struct vbd *v)
+{
+	bool any = false;
+
+	if (v->look) {
+		v->look = false;
+		while (shake_hands(v))
+			any = true;
+	}
+	if (v->page)
+		any |= serve_ring(v);
+	if (v->leaving && v->mine == XEN_XENBUS_Closed)
+		vbd_free(v);
+	return any;
+}

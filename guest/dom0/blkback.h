@@ -1,0 +1,41 @@
+/*
+ * Disks that dom0 has for others: files of its RAM disk, each behind a ring of its own.
+ *
+ * Who is at the other end is not trusted. A request is copied out of the ring before anything of it
+ * is looked at, and what it names is granted by that domain, or refused by Zeno: dom0 never has a
+ * page of its data mapped.
+ */
+#pragma once
+
+#include <guest/dom0/disk.h>
+#include <guest/dom0/dom0.h>
+#include <guest/pv/drivers/ring.h>
+#include <guest/pv/drivers/states.h>
+
+#define VBDS 32u
+
+struct vbd {
+	struct domu *of; /* NULL: none */
+	struct disk disk;
+	struct file file;
+	uint64_t sectors;
+	enum xen_xenbus_state mine;
+	bool look;                            /* the front end's state may be another one */
+	bool leaving;                         /* when it is closed, it is gone */
+	volatile struct xen_blkif_page *page; /* NULL: no ring is mapped */
+	uint32_t handle, port;
+	struct ring_back ring;
+	uint64_t asked, rung; /* requests; events that were sent */
+};
+extern struct vbd vbds[VBDS];
+
+/* blkback.c. Whether there was something to do. */
+bool blkback_serve(struct vbd *v);
+void blkback_drop(struct vbd *v);
+
+/* blkserve.c: what its response says. */
+enum xen_blkif_rsp blkserve(const struct vbd *v, const struct xen_blkif_request *r);
+
+/* vbds.c */
+void vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size);
+void vbd_free(struct vbd *v); /* with all that the store has of it */

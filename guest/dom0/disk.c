@@ -1,0 +1,109 @@
+/*
+ * A disk's parameters: disk.h.
+ */
+#include <guest/dom0/disk.h>
+#include <guest/pv/lib/text.h>
+
+#define MAJOR 202u /* xvd's: 16 numbers for each letter, one of them the whole */
+
+static bool
+begins(const char *text, const char *with)
+{
+	while (*with && *text == *with)
+		text++, with++;
+	return !*with;
+}
+
+unsigned
+disk_number(const char *name)
+{
+	unsigned part = 0;
+
+	if (!begins(name, "xvd") || name[3] < 'a' || name[3] > 'p')
+		return 0;
+	for (const char *c = name + 4; *c; c++) {
+		if (*c < '0' || *c > '9' || (c == name + 4 && *c == '0'))
+			return 0;
+		part = part * 10 + (unsigned)(*c - '0');
+		if (part > 15)
+			return 0;
+	}
+	return MAJOR << 8 | (unsigned)(name[3] - 'a') << 4 | part;
+}
+
+/* By place, and by these names. */
+enum place { TARGET, FORMAT, VDEV, ACCESS, PLACES };
+static const char *const names[PLACES] = { "target=", "format=", "vdev=", "access=" };
+
+/* What is in front of the next comma, without blanks around it; where that ends. */
+static const char *
+cut(const char *words, char *to, size_t size, bool all)
+{
+	const char *end = words, *last;
+
+	while (*words == ' ')
+		words++;
+	while (*end && (all || *end != ','))
+		end++;
+	for (last = end; last > words && last[-1] == ' '; last--)
+		;
+	snprintf(to, size, "%.*s", (int)(last - words), words);
+	return end;
+}
+
+static const char *
+fill(struct disk *d, enum place place, const char *word)
+{
+	switch (place) {
+	case TARGET:
+		if (strlen(word) >= sizeof(d->target))
+			return "the file's name is too long";
+		snprintf(d->target, sizeof(d->target), "%s", word);
+		return NULL;
+	case FORMAT:
+		return !*word || !strcmp(word, "raw") ? NULL : "the one format here is raw";
+	case VDEV:
+		d->number = strlen(word) < sizeof(d->name) ? disk_number(word) : 0;
+		snprintf(d->name, sizeof(d->name), "%s", word);
+		return d->number ? NULL : "vdev is xvda to xvdp, or a part of one: xvda1";
+	default:
+		d->readonly = !strcmp(word, "r") || !strcmp(word, "ro");
+		return d->readonly || !*word || !strcmp(word, "w") || !strcmp(word, "rw")
+			       ? NULL
+			       : "access is r, ro, w or rw";
+	}
+}
+
+const char *
+disk_read(struct disk *d, const char *words)
+{
+	enum place next = TARGET;
+	const char *wrong = NULL;
+	bool old = begins(words, "file:"), more = true;
+
+	memset(d, 0, sizeof(*d));
+	for (words += old ? 5 : 0; more && !wrong; words++) {
+		char word[DISK_WORDS];
+		enum place place = TARGET;
+		const char *rest;
+
+		rest = cut(words, word, sizeof(word), false);
+		while (place < PLACES && !begins(word, names[place]))
+			place++;
+		if (place == TARGET) /* a comma belongs to it, too */
+			rest = cut(words, word, sizeof(word), true);
+		if (place < PLACES)
+			wrong = fill(d, place, word + strlen(names[place]));
+		else if (next == PLACES)
+			wrong = "there are more parameters than target, format, vdev, access";
+		else
+			wrong = fill(d, next, word);
+		if (place == PLACES)
+			next += next == TARGET && old ? 2 : 1;
+		more = *rest;
+		words = rest;
+	}
+	if (wrong)
+		return wrong;
+	return !*d->target ? "it names no file" : d->number ? NULL : "it has no vdev";
+}

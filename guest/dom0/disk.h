@@ -1,0 +1,29 @@
+/*
+ * What a disk is to be, as xl-disk-configuration(5) has it: parameters between commas.
+ *
+ *   NAME, raw, xvda, rw
+ *   format=raw, vdev=xvda, access=ro, target=NAME
+ *   file:NAME,xvda,w
+ *
+ * By place they are target, format, vdev, access; behind a prefix there is no format. `target=` is
+ * the last, and has all that is behind it. Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DISK_WORDS 96u /* bytes of what says it, its NUL, too */
+
+struct disk {
+	char target[64]; /* a file's name */
+	char name[8];    /* xvda */
+	unsigned number; /* as the other end knows it: 51712 */
+	bool readonly;
+};
+
+/* NULL, or what is wrong, in words. */
+const char *disk_read(struct disk *d, const char *words);
+/* The number of xvda, xvdb3; 0: it is none. */
+unsigned disk_number(const char *name);
