@@ -5,8 +5,7 @@
  *
  * A copy has code and data for ring 3 alone, accessed already, so that the CPU never writes there;
  * of gates and system segments there are none, nor stacks of 16 bits, to which an iret leaves bits
- * of the host's own rsp (vmm/te/rare/narrow.c). Limits need no cut: 64-bit code has none, and other
- * code has no address above 4 GiB, where the hole is.
+ * of the host's own rsp (vmm/te/rare/narrow.c). No limit needs a cut: the hole is above 4 GiB.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -43,8 +42,7 @@ show_page(unsigned n, uint64_t *page)
 					  : LDT_WINDOW + (n - GDT_GUEST_PAGES) * PAGE_SIZE;
 	pte_t *entry = page_entry(host_root, va, &(int){ 0 });
 
-	if (!zeros)
-		zeros = *entry;
+	zeros = zeros ? zeros : *entry;
 	*entry = page ? mfn_to_hpa(ptr_mfn(page)).v | (zeros & ~PTE_ADDR(~0ul)) : zeros;
 	invlpg(va);
 }
@@ -52,10 +50,13 @@ show_page(unsigned n, uint64_t *page)
 void
 pv_show_tables(struct vcpu *v)
 {
-	if (shown == v)
-		return;
-	for (unsigned n = 0; n < PV_TABLE_PAGES; n++)
-		show_page(n, v ? pv_of(v)->tables[n] : NULL);
+	uint64_t *const none[PV_TABLE_PAGES] = { NULL };
+	uint64_t *const *from = shown ? pv_of(shown)->tables : none;
+	uint64_t *const *to = v ? pv_of(v)->tables : none;
+
+	for (unsigned n = 0; n < PV_TABLE_PAGES; n++) /* neither has most of them */
+		if (from[n] != to[n])
+			show_page(n, to[n]);
 	shown = v;
 }
 
