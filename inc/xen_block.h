@@ -70,5 +70,6 @@ union xen_blkif_entry {
 struct xen_blkif_page {
 	struct xen_ring ring;
 	union xen_blkif_entry entry[XEN_BLKIF_RING];
+	uint8_t pad[448]; /* nothing else of the front end's lies in a page that it grants */
 };
 #define XEN_VDISK_READONLY 4u /* in `info` */

@@ -2,8 +2,9 @@
 """Disks that one domain has for another one: dom0's back end with our front end, Debian's Linux's, and PvGrub's.
 
 `pv-disk` writes what it has drawn, several requests at a time, and reads it back; of the disk's bytes it and dom0 say the same
-CRC. Linux mounts an ext2 made here, and writes on a second disk what is known here to the byte. PvGrub loads our kernel from its
-disk, which connects to it anew. A boot of Linux takes 8 s of CPU, all others 4.
+CRC. It asks for what can't be, breaks the ring's and the store's rules, ends at each step, and outlives back ends. Linux mounts
+an ext2 made here, and writes on a second disk what is known here to the byte. PvGrub loads our kernel from its disk, which
+connects to it anew. A boot of Linux takes 8 s of CPU, the others 2 each.
 """
 
 import hashlib
@@ -106,10 +107,45 @@ def ours(grub):
            text=third[0][-4000:])
 
 
+HARM = ("requests", "any", "jump", "shake", "store")
+STEPS = range(1, 10)
+
+
+def harmful():
+    """Front ends that lie, or end at any step: a neighbour has its disk meanwhile, and dom0 goes on. Back ends come and go."""
+    draw = random.Random()
+    image = draw.randbytes(128 * 512)
+    files = {"img": image, "other": bytes(256 * 512), "pv-disk": guest("pv-disk").read_bytes(),
+             "other.cfg": config("other", ["other,,xvda"], extra="times=99"), "again.cfg": config("again", ["img,,xvda"], extra="times=3")}
+    files |= {f"{word}.cfg": config(word, ["img,,xvda"], extra=f"harm={word}") for word in HARM}
+    files |= {f"{n}.cfg": config(f"end{n}", ["img,,xvda"], extra=f"die={n}") for n in STEPS}
+
+    def each_of(names):
+        return [step for name in names for step in (*shell(f"create {name}.cfg"), ENDS)]
+
+    starts = [start(32, *shell("create other.cfg"), *each_of(HARM[:3]), *shell("destroy other"), ENDS, *shell("halt")),
+              start(24, *each_of(HARM[3:]), *shell("list", "halt")), start(24, *each_of(STEPS[:6]), *shell("halt")),
+              start(24, *each_of(STEPS[6:]), *shell("list", "halt")),
+              start(24, *shell("create again.cfg"), ("y> ", "block-detach again xvda\n"), ENDS, *shell("block-attach again img,,xvda"),
+                    ("y> ", "block-list again\n"), *shell("halt")),
+              start(24, ("y> ", "list\n"), ENDS, *shell("halt"))]
+    said = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), archive(**files), "pv-hello"])
+    parts = [re.sub(r"^d1\| ", "", part, flags=re.M) for part in each(said)[1:-1]]
+    lies, ends, lives = "".join(parts[:2]), "".join(parts[2:4]), "".join(parts[4:])
+    ok(lies.count("0 wrong; nothing has come of it") == len(HARM) and all(lies.count(f"{name}'s xvda is closed to it: ") == 1 for name in ("jump", "store"))
+       and "other has ended: by dom0" in lies, "front ends that lie have their own disk closed to them, once said, and no more", text=lies)
+    ok(all(f"end{n} has ended: " in ends for n in STEPS), "front ends that end at any step let dom0 go on", text=ends)
+    ok("again has let go of xvda" in lives and "again was here before" in lives and re.search(r"^51712 xvda +4 w +128 +\d+ +\d+ img$", lives, re.M)
+       and "d2| vbd 51712: 3 back ends, all is answered" in lives and "d2| 0 wrong; the end" in lives,
+       "a front end outlives `block-detach`, and dom0", text=lives)
+    free = re.findall(r"^ *free +(\d+) frames", said, re.M)
+    ok("audit: 0 differences" in said and len(free) == 2 and free[0] == free[1], "and no frame is lost", text=said[-2000:])
+
+
 def linux(kernel):
     """Debian's xen-blkfront: an ext2 that was made here, and bytes that are known here."""
     draw = random.Random()
-    first, count = draw.randrange(1, 10**6), draw.randrange(20000, 40000)
+    first, count = draw.randrange(10**5, 9 * 10**5), draw.randrange(24000, 40000)
     numbers = "".join(f"{n}\n" for n in range(first, first + count)).encode()
     fs, raw = ext2("2M", motd=f"{draw.getrandbits(64):x}\n".encode()), draw.randbytes(1 << 20)
     want = numbers[:4096 * 40] + raw[4096 * 40:]
@@ -147,6 +183,7 @@ def main():
         skip("PvGrub with a disk", f"it could not be fetched: {why}")
         grub = None
     ours(grub)
+    harmful()
     try:
         linux(xen_guest.linux_pv())
     except linux_guest.NoGuest as why:

@@ -52,9 +52,13 @@ blkback_drop(struct vbd *v)
 
 /* ---- the handshake ---- */
 
+/* Once: who breaks rules without end fills nobody's screen. */
 static void
 tell(struct vbd *v, const char *why)
 {
+	if (v->told)
+		return;
+	v->told = true;
 	say("%s%s's %s is closed to it: %s\n", speaker ? "\n" : "", v->of->name, v->disk.name, why);
 }
 
@@ -168,7 +172,11 @@ blkback_serve(struct vbd *v)
 	}
 	if (v->page)
 		any |= serve_ring(v);
-	if (v->leaving && v->mine == XEN_XENBUS_Closed)
+	if (v->leaving && v->mine == XEN_XENBUS_Closed) {
+		say("\n%s has let go of %s\n", v->of->name, v->disk.name);
 		vbd_free(v);
+		if (!attached)
+			shell_prompt();
+	}
 	return any;
 }

@@ -22,6 +22,7 @@ struct vbd {
 	enum xen_xenbus_state mine;
 	bool look;                            /* the front end's state may be another one */
 	bool leaving;                         /* when it is closed, it is gone */
+	bool told;                            /* why it was closed */
 	volatile struct xen_blkif_page *page; /* NULL: no ring is mapped */
 	uint32_t handle, port;
 	struct ring_back ring;

@@ -1,6 +1,7 @@
 /*
  * The shell: commands with the names that xl has for them.
  */
+#include <guest/dom0/disk.h>
 #include <guest/dom0/dom0.h>
 #include <guest/pv/drivers/crc.h>
 
@@ -147,6 +148,30 @@ info(const char *word)
 	say("  %lu KiB left for what it has in the store\n", alloc_left((uint16_t)u->id) >> 10);
 }
 
+static const char *second; /* of a command's words, behind `word` */
+
+static void
+block_attach(const char *word)
+{
+	struct domu *u = domu_find(word);
+	struct disk d;
+	const char *wrong = u ? disk_read(&d, second) : NULL;
+
+	if (u && !wrong)
+		wrong = vbd_attach(u, &d);
+	if (wrong)
+		say("%s: %s\n", second, wrong);
+}
+
+static void
+block_detach(const char *word)
+{
+	struct domu *u = domu_find(word);
+
+	if (u && !vbd_detach(u, second))
+		say("%s has no disk %s\n", u->name, second);
+}
+
 static void
 block_list(const char *word)
 {
@@ -205,6 +230,8 @@ static const struct command {
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
 	{ "uptime", "[DOMAIN]", "for how long each has been there", uptime },
+	{ "block-attach", "DOMAIN DISK", "it gets one more: file:NAME,xvdb,w", block_attach },
+	{ "block-detach", "DOMAIN VDEV", "it is asked to let go of one", block_detach },
 	{ "block-list", "DOMAIN", "its disks", block_list },
 	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", crc },
 	{ "ls", "", "files of the ramdisk", ls },
@@ -218,18 +245,29 @@ static void
 help(const char *word)
 {
 	for (const struct command *c = commands; c < commands + COMMANDS; c++)
-		say("  %-11s %-9s %s\n", c->name, c->argument, c->what);
+		say("  %-12s %-11s %s\n", c->name, c->argument, c->what);
+}
+
+static int
+arguments_of(const struct command *c)
+{
+	int count = *c->argument != 0;
+
+	for (const char *a = c->argument; *a; a++)
+		count += *a == ' ';
+	return count;
 }
 
 static void
 run(int words, char *const word[])
 {
 	for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-		bool must = *c->argument && *c->argument != '[';
+		int most = arguments_of(c), least = *c->argument == '[' ? 0 : most;
 
 		if (strcmp(c->name, word[0]))
 			continue;
-		if (words < (must ? 2 : 1) || words > (*c->argument ? 2 : 1))
+		second = words > 2 ? word[2] : "";
+		if (words - 1 < least || words - 1 > most)
 			say("%s %s\n", c->name, c->argument);
 		else
 			c->run(words > 1 ? word[1] : "");

@@ -65,6 +65,7 @@ layouts(void)
 	SAME(offsetof(struct xen_ring, req_event), offsetof(struct blkif_sring, req_event));
 	SAME(offsetof(struct xen_ring, rsp_prod), offsetof(struct blkif_sring, rsp_prod));
 	SAME(offsetof(struct xen_ring, rsp_event), offsetof(struct blkif_sring, rsp_event));
+	SAME(sizeof(struct xen_blkif_page), 4096);
 	SAME(offsetof(struct xen_blkif_page, entry), offsetof(struct blkif_sring, ring));
 }
 

@@ -9,3 +9,6 @@ extern struct xenbus bus;
 extern struct refs refs;
 extern struct blkfront disk;
 extern struct xen_blkif_page ring_page;
+
+void harm(void);  /* hostile.c */
+void bench(void); /* bench.c */

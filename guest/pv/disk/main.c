@@ -1,7 +1,8 @@
 /*
  * A domain that has a disk: it writes what it has drawn, several requests at a time, and reads it
  * back; of what it then reads of the whole disk it says the CRC. `cat`: the text that the disk
- * begins with.
+ * begins with. `times=N`: it goes on until it has been connected so often, and says "ready> " each
+ * time, to who has its console.
  */
 #include <guest/pv/disk/disk.h>
 #include <guest/pv/drivers/crc.h>
@@ -149,11 +150,48 @@ refused(void)
 	check(err == -EINVAL, "to any place", (uint64_t)-err);
 }
 
+/* To the other end of its console's ring, as far as there is room. */
+static void
+tell(const char *text)
+{
+	volatile struct xen_console_ring *r = pv_machine_page(pv_info->console_mfn);
+	uint32_t at = r->out_prod;
+
+	for (; *text && at - r->out_cons < sizeof(r->out); text++)
+		r->out[at++ % sizeof(r->out)] = (uint8_t)*text;
+	r->out_prod = at;
+	pv_send(pv_info->console_evtchn);
+}
+
+/* Back ends come and go; nothing that it asks is lost. */
+static void
+outlive(unsigned times)
+{
+	unsigned said = 0;
+	uint64_t n;
+
+	for (n = 0; said < times; n++) {
+		int err = blk_do(&disk, n & 1 ? XEN_BLKIF_OP_READ : XEN_BLKIF_OP_WRITE, n % 8,
+				 buffers[0], 8);
+
+		check(!err, "it is done, by one or another", (uint64_t)-err);
+		if (said < disk.times && disk.mine == XEN_XENBUS_Connected) {
+			said = disk.times;
+			tell("ready> ");
+		}
+	}
+	pv_printf("vbd %lu: %u back ends, all is answered\n", disk.vdev, said);
+}
+
 static void
 use(void)
 {
 	if (has_word("cat"))
 		cat();
+	if (has_word("bench"))
+		bench();
+	if (pv_number("times="))
+		outlive(pv_number("times="));
 	if (pv_number("rounds=")) {
 		write_and_read(pv_number("rounds="));
 		refused();
@@ -172,6 +210,8 @@ begin(void)
 	check(xenbus_begin(&bus), "a store", 0);
 	refs_begin(&refs);
 	err = blk_begin(&disk, &bus, &refs, &ring_page, NULL);
+	if (!err && (has_word("harm=") || has_word("die=")))
+		harm();
 	if (!err)
 		err = blk_connect(&disk);
 	if (err) {

@@ -56,7 +56,7 @@ blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *a
 	unsigned id = 0;
 	int err;
 
-	if (b->lies || b->mine == XEN_XENBUS_Closed)
+	if (b->lies)
 		return -ENODEV;
 	if (sectors > BLK_SECTORS || (uint64_t)at % XEN_BLKIF_SECTOR)
 		return -EINVAL;
@@ -80,8 +80,10 @@ blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *a
 void
 blk_push(struct blkfront *b)
 {
-	if (b->mine == XEN_XENBUS_Connected && ring_push_requests(&b->ring))
+	if (b->mine == XEN_XENBUS_Connected && ring_push_requests(&b->ring)) {
 		pv_send(b->port);
+		b->sent++;
+	}
 }
 
 /* An answer to what was not asked answers nothing, and is a reason not to ask any more. */
@@ -125,9 +127,10 @@ drop(struct blkfront *b)
 
 	if (b->port)
 		pv_event_op(XEN_EVTCHNOP_close, &c);
-	if (b->page_ref)
-		refs_end(b->refs, b->page_ref);
-	b->port = b->page_ref = 0;
+	if (b->page_ref && refs_end(b->refs, b->page_ref))
+		b->page_ref =
+			0; /* else somebody still has it mapped, and the next one may have it */
+	b->port = 0;
 }
 
 /* Whoever has been at the other end is not any more: all that was not answered is asked again. */
@@ -145,7 +148,8 @@ publish(struct blkfront *b)
 	b->port = a.port;
 	memset(b->page, 0, sizeof(*b->page));
 	ring_begin(&b->ring, &b->page->ring, XEN_BLKIF_RING);
-	b->page_ref = refs_grant(b->refs, (uint16_t)b->peer, b->page, false);
+	if (!b->page_ref)
+		b->page_ref = refs_grant(b->refs, (uint16_t)b->peer, b->page, false);
 	if (!b->page_ref)
 		return -ENOSPC;
 	do { /* the three of them at once */

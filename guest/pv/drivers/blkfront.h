@@ -32,9 +32,9 @@ struct blkfront {
 	struct ring_front ring;
 	uint64_t sectors; /* of 512 bytes */
 	bool readonly, can_flush;
-	bool lies;      /* the other end's ring was nonsense: it is not asked any more */
-	unsigned times; /* that it was connected */
-	unsigned rung;  /* events that it has sent */
+	bool lies;           /* the other end's ring was nonsense: it is not asked any more */
+	unsigned times;      /* that it was connected */
+	uint64_t sent, rung; /* events to the other end; sleeps that one from it has ended */
 	struct blk_slot slot[XEN_BLKIF_RING];
 };
 
@@ -53,13 +53,14 @@ void blk_end(struct blkfront *b);
 
 /*
  * A request's number, by which it is waited for. `at` is a multiple of 512. -EAGAIN: the ring is
- * full, or no grant is free; -EINVAL: it is no such request; -ENODEV: the disk is closed.
+ * full, or no grant is free; -EINVAL: it is no such request; -ENODEV: the other end is not to be
+ * trusted any more. One that has gone is waited for: another one may come.
  */
 int blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *at,
 	    unsigned sectors);
 /* The back end sees what was asked up to now. */
 void blk_push(struct blkfront *b);
-/* 0; -EIO: it could not be done; -EOPNOTSUPP: nor can it; -ENODEV: the disk is closed. */
+/* 0; -EIO: it could not be done; -EOPNOTSUPP: nor can it; -ENODEV, as above. */
 int blk_wait(struct blkfront *b, int request);
 
 /* Both together. */
