@@ -144,9 +144,10 @@ def pv():
     ok(built.status == 0, "the reference of Lab 7 builds", out=built.out)
     kernel = BUILD / "lab7-solution"
     symbols = Symbols([kernel / "zeno.elf"])
-    text, counts = host(["start pv-tables mem=100 -- long", "start pv-events -- harm=lines"], [BUILD / f"guest/pv-{name}.elf" for name in ("tables", "events")],
+    text, counts = host(["start pv-tables mem=100 -- long", "start pv-events -- harm=lines", "start pv-siege -- ports stay"],
+                        [BUILD / f"guest/pv-{name}.elf" for name in ("tables", "events", "siege")],
                         (*POINTS, "pv_enter", "pv_syscall.answered", "pv_spot_end.entered"), kernel=kernel, cpu="pv", symbols=symbols)
-    ok("long calls: 0 wrong; the end" in text and "lines: 0 wrong; the end" in text, "a PV guest's long calls come to their end", text=text)
+    ok(all(f"{words}: 0 wrong; the end" in text for words in ("long calls", "lines", "ports")), "a PV guest's long calls come to their end", text=text)
     short(counts, "a PV guest's calls", symbols)
 
 

@@ -1,0 +1,14 @@
+/*
+ * What the files of a siege share.
+ */
+#pragma once
+
+#include <guest/pv/lib/check.h>
+#include <guest/pv/lib/events.h>
+
+#define PAGE 4096u
+
+extern uint64_t seed;
+uint64_t any(uint64_t below);
+void walk(void);  /* walk.c */
+void ports(void); /* ports.c */
