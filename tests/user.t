@@ -241,6 +241,18 @@ def keys(engine, where):
        "in ring 3", text=text)
 
 
+def wires(svm):
+    """Anything at all for a keyboard and its controller: the same from both places, and no harm while somebody types."""
+    ways, letters = ("", "devices=user"), random.sample("abcdefghijklmnopqrstuvwxyz", 3)
+    starts = [svm.start("wires", f"{where} -- {letter}") for letter in letters for where in ways]
+    starts += [svm.start("wires", f"{where} keys=keyboard -- input={'aZ_~' * 20} {letters[0]}") for where in ways]
+    text = svm.host([*starts, svm.start("hello", "devices=user")], [assembled("user/wires.asm"), "hello", DM])
+    sums = re.findall(r"^d1\| ([0-9A-F]{8})$", text, re.M)
+    ok(len(sums) == len(starts) and all(sums[n] == sums[n + 1] for n in (0, 2, 4)) and len(set(sums[:6:2])) == 3
+       and text.count("wires: ended: exit code 0") == len(starts) and "hello: ended: exit code 0" in text,
+       "random accesses to a keyboard read the same with devices in ring 3, and do no harm", letters=letters, text=text)
+
+
 def disk(model):
     """The IDE disk of dm, by its ports; a model that asks for sectors which are not there, or to where it has no memory."""
     guest, path = assembled("user/disk.asm"), folder() / "sectors"
@@ -378,6 +390,7 @@ def main():
     bell(model)
     disk(model)
     keys(svm, "qemu")
+    wires(svm)
     if shutil.which("bochs"):
         keys(Engine("all", "vmx", "engine=vmx"), "bochs")
     owners(own)

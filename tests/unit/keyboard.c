@@ -130,11 +130,76 @@ test_full(void)
 	is(sent(), "121cf01cf012121cf01cf012", "two keys of six bytes, and no part of a third");
 }
 
+static uint32_t
+any(uint32_t below)
+{
+	static uint64_t seed = 7;
+
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+/* Its commands, and bytes that are none: to the keyboard, or to the controller. */
+static uint8_t
+any_byte(void)
+{
+	static const uint8_t known[] = { 0x20, 0x60, 0x60, 0xd1, 0xd2, 0xd3, 0xd4, 0xa9, 0xaa,
+					 0xad, 0xae, 0xd0, 0xed, 0xee, 0xf0, 0xf2, 0xf3, 0xf4,
+					 0xf5, 0xf6, 0xff, 0,    1,    2,    3,    0x45, 0x05 };
+
+	return any(3) ? known[any(sizeof(known))] : (uint8_t)any(256);
+}
+
+/*
+ * A guest that means harm, and keys all the while: the keyboard keeps no more than there is room
+ * for.
+ */
+static void
+test_any(void)
+{
+	bool good = true;
+
+	i8042_init(&k);
+	for (unsigned n = 0; n < 500000 && good; n++) {
+		uint16_t port = any(2) ? I8042_DATA : I8042_STATUS;
+
+		switch (any(5)) {
+		case 0:
+			i8042_read(&k, any(9) ? port : FAST_A20);
+			break;
+		case 1: /* whoever types asks first; a person does not */
+			if (any(2) || i8042_takes_keys(&k))
+				i8042_type(&k, (uint8_t)any(256));
+			break;
+		case 2:
+			i8042_update(&k);
+			break;
+		default:
+			i8042_write(&k, any(9) ? port : FAST_A20, any_byte());
+		}
+		good = k.keyboard.count <= KEYBOARD_QUEUE &&
+		       k.keyboard.replies <= k.keyboard.count &&
+		       (k.keyboard.set == 1 || k.keyboard.set == 2);
+	}
+	ok(good,
+	   "half a million accesses and keys at random: the queue holds, %u of which %u are answers",
+	   k.keyboard.count, k.keyboard.replies);
+	for (unsigned n = 0; n < 100; n++)
+		i8042_read(&k, I8042_DATA);
+	out(I8042_STATUS, 0xae);
+	while (k.waits || k.keyboard.waits)
+		out(I8042_DATA, 0);
+	sent();
+	out(I8042_DATA, 0xee);
+	is(sent(), "ee", "behind them it answers as ever");
+}
+
 int
 main(void)
 {
 	test_codes();
 	test_waits();
 	test_full();
+	test_any();
 	return done_testing();
 }
