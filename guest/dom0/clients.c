@@ -8,12 +8,14 @@
 /* ---- messages ---- */
 
 void
-store_say(struct store_client *c, const struct store_message *m, const char *bytes)
+store_say(struct store *s, struct store_client *c, const struct store_message *m, const char *bytes)
 {
 	uint16_t asks = store_pays(c->domid);
-	struct store_message *copy =
-		c->broken ? NULL : store_alloc(sizeof(*copy) + m->head.len + 1);
+	size_t size = sizeof(struct store_message) + m->head.len + 1;
+	struct store_message *copy = c->broken ? NULL : store_alloc(size);
 
+	if (!copy && !c->broken && store_reclaim(s, c))
+		copy = store_alloc(size);
 	store_pays(asks);
 	if (!copy) { /* what it waits for would never come */
 		c->broken = true;
@@ -29,7 +31,7 @@ store_say(struct store_client *c, const struct store_message *m, const char *byt
 }
 
 void
-store_lost(struct store_client *c, const struct xen_xsd_sockmsg *head)
+store_lost(struct store *s, struct store_client *c, const struct xen_xsd_sockmsg *head)
 {
 	const char word[] = "EIO";
 	struct store_message m = { .head = *head };
@@ -37,7 +39,7 @@ store_lost(struct store_client *c, const struct xen_xsd_sockmsg *head)
 	store_pays(c->domid);
 	m.head.type = XEN_XS_ERROR;
 	m.head.len = sizeof(word);
-	store_say(c, &m, word);
+	store_say(s, c, &m, word);
 }
 
 void

@@ -406,12 +406,14 @@ store_request(struct store *s, struct store_client *c, const struct xen_xsd_sock
 	}
 	if (!got)
 		got = calls[head->type](&a);
+	if (got == -ENOMEM && store_reclaim(s, c))
+		got = calls[head->type](&a);
 	if (got < 0) {
 		m.head.type = XEN_XS_ERROR;
 		got = snprintf(s->answer, sizeof(s->answer), "%s", word_of(got)) + 1;
 	}
 	m.head.len = (uint32_t)got;
-	store_say(c, &m, s->answer);
+	store_say(s, c, &m, s->answer);
 	if (a.begun)
 		store_watch_begins(s, c, a.begun);
 }

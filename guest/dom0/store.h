@@ -40,7 +40,7 @@ struct store_touch {
 struct store_transaction {
 	struct store_transaction *next;
 	uint32_t id;
-	bool doomed; /* a domain has ended meanwhile */
+	bool doomed; /* it can't succeed any more: a domain has ended, or needs its memory */
 	struct store_tree base, tree;
 	struct store_touch *first, **end;
 	unsigned touched;
@@ -89,7 +89,7 @@ void store_release(struct store *s, struct store_client *c);
 void store_request(struct store *s, struct store_client *c, const struct xen_xsd_sockmsg *head,
 		   const char *payload);
 /* One that is known by its head alone: the answer is EIO. */
-void store_lost(struct store_client *c, const struct xen_xsd_sockmsg *head);
+void store_lost(struct store *s, struct store_client *c, const struct xen_xsd_sockmsg *head);
 /* The first message has been sent. */
 void store_sent(struct store_client *c);
 
@@ -127,7 +127,8 @@ int store_get_perms(struct store_ask *a);
 int store_set_perms(struct store_ask *a);
 
 /* clients.c */
-void store_say(struct store_client *c, const struct store_message *m, const char *bytes);
+void store_say(struct store *s, struct store_client *c, const struct store_message *m,
+	       const char *bytes);
 
 /* watch.c. A node has changed, or was removed: `before` is the tree in which it was. */
 void store_fire(struct store *s, const struct store_tree *before, const char *path, bool removed);
@@ -143,3 +144,5 @@ int store_touch(struct store_ask *a, enum store_touch_kind kind, const char *pat
 int store_transaction_start(struct store_ask *a);
 int store_transaction_end(struct store_ask *a);
 void store_transaction_drop(struct store_client *c, struct store_transaction *t);
+/* This one needs memory: whether others' transactions have let go of some. */
+bool store_reclaim(struct store *s, const struct store_client *c);

@@ -106,7 +106,7 @@ serve_one(struct store_ring *s, volatile struct store_page *p, struct store *sto
 	if (!whole)
 		return at != begin;
 	if (s->lost)
-		store_lost(c, &s->head);
+		store_lost(store, c, &s->head);
 	else
 		store_request(store, c, &s->head, s->payload);
 	s->lost = false;

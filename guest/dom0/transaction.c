@@ -144,6 +144,43 @@ do_again(struct store *s, const struct store_transaction *t, struct store_tree *
 	return err == -ENOENT ? -EAGAIN : err; /* what it lay in has been removed */
 }
 
+/* As if it had begun now, and done all that it has done; or it can't succeed any more. */
+static void
+catch_up(struct store *s, struct store_transaction *t)
+{
+	struct store_tree changed = tree_share(&s->tree);
+
+	if (conflicts(s, t) || do_again(s, t, &changed)) {
+		t->doomed = true;
+		tree_drop(&changed);
+		changed = tree_share(&s->tree);
+	}
+	tree_drop(&t->base);
+	tree_drop(&t->tree);
+	t->base = tree_share(&s->tree);
+	t->tree = changed;
+}
+
+/*
+ * What a transaction's trees keep of a node as it was is out of its owner's share, who may have
+ * changed it often since, and is not to pay for who only looks back. So where somebody's share is
+ * used up those of others see from then on what there is. It costs them nothing that they would
+ * have had: one that has looked at what is another by now fails in the end anyway.
+ */
+bool
+store_reclaim(struct store *s, const struct store_client *c)
+{
+	bool any = false;
+
+	for (struct store_client *other = s->clients; other; other = other->next)
+		for (struct store_transaction *t = other->transactions; t; t = t->next)
+			if (other != c && t->base.root != s->tree.root) {
+				catch_up(s, t);
+				any = true;
+			}
+	return any;
+}
+
 static int
 commit(struct store_ask *a, const struct store_transaction *t)
 {

@@ -68,7 +68,7 @@ tell(struct store *s, struct store_client *c, const struct store_watch *w, const
 	if (c->domid && c->events == STORE_EVENTS)
 		c->broken = true;
 	else
-		store_say(c, &m, bytes);
+		store_say(s, c, &m, bytes);
 }
 
 /* `path` is `at`, or lies below it. */

@@ -501,6 +501,70 @@ shares(void)
 	end("shares");
 }
 
+/* Sixty values of its own, for the n-th time: what the last one's answer is. */
+static const char *
+rewrites(unsigned who, unsigned time)
+{
+	static char got[5000];
+	char words[1100];
+
+	memset(words, 'a' + (int)(time % 26), sizeof(words));
+	for (unsigned n = 0; n < 60; n++) {
+		words[snprintf(words, sizeof(words), "kept/%u|", n)] = 'v';
+		words[1000] = 0;
+		ask(who, WRITE, 0, words);
+		hear(who, got);
+	}
+	return got;
+}
+
+/*
+ * A transaction sees what there was when it began, out of the share of whoever had that. That costs
+ * nobody his share, however many look back; and no transaction fails by it that could succeed.
+ */
+static void
+looks_back(void)
+{
+	const char *got = "OK|";
+	unsigned times = 0;
+
+	begin();
+	for (unsigned n = 1; n < 3; n++) {
+		char words[40];
+
+		snprintf(words, sizeof(words), "/local/domain/%u|", n);
+		asked(0, WRITE, 0, words, "OK|");
+		snprintf(words, sizeof(words), "/local/domain/%u|r%u|", n, n);
+		asked(0, SET, 0, words, "OK|");
+	}
+	asked(2, WRITE, 0, "kept/7|old", "OK|");
+	asked(1, WRITE, 0, "gone/a|x", "OK|");
+	asked(1, START, 0, "|", "1|");
+	asked(1, WRITE, 1, "mine/a|x", "OK|");
+	asked(1, RM, 1, "gone|", "OK|");
+	asked(1, START, 0, "|", "2|");
+	asked(1, READ, 2, "/local/domain/2/kept/7|", "old");
+	while (!strcmp(got, "OK|") && times < 3 * STORE_TRANSACTIONS) {
+		char answer[5000];
+
+		got = rewrites(2, times++);
+		ask(1, START, 0, "|");
+		hear(1, answer);
+	}
+	ok(!strcmp(got, "OK|"), "one writes %u times, and another one looks back at each: %s",
+	   times, got);
+	ok(!clients[2]->broken && has[0] < 8192, "it is heard: %zu, dom0 %zu", has[2], has[0]);
+	asked(1, READ, 1, "mine/a|", "x");
+	asked(1, READ, 1, "gone/a|", "ENOENT|");
+	asked(1, WRITE, 1, "mine/b|y", "OK|");
+	asked(1, END, 2, "T|", "EAGAIN|");
+	asked(1, END, 1, "T|", "OK|");
+	asked(1, DIR, 0, "mine|", "a|b|");
+	asked(1, READ, 0, "gone/a|", "ENOENT|");
+	asked(1, END, 3, "T|", "OK|");
+	end("looks back");
+}
+
 int
 main(void)
 {
@@ -510,5 +574,6 @@ main(void)
 	releases();
 	floods();
 	shares();
+	looks_back();
 	return done_testing();
 }
