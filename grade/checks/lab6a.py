@@ -505,9 +505,12 @@ def rootless(t):
     run = t.boot("panic=off -- start rootless; start after; off", modules=[module(elf), module(after)], elf=[elf], limits=FEW)
     t.orderly(run)
     life = said(run, "start rootless")
+    lives = [one.output.decode("ascii", "replace").split() for one in evidence.lives(run)]
+    t.check(lives and lives[0] == program.wanted(), "a kernel goes to itself by an iret, before it goes to its user, and does not come there",
+            "\n".join(program.wanted()), "\n".join(lives[0][:4] if lives else ()) or life)
     t.check(ROOTLESS.search(life), "a kernel goes to its user, which has no root", "stopped: a line that speaks of the iret or the root",
             life)
-    got = evidence.lives(run)[1].output.decode("ascii", "replace").split()
+    got = lives[1] if len(lives) > 1 else []
     missed = [(i, *pair) for i, pair in enumerate(zip(other.wanted(), [*got, *[""] * 99])) if pair[0] != pair[1]]
     t.check(not missed, f"a guest behind it is not well: line {missed and missed[0][0] + 1} of its {len(other.expected)}",
             missed and missed[0][1], missed and missed[0][2])

@@ -420,7 +420,13 @@ def _visit(p, n, bases):
 
 
 def rootless(rng):
-    """To its user, which has no root."""
+    """To itself, which is no end; and to its user, which has no root."""
     p = Paravirtual(rng)
+    rax, rcx = p.word(), p.word()
+    p.op(f"push {SS}", "lea rax, [stack + 0x1800]", "push rax", f"push {IF}", "push 0xe030", "lea rax, [itself]", "push rax", "push 0",
+         f"mov rax, {rcx:#x}", "push rax", "push 0", f"mov rax, {rax:#x}", "push rax", "mov eax, 23", "syscall", "ud2")
+    p.label("itself")
+    p.say("rax", rax)
+    p.say("rcx", rcx)
     p.op(f"push {SS}", "push 0", f"push {IF}", "push 0xe033", *("push 0",) * 5, "mov eax, 23", "syscall", "ud2")
     return p
