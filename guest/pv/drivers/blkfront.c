@@ -249,8 +249,10 @@ blk_begin(struct blkfront *b, struct xenbus *bus, struct refs *refs, struct xen_
 	}
 	if (err || !*name)
 		return err ? err : -ENOENT;
-	snprintf(b->here, sizeof(b->here), "device/vbd/%s", name);
-	snprintf(b->token, sizeof(b->token), "%s", name);
+	if (strlen(name) >= sizeof(b->token))
+		return -EINVAL;
+	memcpy(b->token, name, strlen(name) + 1);
+	snprintf(b->here, sizeof(b->here), "device/vbd/%.*s", (int)sizeof(b->token), b->token);
 	err = xenbus_read_number(bus, 0, b->here, "virtual-device", &b->vdev);
 	if (!err)
 		err = xenbus_read_number(bus, 0, b->here, "backend-id", &b->peer);
@@ -258,7 +260,9 @@ blk_begin(struct blkfront *b, struct xenbus *bus, struct refs *refs, struct xen_
 		err = xenbus_read(bus, 0, b->here, "backend");
 	if (err)
 		return err;
-	snprintf(b->there, sizeof(b->there), "%s", bus->answer);
+	if (strlen(bus->answer) >= sizeof(b->there))
+		return -EINVAL;
+	memcpy(b->there, bus->answer, strlen(bus->answer) + 1);
 	return xenbus_watch(bus, b->there, b->token);
 }
 

@@ -40,7 +40,7 @@ struct blkfront {
 
 /*
  * The disk device/vbd/NAME, or the first there is, if name is NULL. 0: it is known, and comes by
- * and by; -ENOENT: there is none.
+ * and by; -ENOENT: there is none; -EINVAL: one of its names is too long.
  */
 int blk_begin(struct blkfront *b, struct xenbus *bus, struct refs *refs,
 	      struct xen_blkif_page *page, const char *name);
