@@ -216,18 +216,20 @@ lab: ## LAB=n: remember the lab, or one half of it (1A), that you work on
 	@$(PYTHON) tools/labinfo.py remember --lab $(call quote,$(LAB))
 endif
 
-# APPEND="-- start hello; exits" is the kernel's command line.
+# APPEND="-- start hello; exits" is the kernel's command line. Without it a reference that has dom0 starts that: K> is behind its `halt`.
+BEGINS := $(if $(filter undefined,$(origin APPEND)),$(if $(and $(SOLUTION),$(DOM0),$(filter pv,$(LAB_CPU)),$(filter \
+	vmm/pv/control/%,$(SOURCES))),-- start dom0),$(APPEND))
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
 	$(patsubst %,--module %,$(filter-out $(DOM0),$(GUEST_ELFS)) $(USER_ELFS)) $(LINUX_MODULES) $(PVGRUB) $(DOM0_MODULES) \
-	--append $(call quote,$(APPEND)) \
+	--append $(call quote,$(BEGINS)) \
 	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs kvm,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
-LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem 320
+LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem $(if $(filter pv,$(LAB_CPU)),512,320)
 endif
 # Debian's PvGrub, once `make pvgrub` has fetched it.
 PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")
-DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=32 module=files --" --module $(DOM0_FILES))
+DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=$(if $(LINUX),128,32) module=files --" --module $(DOM0_FILES))
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line)
 	@$(RUN) $(if $(MACHINE),--machine $(call quote,$(MACHINE)))
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)

@@ -6,8 +6,9 @@ PV_GUESTS := $(filter-out lib drivers,$(notdir $(patsubst %/,%,$(sort $(dir $(wi
 DOM0 := $(if $(wildcard guest/dom0/main.c),$(GO)/dom0.elf)
 GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0)
 # Its ramdisk: what domains are to be, and kernels for them.
-DOM0_FILES := $(if $(DOM0),$(GO)/files.cpio)
-DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub) $(if $(DOM0),$(GO)/disk.img)
+DOM0_FILES := $(if $(DOM0),$(GO)/$(if $(LINUX),linux/)files.cpio)
+DOM0_LINUX := $(if $(LINUX),build/linux64/linux-pv build/linux64/initrd64)
+DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub) $(if $(DOM0),$(GO)/disk.img) $(DOM0_LINUX)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
 
@@ -58,7 +59,9 @@ $(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
 $(GO)/pv-machine.elf: private PV_LDFLAGS = --defsym=virt_base=0xffffffffbfe80000
 $(if $(DOM0),$(eval $(call pv_rule,dom0,dom0)))
 
-$(GO)/files.cpio: tools/mkfiles.py $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0_HAS)
+build/linux64/linux-pv build/linux64/initrd64 &:
+	@$(PYTHON) tools/xen_guest.py linux
+$(DOM0_FILES): tools/mkfiles.py $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0_HAS)
 	@mkdir -p $(@D)
 	@echo "disk $@"
 	@$(BARE_PYTHON) tools/mkfiles.py -o $@ $(foreach f,$(filter %.cfg,$(DOM0_HAS)),$(notdir $f)=$f) $(PV_GUESTS:%=$(GO)/pv-%.elf) \

@@ -82,6 +82,10 @@ def environment():
     status, text = make("-n", "LAB=4", "qemu", "MACHINE=kvm")
     ok(status == 0 and re.search("run.py .*--cpu 'vmx' --machine 'kvm'$", text, re.M), "MACHINE=kvm is QEMU with the machine's own VT-x",
        text=text[-600:])
+    begins = {words: re.search("--append '(.*?)'", make("-n", *words.split(), "qemu")[1]) for words in (
+        "LAB=7 SOLUTION=1", "LAB=8 SOLUTION=1 LINUX=1", "LAB=7 SOLUTION=1 APPEND=", "LAB=7", "LAB=6 SOLUTION=1", "LAB=all SOLUTION=1")}
+    ok([found and found[1] for found in begins.values()] == ["-- start dom0"] * 2 + [""] * 4,
+       "a reference that has dom0 begins with it, where APPEND says nothing else", begins=begins)
     status, text = make("-n", "-e", "LAB=0", "gdb", TEST="boots")
     ok(status == 0 and "grade/grade" not in text and "run.py" in text, "nor with make -e", text=text[-600:])
     status, text = make("-n", "LAB=0", "gdb", "TEST=boots", TEST="other")

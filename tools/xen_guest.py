@@ -5,6 +5,7 @@ It comes as tools/linux_guest.py brings Linux: nothing is installed. Then
 
     make qemu LAB=7 SOLUTION=1 APPEND="-- start pvgrub"
 
+`xen_guest.py linux` makes Debian's Linux as dom0 wants it, an ELF file and its RAM disk: build/linux64/linux-pv, initrd64.
 The status is 1, after one line, if the network or the package is missing.
 """
 
@@ -30,8 +31,12 @@ def linux_pv():
 
 
 def main():
-    """The command line, which has no words."""
+    """The command line."""
     try:
+        if sys.argv[1:] == ["linux"]:
+            linux_pv()
+            linux_guest.make_initrd(linux_guest.LINUX_64)
+            return 0
         linux_guest.bring(PVGRUB)
     except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as error:
         print(f"no PvGrub: {error}", file=sys.stderr)
@@ -41,4 +46,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(trouble.plain(main))
+    sys.exit(trouble.plain(main, 0, 1))
