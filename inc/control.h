@@ -10,6 +10,7 @@
  *   control(PAUSE or UNPAUSE, number)
  *   control(DESTROY, number)                it ends, as by a fault of its own
  *   control(RELEASE, number)                it has ended, and nothing is left of it
+ *   control(WEIGHT, number, weight)         its part of the CPU, 1 to 65535; 0: dom0's own
  *   control(MAP, number, pfn, va)           its page is at va, where a page is mapped now; va |
  *                                           ZENO_MAP_WRITE: for writing, too
  *
@@ -31,6 +32,7 @@ enum zeno_control {
 	ZENO_DESTROY,
 	ZENO_RELEASE,
 	ZENO_MAP,
+	ZENO_WEIGHT,
 };
 #define ZENO_MAP_WRITE 1u
 
@@ -61,6 +63,7 @@ struct zeno_look {
 	uint32_t why;                      /* enum zeno_why, of one that has ended */
 	uint64_t console_pfn, store_pfn;
 	uint64_t ram, exits, ns; /* bytes; its own clock */
+	uint64_t weight;
 	char name[24];
 	char end[240]; /* why it has ended, in words */
 	char note[64];

@@ -180,6 +180,18 @@ def refused():
     ok(after == [before] * 3, "and no frame is lost", text=text)
 
 
+def weighs(files):
+    """Weights: a file's, and the shell's, for dom0 and another; what is none is said."""
+    lines = shell("create w.cfg", "sched-credit", "sched-credit -d 0 -w 1024", "sched-credit -d w -w 9", "sched-credit -d 2 -w 0",
+                  "sched-credit w", "sched-credit", "halt")
+    text = PV.host([f"start dom0 {DOM0} {typed(*lines)}"], [guest("dom0"), files])
+    shown = [dict(re.findall(r"^(?:d1\| )?(\w+) +\d +(\d+)$", part, re.M)) for part in text.split("ID Weight\n")[1:]]
+    ok(shown[:1] == [{"dom0": "256", "w": "512"}], "cpu_weight: a file says whose part of the CPU is larger", shown=shown, text=text)
+    ok(shown[1:] == [{"dom0": "1024", "w": "9"}], "sched-credit: another weight, dom0's own, too", shown=shown, text=text)
+    ok("0: a weight is a number from 1 to 65535" in text and "sched-credit [-d DOMAIN -w WEIGHT]" in text, "... and what is none is told",
+       text=text)
+
+
 def on_bochs(files):
     """Its interrupt controller and its clock are others. Domains beside each other, PvGrub among them if it is there."""
     lines = [*shell("create domu.cfg", "create grub.cfg", "console grub"), ("grub> ", "echo zeno\n"), ("grub> ", LEAVE),
@@ -225,11 +237,12 @@ def main():
     files = archive(**{name: data for name, (data, _) in BAD.items()}, **more,
                     **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk", "deaf", "hoard")},
                     **{"again.cfg": config("again"), "storm.cfg": config("storm", extra="harm=reboot"),
-                       "obey.cfg": config("obey", extra="obey"), "half.cfg": config("half", extra="harm=half"),
+                       "w.cfg": config("w", cpu_weight=512), "obey.cfg": config("obey", extra="obey"), "half.cfg": config("half", extra="harm=half"),
                        "kept.cfg": config("kept", extra="harm=fault", on_crash="preserve")})
     one_boot(parts[:2], files)
     one_boot(parts[2:], files)
     refused()
+    weighs(files)
     lines(nonce)
     if os.environ.get("ZENO_ALL") and not machine.missing("bochs"):
         on_bochs("pvgrub" in more and files)

@@ -33,6 +33,7 @@ static const struct key {
 	{ KEY(extra), TEXT, false, 0, ROOM(extra) },
 	{ KEY(memory), NUMBER, true, CONFIG_MIB_MIN, CONFIG_MIB_MAX },
 	{ KEY(vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
+	{ KEY(cpu_weight), NUMBER, false, 1, WEIGHT_MAX },
 	{ "disk", offsetof(struct config, disks), offsetof(struct config, disks_at), DISKS, false,
 	  1, DISK_WORDS - 1 },
 	{ KEY(on_poweroff), ACTION, false, 1, ACTION_MAX },
@@ -40,8 +41,9 @@ static const struct key {
 	{ KEY(on_crash), ACTION, false, 1, ACTION_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-#define NO_SUCH_KEY \
-	"no such key: name kernel ramdisk extra memory vcpus disk on_poweroff on_reboot on_crash"
+#define NO_SUCH_KEY                                                                        \
+	"no such key: name kernel ramdisk extra memory vcpus cpu_weight disk on_poweroff " \
+	"on_reboot on_crash"
 
 static int
 next(const struct reader *r)

@@ -20,6 +20,7 @@
 #define CONFIG_MIB_MIN  2u
 #define CONFIG_MIB_MAX  4096u
 #define CONFIG_VCPU_MAX 32u
+#define WEIGHT_MAX      65535u
 #define CONFIG_DISKS    4u
 
 /* What is to become of a domain that has ended: so, it is let go of; made anew; kept as it is. */
@@ -36,19 +37,20 @@ struct config {
 	char extra[512];              /* the kernel's command line */
 	uint64_t memory;              /* MiB */
 	uint64_t vcpus;
+	uint64_t cpu_weight; /* 0: as any */
 	struct disk disk[CONFIG_DISKS];
 	struct config_place disk_at[CONFIG_DISKS];
 	uint64_t disks;
 	uint64_t on_poweroff, on_reboot, on_crash; /* enum config_action */
 	/* of each value, for whoever finds it wrong for other reasons */
-	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at, disks_at,
-		on_poweroff_at, on_reboot_at, on_crash_at;
+	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at,
+		cpu_weight_at, disks_at, on_poweroff_at, on_reboot_at, on_crash_at;
 };
 
 /* Where it is wrong, and how. */
 struct config_wrong {
 	struct config_place at;
-	char words[96];
+	char words[128];
 };
 
 /* 0; -EINVAL: *wrong says why, and *c is nothing. `text` has no NUL at its end. */

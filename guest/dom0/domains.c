@@ -200,6 +200,8 @@ domain_create(const char *name)
 	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
 	u = serve(&l);
 	vbds_begin(u, &c);
+	if (c.cpu_weight)
+		control(ZENO_WEIGHT, (uint64_t)id, c.cpu_weight, 0);
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
 	return u;
 }

@@ -6,7 +6,7 @@
 #include <guest/pv/drivers/crc.h>
 
 #define LINE  120u
-#define WORDS 4u
+#define WORDS 6u
 
 static char line[LINE];
 static unsigned len;
@@ -25,6 +25,8 @@ shell_init(void)
 }
 
 /* ---- commands ---- */
+
+static char *const *argument; /* of the command: word, and those behind it */
 
 static void
 list(const char *word)
@@ -95,6 +97,43 @@ reboot(const char *word)
 		daemon_asks(u, "reboot");
 }
 
+static bool
+parse(const char *word, uint64_t *n)
+{
+	*n = 0;
+	for (; *word >= '0' && *word <= '9' && *n < 1000000; word++)
+		*n = *n * 10 + (unsigned)(*word - '0');
+	return !*word;
+}
+
+static void
+weights(void)
+{
+	struct zeno_look l;
+	int64_t id = 0;
+
+	say("Name                       ID Weight\n");
+	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0)
+		say("%-24s %4u %6lu\n", l.name, l.domid, l.weight);
+}
+
+/* xl's, without its caps: -d DOMAIN -w WEIGHT. */
+static void
+sched_credit(const char *word)
+{
+	bool is_dom0 = *word && (!strcmp(argument[1], "0") || !strcmp(argument[1], "dom0"));
+	struct domu *u = *word && !is_dom0 ? domu_find(argument[1]) : NULL;
+	uint64_t weight;
+
+	if (!*word)
+		weights();
+	else if (strcmp(word, "-d") || strcmp(argument[2], "-w"))
+		say("sched-credit -d DOMAIN -w WEIGHT\n");
+	else if ((u || is_dom0) &&
+		 (!parse(argument[3], &weight) || control(ZENO_WEIGHT, u ? u->id : 0, weight, 0)))
+		say("%s: a weight is a number from 1 to 65535\n", argument[3]);
+}
+
 /* Of all; a domain's own clock, which stands while it is paused. */
 static void
 uptime(const char *word)
@@ -148,19 +187,17 @@ info(const char *word)
 	say("  %lu KiB left for what it has in the store\n", alloc_left((uint16_t)u->id) >> 10);
 }
 
-static const char *second; /* of a command's words, behind `word` */
-
 static void
 block_attach(const char *word)
 {
 	struct domu *u = domu_find(word);
 	struct disk d;
-	const char *wrong = u ? disk_read(&d, second) : NULL;
+	const char *wrong = u ? disk_read(&d, argument[1]) : NULL;
 
 	if (u && !wrong)
 		wrong = vbd_attach(u, &d);
 	if (wrong)
-		say("%s: %s\n", second, wrong);
+		say("%s: %s\n", argument[1], wrong);
 }
 
 static void
@@ -168,8 +205,8 @@ block_detach(const char *word)
 {
 	struct domu *u = domu_find(word);
 
-	if (u && !vbd_detach(u, second))
-		say("%s has no disk %s\n", u->name, second);
+	if (u && !vbd_detach(u, argument[1]))
+		say("%s has no disk %s\n", u->name, argument[1]);
 }
 
 static void
@@ -229,6 +266,7 @@ static const struct command {
 	{ "destroy", "DOMAIN", "end it", destroy },
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
+	{ "sched-credit", "[-d DOMAIN -w WEIGHT]", "weights of all, or another one", sched_credit },
 	{ "uptime", "[DOMAIN]", "for how long each has been there", uptime },
 	{ "block-attach", "DOMAIN DISK", "it gets one more: file:NAME,xvdb,w", block_attach },
 	{ "block-detach", "DOMAIN VDEV", "it is asked to let go of one", block_detach },
@@ -258,6 +296,7 @@ arguments_of(const struct command *c)
 	return count;
 }
 
+/* Those in brackets are there all, or none. */
 static void
 run(int words, char *const word[])
 {
@@ -266,8 +305,8 @@ run(int words, char *const word[])
 
 		if (strcmp(c->name, word[0]))
 			continue;
-		second = words > 2 ? word[2] : "";
-		if (words - 1 < least || words - 1 > most)
+		argument = word + 1;
+		if (words - 1 != least && words - 1 != most)
 			say("%s %s\n", c->name, c->argument);
 		else
 			c->run(words > 1 ? word[1] : "");

@@ -38,6 +38,8 @@ read_it(const char *text, size_t len)
 	for (unsigned n = 0; *got > '9' && n < c.disks; n++)
 		sprintf(got + strlen(got), "|%s %s %u %c", c.disk[n].target, c.disk[n].name,
 			c.disk[n].number, c.disk[n].readonly ? 'r' : 'w');
+	if (*got > '9' && c.cpu_weight)
+		sprintf(got + strlen(got), "|weight %lu", c.cpu_weight);
 	if (*got > '9' && (c.on_poweroff || c.on_reboot != CONFIG_RESTART || c.on_crash))
 		sprintf(got + strlen(got), "|%lu%lu%lu", c.on_poweroff, c.on_reboot, c.on_crash);
 	free(exactly);
@@ -58,6 +60,8 @@ static const struct {
 	{ "name='n'\nkernel='k'\nmemory=0x40", "n|k|||64|1" },
 	{ "name='n'\nkernel='k'\nmemory='010'", "n|k|||8|1" },
 	{ "name='n'\nkernel='k'\nmemory=4096", "n|k|||4096|1" },
+	{ WHOLE "cpu_weight=512", "n|k|||8|1|weight 512" },
+	{ WHOLE "cpu_weight=65536", "4:12: cpu_weight is a number from 1 to 65535" },
 	{ WHOLE "on_reboot='destroy'; on_crash = \"preserve\"; on_poweroff='restart'",
 	  "n|k|||8|1|102" },
 	{ WHOLE "on_crash='destory'",
@@ -70,7 +74,8 @@ static const struct {
 	{ "", "1:1: name is missing" },
 	{ "name='n'", "1:9: kernel is missing" },
 	{ "name='n'\nkernel='k'\n", "3:1: memory is missing" },
-	{ WHOLE "disks=['x']", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
+	{ WHOLE "disks=['x']",
+	  "4:1: no such key: name kernel ramdisk extra memory vcpus cpu_weight " ON },
 	{ WHOLE "disk=['a,raw,xvda,rw']", "n|k|||8|1|a xvda 51712 w" },
 	{ WHOLE "disk = [ 'a , , xvdb' , # c\n\"file:b,xvda2,r\",\n]\nvcpus=2",
 	  "n|k|||8|2|a xvdb 51728 w|b xvda2 51714 r" },
@@ -96,8 +101,10 @@ static const struct {
 	{ WHOLE "disk=['a,raw']", "4:7: it has no vdev" },
 	{ WHOLE "disk=['vdev=xvda']", "4:7: it names no file" },
 	{ WHOLE "disk=['']", "4:7: disk's text is empty" },
-	{ WHOLE "Name='x'", "4:1: no such key: name kernel ramdisk extra memory vcpus " ON },
-	{ WHOLE "  nam='x'", "4:3: no such key: name kernel ramdisk extra memory vcpus " ON },
+	{ WHOLE "Name='x'",
+	  "4:1: no such key: name kernel ramdisk extra memory vcpus cpu_weight " ON },
+	{ WHOLE "  nam='x'",
+	  "4:3: no such key: name kernel ramdisk extra memory vcpus cpu_weight " ON },
 	{ WHOLE "='x'", "4:1: here a key is to begin" },
 	{ WHOLE "vcpus=1; name='x'", "4:10: name is there twice" },
 	{ WHOLE "vcpus 2", "4:7: vcpus wants a = behind it" },

@@ -57,11 +57,13 @@ numbers(void)
 	static const uint64_t ids[] = { 0, 2, 16, 17, 0x7ff0, 0x10001, ~0ul, 1ul << 63 };
 
 	for (unsigned op = ZENO_PAUSE; op < 9; op++) {
-		for (unsigned n = 0; n < sizeof(ids) / sizeof(ids[0]); n++)
+		for (unsigned n = op == ZENO_WEIGHT; n < sizeof(ids) / sizeof(ids[0]); n++)
 			REFUSES(ESRCH, "a number that nobody has",
 				control(op, ids[n], 0, (uint64_t)window));
 		REFUSES(EPERM, "itself", control(op, 1, 0, (uint64_t)window));
 	}
+	REFUSES(EINVAL, "no weight of its own", control(ZENO_WEIGHT, 0, 0, 0));
+	REFUSES(EINVAL, "a weight of too much", control(ZENO_WEIGHT, 0, 65536, 0));
 	REFUSES(ESRCH, "looking beyond all", control(ZENO_LOOK, ~0ul, (uint64_t)&l, 0));
 	REFUSES(EFAULT, "looking into the hole", control(ZENO_LOOK, 0, DIRECT, 0));
 	REFUSES(EFAULT, "looking into a page table", control(ZENO_LOOK, 0, pv_info->pt_base, 0));

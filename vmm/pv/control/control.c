@@ -153,6 +153,7 @@ look_at(const struct domain *d, struct zeno_look *l)
 		.ram = d->ram,
 		.exits = domain_exits(d),
 		.ns = domain_now(d),
+		.weight = d->vcpu->thread.account->weight,
 	};
 	snprintf(l->name, sizeof(l->name), "%s", d->name);
 	snprintf(l->end, sizeof(l->end), "%s", d->end_reason);
@@ -190,6 +191,15 @@ release(struct vcpu *v, struct domain *d)
 }
 
 static int64_t
+weigh(struct domain *d, uint64_t weight)
+{
+	if (!weight || weight > WEIGHT_MAX)
+		return -EINVAL;
+	d->vcpu->thread.account->weight = (uint32_t)weight;
+	return 0;
+}
+
+static int64_t
 of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 {
 	bool runs = d->state != DOMAIN_ENDED;
@@ -210,6 +220,8 @@ of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 		return 0;
 	case ZENO_RELEASE:
 		return release(v, d);
+	case ZENO_WEIGHT:
+		return weigh(d, c->arg[2]);
 	case ZENO_MAP:
 		result = pv_foreign_map(v, d, c->arg[2], c->arg[3], &c->budget);
 		c->again = result == -EAGAIN;
@@ -232,6 +244,8 @@ control(struct vcpu *v, struct pv_call *c)
 	case ZENO_LOOK:
 		return look(v, c->arg[1], c->arg[2]);
 	}
+	if ((uint32_t)c->arg[0] == ZENO_WEIGHT && !c->arg[1])
+		return weigh(dom0, c->arg[2]);
 	d = c->arg[1] <= DOMAIN_MAX ? domain_find((unsigned)c->arg[1]) : NULL;
 	if (!d)
 		return -ESRCH;
