@@ -26,7 +26,7 @@ quote = '$(subst ','\'',$1)'
 
 # What steers make is said on its command line: who once exported DEBUG or LAB for something else is told, and not obeyed.
 STEERING := LAB SOLUTION REF ALONE VARIANT STORE WERROR APPEND CPU LINUX DEBUG MACHINE STUB REVERSE BATCH TEST ONLY \
-	EXPLAIN SEED EX RULE OUT FROM FORCE PEERS
+	EXPLAIN SEED EX RULE OUT FROM FORCE PEERS DOM0
 define from_environment
 ifneq ($$(filter environment%,$$(origin $1)),)
 IGNORED := $$(IGNORED) $$(if $$($1),$1=$$($1))

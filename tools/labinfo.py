@@ -46,7 +46,7 @@ ROOMS = {
     "svm and its lab": ("vmm/svm @4s", 2470, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 4885, 3200),
-    "events of PV and their lab": ("vmm/pv/events @7", 1750, 1000),
+    "events of PV and their lab": ("vmm/pv/events @7", 1805, 1000),
     "domain control of PV": ("vmm/pv/control", 612, 550),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1026, 800),
     "reservations of PV": ("vmm/pv/reservation", 480, 400),

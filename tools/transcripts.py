@@ -71,7 +71,7 @@ MASKS = [
     (re.compile(r"^(tr:0xe040, .* dl=0x)[0-9a-f]{8}"), r"\1BASE"),  # where the kernel's data are moves with its size
     (re.compile(r"\b(IOPM_BASE_PA = )[0-9a-f]+"), r"\1ADDRESS"),
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
-    (re.compile(r"^(d\d pv-bell: ended: guest powered off after )\d+"), r"\1N"),  # ... for those that wait by giving up their turns
+    (re.compile(r"^(d\d (?:pv-bell|dom0): ended: guest powered off after )\d+"), r"\1N"),  # ... for those that wait by giving up their turns
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
     (re.compile(r"^(  d\d.* \d+ +\d+ %) +\d+ % +-?\d+ us .*"), r"\1 TIMES"),  # what each has had of a real machine's time
@@ -161,10 +161,13 @@ def guests(build):
     return [path for path in sorted((ROOT / "build/guest").glob("*.elf")) if path.stem in known]
 
 
-def modules(build):
-    """... and behind them programs of ring 3, where the kernel can run them."""
+def modules(build, dom0=""):
+    """... and behind them programs of ring 3, where the kernel can run them. `dom0`: another kernel under that name."""
     here = "kern/env/" in (build.path / "lab.mk").read_text()
-    return guests(build) + [ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here]
+    if dom0:
+        run(["make", "-s", dom0], must=True)
+    return [ROOT / dom0 if dom0 and path.stem == "dom0" else path for path in guests(build)] + [
+        ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here]
 
 
 def tidy(text):
@@ -182,7 +185,7 @@ def disk(folder, build, cmdline):
     return str(image)
 
 
-def boot(where, build, append, cpu="te"):
+def boot(where, build, append, cpu="te", dom0=""):
     """The console, from the greeting to the prompt that follows the last command."""
     cmdline = f"panic=off {append}{';' if ' -- ' in f' {append}' else ' --'} off"
     with tempfile.TemporaryDirectory(prefix="zeno-transcript-") as folder:
@@ -190,7 +193,8 @@ def boot(where, build, append, cpu="te"):
             result = machine.boot(machine="bochs", disk=disk(folder, build, cmdline), cpu=cpu, limits=LIMITS)
         else:
             result = machine.boot(machine="qemu", kernel=str(build.path / "zeno.mb"), cmdline=cmdline,
-                                  cpu=cpu, modules=[(str(path), "") for path in modules(build)], limits=LIMITS)
+                                  cpu=cpu, modules=[(str(path), "mem=32 --" if dom0 and path.stem == "dom0" else "") for path in modules(build, dom0)],
+                              limits=LIMITS)
     text, how = result.text(), result.end
     result.cleanup()
     if how is not machine.End.SHUTDOWN:
@@ -293,7 +297,7 @@ def replay(lines, wish):
                 new += [f"(gdb) {one}", *output]
         else:
             new += boot(boots[0], Build.of(boots[1]["LAB"], wish), boots[1].get("APPEND", ""),
-                        cpu_of(boots[1], boots[0]))
+                        cpu_of(boots[1], boots[0]), boots[1].get("DOM0", ""))
         at = end
     return new
 

@@ -34,10 +34,10 @@ FEW = machine.Limits(instructions=400_000_000, cpu_seconds=8.0, console_bytes=1 
 STOPS = 40
 
 
-def prints(t, program, name, what, options=""):
+def prints(t, program, name, what, options="", **more):
     """A guest whose every line is known."""
     elf = program.assemble(t.directory, name)
-    run = t.boot(f"panic=off {options}-- start {name}; off", modules=[module(elf)], elf=[elf], limits=LIMITS)
+    run = t.boot(f"panic=off {options}-- start {name}; off", modules=[module(elf)], elf=[elf], limits=LIMITS, **more)
     lives, life = evidence.lives(run), said(run, f"start {name}")
     t.check(lives, f"{what} does not start", "it starts", life)
     got = lives[0].output.decode("ascii", "replace").split()

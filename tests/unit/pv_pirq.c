@@ -1,6 +1,6 @@
 /*
  * BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c solutions/7-events/ports.c
- * solutions/7-events/upcall.c solutions/7-events/peers.c
+ * solutions/7-events/upcall.c solutions/7-events/peers.c solutions/7-events/pirq.c
  */
 /*
  * PIRQs: what each operation answers; and a device whose line is one by edge or by level, with a

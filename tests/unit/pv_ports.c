@@ -1,6 +1,6 @@
 /*
  * BUILD: vmm/pv/events/ports.c vmm/pv/events/pirq.c solutions/7-events/ports.c
- * solutions/7-events/upcall.c solutions/7-events/peers.c
+ * solutions/7-events/upcall.c solutions/7-events/peers.c solutions/7-events/pirq.c
  */
 /*
  * Event channels: each operation's answer to what it may be given, and what holds whatever three

@@ -1,11 +1,6 @@
 /*
- * PIRQs: lines of the machine's interrupt controllers that a domain has, each as a port.
- *
- *   the line is open --- it comes ---> it is closed, its port is pending --- EOI ---> it is open
- *
- * A device holds its line up until its driver has been there. Were the line left open, one by level
- * would come again at once, and the driver never have its turn. So it is closed first, and the
- * domain says when it has been there: if the device wants something by then, it comes again.
+ * PIRQs: lines of the machine's interrupt controllers that a domain has, each as a port. Who may
+ * have one, and how it comes and goes; what becomes of an interrupt is the lab's: pirq.c of Lab 7.
  */
 #include <inc/errno.h>
 #include <vmm/pv/events/ports.h>
@@ -23,41 +18,8 @@ pv_pirq_may_bind(const struct pv_ports *p, uint32_t irq)
 void
 pv_pirq_bind(struct pv_ports *p, unsigned irq, uint16_t port)
 {
-	p->pirq[irq].port = port;
-	p->pirq[irq].waits = false;
+	p->pirq[irq] = (struct pv_pirq){ .mapped = true, .port = port };
 	pv_line_open(irq, true);
-}
-
-/* The line may be another port's by now, or another domain's. */
-void
-pv_pirq_unbind(struct pv_ports *p, unsigned irq, uint16_t port)
-{
-	if (p->pirq[irq].port != port)
-		return;
-	p->pirq[irq].port = 0;
-	p->pirq[irq].waits = false;
-	pv_line_open(irq, false);
-}
-
-void
-pv_pirq_came(struct pv_ports *p, unsigned irq)
-{
-	pv_line_open(irq, false);
-	p->pirq[irq].waits = true;
-	pv_port_raise(p, p->pirq[irq].port);
-}
-
-/* One that has not come may be open, or no port's: then nothing is done. */
-int
-pv_pirq_eoi(struct pv_ports *p, uint32_t irq)
-{
-	if (irq >= PV_PIRQS || !p->pirq[irq].mapped)
-		return -EINVAL;
-	if (p->pirq[irq].waits) {
-		p->pirq[irq].waits = false;
-		pv_line_open(irq, true);
-	}
-	return 0;
 }
 
 /* Its port stays, and nothing comes there any more. */

@@ -77,8 +77,8 @@ pv_port_is_pending(const struct pv_ports *p, unsigned port)
 }
 
 /*
- * pirq.c. Ports that lines have: 0; -EPERM: it is not the domain's; -EEXIST: it has one. EOI:
- * -EINVAL: it is not the domain's. The line has come; a domain loses it, or all.
+ * pirq.c, here and of Lab 7. Ports that lines have: 0; -EPERM: it is not the domain's; -EEXIST: it
+ * has one. EOI: -EINVAL: it is not the domain's. The line has come; a domain loses it, or all.
  */
 int pv_pirq_may_bind(const struct pv_ports *p, uint32_t irq);
 void pv_pirq_bind(struct pv_ports *p, unsigned irq, uint16_t port);
