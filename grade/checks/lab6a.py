@@ -292,7 +292,7 @@ def invoke(t, client, stack, name, *args, instead=()):
     for register, value in zip(("rdi", "rsi", "rdx", "rcx", "r8"), args):
         client.set_reg(register, value)
     client.set_reg("rsp", stack - 8)
-    client.set_reg("rip", t.symbol(name))
+    client.set_reg("rip", t.symbol(name) if isinstance(name, str) else name)
     for point in (back, *stands_in):
         client.insert(point)
     for _ in range(STOPS):
@@ -306,6 +306,7 @@ def invoke(t, client, stack, name, *args, instead=()):
             break
     for point in (back, *stands_in):
         client.remove(point)
+    name = name if isinstance(name, str) else t.symbols.function(name)
     t.check(regs["rip"] == back, f"{name}() does not come back", f"rip {back:x}", f"rip {regs['rip']:x}")
     return regs
 

@@ -68,11 +68,12 @@ def ended(t, before, now, wanted, words):
 
 
 def record(t, client, stack):
-    """7.4a, over what the guest has left there: any version, odd ones, too."""
+    """7.4a, over what the guest has left there, any version, odd ones, too; and over what the last one has left."""
     at = stack - ROOM
-    for n in range(ROUNDS):
-        client.write(at, t.rng.randbytes(64))
-        client.write(at + OFFSETS["version"], struct.pack("<I", (t.rng.getrandbits(30) * 2, t.rng.getrandbits(30) | 1, 0xFFFFFFFE, 0xFFFFFFFF)[n % 4]))
+    for n in range(ROUNDS + 1):
+        if n < ROUNDS:
+            client.write(at, t.rng.randbytes(64))
+            client.write(at + OFFSETS["version"], struct.pack("<I", (t.rng.getrandbits(30) * 2, t.rng.getrandbits(30) | 1, 0xFFFFFFFE, 0xFFFFFFFF)[n % 4]))
         tsc, ns, mul, shift = t.rng.getrandbits(63), t.rng.getrandbits(60), t.rng.getrandbits(32) | 1 << 31, t.rng.randrange(256)
         call(t, client, stack, "pv_time_write", at, tsc, ns, shift << 32 | mul)
         words = "a vCPU's time"
@@ -83,10 +84,12 @@ def record(t, client, stack):
 def date(t, client, stack):
     """7.4b."""
     at = stack - ROOM
-    for n in range(ROUNDS):
+    for n in range(ROUNDS + 1):
         for name, size in DATE.items():
-            client.write(at + OFFSETS[name], t.rng.randbytes(size))
-        client.write(at + OFFSETS["wc_version"], struct.pack("<I", (t.rng.getrandbits(30) * 2, t.rng.getrandbits(30) | 1, 0, 0xFFFFFFFF)[n % 4]))
+            if n < ROUNDS:
+                client.write(at + OFFSETS[name], t.rng.randbytes(size))
+        if n < ROUNDS:
+            client.write(at + OFFSETS["wc_version"], struct.pack("<I", (t.rng.getrandbits(30) * 2, t.rng.getrandbits(30) | 1, 0, 0xFFFFFFFF)[n % 4]))
         ns = t.rng.getrandbits((59, 62, 63, 64)[n % 4])
         seconds = YEAR_2000 + ns // SECOND
         call(t, client, stack, "pv_time_write_wall", at, ns)
