@@ -201,8 +201,8 @@ show_user_code(struct vcpu *v, struct te_user_code *code, bool user)
 }
 
 /* Makes the shadow of one entry anew. */
-static int
-sync_entry(struct vcpu *v, uint16_t sel)
+int
+te_sync_entry(struct vcpu *v, uint16_t sel)
 {
 	struct te_user_code *code;
 	uint64_t guest = 0;
@@ -216,29 +216,6 @@ sync_entry(struct vcpu *v, uint16_t sel)
 	code->shadow[0] = te_shadow_for(v, guest, 0);
 	code->shadow[1] = te_shadow_for(v, guest, 3);
 	return show_user_code(v, code, te_cpl(v) == 3 || te_of(v)->shows_user_code);
-}
-
-/*
- * Notes entries that have changed since, and with `sync` makes their shadows anew. What is not
- * mapped reads as zeros.
- */
-static void
-look_at_gdt(struct vcpu *v, bool sync)
-{
-	struct te *te = te_of(v);
-	const uint8_t *table = gva_byte(v, gva((uint32_t)v->state.gdtr.base));
-
-	for (unsigned i = 0; i * 8 + 7 <= te->gdt_limit; i++) {
-		uint64_t now = 0;
-
-		if (table)
-			memcpy(&now, table + i * 8, sizeof(now));
-		if (now == te->seen[i])
-			continue;
-		te->seen[i] = now;
-		if (sync)
-			sync_entry(v, (uint16_t)(i * 8));
-	}
 }
 
 /* Those from `code` on, of which one needs a page. */
@@ -274,7 +251,7 @@ te_cpl_changed(struct vcpu *v)
 	unsigned cpl = te_cpl(v);
 
 	if (te->gdt_lazy && cpl != 0)
-		look_at_gdt(v, true);
+		te_look_at_gdt(v, true);
 	te->reload |= te_in_middle_ring(v); /* the entry looks closer, and refuses */
 	change_user_code(v, cpl);
 	te_resync_loaded(v);
@@ -320,9 +297,9 @@ find_frames(struct vcpu *v, struct te_tracked *t, const struct table_reg *table)
 		t->gfn[i] = frame_of_page(v, table, i);
 }
 
-static void
-track_anew(struct vcpu *v, struct te_tracked *t, const struct table_reg *table,
-	   enum page_track_why why)
+void
+te_track_anew(struct vcpu *v, struct te_tracked *t, const struct table_reg *table,
+	      enum page_track_why why)
 {
 	struct domain *d = v->domain;
 
@@ -340,7 +317,7 @@ static int
 sync_all(struct vcpu *v, unsigned ti, unsigned limit)
 {
 	for (unsigned at = 0; at + 7 <= limit; at += 8) {
-		int err = sync_entry(v, at | ti);
+		int err = te_sync_entry(v, at | ti);
 
 		if (err)
 			return err;
@@ -362,7 +339,7 @@ te_gdt_changed(struct vcpu *v)
 		gdt.limit = GUEST_GDT_LIMIT;
 	clear_shadow(te, te->gdt, 0, te->gdt_limit);
 	te->gdt_limit = gdt.limit;
-	track_anew(v, &te->tracked_gdt, &gdt, TRACK_GDT);
+	te_track_anew(v, &te->tracked_gdt, &gdt, TRACK_GDT);
 	err = sync_all(v, 0, te->gdt_limit);
 	te->gdt_lazy = false;
 	te->beside = 0;
@@ -383,7 +360,7 @@ te_ldt_changed(struct vcpu *v)
 	}
 	clear_shadow(te, te->ldt, 4, te->ldt_limit);
 	te->ldt_limit = ldt.limit;
-	track_anew(v, &te->tracked_ldt, &ldt, TRACK_LDT);
+	te_track_anew(v, &te->tracked_ldt, &ldt, TRACK_LDT);
 	err = sync_all(v, 4, ldt.limit);
 	gdt_set_ldt(LDT_WINDOW, ldt.limit ? 0xffff : 0);
 	te_resync(v);
@@ -467,7 +444,7 @@ table_written(struct domain *d, const struct te_tracked *t, unsigned ti, gpa_t a
 			continue;
 		from = from > base ? from - base : 0;
 		for (uint64_t at = from & ~7ull; at < to - base; at += 8) {
-			sync_entry(d->vcpu, at | ti);
+			te_sync_entry(d->vcpu, at | ti);
 			hit = true;
 		}
 	}
@@ -476,31 +453,11 @@ table_written(struct domain *d, const struct te_tracked *t, unsigned ti, gpa_t a
 	return hit;
 }
 
-/*
- * A kernel may keep a short GDT on one page with its stack, and each push is then an exit. Ring 0
- * under bt loads no segment that it doesn't want to (bt_is_segment()), so such a table need not be
- * tracked: it is looked at on the way to ring 3.
- */
-static void
-written_beside(struct vcpu *v)
-{
-	const struct table_reg *t = &v->state.gdtr;
-	struct te *te = te_of(v);
-
-	if (!te->bt || te_cpl(v) != 0 || ++te->beside < TE_BESIDE || t->limit >= TE_LAZY_GDT * 8 ||
-	    (t->base & PAGE_MASK) + t->limit >= PAGE_SIZE)
-		return;
-	te->gdt_lazy = true;
-	memset(te->seen, 0, sizeof(te->seen));
-	look_at_gdt(v, false);
-	track_anew(v, &te->tracked_gdt, &(struct table_reg){ 0 }, TRACK_GDT);
-}
-
 static void
 gdt_written(struct domain *d, gpa_t a, size_t len)
 {
 	if (!table_written(d, &te_of(d->vcpu)->tracked_gdt, 0, a, len))
-		written_beside(d->vcpu);
+		te_written_beside(d->vcpu);
 }
 
 static void

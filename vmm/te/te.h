@@ -110,7 +110,7 @@ struct te {
 	struct te_decoded decoded[TE_DECODED];   /* by linear address */
 	struct bt *bt;                           /* the engine bt adds its own; NULL under te */
 	struct te_tracked tracked_gdt, tracked_ldt;
-	bool gdt_lazy; /* the GDT is looked at on the way to ring 3, not tracked; see tables.c */
+	bool gdt_lazy; /* the GDT is looked at on the way to ring 3, not tracked; rare/lazy.c */
 	uint64_t seen[TE_LAZY_GDT]; /* its entries when it was looked at last */
 	unsigned beside;            /* writes to its frame that did not hit it */
 	uint8_t shadow_cpl;         /* that the shadow tables were made for */
@@ -284,7 +284,10 @@ int te_gdt_changed(struct vcpu *v);
 int te_ldt_changed(struct vcpu *v);
 /* After a change of the guest's page tables: the tables may lie in other frames now. 0, -ENOMEM. */
 int te_tables_moved(struct vcpu *v);
-int te_page_moved(struct vcpu *v, gva_t a); /* ... in the page at a alone */
+int te_page_moved(struct vcpu *v, gva_t a);      /* ... in the page at a alone */
+int te_sync_entry(struct vcpu *v, uint16_t sel); /* 0, or -ENOMEM: it is not present then */
+void te_track_anew(struct vcpu *v, struct te_tracked *t, const struct table_reg *table,
+		   enum page_track_why why);
 void te_window_moved(struct vcpu *v);
 /*
  * The guest's own descriptor for a selector: 0, or -EINVAL (null, beyond the limit, no memory

@@ -22,6 +22,10 @@ void te_watch(struct vcpu *v, uint64_t linear, size_t size, bool write);
 uint32_t te_breakpoints_at(const struct vcpu *v, uint64_t rip);
 bool te_breakpoint_hit(struct vcpu *v, struct exit *e);
 
+/* lazy.c */
+void te_look_at_gdt(struct vcpu *v, bool sync);
+void te_written_beside(struct vcpu *v); /* the frame of its GDT, but not that */
+
 /* unsupported.c */
 enum verdict te_exit_entry_failed(struct vcpu *v, struct exit *e);
 enum verdict te_exit_cache(struct vcpu *v, struct exit *e);
