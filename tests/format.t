@@ -14,7 +14,14 @@ from harness import ROOT, TOOLS, finish, folder, ok, run, skip  # noqa: E402
 sys.path.insert(0, str(TOOLS))
 import labinfo  # noqa: E402
 
-C_LINES = 500
+FILE_LINES = 500
+LONG = {
+    # What is longer, and may not grow; tables are.
+    "guest/sequences/table.c": 515, "tests/unit/store.c": 600,
+    "grade/zeno/guests/mmio.py": 516, "grade/zeno/guests/pvgrants.py": 650, "grade/zeno/guests/pvports.py": 600,
+    "tests/boot.t": 580, "tests/dummy/script.c": 501, "tests/grader.t": 650, "tests/machines.t": 1000,
+    "tests/unit/pv_grants.c": 900,
+}
 FUNCTION_LINES = 60
 WIDTH = 120
 C_LIKE = (".c", ".h", ".asm", ".inc")
@@ -91,9 +98,9 @@ def main():
     bad = [f"{p.relative_to(ROOT)}:{i}" for p in code if p.suffix in (".asm", ".inc")
            for i, line in enumerate(p.read_text().split("\n"), 1) if width(line) > WIDTH]
     ok(not bad, "lines of assembly have 120 columns at most", got=bad)
-    bad = [f"{p.relative_to(ROOT)}: {n} lines" for p in code if "tests" not in p.parts
-           and "table" not in p.name and (n := p.read_text().count("\n")) > C_LINES]
-    ok(not bad, "files have 500 lines at most, tables exempt", got=bad)
+    sizes = {str(p.relative_to(ROOT)): p.read_text().count("\n") for p in files if p.suffix in (*C_LIKE, ".py", ".t")}
+    bad = [f"{name}: {n} lines" for name, n in sizes.items() if n > LONG.get(name, FILE_LINES)]
+    ok(not bad, f"files have {FILE_LINES} lines at most, or what they have", got=bad)
     bad = [one for p in code if p.suffix == ".c" and "tests" not in p.parts
            for one in long_functions(p)]
     ok(not bad, "functions have 60 lines at most", got=bad)

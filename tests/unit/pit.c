@@ -2,72 +2,18 @@
 /*
  * The 8254 by its datasheet: 8254 = Intel 8254, order no. 231164-005, September 1993. The section
  * is named at each group. Expected waveforms are those of its figures 15-20: a write in pulse `k`
- * is loaded at k + 1. Last, the computed counter is compared with a second model here that really
- * ticks.
+ * is loaded at k + 1. pit_ticks.c compares the computed counter with a model that really ticks.
  */
 #include <string.h>
 
-#include <vmm/dev/pit.h>
-
+#include "pit.h"
 #include "tap.h"
-
-#define CW(ch, access, mode, bcd) ((ch) << 6 | (access) << 4 | (mode) << 1 | (bcd))
-#define LOW                       1
-#define HIGH                      2
-#define BOTH                      3
-#define START                     1000 /* where scripts begin */
-
-static struct pit p;
-static uint64_t k; /* the pulse that it is now */
-
-/* The first ns of pulse t, in 128 bits. */
-static uint64_t
-ns(uint64_t t)
-{
-	return ((unsigned __int128)t * 1000000000 + PIT_HZ - 1) / PIT_HZ;
-}
-
-static void
-out(uint16_t port, uint8_t value)
-{
-	pit_write(&p, port, value, ns(k));
-}
-
-static uint8_t
-in(uint16_t port)
-{
-	return pit_read(&p, port, ns(k));
-}
-
-static void
-count(unsigned ch, uint16_t n)
-{
-	out(PIT_BASE + ch, n);
-	out(PIT_BASE + ch, n >> 8);
-}
-
-/* The latched count, both bytes. */
-static uint16_t
-latched(unsigned ch)
-{
-	uint8_t low;
-
-	out(PIT_CONTROL, ch << 6);
-	low = in(PIT_BASE + ch);
-	return low | in(PIT_BASE + ch) << 8;
-}
 
 static uint8_t
 status(unsigned ch)
 {
 	out(PIT_CONTROL, 0xe0 | 2 << ch);
 	return in(PIT_BASE + ch);
-}
-
-static void
-gate(bool level)
-{
-	out(PIT_PORT_B, level ? PORT_B_GATE2 : 0);
 }
 
 /* Channel 2 with gate and count, written at pulse START. */
@@ -422,165 +368,6 @@ test_edges(void)
 	is_u64(pit_edge_count(&p, ns(k - 50)), t + 2, "a clock that runs backwards stands still");
 }
 
-/*
- * The oracle: a channel that ticks. Every pulse is one call of tick(), straight from the flow of
- * "Mode Definitions"; it shares no arithmetic with the model.
- */
-struct ticking {
-	unsigned mode, ce, cr, reload;
-	bool out, gate, loaded, armed, trigger, pending, half_high, late, strobed;
-};
-
-static void
-tick_load(struct ticking *c)
-{
-	c->ce = c->mode == 3 ? c->cr & ~1u : c->cr;
-	c->late = c->mode == 3 && (c->cr & 1) && c->half_high;
-	c->loaded = true;
-	c->pending = false;
-	c->strobed = false;
-}
-
-static void
-tick_mode3(struct ticking *c)
-{
-	if (c->ce > 2 || (c->ce == 2 && c->late)) {
-		c->ce -= 2;
-		return;
-	}
-	c->half_high = !c->half_high;
-	c->out = c->half_high;
-	tick_load(c);
-}
-
-static void
-tick(struct ticking *c)
-{
-	bool start_now = c->trigger && c->armed;
-
-	c->trigger = false;
-	if (c->mode == 1 || c->mode == 5) {
-		if (start_now) {
-			tick_load(c);
-			c->out = c->mode == 5;
-			return;
-		}
-	} else if (c->pending && (!c->loaded || c->mode == 0 || c->mode == 4)) {
-		c->half_high = true;
-		c->out = c->mode != 0; /* a strobe lasts one pulse, loaded or not */
-		tick_load(c);
-		return;
-	} else if (start_now && (c->mode == 2 || c->mode == 3)) {
-		c->half_high = true;
-		c->out = true;
-		tick_load(c);
-		return;
-	} else if (!c->gate) {
-		return;
-	}
-	if (!c->loaded)
-		return;
-	if (c->mode == 3) {
-		tick_mode3(c);
-	} else if (c->mode == 2) {
-		if (c->ce == 1)
-			tick_load(c);
-		else
-			c->ce--;
-		c->out = c->ce != 1;
-	} else {
-		c->ce = (c->ce - 1) & 0xffff;
-		if (c->mode <= 1)
-			c->out |= c->ce == 0;
-		else
-			c->out = c->ce != 0 || c->strobed;
-		c->strobed |= c->ce == 0;
-	}
-}
-
-static uint64_t seed = 20;
-
-static unsigned
-random_below(unsigned n)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (seed >> 33) % n;
-}
-
-/* One random thing done to both at pulse k, on channel 2. */
-static void
-random_step(struct ticking *c)
-{
-	unsigned n = 2 + random_below(random_below(4) ? 12 : 300);
-	bool open;
-
-	switch (random_below(4)) {
-	case 0:
-		*c = (struct ticking){ .mode = random_below(6), .gate = c->gate, .ce = c->ce };
-		c->out = c->mode != 0;
-		out(PIT_CONTROL, CW(2, BOTH, c->mode, 0));
-		break;
-	case 1:
-		c->cr = n;
-		c->armed = c->pending = true;
-		if (c->mode == 0) {
-			c->out = false;
-			c->loaded = false;
-		}
-		count(2, n);
-		break;
-	default:
-		open = random_below(2);
-		c->trigger |= open && !c->gate;
-		if (!open && c->loaded && (c->mode == 2 || c->mode == 3))
-			c->out = true;
-		c->gate = open;
-		gate(open);
-		break;
-	}
-}
-
-static void
-test_ticking(void)
-{
-	struct ticking c = { .mode = 2, .out = true };
-	unsigned long wrong_out = 0, wrong_value = 0, wrong_edges = 0, edges, first = 0;
-	bool last = true;
-
-	pit_init(&p, 0);
-	k = START;
-	gate(false);
-	out(PIT_CONTROL, CW(2, BOTH, 2, 0));
-	edges = p.ch[2].edges;
-	for (unsigned i = 0; i < 40000; i++) {
-		if (c.mode != 5 || !c.pending || random_below(3))
-			random_step(&c);
-		edges += c.out && !last;
-		last = c.out;
-		for (unsigned steps = 1 + random_below(20); steps; steps--) {
-			k++;
-			tick(&c);
-			edges += c.out && !last;
-			last = c.out;
-			if (pit_out(&p, 2, ns(k)) != c.out) {
-				wrong_out++;
-				first = first ? first : i;
-			}
-			if (c.loaded && latched(2) != (c.ce & 0xffff)) {
-				wrong_value++;
-				first = first ? first : i;
-			}
-		}
-		in(PIT_PORT_B); /* brings the state up to k */
-		wrong_edges += p.ch[2].edges != edges;
-	}
-	is_u64(wrong_out, 0, "against a ticking model: OUT, 40000 random steps");
-	is_u64(wrong_edges, 0, "against a ticking model: rising edges");
-	is_u64(wrong_value, 0, "against a ticking model: the counter");
-	if (first)
-		diag("first difference at step %lu", first);
-}
-
 int
 main(void)
 {
@@ -594,6 +381,5 @@ main(void)
 	test_bcd();
 	test_port_b();
 	test_edges();
-	test_ticking();
 	return done_testing();
 }
