@@ -37,7 +37,7 @@ void console_interrupts(void);
 void sched_idle(void);
 void sched_sleep(void);
 
-/* monitor.c */
+/* monitor/monitor.c */
 const char *error_words(int error); /* errno, positive */
 /* The last step before the main loop: the prompt, once the boot command line's commands are done.
  */

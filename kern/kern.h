@@ -92,7 +92,7 @@ extern volatile uint64_t ticks;
 const char *cmdline_get(const char *key, const char *fallback); /* value of key=, kept for ever */
 const char *cmdline_commands(void);                             /* what follows `--`, or "" */
 
-/* monitor.c */
+/* monitor/monitor.c */
 struct monitor_command {
 	const char *name, *args, *help;
 	/*

@@ -32,7 +32,8 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
     # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern @0A", 4300, 4300),
+    "kern": ("kern @0A", 3775, 3800),
+    "its monitor": ("kern/monitor", 498, 500),
     "its scheduler": ("kern/sched", 515, 500),
     "its GDB stub": ("kern/gdb", 925, 900),
     "the bridge, Lab 0B": ("@0B", 318, 320),
@@ -72,7 +73,7 @@ ROOMS = {
     "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 12150
+PATH_CAP = 11665
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
 join it by registered tables, or are asked one question."""
 

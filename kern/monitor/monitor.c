@@ -1,7 +1,7 @@
 /*
  * The monitor: the prompt K>, its line editor, and the way from a line to a command.
  *
- * Commands join by the linker set `monitor` (MONITOR_COMMAND); see kern/monitor_*.c, and vmm/ and
+ * Commands join by the linker set `monitor` (MONITOR_COMMAND); see monitor_*.c, and vmm/ and
  * the labs for theirs.
  */
 #include <inc/errno.h>
