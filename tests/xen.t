@@ -66,6 +66,8 @@ def bench():
     ok(set(rows) == set(bench_pv.ROWS), "each row of the bench is there", rows=rows, out=done.out)
     dearer = {name: both for name, both in rows.items() if bench_pv.ROWS[name][1] and both[0] > both[1] * 1.05}
     ok(not dearer, "what has an aim costs no more than on Xen", dearer=dearer)
+    boots = [[int(n.replace(",", "")) for n in both] for both in re.findall(r"^  (?:all|the hypervisor's) +([\d,]+) +([\d,]+)$", done.out, re.M)]
+    ok(len(boots) == 2 and all(0 < zeno < xen for zeno, xen in boots), "Linux boots in fewer instructions than on Xen", boots=boots, out=done.out)
 
 
 def main():

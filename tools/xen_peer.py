@@ -32,6 +32,8 @@ from zeno.machines import machine  # noqa: E402
 PACKAGE = "xen-hypervisor-4.17-amd64"
 XEN = linux_guest.System("amd64", linux_guest.PLACE.with_name("xen-4.17"), {},
                          {"xen.gz": (PACKAGE, "boot/xen-4.17-amd64.gz")}, "", b"")
+LINUX = linux_guest.System("amd64", linux_guest.PLACE.with_name("linux-dom0"), {"linux": "linux-image-amd64"}, {}, "", b"")
+"""Debian's kernel for any PC, which is a dom0's, too: the cloud's is none."""
 KNOWN = {  # of xen.gz: what the list of departures and the bench's numbers were made with
     "3051d3934d8bd1cec1b2e0c950ab9ebe958e1753fe3dd45b43fc870893189fe4": "4.17.7+13-g2445b30a44-0+deb12u1",
 }
@@ -100,11 +102,11 @@ def bring():
     return plain
 
 
-def boot(guest, words, mem, xen_words="", **setup):
-    """Xen with this guest as its dom0: the machine's Run, which ends when dom0 does."""
-    return machine.boot(kernel=bring(), cpu="pv", mem=MEMORY, limits=LIMIT, idle=False,
-                        cmdline=f"console=com1 com1=115200,8n1 noreboot dom0_mem={mem}M,max:{mem}M {xen_words}".rstrip(),
-                        modules=[(guest, words)], **{"until": [end.encode() for end in ENDS], **setup})
+def boot(guest, words, dom0_mem, more=(), **setup):
+    """Xen with this guest as its dom0, and more modules: the machine's Run, which ends when dom0 does."""
+    usual = {"cpu": "pv", "mem": MEMORY, "limits": LIMIT, "idle": False, "until": [end.encode() for end in ENDS]}
+    return machine.boot(kernel=bring(), modules=[(guest, words), *more],
+                        cmdline=f"console=com1 com1=115200,8n1 noreboot dom0_mem={dom0_mem}M,max:{dom0_mem}M", **{**usual, **setup})
 
 
 def ended(text, ends):
@@ -188,6 +190,8 @@ def main():
     options = parser.parse_args()
     try:
         bring()
+        if options.fetch:
+            linux_guest.bring(LINUX)
     except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as error:
         print(f"no Xen: {error}", file=sys.stderr)
         return 1
