@@ -6,6 +6,8 @@
  *              more of the same (die=N: the N-th is its end)
  *   ports      all that there are (stay: at its end, too)
  *   scribble   over all pages that somebody else looks at
+ *   frames     it goes anywhere by iret, with descriptors and selectors of all kinds (seed=N,
+ *              calls=N)
  *   ring       it sends and sends
  */
 #include <guest/pv/lib/text.h>
@@ -31,6 +33,14 @@ any(uint64_t below)
 	seed ^= seed >> 7;
 	seed ^= seed << 17;
 	return (seed >> 11) % below;
+}
+
+void
+begin(void)
+{
+	seed = seed * 2654435761u + pv_number("seed=") * 40503ul + 1;
+	for (unsigned n = 0; n < 8; n++)
+		any(2);
 }
 
 static uint8_t *
@@ -205,9 +215,7 @@ any_calls(void)
 {
 	unsigned count = pv_number("calls=");
 
-	seed = seed * 2654435761u + pv_number("seed=") * 40503ul + 1;
-	for (unsigned n = 0; n < 8; n++)
-		any(2);
+	begin();
 	for (unsigned n = 0; n < count; n++) {
 		uint64_t until = pv_now() + 100000;
 
@@ -242,6 +250,7 @@ scribble(void)
 					     (volatile uint64_t *)pv_shared };
 	struct xen_start_info *info = (void *)(uintptr_t)pv_info, was = *pv_info;
 
+	begin();
 	pv_vcpu->upcall_mask = 1;
 	for (unsigned n = 0; n < 300; n++) {
 		scribble_over(pages[any(3)]);
@@ -293,6 +302,8 @@ guest_main(const struct xen_start_info *info)
 		walk();
 	if (has_word("ports"))
 		ports();
+	if (has_word("frames"))
+		frames();
 	if (has_word("scribble"))
 		scribble();
 	if (has_word("ring"))

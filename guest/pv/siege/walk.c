@@ -123,7 +123,7 @@ walk(void)
 					{ .cmd = XEN_MMUEXT_UNPIN_TABLE } };
 	struct xen_multicall_entry many[2];
 
-	seed = seed * 2654435761u + pv_number("seed=") * 40503ul + 1;
+	begin();
 	lives = pv_number("die=");
 	build();
 	pv_printf("I walk\n");
