@@ -37,9 +37,23 @@ hint: look at what comes first
 """
 
 
+BEING_MADE = """\
+lab = 9
+title = "Being made"
+version = 1
+dir = "9-being-made"
+needs = ["5"]
+files = []
+sources = ["kern"]
+handout = "handouts/lab9.md"
+"""
+"""It has rooms, and no file yet, so that git has no solutions/9-being-made."""
+
+
 def tree_of():
     tree = Tree()
     tree.lab(5, {"a.c": C, "answers.txt": "why =\n"})
+    tree.write("grade/labs/9.toml", BEING_MADE)
     tree.write("course.toml", 'given = []\n[export]\nleave_out = ["grade/mutants", "tests/*.t", '
                               '"guest/hidden-*", "course.toml"]\n')
     tree.write("grade/mutants/5.1-turned.patch", MUTANT)
@@ -71,6 +85,7 @@ def good():
     if not ok(done.status == 0, "exports", out=done.out):
         return
     have = names(out)
+    ok(not (out / "labs/9-being-made").exists(), "nothing of a lab that has no file yet", got=have)
     ok(not any(n.startswith(("solutions", "grade/mutants", "guest/hidden", "course.toml"))
                or n.endswith(".t") for n in have), "without what is to stay at home", got=have)
     ok("tests/unit/x.c" in have and "odd name $(x).txt" in have and "labs/5-made-up/a.c" in have
