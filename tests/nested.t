@@ -5,17 +5,21 @@ The machine stands where a guest that has ended is taken apart. What is mapped i
 the rights that it may have, and nothing of the host's; `flat` has all of RAM, 2 MiB at once where frames lie in a row.
 """
 
+import contextlib
 import re
 import shutil
 import struct
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import ENDING, PER_BOOT, Engine, assembled, folder, guest  # noqa: E402
+from engine import ENDING, LIMIT, PER_BOOT, Engine, assembled, folder, guest  # noqa: E402
 from harness import finish, ok, skip  # noqa: E402
 from stopped import Stopped, need_qemu, nested_leaves  # noqa: E402
 from zeno.judging import headers  # noqa: E402
+from zeno.machines import gdbremote, machine  # noqa: E402
+from zeno.machines.symbols import Symbols  # noqa: E402
 
 HEADERS = ("vmm/vcpu.h", "vmm/domain.h", "vmm/mem/p2m.h", "kern/frame.h")
 (V_ROOT, V_DOMAIN, D_ID, D_P2M, D_RAM, P2M_RAM, P2M_ONES, FRAME_SIZE, FRAME_OWNER, FRAME_TYPE, FRAME_GUEST) = headers.numbers(HEADERS, (
@@ -25,6 +29,7 @@ HEADERS = ("vmm/vcpu.h", "vmm/domain.h", "vmm/mem/p2m.h", "kern/frame.h")
 P, W, U, PS, A, D, EPT_A, EPT_D = 1, 2, 4, 0x80, 0x20, 0x40, 0x100, 0x200
 ADDRESS = (1 << 52) - (1 << 12)
 BLOCK = 512
+SHADOW = 0x68  # of a VMCB: the interrupt shadow (APM 2 appendix B)
 HOLES = [(0xA0, 0xB8), (0xC0, 0x100)]
 
 
@@ -322,6 +327,22 @@ def behind_sti():
     text = SVM.host([SVM.start("behind")], [assembled("nested/behind.asm")])
     ok(re.search(r"^d1\| [BL]$", text, re.M) and "behind: ended: exit code 0" in text,
        "an exit behind sti, at the next instruction's fetch, lets no interrupt in there", text=text)
+    seen = 0
+    with machine.start(kernel=SVM.kernel, paused=True, interactive=True, idle=False, modules=[(assembled("nested/behind.asm"), "")],
+                       limits=LIMIT, cpu="svm", cmdline=f"panic=off -- {SVM.start('behind')}; off") as live:
+        gdb, enter = live.gdb(), Symbols([SVM.kernel.with_name("zeno.elf")]).address("svm_enter")
+        gdb.insert(enter)
+        with contextlib.suppress(gdbremote.Gone):
+            while gdb.cont():
+                if gdb.read(gdb.regs()["rsi"] + SHADOW, 1, physical=True)[0] & 1 and seen < 2:
+                    live.send(b"x")  # the host's UART has something to say at VMRUN
+                    time.sleep(.1)
+                    seen += 1
+        done = live.wait()
+        text = done.text().replace("\r", "")
+        done.cleanup()
+    ok(seen and re.search(r"^d1\| [BL]$", text, re.M) and "behind: ended: exit code 0" in text,
+       "nor does an interrupt of the host's, before that instruction", seen=seen, text=text)
 
 
 def guests():

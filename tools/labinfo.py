@@ -44,7 +44,7 @@ ROOMS = {
     "te and its lab": ("vmm/te @1", 3163, 3200),
     "what te does rarely": ("vmm/te/rare", 1242, 800),
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
-    "svm and its lab": ("vmm/svm @4s", 2470, 1300),
+    "svm and its lab": ("vmm/svm @4s", 2490, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 4885, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1805, 1000),

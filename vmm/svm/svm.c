@@ -16,6 +16,7 @@
 #include <vmm/svm/svm.h>
 
 #define SVM_RAM_MAX (2ul << 30) /* below the hole that devices have */
+#define SHADOW_KEPT 4
 #define CR4_GUEST                                                                                 \
 	((uint64_t)CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | \
 	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMEP | CR4_SMAP)
@@ -275,25 +276,42 @@ take_back(struct vcpu *v)
 }
 
 /*
+ * QEMU 7.2 does not load the interrupt shadow, so it does not tell of it at an exit that comes
+ * before the guest's first instruction: by an interrupt of the host's, or by that one's fetch. Not
+ * for ever: a guest stays at `sti; jmp $`.
+ */
+static bool
+keeps_shadow(const struct vmcb *b, uint64_t rip, unsigned kept)
+{
+	return b->rip == rip && kept < SHADOW_KEPT;
+}
+
+/*
  * With anything to think of: shadows, armed breakpoints, a debugger, an event, a flush, which the
  * first entry has, too, or a group of the state that a handler has changed.
  */
 static APART void
 run_special(struct vcpu *v, struct exit *e)
 {
-	const struct svm *s = svm_of(v);
+	struct svm *s = svm_of(v);
 	struct vmcb *b = vmcb_of(v);
 	unsigned written = v->dirty;
+	bool had_shadow;
 
 	svm_state_to_vmcb(v);
 	svm_sti_shadow_to_vmcb(v);
-	if (b->interrupt_shadow) /* QEMU 7.2 does not load it: the window would open in it */
+	had_shadow = b->interrupt_shadow;
+	if (had_shadow) /* QEMU 7.2 does not load it: the window would open in it */
 		b->vintr &= ~VINTR_IRQ;
 	enter_special(v, written);
 	if (SVM_EXIT_CODE(b) >= SVM_EXIT_NONE) {
 		refused(v, e, written);
 		return;
 	}
+	s->shadow_kept = had_shadow && keeps_shadow(b, v->state.rip, s->shadow_kept)
+				 ? s->shadow_kept + 1
+				 : 0;
+	b->interrupt_shadow |= s->shadow_kept > 0;
 	b->tlb_control = 0;
 	v->special = s->shadowed || b->dr7 & DR7_ANY;
 	tlb_forget(v); /* the guest moves its page tables unseen */

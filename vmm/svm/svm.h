@@ -47,6 +47,7 @@ struct svm {
 	uint32_t tsc_aux;   /* the guest's, which no VMCB has; nor has one these */
 	uint64_t cr8, apic_base, xcr0;
 	bool hides_lme;                /* the guest's EFER.LME is not in the VMCB */
+	uint8_t shadow_kept;           /* exits in a row for which the CPU did not tell of it */
 	uint8_t before[SVM_VMCB_USED]; /* for a debugger: the VMCB as the guest was entered last */
 };
 _Static_assert(sizeof(struct svm) <= 4096, "one frame");
