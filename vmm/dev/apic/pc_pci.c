@@ -191,7 +191,7 @@ const struct io_range pc_pci_ports[] = {
 static bool
 dma_runs(struct pc_apic *p)
 {
-	return ide_dma_runs(&p->ide) &&
+	return p->ide.bm_status & BM_ACTIVE && ide_dma_runs(&p->ide) &&
 	       pci_config(&p->pci, PCI_IDE, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
 }
 

@@ -36,7 +36,8 @@ pc_tick(struct vcpu *v, uint64_t now)
 {
 	struct lapic *l = lapic_of(v);
 
-	lapic_tick(l, now);
+	if (l->counting)
+		lapic_tick(l, now);
 	if (l->tsc_deadline)
 		deadlines->tick(l, tsc_of(v));
 }
