@@ -46,7 +46,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2490, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
-    "pv and its lab": ("vmm/pv @6", 4885, 3200),
+    "pv and its lab": ("vmm/pv @6", 4892, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1805, 1000),
     "domain control of PV": ("vmm/pv/control", 612, 550),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1026, 800),

@@ -74,6 +74,17 @@ check_idle(struct domain *d, bool pinned)
 	}
 }
 
+void
+pv_unpin_all(struct domain *d)
+{
+	struct pv_types *t = pv_of(d->vcpu)->types;
+
+	pv_type_forget(t);
+	settle(t);
+	pv_domain_gather(d);
+	check_idle(d, true);
+}
+
 /* The guest's tables are none any more, with all that they refer to. */
 static void
 free_tables(struct vcpu *v)
@@ -83,13 +94,10 @@ free_tables(struct vcpu *v)
 	if (!pv || !pv->types)
 		return;
 	write_cr3(mfn_to_hpa(host_root).v); /* it may have one of them */
-	pv_type_forget(pv->types);
-	settle(pv->types);
+	pv_unpin_all(v->domain);
 	pv_let_go(v->domain);
-	pv_domain_gather(v->domain);
 	drop_root(pv->types, &pv->kernel_root);
 	drop_root(pv->types, &pv->user_root);
-	check_idle(v->domain, true);
 	pv_domain_unmapped(v->domain);
 	check_idle(v->domain, false);
 }

@@ -136,6 +136,8 @@ pv_set_place(struct frame *f, uint64_t place)
 	f->place_low = (uint16_t)place;
 }
 
+/* direct.c: of a domain that has ended no frame is pinned any more, nor loose. */
+void pv_unpin_all(struct domain *d);
 /* direct.c: a root's entry of level 1 for an address; NULL: none, or it is not the guest's. */
 pte_t *pv_entry(mfn_t root, uint64_t va);
 /*

@@ -9,7 +9,9 @@
 #define SAYS  0x5a
 #define REF   8u
 
-static page_t pages[PAGES], window, granted;
+#define TABLE 9u /* another grant: of a page table, to be read */
+
+static page_t pages[PAGES], window, other, granted, table;
 static uint64_t list[PAGES], out[PAGES];
 
 static int64_t
@@ -57,6 +59,9 @@ child(uint64_t seed)
 		draw(2);
 	memset(granted, SAYS, PAGE);
 	take_out(granted);
+	take_out(table);
+	is(pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, pv_page(table)), 0, "a table");
+	pv_grant(TABLE, 0, table, true);
 	pv_grant(REF, 0, granted, false);
 	for (;;) {
 		one_change();
@@ -77,12 +82,12 @@ look(void)
 }
 
 static uint32_t
-keep(uint16_t id)
+keep(void *at, uint16_t id, uint32_t ref, uint32_t flags)
 {
 	uint32_t handle = 0;
 	int status;
 
-	while ((status = pv_map_grant(window, id, REF, XEN_GNTMAP_host_map, &handle)) &&
+	while ((status = pv_map_grant(at, id, ref, XEN_GNTMAP_host_map | flags, &handle)) &&
 	       status != XEN_GNTST_bad_domain)
 		yield();
 	is(status, 0, "map");
@@ -109,7 +114,7 @@ one_round(uint64_t round)
 				 .kernel_size = pv_info->mod_len,
 				 .mib = 6,
 				 .words = "child=000" };
-	uint32_t handle;
+	uint32_t handle, of_table;
 	int64_t id;
 
 	for (unsigned n = 9, rest = 1 + (unsigned)round % 999; n-- > 6; rest /= 10)
@@ -117,7 +122,8 @@ one_round(uint64_t round)
 	id = control(ZENO_CREATE, (uint64_t)&c, 0);
 	check(id > 0, "create", (uint64_t)id);
 	is(control(ZENO_UNPAUSE, (uint64_t)id, 0), 0, "unpause");
-	handle = keep((uint16_t)id);
+	handle = keep(window, (uint16_t)id, REF, 0);
+	of_table = keep(other, (uint16_t)id, TABLE, XEN_GNTMAP_readonly);
 	for (uint64_t n = draw(6); n; n--)
 		yield();
 	look();
@@ -125,6 +131,8 @@ one_round(uint64_t round)
 	look();
 	is(pv_unmap_grant(window, 0, handle), 0, "unmap");
 	put_in(window, pv_page(window));
+	is(pv_unmap_grant(other, 0, of_table), 0, "unmap what was a table");
+	put_in(other, pv_page(other));
 }
 
 int

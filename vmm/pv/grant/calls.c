@@ -316,12 +316,16 @@ has_granted(const struct pv_grants *of)
 	return false;
 }
 
+/* A table that is the host's would be one for ever: nobody else has a pin of its to take back. */
 static void
 ended(struct domain *d)
 {
 	struct pv_grants *of = pv_grants_of[d->id];
 
-	if (of && has_granted(of) && pv_grants_orphan(of))
+	if (!of || !has_granted(of))
+		return;
+	pv_unpin_all(d);
+	if (pv_grants_orphan(of))
 		forget_orphans(d);
 }
 
