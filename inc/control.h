@@ -62,7 +62,8 @@ struct zeno_look {
 	uint32_t console_port, store_port; /* of its own */
 	uint32_t why;                      /* enum zeno_why, of one that has ended */
 	uint64_t console_pfn, store_pfn;
-	uint64_t ram, exits, ns; /* bytes; its own clock */
+	uint64_t ram, most; /* bytes that it has; that it may have */
+	uint64_t exits, ns; /* its own clock */
 	uint64_t weight;
 	char name[24];
 	char end[240]; /* why it has ended, in words */

@@ -3,7 +3,7 @@
 
 `pv-memory` shows each call, tries what must be refused, and as dom0 makes domains that are ended while they change what they have: no
 frame is lost, none is another's while somebody has it mapped. ROUNDS=n makes more of them (500; `make soak` has 10,000). All of it in one
-boot, in which no stretch with interrupts off is long.
+boot, in which no stretch with interrupts off is long. And `pv-balloon`, a domain of dom0's that has as much as `mem-set` says.
 """
 
 import os
@@ -14,9 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import Engine, each, guest  # noqa: E402
-from harness import ROOT, finish, folder, ok  # noqa: E402
+from harness import ROOT, TOOLS, finish, folder, ok  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "grade"))
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+import mkfiles  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.machines.symbols import Symbols  # noqa: E402
 
@@ -76,6 +77,35 @@ def otherwise():
            text=text[-3000:])
 
 
+PROMPT, LEAVE = "# ", "\x14"
+CONFIG = b"name='b'; kernel='pv-balloon'; memory=16\n"
+
+
+def until(said):
+    """It is looked at until it has said this."""
+    return [(PROMPT, "console b\n"), (said, LEAVE)]
+
+
+def balloon():
+    files = folder() / "files.cpio"
+    files.write_bytes(mkfiles.archive({"b": CONFIG, "pv-balloon": guest("pv-balloon").read_bytes()}))
+    steps = [(PROMPT, "create b\n"), *until("384."), (PROMPT, "mem-set b 9\n"), *until("216."), (PROMPT, "mem-set b 17\n"),
+             (PROMPT, "mem-set b 1\n"), *until("s 4096."), (PROMPT, "list\n"), (PROMPT, "mem-set b 16\n"), *until("384."),
+             (PROMPT, "shutdown b\n"), (PROMPT, ""), (PROMPT, "halt\n")]
+    words = "|".join(f"{prompt}|{text}" for prompt, text in steps).replace(" ", "~").replace("\n", "_")
+    result = machine.boot(kernel=str(PV.kernel), cpu="pv", mem=128, limits=LIMIT, modules=[(str(guest("dom0")), ""), (str(files), "")],
+                          cmdline=f"panic=off -- start dom0 module=files mem=24 -- input={words}; audit; off", idle=False)
+    text = result.text()
+    result.cleanup()
+    ok(re.findall(r"to have (\d+) KiB, and has (\d+)", text) == [("16384",) * 2, ("9216",) * 2, ("1024", "4096"), ("16384",) * 2],
+       "a balloon: less, as little as it can, and all again", text=text)
+    ok("it says itself" not in text, "how much is dom0's to say: the store lets it read that alone", text=text)
+    ok(re.search(r"^d1\| b +2 +4  running", text, re.M), "list shows what it has", text=text)
+    ok("17: a number of MiB, up to the 16 that b was made with" in text, "more than it may have is no number", text=text)
+    ok("b: ended: guest powered off" in text and "audit: 0 differences" in text, "and it ends", text=text)
+
+
 all_of_it()
 otherwise()
+balloon()
 finish()

@@ -48,6 +48,7 @@ ROWS = {  # Xen's, the aim, and the most that it may be
     "grant map and unmap": (2770, 800, 1400),
     "grant copy of 4 KiB": (2133, 900, 1060),
     "... 16 of them, each": (777, None, 850),
+    "a frame back, and a new one": (2682, 1341, 1560),
 }
 
 DISK = ROOT / "build/guest/pv-disk.elf"

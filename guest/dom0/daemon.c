@@ -176,10 +176,26 @@ daemon_init(void)
 	write(0, "domid", "0");
 }
 
-void
-daemon_begins(struct domu *u)
+static void
+write_number(unsigned id, const char *key, uint64_t number)
 {
-	char number[12];
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lu", number);
+	write(id, key, text);
+}
+
+/* In KiB: a balloon watches that. */
+void
+daemon_wants(struct domu *u, uint64_t ram)
+{
+	write_number(u->id, "memory/target", ram >> 10);
+}
+
+void
+daemon_begins(struct domu *u, uint64_t ram)
+{
+	char path[40];
 
 	u->client = store_introduce(&store, (uint16_t)u->id);
 	if (!u->client) {
@@ -187,10 +203,13 @@ daemon_begins(struct domu *u)
 		return;
 	}
 	directory(u->id, "");
-	snprintf(number, sizeof(number), "%u", u->id);
 	write(u->id, "name", u->name);
-	write(u->id, "domid", number);
+	write_number(u->id, "domid", u->id);
 	write(u->id, "cpu/0/availability", "online"); /* Linux looks there for more of them */
+	snprintf(path, sizeof(path), "/local/domain/%u/memory", u->id);
+	daemon_directory(path, 0, u->id);
+	write_number(u->id, "memory/static-max", u->most >> 10);
+	daemon_wants(u, ram);
 	if (!u->store)
 		return;
 	store_ring_goes_on(&u->wire, u->store);

@@ -31,6 +31,7 @@ struct domu {
 	bool kept;      /* it has ended, and nobody has let go of it */
 	unsigned lives; /* how often it may still be made anew ... */
 	uint64_t since; /* ... and since when: ends.c */
+	uint64_t most;  /* bytes of memory that it may have */
 };
 #define LIVES 5u
 extern struct domu domus[DOMUS];
@@ -78,11 +79,12 @@ bool console_type(char key);         /* to whom they go; false: there is no room
 
 /* daemon.c: the store. */
 void daemon_init(void);
-void daemon_begins(struct domu *u);
+void daemon_begins(struct domu *u, uint64_t ram); /* bytes of memory that it has */
 void daemon_ends(struct domu *u);
 bool daemon_serve(struct domu *u);
 void daemon_show(const char *path);
 void daemon_asks(struct domu *u, const char *what); /* "poweroff", "reboot" */
+void daemon_wants(struct domu *u, uint64_t ram);    /* it is to have so much memory */
 /* dom0's own requests, by whole paths: whether it was done. */
 bool daemon_write(const char *path, const char *value);
 bool daemon_remove(const char *path);

@@ -70,11 +70,12 @@ serve(const struct zeno_look *l)
 	snprintf(u->file, sizeof(u->file), "%s", l->note);
 	u->lives = LIVES;
 	u->since = pv_now();
+	u->most = l->most;
 	u->console = map(u, 0, l->console_pfn);
 	u->store = map(u, 1, l->store_pfn);
 	u->console_port = bind(u->id, l->console_port);
 	u->store_port = bind(u->id, l->store_port);
-	daemon_begins(u);
+	daemon_begins(u, l->ram);
 	return u;
 }
 

@@ -154,6 +154,20 @@ uptime(const char *word)
 	}
 }
 
+/* How it comes to that is its own affair: a balloon of its does it, or nobody. */
+static void
+mem_set(const char *word)
+{
+	struct domu *u = domu_find(word);
+	uint64_t mib;
+
+	if (u && (!parse(argument[1], &mib) || !mib || mib > u->most >> 20))
+		say("%s: a number of MiB, up to the %lu that %s was made with\n", argument[1],
+		    u->most >> 20, u->name);
+	else if (u)
+		daemon_wants(u, mib << 20);
+}
+
 static void
 console(const char *word)
 {
@@ -264,6 +278,7 @@ static const struct command {
 	{ "shutdown", "DOMAIN", "ask it, by the store, to end", shutdown },
 	{ "reboot", "DOMAIN", "... and to start again", reboot },
 	{ "destroy", "DOMAIN", "end it", destroy },
+	{ "mem-set", "DOMAIN MIB", "ask it, by the store, to have so much memory", mem_set },
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
 	{ "sched-credit", "[-d DOMAIN -w WEIGHT]", "weights of all, or another one", sched_credit },

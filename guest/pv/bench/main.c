@@ -5,6 +5,7 @@
  */
 #include <guest/pv/lib/events.h>
 #include <guest/pv/lib/grants.h>
+#include <guest/pv/lib/memory.h>
 
 int guest_main(const struct xen_start_info *info);
 
@@ -252,6 +253,21 @@ grants_init(void)
 						      .flags = XEN_GNTCOPY_source_gref };
 }
 
+/* ---- memory ---- */
+
+static uint8_t lent[PAGE] __attribute__((aligned(4096)));
+static uint64_t lent_frame;
+static struct xen_memory_reservation one_frame = { .extent_start = (uint64_t)&lent_frame,
+						   .nr_extents = 1,
+						   .domid = XEN_DOMID_SELF };
+
+static void
+memory_back_and_new(void)
+{
+	pv_call(XEN_memory_op, XEN_XENMEM_decrease_reservation, (uint64_t)&one_frame, 0, 0);
+	pv_call(XEN_memory_op, XEN_XENMEM_increase_reservation, (uint64_t)&one_frame, 0, 0);
+}
+
 static const struct row {
 	const char *name;
 	void (*run)(void);
@@ -281,6 +297,7 @@ static const struct row {
 	{ "grant map and unmap", grant_map_unmap, 1 },
 	{ "grant copy of 4 KiB", grant_copy, 1 },
 	{ "... 16 of them, each", grant_copies, SIXTEEN },
+	{ "a frame back, and a new one", memory_back_and_new, 1 },
 };
 
 static uint64_t
@@ -343,6 +360,8 @@ guest_main(const struct xen_start_info *info)
 	pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, here);
 	pv_call(XEN_vm_assist, XEN_VMASST_CMD_enable, XEN_VMASST_TYPE_writable_pagetables, 0, 0);
 	grants_init();
+	lent_frame = pv_page(lent);
+	pv_map(lent, 0);
 	for (unsigned n = 0; n < sizeof(rows) / sizeof(rows[0]); n++)
 		measure(&rows[n]);
 	return 0;

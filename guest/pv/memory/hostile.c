@@ -4,8 +4,9 @@
  */
 #include <guest/pv/memory/memory.h>
 
-#define HOLE 0xffff830000000000ul
-#define SELF XEN_DOMID_SELF
+#define HOLE     0xffff830000000000ul
+#define HOLE_END 0xffff880000000000ul
+#define SELF     XEN_DOMID_SELF
 
 static page_t window, page, other, table, spread[2];
 
@@ -141,7 +142,9 @@ remembered(void)
 static void
 lists(void)
 {
-	const uint64_t nowhere[] = { 8, HOLE, 0x800000000000, ~0ul, ~0ul - 7, 0x40000000, 1 };
+	const uint64_t nowhere[] = {
+		8, HOLE, 0x800000000000, 0x7ffffffffffc, HOLE_END - 4, ~0ul, ~0ul - 7, 0x40000000, 1
+	};
 	uint64_t mfn = take_out(page), twice[3] = { mfn, mfn, mfn };
 	uint64_t *across = (uint64_t *)(spread[0] + PAGE - 4);
 
