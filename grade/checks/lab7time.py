@@ -2,8 +2,11 @@
 
 import struct
 
-from zeno.judging import headers
+from zeno.guests import pvclocks
+from zeno.judging import evidence, headers
 
+from .guests import module, restore
+from .lab4 import said
 from .lab5 import LIMITS
 from .lab6a import invoke
 
@@ -143,3 +146,29 @@ def between(t):
 def due(t):
     """Which timers are due at a time, and what becomes of them."""
     stands(t, timers)
+
+
+def paused(t):
+    """A domain that is paused, by the functions that dom0's hypercall has for it: what its two times have done."""
+    program = pvclocks.clocks(t.rng)
+    elf = program.assemble(t.directory, "clocks")
+
+    def at_command(function):
+        def see(client, regs):
+            stack = (regs["rsp"] - 0x800) & ~15
+            domain = invoke(t, client, stack, "domain_find", 1)["rax"]
+            t.check(domain, "the guest is not there any more", "it looks at its clocks", "it has ended")
+            invoke(t, client, stack, function, domain)
+            restore(client, regs)
+            return False
+        return see
+
+    run, _ = t.witness("panic=off -- start clocks &; sleep 50; threads; sleep 500; sched; sleep 200; off",
+                       {t.symbol("command_threads"): at_command("domain_pause"), t.symbol("command_sched"): at_command("domain_resume")},
+                       modules=[module(elf)], limits=LIMITS, icount=True)
+    lives = evidence.lives(run)
+    got = lives[0].output.decode("ascii", "replace").split() if lives else []
+    for i, line in enumerate(program.wanted()):
+        t.check(i < len(got), f"a guest that was paused gets no further: nothing comes {program.place(i)}", line, said(run, "start clocks"))
+        t.check(line in (got[i], "?"), f"a guest that was paused finds something else, {program.place(i)}", line, got[i])
+    t.orderly(run)
