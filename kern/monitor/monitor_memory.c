@@ -78,14 +78,14 @@ command_frames(int argc, char **argv)
 		}
 		owners[i].owner = f->owner;
 		owners[i].count++;
-		if (i == owner_count)
-			owner_count++;
+		owner_count += i == owner_count;
 	}
 	for (i = 0; i < ARRAY_LEN(by_type); i++)
 		printf("  %-10s %9lu frames %9lu KiB\n", type_names[i], by_type[i],
 		       by_type[i] * PAGE_SIZE / 1024);
 	for (i = 0; i < owner_count; i++)
-		printf("  of d%-6u %9lu frames\n", owners[i].owner, owners[i].count);
+		printf("  of d%-6u %9lu frames%s\n", owners[i].owner, owners[i].count,
+		       owners[i].owner ? "" : ": who had them has ended, others have mapped them");
 	if (others)
 		printf("  of others  %9lu frames\n", others);
 	return 0;

@@ -7,14 +7,15 @@
 #include <inc/control.h>
 #include <inc/errno.h>
 
-#define FIRST 8u /* the numbers of grants, on both sides */
-#define PAGES 6u
-#define END   77u /* as the first byte of the first of them */
-#define KEPT  24u /* mappings that dom0 has at a time, at most */
+#define FIRST  8u /* the numbers of grants, on both sides */
+#define PAGES  6u
+#define TABLES 2u  /* of a child's page tables, to read: its root, and one of level 1 */
+#define END    77u /* as the first byte of the first of them */
+#define KEPT   24u /* mappings that dom0 has at a time, at most */
 
 static page_t windows[KEPT], given[PAGES], pages[PAGES];
 static struct {
-	bool used, host;
+	bool used, looked_at;
 	uint32_t handle;
 	uint64_t bus;
 	uint8_t says;
@@ -45,6 +46,8 @@ child(void)
 	}
 	for (unsigned n = 0; n < PAGES; n++)
 		pv_grant(FIRST + n, 0, pages[n], n % 3 == 2);
+	pv_grant(FIRST + PAGES + 1, 0, (void *)(pv_info->pt_base + 3 * PAGE), false);
+	pv_grant(FIRST + PAGES, 0, (void *)pv_info->pt_base, false);
 	while (*(volatile uint8_t *)windows[0] != END)
 		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
 	pv_exit(0);
@@ -55,7 +58,7 @@ child(void)
 static void
 look_at(unsigned n)
 {
-	for (unsigned i = 0; kept[n].host && i < PAGE; i += 511)
+	for (unsigned i = 0; kept[n].looked_at && i < PAGE; i += 511)
 		if (windows[n][i] != kept[n].says && !early++)
 			pv_printf("window %u says %x, not %x\n", n, windows[n][i], kept[n].says);
 }
@@ -64,8 +67,7 @@ static void
 let_go(unsigned n)
 {
 	look_at(n);
-	is(pv_unmap_grant(kept[n].host ? windows[n] : NULL, kept[n].bus, kept[n].handle), 0,
-	   "unmap");
+	is(pv_unmap_grant(windows[n], kept[n].bus, kept[n].handle), 0, "unmap");
 	kept[n].used = false;
 }
 
@@ -77,12 +79,16 @@ keep(unsigned n, uint64_t domid, uint32_t page, uint8_t says)
 					      .ref = FIRST + page,
 					      .dom = (uint16_t)domid };
 
-	m.flags |= page % 3 == 2 || draw(2) ? XEN_GNTMAP_readonly : 0;
+	if (page >= PAGES) {
+		is(pv_grant_op(XEN_GNTTABOP_map_grant_ref, &m, 1), 0, "map");
+		is(m.status, XEN_GNTST_bad_page, "a page table of its, to write");
+	}
+	m.flags |= page % 3 == 2 || page >= PAGES || draw(2) ? XEN_GNTMAP_readonly : 0;
 	is(pv_grant_op(XEN_GNTTABOP_map_grant_ref, &m, 1), 0, "map");
 	if (m.status)
 		return m.status;
 	kept[n].used = true;
-	kept[n].host = m.flags & XEN_GNTMAP_host_map;
+	kept[n].looked_at = m.flags & XEN_GNTMAP_host_map && page < PAGES;
 	kept[n].handle = m.handle;
 	kept[n].bus = m.dev_bus_addr;
 	kept[n].says = says;
@@ -94,7 +100,7 @@ static void
 use(uint64_t domid, uint8_t says)
 {
 	for (unsigned tries = (unsigned)draw(8); tries; tries--) {
-		unsigned n = (unsigned)draw(KEPT), page = (unsigned)draw(PAGES);
+		unsigned n = (unsigned)draw(KEPT), page = (unsigned)draw(PAGES + TABLES);
 
 		if (kept[n].used)
 			let_go(n);
@@ -149,8 +155,8 @@ one_round(uint64_t round)
 		}
 	is(control(ZENO_UNPAUSE, (uint64_t)id, 0), 0, "unpause");
 	if (draw(8)) { /* or it ends wherever it is */
-		while (pv_copy_grant(pv_granted((uint16_t)id, FIRST + PAGES - 1, 0),
-				     pv_own(pages[0]), 1, XEN_GNTCOPY_source_gref))
+		while (pv_copy_grant(pv_granted((uint16_t)id, FIRST + PAGES, 0), pv_own(pages[0]),
+				     1, XEN_GNTCOPY_source_gref))
 			pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
 		use((uint64_t)id, says);
 	} else

@@ -292,7 +292,10 @@ collect(void)
 	}
 }
 
-/* What is the host's is no memory of the domain's. */
+/*
+ * What is the host's is no memory of the domain's; but for a table that is pinned still, whose pin
+ * is found by this when it is taken back.
+ */
 static void
 forget_orphans(struct domain *d)
 {
@@ -301,7 +304,8 @@ forget_orphans(struct domain *d)
 
 		if (g % PREEMPT_WORK == 0)
 			preempt_point();
-		if (e && e->type == P2M_RAM && frames[e->mfn].owner != d->id)
+		if (e && e->type == P2M_RAM && frames[e->mfn].owner != d->id &&
+		    !frames[e->mfn].pinned)
 			e->type = P2M_NONE;
 	}
 }
@@ -335,6 +339,8 @@ unmapped(struct domain *d)
 	if (pv_grants_of[d->id] && pv_grants_of[d->id]->handles)
 		pv_grants_unmap_all(pv_grants_of[d->id]);
 	ended(d);
+	if (pv_orphans)
+		forget_orphans(d); /* tables of its, too, which are none any more */
 	collect();
 }
 
