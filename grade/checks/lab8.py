@@ -1,89 +1,27 @@
 """Lab 8: grant tables.
 
 Equivalent: fresh guests, of which a model in Python knows what each request answers and what the two bits of an entry say.
-Witnessed: handles, active entries, frames' counts and bytes as they lie in the machine's memory, counted once more here; and an
-entry that is another one behind each access that a claim makes to it.
+Witnessed: handles, active entries, frames' counts and bytes as they lie in the machine's memory, counted once more here
+(lab8books.py); functions by themselves (lab8alone.py, lab8steps.py); and entries that are others behind each access (lab8races.py).
 """
 
 import re
 import struct
 
-from zeno.guests import pvgrants
-from zeno.guests.pvgrants import DEVICE, HOST, PAGES, PER_FRAME, PERMIT, READ, READING, READONLY, WRITING
+from zeno.guests import pvgranted, pvgrantpairs
+from zeno.guests.pvgrants import DEVICE, PAGES, PERMIT, READ, READING, WRITING
 from zeno.judging import evidence, headers
 
+from . import lab8alone, lab8races, lab8steps
 from .guests import module, restore
-from .lab4 import said, word
+from .lab4 import return_with, said, word
 from .lab5 import LIMITS
 from .lab6a import Enough, prints, watched
-from .lab6b import F_SIZE, GUEST, Record
+from .lab6b import GUEST
+from .lab8books import G_HANDLE, G_HANDLES, H_FLAGS, H_MFN, H_OWNER, H_PER, H_SIZE, OWNER_HOST, Grants, mfns, record
 
-HEADERS = ("vmm/pv/grant/grant.h", "vmm/domain.h")
-(G_TABLE, G_HANDLES, G_ACTIVE, G_HANDLE, T_FRAME, A_SIZE, A_MFN, A_USER, A_READERS, A_WRITERS, H_SIZE, H_FLAGS, H_REF, H_MFN, H_OWNER, H_PER,
- FRAMES, OWNER_HOST) = headers.numbers(HEADERS, (
-     *(f"offsetof(struct pv_grants, {name})" for name in ("table", "handles", "active", "handle")), "offsetof(struct pv_grant_table, frame)",
-     "sizeof(struct pv_active)", *(f"offsetof(struct pv_active, {name})" for name in ("mfn", "user", "readers", "writers")),
-     "sizeof(struct pv_handle)", *(f"offsetof(struct pv_handle, {name})" for name in ("flags", "ref", "mfn", "owner")), "PV_FRAME_HANDLES",
-     "PV_GRANT_FRAMES", "OWNER_HOST"))
-PARTS = HOST | DEVICE
-LONGEST = 2000
-"""Instructions that a claim has, at most."""
-
-
-class Grants:
-    """A domain's, as they lie in memory."""
-
-    def __init__(self, t, client, number):
-        self.t, self.client = t, client
-        self.at = word(client, t.symbol("pv_grants_of") + 8 * number)
-        self.pages = struct.unpack(f"<{FRAMES}Q", client.read(self.at + G_ACTIVE, 8 * FRAMES))
-        self.count, = struct.unpack("<I", client.read(self.at + G_HANDLES, 4))
-
-    def active(self, ref):
-        """(frame, user, readers, writers)"""
-        page = self.pages[ref // PER_FRAME]
-        self.t.check(page, f"entry {ref} has been used, and Zeno keeps nothing of it", "a page for such entries", "none")
-        raw = self.client.read(page + A_SIZE * (ref % PER_FRAME), A_SIZE)
-        return (*struct.unpack_from("<I", raw, A_MFN), *struct.unpack_from("<H", raw, A_USER), raw[A_READERS], raw[A_WRITERS])
-
-    def used(self):
-        """{ref: (frame, user, readers, writers)} of those that somebody uses."""
-        found = {}
-        for n, page in enumerate(self.pages):
-            raw = self.client.read(page, A_SIZE * PER_FRAME) if page else b""
-            for i in range(0, len(raw), A_SIZE):
-                if raw[i + A_READERS] or raw[i + A_WRITERS]:
-                    ref = n * PER_FRAME + i // A_SIZE
-                    found[ref] = (*struct.unpack_from("<I", raw, i + A_MFN), *struct.unpack_from("<H", raw, i + A_USER), raw[i + A_READERS],
-                                  raw[i + A_WRITERS])
-        return found
-
-    def entry_at(self, ref):
-        """Where it lies."""
-        return word(self.client, word(self.client, self.at + G_TABLE) + T_FRAME + 8 * (ref // PER_FRAME)) + 8 * (ref % PER_FRAME)
-
-    def handles(self):
-        """[(flags, ref, frame, owner)] of those that have something mapped, sorted."""
-        found = []
-        for n in range(self.count // H_PER):
-            raw = self.client.read(word(self.client, self.at + G_HANDLE + 8 * n), H_SIZE * H_PER)
-            for i in range(0, len(raw), H_SIZE):
-                flags, ref, mfn = (struct.unpack_from("<I", raw, i + at)[0] for at in (H_FLAGS, H_REF, H_MFN))
-                if flags:
-                    found.append((flags & (PARTS | READ), ref, mfn, *struct.unpack_from("<H", raw, i + H_OWNER)))
-        return sorted(found)
-
-
-def record(t, client, mfn):
-    """A frame of Zeno's books."""
-    count = word(client, t.symbol("frame_count"))
-    t.check(mfn < count, "Zeno keeps a frame as used that is none", f"one of {count}", f"{mfn:x}")
-    return Record(client.read(word(client, t.symbol("frames")) + F_SIZE * mfn, F_SIZE), 0)
-
-
-def mfns(client, program):
-    """Of its pages, as the guest has found them."""
-    return struct.unpack(f"<{PAGES + 2}Q", client.read(program.at("mfns"), 8 * (PAGES + 2)))
+HANDLE_FRAMES, OWNERS = headers.numbers(("vmm/pv/grant/grant.h",), ("PV_HANDLE_FRAMES", "PV_GRANT_OWNERS"))
+FEW = 3
 
 
 def at_the_end(t, program, look):
@@ -99,14 +37,6 @@ def at_the_end(t, program, look):
     t.check(seen, "the guest does not come to its end", "it powers off", "it does not")
 
 
-# -- 8.1: lookup and validation ----------------------------------------------------------------------
-
-
-def entries(t):
-    """Each kind."""
-    prints(t, pvgrants.entries(t.rng, 30), "entries", "a guest that grants by entries of all kinds")
-
-
 def compare_active(t, client, program, who):
     """Those that are in use are those that the model has."""
     at, grants = mfns(client, program), Grants(t, client, program.model.number)
@@ -119,181 +49,12 @@ def compare_active(t, client, program, who):
     return grants, at
 
 
-def long_table(t):
-    """Each in its own place."""
-    program = pvgrants.long_table(t.rng)
-    at_the_end(t, program, lambda client: compare_active(t, client, program, "a table of three frames"))
-
-
 # -- 8.2: claim and map ------------------------------------------------------------------------------
 
 
 def claims(t):
     """While the entries change."""
-    prints(t, pvgrants.claims(t.rng, 50), "claims", "a guest that changes its entries while they are in use")
-
-
-class Claimer:
-    """Calls pv_grant_claim() where the machine stands, and changes the entry behind one of its accesses."""
-
-    def __init__(self, t, client, regs, program):
-        self.t, self.client, self.regs, self.ref = t, client, regs, 100
-        self.grants, self.mfn = Grants(t, client, 1), mfns(client, program)
-        self.entry = self.grants.entry_at(self.ref)
-        self.stack = (regs["rsp"] - 0x800) & ~15
-        self.grants.active(self.ref)
-        self.active = self.grants.pages[0] + A_SIZE * self.ref
-        self.steps, self.seen, self.old = False, 0, False
-        """The entry changes behind an instruction, and not behind an access; of the last act, how many there were, and that it was of the old
-        entry."""
-
-    def call(self, name, args, second, behind):
-        """(what it returns, how many accesses or instructions there were): behind this one of them the entry is another one."""
-        t, client, back = self.t, self.client, self.t.symbol("monitor_run")
-        client.write(self.stack - 8, struct.pack("<2Q", back, 0))
-        for register, value in zip(("rsp", "rip", "rdi", "rsi", "rdx", "rcx", "r8"), (self.stack - 8, t.symbol(name), *args)):
-            client.set_reg(register, value)
-        seen = (self.by_steps if self.steps else self.by_accesses)(back, second, behind)
-        now = client.regs()
-        t.check(now["rip"] == back, f"{name}() does not come back", f"rip {back:x}",
-                f"rip {now['rip']:x}, after {seen} {'instructions' if self.steps else 'accesses to the entry'}")
-        return struct.unpack("<i", struct.pack("<I", now["rax"] & 0xFFFFFFFF))[0], seen
-
-    def by_accesses(self, back, second, behind):
-        """To its end, and how many accesses there were."""
-        client, seen = self.client, 0
-        client.insert(back)
-        client.watch(self.entry, 8, "access")
-        for _ in range(60):
-            client.cont()
-            if client.regs()["rip"] == back:
-                break
-            seen += 1
-            if seen == behind:
-                client.write(self.entry, second)
-        client.unwatch()
-        client.remove(back)
-        return seen
-
-    def by_steps(self, back, second, behind):
-        """To its end, and how many instructions of it there were, up to the one behind which the entry is another one (0: none)."""
-        client, seen = self.client, 0
-        while seen < behind and client.regs()["rip"] != back:
-            client.step()
-            seen += 1
-        if client.regs()["rip"] != back:
-            if behind:
-                client.write(self.entry, second)
-            client.insert(back)
-            client.cont()
-            client.remove(back)
-        return seen
-
-    def claim(self, writes, second, behind):
-        """(status, frame, how many accesses there were)."""
-        status, seen = self.call("pv_grant_claim", (self.grants.at, self.ref, self.grants.at, writes, self.stack), second, behind)
-        return status, word(self.client, self.stack), seen
-
-    def release(self, writes, behind):
-        """A use that is over, and the granter writes into its entry meanwhile; whether that came in time."""
-        first = struct.pack("<HHI", PERMIT | READING | (WRITING if writes else 0), 1, self.mfn[1])
-        second = struct.pack("<HHI", PERMIT | READONLY | READING | WRITING | 0x20, 1, self.mfn[2])
-        self.client.write(self.active, bytes(A_SIZE))
-        self.client.write(self.entry, struct.pack("<HHI", PERMIT, 1, self.mfn[1]))
-        self.claim(writes, second, 0)
-        self.client.write(self.entry, first)
-        _, seen = self.call("pv_grant_release", (self.grants.at, self.ref, self.mfn[1], writes), second, behind)
-        now, without = self.client.read(self.entry, 8), struct.pack("<H", PERMIT | READONLY | 0x20) + second[2:]
-        self.seen, self.old = seen, now == second
-        self.t.check(seen < behind or now in (second, without), f"a use to {'write' if writes else 'read'} is over, and behind "
-                     f"{'instruction' if self.steps else 'access'} {behind} the granter writes another entry: what it has written is lost", f"{without.hex()}, or as it was written", now.hex())
-        return seen >= behind
-
-    def allowed(self, entry, writes):
-        """What this one grants to d1: the frame; or None."""
-        flags, dom, mfn = struct.unpack("<HHI", entry)
-        good = flags & 0x103 == PERMIT and dom == 1 and not (writes and flags & READONLY) and mfn in self.mfn[:PAGES]
-        return mfn if good else None
-
-    def one(self, writes, first, second, behind, words):
-        """Such a claim, and all that it has changed is put right again; whether the change came in time."""
-        t, client = self.t, self.client
-        who = f"a claim to {'write' if writes else 'read'}, and behind {'instruction' if self.steps else 'access'} {behind} the entry {words}"
-        books = {mfn: client.read(word(client, t.symbol("frames")) + F_SIZE * mfn, F_SIZE) for mfn in self.mfn[:PAGES]}
-        client.write(self.active, bytes(A_SIZE))
-        client.write(self.entry, first)
-        status, frame, seen = self.claim(writes, second, behind)
-        now, bits = client.read(self.entry, 8), READING | (WRITING if writes else 0)
-        marked = struct.pack("<H", struct.unpack_from("<H", second)[0] | bits) + second[2:]
-        if seen >= behind:
-            old, new = self.allowed(first, writes), self.allowed(second, writes)
-            text = f"status {status}, frame {frame:x}, entry {now.hex()}"
-            t.check(not status or now == second, f"{who}: it is refused, and the entry is not what the granter has written", second.hex(), text)
-            t.check(status or (now == second and frame == old) or (now == marked and frame == new),
-                    f"{who}: what is used is not what was granted at one moment",
-                    f"as the first one says ({first.hex()}, frame {old}), and the second stays as it is; or as the second ({marked.hex()}, {new})", text)
-        got, wanted = self.grants.active(self.ref), (frame, 1, 0 if writes else 1, int(writes))
-        t.check(bool(status) or got == wanted, f"{who}: Zeno keeps something else of it (its frame, user, readers, writers)", wanted, got)
-        for mfn, raw in books.items():
-            before, after = Record(raw, 0), record(t, client, mfn)
-            more = int(not status and mfn == frame)
-            t.check((after.refs - before.refs, after.type_refs - before.type_refs) == ((0, more) if writes else (more, 0)),
-                    f"{who}: frame {mfn:x} is counted otherwise than it is used (to read, to write)", (0, more) if writes else (more, 0),
-                    (after.refs - before.refs, after.type_refs - before.type_refs))
-            client.write(word(client, t.symbol("frames")) + F_SIZE * mfn, raw)
-        self.seen, self.old = seen, frame == self.mfn[1]
-        return seen >= behind
-
-    def moments(self, writes):
-        """
-        The debugger sees accesses by one address, and the entry's frame may have others. So here it changes behind an instruction: up to one
-        it is the new entry that is claimed, or has its bits back, and from there on the old one. What is neither, in between, halving finds.
-        """
-        first, second = (struct.pack("<HHI", PERMIT, 1, self.mfn[n]) for n in (1, 2))
-        self.steps = True
-        for act in (lambda behind: self.one(writes, first, second, behind, "is of another frame"), lambda behind: self.release(writes, behind)):
-            early, late = 0, LONGEST
-            act(late)
-            late = self.seen
-            self.t.check(late < LONGEST, "a claim, or its end, takes more instructions than there is reason for", f"fewer than {LONGEST}", late)
-            while late - early > 1:
-                middle = (early + late) // 2
-                act(middle)
-                early, late = (early, middle) if self.old else (middle, late)
-        self.steps = False
-
-    def all_of_it(self):
-        """Each change, behind each access."""
-        good = struct.pack("<HHI", PERMIT, 1, self.mfn[1])
-        others = {"is of another frame": (PERMIT, 1, self.mfn[2]), "is granted to another": (PERMIT, 2, self.mfn[3]),
-                  "is none": (0, 1, self.mfn[3]), "is to be read alone": (PERMIT | READONLY, 1, self.mfn[1]),
-                  "is of a frame that is not its own": (PERMIT, 1, 0x100)}
-        for words, (flags, dom, mfn) in others.items():
-            other = struct.pack("<HHI", flags, dom, mfn)
-            for writes in (False, True):
-                for first, second, what in ((good, other, words), (other, good, words + " no more")):
-                    behind = 1
-                    while self.one(writes, first, second, behind, what) and behind < 12:
-                        behind += 1
-        for writes in (False, True):
-            behind = 1
-            while self.release(writes, behind) and behind < 12:
-                behind += 1
-            self.moments(writes)
-
-
-def between(t):
-    """An entry that is another one behind each access."""
-    program, done = pvgrants.waiting(t.rng), []
-
-    def see(client, regs):
-        client.monitor("o /b 0x21 0xff")
-        Claimer(t, client, regs, program).all_of_it()
-        done.append(True)
-        raise Enough
-
-    watched(t, program, {"domain_off": see})
-    t.check(done, "the guest does not come to its end", "it powers off", "it does not")
+    prints(t, pvgranted.claims(t.rng, 40), "claims", "a guest that changes its entries while they are in use")
 
 
 # -- 8.3: unmap, handles, counts ---------------------------------------------------------------------
@@ -301,23 +62,23 @@ def between(t):
 
 def handles(t):
     """Each answer."""
-    prints(t, pvgrants.handles(t.rng, 50), "handles", "a guest that ends mappings by right and by wrong handles and addresses")
+    prints(t, pvgranted.handles(t.rng, 50), "handles", "a guest that ends mappings by right and by wrong handles and addresses")
 
 
 def recounted(t):
     """All that Zeno keeps."""
-    program, who = pvgrants.handles(t.rng, 60), "a guest that has mapped and unmapped"
+    program, who = pvgranted.handles(t.rng, 60), "a guest that has mapped and unmapped"
 
     def look(client):
         model = program.model
         grants, at = compare_active(t, client, program, who)
-        wanted = sorted((one.flags, one.ref, at[one.frame], 1) for one in model.slots.values())
+        wanted = sorted((one.flags & 7, one.ref, at[one.frame], 1) for one in model.slots.values())
         got = grants.handles()
         t.check(wanted == got, f"{who}: its handles are others in memory (flags, entry, frame, granter)",
                 [one for one in wanted if one not in got], [one for one in got if one not in wanted])
         for n in range(PAGES):
             uses = [one for one in model.slots.values() if one.frame == n]
-            there = [reads for frame, reads in model.windows.values() if frame == n]
+            there = [reads for frame, reads in model.mapped() if frame == n]
             wanted = (1 + sum(one.parts() for one in uses if one.flags & READ) + sum(there),
                       1 + sum(one.parts() for one in uses if not one.flags & READ) + len(there) - sum(there))
             one = record(t, client, at[n])
@@ -325,19 +86,30 @@ def recounted(t):
                     (one.refs, one.type_refs))
 
     at_the_end(t, program, look)
+    lab8steps.releases(t)
 
 
 # -- 8.4: copy ---------------------------------------------------------------------------------------
 
 
 def copies(t):
-    """Each answer."""
-    prints(t, pvgrants.copies(t.rng, 30)[0], "copies", "a guest that copies between frames and grants of all kinds")
+    """Each answer, in one domain, and between two."""
+    prints(t, pvgranted.copies(t.rng, 30)[0], "copies", "a guest that copies between frames and grants of all kinds")
+    programs = pvgrantpairs.copying(t.rng)
+    elves = [one.assemble(t.directory, name) for one, name in zip(programs, ("granter", "copier"))]
+    run = t.boot("panic=off -- start granter &; sleep 20; start copier; off", modules=[module(elf) for elf in elves], elf=elves, limits=LIMITS, icount=True)
+    lives = {one.name: one for one in evidence.lives(run)}
+    got = lives["copier"].output.decode("ascii", "replace").split() if "copier" in lives else []
+    for i, line in enumerate(programs[1].wanted()):
+        who = "a guest that copies what another one grants"
+        t.check(i < len(got), f"{who} gets no further: nothing comes {programs[1].place(i)}", line, "\n".join([*got[-3:], said(run, "start copier")]))
+        t.check(line in (got[i], "?"), f"{who} finds something else, {programs[1].place(i)}", line, got[i])
+    t.orderly(run)
 
 
 def bytes_copied(t):
     """All of its pages."""
-    program, pages = pvgrants.copies(t.rng, 60)
+    program, pages = pvgranted.copies(t.rng, 60)
 
     def look(client):
         for n, mfn in enumerate(mfns(client, program)[:PAGES]):
@@ -348,23 +120,70 @@ def bytes_copied(t):
 
     at_the_end(t, program, look)
 
+    def alone(one):
+        lab8steps.looks(one)
+        lab8races.looks(one)
+
+    lab8alone.two(t, alone)
+
 
 # -- 8.5: a domain ends ------------------------------------------------------------------------------
 
 
-def returns(client, regs):
-    """From this function's first instruction up to behind its end."""
-    back = word(client, regs["rsp"])
-    client.insert(back)
-    client.cont()
+def returns(t, client, regs):
+    """From this function's first instruction up to behind its end: (the registers, how often others could have run meanwhile, up to FEW)."""
+    back, point, lets = word(client, regs["rsp"]), t.symbol("preempt_point"), 0
+    for at in (back, point):
+        client.insert(at)
+    while True:
+        client.cont()
+        now = client.regs()
+        if now["rip"] == back:
+            break
+        lets += 1
+        return_with(client, now, 0)
+        if lets == FEW:
+            client.remove(point)
     client.remove(back)
-    return client.regs()
+    if lets < FEW:
+        client.remove(point)
+    return now, lets
+
+
+class Sixteenth:
+    """As if there were a domain with the last number, which has all the handles that there can be: in each page of them three are in use."""
+
+    OWNERS_OF = {0: 2, 7: 1, H_PER - 1: 2}
+
+    def __init__(self, t, client, regs, mfn):
+        self.t, self.client, self.at = t, client, t.symbol("pv_grants_of") + 8 * (OWNERS - 1)
+        stack = (regs["rsp"] - 0x1000) & ~15
+        self.page, self.handles = (lab8alone.page(t, client, stack) for _ in range(2))
+        restore(client, regs)
+        client.write(self.page, struct.pack("<HH", OWNERS - 1, OWNERS - 1))
+        client.write(self.page + G_HANDLES, struct.pack("<I", HANDLE_FRAMES * H_PER))
+        client.write(self.page + G_HANDLE, struct.pack("<Q", self.handles) * HANDLE_FRAMES)
+        for n, owner in self.OWNERS_OF.items():
+            at = self.handles + H_SIZE * n
+            for place, value, kind in ((H_FLAGS, DEVICE | READ, "I"), (H_MFN, mfn, "I"), (H_OWNER, owner, "H")):
+                client.write(at + place, struct.pack(f"<{kind}", value))
+        client.write(self.at, struct.pack("<Q", self.page))
+
+    def over(self, regs):
+        """It is gone: {which handle: the granter that it says}."""
+        client = self.client
+        found = {n: struct.unpack("<H", client.read(self.handles + H_SIZE * n + H_OWNER, 2))[0] for n in self.OWNERS_OF}
+        client.write(self.at, bytes(8))
+        for page in (self.page, self.handles):
+            lab8alone.give_back(self.t, client, (regs["rsp"] - 0x1000) & ~15, page)
+        restore(client, regs)
+        return found
 
 
 def together(t, user_ends, name, look):
     """Two domains, or three, and who looks at `name`, as soon as it is called for domain 2; (the run, the guests)."""
-    guests, left = pvgrants.pair(t.rng, user_ends)
-    guests.append(pvgrants.short(t.rng))  # the domain that was started last is freed when the next one starts
+    guests, left = pvgrantpairs.pair(t.rng, user_ends)
+    guests.append(pvgrantpairs.short(t.rng))  # the domain that was started last is freed when the next one starts
     names = ("granter", "user", "short") if user_ends else ("user", "granter", "third", "short")
     elves = [one.assemble(t.directory, who) for one, who in zip(guests, names)]
     seen = []
@@ -386,14 +205,28 @@ def together(t, user_ends, name, look):
     return run, guests
 
 
+def many(t, client, regs):
+    """It ends once more, as if it had had all handles that there can be: others run meanwhile."""
+    grants = Grants(t, client, 2)
+    first = word(client, grants.at + G_HANDLE)
+    client.write(grants.at + G_HANDLES, struct.pack("<I", HANDLE_FRAMES * H_PER))
+    client.write(grants.at + G_HANDLE, struct.pack("<Q", first) * HANDLE_FRAMES)
+    stack = (regs["rsp"] - 0x1000) & ~15
+    client.write(stack, struct.pack("<Q", t.symbol("monitor_run")))
+    for register, value in (("rsp", stack), ("rdi", grants.at), ("rip", t.symbol("pv_grants_unmap_all"))):
+        client.set_reg(register, value)
+    _, lets = returns(t, client, client.regs())
+    t.check(lets == FEW, f"a domain ends that had {HANDLE_FRAMES * H_PER} handles: meanwhile nobody else could run", f"{FEW} times or more", lets)
+
+
 def user_ends(t):
     """All that it has mapped is given back."""
     def look(client, regs, guests, left):
-        at = [frame for frame, *_ in (Grants(t, client, 1).active(pvgrants.FIRST + n) for n in range(PAGES))]
+        at = [frame for frame, *_ in (Grants(t, client, 1).active(pvgrantpairs.FIRST + n) for n in range(PAGES))]
         before = {mfn: record(t, client, mfn) for mfn in at}
-        uses = {n: [(flags & 1) + (flags >> 1 & 1) for _, ref, flags, _ in left if ref == pvgrants.FIRST + n] for n in range(PAGES)}
-        reads = {n: sum((flags & 1) + (flags >> 1 & 1) for _, ref, flags, _ in left if ref == pvgrants.FIRST + n and flags & READ) for n in range(PAGES)}
-        returns(client, regs)
+        uses = {n: [(flags & 1) + (flags >> 1 & 1) for _, ref, flags, _ in left if ref == pvgrantpairs.FIRST + n] for n in range(PAGES)}
+        reads = {n: sum((flags & 1) + (flags >> 1 & 1) for _, ref, flags, _ in left if ref == pvgrantpairs.FIRST + n and flags & READ) for n in range(PAGES)}
+        back, _ = returns(t, client, regs)
         who = "a domain that ends with grants mapped"
         got = Grants(t, client, 2).handles()
         t.check(not got, f"{who}: it has mappings still (flags, entry, frame, granter)", "none", got)
@@ -401,12 +234,13 @@ def user_ends(t):
         for ref, one in granter.used().items():
             t.fail(f"{who}: entry {ref} of its granter's is in use still (frame, user, readers, writers)", "nobody uses it", one)
         for n in range(PAGES):
-            bits = client.read(granter.entry_at(pvgrants.FIRST + n), 1)[0]
-            t.check(not bits & (READING | WRITING), f"{who}: entry {pvgrants.FIRST + n} of its granter's says that it is in use", f"{PERMIT:x}", f"{bits:x}")
+            bits = client.read(granter.entry_at(pvgrantpairs.FIRST + n), 1)[0]
+            t.check(not bits & (READING | WRITING), f"{who}: entry {pvgrantpairs.FIRST + n} of its granter's says that it is in use", f"{PERMIT:x}", f"{bits:x}")
             now = record(t, client, at[n]) if uses[n] else None
             wanted = before[at[n]].refs - reads[n], before[at[n]].type_refs - (sum(uses[n]) - reads[n])
             t.check(not now or (now.refs, now.type_refs) == wanted, f"{who}: frame {at[n]:x} is counted as used otherwise than it is (to read, to write)",
                     wanted, now and (now.refs, now.type_refs))
+        many(t, client, back)
         raise Enough
 
     together(t, True, "pv_grants_unmap_all", look)
@@ -419,7 +253,23 @@ def granter_ends(t):
         before = Grants(t, client, 1).handles()
         mine = sorted({mfn for *_, mfn, owner in before if owner == 2})
         books = {mfn: record(t, client, mfn) for mfn in mine}
-        now = returns(client, regs)
+        own = Grants(t, client, 2)
+        its_own = own.handle_at(0) if own.count else 0
+        was = client.read(its_own, H_SIZE) if its_own else b""
+        if its_own:  # what it has mapped itself of its own: here as if it were so still
+            client.write(its_own + H_FLAGS, struct.pack("<I", DEVICE | READ))
+            client.write(its_own + H_MFN, struct.pack("<I", mine[0]))
+            client.write(its_own + H_OWNER, struct.pack("<H", 2))
+        sixteenth = Sixteenth(t, client, regs, mine[0])
+        now, lets = returns(t, client, regs)
+        last = sixteenth.over(now)
+        t.check(last == {n: 0 if owner == 2 else owner for n, owner in Sixteenth.OWNERS_OF.items()},
+                f"{who}: mappings of domain {OWNERS - 1} say something else (handle: granter)", "0 where it was 2", last)
+        t.check(lets == FEW, f"{who}, and another domain has {HANDLE_FRAMES * H_PER} handles: meanwhile nobody else could run", f"{FEW} times or more", lets)
+        if its_own:
+            owner, = struct.unpack("<H", client.read(its_own + H_OWNER, 2))
+            client.write(its_own, was)
+            t.check(not owner, f"{who}: a mapping of its own says something else (its granter)", 0, owner)
         wanted = sorted((flags, ref, mfn, 0 if owner == 2 else owner) for flags, ref, mfn, owner in before)
         got = Grants(t, client, 1).handles()
         t.check(got == wanted, f"{who}: another domain's mappings say something else (flags, entry, frame, granter)",

@@ -46,8 +46,8 @@ pv_grants_orphan(struct pv_grants *of)
 
 	/*
 	 * EXERCISE 8.5b: who granted ends
-	 * Holds: no mapping says this granter any more, whoever has it; each of its frames that
-	 *  somebody uses is the host's, and `count` is how many there are.
+	 * Holds: no mapping says this granter any more, whoever has it, itself among them; each of
+	 *  its frames that somebody uses is the host's, and `count` is how many there are.
 	 * Beware: its number is another domain's soon. One frame may be mapped ten times. There are
 	 *  more domains than these two, and numbers that nobody has.
 	 * Manual: struct pv_handle, vmm/pv/grant/grant.h; preempt_point(), kern/thread.h.

@@ -35,10 +35,11 @@ pv_grant_map(struct pv_grants *by, struct pv_grants *of, pte_t *at,
 
 	/*
 	 * EXERCISE 8.2d: map
-	 * Holds: as grant.h says: each part that is asked for is claimed, the entry at `at` leads
-	 *  there, the handle says all of it, and *m has it. Or a status, and nothing has changed.
-	 * Beware: each step may fail, the last one as well. Nothing that is asked for is no
-	 *  mapping. A device's address is what only a device's mapping has.
+	 * Holds: as grant.h says, with its statuses: each part that is asked for is claimed, the
+	 *  entry at `at` leads there, the handle says all of it, and *m has it. Or a status, and
+	 *  nothing has changed.
+	 * Beware: each step may fail, the last one as well. Of the flags some are the new entry's,
+	 *  and some are asked for again at the unmap.
 	 * Manual: grant_table.h "GNTTABOP_map_grant_ref", of Debian's libxen-dev.
 	 * Tools: claim_parts(), mfn_to_hpa(), pv_grant_entry(), pv_grant_put(), pv_grant_release(),
 	 *  pv_handle_at(), pv_handle_end(), pv_handle_free(), pv_handle_new()
@@ -60,7 +61,7 @@ end_part(struct pv_grants *by, uint32_t handle, uint32_t part)
 	 * Beware: the granter may have ended: then it is found by no number, PV_GONE_OWNER among
 	 *  them. A handle that is free must not be freed again.
 	 * Manual: struct pv_handle, vmm/pv/grant/grant.h.
-	 * Tools: pv_grant_claim(), pv_grant_release(), pv_grants_of, pv_handle_at(),
+	 * Tools: pv_frame_fits(), pv_grant_release(), pv_grants_of, pv_handle_at(),
 	 *  pv_handle_free()
 	 */
 	exercise_todo("8.3", "handouts/lab8.md#ex-8-3");
@@ -88,11 +89,12 @@ pv_grant_unmap(struct pv_grants *by, const struct xen_gnttab_unmap_grant_ref *u,
 	/*
 	 * EXERCISE 8.3c: unmap
 	 * Holds: of what is asked for, the parts that this mapping has are over, and `entry` stands
-	 *  where it was; what it has not is no error. Or a status, and nothing has changed.
+	 *  where it was; what it has not is no error. Or a status of grant.h's, and nothing at all
+	 *  has changed.
 	 * Beware: a guest says any handle and any address. Meanwhile it may have written another
 	 *  entry over the mapping, or one more that leads to the same frame otherwise.
 	 * Manual: grant_table.h "GNTTABOP_unmap_grant_ref", of Debian's libxen-dev.
-	 * Tools: end_part(), mfn_to_hpa(), PTE_ADDR, PTE_P, PTE_W, pv_grant_entry(),
+	 * Tools: end_part(), mfn_to_hpa(), PTE_ADDR(), PTE_P, PTE_W, pv_grant_entry(),
 	 *  pv_grant_put(), pv_handle()
 	 */
 	exercise_todo("8.3", "handouts/lab8.md#ex-8-3");

@@ -28,8 +28,8 @@ pv_grant_copy(struct pv_grants *by, struct pv_grants *from, struct pv_grants *to
 {
 	/*
 	 * EXERCISE 8.4b: copy
-	 * Holds: the bytes at the one end are those at the other end; or a status, and none has
-	 *  changed.
+	 * Holds: the bytes at the one end are those at the other end; or a status of grant.h's, and
+	 *  none has changed.
 	 * Beware: a frame that is said by its number must be the caller's own. No copy leaves its
 	 *  page, at either end, whatever the guest says of lengths. Both ends may be one frame.
 	 * Manual: grant_table.h "GNTTABOP_copy", of Debian's libxen-dev.

@@ -7,13 +7,16 @@ shares nothing with what it judges.
 from .pv import SELF, Paravirtual
 
 GRANT_TABLE, UPDATE_VA, YIELD = 20, 14, 0
-MAP, UNMAP, SETUP, COPY = 0, 1, 2, 5
+MAP, UNMAP, SETUP, COPY, REPLACE = 0, 1, 2, 5, 7
 OKAY, GENERAL, BAD_DOMAIN, BAD_GNTREF, BAD_HANDLE, BAD_VIRT, BAD_DEV = 0, -1, -2, -3, -4, -5, -6
 DENIED, BAD_PAGE, BAD_COPY = -8, -9, -10
 PERMIT, READONLY, READING, WRITING, SUB_PAGE = 1, 4, 8, 16, 0x100
-DEVICE, HOST, READ = 1, 2, 4
+DEVICE, HOST, READ, USERS, BY_ENTRY, AVAIL = 1, 2, 4, 8, 16, 16
+"""Of a map; the last one is a shift."""
 FROM_GRANT, TO_GRANT = 1, 2
-PAGES, WINDOWS, SLOTS, PER_FRAME, USES = 6, 6, 64, 512, 255
+PAGES, WINDOWS, SLOTS, PER_FRAME, USES = 6, 6, 200, 512, 255
+GONE = "gone"
+"""What a window says whose entry leads nowhere."""
 ROOT, SHARED = PAGES, PAGES + 1
 """Behind the pages in `mfns`: its page table, and a page that is not its own."""
 NOWHERE = (0x100, 0x7FFFFFFF, 0xFFFFFFFF, 0)
@@ -96,13 +99,13 @@ class Model:
             self.bits(ref, READING | (WRITING if writes else 0))
         one[0] = frame
         one[2 if writes else 1] += parts
-        self.slots[slot] = Handle(flags & 7, ref, frame)
+        self.slots[slot] = Handle(flags & (7 | BY_ENTRY), ref, frame)
         if flags & HOST:
             self.windows[window] = frame, bool(flags & READ)
         return OKAY
 
-    def unmap(self, slot, window, bus):
-        """unmap_grant_ref: `window` None: not that; -1: no such entry. `bus` None: not that; else the frame it says."""
+    def unmap(self, slot, window, bus, then=GONE):
+        """unmap_grant_ref: `window` None: not that; -1: no such entry. `bus` None: not that; else the frame it says. `then`: what is there."""
         one = self.slots.get(slot)
         if not one:
             return BAD_HANDLE
@@ -114,7 +117,7 @@ class Model:
                 return BAD_VIRT
             if self.windows.get(window) != (one.frame, bool(one.flags & READ)):
                 return GENERAL
-            del self.windows[window]
+            self.windows[window] = then
         if asked:
             count = Handle(asked, 0, 0).parts()
             self.uses(one.ref)[1 if one.flags & READ else 2] -= count
@@ -124,25 +127,37 @@ class Model:
                 del self.slots[slot]
         return OKAY
 
+    def mapped(self):
+        """[(frame, to read)] of all windows that lead to one."""
+        return [is_ for is_ in self.windows.values() if isinstance(is_, tuple)]
+
+
+def use_words(flags):
+    """What a map asks for."""
+    found = [words for flag, words in ((HOST, "host"), (DEVICE, "device"), (USERS, "user's"), (BY_ENTRY, "by its entry")) if flags & flag]
+    return f"{' and '.join(found) or 'no part'}, to {'read' if flags & READ else 'write'}"
+
 
 class Granting(Paravirtual):
     """A guest with a grant table, pages that it grants, and windows where it maps; slot n keeps a mapping's handle and address."""
 
     def __init__(self, rng, number=1, frames=1, fill=None):
         super().__init__(rng)
-        self.model = Model(number, frames)
+        self.model, self.words, self.request = Model(number, frames), {}, ""
         self.data += ["align 4096", f"table: times {frames * 4096} db 0", "pages:"]
         for n in range(PAGES):
             self.data += [f"times 4096 db {0x41 + n}"] if fill is None else [
                 "dq " + ", ".join(f"{word:#x}" for word in fill[n][at:at + 16]) for at in range(0, 512, 16)]
         self.data += [f"windows: times {WINDOWS * 4096} db 0", "mfns: times 16 dq 0", "list: times 32 dq 0", "request: times 8 dq 0",
-                      f"slots: times {SLOTS} dq 0", f"buses: times {SLOTS} dq 0"]
+                      f"slots: times {SLOTS} dq 0", f"buses: times {SLOTS} dq 0", "l1: dq 0", "align 4096", "spare: times 4096 db 0x5a"]
         self.op("mov rbx, [info]", "mov r12, [rbx + 104]", f"mov rdx, {self.base:#x}", "mov rax, pages", "sub rax, rdx", "shr rax, 12",
                 "xor ecx, ecx", "mfns_of:", "mov r8, [r12 + rax * 8]", "mov [mfns + rcx * 8], r8", "inc rax", "inc rcx", f"cmp ecx, {PAGES}",
                 "jb mfns_of", "mov rax, [rbx + 88]", "sub rax, rdx", "shr rax, 12", "mov r8, [r12 + rax * 8]", f"mov [mfns + {8 * ROOT}], r8",
-                "mov r8, [rbx + 40]", "shr r8, 12", f"mov [mfns + {8 * SHARED}], r8")
+                "mov r8, [rbx + 40]", "shr r8, 12", f"mov [mfns + {8 * SHARED}], r8",
+                "mov r8, [r12 + rax * 8 + 24]", "shl r8, 12", "mov [l1], r8")  # the fourth page of its tables: all that it has is below 2 MiB
         self.op(f"mov dword [request], {SELF}", f"mov dword [request + 4], {frames}", "mov qword [request + 16], list")
         self.call(GRANT_TABLE, SETUP, "request", 1)
+        self.doing = "setup_table"
         self.say("rax", 0)
         for n in range(frames):
             self.op(f"mov rsi, [list + {8 * n}]", "shl rsi, 12", "or rsi, 7", f"mov rdi, table + {4096 * n}", f"mov eax, {UPDATE_VA}",
@@ -157,26 +172,38 @@ class Granting(Paravirtual):
         """The entry says so."""
         self.mfn(frame)
         self.op(f"mov [table + {8 * ref + 4}], eax", f"mov dword [table + {8 * ref}], {flags | dom << 16:#x}")
+        self.words[ref] = f"flags {flags:x}, to d{dom}, of {self.frame_words(frame)}"
         self.model.entries[ref] = flags, dom, ("raw", frame) if frame == SHARED else frame
 
     def entry(self, ref):
         """Its flags now."""
         if ref in self.model.entries:
             self.op(f"movzx eax, word [table + {8 * ref}]")
+            self.doing = f"{self.request}: the flags of entry {ref} now"
             self.say("rax", self.model.entries[ref][0])
 
-    def status(self, cmd, at, wanted):
-        """Of one request."""
+    def status(self, cmd, at, wanted, words):
+        """Of one request; `words`: what it is called by."""
+        self.request = words
+        self.doing = f"{words}: the call itself"
         self.call(GRANT_TABLE, cmd, "request", 1)
         self.say("rax", 0)
         self.op(f"movsx rax, word [request + {at}]")
+        self.doing = f"{words}: its status, of which {wanted} is right"
         self.say("rax", wanted)
 
     def ask_map(self, ref, flags, window, dom):
         """The request."""
-        where = f"{WILD:#x}" if window is None else f"windows + {4096 * window}"
-        self.op(f"mov rax, {where}", "mov [request], rax", f"mov dword [request + 8], {flags:#x}", f"mov dword [request + 12], {ref:#x}",
-                f"mov dword [request + 16], {dom}")
+        self.address(window, flags & BY_ENTRY)
+        self.op("mov [request], rax", f"mov dword [request + 8], {flags:#x}", f"mov dword [request + 12], {ref:#x}",
+                f"mov dword [request + 16], {dom}", "mov dword [request + 20], 0x7777", "mov dword [request + 24], 0x7777")
+        return f"map_grant_ref(d{dom}'s {ref}, {use_words(flags)}{', at no entry' if window is None else ''})"
+
+    def address(self, window, its_own=False):
+        """Of a window, or of its entry in machine memory, into rax; `window` None: of nothing."""
+        self.op(f"mov rax, {WILD:#x}" if window is None else f"mov rax, windows + {4096 * window}")
+        if its_own and window is not None:
+            self.op(f"mov rdx, {self.base:#x}", "sub rax, rdx", "shr rax, 9", "add rax, [l1]")
 
     def kept(self, slot):
         """What the mapping is ended by."""
@@ -184,42 +211,82 @@ class Granting(Paravirtual):
 
     def map(self, slot, ref, flags, window=0, dom=None):
         """map_grant_ref; by its own number, or another that is nobody's."""
-        self.ask_map(ref, flags, window, self.model.number if dom is None else dom)
+        words = self.ask_map(ref, flags, window, self.model.number if dom is None else dom)
+        words += f" of an entry that {self.says(ref)}" if dom is None else ""
         wanted = self.model.map(slot, ref, flags, window) if dom is None else BAD_DOMAIN
-        self.status(MAP, 18, wanted)
+        self.status(MAP, 18, wanted, words)
         self.entry(ref)
         if not wanted:
             self.kept(slot)
             if flags & HOST and self.model.slots[slot].frame < PAGES:
                 self.op(f"movzx eax, byte [windows + {4096 * window + 77}]")
+                self.doing = f"{words}: a byte of the page"
                 self.say("rax", 0x41 + self.model.slots[slot].frame)
         return wanted
 
+    def says(self, ref):
+        """What stands in an entry, and who uses it."""
+        _, readers, writers = self.model.uses(ref)
+        return f"says {self.words.get(ref, 'nothing')}" + (f", which has {readers} readers and {writers} writers" if readers or writers else "")
+
+    @staticmethod
+    def frame_words(frame):
+        """A page, in words."""
+        if isinstance(frame, tuple):
+            return f"frame {frame[1]:x}"
+        return {ROOT: "its root table", SHARED: "its shared page"}.get(frame, f"its page {frame}")
+
     def unmap(self, slot, window=None, bus=None, handle=None):
         """unmap_grant_ref; `handle`: this number instead of the slot's."""
-        where = "0" if window is None else f"{WILD:#x}" if window == -1 else f"windows + {4096 * window}"
-        self.op(f"mov rax, {where}", "mov [request], rax")
+        one = self.model.slots.get(slot)
+        whose = f"the mapping of {one.ref}, {use_words(one.flags)}" if one else "one that is over"
+        words = f"unmap_grant_ref({f'handle {handle:x}' if handle is not None else whose}; " + ", ".join([
+            "no address" if window is None else "an address without an entry" if window == -1 else f"window {window}, which {self.leads(window)}",
+            "no bus address" if bus is None else f"the bus address of page {bus}"]) + ")"
+        if window is None:
+            self.op("xor eax, eax")
+        else:
+            self.address(None if window == -1 else window, one and handle is None and one.flags & BY_ENTRY)
+        self.op("mov [request], rax")
         self.mfn(("raw", 0) if bus is None else bus)
         self.op("shl rax, 12", "mov [request + 8], rax")
         self.op(f"mov eax, [slots + {8 * slot}]" if handle is None else f"mov eax, {handle:#x}", "mov dword [request + 16], eax",
                 "mov dword [request + 20], 0")
-        one = self.model.slots.get(slot)
         ref = one.ref if one else None
-        self.status(UNMAP, 20, self.model.unmap(slot, window, bus) if handle is None else BAD_HANDLE)
+        self.status(UNMAP, 20, self.model.unmap(slot, window, bus) if handle is None else BAD_HANDLE, words)
         if ref is not None:
             self.entry(ref)
+
+    def leads(self, window):
+        """Where it does, in words."""
+        is_ = self.model.windows.get(window)
+        if not isinstance(is_, tuple):
+            return f"leads to page {is_[4:]}, were it there" if is_ and is_ != GONE else "leads nowhere" if is_ else "nobody has mapped there"
+        return f"leads to page {is_[0]}, to {'read' if is_[1] else 'write'}"
+
+    def replace(self, slot, window):
+        """unmap_and_replace: the spare page is there, and no longer where it was."""
+        one = self.model.slots[slot]
+        self.op(f"mov rax, windows + {4096 * window}", "mov [request], rax", "mov rax, spare", "mov [request + 8], rax",
+                f"mov eax, [slots + {8 * slot}]", "mov [request + 16], eax")
+        self.status(REPLACE, 20, self.model.unmap(slot, window, None, then="its spare"), f"unmap_and_replace(window {window}; by the spare page)")
+        self.op(f"movzx eax, byte [windows + {4096 * window + 77}]")
+        self.doing = f"{self.request}: a byte of the page that is there now"
+        self.say("rax", 0x5A)
+        self.entry(one.ref)
 
     def unmap_all(self, slot, window):
         """All that this slot has, where it is."""
         one = self.model.slots[slot]
         self.unmap(slot, window if one.flags & HOST else None, one.frame if one.flags & DEVICE else None)
 
-    def overwrite(self, window):
-        """Its own page 0 is there, without a word to anybody."""
-        self.op("mov rsi, [mfns]", "shl rsi, 12", "or rsi, 7", f"mov rdi, windows + {4096 * window}", f"mov eax, {UPDATE_VA}", "mov edx, 2",
-                "syscall")
+    def overwrite(self, window, page=0, there=True):
+        """A page of its own is there, or an entry for it that is not present, without a word to anybody."""
+        self.op(f"mov rsi, [mfns + {8 * page}]", "shl rsi, 12", f"or rsi, {7 if there else 6}", f"mov rdi, windows + {4096 * window}",
+                f"mov eax, {UPDATE_VA}", "mov edx, 2", "syscall")
+        self.doing = f"update_va_mapping of window {window}"
         self.say("rax", 0)
-        self.model.windows[window] = 0, False
+        self.model.windows[window] = (page, False) if there else f"not {page}"
 
     def copy(self, source, dest, length, flags, wanted):
         """(what, dom, offset) of both; what is a grant's number, or a frame."""
@@ -227,7 +294,9 @@ class Granting(Paravirtual):
             self.mfn(("raw", what) if flags & flag else what)
             self.op(f"mov [request + {at}], rax", f"mov dword [request + {at + 8}], {dom | offset << 16:#x}")
         self.op(f"mov dword [request + 32], {length | flags << 16:#x}")
-        self.status(COPY, 36, wanted)
+        words = [f"{f'grant {what} of' if flags & flag else f'{self.frame_words(what)}, said to be of'} {'itself' if dom == SELF else f'd{dom}'}, from "
+                 f"{offset} on" for flag, (what, dom, offset) in ((FROM_GRANT, source), (TO_GRANT, dest))]
+        self.status(COPY, 36, wanted, f"copy({length} bytes; {'; to '.join(words)})")
 
     def end(self):
         """Where somebody may look; then it powers off."""
@@ -242,341 +311,3 @@ class Granting(Paravirtual):
         self.call(29, YIELD)
         self.op(f"jmp {name}_again")
         self.label(f"{name}_out")
-
-
-def some_flags(rng):
-    """Of an entry: of each kind, some with bits that say nothing."""
-    flags = rng.choice((PERMIT, PERMIT, PERMIT, PERMIT | READONLY, 0, 2, 3, PERMIT | SUB_PAGE, 2 | READONLY))
-    return flags | rng.choice((0, 0, 0x20, 0xFE00 & rng.getrandbits(16)))
-
-
-def entries(rng, count):
-    """What an entry allows: kinds, names, uses, and numbers beyond the table."""
-    p = Granting(rng)
-    page = lambda: rng.randrange(PAGES)  # noqa: E731
-    use = lambda ref: (DEVICE | rng.choice((0, READ))) if rng.randrange(2) else HOST | rng.choice((0, READ))  # noqa: E731
-    todo = [(kind | other, 1, flags) for kind in (0, 1, 2, 3, 1 | READONLY, 1 | SUB_PAGE, 1 | 0x20) for other in (0, 0x8000)
-            for flags in (DEVICE, DEVICE | READ)]
-    todo += [(PERMIT, dom, HOST) for dom in (0, 2, 0x101, 0x8001, SELF, 0xFFFF)]
-    todo += [(some_flags(rng), rng.choice((1, 1, 1, 2)), None) for _ in range(count)]
-    rng.shuffle(todo)
-    for flags, dom, how in todo:
-        ref = rng.choice((8, 9, rng.randrange(8, PER_FRAME), PER_FRAME - 1))
-        p.grant(ref, flags, dom, page())
-        if not p.map(0, ref, how or use(ref), 0):
-            p.unmap_all(0, 0)
-    for frame in (ROOT, SHARED, *(("raw", n) for n in NOWHERE)):
-        p.grant(20, PERMIT, 1, frame)
-        for how in (DEVICE, DEVICE | READ):
-            if not p.map(0, 20, how, 0):
-                p.unmap_all(0, 0)
-    p.grant(21, PERMIT, 1, 0)
-    for ref in (PER_FRAME, PER_FRAME + 21, 32 * PER_FRAME, 1 << 16 | 21, 1 << 31 | 21, 0xFFFFFFFF):
-        p.map(0, ref, DEVICE | READ, 0)
-    for dom in (0, 9, SELF, 0xFFFF):
-        p.map(0, 21, DEVICE | READ, 0, dom=dom)
-    p.end()
-    return p
-
-
-def long_table(rng):
-    """Three frames of entries, some of which are in use at the end."""
-    p = Granting(rng, frames=3)
-    refs = [0, 7, PER_FRAME - 1, PER_FRAME, PER_FRAME + 7, 2 * PER_FRAME + 7, 3 * PER_FRAME - 1]
-    refs += rng.sample([n for n in range(10, 3 * PER_FRAME - 10) if n % PER_FRAME not in (0, 7, PER_FRAME - 1)], 5)
-    rng.shuffle(refs)
-    for slot, ref in enumerate(refs):
-        p.grant(ref, PERMIT, 1, rng.randrange(PAGES))
-        p.map(slot, ref, DEVICE | rng.choice((0, READ)))
-        if rng.random() < .3:
-            p.map(20 + slot, ref, DEVICE | READ)
-    for ref in (3 * PER_FRAME, 3 * PER_FRAME + 7, 4 * PER_FRAME + 7, 32 * PER_FRAME + 7, 1 << 31 | 7, 0xFFFFFFFF):
-        p.map(40, ref, DEVICE | READ)
-    p.end()
-    return p
-
-
-def free(p, slots, windows):
-    """(a slot, a window), or None where there is none."""
-    slot = next((n for n in range(slots) if n not in p.model.slots), None)
-    window = [n for n in range(windows) if n not in p.model.windows]
-    return slot, p.rng.choice(window) if window else None
-
-
-def window_of(p, slot):
-    """Where this one is mapped."""
-    one = p.model.slots[slot]
-    return next((n for n, is_ in p.model.windows.items() if is_ == (one.frame, bool(one.flags & READ))), None)
-
-
-def mappings(rng, p, count, refs, wrong):
-    """Maps, unmaps, and entries that change; `wrong`: how often an unmap is one that must be refused."""
-    for _ in range(count):
-        ref = rng.choice(refs)
-        if rng.random() < .35:
-            p.grant(ref, rng.choice((PERMIT, PERMIT, PERMIT | READONLY, some_flags(rng))) | p.model.entries.get(ref, (0,))[0] & (READING | WRITING),
-                    rng.choice((1, 1, 1, 2)), rng.choice((*range(PAGES), ROOT, SHARED)))
-        slot, window = free(p, 20, WINDOWS)
-        if slot is not None and window is not None and rng.random() < .6:
-            p.map(slot, ref, rng.choice((HOST, DEVICE, HOST | DEVICE)) | rng.choice((0, READ)), window)
-        elif p.model.slots:
-            slot = rng.choice(sorted(p.model.slots))
-            if rng.random() < wrong:
-                wrongly(rng, p, slot)
-            else:
-                p.unmap_all(slot, window_of(p, slot))
-
-
-def wrongly(rng, p, slot):
-    """One that must be refused, or that ends but a part."""
-    one, window = p.model.slots[slot], window_of(p, slot)
-    if one.flags & HOST:
-        other = rng.choice([n for n in range(WINDOWS) if n != window])
-        rng.choice((lambda: p.unmap(slot, other), lambda: p.unmap(slot, -1), lambda: p.unmap(slot, window)))()
-    if slot in p.model.slots and p.model.slots[slot].flags & DEVICE:
-        rng.choice((lambda: p.unmap(slot, None, (one.frame + 1) % PAGES), lambda: p.unmap(slot, None, one.frame)))()
-    p.unmap(SLOTS - 1, 0, None, handle=rng.choice((255, 256, 4095, 1 << 16, 1 << 31, 0xFFFFFFFF)))
-
-
-def claims(rng, count):
-    """The granter changes what is in use; then an entry is used as often as it can be."""
-    p = Granting(rng)
-    p.grant(9, PERMIT, 1, 1)
-    p.map(0, 9, DEVICE | READ)  # read, then granted to others, of another frame
-    p.grant(9, PERMIT | READONLY | READING, 1, 2)
-    p.map(1, 9, HOST, 0)
-    p.map(1, 9, HOST | READ, 0)
-    p.grant(9, READING, 2, 3)
-    p.map(2, 9, DEVICE | READ)
-    p.unmap_all(2, None)
-    p.unmap_all(1, 0)
-    p.unmap_all(0, None)
-    p.map(0, 9, DEVICE | READ)
-    p.grant(9, PERMIT | 0xFE60, 1, 2)  # bits that are the granter's alone
-    p.map(0, 9, DEVICE)
-    p.unmap_all(0, None)
-    p.grant(9, 0, 1, 3)
-    p.grant(10, PERMIT, 1, ROOT)  # its page table: to read; no more than that
-    p.map(0, 10, DEVICE | READ)
-    p.map(1, 10, DEVICE)
-    p.unmap_all(0, None)
-    for flags in (0, READ, 8, 16):
-        p.map(0, 9, flags)
-    p.grant(9, PERMIT, 1, 3)
-    p.map(0, 9, HOST, None)
-    p.map(0, 9, HOST | DEVICE | READ, None)
-    mappings(rng, p, count, range(11, 15), 0)
-    p.grant(40, PERMIT, 1, 4)
-    p.ask_map(40, DEVICE | READ, 0, 1)
-    p.op("xor ebx, ebx")
-    p.label("once_more")
-    p.call(GRANT_TABLE, MAP, "request", 1)
-    p.op("inc ebx", "cmp word [request + 18], 0", "je once_more")
-    p.say("rbx", USES + 1)
-    p.model.uses(40)[:] = 4, USES, 0
-    p.model.bits(40, READING)
-    p.entry(40)
-    for how in (DEVICE | READ, HOST | DEVICE | READ, DEVICE):
-        p.map(50, 40, how, 5)
-    p.end()
-    return p
-
-
-def waiting(rng):
-    """One that has a page of its own, and none in use: for who calls functions behind its end."""
-    p = Granting(rng)
-    p.grant(9, PERMIT, 1, 1)
-    p.map(0, 9, DEVICE | READ)
-    p.unmap_all(0, None)
-    p.end()
-    return p
-
-
-def handles(rng, count):
-    """Each way to end a mapping, and what is none."""
-    p = Granting(rng)
-    for n in range(4):
-        p.grant(9 + n, PERMIT, 1, n)
-    p.unmap(0, 0, None, handle=0)
-    p.map(0, 9, HOST | DEVICE, 0)
-    p.unmap(0, None, 1)
-    p.unmap(0, 1)
-    p.unmap(0, -1)
-    p.unmap(0)  # nothing is asked for
-    p.unmap(0, 0)
-    p.unmap(0, 0)  # it has no such part any more
-    p.unmap(0, None, 0)
-    p.unmap(0, None, 0)
-    p.map(1, 10, HOST, 1)
-    p.map(2, 10, HOST | READ, 2)
-    p.unmap(1, 2)  # the same frame, to read
-    p.unmap(2, 1)
-    p.overwrite(2)
-    p.unmap(2, 2)
-    p.unmap(1, 1)
-    p.map(3, 9, HOST, 3)
-    p.overwrite(3)
-    p.unmap(3, 3)  # the same frame: nobody can tell
-    p.map(4, 11, DEVICE)
-    p.map(5, 11, DEVICE | READ)
-    p.unmap(4, None, 2)
-    p.unmap(5, None, 2)
-    mappings(rng, p, count, range(9, 14), .6)
-    p.end()
-    return p
-
-
-def copy_status(p, ends, length, flags):
-    """(status, source, dest): frames."""
-    m, found = p.model, []
-    for flag, (_, dom, _) in zip((FROM_GRANT, TO_GRANT), ends):
-        if not flags & flag and dom not in (SELF, m.number):
-            return DENIED, None, None
-    if any(offset + length > 4096 for _, _, offset in ends):
-        return BAD_COPY, None, None
-    for writes, (what, dom, _) in enumerate(ends):
-        if dom not in (SELF, m.number):
-            return BAD_DOMAIN, None, None
-        if flags >> writes & 1:
-            status, frame = m.look(what, writes, 0)
-        else:
-            status, frame = OKAY if what != SHARED and m.fits(what, writes) else BAD_PAGE, what
-        if status:
-            return status, None, None
-        found.append(frame)
-    return OKAY, *found
-
-
-def copies(rng, count):
-    """(the guest, its pages behind all of that)."""
-    fill = [[rng.getrandbits(64) for _ in range(512)] for _ in range(PAGES)]
-    p = Granting(rng, fill=fill)
-    pages = [bytearray(b"".join(word.to_bytes(8, "little") for word in one)) for one in fill]
-    for n in range(PAGES):
-        p.grant(8 + n, PERMIT, 1, n)
-    p.grant(20, PERMIT | READONLY, 1, 0)
-    p.grant(21, PERMIT, 2, 1)
-    p.grant(22, PERMIT, 1, ROOT)
-    p.grant(23, 3, 1, 1)
-    p.grant(24, PERMIT, 1, SHARED)
-    # In use: another frame than it says by now, to read, and to write.
-    p.grant(25, PERMIT, 1, 2)
-    p.map(0, 25, DEVICE)
-    p.grant(25, READING | WRITING, 2, 3)
-    p.grant(26, PERMIT, 1, 4)
-    p.map(1, 26, DEVICE | READ)
-    p.grant(26, PERMIT | READONLY | READING, 1, 5)
-
-    def one(ends, length, flags):
-        status, source, dest = copy_status(p, ends, length, flags)
-        p.copy(*ends, length, flags, status)
-        if not status and source < PAGES:
-            at, to = ends[0][2], ends[1][2]
-            pages[dest][to:to + length] = bytes(pages[source][at:at + length])
-
-    good = [*range(8, 8 + PAGES), 25]
-    for length, at, to in ((4096, 0, 0), (0, 4096, 4096), (1, 4095, 0), (2, 4095, 0), (2, 0, 4095), (4097, 0, 0), (1, 65535, 0),
-                           (65535, 0, 65535), (0, 4097, 0), (65000, 1000, 1000), (3000, 0, 100), (3000, 1000, 7)):
-        one(((8, SELF, at), (9, 1, to)), length, 3)
-        one(((3, SELF, at), (3, SELF, to)), length, 0)
-    for what in (20, 21, 22, 23, 24, 25, 26, 7, PER_FRAME, PER_FRAME + 8, 0xFFFFFFFF):
-        one(((what, SELF, 3), (1, SELF, 900)), 16, FROM_GRANT)
-        one(((2, SELF, 40), (what, SELF, 8)), 16, TO_GRANT)
-    for what in (ROOT, SHARED, ("raw", 0x100), ("raw", 1 << 32), ("raw", (1 << 64) - 1)):
-        if what != ROOT:
-            one(((what, SELF, 3), (1, SELF, 900)), 16, 0)
-        one(((2, SELF, 40), (what, SELF, 8)), 16, 0)
-    for dom in (0, 2, 9, 0xFFFF):
-        one(((8, dom, 0), (1, SELF, 0)), 16, FROM_GRANT)
-        one(((2, dom, 0), (1, SELF, 0)), 16, 0)
-        one(((2, SELF, 0), (1, dom, 0)), 16, rng.choice((0, TO_GRANT)))
-    for _ in range(count):
-        flags, ends = rng.randrange(4), []
-        for flag in (FROM_GRANT, TO_GRANT):
-            ends.append((rng.choice(good) if flags & flag else rng.randrange(PAGES), rng.choice((SELF, 1)), rng.randrange(2048)))
-        one(tuple(ends), rng.choice((rng.randrange(64), rng.randrange(2048))), flags)
-    for ref in (20, 25, 26, 8):
-        p.entry(ref)
-    p.end()
-    return p, pages
-
-
-# -- two domains -------------------------------------------------------------------------------------
-
-FIRST, THIRDS = 8, 50
-
-
-class Peer(Granting):
-    """One that uses what another one grants: the answers are known, the flags are looked at in memory."""
-
-    def map_of(self, slot, ref, flags, window, dom):
-        """It waits for the entry."""
-        self.ask_map(ref, flags, window, dom)
-        self.until(f"map{len(self.lines)}", f"mov eax, {GRANT_TABLE}", "xor edi, edi", "mov rsi, request", "mov edx, 1", "syscall",
-                   "cmp word [request + 18], 0", "je {out}")
-        self.kept(slot)
-
-    def unmap_of(self, slot, window, bus):
-        """All of it."""
-        self.op(f"mov rax, {'0' if window is None else f'windows + {4096 * window}'}", "mov [request], rax",
-                f"mov rax, [buses + {8 * slot}]" if bus else "xor eax, eax", "mov [request + 8], rax", f"mov eax, [slots + {8 * slot}]",
-                "mov [request + 16], eax")
-        self.status(UNMAP, 20, OKAY)
-
-
-def ends_first(rng, others):
-    """Mappings of `others`' grants: [(slot, ref, flags, window)], with gaps: those that are ended again."""
-    made, window = [], 0
-    for slot in range(12):
-        flags = rng.choice((DEVICE, HOST, HOST | DEVICE)) if window < WINDOWS - 1 else DEVICE
-        made.append((slot, FIRST + rng.randrange(others), flags | rng.choice((0, READ)), window))
-        window += bool(flags & HOST)
-    return made, sorted(rng.sample(range(1, 11), 5))
-
-
-def short(rng):
-    """One that ends at once."""
-    p = Paravirtual(rng)
-    p.end()
-    return p
-
-
-def pair(rng, user_ends):
-    """([guests, in the order of their starts], which mappings there are when one of the first two ends: (slot, ref, flags, window))."""
-    user, granter = (2, 1) if user_ends else (1, 2)
-    a, b, c = Peer(rng, granter), Peer(rng, user), Peer(rng, granter)
-    for n in range(PAGES):
-        a.grant(FIRST + n, PERMIT, user, n)
-    made, gone = ends_first(rng, PAGES)
-    b.grant(30, PERMIT, user, 2)
-    for slot, ref, flags, window in made:
-        b.map_of(slot, ref, flags, window, granter)
-    b.map(30, 30, DEVICE)  # what it grants to itself, and keeps
-    for slot in gone:
-        _, _, flags, window = made[slot]
-        b.unmap_of(slot, window if flags & HOST else None, flags & DEVICE)
-    left = [one for one in made if one[0] not in gone]
-    b.map_of(40, FIRST, HOST, WINDOWS - 1, granter)
-    b.op(f"mov byte [windows + {4096 * (WINDOWS - 1)}], 7")  # by which the granter knows that it has all of them
-    left.append((40, FIRST, HOST, WINDOWS - 1))
-    a.until("ready", "cmp byte [pages], 7", "je {out}")
-    if user_ends:
-        a.label("waits")
-        a.call(29, YIELD)
-        a.op("jmp waits")
-    else:  # somebody else has the granter's number, when he grants something
-        b.map_of(41, THIRDS, DEVICE, 0, granter)
-        for slot, ref, flags, window in left:
-            if flags & HOST:
-                b.op(f"movzx eax, byte [windows + {4096 * window + 99}]")
-                b.say("rax", 0x41 + ref - FIRST)
-            b.unmap_of(slot, window if flags & HOST else None, flags & DEVICE)
-        b.unmap(30, None, 2)
-        b.unmap_of(41, None, True)
-        b.map_of(42, THIRDS, HOST, 0, granter)
-        b.op("mov byte [windows], 9")
-        c.grant(THIRDS, PERMIT, user, 1)
-        c.until("done", "cmp byte [pages + 4096], 9", "je {out}")
-    for one in (a, b, c):
-        one.end()
-    return ([a, b] if user_ends else [b, a, c]), left

@@ -146,7 +146,37 @@ pv_grant_entry(mfn_t m, uint32_t flags)
  */
 int pv_grant_put(struct pv_grants *by, uint16_t of, pte_t *at, pte_t entry);
 
-/* ---- the lab's entry.c: all return an enum xen_gntst ---- */
+/*
+ * ---- the lab's: what they answer ----
+ *
+ * A status, an enum xen_gntst. Who asks has made one mistake at most in what the tests ask for: no
+ * order of these is right or wrong. Of an entry that does not grant the use the frame is not asked.
+ *
+ *   general_error (-1)      claim, look: the entry does not grant this use to this domain, or
+ *                           somebody else uses it; claim: it is used as often as can be
+ *                           map, unmap: pv_grant_put() fails; unmap: something else is there
+ *   bad_domain (-2)         copy: there is no such granter
+ *   bad_gntref (-3)         claim, look: the table has no such entry, or Zeno no memory for what
+ *                           it keeps of it; map: of neither part
+ *   bad_handle (-4)         unmap: it is none
+ *   bad_virt_addr (-5)      map, unmap, of the host's part: there is no entry at all
+ *   bad_dev_addr (-6)       unmap, of the device's part: its address is another one
+ *   permission_denied (-8)  copy: a frame by its number, and another domain's
+ *   bad_page (-9)           claim, look: what the entry grants is no memory of the granter's that
+ *                           may be used so; copy: nor is what is said by its number
+ *   bad_copy_arg (-10)      copy: beyond a page's end, at either end
+ *   eagain (-12)            claim: the entry changes again and again
+ *   no_space (-13)          map: there is no handle for it
+ */
+
+/* ---- entry.c ---- */
+
+/* Where Zeno writes down who uses this entry of `of`, which need not be in use; NULL. */
+struct pv_active *pv_grant_find(struct pv_grants *of, uint32_t ref);
+/* Whether an entry with these words grants this use to `user`, by the granter's name for it. */
+bool pv_grant_allows(struct pv_grants *of, struct xen_grant_entry e, uint16_t user, bool writes);
+/* An entry's two bits say no more than its active one: in use no more, or not for writing. */
+void pv_grant_unmark(struct pv_grants *of, uint32_t ref, const struct pv_active *a);
 
 /*
  * `user` uses what this entry of `of` grants, once more, and *m is the frame. Then the entry says
@@ -163,13 +193,13 @@ int pv_grant_look(struct pv_grants *of, uint32_t ref, const struct pv_grants *us
  */
 void pv_grant_release(struct pv_grants *of, uint32_t ref, mfn_t m, bool writes);
 
-/* ---- the lab's map.c ---- */
+/* ---- map.c ---- */
 
 /* All that it maps is given back; no entry of a page table leads there any more. */
 void pv_handle_end(struct pv_grants *by, uint32_t handle);
 /*
  * map_grant_ref: `at` is the entry of level 1 that is to lead there (NULL: there is none), and
- * m->handle and m->dev_bus_addr are filled in.
+ * m->handle and m->dev_bus_addr (0: no device has it) are filled in.
  */
 int pv_grant_map(struct pv_grants *by, struct pv_grants *of, pte_t *at,
 		 struct xen_gnttab_map_grant_ref *m);
@@ -180,13 +210,13 @@ int pv_grant_map(struct pv_grants *by, struct pv_grants *of, pte_t *at,
 int pv_grant_unmap(struct pv_grants *by, const struct xen_gnttab_unmap_grant_ref *u, pte_t *at,
 		   pte_t entry);
 
-/* ---- the lab's copy.c ---- */
+/* ---- copy.c ---- */
 
 /* copy: the ends' domains, `by` itself among them, or NULL: there is none such. */
 int pv_grant_copy(struct pv_grants *by, struct pv_grants *from, struct pv_grants *to,
 		  const struct xen_gnttab_copy *c);
 
-/* ---- the lab's ends.c ---- */
+/* ---- ends.c ---- */
 
 /* Its tables are gone: all that it has mapped is given back. */
 void pv_grants_unmap_all(struct pv_grants *by);
