@@ -21,5 +21,6 @@ uint64_t number_behind(const char *words, const char *name);
 
 void own(unsigned me);                    /* own.c */
 void hostile(unsigned me, unsigned peer); /* hostile.c */
+void attacks(unsigned me, unsigned peer); /* attacks.c */
 int rounds(uint64_t count);               /* rounds.c: under the name dom0 */
 void child(void);                         /* ... and what it makes */

@@ -457,6 +457,7 @@ hostile(unsigned its_own, unsigned another)
 	counts();
 	copies();
 	batches();
+	attacks(me, peer);
 	sizes();
 	is(pv_map_grant(window[3], peer, 8, HOST, &handle), 0, "its peer's");
 	*(volatile uint32_t *)(window[3] + 4) = 4; /* END */
