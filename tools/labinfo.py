@@ -48,7 +48,7 @@ ROOMS = {
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 4892, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 1805, 1000),
-    "domain control of PV": ("vmm/pv/control", 612, 550),
+    "domain control of PV": ("vmm/pv/control", 613, 550),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1058, 800),
     "reservations of PV": ("vmm/pv/reservation", 480, 400),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 1996, 1200),

@@ -12,7 +12,7 @@ from .lab4 import word
 from .lab6a import invoke
 from .lab6b import F_REFS, F_SIZE, F_TYPE_REFS
 from .lab8alone import ACTIVE, FREE, HANDLES, ENTRY, LEVEL1, NOBODY, REF, counts, entry, signed, two
-from .lab8books import G_HANDLES, H_FLAGS, H_PER
+from .lab8books import G_FREE, G_HANDLES, H_FLAGS, H_MFN, H_PER, H_REF
 
 HANDLE_FRAMES, = headers.numbers(("vmm/pv/grant/grant.h",), ("PV_HANDLE_FRAMES",))
 NO_SPACE, EINVAL = -13, (1 << 64) - 22
@@ -91,6 +91,43 @@ def claims(one):
             one.restore(was)
 
 
+class GivesBack:
+    """What 8.3 writes, done here: it need not be there yet when a step of a map fails."""
+
+    def __init__(self, one):
+        self.one, self.client = one, one.client
+        self.instead = [("pv_grant_release", self.release), ("pv_handle_end", self.end)]
+
+    def less(self, mfn, writes):
+        """One use of the entry's."""
+        one, at = self.one, self.one.frames + F_SIZE * mfn + (F_TYPE_REFS if writes else F_REFS)
+        count, = struct.unpack("<I", self.client.read(at, 4))
+        self.client.write(at, struct.pack("<I", count - 1))
+        frame, user, *left = one.of.active(REF)
+        left[writes] -= 1
+        self.client.write(one.active, struct.pack("<IHBB", frame, user, *left))
+        flags, = struct.unpack("<H", self.client.read(one.entry, 2))
+        over = (0 if left[1] else WRITING) | (0 if any(left) else READING)
+        self.client.write(one.entry, struct.pack("<H", flags & ~over))
+
+    def release(self, regs):
+        """pv_grant_release()"""
+        one = self.one
+        one.t.check((regs["rdi"], regs["rsi"] & 0xFFFFFFFF) == (one.of.at, REF), "what is given back is another one's: something else (granter, entry)",
+                    (f"{one.of.at:x}", REF), (f"{regs['rdi']:x}", regs["rsi"] & 0xFFFFFFFF))
+        self.less(regs["rdx"], bool(regs["rcx"] & 0xFF))
+
+    def end(self, regs):
+        """pv_handle_end()"""
+        at = self.one.by.handle_at(regs["rsi"] & 0xFFFFFFFF)
+        flags, mfn = (struct.unpack("<I", self.client.read(at + place, 4))[0] for place in (H_FLAGS, H_MFN))
+        for _ in range((flags & 1) + (flags >> 1 & 1)):
+            self.less(mfn, not flags & READ)
+        self.client.write(at + H_FLAGS, bytes(4))
+        self.client.write(at + H_REF, self.client.read(self.one.by.at + G_FREE, 4))
+        self.client.write(self.one.by.at + G_FREE, struct.pack("<I", regs["rsi"] & 0xFFFFFFFF))
+
+
 class Request:
     """A map_grant_ref by itself."""
 
@@ -162,7 +199,7 @@ def each_step(t):
             if empty:
                 client.write(one.by.at + G_HANDLES, full)
             before = one.state() if not empty else None
-            got, handle, bus = Request(one, flags).ask(at, instead)
+            got, handle, bus = Request(one, flags).ask(at, [*instead, *GivesBack(one).instead])
             who = f"{Request(one, flags).words()} {words}"
             t.check(got == status, f"{who}: its status is something else", status, got)
             t.check((handle, bus) == (0xABCD, 0x5678), f"{who}: it has filled in something else, and is refused", "nothing", f"handle {handle:x}, bus address {bus:x}")

@@ -23,7 +23,7 @@ entry_at(const struct pv_grants *of, uint32_t ref)
 /* EXERCISE 8.0: room for helpers of your own. Nothing has to stand here. */
 /* END EXERCISE 8.0 */
 
-struct pv_active *
+inline struct pv_active *
 pv_grant_find(struct pv_grants *of, uint32_t ref)
 {
 	/*
@@ -43,7 +43,7 @@ pv_grant_find(struct pv_grants *of, uint32_t ref)
 	/* END EXERCISE 8.1a */
 }
 
-bool
+inline bool
 pv_grant_allows(struct pv_grants *of, struct xen_grant_entry e, uint16_t user, bool writes)
 {
 	/*
@@ -85,7 +85,7 @@ mark(struct pv_grants *of, uint32_t ref, uint16_t user, bool writes, uint32_t *f
 	/* END EXERCISE 8.2a */
 }
 
-void
+inline void
 pv_grant_unmark(struct pv_grants *of, uint32_t ref, const struct pv_active *a)
 {
 	/*

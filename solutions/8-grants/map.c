@@ -105,7 +105,8 @@ end_part(struct pv_grants *by, uint32_t handle, uint32_t part)
 	/* END EXERCISE 8.3b */
 }
 
-void
+/* Never a part of its callers: the grader stands in for it where 8.3 is not done yet. */
+COLD void
 pv_handle_end(struct pv_grants *by, uint32_t handle)
 {
 	uint32_t flags = pv_handle_at(by, handle)->flags;

@@ -4,12 +4,13 @@
  * only when the next one has its memory. What a page said it says as long as it is mapped.
  */
 #include <guest/pv/grants/grants.h>
+#include <guest/pv/lib/memory.h>
 #include <inc/control.h>
 #include <inc/errno.h>
 
 #define FIRST  8u /* the numbers of grants, on both sides */
 #define PAGES  6u
-#define TABLES 2u  /* of a child's page tables, to read: its root, and one of level 1 */
+#define TABLES 3u  /* of a child's page tables, to read: its root, of level 1, and a loose one */
 #define END    77u /* as the first byte of the first of them */
 #define KEPT   24u /* mappings that dom0 has at a time, at most */
 
@@ -30,6 +31,22 @@ control(unsigned op, uint64_t a, uint64_t b)
 
 /* ---- what dom0 makes ---- */
 
+/* A page table that is pinned, in a frame that has no place among its memory; its number. */
+static uint32_t
+loose_table(void)
+{
+	uint64_t m = pv_page(given[0]);
+
+	is(pv_map(given[0], 0), 0, "one page less");
+	is(pv_reserve(XEN_XENMEM_decrease_reservation, &m, 1, 0), 1, "... its frame");
+	is(pv_reserve(XEN_XENMEM_increase_reservation, &m, 1, 0), 1, "a frame that is loose");
+	is(pv_map(given[0], m << 12 | FLAT), 0, "... mapped");
+	memset(given[0], 0, PAGE);
+	is(pv_map(given[0], m << 12 | PTE_P | PTE_U), 0, "... to read");
+	is(pv_mmuext(XEN_MMUEXT_PIN_L1_TABLE, m), 0, "... a page table");
+	return (uint32_t)m;
+}
+
 /* It keeps all that it can have of dom0's, and waits for its end, or for a word in what it has. */
 void
 child(void)
@@ -47,6 +64,8 @@ child(void)
 	for (unsigned n = 0; n < PAGES; n++)
 		pv_grant(FIRST + n, 0, pages[n], n % 3 == 2);
 	pv_grant(FIRST + PAGES + 1, 0, (void *)(pv_info->pt_base + 3 * PAGE), false);
+	pv_grant(FIRST + PAGES + 2, 0, (void *)pv_info->pt_base, false);
+	pv_grants[FIRST + PAGES + 2].frame = loose_table();
 	pv_grant(FIRST + PAGES, 0, (void *)pv_info->pt_base, false);
 	while (*(volatile uint8_t *)windows[0] != END)
 		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);

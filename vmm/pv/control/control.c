@@ -183,6 +183,7 @@ release(struct vcpu *v, struct domain *d)
 {
 	if (!pv_events_of(d)->over)
 		return -EBUSY;
+	pv_domain_gather(d); /* what others keep of it is found by its place, too */
 	pv_domain_ended(d);
 	if (pv_foreign_entries(v, d))
 		return -EBUSY;
