@@ -48,8 +48,8 @@ keys(void)
 		while ((port = pv_event_next()) >= 0) {
 			if ((uint32_t)port == debug)
 				pv_printf("VIRQ_DEBUG\n");
-			if ((uint32_t)port == console)
-				more = echo();
+			if ((uint32_t)port == console && !echo())
+				more = false; /* for good: another event may have come meanwhile */
 		}
 	}
 	pv_print("\n");
