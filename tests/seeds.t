@@ -7,6 +7,7 @@ COUNT` tries so many seeds on one test.
 """
 
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,7 @@ sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tests" / "lib")]
 sys.dont_write_bytecode = True
 
 from harness import finish, ok, skip  # noqa: E402
+from zeno.guests import loops  # noqa: E402
 from zeno.judging import attempt, build, course, grader, kept  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
@@ -57,6 +59,16 @@ def first_bad(lab, test, image, seeds, out):
     return None, len(seeds)
 
 
+def loaded():
+    """No instruction of the mixes writes by an address that the one before it has loaded: that would be anywhere."""
+    wild, code = [], loops.begun(random.Random(1))
+    for _ in range(5000):
+        lines, _ = code.one()
+        wild += [pair for pair in zip(lines, lines[1:]) if (load := re.fullmatch(r"mov (e\w\w), .*\[.*", pair[0]))
+                 and re.search(rf"\[[^]]*{load[1]}", pair[1])]
+    ok(not wild, "random code writes where it means to", wild=wild[:3])
+
+
 def try_lab(lab, work, out):
     """All that is wanted of one lab: (test's name, seeds)."""
     tree = build.Tree(lab, ref=" ".join(map(str, lab.needed_labs())) or None)
@@ -86,6 +98,7 @@ def main():
         print("1..0 # SKIP no solutions in this tree")
         return
     attempt.add_checks_to_path()
+    loaded()
     by_lab = {}
     for number, test, seeds in wanted(sys.argv[1:]):
         by_lab.setdefault(number, []).append((test, seeds))

@@ -187,6 +187,7 @@ class Mix(Kernel):
         a, b = rng.choice(FREE), rng.choice(FREE)
         before, memory = self.memory()
         writable = "[cs:" not in memory
+        other = next(r for r in (a, *FREE) if r not in memory)  # who is loaded from there leaves the address as it is
         alu = rng.choice(("add", "sub", "adc", "sbb", "xor", "and", "or", "cmp"))
         cc = rng.choice(CONDITIONS)
         kinds = [
@@ -199,7 +200,7 @@ class Mix(Kernel):
                      False),
             lambda: ([*before, f"{rng.choice(('not', 'neg', 'inc', 'dec'))} dword {memory}"]
                      if writable else [f"neg {a}"], False),
-            lambda: ([*before, f"mov {a}, {memory}", f"mov {memory.replace('cs:', 'ds:')}, {b}"], False),
+            lambda: ([*before, f"mov {other}, {memory}", f"mov {memory.replace('cs:', 'ds:')}, {b}"], False),
             lambda: ([f"lea {a}, [{a} + {b} * {rng.choice((2, 4, 8))} + {rng.randrange(99)}]"], False),
             lambda: ([f"{rng.choice(('rol', 'ror', 'rcl', 'rcr', 'shl', 'shr', 'sar'))} {a}, "
                       f"{rng.choice(('cl', '1', rng.randrange(1, 31)))}"], True),
