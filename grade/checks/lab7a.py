@@ -6,7 +6,7 @@ ports as they lie in the machine's memory; and a kernel that is sent an event at
 
 import struct
 
-from zeno.guests import pvports
+from zeno.guests import pvevents, pvpeers, pvports, pvupcalls
 from zeno.judging import evidence, headers
 from zeno.judging.trial import panic_line
 
@@ -59,7 +59,7 @@ class Table:
 
 def ports(t):
     """Each operation's answer."""
-    prints(t, pvports.ports(t.rng, 60), "ports", "a guest that opens, closes and sends to ports that are and that are none")
+    prints(t, pvevents.ports(t.rng, 60), "ports", "a guest that opens, closes and sends to ports that are and that are none")
 
 
 def sent(t, client, stack, at):
@@ -103,7 +103,7 @@ def no_page(t, client, stack, at):
 
 def recounted(t):
     """The table of a guest that has opened and closed as it likes."""
-    program, done = pvports.ports(t.rng, 40), []
+    program, done = pvevents.ports(t.rng, 40), []
 
     def see(client, regs):
         table = Table(client, regs["rdi"])
@@ -123,7 +123,7 @@ def recounted(t):
 
 def upcalls(t):
     """All bits, behind each operation."""
-    prints(t, pvports.upcalls(t.rng, 60), "upcalls", "a guest that masks, unmasks, takes and sends")
+    prints(t, pvupcalls.upcalls(t.rng, 60), "upcalls", "a guest that masks, unmasks, takes and sends")
 
 
 def one_more(t, client, program, who, places, over):
@@ -190,11 +190,11 @@ def by_itself(t, client, stack, at):
 
 def unmask_path(t):
     """An event at each instruction of the way on which a kernel unmasks."""
-    program, done = pvports.ways(t.rng), []
+    program, done = pvupcalls.ways(t.rng), []
 
     def see(client, regs):
         client.monitor("o /b 0x21 0xff")
-        for i, (words, lines) in enumerate(pvports.WAYS.items()):
+        for i, (words, lines) in enumerate(pvupcalls.WAYS.items()):
             jump = next((n for n, line in enumerate(lines) if line.startswith("je ")), len(lines))
             for n, line in enumerate(lines):
                 if line == "mov byte [shared_page + 1], 1":
@@ -233,7 +233,7 @@ def machine_with(t, programs):
 
 def peers(t):
     """What each of them hears."""
-    *programs, _ = pvports.peers(t.rng)
+    *programs, _ = pvpeers.peers(t.rng)
     elves, modules = machine_with(t, programs)
     run = t.boot("panic=off -- start listener &; start caller; sleep 20; start third; sleep 50; off", modules=modules, elf=elves, limits=LIMITS, icount=True)
     lives, ended = evidence.lives(run), panic_line(run) or f"{run.end.value}: {run.detail}"
@@ -250,7 +250,7 @@ def peers(t):
 
 def dead(t):
     """Both tables at the caller's end, and the listener's at the end of the next one with its number."""
-    *programs, tables = pvports.peers(t.rng)
+    *programs, tables = pvpeers.peers(t.rng)
     elves, modules = machine_with(t, programs)
     ended = []
 
@@ -258,7 +258,7 @@ def dead(t):
         number = len(ended)
         ended.append(word(client, regs["rdi"] + D_ID) & 0xFFFF)
         stack = (regs["rsp"] - 0x800) & ~15
-        listener = invoke(t, client, stack, "domain_find", pvports.LISTENER)["rax"]
+        listener = invoke(t, client, stack, "domain_find", pvpeers.LISTENER)["rax"]
         if number == 0:
             Table(client, listener).compare(t, "the listener, when its caller ends", tables[0])
             Table(client, regs["rdi"]).compare(t, "the caller, at its end", tables[1])

@@ -6,7 +6,7 @@ they do.
 
 import struct
 
-from zeno.guests import pvlines, pvports
+from zeno.guests import pvevents, pvlines, pvports
 from zeno.judging import headers
 
 from .lab4 import word
@@ -162,7 +162,7 @@ def by_itself(t, client, stack, at):
 
 def lines(t):
     """By themselves, in the ports of a domain that has just ended."""
-    program, done = pvports.Eventful(t.rng), []
+    program, done = pvevents.Eventful(t.rng), []
     for _ in range(3):
         program.ipi()
     program.end()

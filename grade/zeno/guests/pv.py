@@ -18,6 +18,7 @@ KEPT = tuple(name for name in GPRS if name not in ("rax", "rcx", "r11"))
 ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 ENOSYS, EPERM = -38, -1
 SELF = 0x7FF0
+YIELD = 0
 MANY = 1500
 
 SCRIPT = """\
@@ -61,19 +62,16 @@ _start: cld
         lea rsp, [stack + 0x2000]
 """
 
-# Prints RAX as 16 hex digits and a new line; changes nothing, the flags neither.
-LIBRARY = """\
-put:    pushfq
-        cld
-        push rax
-        push rcx
-        push rdx
-        push rsi
-        push rdi
-        push r8
-        push r9
-        push r10
-        push r11
+
+def subroutine(name, changed, *lines):
+    """Lines to call by a name: nobody sees that they change these registers and the flags."""
+    body = ["pushfq", *(f"push {one}" for one in changed), *lines, *(f"pop {one}" for one in reversed(changed)), "popfq", "ret"]
+    return "\n".join([f"{name}:", *(f"        {line}" for line in body), ""])
+
+
+# Prints RAX as 16 hex digits and a new line.
+LIBRARY = subroutine("put", ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"), """\
+cld
         lea rdi, [line]
         mov ecx, 16
 .digit: rol rax, 4
@@ -89,18 +87,7 @@ put:    pushfq
         xor edi, edi
         mov esi, 17
         lea rdx, [line]
-        syscall
-        pop r11
-        pop r10
-        pop r9
-        pop r8
-        pop rdi
-        pop rsi
-        pop rdx
-        pop rcx
-        pop rax
-        popfq
-        ret
+        syscall""") + """\
 the_end:
         mov eax, 29
         mov edi, 2
@@ -161,6 +148,20 @@ class Paravirtual:
         """A hypercall."""
         self.op(f"mov rax, {number:#x}", *(f"mov {register}, {value}" for register, value in zip(("rdi", "rsi", "rdx", "r10", "r8"), args)),
                 "syscall")
+
+    def until(self, name, *lines):
+        """Again and again, with a turn for others between, up to when the last of these lines jumps to `{out}`."""
+        self.label(f"{name}_again")
+        self.op(*(line.format(out=f"{name}_out") for line in lines))
+        self.call(29, YIELD)
+        self.op(f"jmp {name}_again")
+        self.label(f"{name}_out")
+
+    def map_shared_page(self):
+        """The page that Zeno shares with it, where `shared_page` is."""
+        self.data += ["align 4096", "shared_page: times 4096 db 0"]
+        self.op("mov rbx, [info]", "mov rsi, [rbx + 40]", "or rsi, 7", "mov rdi, shared_page", "mov eax, 14", "mov edx, 2", "syscall")
+        self.say("rax", 0)
 
     def end(self):
         """It powers off."""
@@ -304,10 +305,7 @@ class Trapped(Paravirtual):
         self.count = 0
         self.data.append(TRAPS)
         self.call(0, "traps")
-        # The page that the monitor shares: upcalls are masked there.
-        self.op("mov rbx, [info]", "mov rsi, [rbx + 40]", "or rsi, 7", "mov rdi, shared_page", "mov eax, 14", "mov edx, 2", "syscall")
-        self.say("rax", 0)
-        self.data += ["align 4096", "shared_page: times 4096 db 0"]
+        self.map_shared_page()  # upcalls are masked there
 
     def trap(self, kind):
         """One of them: its frame, word by word."""

@@ -3,7 +3,7 @@
 When the TSC has run on by more than any turn of another's takes, it was paused, and says what either time has done.
 """
 
-from .pvports import Eventful
+from .pvevents import Eventful
 
 LONG, SOON = 300_000_000, 100_000_000
 """ns: what no turn of another's takes; and what the guest itself may have waited beside that, of half a second."""

@@ -1,9 +1,9 @@
 """Two domains of Lab 8, or three: one that grants, one that uses it, and one that has the number of a dead one."""
 
-from .pv import SELF, Paravirtual
+from .pv import SELF, YIELD, Paravirtual
 from .pvgrants import (
     BAD_GNTREF, BAD_PAGE, DENIED, DEVICE, FROM_GRANT, GENERAL, GRANT_TABLE, HOST, MAP, OKAY, PAGES, PERMIT, PER_FRAME, READ, READONLY, ROOT, TO_GRANT,
-    UNMAP, WINDOWS, YIELD, Granting,
+    UNMAP, WINDOWS, Granting,
 )
 
 FIRST, THIRDS, MANY = 8, 50, 150

@@ -6,7 +6,7 @@ shares nothing with what it judges.
 
 from .pv import SELF, Paravirtual
 
-GRANT_TABLE, UPDATE_VA, YIELD = 20, 14, 0
+GRANT_TABLE, UPDATE_VA = 20, 14
 MAP, UNMAP, SETUP, COPY, REPLACE = 0, 1, 2, 5, 7
 OKAY, GENERAL, BAD_DOMAIN, BAD_GNTREF, BAD_HANDLE, BAD_VIRT, BAD_DEV = 0, -1, -2, -3, -4, -5, -6
 DENIED, BAD_PAGE, BAD_COPY = -8, -9, -10
@@ -303,11 +303,3 @@ class Granting(Paravirtual):
         self.label("finished")
         self.op("nop")
         super().end()
-
-    def until(self, name, *lines):
-        """Again and again, up to when the last of these lines jumps to `{out}`."""
-        self.label(f"{name}_again")
-        self.op(*(line.format(out=f"{name}_out") for line in lines))
-        self.call(29, YIELD)
-        self.op(f"jmp {name}_again")
-        self.label(f"{name}_out")

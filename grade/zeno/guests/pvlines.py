@@ -4,7 +4,8 @@ The device is the first IDE channel. A command without data is over at once, and
 the status. When the line is bound, come, served and closed, in any order, a model of device, controller and port knows.
 """
 
-from .pvports import CLOSE, EEXIST, EINVAL, Eventful, Port
+from .pvevents import Eventful, taken
+from .pvports import CLOSE, EEXIST, EINVAL, Port
 
 PIRQ, BIND_PIRQ = 3, 2
 IRQ = 14
@@ -131,8 +132,7 @@ class Lined(Eventful):
     def took(self, port):
         """The event is taken."""
         self.doing = f"port {port}'s event is taken"
-        self.op(f"btr qword [shared_page + 2048 + {8 * (port // 64)}], {port % 64}", f"btr qword [shared_page + 8], {port // 64}",
-                "mov byte [shared_page], 0")
+        self.op(*taken(port), "mov byte [shared_page], 0")
         self.model.pending.discard(port)
         self.model.floors.discard(port // 64)
         self.model.upcall = 0
