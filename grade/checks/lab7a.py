@@ -225,22 +225,22 @@ def unmask_path(t):
 # -- 7.3: two domains --------------------------------------------------------------------------------
 
 
+NAMES = ("listener", "caller", "third")
+
+
 def machine_with(t, programs):
-    """(cmdline, modules, elves) for these three."""
-    elves = [program.assemble(t.directory, name) for program, name in zip(programs, ("listener", "caller", "third"))]
-    return elves, [module(elf) for elf in elves]
+    """(modules, elves) for these three."""
+    elves = [program.assemble(t.directory, name) for program, name in zip(programs, NAMES)]
+    return [module(elf) for elf in elves], elves
 
 
-def peers(t):
-    """What each of them hears."""
-    *programs, _ = pvpeers.peers(t.rng)
-    elves, modules = machine_with(t, programs)
-    run = t.boot("panic=off -- start listener &; start caller; sleep 20; start third; sleep 50; off", modules=modules, elf=elves, limits=LIMITS, icount=True)
-    lives, ended = evidence.lives(run), panic_line(run) or f"{run.end.value}: {run.detail}"
+def heard(t, run, programs):
+    """Each line of each of them, as far as the machine came; the caller's first, whom the others wait for."""
+    ended = panic_line(run) or f"{run.end.value}: {run.detail}"
     by_name = {}
-    for one in lives:
+    for one in evidence.lives(run):
         by_name.setdefault(one.name, one)
-    for program, name in sorted(zip(programs, ("listener", "caller", "third")), key=lambda pair: pair[1]):
+    for program, name in sorted(zip(programs, NAMES), key=lambda pair: pair[1]):
         got = by_name[name].output.decode("ascii", "replace").split() if name in by_name else []
         for i, line in enumerate(program.wanted()):
             t.check(i < len(got), f"the {name} gets no further: nothing comes {program.place(i)}", line, "\n".join([*got[-3:], ended]))
@@ -248,10 +248,18 @@ def peers(t):
     t.orderly(run)
 
 
+def peers(t):
+    """What each of them hears."""
+    *programs, _ = pvpeers.peers(t.rng)
+    modules, elves = machine_with(t, programs)
+    heard(t, t.boot("panic=off -- start listener &; start caller; sleep 20; start third; sleep 50; off", modules=modules, elf=elves, limits=LIMITS,
+                    icount=True), programs)
+
+
 def dead(t):
     """Both tables at the caller's end, and the listener's at the end of the next one with its number."""
     *programs, tables = pvpeers.peers(t.rng)
-    elves, modules = machine_with(t, programs)
+    modules, _ = machine_with(t, programs)
     ended = []
 
     def see(client, regs):
@@ -271,7 +279,7 @@ def dead(t):
     try:
         run, _ = t.witness("panic=off -- start listener &; start caller; sleep 20; start third; off", {t.symbol("domain_off"): see}, modules=modules,
                            limits=LIMITS, icount=True)
-        t.orderly(run)
     except Enough:
         return
+    heard(t, run, programs)  # who does not come to an end has found something else on the way
     t.fail("the callers do not come to their ends", "two domains power off", said(run, "start caller"))
