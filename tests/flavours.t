@@ -49,6 +49,7 @@ def test_trees():
            f"who has done Lab {done} is graded on {place}", got=[(test.name, test.machines) for test in lab.tests])
         ok(lab.points == whole.points and [lab.cpu_on(one) for one in ("qemu", "bochs")] == [cpu, cpu],
            "... for the same points, on a CPU with that engine wherever it runs", got=(lab.points, lab.cpu_on("bochs")))
+        ok(lab.rewards and {one.machines for one in lab.rewards} == {("qemu",)}, "... and rewards are QEMU's, whatever the lab runs on", got=lab.rewards)
         variables, said = built(tree)
         sources = variables.get("SOURCES", "").split()
         ok(any(f"/{cpu}/" in one for one in sources) and not any(f"/{other}/" in one or f"-{other}/" in one for one in sources),
@@ -89,6 +90,9 @@ def test_vmx(out):
         verdict = attempt.run_check(mine, test, image, SEED, out / test.name)
         spent += verdict.cpu_seconds
         ok(verdict.verdict == "pass", f"{test.name} passes on VT-x", why=verdict.reason, expected=verdict.expected, got=verdict.got)
+    for reward in mine.rewards:
+        verdict = attempt.run_check(mine, reward, image, SEED, out / reward.name)
+        ok(verdict.verdict == "skip", f"{reward.name}: no reward without AMD-V, and no failure", got=f"{verdict.verdict}: {verdict.reason}")
     print(f"# {spent:.1f} CPU seconds of Bochs")
 
 

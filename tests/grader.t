@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "grade"))
 sys.dont_write_bytecode = True
 
 from zeno.guests import programs  # noqa: E402
-from zeno.judging import attempt, build, course, evidence, explain, grader, report  # noqa: E402
+from zeno.judging import attempt, build, cli, course, evidence, explain, grader, report  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 from zeno.judging import sandbox, submission, tap, trial  # noqa: E402
 
@@ -191,8 +191,7 @@ def run_lab(lab, **options):
     with tempfile.TemporaryDirectory() as out:
         work = grader.Grader(lab, image, out, **{"jobs": 2, "seed": 5, **options})
         shown = report.TapReport(work, text)
-        work.run(shown.add)
-        shown.close()
+        work.status = cli.finish(work, shown)
         work.saved = json.loads(Path(out, "results.json").read_text())
     return work, text.getvalue()
 
@@ -642,4 +641,5 @@ def main():
     return 1 if BAD else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -69,7 +69,8 @@ def try_mutant(mutant, out):
     work = graded(lab, mistaken(lab, mutant), out)
     own = [v for v in work.of(mutant.exercise) if v.points and not v.no_machine]
     others = {v.test: f"{v.verdict} {v.reason}" for v in work.verdicts.values()
-              if v.exercise not in (mutant.exercise, course.WHOLE) and v.points and not v.earned and not v.no_machine}
+              if v.exercise not in (mutant.exercise, course.WHOLE) and v.points and not v.earned and not v.no_machine
+              and not v.reward}
     whole = work.verdicts[course.WHOLE]
     failed = [name for name, v in work.whole.items() if v.points and not v.holds and not v.no_machine]
     harness.ok(any(not v.earned for v in own), f"{mutant.name}: it loses points of its own exercise",

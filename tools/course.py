@@ -214,11 +214,11 @@ def _flavours(table, root, where):
 
 
 def without_tests(text):
-    """A data file with its tests' lines empty: they are most of it, and only the grader's."""
+    """A data file with its tests' and rewards' lines empty: they are most of it, and only the grader's."""
     lines, kept = [], True
     for line in text.splitlines():
         if line.startswith("["):
-            kept = not line.startswith(("[[tests]]", "[tests"))
+            kept = not line.startswith(("[[tests]]", "[tests", "[[rewards]]"))
         lines.append(line if kept else "")
     return "\n".join(lines) + "\n"
 

@@ -23,6 +23,7 @@ def lab_data(words):
         data["exercises"] = [one for one in data["exercises"] if one["half"] == half]
         here = {"", *(one["id"] for one in data["exercises"])}
         data["tests"] = [one for one in data["tests"] if one["exercise"] in here]
+        data["rewards"] = [one for one in data.get("rewards", []) if one["half"] == half]
     return data
 
 
@@ -66,7 +67,9 @@ def made_tests(words):
         evidence += "".join(f", {m} only" for m in one.get("machines", [])) + ", no points" * one.get("other", False)
         lines.append(row(f"`{one['name']}`", one["exercise"] or "-", one["points"], one["title"], evidence))
     points = sum(one["points"] for one in data["tests"])
-    return lines + [row(f"`{course.WHOLE}`", "all", course.whole_points(points), course.WHOLE_TITLE, "witnessed")]
+    lines.append(row(f"`{course.WHOLE}`", "all", course.whole_points(points), course.WHOLE_TITLE, "witnessed"))
+    return lines + [row(f"`{one['name']}`", "all", f"{one['points']} more", one["title"], f"{one['evidence']}, a reward")
+                    for one in data.get("rewards", [])]
 
 
 def symptom_words(pattern):

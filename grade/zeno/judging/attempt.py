@@ -60,6 +60,8 @@ class Verdict:
     """Decided on a build whose other exercises were the reference's."""
     part: int = 0
     """Points earned without a pass: of the own whole alone."""
+    reward: bool = False
+    """Its points are none of the score."""
     cached: bool = False
     cpu_seconds: float = 0.0
     """Of the emulators, as far as the trial kept their runs."""
@@ -127,7 +129,7 @@ def run_check(lab, test, image, seed, directory, keep=False):
     page = lab.page(test.exercise)
     handout = f"{page}#{test.handout}" if test.handout else page
     verdict = Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "error",
-                      seed=seed, handout=handout)
+                      seed=seed, handout=handout, reward=test.reward)
     trial = None
     try:
         name, missing = pick_machine(test.machines)

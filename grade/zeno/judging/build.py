@@ -64,7 +64,7 @@ def manifest_part(text):
     lines, kept = [], True
     for line in text.splitlines():
         if line.startswith("["):
-            kept = not line.startswith(("[[tests]]", "[tests"))
+            kept = not line.startswith(("[[tests]]", "[tests", "[[rewards]]"))
         if kept:
             lines.append(line)
     return "\n".join(lines) + "\n"

@@ -46,7 +46,7 @@ def arguments(argv):
 
 def list_tests(lab):
     """The lab's tests, one line each."""
-    for test in lab.tests:
+    for test in (*lab.tests, *lab.rewards):
         print(f"{test.exercise or '-':5} {test.name:20} {test.points:3}  {test.evidence:10} "
               f"{'/'.join(test.machines):12} {test.title}")
 
@@ -170,8 +170,8 @@ def finish(work, shown):
     shown.close()
     if work.trouble():
         return TROUBLE
-    worth = sum(test.points for test in work.tests)
-    plain = all(v.verdict == "pass" or v.todo or v.verdict == "skip" and not v.points for v in work.verdicts.values())
+    worth = sum(test.points for test in work.tests if not test.reward)
+    plain = all(v.verdict == "pass" or v.todo or v.verdict == "skip" and (v.reward or not v.points) for v in work.verdicts.values())
     return PASS if plain and work.earned == worth else FAIL
 
 

@@ -24,6 +24,14 @@ files, ...), and tools/course.py reads it; the lists `exercises` and `tests` bel
     handout = "ex-1-1"               # anchor in the exercise's handout; its own if left out
     other = false                    # true: it runs on the last flavour that is here; its check skips where there is one
 
+    [[rewards]]                      # points on top of the lab's, of the own whole alone: see Lab.rewards
+    name = "linux"
+    half = "B"
+    title = "Linux comes to its prompt"
+    points = 5                       # at most 5
+    evidence = "witnessed"           # or equivalent
+    check = "lab5linux.prompt"       # skips where it can't be tried: nothing is lost then
+
 Loading is strict, so that a mistake in the data can't quietly give or take points.
 """
 
@@ -42,6 +50,9 @@ PROPERTIES = ("equivalence", "resource control", "efficiency", "tools")
 WHOLE = "own-whole"
 """The test that stands for all others on the student's own whole; the grader itself decides it."""
 WHOLE_PERCENT = 15
+REWARD = "reward"
+"""What stands for the exercise of a reward, which rests on all of them."""
+REWARD_MOST = 5
 WHOLE_TITLE = "the tests once more, with no other code than your own"
 
 
@@ -78,6 +89,7 @@ class Test:
     handout: str
     hostile: bool
     other: bool = False
+    reward: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,9 @@ class Lab(labs.Lab):
     exercises: list = field(default_factory=list)
     tests: list = field(default_factory=list)
     """Its exercises' tests, and without points what those rest on in another half."""
+    rewards: list = field(default_factory=list)
+    """Tests of something that needs all exercises and tells nobody which is wrong, with few points that are no part of the score:
+    of the student's own whole, where all else passes or by --only, and in QEMU, whatever the lab runs on."""
 
     @property
     def points(self):
@@ -95,10 +110,10 @@ class Lab(labs.Lab):
 
     def test(self, name):
         """The test called `name`; LookupError says what there is."""
-        for test in self.tests:
+        for test in (*self.tests, *self.rewards):
             if test.name == name:
                 return test
-        names = ", ".join(test.name for test in self.tests)
+        names = ", ".join(test.name for test in (*self.tests, *self.rewards))
         raise LookupError(f"lab {self.name} has no test {name!r}; it has: {names}")
 
     def chosen(self, words):
@@ -193,6 +208,27 @@ def _tests(data, exercises, where, flavours):
     return tests
 
 
+def _rewards(data, lab, half, where):
+    """The rewards of one half, or of the lab."""
+    found = []
+    for table in data.get("rewards", []):
+        spot = f"{where}: reward {table.get('name', '?')}"
+        _take(table, spot, name=(str, ...), half=(str, ""), title=(str, ...), points=(int, ...), evidence=(str, ...), check=(str, ...))
+        theirs = table.pop("half")
+        one = Test(**table, exercise=REWARD, machines=("qemu",), base=(), handout="grader", hostile=False, reward=True)
+        if any(one.name == other.name for other in (*lab.tests, *found)):
+            raise CourseError(f"{spot}: there are two of it")
+        if not 0 < one.points <= REWARD_MOST:
+            raise CourseError(f"{spot}: a reward has 1 to {REWARD_MOST} points")
+        if one.evidence not in EVIDENCE or one.evidence == "reported":
+            raise CourseError(f"{spot}: evidence is witnessed or equivalent")
+        if theirs not in (lab.halves or ("",)):
+            raise CourseError(f"{spot}: `half` is one of {' '.join(lab.halves)}" if lab.halves else f"{spot}: the lab has no halves")
+        if half in ("", theirs):
+            found.append(one)
+    return found
+
+
 def _balance(lab, claims, where):
     """The rules of evidence: no exercise and no lab may rest on what the kernel says of itself."""
     for one, claimed in claims:
@@ -234,6 +270,7 @@ def parse(text, where="lab", root=ROOT, half=""):
     by_id = {one.id: one for one, _ in claims}
     tests = _tests(table, by_id, where, lab.flavours)
     lab = Lab(**{one.name: getattr(lab, one.name) for one in fields(lab)}, exercises=list(by_id.values()), tests=tests)
+    lab = replace(lab, rewards=_rewards(table, lab, half, where))
     _balance(lab, claims, where)
     return _of_half(lab, half) if half else lab
 

@@ -233,7 +233,7 @@ class Files:
             "directory": lab.dir, "build": {"ok": True, "log": ""}, "tests": [],
             "exercises": [{"id": one.id, "title": one.title} for one in lab.exercises],
             "all_tests": [{"test": test.name, "exercise": test.exercise, "title": test.title,
-                           "points": test.points, "selected": True} for test in lab.tests]}
+                           "points": 0 if test.reward else test.points, "selected": True} for test in (*lab.tests, *lab.rewards)]}
         self.failed = None
         self.write({})
         if self.failed:

@@ -75,8 +75,9 @@ class Grader:
 
     def _selected(self, only):
         """The tests to run: those asked for and all that they rest on."""
+        there = [*self.lab.tests, *self.lab.rewards]
         if not only:
-            return list(self.lab.tests)
+            return there
         wanted = {self.lab.tests[0].name}
         todo = list(only)
         while todo:
@@ -84,7 +85,7 @@ class Grader:
             if test.name not in wanted:
                 wanted.add(test.name)
                 todo += test.base
-        return [test for test in self.lab.tests if test.name in wanted]
+        return [test for test in there if test.name in wanted]
 
     def untouched(self, exercise):
         """True if an exercise is known to be as it was handed out."""
@@ -109,7 +110,7 @@ class Grader:
 
     def _run_all(self, tell):
         ready = queue.Queue()
-        own = [test for test in self.tests if test.name != WHOLE]
+        own = [test for test in self.tests if test.name != WHOLE and not test.reward]
         threads = [threading.Thread(target=self._worker, args=(ready,), daemon=True)
                    for _ in range(min(self.jobs, len(own)))]
         for thread in threads:
@@ -124,9 +125,13 @@ class Grader:
                 ready.put(lambda exercise=exercise, tests=tests: self._decide(exercise, tests))
             while len(self.verdicts) < len(own):
                 self._tell(tell, told) or self.lock.wait(timeout=1.0)
-            if len(own) < len(self.tests):
-                self.verdicts[WHOLE] = self._own_whole(self.tests[-1])
+            if any(test.name == WHOLE for test in self.tests):
+                self.verdicts[WHOLE] = self._own_whole(self.lab.test(WHOLE))
             self._tell(tell, told)
+        for test in self.tests:
+            if test.reward:
+                self.verdicts[test.name] = self._reward(test)
+                self._tell(tell, told)
         for _ in threads:
             ready.put(None)
 
@@ -223,11 +228,21 @@ class Grader:
             verdict.verdict, verdict.reason = "skip", "no test ran"
         return verdict
 
+    def _reward(self, test):
+        """It needs all exercises, and takes none from the reference: so it is tried where all else passes, or for whom asks."""
+        first, whole = self.whole[self.tests[0].name], self.verdicts.get(WHOLE)
+        if first.holds and (self.asked or whole and whole.verdict == "pass"):
+            return self._repeated(test, self.image)
+        if not first.holds:
+            return self._skipped(test, first)
+        return Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "skip",
+                       f"a reward, which is tried where all tests pass, and by ONLY={test.name}", seed=self.seed, reward=True)
+
     def _skipped(self, test, base):
         said = {"fail": "did not pass", "skip": "was skipped", "error": "had harness trouble"}
         return Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "skip",
                        f"it rests on `{base.test}`, which {said[base.verdict]}", seed=self.seed,
-                       handout=f"{self.lab.page(test.exercise)}#{test.handout}")
+                       handout=f"{self.lab.page(test.exercise)}#{test.handout}", reward=test.reward)
 
     @staticmethod
     def _worker(ready):
@@ -270,7 +285,12 @@ class Grader:
     @property
     def earned(self):
         """The points of the lab."""
-        return sum(verdict.earned for verdict in self.verdicts.values())
+        return sum(verdict.earned for verdict in self.verdicts.values() if not verdict.reward)
+
+    @property
+    def bonus(self):
+        """The points of rewards, which come on top."""
+        return sum(verdict.earned for verdict in self.verdicts.values() if verdict.reward)
 
     def trouble(self):
         """The first test in harness trouble, or None."""
@@ -281,7 +301,7 @@ class Grader:
         return {
             "lab": self.lab.name, "title": self.lab.title, "seed": self.seed,
             "finished": bool(self.finished), "stopped": self.stopped,
-            "earned": self.earned, "points": self.lab.points,
+            "earned": self.earned, "points": self.lab.points, "bonus": self.bonus,
             "build": {"ok": self.image.ok, "log": self.image.log, "notes": self.image.notes},
             "exercises": [{"id": one.id, "title": one.title, "points": one.points,
                            "property": one.property,

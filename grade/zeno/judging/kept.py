@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..machines import machine
 from . import attempt
-from .tools import GRADE, ROOT
+from .tools import GRADE, ROOT, tool
 from .objects import Hashes
 
 PLACE = Path("build", "grade", "verdicts")
@@ -49,6 +49,7 @@ class Kept:
         self.use = use
         self.judges = judges()
         self.guests = {}
+        self.linux = tool("linux_guest").LINUX_64.place / "version"
         self.versions = {name: machine.version(name) for name in machine.machine_names()
                          if machine.missing(name) is None}
 
@@ -75,7 +76,8 @@ class Kept:
         return int(name[:8], 16) if self.use else random.SystemRandom().randrange(1 << 32)
 
     def _path(self, name, test, seed):
-        words = json.dumps([name, self.judges, self.versions, test.name, seed]).encode()
+        linux = [self.linux.read_text()] if test.reward and self.linux.is_file() else []  # a reward's guest is Debian's
+        words = json.dumps([name, self.judges, self.versions, test.name, seed, *linux]).encode()
         return self.place / f"{hashlib.sha256(words).hexdigest()[:32]}.json"
 
     def find(self, name, test, seed):

@@ -3,7 +3,7 @@
 import dataclasses
 
 from . import tap
-from .course import WHOLE
+from .course import REWARD, WHOLE
 from .explain import undone_words
 
 BOOT_TITLE = "It builds and boots"
@@ -38,6 +38,8 @@ class TapReport:
         one = self.grader.lab.exercise(ident)
         if ident == WHOLE:
             return "Your own whole"
+        if ident == REWARD:
+            return "Reward"
         if ident and not one:
             return f"What they rest on, {ident}"
         return f"{ident} {one.title}" if one else BOOT_TITLE
@@ -49,14 +51,16 @@ class TapReport:
         for verdict in verdicts:
             self._test(sub, verdict)
         earned, worth = sum(v.earned for v in verdicts), sum(v.points for v in verdicts)
-        line = f"{title} ({earned} of {worth} points)" if worth else title
+        more = " more" if ident == REWARD else ""
+        line = f"{title} ({earned} of {worth} points{more})" if worth else title
         if all(v.verdict == "skip" for v in verdicts):
             self.out.result(False, line, skip=verdicts[0].reason)
         else:
             self.out.result(sub.passed, line)
 
     def _test(self, sub, verdict):
-        line = (f"{verdict.test}: {verdict.title} ({verdict.earned} of {verdict.points} points, "
+        more = " more" if verdict.reward else ""
+        line = (f"{verdict.test}: {verdict.title} ({verdict.earned} of {verdict.points} points{more}, "
                 f"{verdict.evidence})")
         if verdict.verdict == "pass":
             sub.result(True, line)
@@ -85,9 +89,11 @@ class TapReport:
         elif trouble:
             self.out.bail_out(f"harness trouble in {trouble.test}, not your failure: "
                               f"{trouble.reason}")
-        skipped = [v for v in self.grader.verdicts.values() if v.verdict == "skip"]
+        tests = [test for test in self.grader.tests if not test.reward]
+        skipped = [v for v in self.grader.verdicts.values() if v.verdict == "skip" and not v.reward]
         if skipped:
-            self.out.comment(f"{len(skipped)} of {len(self.grader.tests)} tests were skipped and "
+            self.out.comment(f"{len(skipped)} of {len(tests)} tests were skipped and "
                              f"earn nothing ({sum(v.points for v in skipped)} points).")
         self.out.comment(f"Lab {self.grader.lab.name}: {self.grader.earned} of "
-                         f"{sum(t.points for t in self.grader.tests)} points.")
+                         f"{sum(t.points for t in tests)} points"
+                         + (f", and {self.grader.bonus} more by a reward." if self.grader.bonus else "."))
