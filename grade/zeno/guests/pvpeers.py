@@ -67,10 +67,11 @@ class Peer(Eventful):
             self.say("rax", other)
 
 
-def calls(b, door, others):
-    """The caller's part: in by the listener's door, and by no other of its ports; its own end."""
+def calls(b, hall, door, others):
+    """The caller's part: in by the listener's hall and door, and by no other of its ports; its own end. Its two ports."""
     mine = b.until_bound("bound", LISTENER, door)
-    for dom, port, error in (*((LISTENER, one, EINVAL) for one in (door, *others, 1, 4095, PORTS + door, 1 << 31)), (NOBODY, door, ESRCH),
+    kept = b.until_bound("kept", LISTENER, hall)
+    for dom, port, error in (*((LISTENER, one, EINVAL) for one in (door, hall, *others, 1, 4095, PORTS + door, 1 << 31)), (NOBODY, door, ESRCH),
                              (SELF, mine, EINVAL)):
         b.refused(dom, port, error)
     b.of_port(SEND, mine)
@@ -81,7 +82,7 @@ def calls(b, door, others):
     b.of_port(SEND, mine)
     b.until_rung("answered2", mine)
     b.end()
-    return mine
+    return mine, kept
 
 
 def answers(a, door, mine):
@@ -112,6 +113,26 @@ def pairs(a, loop, door):
         a.op(*taken(this))
 
 
+def succeeds(a, c, second, hall, kept):
+    """The next one with the caller's number: in by a port that was opened for it, and not rung by what the dead one had bound. Its port."""
+    while max(c.model.ports) < kept:
+        c.ipi()
+    theirs = c.until_bound("bound", LISTENER, second)
+    c.of_port(SEND, theirs)
+    a.until_rung("again", second)
+    a.of_port(SEND, hall)
+    a.model.ports[hall] = Port(UNBOUND, CALLER)
+    a.ends(hall, UNBOUND, CALLER)
+    a.of_port(SEND, second)
+    c.until_rung("answered", theirs)
+    c.doing = f"an event that is for a dead one's port {kept}"
+    c.op("xor eax, eax", f"bt {bit(kept)}", "setc al")
+    c.say("rax", 0)
+    c.end()
+    a.until_alone("alone2", second)
+    return theirs
+
+
 def peers(rng):
     """(listener, caller, the one behind it, [tables]): the listener's and the caller's at the caller's end; the listener's at the third's."""
     a, b, c = Peer(rng, LISTENER), Peer(rng, CALLER), Peer(rng, CALLER)
@@ -120,25 +141,23 @@ def peers(rng):
         b.alloc(SELF, rng.choice((5, 7, 8)))
     ipi = a.newest(a.ipi)
     # The caller's port has the number that the other end of the listener's door has later: there the domain alone differs.
-    for _ in range(2):
+    for _ in range(3):
         b.ipi()
-    door = a.newest(a.alloc, SELF, CALLER)
-    mine = calls(b, door, (foreign, ipi))
+    # Nobody looks at the hall before the next one with the caller's number is there.
+    hall, door = (a.newest(a.alloc, SELF, CALLER) for _ in range(2))
+    mine, kept = calls(b, hall, door, (foreign, ipi))
+    a.model.ports[hall] = Port(INTERDOMAIN, CALLER, kept)
     tables = [answers(a, door, mine), dict(b.model.ports)]
     # The same number is another port now, and the dead one's is not that one's end.
     a.alloc(SELF, SELF)
     loop = a.newest(a.bind_self, door)
     second = a.newest(a.alloc, SELF, CALLER)
-    a.until_rung("again", second)
+    a.model.ports[second] = Port(INTERDOMAIN, CALLER, succeeds(a, c, second, hall, kept))
+    tables.append(dict(a.model.ports))
     a.ends(door, INTERDOMAIN, LISTENER, loop)
     a.op(*taken(loop))
     a.of_port(SEND, door)
     a.say(a.word_of(loop), 1 << loop % 64)
     pairs(a, loop, door)
-    theirs = c.until_bound("bound", LISTENER, second)
-    c.of_port(SEND, theirs)
-    c.end()
-    a.model.ports[second] = Port(INTERDOMAIN, CALLER, theirs)
-    tables.append(dict(a.model.ports))
     a.end()
     return a, b, c, tables
