@@ -85,6 +85,7 @@ def events(where):
     ok(said(parts[0]) == EVENTS, f"{where}: ports, timers, polls, the clock", text=text)
     ok("d2| pong from d1" in text and "d1| ping from d2" in text and "d1| d2 has ended, and port 3 waits for the next" in text,
        f"{where}: two domains call each other, and one sees the other's end", text=text)
+    ok(re.search(r"d2\| polled port \d+, which d1 has rung", text), f"{where}: one sleeps by a poll of a port, and the other one wakes it", text=text)
     # Which number it has depends on whether the one that listened has ended by then.
     ok(re.search(r"d[12]\| 0 wrong; the end", text[text.find("harm=all"):]), f"{where}: pointers, ports, times that are none do no harm", text=text)
     ends = re.findall(NO_CALLBACK + r"([0-9a-f]+)", text, re.M)

@@ -27,14 +27,6 @@ give_up_turn(void)
 	pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
 }
 
-/* All upcalls are let in; those that have come meanwhile need one call of Zeno's. */
-static void
-unmask(void)
-{
-	pv_vcpu->upcall_mask = 0;
-	pv_call(XEN_xen_version, XEN_XENVER_version, 0, 0, 0);
-}
-
 static uint32_t
 open_for(uint16_t peer)
 {
@@ -44,15 +36,6 @@ open_for(uint16_t peer)
 	if (err)
 		pv_printf("no port: %ld\n", err);
 	return err ? 0 : a.port;
-}
-
-static struct xen_evtchn_status
-status_of(uint32_t port)
-{
-	struct xen_evtchn_status s = { .dom = XEN_DOMID_SELF, .port = port };
-
-	pv_event_op(XEN_EVTCHNOP_status, &s);
-	return s;
 }
 
 static void
@@ -75,7 +58,7 @@ own(void)
 	pv_send(ipi.port);
 	pv_send(ipi.port);
 	pv_printf("three events, masked: %u upcalls\n", came[ipi.port]);
-	unmask();
+	pv_unmask();
 	pv_printf("unmasked: %u\n", came[ipi.port]);
 	pv_shared->mask[0] |= 1ul << ipi.port;
 	pv_send(ipi.port);
@@ -93,11 +76,11 @@ listen(uint16_t peer)
 	pv_vcpu->upcall_mask = 1;
 	while (!came[port])
 		pv_block();
-	pv_printf("ping from d%u\n", status_of(port).u.interdomain.dom);
+	pv_printf("ping from d%u\n", pv_status(port).u.interdomain.dom);
 	pv_send(port);
-	while (status_of(port).status == XEN_EVTCHNSTAT_interdomain)
+	while (pv_status(port).status == XEN_EVTCHNSTAT_interdomain)
 		give_up_turn();
-	pv_printf("d%u has ended, and port %u waits for the next\n", status_of(port).u.unbound.dom,
+	pv_printf("d%u has ended, and port %u waits for the next\n", pv_status(port).u.unbound.dom,
 		  port);
 }
 
@@ -108,7 +91,7 @@ call(uint16_t peer, uint32_t remote)
 
 	while (pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b))
 		give_up_turn();
-	unmask(); /* the port is pending once, since it is new */
+	pv_unmask(); /* the port is pending once, since it is new */
 	pv_vcpu->upcall_mask = 1;
 	pv_send(b.local_port);
 	while (came[b.local_port] < 2)

@@ -48,14 +48,6 @@ loopback(uint32_t *from, uint32_t *to)
 	*from = b.local_port;
 }
 
-/* Unmasks, and looks: what came meanwhile is taken by the next hypercall, or exit. */
-static void
-unmask(void)
-{
-	pv_vcpu->upcall_mask = 0;
-	pv_call(XEN_xen_version, XEN_XENVER_version, 0, 0, 0);
-}
-
 static void
 channels(void)
 {
@@ -66,7 +58,7 @@ channels(void)
 	loopback(&from, &to);
 	check(pv_shared->pending[0] == 1ul << from, "bound: pending", pv_shared->pending[0]);
 	check(!calls, "masked at first", calls);
-	unmask();
+	pv_unmask();
 	check(came[from] == 1 && calls == 1, "unmasked: it comes", calls);
 	pv_send(from);
 	check(came[to] == 1 && calls == 2, "sent: it comes at once", calls);
@@ -74,7 +66,7 @@ channels(void)
 	pv_send(from);
 	pv_send(from);
 	check(calls == 2, "masked: no upcall", calls);
-	unmask();
+	pv_unmask();
 	check(came[to] == 2 && calls == 3, "unmasked: one for both", calls);
 	pv_shared->mask[0] = 1ul << to;
 	pv_send(from);
@@ -105,7 +97,7 @@ timers(uint32_t timer)
 	check(pv_now() >= until, "not before its time", until - pv_now());
 	pv_printf("timer: it slept until then\n");
 	pv_timer(1);
-	unmask();
+	pv_unmask();
 	check(came[timer] == before + 2, "in the past: at once", came[timer]);
 	began = pv_now(); /* before they begin: behind that, a part of the first may be over */
 	check(!pv_call(XEN_vcpu_op, XEN_VCPUOP_set_periodic_timer, 0, (uint64_t)&period, 0),
@@ -139,7 +131,7 @@ polls(uint32_t timer)
 	while (!(pv_shared->pending[timer / 64] >> timer % 64 & 1))
 		pv_poll(timer, 0);
 	check(!pv_poll(timer, 0), "a pending port: at once", 0);
-	unmask();
+	pv_unmask();
 	pv_printf("poll: a time, a port, at once\n");
 }
 
@@ -175,7 +167,7 @@ placed(void)
 	check(!pv_call(XEN_vcpu_op, XEN_VCPUOP_register_vcpu_info, 0, (uint64_t)&place, 0),
 	      "register_vcpu_info", 0);
 	pv_vcpu = (void *)(page + 4096 - 64);
-	unmask();
+	pv_unmask();
 	pv_event_op(XEN_EVTCHNOP_bind_ipi, &ipi);
 	pv_send(ipi.port);
 	check(came[ipi.port] == 1, "events come there", ipi.port);
@@ -234,31 +226,48 @@ served(void)
 
 /* ---- two of them ---- */
 
-static struct xen_evtchn_status
-status_of(uint32_t port)
+/* It rings a domain that polls the port, once that has rung; which sleeps by then, or will not. */
+static void
+ring(uint32_t bell)
 {
-	struct xen_evtchn_status s = { .dom = XEN_DOMID_SELF, .port = port };
+	while (!came[bell])
+		pv_poll(0, pv_now() + MS);
+	pv_send(bell);
+}
 
-	pv_event_op(XEN_EVTCHNOP_status, &s);
-	return s;
+/* Asleep for this port alone, its upcall masked: nothing but the other domain wakes it. */
+static void
+polls_peer(uint16_t peer, uint32_t remote)
+{
+	struct xen_evtchn_bind_interdomain b = { .remote_dom = peer, .remote_port = remote };
+
+	pv_vcpu->upcall_mask = 1;
+	check(!pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b), "bind_interdomain", remote);
+	pv_shared->pending[0] = 0; /* it is pending once, since it is new */
+	pv_send(b.local_port);
+	while (!(pv_shared->pending[0] >> b.local_port & 1))
+		pv_poll(b.local_port, 0);
+	pv_printf("polled port %u, which d%u has rung\n", b.local_port, peer);
 }
 
 static void
 listen(uint16_t peer)
 {
-	struct xen_evtchn_alloc_unbound a = { XEN_DOMID_SELF, peer, 0 };
+	struct xen_evtchn_alloc_unbound a = { XEN_DOMID_SELF, peer, 0 }, bell = a;
 
 	pv_event_op(XEN_EVTCHNOP_alloc_unbound, &a);
+	pv_event_op(XEN_EVTCHNOP_alloc_unbound, &bell);
 	pv_printf("listening at port %u for d%u\n", a.port, peer);
 	pv_vcpu->upcall_mask = 1;
 	while (came[a.port] < 3)
 		pv_block();
-	pv_printf("ping from d%u\n", status_of(a.port).u.interdomain.dom);
+	pv_printf("ping from d%u\n", pv_status(a.port).u.interdomain.dom);
 	pv_send(a.port);
-	while (status_of(a.port).status == XEN_EVTCHNSTAT_interdomain)
+	ring(bell.port);
+	while (pv_status(a.port).status == XEN_EVTCHNSTAT_interdomain)
 		pv_poll(0, pv_now() + MS);
 	pv_printf("d%u has ended, and port %u waits for the next\n",
-		  status_of(a.port).u.unbound.dom, a.port);
+		  pv_status(a.port).u.unbound.dom, a.port);
 }
 
 /* Each ping is one only when the last one has been taken: it asks by its own time. */
@@ -269,12 +278,13 @@ call(uint16_t peer, uint32_t remote)
 
 	while (pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b))
 		pv_poll(0, pv_now() + MS);
-	unmask(); /* the port is pending once, since it is new */
+	pv_unmask(); /* the port is pending once, since it is new */
 	while (came[b.local_port] < 2) {
 		pv_send(b.local_port);
 		pv_poll(0, pv_now() + MS);
 	}
 	pv_printf("pong from d%u\n", peer);
+	polls_peer(peer, remote + 1);
 }
 
 int

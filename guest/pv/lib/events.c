@@ -76,6 +76,22 @@ pv_now(void)
 	return ns;
 }
 
+struct xen_evtchn_status
+pv_status(uint32_t port)
+{
+	struct xen_evtchn_status s = { .dom = XEN_DOMID_SELF, .port = port };
+
+	pv_event_op(XEN_EVTCHNOP_status, &s);
+	return s;
+}
+
+void
+pv_unmask(void)
+{
+	pv_vcpu->upcall_mask = 0;
+	pv_call(XEN_xen_version, XEN_XENVER_version, 0, 0, 0);
+}
+
 int64_t
 pv_block(void)
 {

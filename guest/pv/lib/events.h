@@ -19,6 +19,9 @@ int64_t pv_event_op(enum xen_evtchnop op, void *arg);
 int pv_event_next(void);
 void *pv_machine_page(uint64_t mfn); /* of its own, that the builder has mapped */
 int64_t pv_send(uint32_t port);
+struct xen_evtchn_status pv_status(uint32_t port); /* of a port of its own */
+/* All upcalls are let in; those that have come meanwhile need one call of Zeno's. */
+void pv_unmask(void);
 uint64_t pv_now(void); /* ns, by struct vcpu_time_info */
 int64_t pv_block(void);
 int64_t pv_poll(uint32_t port, uint64_t until); /* port 0: none; until 0: for ever */
