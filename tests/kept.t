@@ -51,7 +51,7 @@ def a_lab():
     test = lab.tests[0]
     made = {key: getattr(test, key) for key in test.__dataclass_fields__}
     tests = [type(test)(**made | {"name": name, "check": f"counted.{name}"}) for name in ("counted", "broken")]
-    return types.SimpleNamespace(number=0, name="0", title="Made up", points=0, tests=tests, page=lab.page, exercises=[], exercise=lambda _: None)
+    return types.SimpleNamespace(number=0, name="0", title="Made up", points=0, tests=tests, rewards=[], page=lab.page, exercises=[], exercise=lambda _: None)
 
 
 def verdicts(lab, image, store, place, seed=4):
@@ -106,6 +106,9 @@ def main():
     before = store._path(name, tests, 1)  # pylint: disable=protected-access
     store.versions = {**store.versions, "qemu": "QEMU 0.1"}
     ok(store._path(name, tests, 1) != before, "another emulator judges anew")  # pylint: disable=protected-access
+    reward, store.linux = type(tests)(**{**vars(tests), "reward": True}), out / "version"
+    paths = {store._path(name, reward, 1) for text in ("6.1", "6.2") if store.linux.write_text(text)}  # pylint: disable=protected-access
+    ok(len(paths) == 2, "another Linux judges a reward anew")
     for path in (root / kept.PLACE).glob("*.json"):
         path.write_text(json.dumps({"test": "counted"}))
     _, ran = verdicts(lab, image, kept.Kept(root, use=True), out)
