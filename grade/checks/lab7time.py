@@ -93,7 +93,7 @@ def date(t, client, stack):
                 client.write(at + OFFSETS[name], t.rng.randbytes(size))
         if n < ROUNDS:
             client.write(at + OFFSETS["wc_version"], struct.pack("<I", (t.rng.getrandbits(30) * 2, t.rng.getrandbits(30) | 1, 0, 0xFFFFFFFF)[n % 4]))
-        ns = t.rng.getrandbits((59, 62, 63, 64)[n % 4])
+        ns = t.rng.getrandbits((59, 62, 63, 64)[n % 4]) if n else ((1 << 32) - t.rng.randrange(1, YEAR_2000)) * SECOND
         seconds = YEAR_2000 + ns // SECOND
         call(t, client, stack, "pv_time_write_wall", at, ns)
         words = "the date"

@@ -112,25 +112,33 @@ class Sched:
         one.woken = False
 
     def wakes(self, one):
-        """It is ready again; and whether a turn ends for it."""
-        one.woken = one.ready = True
+        """Whether a turn is to end for it, asked while it sleeps, as thread.c does; and it is ready again."""
         self.show()
         got, want = self.asked(WAKES, one.at) & 0xFF, one.account.has > 0
         self.t.check(bool(got) == want, f"{one.name} wakes, and has {one.account.has / MS:.3f} ms: a turn {'does not end' if want else 'ends'} for it",
                      want, bool(got))
+        one.woken = one.ready = True
 
 
 def in_turn(s):
-    """All begin as equals, and nobody pays: each has a turn before one has two."""
-    for start in (None, s.threads[2], s.threads[-1]):
+    """All begin as equals, and nobody pays: each has a turn before one has two. So it is among those that have slept."""
+    for start, woken in ((None, False), (s.threads[2], False), (s.threads[-1], False), (s.threads[1], True)):
         s.last = start
+        for one in s.threads:
+            one.woken = woken
         had = [s.turn().name for _ in range(2 * len(s.threads))]
         s.t.check(sorted(had[:5]) == sorted(had[5:]) == sorted(one.name for one in s.threads), "of five that are equals one has two turns "
                   "before another has one", "each in turn", ", ".join(had))
 
 
+def lengths(rng, account):
+    """Turns end by a tick, before it, or late; with nothing left, with a debt of whole rounds, or of more than 2^32 ns."""
+    return rng.choice((10 * MS, 10 * MS, rng.randrange(1, 10 * MS), max(1, min(account.has, 10 * MS)), 300, rng.randrange(10 * MS, 40 * MS),
+                       max(1, account.has + account.part * rng.randrange(1, 4)), rng.randrange(4000 * MS, 9000 * MS)))
+
+
 def at_random(s, rng):
-    """Turns of any length; they sleep and wake."""
+    """Turns of any length; they sleep and wake; and who had the last turn may have gone."""
     for step in range(STEPS):
         if rng.random() < .1:  # nobody
             for one in s.threads:
@@ -138,7 +146,8 @@ def at_random(s, rng):
             s.turn()
             s.wakes(rng.choice(s.threads))
         one = s.turn()
-        s.pays(one, rng.choice((10 * MS, 10 * MS, rng.randrange(1, 10 * MS), max(1, min(one.account.has, 10 * MS)), 300)))
+        s.pays(one, lengths(rng, one.account))
+        s.last = rng.choice((s.last, s.last, s.last, None))
         one.ready = rng.random() < .7
         for other in s.threads:
             if not other.ready and rng.random() < .3:

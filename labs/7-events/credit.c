@@ -5,7 +5,7 @@
  *   credit > 0              ->  in turn
  *   credit <= 0             ->  when nobody above is ready: then all get credit anew
  *
- * What one runs beyond its credit, up to a slice, is a debt.
+ * What one runs beyond its credit is a debt.
  */
 #include <kern/kern.h>
 #include <kern/sched/sched.h>

@@ -43,7 +43,7 @@ pv_time_write_wall(volatile struct xen_shared_info *s, uint64_t ns)
 	 * Beware: as 7.4a. `ns` counts from the year 2000, and grows each time that the domain
 	 *  has been paused: by then its own time has stood still, and the date has not.
 	 * Manual: xen.h "struct shared_info", of Debian's libxen-dev; vmm/pv/events/time.h.
-	 * Tools: BARRIER(), pv_now(), SECOND, YEAR_2000
+	 * Tools: BARRIER(), domain_now(), SECOND, YEAR_2000
 	 */
 	exercise_todo("7.4", "handouts/lab7b.md#ex-7-4");
 	(void)s;

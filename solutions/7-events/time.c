@@ -56,7 +56,7 @@ pv_time_write_wall(volatile struct xen_shared_info *s, uint64_t ns)
 	 * Beware: as 7.4a. `ns` counts from the year 2000, and grows each time that the domain
 	 *  has been paused: by then its own time has stood still, and the date has not.
 	 * Manual: xen.h "struct shared_info", of Debian's libxen-dev; vmm/pv/events/time.h.
-	 * Tools: BARRIER(), pv_now(), SECOND, YEAR_2000
+	 * Tools: BARRIER(), domain_now(), SECOND, YEAR_2000
 	 * Hint: which of the page's fields does a reader add to which of the record's?
 	 * Hint: a runner's watch was stopped twice. It shows how long he ran; when he started by
 	 *  the church's clock tells the date only if that is moved along with each stop.
