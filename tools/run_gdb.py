@@ -186,9 +186,11 @@ def qemu_for_gdb(setup, options, console, socket_path):
     """The same on QEMU."""
     ours, theirs = socket.socketpair()
     Bridge(socket_path, lambda: ours).start()
+    # GDB writes a line in pieces, so where a script runs nothing else is said before it has left.
+    left = threading.Event() if options.batch else None
     guest = Qemu(setup, ["-serial", f"file:{console}", "-chardev", f"socket,id=com2,fd={theirs.fileno()}",
                          "-serial", "chardev:com2"], options.explain, linger=True,
-                 pass_fds=[theirs.fileno()])
+                 pass_fds=[theirs.fileno()], behind=left)
     theirs.close()
     watcher = threading.Thread(target=lambda: setattr(guest, "verdict", guest.watch()), daemon=True)
     watcher.start()
@@ -197,6 +199,8 @@ def qemu_for_gdb(setup, options, console, socket_path):
         """To be called once GDB has left: the verdict."""
         if guest.process.poll() is None:
             guest.process.terminate()
+        if left:
+            left.set()
         watcher.join(20)
         return guest.verdict or 0
 

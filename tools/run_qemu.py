@@ -30,10 +30,10 @@ def qemu_argv(setup, faults, monitor_fd):
 class Qemu:
     """A QEMU that a person talks to."""
 
-    def __init__(self, setup, console, explain, linger=False, pass_fds=(), pipe=None, held=False):
+    def __init__(self, setup, console, explain, linger=False, pass_fds=(), pipe=None, held=False, behind=None):
         """`linger` leaves the machine standing after a reset, for GDB to look at. `pipe` passes its console on. A
-        `held` one does not run before GDB says so."""
-        self.linger, self.pipe, self.held = linger, pipe, held
+        `held` one does not run before GDB says so. How it ended is told when the event `behind` is there, if any."""
+        self.linger, self.pipe, self.held, self.behind = linger, pipe, held, behind
         self.looked_at, self.dead_at = time.monotonic(), None
         self.symbols = Symbols(setup.elf)
         self.faults = Faults() if explain else None
@@ -100,6 +100,8 @@ class Qemu:
         """Say how it ended, behind its own last words."""
         if self.pipe:
             self.pipe.join(5)
+        if self.behind:
+            self.behind.wait()
         report(*words)
 
     def explanation(self):
