@@ -25,7 +25,8 @@ PV = Engine("8", "pv")
 LIVES, WALKS = (60, 12) if os.environ.get("ZENO_ALL") else (8, 2)
 IRETS = LIVES // 2
 """Lives of those that go anywhere by iret."""
-ENDED = re.compile(r"^d\d pv-siege: (?:ended|stopped): ", re.M)
+PLAIN = re.escape("\x18\x0f\x1b(B\x1b[m")  # the monitor's, where a terminal has been told what is no text (vmm/dev/typed.c)
+ENDED = re.compile(rf"^(?:{PLAIN})?d\d pv-siege: (?:ended|stopped): ", re.M)
 
 
 def frames(text):
