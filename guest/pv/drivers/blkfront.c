@@ -5,76 +5,22 @@
 #include <guest/pv/lib/text.h>
 
 #define PATIENCE 1000000000ul /* ns without an event, behind which it looks who is there */
-#define PAGE     4096u
 
-/* ---- requests ---- */
+/* ---- requests, for blkask.c ---- */
 
-static void
-end_grants(struct blkfront *b, const struct xen_blkif_request *r)
+void
+blk_let_go(struct blkfront *b, const struct xen_blkif_request *r)
 {
 	for (unsigned n = 0; n < r->nr_segments; n++)
 		refs_end(b->refs, r->seg[n].gref);
 }
 
-/* What is in the slot goes to the ring's next place. */
-static void
-put(struct blkfront *b, const struct blk_slot *s)
+void
+blk_put(struct blkfront *b, const struct blk_slot *s)
 {
 	volatile union xen_blkif_entry *e = &b->page->entry[b->ring.req_prod++ % XEN_BLKIF_RING];
 
 	e->request = s->request;
-}
-
-/* The pages of a buffer, each granted: to be written if the disk is read. */
-static int
-grant_segments(struct blkfront *b, struct xen_blkif_request *r, const void *at, unsigned sectors)
-{
-	uint64_t va = (uint64_t)at;
-
-	while (sectors) {
-		unsigned first = (unsigned)(va % PAGE / XEN_BLKIF_SECTOR);
-		unsigned count = 8 - first < sectors ? 8 - first : sectors;
-		uint32_t ref = refs_grant(b->refs, (uint16_t)b->peer, (const void *)va,
-					  r->operation == XEN_BLKIF_OP_WRITE);
-
-		if (!ref) {
-			end_grants(b, r);
-			return -EAGAIN;
-		}
-		r->seg[r->nr_segments++] =
-			(struct xen_blkif_segment){ ref, (uint8_t)first,
-						    (uint8_t)(first + count - 1) };
-		sectors -= count;
-		va += count * XEN_BLKIF_SECTOR;
-	}
-	return 0;
-}
-
-int
-blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *at, unsigned sectors)
-{
-	unsigned id = 0;
-	int err;
-
-	if (b->lies)
-		return -ENODEV;
-	if (sectors > BLK_SECTORS || (uint64_t)at % XEN_BLKIF_SECTOR)
-		return -EINVAL;
-	while (id < XEN_BLKIF_RING && b->slot[id].used)
-		id++;
-	if (id == XEN_BLKIF_RING || !ring_room(&b->ring))
-		return -EAGAIN;
-	b->slot[id] = (struct blk_slot){ .request = { .operation = (uint8_t)op,
-						      .handle = (uint16_t)b->vdev,
-						      .id = id,
-						      .sector_number = sector } };
-	err = grant_segments(b, &b->slot[id].request, at, sectors);
-	if (err)
-		return err;
-	b->slot[id].used = true;
-	if (b->mine == XEN_XENBUS_Connected) /* else when it is */
-		put(b, &b->slot[id]);
-	return (int)id;
 }
 
 void
@@ -84,38 +30,6 @@ blk_push(struct blkfront *b)
 		pv_send(b->port);
 		b->sent++;
 	}
-}
-
-/* An answer to what was not asked answers nothing, and is a reason not to ask any more. */
-static void
-take(struct blkfront *b)
-{
-	volatile union xen_blkif_entry *e = &b->page->entry[b->ring.rsp_cons++ % XEN_BLKIF_RING];
-	struct xen_blkif_response r = e->response;
-	struct blk_slot *s = &b->slot[r.id % XEN_BLKIF_RING];
-
-	if (r.id >= XEN_BLKIF_RING || !s->used || s->done) {
-		b->lies = true;
-		return;
-	}
-	s->done = true;
-	s->status = r.status;
-	end_grants(b, &s->request);
-}
-
-/* Whether there were some. */
-static bool
-take_responses(struct blkfront *b)
-{
-	uint32_t count = ring_last_responses(&b->ring);
-
-	if (count == RING_LIES) {
-		b->lies = true;
-		return false;
-	}
-	for (uint32_t n = 0; n < count && !b->lies; n++)
-		take(b);
-	return count != 0;
 }
 
 /* ---- the handshake ---- */
@@ -184,15 +98,6 @@ connect(struct blkfront *b)
 	return 0;
 }
 
-static void
-ask_again(struct blkfront *b)
-{
-	for (struct blk_slot *s = b->slot; s < b->slot + XEN_BLKIF_RING; s++)
-		if (s->used && !s->done)
-			put(b, s);
-	blk_push(b);
-}
-
 static enum xen_xenbus_state
 state_of(struct blkfront *b, const char *dir)
 {
@@ -217,8 +122,10 @@ shake_hands(struct blkfront *b)
 		err = step == STEP_PUBLISH ? publish(b) : connect(b);
 	b->mine = err ? XEN_XENBUS_Closed : state_after(FRONT, step, b->mine);
 	xenbus_write_number(b->bus, 0, b->here, "state", b->mine);
-	if (b->mine == XEN_XENBUS_Connected)
-		ask_again(b);
+	if (b->mine == XEN_XENBUS_Connected) {
+		blk_again(b);
+		blk_push(b);
+	}
 	return true;
 }
 
@@ -275,7 +182,7 @@ blk_serve(struct blkfront *b)
 		while (shake_hands(b))
 			any = true;
 	if (b->mine == XEN_XENBUS_Connected && !b->lies)
-		any |= take_responses(b);
+		any |= blk_take(b);
 	return any;
 }
 
@@ -339,5 +246,5 @@ blk_end(struct blkfront *b)
 	xenbus_unwatch(b->bus, b->there, b->token);
 	for (struct blk_slot *s = b->slot; s < b->slot + XEN_BLKIF_RING; s++)
 		if (s->used && !s->done)
-			end_grants(b, &s->request);
+			blk_let_go(b, &s->request);
 }

@@ -66,3 +66,14 @@ int blk_wait(struct blkfront *b, int request);
 /* Both together. */
 int blk_do(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *at,
 	   unsigned sectors);
+
+/* ---- between blkfront.c and blkask.c ---- */
+
+/* What was granted for a request is so no more. */
+void blk_let_go(struct blkfront *b, const struct xen_blkif_request *r);
+/* What is in the slot goes to the ring's next place. */
+void blk_put(struct blkfront *b, const struct blk_slot *s);
+/* The answers that there are: whether there were some. */
+bool blk_take(struct blkfront *b);
+/* On a new ring: what was asked, and not answered, is put there. */
+void blk_again(struct blkfront *b);

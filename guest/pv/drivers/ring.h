@@ -15,29 +15,11 @@
 
 #define RING_LIES UINT32_MAX /* more than can be there: the other end is not to be served */
 
-#ifdef RING_EXPLORED
+/* What is read or written behind a load is so in this order; and in front of a store. */
 uint32_t ring_load(const volatile uint32_t *word);
 void ring_store(volatile uint32_t *word, uint32_t value);
-void ring_fence(void);
-#else
-/* What is read or written behind a load is so in this order; and in front of a store: x86 does. */
-static inline uint32_t
-ring_load(const volatile uint32_t *word)
-{
-	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
-}
-static inline void
-ring_store(volatile uint32_t *word, uint32_t value)
-{
-	__atomic_store_n(word, value, __ATOMIC_RELEASE);
-}
 /* Stores before it are seen before anything is loaded behind it. */
-static inline void
-ring_fence(void)
-{
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-#endif
+void ring_fence(void);
 
 /* Of a size that is a power of two. The indices are an end's own, and nobody else changes them. */
 struct ring_front {
@@ -65,81 +47,19 @@ ring_begin(struct ring_front *f, volatile struct xen_ring *shared, uint32_t size
 }
 
 /* How many requests have room; those that are answered, and whose answer is not read, have it. */
-static inline uint32_t
-ring_room(const struct ring_front *f)
-{
-	return f->size - (f->req_prod - f->rsp_cons);
-}
+uint32_t ring_room(const struct ring_front *f);
 
-/* Whether the index has come past the one with which the other end wants to be rung. */
-static inline bool
-ring_rings(uint32_t before, uint32_t now, uint32_t event)
-{
-	return now - event < now - before;
-}
-
-/* The requests up to req_prod are there. Whether the back end must be rung. */
-static inline bool
-ring_push_requests(struct ring_front *f)
-{
-	uint32_t before = ring_load(&f->shared->req_prod);
-
-	ring_store(&f->shared->req_prod, f->req_prod);
-	ring_fence();
-	return ring_rings(before, f->req_prod, ring_load(&f->shared->req_event));
-}
-
-static inline bool
-ring_push_responses(struct ring_back *b)
-{
-	uint32_t before = ring_load(&b->shared->rsp_prod);
-
-	ring_store(&b->shared->rsp_prod, b->rsp_prod);
-	ring_fence();
-	return ring_rings(before, b->rsp_prod, ring_load(&b->shared->rsp_event));
-}
+/* The requests up to req_prod are there, or the responses: whether the other end must be rung. */
+bool ring_push_requests(struct ring_front *f);
+bool ring_push_responses(struct ring_back *b);
 
 /* Responses that are there from rsp_cons on; RING_LIES. */
-static inline uint32_t
-ring_responses(const struct ring_front *f)
-{
-	uint32_t count = ring_load(&f->shared->rsp_prod) - f->rsp_cons;
-
-	return count > f->req_prod - f->rsp_cons ? RING_LIES : count;
-}
-
+uint32_t ring_responses(const struct ring_front *f);
 /* ... and with 0 the front end is rung for the next one: it may sleep. */
-static inline uint32_t
-ring_last_responses(struct ring_front *f)
-{
-	uint32_t count = ring_responses(f);
-
-	if (count)
-		return count;
-	ring_store(&f->shared->rsp_event, f->rsp_cons + 1);
-	ring_fence();
-	return ring_responses(f);
-}
+uint32_t ring_last_responses(struct ring_front *f);
 
 /*
  * Requests that are there from req_cons on; RING_LIES: with those that wait for an answer too many.
  */
-static inline uint32_t
-ring_requests(const struct ring_back *b)
-{
-	uint32_t count = ring_load(&b->shared->req_prod) - b->req_cons;
-
-	return count > b->size - (b->req_cons - b->rsp_prod) ? RING_LIES : count;
-}
-
-static inline uint32_t
-ring_last_requests(struct ring_back *b)
-{
-	uint32_t count = ring_requests(b);
-
-	if (count)
-		return count;
-	ring_store(&b->shared->req_event, b->req_cons + 1);
-	ring_fence();
-	return ring_requests(b);
-}
+uint32_t ring_requests(const struct ring_back *b);
+uint32_t ring_last_requests(struct ring_back *b);
