@@ -202,7 +202,7 @@ def on_bochs(files):
            and "audit: 0 differences" in text, "bochs: dom0, PvGrub and a domain of ours beside each other", text=text[-3000:])
     bad = folder() / "dom0.elf"
     shutil.copyfile(guest("pv-pirq"), bad)
-    text = PV.host(["start pv-pirq", "start dom0", "start dom0 -- leave", "start dom0"], [bad, "pv-pirq"], "bochs")
+    text = PV.host(["start pv-pirq", "start dom0 -- tame", "start dom0 -- leave", "start dom0 -- tame"], [bad, "pv-pirq"], "bochs")
     ok("0 wrong; no line is mine" in text and text.count("0 wrong; the end") == 2 and "0 wrong; I leave" in text,
        "bochs: dom0 loses no interrupt of the disk", text=text)
 

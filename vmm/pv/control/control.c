@@ -4,6 +4,7 @@
 #include <inc/errno.h>
 #include <vmm/control/pause/pause.h>
 #include <vmm/engine.h>
+#include <vmm/pv/bus/bus.h>
 #include <vmm/pv/control/control.h>
 #include <vmm/pv/pv.h>
 
@@ -53,6 +54,7 @@ static const struct thread_class made_class = {
 static void
 dom0_ended(struct thread *t)
 {
+	pv_bus_end();
 	pv_foreign_drop(dom0->vcpu);
 	pv_pirq_unmap_all(&pv_events_of(dom0)->ports);
 	dom0 = NULL;
@@ -80,6 +82,7 @@ begin(struct domain *d)
 		return -EBUSY;
 	}
 	dom0 = d;
+	pv_dom0_devices_begin();
 	pv_events_of(d)->ports.domain = 0;
 	plain = d->vcpu->thread.class;
 	d->vcpu->thread.class = &dom0_class;

@@ -1,13 +1,12 @@
 /*
- * The machine's devices, as far as a domain has any: dom0 may have the first IDE channel, for which
- * Zeno has no driver, with its interrupt line and its ports. Nobody else has anything.
- *
- * A bus master's ports are not among them: who has these has all of memory.
+ * The machine's devices, as far as a domain has any: dom0 may have the first IDE channel, and what
+ * bus.h names, with their interrupt lines and their ports. Nobody else has anything.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
 #include <kern/thread.h>
 #include <vmm/dev/platform.h>
+#include <vmm/pv/bus/bus.h>
 #include <vmm/pv/control/control.h>
 #include <vmm/pv/events/events.h>
 #include <vmm/pv/pv.h>
@@ -43,7 +42,9 @@ may_have(const struct vcpu *v, uint64_t irq)
 {
 	if (v->domain != pv_dom0())
 		return -EPERM;
-	return irq >= PV_PIRQS ? -EINVAL : irq == IDE_IRQ ? 0 : -EPERM;
+	if (irq >= PV_PIRQS)
+		return -EINVAL;
+	return irq == IDE_IRQ || pv_bus_has_line((unsigned)irq) ? 0 : -EPERM;
 }
 
 static bool
@@ -174,9 +175,25 @@ port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 		outl(port, value);
 }
 
-const struct io_range pv_dom0_ports[] = {
-	{ 0x1f0, 8, 4, "dom0's IDE", port_read, port_write },
-	{ 0x3f6, 1, 1, "dom0's IDE", port_read, port_write },
-	{ .count = 0 },
+/* Where the last ones lie is the firmware's to say: pv_dom0_devices_begin(). */
+enum { IDE, IDE_CONTROL, ADDRESS, DATA, MASTER, RANGES };
+struct io_range pv_dom0_ports[RANGES + 1] = {
+	[IDE] = { 0x1f0, 8, 4, "dom0's IDE", port_read, port_write },
+	[IDE_CONTROL] = { 0x3f6, 1, 1, "dom0's IDE", port_read, port_write },
+	[ADDRESS] = { BUS_ADDRESS, 4, 4, "dom0's PCI", pv_bus_address_read, pv_bus_address_write },
+	[DATA] = { BUS_DATA, 4, 4, "dom0's PCI", pv_bus_data_read, pv_bus_data_write },
+	[MASTER] = { .count = 0 },
 };
 uint8_t pv_dom0_claims[LOW_PORTS] = { [0x1f0 ... 0x1f7] = 1, [0x3f6] = 2 };
+
+void
+pv_dom0_devices_begin(void)
+{
+	uint16_t master;
+
+	pv_bus_begin();
+	master = pv_bus_master();
+	pv_dom0_ports[MASTER] = (struct io_range){ master,    master ? BUS_MASTER_PORTS : 0,
+						   4,         "dom0's IDE",
+						   port_read, port_write };
+}
