@@ -119,6 +119,7 @@ def parse():
     parser.add_argument("--machine", choices=[*machine.machine_names(), *machine.BY_HAND], default="qemu")
     parser.add_argument("--kernel", help="multiboot image (zeno.mb)")
     parser.add_argument("--disk", help="raw disk image, in place of --kernel")
+    parser.add_argument("--drive", metavar="FILE", help="an image that the machine has as a drive, hda; QEMU alone")
     parser.add_argument("--elf", action="append", default=[], help="symbols: the host kernel first")
     parser.add_argument("--module", action="append", default=[], metavar="'PATH WORDS'")
     parser.add_argument("--append", default="", help="the kernel's command line")
@@ -143,13 +144,15 @@ def parse():
         parser.error("give --kernel or --disk")
     if options.disk and (options.module or options.append):
         parser.error("a disk image holds its own modules and command line")
+    if options.drive and (options.disk or options.debugger or options.machine == "bochs"):
+        parser.error("--drive goes with --kernel and QEMU")
     if options.stub == "zeno":
         for_guests(parser, options)
     elif options.gdb and options.machine == "bochs":
         parser.error("Debian's Bochs has no GDB stub: --stub zeno shows the guests, and --debugger all")
     if options.reverse and (not options.gdb or options.stub == "zeno" or options.disk or options.machine != "qemu"):
         parser.error("--reverse goes with --gdb, --kernel and QEMU's own stub: a recording has no other input")
-    for path in [options.kernel, options.disk, *options.elf, *(m.split()[0] for m in options.module)]:
+    for path in [options.kernel, options.disk, options.drive, *options.elf, *(m.split()[0] for m in options.module)]:
         if path and not Path(path).is_file():
             parser.error(f"there is no file {path}")
     return options
@@ -182,6 +185,9 @@ def main():
                  "modules": [(m.split()[0], m.split()[1:]) for m in options.module]}
         if options.disk or name == "bochs":
             boots = {"disk": options.disk or make_image(options, directory)}
+        if options.drive:
+            path = str(Path(options.drive).resolve()).replace(",", ",,")
+            boots["extra"] = ("-drive", f"file={path},format=raw,if=ide,index=0")
         setup = machine.Setup(machine=name, cpu=options.cpu, mem=options.mem, elf=options.elf,
                               **boots)
         try:

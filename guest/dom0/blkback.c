@@ -46,6 +46,7 @@ blkback_drop(struct vbd *v)
 		pv_unmap_grant(at, 0, v->handle);
 		pv_map(at, pv_page(at) << 12 | PTE_P | PTE_W | PTE_U | PTE_NX);
 	}
+	medium_forget(v);
 	v->port = 0;
 	v->page = NULL;
 }
@@ -124,23 +125,53 @@ shake_hands(struct vbd *v)
 
 /* ---- requests ---- */
 
-/* The request's place is its response's, too; who is at the other end can write it at any time. */
 static void
-serve_one(struct vbd *v)
+put_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status)
 {
-	struct xen_blkif_request r = v->page->entry[v->ring.req_cons++ % XEN_BLKIF_RING].request;
-	struct xen_blkif_response answer = { .id = r.id,
-					     .operation = r.operation,
-					     .status = (int16_t)blkserve(v, &r) };
+	struct xen_blkif_response answer = { .id = r->id,
+					     .operation = r->operation,
+					     .status = (int16_t)status };
 
 	v->page->entry[v->ring.rsp_prod++ % XEN_BLKIF_RING].response = answer;
 	v->asked++;
 }
 
+static void
+push(struct vbd *v)
+{
+	if (!ring_push_responses(&v->ring))
+		return;
+	pv_send(v->port);
+	v->rung++;
+}
+
+void
+blkback_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status)
+{
+	put_answer(v, r, status);
+	push(v);
+}
+
+/* The request's place is its response's, too; who is at the other end can write it at any time. */
+static bool
+serve_one(struct vbd *v)
+{
+	struct xen_blkif_request r;
+
+	if (v->medium.there && media_busy())
+		return false;
+	r = v->page->entry[v->ring.req_cons++ % XEN_BLKIF_RING].request;
+	if (v->medium.there)
+		medium_begin(v, &r);
+	else
+		put_answer(v, &r, blkserve(v, &r));
+	return true;
+}
+
 static bool
 serve_ring(struct vbd *v)
 {
-	uint32_t count = ring_last_requests(&v->ring);
+	uint32_t count = ring_last_requests(&v->ring), done;
 
 	if (count == RING_LIES) {
 		tell(v, "it says that its ring has more than there is room");
@@ -151,13 +182,11 @@ serve_ring(struct vbd *v)
 	}
 	if (!count)
 		return false;
-	for (uint32_t n = 0; n < count && n < ROUND; n++)
-		serve_one(v);
-	if (ring_push_responses(&v->ring)) {
-		pv_send(v->port);
-		v->rung++;
-	}
-	return true;
+	for (done = 0; done < count && done < ROUND && serve_one(v); done++)
+		;
+	if (!v->medium.there)
+		push(v);
+	return done;
 }
 
 bool

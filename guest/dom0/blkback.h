@@ -1,5 +1,6 @@
 /*
- * Disks that dom0 has for others: files of its RAM disk, each behind a ring of its own.
+ * Disks that dom0 has for others: files of its RAM disk, or drives (media.h), each behind a ring of
+ * its own.
  *
  * Who is at the other end is not trusted. A request is copied out of the ring before anything of it
  * is looked at, and what it names is granted by that domain, or refused by Zeno: dom0 never has a
@@ -9,6 +10,7 @@
 
 #include <guest/dom0/disk.h>
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/media.h>
 #include <guest/pv/drivers/ring.h>
 #include <guest/pv/drivers/states.h>
 
@@ -18,6 +20,7 @@ struct vbd {
 	struct domu *of; /* NULL: none */
 	struct disk disk;
 	struct file file;
+	struct medium medium; /* in place of the file, if it is there */
 	uint64_t sectors;
 	enum xen_xenbus_state mine;
 	bool look;                            /* the front end's state may be another one */
@@ -33,6 +36,7 @@ extern struct vbd vbds[VBDS];
 /* blkback.c. Whether there was something to do. */
 bool blkback_serve(struct vbd *v);
 void blkback_drop(struct vbd *v);
+void blkback_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status);
 
 /* blkserve.c: what its response says. */
 enum xen_blkif_rsp blkserve(const struct vbd *v, const struct xen_blkif_request *r);

@@ -56,6 +56,10 @@ fill(struct disk *d, enum place place, const char *word)
 {
 	switch (place) {
 	case TARGET:
+		if (begins(word, "/dev/")) {
+			d->device = true;
+			word += strlen("/dev/");
+		}
 		if (strlen(word) >= sizeof(d->target))
 			return "the file's name is too long";
 		snprintf(d->target, sizeof(d->target), "%s", word);
@@ -79,10 +83,14 @@ disk_read(struct disk *d, const char *words)
 {
 	enum place next = TARGET;
 	const char *wrong = NULL;
-	bool old = begins(words, "file:"), more = true;
+	bool device = begins(words, "phy:"), old = device || begins(words, "file:"), more = true;
 
 	memset(d, 0, sizeof(*d));
-	for (words += old ? 5 : 0; more && !wrong; words++) {
+	d->device = device;
+	for (words += device ? strlen("phy:")
+		      : old  ? strlen("file:")
+			     : 0;
+	     more && !wrong; words++) {
 		char word[DISK_WORDS];
 		enum place place = TARGET;
 		const char *rest;

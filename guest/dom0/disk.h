@@ -4,6 +4,7 @@
  *   NAME, raw, xvda, rw
  *   format=raw, vdev=xvda, access=ro, target=NAME
  *   file:NAME,xvda,w
+ *   phy:hda1,xvda,w          or /dev/hda1, raw, xvda, rw
  *
  * By place they are target, format, vdev, access; behind a prefix there is no format. `target=` is
  * the last, and has all that is behind it. Pure.
@@ -17,10 +18,11 @@
 #define DISK_WORDS 96u /* bytes of what says it, its NUL, too */
 
 struct disk {
-	char target[64]; /* a file's name */
+	char target[64]; /* a file's name, or a device's, without /dev/ */
 	char name[8];    /* xvda */
 	unsigned number; /* as the other end knows it: 51712 */
 	bool readonly;
+	bool device;
 };
 
 /* NULL, or what is wrong, in words. */

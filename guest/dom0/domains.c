@@ -3,6 +3,7 @@
  */
 #include <guest/dom0/config.h>
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/media.h>
 
 #define PAGE 4096u
 
@@ -245,6 +246,7 @@ domains_serve(void)
 	bool any = false;
 
 	daemon_hears();
+	any |= media_serve();
 	for (struct domu *u = domus; u < domus + DOMUS; u++) {
 		if (!u->id)
 			continue;

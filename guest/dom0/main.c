@@ -2,6 +2,7 @@
  * dom0's kernel: it begins, and looks for what there is to do, for ever.
  */
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/ide.h>
 
 #define STACK (64u << 10) /* the builder's is one page */
 
@@ -30,8 +31,11 @@ take_ports(void)
 {
 	int port;
 
-	while ((port = pv_event_next()) >= 0)
+	while ((port = pv_event_next()) >= 0) {
 		somebody_ended |= (uint32_t)port == exception_port;
+		if ((uint32_t)port == ide_port)
+			ide_interrupted();
+	}
 }
 
 /* Each round serves everybody a little, so that who talks for ever keeps nobody waiting. */

@@ -3,6 +3,7 @@
  */
 #include <guest/dom0/disk.h>
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/media.h>
 #include <guest/pv/drivers/crc.h>
 
 #define LINE  120u
@@ -233,6 +234,12 @@ block_list(const char *word)
 }
 
 static void
+disks(const char *word)
+{
+	media_list();
+}
+
+static void
 crc(const char *word)
 {
 	struct file f;
@@ -283,9 +290,11 @@ static const struct command {
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
 	{ "sched-credit", "[-d DOMAIN -w WEIGHT]", "weights of all, or another one", sched_credit },
 	{ "uptime", "[DOMAIN]", "for how long each has been there", uptime },
-	{ "block-attach", "DOMAIN DISK", "it gets one more: file:NAME,xvdb,w", block_attach },
+	{ "block-attach", "DOMAIN DISK", "it gets one more: file:NAME,xvdb,w or phy:hda1,xvdb,w",
+	  block_attach },
 	{ "block-detach", "DOMAIN VDEV", "it is asked to let go of one", block_detach },
 	{ "block-list", "DOMAIN", "its disks", block_list },
+	{ "disks", "", "drives of the machine, and their partitions, for phy:", disks },
 	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", crc },
 	{ "ls", "", "files of the ramdisk", ls },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },

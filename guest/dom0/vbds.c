@@ -56,7 +56,7 @@ fill(const struct vbd *v)
 	put_number(v, true, "frontend-id", v->of->id);
 	put(v, true, "online", "1");
 	put(v, true, "dev", v->disk.name);
-	put(v, true, "type", "file");
+	put(v, true, "type", v->medium.there ? "phy" : "file");
 	put(v, true, "params", v->disk.target);
 	put(v, true, "mode", v->disk.readonly ? "r" : "w");
 	put(v, true, "device-type", "disk");
@@ -73,31 +73,68 @@ fill(const struct vbd *v)
 	put_number(v, false, "state", XEN_XENBUS_Initialising);
 }
 
-/* Why this one can't have this disk; NULL: it can. */
-const char *
-vbd_wrong(const struct domu *u, const struct disk *d)
+/* What is below it; or why there is nothing. */
+static const char *
+below(struct vbd *v)
 {
-	struct file f;
+	const char *wrong = NULL;
 
-	if (!file_find(d->target, &f))
-		return "there is no such file";
-	if (f.size < XEN_BLKIF_SECTOR)
-		return "the file has not one sector";
+	if (v->disk.device) {
+		wrong = medium_find(v->disk.target, &v->medium);
+		v->sectors = v->medium.sectors;
+	} else if (!file_find(v->disk.target, &v->file)) {
+		wrong = "there is no such file";
+	} else {
+		v->sectors = v->file.size / XEN_BLKIF_SECTOR;
+	}
+	return wrong || v->sectors ? wrong : "the file has not one sector";
+}
+
+/* Two have some of the same bytes. */
+static bool
+is_shared(const struct vbd *a, const struct vbd *b)
+{
+	if (a->medium.there != b->medium.there)
+		return false;
+	if (!a->medium.there)
+		return a->file.bytes == b->file.bytes;
+	return a->medium.drive == b->medium.drive &&
+	       a->medium.first < b->medium.first + b->sectors &&
+	       b->medium.first < a->medium.first + a->sectors;
+}
+
+/* Why this one can't have this disk; NULL: it can, and what is below it is known. */
+static const char *
+wrong_with(const struct domu *u, struct vbd *new)
+{
+	const char *wrong = below(new);
+
+	if (wrong)
+		return wrong;
 	for (const struct vbd *v = vbds; v < vbds + VBDS; v++) {
 		if (!v->of)
 			continue;
-		if (v->of == u && v->disk.number == d->number)
+		if (v->of == u && v->disk.number == new->disk.number)
 			return "it has a disk of this vdev";
-		if (!strcmp(v->disk.target, d->target) && !(v->disk.readonly && d->readonly))
-			return "another one has the file, and one of them writes";
+		if (is_shared(v, new) && !(v->disk.readonly && new->disk.readonly))
+			return "another one has what is there, and one of them writes";
 	}
 	return NULL;
 }
 
 const char *
+vbd_wrong(const struct domu *u, const struct disk *d)
+{
+	struct vbd new = { .disk = *d };
+
+	return wrong_with(u, &new);
+}
+
+const char *
 vbd_attach(struct domu *u, const struct disk *d)
 {
-	const char *wrong = vbd_wrong(u, d);
+	struct vbd new = { .of = u, .disk = *d, .look = true, .mine = XEN_XENBUS_Initialising };
+	const char *wrong = wrong_with(u, &new);
 	char path[PATH_SIZE];
 	struct vbd *v = vbds;
 
@@ -107,9 +144,7 @@ vbd_attach(struct domu *u, const struct disk *d)
 		v++;
 	if (v == vbds + VBDS)
 		return "dom0 has no place for more disks";
-	*v = (struct vbd){ .of = u, .disk = *d, .look = true, .mine = XEN_XENBUS_Initialising };
-	file_find(d->target, &v->file);
-	v->sectors = v->file.size / XEN_BLKIF_SECTOR;
+	*v = new;
 	fill(v);
 	vbd_path(v, false, "state", path, sizeof(path));
 	daemon_watch(path, &v->look);
@@ -189,7 +224,7 @@ vbds_end(struct domu *u)
 void
 vbds_list(const struct domu *u)
 {
-	say("Vdev  Name  State Mode   Sectors  Requests Events File\n");
+	say("Vdev  Name  State Mode   Sectors  Requests Events Target\n");
 	for (const struct vbd *v = vbds; v < vbds + VBDS; v++)
 		if (v->of == u)
 			say("%-5u %-5s %5u %-4s %9lu %9lu %6lu %s\n", v->disk.number, v->disk.name,

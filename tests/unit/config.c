@@ -36,8 +36,9 @@ read_it(const char *text, size_t len)
 		snprintf(got, sizeof(got), "%s|%s|%s|%s|%lu|%lu", c.name, c.kernel, c.ramdisk,
 			 c.extra, c.memory, c.vcpus);
 	for (unsigned n = 0; *got > '9' && n < c.disks; n++)
-		sprintf(got + strlen(got), "|%s %s %u %c", c.disk[n].target, c.disk[n].name,
-			c.disk[n].number, c.disk[n].readonly ? 'r' : 'w');
+		sprintf(got + strlen(got), "|%s%s %s %u %c", c.disk[n].target,
+			c.disk[n].device ? "*" : "", c.disk[n].name, c.disk[n].number,
+			c.disk[n].readonly ? 'r' : 'w');
 	if (*got > '9' && c.cpu_weight)
 		sprintf(got + strlen(got), "|weight %lu", c.cpu_weight);
 	if (*got > '9' && (c.on_poweroff || c.on_reboot != CONFIG_RESTART || c.on_crash))
@@ -81,6 +82,10 @@ static const struct {
 	  "n|k|||8|2|a xvdb 51728 w|b xvda2 51714 r" },
 	{ WHOLE "disk=['vdev=xvdp15, access=ro ,format=raw, target=a,b ']",
 	  "n|k|||8|1|a,b xvdp15 51967 r" },
+	{ WHOLE "disk=['phy:hda1,xvda,w','/dev/hdb,,xvdb']",
+	  "n|k|||8|1|hda1* xvda 51712 w|hdb* xvdb 51728 w" },
+	{ WHOLE "disk=['vdev=xvda,target=/dev/hda', 'dev/hda,,xvdb', 'file:phy:x,xvdc,r']",
+	  "n|k|||8|1|hda* xvda 51712 w|dev/hda xvdb 51728 w|phy:x xvdc 51744 r" },
 	{ WHOLE "disk=['format=raw,a,xvda']", "4:7: the one format here is raw" },
 	{ WHOLE "disk=[ ]", "n|k|||8|1" },
 	{ WHOLE "disk='a,raw,xvda'", "4:6: disk takes a list: [ 'FILE, raw, xvda, rw' ]" },

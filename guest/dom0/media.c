@@ -1,0 +1,185 @@
+/*
+ * Disks that are drives of the machine's: media.h.
+ *
+ * The drive reads and writes a buffer of dom0's, and what is another domain's is copied from there
+ * and to there by grants: no device is ever told of a frame that is not dom0's. What is to be
+ * copied, and how it is refused, is the same as for a file: the buffer is one for that while.
+ */
+#include <guest/dom0/blkback.h>
+#include <guest/dom0/ide.h>
+#include <guest/dom0/partition.h>
+
+static struct {
+	struct vbd *v; /* NULL: nobody wants to know */
+	struct xen_blkif_request r;
+	unsigned sectors;
+} job;
+static bool on_its_way;
+static unsigned turn; /* whose the last one was */
+
+/* ---- requests ---- */
+
+/* How many sectors are asked for; 0: it is no request that this disk can do. */
+static unsigned
+sectors_of(const struct vbd *v, const struct xen_blkif_request *r)
+{
+	unsigned all = 0;
+
+	for (unsigned n = 0; n < r->nr_segments && n < XEN_BLKIF_SEGMENTS; n++) {
+		unsigned first = r->seg[n].first_sect, last = r->seg[n].last_sect;
+
+		if (first > last || last >= 4096 / XEN_BLKIF_SECTOR)
+			return 0;
+		all += last - first + 1;
+	}
+	if (r->nr_segments > XEN_BLKIF_SEGMENTS || r->sector_number > v->sectors)
+		return 0;
+	return all > v->sectors - r->sector_number ? 0 : all;
+}
+
+/* Between the buffer and the other end's pages. */
+static enum xen_blkif_rsp
+copy(const struct vbd *v, const struct xen_blkif_request *r, unsigned sectors)
+{
+	struct vbd window = { .of = v->of,
+			      .file = { .bytes = ide_buffer, .size = IDE_BUFFER },
+			      .sectors = sectors };
+	struct xen_blkif_request there = *r;
+
+	there.sector_number = 0;
+	return blkserve(&window, &there);
+}
+
+static enum xen_blkif_rsp
+why_not(const struct vbd *v, const struct xen_blkif_request *r, unsigned *sectors)
+{
+	*sectors = 0;
+	switch (r->operation) {
+	case XEN_BLKIF_OP_WRITE:
+		if (v->disk.readonly)
+			return XEN_BLKIF_RSP_ERROR;
+		/* fall through */
+	case XEN_BLKIF_OP_READ:
+		*sectors = sectors_of(v, r);
+		if (!*sectors)
+			return XEN_BLKIF_RSP_ERROR;
+		return r->operation == XEN_BLKIF_OP_WRITE ? copy(v, r, *sectors)
+							  : XEN_BLKIF_RSP_OKAY;
+	case XEN_BLKIF_OP_FLUSH_DISKCACHE:
+		return r->nr_segments ? XEN_BLKIF_RSP_ERROR : XEN_BLKIF_RSP_OKAY;
+	default:
+		return XEN_BLKIF_RSP_EOPNOTSUPP;
+	}
+}
+
+bool
+media_busy(void)
+{
+	return on_its_way;
+}
+
+void
+medium_begin(struct vbd *v, const struct xen_blkif_request *r)
+{
+	enum xen_blkif_rsp status;
+	unsigned sectors;
+
+	status = why_not(v, r, &sectors);
+	if (status != XEN_BLKIF_RSP_OKAY) {
+		blkback_answer(v, r, status);
+		return;
+	}
+	job.v = v;
+	turn = (unsigned)(v - vbds);
+	job.r = *r;
+	job.sectors = sectors;
+	on_its_way = true;
+	ide_begin(v->medium.drive,
+		  r->operation == XEN_BLKIF_OP_READ    ? IDE_READ
+		  : r->operation == XEN_BLKIF_OP_WRITE ? IDE_WRITE
+						       : IDE_FLUSH,
+		  v->medium.first + r->sector_number, sectors);
+}
+
+static void
+is_done(bool good)
+{
+	enum xen_blkif_rsp status = good ? XEN_BLKIF_RSP_OKAY : XEN_BLKIF_RSP_ERROR;
+
+	on_its_way = false;
+	if (!job.v)
+		return;
+	if (good && job.r.operation == XEN_BLKIF_OP_READ)
+		status = copy(job.v, &job.r, job.sectors);
+	blkback_answer(job.v, &job.r, status);
+}
+
+bool
+media_serve(void)
+{
+	enum ide_state state = ide_look();
+
+	if (state != IDE_GOOD && state != IDE_BAD)
+		return false;
+	is_done(state == IDE_GOOD);
+	for (unsigned n = 1; n <= VBDS && !on_its_way; n++) { /* whoever has waited longest */
+		struct vbd *v = &vbds[(turn + n) % VBDS];
+
+		if (v->of && v->medium.there)
+			blkback_serve(v);
+	}
+	return true;
+}
+
+void
+medium_forget(const struct vbd *v)
+{
+	if (job.v == v)
+		job.v = NULL;
+}
+
+/* ---- which there are ---- */
+
+/* A drive's first sector, into the buffer, for nobody else is at it then. */
+static bool
+read_first(unsigned drive)
+{
+	if (on_its_way)
+		is_done(ide_wait() == IDE_GOOD);
+	ide_begin(drive, IDE_READ, 0, 1);
+	return ide_wait() == IDE_GOOD;
+}
+
+const char *
+medium_find(const char *name, struct medium *m)
+{
+	unsigned number = name[0] && name[1] && name[2] && name[3] ? (unsigned)(name[3] - '0') : 0;
+	unsigned drive = name[0] && name[1] ? (unsigned)(name[2] - 'a') : IDE_DRIVES;
+
+	if (name[0] != 'h' || name[1] != 'd' || drive >= IDE_DRIVES || number > 9 ||
+	    (name[3] && (!number || name[4])))
+		return "a device is hda or hdb, or a part of one: hda1";
+	*m = (struct medium){ .there = true, .drive = drive, .sectors = ide_sectors(drive) };
+	if (!m->sectors)
+		return "the machine has no such drive";
+	if (!number)
+		return NULL;
+	if (!read_first(drive))
+		return "its drive can't be read";
+	return partition_find(ide_buffer, m->sectors, number, &m->first, &m->sectors)
+		       ? NULL
+		       : "its drive has no such partition";
+}
+
+void
+media_list(void)
+{
+	static const char *const names[] = { "hda", "hda1", "hda2", "hda3", "hda4",
+					     "hdb", "hdb1", "hdb2", "hdb3", "hdb4" };
+	struct medium m;
+
+	say("Name     First   Sectors\n");
+	for (unsigned n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+		if (!medium_find(names[n], &m))
+			say("%-5s %8lu %9lu\n", names[n], m.first, m.sectors);
+}

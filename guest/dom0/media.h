@@ -1,0 +1,31 @@
+/*
+ * What is below a domain's disk, if it is no file: a drive of the machine's, or a part of one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <guest/dom0/disk.h>
+#include <inc/xen_block.h>
+
+struct vbd;
+struct medium {
+	bool there; /* false: a file is there in place of it */
+	unsigned drive;
+	uint64_t first, sectors;
+};
+
+/* "hda", "hdb2": NULL, or why there is none such. May wait for the drive. */
+const char *medium_find(const char *name, struct medium *m);
+void media_list(void);
+
+/*
+ * Where media are not busy, a request of a disk that has one is begun. It is answered by
+ * blkback_answer(), which may be at once, or later, in media_serve().
+ */
+bool media_busy(void);
+void medium_begin(struct vbd *v, const struct xen_blkif_request *r);
+bool media_serve(void); /* whether there was something to do */
+/* Whoever asked does not want to know any more. */
+void medium_forget(const struct vbd *v);

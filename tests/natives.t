@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Devices of the machine that dom0 has drivers for: drives by DMA, which other domains have as disks.
+
+`pv-disk` writes on a partition, and reads another one; what is then in the drive's image outside of the machine is what it
+says that it read last, and nothing else of the image has changed. QEMU's log of the drive's commands says that they went by
+DMA, and that what was asked to be flushed was. A boot takes 2 s of CPU.
+"""
+
+import os
+import random
+import re
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from booting import boot_from  # noqa: E402
+from engine import BUILD, each, guest  # noqa: E402
+from harness import ROOT, TOOLS, finish, folder, ok  # noqa: E402
+
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+import mkfiles  # noqa: E402
+from zeno.machines import machine  # noqa: E402
+
+KERNEL = BUILD / "lab8-solution/zeno.mb"
+LIMIT = machine.Limits(instructions=6_000_000_000, cpu_seconds=60)
+PROMPT = "0# "
+ENDS = (PROMPT, "")  # behind a command that makes a domain: the prompt of its end
+SECTOR = 512
+READ_DMA, WRITE_DMA, FLUSH = 0xC8, 0xCA, 0xEA
+BY_PIO = (0x20, 0x24, 0x29, 0x30, 0x34, 0x39)
+ROUNDS = 12  # of what pv-disk does, with a flush behind each
+LISTED = """hdb          0      1024
+hdb1  {first:8} {sectors:9}
+hdb2       700        90"""
+
+
+def shell(*lines):
+    return [(PROMPT, line + "\n") for line in lines]
+
+
+def start(*steps):
+    """dom0, and what is typed there: behind each prompt a text."""
+    words = "|".join(f"{prompt}|{text}" for prompt, text in steps)
+    return "start dom0 mem=24 module=files -- input=" + words.replace(" ", "~").replace("\n", "_")
+
+
+def config(name, disk, **keys):
+    keys = {"name": name, "kernel": "pv-disk", "memory": 8} | keys
+    return ("".join(f"{key} = {value!r}\n" for key, value in keys.items()) + f"disk = {list(disk)}\n").encode()
+
+
+def archive(**files):
+    to = folder() / "files.cpio"
+    to.write_bytes(mkfiles.archive(files))
+    return to
+
+
+def drive(sectors, *partitions):
+    """A drive of bytes that are drawn here, with these partitions, (first, sectors)."""
+    data = bytearray(random.randbytes(sectors * SECTOR))
+    data[446:512] = bytes(64) + b"\x55\xaa"
+    for n, (first, count) in enumerate(partitions):
+        data[446 + 16 * n:462 + 16 * n] = struct.pack("<8xII", first, count)
+        data[450 + 16 * n] = 0x83
+    return data
+
+
+def boot(where, commands, guests, extra):
+    """The console, and the emulator's own words."""
+    guests = [guest("dom0"), *guests]
+    result = machine.boot(**boot_from(where, KERNEL, f"panic=off -- {'; '.join(commands)}; off", guests), cpu="pv", mem=128, limits=LIMIT,
+                          extra=extra)
+    words = result.logs["log"].read_text(errors="replace") if "log" in result.logs else ""
+    text = result.console.decode("ascii", "replace").replace("\r", "")
+    result.cleanup()
+    return text, words
+
+
+def image_of(data):
+    to = folder() / "drive.img"
+    to.write_bytes(data)
+    return to
+
+
+def part(data, where):
+    first, count = where
+    return bytes(data[first * SECTOR:(first + count) * SECTOR])
+
+
+def disks(where):
+    """Two domains at once on parts of a drive, one of which writes; then one more on the whole of it."""
+    one, two = (64 + random.randrange(8), random.randrange(300, 500)), (700, 90)
+    before = drive(1024, one, two)
+    nonce = f"{random.getrandbits(48):x}"
+    before[two[0] * SECTOR:(two[0] + 1) * SECTOR] = f"here is {nonce}\n".encode().ljust(SECTOR, b"\0")
+    image = image_of(before)
+    files = archive(**{"pv-disk": guest("pv-disk").read_bytes(), "w.cfg": config("w", ["phy:hdb1,xvda,w"], extra=f"rounds={ROUNDS} seed={random.randrange(99)}"),
+                       "r.cfg": config("r", ["/dev/hdb2, raw, xvdb, ro"], extra=f"cat rounds={ROUNDS}"),
+                       "hda.cfg": config("hda", ["phy:hdb,xvda,w"]), "none.cfg": config("none", ["phy:hdb3,xvda,w"])})
+    steps = [*shell("disks", "create w.cfg", "create r.cfg", "create hda.cfg", "create none.cfg"), ENDS, ENDS, *shell("halt")]
+    extra = (["-drive", f"file={image},format=raw,if=ide,index=1", "-trace", "ide_exec_cmd"] if where == "qemu" else
+             [f'ata0-slave: type=disk, mode=flat, path="{image}", cylinders=2, heads=16, spt=32'])
+    text, words = boot(where, [start(*steps), "audit"], [files], extra)
+    after, said = image.read_bytes(), re.sub(r"^d1\| ", "", text, flags=re.M)
+    ok(all(line in said for line in LISTED.format(first=one[0], sectors=one[1]).splitlines()), f"{where}: dom0 finds a drive's partitions", text=text)
+    ok("hdb: another one has what is there, and one of them writes" in said and "hdb3: its drive has no such partition" in said,
+       f"{where}: what another one writes nobody else gets, nor what is not there", text=text)
+    ok(f"d3| vbd 51728: 4/4, {two[1]} sectors, to read\nd3| here is {nonce}\n" in said
+       and f"d3| vbd 51728: crc32 {zlib.crc32(part(before, two)):x}\nd3| 0 wrong; the end" in re.sub(r"\n(?!d3\| ).*", "", said),
+       f"{where}: a domain reads its partition", text=text)
+    crc = zlib.crc32(part(after, one))
+    ok(re.search(rf"^d2\| vbd 51712: crc32 {crc:x}\nd2\| 0 wrong; the end$", said, re.M) and crc != zlib.crc32(part(before, one)),
+       f"{where}: what one writes on its own is in the image outside", text=text, crc=f"{crc:x}")
+    whole = bytearray(after)
+    whole[one[0] * SECTOR:sum(one) * SECTOR] = part(before, one)
+    ok(bytes(whole) == bytes(before), f"{where}: ... and nothing else of the image has changed", text=text)
+    ok("audit: 0 differences" in text, f"{where}: and no page is more than it was", text=text)
+    if where == "qemu":
+        commands = [int(n, 16) for n in re.findall(r"cmd (?:0x)?([0-9a-f]+)", words)]
+        ok({READ_DMA, WRITE_DMA} <= set(commands) and commands.count(FLUSH) == 2 * ROUNDS and not set(commands) & set(BY_PIO),
+           "the drive was told to move by DMA, and to flush as often as was asked", words=words[-3000:])
+
+
+def main():
+    disks("qemu")
+    if os.environ.get("ZENO_ALL") and not machine.missing("bochs"):
+        disks("bochs")
+    finish()
+
+
+main()
