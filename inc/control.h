@@ -35,12 +35,14 @@ enum zeno_control {
 	ZENO_WEIGHT,
 };
 #define ZENO_MAP_WRITE 1u
+#define ZENO_VCPUS     4u
 
 /* All of it is read before anything is done. */
 struct zeno_create {
 	char name[24];                                       /* NUL-terminated, as `words` are */
 	uint64_t kernel, kernel_size, ramdisk, ramdisk_size; /* linear, bytes; size 0: none */
 	uint64_t mib;
+	uint32_t vcpus; /* 1 to ZENO_VCPUS */
 	char words[512];
 	char note[64]; /* dom0's own: LOOK has it, also for the dom0 that comes next */
 };

@@ -147,6 +147,9 @@ struct xen_sched_poll {
 
 /* vcpu.h */
 enum xen_vcpuop {
+	XEN_VCPUOP_initialise = 0, /* inc/xen_vcpu.h */
+	XEN_VCPUOP_up = 1,
+	XEN_VCPUOP_down = 2,
 	XEN_VCPUOP_is_up = 3,
 	XEN_VCPUOP_get_runstate_info = 4,
 	XEN_VCPUOP_register_runstate_memory_area = 5,
@@ -155,6 +158,8 @@ enum xen_vcpuop {
 	XEN_VCPUOP_set_singleshot_timer = 8,
 	XEN_VCPUOP_stop_singleshot_timer = 9,
 	XEN_VCPUOP_register_vcpu_info = 10,
+	XEN_VCPUOP_send_nmi = 11,
+	XEN_VCPUOP_register_vcpu_time_memory_area = 13,
 };
 enum xen_runstate {
 	XEN_RUNSTATE_running,

@@ -85,7 +85,7 @@ def works(nonce):
 
 BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "none.cfg": (config("x", kernel="nothing"), "none.cfg:2:10: there is no file nothing"),
        "name.cfg": (config("dom0"), "name.cfg:1:8: there is a domain of this name, dom0"),
-       "vcpus.cfg": (config("x", vcpus=2), "vcpus.cfg:4:9: a PV domain has one CPU here"),
+       "vcpus.cfg": (config("x", vcpus=5), "vcpus.cfg:4:9: a PV domain has at most 4 CPUs here"),
        "disk.cfg": (config("x", ramdisk="0"), "disk.cfg:4:11: there is no file 0"),
        "big.cfg": (config("x", memory=4000), "x: there is no memory for it"), "cfg.cfg": (config("x", kernel="domu.cfg"), "x: that is no kernel")}
 HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2", "any": "d2| nothing has come of it"}

@@ -97,6 +97,23 @@ def events(where):
        f"{where}: a storm of timers, and one that sleeps for ever, leave the others their turns", text=text)
 
 
+CPUS = ["refused: contexts of 25 kinds; it is not up: 0", "begun: registers, FPU, bases, GDT", "IPIs: 500 there, 500 back",
+        "times: its timer, its period", "ports: polled by one, moved to the other", "flushed: of both, of all", "roots: each has its own",
+        "down and up: by another, by itself", "0 wrong; the end"]
+
+
+def cpus(where):
+    """A domain's second CPU, started, called and stopped by the first; and four that call anything at any time."""
+    text = EVENTS_TOO.host(["start pv-bell", "frames", "start pv-cpus vcpus=2", "audit", "start pv-cpus vcpus=4 -- storm", "audit",
+                            "start pv-bell", "frames"], ["pv-cpus", "pv-bell"], where, "audit=40")
+    parts = each(text)
+    ok(said(parts[1]) == CPUS, f"{where}: a second CPU has its own registers, tables, ports, timers and root", text=text)
+    ok("all have called; the end" in text and text.count("audit: 0 differences") == 2,
+       f"{where}: four of them, that start and stop each other at any moment, leave all counts right", text=text)
+    free = re.findall(r"^ *free +(\d+) frames", text, re.M)
+    ok(len(free) == 2 and free[0] == free[1], f"{where}: what they had is free again", free=free)
+
+
 def ends(where):
     """Each ending is one line, and the guest behind it is well."""
     words = list(ENDINGS)
@@ -167,9 +184,9 @@ def struck():
 def refused():
     """What can't be started is told in a line."""
     text = PV.host(["start hello", "start pv-hello platform=pc", "start pv-hello boot=multiboot", "start pv-hello vcpus=2",
-                    "start pv-hello"], ["hello", "pv-hello"])
+                    "start pv-hello vcpus=5", "start pv-hello"], ["hello", "pv-hello"])
     for words in ("engine pv: it takes kernels with Xen's notes", "a PV kernel has no platform",
-                  "it is not a 32-bit x86 image", "a domain has 1 to 1 vCPUs", "caught 1; the end"):
+                  "it is not a 32-bit x86 image", "a second vCPU is one of Lab 7's calls", "a domain has 1 to 4 vCPUs", "caught 1; the end"):
         ok(words in text, f"said: {words}", text=text)
 
 
@@ -194,6 +211,7 @@ def main():
         works(where)
         ends(where)
         events(where)
+        cpus(where)
     frames()
     costs()
     slowly()

@@ -151,8 +151,8 @@ read_config(const char *name, struct config *c, struct file *kernel, struct file
 		wrong(name, &c->ramdisk_at, "there is no file ", c->ramdisk);
 	else if (!disks_are_there(name, c))
 		return false;
-	else if (c->vcpus != 1)
-		wrong(name, &c->vcpus_at, "a PV domain has one CPU here", "");
+	else if (c->vcpus > ZENO_VCPUS)
+		wrong(name, &c->vcpus_at, "a PV domain has at most 4 CPUs here", "");
 	else
 		return true;
 	return false;
@@ -193,6 +193,7 @@ domain_create(const char *name)
 	make.ramdisk = (uint64_t)ramdisk.bytes;
 	make.ramdisk_size = ramdisk.bytes ? ramdisk.size : 0;
 	make.mib = c.memory;
+	make.vcpus = (uint32_t)c.vcpus;
 	out_flush(); /* the monitor says a line, too */
 	id = control(ZENO_CREATE, (uint64_t)&make, 0, 0);
 	if (id < 0) {

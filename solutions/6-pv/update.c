@@ -1,8 +1,8 @@
 /*
  * The hypercalls that write entries: exercise 6.6. What each may be says pv_type_write().
  *
- * With one vCPU no translation is used between here and the next entry into the guest; v->flush has
- * the CPU forget all of them there.
+ * No translation is used between here and the next entry into the guest, for none of its vCPUs runs
+ * meanwhile; v->flush has the CPU forget all of them there.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>

@@ -58,7 +58,7 @@ on_signal(int signal, siginfo_t *info, void *context)
 {
 	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
 
-	begun |= regs[REG_RIP] == (greg_t)pv_event_next;
+	begun |= regs[REG_RIP] == (greg_t)pv_event_next_of;
 	if (begun && step++ == at)
 		send(sent);
 	too_many |= step > MOST;

@@ -60,6 +60,9 @@ numbers(void)
 	SAME(XEN_IRQSTAT_needs_eoi, XENIRQSTAT_needs_eoi);
 	SAME(XEN_MAP_PIRQ_TYPE_GSI, MAP_PIRQ_TYPE_GSI);
 	SAME(XEN_SCHEDOP_poll, SCHEDOP_poll);
+	SAME(XEN_VCPUOP_initialise, VCPUOP_initialise);
+	SAME(XEN_VCPUOP_up, VCPUOP_up);
+	SAME(XEN_VCPUOP_down, VCPUOP_down);
 	SAME(XEN_VCPUOP_is_up, VCPUOP_is_up);
 	SAME(XEN_VCPUOP_get_runstate_info, VCPUOP_get_runstate_info);
 	SAME(XEN_VCPUOP_register_runstate_memory_area, VCPUOP_register_runstate_memory_area);
@@ -68,6 +71,8 @@ numbers(void)
 	SAME(XEN_VCPUOP_set_singleshot_timer, VCPUOP_set_singleshot_timer);
 	SAME(XEN_VCPUOP_stop_singleshot_timer, VCPUOP_stop_singleshot_timer);
 	SAME(XEN_VCPUOP_register_vcpu_info, VCPUOP_register_vcpu_info);
+	SAME(XEN_VCPUOP_send_nmi, VCPUOP_send_nmi);
+	SAME(XEN_VCPUOP_register_vcpu_time_memory_area, VCPUOP_register_vcpu_time_memory_area);
 	SAME(XEN_VCPU_SSHOTTMR_future, VCPU_SSHOTTMR_future);
 	SAME(XEN_RUNSTATE_running, RUNSTATE_running);
 	SAME(XEN_RUNSTATE_runnable, RUNSTATE_runnable);

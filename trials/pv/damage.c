@@ -132,13 +132,19 @@ static void
 audit(struct vcpu *v, struct audit_report *report)
 {
 	const struct pv *pv = pv_of(v);
-	const mfn_t roots[] = { pv->kernel_root, pv->user_root };
+	mfn_t roots[2 * PV_VCPUS];
 	const struct pv_types *all[DOMAIN_MAX + 1];
+	unsigned count = 0;
 
+	for_each_vcpu(each, v->domain)
+	{
+		roots[count++] = pv_of(each)->kernel_root;
+		roots[count++] = pv_of(each)->user_root;
+	}
 	pv_all_types(all);
 	count_held(v, -1u);
 	pv_domain_count(-1u);
-	pv_recount(pv->types, roots, ARRAY_LEN(roots), all, report);
+	pv_recount(pv->types, roots, count, all, report);
 	pv_domain_count(1);
 	count_held(v, 1);
 }

@@ -91,22 +91,24 @@ pv_call_set_callbacks(struct vcpu *v, struct pv_call *c)
 	return 0;
 }
 
-/* What Zeno does differently for whoever asks so: a bit for each type. */
+/* What Zeno does differently for a domain that asks so: a bit for each type. */
 int64_t
 pv_call_vm_assist(struct vcpu *v, struct pv_call *c)
 {
-	uint64_t type = c->arg[1], *assists = &pv_of(v)->assists;
+	uint64_t type = c->arg[1], assists = pv_of(v)->assists;
 
 	if (type > 63 || !(ASSISTS >> type & 1))
 		return -EINVAL;
 	switch ((uint32_t)c->arg[0]) {
 	case XEN_VMASST_CMD_enable:
-		*assists |= 1ul << type;
-		return 0;
+		assists |= 1ul << type;
+		break;
 	case XEN_VMASST_CMD_disable:
-		*assists &= ~(1ul << type);
-		return 0;
+		assists &= ~(1ul << type);
+		break;
 	default:
 		return -ENOSYS;
 	}
+	for_each_vcpu(each, v->domain) pv_of(each)->assists = assists;
+	return 0;
 }

@@ -115,18 +115,15 @@ put_all(uint64_t *pages[], unsigned count)
 }
 
 /* All of the new table is there before anything of the old one goes. */
-int64_t
-pv_call_set_gdt(struct vcpu *v, struct pv_call *c)
+int
+pv_set_gdt(struct vcpu *v, const uint64_t list[], unsigned entries)
 {
-	unsigned entries = (unsigned)c->arg[1], count = (entries + PER_PAGE - 1) / PER_PAGE;
-	uint64_t list[GDT_GUEST_PAGES], *pages[GDT_GUEST_PAGES];
+	unsigned count = (entries + PER_PAGE - 1) / PER_PAGE;
+	uint64_t *pages[GDT_GUEST_PAGES];
 	int err = 0;
 
 	if (entries > GDT_ENTRIES)
 		return -EINVAL;
-	pv_charge(&c->budget, entries);
-	if (pv_read(v, list, c->arg[0], count * sizeof(list[0])))
-		return -EFAULT;
 	for (unsigned n = 0; n < count; n++) {
 		pages[n] = NULL;
 		if (is_memory(v, mfn(list[n])))
@@ -143,12 +140,27 @@ pv_call_set_gdt(struct vcpu *v, struct pv_call *c)
 	return 0;
 }
 
+int64_t
+pv_call_set_gdt(struct vcpu *v, struct pv_call *c)
+{
+	unsigned entries = (unsigned)c->arg[1];
+	uint64_t list[GDT_GUEST_PAGES];
+
+	if (entries > GDT_ENTRIES)
+		return -EINVAL;
+	pv_charge(&c->budget, entries);
+	if (pv_read(v, list, c->arg[0], (entries + PER_PAGE - 1) / PER_PAGE * sizeof(list[0])))
+		return -EFAULT;
+	return pv_set_gdt(v, list, entries);
+}
+
 static void
 use_ldt(struct vcpu *v, uint64_t at, unsigned entries)
 {
 	pv_of(v)->ldt_at = at;
-	pv_of(v)->ldt_entries = entries;
-	gdt_set_ldt(LDT_WINDOW, pv_ldt_limit(v));
+	pv_of(v)->ldt_entries = (uint16_t)entries;
+	if (shown == v)
+		gdt_set_ldt(LDT_WINDOW, pv_ldt_limit(v));
 }
 
 /* What lies at an address of its own: mmuext_op's SET_LDT. */
@@ -213,6 +225,6 @@ pv_call_update_descriptor(struct vcpu *v, struct pv_call *c)
 	if (at & 7 || !is_memory(v, m) || !make_safe(&safe))
 		return -EINVAL;
 	((uint64_t *)mfn_ptr(m))[(at & PAGE_MASK) / 8] = c->arg[1];
-	update_copies(v, m, (unsigned)(at & PAGE_MASK) / 8, safe);
+	for_each_vcpu(each, v->domain) update_copies(each, m, (unsigned)(at & PAGE_MASK) / 8, safe);
 	return 0;
 }

@@ -85,19 +85,21 @@ pv_unpin_all(struct domain *d)
 	check_idle(d, true);
 }
 
-/* The guest's tables are none any more, with all that they refer to. */
+/* The domain's tables are none any more, with all that they refer to: with its first vCPU. */
 static void
 free_tables(struct vcpu *v)
 {
 	struct pv *pv = pv_of(v);
 
-	if (!pv || !pv->types)
+	if (v->number || !pv || !pv->types)
 		return;
 	write_cr3(mfn_to_hpa(host_root).v); /* it may have one of them */
 	pv_unpin_all(v->domain);
 	pv_let_go(v->domain);
-	drop_root(pv->types, &pv->kernel_root);
-	drop_root(pv->types, &pv->user_root);
+	for (struct vcpu *each = v; each && pv_of(each); each = each->next) {
+		drop_root(pv->types, &pv_of(each)->kernel_root);
+		drop_root(pv->types, &pv_of(each)->user_root);
+	}
 	pv_domain_unmapped(v->domain);
 	check_idle(v->domain, false);
 }
@@ -190,6 +192,5 @@ static const struct mmu_mode direct_mode = {
 	.translate = translate,
 	.show = show,
 	.give_ram = give_ram,
-	.one_vcpu = true,
 };
 SET_ADD(mmu_modes, direct_mode);

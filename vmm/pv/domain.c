@@ -1,5 +1,5 @@
 /*
- * A PV domain beside its vCPU, and the parts that labs add to it.
+ * A PV domain beside its vCPUs, and the parts that labs add to it.
  */
 #include <inc/errno.h>
 #include <kern/frame.h>
@@ -196,7 +196,8 @@ pv_domain_create(struct domain *d)
 	if (!pd->shared)
 		return -ENOMEM;
 	pv_share(d->id, pd->shared);
-	pd->shared->vcpu_info[0].upcall_mask = 1;
+	for (unsigned n = 0; n < XEN_LEGACY; n++)
+		pd->shared->vcpu_info[n].upcall_mask = 1;
 	set_foreach (const struct pv_part *, part, pv_parts)
 		if (!err && part->create)
 			err = part->create(d);

@@ -38,14 +38,15 @@ pv_create(struct vcpu *v)
 	for (unsigned n = 0; n < GDT_GUEST_PAGES; n++)
 		pv->gdt_frames[n] = MFN_NONE;
 	pv->traps = host_page();
-	pv->types = host_page();
+	pv->types = v->number ? pv_of(v->domain->vcpu)->types : host_page();
+	pv->initialised = !v->number;
 	pv->info = &pv_domain_of(v->domain)->shared->vcpu_info[v->number];
 	v->watched |=
 		!strcmp(cmdline_get("paranoid", "0"), "1"); /* no call is answered on the spot */
 	if (!pv->traps || !pv->types)
 		return -ENOMEM;
 	pv->types->owner = v->domain->id;
-	pv->types->flush = &v->flush;
+	pv->types->flush = &v->domain->vcpu->flush;
 	return 0;
 }
 
@@ -67,7 +68,8 @@ free_vcpu(struct vcpu *v)
 	if (pv_running == v)
 		pv_running = NULL;
 	host_page_put(pv->traps);
-	host_page_put(pv->types);
+	if (!v->number) /* the domain's */
+		host_page_put(pv->types);
 	host_page_put(pv);
 	v->engine_data = NULL;
 }
@@ -150,7 +152,12 @@ load(struct vcpu *v)
 
 	cpu_setup_load(&setup); /* another engine's leave() first */
 	pv_show_tables(v);
+	/*
+	 * The CPU remembers nothing of what this vCPU's tables have been, for its CR3 was loaded:
+	 * so whoever changes tables makes the one forget that runs, and the others begin so.
+	 */
 	v->flush = false;
+	pv->types->flush = &v->flush;
 	GDT_AT(XEN_FLAT_CS64) = CODE64;
 	GDT_AT(XEN_FLAT_SS64) = DATA;
 	load_selectors(v);
@@ -310,7 +317,7 @@ static const struct engine pv_engine = {
 	.name = "pv",
 	.what = "paravirtualization: a kernel in ring 3 that knows",
 	.long_mode = true,
-	.max_vcpus = 1,
+	.max_vcpus = PV_VCPUS,
 	.ram_max = PV_RAM_MAX,
 	.mmu_modes = modes,
 	.init = init,

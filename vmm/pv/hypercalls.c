@@ -27,13 +27,14 @@ static const char *const names[XEN_HYPERCALL_COUNT] = {
 static COLD int64_t
 unknown(struct vcpu *v, uint64_t number)
 {
-	uint64_t bit = 1ul << (number < XEN_HYPERCALL_COUNT ? number : 0);
+	uint64_t *said = &pv_of(v->domain->vcpu)->said,
+		 bit = 1ul << (number < XEN_HYPERCALL_COUNT ? number : 0);
 	const char *name = number < XEN_HYPERCALL_COUNT ? names[number] : NULL;
 
-	if (!(pv_of(v)->said & bit) && !v->domain->silent)
+	if (!(*said & bit) && !v->domain->silent)
 		printf("d%u %s: hypercall %lu (%s): Zeno has none such: -ENOSYS\n", v->domain->id,
 		       v->domain->name, number, name ? name : "unknown");
-	pv_of(v)->said |= bit;
+	*said |= bit;
 	return -ENOSYS;
 }
 

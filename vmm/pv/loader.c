@@ -28,9 +28,8 @@ frame_number(void *ctx, uint64_t pfn)
 
 static const struct pv_ops ops = { .page = page, .mfn = frame_number };
 
-/* The CPU's registers: long mode, as Zeno runs it. */
-static void
-registers(struct cpu_state *s, const struct pv_start *start, mfn_t root)
+void
+pv_flat_registers(struct cpu_state *s)
 {
 	const uint16_t any = ATTR_P | ATTR_S | ATTR_RW | ATTR_A | 3 << 5;
 
@@ -43,10 +42,16 @@ registers(struct cpu_state *s, const struct pv_start *start, mfn_t root)
 					   .attr = any | ATTR_DB | ATTR_G,
 					   .limit = 0xffffffff };
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
-	s->cr3 = mfn_to_hpa(root).v;
 	s->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	s->rflags = FLAG_ONE | FLAG_IF;
+}
+
+static void
+registers(struct cpu_state *s, const struct pv_start *start, mfn_t root)
+{
+	pv_flat_registers(s);
+	s->cr3 = mfn_to_hpa(root).v;
 	s->rip = start->rip;
 	s->gpr[RSP] = start->rsp;
 	s->gpr[RSI] = start->rsi;
@@ -84,8 +89,12 @@ pv_load_files(struct domain *d, const struct pv_files *f)
 		return -ENOEXEC;
 	}
 	err = pv_domain_create(d);
-	if (!err)
-		err = pv_create(v);
+	if (!err && v->next && !pv_domain_of(d)->events) {
+		printf("%s: to start a second vCPU is one of Lab 7's calls: vcpus=1\n", d->name);
+		return -EINVAL;
+	}
+	for (struct vcpu *each = v; each && !err; each = each->next)
+		err = pv_create(each);
 	if (!err)
 		err = pv_domain_open(d, &plan, f->by_dom0);
 	if (err)

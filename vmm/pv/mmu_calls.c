@@ -16,9 +16,9 @@
 typedef int64_t one_fn(struct vcpu *v, const void *request, unsigned *budget);
 
 /*
- * With one vCPU no translation is used between a walk's step, which sets v->flush, and the next
- * entry. Other domains have other roots, and to load one forgets all (the host sets no G, nor lets
- * a guest).
+ * No translation is used between a walk's step, which sets v->flush, and the next entry. Its other
+ * vCPUs, and other domains, have their roots loaded before they run, and to load one forgets all
+ * (the host sets no G, nor lets a guest).
  */
 void
 pv_types_told(struct vcpu *v)
@@ -140,6 +140,26 @@ pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget)
 	return 0;
 }
 
+/*
+ * Of several vCPUs: all, or those in a list of bits. They have one CPU, so none but this one runs
+ * now, and no interrupt has to reach the others: each forgets before its next instruction.
+ */
+static COLD int64_t
+forget(struct vcpu *v, uint32_t cmd, uint64_t va, uint64_t list)
+{
+	bool page = cmd == XEN_MMUEXT_INVLPG_MULTI || cmd == XEN_MMUEXT_INVLPG_ALL;
+	bool all = cmd == XEN_MMUEXT_TLB_FLUSH_ALL || cmd == XEN_MMUEXT_INVLPG_ALL;
+	uint64_t who = ~0ul;
+
+	if (!all && pv_read(v, &who, list, sizeof(who)))
+		return -EINVAL;
+	for_each_vcpu(each, v->domain) if (who >> each->number & 1) each->flush |=
+		each != v || !page;
+	if (page && who >> v->number & 1 && pv_is_guests(va, 1))
+		invlpg(va);
+	return 0;
+}
+
 static int64_t
 one_op(struct vcpu *v, const void *request, unsigned *budget)
 {
@@ -163,16 +183,17 @@ one_op(struct vcpu *v, const void *request, unsigned *budget)
 	case XEN_MMUEXT_SET_LDT:
 		return pv_set_ldt(v, arg, r->arg2, budget);
 	case XEN_MMUEXT_TLB_FLUSH_LOCAL:
-	case XEN_MMUEXT_TLB_FLUSH_MULTI: /* of all its vCPUs there is one */
-	case XEN_MMUEXT_TLB_FLUSH_ALL:
 		v->flush = true;
 		return 0;
 	case XEN_MMUEXT_INVLPG_LOCAL:
-	case XEN_MMUEXT_INVLPG_MULTI:
-	case XEN_MMUEXT_INVLPG_ALL:
 		if (pv_is_guests(arg, 1))
 			invlpg(arg);
 		return 0;
+	case XEN_MMUEXT_TLB_FLUSH_MULTI:
+	case XEN_MMUEXT_TLB_FLUSH_ALL:
+	case XEN_MMUEXT_INVLPG_MULTI:
+	case XEN_MMUEXT_INVLPG_ALL:
+		return forget(v, cmd, arg, r->arg2);
 	default:
 		return -ENOSYS;
 	}

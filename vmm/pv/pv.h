@@ -17,6 +17,7 @@
 #include <kern/trap.h>
 #include <vmm/domain.h>
 #include <vmm/pv/types.h>
+#include <vmm/pv/vcpus.h>
 #include <vmm/vcpu.h>
 
 #define PV_TABLE_PAGES (GDT_GUEST_PAGES + LDT_WINDOW_PAGES)
@@ -25,21 +26,23 @@
 struct pv {
 	mfn_t kernel_root, user_root; /* user: MFN_NONE until the kernel names it */
 	struct xen_trap_info *traps;  /* by vector; one frame */
-	struct pv_types *types;       /* the domain's; one frame */
+	struct pv_types *types;       /* the domain's, of all its vCPUs; one frame */
 	struct xen_vcpu_info *info;   /* in the page that the guest shares with Zeno, or its own */
 	uint64_t kernel_sp;           /* for what comes while the user runs */
 	uint64_t event_callback, failsafe_callback, syscall_callback, nmi_callback;
-	uint64_t said;    /* a bit for each unknown hypercall that the log has */
+	uint64_t said;    /* a bit for each unknown hypercall that the log has: the first vCPU's */
 	uint64_t assists; /* ... for each of vm_assist's types that it has asked for */
 	/* descriptors.c: what the windows show while it runs; NULL: a page of zeros */
 	uint64_t *tables[PV_TABLE_PAGES];
 	mfn_t gdt_frames[GDT_GUEST_PAGES]; /* MFN_NONE: none */
 	uint64_t ldt_at;                   /* linear */
-	uint32_t ldt_entries;
+	uint16_t ldt_entries;
 	uint8_t callback_masks; /* a bit for each type of callback: events are masked there */
 	uint8_t iopl;           /* its kernel's in and out: from 1 on */
 	uint8_t refused;        /* a bit for each of DS ES FS GS that could not be loaded */
-	bool user;              /* the guest's user runs, on its root */
+	bool initialised;       /* it has begun, or may: registers, tables, a root are there */
+	uint8_t pad;
+	bool user; /* the guest's user runs, on its root */
 	struct ring_frame frame;
 };
 _Static_assert(sizeof(struct pv) <= PAGE_SIZE, "a pv is one frame");
@@ -89,6 +92,8 @@ pv_is_canonical(uint64_t a)
 
 /* engine.c: before the loader fills it; 0 or -ENOMEM. */
 int pv_create(struct vcpu *v);
+/* loader.c: long mode, as Zeno runs its code and its stack. */
+void pv_flat_registers(struct cpu_state *s);
 /* The lab's iret.c: the kernel's space, or the user's. */
 void pv_switch_root(struct vcpu *v, bool user);
 /* DS ES FS GS: null, where they could not be loaded; and GS as its user is to find it. */
@@ -186,6 +191,7 @@ int pv_write_dr(struct vcpu *v, uint64_t n, uint64_t value);
 /* descriptors.c: its tables are in the windows; NULL: nobody's are. */
 void pv_show_tables(struct vcpu *v);
 void pv_free_tables(struct vcpu *v);
+int pv_set_gdt(struct vcpu *v, const uint64_t list[], unsigned entries); /* of frames */
 int pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries, unsigned *budget);
 uint32_t pv_ldt_limit(const struct vcpu *v);
 

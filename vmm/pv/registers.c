@@ -8,6 +8,7 @@
 #include <kern/fpu.h>
 #include <vmm/cpu_setup.h>
 #include <vmm/pv/pv.h>
+#include <vmm/pv/shared.h>
 
 #define BREAKPOINTS  4u
 #define DR7_WRITABLE 0xffff03fful
@@ -122,7 +123,8 @@ pv_write_dr(struct vcpu *v, uint64_t n, uint64_t value)
 	if (n == 7)
 		value = (value & DR7_WRITABLE) | DR7_RESET;
 	v->state.dr[n] = value;
-	pv_load_breakpoints(v);
+	if (v == pv_running)
+		pv_load_breakpoints(v);
 	return 0;
 }
 

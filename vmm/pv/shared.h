@@ -9,8 +9,9 @@
 #include <vmm/domain.h>
 #include <vmm/pv/builder.h>
 #include <vmm/pv/grants.h>
+#include <vmm/pv/vcpus.h>
 
-#define PV_HELD 4u
+#define PV_HELD (2u + PV_VCPUS) /* console, store, and each vcpu_info */
 
 /* d->machine: one frame. */
 struct pv_events;

@@ -94,6 +94,10 @@ wrong_ones(void)
 	REFUSES(ENOEXEC, "what is no kernel", create(&c));
 	c = good, c.mib = 0;
 	REFUSES(EINVAL, "no memory", create(&c));
+	c = good, c.vcpus = 0;
+	REFUSES(EINVAL, "no vCPU", create(&c));
+	c = good, c.vcpus = ZENO_VCPUS + 1;
+	REFUSES(EINVAL, "a vCPU too many", create(&c));
 	c = good, c.mib = 1ul << 45;
 	REFUSES(EINVAL, "more memory than there are addresses", create(&c));
 	c = good, c.mib = 4096;
@@ -404,9 +408,11 @@ guest_main(const struct xen_start_info *info)
 	pv_events_init();
 	if (control(ZENO_LOOK, 0, (uint64_t)&l, 0) == -EPERM)
 		return nobody();
-	good = (struct zeno_create){
-		.name = "made", .kernel = info->mod_start, .kernel_size = info->mod_len, .mib = 8
-	};
+	good = (struct zeno_create){ .name = "made",
+				     .kernel = info->mod_start,
+				     .kernel_size = info->mod_len,
+				     .mib = 8,
+				     .vcpus = 1 };
 	while (has_word("idle"))
 		pv_poll(0, 0);
 	if (has_word("die=any"))

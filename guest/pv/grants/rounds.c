@@ -152,6 +152,7 @@ static void
 one_round(uint64_t round)
 {
 	struct zeno_create c = { .name = "child",
+				 .vcpus = 1,
 				 .kernel = pv_info->mod_start,
 				 .kernel_size = pv_info->mod_len,
 				 .mib = 2 };

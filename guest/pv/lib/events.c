@@ -35,12 +35,12 @@ pv_send(uint32_t port)
  * at the bits first, and takes the selector's away behind that, throws away what came between.
  */
 int
-pv_event_next(void)
+pv_event_next_of(volatile struct xen_vcpu_info *info)
 {
 	uint64_t floors;
 
-	pv_vcpu->upcall_pending = 0;
-	while ((floors = __atomic_exchange_n(&pv_vcpu->pending_sel, 0, __ATOMIC_SEQ_CST)))
+	info->upcall_pending = 0;
+	while ((floors = __atomic_exchange_n(&info->pending_sel, 0, __ATOMIC_SEQ_CST)))
 		for (; floors; floors &= floors - 1) {
 			unsigned word = (unsigned)__builtin_ctzl(floors), bit;
 			uint64_t ready = pv_shared->pending[word] & ~pv_shared->mask[word];
@@ -49,7 +49,7 @@ pv_event_next(void)
 				continue;
 			bit = (unsigned)__builtin_ctzl(ready);
 			/* this word, and those behind it: for the next call */
-			__atomic_fetch_or(&pv_vcpu->pending_sel, floors, __ATOMIC_SEQ_CST);
+			__atomic_fetch_or(&info->pending_sel, floors, __ATOMIC_SEQ_CST);
 			__atomic_fetch_and(&pv_shared->pending[word], ~(1ul << bit),
 					   __ATOMIC_SEQ_CST);
 			return (int)(word * 64 + bit);

@@ -15,8 +15,15 @@ extern volatile struct xen_vcpu_info
 /* Maps the shared page, and takes upcalls: pv_handler gets them. All ports are open. */
 void pv_events_init(void);
 int64_t pv_event_op(enum xen_evtchnop op, void *arg);
-/* Each port that is pending and not masked, once, as xen.h says; -1: there is none more. */
-int pv_event_next(void);
+/*
+ * Of a vCPU: each port that is pending and not masked, once, as xen.h says; -1: there is none more.
+ */
+int pv_event_next_of(volatile struct xen_vcpu_info *info);
+static inline int
+pv_event_next(void)
+{
+	return pv_event_next_of(pv_vcpu);
+}
 void *pv_machine_page(uint64_t mfn); /* of its own, that the builder has mapped */
 int64_t pv_send(uint32_t port);
 struct xen_evtchn_status pv_status(uint32_t port); /* of a port of its own */

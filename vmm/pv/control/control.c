@@ -34,13 +34,21 @@ domain_in(struct thread *t)
 	return ((struct vcpu *)((char *)t - offsetof(struct vcpu, thread)))->domain;
 }
 
+/* It was the last turn of the last of its vCPUs. */
+static bool
+is_over(const struct domain *d)
+{
+	for_each_vcpu(v, d) if (v->thread.state != THREAD_ENDED) return false;
+	return true;
+}
+
 /* dom0 is told, and lets go of it. Without one it is the monitor's, as others are. */
 static void
 made_ended(struct thread *t)
 {
-	struct pv_events *pe = pv_events_of(domain_in(t));
-
-	pe->over = true;
+	if (!is_over(domain_in(t)))
+		return;
+	pv_events_of(domain_in(t))->over = true;
 	if (dom0)
 		pv_virq_raise(&pv_events_of(dom0)->ports, 0, XEN_VIRQ_DOM_EXC);
 	else
@@ -54,6 +62,8 @@ static const struct thread_class made_class = {
 static void
 dom0_ended(struct thread *t)
 {
+	if (!is_over(dom0))
+		return;
 	pv_bus_end();
 	pv_foreign_drop(dom0->vcpu);
 	pv_pirq_unmap_all(&pv_events_of(dom0)->ports);
@@ -85,7 +95,7 @@ begin(struct domain *d)
 	pv_dom0_devices_begin();
 	pv_events_of(d)->ports.domain = 0;
 	plain = d->vcpu->thread.class;
-	d->vcpu->thread.class = &dom0_class;
+	for_each_vcpu(v, d) v->thread.class = &dom0_class;
 	return 0;
 }
 
@@ -115,7 +125,7 @@ create(struct vcpu *v, uint64_t from)
 	if (id < 0)
 		return id;
 	d = domain_find((unsigned)id);
-	d->vcpu->thread.class = &made_class;
+	for_each_vcpu(v, d) v->thread.class = &made_class;
 	memcpy(pv_events_of(d)->ends.note, c.note, sizeof(c.note));
 	domain_pause(d);
 	printf("d%u %s: made by dom0 with %lu MiB\n", d->id, d->name, d->ram >> 20);

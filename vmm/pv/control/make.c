@@ -3,8 +3,8 @@
  * the monitor's `start` has (loader.c).
  *
  * The builder wants a file in one piece, and dom0's frames lie anywhere. So its pages are mapped
- * one behind the other, read-only, in a root that lives for this call. dom0 has one vCPU, which
- * waits here, and nobody else writes its frames: what has been checked is what is used.
+ * one behind the other, read-only, in a root that lives for this call. All of dom0's vCPUs wait
+ * meanwhile, and nobody else writes its frames: what has been checked is what is used.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -16,6 +16,7 @@
 #define VIEW     (1ul << 39) /* in that root: its second slot */
 #define FILE_MAX (256ul << 20)
 #define MIB_MAX  4096u
+_Static_assert(ZENO_VCPUS == PV_VCPUS, "as dom0 is told");
 
 static const struct pv_files *asked; /* by the call that is being done */
 
@@ -69,7 +70,7 @@ make(struct vcpu *v, const struct zeno_create *c, mfn_t root)
 					.engine = v->engine,
 					.loader = dom0_loader.name,
 					.ram = c->mib << 20,
-					.vcpus = 1,
+					.vcpus = c->vcpus,
 					.words = "" };
 	uint64_t next = VIEW;
 	struct domain *d;
@@ -108,7 +109,7 @@ pv_make(struct vcpu *v, const struct zeno_create *c)
 	int64_t id;
 
 	if (!is_name(c->name, sizeof(c->name)) || c->words[sizeof(c->words) - 1] ||
-	    c->note[sizeof(c->note) - 1] || c->mib > MIB_MAX)
+	    c->note[sizeof(c->note) - 1] || c->mib > MIB_MAX || !c->vcpus || c->vcpus > PV_VCPUS)
 		return -EINVAL;
 	domain_forget(NULL); /* which loads another root, and comes first in domain_create() */
 	write_cr3(mfn_to_hpa(host_root).v);

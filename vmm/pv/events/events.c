@@ -34,33 +34,53 @@ pv_ports_page(void)
 static bool
 pending(struct vcpu *v)
 {
-	return pv_upcall_is_due(pv_of(v)) || pv_events_of(v->domain)->goes_on;
+	return pv_upcall_is_due(pv_of(v)) || pv_vcpu_of(v)->goes_on;
+}
+
+static void
+wakes(struct vcpu *v)
+{
+	v->irq_pending = true;
+	thread_due(&v->thread);
+}
+
+/* Whoever waits for this port, be it another one's. */
+static COLD void
+polls_are_over(struct pv_events *pe, unsigned port)
+{
+	for_each_vcpu(v, pe->ports.of)
+	{
+		struct pv_vcpu *own = pv_vcpu_of(v);
+
+		if (!own->polls || (own->poll_port && own->poll_port != port))
+			continue;
+		own->goes_on = true;
+		wakes(v);
+	}
 }
 
 void
 pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
 {
-	struct domain *d = p->of;
-	struct pv_events *pe = pv_events_of(d);
-	struct vcpu *v = d->vcpu;
+	struct pv_events *pe = pv_events_of(p->of);
+	struct vcpu *v = vcpu < PV_VCPUS ? pe->vcpu[vcpu].v : NULL;
 
-	if (pe->polls && (!pe->poll_port || pe->poll_port == port))
-		pe->goes_on = true;
-	while (v && v->number != vcpu)
-		v = v->next;
-	if (!v || !pending(v))
-		return;
-	v->irq_pending = true;
-	thread_due(&v->thread);
+	if (pe->pollers)
+		polls_are_over(pe, port);
+	if (v && pv_upcall_is_due(pv_of(v)))
+		wakes(v);
 }
 
 void
-pv_poll_begin(struct pv_events *pe, uint32_t port, uint64_t timeout)
+pv_poll_begin(struct vcpu *v, uint32_t port, uint64_t timeout)
 {
-	pe->polls = true;
-	pe->goes_on = false;
-	pe->poll_port = port;
-	pv_timer_poll(&pe->timers, timeout);
+	struct pv_vcpu *own = pv_vcpu_of(v);
+
+	pv_events_of(v->domain)->pollers += !own->polls;
+	own->polls = true;
+	own->goes_on = false;
+	own->poll_port = port;
+	pv_timer_poll(&own->timers, timeout);
 }
 
 static int64_t
@@ -100,22 +120,30 @@ show_time(struct domain *d)
 	uint64_t ns = domain_now(d);
 
 	for_each_vcpu(v, d) pv_time_write(&pe->ports.info[v->number]->time, rdtsc(), ns, pe->scale);
+	if (pv_running && pv_running->domain == d)
+		pv_show_time_area(pv_running);
 	if (pe->wall == d->clock_offset)
 		return;
 	pe->wall = d->clock_offset;
 	pv_time_write_wall(pe->ports.shared, pe->wall);
 }
 
+/* A vCPU's timers stand still, as in Xen, until it is up. */
 static void
 lines(struct domain *d)
 {
-	struct pv_events *pe = pv_events_of(d);
-	unsigned due = pv_timers_take(&pe->timers, domain_now(d));
+	uint64_t now = domain_now(d);
 
-	if (due & PV_TIMER_EVENT)
-		pv_virq_raise(&pe->ports, 0, XEN_VIRQ_TIMER);
-	if (due & PV_TIMER_POLL && pe->polls)
-		pe->goes_on = true;
+	for_each_vcpu(v, d)
+	{
+		struct pv_vcpu *own = pv_vcpu_of(v);
+		unsigned due = pv_vcpu_is_up(v) ? pv_timers_take(&own->timers, now) : 0;
+
+		if (due & PV_TIMER_EVENT)
+			pv_virq_raise(&pv_events_of(d)->ports, v->number, XEN_VIRQ_TIMER);
+		if (due & PV_TIMER_POLL && own->polls)
+			own->goes_on = true;
+	}
 	show_time(d);
 	pv_console_look(d);
 }
@@ -123,17 +151,27 @@ lines(struct domain *d)
 static uint64_t
 deadline(struct domain *d)
 {
-	return pv_timers_next(&pv_events_of(d)->timers);
+	uint64_t first = PV_NEVER;
+
+	for_each_vcpu(v, d)
+	{
+		uint64_t at = pv_timers_next(&pv_vcpu_of(v)->timers);
+
+		if (pv_vcpu_is_up(v) && at < first)
+			first = at;
+	}
+	return first;
 }
 
 /* It goes on, with an upcall or without: a wait is over by either. */
 static uint8_t
 ack(struct vcpu *v)
 {
-	struct pv_events *pe = pv_events_of(v->domain);
+	struct pv_vcpu *own = pv_vcpu_of(v);
 
-	pe->polls = pe->goes_on = false;
-	pv_timer_poll(&pe->timers, 0);
+	pv_events_of(v->domain)->pollers -= own->polls;
+	own->polls = own->goes_on = false;
+	pv_timer_poll(&own->timers, 0);
 	return 0;
 }
 
@@ -171,9 +209,15 @@ create(struct domain *d)
 	pe->ports.of = d;
 	pe->ports.domain = d->id;
 	pe->ports.shared = pd->shared;
-	pe->ports.info[0] = &pd->shared->vcpu_info[0];
 	pe->scale = pv_time_scale(clock_tsc_hz());
-	pv_timers_init(&pe->timers);
+	for_each_vcpu(v, d)
+	{
+		pe->ports.info[v->number] = &pd->shared->vcpu_info[v->number];
+		pv_vcpu_of(v)->v = v;
+		pv_timers_init(&pv_vcpu_of(v)->timers);
+		if (!pv_vcpu_is_up(v))
+			pv_vcpu_of(v)->runstate.state = XEN_RUNSTATE_offline;
+	}
 	return 0;
 }
 

@@ -15,15 +15,24 @@ struct pv_ends {
 	char note[64]; /* dom0's own */
 };
 
+/* A vCPU's. */
+struct pv_vcpu {
+	struct vcpu *v; /* NULL: there is no such one */
+	struct pv_timers timers;
+	bool polls;                    /* it waits for a port ... */
+	bool goes_on;                  /* ... and has waited enough */
+	uint32_t poll_port;            /* ... this one; 0: any */
+	uint64_t runstate_at, time_at; /* linear: where it wants to see those; 0: nowhere */
+	struct xen_vcpu_runstate_info runstate;
+};
+
 /* One frame. */
 struct pv_events {
 	struct pv_ports ports;
-	struct pv_timers timers;
+	struct pv_vcpu vcpu[PV_VCPUS];
+	unsigned pollers; /* of these */
 	struct pv_scale scale;
-	uint64_t wall;      /* its clock_offset, when it was last told the date */
-	bool polls;         /* its vCPU waits for a port ... */
-	uint32_t poll_port; /* ... this one; 0: any */
-	bool goes_on;       /* ... and has waited enough */
+	uint64_t wall; /* its clock_offset, when it was last told the date */
 	/* pages of the guest's own */
 	struct xen_console_ring *console;
 	struct xen_store_ring *store;
@@ -33,8 +42,6 @@ struct pv_events {
 	bool made;    /* dom0 has made it, and frees it */
 	bool over;    /* its last turn has been */
 	struct pv_ends ends;
-	uint64_t runstate_at; /* linear: where it wants to see that; 0: nowhere */
-	struct xen_vcpu_runstate_info runstate;
 };
 _Static_assert(sizeof(struct pv_events) <= PAGE_SIZE, "a pv_events is one frame");
 
@@ -44,14 +51,32 @@ pv_events_of(const struct domain *d)
 	return pv_domain_of(d)->events;
 }
 
-/* The guest waits for a port. */
-void pv_poll_begin(struct pv_events *e, uint32_t port, uint64_t timeout);
+static inline struct pv_vcpu *
+pv_vcpu_of(const struct vcpu *v)
+{
+	return &pv_events_of(v->domain)->vcpu[v->number];
+}
+
+/* The vCPU waits for a port. */
+void pv_poll_begin(struct vcpu *v, uint32_t port, uint64_t timeout);
 int64_t pv_sched_op(struct vcpu *v, struct pv_call *c); /* vcpu_calls.c: block, poll */
 
 /* services.c: console and store are there when the kernel begins: 0, -ENOMEM, -EINVAL. */
 int pv_services_open(struct domain *d, struct pv_plan *plan, bool by_dom0);
 void pv_console_look(struct domain *d); /* what has been typed goes to it */
 
-/* runstate.c: this vCPU runs now, or could; or it waits, and has not the CPU any more. */
+/* runstate.c: this vCPU runs now, or could; or it has not the CPU any more, and is what it says. */
 void pv_runstate(struct vcpu *v, bool runs);
+void pv_rests(struct vcpu *v, enum xen_runstate state);
 void pv_waits(struct vcpu *v);
+void pv_show_time_area(struct vcpu *v);
+
+/* start.c: VCPUOP_initialise, _up, _down: by one vCPU, of any of its domain. */
+int64_t pv_vcpu_initialise(struct vcpu *v, struct vcpu *of, struct pv_call *c);
+int64_t pv_vcpu_up(struct vcpu *of);
+int64_t pv_vcpu_down(struct vcpu *v, struct vcpu *of, struct pv_call *c);
+static inline bool
+pv_vcpu_is_up(const struct vcpu *v)
+{
+	return v->state.activity != ACTIVITY_WAITS_FOR_SIPI;
+}

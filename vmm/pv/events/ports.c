@@ -55,6 +55,12 @@ pv_service_raise(struct pv_ports *p, enum pv_service service)
 
 /* ---- operations ---- */
 
+static bool
+has_vcpu(const struct pv_ports *p, uint32_t vcpu)
+{
+	return vcpu < PV_VCPUS && p->info[vcpu];
+}
+
 static int
 alloc_unbound(struct pv_ports *p, void *arg)
 {
@@ -84,7 +90,7 @@ bind_virq(struct pv_ports *p, void *arg)
 
 	if (b->virq >= XEN_VIRQS || (is_global(b->virq) && b->vcpu))
 		return -EINVAL;
-	if (b->vcpu >= PV_VCPUS)
+	if (!has_vcpu(p, b->vcpu))
 		return -ENOENT;
 	if (p->virq[b->vcpu][b->virq])
 		return -EEXIST;
@@ -117,7 +123,7 @@ bind_ipi(struct pv_ports *p, void *arg)
 {
 	struct xen_evtchn_bind_ipi *b = arg;
 
-	if (b->vcpu >= PV_VCPUS)
+	if (!has_vcpu(p, b->vcpu))
 		return -ENOENT;
 	return told(&b->port, pv_port_new(p, (struct pv_port){ .state = XEN_EVTCHNSTAT_ipi,
 							       .vcpu = (uint8_t)b->vcpu }));
@@ -166,7 +172,7 @@ bind_vcpu(struct pv_ports *p, void *arg)
 	const struct xen_evtchn_bind_vcpu *b = arg;
 	struct pv_port *e = pv_port_at(p, b->port);
 
-	if (b->vcpu >= PV_VCPUS)
+	if (!has_vcpu(p, b->vcpu))
 		return -ENOENT;
 	if (!e || e->state == XEN_EVTCHNSTAT_ipi ||
 	    (e->state == XEN_EVTCHNSTAT_virq && !is_global(e->other)))

@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include <inc/xen_events.h>
+#include <vmm/pv/vcpus.h>
 
 #define PV_ZENO 0x7ff2u /* xen.h: DOMID_XEN */
 enum pv_service { PV_SERVICE_CONSOLE = 1, PV_SERVICE_STORE, PV_SERVICES };
@@ -27,7 +28,6 @@ struct pv_port {
 };
 #define PV_PORTS_PER_PAGE (4096u / sizeof(struct pv_port))
 #define PV_PORT_PAGES     (XEN_PORTS / PV_PORTS_PER_PAGE)
-#define PV_VCPUS          1u
 
 /* A line of the machine's interrupt controllers, under the number that it has there (pirq.c). */
 #define PV_PIRQS 16u
@@ -37,7 +37,7 @@ struct pv_pirq {
 	uint16_t port; /* 0: it is bound to none */
 };
 
-/* Zeroed, and then `domain`, `shared` and `info`. */
+/* Zeroed, and then `domain`, `shared`, and `info` of each vCPU that it has. */
 struct domain;
 struct pv_ports {
 	struct domain *of; /* for whoever links this */
@@ -45,8 +45,8 @@ struct pv_ports {
 	uint16_t taken;                      /* all ports below are */
 	struct pv_port *page[PV_PORT_PAGES]; /* NULL: all of these are closed */
 	struct xen_shared_info *shared;
-	struct xen_vcpu_info *info[PV_VCPUS];
-	uint16_t virq[PV_VCPUS][XEN_VIRQS]; /* the port of each; 0: none */
+	struct xen_vcpu_info *info[PV_VCPUS]; /* NULL: there is no such vCPU */
+	uint16_t virq[PV_VCPUS][XEN_VIRQS];   /* the port of each; 0: none */
 	uint16_t service[PV_SERVICES];
 	struct pv_pirq pirq[PV_PIRQS];
 };

@@ -120,14 +120,16 @@ virq(int argc, char **argv)
 {
 	struct domain *d = monitor_domain(argc, argv);
 	struct pv_ports *p = d ? pv_ports_of(d == pv_dom0() ? 0 : (uint16_t)d->id) : NULL;
+	bool any = false;
 
 	if (!d)
 		return MONITOR_SAID;
-	if (!p || !p->virq[0][XEN_VIRQ_DEBUG]) {
-		printf("d%u: it has no port for VIRQ_DEBUG\n", d->id);
-		return MONITOR_SAID;
+	for (unsigned n = 0; p && n < PV_VCPUS; n++) {
+		any |= p->virq[n][XEN_VIRQ_DEBUG];
+		pv_virq_raise(p, n, XEN_VIRQ_DEBUG);
 	}
-	pv_virq_raise(p, 0, XEN_VIRQ_DEBUG);
-	return 0;
+	if (!any)
+		printf("d%u: it has no port for VIRQ_DEBUG\n", d->id);
+	return any ? 0 : MONITOR_SAID;
 }
 MONITOR_COMMAND(virq, "virq", "[ID]", "VIRQ_DEBUG to a PV guest: it says what it waits for");
