@@ -76,15 +76,18 @@ look_for(struct vcpu *v, uint32_t address, struct bt_place *p)
 	m = map_at(b, at);
 	p->kind = m->kind;
 	p->exact = m->at == at;
-	/* EXERCISE 3.2b: p->eip, by kind. BT_MISS and BT_PREDICTION: bt->shared->target. BT_CHAIN: stub_target(), if the place is exact.
-	 * All others, BT_POLL and a BT_CHAIN that is not exact among them: the guest's instruction, at b->eip + m->guest.
+	p->eip = b->eip + m->guest;
+	if (m->kind == BT_CHAIN && !p->exact) /* behind a stub, and for the same instruction */
+		return true;
+	/* EXERCISE 3.2b: p->eip, by kind. BT_MISS and BT_PREDICTION: bt->shared->target. BT_CHAIN: stub_target().
+	 * All others, BT_POLL among them: the guest's instruction, at b->eip + m->guest.
 	 * until then:
 	 * (void)stub_target;
 	 * p->eip = (uint32_t)v->domain->window;
 	 */
 	switch (m->kind) {
 	case BT_CHAIN:
-		p->eip = p->exact ? stub_target(bt, p) : b->eip + m->guest;
+		p->eip = stub_target(bt, p);
 		break;
 	case BT_MISS:
 	case BT_PREDICTION:

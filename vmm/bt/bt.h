@@ -179,9 +179,7 @@ struct bt {
 	struct bt_block *last_exit; /* by the last exit, in this generation */
 	struct bt_next *from; /* what the place has that the guest comes from; NULL: nothing */
 	unsigned left_generation;
-	uint64_t
-		/* the instruction of the last exit, if it was a refused access; or BT_NOWHERE */
-		refused_at;
+	uint64_t refused_at; /* the last exit's instruction, if a refused access; BT_NOWHERE */
 	/* what all blocks of the cache depend on */
 	uint32_t cs_base, cs_limit;
 	bool stack32;

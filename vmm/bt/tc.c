@@ -24,20 +24,21 @@ hex(char *to, size_t size, const uint8_t *bytes, unsigned n)
 static void
 purpose(struct vcpu *v, const struct bt_block *b, const struct bt_map *m, char *to, size_t size)
 {
+	static const char *const callouts[] = {
+		[BT_CALLOUT] = "call-out",
+		[BT_MISS] = "call-out where the table has no entry",
+		[BT_PREDICTION] = "call-out, the first time",
+		[BT_POLL] = "call-out if an interrupt waits",
+	};
 	uint8_t stub[BT_STUB_SIZE];
 	uint32_t target;
 
-	to[0] = '\0';
-	if (m->kind == BT_CALLOUT)
-		snprintf(to, size, "call-out");
-	else if (m->kind == BT_MISS)
-		snprintf(to, size, "call-out where the table has no entry");
-	else if (m->kind == BT_PREDICTION)
-		snprintf(to, size, "call-out, the first time");
-	else if (m->kind == BT_POLL)
-		snprintf(to, size, "call-out if an interrupt waits");
-	if (m->kind != BT_CHAIN)
+	if (m->kind != BT_CHAIN) {
+		bool told = m->kind < ARRAY_LEN(callouts) && callouts[m->kind];
+
+		snprintf(to, size, "%s", told ? callouts[m->kind] : "");
 		return;
+	}
 	bt_code_read(bt_of(v), b->at + m->at, stub, sizeof(stub));
 	memcpy(&target, stub + 5, sizeof(target));
 	if (m + 1 < b->map + b->maps && m[1].kind == BT_PREDICTION && !target)
