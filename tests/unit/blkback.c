@@ -10,21 +10,11 @@
 #include <guest/dom0/blkback.h>
 #include <guest/pv/lib/grants.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define SECTORS 100u
 #define ROUNDS  200000u
-
-static uint64_t seed = 7;
-
-static uint32_t
-draw(uint32_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11) % below;
-}
 
 /* ---- what dom0 has around it ---- */
 

@@ -9,18 +9,8 @@
 
 #include <guest/pv/drivers/blkfront.h>
 
+#include "draw.h"
 #include "tap.h"
-
-static uint64_t seed = 11;
-
-static uint32_t
-draw(uint32_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11) % below;
-}
 
 /* ---- the guest around it, and the store ---- */
 

@@ -7,18 +7,8 @@
 
 #include <guest/dom0/config.h>
 
+#include "draw.h"
 #include "tap.h"
-
-static uint64_t seed = 3;
-
-static uint32_t
-draw(uint32_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11) % below;
-}
 
 /* "name|kernel|ramdisk|extra|memory|vcpus", or "line:column: words". */
 static const char *
@@ -170,7 +160,7 @@ any_text(char *meant, char *written, unsigned most)
 }
 
 static void
-drawn(void)
+by_chance(void)
 {
 	static const char *const between[] = { "\n", ";", " # 'x\n", "\n\n", " ;\t" };
 	static const char *const formats[] = { "%u", "0x%x", "0%o", "'%u'", "\"0x%X\"" };
@@ -237,7 +227,7 @@ int
 main(void)
 {
 	table();
-	drawn();
+	by_chance();
 	anything();
 	return done_testing();
 }

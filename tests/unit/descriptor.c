@@ -3,6 +3,7 @@
  * Shadow descriptors: the rules of DESIGN's "Address map and descriptors", on every kind of
  * descriptor.
  */
+#include "draw.h"
 #include "tap.h"
 
 #include <vmm/x86/descriptor.h>
@@ -12,17 +13,6 @@ uint64_t shadow_descriptor(uint64_t guest, uint64_t window);
 #define WINDOW    0xffc00000ull
 #define FLAT_CODE 0x00cf9b000000ffffull
 #define FLAT_DATA 0x00cf93000000ffffull
-
-static uint64_t seed = 20261121;
-
-static uint64_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
 
 /* Whether a present shadow may be shown to the CPU at all; NULL, or the rule that it breaks. */
 static const char *
@@ -66,7 +56,7 @@ random_descriptors(void)
 	for (int i = 0; i < 2000000 && !rule; i++) {
 		uint64_t shadow;
 
-		d = next();
+		d = drawn();
 		if (i & 1)
 			d |= 0xffull << 56; /* bases near the window are rare otherwise */
 		shadow = shadow_descriptor(d, WINDOW);
@@ -104,7 +94,7 @@ roundtrip(void)
 	int bad = 0;
 
 	for (int i = 0; i < 100000; i++) {
-		uint64_t d = next();
+		uint64_t d = drawn();
 		struct segment s = desc_segment(d, 8);
 
 		bad += desc_of_segment(&s) != d;

@@ -11,6 +11,7 @@
 #include <kern/thread.h>
 #include <kern/trap.h>
 
+#include "draw.h"
 #include "tap.h"
 
 static uint8_t inb_of_line(uint16_t port);
@@ -26,23 +27,6 @@ static void outb_of_line(uint16_t port, uint8_t value);
 #define THREADS 6
 #define BYTES   64 /* of a thread's memory, from address 0x1000 on */
 #define BASE    0x1000u
-
-static uint32_t chance = 20261128;
-
-static uint32_t
-next(void)
-{
-	chance ^= chance << 13;
-	chance ^= chance >> 17;
-	chance ^= chance << 5;
-	return chance >> 3;
-}
-
-static uint32_t
-below(uint32_t n)
-{
-	return next() % n;
-}
 
 /* ---- the line ---- */
 
@@ -122,8 +106,8 @@ panic(const char *fmt, ...)
 void
 monitor_run_for(char *command, void (*put_char)(char c))
 {
-	for (uint32_t n = below(16) ? below(100) : below(3 * GDB_PACKET); n; n--)
-		put_char((char)next());
+	for (uint32_t n = draw(16) ? draw(100) : draw(3 * GDB_PACKET); n; n--)
+		put_char((char)drawn());
 }
 
 /* ---- the target: two processes, whose threads come and go ---- */
@@ -215,7 +199,7 @@ target_write(struct gdb_thread t, uint64_t addr, const void *buf, size_t len)
 static int
 target_breakpoint(struct gdb_thread t, uint64_t addr, bool insert)
 {
-	return below(2) ? 0 : -14;
+	return draw(2) ? 0 : -14;
 }
 
 static void
@@ -234,7 +218,7 @@ target_attach(int pid)
 	if (pid > 2)
 		return -3;
 	for (unsigned n = 0; n < THREADS; n++)
-		there[n] |= below(2);
+		there[n] |= draw(2);
 	return pid < 0 ? 1 : pid;
 }
 
@@ -332,48 +316,48 @@ static void
 type_packet(void)
 {
 	static const char few[] = "0123456789abcdef,;:.-p10";
-	const char *start = starts[below(sizeof(starts) / sizeof(starts[0]))];
-	unsigned n = below(64) ? below(48) : below(GDB_PACKET + 64), noise = !below(4);
+	const char *start = starts[draw(sizeof(starts) / sizeof(starts[0]))];
+	unsigned n = draw(64) ? draw(48) : draw(GDB_PACKET + 64), noise = !draw(4);
 	size_t from;
 	uint8_t check = 0;
 	char tail[4];
 
-	for (unsigned i = below(8) ? 1 : below(3); i; i--)
+	for (unsigned i = draw(8) ? 1 : draw(3); i; i--)
 		type('$');
 	from = typed_length;
 	for (; *start; start++)
 		type((uint8_t)*start);
-	if (!below(4))
-		for (const char *p = below(2) ? "1000,10" : "p1.1"; *p; p++)
+	if (!draw(4))
+		for (const char *p = draw(2) ? "1000,10" : "p1.1"; *p; p++)
 			type((uint8_t)*p);
 	while (n--)
-		type(noise ? (uint8_t)next() : (uint8_t)few[below(sizeof(few) - 1)]);
+		type(noise ? (uint8_t)drawn() : (uint8_t)few[draw(sizeof(few) - 1)]);
 	for (size_t i = from; i < typed_length; i++)
 		check += typed[i];
-	snprintf(tail, sizeof(tail), "#%02x", below(16) ? check : below(256));
+	snprintf(tail, sizeof(tail), "#%02x", draw(16) ? check : (unsigned)draw(256));
 	for (const char *p = tail; *p; p++)
 		type((uint8_t)*p);
-	if (!below(8))
-		type((uint8_t) "+-\003"[below(3)]);
+	if (!draw(8))
+		type((uint8_t) "+-\003"[draw(3)]);
 }
 
 /* What happens to a target without the debugger. */
 static void
 happen(void)
 {
-	unsigned n = below(THREADS);
+	unsigned n = draw(THREADS);
 
-	switch (below(6)) {
+	switch (draw(6)) {
 	case 0:
 		there[n] = !there[n];
 		break;
 	case 1:
 		if (number(thread(n)) >= 0)
-			gdb_stopped(thread(n), GDB_SIGTRAP, below(2) ? "swbreak:;" : "");
+			gdb_stopped(thread(n), GDB_SIGTRAP, draw(2) ? "swbreak:;" : "");
 		break;
 	case 2:
 		target_detach((int)n / 3 + 1);
-		gdb_exited((int)n / 3 + 1, (int)below(3), below(2) ? GDB_SIGSEGV : 0);
+		gdb_exited((int)n / 3 + 1, (int)draw(3), draw(2) ? GDB_SIGSEGV : 0);
 		break;
 	default:
 		break;
@@ -389,7 +373,7 @@ main(void)
 	gdb_register(&target);
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		typed_length = typed_at = 0;
-		for (unsigned i = 1 + below(3); i; i--)
+		for (unsigned i = 1 + draw(3); i; i--)
 			type_packet();
 		for (unsigned polls = 0; typed_at < typed_length && polls < 1000; polls++)
 			gdb_poll();

@@ -7,6 +7,7 @@
 
 #include <vmm/dev/i8042.h>
 
+#include "draw.h"
 #include "tap.h"
 
 static struct i8042 k;
@@ -130,15 +131,6 @@ test_full(void)
 	is(sent(), "121cf01cf012121cf01cf012", "two keys of six bytes, and no part of a third");
 }
 
-static uint32_t
-any(uint32_t below)
-{
-	static uint64_t seed = 7;
-
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(seed >> 33) % below;
-}
-
 /* Its commands, and bytes that are none: to the keyboard, or to the controller. */
 static uint8_t
 any_byte(void)
@@ -147,7 +139,7 @@ any_byte(void)
 					 0xad, 0xae, 0xd0, 0xed, 0xee, 0xf0, 0xf2, 0xf3, 0xf4,
 					 0xf5, 0xf6, 0xff, 0,    1,    2,    3,    0x45, 0x05 };
 
-	return any(3) ? known[any(sizeof(known))] : (uint8_t)any(256);
+	return draw(3) ? known[draw(sizeof(known))] : (uint8_t)draw(256);
 }
 
 /*
@@ -161,21 +153,21 @@ test_any(void)
 
 	i8042_init(&k);
 	for (unsigned n = 0; n < 500000 && good; n++) {
-		uint16_t port = any(2) ? I8042_DATA : I8042_STATUS;
+		uint16_t port = draw(2) ? I8042_DATA : I8042_STATUS;
 
-		switch (any(5)) {
+		switch (draw(5)) {
 		case 0:
-			i8042_read(&k, any(9) ? port : FAST_A20);
+			i8042_read(&k, draw(9) ? port : FAST_A20);
 			break;
 		case 1: /* whoever types asks first; a person does not */
-			if (any(2) || i8042_takes_keys(&k))
-				i8042_type(&k, (uint8_t)any(256));
+			if (draw(2) || i8042_takes_keys(&k))
+				i8042_type(&k, (uint8_t)draw(256));
 			break;
 		case 2:
 			i8042_update(&k);
 			break;
 		default:
-			i8042_write(&k, any(9) ? port : FAST_A20, any_byte());
+			i8042_write(&k, draw(9) ? port : FAST_A20, any_byte());
 		}
 		good = k.keyboard.count <= KEYBOARD_QUEUE &&
 		       k.keyboard.replies <= k.keyboard.count &&

@@ -24,6 +24,7 @@
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define MEMORY (1u << 20) /* the machine's, of which images take the end */
@@ -38,19 +39,10 @@ static struct vcpu vcpu = { .domain = &domain };
 static struct module guest_module = { .name = "guest", .words = "guest a" },
 		     disk = { .name = "m1", .words = "m1" };
 static struct engine engine = { .name = "some", .long_mode = true };
-static uint64_t seed = 20261128, written;
+static uint64_t written;
 static unsigned lines;
 
 static const char *loader; /* NULL: the words say which */
-
-static uint64_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 11;
-}
 
 /* ---- what the loaders call ---- */
 
@@ -192,13 +184,13 @@ number(void)
 					 0xfffffff0, 0xffffffff, 0xa0000, 0x9e000,
 					 0x2000,     0x1fff,     32,      0x100000 };
 
-	switch (next() % 3) {
+	switch (drawn() % 3) {
 	case 0:
-		return some[next() % (sizeof(some) / sizeof(some[0]))];
+		return some[drawn() % (sizeof(some) / sizeof(some[0]))];
 	case 1:
-		return next();
+		return drawn();
 	default:
-		return next() % 0x4000;
+		return drawn() % 0x4000;
 	}
 }
 
@@ -206,13 +198,13 @@ number(void)
 static void
 spoil(size_t from, size_t to)
 {
-	for (unsigned n = next() % 4; n; n--) {
-		size_t at = next() % 8 ? from + next() % (to - from) : next() % (image_size - 8);
+	for (unsigned n = drawn() % 4; n; n--) {
+		size_t at = drawn() % 8 ? from + drawn() % (to - from) : drawn() % (image_size - 8);
 
-		put(next() % 2 ? at & ~(size_t)3 : at, 1u << next() % 4, number());
+		put(drawn() % 2 ? at & ~(size_t)3 : at, 1u << drawn() % 4, number());
 	}
-	if (next() % 16 == 0)
-		image_size = next() % (image_size + 1);
+	if (drawn() % 16 == 0)
+		image_size = drawn() % (image_size + 1);
 }
 
 /* At the end of memory. */
@@ -239,7 +231,7 @@ first_tables(const struct cpu_state *s)
 	    !(gdt[2] >> 53 & 1) || gdt[3] >> 53 & 1)
 		return "it is in another mode";
 	for (unsigned n = 0; n < 64; n++) {
-		uint64_t a = n ? next() & 0xffffffff : s->rip, entry;
+		uint64_t a = n ? drawn() & 0xffffffff : s->rip, entry;
 		uint64_t at = s->cr3 + (a >> 39) * 8;
 
 		for (unsigned shift = 30; shift >= 21; shift -= 9) {
@@ -259,18 +251,17 @@ first_tables(const struct cpu_state *s)
 
 /* NULL, or what is wrong with how an image was loaded, or refused. */
 static const char *
-load_one(const char *words)
+load_one(const char *words, const struct module *second)
 {
-	const struct domain_config config = { .module = &guest_module,
-					      .words = words,
-					      .loader = loader,
-					      .modules = { next() % 4 ? NULL : &disk } };
+	const struct domain_config config = {
+		.module = &guest_module, .words = words, .loader = loader, .modules = { second }
+	};
 	int err;
 
 	memset(&vcpu.state, 0xee, sizeof(vcpu.state));
 	guest_module.paddr = place(image, image_size);
 	guest_module.size = image_size;
-	disk.paddr = MEMORY - (disk.size = next() % 4 ? next() % 65536 : next() % MEMORY);
+	disk.paddr = MEMORY - (disk.size = drawn() % 4 ? drawn() % 65536 : drawn() % MEMORY);
 	modules[0] = disk; /* initrd=m1 finds it by its name */
 	module_count = 1;
 	written = lines = 0;
@@ -297,12 +288,12 @@ fuzz(const char *what, void (*make)(void), size_t from, size_t to, const char *c
 	const char *wrong = NULL;
 
 	for (unsigned n = 0; n < ROUNDS && !wrong; n++) {
-		const char *w = words[next() % 4];
+		const char *w = words[drawn() % 4];
 
 		memset(image, 0, sizeof(image));
 		make();
 		spoil(from, to);
-		wrong = load_one(w);
+		wrong = load_one(w, drawn() % 4 ? NULL : &disk);
 		good += !lines;
 		bad += lines;
 		if (wrong)
@@ -331,13 +322,13 @@ bootinfo(void)
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		struct multiboot_info info = good;
 
-		info.mmap_length = next() % 2 ? sizeof(map) : next() % (sizeof(map) + 1);
+		info.mmap_length = drawn() % 2 ? sizeof(map) : drawn() % (sizeof(map) + 1);
 		if (n + WORDS > ROUNDS) /* they are kept, and there is only so much room for them */
 			info.flags |= MULTIBOOT_INFO_CMDLINE | MULTIBOOT_INFO_MODS;
-		info.mods_count = next() % 40;
+		info.mods_count = drawn() % 40;
 		place(map, sizeof(map));
 		put(0, 8, number());
-		memcpy(memory + at + (next() % sizeof(map) & ~3ul), image, 4);
+		memcpy(memory + at + (drawn() % sizeof(map) & ~3ul), image, 4);
 		memcpy(memory + 4096, &info, sizeof(info));
 		memory_range_count = module_count = 0;
 		loading = true;
@@ -402,9 +393,10 @@ main(void)
 	fuzz("bzImage of 64 bits", make_linux_64, LINUX_SETUP_SECTS, LINUX_HEADER_MAX, kernel);
 	memset(image, 0, sizeof(image));
 	make_linux_64();
-	ok(!load_one(kernel[0]) && !lines && vcpu.state.cr0 & CR0_PG, "it begins in long mode");
+	ok(!load_one(kernel[0], NULL) && !lines && vcpu.state.cr0 & CR0_PG,
+	   "it begins in long mode");
 	engine.long_mode = false;
-	ok(!load_one(kernel[0]) && lines == 1 && strstr(said, "no long mode"),
+	ok(!load_one(kernel[0], NULL) && lines == 1 && strstr(said, "no long mode"),
 	   "or is refused where there is none");
 	bootinfo();
 	return done_testing();

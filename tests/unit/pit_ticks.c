@@ -4,6 +4,7 @@
  * the flow of the datasheet's "Mode Definitions" (pit.c names it); it shares no arithmetic with the
  * model.
  */
+#include "draw.h"
 #include "pit.h"
 #include "tap.h"
 
@@ -79,25 +80,16 @@ tick(struct ticking *c)
 	}
 }
 
-static uint64_t seed = 20;
-
-static unsigned
-random_below(unsigned n)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (seed >> 33) % n;
-}
-
 /* One random thing done to both at pulse k, on channel 2. */
 static void
 random_step(struct ticking *c)
 {
-	unsigned n = 2 + random_below(random_below(4) ? 12 : 300);
+	unsigned n = 2 + draw(draw(4) ? 12 : 300);
 	bool open;
 
-	switch (random_below(4)) {
+	switch (draw(4)) {
 	case 0:
-		*c = (struct ticking){ .mode = random_below(6), .gate = c->gate, .ce = c->ce };
+		*c = (struct ticking){ .mode = draw(6), .gate = c->gate, .ce = c->ce };
 		c->out = c->mode != 0;
 		out(PIT_CONTROL, CW(2, BOTH, c->mode, 0));
 		break;
@@ -111,7 +103,7 @@ random_step(struct ticking *c)
 		count(2, n);
 		break;
 	default:
-		open = random_below(2);
+		open = draw(2);
 		c->trigger |= open && !c->gate;
 		if (!open && c->loaded && (c->mode == 2 || c->mode == 3))
 			c->out = true;
@@ -134,11 +126,11 @@ main(void)
 	out(PIT_CONTROL, CW(2, BOTH, 2, 0));
 	edges = p.ch[2].edges;
 	for (unsigned i = 0; i < 40000; i++) {
-		if (c.mode != 5 || !c.pending || random_below(3))
+		if (c.mode != 5 || !c.pending || draw(3))
 			random_step(&c);
 		edges += c.out && !last;
 		last = c.out;
-		for (unsigned steps = 1 + random_below(20); steps; steps--) {
+		for (unsigned steps = 1 + draw(20); steps; steps--) {
 			k++;
 			tick(&c);
 			edges += c.out && !last;

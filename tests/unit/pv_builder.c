@@ -14,6 +14,7 @@
 #include <kern/paging.h>
 #include <vmm/pv/builder.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define PAGES       1024u                            /* of the domain */
@@ -24,17 +25,7 @@
 static uint8_t memory[PAGES][4096];
 static uint8_t level_of[PAGES]; /* 0: no page table */
 static bool touched[PAGES];
-static uint64_t seed = 20261130;
 static unsigned outside;
-
-static uint64_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 11;
-}
 
 /* ---- the domain's memory ---- */
 
@@ -465,10 +456,11 @@ flipped(void)
 		struct image i;
 
 		make_image(&i);
-		for (unsigned n = 1 + next() % 3; n; n--)
-			((uint8_t *)&i)[next() % offsetof(struct image, data)] =
-				next() & 1 ? (uint8_t)next() : (uint8_t)(next() & 1 ? 0xff : 0);
-		if (build(&i, sizeof(i) - next() % 2 * (next() % 5000), PAGES, next() % 2 * 5000))
+		for (unsigned n = 1 + drawn() % 3; n; n--)
+			((uint8_t *)&i)[drawn() % offsetof(struct image, data)] =
+				drawn() & 1 ? (uint8_t)drawn() : (uint8_t)(drawn() & 1 ? 0xff : 0);
+		if (build(&i, sizeof(i) - drawn() % 2 * (drawn() % 5000), PAGES,
+			  drawn() % 2 * 5000))
 			continue;
 		built++;
 		unsound += !is_sound();

@@ -6,22 +6,12 @@
  * Grants: domains that grant, map, copy, change what they have granted, and end, at random, beside
  * a model; and behind each step the auditors.
  */
+#include "draw.h"
 #include "pv_grants.h"
 
 #define REFS  6u
 #define STEPS 30000u
 #define FLAT  (PTE_P | PTE_W | PTE_U)
-
-static uint64_t seed = 20261130;
-
-static uint64_t
-next(uint64_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 11) % below;
-}
 
 /* ---- the model: mappings in a list ---- */
 
@@ -95,24 +85,24 @@ some_ref(void)
 {
 	static const uint32_t beyond[] = { 511, 512, 513, 1023, 1024, 16384, ~0u };
 
-	return (uint32_t)(next(8) ? next(REFS) : beyond[next(7)]);
+	return (uint32_t)(draw(8) ? draw(REFS) : beyond[draw(7)]);
 }
 
 static void
 map_some(void)
 {
-	unsigned by = (unsigned)(1 + next(DOMS)), of = (unsigned)(1 + next(DOMS));
+	unsigned by = (unsigned)(1 + draw(DOMS)), of = (unsigned)(1 + draw(DOMS));
 	static const uint32_t flags[] = { HOST, HOST | READ, DEVICE, DEVICE | READ,
 					  BOTH, BOTH | READ, 0,      READ };
-	struct xen_gnttab_map_grant_ref m = { .ref = some_ref(), .flags = flags[next(8)] };
+	struct xen_gnttab_map_grant_ref m = { .ref = some_ref(), .flags = flags[draw(8)] };
 	pte_t *at;
 	uint32_t frame_of_it = 0;
 	int wanted, got;
 
-	for (unsigned id = 1; next(4) && m.ref < REFS && id <= DOMS; id++)
+	for (unsigned id = 1; draw(4) && m.ref < REFS && id <= DOMS; id++)
 		if (grants[id].name == entry(of, m.ref)->domid)
 			by = id;
-	at = next(10) ? slot(by, (unsigned)next(SLOTS)) : NULL;
+	at = draw(10) ? slot(by, (unsigned)draw(SLOTS)) : NULL;
 
 	wanted = expect_use(by, of, m.ref, !(m.flags & READ), parts(m.flags), &frame_of_it);
 	if (m.flags & HOST && !at)
@@ -136,30 +126,30 @@ map_some(void)
 static void
 unmap_some(void)
 {
-	unsigned n = mappings ? (unsigned)next(mappings) : 0;
+	unsigned n = mappings ? (unsigned)draw(mappings) : 0;
 	struct mapping *g = &mapping[n];
-	struct xen_gnttab_unmap_grant_ref u = { .handle = (uint32_t)next(40) };
-	unsigned by = (unsigned)(1 + next(DOMS));
-	pte_t *at = slot(by, (unsigned)next(SLOTS));
+	struct xen_gnttab_unmap_grant_ref u = { .handle = (uint32_t)draw(40) };
+	unsigned by = (unsigned)(1 + draw(DOMS));
+	pte_t *at = slot(by, (unsigned)draw(SLOTS));
 	int wanted = 0, got;
 	uint32_t asked;
 
-	if (mappings && next(8)) { /* one that it has, and where it was */
+	if (mappings && draw(8)) { /* one that it has, and where it was */
 		u.handle = g->handle;
 		by = g->by;
-		at = next(6) && g->at ? g->at : next(6) ? slot(by, (unsigned)next(SLOTS)) : NULL;
+		at = draw(6) && g->at ? g->at : draw(6) ? slot(by, (unsigned)draw(SLOTS)) : NULL;
 	}
 	for (n = 0; n < mappings && !(mapping[n].by == by && mapping[n].handle == u.handle); n++)
 		;
 	g = &mapping[n];
-	u.host_addr = next(4) ? 1 : 0;
-	u.dev_bus_addr = next(2) ? 0 : n < mappings ? (uint64_t)g->mfn << PAGE_SHIFT : 77;
+	u.host_addr = draw(4) ? 1 : 0;
+	u.dev_bus_addr = draw(2) ? 0 : n < mappings ? (uint64_t)g->mfn << PAGE_SHIFT : 77;
 	if (n == mappings)
 		wanted = XEN_GNTST_bad_handle;
 	asked = n == mappings
 			? 0
 			: g->flags & ((u.host_addr ? HOST : 0) | (u.dev_bus_addr ? DEVICE : 0));
-	if (asked & DEVICE && !next(5)) {
+	if (asked & DEVICE && !draw(5)) {
 		u.dev_bus_addr ^= PAGE_SIZE;
 		wanted = XEN_GNTST_bad_dev_addr;
 	} else if (asked & HOST && !at)
@@ -181,20 +171,20 @@ unmap_some(void)
 static void
 copy_some(void)
 {
-	unsigned by = (unsigned)(1 + next(DOMS)), end[2] = { by, by };
+	unsigned by = (unsigned)(1 + draw(DOMS)), end[2] = { by, by };
 	static uint8_t was[PAGE_SIZE];
-	struct xen_gnttab_copy c = { .flags = (uint16_t)next(4) };
+	struct xen_gnttab_copy c = { .flags = (uint16_t)draw(4) };
 	struct xen_gnttab_copy_ptr *p[2] = { &c.source, &c.dest };
 	uint32_t m[2] = { 0, 0 };
 	int wanted = 0, got;
 
-	c.len = (uint16_t)(next(4) ? next(64) : next(2 * PAGE_SIZE));
+	c.len = (uint16_t)(draw(4) ? draw(64) : draw(2 * PAGE_SIZE));
 	for (unsigned n = 0; n < 2; n++) {
-		if (c.flags >> n & 1 || !next(20))
-			end[n] = (unsigned)next(DOMS + 1);
-		p[n]->offset = (uint16_t)(next(4) ? next(64) : next(2 * PAGE_SIZE));
-		p[n]->what = c.flags >> n & 1 ? some_ref() | next(2) << 32
-					      : first_of(by) + next(next(4) ? OWN : FRAMES);
+		if (c.flags >> n & 1 || !draw(20))
+			end[n] = (unsigned)draw(DOMS + 1);
+		p[n]->offset = (uint16_t)(draw(4) ? draw(64) : draw(2 * PAGE_SIZE));
+		p[n]->what = c.flags >> n & 1 ? some_ref() | draw(2) << 32
+					      : first_of(by) + draw(draw(4) ? OWN : FRAMES);
 	}
 	for (unsigned n = 0; n < 2;
 	     n++) /* who is nobody is known so before the rest is looked at */
@@ -226,18 +216,18 @@ copy_some(void)
 static void
 grant_some(void)
 {
-	unsigned id = (unsigned)(1 + next(DOMS));
-	volatile struct xen_grant_entry *e = entry(id, (uint32_t)next(REFS));
+	unsigned id = (unsigned)(1 + draw(DOMS));
+	volatile struct xen_grant_entry *e = entry(id, (uint32_t)draw(REFS));
 	bool in_use = e->flags & (XEN_GTF_reading | XEN_GTF_writing);
 
 	if (in_use && id != DOMS)
 		return;
 	e->flags = 0;
-	e->domid = next(12) ? grants[1 + next(DOMS)].name : (uint16_t)next(65536);
-	e->frame = (uint32_t)(next(10) ? first_of(id) + next(OWN) : next(next(2) ? FRAMES : ~0u));
+	e->domid = draw(12) ? grants[1 + draw(DOMS)].name : (uint16_t)draw(65536);
+	e->frame = (uint32_t)(draw(10) ? first_of(id) + draw(OWN) : draw(draw(2) ? FRAMES : ~0u));
 	if (e->frame == first_of(id)) /* without which it could not begin again */
 		e->frame++;
-	e->flags = (uint16_t)(next(8) ? 1 | next(2) << 2 : next(65536));
+	e->flags = (uint16_t)(draw(8) ? 1 | draw(2) << 2 : draw(65536));
 	if (id != DOMS)
 		e->flags &= (uint16_t) ~(XEN_GTF_reading | XEN_GTF_writing);
 	counts[14]++;
@@ -247,12 +237,12 @@ grant_some(void)
 static void
 type_some(void)
 {
-	unsigned id = (unsigned)(1 + next(DOMS)), m = first_of(id) + 1 + (unsigned)next(OWN - 1);
+	unsigned id = (unsigned)(1 + draw(DOMS)), m = first_of(id) + 1 + (unsigned)draw(OWN - 1);
 	unsigned budget = ~0u;
 
 	if (frame[m].owner != id)
 		return;
-	switch (next(4)) {
+	switch (draw(4)) {
 	case 0:
 		if (!frame[m].pinned) {
 			memset(mfn_ptr(mfn(m)), 0, PAGE_SIZE);
@@ -267,8 +257,8 @@ type_some(void)
 		}
 		return;
 	default: /* over what is there, a grant maybe */
-		pv_type_write(&types[id], PV_L1, slot(id, (unsigned)next(SLOTS)),
-			      next(2) ? 0 : (pte_t)m << PAGE_SHIFT | FLAT, &budget);
+		pv_type_write(&types[id], PV_L1, slot(id, (unsigned)draw(SLOTS)),
+			      draw(2) ? 0 : (pte_t)m << PAGE_SHIFT | FLAT, &budget);
 	}
 }
 
@@ -276,7 +266,7 @@ type_some(void)
 static void
 end_some(void)
 {
-	unsigned id = (unsigned)(1 + next(DOMS)), n = 0;
+	unsigned id = (unsigned)(1 + draw(DOMS)), n = 0;
 
 	counts[15]++;
 	if (end(id) && !wrong++)
@@ -323,7 +313,7 @@ at_random(void)
 	unsigned kinds = 0;
 
 	for (unsigned step = 0; step < STEPS && !wrong; step++) {
-		switch (next(32)) {
+		switch (draw(32)) {
 		case 0 ... 8:
 			map_some();
 			break;
@@ -340,7 +330,7 @@ at_random(void)
 			type_some();
 			break;
 		default:
-			if (next(8) == 0)
+			if (draw(8) == 0)
 				end_some();
 		}
 		check_bits();

@@ -12,6 +12,7 @@
 
 #include <vmm/pv/events/ports.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define IRQ    14u
@@ -23,17 +24,6 @@ static struct {
 	bool level, up, edge, open;
 	unsigned came, again; /* again: while the domain had not said EOI */
 } line;
-static uint64_t seed = 11;
-
-static unsigned
-draw(unsigned below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed >> 11) % below;
-}
-
 struct pv_ports *
 pv_ports_of(uint16_t domain)
 {

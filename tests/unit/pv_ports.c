@@ -12,6 +12,7 @@
 
 #include <vmm/pv/events/ports.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define DOMAINS 3u /* with the numbers 1 to 3, and dom0 */
@@ -24,17 +25,6 @@ static struct domain {
 	unsigned told, served[PV_SERVICES];
 } domains[DOMAINS + 1];
 static bool no_memory;
-static uint64_t seed = 7;
-
-static unsigned
-draw(unsigned below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed >> 11) % below;
-}
-
 struct pv_ports *
 pv_ports_of(uint16_t domain)
 {

@@ -7,20 +7,10 @@
 
 #include <vmm/pv/events/rings.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define ROUNDS 20000u
-
-static uint64_t seed = 5;
-
-static uint32_t
-draw(uint32_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11) % below;
-}
 
 /* ---- the console ---- */
 

@@ -8,20 +8,10 @@
 
 #include <vmm/pv/events/time.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define SECOND 1000000000ul
-
-static uint64_t seed = 11;
-
-static uint64_t
-draw(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 5;
-}
 
 /* xen.h, struct vcpu_time_info: "Current system time". */
 static uint64_t
@@ -39,8 +29,8 @@ clock(void)
 	unsigned ahead = 0, behind = 0, narrow = 0;
 
 	for (unsigned n = 0; n < 20000; n++) {
-		uint64_t hz = 1000000 + draw() % (n % 2 ? 10 * SECOND : 100000000);
-		uint64_t tsc = draw(), delta = draw() % (10 * hz), ns = draw() % (1ul << 60);
+		uint64_t hz = 1000000 + (drawn() >> 5) % (n % 2 ? 10 * SECOND : 100000000);
+		uint64_t tsc = drawn() >> 5, delta = (drawn() >> 5) % (10 * hz), ns = drawn() >> 5;
 		uint64_t exact = ns + (uint64_t)((unsigned __int128)delta * SECOND / hz), got;
 		struct xen_vcpu_time_info t = { .version = (uint32_t)n };
 

@@ -10,6 +10,7 @@
 
 #include <trials/pv/audit.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define FRAMES  160u /* of the machine */
@@ -29,17 +30,7 @@ static struct pv_types types;
 static struct pv_types other; /* of whom FOREIGN is */
 static bool flush;            /* the TLB is behind what tables there are */
 static mfn_t root[2];
-static uint64_t seed = 20261130;
 static char told[200];
-
-static uint64_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 11;
-}
 
 void
 preempt_point(void)
@@ -152,10 +143,10 @@ some_of(unsigned level)
 {
 	static const unsigned from[] = { 40, 18, 8, 3, 0, OWN };
 
-	if (next() % 50 == 0)
-		return (unsigned)(next() % FRAMES);
+	if (drawn() % 50 == 0)
+		return (unsigned)(drawn() % FRAMES);
 	return from[level] +
-	       (unsigned)(next() % ((level ? from[level - 1] : SHARED + 1) - from[level]));
+	       (unsigned)(drawn() % ((level ? from[level - 1] : SHARED + 1) - from[level]));
 }
 
 /* An entry for a table of this level. */
@@ -165,16 +156,16 @@ some_entry(unsigned level)
 	unsigned to = some_of(level - 1);
 	pte_t entry = (pte_t)to << PAGE_SHIFT | PTE_P | PTE_U;
 
-	if (next() % 8 == 0)
-		return next() % 2 ? 0 : next() & ~PTE_P;
-	if (level > 1 || !level_of(to) || next() % 40 == 0)
+	if (drawn() % 8 == 0)
+		return drawn() % 2 ? 0 : drawn() & ~PTE_P;
+	if (level > 1 || !level_of(to) || drawn() % 40 == 0)
 		entry |= PTE_W;
-	if (level == 1 && next() % 4 == 0)
-		entry = (entry & ~(PTE_W | PTE_ADDR(~0ul))) | (next() % OWN) << PAGE_SHIFT;
-	if (next() % 4 == 0)
+	if (level == 1 && drawn() % 4 == 0)
+		entry = (entry & ~(PTE_W | PTE_ADDR(~0ul))) | (drawn() % OWN) << PAGE_SHIFT;
+	if (drawn() % 4 == 0)
 		entry ^= PTE_U;
-	if (next() % 60 == 0)
-		entry ^= 1ul << next() % 64;
+	if (drawn() % 60 == 0)
+		entry ^= 1ul << drawn() % 64;
 	return entry;
 }
 
@@ -183,7 +174,7 @@ some_index(void)
 {
 	static const unsigned index[] = { 0, 1, 2, 254, 255, 256, 263, 271, 272, 510, 511 };
 
-	return index[next() % 11];
+	return index[drawn() % 11];
 }
 
 static unsigned counts[8];
@@ -216,18 +207,18 @@ set_root(unsigned m, unsigned which, unsigned *budget)
 static void
 write_some(unsigned *budget)
 {
-	unsigned m = some_of((unsigned)(1 + next() % 4)), level = level_of(m) ? level_of(m) : 1;
+	unsigned m = some_of((unsigned)(1 + drawn() % 4)), level = level_of(m) ? level_of(m) : 1;
 	pte_t *at = &table(m)[some_index()];
 
 	if (m >= OWN)
 		return;
 	if (!frame[m].page_type) {
 		*at = some_entry(level);
-	} else if (level == 1 && next() % 4 == 0) { /* dom0 maps another's page */
+	} else if (level == 1 && drawn() % 4 == 0) { /* dom0 maps another's page */
 		types.foreign = ID + 1;
 		counts[6] += !pv_type_write(&types, frame[m].page_type, at,
 					    (pte_t)FOREIGN << PAGE_SHIFT | PTE_P | PTE_U |
-						    (next() % 2 ? PTE_W : 0),
+						    (drawn() % 2 ? PTE_W : 0),
 					    budget);
 		types.foreign = 0;
 	} else
@@ -238,31 +229,32 @@ write_some(unsigned *budget)
 static void
 one_step(void)
 {
-	unsigned budget = (unsigned)(next() % 3 ? 100000 : next() % 700), m;
+	unsigned budget = (unsigned)(drawn() % 3 ? 100000 : drawn() % 700), m;
 	int err;
 
 	if (!pv_type_settle(&types, &budget))
 		return;
-	if (next() % 20 == 0)
+	if (drawn() % 20 == 0)
 		pv_type_forget(&types); /* and what follows may begin a walk before it is settled */
-	switch (next() % 16) {
+	switch (drawn() % 16) {
 	case 0:
 	case 1:
 	case 2:
-		m = some_of((unsigned)(1 + next() % 4));
-		err = pin(m, level_of(m) && next() % 20 ? level_of(m) : (unsigned)(next() % 4 + 1),
+		m = some_of((unsigned)(1 + drawn() % 4));
+		err = pin(m,
+			  level_of(m) && drawn() % 20 ? level_of(m) : (unsigned)(drawn() % 4 + 1),
 			  &budget);
 		counts[err == -EAGAIN ? 2 : !err]++;
 		break;
 	case 3:
-		m = (unsigned)(next() % OWN);
+		m = (unsigned)(drawn() % OWN);
 		if (frame[m].pinned) {
 			frame[m].pinned = 0;
 			pv_type_put(&types, mfn(m));
 		}
 		break;
 	case 4:
-		set_root(some_of(4), next() % 2, &budget);
+		set_root(some_of(4), drawn() % 2, &budget);
 		break;
 	default:
 		write_some(&budget);
@@ -377,9 +369,9 @@ foreign(void)
 static uint64_t *
 some_bit(uint64_t *bit)
 {
-	unsigned m = (unsigned)(next() % 40), i = some_index();
+	unsigned m = (unsigned)(drawn() % 40), i = some_index();
 
-	*bit = 1ul << next() % 64;
+	*bit = 1ul << drawn() % 64;
 	if (!frame[m].page_type || (frame[m].page_type == PV_L4 && i - HOLE_FIRST_SLOT < PV_HOLE))
 		return NULL;
 	if (*bit & (table(m)[i] & PTE_P ? HARMLESS : ~PTE_P) ||
@@ -406,15 +398,15 @@ broken(void)
 		*at ^= bit;
 		missed += !differences();
 		*at ^= bit;
-		what = (unsigned)(next() % 4);
-		f = &frame[next() % OWN];
+		what = (unsigned)(drawn() % 4);
+		f = &frame[drawn() % OWN];
 		saved = *f;
 		if (what == 0)
-			f->refs ^= 1u << next() % 32;
+			f->refs ^= 1u << drawn() % 32;
 		else if (what == 1)
-			f->type_refs ^= 1u << next() % 32;
+			f->type_refs ^= 1u << drawn() % 32;
 		else if (what == 2)
-			f->page_type = f->page_type ? 0 : 1 + next() % 4;
+			f->page_type = f->page_type ? 0 : 1 + drawn() % 4;
 		else
 			f->pinned ^= 1;
 		missed += !differences();

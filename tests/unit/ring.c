@@ -19,6 +19,7 @@
 
 #include <guest/pv/drivers/ring.h>
 
+#include "draw.h"
 #include "tap.h"
 
 /* ---- a state ---- */
@@ -405,22 +406,11 @@ typedef struct {
 } message;
 DEFINE_RING_TYPES(their, message, message);
 
-static uint32_t
-drawn(void)
-{
-	static uint64_t seed = 5;
-
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11);
-}
-
 /* An index of the other end's: at most so far behind that one, or now and then any. */
 static uint32_t
 near(uint32_t from, uint32_t most)
 {
-	return drawn() % 16 ? from + drawn() % (most + 1) : drawn();
+	return draw(16) ? from + (uint32_t)draw(most + 1) : (uint32_t)drawn();
 }
 
 /* One draw of all indices; how many of the answers differ. */
@@ -428,7 +418,8 @@ static unsigned
 differs(void)
 {
 	static struct their_sring theirs;
-	uint32_t start = drawn(), cons = start + drawn() % 33, prod = start + drawn() % 33;
+	uint32_t start = (uint32_t)drawn(), cons = start + (uint32_t)draw(33),
+		 prod = start + (uint32_t)draw(33);
 	their_front_ring_t their_front = { prod, start, 32, &theirs };
 	their_back_ring_t their_back = { start, cons, 32, &theirs };
 	struct ring_front front = { &shared, 32, prod, start };

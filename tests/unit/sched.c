@@ -9,6 +9,7 @@
 #include <kern/kern.h>
 #include <kern/sched/sched.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define MS        1000000ul
@@ -22,7 +23,6 @@ SET_DECLARE(policies);
 struct account *sched_accounts;
 
 static const struct policy *policy;
-static uint64_t seed;
 
 enum way { SPINS, SLEEPS, DODGES, YIELDS, WAKES, WAYS };
 static struct one {
@@ -32,15 +32,6 @@ static struct one {
 	enum way way;
 } all[ACCOUNTS];
 static unsigned lost, early;
-
-static uint64_t
-draw(uint64_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 5) % below;
-}
 
 /* All threads of as many accounts, in one list. */
 static struct thread *
@@ -217,7 +208,6 @@ main(void)
 {
 	set_foreach (const struct policy *, p, policies)
 		policy = p;
-	seed = 77;
 	idle();
 	hoards();
 	for (unsigned n = 0; n < 60; n++) {

@@ -18,6 +18,7 @@
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define FRAMES  4096u /* of the machine */
@@ -34,16 +35,7 @@ static struct vcpu vcpu = { .domain = &domain };
 static struct shadow_mmu mmu;
 static uint32_t free_frames[FRAMES], free_count;
 static unsigned limit = 24; /* shadows: soon used up */
-static uint64_t seed = 20261125, flooded;
-
-static uint64_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 11;
-}
+static uint64_t flooded;
 
 /* ---- the machine ---- */
 
@@ -188,10 +180,10 @@ static uint64_t
 address(void)
 {
 	const struct paging_format *g = mmu.paging.format;
-	uint64_t a = next() & 0xfff;
+	uint64_t a = drawn() & 0xfff;
 
 	for (unsigned l = 1; l <= g->levels; l++)
-		a |= next() % INDICES << g->level[l].shift;
+		a |= drawn() % INDICES << g->level[l].shift;
 	return a;
 }
 
@@ -201,13 +193,13 @@ static void
 write_table(void)
 {
 	unsigned size = mmu.paging.format->entry_size;
-	gpa_t at = gpa((next() % TABLES << PAGE_SHIFT) + next() % INDICES * size);
-	uint64_t entry = next() % (next() % 8 ? RAM : RAM + 8) << PAGE_SHIFT | (next() & 0x67);
+	gpa_t at = gpa((drawn() % TABLES << PAGE_SHIFT) + drawn() % INDICES * size);
+	uint64_t entry = drawn() % (drawn() % 8 ? RAM : RAM + 8) << PAGE_SHIFT | (drawn() & 0x67);
 
-	if (next() % 2)
-		entry = next() % TABLES << PAGE_SHIFT | 7;
-	if (next() % 16 == 0)
-		entry = 0x87 | (next() & 0x60);
+	if (drawn() % 2)
+		entry = drawn() % TABLES << PAGE_SHIFT | 7;
+	if (drawn() % 16 == 0)
+		entry = 0x87 | (drawn() & 0x60);
 	shadow_write_entry(NULL, at, entry, size);
 	if (p2m[at.v >> PAGE_SHIFT].track)
 		shadow_table_written(&mmu, at, size);
@@ -216,9 +208,9 @@ write_table(void)
 static void
 load_root(void)
 {
-	mmu.paging.root = next() % TABLES << PAGE_SHIFT;
+	mmu.paging.root = drawn() % TABLES << PAGE_SHIFT;
 	for (unsigned i = 0; i < 4; i++)
-		mmu.paging.pdpte[i] = next() % TABLES << PAGE_SHIFT | (next() % 8 ? 1 : 0);
+		mmu.paging.pdpte[i] = drawn() % TABLES << PAGE_SHIFT | (drawn() % 8 ? 1 : 0);
 	shadow_load_root(&mmu);
 }
 
@@ -226,7 +218,7 @@ static bool
 access(void)
 {
 	struct walk_memory memory = guest_memory(&mmu);
-	unsigned how = next() & (ACCESS_WRITE | ACCESS_USER);
+	unsigned how = drawn() & (ACCESS_WRITE | ACCESS_USER);
 	struct exit e = { .gva = address(), .access = (uint8_t)how };
 	struct page_fault fault = { 0 };
 	struct view v = cpu_sees(e.gva);
@@ -291,9 +283,9 @@ play(enum paging_format_id id)
 	start = free_count;
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		mmu.paging.wp = n & 1024;
-		if (next() % 3 == 0)
+		if (drawn() % 3 == 0)
 			write_table();
-		else if (next() % 16 == 0)
+		else if (drawn() % 16 == 0)
 			load_root();
 		else
 			wrong += !access();

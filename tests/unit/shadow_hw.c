@@ -24,26 +24,18 @@ static uint64_t vmcs_of_ours[1 << 15];
 #include "../../vmm/svm/shadow.c"
 #include "../../vmm/vmx/shadow.c"
 
+#include "draw.h"
 #include "tap.h"
 
 #define ROUNDS 2000
 #define OURS   0x123000ul /* what the CPU is to walk ... */
 #define OURS4  0x456000ul /* ... in long mode */
 
-static uint64_t seed = 1;
-
-static uint64_t
-draw(void)
-{
-	seed = seed * 6364136223846793005 + 1442695040888963407;
-	return seed >> 32 | seed << 32;
-}
-
 static void
 fill(void *at, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
-		((uint8_t *)at)[i] = (uint8_t)draw();
+		((uint8_t *)at)[i] = (uint8_t)drawn();
 }
 
 int
@@ -61,7 +53,7 @@ mmu_hardware_cr3(struct vcpu *v, bool is_long)
 uint32_t
 vmx_controls(enum vmx_controls which)
 {
-	return (uint32_t)draw();
+	return (uint32_t)drawn();
 }
 
 uint64_t
@@ -87,9 +79,9 @@ kind_is(uint64_t cr0, uint64_t cr4, uint64_t efer, uint64_t cr3, bool is_long)
 static uint64_t
 some_efer(bool is_long)
 {
-	return (draw() & ~(uint64_t)(EFER_LME | EFER_LMA)) | (is_long      ? EFER_LME | EFER_LMA
-							      : draw() & 1 ? EFER_LME
-									   : 0);
+	return (drawn() & ~(uint64_t)(EFER_LME | EFER_LMA)) | (is_long       ? EFER_LME | EFER_LMA
+							       : drawn() & 1 ? EFER_LME
+									     : 0);
 }
 
 static void
@@ -138,9 +130,9 @@ intel(void)
 		vmx_shadow_init(&v);
 		vmx_shadow_controls(&x);
 		vmx_shadow_registers(&x, &v.state);
-		vmcs_write(GUEST_CR0, draw()); /* 4.3 has written these last */
-		vmcs_write(GUEST_CR4, draw());
-		vmcs_write(GUEST_EFER, draw());
+		vmcs_write(GUEST_CR0, drawn()); /* 4.3 has written these last */
+		vmcs_write(GUEST_CR4, drawn());
+		vmcs_write(GUEST_EFER, drawn());
 		vmx_shadow_enter(&v);
 		open += !holds(x.cr0_owned, CR0_PE | CR0_PG | CR0_WP) ||
 			!holds(x.cr4_owned, CR4_PAE) || !holds(x.exceptions, 1u << VEC_PF) ||

@@ -6,19 +6,10 @@
 #include <stdlib.h>
 
 #include <guest/dom0/store_ring.h>
+#include "draw.h"
 
-static uint64_t seed = 7;
 static unsigned alive;   /* pieces of memory */
 static unsigned refuses; /* one of so many: there is no more; 0: never */
-
-static uint32_t
-draw(uint32_t below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)(seed >> 11) % below;
-}
 
 uint16_t
 store_pays(uint16_t domid)

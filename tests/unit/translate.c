@@ -9,26 +9,16 @@
  */
 #include <string.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #include <vmm/bt/translate.h>
 
 static struct bt_translation t;
-static uint64_t seed = 20261125;
-
 void
 exercise_todo(const char *id, const char *where)
 {
 	bail_out("exercise %s is not done: %s", id, where);
-}
-
-static uint32_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)seed;
 }
 
 static bool
@@ -238,11 +228,12 @@ random_bytes(void)
 
 	for (i = 0; i < 400000 && !wrong && !bad; i++) {
 		for (unsigned n = 0; n < sizeof(bytes); n++)
-			bytes[n] = (uint8_t)(next() >> 8);
+			bytes[n] = (uint8_t)(drawn() >> 8);
 		if (i & 1) /* one-byte opcodes of control and flags are rare otherwise */
-			bytes[next() % 8] = (const uint8_t[]){ 0xfb, 0x9c, 0x9d, 0xff,
-							       0xc3, 0xe2, 0x8e, 0x1f }[next() % 8];
-		if (translate(next(), bytes, sizeof(bytes)))
+			bytes[drawn() % 8] = (const uint8_t[]){
+				0xfb, 0x9c, 0x9d, 0xff, 0xc3, 0xe2, 0x8e, 0x1f
+			}[drawn() % 8];
+		if (translate(drawn(), bytes, sizeof(bytes)))
 			continue;
 		done++;
 		wrong = broken_map();

@@ -12,6 +12,7 @@
 
 #include <vmm/mmu/shadow/shadow.h>
 
+#include "draw.h"
 #include "tap.h"
 
 #define MEMORY   (16u << 12)
@@ -21,17 +22,6 @@
 #define FRAME(e) ((e)&0x000ffffffffff000ull)
 
 static uint8_t memory[MEMORY];
-static uint64_t seed = 20261125;
-
-static uint64_t
-next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 static uint64_t
 read_entry(void *ctx, gpa_t at, unsigned size)
 {
@@ -197,20 +187,20 @@ oracle(const struct paging *p, uint64_t a, unsigned how)
 static uint64_t
 random_entry(unsigned size)
 {
-	uint64_t entry = next() % 16 << 12 | (next() & 0x67) | 1;
+	uint64_t entry = drawn() % 16 << 12 | (drawn() & 0x67) | 1;
 
-	if (next() % 4)
+	if (drawn() % 4)
 		entry |= 7;
-	if (next() % 8 == 0)
-		entry |= 0x80 | (next() & 0xffffffff);
-	if (next() % 8 == 0)
+	if (drawn() % 8 == 0)
+		entry |= 0x80 | (drawn() & 0xffffffff);
+	if (drawn() % 8 == 0)
 		entry &= ~0x80ull;
-	if (next() % 16 == 0)
+	if (drawn() % 16 == 0)
 		entry &= ~1ull;
-	if (size == 8 && next() % 16 == 0)
-		entry |= next() & 0xfff0000000000000;
-	if (size == 8 && next() % 16 == 0)
-		entry |= HIGH(next());
+	if (size == 8 && drawn() % 16 == 0)
+		entry |= drawn() & 0xfff0000000000000;
+	if (size == 8 && drawn() % 16 == 0)
+		entry |= HIGH(drawn());
 	return entry;
 }
 
@@ -225,16 +215,16 @@ static bool
 agree(struct paging *p, unsigned round)
 {
 	static uint8_t before[MEMORY], after[MEMORY];
-	uint64_t a = next();
-	unsigned how = next() & (ACCESS_WRITE | ACCESS_USER | ACCESS_FETCH);
+	uint64_t a = drawn();
+	unsigned how = drawn() & (ACCESS_WRITE | ACCESS_USER | ACCESS_FETCH);
 	struct outcome got, want;
 
 	if (how & ACCESS_FETCH)
 		how &= ~ACCESS_WRITE;
 	if (p->format->id != PAGING_LONG)
 		a &= 0xffffffff;
-	p->wp = next() & 1;
-	p->nx = p->format->entry_size == 8 && next() & 1;
+	p->wp = drawn() & 1;
+	p->nx = p->format->entry_size == 8 && drawn() & 1;
 	memcpy(before, memory, MEMORY);
 	got = walked(p, a, how);
 	memcpy(after, memory, MEMORY);
@@ -259,9 +249,9 @@ random_tables(enum paging_format_id id)
 	for (unsigned round = 0; round < ROUNDS && bad < 5; round++) {
 		if (round % 500 == 0)
 			fill(p.format->entry_size);
-		p.root = next() % 16 << 12;
+		p.root = drawn() % 16 << 12;
 		for (unsigned i = 0; i < 4; i++)
-			p.pdpte[i] = next() % 16 << 12 | (next() % 8 ? 1 : 0);
+			p.pdpte[i] = drawn() % 16 << 12 | (drawn() % 8 ? 1 : 0);
 		bad += !agree(&p, round);
 	}
 	ok(!bad, "%s: random tables, against another walk", p.format->name);
