@@ -245,12 +245,6 @@ console_getc(void)
 	return c >= 0 ? c : keyboard_getc();
 }
 
-static void
-side_putc(int c)
-{
-	outb(SIDE_PORT, (uint8_t)c);
-}
-
 void
 side_printf(const char *fmt, ...)
 {
@@ -261,7 +255,7 @@ side_printf(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	for (const char *s = line; *s; s++)
-		side_putc(*s);
+		outb(SIDE_PORT, (uint8_t)*s);
 }
 
 /* The character stays in the device until the monitor looks. */

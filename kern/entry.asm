@@ -234,7 +234,7 @@ high:
 	lldt ax
 
 	; kernel_main(magic, info). Upper halves are undefined after the switch from 32-bit code
-	; (SDM 1 3.4.1.1), so every register is written.
+	; (SDM 1 3.4.1.1), so those that C looks at are written whole.
 	;
 	;	boot_stack_top -> 16-byte aligned
 	;	rsp ->	(the call pushes `high.halt` here; rbp = 0 ends the chain for backtraces)
@@ -242,18 +242,6 @@ high:
 	mov edi, ebp
 	mov esi, ebx
 	xor ebp, ebp
-	xor eax, eax
-	xor ebx, ebx
-	xor ecx, ecx
-	xor edx, edx
-	xor r8d, r8d
-	xor r9d, r9d
-	xor r10d, r10d
-	xor r11d, r11d
-	xor r12d, r12d
-	xor r13d, r13d
-	xor r14d, r14d
-	xor r15d, r15d
 	call kernel_main
 .halt:
 	cli				; kernel_main does not return; if it does, stop dead

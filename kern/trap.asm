@@ -71,26 +71,6 @@ trap_stubs:
 
 section .text
 
-; On entry: vector and error code are pushed. Leaves the start of a struct trap_frame in rsp.
-%macro PUSH_REGISTERS 0
-	push	rax
-	push	rcx
-	push	rdx
-	push	rbx
-	push	rbp
-	push	rsi
-	push	rdi
-	push	r8
-	push	r9
-	push	r10
-	push	r11
-	push	r12
-	push	r13
-	push	r14
-	push	r15
-	cld
-%endmacro
-
 ; Whose frame it is, where vector and error code are pushed. CS alone does not tell: where VM is set it is
 ; no selector, and its low bits are any. Long mode has no virtual-8086 mode, but QEMU's iret goes there
 ; (handouts/emulators.md).
@@ -111,21 +91,7 @@ from_host:
 	PUSH_REGISTERS
 	mov	rdi, rsp
 	call	trap_host			; may have changed the frame: exception table
-	pop	r15
-	pop	r14
-	pop	r13
-	pop	r12
-	pop	r11
-	pop	r10
-	pop	r9
-	pop	r8
-	pop	rdi
-	pop	rsi
-	pop	rbp
-	pop	rbx
-	pop	rdx
-	pop	rcx
-	pop	rax
+	POP_REGISTERS
 	add	rsp, 16				; vector, error code
 	iretq
 

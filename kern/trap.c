@@ -14,10 +14,6 @@
 #define GATE_INTERRUPT 0x8e00u /* P, DPL 0, 64-bit interrupt gate: SDM 3A figure 6-8 */
 #define GATE_DPL3      0x6000u
 
-_Static_assert(offsetof(struct trap_frame, rdi) == 64, "kern/map.inc");
-_Static_assert(offsetof(struct trap_frame, rax) == 112, "kern/map.inc");
-_Static_assert(offsetof(struct trap_frame, rip) == 136, "kern/map.inc");
-_Static_assert(offsetof(struct trap_frame, ss) == 168, "kern/map.inc");
 _Static_assert(KB == 0xffff828000000000 && GDT_WINDOW == 0xffff820000000000, "kern/map.inc");
 _Static_assert(FLAG_VM == 1u << 17, "kern/map.inc");
 _Static_assert(offsetof(struct ring_frame, vector) == 8, "kern/map.inc");

@@ -24,7 +24,7 @@ struct trap_frame {
 };
 
 _Static_assert(sizeof(struct trap_frame) == 176, "16-byte aligned: the CPU aligns RSP0 down to 16");
-_Static_assert(offsetof(struct trap_frame, vector) == 120, "kern/map.inc says the same");
+_Static_assert(offsetof(struct trap_frame, vector) == 120, "behind the registers of trap.inc");
 
 /* The same from an outer ring, where no register is pushed. */
 struct ring_frame {

@@ -18,7 +18,6 @@ SET_DECLARE(engines);
 
 #define ENGINE_MAX 5
 
-static const struct engine *engine_list[ENGINE_MAX];
 static exit_handle_fn *handlers[ENGINE_MAX][EXIT_COUNT];
 
 static enum verdict
@@ -45,15 +44,12 @@ dispatch_init(void)
 
 	set_foreach (const struct engine *, engine, engines) {
 		ASSERT(n < ENGINE_MAX);
-		engine_list[n++] = engine;
-	}
-	for (unsigned i = 0; i < n; i++) {
 		for (unsigned reason = 0; reason < EXIT_COUNT; reason++)
-			handlers[i][reason] = exit_unhandled;
-		fill_row(i, NULL);
-		if (engine_list[i]->base)
-			fill_row(i, engine_list[i]->base);
-		fill_row(i, engine_list[i]->name);
+			handlers[n][reason] = exit_unhandled;
+		fill_row(n, NULL);
+		if (engine->base)
+			fill_row(n, engine->base);
+		fill_row(n++, engine->name);
 	}
 }
 INITCALL(40, dispatch_init);
@@ -62,9 +58,9 @@ INITCALL(40, dispatch_init);
 const struct engine *
 engine_find(const char *name)
 {
-	for (unsigned i = 0; i < ENGINE_MAX && engine_list[i]; i++)
-		if (!strcmp(engine_list[i]->name, name))
-			return engine_list[i];
+	set_foreach (const struct engine *, engine, engines)
+		if (!strcmp(engine->name, name))
+			return engine;
 	return NULL;
 }
 
@@ -73,10 +69,12 @@ engine_default(void)
 {
 	const struct engine *first = engine_find("te");
 
-	for (unsigned i = 0; !first && i < ENGINE_MAX && engine_list[i]; i++)
-		if (!engine_list[i]->probe || !engine_list[i]->probe())
-			first = engine_list[i];
-	return first ? first : engine_list[0];
+	set_foreach (const struct engine *, engine, engines)
+		if (!first && (!engine->probe || !engine->probe()))
+			first = engine;
+	set_foreach (const struct engine *, engine, engines)
+		first = first ? first : engine;
+	return first;
 }
 
 exit_handle_fn *const *
@@ -84,9 +82,12 @@ exit_handlers_of(const struct engine *engine)
 {
 	unsigned i = 0;
 
-	while (engine_list[i] != engine)
+	set_foreach (const struct engine *, one, engines) {
+		if (one == engine)
+			return handlers[i];
 		i++;
-	return handlers[i];
+	}
+	return NULL; /* no engine of this build */
 }
 
 enum verdict

@@ -29,9 +29,7 @@ struct vcpu_debug {
 
 /* The host's own TLB (vmm/mem/tlb.h). */
 struct tlb_entry {
-	uint64_t
-		/* linear page ^ key, and a bit for each kind of access that is allowed */
-		tag;
+	uint64_t tag;  /* linear page ^ key, and a bit for each kind of access that is allowed */
 	uint8_t *page; /* in the direct map */
 	const struct p2m_entry *frame;
 	uint32_t gfn;

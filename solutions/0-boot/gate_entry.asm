@@ -2,6 +2,8 @@
 ;
 ; SDM = Intel SDM order no. 325462-080, June 2023.
 
+%include "kern/trap.inc"
+
 default rel
 extern gate_hit
 
@@ -9,39 +11,10 @@ section .text
 ; The CPU comes here from the int3. What it has pushed by then is the exercise's to know.
 global gate_entry:function hidden
 gate_entry:
-	push	rax
-	push	rcx
-	push	rdx
-	push	rbx
-	push	rbp
-	push	rsi
-	push	rdi
-	push	r8
-	push	r9
-	push	r10
-	push	r11
-	push	r12
-	push	r13
-	push	r14
-	push	r15
-	cld
+	PUSH_REGISTERS
 	mov	rdi, rsp
 	call	gate_hit
-	pop	r15
-	pop	r14
-	pop	r13
-	pop	r12
-	pop	r11
-	pop	r10
-	pop	r9
-	pop	r8
-	pop	rdi
-	pop	rsi
-	pop	rbp
-	pop	rbx
-	pop	rdx
-	pop	rcx
-	pop	rax
+	POP_REGISTERS
 	iretq
 
 ; void gate_shot(uint64_t address): calls what is there. Whoever looks from outside may change any

@@ -81,9 +81,7 @@ deliver_fault(struct vcpu *v, const struct exit *exit, const struct te_event *fi
 	      struct te_access access, struct emu_fault fault)
 {
 	struct te_event event = *first;
-	struct exit at =
-		/* for the line that ends the guest: it names the event, not what caused it */
-		*exit;
+	struct exit at = *exit; /* for the line that ends the guest: it names the event alone */
 	char chain[80], name[16];
 	size_t used = snprintf(chain, sizeof(chain), "%s", event_name(first, name));
 

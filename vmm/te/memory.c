@@ -210,23 +210,15 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 const struct emu_ops te_ops = { .read = op_read, .write = op_write, .read_rmw = op_read_rmw };
 
 static COLD int
-push_words(struct te_access *a, unsigned size, const uint64_t *words, unsigned n,
-	   struct emu_fault *fault)
+word_by_word(struct te_access *a, unsigned size, uint64_t *words, unsigned n, bool push,
+	     struct emu_fault *fault)
 {
+	struct cpu_state *s = &a->v->state;
 	int err = 0;
 
 	for (unsigned i = 0; i < n && !err; i++)
-		err = emu_push(&a->v->state, size, words[i], &te_ops, a, fault);
-	return err;
-}
-
-static COLD int
-pop_words(struct te_access *a, unsigned size, uint64_t *words, unsigned n, struct emu_fault *fault)
-{
-	int err = 0;
-
-	for (unsigned i = 0; i < n && !err; i++)
-		err = emu_pop(&a->v->state, size, &words[i], &te_ops, a, fault);
+		err = push ? emu_push(s, size, words[i], &te_ops, a, fault)
+			   : emu_pop(s, size, &words[i], &te_ops, a, fault);
 	return err;
 }
 
@@ -244,7 +236,7 @@ te_push_frame(struct te_access *a, unsigned size, const uint64_t *words, unsigne
 	uint8_t *to;
 
 	if (!e || size != sizeof(uint32_t) || !(s->seg[SEG_SS].attr & ATTR_DB))
-		return push_words(a, size, words, n, fault);
+		return word_by_word(a, size, (uint64_t *)words, n, true, fault);
 	to = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
 	for (unsigned i = n; i--; to += sizeof(uint32_t))
 		__builtin_memcpy(to, &words[i], sizeof(uint32_t));
@@ -263,7 +255,7 @@ te_pop_frame(struct te_access *a, unsigned size, uint64_t *words, unsigned n,
 	const uint8_t *from;
 
 	if (!e || size != sizeof(uint32_t) || !(s->seg[SEG_SS].attr & ATTR_DB))
-		return pop_words(a, size, words, n, fault);
+		return word_by_word(a, size, words, n, false, fault);
 	from = e->page + (linear_of(a, SEG_SS, low).v & PAGE_MASK);
 	for (unsigned i = 0; i < n; i++, from += sizeof(uint32_t)) {
 		uint32_t word;

@@ -36,29 +36,20 @@ own_area(struct vcpu *v)
 	return 0;
 }
 
-/* The shadow page with entry `index`, made if need be; NULL: no memory. */
-static uint64_t *
-shadow_page(struct vcpu *v, uint64_t **pages, uint64_t window, unsigned index)
+/* The shadow page of a selector that has none yet. 0, -ENOMEM. */
+static int
+make_page(struct vcpu *v, uint16_t sel)
 {
-	unsigned n = index / TE_PER_PAGE;
-	uint64_t *page = pages[n];
+	uint64_t at = (sel & 4 ? LDT_WINDOW : GDT_WINDOW) + (sel & ~PAGE_MASK);
+	uint64_t *page = host_page();
 
-	if (page)
-		return page;
-	page = host_page();
 	/* Read-only: every A bit is set already, so the CPU never writes here. */
-	if (page &&
-	    page_map(v->root, window + n * PAGE_SIZE, ptr_mfn(page), PTE_P | PTE_A | PTE_NX)) {
+	if (page && page_map(v->root, at, ptr_mfn(page), PTE_P | PTE_A | PTE_NX)) {
 		host_page_put(page);
-		return NULL;
+		return -ENOMEM;
 	}
-	return pages[n] = page;
-}
-
-static uint64_t *
-gdt_page(struct vcpu *v, unsigned index)
-{
-	return shadow_page(v, te_of(v)->gdt, GDT_WINDOW, index);
+	(sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[sel / PAGE_SIZE] = page;
+	return page ? 0 : -ENOMEM;
 }
 
 /*
@@ -73,7 +64,7 @@ te_tables_init(struct vcpu *v)
 
 	if (err)
 		return err;
-	if (!gdt_page(v, CACHED_SEL(0) >> 3))
+	if (make_page(v, CACHED_SEL(0)))
 		return -ENOMEM;
 	for (int i = 0; i < SEG_COUNT; i++)
 		te->real_desc[i] =
@@ -168,13 +159,12 @@ user_code_of(struct te *te, uint16_t sel, bool make)
 static COLD int
 show_in_new_page(struct vcpu *v, uint16_t sel, uint64_t shadow)
 {
-	uint64_t *page = !shadow   ? NULL
-			 : sel & 4 ? shadow_page(v, te_of(v)->ldt, LDT_WINDOW, sel >> 3)
-				   : gdt_page(v, sel >> 3);
-
-	if (page)
-		page[sel % PAGE_SIZE / 8] = shadow;
-	return page || !shadow ? 0 : -ENOMEM;
+	if (!shadow)
+		return 0;
+	if (make_page(v, sel))
+		return -ENOMEM;
+	*te_shadow_entry(te_of(v), sel) = shadow;
+	return 0;
 }
 
 /* Of the guest's part of the GDT, or of the LDT: nobody comes here with a selector of Zeno's. */
@@ -182,11 +172,11 @@ static int
 show(struct vcpu *v, uint16_t sel, uint64_t shadow)
 {
 	ASSERT(sel & 4 || sel <= GUEST_GDT_LIMIT);
-	uint64_t *page = (sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[sel / PAGE_SIZE];
+	uint64_t *entry = te_shadow_entry(te_of(v), sel);
 
-	if (!page)
+	if (!entry)
 		return show_in_new_page(v, sel, shadow);
-	page[sel % PAGE_SIZE / 8] = shadow;
+	*entry = shadow;
 	return 0;
 }
 
@@ -194,9 +184,8 @@ static COLD int
 show_user_code(struct vcpu *v, struct te_user_code *code, bool user)
 {
 	int err = show(v, code->sel, code->shadow[user]);
-	uint64_t *page = (code->sel & 4 ? te_of(v)->ldt : te_of(v)->gdt)[code->sel / PAGE_SIZE];
 
-	code->entry = page ? &page[code->sel % PAGE_SIZE / 8] : NULL;
+	code->entry = te_shadow_entry(te_of(v), code->sel);
 	return err;
 }
 

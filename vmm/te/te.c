@@ -125,11 +125,9 @@ te_load_cr4(struct vcpu *v)
 void
 te_entry_failed(struct vcpu *v, struct exit *e, uint64_t failure)
 {
-	*e = (struct exit){ .reason = EXIT_ENTRY_FAILED,
-			    .vector = failure,
-			    .raw = failure,
-			    .error = ~failure ? failure >> 32 : 0,
-			    .rip = v->state.rip };
+	exit_begin(e, EXIT_ENTRY_FAILED, (uint8_t)failure, ~failure ? failure >> 32 : 0,
+		   v->state.rip);
+	e->raw = failure;
 }
 
 /*
@@ -249,11 +247,7 @@ left_to_v86(struct vcpu *v, struct exit *e)
 	const struct ring_frame *f = &te_of(v)->frame;
 
 	te_of(v)->reload = true;
-	*e = (struct exit){ .reason = EXIT_V86,
-			    .vector = f->vector,
-			    .raw = f->vector,
-			    .error = f->error,
-			    .rip = v->state.rip };
+	exit_begin(e, EXIT_V86, (uint8_t)f->vector, (uint32_t)f->error, v->state.rip);
 }
 
 COLD void

@@ -84,8 +84,6 @@ struct te_shadow {
 
 #define TE_RAM_MAX (1024ul << 20) /* the window lies above, wherever it moves to */
 
-#define TE_PER_PAGE (PAGE_SIZE / sizeof(uint64_t))
-
 struct te {
 	struct ring_frame frame; /* TSS.RSP0 is its end: a trap pushes into it */
 	const struct insn *insn; /* the instruction of this exit, after te_fetch() */
@@ -99,9 +97,7 @@ struct te {
 	uint8_t sti_stalls; /* exits without progress in a sti's shadow */
 	bool reload;        /* DS, ES, FS, GS must be loaded before the next entry */
 	uint8_t loaded; /* segment registers with another descriptor, a bit each; see registers.c */
-	uint64_t *gdt
-		/* shadow pages, host pointers; NULL: not there, reads as zeros */
-		[GDT_GUEST_PAGES];
+	uint64_t *gdt[GDT_GUEST_PAGES]; /* shadow pages; NULL: not there, reads as zeros */
 	uint64_t *ldt[LDT_WINDOW_PAGES];
 	uint16_t gdt_limit, ldt_limit;  /* of the tables that have shadows */
 	struct te_user_code *user_code; /* TE_USER_CODE of them */
@@ -142,16 +138,22 @@ te_insn(struct vcpu *v)
 	return te_of(v)->insn;
 }
 
+/* Where the shadow of a selector below the host's stands; NULL: it has no page yet. */
+static inline uint64_t *
+te_shadow_entry(const struct te *te, uint16_t sel)
+{
+	uint64_t *page = (sel & 4 ? te->ldt : te->gdt)[sel / PAGE_SIZE];
+
+	return page ? &page[sel % PAGE_SIZE / sizeof(*page)] : NULL;
+}
+
 /* What the CPU would load for this selector now. 0: not present. */
 static inline uint64_t
 te_shadow_at(const struct te *te, uint16_t sel)
 {
-	uint64_t *const *pages = sel & 4 ? te->ldt : te->gdt;
-	unsigned index = sel >> 3;
+	const uint64_t *entry = sel & 4 || sel <= GUEST_GDT_LIMIT ? te_shadow_entry(te, sel) : NULL;
 
-	if (!(sel & 4) && index > GUEST_GDT_LIMIT / 8)
-		return 0;
-	return pages[index / TE_PER_PAGE] ? pages[index / TE_PER_PAGE][index % TE_PER_PAGE] : 0;
+	return entry ? *entry : 0;
 }
 
 /* The guest's CPL: 0 or 3. */
