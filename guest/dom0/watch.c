@@ -50,14 +50,20 @@ waits(const struct store_client *c, const struct store_watch *w, const char *byt
 	return false;
 }
 
-/* To whoever watches: its own name of the path, and its token. */
+/*
+ * To whoever watches: its own name of the path, and its token. dom0 itself looks at what there is,
+ * and hears by the name that it watches: who makes many new ones fills nobody's share but his own.
+ */
 static void
 tell(struct store *s, struct store_client *c, const struct store_watch *w, const char *path)
 {
 	struct store_message m = { .of = w, .head = { .type = XEN_XS_WATCH_EVENT } };
-	size_t len = strlen(path + w->skip) + 1, token = strlen(w->token) + 1;
+	size_t token = strlen(w->token) + 1, len;
 	char *bytes = s->answer;
 
+	if (!c->domid)
+		path = w->path;
+	len = strlen(path + w->skip) + 1;
 	if (len + token > sizeof(s->answer))
 		return;
 	memcpy(bytes, path + w->skip, len);
