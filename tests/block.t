@@ -107,7 +107,7 @@ def ours(grub):
            text=third[0][-4000:])
 
 
-HARM = ("requests", "any", "jump", "shake", "store")
+HARM = ("requests", "any", "jump", "shake", "store", "rings")
 STEPS = range(1, 10)
 
 

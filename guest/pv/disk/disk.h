@@ -10,5 +10,8 @@ extern struct refs refs;
 extern struct blkfront disk;
 extern struct xen_blkif_page ring_page;
 
-void harm(void);  /* hostile.c */
+void harm(void); /* hostile.c */
+bool back_becomes(enum xen_xenbus_state state);
+void show(enum xen_xenbus_state state);
+void rings(void); /* rings.c */
 void bench(void); /* bench.c */

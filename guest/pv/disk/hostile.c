@@ -14,7 +14,7 @@ static uint8_t page[4096] __attribute__((aligned(4096)));
 /* ---- the ring, by hand ---- */
 
 /* Until it comes, or it is clear that it does not. */
-static bool
+bool
 back_becomes(enum xen_xenbus_state state)
 {
 	uint64_t until = pv_now() + 100 * PATIENCE, n = 0;
@@ -27,7 +27,7 @@ back_becomes(enum xen_xenbus_state state)
 	return false;
 }
 
-static void
+void
 show(enum xen_xenbus_state state)
 {
 	disk.mine = state;
@@ -309,6 +309,8 @@ harm(void)
 		shakes();
 	else if (has_word("harm=store"))
 		store();
+	else if (has_word("harm=rings"))
+		rings();
 	pv_printf("%u wrong; nothing has come of it\n", wrong);
 	pv_exit(wrong != 0);
 }
