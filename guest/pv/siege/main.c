@@ -8,6 +8,8 @@
  *   scribble   over all pages that somebody else looks at
  *   frames     it goes anywhere by iret, with descriptors and selectors of all kinds (seed=N,
  *              calls=N)
+ *   reserve    frames come and go while they are tables, grants, descriptors (seed=N, calls=N;
+ *              me=N: its own number)
  *   ring       it sends and sends
  */
 #include <guest/pv/lib/text.h>
@@ -304,6 +306,8 @@ guest_main(const struct xen_start_info *info)
 		ports();
 	if (has_word("frames"))
 		frames();
+	if (has_word("reserve"))
+		reservation();
 	if (has_word("scribble"))
 		scribble();
 	if (has_word("ring"))

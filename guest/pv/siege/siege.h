@@ -10,7 +10,8 @@
 
 extern uint64_t seed;
 uint64_t any(uint64_t below);
-void walk(void);   /* walk.c */
-void ports(void);  /* ports.c */
-void frames(void); /* frames.c */
-void begin(void);  /* main.c: its own numbers, by seed=N */
+void walk(void);        /* walk.c */
+void ports(void);       /* ports.c */
+void frames(void);      /* frames.c */
+void reservation(void); /* reserve.c */
+void begin(void);       /* main.c: its own numbers, by seed=N */
