@@ -40,7 +40,7 @@ def rewards():
             ("where something fails it is not tried", "fails", "passes", {}, ("skip", 40 + 40 * 8 // 45, 0, True)),
             ("... nor where it passes with the reference's others", "in_others", "passes", {"alone": made.Others(build.Image(True, "others"))},
              ("skip", 45 + 40 * 8 // 45, 0, True)),
-            ("... but for whom asks", "fails", "passes", {"only": ["more"]}, ("pass", 0, 5, False)),
+            ("... but for whom asks, and for no points", "fails", "passes", {"only": ["more"]}, ("pass", 0, 0, False)),
             ("it is the own whole's alone", "passes", "in_others", {"only": ["more"], "alone": made.Others(build.Image(True, "others"))},
              ("fail", 0, 0, True))):
         text = made.LAB + made.a_test("first", test) + made.a_test("second", exercise="7.2", points=40)

@@ -14,7 +14,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from engine import ENDING, LIMIT, SPINS, Engine, assembled, guest  # noqa: E402
 from booting import ran  # noqa: E402
-from harness import finish, ok, skip  # noqa: E402
+from harness import ROOT, finish, folder, ok, skip  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.machines import elf, machine  # noqa: E402
 
 SVM = Engine("4s", "svm")
 GUESTS = ("hello", "sieve", "tables", "crowded", "traps", "audit", "paging", "pager", "os", "pc", "long")
@@ -107,6 +110,20 @@ def absent():
        "a CPU without AMD-V is told in words", text=text)
 
 
+def inside():
+    """QEMU's plugin counts what is done inside of a guest by VMRUN, and whose code that is; the same guest without one is not counted."""
+    hello = elf.ElfFile(guest("hello").read_bytes())
+    at, (code, *_) = next(one.value for one in hello.symbols() if one.name == "guest_main"), hello.segments
+    file = folder() / "code"
+    for what, changed, blocks in (("its code", code.data, 5), ("... but for a byte of each block", bytes(~byte & 255 for byte in code.data), 0)):
+        file.write_bytes(changed)
+        setup = {"cpu": "svm", "limits": LIMIT, "watch": (at,), "known": (file, code.va)}
+        run = machine.boot(kernel=SVM.kernel, cmdline="panic=off -- start hello; start hello; off", modules=[(guest("hello"), "")], **setup).counts
+        bare = machine.boot(kernel=guest("hello"), **setup).counts
+        ok(run.watches == {at: 2} and blocks <= run.known < 100 and bool(run.known) == bool(blocks), f"inside of a guest: {what}", got=run)
+        ok(bare.total and bare.watches == {at: 0} and bare.known == 0, "the same on the bare machine is no guest's", got=bare)
+
+
 def main():
     if not SVM.kernel.is_file():
         print("1..0 # SKIP Lab 4s has no reference here")
@@ -137,6 +154,7 @@ def main():
     aux()
     costs()
     absent()
+    inside()
     finish()
 
 

@@ -9,6 +9,9 @@
  *            point=ADDR  ADDR begins a preemption point (up to 8 of these): from the first on, the
  *                        longest stretch of high instructions without a point or a low one is kept
  *            watch=ADDR  count executions of the instruction at ADDR (up to 32 of these)
+ *            known=FILE  ... inside of a guest by VMRUN alone; and count the blocks there that are
+ *                        this file's bytes, each once
+ *            known_at=ADDR  ... which lies, or would, at this linear address
  *
  * The result is a shared mapping: the reader sees it grow while the machine runs, and it is whole
  * even if the emulator is killed.
@@ -25,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -55,17 +59,23 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t idx);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+					    void (*cb)(unsigned int, void *), int flags,
+					    void *data);
 
 EXPORT int qemu_plugin_version = 1;
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc,
 			       char **argv);
 
-#define MAGIC     0x31544e554f435aULL   /* "ZCOUNT1" */
-#define HIGH_HALF 0xffff800000000000ULL /* to HIGH_END: the host's, as it is Xen's */
-#define HIGH_END  0xffff880000000000ULL
-#define MAX_WATCH 32
-#define MAX_POINT 8
-#define RING      64
+#define MAGIC      0x31544e554f435aULL   /* "ZCOUNT1" */
+#define HIGH_HALF  0xffff800000000000ULL /* to HIGH_END: the host's, as it is Xen's */
+#define HIGH_END   0xffff880000000000ULL
+#define MAX_WATCH  32
+#define MAX_POINT  8
+#define MAX_BEHIND 16
+#define RING       64
 
 enum verdict { RUNNING = 0, LIMIT_INSTRUCTIONS = 1, LIMIT_HALTS = 2 };
 
@@ -88,8 +98,9 @@ struct result {
 	uint64_t longest;      /* stretch without a preemption point, in instructions */
 	uint64_t longest_from; /* the first block of it, the point's own */
 	uint64_t longest_to;   /* and its last one */
+	uint64_t known;        /* blocks */
 };
-_Static_assert(sizeof(struct result) == 8 * (13 + 2 * MAX_WATCH + 2 * RING), "counts.py");
+_Static_assert(sizeof(struct result) == 8 * (14 + 2 * MAX_WATCH + 2 * RING), "counts.py");
 
 static struct result *res;
 static uint64_t limit = UINT64_MAX;
@@ -102,6 +113,14 @@ static struct {
 	bool on;
 	uint64_t length, from;
 } stretch;
+static struct {
+	const uint8_t *bytes; /* NULL: nobody asks */
+	bool *seen;           /* a block that begins there */
+	uint64_t size, at;
+	bool inside;                 /* of a guest */
+	uint64_t behind[MAX_BEHIND]; /* each VMRUN */
+	unsigned n_behind;
+} known;
 
 /*
  * _exit, not exit: this is the CPU's thread, and exit handlers of the main thread would run under
@@ -150,6 +169,16 @@ stretch_runs(uint64_t addr, uint64_t size)
 	res->longest_to = addr;
 }
 
+/* A kernel's code is high; or it goes on behind a VMRUN, wherever that is. */
+static bool
+is_host(uint64_t addr)
+{
+	for (unsigned i = 0; i < known.n_behind; i++)
+		if (known.behind[i] == addr)
+			return true;
+	return is_high(addr);
+}
+
 static void
 point_runs(unsigned int cpu, void *data)
 {
@@ -174,6 +203,8 @@ block_runs(unsigned int cpu, void *data)
 		res->low = res->high = 0;
 		memset(res->watch_count, 0, sizeof(res->watch_count));
 	}
+	if (known.inside)
+		known.inside = !is_host(addr);
 	if (is_high(addr) && !res->entered_high) {
 		res->entered_high = 1;
 		res->boot = res->low;
@@ -193,6 +224,94 @@ block_runs(unsigned int cpu, void *data)
 	res->blocks++;
 }
 
+/* ---- inside of a guest ---- */
+
+static void
+enters(unsigned int cpu, void *data)
+{
+	(void)cpu;
+	(void)data;
+	known.inside = true;
+}
+
+static void
+watch_inside(unsigned int cpu, void *count)
+{
+	(void)cpu;
+	*(uint64_t *)count += known.inside;
+}
+
+/* Any prefixes, then 0f 01 d8 (APM volume 3, VMRUN). */
+static bool
+is_vmrun(const struct qemu_plugin_insn *insn)
+{
+	size_t size = qemu_plugin_insn_size(insn);
+
+	return size >= 3 &&
+	       !memcmp((const uint8_t *)qemu_plugin_insn_data(insn) + size - 3, "\x0f\x01\xd8", 3);
+}
+
+static void
+look_for_vmrun(struct qemu_plugin_insn *insn)
+{
+	uint64_t behind = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
+	unsigned i = 0;
+
+	if (!is_vmrun(insn))
+		return;
+	while (i < known.n_behind && known.behind[i] != behind)
+		i++;
+	if (i == MAX_BEHIND)
+		return;
+	known.behind[i] = behind;
+	if (i == known.n_behind)
+		known.n_behind++;
+	qemu_plugin_register_vcpu_insn_exec_cb(insn, enters, QEMU_PLUGIN_CB_NO_REGS, NULL);
+}
+
+/* A guest's block that is the file's. */
+static void
+look_for_known(const struct qemu_plugin_tb *tb, size_t n)
+{
+	uint64_t first = qemu_plugin_tb_vaddr(tb) - known.at;
+
+	if (!known.inside || first >= known.size || known.seen[first])
+		return;
+	for (size_t i = 0; i < n; i++) {
+		const struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+		uint64_t at = qemu_plugin_insn_vaddr(insn) - known.at;
+		size_t size = qemu_plugin_insn_size(insn);
+
+		if (at >= known.size || size > known.size - at ||
+		    memcmp(known.bytes + at, qemu_plugin_insn_data(insn), size))
+			return;
+	}
+	known.seen[first] = true;
+	res->known++;
+}
+
+static bool
+map_known(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat status;
+	void *bytes = MAP_FAILED;
+
+	if (fd >= 0 && fstat(fd, &status) == 0)
+		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (bytes == MAP_FAILED) {
+		perror(path);
+		return false;
+	}
+	close(fd);
+	known.bytes = bytes;
+	known.size = (uint64_t)status.st_size;
+	known.seen = calloc(known.size, sizeof(*known.seen));
+	return known.seen != NULL;
+}
+
+/* ---- blocks ---- */
+
 static void
 translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
@@ -206,7 +325,9 @@ translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			qemu_plugin_register_vcpu_tb_exec_cb(tb, point_runs, QEMU_PLUGIN_CB_NO_REGS,
 							     NULL);
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_runs, QEMU_PLUGIN_CB_NO_REGS, pack(addr, n));
-	if (!exact && res->n_watch == 0)
+	if (known.bytes)
+		look_for_known(tb, n);
+	if (!exact && res->n_watch == 0 && !known.bytes)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
@@ -214,8 +335,16 @@ translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		if (exact)
 			qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64,
 								   counter, 1);
+		if (known.bytes)
+			look_for_vmrun(insn);
 		for (uint64_t w = 0; w < res->n_watch; w++)
-			if (qemu_plugin_insn_vaddr(insn) == res->watch_addr[w])
+			if (qemu_plugin_insn_vaddr(insn) != res->watch_addr[w])
+				continue;
+			else if (known.bytes)
+				qemu_plugin_register_vcpu_insn_exec_cb(insn, watch_inside,
+								       QEMU_PLUGIN_CB_NO_REGS,
+								       &res->watch_count[w]);
+			else
 				qemu_plugin_register_vcpu_insn_exec_inline(
 					insn, QEMU_PLUGIN_INLINE_ADD_U64, &res->watch_count[w], 1);
 	}
@@ -268,6 +397,8 @@ take_argument(const char *arg)
 
 	if (!eq)
 		return false;
+	if (!strncmp(arg, "known=", 6))
+		return map_known(arg + 6);
 	value = strtoull(eq + 1, &end, 0);
 	if (*end || end == eq + 1)
 		return false;
@@ -278,6 +409,8 @@ take_argument(const char *arg)
 	} else if (!strncmp(arg, "start=", 6)) {
 		start_addr = value;
 		res->started = 0;
+	} else if (!strncmp(arg, "known_at=", 9)) {
+		known.at = value;
 	} else if (!strncmp(arg, "exact=", 6)) {
 		exact = value != 0;
 	} else if (!strncmp(arg, "point=", 6) && n_points < MAX_POINT) {

@@ -229,10 +229,16 @@ class Grader:
         return verdict
 
     def _reward(self, test):
-        """It needs all exercises, and takes none from the reference: so it is tried where all else passes, or for whom asks."""
+        """It needs all exercises, and takes none from the reference: so it is tried where all else passes; or for whom asks, where it
+        earns nothing, since nobody has seen that they are done."""
         first, whole = self.whole[self.tests[0].name], self.verdicts.get(WHOLE)
-        if first.holds and (self.asked or whole and whole.verdict == "pass"):
+        if first.holds and whole and whole.verdict == "pass":
             return self._repeated(test, self.image)
+        if first.holds and self.asked:
+            found = self._repeated(test, self.image)
+            found.points = 0
+            found.notes.append(f"its {test.points} points come where all tests pass")
+            return found
         if not first.holds:
             return self._skipped(test, first)
         return Verdict(test.name, test.exercise, test.title, test.points, test.evidence, "skip",

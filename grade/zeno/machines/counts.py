@@ -9,7 +9,7 @@ from .machine import Block, Counts
 # struct result of zcount.c
 MAGIC = 0x31544E554F435A
 HEADER, MAX_WATCH, RING = 10, 32, 64
-WORDS = HEADER + 2 * MAX_WATCH + 2 * RING + 3
+WORDS = HEADER + 2 * MAX_WATCH + 2 * RING + 4
 VERDICTS = {0: None, 1: "instructions", 2: "halts"}
 
 def plugin():
@@ -17,7 +17,7 @@ def plugin():
     return library.built("plugin/zcount")
 
 
-def argument(path, out, limits, start, exact, watch, points=()):
+def argument(path, out, limits, start, exact, watch, points=(), known=None):
     """The text for QEMU's -plugin option."""
     words = [str(path), f"out={out}", f"start={start:#x}"]
     if limits.instructions is not None:
@@ -30,6 +30,8 @@ def argument(path, out, limits, start, exact, watch, points=()):
         raise ValueError(f"at most {MAX_WATCH} addresses can be watched")
     words += [f"watch={address:#x}" for address in watch]
     words += [f"point={address:#x}" for address in points]
+    if known:
+        words += [f"known={known[0]}", f"known_at={known[1]:#x}"]
     return ",".join(word.replace(",", ",,") for word in words)
 
 
@@ -75,7 +77,7 @@ class Reader:
         addresses = words[at:at + MAX_WATCH]
         times = words[at + MAX_WATCH:at + 2 * MAX_WATCH]
         ring_at = words[at + 2 * MAX_WATCH:at + 2 * MAX_WATCH + RING]
-        sizes = words[at + 2 * MAX_WATCH + RING:-3]
+        sizes = words[at + 2 * MAX_WATCH + RING:-4]
         watched = min(watched, MAX_WATCH)
         last = [Block(ring_at[i % RING], sizes[i % RING])
                 for i in range(max(0, blocks - RING), blocks)]
@@ -83,4 +85,4 @@ class Reader:
             boot = low
         return Counts(total=low + high, boot=boot, low=low - boot, high=high, halts=halts,
                       exact=self.exact, watches=dict(zip(addresses[:watched], times[:watched])),
-                      last=tuple(last), longest=words[-3], longest_at=words[-2:])
+                      last=tuple(last), longest=words[-4], longest_at=words[-3:-1], known=words[-1])

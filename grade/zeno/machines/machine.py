@@ -123,6 +123,8 @@ class Counts:
     """The longest stretch of high instructions between two preemption points (`points=`) or low ones."""
     longest_at: tuple = (0, 0)
     """Its first block and its last one."""
+    known: int = 0
+    """Blocks of `known=` that the CPU came to."""
 
 
 @dataclass
@@ -184,6 +186,8 @@ class Setup:
     shift     ... or 2**shift ns: a longer time in as many instructions
     exact     count per instruction, not per block (about twice as slow)
     watch     linear addresses whose executions are counted
+    known     (file, linear address): `watch` counts inside of a guest by VMRUN alone, and Counts.known says how many of that guest's
+              blocks are this file's bytes, which are at that address
     points    linear addresses of the host's preemption points, for Counts.longest
     counted_from  the linear address from whose first execution on instructions are counted; else the kernel's entry
     until     bytes, or a list of bytes: stop (End.UNTIL) when one of them is on the console
@@ -211,6 +215,7 @@ class Setup:
     shift: int = 0
     exact: bool = False
     watch: tuple = ()
+    known: tuple | None = None
     points: tuple = ()
     counted_from: int | None = None
     until: bytes | list | None = None

@@ -211,13 +211,13 @@ class Live(LiveBase):
         """Counting starts at the kernel's entry: what the BIOS does depends on the time of day."""
         plugin = counts.plugin()
         if not plugin:
-            if self.setup.watch or self.setup.exact or self.setup.points or self.setup.counted_from:
+            if self.setup.watch or self.setup.exact or self.setup.points or self.setup.known or self.setup.counted_from:
                 raise MachineMissing("the TCG plugin can't be built: no C compiler is here")
             return []
         start = self.setup.counted_from or (BOOT_SECTOR if self.setup.kernel is None else known(self.setup.kernel).entry or LINUX)
         self.reader = counts.Reader(self.path("counts"), self.setup.exact)
         return ["-plugin", counts.argument(plugin, self.path("counts"), self.setup.limits, start,
-                                           self.setup.exact, self.setup.watch, self.setup.points)]
+                                           self.setup.exact, self.setup.watch, self.setup.points, self.setup.known)]
 
     def _wait(self, seconds):
         fds = [self.qmp, self.child.pidfd]
