@@ -214,7 +214,7 @@ def lines(nonce):
     disk.write_bytes(f"{nonce}\0".encode().ljust(512, b".").rjust(2048, b"\0") + bytes(1 << 20))
     text = PV.host(["start pv-pirq", "start dom0", "start dom0 -- leave", "start dom0", f"start dom0 -- keys input=keys>~|{nonce}_q",
                     "start pv-pirq & -- keys", "start pv-hello", "virq d1", "start pv-hello", "stop d1", "virq d1"], [bad, "pv-pirq", "pv-hello"],
-                   extra=("-drive", f"file={disk},format=raw,if=ide"))
+                   extra=("-drive", f"file={disk},format=raw,if=ide", "-device", "e1000"))
     parts = each(text)
     ok("0 wrong; no line is mine" in parts[0], "who is not dom0 has no line, and no port", text=parts[0])
     ok(f"the disk says {nonce}" in parts[1] and "0 wrong; the end" in parts[1], "dom0 reads the disk, and loses no interrupt", text=parts[1])

@@ -4,6 +4,7 @@
 #include <guest/dom0/config.h>
 #include <guest/dom0/dom0.h>
 #include <guest/dom0/media.h>
+#include <guest/dom0/nic.h>
 
 #define PAGE 4096u
 
@@ -248,6 +249,7 @@ domains_serve(void)
 
 	daemon_hears();
 	any |= media_serve();
+	any |= nic_serve();
 	for (struct domu *u = domus; u < domus + DOMUS; u++) {
 		if (!u->id)
 			continue;

@@ -3,6 +3,7 @@
  */
 #include <guest/dom0/dom0.h>
 #include <guest/dom0/ide.h>
+#include <guest/dom0/nic.h>
 
 #define STACK (64u << 10) /* the builder's is one page */
 
@@ -35,6 +36,8 @@ take_ports(void)
 		somebody_ended |= (uint32_t)port == exception_port;
 		if ((uint32_t)port == ide_port)
 			ide_interrupted();
+		if ((uint32_t)port == nic_port)
+			nic_interrupted();
 	}
 }
 

@@ -4,6 +4,7 @@
 #include <guest/dom0/disk.h>
 #include <guest/dom0/dom0.h>
 #include <guest/dom0/media.h>
+#include <guest/dom0/nic.h>
 #include <guest/pv/drivers/crc.h>
 
 #define LINE  120u
@@ -240,6 +241,12 @@ disks(const char *word)
 }
 
 static void
+nic(const char *word)
+{
+	nic_show();
+}
+
+static void
 crc(const char *word)
 {
 	struct file f;
@@ -295,6 +302,7 @@ static const struct command {
 	{ "block-detach", "DOMAIN VDEV", "it is asked to let go of one", block_detach },
 	{ "block-list", "DOMAIN", "its disks", block_list },
 	{ "disks", "", "drives of the machine, and their partitions, for phy:", disks },
+	{ "nic", "", "the machine's network card, which is on from then on", nic },
 	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", crc },
 	{ "ls", "", "files of the ramdisk", ls },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },

@@ -42,11 +42,15 @@ with_user(unsigned level, pte_t entry)
 	return entry | PTE_U | (level == PV_L1 ? PV_KERNEL : 0);
 }
 
-/* One of the domain whose page dom0 maps just now; NULL. */
+/* One of the domain whose page dom0 maps just now, or of a device that dom0 has; NULL. */
 static COLD struct frame *
 foreign_frame(const struct pv_types *t, mfn_t m)
 {
-	struct frame *f = m.v < frame_count ? &frames[m.v] : NULL;
+	bool device = m.v - t->device < t->devices;
+	struct frame *f = m.v < frame_count || device ? &frames[m.v] : NULL;
+
+	if (device)
+		return f;
 
 	return t->foreign && f && f->owner == t->foreign && f->type == FRAME_GUEST ? f : NULL;
 }

@@ -22,7 +22,10 @@
 #define STEPS   24000
 #define FLAT    (PTE_P | PTE_W | PTE_U)
 
-static struct frame frame[FRAMES];
+#define DEVICE  (FRAMES + 1) /* registers, behind all memory: so many frames */
+#define DEVICES 2u
+
+static struct frame frame[FRAMES + 1 + DEVICES + 1];
 struct frame *frames = frame;
 uint64_t frame_count = FRAMES;
 
@@ -59,7 +62,7 @@ differences(void)
 {
 	struct audit_report report = { 0 };
 	const struct pv_types *const all[] = { &types, &other, NULL };
-	struct frame before[FRAMES];
+	struct frame before[sizeof(frame) / sizeof(frame[0])];
 
 	memcpy(before, frame, sizeof(frame));
 	pv_recount(&types, root, 2, all, &report);
@@ -265,7 +268,7 @@ one_step(void)
 static bool
 stale(void)
 {
-	struct frame before[FRAMES];
+	struct frame before[sizeof(frame) / sizeof(frame[0])];
 	bool other = false;
 
 	memcpy(before, frame, sizeof(frame));
@@ -360,6 +363,36 @@ foreign(void)
 	is_u64(used(), 0, "... and nothing is left of it");
 }
 
+/* Registers: no memory, so no tables, and for whom they are not nothing at all. */
+static void
+device(void)
+{
+	unsigned budget = ~0u;
+
+	reset();
+	frame[TABLE].pinned = !pv_type_get(&types, mfn(TABLE), PV_L1, &budget);
+	is_u64(put(0, TO(DEVICE)), REFUSED, "a device's register");
+	types.device = DEVICE;
+	types.devices = DEVICES;
+	is_u64(put(0, TO(DEVICE - 1)), REFUSED, "... before those that it has");
+	is_u64(put(0, TO(DEVICE + DEVICES)), REFUSED, "... behind them");
+	is_u64(put(0, TO(DEVICE + DEVICES - 1)), 0, "the last of them, to look at");
+	is_u64(put(0, TO(DEVICE) | PTE_W), 0, "the first, to write");
+	is_u64((uint64_t)pv_type_get(&types, mfn(DEVICE), PV_L1, &budget), REFUSED,
+	       "it is no table");
+	is_u64((uint64_t)pv_type_get(&types, mfn(DEVICE), PV_L4, &budget), REFUSED,
+	       "... nor a root");
+	is_u64(differences(), 0, "the auditor lets it be");
+	types.devices = 0;
+	is_u64(differences(), 1, "... but nobody else's");
+	frame[TABLE].pinned = 0;
+	pv_type_put(&types, mfn(TABLE));
+	pv_type_settle(&types, &budget);
+	is_u64(used(), 0, "no table, no use");
+	is_u64(frame[DEVICE].refs | frame[DEVICE].type_refs | frame[DEVICE + DEVICES - 1].refs, 0,
+	       "... nor of a register");
+}
+
 /* ---- the auditor itself ---- */
 
 /* Of an entry that is present, W too above level 1; of another one all but P. */
@@ -425,6 +458,7 @@ main(void)
 		bail_out("no memory");
 	at_random();
 	foreign();
+	device();
 	broken();
 	return done_testing();
 }

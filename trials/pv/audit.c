@@ -66,6 +66,8 @@ use_page(const struct audit *a, uint64_t table, unsigned i, uint64_t entry)
 {
 	uint64_t m = (entry & ADDRESS) >> 12;
 
+	if (m - a->t->device < a->t->devices)
+		return; /* no memory, and nobody asks how often */
 	if (is_foreign(a, m)) {
 		if (entry & W && frames[m].page_type)
 			differ(a, "table %lx: entry %u lets it write frame %lx, d%u's %u", table, i,

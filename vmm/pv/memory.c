@@ -7,6 +7,15 @@
 #include <vmm/pv/memory.h>
 #include <vmm/pv/pv.h>
 
+/* dom0 maps a device's registers, too, and the direct map has memory alone. */
+static bool
+is_memory(pte_t entry)
+{
+	const struct frame *f = frame_of(mfn(PTE_ADDR(entry) >> PAGE_SHIFT));
+
+	return f && f->type != FRAME_RESERVED;
+}
+
 /* The entry, which must allow it. */
 static const pte_t *
 allowed(mfn_t root, uint64_t va, bool write)
@@ -14,7 +23,7 @@ allowed(mfn_t root, uint64_t va, bool write)
 	const pte_t *entry = pv_entry(root, va);
 	pte_t need = PTE_P | PTE_U | (write ? PTE_W : 0);
 
-	return entry && (*entry & need) == need ? entry : NULL;
+	return entry && (*entry & need) == need && is_memory(*entry) ? entry : NULL;
 }
 
 static uint8_t *

@@ -16,6 +16,9 @@
  * so that such a frame is no page table while dom0 can write it. A table that has such an entry
  * can't be made one again: only a call that names the domain makes such entries, one at a time.
  *
+ * It may also map registers of a device that it has, which are no memory (`device`): they have such
+ * counts, too, and nothing comes of them.
+ *
  * Each reference is eight bytes of the guest's memory, or one of a few roots, so that no count
  * overflows. Pure: a host test brings its own frames.
  */
@@ -36,6 +39,8 @@ struct pv_types {
 	uint16_t owner; /* whose frames */
 	/* whose else an entry of level 1 may lead to, for as long as this is set; 0: nobody's */
 	uint16_t foreign;
+	/* machine frames of a device that an entry of level 1 may lead to: the first, how many */
+	uint64_t device, devices;
 	bool controls; /* it has had such entries */
 	bool trusts;   /* nobody counts: until exercise 6.5 is done */
 	/* set: the CPU may remember what a table was, and forgets it before the guest runs */

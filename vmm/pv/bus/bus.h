@@ -16,8 +16,13 @@
 
 struct domain;
 
-/* dom0 begins: which devices are there is looked up once. It ends: nothing is written any more. */
-void pv_bus_begin(void);
+struct pv_types;
+
+/*
+ * dom0 begins: which devices are there, and the network card's registers are frames that its tables
+ * may lead to. It ends: nothing is written any more.
+ */
+void pv_bus_begin(struct pv_types *t);
 void pv_bus_end(void);
 
 /* Whether this line is that of a device on the bus that dom0 has. */

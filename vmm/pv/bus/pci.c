@@ -3,11 +3,13 @@
  * command register of its own. Where a device's registers lie is the firmware's to say: dom0 can't
  * move them to where memory is, or another device.
  */
+#include <inc/errno.h>
 #include <kern/cpu.h>
 #include <kern/kern.h>
 #include <vmm/dev/io.h>
 #include <vmm/pv/bus/bus.h>
 #include <vmm/pv/control/control.h>
+#include <vmm/pv/types.h>
 
 #define ENABLE       (1u << 31)
 #define FUNCTIONS    256u /* 32 devices of 8 on the bus that the processor is on */
@@ -20,7 +22,11 @@
 #define LINE         0x3cu
 #define MANY         0x80u /* HEADER: it has more functions than one */
 #define MASTER       (1u << 2)
-#define COMMANDS     0x0407u /* ports, memory, MASTER; no interrupts */
+#define MEMORY       (1u << 1)
+#define COMMANDS     0x0407u     /* ports, MEMORY, MASTER; no interrupts */
+#define REGISTERS    0xfffffff0u /* of a base address in memory: where */
+#define KIND         7u          /* ... and 0: of 32 bits, and it is no port */
+#define DEVICE_MAX   (1u << 20)  /* bytes of registers */
 #define DISKS        0x0101u
 #define NETWORK      0x0200u
 #define FREE_LINES   0x0e20u /* 5, 9, 10, 11: no device has any of them by itself */
@@ -31,12 +37,21 @@
 #define DISK_STATUS  2u
 #define DISK_ACTIVE  1u
 
+/*
+ * The card that dom0 has a driver for. Bochs' goes on whatever its command says: so its registers
+ * are Zeno's, too, behind all that kern/map.h has in this slot, and it is reset.
+ */
+#define CARD         0x100e8086u /* Intel's 82540EM */
+#define CARD_CONTROL (KB + 0x7000000000ul)
+#define CARD_RESET   (1u << 26)
+
 static struct device {
 	bool there;
 	uint8_t function; /* device and function, as an address has them */
 	uint8_t line;
 	uint16_t master; /* DISKS: its ports */
 } disks, network;
+static bool card; /* CARD_CONTROL is there */
 static uint32_t address;
 
 static uint32_t
@@ -70,10 +85,71 @@ look_at(unsigned function)
 		d->master = (uint16_t)(ports & ~15u);
 }
 
-void
-pv_bus_begin(void)
+/* How much of memory a device's registers take: it says so to who writes all ones (PCI 6.2.5.1). */
+static uint64_t
+size_of(const struct device *d, uint32_t base)
 {
-	disks.there = network.there = false;
+	uint16_t before = (uint16_t)read(d->function, COMMAND);
+	uint32_t size;
+
+	command(d, before & (uint16_t)~MEMORY);
+	read(d->function, BASE_ADDRESS);
+	outl(BUS_DATA, ~0u);
+	size = ~(read(d->function, BASE_ADDRESS) & REGISTERS) + 1;
+	outl(BUS_DATA, base);
+	command(d, before);
+	return size;
+}
+
+/* The frame table has a place for each machine frame, and pages where there is memory. */
+static int
+give_places(uint64_t first, uint64_t count)
+{
+	uint64_t from = (uint64_t)&frames[first], to = (uint64_t)&frames[first + count];
+
+	for (from &= ~(uint64_t)PAGE_MASK; from < to; from += PAGE_SIZE) {
+		const pte_t *entry;
+		int level;
+		mfn_t m;
+
+		entry = page_entry(host_root, from, &level);
+		if (entry && *entry & PTE_P)
+			continue;
+		m = frame_alloc(FRAME_HOST, OWNER_HOST);
+		if (!mfn_ok(m) || page_map(host_root, from, m, PTE_P | PTE_W | PTE_NX))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The network card's registers, if they lie where there is no memory. */
+static void
+give_registers(struct pv_types *t)
+{
+	uint32_t base = network.there ? read(network.function, BASE_ADDRESS) : KIND;
+	uint64_t first = (base & REGISTERS) >> PAGE_SHIFT, size;
+
+	t->devices = 0;
+	if (base & KIND || !first)
+		return;
+	size = size_of(&network, base);
+	if (size < PAGE_SIZE || size > DEVICE_MAX || give_places(first, size >> PAGE_SHIFT))
+		return;
+	for (uint64_t n = 0; n < size >> PAGE_SHIFT; n++) {
+		if (frames[first + n].type != FRAME_RESERVED)
+			return;
+		frames[first + n].type_refs = frames[first + n].refs = 0;
+	}
+	card = read(network.function, VENDOR) == CARD &&
+	       !page_map(host_root, CARD_CONTROL, mfn(first), PTE_P | PTE_W | PTE_NX);
+	t->device = first;
+	t->devices = size >> PAGE_SHIFT;
+}
+
+void
+pv_bus_begin(struct pv_types *t)
+{
+	disks.there = network.there = card = false;
 	address = 0;
 	for (unsigned f = 0; f < FUNCTIONS; f++) {
 		bool there = (read(f, VENDOR) & 0xffff) != 0xffff;
@@ -83,6 +159,7 @@ pv_bus_begin(void)
 		if (!(f & 7) && (!there || !(read(f, HEADER & ~3u) >> 16 & MANY)))
 			f += 7;
 	}
+	give_registers(t);
 }
 
 static void
@@ -103,6 +180,10 @@ pv_bus_end(void)
 				break;
 	}
 	stop(&disks);
+	if (card) {
+		command(&network, MEMORY);
+		*(volatile uint32_t *)CARD_CONTROL = CARD_RESET;
+	}
 	stop(&network);
 }
 

@@ -92,7 +92,7 @@ begin(struct domain *d)
 		return -EBUSY;
 	}
 	dom0 = d;
-	pv_dom0_devices_begin();
+	pv_dom0_devices_begin(pv_of(d->vcpu)->types);
 	pv_events_of(d)->ports.domain = 0;
 	plain = d->vcpu->thread.class;
 	for_each_vcpu(v, d) v->thread.class = &dom0_class;

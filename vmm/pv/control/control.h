@@ -32,4 +32,4 @@ void pv_foreign_drop(struct vcpu *v);
 /* physdev.c: ports of devices that dom0 may have, and by number, 1 + which of them each is. */
 extern struct io_range pv_dom0_ports[];
 extern uint8_t pv_dom0_claims[];
-void pv_dom0_devices_begin(void);
+void pv_dom0_devices_begin(struct pv_types *t);

@@ -187,11 +187,11 @@ struct io_range pv_dom0_ports[RANGES + 1] = {
 uint8_t pv_dom0_claims[LOW_PORTS] = { [0x1f0 ... 0x1f7] = 1, [0x3f6] = 2 };
 
 void
-pv_dom0_devices_begin(void)
+pv_dom0_devices_begin(struct pv_types *t)
 {
 	uint16_t master;
 
-	pv_bus_begin();
+	pv_bus_begin(t);
 	master = pv_bus_master();
 	pv_dom0_ports[MASTER] = (struct io_range){ master,    master ? BUS_MASTER_PORTS : 0,
 						   4,         "dom0's IDE",
