@@ -2,7 +2,7 @@
 
 GUESTS := $(filter-out lib dom0,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
 GO := build/guest$(if $(CLANG),-clang)
-PV_GUESTS := $(filter-out lib drivers,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
+PV_GUESTS := $(filter-out lib drivers inet,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
 DOM0 := $(if $(wildcard guest/dom0/main.c),$(GO)/dom0.elf)
 GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0)
 # Its ramdisk: what domains are to be, and kernels for them.
@@ -41,15 +41,16 @@ $(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard
 endef
 $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
 
-# Those that have drivers for others' devices.
-PV_DRIVE := dom0 pv-disk
+# Those that have drivers for others' devices; and those that have a network.
+PV_DRIVE := dom0 pv-disk pv-net
+PV_INET := dom0 pv-net
 # PV guests: 64-bit kernels in ring 3, with a library of their own. guest/pv/hello is pv-hello.
 PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
 	$(if $(CLANG),--target=x86_64-linux-gnu)
 $(GO)/obj/pv/% $(GO)/obj/dom0/%: private GUEST_CFLAGS = $(PV_CFLAGS)
 $(GO)/obj/pv/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
 define pv_rule
-$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers)) $(call guest_objects,$2) guest/pv/lib/pv.ld
+$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers)) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
 	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 		$$(PV_LDFLAGS) -T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
@@ -99,7 +100,7 @@ build/zcount.so: grade/plugin/zcount.c
 	@echo "cc   $<"
 	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
--include $(foreach g,lib pv/lib pv/drivers dom0 $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+-include $(foreach g,lib pv/lib pv/drivers pv/inet dom0 $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
 	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
 

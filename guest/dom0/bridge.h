@@ -8,11 +8,10 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-#define MAC_SIZE  6u
+#include <guest/pv/drivers/address.h>
+
 #define FRAME_MIN 14u   /* bytes: two addresses, and what the rest is */
 #define FRAME_MAX 1514u /* ... and 1,500 of that; the check sequence is the card's affair */
 

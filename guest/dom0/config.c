@@ -17,7 +17,7 @@ struct reader {
 };
 
 /* A key: its place in the struct, and the room or the bounds of its value. */
-enum value { NUMBER, TEXT, WORD, ACTION, DISKS };
+enum value { NUMBER, TEXT, WORD, ACTION, DISKS, VIFS };
 static const struct key {
 	const char *name;
 	size_t at, place;
@@ -36,13 +36,15 @@ static const struct key {
 	{ KEY(cpu_weight), NUMBER, false, 1, WEIGHT_MAX },
 	{ "disk", offsetof(struct config, disks), offsetof(struct config, disks_at), DISKS, false,
 	  1, DISK_WORDS - 1 },
+	{ "vif", offsetof(struct config, vifs), offsetof(struct config, vifs_at), VIFS, false, 0,
+	  VIF_WORDS - 1 },
 	{ KEY(on_poweroff), ACTION, false, 1, ACTION_MAX },
 	{ KEY(on_reboot), ACTION, false, 1, ACTION_MAX },
 	{ KEY(on_crash), ACTION, false, 1, ACTION_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-#define NO_SUCH_KEY                                                                        \
-	"no such key: name kernel ramdisk extra memory vcpus cpu_weight disk on_poweroff " \
+#define NO_SUCH_KEY                                                                            \
+	"no such key: name kernel ramdisk extra memory vcpus cpu_weight disk vif on_poweroff " \
 	"on_reboot on_crash"
 
 static int
@@ -197,45 +199,51 @@ read_action(struct reader *r, uint64_t *to, const struct key *key)
 		   : wrong_at(r, begin, " is \"destroy\", \"restart\" or \"preserve\"", key->name);
 }
 
+/* A text that says what a disk or a card is to be. */
 static int
-read_disk(struct reader *r, struct config *c, const struct key *key)
+read_device(struct reader *r, struct config *c, const struct key *key)
 {
+	bool disk = key->value == DISKS;
+	uint64_t *count = disk ? &c->disks : &c->vifs;
 	struct config_place at = place_of(r, r->at);
-	char words[DISK_WORDS];
+	char words[DISK_WORDS > VIF_WORDS ? DISK_WORDS : VIF_WORDS];
 	const char *wrong;
 	int err;
 
-	if (c->disks == CONFIG_DISKS)
+	if (*count == (disk ? CONFIG_DISKS : CONFIG_VIFS))
 		return wrong_at(r, r->at, "'s list is longer than a domain has room for",
 				key->name);
 	err = read_text(r, words, key);
 	if (err)
 		return err;
-	wrong = disk_read(&c->disk[c->disks], words);
+	wrong = disk ? disk_read(&c->disk[*count], words) : vif_read(&c->vif[*count], words);
 	if (wrong) {
 		r->wrong->at = at;
 		snprintf(r->wrong->words, sizeof(r->wrong->words), "%s", wrong);
 		return -EINVAL;
 	}
-	c->disk_at[c->disks++] = at;
+	(disk ? c->disk_at : c->vif_at)[(*count)++] = at;
 	return 0;
 }
 
 /* Texts between [ and ], with commas between them; one behind the last is let be. */
 static int
-read_disks(struct reader *r, struct config *c, const struct key *key)
+read_list(struct reader *r, struct config *c, const struct key *key)
 {
 	int err = 0;
 
 	if (next(r) != '[')
-		return wrong_at(r, r->at, " takes a list: [ 'FILE, raw, xvda, rw' ]", key->name);
+		return wrong_at(r, r->at,
+				key->value == DISKS ? " takes a list: [ 'FILE, raw, xvda, rw' ]"
+						    : " takes a list: [ 'ip=10.0.2.7' ]",
+				key->name);
 	for (r->at++; !err; r->at++) {
 		skip_space(r);
 		if (next(r) == ']') {
 			r->at++;
 			return 0;
 		}
-		err = read_disk(r, c, key);
+		err = read_device(r, c, key);
 		skip_space(r);
 		if (!err && next(r) == ']') {
 			r->at++;
@@ -283,10 +291,10 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	skip_blanks(r);
 	to = (char *)c + key->at;
 	*(struct config_place *)((char *)c + key->place) = place_of(r, r->at);
-	err = key->value == NUMBER   ? read_number(r, to, key)
-	      : key->value == ACTION ? read_action(r, to, key)
-	      : key->value == DISKS  ? read_disks(r, c, key)
-				     : read_text(r, to, key);
+	err = key->value == NUMBER                        ? read_number(r, to, key)
+	      : key->value == ACTION                      ? read_action(r, to, key)
+	      : key->value == DISKS || key->value == VIFS ? read_list(r, c, key)
+							  : read_text(r, to, key);
 	if (err)
 		return err;
 	skip_blanks(r);

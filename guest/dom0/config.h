@@ -7,8 +7,8 @@
  *
  * One assignment a line, or several with `;` between. A text is in quotes of either kind, with \\,
  * \" and \' in it; a number is decimal, 0x hexadecimal or 0 octal, in quotes or not. `disk` is a
- * list, of any number of lines: [ 'NAME, raw, xvda, rw', 'file:OTHER,xvdb,r' ], as disk.h has it.
- * Pure.
+ * list, of any number of lines: [ 'NAME, raw, xvda, rw', 'file:OTHER,xvdb,r' ], as disk.h has it;
+ * `vif` is one, too: [ 'ip=10.0.2.7', '' ], as vifspec.h has it. Pure.
  */
 #pragma once
 
@@ -16,12 +16,14 @@
 #include <stdint.h>
 
 #include <guest/dom0/disk.h>
+#include <guest/dom0/vifspec.h>
 
 #define CONFIG_MIB_MIN  2u
 #define CONFIG_MIB_MAX  4096u
 #define CONFIG_VCPU_MAX 32u
 #define WEIGHT_MAX      65535u
 #define CONFIG_DISKS    4u
+#define CONFIG_VIFS     4u
 
 /* What is to become of a domain that has ended: so, it is let go of; made anew; kept as it is. */
 enum config_action { CONFIG_DESTROY, CONFIG_RESTART, CONFIG_PRESERVE };
@@ -41,10 +43,13 @@ struct config {
 	struct disk disk[CONFIG_DISKS];
 	struct config_place disk_at[CONFIG_DISKS];
 	uint64_t disks;
+	struct vif_spec vif[CONFIG_VIFS];
+	struct config_place vif_at[CONFIG_VIFS];
+	uint64_t vifs;
 	uint64_t on_poweroff, on_reboot, on_crash; /* enum config_action */
 	/* of each value, for whoever finds it wrong for other reasons */
 	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at,
-		cpu_weight_at, disks_at, on_poweroff_at, on_reboot_at, on_crash_at;
+		cpu_weight_at, disks_at, vifs_at, on_poweroff_at, on_reboot_at, on_crash_at;
 };
 
 /* Where it is wrong, and how. */

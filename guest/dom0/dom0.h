@@ -113,5 +113,19 @@ void vbds_end(struct domu *u);
 bool vbds_serve(struct domu *u);
 void vbds_list(const struct domu *u);
 
+/* vifs.c: network cards for domains. As those of disks. */
+struct vif_spec;
+const char *vif_wrong(const struct vif_spec *s);
+const char *vif_attach(struct domu *u, const struct vif_spec *s);
+bool vif_detach(const struct domu *u, unsigned number); /* false: it has no such */
+void vifs_begin(struct domu *u, const struct config *c);
+void vifs_end(struct domu *u);
+bool vifs_serve(struct domu *u);
+void vifs_list(const struct domu *u);
+
+/* own.c: dom0's own address on the bridge. */
+void own_begin(void);
+bool own_has(const uint8_t *mac);
+
 /* alloc.c: what nobody has had yet of a domain's share. */
 size_t alloc_left(uint16_t domid);

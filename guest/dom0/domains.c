@@ -90,6 +90,7 @@ domain_let_go(struct domu *u)
 	if (attached == u)
 		attached = NULL;
 	vbds_end(u);
+	vifs_end(u);
 	daemon_ends(u);
 	unbind(u->console_port);
 	unbind(u->store_port);
@@ -133,6 +134,20 @@ disks_are_there(const char *file, const struct config *c)
 	return true;
 }
 
+static bool
+vifs_are_free(const char *file, const struct config *c)
+{
+	for (unsigned n = 0; n < c->vifs; n++) {
+		const char *words = vif_wrong(&c->vif[n]);
+
+		if (words) {
+			say("%s:%u:%u: %s\n", file, c->vif_at[n].line, c->vif_at[n].column, words);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* What the file says, and the files that it names; false, after a line. */
 static bool
 read_config(const char *name, struct config *c, struct file *kernel, struct file *ramdisk)
@@ -150,7 +165,7 @@ read_config(const char *name, struct config *c, struct file *kernel, struct file
 		wrong(name, &c->kernel_at, "there is no file ", c->kernel);
 	else if (*c->ramdisk && !file_find(c->ramdisk, ramdisk))
 		wrong(name, &c->ramdisk_at, "there is no file ", c->ramdisk);
-	else if (!disks_are_there(name, c))
+	else if (!disks_are_there(name, c) || !vifs_are_free(name, c))
 		return false;
 	else if (c->vcpus > ZENO_VCPUS)
 		wrong(name, &c->vcpus_at, "a PV domain has at most 4 CPUs here", "");
@@ -204,23 +219,26 @@ domain_create(const char *name)
 	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
 	u = serve(&l);
 	vbds_begin(u, &c);
+	vifs_begin(u, &c);
 	if (c.cpu_weight)
 		control(ZENO_WEIGHT, (uint64_t)id, c.cpu_weight, 0);
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
 	return u;
 }
 
-/* The disks of one that a dom0 has made that was here before, as its file says now. */
+/* What one has that a dom0 has made that was here before, as its file says now. */
 static void
-give_disks(struct domu *u)
+give_devices(struct domu *u)
 {
 	struct config_wrong w;
 	struct config c;
 	struct file f;
 
 	if (*u->file && file_find(u->file, &f) &&
-	    !config_read(&c, (const char *)f.bytes, f.size, &w))
+	    !config_read(&c, (const char *)f.bytes, f.size, &w)) {
 		vbds_begin(u, &c);
+		vifs_begin(u, &c);
+	}
 }
 
 /* Those of a dom0 that was here before; what has ended meanwhile is let go of. */
@@ -235,7 +253,7 @@ domains_init(void)
 			struct domu *u = serve(&l);
 
 			say("%s was here before\n", u->name);
-			give_disks(u);
+			give_devices(u);
 		}
 	somebody_ended = true;
 }
@@ -256,6 +274,7 @@ domains_serve(void)
 		any |= console_serve(u);
 		any |= daemon_serve(u);
 		any |= vbds_serve(u);
+		any |= vifs_serve(u);
 	}
 	return any | ends_serve();
 }

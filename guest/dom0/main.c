@@ -72,6 +72,7 @@ begin(void)
 		say("dom0: nobody tells of domains that have ended\n");
 	exception_port = virq.port;
 	daemon_init();
+	own_begin();
 	domains_init();
 	shell_init();
 	loop();

@@ -5,6 +5,7 @@
 #include <guest/dom0/dom0.h>
 #include <guest/dom0/media.h>
 #include <guest/dom0/nic.h>
+#include <guest/dom0/vifspec.h>
 #include <guest/pv/drivers/crc.h>
 
 #define LINE  120u
@@ -247,6 +248,38 @@ nic(const char *word)
 }
 
 static void
+network_attach(const char *word)
+{
+	struct domu *u = domu_find(word);
+	struct vif_spec s;
+	const char *wrong = u ? vif_read(&s, argument[1] ? argument[1] : "") : NULL;
+
+	if (u && !wrong)
+		wrong = vif_attach(u, &s);
+	if (wrong)
+		say("%s gets no vif: %s\n", word, wrong);
+}
+
+static void
+network_detach(const char *word)
+{
+	struct domu *u = domu_find(word);
+	uint64_t number;
+
+	if (u && (!parse(argument[1], &number) || !vif_detach(u, (unsigned)number)))
+		say("%s has no vif %s\n", u->name, argument[1]);
+}
+
+static void
+network_list(const char *word)
+{
+	struct domu *u = domu_find(word);
+
+	if (u)
+		vifs_list(u);
+}
+
+static void
 crc(const char *word)
 {
 	struct file f;
@@ -303,6 +336,9 @@ static const struct command {
 	{ "block-list", "DOMAIN", "its disks", block_list },
 	{ "disks", "", "drives of the machine, and their partitions, for phy:", disks },
 	{ "nic", "", "the machine's network card, which is on from then on", nic },
+	{ "network-attach", "DOMAIN [VIF]", "it gets a card: ip=10.0.2.7", network_attach },
+	{ "network-detach", "DOMAIN NUMBER", "it is asked to let go of one", network_detach },
+	{ "network-list", "DOMAIN", "its cards", network_list },
 	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", crc },
 	{ "ls", "", "files of the ramdisk", ls },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
@@ -315,16 +351,17 @@ static void
 help(const char *word)
 {
 	for (const struct command *c = commands; c < commands + COMMANDS; c++)
-		say("  %-12s %-11s %s\n", c->name, c->argument, c->what);
+		say("  %-14s %-13s %s\n", c->name, c->argument, c->what);
 }
 
+/* Up to there. */
 static int
-arguments_of(const struct command *c)
+arguments(const char *from, const char *to)
 {
-	int count = *c->argument != 0;
+	int count = from < to && *from;
 
-	for (const char *a = c->argument; *a; a++)
-		count += *a == ' ';
+	for (; from < to && *from; from++)
+		count += *from == ' ' && from + 1 < to;
 	return count;
 }
 
@@ -333,8 +370,12 @@ static void
 run(int words, char *const word[])
 {
 	for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-		int most = arguments_of(c), least = *c->argument == '[' ? 0 : most;
+		const char *end = c->argument + strlen(c->argument), *bracket = c->argument;
+		int most = arguments(c->argument, end), least;
 
+		while (*bracket && *bracket != '[')
+			bracket++;
+		least = arguments(c->argument, bracket);
 		if (strcmp(c->name, word[0]))
 			continue;
 		argument = word + 1;
@@ -352,7 +393,7 @@ run(int words, char *const word[])
 static void
 split_and_run(void)
 {
-	char *word[WORDS];
+	char *word[WORDS + 1] = { NULL };
 	int words = 0;
 	bool inside = false;
 

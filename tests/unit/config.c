@@ -1,4 +1,4 @@
-/* BUILD: guest/dom0/config.c guest/dom0/disk.c */
+/* BUILD: guest/dom0/config.c guest/dom0/disk.c guest/dom0/vifspec.c guest/pv/drivers/address.c */
 /*
  * A domain's configuration file: what is read, where what is wrong is said to be, files that were
  * drawn and read back, and files of any bytes.
@@ -37,7 +37,7 @@ read_it(const char *text, size_t len)
 	return got;
 }
 
-#define ON    "disk on_poweroff on_reboot on_crash"
+#define ON    "disk vif on_poweroff on_reboot on_crash"
 #define WHOLE "name='n'\nkernel='k'\nmemory=8\n"
 
 static const struct {

@@ -6,6 +6,7 @@
  */
 #include <guest/pv/disk/disk.h>
 #include <guest/pv/drivers/crc.h>
+#include <guest/pv/drivers/tell.h>
 #include <guest/pv/lib/check.h>
 #include <guest/pv/lib/text.h>
 
@@ -148,19 +149,6 @@ refused(void)
 	check(err == (disk.readonly ? -EIO : 0), "to write", (uint64_t)-err);
 	err = blk_do(&disk, XEN_BLKIF_OP_READ, 0, at + 1, 1);
 	check(err == -EINVAL, "to any place", (uint64_t)-err);
-}
-
-/* To the other end of its console's ring, as far as there is room. */
-static void
-tell(const char *text)
-{
-	volatile struct xen_console_ring *r = pv_machine_page(pv_info->console_mfn);
-	uint32_t at = r->out_prod;
-
-	for (; *text && at - r->out_cons < sizeof(r->out); text++)
-		r->out[at++ % sizeof(r->out)] = (uint8_t)*text;
-	r->out_prod = at;
-	pv_send(pv_info->console_evtchn);
 }
 
 /* Back ends come and go; nothing that it asks is lost. */

@@ -1,0 +1,49 @@
+/*
+ * dom0's own place on its bridge: an address that answers pings, and returns what comes to UDP's
+ * port 7 (RFC 862).
+ */
+#include <guest/dom0/bridge.h>
+#include <guest/dom0/dom0.h>
+#include <guest/pv/inet/inet.h>
+
+#define ECHO 7u
+
+static void from_bridge(struct port *p, const void *frame, size_t len);
+
+static struct port port = { .mac = { 0, 0x16, 0x3e }, .send = from_bridge };
+static struct inet stack = { .mac = { 0, 0x16, 0x3e },
+			     .ip = INET_IP(10, 0, 2, 1),
+			     .mask = INET_IP(255, 255, 255, 0) };
+
+static void
+from_bridge(struct port *p, const void *frame, size_t len)
+{
+	inet_receive(&stack, frame, len);
+}
+
+static void
+to_bridge(struct inet *n, const void *frame, size_t len)
+{
+	bridge_receive(&port, frame, len);
+}
+
+static void
+echo(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *bytes, size_t len)
+{
+	if (from_port != ECHO) /* two such would never end */
+		inet_udp(n, from, ECHO, from_port, bytes, len);
+}
+
+void
+own_begin(void)
+{
+	stack.send = to_bridge;
+	inet_listen(&stack, ECHO, echo);
+	bridge_join(&port);
+}
+
+bool
+own_has(const uint8_t *mac)
+{
+	return !memcmp(port.mac, mac, MAC_SIZE);
+}

@@ -1,0 +1,23 @@
+/*
+ * What a domain's network card is to be, as xl-network-configuration(5) has it: parameters between
+ * commas, of which none must be there.
+ *
+ *   mac=00:16:3e:01:02:03   its address; else it gets one by its number
+ *   ip=10.0.2.7             what it may say of itself in ARP and IPv4; else anything
+ *
+ * Pure.
+ */
+#pragma once
+
+#include <guest/pv/drivers/address.h>
+
+#define VIF_WORDS 120u /* bytes of what says it, its NUL, too */
+
+struct vif_spec {
+	bool has_mac;
+	uint8_t mac[MAC_SIZE];
+	uint32_t ip; /* 0: any */
+};
+
+/* NULL, or what is wrong, in words. */
+const char *vif_read(struct vif_spec *s, const char *words);

@@ -1,0 +1,33 @@
+"""dom0's shell, as tests type to it: configuration files, and what is typed behind which prompt."""
+
+import sys
+
+from harness import TOOLS, folder
+
+sys.path.insert(0, str(TOOLS))
+import mkfiles  # noqa: E402
+
+PROMPT = "0# "
+ENDS = (PROMPT, "")  # behind a command that makes a domain: the prompt of its end
+
+
+def shell(*lines):
+    return [(PROMPT, line + "\n") for line in lines]
+
+
+def start(mem, *steps):
+    """dom0, and what is typed there: behind each prompt a text."""
+    words = "|".join(f"{prompt}|{text}" for prompt, text in steps)
+    return f"start dom0 mem={mem} module=files -- input=" + words.replace(" ", "~").replace("\n", "_")
+
+
+def config(name, **keys):
+    """A domain's file, as bytes; a list is one there, too."""
+    return "".join(f"{key} = {value!r}\n" for key, value in ({"name": name, "memory": 8} | keys).items()).encode()
+
+
+def archive(**files):
+    """The RAM disk with these files; where it is."""
+    to = folder() / "files.cpio"
+    to.write_bytes(mkfiles.archive(files))
+    return to
