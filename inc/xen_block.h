@@ -57,6 +57,12 @@ struct xen_blkif_request {
 	uint64_t sector_number;
 	struct xen_blkif_segment seg[XEN_BLKIF_SEGMENTS];
 };
+struct xen_blkif_discard {
+	uint8_t operation, flag;
+	uint16_t handle;
+	uint64_t id;
+	uint64_t sector_number, nr_sectors;
+};
 struct xen_blkif_response {
 	uint64_t id;
 	uint8_t operation;

@@ -158,7 +158,7 @@ serve_one(struct vbd *v)
 {
 	struct xen_blkif_request r;
 
-	if (v->medium.there && media_busy())
+	if (v->medium.there && medium_busy(v))
 		return false;
 	r = v->page->entry[v->ring.req_cons++ % XEN_BLKIF_RING].request;
 	if (v->medium.there)

@@ -100,7 +100,15 @@ void daemon_hears(void); /* in each round */
 /* shell.c */
 void shell_init(void);
 bool shell_serve(void);
-void shell_prompt(void); /* it has the console again */
+void shell_prompt(void);            /* it has the console again */
+const char *shell_word(unsigned n); /* of the command: 0 is the one behind its name */
+/* things.c: commands. */
+void run_disks(const char *word);
+void run_nic(const char *word);
+void run_crc(const char *word);
+void run_ls(const char *word);
+void run_truncate(const char *word);
+void run_rm(const char *word);
 
 /* vbds.c: disks for domains. Why one can't have it; NULL: it can, or has. */
 struct config;

@@ -1,5 +1,5 @@
 /*
- * Disks that are drives of the machine's: media.h.
+ * Disks that are no files of the ramdisk: media.h.
  *
  * The drive reads and writes a buffer of dom0's, and what is another domain's is copied from there
  * and to there by grants: no device is ever told of a frame that is not dom0's. What is to be
@@ -8,6 +8,7 @@
 #include <guest/dom0/blkback.h>
 #include <guest/dom0/ide.h>
 #include <guest/dom0/partition.h>
+#include <guest/dom0/sparse.h>
 
 static struct {
 	struct vbd *v; /* NULL: nobody wants to know */
@@ -63,8 +64,13 @@ why_not(const struct vbd *v, const struct xen_blkif_request *r, unsigned *sector
 		*sectors = sectors_of(v, r);
 		if (!*sectors)
 			return XEN_BLKIF_RSP_ERROR;
-		return r->operation == XEN_BLKIF_OP_WRITE ? copy(v, r, *sectors)
-							  : XEN_BLKIF_RSP_OKAY;
+		return r->operation == XEN_BLKIF_OP_WRITE && !v->medium.sparse
+			       ? copy(v, r, *sectors)
+			       : XEN_BLKIF_RSP_OKAY;
+	case XEN_BLKIF_OP_DISCARD:
+		if (!v->medium.sparse)
+			return XEN_BLKIF_RSP_EOPNOTSUPP;
+		return v->disk.readonly ? XEN_BLKIF_RSP_ERROR : XEN_BLKIF_RSP_OKAY;
 	case XEN_BLKIF_OP_FLUSH_DISKCACHE:
 		return r->nr_segments ? XEN_BLKIF_RSP_ERROR : XEN_BLKIF_RSP_OKAY;
 	default:
@@ -73,9 +79,9 @@ why_not(const struct vbd *v, const struct xen_blkif_request *r, unsigned *sector
 }
 
 bool
-media_busy(void)
+medium_busy(const struct vbd *v)
 {
-	return on_its_way;
+	return on_its_way && !v->medium.sparse;
 }
 
 void
@@ -85,7 +91,9 @@ medium_begin(struct vbd *v, const struct xen_blkif_request *r)
 	unsigned sectors;
 
 	status = why_not(v, r, &sectors);
-	if (status != XEN_BLKIF_RSP_OKAY) {
+	if (status == XEN_BLKIF_RSP_OKAY && v->medium.sparse)
+		status = sparse_serve(v, r);
+	if (status != XEN_BLKIF_RSP_OKAY || v->medium.sparse) {
 		blkback_answer(v, r, status);
 		return;
 	}
@@ -125,7 +133,7 @@ media_serve(void)
 	for (unsigned n = 1; n <= VBDS && !on_its_way; n++) { /* whoever has waited longest */
 		struct vbd *v = &vbds[(turn + n) % VBDS];
 
-		if (v->of && v->medium.there)
+		if (v->of && v->medium.there && !v->medium.sparse)
 			blkback_serve(v);
 	}
 	return true;

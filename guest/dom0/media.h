@@ -1,5 +1,6 @@
 /*
- * What is below a domain's disk, if it is no file: a drive of the machine's, or a part of one.
+ * What is below a domain's disk, if it is no file of the ramdisk: a drive of the machine's, a part
+ * of one, or a sparse file.
  */
 #pragma once
 
@@ -10,8 +11,10 @@
 #include <inc/xen_block.h>
 
 struct vbd;
+struct sparse;
 struct medium {
-	bool there; /* false: a file is there in place of it */
+	bool there;            /* false: a file is there in place of it */
+	struct sparse *sparse; /* in place of a drive; NULL: it is one */
 	unsigned drive;
 	uint64_t first, sectors;
 };
@@ -21,10 +24,10 @@ const char *medium_find(const char *name, struct medium *m);
 void media_list(void);
 
 /*
- * Where media are not busy, a request of a disk that has one is begun. It is answered by
+ * Where its medium is not busy, a request of a disk that has one is begun. It is answered by
  * blkback_answer(), which may be at once, or later, in media_serve().
  */
-bool media_busy(void);
+bool medium_busy(const struct vbd *v);
 void medium_begin(struct vbd *v, const struct xen_blkif_request *r);
 bool media_serve(void); /* whether there was something to do */
 /* Whoever asked does not want to know any more. */

@@ -3,10 +3,7 @@
  */
 #include <guest/dom0/disk.h>
 #include <guest/dom0/dom0.h>
-#include <guest/dom0/media.h>
-#include <guest/dom0/nic.h>
 #include <guest/dom0/vifspec.h>
-#include <guest/pv/drivers/crc.h>
 
 #define LINE  120u
 #define WORDS 6u
@@ -30,6 +27,12 @@ shell_init(void)
 /* ---- commands ---- */
 
 static char *const *argument; /* of the command: word, and those behind it */
+
+const char *
+shell_word(unsigned n)
+{
+	return argument[n];
+}
 
 static void
 list(const char *word)
@@ -236,18 +239,6 @@ block_list(const char *word)
 }
 
 static void
-disks(const char *word)
-{
-	media_list();
-}
-
-static void
-nic(const char *word)
-{
-	nic_show();
-}
-
-static void
 network_attach(const char *word)
 {
 	struct domu *u = domu_find(word);
@@ -277,26 +268,6 @@ network_list(const char *word)
 
 	if (u)
 		vifs_list(u);
-}
-
-static void
-crc(const char *word)
-{
-	struct file f;
-
-	if (file_find(word, &f))
-		say("%x %s\n", crc32(0, f.bytes, f.size), f.name);
-	else
-		say("there is no file %s; `ls` shows those that there are\n", word);
-}
-
-static void
-ls(const char *word)
-{
-	struct file f = { .name = NULL };
-
-	while (file_next(&f))
-		say("%8lu %s\n", f.size, f.name);
 }
 
 static void
@@ -334,13 +305,16 @@ static const struct command {
 	  block_attach },
 	{ "block-detach", "DOMAIN VDEV", "it is asked to let go of one", block_detach },
 	{ "block-list", "DOMAIN", "its disks", block_list },
-	{ "disks", "", "drives of the machine, and their partitions, for phy:", disks },
-	{ "nic", "", "the machine's network card, which is on from then on", nic },
+	{ "disks", "", "drives of the machine, and their partitions, for phy:", run_disks },
+	{ "nic", "", "the machine's network card, which is on from then on", run_nic },
 	{ "network-attach", "DOMAIN [VIF]", "it gets a card: ip=10.0.2.7", network_attach },
 	{ "network-detach", "DOMAIN NUMBER", "it is asked to let go of one", network_detach },
 	{ "network-list", "DOMAIN", "its cards", network_list },
-	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", crc },
-	{ "ls", "", "files of the ramdisk", ls },
+	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", run_crc },
+	{ "ls", "", "files of the ramdisk, and others", run_ls },
+	{ "truncate", "SIZE FILE",
+	  "a new one, 16M, say, of zeros; it takes memory as it is written", run_truncate },
+	{ "rm", "FILE", "... and it is gone", run_rm },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
 	{ "halt", "", "end dom0; its domains go on, and the next dom0 has them", halt },
 	{ "help", "", "this", help },

@@ -6,6 +6,7 @@
  */
 #include <guest/dom0/blkback.h>
 #include <guest/dom0/config.h>
+#include <guest/dom0/sparse.h>
 
 struct vbd vbds[VBDS];
 
@@ -56,7 +57,7 @@ fill(const struct vbd *v)
 	put_number(v, true, "frontend-id", v->of->id);
 	put(v, true, "online", "1");
 	put(v, true, "dev", v->disk.name);
-	put(v, true, "type", v->medium.there ? "phy" : "file");
+	put(v, true, "type", v->disk.device ? "phy" : "file");
 	put(v, true, "params", v->disk.target);
 	put(v, true, "mode", v->disk.readonly ? "r" : "w");
 	put(v, true, "device-type", "disk");
@@ -64,6 +65,10 @@ fill(const struct vbd *v)
 	put_number(v, true, "sector-size", XEN_BLKIF_SECTOR);
 	put_number(v, true, "info", v->disk.readonly ? XEN_VDISK_READONLY : 0);
 	put(v, true, "feature-flush-cache", "1");
+	if (v->medium.sparse) {
+		put(v, true, "feature-discard", "1");
+		put_number(v, true, "discard-granularity", XEN_BLKIF_SECTOR);
+	}
 	put_number(v, true, "state", XEN_XENBUS_Initialising);
 	vbd_path(v, true, "", path, sizeof(path));
 	put(v, false, "backend", path);
@@ -77,11 +82,15 @@ fill(const struct vbd *v)
 static const char *
 below(struct vbd *v)
 {
+	struct sparse *s = sparse_find(v->disk.target);
 	const char *wrong = NULL;
 
 	if (v->disk.device) {
 		wrong = medium_find(v->disk.target, &v->medium);
 		v->sectors = v->medium.sectors;
+	} else if (s) {
+		v->medium = (struct medium){ .there = true, .sparse = s };
+		v->sectors = s->size / XEN_BLKIF_SECTOR;
 	} else if (!file_find(v->disk.target, &v->file)) {
 		wrong = "there is no such file";
 	} else {
@@ -96,6 +105,8 @@ is_shared(const struct vbd *a, const struct vbd *b)
 {
 	if (a->medium.there != b->medium.there)
 		return false;
+	if (a->medium.sparse || b->medium.sparse)
+		return a->medium.sparse == b->medium.sparse;
 	if (!a->medium.there)
 		return a->file.bytes == b->file.bytes;
 	return a->medium.drive == b->medium.drive &&
@@ -120,6 +131,15 @@ wrong_with(const struct domu *u, struct vbd *new)
 			return "another one has what is there, and one of them writes";
 	}
 	return NULL;
+}
+
+bool
+sparse_is_used(const struct sparse *s)
+{
+	for (const struct vbd *v = vbds; v < vbds + VBDS; v++)
+		if (v->of && v->medium.sparse == s)
+			return true;
+	return false;
 }
 
 const char *

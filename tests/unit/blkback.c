@@ -58,7 +58,7 @@ daemon_write(const char *path, const char *value)
 
 /* Of those that are no files there is none. */
 bool
-media_busy(void)
+medium_busy(const struct vbd *v)
 {
 	return true;
 }

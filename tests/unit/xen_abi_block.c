@@ -51,6 +51,8 @@ layouts(void)
 	FIELD(blkif_request, sector_number, sector_number);
 	FIELD(blkif_request, seg, seg);
 	SIZE(blkif_request);
+	SAME(offsetof(struct xen_blkif_discard, nr_sectors),
+	     offsetof(struct blkif_request_discard, nr_sectors));
 	FIELD(blkif_response, id, id);
 	FIELD(blkif_response, operation, operation);
 	FIELD(blkif_response, status, status);

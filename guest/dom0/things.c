@@ -1,0 +1,75 @@
+/*
+ * The shell's commands about what dom0 has itself: files, drives, a network card.
+ */
+#include <guest/dom0/dom0.h>
+#include <guest/dom0/media.h>
+#include <guest/dom0/nic.h>
+#include <guest/dom0/sparse.h>
+#include <guest/pv/drivers/crc.h>
+
+void
+run_disks(const char *word)
+{
+	media_list();
+}
+
+void
+run_nic(const char *word)
+{
+	nic_show();
+}
+
+void
+run_crc(const char *word)
+{
+	struct file f;
+
+	if (sparse_find(word))
+		say("%x %s\n", sparse_crc(sparse_find(word)), word);
+	else if (file_find(word, &f))
+		say("%x %s\n", crc32(0, f.bytes, f.size), f.name);
+	else
+		say("there is no file %s; `ls` shows those that there are\n", word);
+}
+
+void
+run_ls(const char *word)
+{
+	struct file f = { .name = NULL };
+	struct sparse *s = NULL;
+
+	while (file_next(&f))
+		say("%8lu %s\n", f.size, f.name);
+	while ((s = sparse_next(s)))
+		say("%8lu %s, sparse, %lu KiB of memory\n", s->size, s->name, s->pages * 4);
+}
+
+/* As its namesake says a size: 512, 4K, 16M. */
+void
+run_truncate(const char *word)
+{
+	static const char units[] = "KMG";
+	const char *wrong = NULL, *unit = word;
+	uint64_t size = 0;
+
+	for (; *unit >= '0' && *unit <= '9' && size <= SPARSE_MAX; unit++)
+		size = size * 10 + (unsigned)(*unit - '0');
+	for (unsigned n = 0; units[n] && *unit; n++)
+		if (*unit == units[n]) {
+			size <<= 10 * (n + 1);
+			unit++;
+			break;
+		}
+	wrong = *unit ? "that is no size: 512, 4K, 16M" : sparse_make(shell_word(1), size);
+	if (wrong)
+		say("%s: %s\n", shell_word(1), wrong);
+}
+
+void
+run_rm(const char *word)
+{
+	const char *wrong = sparse_remove(word);
+
+	if (wrong)
+		say("%s: %s\n", word, wrong);
+}
