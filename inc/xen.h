@@ -38,7 +38,8 @@
 	CALL(29, sched_op, 2)          \
 	CALL(30, callback_op, 2)       \
 	CALL(32, event_channel_op, 2)  \
-	CALL(33, physdev_op, 2)
+	CALL(33, physdev_op, 2)        \
+	CALL(34, hvm_op, 2)
 enum xen_hypercall {
 #define CALL(number, name, arguments) XEN_##name = number,
 	XEN_HYPERCALLS(CALL)
@@ -160,8 +161,12 @@ struct xen_iret_context {
 };
 #define XEN_VGCF_IN_SYSCALL 0x100u /* rcx and r11 are not restored */
 
-#define XEN_FEAT_mmu_pt_update_preserve_ad 5 /* features.h: a bit's number */
+#define XEN_FEAT_writable_page_tables      0 /* features.h: a bit's number */
+#define XEN_FEAT_auto_translated_physmap   2
+#define XEN_FEAT_mmu_pt_update_preserve_ad 5
 #define XEN_FEAT_gnttab_map_avail_bits     7
+#define XEN_FEAT_hvm_callback_vector       8
+#define XEN_FEAT_hvm_safe_pvclock          9
 struct xen_feature_info {
 	uint32_t submap_idx, submap;
 };
@@ -213,6 +218,7 @@ enum xen_memory_op {
 	XEN_XENMEM_current_reservation = 3,
 	XEN_XENMEM_maximum_reservation = 4,
 	XEN_XENMEM_populate_physmap = 6,
+	XEN_XENMEM_add_to_physmap = 7,
 	XEN_XENMEM_memory_map = 9,
 	XEN_XENMEM_exchange = 11,
 	XEN_XENMEM_machphys_mapping = 12,

@@ -4,7 +4,8 @@ GUESTS := $(filter-out lib dom0,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard
 GO := build/guest$(if $(CLANG),-clang)
 PV_GUESTS := $(filter-out lib drivers inet,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
 DOM0 := $(if $(wildcard guest/dom0/main.c),$(GO)/dom0.elf)
-GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0)
+PVH_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pvh/*/*.c))))))
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(PVH_GUESTS:%=$(GO)/pvh-%.elf) $(DOM0)
 # Its ramdisk: what domains are to be, and kernels for them.
 DOM0_FILES := $(if $(DOM0),$(GO)/$(if $(LINUX),linux/)files.cpio)
 DOM0_LINUX := $(if $(LINUX),build/linux64/linux-pv build/linux64/initrd64)
@@ -47,8 +48,8 @@ PV_INET := dom0 pv-net
 # PV guests: 64-bit kernels in ring 3, with a library of their own. guest/pv/hello is pv-hello.
 PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
 	$(if $(CLANG),--target=x86_64-linux-gnu)
-$(GO)/obj/pv/% $(GO)/obj/dom0/%: private GUEST_CFLAGS = $(PV_CFLAGS)
-$(GO)/obj/pv/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
+$(GO)/obj/pv/% $(GO)/obj/pvh/% $(GO)/obj/dom0/%: private GUEST_CFLAGS = $(PV_CFLAGS)
+$(GO)/obj/pv/% $(GO)/obj/pvh/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
 define pv_rule
 $(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers)) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
@@ -56,6 +57,14 @@ $(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call 
 		$$(PV_LDFLAGS) -T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
+# Kernels with a CPU of their own and the same library: guest/pvh/calls is pvh-calls.
+define pvh_rule
+$(GO)/pvh-$1.elf: $(filter-out %/start.asm.o,$(call guest_objects,pv/lib)) $(call guest_objects,pvh/lib) $(call guest_objects,pvh/$1) guest/pvh/lib/pvh.ld
+	@echo "ld   $$@"
+	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
+		-T guest/pvh/lib/pvh.ld -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach g,$(PVH_GUESTS),$(eval $(call pvh_rule,$g)))
 # One that lies across a multiple of 1 GiB.
 $(GO)/pv-machine.elf: private PV_LDFLAGS = --defsym=virt_base=0xffffffffbfe80000
 $(if $(wildcard guest/dom0/main.c),$(eval $(call pv_rule,dom0,dom0)))
@@ -103,4 +112,4 @@ build/zcount.so: grade/plugin/zcount.c
 -include $(foreach g,lib pv/lib pv/drivers pv/inet dom0 $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
 	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
-
+-include $(foreach g,lib $(PVH_GUESTS),$(patsubst %.o,%.d,$(call guest_objects,pvh/$g)))

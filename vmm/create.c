@@ -135,6 +135,17 @@ check_config(const struct domain_config *c)
 	return why ? -ENODEV : -EINVAL;
 }
 
+SET_DECLARE(domain_services);
+
+static int
+open_services(struct domain *d)
+{
+	set_foreach (const struct domain_service *, s, domain_services)
+		return s->open(d);
+	printf("xen=1: this build has no hypercalls for guests with a CPU of their own\n");
+	return -ENODEV;
+}
+
 /* All that a domain has beside its name. */
 static int
 furnish(struct domain *d, const struct domain_config *c)
@@ -146,6 +157,8 @@ furnish(struct domain *d, const struct domain_config *c)
 		err = ram_give(d);
 	for (unsigned i = 0; i < c->vcpus && !err; i++)
 		err = vcpu_create(d, c->engine);
+	if (!err && c->xen)
+		err = open_services(d);
 	if (!err)
 		err = load_guest(d, c);
 	for (struct vcpu *v = d->vcpu; v && !err; v = v->next)

@@ -63,6 +63,7 @@ struct domain {
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */
+	void *pv;                        /* Xen's services (vmm/pv/shared.h); NULL: it has none */
 	uint8_t changed;                 /* enum changed: by this access to a device */
 	const struct module *disk;       /* of which it may change the bytes; NULL: none */
 	bool keyboard;      /* what is typed for it goes to its keyboard, not to its COM1 */
@@ -110,6 +111,7 @@ struct domain_config {
 	const char *loader;   /* its name; NULL: the guest's words or its image say which */
 	uint32_t page_frames; /* for struct domain; 0: 1 */
 	bool keyboard;        /* for struct domain */
+	bool xen;             /* it has Xen's services, beside its platform */
 	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */
 	uint64_t ram;         /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;       /* up to what the engine has */
@@ -119,6 +121,12 @@ struct domain_config {
 	const char *words;    /* behind the module's own, for the guest */
 	/* what a multiboot kernel finds in memory beside itself; the rest are NULL */
 	const struct module *modules[GUEST_MODULES];
+};
+
+/* What a domain has beside its platform, of a part of Zeno that a lab joins: config.xen. */
+struct domain_service {
+	/* Its vCPUs are there, its image is not. 0; -ENOMEM; -EINVAL after a line. */
+	int (*open)(struct domain *d);
 };
 
 /* create.c. The caller owns it up to domain_free(). -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */

@@ -96,6 +96,7 @@ struct vcpu {
 	const struct engine *engine;
 	exit_handle_fn *const *handlers; /* the engine's, by exit reason */
 	void *engine_data;
+	void *pv;      /* what Xen's services know of it (vmm/pv/pv.h); NULL: it has none */
 	void *control; /* the page of the CPU's own that it runs by, of an engine with hardware */
 	uint64_t streamed; /* up to which exit the side channel has been told */
 	uint64_t exits;    /* total; the next record's seq is exits + 1 */

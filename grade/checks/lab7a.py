@@ -16,8 +16,8 @@ from .lab5 import LIMITS
 from .lab6a import Enough, invoke, prints, watched
 
 HEADERS = ("vmm/domain.h", "vmm/pv/events/events.h")
-(D_MACHINE, D_ID, PD_EVENTS, PE_PORTS, P_PAGE, P_SHARED, P_TAKEN, P_INFO, PORT_SIZE, PAGES, PER_PAGE, O_STATE, O_VCPU, O_DOM, O_OTHER) = headers.numbers(
-    HEADERS, ("offsetof(struct domain, machine)", "offsetof(struct domain, id)", "offsetof(struct pv_domain, events)",
+(D_PV, D_ID, PD_EVENTS, PE_PORTS, P_PAGE, P_SHARED, P_TAKEN, P_INFO, PORT_SIZE, PAGES, PER_PAGE, O_STATE, O_VCPU, O_DOM, O_OTHER) = headers.numbers(
+    HEADERS, ("offsetof(struct domain, pv)", "offsetof(struct domain, id)", "offsetof(struct pv_domain, events)",
               "offsetof(struct pv_events, ports)", "offsetof(struct pv_ports, page)", "offsetof(struct pv_ports, shared)",
               "offsetof(struct pv_ports, taken)", "offsetof(struct pv_ports, info)",
               "sizeof(struct pv_port)", "PV_PORT_PAGES", "PV_PORTS_PER_PAGE",
@@ -28,7 +28,7 @@ class Table:
     """A domain's ports, as they lie in memory."""
 
     def __init__(self, client, domain):
-        at = self.at = word(client, word(client, domain + D_MACHINE) + PD_EVENTS) + PE_PORTS
+        at = self.at = word(client, word(client, domain + D_PV) + PD_EVENTS) + PE_PORTS
         self.found = {}
         for n, page in enumerate(struct.unpack(f"<{PAGES}Q", client.read(at + P_PAGE, 8 * PAGES))):
             raw = client.read(page, PORT_SIZE * PER_PAGE) if page else b""

@@ -96,6 +96,11 @@ struct mmu_mode {
 	 * -ENOMEM, and the domain ends. NULL: RAM has its frames from the start.
 	 */
 	int (*touch)(struct domain *d, gfn_t g);
+	/*
+	 * Another frame, or none, is to come behind g: nothing leads to the old one any more, in
+	 * no table and no memory of tables. 0; -ENOMEM, and all is as it was. NULL: it can't be.
+	 */
+	int (*gone)(struct domain *d, gfn_t g);
 	/* Of MMU_BAD_TABLES: what is wrong on the way to this address. */
 	const char *(*wrong)(struct domain *d, gpa_t a);
 	uint64_t cr4_not; /* bits of CR4 that a guest has not under it, though the engine has */

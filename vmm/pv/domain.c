@@ -168,7 +168,7 @@ pv_domain_free(struct domain *d)
 	if (pd)
 		host_page_put(pd->shared);
 	host_page_put(pd);
-	d->machine = NULL;
+	d->pv = NULL;
 }
 
 static const struct platform plain_platform = {
@@ -188,7 +188,7 @@ pv_domain_create(struct domain *d)
 	struct pv_domain *pd = host_page();
 	int err = 0;
 
-	d->machine = pd;
+	d->pv = pd;
 	d->platform = &plain_platform;
 	if (!pd)
 		return -ENOMEM;

@@ -31,7 +31,7 @@ pv_create(struct vcpu *v)
 {
 	struct pv *pv = host_page();
 
-	v->engine_data = pv;
+	v->engine_data = v->pv = pv;
 	if (!pv)
 		return -ENOMEM;
 	pv->kernel_root = pv->user_root = MFN_NONE;
@@ -71,7 +71,7 @@ free_vcpu(struct vcpu *v)
 	if (!v->number) /* the domain's */
 		host_page_put(pv->types);
 	host_page_put(pv);
-	v->engine_data = NULL;
+	v->engine_data = v->pv = NULL;
 }
 
 static void

@@ -24,8 +24,8 @@ static const char *const names[XEN_HYPERCALL_COUNT] = {
 };
 
 /* One line for each number: a guest may ask a million times. Numbers that are none share a bit. */
-static COLD int64_t
-unknown(struct vcpu *v, uint64_t number)
+COLD int64_t
+pv_call_unknown(struct vcpu *v, uint64_t number)
 {
 	uint64_t *said = &pv_of(v->domain->vcpu)->said,
 		 bit = 1ul << (number < XEN_HYPERCALL_COUNT ? number : 0);
@@ -41,7 +41,7 @@ unknown(struct vcpu *v, uint64_t number)
 static COLD int64_t
 absent(struct vcpu *v, struct pv_call *c)
 {
-	return unknown(v, c->number);
+	return pv_call_unknown(v, c->number);
 }
 
 static void
@@ -58,7 +58,8 @@ INITCALL(40, fill);
 int64_t
 pv_call(struct vcpu *v, struct pv_call *c)
 {
-	return c->number < XEN_HYPERCALL_COUNT ? calls[c->number](v, c) : unknown(v, c->number);
+	return c->number < XEN_HYPERCALL_COUNT ? calls[c->number](v, c)
+					       : pv_call_unknown(v, c->number);
 }
 
 /* ---- on the spot ---- */

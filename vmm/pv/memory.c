@@ -57,6 +57,15 @@ pv_read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
 }
 
 int
+pv_read_far(struct vcpu *v, void *to, uint64_t from, uint64_t len)
+{
+	const struct pv *pv = pv_of(v);
+
+	return pv->far ? pv->far->read(v, to, from, len)
+		       : pv_read_by(pv->kernel_root, to, from, len);
+}
+
+int
 pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 {
 	return pv_read_here(v, to, from, len);
@@ -97,6 +106,21 @@ pv_write_by(mfn_t root, uint64_t to, const void *from, uint64_t len)
 		       (const uint8_t *)from + done, n);
 	}
 	return 0;
+}
+
+int
+pv_write_far(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+{
+	const struct pv *pv = pv_of(v);
+
+	return pv->far ? pv->far->write(v, to, from, len)
+		       : pv_write_by(pv->kernel_root, to, from, len);
+}
+
+mfn_t
+pv_frame_named(struct vcpu *v, uint64_t number)
+{
+	return pv_of(v)->far ? pv_of(v)->far->frame(v, number) : mfn(number);
 }
 
 int

@@ -8,6 +8,9 @@
 /* By a walk, and the direct map: 0 or -EFAULT. */
 int pv_read_by(mfn_t root, void *to, uint64_t from, uint64_t len);
 int pv_write_by(mfn_t root, uint64_t to, const void *from, uint64_t len);
+/* ... or by tables that are the guest's own affair. */
+int pv_read_far(struct vcpu *v, void *to, uint64_t from, uint64_t len);
+int pv_write_far(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
 
 /* Most of what is read or written does. */
 static inline bool
@@ -30,19 +33,19 @@ pv_cpu_may(const struct vcpu *v, mfn_t root, uint64_t va, uint64_t len)
 
 /* pv_read(), pv_write() */
 static INLINED int
-pv_read_here(const struct vcpu *v, void *to, uint64_t from, uint64_t len)
+pv_read_here(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 {
-	mfn_t root = ((const struct pv *)v->engine_data)->kernel_root;
+	mfn_t root = ((const struct pv *)v->pv)->kernel_root;
 
 	return pv_cpu_may(v, root, from, len) ? pv_copy((uint64_t)to, from, len)
-					      : pv_read_by(root, to, from, len);
+					      : pv_read_far(v, to, from, len);
 }
 
 static INLINED int
-pv_write_here(const struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+pv_write_here(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
 {
-	mfn_t root = ((const struct pv *)v->engine_data)->kernel_root;
+	mfn_t root = ((const struct pv *)v->pv)->kernel_root;
 
 	return pv_cpu_may(v, root, to, len) ? pv_copy(to, (uint64_t)from, len)
-					    : pv_write_by(root, to, from, len);
+					    : pv_write_far(v, to, from, len);
 }

@@ -22,11 +22,23 @@
 
 #define PV_TABLE_PAGES (GDT_GUEST_PAGES + LDT_WINDOW_PAGES)
 
+/*
+ * Where the pointers and the frames of a guest lead that has page tables of its own (hvm/): as
+ * pv_read(), pv_write(); its frame of that number, MFN_NONE: it has none such.
+ */
+struct pv_far {
+	int (*read)(struct vcpu *v, void *to, uint64_t from, uint64_t len);
+	int (*write)(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
+	mfn_t (*frame)(struct vcpu *v, uint64_t number);
+	bool (*hears)(struct vcpu *v); /* an event has come: whether it has an upcall to come */
+};
+
 /* A vCPU's: one frame. Its registers are v->state's: GS's other base is the user's, or kernel's. */
 struct pv {
 	mfn_t kernel_root, user_root; /* user: MFN_NONE until the kernel names it */
 	struct xen_trap_info *traps;  /* by vector; one frame */
 	struct pv_types *types;       /* the domain's, of all its vCPUs; one frame */
+	const struct pv_far *far;     /* NULL: a PV kernel, whose tables are Zeno's, too */
 	struct xen_vcpu_info *info;   /* in the page that the guest shares with Zeno, or its own */
 	uint64_t kernel_sp;           /* for what comes while the user runs */
 	uint64_t event_callback, failsafe_callback, syscall_callback, nmi_callback;
@@ -41,8 +53,8 @@ struct pv {
 	uint8_t iopl;           /* its kernel's in and out: from 1 on */
 	uint8_t refused;        /* a bit for each of DS ES FS GS that could not be loaded */
 	bool initialised;       /* it has begun, or may: registers, tables, a root are there */
-	uint8_t pad;
-	bool user; /* the guest's user runs, on its root */
+	uint8_t pad[9];         /* so that RSP0 is as it must be */
+	bool user;              /* the guest's user runs, on its root */
 	struct ring_frame frame;
 };
 _Static_assert(sizeof(struct pv) <= PAGE_SIZE, "a pv is one frame");
@@ -54,7 +66,7 @@ _Static_assert(offsetof(struct pv, user) + 1 == offsetof(struct pv, frame), "spo
 static inline struct pv *
 pv_of(struct vcpu *v)
 {
-	return v->engine_data;
+	return v->pv;
 }
 
 /* Events have come, and its kernel lets them in. */
@@ -164,6 +176,8 @@ int pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
 /* Where it lies in the direct map, or, across two pages, a copy of it; NULL: -EFAULT. */
 const void *pv_at(struct vcpu *v, uint64_t from, uint64_t len, void *copy);
 int pv_fetch(struct vcpu *v, void *to, uint64_t len); /* at rip, kernel or user */
+/* What a guest means by a frame's number; it need not be its own, nor any. */
+mfn_t pv_frame_named(struct vcpu *v, uint64_t number);
 
 /* table_write.c: a #PF of its kernel's may be a write that Zeno does for it. */
 void pv_translate_write(struct vcpu *v, struct exit *e);
@@ -258,6 +272,7 @@ pv_charge(unsigned *budget, uint64_t entries)
 PV_CALLS(CALL)
 #undef CALL
 int64_t pv_call(struct vcpu *v, struct pv_call *c);
+int64_t pv_call_unknown(struct vcpu *v, uint64_t number); /* -ENOSYS, after a line */
 
 /* One that another part of Zeno adds: PV_HYPERCALL(event_channel_op, op). */
 struct pv_hypercall {

@@ -13,11 +13,13 @@
 
 #define PV_HELD (2u + PV_VCPUS) /* console, store, and each vcpu_info */
 
-/* d->machine: one frame. */
+/* d->pv: one frame. */
+struct hvm;
 struct pv_events;
 struct pv_domain {
 	struct xen_shared_info *shared;
 	struct pv_events *events; /* events/: NULL: this build has none */
+	struct hvm *hvm;          /* hvm/: NULL: a PV kernel */
 	mfn_t held[PV_HELD];      /* of the guest's own memory */
 	unsigned held_count;
 	uint16_t key; /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
@@ -30,7 +32,7 @@ struct pv_domain {
 static inline struct pv_domain *
 pv_domain_of(const struct domain *d)
 {
-	return d->machine;
+	return d->pv;
 }
 
 /* Each of these may be NULL. Errors are those of the domain's creation. */

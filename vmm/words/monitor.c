@@ -108,6 +108,7 @@ start_option(struct start *s, const char *word)
 	flag = !strcmp(word, "&")               ? &s->background
 	       : !strcmp(word, "keys=keyboard") ? &s->config.keyboard
 	       : !strcmp(word, "log=1")         ? &s->config.logs_writes
+	       : !strcmp(word, "xen=1")         ? &s->config.xen
 						: NULL;
 	if (flag)
 		*flag = true;
@@ -181,7 +182,7 @@ start(int argc, char **argv)
 }
 MONITOR_COMMAND(
 	start, "start",
-	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [weight=256] [keys=keyboard] [on-reset=restart] [&] [-- WORDS]]",
+	"[GUEST [engine=NAME] [mem=MIB] [mmu=NAME] [page=4k] [log=1] [platform=NAME] [boot=LOADER] [module=NAME] [disk=NAME] [vcpus=1] [weight=256] [xen=1] [keys=keyboard] [on-reset=restart] [&] [-- WORDS]]",
 	"start a guest from a boot module and wait for its end");
 
 static int

@@ -8,6 +8,7 @@
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 #include <vmm/mem/ram.h>
+#include <vmm/mem/tlb.h>
 #include <vmm/mmu/demand/demand.h>
 #include <vmm/monitor.h>
 #include <vmm/vcpu.h>
@@ -178,11 +179,31 @@ violated(struct vcpu *v, const struct exit *e, struct page_fault *fault)
 	return MMU_FILLED;
 }
 
+static int
+gone(struct domain *d, gfn_t g)
+{
+	int level;
+	pte_t *entry = page_entry(d->vcpu->root, g.v << PAGE_SHIFT, &level);
+
+	if (entry && level > 1)
+		entry = demand_entry(d, g, 1);
+	else if (!entry)
+		return 0; /* no table is there, or none that has an entry for it */
+	if (!entry)
+		return -ENOMEM;
+	*entry = 0;
+	for_each_vcpu(v, d) memset(v->mmu_data, 0, sizeof(struct nested_own)); /* walks by it */
+	d->nested_less = true;
+	tlb_flush_all(d);
+	return 0;
+}
+
 static const struct mmu_mode demand_mode = {
 	.name = "nested",
 	.nested_init = none_yet,
 	.give_ram = nothing_yet,
 	.touch = demand_touch,
+	.gone = gone,
 	.load = nested_load,
 	.free = nested_free,
 	.invlpg = nested_invlpg,

@@ -13,13 +13,11 @@
 #include <vmm/pv/pv.h>
 #include <vmm/pv/events/events.h>
 
-static const struct platform events_platform;
-
 struct pv_ports *
 pv_ports_of(uint16_t id)
 {
 	struct domain *d = pv_domain_named(id);
-	bool lives = d && d->platform == &events_platform && d->state == DOMAIN_RUNNING;
+	bool lives = d && d->pv && pv_domain_of(d)->events && d->state == DOMAIN_RUNNING;
 
 	return lives ? &pv_events_of(d)->ports : NULL;
 }
@@ -67,7 +65,7 @@ pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
 
 	if (pe->pollers)
 		polls_are_over(pe, port);
-	if (v && pv_upcall_is_due(pv_of(v)))
+	if (v && pv_upcall_is_due(pv_of(v)) && (!pv_of(v)->far || pv_of(v)->far->hears(v)))
 		wakes(v);
 }
 
@@ -129,8 +127,8 @@ show_time(struct domain *d)
 }
 
 /* A vCPU's timers stand still, as in Xen, until it is up. */
-static void
-lines(struct domain *d)
+void
+pv_events_lines(struct domain *d)
 {
 	uint64_t now = domain_now(d);
 
@@ -148,8 +146,8 @@ lines(struct domain *d)
 	pv_console_look(d);
 }
 
-static uint64_t
-deadline(struct domain *d)
+uint64_t
+pv_events_deadline(struct domain *d)
 {
 	uint64_t first = PV_NEVER;
 
@@ -188,10 +186,10 @@ static const struct platform events_platform = {
 	.free = pv_domain_free,
 	.ports = pv_dom0_ports,
 	.claims = pv_dom0_claims,
-	.lines = lines,
+	.lines = pv_events_lines,
 	.pending = pending,
 	.ack = ack,
-	.deadline = deadline,
+	.deadline = pv_events_deadline,
 	.punctual = true,
 };
 

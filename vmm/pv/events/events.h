@@ -57,6 +57,9 @@ pv_vcpu_of(const struct vcpu *v)
 	return &pv_events_of(v->domain)->vcpu[v->number];
 }
 
+/* events.c: of the platform's functions those that another platform asks, too (platform.h). */
+void pv_events_lines(struct domain *d);
+uint64_t pv_events_deadline(struct domain *d);
 /* The vCPU waits for a port. */
 void pv_poll_begin(struct vcpu *v, uint32_t port, uint64_t timeout);
 int64_t pv_sched_op(struct vcpu *v, struct pv_call *c); /* vcpu_calls.c: block, poll */

@@ -70,15 +70,17 @@ place_info(struct vcpu *v, struct vcpu *of, uint64_t at)
 	struct pv_events *pe = pv_events_of(v->domain);
 	struct xen_vcpu_info **info = &pe->ports.info[of->number], *to;
 	struct xen_vcpu_register_vcpu_info place;
+	mfn_t m;
 
 	if (pv_read(v, &place, at, sizeof(place)))
 		return -EFAULT;
 	if (place.offset > PAGE_SIZE - sizeof(*to) || place.offset % sizeof(uint64_t))
 		return -ENXIO;
+	m = pv_frame_named(v, place.mfn);
 	if (*info != &pe->ports.shared->vcpu_info[of->number] || (v != of && pv_vcpu_is_up(of)) ||
-	    !pv_hold(v, mfn(place.mfn)))
+	    !pv_hold(v, m))
 		return -EINVAL;
-	to = (void *)((uint8_t *)mfn_ptr(mfn(place.mfn)) + place.offset);
+	to = (void *)((uint8_t *)mfn_ptr(m) + place.offset);
 	memcpy(to, *info, sizeof(*to));
 	*info = pv_of(of)->info = to;
 	to->pending_sel = ~0ul;

@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Guests with a CPU of their own and Xen's services (xen=1): entered by their PVH note, in one build with svm.
+
+`pvh-calls` finds its monitor and calls it, also where it may not; `pvh-events` has ports and an upcall that is an interrupt, moves the page
+that it shares with Zeno about, and, with `harm`, pulls it away under itself. No frame is lost. Two boots, some 4 s of CPU.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from engine import Engine, each  # noqa: E402
+from harness import ROOT, finish, ok, run  # noqa: E402
+
+ALL = Engine("all", "svm")
+XEN = "engine=svm platform=pc-apic boot=pvh xen=1"
+CALLS = ["a kernel with a CPU of its own: 12 ", "4 leaves behind 40000000", "version 4.17", "extraversion -zeno, features 305",
+         "ring 3: -1, 32 bits: -38"]
+EVENTS = ["to itself: 500 of 500, none lost, none twice", "timer: 4 times, by block and by hlt", "a line by the console's ring"]
+REFUSED = {"engine=te boot=multiboot platform=pc": "is for engine=svm and engine=vmx", "engine=svm mmu=shadow platform=pc": "is for mmu=nested",
+           "engine=svm mmu=flat platform=pc": "is for mmu=nested", "engine=svm platform=user": "is for platform=pc",
+           "engine=svm platform=pc-apic vcpus=2": "is for one vCPU", "engine=svm platform=pc log=1": "is for mmu=nested, without log=1"}
+
+
+def said(part):
+    return re.findall(r"^d\d+\| (.*)$", part, re.M)
+
+
+def free(text):
+    return re.findall(r"^ *free +(\d+) frames", text, re.M)
+
+
+def both(parts, title):
+    """What each of the two guests says, which has come to its end."""
+    calls, events = parts
+    ok(said(calls)[:len(CALLS)] == CALLS and "wrong: 0" in calls and "pvh-calls: ended: guest powered off" in calls,
+       f"{title}: who is there, what it may call, and where its pointers may lead", text=calls)
+    ok(calls.count("Zeno has none such: -ENOSYS") == 15 and calls.count("(mmu_update): Zeno has none") == 1,
+       f"{title}: what is a PV kernel's is told once", text=calls)
+    ok(said(events)[:len(EVENTS)] == EVENTS and "wrong: 0" in events and "pvh-events: ended: guest powered off" in events,
+       f"{title}: events, time and rings by the code of PV kernels", text=events)
+
+
+def main():
+    built = run("make", "-s", "-C", ROOT, "LAB=all", "SOLUTION=1", "build")
+    ok(built.status == 0, "the reference of all labs builds", out=built.out)
+    starts = [f"start pvh-calls {XEN} -- 12", f"start pvh-events {XEN}"]
+    text = ALL.host([starts[0], "frames", *starts, f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
+                     *(f"start pvh-calls {words} xen=1" for words in REFUSED), starts[0], "frames"], ["pvh-calls", "pvh-events"])
+    _, calls, events, harm, plain, *refused, _ = each(text) if len(each(text)) == 6 + len(REFUSED) else [""] * (6 + len(REFUSED))
+    both([calls, events], "pc-apic")
+    ok("wrong: 0" in harm and "not reached" not in harm and re.search(r"pvh-events: (stopped|ended): ", harm),
+       "a page of nonsense, and one that is pulled away, are its own affair", text=harm)
+    ok(not said(plain) and "dead halt" in plain, "without xen=1 CPUID says nothing of a monitor", text=plain)
+    ok(all(f"xen=1 {why}" in part for why, part in zip(REFUSED.values(), refused)), "what it is not for is told in words", text="".join(refused))
+    ok(len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text))
+    text = ALL.host([start.replace("pc-apic", "pc") for start in starts], ["pvh-calls", "pvh-events"], options="poison=1")
+    both(each(text) if len(each(text)) == 2 else ["", ""], "pc, and nobody uses what he has not asked for")
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+/*
+ * Memory of a guest with page tables of its own: what its pointers and its frames' numbers mean to
+ * the services, and which frames of Zeno's it sees where.
+ */
+#include <inc/errno.h>
+#include <inc/xen_memory.h>
+#include <kern/frame.h>
+#include <vmm/load/load.h>
+#include <vmm/mem/guestmem.h>
+#include <vmm/mem/mmu.h>
+#include <vmm/mem/p2m.h>
+#include <vmm/mem/ram.h>
+#include <vmm/pv/hvm/hvm.h>
+
+#define GFN_MAX (1ul << 40)
+/* So many frames behind its RAM may show something: each may take Zeno two frames for tables. */
+#define BEHIND (64ul << 20 >> PAGE_SHIFT)
+
+/* ---- pointers ---- */
+
+/* As its kernel would reach it, without a fault of the guest's: the call says -EFAULT. */
+static bool
+is_address(uint64_t at, uint64_t len)
+{
+	return pv_is_canonical(at) &&
+	       (!len || (pv_is_canonical(at + len - 1) && at + len - 1 >= at && len <= GFN_MAX));
+}
+
+static int
+read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
+{
+	return is_address(from, len) ? gva_read_as(v, gva(from), 0, to, len) : -EFAULT;
+}
+
+/* All of it, or nothing. */
+static int
+write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+{
+	size_t one = 1, n;
+	gpa_t at;
+
+	if (!is_address(to, len))
+		return -EFAULT;
+	for (uint64_t done = 0; done < len; done += n) {
+		n = in_page(gva(to + done), len - done);
+		if (gva_to_gpa(v, gva(to + done), ACCESS_WRITE, &at) ||
+		    !gpa_ptr(v->domain, at, &one))
+			return -EFAULT;
+	}
+	for (uint64_t done = 0; done < len; done += n) {
+		n = in_page(gva(to + done), len - done);
+		gva_write_as(v, gva(to + done), 0, (const uint8_t *)from + done, n);
+	}
+	return 0;
+}
+
+/* ---- frames ---- */
+
+static mfn_t
+frame(struct vcpu *v, uint64_t g)
+{
+	size_t one = 1;
+	void *at = g < GFN_MAX ? gpa_ptr(v->domain, gfn_to_gpa(gfn(g)), &one) : NULL;
+
+	return at ? ptr_mfn(at) : MFN_NONE;
+}
+
+const struct pv_far hvm_far = { .read = read, .write = write, .frame = frame, .hears = hvm_hears };
+
+/* Another frame, or none, comes behind g. 0; -EBUSY: what is there is used; -ENOMEM. */
+static int
+take_away(struct domain *d, gfn_t g)
+{
+	struct p2m_entry *e = p2m_entry(d, g);
+	struct frame *f;
+	int err;
+
+	if (!e || e->type == P2M_NONE)
+		return 0;
+	if (e->type != P2M_RAM || e->track)
+		return -EBUSY;
+	f = &frames[e->mfn];
+	if (f->type == FRAME_GUEST && (f->type_refs || f->refs != 1))
+		return -EBUSY;
+	err = d->mmu->gone(d, g);
+	if (err)
+		return err;
+	e->type = P2M_NONE;
+	if (f->type == FRAME_GUEST)
+		m2p_set(frame_mfn(f), M2P_INVALID);
+	frame_put(frame_mfn(f));
+	return 0;
+}
+
+/* Where something of Zeno's may be shown: RAM, or behind it where no device is. */
+static bool
+may_show(const struct domain *d, uint64_t g)
+{
+	uint64_t end = ram_end(d);
+
+	return ram_is(d, gfn(g)) || (g >= end + HVM_PAGES && g < end + BEHIND);
+}
+
+/* A page of Zeno's that is the guest's, too, at g and nowhere else any more. */
+static int
+show(struct domain *d, void *page, uint64_t g, uint64_t *at)
+{
+	int err = may_show(d, g) ? 0 : -EINVAL;
+
+	if (err || *at == g)
+		return err;
+	err = take_away(d, gfn(g));
+	if (!err && *at != HVM_NOWHERE)
+		err = take_away(d, gfn(*at));
+	if (err)
+		return err;
+	*at = HVM_NOWHERE;
+	frame_of(ptr_mfn(page))->refs++;
+	if (p2m_set(d, gfn(g), ptr_mfn(page), P2M_RAM)) {
+		frame_put(ptr_mfn(page));
+		return -ENOMEM;
+	}
+	*at = g;
+	return 0;
+}
+
+static int64_t
+add_to_physmap(struct vcpu *v, uint64_t from)
+{
+	struct pv_domain *pd = pv_domain_of(v->domain);
+	struct xen_add_to_physmap a;
+
+	if (pv_read(v, &a, from, sizeof(a)))
+		return -EFAULT;
+	if (a.domid != XEN_DOMID_SELF)
+		return -EPERM;
+	if (a.space != XEN_XENMAPSPACE_shared_info)
+		return -ENOSYS;
+	if (a.idx)
+		return -EINVAL;
+	return show(v->domain, pd->shared, a.gpfn, &pd->hvm->shared_at);
+}
+
+/* Its memory, as its loader has told it (vmm/load/pvh). */
+static int64_t
+memory_map(struct vcpu *v, uint64_t at)
+{
+	const struct xen_e820 all[] = {
+		{ .size = LOW_RAM_END, .type = XEN_E820_RAM },
+		{ .base = HIGH_RAM, .size = v->domain->ram - HIGH_RAM, .type = XEN_E820_RAM },
+	};
+	struct xen_memory_map map;
+
+	if (pv_read(v, &map, at, sizeof(map)))
+		return -EFAULT;
+	if (map.nr_entries < ARRAY_LEN(all))
+		return -EINVAL;
+	map.nr_entries = ARRAY_LEN(all);
+	if (pv_write(v, map.buffer, all, sizeof(all)) || pv_write(v, at, &map, sizeof(map)))
+		return -EFAULT;
+	return 0;
+}
+
+int64_t
+hvm_memory_op(struct vcpu *v, struct pv_call *c)
+{
+	uint16_t domid;
+
+	switch ((uint32_t)c->arg[0]) {
+	case XEN_XENMEM_current_reservation:
+	case XEN_XENMEM_maximum_reservation:
+		if (pv_read(v, &domid, c->arg[1], sizeof(domid)))
+			return -EFAULT;
+		return domid == XEN_DOMID_SELF ? (int64_t)(v->domain->ram >> PAGE_SHIFT) : -EPERM;
+	case XEN_XENMEM_add_to_physmap:
+		return add_to_physmap(v, c->arg[1]);
+	case XEN_XENMEM_memory_map:
+		return memory_map(v, c->arg[1]);
+	default:
+		return -ENOSYS;
+	}
+}
