@@ -26,7 +26,7 @@ quote = '$(subst ','\'',$1)'
 
 # What steers make is said on its command line: who once exported DEBUG or LAB for something else is told, and not obeyed.
 STEERING := LAB SOLUTION REF ALONE VARIANT STORE WERROR APPEND CPU LINUX DEBUG MACHINE STUB REVERSE BATCH TEST ONLY \
-	EXPLAIN SEED EX RULE OUT FROM FORCE PEERS DOM0 DRIVE
+	EXPLAIN SEED EX RULE OUT FROM FORCE PEERS DOM0 DRIVE NET
 define from_environment
 ifneq ($$(filter environment%,$$(origin $1)),)
 IGNORED := $$(IGNORED) $$(if $$($1),$1=$$($1))
@@ -230,8 +230,8 @@ endif
 # Debian's PvGrub, once `make pvgrub` has fetched it.
 PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")
 DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=$(if $(LINUX),128,32) module=files --" --module $(DOM0_FILES))
-qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line; DRIVE=FILE: a drive)
-	@$(RUN) $(if $(DRIVE),--drive $(call quote,$(DRIVE))) $(if $(MACHINE),--machine $(call quote,$(MACHINE)))
+qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line; DRIVE=FILE: a drive; NET=1: a card)
+	@$(RUN) $(if $(DRIVE),--drive $(call quote,$(DRIVE))) $(if $(NET),--net) $(if $(MACHINE),--machine $(call quote,$(MACHINE)))
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 # One Zeno has another one's disk: handouts/guide.md#firmware.

@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -214,12 +215,97 @@ def network():
     ok("audit: 0 differences" in text, "and no page is more than it was", text=text)
 
 
+PEER_IP = bytes((10, 0, 2, 200))
+
+
+def total(data):
+    """The Internet's checksum of bytes that hold one is 0 (RFC 1071)."""
+    data += b"\0" * (len(data) % 2)
+    n = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while n >> 16:
+        n = (n & 0xFFFF) + (n >> 16)
+    return n ^ 0xFFFF
+
+
+def summed(data, at, over=b""):
+    """With a checksum at that place."""
+    data = data[:at] + b"\0\0" + data[at + 2:]
+    return data[:at] + struct.pack(">H", total(over + data)) + data[at + 2:]
+
+
+def answer(one, wrong):
+    """What somebody with PEER_IP answers: ARP, ping, UDP's echo; None: nothing. What is wrong with the frame is noted."""
+    head = one[6:12] + PEER
+    if one[12:14] == b"\x08\x06" and one[20:22] == b"\0\1" and one[38:42] == PEER_IP:
+        return head + one[12:20] + b"\0\2" + PEER + PEER_IP + one[22:32]
+    if one[12:14] != b"\x08\0" or one[30:34] != PEER_IP or one[:6] != PEER:
+        return None
+    ip, body = one[14:34], one[34:14 + struct.unpack(">H", one[16:18])[0]]
+    back = summed(ip[:12] + ip[16:20] + ip[12:16], 10)
+    pseudo = ip[12:20] + b"\0\x11" + struct.pack(">H", len(body))
+    if total(ip) or total(body if ip[9] == 1 else pseudo + body):
+        wrong.append(one)
+    if ip[9] == 1 and body[0] == 8:
+        return head + b"\x08\0" + back + summed(b"\0" + body[1:], 2)
+    if ip[9] == 17 and body[2:4] == b"\0\7":
+        return head + b"\x08\0" + back + summed(body[2:4] + body[:2] + body[4:], 6, pseudo)
+    return None
+
+
+def outside():
+    """A domain's card, the bridge, and dom0's card: what a domain pings is the test, which sees each frame on the cable."""
+    end, theirs, extra = cable()
+    wrong, seen, over = [], [], threading.Event()
+
+    def peer():
+        while not over.is_set():
+            try:
+                seen.append(end.recv(4096))
+            except TimeoutError:
+                continue
+            back = answer(seen[-1], wrong)
+            if back:
+                end.sendto(back, str(theirs))
+
+    end.settimeout(0.2)
+    thread = threading.Thread(target=peer)
+    thread.start()
+    seed = random.randrange(99)
+    name, other = (f"10.0.2.{n}" for n in random.sample(range(2, 200), 2))
+    net = "".join(f"{key} = {value!r}\n" for key, value in {"kernel": "pv-net", "memory": 8}.items())
+    files = archive(**{"pv-net": guest("pv-net").read_bytes(),
+                       "b.cfg": f"name = 'b'\n{net}vif = ['ip={other}']\nextra = 'serve'\n".encode(),
+                       "a.cfg": f"name = 'a'\n{net}vif = ['ip={name}']\nextra = 'seed={seed} ping=10.0.2.200 and={other} count=20'\n".encode()})
+    text, _ = boot("qemu", [start(*shell("create b.cfg", "create a.cfg"), ENDS, *shell("nic", "halt")), "stop d2", "audit"], [files], extra)
+    over.set()
+    thread.join()
+    ok("10.0.2.200: of 20 pings 20 came back, and of 20 datagrams 20" in text, f"a domain reaches who is outside (seed={seed})", text=text)
+    ok(not wrong and len([one for one in seen if one[12:14] == b"\x08\0"]) == 40, "... by frames whose sums are right, and no other ones",
+       wrong=[one.hex() for one in wrong], seen=len(seen))
+    ok(f"{other}: of 20 pings 20 came back, and of 20 datagrams 20" in text, "... and who is inside without going out", text=text)
+    ok("audit: 0 differences" in text, "and no page is more than it was", text=text)
+
+
+def router():
+    """Bochs' card, on the network that Bochs makes up: its router answers a ping."""
+    settings = folder() / "slirp.conf"
+    settings.write_text("# slirp config\nnet = 10.0.2.0\n")
+    files = archive(**{"pv-net": guest("pv-net").read_bytes(), "a.cfg": b"name = 'a'\nkernel = 'pv-net'\nmemory = 8\nvif = ['ip=10.0.2.15']\n"
+                       b"extra = 'ping=10.0.2.2 count=3'\n"})
+    text, _ = boot("bochs", [start(*shell("create a.cfg"), ENDS, *shell("nic", "halt")), "audit"], [files],
+                   [f"e1000: enabled=1, mac={MAC.hex(':')}, ethmod=slirp, script={settings}"])
+    ok("10.0.2.2: of 3 pings 3 came back" in text and MAC.hex(":") in text and "audit: 0 differences" in text,
+       "bochs: a domain reaches its router", text=text)
+
+
 def main():
     disks("qemu")
     sparse()
     network()
+    outside()
     if os.environ.get("ZENO_ALL") and not machine.missing("bochs"):
         disks("bochs")
+        router()
     finish()
 
 

@@ -120,6 +120,7 @@ def parse():
     parser.add_argument("--kernel", help="multiboot image (zeno.mb)")
     parser.add_argument("--disk", help="raw disk image, in place of --kernel")
     parser.add_argument("--drive", metavar="FILE", help="an image that the machine has as a drive, hda; QEMU alone")
+    parser.add_argument("--net", action="store_true", help="a network card, e1000, on QEMU's user network; QEMU alone")
     parser.add_argument("--elf", action="append", default=[], help="symbols: the host kernel first")
     parser.add_argument("--module", action="append", default=[], metavar="'PATH WORDS'")
     parser.add_argument("--append", default="", help="the kernel's command line")
@@ -144,8 +145,8 @@ def parse():
         parser.error("give --kernel or --disk")
     if options.disk and (options.module or options.append):
         parser.error("a disk image holds its own modules and command line")
-    if options.drive and (options.disk or options.debugger or options.machine == "bochs"):
-        parser.error("--drive goes with --kernel and QEMU")
+    if (options.drive or options.net) and (options.disk or options.debugger or options.machine == "bochs"):
+        parser.error("--drive and --net go with --kernel and QEMU")
     if options.stub == "zeno":
         for_guests(parser, options)
     elif options.gdb and options.machine == "bochs":
@@ -185,9 +186,10 @@ def main():
                  "modules": [(m.split()[0], m.split()[1:]) for m in options.module]}
         if options.disk or name == "bochs":
             boots = {"disk": options.disk or make_image(options, directory)}
+        boots["extra"] = ("-netdev", "user,id=user", "-device", "e1000,netdev=user") if options.net else ()
         if options.drive:
             path = str(Path(options.drive).resolve()).replace(",", ",,")
-            boots["extra"] = ("-drive", f"file={path},format=raw,if=ide,index=0")
+            boots["extra"] += ("-drive", f"file={path},format=raw,if=ide,index=0")
         setup = machine.Setup(machine=name, cpu=options.cpu, mem=options.mem, elf=options.elf,
                               **boots)
         try:

@@ -6,6 +6,7 @@
  */
 #include <guest/dom0/config.h>
 #include <guest/dom0/netback.h>
+#include <guest/dom0/nic.h>
 
 struct vif vifs[VIFS];
 
@@ -136,6 +137,7 @@ vif_attach(struct domu *u, const struct vif_spec *s)
 	fill(v);
 	vif_path(v, false, "state", path, sizeof(path));
 	daemon_watch(path, &v->look);
+	nic_begin(); /* without one there is nobody outside */
 	return NULL;
 }
 
