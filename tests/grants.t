@@ -6,26 +6,15 @@ grants mapped either way: no frame is lost, none is another's while somebody has
 `make soak` has 10,000). All of it in one boot, in which no stretch with interrupts off is long.
 """
 
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import BUILD, Engine, each, guest  # noqa: E402
-from harness import ROOT, finish, folder, ok  # noqa: E402
+from engine import each  # noqa: E402
+from harness import finish, ok  # noqa: E402
+from pv_rounds import ROUNDS, host, nothing_lost  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "grade"))
-from zeno.machines import machine  # noqa: E402
-from zeno.machines.symbols import Symbols  # noqa: E402
-
-PV = Engine("8", "pv")
-SYMBOLS = Symbols([PV.kernel.with_name("zeno.elf")])
-POINTS = ("preempt_point", "sched_idle", "pv_enter", "pv_syscall.answered", "pv_spot_end.entered")
-MOST = 2_000_000  # instructions with interrupts off
-ROUNDS = int(os.environ.get("ROUNDS", 500))
-LIMIT = machine.Limits(instructions=None, cpu_seconds=60 + ROUNDS / 20)
 GRANTER, USER = "start pv-grants & -- me=1 peer=2 serve=1", "start pv-grants -- me=2 peer=1"
 SAID = {1: ["it has written: hello from who maps", "revoked: not while it is in use", "revoked: yes", "it has written: copied",
             "0 wrong; the end"],
@@ -40,21 +29,10 @@ def said(text, domain):
     return re.findall(rf"^d{domain}\| (.*)$", text, re.M)
 
 
-def host(commands, options=""):
-    dom0 = folder() / "dom0.elf"
-    shutil.copyfile(guest("pv-grants"), dom0)
-    result = machine.boot(machine="qemu", kernel=str(PV.kernel), cpu="pv", mem=128, limits=LIMIT,
-                          cmdline=f"panic=off {options} -- {'; '.join(commands)}; off",
-                          modules=[(str(elf), "") for elf in (dom0, guest("pv-grants"), guest("pv-hello"))],
-                          points=[SYMBOLS.address(name) for name in POINTS])
-    text, counts = result.console.decode("ascii", "replace").replace("\r", ""), result.counts
-    result.cleanup()
-    return text, counts
-
-
 def all_of_it():
-    text, counts = host(["start pv-hello", "frames", GRANTER, USER, "audit", GRANTER, f"{USER} hostile=1", "audit",
-                         f"start dom0 module=pv-grants -- rounds={ROUNDS}", "audit", "start pv-hello", "frames"])
+    text, counts = host("pv-grants", [
+        "start pv-hello", "frames", GRANTER, USER, "audit", GRANTER, f"{USER} hostile=1", "audit",
+        f"start dom0 module=pv-grants -- rounds={ROUNDS}", "audit", "start pv-hello", "frames"])
     parts = each(text)
     if len(parts) != 7:
         ok(False, "each of them ran", text=text[-3000:])
@@ -67,18 +45,13 @@ def all_of_it():
        "what no version 1 has is told, once", text=hostile)
     ok(f"{ROUNDS} rounds: 0 early, 0 wrong" in rounds, f"{ROUNDS} domains end with grants mapped either way: no frame is another's too early",
        text=rounds[-3000:])
-    free = re.findall(r"^ *free +(\d+) frames", text, re.M)
-    ok(len(free) == 2 and free[0] == free[1], "and none is lost", free=free)
-    ok(text.count("audit: 0 differences") == 3, "the auditors count the same", text=text[-3000:])
-    first, last = (SYMBOLS.describe(address) for address in counts.longest_at)
-    ok(0 < counts.longest <= MOST, f"at most {MOST:,} instructions with interrupts off", longest=f"{counts.longest:,}, from {first} to {last}")
-    print(f"# {counts.longest:,}, from {first} to {last}")
+    nothing_lost(text, counts)
 
 
 def otherwise():
     """The auditors look all the time; and where no hypercall is answered on the spot."""
     for options in ("audit=17", "paranoid=1"):
-        text, _ = host(["start pv-grants -- me=1", GRANTER, f"{USER} hostile=1", "start dom0 module=pv-grants -- rounds=12", "audit"], options)
+        text, _ = host("pv-grants", ["start pv-grants -- me=1", GRANTER, f"{USER} hostile=1", "start dom0 module=pv-grants -- rounds=12", "audit"], options)
         ok("d2| 0 wrong; the end" in text and "12 rounds: 0 early, 0 wrong" in text and "audit: 0 differences" in text,
            f"{options}: the same", text=text[-3000:])
         ok(said(text, 1)[:5] == OWN, f"{options}: what one says that grants to itself", text=text)

@@ -6,27 +6,18 @@ frame is lost, none is another's while somebody has it mapped. ROUNDS=n makes mo
 boot, in which no stretch with interrupts off is long. And `pv-balloon`, a domain of dom0's that has as much as `mem-set` says.
 """
 
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import Engine, each, guest  # noqa: E402
-from harness import ROOT, TOOLS, finish, folder, ok  # noqa: E402
+from engine import each, guest  # noqa: E402
+from harness import TOOLS, finish, folder, ok  # noqa: E402
+from pv_rounds import LIMIT, PV, ROUNDS, host, machine, nothing_lost  # noqa: E402
 
-sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+sys.path.insert(0, str(TOOLS))
 import mkfiles  # noqa: E402
-from zeno.machines import machine  # noqa: E402
-from zeno.machines.symbols import Symbols  # noqa: E402
 
-PV = Engine("8", "pv")
-SYMBOLS = Symbols([PV.kernel.with_name("zeno.elf")])
-POINTS = ("preempt_point", "sched_idle", "pv_enter", "pv_syscall.answered", "pv_spot_end.entered")
-MOST = 2_000_000  # instructions with interrupts off
-ROUNDS = int(os.environ.get("ROUNDS", 500))
-LIMIT = machine.Limits(instructions=None, cpu_seconds=60 + ROUNDS / 20)
 SHOWN = ["it has all that it may have; one more: 0", "one that it has mapped: 0; that it has not: 1, and once more: 0",
          "it has -1; the frame is nobody's", "populate: 1; it is that guest frame: yes; of zeros: yes; it has 0",
          "decrease: 1; increase: 1; it is no guest frame: yes", "exchange: 0, 1 of 1; another frame: yes, the same guest frame: yes",
@@ -38,21 +29,10 @@ def said(text):
     return re.findall(r"^d1\| (.*)$", text, re.M)
 
 
-def host(commands, options=""):
-    dom0 = folder() / "dom0.elf"
-    shutil.copyfile(guest("pv-memory"), dom0)
-    result = machine.boot(machine="qemu", kernel=str(PV.kernel), cpu="pv", mem=128, limits=LIMIT,
-                          cmdline=f"panic=off {options} -- {'; '.join(commands)}; off",
-                          modules=[(str(elf), "") for elf in (dom0, guest("pv-memory"), guest("pv-hello"))],
-                          points=[SYMBOLS.address(name) for name in POINTS])
-    text, counts = result.console.decode("ascii", "replace").replace("\r", ""), result.counts
-    result.cleanup()
-    return text, counts
-
-
 def all_of_it():
-    text, counts = host(["start pv-hello", "frames", "start pv-memory", "audit", "start pv-memory mem=24 -- hostile=1", "audit",
-                         f"start dom0 module=pv-memory -- rounds={ROUNDS}", "audit", "start pv-hello", "frames"])
+    text, counts = host("pv-memory", [
+        "start pv-hello", "frames", "start pv-memory", "audit", "start pv-memory mem=24 -- hostile=1", "audit",
+        f"start dom0 module=pv-memory -- rounds={ROUNDS}", "audit", "start pv-hello", "frames"])
     parts = each(text)
     if len(parts) != 5:
         ok(False, "each of them ran", text=text[-3000:])
@@ -61,18 +41,13 @@ def all_of_it():
     ok(said(parts[2]) == [END], "what must be refused is", text=parts[2])
     ok(f"{ROUNDS} rounds: 0 early, 0 wrong" in parts[3] and "WRONG" not in parts[3],
        f"{ROUNDS} domains end while they change what they have: no frame is another's too early", text=parts[3][-3000:])
-    free = re.findall(r"^ *free +(\d+) frames", text, re.M)
-    ok(len(free) == 2 and free[0] == free[1], "and none is lost", free=free)
-    ok(text.count("audit: 0 differences") == 3, "the auditors count the same", text=text[-3000:])
-    first, last = (SYMBOLS.describe(address) for address in counts.longest_at)
-    ok(0 < counts.longest <= MOST, f"at most {MOST:,} instructions with interrupts off", longest=f"{counts.longest:,}, from {first} to {last}")
-    print(f"# {counts.longest:,}, from {first} to {last}")
+    nothing_lost(text, counts)
 
 
 def otherwise():
     """The auditors look all the time; and where no hypercall is answered on the spot."""
     for options in ("audit=37", "paranoid=1"):
-        text, _ = host(["start pv-memory", "start pv-memory mem=24 -- hostile=1", "start dom0 module=pv-memory -- rounds=5", "audit"], options)
+        text, _ = host("pv-memory", ["start pv-memory", "start pv-memory mem=24 -- hostile=1", "start dom0 module=pv-memory -- rounds=5", "audit"], options)
         ok(said(text).count(END) == 2 and "5 rounds: 0 early, 0 wrong" in text and "audit: 0 differences" in text, f"{options}: the same",
            text=text[-3000:])
 
