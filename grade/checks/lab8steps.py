@@ -64,31 +64,38 @@ def writes_of(writers):
     return writers > 0
 
 
-def claims(one):
-    """pv_grant_claim() in all states."""
+def asked(one, call, likes, count=1):
+    """Each state, to read and to write, told by `call` of the entry: (who, writes, what was before, its active entry, answer())."""
     t, client = one.t, one.client
     for words, (flags, dom, frame), active in claims_of(one):
         for writes in (False, True):
             was = one.snapshot()
             one.put(entry(flags, dom, frame), active)
             before = one.state()
-            status, mfn, asked = answer(one, flags, dom, frame, active, writes)
+            told = answer(one, flags, dom, frame, active, writes, count)
             client.write(one.stack, struct.pack("<Q", NOBODY))
-            got = signed(invoke(t, client, one.stack - 0x400, "pv_grant_claim", one.of.at, REF, one.by.at, writes, one.stack)["rax"])
-            who = f"pv_grant_claim() of {words} to {'write' if writes else 'read'}"
-            t.check(got == status, f"{who}: its status is something else", status, got)
-            changes = {}
-            if not status:
-                t.check(word(client, one.stack) == mfn, f"{who}: *m is something else", f"{mfn:x}", f"{word(client, one.stack):x}")
-                bits = (READING | (WRITING if writes else 0)) if asked else 0
-                refs = before[counts(mfn)]
-                changes = {ENTRY: entry(flags | bits, dom, frame).hex(), ACTIVE: (mfn, 2, active[2] + (not writes), active[3] + writes),
-                           counts(mfn): (refs[0] + (not writes), refs[1] + writes)}
-            elif not (active[2] or active[3]):
-                changes = {ACTIVE: one.of.active(REF)}  # of an entry that nobody uses it means nothing
-                t.check(changes[ACTIVE][2:] == (0, 0), f"{who}: somebody uses it behind it", (0, 0), changes[ACTIVE][2:])
-            one.same(who, before, changes)
+            got = signed(invoke(t, client, one.stack - 0x400, call, one.of.at, REF, one.by.at, writes, one.stack)["rax"])
+            who = f"{call}() {likes} {words} to {'write' if writes else 'read'}"
+            t.check(got == told[0], f"{who}: its status is something else", told[0], got)
+            t.check(told[0] or word(client, one.stack) == told[1], f"{who}: *m is something else", told[1] and f"{told[1]:x}",
+                    f"{word(client, one.stack):x}")
+            yield who, writes, before, ((flags, dom, frame), active), told
             one.restore(was)
+
+
+def claims(one):
+    """pv_grant_claim() in all states."""
+    for who, writes, before, ((flags, dom, frame), active), (status, mfn, first) in asked(one, "pv_grant_claim", "of"):
+        changes = {}
+        if not status:
+            bits = (READING | (WRITING if writes else 0)) if first else 0
+            refs = before[counts(mfn)]
+            changes = {ENTRY: entry(flags | bits, dom, frame).hex(), ACTIVE: (mfn, 2, active[2] + (not writes), active[3] + writes),
+                       counts(mfn): (refs[0] + (not writes), refs[1] + writes)}
+        elif not (active[2] or active[3]):
+            changes = {ACTIVE: one.of.active(REF)}  # of an entry that nobody uses it means nothing
+            one.t.check(changes[ACTIVE][2:] == (0, 0), f"{who}: somebody uses it behind it", (0, 0), changes[ACTIVE][2:])
+        one.same(who, before, changes)
 
 
 class GivesBack:
@@ -262,17 +269,5 @@ def releases(t):
 
 def looks(one):
     """pv_grant_look() in all states: nothing is written."""
-    t, client = one.t, one.client
-    for words, (flags, dom, frame), active in claims_of(one):
-        for writes in (False, True):
-            was = one.snapshot()
-            one.put(entry(flags, dom, frame), active)
-            before = one.state()
-            status, mfn, _ = answer(one, flags, dom, frame, active, writes, 0)
-            client.write(one.stack, struct.pack("<Q", NOBODY))
-            got = signed(invoke(t, client, one.stack - 0x400, "pv_grant_look", one.of.at, REF, one.by.at, writes, one.stack)["rax"])
-            who = f"pv_grant_look() at {words} to {'write' if writes else 'read'}"
-            t.check(got == status, f"{who}: its status is something else", status, got)
-            t.check(status or word(client, one.stack) == mfn, f"{who}: *m is something else", mfn and f"{mfn:x}", f"{word(client, one.stack):x}")
-            one.same(who, before)
-            one.restore(was)
+    for who, _, before, _, _ in asked(one, "pv_grant_look", "at", 0):
+        one.same(who, before)
