@@ -13,6 +13,7 @@
  *   control(WEIGHT, number, weight)         its part of the CPU, 1 to 65535; 0: dom0's own
  *   control(MAP, number, pfn, va)           its page is at va, where a page is mapped now; va |
  *                                           ZENO_MAP_WRITE: for writing, too
+ *   control(SAID, from, struct zeno_said *) what the monitor's console was told, from that byte on
  *
  * -EPERM: who asks is not dom0, or dom0 has not made that domain. -ESRCH: there is none such.
  * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. What LOOK
@@ -33,6 +34,7 @@ enum zeno_control {
 	ZENO_RELEASE,
 	ZENO_MAP,
 	ZENO_WEIGHT,
+	ZENO_SAID,
 };
 #define ZENO_MAP_WRITE 1u
 #define ZENO_VCPUS     4u
@@ -45,6 +47,13 @@ struct zeno_create {
 	uint32_t vcpus; /* 1 to ZENO_VCPUS */
 	char words[512];
 	char note[64]; /* dom0's own: LOOK has it, also for the dom0 that comes next */
+};
+
+/* The last 8 KiB are kept. len 0: that was all. */
+struct zeno_said {
+	uint64_t next; /* where it goes on: `from`, the next time */
+	uint32_t len;
+	char text[500];
 };
 
 enum zeno_state { ZENO_RUNS, ZENO_PAUSED, ZENO_ENDED };

@@ -39,6 +39,7 @@ void side_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* printf.c: %d %i %u %x %X %p %s %c %% with l, ll, z, width, 0, -, precision for strings. */
 int printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 extern void (*printf_capture)(char c); /* gets what printf() prints; NULL: the console */
+extern void (*printf_heard)(char c);   /* hears what the console gets by it; NULL: nobody */
 int vprintf(const char *fmt, va_list ap);
 int snprintf(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);

@@ -15,11 +15,13 @@ struct spec {
 	int size;             /* bytes of the argument */
 };
 
-void (*printf_capture)(char c);
+void (*printf_capture)(char c), (*printf_heard)(char c);
 
 static void
 put(struct sink *s, char c)
 {
+	if (!s->buf && printf_heard && !printf_capture)
+		printf_heard(c);
 	if (!s->buf && printf_capture)
 		printf_capture(c);
 	else if (!s->buf)

@@ -69,13 +69,16 @@ HELLO = "^hello has ended: guest powered off after \\d+ exits$"
 def works(nonce):
     """Its commands, and lives of domains: one ends by itself, one is talked to, paused, taken over by the next dom0, ended."""
     first, second, third = yield (
-        [*shell("ls", "create hello.cfg"), ENDS, *shell("nonsense", "pause hello", "halt")],
+        [*shell("ls", "create hello.cfg"), ENDS, *shell("nonsense", "pause hello", "dmesg", "halt")],
         [*shell("create domu.cfg", "console domu"), ("domu> ", f"{nonce}\n"), ("domu> ", LEAVE),
          *shell("info 2", "pause 2", "list", "unpause domu", "list", "halt")],
         shell(f"console domu\n{nonce}") + [("domu> ", LEAVE), *shell("destroy domu"), ENDS, *shell("list", "halt")])
     ok(re.search(HELLO, first, re.M) and "d2| caught 1; the end" in first, "a domain is made, and its end is told", text=first)
     ok(re.search(r"^ +\d+ pv-hello$", first, re.M) and "nonsense: no such command" in first and "has made no domain hello" in first,
        "files; no command; no domain", text=first)
+    log = first.partition("dmesg\n")[2].splitlines()
+    ok(any("hello: made by dom0 with" in line for line in log) and any("hello: ended: guest powered off" in line for line in log)
+       and not any("caught 1" in line for line in log), "dmesg: what the monitor has said, and no guest", text=first)
     ok("\n".join(STORE) + "\ndomu> " in second, "a domain's store answers, refuses, and tells of a change", text=second)
     ok(f"domu> you said {nonce}\ndomu> \ndom0# " in second, "its console has the keys, and gives them back", text=second)
     ok(re.findall(LISTED, second, re.M) == ["running", "paused", "running", "running"], "list: it is paused, and goes on", text=second)

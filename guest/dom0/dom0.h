@@ -105,6 +105,7 @@ const char *shell_word(unsigned n); /* of the command: 0 is the one behind its n
 /* things.c: commands. */
 void run_disks(const char *word);
 void run_nic(const char *word);
+void run_dmesg(const char *word);
 void run_crc(const char *word);
 void run_ls(const char *word);
 void run_truncate(const char *word);

@@ -315,6 +315,7 @@ static const struct command {
 	{ "truncate", "SIZE FILE",
 	  "a new one, 16M, say, of zeros; it takes memory as it is written", run_truncate },
 	{ "rm", "FILE", "... and it is gone", run_rm },
+	{ "dmesg", "", "what the monitor has said", run_dmesg },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
 	{ "halt", "", "end dom0; its domains go on, and the next dom0 has them", halt },
 	{ "help", "", "this", help },

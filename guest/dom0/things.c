@@ -19,6 +19,38 @@ run_nic(const char *word)
 	nic_show();
 }
 
+/* "d12| ": a domain has said that, which is shown already. */
+static bool
+is_a_domains(const char *line)
+{
+	const char *c = line + 1;
+
+	while (*c >= '0' && *c <= '9')
+		c++;
+	return *line == 'd' && c > line + 1 && *c == '|';
+}
+
+/* What the monitor has said, by lines; the first may have lost its beginning. */
+void
+run_dmesg(const char *word)
+{
+	struct zeno_said s = { .next = 0 };
+	char line[200];
+	unsigned len = 0;
+
+	while (!control(ZENO_SAID, s.next, (uint64_t)&s, 0) && s.len)
+		for (unsigned n = 0; n < s.len; n++) {
+			bool ends = s.text[n] == '\n' || len == sizeof(line) - 1;
+
+			line[ends ? len : len++] = ends ? '\0' : s.text[n];
+			if (!ends)
+				continue;
+			if (!is_a_domains(line))
+				say("%s\n", line);
+			len = 0;
+		}
+}
+
 void
 run_crc(const char *word)
 {

@@ -42,7 +42,7 @@ create(const struct zeno_create *c)
 static int
 nobody(void)
 {
-	for (unsigned op = 0; op < 9; op++)
+	for (unsigned op = 0; op < 10; op++)
 		for (uint64_t id = 0; id < 20; id++)
 			REFUSES(EPERM, "an operation", control(op, id, 0, (uint64_t)window));
 	pv_printf("%u wrong; nothing is mine to ask\n", wrong);
@@ -56,7 +56,9 @@ numbers(void)
 {
 	static const uint64_t ids[] = { 0, 2, 16, 17, 0x7ff0, 0x10001, ~0ul, 1ul << 63 };
 
-	for (unsigned op = ZENO_PAUSE; op < 9; op++) {
+	for (unsigned op = ZENO_PAUSE; op < 10; op++) {
+		if (op == ZENO_SAID)
+			continue;
 		for (unsigned n = op == ZENO_WEIGHT; n < sizeof(ids) / sizeof(ids[0]); n++)
 			REFUSES(ESRCH, "a number that nobody has",
 				control(op, ids[n], 0, (uint64_t)window));
@@ -66,6 +68,7 @@ numbers(void)
 	REFUSES(EINVAL, "a weight of too much", control(ZENO_WEIGHT, 0, 65536, 0));
 	REFUSES(ESRCH, "looking beyond all", control(ZENO_LOOK, ~0ul, (uint64_t)&l, 0));
 	REFUSES(EFAULT, "looking into the hole", control(ZENO_LOOK, 0, DIRECT, 0));
+	REFUSES(EFAULT, "what was said, into the hole", control(ZENO_SAID, ~0ul, DIRECT, 0));
 	REFUSES(EFAULT, "looking into a page table", control(ZENO_LOOK, 0, pv_info->pt_base, 0));
 }
 

@@ -206,6 +206,15 @@ release(struct vcpu *v, struct domain *d)
 }
 
 static int64_t
+tell(struct vcpu *v, uint64_t from, uint64_t to)
+{
+	struct zeno_said s = { .len = 0 };
+
+	pv_said(&s, from);
+	return pv_write(v, to, &s, sizeof(s)) ? -EFAULT : 0;
+}
+
+static int64_t
 weigh(struct domain *d, uint64_t weight)
 {
 	if (!weight || weight > WEIGHT_MAX)
@@ -258,6 +267,8 @@ control(struct vcpu *v, struct pv_call *c)
 		return create(v, c->arg[1]);
 	case ZENO_LOOK:
 		return look(v, c->arg[1], c->arg[2]);
+	case ZENO_SAID:
+		return tell(v, c->arg[1], c->arg[2]);
 	}
 	if ((uint32_t)c->arg[0] == ZENO_WEIGHT && !c->arg[1])
 		return weigh(dom0, c->arg[2]);

@@ -29,6 +29,9 @@ int pv_foreign_map(struct vcpu *v, struct domain *d, uint64_t pfn, uint64_t va, 
 uint64_t pv_foreign_entries(struct vcpu *v, const struct domain *of);
 void pv_foreign_drop(struct vcpu *v);
 
+/* said.c: what the console was told, from that byte of it on */
+void pv_said(struct zeno_said *s, uint64_t from);
+
 /* physdev.c: ports of devices that dom0 may have, and by number, 1 + which of them each is. */
 extern struct io_range pv_dom0_ports[];
 extern uint8_t pv_dom0_claims[];
