@@ -19,17 +19,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from booting import boot_from  # noqa: E402
+from dom0 import ENDS, archive, config, shell, start  # noqa: E402
 from engine import BUILD, each, guest  # noqa: E402
-from harness import ROOT, TOOLS, finish, folder, ok  # noqa: E402
+from harness import ROOT, finish, folder, ok  # noqa: E402
 
-sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
-import mkfiles  # noqa: E402
+sys.path.insert(0, str(ROOT / "grade"))
 from zeno.machines import machine  # noqa: E402
 
 KERNEL = BUILD / "lab8-solution/zeno.mb"
 LIMIT = machine.Limits(instructions=6_000_000_000, cpu_seconds=60)
-PROMPT = "0# "
-ENDS = (PROMPT, "")  # behind a command that makes a domain: the prompt of its end
 SECTOR = 512
 READ_DMA, WRITE_DMA, FLUSH = 0xC8, 0xCA, 0xEA
 BY_PIO = (0x20, 0x24, 0x29, 0x30, 0x34, 0x39)
@@ -39,25 +37,8 @@ hdb1  {first:8} {sectors:9}
 hdb2       700        90"""
 
 
-def shell(*lines):
-    return [(PROMPT, line + "\n") for line in lines]
-
-
-def start(*steps):
-    """dom0, and what is typed there: behind each prompt a text."""
-    words = "|".join(f"{prompt}|{text}" for prompt, text in steps)
-    return "start dom0 mem=24 module=files -- input=" + words.replace(" ", "~").replace("\n", "_")
-
-
-def config(name, disk, **keys):
-    keys = {"name": name, "kernel": "pv-disk", "memory": 8} | keys
-    return ("".join(f"{key} = {value!r}\n" for key, value in keys.items()) + f"disk = {list(disk)}\n").encode()
-
-
-def archive(**files):
-    to = folder() / "files.cpio"
-    to.write_bytes(mkfiles.archive(files))
-    return to
+def disk(name, *disks, extra=""):
+    return config(name, kernel="pv-disk", disk=list(disks), extra=extra)
 
 
 def drive(sectors, *partitions):
@@ -99,13 +80,13 @@ def disks(where):
     nonce = f"{random.getrandbits(48):x}"
     before[two[0] * SECTOR:(two[0] + 1) * SECTOR] = f"here is {nonce}\n".encode().ljust(SECTOR, b"\0")
     image = image_of(before)
-    files = archive(**{"pv-disk": guest("pv-disk").read_bytes(), "w.cfg": config("w", ["phy:hdb1,xvda,w"], extra=f"rounds={ROUNDS} seed={random.randrange(99)}"),
-                       "r.cfg": config("r", ["/dev/hdb2, raw, xvdb, ro"], extra=f"cat rounds={ROUNDS}"),
-                       "hda.cfg": config("hda", ["phy:hdb,xvda,w"]), "none.cfg": config("none", ["phy:hdb3,xvda,w"])})
+    files = archive(**{"pv-disk": guest("pv-disk").read_bytes(), "w.cfg": disk("w", "phy:hdb1,xvda,w", extra=f"rounds={ROUNDS} seed={random.randrange(99)}"),
+                       "r.cfg": disk("r", "/dev/hdb2, raw, xvdb, ro", extra=f"cat rounds={ROUNDS}"),
+                       "hda.cfg": disk("hda", "phy:hdb,xvda,w"), "none.cfg": disk("none", "phy:hdb3,xvda,w")})
     steps = [*shell("disks", "create w.cfg", "create r.cfg", "create hda.cfg", "create none.cfg"), ENDS, ENDS, *shell("halt")]
     extra = (["-drive", f"file={image},format=raw,if=ide,index=1", "-trace", "ide_exec_cmd"] if where == "qemu" else
              [f'ata0-slave: type=disk, mode=flat, path="{image}", cylinders=2, heads=16, spt=32'])
-    text, words = boot(where, [start(*steps), "audit"], [files], extra)
+    text, words = boot(where, [start(24, *steps), "audit"], [files], extra)
     after, said = image.read_bytes(), re.sub(r"^d1\| ", "", text, flags=re.M)
     ok(all(line in said for line in LISTED.format(first=one[0], sectors=one[1]).splitlines()), f"{where}: dom0 finds a drive's partitions", text=text)
     ok("hdb: another one has what is there, and one of them writes" in said and "hdb3: its drive has no such partition" in said,
@@ -126,14 +107,42 @@ def disks(where):
            "the drive was told to move by DMA, and to flush as often as was asked", words=words[-3000:])
 
 
+HARM = ("requests", "any", "jump", "shake", "store")
+STEPS = range(1, 10)
+
+
+def harmful():
+    """Front ends that lie, or end at any step, on a part of a drive; a neighbour works on another part, and nothing else changes."""
+    lies, works = (64, 128), (300, 200)
+    before = drive(1024, lies, works)
+    image = image_of(before)
+    files = {"pv-disk": guest("pv-disk").read_bytes(), "other.cfg": disk("other", "phy:hda2,xvda", extra="times=99")}
+    files |= {f"{word}.cfg": disk(word, "phy:hda1,xvda", extra=f"harm={word}") for word in HARM}
+    files |= {f"{n}.cfg": disk(f"end{n}", "phy:hda1,xvda", extra=f"die={n}") for n in STEPS}
+
+    def each_of(names):
+        return [step for name in names for step in (*shell(f"create {name}.cfg"), ENDS)]
+
+    starts = [start(24, *shell("create other.cfg"), *each_of(HARM[:3]), *shell("destroy other"), ENDS, *shell("halt")),
+              *(start(24, *each_of(some), *shell("halt")) for some in (HARM[3:], STEPS[:5], STEPS[5:]))]
+    text, _ = boot("qemu", [*starts, "audit"], [archive(**files)], ["-drive", f"file={image},format=raw,if=ide,index=0"])
+    after = image.read_bytes()
+    ok(text.count("0 wrong; nothing has come of it") == len(HARM) and all(f"end{n} has ended: " in text for n in STEPS)
+       and all(text.count(f"{name}'s xvda is closed to it: ") == 1 for name in ("jump", "store")) and "other has ended: by dom0" in text,
+       "front ends that lie about a drive, or end at any step, let dom0 go on", text=text)
+    ok(all(after[n * SECTOR:(n + 1) * SECTOR] == before[n * SECTOR:(n + 1) * SECTOR] for n in range(1024)
+           if not any(first <= n < first + count for first, count in (lies, works))), "... and write on nothing but their own part")
+    ok("audit: 0 differences" in text, "and no page is more than it was", text=text)
+
+
 def sparse():
     """A file that takes memory where it is written: a domain writes on one of 2 MiB, and dom0 has 1 GiB beside it."""
     seed = random.randrange(99)
-    files = archive(**{"pv-disk": guest("pv-disk").read_bytes(), "w.cfg": config("w", ["sp,,xvda,w"], extra=f"rounds={ROUNDS} seed={seed}"),
-                       "again.cfg": config("again", ["sp,,xvda,r"], extra="rounds=1")})
+    files = archive(**{"pv-disk": guest("pv-disk").read_bytes(), "w.cfg": disk("w", "sp,,xvda,w", extra=f"rounds={ROUNDS} seed={seed}"),
+                       "again.cfg": disk("again", "sp,,xvda,r", extra="rounds=1")})
     steps = [*shell("truncate 2M sp", "truncate 1G huge", "truncate 3 sp", "create w.cfg", "rm sp"), ENDS,
              *shell("crc32 sp", "ls", "create again.cfg"), ENDS, *shell("rm sp", "truncate 1M sp", "crc32 sp", "halt")]
-    text, _ = boot("qemu", [start(*steps), "audit"], [files], [])
+    text, _ = boot("qemu", [start(24, *steps), "audit"], [files], [])
     said = re.sub(r"^d1\| ", "", text, flags=re.M)
     crc = re.search(r"^d2\| vbd 51712: crc32 (\w+)$", said, re.M)
     ok(all(line in said for line in ("sp: there is a file of this name", "sp: a domain has it")),
@@ -276,7 +285,7 @@ def outside():
     files = archive(**{"pv-net": guest("pv-net").read_bytes(),
                        "b.cfg": f"name = 'b'\n{net}vif = ['ip={other}']\nextra = 'serve'\n".encode(),
                        "a.cfg": f"name = 'a'\n{net}vif = ['ip={name}']\nextra = 'seed={seed} ping=10.0.2.200 and={other} count=20'\n".encode()})
-    text, _ = boot("qemu", [start(*shell("create b.cfg", "create a.cfg"), ENDS, *shell("nic", "halt")), "stop d2", "audit"], [files], extra)
+    text, _ = boot("qemu", [start(24, *shell("create b.cfg", "create a.cfg"), ENDS, *shell("nic", "halt")), "stop d2", "audit"], [files], extra)
     over.set()
     thread.join()
     ok("10.0.2.200: of 20 pings 20 came back, and of 20 datagrams 20" in text, f"a domain reaches who is outside (seed={seed})", text=text)
@@ -292,7 +301,7 @@ def router():
     settings.write_text("# slirp config\nnet = 10.0.2.0\n")
     files = archive(**{"pv-net": guest("pv-net").read_bytes(), "a.cfg": b"name = 'a'\nkernel = 'pv-net'\nmemory = 8\nvif = ['ip=10.0.2.15']\n"
                        b"extra = 'ping=10.0.2.2 count=3'\n"})
-    text, _ = boot("bochs", [start(*shell("create a.cfg"), ENDS, *shell("nic", "halt")), "audit"], [files],
+    text, _ = boot("bochs", [start(24, *shell("create a.cfg"), ENDS, *shell("nic", "halt")), "audit"], [files],
                    [f"e1000: enabled=1, mac={MAC.hex(':')}, ethmod=slirp, script={settings}"])
     ok("10.0.2.2: of 3 pings 3 came back" in text and MAC.hex(":") in text and "audit: 0 differences" in text,
        "bochs: a domain reaches its router", text=text)
@@ -300,6 +309,7 @@ def router():
 
 def main():
     disks("qemu")
+    harmful()
     sparse()
     network()
     outside()
