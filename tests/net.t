@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Networks: dom0's back end and bridge with our front end.
+"""Networks: dom0's back end and bridge with our front end, and Debian's Linux's.
 
 `pv-net` pings, and sends datagrams that are drawn, to dom0 and to another one of its kind, by frames of every length; each must come
 back as it was. Back ends come and go. Front ends send what is no frame, break the rings' and the store's rules, or end at each
-step, while two others have their network. A boot takes 2 s of CPU.
+step, while two others have their network. Linux asks for its address, pings both, and tells ours something, whose checksum it
+leaves to others. A boot takes 2 s of CPU, that of Linux 8.
 """
 
 import random
@@ -14,9 +15,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from dom0 import ENDS, archive, config, shell, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
-from harness import finish, ok  # noqa: E402
+from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
+
+sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
+import linux_guest  # noqa: E402
+import xen_guest  # noqa: E402
+from zeno.machines import machine  # noqa: E402
 
 PV = Engine("8", "pv")
+LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=40)
+WORDS = "console=hvc0 mitigations=off nokaslr panic=-1 loglevel=4"
 READY = "y> "
 DOM0 = "10.0.2.1"
 ALL = "{0}: of 5 pings 5 came back, and of 5 datagrams 5"
@@ -93,9 +101,43 @@ def harmful():
            and part.count("| 0 wrong; the end") == 2, "... and two others have their network meanwhile", text=part)
 
 
+def linux(kernel):
+    """Debian's xen-netfront, and dom0's DHCP."""
+    draw = random.Random()
+    mine, ours, nonce, size = "10.0.2.77", "10.0.2.8", f"{draw.getrandbits(64):x}", draw.randrange(100, 1400)
+    all_back = "3 packets transmitted, 3 packets received, 0% packet loss"
+    session = {linux_guest.INSERT: "", "ifconfig eth0 up; ifconfig eth0 | grep -o HWaddr.*[0-9]": "HWaddr 00:16:3E:77:01:02",
+               "echo '[ $1 != bound ] || ifconfig $interface $ip netmask $subnet' > /bin/u; sed -i '1i#!/bin/sh' /bin/u; chmod 755 /bin/u": "",
+               "udhcpc -q -n -f -i eth0 -s /bin/u 2> /tmp/u; grep -o 'lease of [0-9.]*' /tmp/u": f"lease of {mine}",
+               f"ping -q -c 3 -s {size} {DOM0} | grep rec": all_back, f"ping -q -c 3 {ours} | grep rec": all_back,
+               f"syslogd -R {ours}; sleep 1; logger {nonce}; sleep 1": ""}
+    typed = "".join(f"{line}\n" for line in session).encode()
+    initrd = linux_guest.make_initrd(linux_guest.LINUX_64, typed, folder() / "initrd64", "xen-net")
+    files = archive(**{"l": config("linux", kernel="linux-pv", ramdisk="initrd64", memory=192, extra=WORDS,
+                                   vif=[f"ip={mine},mac=00:16:3e:77:01:02"]),
+                       "b": net("b", f"ip={ours}", extra="serve"), "pv-net": guest("pv-net").read_bytes(), "linux-pv": kernel.read_bytes(),
+                       "initrd64": initrd.read_bytes()})
+    steps = start(96, *shell("create b", "create l"), ENDS, *shell("network-list b", "shutdown b"), ENDS, *shell("halt"))
+    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False,
+                          cmdline=f"panic=off -- {steps}; audit; off")
+    console = result.text()
+    result.cleanup()
+    text = re.sub(r"^d1\| (linux\| )?", "", console, flags=re.M)
+    for line, answer in session.items():
+        if answer:
+            ok(f"zeno# {line}\n{answer}\n" in text, f"Linux: {line[:60]}", got=text[-4000:], want=answer)
+    ok(re.search(rf"\| {mine} says: .*{nonce}", text), "... and what it says by UDP comes with the checksum that it left to others", text=text[-3000:])
+    ok("linux has ended: guest powered off" in text and "0 wrong; the end" in text and "audit: 0 differences" in console, "and it halts",
+       text=text[-2000:])
+
+
 def main():
     ours()
     harmful()
+    try:
+        linux(xen_guest.linux_pv())
+    except linux_guest.NoGuest as why:
+        skip("Debian's Linux with a network", f"it could not be fetched: {why}")
     finish()
 
 

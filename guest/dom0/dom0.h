@@ -131,6 +131,7 @@ void vifs_begin(struct domu *u, const struct config *c);
 void vifs_end(struct domu *u);
 bool vifs_serve(struct domu *u);
 void vifs_list(const struct domu *u);
+uint32_t vif_address(const uint8_t *mac); /* whose card that is; 0: nobody's */
 
 /* own.c: dom0's own address on the bridge. */
 void own_begin(void);

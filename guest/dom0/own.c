@@ -1,8 +1,9 @@
 /*
- * dom0's own place on its bridge: an address that answers pings, and returns what comes to UDP's
- * port 7 (RFC 862).
+ * dom0's own place on its bridge: an address that answers pings, returns what comes to UDP's port 7
+ * (RFC 862), and tells domains theirs if they ask (dhcp.h).
  */
 #include <guest/dom0/bridge.h>
+#include <guest/dom0/dhcp.h>
 #include <guest/dom0/dom0.h>
 #include <guest/pv/inet/inet.h>
 
@@ -34,11 +35,23 @@ echo(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *bytes, si
 		inet_udp(n, from, ECHO, from_port, bytes, len);
 }
 
+/* To all, since who asks has no address yet. */
+static void
+dhcp(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *bytes, size_t len)
+{
+	const struct dhcp d = { .ip = n->ip, .mask = n->mask, .find = vif_address };
+	uint8_t answer[DHCP_ANSWER];
+
+	if (dhcp_answer(&d, bytes, len, answer))
+		inet_udp(n, INET_ALL, DHCP_SERVER, DHCP_CLIENT, answer, sizeof(answer));
+}
+
 void
 own_begin(void)
 {
 	stack.send = to_bridge;
 	inet_listen(&stack, ECHO, echo);
+	inet_listen(&stack, DHCP_SERVER, dhcp);
 	bridge_join(&port);
 }
 

@@ -7,6 +7,7 @@
 #include <guest/dom0/config.h>
 #include <guest/dom0/netback.h>
 #include <guest/dom0/nic.h>
+#include <guest/pv/inet/inet.h>
 
 struct vif vifs[VIFS];
 
@@ -40,6 +41,17 @@ put_number(const struct vif *v, bool back, const char *key, uint64_t n)
 
 	snprintf(number, sizeof(number), "%lu", n);
 	put(v, back, key, number);
+}
+
+/* What its file says, or one by its place here. */
+uint32_t
+vif_address(const uint8_t *mac)
+{
+	for (const struct vif *v = vifs; v < vifs + VIFS; v++)
+		if (v->of && !memcmp(v->port.mac, mac, MAC_SIZE))
+			return v->spec.ip ? v->spec.ip
+					  : INET_IP(10, 0, 2, 128) + (uint32_t)(v - vifs);
+	return 0;
 }
 
 /* The keys that xen-netfront reads. What is not there is not offered. */

@@ -16,6 +16,7 @@ int guest_main(const struct xen_start_info *info);
 
 #define STACK 16384u
 #define ECHO  7u
+#define LOG   514u         /* syslog: what is said there is shown */
 #define TRIES 20u          /* until a neighbour is known */
 #define WAIT  2000000000ul /* ns for an answer: only a lost one takes that long */
 
@@ -143,6 +144,18 @@ echo(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *got, size
 		inet_udp(n, from, ECHO, from_port, got, len);
 }
 
+static void
+show(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *got, size_t len)
+{
+	char text[IP_TEXT], line[80];
+	size_t k;
+
+	for (k = 0; k < len && k + 1 < sizeof(line); k++)
+		line[k] = (char)(got[k] >= ' ' && got[k] <= '~' ? got[k] : '.');
+	line[k] = 0;
+	pv_printf("%s says: %s\n", ip_text(from, text), line);
+}
+
 /* ---- from its begin to its end ---- */
 
 uint32_t
@@ -178,6 +191,7 @@ begin_stack(void)
 	stack.send = send;
 	stack.pong = pong;
 	inet_listen(&stack, ECHO, echo);
+	inet_listen(&stack, LOG, show);
 	inet_listen(&stack, 1000, from_echo);
 }
 
