@@ -84,7 +84,10 @@ def from_archive(path, lab):
                 if count >= MEMBERS_CAP:
                     raise SubmissionError(f"the archive has more than {MEMBERS_CAP} members")
                 _member(found, tar, member, lab)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except SubmissionError:
+        raise
+    except Exception as error:  # pylint: disable=broad-except
+        # Lengths that are no number that the machine has, names for names for names: tarfile raises what it likes.
         raise SubmissionError(f"no tar archive that `make submit` wrote: {error}") from None
     return found
 
@@ -102,12 +105,19 @@ def _member(found, tar, member, lab):
         _keep(found, name, tar.extractfile(member).read(SOURCE_CAP), member.name)
 
 
+def _below(path, *names):
+    """A folder below another one, if no link leads there; None."""
+    for name in names:
+        path /= name
+        if path.is_symlink() or not path.is_dir():
+            return None
+    return path
+
+
 def from_folder(path, lab):
     """A Submission from a folder: an unpacked archive, or a whole tree with labs/ in it."""
     found = Submission()
-    for place in (path / "labs" / lab.dir, path / f"zeno-lab{lab.name}", path):
-        if place.is_dir() and not place.is_symlink():
-            break
+    place = _below(path, "labs", lab.dir) or _below(path, f"zeno-lab{lab.name}") or path
     for name in [*lab.handed_in, "MANIFEST"]:
         spot = place / name
         if not spot.is_symlink() and not spot.exists():

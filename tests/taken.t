@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Submissions that want to be somebody else's files, or the grader's end: folders behind links, archives that are made by hand.
+
+What is taken lies in the submission itself; whatever else is there, the answer is a Submission or one line, and soon.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from harness import ROOT, finish, folder, ok  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import course, submission  # noqa: E402
+
+LAB = course.load("0B")
+NAME = next(name for name in LAB.handed_in if name.endswith(".c"))
+SOON = 5  # CPU seconds; each takes a hundredth
+
+
+def taken(path):
+    """What was taken, or the words with which it was refused; and the CPU seconds that took."""
+    begin = time.process_time()
+    try:
+        found = submission.take(path, LAB)
+    except submission.SubmissionError as error:
+        found = str(error)
+    return found, time.process_time() - begin
+
+
+def links():
+    """A repository that is cloned has its links."""
+    elsewhere = folder() / "elsewhere"
+    for place in (elsewhere / LAB.dir, elsewhere / "labs" / LAB.dir, elsewhere / f"zeno-lab{LAB.name}"):
+        place.mkdir(parents=True)
+        (place / NAME).write_text("somebody else's\n")
+    for what, link, to in (("labs", "labs", elsewhere), ("the lab's folder", f"labs/{LAB.dir}", elsewhere / LAB.dir),
+                           ("the archive's folder", f"zeno-lab{LAB.name}", elsewhere / f"zeno-lab{LAB.name}")):
+        for own in (True, False):
+            place = folder() / "submission"
+            (place / link).parent.mkdir(parents=True)
+            os.symlink(to, place / link)
+            if own:
+                (place / NAME).write_text("own\n")
+            found, _ = taken(place)
+            ok(found.files == {NAME: b"own\n"} if own else isinstance(found, str) and "none of the files" in found,
+               f"{what} is a link: {'the files beside it are' if own else 'nothing is'} taken", got=found)
+
+
+def head(name, size, kind=b"0"):
+    """A member's, of GNU tar; `size` as it stands there."""
+    raw = bytearray(512)
+    raw[:len(name)] = name
+    raw[100:108], raw[124:136], raw[136:148], raw[156:157], raw[257:265] = b"0000644\0", size, b"0" * 11 + b"\0", kind, b"ustar  \0"
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    return bytes(raw)
+
+
+def octal(size):
+    return b"%011o\0" % size
+
+
+def padded(data):
+    return data + bytes(-len(data) % 512)
+
+
+def archives():
+    """Each has a file that may be taken at its end, which it may or may not come to."""
+    whole = head(NAME.encode(), octal(4)) + padded(b"own\n") + bytes(1024)
+    long = head(b"x", octal(600), b"L") + padded(b"n" * 600)
+    record = b"29 comment=%018d\n"
+    records = b"".join(record % n for n in range(20000))
+    cases = {f"a size of {number:#x}, kind {kind}": head(b"x", number.to_bytes(12, "big"), kind) + bytes(512)
+             for number in (1 << 95 | 1 << 70, 1 << 95 | 1 << 40, (1 << 96) - 1, (1 << 96) - 512, (1 << 96) - 1024) for kind in (b"0", b"x", b"L", b"g", b"S", b"5")}
+    cases |= {"names for names without end": long * 4000, "many names": b"".join(head(b"%d" % n, octal(0)) for n in range(2500)),
+              "records without end": head(b"x", octal(len(records)), b"x") + padded(records),
+              "a record of no length": head(b"x", octal(512), b"x") + padded(b"0 size=1\n"),
+              "a record that says a size": head(b"x", octal(512), b"x") + padded(b"22 size=-99999999999\n"),
+              "a sparse map": head(b"x", octal(512), b"x") + padded(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n23 GNU.sparse.name=x.c\n"
+                                                                     b"32 GNU.sparse.realsize=999999999\n") + head(b"x.c", octal(512)) + padded(b"99999999\n" * 50)}
+    path = folder() / "in.tar"
+    for what, first in cases.items():
+        path.write_bytes(first + whole)
+        found, seconds = taken(path)
+        ok(seconds < SOON and (isinstance(found, str) or found.files == {NAME: b"own\n"}), f"an archive with {what}", got=str(found)[:300], seconds=seconds)
+
+
+links()
+archives()
+finish()
