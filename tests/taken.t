@@ -14,6 +14,7 @@ from harness import ROOT, finish, folder, ok  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from zeno.judging import course, submission  # noqa: E402
+from zeno.machines import gdbremote  # noqa: E402
 
 LAB = course.load("0B")
 NAME = next(name for name in LAB.handed_in if name.endswith(".c"))
@@ -88,6 +89,20 @@ def archives():
         ok(seconds < SOON and (isinstance(found, str) or found.files == {NAME: b"own\n"}), f"an archive with {what}", got=str(found)[:300], seconds=seconds)
 
 
+def led_on():
+    """A kernel's memory is what a submission has made of it: of a machine that stands still somebody follows what lies there."""
+    client = gdbremote.Client.__new__(gdbremote.Client)
+    client._ask, client._commands, client._since = lambda text: "00" * 1024, 0, time.thread_time()  # pylint: disable=protected-access
+    gdbremote.PATIENCE = .2
+    try:
+        client.read(0, 1 << 40)
+        said = "nothing"
+    except gdbremote.Nowhere as error:
+        said = str(error)
+    ok("is still asked: 'm" in said and time.thread_time() - client._since < SOON, "a grader that is led on without end stops", got=said)  # pylint: disable=protected-access
+
+
 links()
 archives()
+led_on()
 finish()

@@ -25,6 +25,7 @@ P, W, U = 1, 2, 4
 ADDRESS = 0x000FFFFFFFFFF000
 HOLE = range(256, 272)
 DIRECT_END = 1 << 32
+FRAMES_MOST = DIRECT_END >> 12
 GOES_ON, A_WHILE, BATCH = 1 << 31, 8, 64
 """Of a call that is not finished (mmu_calls.c); what a request takes of a budget; and the lab's own, of a multicall."""
 OTHER = 1
@@ -165,6 +166,14 @@ class Record:
         self.type_refs, = struct.unpack_from("<I", raw, at + F_TYPE_REFS)
 
 
+def records(t, client):
+    """Of all frames that there are."""
+    count = word(client, t.symbol("frame_count"))
+    t.check(count <= FRAMES_MOST, "frame_count says more than any machine here has", FRAMES_MOST, count)
+    raw = client.read(word(client, t.symbol("frames")), count * F_SIZE)
+    return [Record(raw, n * F_SIZE) for n in range(count)]
+
+
 class Books:
     """All frames of a domain's, counted once more from its tables."""
 
@@ -172,10 +181,7 @@ class Books:
         self.t, self.client, self.when = t, client, when
         pv = word(client, vcpu + V_ENGINE)
         self.owner, = struct.unpack("<H", client.read(word(client, vcpu + V_DOMAIN) + D_ID, 2))
-        count = word(client, t.symbol("frame_count"))
-        raw = client.read(word(client, t.symbol("frames")), count * F_SIZE)
-        records = (Record(raw, n * F_SIZE) for n in range(count))
-        self.frames = {n: one for n, one in enumerate(records) if one.owner == self.owner and one.kind in (GUEST, HOST)}
+        self.frames = {n: one for n, one in enumerate(records(t, client)) if one.owner == self.owner and one.kind in (GUEST, HOST)}
         self.roots = [root for root in (word(client, pv + at) for at in (P_KERNEL_ROOT, P_USER_ROOT)) if root in self.frames]
         self.uses, self.reads, self.writes = ({} for _ in range(3))
 
@@ -304,8 +310,7 @@ def of_another(t):
         return False
 
     def counts(client):
-        raw = client.read(word(client, t.symbol("frames")), word(client, t.symbol("frame_count")) * F_SIZE)
-        return {n: one for n, one in enumerate(Record(raw, n * F_SIZE) for n in range(len(raw) // F_SIZE)) if one.owner == OTHER}
+        return {n: one for n, one in enumerate(records(t, client)) if one.owner == OTHER}
 
     def lets(client, _regs):
         theirs = counts(client)

@@ -15,6 +15,7 @@ HEADERS = ("vmm/pv/grant/grant.h", "vmm/domain.h")
      "sizeof(struct pv_active)", *(f"offsetof(struct pv_active, {name})" for name in ("mfn", "user", "readers", "writers")),
      "sizeof(struct pv_handle)", *(f"offsetof(struct pv_handle, {name})" for name in ("flags", "ref", "mfn", "owner")), "PV_FRAME_HANDLES",
      "PV_GRANT_FRAMES", "OWNER_HOST"))
+HANDLES_MOST, = headers.numbers(HEADERS, ("PV_HANDLE_FRAMES * PV_FRAME_HANDLES",))
 G_FREE, = headers.numbers(HEADERS, ("offsetof(struct pv_grants, free_handle)",))
 PARTS = HOST | DEVICE
 
@@ -27,6 +28,7 @@ class Grants:
         self.at = word(client, t.symbol("pv_grants_of") + 8 * number)
         self.pages = struct.unpack(f"<{FRAMES}Q", client.read(self.at + G_ACTIVE, 8 * FRAMES))
         self.count, = struct.unpack("<I", client.read(self.at + G_HANDLES, 4))
+        t.check(self.count <= HANDLES_MOST, f"domain {number} has more handles than there can be", HANDLES_MOST, self.count)
 
     def active(self, ref):
         """(frame, user, readers, writers)"""

@@ -164,6 +164,9 @@ class Trial:
         seen = gdbremote.witness(live, {address: guarded(function)
                                         for address, function in points.items()}, hits=hits)
         run = self.finish(live)
+        if raised and isinstance(raised[0], gdbremote.Nowhere):
+            raise Failed("what this test follows in the kernel's memory leads nowhere, or on without end", "addresses of the kernel's own",
+                         raised[0])
         if raised and isinstance(raised[0], gdbremote.Refused):
             raise Trouble(f"the GDB stub: {raised[0]}")
         if raised:

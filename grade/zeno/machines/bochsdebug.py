@@ -24,7 +24,7 @@ it as ever; either way the client raises Gone.
 import re
 import select
 
-from .gdbremote import SIGTRAP, Gone, Refused, Stop
+from .gdbremote import SIGTRAP, Gone, Nowhere, Refused, Stop
 
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 BOOT_SECTOR = 0x7c00
@@ -167,7 +167,7 @@ class Client:
         said = self._command(f"page {address:#x}")
         found = re.search(r"maps to physical page 0x([0-9a-f]+)", said)
         if not found:
-            raise Refused(f"nothing is mapped at {address:#x}")
+            raise Nowhere(f"nothing is mapped at {address:#x}")
         if self.pages is not None:
             self.pages[page] = int(found[1], 16)
         return int(found[1], 16) | address & 0xfff
@@ -179,7 +179,7 @@ class Client:
             part = min(length, CHUNK - address % CHUNK)
             where = address if physical else self.physical(address)
             if where + part > size:  # Bochs itself would die of it
-                raise Refused(f"{where:#x} is not in the machine's {size >> 20} MiB")
+                raise Nowhere(f"{where:#x} is not in the machine's {size >> 20} MiB")
             yield where, part
             address, length = address + part, length - part
 

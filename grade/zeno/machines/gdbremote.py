@@ -19,11 +19,16 @@ while the CPU is in 32-bit mode; the upper half reads as zero then).
 
 import re
 import select
+import time
 from dataclasses import dataclass
 
 SIGTRAP, SIGINT = 5, 2
 CHUNK = 1024
 BROKEN = 1 << 20
+PATIENCE = 200
+"""CPU seconds of ours for one machine, and after how many commands we look: whoever follows what lies in its memory may be led on
+without end, while it stands still and has no limit of its own."""
+LOOKS = 1024
 IDLE_STEPS = 8
 WATCH = {"write": 2, "read": 3, "access": 4}
 STILL = ("g", "m", "Z", "z", "Qqemu.PhyMemMode")
@@ -36,7 +41,11 @@ class Gone(Exception):
 
 
 class Refused(Exception):
-    """The stub answered with an error: an address that is not mapped, for one."""
+    """The stub answered with an error."""
+
+
+class Nowhere(Refused):
+    """An address that is not mapped; or whoever follows what lies in memory is led on without end."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class Client:
         self._watched = []
         self._layout = None
         self._running = False
+        self._commands, self._since = 0, time.thread_time()
         sock.setblocking(False)
         self._ask("qSupported:xmlRegisters=i386")
         if self._ask("QStartNoAckMode") == "OK":
@@ -161,12 +171,15 @@ class Client:
                 printed.append(bytes.fromhex(reply[1:]))
 
     def _command(self, text):
+        self._commands += 1
+        if self._commands % LOOKS == 0 and time.thread_time() - self._since > PATIENCE:
+            raise Nowhere(f"it has answered {self._commands} times, and is still asked: {text[:40]!r}")
         return self._held(text, self._ask(text))
 
     @staticmethod
     def _held(text, reply):
         if re.fullmatch(r"E[0-9a-f]{2}", reply):
-            raise Refused(f"the stub refuses {text[:40]!r}: {reply}")
+            raise (Nowhere if text[:1] in "mM" else Refused)(f"the stub refuses {text[:40]!r}: {reply}")
         return reply
 
     def _then(self, texts, run):
