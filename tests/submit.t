@@ -61,11 +61,12 @@ def refused():
             ("a link", lambda p: (p.unlink(), os.symlink("/etc/passwd", p)), "symbolic link"),
             ("a folder", lambda p: (p.unlink(), p.mkdir()), "no regular file"),
             ("a pipe", lambda p: (p.unlink(), os.mkfifo(p)), "no regular file"),
-            ("a huge file", lambda p: p.write_bytes(bytes((512 << 10) + 1)), "larger than")):
+            ("a huge file", lambda p: p.write_bytes(bytes((512 << 10) + 1)), "larger than"),
+            ("a huge line", lambda p: p.write_bytes(b"int a;\n" + b" " * 4097), "a line of more than")):
         tree = tree_of()
         break_it(tree.path / HERE / "a.c")
         done = tree.tool("submit", "5")
-        ok(done.status == 1 and f"{HERE}a.c: " in done.out and words in done.out
+        ok(done.status == 1 and f"{HERE}a.c:" in done.out and words in done.out
            and done.out.count("\n") == 1 and not (tree.path / "zeno-lab5.tar").exists(),
            f"refused in one line: {name}", out=done.out)
     tree = tree_of()

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
-from zeno.judging import course, submission  # noqa: E402
+from checks import lab0, lab1b, lab6iret  # noqa: E402
+from zeno.judging import course, explain, submission  # noqa: E402
 from zeno.machines import gdbremote  # noqa: E402
 
 LAB = course.load("0B")
@@ -102,7 +103,28 @@ def led_on():
     ok("is still asked: 'm" in said and time.thread_time() - client._since < SOON, "a grader that is led on without end stops", got=said)  # pylint: disable=protected-access
 
 
+def words():
+    """Regular expressions meet what a submission says, in files and on the console, of which there are 8 MiB: these take an hour, or a second."""
+    place = folder() / "submission"
+    place.mkdir()
+    (place / NAME).write_bytes(b"int a;\n" + b"/* EXERCISE" + b" " * 4090 + b"x */\n")
+    (place / "walk.c").write_bytes(b"int a;\n" * 60000)
+    found, _ = taken(place)
+    ok(list(found.files) == ["walk.c"] and "a line has more than" in found.notes[0], "a file with a line that nobody reads is not taken", got=found.notes)
+    for what, call, wanted in (
+            ("a line of answers", lambda: lab0.ANSWER.match("name:y" + " " * submission.LINE_CAP + "z")[1], "name"),
+            ("... of another lab", lambda: lab1b.ANSWER.match("ltr.kernel = y" + " " * submission.LINE_CAP + "z")[1], "ltr.kernel"),
+            ("rows that are none", lambda: lab1b.ROW.findall(b"a" * (8 << 20)), []),
+            ("ends that are none", lambda: explain.undone_other(["stopped: " * (1 << 20)], "6.1"), ""),
+            ("... and that is one", lambda: explain.undone_other(["d1 x: stopped: exercise 6.2 is not done ["], "6.1"), "6.2"),
+            ("ends of a guest without a root", lambda: lab6iret.ROOTLESS.search("rootless: stopped: " * (1 << 17)), None),
+            ("... and one with", lambda: bool(lab6iret.ROOTLESS.search("rootless: stopped: its page table")), True)):
+        got = call()
+        ok(got == wanted, f"{what} come to an end", got=got)
+
+
 links()
 archives()
+words()
 led_on()
 finish()

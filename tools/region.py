@@ -178,10 +178,10 @@ class _Parser:
             if label and label[1] in (*LABELS, HINT):
                 if label[1] != HINT and any(label[1] == one[0] for one in found):
                     self.fail(start + at, f"`{label[1]}:` stands here twice")
-                found.append([label[1], label[2], at])
+                found.append((label[1], [label[2]], at))
             elif found and text:
-                found[-1][1] += " " + text
-        return found
+                found[-1][1].append(text)
+        return [(label, " ".join(words), at) for label, words, at in found]
 
     def line_comment(self, i):
         """The comment ends before the first other line, and after its last `until then`."""

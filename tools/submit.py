@@ -23,6 +23,8 @@ from skeletons import read_sums
 FORMAT = 1
 CAP = 512 << 10
 """Bytes of one file. The grader takes no more either."""
+LINE_CAP = 4096
+"""... and characters of a line."""
 
 
 def take(path, shown):
@@ -39,6 +41,9 @@ def take(path, shown):
         data = file.read(CAP + 1)
     if len(data) > CAP:
         raise CourseError(f"{shown}: larger than {CAP >> 10} KiB; nothing was packed")
+    for number, line in enumerate(data.splitlines(), 1):
+        if len(line) > LINE_CAP:
+            raise CourseError(f"{shown}:{number}: a line of more than {LINE_CAP} characters; nothing was packed")
     return data
 
 

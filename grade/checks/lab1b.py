@@ -373,7 +373,7 @@ def uart_line(t):
 AUDITED = ("sgdt", "sidt", "sldt", "smsw", "pushf", "popf", "lar", "lsl", "verr", "verw", "pop",
            "push", "call", "jmp", "int", "ret", "str", "mov")
 LEVELS = ("kernel", "user")
-ROW = re.compile(rb"([a-z]+)\.(kernel|user): (.*)\n")
+ROW = re.compile(rb"(?<![a-z])([a-z]+)\.(kernel|user): (.*)\n")
 ANSWER = re.compile(r"\s*([a-z]+\.(?:kernel|user))\s*=\s*(.*?)\s*(?:#.*)?$")
 
 

@@ -94,7 +94,7 @@ def iret_parts(t):
     t.check(done, "no iret of a kernel's comes to pv_call_iret()", "each", "none")
 
 
-ROOTLESS = re.compile(r"rootless: stopped: [^\[]*\b(iret|root|page tables?)\b")
+ROOTLESS = re.compile(r"rootless: stopped: [^\[]{0,400}\b(iret|root|page tables?)\b")
 
 
 def rootless(t):

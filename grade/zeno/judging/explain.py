@@ -44,9 +44,11 @@ def undone_other(texts, exercise):
 
     What a kernel says of other labs it says in any build of this one, and a gap that it goes on behind explains nothing.
     """
-    lab = re.escape(exercise.rpartition(".")[0])
-    found = [one for text in texts for one in re.findall(rf"stopped: .*exercise ({lab}\.\d+) is not done \[", text)
-             + re.findall(rf"exercise ({lab}\.\d+) is not done yet", "\n".join(text.splitlines()[-LAST_WORDS:]))]
+    lab, found = re.escape(exercise.rpartition(".")[0]), []
+    for text in texts:
+        lines = text.splitlines()
+        found += re.findall(rf"exercise ({lab}\.\d+) is not done \[", "\n".join(line.partition("stopped: ")[2] for line in lines))
+        found += re.findall(rf"exercise ({lab}\.\d+) is not done yet", "\n".join(lines[-LAST_WORDS:]))
     return "" if not found or exercise in found else found[0]
 
 

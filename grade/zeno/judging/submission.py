@@ -16,6 +16,9 @@ from .sandbox import take_file
 MEMBERS_CAP = 2000
 ARCHIVE_CAP = 64 << 20
 NOTES_CAP = 20
+LINE_CAP = 4096
+"""Characters of a line: who looks for words in a file takes time by the square of its longest line. `make submit` packs none that is
+longer."""
 
 
 class SubmissionError(Exception):
@@ -65,7 +68,9 @@ def _wanted(name, lab):
 
 
 def _keep(found, name, data, where):
-    if name == "MANIFEST":
+    if max(map(len, data.splitlines()), default=0) > LINE_CAP:
+        found.note(f"not taken, a line has more than {LINE_CAP} characters: {shown(where)}")
+    elif name == "MANIFEST":
         found.manifest = data.decode("utf-8", "replace")
     elif name in found.files:
         raise SubmissionError(f"the submission holds {name} twice ({shown(where)})")
