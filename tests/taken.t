@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from harness import ROOT, finish, folder, ok  # noqa: E402
+from harness import ROOT, finish, folder, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from checks import lab0, lab1b, lab6iret  # noqa: E402
-from zeno.judging import course, explain, submission  # noqa: E402
+from zeno.judging import course, explain, sandbox, submission  # noqa: E402
 from zeno.machines import gdbremote  # noqa: E402
 
 LAB = course.load("0B")
@@ -123,8 +123,27 @@ def words():
         ok(got == wanted, f"{what} come to an end", got=got)
 
 
+def waits():
+    """A compiler may be made to read a device that never answers."""
+    place = folder()
+    place.chmod(0o755)
+    (place / "a.c").write_text('#include "/dev/ptmx"\n')
+    sandbox.WALL_SECONDS = 20
+    walls = sandbox.Sandbox(hide=[ROOT])
+    if walls.gaps:
+        skip("a device that never answers", "not all walls stand here: " + walls.gaps[0])
+    else:
+        done = walls.run(["gcc", "-E", "a.c"], place)
+        ok(not done.late and not done.trouble, "behind the walls it is /dev/null", got=done)
+    sandbox.WALL_SECONDS = .2
+    done = sandbox.run(["sleep", "9"], place, sandbox.Sandbox.environment(place))
+    ok(done.late and done.status and not done.trouble and "did not end within" in done.output,
+       "a build that does not end is the submission's failure, and no trouble of the harness", got=done)
+
+
 links()
 archives()
 words()
+waits()
 led_on()
 finish()

@@ -82,6 +82,8 @@ class Alone:
     def __init__(self, reference, files, tree, out, guests):
         self.reference, self.files, self.tree = reference, files, tree
         self.out, self.guests = Path(out), guests
+        self.late = ""
+        """The log of a build that did not end by itself: no other is tried, for each may take as long."""
         self.lock = threading.Lock()
 
     def holds(self, name, exercise):
@@ -128,12 +130,16 @@ class Alone:
             return None
         with self.lock:
             try:
-                if self.reference.here:
+                if self.late:
+                    image = Image(False, self.late)
+                elif self.reference.here:
                     image = self.tree.build(self.mixed(exercise), self.out / exercise)
                 else:
                     image = self.tree.build(self.files, self.out / exercise, alone=exercise)
             except (self.reference.region.RegionError, KeyError) as error:
                 image = Image(False, f"{error}\n")
+            if image.late:
+                self.late = image.log
             forget(self.tree.path, self.reference.lab.dir)
         image.files = self.files
         image.guests = self.guests

@@ -50,6 +50,8 @@ class Image:
     files: dict = field(default_factory=dict)
     """The submission as taken: {name: bytes}, answers.txt included."""
     notes: list = field(default_factory=list)
+    late: bool = False
+    """The build did not end by itself."""
     name: str | None = None
     """What kept verdicts call it: set once, when all of it is here."""
 
@@ -222,7 +224,7 @@ class Tree:
         if done.status and shutil.disk_usage(self.path).free < LITTLE:
             raise BuildTrouble(f"{self.path.parent} is full, so nothing can be built there; TMPDIR names another place")
         log = cap_log(done.output.replace(str(self.path) + "/", ""))
-        image = Image(done.status == 0, log, files=dict(files),
+        image = Image(done.status == 0, log, files=dict(files), late=done.late,
                       notes=list(self.walls.gaps) if self.walls else [])
         if image.ok:
             self._take_images(image, Path(out))

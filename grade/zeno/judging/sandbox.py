@@ -30,6 +30,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UID_RANGE = range(61184, 65520)
 
 
+MEMORY_DEVICES = 1
+"""The major number of /dev/null, zero, full, random, urandom: they answer."""
+
+
 class SandboxTrouble(Exception):
     """The walls could not be built: harness trouble."""
 
@@ -41,6 +45,8 @@ class Result:
     status: int
     output: str
     trouble: str | None = None
+    late: bool = False
+    """It did not end by itself: what it was given to read may be a device that never answers."""
 
 
 def limits():
@@ -63,6 +69,22 @@ def _spare_uid():
         uid = random.SystemRandom().choice(UID_RANGE)
         if uid not in taken:
             return uid
+
+
+def _silent():
+    """Commands that put /dev/null over each device that anybody may read: some answer nobody, for ever."""
+    found = []
+    for folder, below, names in os.walk("/dev"):
+        below[:] = [name for name in below if name not in ("shm", "pts")]
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                facts = os.stat(path)
+            except OSError:
+                continue
+            if stat.S_ISCHR(facts.st_mode) and facts.st_mode & stat.S_IROTH and os.major(facts.st_rdev) != MEMORY_DEVICES:
+                found.append(f"[ ! -e {shlex.quote(path)} ] || mount --bind /dev/null {shlex.quote(path)} || exit 97\n")
+    return "".join(found)
 
 
 class Sandbox:
@@ -94,7 +116,7 @@ class Sandbox:
         if _works([*spaces, "true"]):
             cover = "".join(f"mount -t tmpfs -o size=4k,mode=755 none {shlex.quote(path)} || "
                             "exit 97\n" for path in self.hide)
-            script = f"mount --make-rprivate / || exit 97\n{cover}exec \"$@\""
+            script = f"mount --make-rprivate / || exit 97\n{_silent()}{cover}exec \"$@\""
             if _works([*spaces, "sh", "-c", script, "sh", "true"]):
                 self.prefix = [*spaces, "sh", "-c", script, "sh"]
             else:
@@ -144,7 +166,7 @@ def run(command, cwd, environment):
     child = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              start_new_session=True)
-    output, trouble = bytearray(), None
+    output, trouble, late = bytearray(), None, False
     reader = threading.Thread(target=_listen, args=(child, output), daemon=True)
     reader.start()
     end = time.monotonic() + WALL_SECONDS
@@ -152,7 +174,8 @@ def run(command, cwd, environment):
         reader.join(WALL_SECONDS)
         child.wait(max(end - time.monotonic(), 0))
     except subprocess.TimeoutExpired:
-        trouble = f"the build did not end within {WALL_SECONDS} seconds"
+        late = True
+        output += f"\n[the build was ended: it did not end within {WALL_SECONDS} seconds]\n".encode()
     finally:
         _kill_group(child)
         child.wait()
@@ -163,7 +186,7 @@ def run(command, cwd, environment):
     if len(output) > OUTPUT_BYTES:
         status = status or 1
         output += f"\n[the build was ended: it says more than {OUTPUT_BYTES >> 20} MiB]\n".encode()
-    return Result(status, output.decode("utf-8", "backslashreplace"), trouble)
+    return Result(status, output.decode("utf-8", "backslashreplace"), trouble, late)
 
 
 def _listen(child, output):
