@@ -25,6 +25,16 @@ static struct known {
 	struct insn insn;
 } known[16];
 
+/* Of Zeno's own segment, or one of the guest's: its tables are in the windows (SDM 2A "LAR"). */
+static bool
+is_code64(uint32_t selector)
+{
+	uint32_t rights = 0;
+
+	__asm__ volatile("lar %1, %0" : "+r"(rights) : "r"(selector) : "cc");
+	return rights >> 21 & 1;
+}
+
 bool
 pv_fetch_insn(struct vcpu *v, struct insn *insn)
 {
@@ -45,7 +55,7 @@ pv_fetch_insn(struct vcpu *v, struct insn *insn)
 		k->word[1] = decode(&k->insn, bytes, n, MODE64) ? 0 : word[1];
 	}
 	*insn = k->insn;
-	return k->word[1] && v->state.seg[SEG_CS].sel == XEN_FLAT_CS64;
+	return k->word[1] && is_code64(v->state.seg[SEG_CS].sel);
 }
 
 static void

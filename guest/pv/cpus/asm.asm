@@ -4,9 +4,11 @@ default rel
 
 section .bss
 align 16
-global found, found_xmm
+global found, found_xmm, found_cr4, found_cs
 found:	resq	16
 found_xmm:	resq	2
+found_cr4:	resq	1
+found_cs:	resw	1
 
 section .text
 extern second_main, storm_main
@@ -26,6 +28,9 @@ second_entry:
 %assign n n + 1
 %endrep
 	movups	[found_xmm], xmm0
+	mov	rax, cr4		; which the monitor has to do, by code of a segment of the guest's own
+	mov	[found_cr4], rax
+	mov	[found_cs], cs
 	cld
 	call	second_main
 	ud2

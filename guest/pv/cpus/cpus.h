@@ -28,7 +28,8 @@ unsigned who(const void *stack); /* which vCPU's that is */
 
 /* asm.asm: where the second one begins. What it found, by the numbers of PUSHA's registers. */
 extern uint8_t second_entry[], storm_entry[];
-extern volatile uint64_t found[16], found_xmm[2];
+extern volatile uint64_t found[16], found_xmm[2], found_cr4;
+extern volatile uint16_t found_cs;
 extern uint64_t stacks[CPUS][STACK / 8];
 void second_main(void) __attribute__((noreturn));
 void storm_main(void) __attribute__((noreturn));

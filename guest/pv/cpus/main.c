@@ -135,6 +135,8 @@ descriptors(void)
 {
 	for (unsigned n = 0; n < CPUS; n++) {
 		gdt[n][1] = 0x0040f20000000000ul | (GDT_LIMIT + n);
+		gdt[n][2] = 0x0020fa0000000000ul; /* code of 64 bits */
+		gdt[n][3] = 0x00cff2000000fffful;
 		check(!pv_read_only(gdt[n]), "a page for its GDT", n);
 	}
 }
@@ -156,6 +158,8 @@ begins(void)
 		value[n] = *r[n];
 	}
 	__builtin_memcpy(&g->fpu[XMM0], &xmm, sizeof(xmm));
+	g->regs.cs = 16;
+	g->regs.ss = 24;
 	g->fs_base = (uint64_t)&fs_word;
 	g->gs_base_kernel = (uint64_t)&gs_word;
 	g->ctrlreg[3] = pv_page(root) << 12; /* which nobody has pinned, nor looked at */
@@ -171,6 +175,7 @@ begins(void)
 	for (unsigned n = 0; n < 16; n++)
 		check(found[n] == value[n], "a register", n);
 	check(found_xmm[0] == xmm, "xmm0", found_xmm[0]);
+	check(found_cr4 & 0x20 && found_cs == (16 | 3), "CR4, by its own code segment", found_cr4);
 }
 
 static uint64_t fs_seen, gs_seen;
