@@ -76,6 +76,7 @@ struct zeno_look {
 	uint64_t ram, most; /* bytes that it has; that it may have */
 	uint64_t exits, ns; /* its own clock */
 	uint64_t weight;
+	uint32_t vcpus;
 	char name[24];
 	char end[240]; /* why it has ended, in words */
 	char note[64];

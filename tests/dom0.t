@@ -71,7 +71,7 @@ def works(nonce):
     first, second, third = yield (
         [*shell("ls", "create hello.cfg"), ENDS, *shell("nonsense", "pause hello", "dmesg", "halt")],
         [*shell("create domu.cfg", "console domu"), ("domu> ", f"{nonce}\n"), ("domu> ", LEAVE),
-         *shell("info 2", "pause 2", "list", "unpause domu", "list", "halt")],
+         *shell("info 2", "vcpu-set 2 2", "pause 2", "list", "unpause domu", "list", "halt")],
         shell(f"console domu\n{nonce}") + [("domu> ", LEAVE), *shell("destroy domu"), ENDS, *shell("list", "halt")])
     ok(re.search(HELLO, first, re.M) and "d2| caught 1; the end" in first, "a domain is made, and its end is told", text=first)
     ok(re.search(r"^ +\d+ pv-hello$", first, re.M) and "nonsense: no such command" in first and "has made no domain hello" in first,
@@ -82,6 +82,7 @@ def works(nonce):
     ok("\n".join(STORE) + "\ndomu> " in second, "a domain's store answers, refuses, and tells of a change", text=second)
     ok(f"domu> you said {nonce}\ndomu> \ndom0# " in second, "its console has the keys, and gives them back", text=second)
     ok(re.findall(LISTED, second, re.M) == ["running", "paused", "running", "running"], "list: it is paused, and goes on", text=second)
+    ok(" MiB, 1 vCPUs, " in second and "2: a number of vCPUs, up to the 1 that domu was made with" in second, "vcpu-set: no more than there are", text=second)
     ok("domu was here before" in third and f"you said {nonce}" in third, "the next dom0 has what the last one made", text=third)
     ok("domu has ended: by dom0" in third and re.findall(LISTED, third, re.M) == ["running"], "destroy", text=third)
 

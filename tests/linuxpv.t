@@ -2,7 +2,8 @@
 """Debian's 64-bit Linux, which nobody here wrote, as a PV domain that dom0 makes: to a shell on hvc0, and halted from there.
 
 Its kernel and its RAM disk are files of dom0's, which has the other end of its console and the store that it asks. The session and what is typed into the shell carry numbers that are drawn here, so no line of the output can be known
-before. Its own balloon gives memory back, and takes it again, as dom0's `mem-set` wants. A boot takes 10 s of CPU; with ZENO_ALL=1 there is another, in which dom0
+before. It has two CPUs, which are both busy, and call each other. Its own balloon gives memory back, and takes it again, as dom0's `mem-set` wants, and its
+second CPU goes and comes back, as `vcpu-set` wants. A boot takes 10 s of CPU; with ZENO_ALL=1 there is another, in which dom0
 asks it for a reboot, and it boots on Bochs, too, in 230 s.
 """
 
@@ -28,8 +29,13 @@ LIMITS = {"qemu": machine.Limits(instructions=60_000_000_000, cpu_seconds=120),
 LINUX = linux_guest.LINUX_64
 WORDS = "console=hvc0 mitigations=off nokaslr panic=-1 loglevel=5 shell"
 
-WAIT = 'until grep -q "l: *$1" /proc/meminfo; do sleep 1; done; sleep 1; grep MemT /proc/meminfo; echo -n k$1; sleep 1'
-"""MemTotal begins so; its line a second later, and a prompt for who types."""
+WAIT = 'o=/sys/devices/system/cpu/cpu1/online; until grep -q "l: *$1" /proc/meminfo && [ $(nproc) = $2 ]; do sleep 1; ' \
+       '[ $2 = 1 ] || (echo 1 > $o) 2> /dev/null; done; sleep 1; nproc; grep MemT /proc/meminfo; echo -n k$1; sleep 1'
+"""MemTotal begins so, and it has so many CPUs (one that may be on again waits for somebody to say so); both a second later, and a prompt for who types."""
+CALLED = "awk '/ timer0/ && $2 || / timer1/ && $3 || /(resched|callfuncsingle)1/ && $3 {n++} END {print (n > 2)}' /proc/interrupts"
+"""Both its CPUs have their timer, and the second one is called by the first."""
+BUSY = "(for c in 1 2; do taskset $c sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); done; cut -d\" \" -f39 /proc/self/stat' & done; wait) | sort"
+"""A program for each CPU, which says at its end where it is."""
 
 
 def session(draw):
@@ -40,15 +46,16 @@ def session(draw):
             f"seq {first} {first + count - 1} > /tmp/f; md5sum < /tmp/f": hashlib.md5(numbers.encode()).hexdigest() + "  -",
             "i=0; while [ $i -lt 20 ]; do (exit $i) & wait $! || true; i=$((i + 1)); done; echo $i children": "20 children",
             "sh -c 'kill -SEGV $$'; echo died of $?": "Segmentation fault\ndied of 139",
-            f"echo '{WAIT}' > /bin/m; chmod 755 /bin/m; echo m": "m",
+            f"mkdir -p /sys; mount -t sysfs s /sys; echo '{WAIT}' > /bin/m; chmod 755 /bin/m; echo m": "m",
+            "nproc": "2", CALLED: "1", BUSY: "0\n1",
             "uptime > /tmp/u; sleep 1; [ \"$(uptime)\" ] && echo slept": "slept"}
 
 
 def balloon(typed):
-    """What is typed: less memory, and as much as before; Linux itself says what it has, and dom0 what it knows of."""
+    """What is typed: less memory, and as much as before; one CPU, and two; Linux itself says what it has, and dom0 what it knows of."""
     leave, at = "\x14|#~|", "#~|console~2_m~"
-    less = f"m~1_|k1|{leave}mem-set~2~128_|{at}[89]_|k[89]|{leave}list_"
-    return typed.replace("_exit_", f"_{less}|#~|mem-set~2~192_|{at}1[4-9]_|k1[4-9]|exit_")
+    less = f"m~1~2_|k1|{leave}vcpu-set~2~1_mem-set~2~128_|{at}[89]~1_|k[89]|{leave}list_"
+    return typed.replace("_exit_", f"_{less}vcpu-set~2~2_mem-set~2~192_|{at}1[4-9]~2_|k1[4-9]|exit_")
 
 
 def look_at_balloon(text):
@@ -56,6 +63,7 @@ def look_at_balloon(text):
     before, less, after = (int(n) for n in (*re.findall(r"^MemTotal: +(\d+) kB", text, re.M), 0, 0, 0)[:3])
     ok(before - less == 64 << 10 and after == before, "mem-set: its memory is 64 MiB less, and then as before", got=(before, less, after))
     ok(re.findall(r"^linux +2 +(\d+) ", text, re.M) == ["128"], "list shows what it has", got=text[-2000:])
+    ok(re.findall(r"^zeno# m .*\n(.*)$", text, re.M) == ["2", "1", "2"], "vcpu-set: one of its CPUs goes, and comes back", got=text[-2000:])
 
 
 def booted(where, kernel, again=False, less=False):
@@ -63,7 +71,7 @@ def booted(where, kernel, again=False, less=False):
     draw = random.Random()
     said, first, second = session(draw), draw.randrange(1000, 10**4), draw.randrange(1000, 10**4)
     initrd = linux_guest.make_initrd(LINUX, "".join(f"{line}\n" for line in said).encode(), folder() / "initrd64")
-    config = f'name="linux"; kernel="linux-pv"; ramdisk="initrd64"; memory=192; extra="{WORDS}"\n'
+    config = f'name="linux"; kernel="linux-pv"; ramdisk="initrd64"; memory=192; vcpus=2; extra="{WORDS}"\n'
     files = folder() / "files.cpio"
     files.write_bytes(mkfiles.archive({"l": config.encode(), "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes()}))
     typed = f"#~|create~l_|#~|console~2__echo~$(({first}*{second}))~typed_exit_|0#~|halt_"

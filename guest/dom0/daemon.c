@@ -192,6 +192,18 @@ daemon_wants(struct domu *u, uint64_t ram)
 	write_number(u->id, "memory/target", ram >> 10);
 }
 
+/* Linux watches these, and takes itself what is offline out of use. */
+void
+daemon_wants_vcpus(struct domu *u, unsigned count)
+{
+	char key[24];
+
+	for (unsigned n = 0; n < u->vcpus; n++) {
+		snprintf(key, sizeof(key), "cpu/%u/availability", n);
+		write(u->id, key, n < count ? "online" : "offline");
+	}
+}
+
 void
 daemon_begins(struct domu *u, uint64_t ram)
 {
@@ -205,7 +217,7 @@ daemon_begins(struct domu *u, uint64_t ram)
 	directory(u->id, "");
 	write(u->id, "name", u->name);
 	write_number(u->id, "domid", u->id);
-	write(u->id, "cpu/0/availability", "online"); /* Linux looks there for more of them */
+	daemon_wants_vcpus(u, u->vcpus);
 	snprintf(path, sizeof(path), "/local/domain/%u/memory", u->id);
 	daemon_directory(path, 0, u->id);
 	write_number(u->id, "memory/static-max", u->most >> 10);

@@ -32,6 +32,7 @@ struct domu {
 	unsigned lives; /* how often it may still be made anew ... */
 	uint64_t since; /* ... and since when: ends.c */
 	uint64_t most;  /* bytes of memory that it may have */
+	unsigned vcpus; /* that it was made with */
 };
 #define LIVES 5u
 extern struct domu domus[DOMUS];
@@ -83,8 +84,9 @@ void daemon_begins(struct domu *u, uint64_t ram); /* bytes of memory that it has
 void daemon_ends(struct domu *u);
 bool daemon_serve(struct domu *u);
 void daemon_show(const char *path);
-void daemon_asks(struct domu *u, const char *what); /* "poweroff", "reboot" */
-void daemon_wants(struct domu *u, uint64_t ram);    /* it is to have so much memory */
+void daemon_asks(struct domu *u, const char *what);      /* "poweroff", "reboot" */
+void daemon_wants(struct domu *u, uint64_t ram);         /* it is to have so much memory */
+void daemon_wants_vcpus(struct domu *u, unsigned count); /* it is to use so many, the first ones */
 /* dom0's own requests, by whole paths: whether it was done. */
 bool daemon_write(const char *path, const char *value);
 bool daemon_remove(const char *path);

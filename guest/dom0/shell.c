@@ -174,6 +174,20 @@ mem_set(const char *word)
 		daemon_wants(u, mib << 20);
 }
 
+/* ... and the same. */
+static void
+vcpu_set(const char *word)
+{
+	struct domu *u = domu_find(word);
+	uint64_t count;
+
+	if (u && (!parse(argument[1], &count) || !count || count > u->vcpus))
+		say("%s: a number of vCPUs, up to the %u that %s was made with\n", argument[1],
+		    u->vcpus, u->name);
+	else if (u)
+		daemon_wants_vcpus(u, (unsigned)count);
+}
+
 static void
 console(const char *word)
 {
@@ -199,7 +213,8 @@ info(const char *word)
 	u = domu_find(word);
 	if (!u || control(ZENO_LOOK, u->id, (uint64_t)&l, 0) != u->id)
 		return;
-	say("%s: domain %u, %lu MiB, %lu exits\n", l.name, l.domid, l.ram >> 20, l.exits);
+	say("%s: domain %u, %lu MiB, %u vCPUs, %lu exits\n", l.name, l.domid, l.ram >> 20, l.vcpus,
+	    l.exits);
 	say("  console: its page %lx, its port %u, dom0's %u\n", l.console_pfn, l.console_port,
 	    u->console_port);
 	say("  store:   its page %lx, its port %u, dom0's %u%s\n", l.store_pfn, l.store_port,
@@ -297,6 +312,7 @@ static const struct command {
 	{ "reboot", "DOMAIN", "... and to start again", reboot },
 	{ "destroy", "DOMAIN", "end it", destroy },
 	{ "mem-set", "DOMAIN MIB", "ask it, by the store, to have so much memory", mem_set },
+	{ "vcpu-set", "DOMAIN COUNT", "... to use so many of its vCPUs", vcpu_set },
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
 	{ "info", "[DOMAIN]", "what there is of it, or of dom0", info },
 	{ "sched-credit", "[-d DOMAIN -w WEIGHT]", "weights of all, or another one", sched_credit },

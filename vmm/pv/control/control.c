@@ -168,6 +168,7 @@ look_at(const struct domain *d, struct zeno_look *l)
 		.exits = domain_exits(d),
 		.ns = domain_now(d),
 		.weight = d->vcpu->thread.account->weight,
+		.vcpus = d->vcpu->thread.account->threads,
 	};
 	snprintf(l->name, sizeof(l->name), "%s", d->name);
 	snprintf(l->end, sizeof(l->end), "%s", d->end_reason);
