@@ -7,7 +7,7 @@
  * a round trip is the floor of any world switch. "out, interrupt" is an out to the UART that makes
  * it ask for an interrupt, up to the handler: less an out, that is an injected interrupt.
  */
-#include <guest/lib/guest.h>
+#include <guest/lib/samples.h>
 
 #define RUNS        1000
 #define UART_VECTOR 0x24
@@ -44,45 +44,6 @@ static uint64_t idt[0x42];
 static uint32_t samples[RUNS];
 
 static void
-print_number(uint32_t n)
-{
-	char digits[10];
-	int i = 0;
-
-	do
-		digits[i++] = (char)('0' + n % 10);
-	while (n /= 10);
-	while (i)
-		put(digits[--i]);
-}
-
-static void
-sort(uint32_t *a, uint32_t n)
-{
-	for (uint32_t i = 1; i < n; i++) {
-		uint32_t x = a[i], j = i;
-
-		for (; j && a[j - 1] > x; j--)
-			a[j] = a[j - 1];
-		a[j] = x;
-	}
-}
-
-static void
-print_samples(const char *name)
-{
-	sort(samples, RUNS);
-	print(name);
-	print(": ");
-	print_number(samples[0]);
-	put(' ');
-	print_number(samples[RUNS / 2]);
-	put(' ');
-	print_number(samples[RUNS - 1]);
-	put('\n');
-}
-
-static void
 report(const struct operation *o)
 {
 	uint32_t floor = ~0u;
@@ -94,7 +55,7 @@ report(const struct operation *o)
 	}
 	for (int i = 0; i < RUNS; i++)
 		samples[i] = measure(o->run) - floor;
-	print_samples(o->name);
+	print_samples(o->name, samples, RUNS, 0);
 }
 
 static void
@@ -109,7 +70,7 @@ report_timed(const char *name, uint32_t (*timed)(void))
 	}
 	for (int i = 0; i < RUNS; i++)
 		samples[i] = timed() - floor;
-	print_samples(name);
+	print_samples(name, samples, RUNS, 0);
 }
 
 static void

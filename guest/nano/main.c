@@ -7,7 +7,7 @@
  * times from guest code to guest code, less the measuring itself; a line gives minimum, median and
  * maximum.
  */
-#include <guest/lib/guest.h>
+#include <guest/lib/samples.h>
 
 #define RUNS  1000
 #define CLOCK 0x20 /* the vector of its interrupt */
@@ -49,43 +49,9 @@ __asm__(".globl window, absent; window = 0x40000000; absent = 0x40001000");
 #define WINDOW 0x40000000u
 
 static void
-print_number(uint32_t n)
-{
-	char digits[10];
-	int i = 0;
-
-	do
-		digits[i++] = (char)('0' + n % 10);
-	while (n /= 10);
-	while (i)
-		put(digits[--i]);
-}
-
-static void
-sort(uint32_t *a, uint32_t n)
-{
-	for (uint32_t i = 1; i < n; i++) {
-		uint32_t x = a[i], j = i;
-
-		for (; j && a[j - 1] > x; j--)
-			a[j] = a[j - 1];
-		a[j] = x;
-	}
-}
-
-/* The floor is what measuring costs, so no sample is below it. */
-static void
 report(const char *name, uint32_t floor)
 {
-	sort(samples, RUNS);
-	print(name);
-	print(": ");
-	print_number(samples[0] - floor);
-	put(' ');
-	print_number(samples[RUNS / 2] - floor);
-	put(' ');
-	print_number(samples[RUNS - 1] - floor);
-	put('\n');
+	print_samples(name, samples, RUNS, floor);
 }
 
 static uint32_t

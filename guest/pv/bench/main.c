@@ -6,6 +6,7 @@
 #include <guest/pv/lib/events.h>
 #include <guest/pv/lib/grants.h>
 #include <guest/pv/lib/memory.h>
+#include <guest/pv/lib/samples.h>
 
 int guest_main(const struct xen_start_info *info);
 
@@ -21,15 +22,6 @@ static struct xen_mmu_update updates[BATCH];
 static struct xen_multicall_entry calls[8], mappings[BATCH];
 static uint64_t here, there, entry, samples[RUNS];
 static uint32_t to_itself; /* a port */
-
-static inline uint64_t
-now(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	return (uint64_t)high << 32 | low;
-}
 
 /* ---- what is measured; pv_call() itself has ten instructions ---- */
 
@@ -315,14 +307,8 @@ measure(const struct row *r)
 	uint64_t none = once(nothing);
 
 	none = once(nothing);
-	for (unsigned n = 0; n < RUNS; n++) {
-		uint64_t took = (once(r->run) - none) / r->by;
-		unsigned at = n;
-
-		for (; at && samples[at - 1] > took; at--)
-			samples[at] = samples[at - 1];
-		samples[at] = took;
-	}
+	for (unsigned n = 0; n < RUNS; n++)
+		sample(samples, n, (once(r->run) - none) / r->by);
 	pv_printf("%s: %lu %lu %lu\n", r->name, samples[0], samples[RUNS / 2], samples[RUNS - 1]);
 }
 

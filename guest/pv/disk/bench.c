@@ -5,6 +5,7 @@
  */
 #include <guest/pv/disk/disk.h>
 #include <guest/pv/lib/check.h>
+#include <guest/pv/lib/samples.h>
 
 #define RUNS   100
 #define FLIGHT 16u
@@ -12,27 +13,6 @@
 
 static uint8_t pages[FLIGHT][PAGE] __attribute__((aligned(4096)));
 static uint64_t samples[RUNS];
-
-static inline uint64_t
-now(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	return (uint64_t)high << 32 | low;
-}
-
-static void
-sort(void)
-{
-	for (unsigned n = 1; n < RUNS; n++)
-		for (unsigned k = n; k && samples[k - 1] > samples[k]; k--) {
-			uint64_t one = samples[k];
-
-			samples[k] = samples[k - 1];
-			samples[k - 1] = one;
-		}
-}
 
 static void
 ask_all(enum xen_blkif_op op, unsigned flight, unsigned sectors)
@@ -54,9 +34,8 @@ row(const char *name, enum xen_blkif_op op, unsigned flight, unsigned sectors)
 		uint64_t from = now();
 
 		ask_all(op, flight, sectors);
-		samples[n] = (now() - from) / flight;
+		sample(samples, n, (now() - from) / flight);
 	}
-	sort();
 	pv_printf("%s: %lu %lu %lu\n", name, samples[0], samples[RUNS / 2], samples[RUNS - 1]);
 	pv_printf("%s, events of 100: %lu out, %lu in\n", name,
 		  (disk.sent - sent) * 100 / (RUNS * flight),
