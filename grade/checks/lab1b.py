@@ -377,19 +377,25 @@ ROW = re.compile(rb"(?<![a-z])([a-z]+)\.(kernel|user): (.*)\n")
 ANSWER = re.compile(r"\s*([a-z]+\.(?:kernel|user))\s*=\s*(.*?)\s*(?:#.*)?$")
 
 
-def audit_rows(t):
-    """{row: "same" or "differs"}: guest/audit, bare and on te, compared here and now."""
+def audited(t, start, levels):
+    """(run, rows, {row: what it saw} bare, the same as `start` says) of guest/audit."""
     image = t.image.guests / "audit.elf"
     if not image.is_file():
         raise Trouble("guest/audit was not built")
     bare = t.bare(image)
-    run = t.boot(commands("audit"), modules=[module(image)], elf=[image], limits=LIMITS)
+    run = t.boot(start, modules=[module(image)], elf=[image], limits=LIMITS)
     t.orderly(run)
     wanted, got = dict_rows(bare.console), dict_rows(life(run).output)
-    rows = [f"{name}.{level}" for name in AUDITED for level in LEVELS]
+    rows = [f"{name}.{level}" for name in AUDITED for level in levels]
     lost = [row for row in rows if row not in wanted]
     if lost:
         raise Trouble(f"guest/audit says nothing of {', '.join(lost)} on the bare machine")
+    return run, rows, wanted, got
+
+
+def audit_rows(t):
+    """{row: "same" or "differs"}: guest/audit, bare and on te, compared here and now."""
+    run, rows, wanted, got = audited(t, commands("audit"), LEVELS)
     lost = [row for row in rows if row not in got]
     t.check(not lost, "guest/audit does not come to its end under te", "all its rows",
             life(run).said())

@@ -18,7 +18,7 @@ from zeno.judging.trial import Trouble
 from .guests import (FLAG_IF, IOPL, LIMITS, State, WINDOW, compare, hostile_modules, judge_attacks, labels, life,
                      module, never_there, said_of_end, witness)
 from .lab1 import on_bare, registers_equal
-from .lab1b import AUDITED, dict_rows, real_ring
+from .lab1b import audited, real_ring
 
 FEW = machine.Limits(instructions=600_000_000, console_bytes=1 << 20, side_bytes=64 << 20)
 """For programs that are short: what comes for ever is seen soon."""
@@ -224,16 +224,7 @@ def callouts(t):
 
 def eighteen(t):
     """The audit of Lab 1B: every row of the kernel is the bare machine's."""
-    image = t.image.guests / "audit.elf"
-    if not image.is_file():
-        raise Trouble("guest/audit was not built")
-    bare = t.bare(image)
-    run = t.boot(commands("audit"), modules=[module(image)], elf=[image], limits=LIMITS)
-    t.orderly(run)
-    wanted, got = dict_rows(bare.console), dict_rows(life(run).output)
-    rows = [f"{name}.kernel" for name in AUDITED]
-    if [row for row in rows if row not in wanted]:
-        raise Trouble("guest/audit does not say all on the bare machine")
+    run, rows, wanted, got = audited(t, commands("audit"), ("kernel",))
     differ = [row for row in rows if got.get(row) != wanted[row]]
     t.check(not differ, "rows that bt has not emptied: " + ", ".join(differ),
             {row: wanted[row].decode() for row in differ},
