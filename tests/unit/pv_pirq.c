@@ -24,6 +24,7 @@ static struct {
 	bool level, up, edge, open;
 	unsigned came, again; /* again: while the domain had not said EOI */
 } line;
+
 struct pv_ports *
 pv_ports_of(uint16_t domain)
 {

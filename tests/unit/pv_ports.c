@@ -25,6 +25,7 @@ static struct domain {
 	unsigned told, served[PV_SERVICES];
 } domains[DOMAINS + 1];
 static bool no_memory;
+
 struct pv_ports *
 pv_ports_of(uint16_t domain)
 {
