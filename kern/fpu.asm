@@ -29,6 +29,10 @@ fpu_reset:	dw	FCW_RESET
 	times	512 - FXSAVE_MXCSR - 4 db 0
 one:	dd	1
 
+	align	8
+global debug_reset:data hidden
+debug_reset:	dq	0, 0, 0, 0, 0, 0, DR6_RESET, DR7_RESET
+
 section .text
 
 ; void fpu_init(void);   SDM 3A 10.2 "FPU initialization", 14.1
@@ -123,15 +127,7 @@ debug_registers_restore:
 ; void debug_registers_clear(void);
 global debug_registers_clear:function hidden
 debug_registers_clear:
-	mov	eax, DR7_RESET
-	mov	dr7, rax
-	xor	eax, eax
-	mov	dr0, rax
-	mov	dr1, rax
-	mov	dr2, rax
-	mov	dr3, rax
-	mov	eax, DR6_RESET
-	mov	dr6, rax
-	ret
+	lea	rdi, [debug_reset]
+	jmp	debug_registers_restore
 
 section .note.GNU-stack noalloc noexec nowrite progbits

@@ -13,7 +13,8 @@ void fpu_init(void);
  * which a guest may have left set. */
 void fpu_save(void *area);
 void fpu_restore(const void *area);
-extern const uint8_t fpu_reset[512]; /* such an area, with the values of a reset */
+extern const uint8_t fpu_reset[512];  /* such an area, with the values of a reset */
+extern const uint64_t debug_reset[8]; /* the debug registers', as those below take them */
 
 /* DR0-3, 6, 7; [4] and [5] are left alone. Between them DR7 is clear, so no breakpoint of the old
  * owner can hit. */

@@ -32,9 +32,9 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
     # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern @0A", 3713, 3800),
+    "kern": ("kern @0A", 3709, 3800),
     "its monitor": ("kern/monitor", 498, 500),
-    "its scheduler": ("kern/sched", 512, 500),
+    "its scheduler": ("kern/sched", 509, 500),
     "its GDB stub": ("kern/gdb", 922, 900),
     "the bridge, Lab 0B": ("@0B", 289, 320),
     "vmm core and mem": ("vmm vmm/mem", 2654, 2400),
@@ -55,7 +55,7 @@ ROOMS = {
     "PV for guests with a CPU of their own": ("vmm/pv/hvm", 620, 600),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 2012, 1200),
     "flat and window": ("vmm/mmu", 320, 300),
-    "shadow and its lab": ("vmm/mmu/shadow @2", 1580, 1600),
+    "shadow and its lab": ("vmm/mmu/shadow @2", 1574, 1600),
     "devices": ("vmm/dev", 3250, 1500),
     "x2APIC": ("vmm/dev/x2apic", 170, 170),
     "platform": ("vmm/dev/apic", 2755, 2500),
@@ -75,7 +75,7 @@ ROOMS = {
     "peers": ("trials/peers", 700, 700),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 11600
+PATH_CAP = 11587
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
 join it by registered tables, or are asked one question."""
 

@@ -8,7 +8,6 @@
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
 #include <kern/fpu.h>
-#include <inc/x86.h>
 #include <kern/host.h>
 #include <kern/kern.h>
 #include <kern/sched/sched.h>
@@ -32,9 +31,7 @@ thread_add(struct thread *t)
 
 	ASSERT(t->state == THREAD_NEW);
 	memcpy(t->fpu, fpu_reset, sizeof(t->fpu));
-	memset(t->dr, 0, sizeof(t->dr));
-	t->dr[6] = DR6_RESET;
-	t->dr[7] = DR7_RESET;
+	memcpy(t->dr, debug_reset, sizeof(t->dr));
 	t->turns = 0;
 	t->next = NULL;
 	while (*end)

@@ -13,19 +13,6 @@
 /* END EXERCISE 2.0 */
 
 /*
- * The page directory of the guest's that covers GiB i, by the registers as they are now; false: it
- * has none.
- */
-static bool
-directory_of(const struct paging *p, unsigned i, gfn_t *g)
-{
-	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
-
-	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
-	return table & PTE_P;
-}
-
-/*
  * CR3 was loaded: m->paging says what with. The root's four entries lead to the shadows that belong
  * to it.
  */
@@ -46,7 +33,7 @@ shadow_load_root(struct shadow_mmu *m)
 	 * 4.10.4 tells what a load of CR3 must make the CPU forget)
 	 */
 	exercise_todo("2.7", "handouts/lab2b.md#ex-2-7");
-	(void)p, (void)directory_of, shadow_free_all(m);
+	(void)p, shadow_free_all(m);
 	/* END EXERCISE 2.7a */
 }
 

@@ -13,19 +13,6 @@
 /* END EXERCISE 2.0 */
 
 /*
- * The page directory of the guest's that covers GiB i, by the registers as they are now; false: it
- * has none.
- */
-static bool
-directory_of(const struct paging *p, unsigned i, gfn_t *g)
-{
-	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
-
-	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
-	return table & PTE_P;
-}
-
-/*
  * CR3 was loaded: m->paging says what with. The root's four entries lead to the shadows that belong
  * to it.
  */
@@ -44,7 +31,7 @@ shadow_load_root(struct shadow_mmu *m)
 	 * CR3 may still be there from the last time: shadow_find() the page directory's for each GiB (level 2, quadrant i,
 	 * the paging_format's id) and shadow_set() the entry, with all rights. To be found is no use yet: `writes` stays. (SDM 3A
 	 * 4.10.4 tells what a load of CR3 must make the CPU forget)
-	 * until then: (void)p, (void)directory_of, shadow_free_all(m);
+	 * until then: (void)p, shadow_free_all(m);
 	 */
 	for (unsigned i = 0; i < PDPT_ENTRIES; i++) {
 		struct shadow_kind kind = { .format = p->format->id, .level = 2, .quadrant = i };

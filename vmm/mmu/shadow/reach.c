@@ -14,15 +14,13 @@ shadow_reach_window(struct shadow_mmu *m)
 	const struct paging *p = &m->paging;
 	unsigned i = m->domain->window / level_span(3), slot;
 	const struct shadow_kind kind = { .format = p->format->id, .level = 2, .quadrant = i };
-	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
+	gfn_t g;
 
 	if (shadow_at_slot(m, ROOT_SLOT)->table[i] & PTE_P)
 		return true;
 	if (!shadow_reclaim(m, 1))
 		return false;
-	slot = shadow_get(
-		m, table & PTE_P ? gpa_to_gfn(gpa(paging_address(p, 3, table))) : gfn(NO_TABLE),
-		kind);
+	slot = shadow_get(m, directory_of(p, i, &g) ? g : gfn(NO_TABLE), kind);
 	shadow_set(m, ROOT_SLOT, i,
 		   mfn_to_hpa(ptr_mfn(shadow_at_slot(m, slot)->table)).v | PTE_P | PTE_W | PTE_U |
 			   PTE_A | PTE_D,

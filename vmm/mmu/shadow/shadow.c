@@ -322,14 +322,10 @@ SET_ADD(mmu_modes, shadow_mode);
 static bool
 is_window_directory(struct shadow_mmu *m, gfn_t g)
 {
-	const struct paging *p = &m->paging;
-	uint64_t i = m->domain->window / level_span(3);
+	gfn_t own;
 
-	if (m->domain->window == WINDOW_NONE)
-		return false;
-	if (p->format->registers)
-		return p->pdpte[i] & PTE_P && PTE_ADDR(p->pdpte[i]) >> PAGE_SHIFT == g.v;
-	return p->root >> PAGE_SHIFT == g.v;
+	return m->domain->window != WINDOW_NONE &&
+	       directory_of(&m->paging, m->domain->window / level_span(3), &own) && own.v == g.v;
 }
 
 static void

@@ -107,6 +107,19 @@ paging_address(const struct paging *p, unsigned level, uint64_t entry)
 	return large ? (entry & 0xffc00000) | (entry & 0x1fe000) << 19 : entry & 0xfffff000;
 }
 
+/*
+ * The guest's page directory that covers GiB i, by the registers as they are now; false: it has
+ * none. (Of 2 or 3 levels.)
+ */
+static inline bool
+directory_of(const struct paging *p, unsigned i, gfn_t *g)
+{
+	uint64_t table = p->format->registers ? p->pdpte[i] : p->root | PTE_P;
+
+	*g = gpa_to_gfn(gpa(paging_address(p, 3, table)));
+	return table & PTE_P;
+}
+
 /* Lab 2A, walk.c: 0 with w->gpa, or -EFAULT with w->error. Reads only. -ENOSYS: not written yet. */
 int guest_walk(const struct paging *p, gva_t a, unsigned how, const struct walk_memory *memory,
 	       struct walk *w);
