@@ -14,8 +14,8 @@ from harness import ROOT, finish, folder, ok, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
 from checks import lab0, lab1b, lab6iret  # noqa: E402
-from zeno.judging import course, explain, sandbox, submission  # noqa: E402
-from zeno.machines import gdbremote  # noqa: E402
+from zeno.judging import attempt, course, evidence, explain, sandbox, submission  # noqa: E402
+from zeno.machines import gdbremote, machine  # noqa: E402
 
 LAB = course.load("0B")
 NAME = next(name for name in LAB.handed_in if name.endswith(".c"))
@@ -121,6 +121,10 @@ def words():
             ("... and one with", lambda: bool(lab6iret.ROOTLESS.search("rootless: stopped: its page table")), True)):
         got = call()
         ok(got == wanted, f"{what} come to an end", got=got)
+    side = b"@Z out d1 41\n" * (1 << 19) + "@Z out d\u00b2 41\n@Z start d".encode() + b"9" * 5000 + b" x\n@Z start d2 x\n@Z out d2 zz\n@Z out d1 42\n"
+    lives = evidence.lives(machine.Run("qemu", machine.End.SHUTDOWN, "", b"", side))
+    ok([one.output[-9:] for one in lives] == [b"A" * 8 + b"B", b"<bytes that are no hex>"[-9:]], "records that say a byte each, or nothing that there is",
+       got=[one.output[-9:] for one in lives])
 
 
 def waits():
@@ -141,9 +145,23 @@ def waits():
        "a build that does not end is the submission's failure, and no trouble of the harness", got=done)
 
 
+def reasons():
+    """What a kernel says is in what a report says, and no report is as long as a console."""
+    def check(t):
+        t.runs.append(machine.Run("qemu", machine.End.SHUTDOWN, "", b"panic: " + b"x" * (4 << 20) + b"".join(
+            b"\nexercise 0.%d is not done yet: see %d" % (n % 9 + 1, n) for n in range(9999)), b""))
+        t.fail("it is not what it should be")
+
+    lab0.endless = check
+    test = course.Test("endless", "0.5", "", 1, "witnessed", ("qemu",), (), "lab0.endless", "", False)
+    found = attempt.run_check(LAB, test, None, 1, folder() / "endless")
+    ok("panicked: xxx" in found.reason and len(found.reason) < 5000 and len(found.notes) < 20, "a panic of 4 MiB, and 9,999 gaps", got=str(found)[:2000])
+
+
 links()
 archives()
 words()
+reasons()
 waits()
 led_on()
 finish()

@@ -23,6 +23,8 @@ VERDICTS = ("pass", "skip", "fail", "error")
 """From best to worst."""
 
 
+REASON_CAP = 3000
+"""Characters of why a test fails."""
 PANIC = re.compile(r"^panic: (.*?)\r?$", re.M)
 """What kern/panic.c prints, at a line's begin."""
 
@@ -156,6 +158,8 @@ def run_check(lab, test, image, seed, directory, keep=False):
         verdict.got = traceback.format_exc()
     if trial is not None:
         _tell(verdict, trial, keep)
+    if len(verdict.reason) > REASON_CAP:  # a kernel's words are in it, of which there may be any
+        verdict.reason = evidence.show(verdict.reason, REASON_CAP)
     return verdict
 
 

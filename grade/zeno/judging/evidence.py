@@ -69,27 +69,40 @@ class Life:
         return f"{self.end[0]}: {self.end[1]}" if self.end else "its end is not reported"
 
 
+NUMBER = re.compile(r"[0-9]{1,9}\Z")
+"""A domain's."""
+
+
 def lives(run):
-    """The guests of a run in the order of their starts. `out` lines hold bytes in hex."""
-    found, current = [], {}
+    """The guests of a run in the order of their starts. `out` lines hold bytes in hex.
+
+    Anybody can write such lines, and millions of them.
+    """
+    found, current, parts = [], {}, []
+
+    def begin(domain, name):
+        parts.append([])
+        current[domain] = Life(int(domain), name), parts[-1]
+        found.append(current[domain][0])
+
     for kind, args in run.tagged():
         words = args.split(" ")
         domain = words[0][1:]
-        if words[0][:1] != "d" or not domain.isdigit():
+        if words[0][:1] != "d" or not NUMBER.match(domain):
             continue
         if kind == "start":
-            current[domain] = Life(int(domain), " ".join(words[1:2]))
-            found.append(current[domain])
+            begin(domain, " ".join(words[1:2]))
         elif kind == "out":
             if domain not in current:
-                current[domain] = Life(int(domain), "?")
-                found.append(current[domain])
+                begin(domain, "?")
             try:
-                current[domain].output += bytes.fromhex("".join(words[1:]))
+                current[domain][1].append(bytes.fromhex("".join(words[1:])))
             except ValueError:
-                current[domain].output += b"<bytes that are no hex>"
-        elif kind == "end" and domain in current and current[domain].end is None:
-            current[domain].end = (words[1] if len(words) > 1 else "", " ".join(words[2:]))
+                current[domain][1].append(b"<bytes that are no hex>")
+        elif kind == "end" and domain in current and current[domain][0].end is None:
+            current[domain][0].end = (words[1] if len(words) > 1 else "", " ".join(words[2:]))
+    for life, said in zip(found, parts):
+        life.output = b"".join(said)
     return found
 
 

@@ -30,6 +30,8 @@ def load(lab, root=ROOT):
             for one in mutants.load_all(Path(root), lab.number)]
 
 
+GAPS, WHERE = 8, 100
+"""How many other exercises are told of, and characters of where to read."""
 LAST_WORDS = 3
 """Lines at a console's end: what stands there nothing came behind."""
 
@@ -57,7 +59,7 @@ def gaps(texts, exercise):
     lab = re.escape(exercise.rpartition(".")[0])
     found = {one for text in texts for one in re.findall(rf"^exercise ({lab}\.\d+) is not done yet: (see \S+)", text, re.M)}
     return [f"on the way it came to exercise {other}, which is not done: what fails may be that ({where})"
-            for other, where in sorted(found) if other != exercise]
+            for other, where in sorted(found) if other != exercise and len(where) < WHERE][:GAPS]
 
 
 def text_of(verdict):
