@@ -55,8 +55,10 @@ exit_place(struct vcpu *v)
 static inline void
 exit_log(struct vcpu *v, struct exit *e)
 {
-	v->exits_by[e->reason]++;
-	if (e->reason == EXIT_IRQ)
+	uint16_t reason = e->reason;
+
+	v->exits_by[reason]++;
+	if (reason == EXIT_IRQ)
 		return;
 	v->exits++;
 	v->last = (struct exit_record *)e; /* it begins with the exit */

@@ -14,18 +14,14 @@
 static uint64_t *
 callback_of(struct pv *pv, unsigned type)
 {
-	switch (type) {
-	case XEN_CALLBACKTYPE_event:
-		return &pv->event_callback;
-	case XEN_CALLBACKTYPE_failsafe:
-		return &pv->failsafe_callback;
-	case XEN_CALLBACKTYPE_syscall:
-		return &pv->syscall_callback;
-	case XEN_CALLBACKTYPE_nmi:
-		return &pv->nmi_callback;
-	default:
-		return NULL;
-	}
+	uint64_t *const where[] = {
+		[XEN_CALLBACKTYPE_event] = &pv->event_callback,
+		[XEN_CALLBACKTYPE_failsafe] = &pv->failsafe_callback,
+		[XEN_CALLBACKTYPE_syscall] = &pv->syscall_callback,
+		[XEN_CALLBACKTYPE_nmi] = &pv->nmi_callback,
+	};
+
+	return type < ARRAY_LEN(where) ? where[type] : NULL;
 }
 
 static int64_t

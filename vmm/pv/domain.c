@@ -36,37 +36,18 @@ pv_domain_begin(struct domain *d)
 	return err;
 }
 
-void
-pv_domain_gather(struct domain *d)
-{
-	set_foreach (const struct pv_part *, part, pv_parts)
-		if (part->gather)
-			part->gather(d);
-}
-
-void
-pv_domain_ended(struct domain *d)
-{
-	set_foreach (const struct pv_part *, part, pv_parts)
-		if (part->ended)
-			part->ended(d);
-}
-
-void
-pv_domain_unmapped(struct domain *d)
-{
-	set_foreach (const struct pv_part *, part, pv_parts)
-		if (part->unmapped)
-			part->unmapped(d);
-}
-
-void
-pv_domain_count(uint32_t step)
-{
-	set_foreach (const struct pv_part *, part, pv_parts)
-		if (part->count)
-			part->count(step);
-}
+/* All parts are told. */
+#define TOLD(what, argument, name)                                   \
+	void pv_domain_##what(argument name)                         \
+	{                                                            \
+		set_foreach (const struct pv_part *, part, pv_parts) \
+			if (part->what)                              \
+				part->what(name);                    \
+	}
+TOLD(gather, struct domain *, d)
+TOLD(ended, struct domain *, d)
+TOLD(unmapped, struct domain *, d)
+TOLD(count, uint32_t, step)
 
 int64_t
 pv_domain_sched_op(struct vcpu *v, struct pv_call *c)

@@ -103,21 +103,15 @@ get_version(struct vcpu *v, uint64_t at)
 int64_t
 pv_call_grant_table_op(struct vcpu *v, struct pv_call *c)
 {
+	static int64_t (*const ops[])(struct vcpu *, uint64_t) = {
+		[XEN_GNTTABOP_setup_table] = setup_table,
+		[XEN_GNTTABOP_query_size] = query_size,
+		[XEN_GNTTABOP_set_version] = set_version,
+		[XEN_GNTTABOP_get_version] = get_version,
+	};
 	uint32_t op = (uint32_t)c->arg[0];
 
-	if (op != XEN_GNTTABOP_setup_table && op != XEN_GNTTABOP_query_size &&
-	    op != XEN_GNTTABOP_set_version && op != XEN_GNTTABOP_get_version)
+	if (op >= ARRAY_LEN(ops) || !ops[op])
 		return -ENOSYS;
-	if ((uint32_t)c->arg[2] != 1)
-		return -EINVAL;
-	switch (op) {
-	case XEN_GNTTABOP_setup_table:
-		return setup_table(v, c->arg[1]);
-	case XEN_GNTTABOP_query_size:
-		return query_size(v, c->arg[1]);
-	case XEN_GNTTABOP_set_version:
-		return set_version(v, c->arg[1]);
-	default:
-		return get_version(v, c->arg[1]);
-	}
+	return (uint32_t)c->arg[2] == 1 ? ops[op](v, c->arg[1]) : -EINVAL;
 }

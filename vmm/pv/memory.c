@@ -40,8 +40,9 @@ in_page_of(uint64_t va, uint64_t len)
 	return len < left ? len : left;
 }
 
-int
-pv_read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
+/* By a walk, and the direct map. */
+static int
+read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
 {
 	if (!pv_is_guests(from, len))
 		return -EFAULT;
@@ -56,19 +57,21 @@ pv_read_by(mfn_t root, void *to, uint64_t from, uint64_t len)
 	return 0;
 }
 
-int
-pv_read_far(struct vcpu *v, void *to, uint64_t from, uint64_t len)
+/* ... or by tables that are the guest's own affair. */
+static APART int
+read_far(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 {
 	const struct pv *pv = pv_of(v);
 
 	return pv->far ? pv->far->read(v, to, from, len)
-		       : pv_read_by(pv->kernel_root, to, from, len);
+		       : read_by(pv->kernel_root, to, from, len);
 }
 
 int
 pv_read(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 {
-	return pv_read_here(v, to, from, len);
+	return pv_cpu_may(v, pv_of(v)->kernel_root, from, len) ? pv_copy((uint64_t)to, from, len)
+							       : read_far(v, to, from, len);
 }
 
 const void *
@@ -88,12 +91,12 @@ pv_fetch(struct vcpu *v, void *to, uint64_t len)
 	uint64_t from = v->state.rip;
 
 	return pv_cpu_may(v, v->root, from, len) ? pv_copy((uint64_t)to, from, len)
-						 : pv_read_by(v->root, to, from, len);
+						 : read_by(v->root, to, from, len);
 }
 
 /* All of it, or nothing. */
-int
-pv_write_by(mfn_t root, uint64_t to, const void *from, uint64_t len)
+static int
+write_by(mfn_t root, uint64_t to, const void *from, uint64_t len)
 {
 	if (!pv_is_guests(to, len))
 		return -EFAULT;
@@ -108,13 +111,13 @@ pv_write_by(mfn_t root, uint64_t to, const void *from, uint64_t len)
 	return 0;
 }
 
-int
-pv_write_far(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
+static APART int
+write_far(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
 {
 	const struct pv *pv = pv_of(v);
 
 	return pv->far ? pv->far->write(v, to, from, len)
-		       : pv_write_by(pv->kernel_root, to, from, len);
+		       : write_by(pv->kernel_root, to, from, len);
 }
 
 mfn_t
@@ -126,5 +129,6 @@ pv_frame_named(struct vcpu *v, uint64_t number)
 int
 pv_write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
 {
-	return pv_write_here(v, to, from, len);
+	return pv_cpu_may(v, pv_of(v)->kernel_root, to, len) ? pv_copy(to, (uint64_t)from, len)
+							     : write_far(v, to, from, len);
 }

@@ -13,11 +13,12 @@
 #include <vmm/pv/pv.h>
 #include <vmm/x86/emulate.h>
 
-#define CR4_OWN      ((uint64_t)CR4_TSD | CR4_DE) /* the bits that a guest has a say in */
-#define CPUID_XEN    0x40000000u
-#define HYPERVISOR   (1ul << 31) /* leaf 1, ECX */
-#define VERSION      (4u << 16 | 17)
-#define FORCED_BYTES 5u /* in front of the cpuid */
+#define CR4_OWN     ((uint64_t)CR4_TSD | CR4_DE) /* the bits that a guest has a say in */
+#define CPUID_XEN   0x40000000u
+#define HYPERVISOR  (1ul << 31) /* leaf 1, ECX */
+#define VERSION     (4u << 16 | 17)
+#define FORCED      0xa20f6e65780b0ful /* 0f 0b 'x' 'e' 'n' 0f a2 */
+#define FORCED_SIZE 7u
 
 /* What bytes say they say of any guest: what was decoded last is kept. */
 static struct known {
@@ -147,17 +148,22 @@ pv_translate_privileged(struct vcpu *v, struct exit *e)
  * cpuid itself shows the machine. Who wants to hear what the monitor says puts ud2 and the letters
  * "xen" before it (arch-x86/xen.h, "XEN_EMULATE_PREFIX"), the guest's user, too.
  */
+bool
+pv_is_forced(struct vcpu *v)
+{
+	uint64_t bytes = 0;
+
+	return !pv_fetch(v, &bytes, FORCED_SIZE) && bytes == FORCED;
+}
+
 void
 pv_translate_forced(struct vcpu *v, struct exit *e)
 {
-	static const uint8_t forced[] = { 0x0f, 0x0b, 'x', 'e', 'n', 0x0f, 0xa2 };
-	uint8_t bytes[sizeof(forced)];
-
-	if (pv_fetch(v, bytes, sizeof(bytes)) || memcmp(bytes, forced, sizeof(bytes)))
+	if (!pv_is_forced(v))
 		return;
 	e->reason = EXIT_CPUID;
 	e->insn_op = INSN_CPUID;
-	e->insn_len = sizeof(forced);
+	e->insn_len = FORCED_SIZE;
 }
 
 /* ---- what they do ---- */

@@ -80,20 +80,20 @@ pv_upcall_is_due(const struct pv *pv)
 static inline void
 pv_flush(struct vcpu *v)
 {
-	if (v->flush)
-		write_cr3(mfn_to_hpa(v->root).v);
+	if (__builtin_expect(!v->flush, 1))
+		return;
+	write_cr3(mfn_to_hpa(v->root).v);
 	v->flush = false;
 }
 
+#define PV_LOW_END (1ul << 47)
 /* All of it lies below the hole, or above it: canonical, and without coming round. */
 static inline bool
 pv_is_guests(uint64_t va, uint64_t len)
 {
-	const uint64_t low_end = 1ul << 47;
-
 	if (va >= XEN_VIRT_END)
 		return !len || len - 1 <= ~va;
-	return va < low_end && len <= low_end - va;
+	return va < PV_LOW_END && len <= PV_LOW_END - va;
 }
 
 static inline bool
@@ -188,6 +188,7 @@ bool pv_fetch_insn(struct vcpu *v, struct insn *insn);
 /* A #GP of the kernel's, a #UD of anybody's: *e may be another exit then. */
 void pv_translate_privileged(struct vcpu *v, struct exit *e);
 void pv_translate_forced(struct vcpu *v, struct exit *e);
+bool pv_is_forced(struct vcpu *v);
 void pv_set_ts(struct vcpu *v, bool on);
 uint64_t pv_cr4(const struct vcpu *v);
 

@@ -46,8 +46,10 @@ _Static_assert(offsetof(struct pv_spot, rcx) == 9 * sizeof(uint64_t), "spot.inc'
 enum pv_way { PV_EXITS, PV_SYSRET, PV_IRETQ };
 
 void pv_trap(void);                          /* spot.inc: where all traps lead */
-enum pv_way pv_answer(struct pv_spot *spot); /* hypercalls.c: a call */
-/* spot.c: a #PF; into v->state what the lab's functions need of it, and on from there. */
-enum pv_way pv_raise(struct pv_spot *spot);
-void pv_keep_spot(struct vcpu *v, const struct pv_spot *spot);
-enum pv_way pv_go_on(struct vcpu *v, struct pv_spot *spot);
+enum pv_way pv_answer(struct pv_spot *spot); /* spot.c: a call ... */
+enum pv_way pv_raise(struct pv_spot *spot);  /* ... a fault */
+
+/* hypercalls.c: by number; and those that may be answered so, a bit for each. */
+typedef int64_t pv_call_fn(struct vcpu *v, struct pv_call *c);
+extern pv_call_fn *pv_calls[XEN_HYPERCALL_COUNT];
+extern uint64_t pv_at_once;

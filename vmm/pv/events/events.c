@@ -81,29 +81,39 @@ pv_poll_begin(struct vcpu *v, uint32_t port, uint64_t timeout)
 	pv_timer_poll(&own->timers, timeout);
 }
 
+/* One that can't be told what came of it: nothing is done. */
+static APART int64_t
+answered(struct vcpu *v, struct pv_call *c, void *arg, size_t size)
+{
+	int result;
+
+	if (pv_write(v, c->arg[1], arg, size))
+		return -EFAULT;
+	result = pv_ports_op(&pv_events_of(v->domain)->ports, (uint32_t)c->arg[0], arg);
+	if (!result)
+		pv_write(v, c->arg[1], arg, size);
+	return result;
+}
+
 static int64_t
 event_channel_op(struct vcpu *v, struct pv_call *c)
 {
-	struct pv_events *pe = pv_events_of(v->domain);
-	struct pv_ports *p = &pe->ports;
-	uint64_t arg[PV_PORTS_ARG / sizeof(uint64_t)];
 	uint32_t cmd = (uint32_t)c->arg[0];
-	bool answers;
-	size_t size = pv_ports_size(cmd, &answers);
+	const struct pv_port_op *op = &pv_port_ops[cmd];
+	uint64_t arg[PV_PORTS_ARG / sizeof(uint64_t)];
+	struct pv_events *pe = pv_events_of(v->domain);
 	int result;
 
-	if (!size)
+	if (cmd >= PV_PORT_OPS || !op->size)
 		return -ENOSYS;
-	if (cmd == XEN_EVTCHNOP_send || cmd == XEN_EVTCHNOP_reset)
-		pv_charge(&c->budget, PV_BATCH / 2); /* a ring's text; all ports */
-	/* one that can't be told what came of it: nothing is done */
-	if (pv_read(v, arg, c->arg[1], size) || (answers && pv_write(v, c->arg[1], arg, size)))
+	pv_charge(&c->budget, op->takes);
+	if (pv_read(v, arg, c->arg[1], op->size))
 		return -EFAULT;
-	pe->says = false;
-	result = pv_ports_op(p, cmd, arg);
-	if (!result && answers)
-		pv_write(v, c->arg[1], arg, size);
+	if (op->answers)
+		return answered(v, c, arg, op->size);
+	result = pv_ports_op(&pe->ports, cmd, arg);
 	c->again = pe->says; /* the same call takes the rest */
+	pe->says = false;
 	return result;
 }
 PV_HYPERCALL(event_channel_op, event_channel_op);

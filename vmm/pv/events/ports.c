@@ -192,42 +192,27 @@ reset(struct pv_ports *p, void *arg)
 }
 
 /* FIFO channels are another way to see the same ports (event_channel.h): not Zeno's. */
-static const struct {
-	int (*op)(struct pv_ports *p, void *arg);
-	uint8_t size;
-	bool answers;
-} ops[] = {
-	[XEN_EVTCHNOP_alloc_unbound] = { alloc_unbound, sizeof(struct xen_evtchn_alloc_unbound),
-					 true },
-	[XEN_EVTCHNOP_bind_interdomain] = { pv_op_bind_interdomain,
-					    sizeof(struct xen_evtchn_bind_interdomain), true },
-	[XEN_EVTCHNOP_bind_virq] = { bind_virq, sizeof(struct xen_evtchn_bind_virq), true },
-	[XEN_EVTCHNOP_bind_pirq] = { bind_pirq, sizeof(struct xen_evtchn_bind_pirq), true },
-	[XEN_EVTCHNOP_bind_ipi] = { bind_ipi, sizeof(struct xen_evtchn_bind_ipi), true },
-	[XEN_EVTCHNOP_status] = { status, sizeof(struct xen_evtchn_status), true },
-	[XEN_EVTCHNOP_close] = { close, sizeof(struct xen_evtchn_close), false },
-	[XEN_EVTCHNOP_send] = { pv_op_send, sizeof(struct xen_evtchn_send), false },
-	[XEN_EVTCHNOP_bind_vcpu] = { bind_vcpu, sizeof(struct xen_evtchn_bind_vcpu), false },
-	[XEN_EVTCHNOP_unmask] = { pv_op_unmask, sizeof(struct xen_evtchn_unmask), false },
-	[XEN_EVTCHNOP_reset] = { reset, sizeof(struct xen_evtchn_reset), false },
+#define OP(name, fn, answers, takes) \
+	[XEN_EVTCHNOP_##name] = { fn, sizeof(struct xen_evtchn_##name), answers, takes }
+const struct pv_port_op pv_port_ops[PV_PORT_OPS] = {
+	OP(alloc_unbound, alloc_unbound, true, 0),
+	OP(bind_interdomain, pv_op_bind_interdomain, true, 0),
+	OP(bind_virq, bind_virq, true, 0),
+	OP(bind_pirq, bind_pirq, true, 0),
+	OP(bind_ipi, bind_ipi, true, 0),
+	OP(status, status, true, 0),
+	OP(close, close, false, 0),
+	OP(send, pv_op_send, false, 4096),
+	OP(bind_vcpu, bind_vcpu, false, 0),
+	OP(unmask, pv_op_unmask, false, 0),
+	OP(reset, reset, false, 4096),
 };
 _Static_assert(sizeof(struct xen_evtchn_status) <= PV_PORTS_ARG, "the longest");
-
-size_t
-pv_ports_size(uint32_t cmd, bool *answers)
-{
-	bool there = cmd < sizeof(ops) / sizeof(ops[0]);
-
-	*answers = there && ops[cmd].answers;
-	return there ? ops[cmd].size : 0;
-}
 
 int
 pv_ports_op(struct pv_ports *p, uint32_t cmd, void *arg)
 {
-	bool answers;
-
-	return pv_ports_size(cmd, &answers) ? ops[cmd].op(p, arg) : -ENOSYS;
+	return cmd < PV_PORT_OPS && pv_port_ops[cmd].size ? pv_port_ops[cmd].op(p, arg) : -ENOSYS;
 }
 
 void

@@ -53,11 +53,18 @@ struct pv_ports {
 
 /*
  * An operation of event_channel_op, whose structure has been copied to *arg. -ENOSYS: there is none
- * such. Its structure's size, and whether the guest gets it back behind a 0; size 0: none such.
+ * such.
  */
 int pv_ports_op(struct pv_ports *p, uint32_t cmd, void *arg);
-size_t pv_ports_size(uint32_t cmd, bool *answers);
+struct pv_port_op {
+	int (*op)(struct pv_ports *p, void *arg);
+	uint8_t size;   /* its structure's; 0: there is none such */
+	bool answers;   /* the guest gets it back behind a 0 */
+	uint16_t takes; /* of PV_BATCH: a ring's text, or all ports */
+};
+#define PV_PORT_OPS  (XEN_EVTCHNOP_reset + 1)
 #define PV_PORTS_ARG 24u /* the longest of these structures */
+extern const struct pv_port_op pv_port_ops[PV_PORT_OPS];
 
 void pv_ports_close_all(struct pv_ports *p);
 /* A port with a service of Zeno's at the other end; -ENOMEM, -ENOSPC. */
