@@ -166,7 +166,7 @@ furnish(struct domain *d, const struct domain_config *c)
 	if (!err && d->vcpu->state.cr0 & CR0_PG) /* a loader may begin in long mode */
 		err = d->mmu->load(d->vcpu);
 	d->clock_offset = clock_ns();
-	if (!err && d->platform)
+	if (!err && d->platform && d->platform->init)
 		err = d->platform->init(d);
 	return err;
 }

@@ -79,10 +79,7 @@ exit_effect(struct vcpu *v, enum effect effect, uint64_t a, uint64_t b)
 void exit_words(const struct exit_record *r, uint64_t seq, char *buf, size_t size);
 void exit_print_last(struct vcpu *v, unsigned count);
 void exit_summary(struct vcpu *v);
-/*
- * To the side channel, where trace=1 or 2 asks for it: exit_streams is that number, 0: nobody
- * listens.
- */
+/* To the side channel, where trace=1 or 2 asks for it: exit_streams is that; 0: nobody listens. */
 extern unsigned exit_streams;
 void exit_stream(struct vcpu *v);
 void exit_stream_interrupt(struct vcpu *v, uint8_t vector);

@@ -379,8 +379,8 @@ entry_get(struct pv_types *t, unsigned level, pte_t entry, unsigned *budget)
  * Hint: Lab 5 replaces a large page by a table of small ones: the table is whole before the entry
  *  leads to it, so that at no moment the CPU finds half of it.
  * until then:
- * int
- * pv_type_write(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsigned *budget)
+ * static INLINED int
+ * write_entry(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsigned *budget)
  * {
  * 	if (t->trusts) {
  * 		*at = entry;
@@ -391,8 +391,8 @@ entry_get(struct pv_types *t, unsigned level, pte_t entry, unsigned *budget)
  * 	return -ENOSYS;
  * }
  */
-int
-pv_type_write(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsigned *budget)
+static INLINED int
+write_entry(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsigned *budget)
 {
 	pte_t old = *at;
 	int err;
@@ -413,3 +413,17 @@ pv_type_write(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsign
 	return 0;
 }
 /* END EXERCISE 6.6a */
+
+static APART int
+write_upper(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsigned *budget)
+{
+	return write_entry(t, level, at, entry, budget);
+}
+
+/* Most are of level 1, which makes no table and takes none apart. */
+int
+pv_type_write(struct pv_types *t, unsigned level, pte_t *at, pte_t entry, unsigned *budget)
+{
+	return level == PV_L1 ? write_entry(t, PV_L1, at, entry, budget)
+			      : write_upper(t, level, at, entry, budget);
+}

@@ -32,7 +32,7 @@ enum changed {
 struct platform {
 	const char *name;
 	const char *what;
-	int (*init)(struct domain *d); /* makes d->machine; 0, -ENOMEM */
+	int (*init)(struct domain *d); /* makes d->machine; 0, -ENOMEM. NULL: it is there */
 	void (*free)(struct domain *d);
 	const struct io_range *ports; /* a count of 0 ends them; NULL: none */
 	uint8_t *claims; /* io.c: [port], below LOW_PORTS: 1 + whose it is; 0: nobody's */

@@ -170,9 +170,8 @@ pv_set_ldt(struct vcpu *v, uint64_t at, uint64_t entries, unsigned *budget)
 	unsigned count = (unsigned)((entries + PER_PAGE - 1) / PER_PAGE);
 	uint64_t *pages[LDT_WINDOW_PAGES];
 
-	if (entries > LDT_ENTRIES || at & PAGE_MASK)
-		return -EINVAL;
-	if (!pv_is_guests(at, entries * sizeof(uint64_t)))
+	if (entries > LDT_ENTRIES || at & PAGE_MASK ||
+	    !pv_is_guests(at, entries * sizeof(uint64_t)))
 		return -EINVAL;
 	pv_charge(budget, entries);
 	for (unsigned n = 0; n < count; n++) {

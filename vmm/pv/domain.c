@@ -124,18 +124,6 @@ ack(struct vcpu *v)
 	return 0;
 }
 
-static uint64_t
-deadline(struct domain *d)
-{
-	return CLOCK_NEVER;
-}
-
-static int
-init(struct domain *d)
-{
-	return 0; /* it was there before its vCPU */
-}
-
 void
 pv_domain_free(struct domain *d)
 {
@@ -155,12 +143,10 @@ pv_domain_free(struct domain *d)
 static const struct platform plain_platform = {
 	.name = "xen",
 	.what = "a page that it shares with Zeno",
-	.init = init,
 	.free = pv_domain_free,
 	.lines = lines,
 	.pending = pending,
 	.ack = ack,
-	.deadline = deadline,
 };
 
 int

@@ -22,10 +22,7 @@ read_header(struct elf64_header *h, const uint8_t *bytes, uint64_t size)
 	if (size < sizeof(*h))
 		return "the file is shorter than an ELF header";
 	memcpy(h, bytes, sizeof(*h));
-	if (memcmp(h->ident,
-		   "\x7f"
-		   "ELF",
-		   4))
+	if (memcmp(h->ident, "\177ELF", 4))
 		return "it is no ELF file";
 	if (h->ident[4] != ELF_CLASS64 || h->ident[5] != ELF_LITTLE || h->machine != EM_X86_64)
 		return "it is not a 64-bit x86 image";
@@ -96,22 +93,17 @@ text_is(const struct elf_note *n, const uint8_t *desc, const char *text)
 static const char *
 take_note(struct pv_image *i, const struct elf_note *n, const uint8_t *desc)
 {
+	uint64_t *const numbers[] = {
+		[XEN_NOTE_ENTRY] = &i->entry,
+		[XEN_NOTE_HYPERCALL_PAGE] = &i->hypercall_page,
+		[XEN_NOTE_VIRT_BASE] = &i->virt_base,
+		[XEN_NOTE_PADDR_OFFSET] = &i->paddr_offset,
+		[XEN_NOTE_INIT_P2M] = &i->init_p2m,
+	};
+
+	if (n->type < ARRAY_LEN(numbers) && numbers[n->type])
+		*numbers[n->type] = number_of(n, desc);
 	switch (n->type) {
-	case XEN_NOTE_ENTRY:
-		i->entry = number_of(n, desc);
-		break;
-	case XEN_NOTE_HYPERCALL_PAGE:
-		i->hypercall_page = number_of(n, desc);
-		break;
-	case XEN_NOTE_VIRT_BASE:
-		i->virt_base = number_of(n, desc);
-		break;
-	case XEN_NOTE_PADDR_OFFSET:
-		i->paddr_offset = number_of(n, desc);
-		break;
-	case XEN_NOTE_INIT_P2M:
-		i->init_p2m = number_of(n, desc);
-		break;
 	case XEN_NOTE_MOD_START_PFN:
 		i->mod_start_pfn = number_of(n, desc) == 1;
 		break;

@@ -20,17 +20,22 @@ typedef int64_t one_fn(struct vcpu *v, const void *request, unsigned *budget);
  * vCPUs, and other domains, have their roots loaded before they run, and to load one forgets all
  * (the host sets no G, nor lets a guest).
  */
-void
-pv_types_told(struct vcpu *v)
+static COLD void
+tell_linear(struct vcpu *v, struct pv_types *t)
 {
-	struct pv_types *t = pv_of(v)->types;
-
-	if (t->linear && !t->told && !v->domain->silent)
+	if (!t->told && !v->domain->silent)
 		printf("d%u %s: a page table that is its own level's, too (linear): Zeno has none "
 		       "such: -EINVAL\n",
 		       v->domain->id, v->domain->name);
-	t->told |= t->linear;
+	t->told = true;
 	t->linear = false;
+}
+
+void
+pv_types_told(struct vcpu *v)
+{
+	if (pv_of(v)->types->linear)
+		tell_linear(v, pv_of(v)->types);
 	audit_now_and_then(v);
 }
 
@@ -73,7 +78,7 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 		if (result)
 			break;
 	}
-	if (result != -EAGAIN)
+	if (t->asked && result != -EAGAIN)
 		pv_type_forget(t);
 	pv_types_told(v);
 	if (c->arg[2] && pv_write(v, c->arg[2], &done, sizeof(done)))

@@ -36,27 +36,26 @@ is_code64(uint32_t selector)
 	return rights >> 21 & 1;
 }
 
-bool
-pv_fetch_insn(struct vcpu *v, struct insn *insn)
+const struct insn *
+pv_fetch_insn(struct vcpu *v)
 {
 	struct known *k = &known[v->state.rip % ARRAY_LEN(known)];
 	uint64_t word[2] = { 0 };
 	uint8_t *bytes = (uint8_t *)word;
 	size_t n = EXIT_INSN_MAX;
 
-	_Static_assert(EXIT_INSN_MAX < sizeof(word), "");
-	if (pv_fetch(v, bytes, n)) {
+	_Static_assert(EXIT_INSN_MAX == sizeof(word) - 1, "");
+	if (pv_fetch(v, bytes, sizeof(word))) { /* in whole words, that is soon done */
 		n = PAGE_SIZE - (v->state.rip & PAGE_MASK);
 		if (n > EXIT_INSN_MAX || pv_fetch(v, bytes, n))
-			return false;
+			return NULL;
 	}
 	bytes[EXIT_INSN_MAX] = (uint8_t)n;
 	if (k->word[0] != word[0] || k->word[1] != word[1]) {
 		k->word[0] = word[0];
 		k->word[1] = decode(&k->insn, bytes, n, MODE64) ? 0 : word[1];
 	}
-	*insn = k->insn;
-	return k->word[1] && is_code64(v->state.seg[SEG_CS].sel);
+	return k->word[1] && is_code64(v->state.seg[SEG_CS].sel) ? &k->insn : NULL;
 }
 
 static void
@@ -131,17 +130,14 @@ reason_of(struct vcpu *v, struct exit *e, const struct insn *i)
 void
 pv_translate_privileged(struct vcpu *v, struct exit *e)
 {
-	enum exit_reason reason;
-	struct insn insn;
+	const struct insn *insn = pv_of(v)->user || e->error ? NULL : pv_fetch_insn(v);
+	enum exit_reason reason = insn ? reason_of(v, e, insn) : EXIT_NONE;
 
-	if (pv_of(v)->user || e->error || !pv_fetch_insn(v, &insn))
-		return;
-	reason = reason_of(v, e, &insn);
 	if (reason == EXIT_NONE)
 		return;
 	e->reason = reason;
-	e->insn_op = insn.op;
-	e->insn_len = insn.len;
+	e->insn_op = insn->op;
+	e->insn_len = insn->len;
 }
 
 /*

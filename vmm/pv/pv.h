@@ -182,9 +182,12 @@ mfn_t pv_frame_named(struct vcpu *v, uint64_t number);
 /* table_write.c: a #PF of its kernel's may be a write that Zeno does for it. */
 void pv_translate_write(struct vcpu *v, struct exit *e);
 
-/* privileged.c: the instruction at rip, of code that is 64 bits wide; false: it is not there. */
+/*
+ * privileged.c: the instruction at rip, of code that is 64 bits wide, up to the next question;
+ * NULL: it is not there.
+ */
 struct insn;
-bool pv_fetch_insn(struct vcpu *v, struct insn *insn);
+const struct insn *pv_fetch_insn(struct vcpu *v);
 /* A #GP of the kernel's, a #UD of anybody's: *e may be another exit then. */
 void pv_translate_privileged(struct vcpu *v, struct exit *e);
 void pv_translate_forced(struct vcpu *v, struct exit *e);

@@ -81,7 +81,10 @@ op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t s
 	if (within + size > sizeof(entry))
 		return refuse(fault, at, PF_P | PF_W);
 	entry = *to;
-	memcpy((uint8_t *)&entry + within, buf, size);
+	if (size == sizeof(entry))
+		entry = *(const pte_t *)buf;
+	else
+		memcpy((uint8_t *)&entry + within, buf, size);
 	if (pv_type_write(pv_of(ctx)->types, PV_L1, to, entry, &budget))
 		return refuse(fault, at, PF_P | PF_W);
 	return 0;
@@ -104,8 +107,8 @@ exit_table_write(struct vcpu *v, struct exit *e)
 	struct pv_types *t = pv_of(v)->types;
 	unsigned budget = PV_BATCH;
 	enum emu_result done;
+	const struct insn *insn;
 	struct emu_fault fault;
-	struct insn insn;
 
 	/* First: what is being taken apart is a table by name alone: nothing counts for it. */
 	if (pv_type_busy(t) && !pv_type_settle(t, &budget)) {
@@ -114,11 +117,12 @@ exit_table_write(struct vcpu *v, struct exit *e)
 	}
 	faulted.at = e->gva;
 	faulted.entry = entry_at(v, e->gva);
-	if (!faulted.entry || !pv_fetch_insn(v, &insn))
+	insn = faulted.entry ? pv_fetch_insn(v) : NULL;
+	if (!insn)
 		return page_fault(v, e->gva, e->error);
-	e->insn_op = insn.op;
-	e->insn_len = insn.len;
-	done = emulate(&v->state, &insn, &ops, v, &fault);
+	e->insn_op = insn->op;
+	e->insn_len = insn->len;
+	done = emulate(&v->state, insn, &ops, v, &fault);
 	if (done == EMU_OK)
 		vcpu_done(v);
 	if (done == EMU_FAULT && fault.vector != VEC_PF)

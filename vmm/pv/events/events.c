@@ -183,16 +183,9 @@ ack(struct vcpu *v)
 	return 0;
 }
 
-static int
-init(struct domain *d)
-{
-	return 0; /* it was there before its vCPU */
-}
-
 static const struct platform events_platform = {
 	.name = "xen",
 	.what = "event channels and time as a PV guest knows them",
-	.init = init,
 	.free = pv_domain_free,
 	.ports = pv_dom0_ports,
 	.claims = pv_dom0_claims,

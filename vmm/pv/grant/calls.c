@@ -15,22 +15,8 @@
 #include <vmm/pv/shared.h>
 #include <trials/audit/audit.h>
 
-union request {
-	struct xen_gnttab_map_grant_ref map;
-	struct xen_gnttab_unmap_grant_ref unmap;
-	struct xen_gnttab_unmap_and_replace replace;
-	struct xen_gnttab_copy copy;
-};
-
-struct op {
-	uint16_t size;
-	uint16_t out;   /* from here on it is written back */
-	unsigned takes; /* about as long as so many entries of a walk of types */
-	/* True: the CPU is to forget what it knows of page tables. */
-	bool (*one)(struct vcpu *v, struct pv_grants *by, union request *r);
-	/* The guest can't be told of it: so it is not done. */
-	void (*undo)(struct vcpu *v, struct pv_grants *by, union request *r);
-};
+/* Of a request that has been read. True: the CPU is to forget what it knows of page tables. */
+typedef bool one_fn(struct vcpu *v, struct pv_grants *by, void *request);
 
 /* Who runs, or could; NULL. */
 static struct pv_grants *
@@ -64,16 +50,18 @@ by_entry(const struct pv_grants *by, uint32_t handle)
 }
 
 /* Once for each granter: what no table of version 1 has. */
-static void
+static COLD void
 tell(struct pv_grants *of)
 {
-	const struct domain *d = domain_find(of->owner);
+	const struct domain *d = of && of->odd && !of->told ? domain_find(of->owner) : NULL;
 
-	if (of->odd && !of->told && !d->silent)
+	if (!d)
+		return;
+	of->told = true;
+	if (!d->silent)
 		printf("d%u %s: a grant that is transitive, or of a part of a page: Zeno has tables of "
 		       "version 1 alone\n",
 		       d->id, d->name);
-	of->told |= of->odd;
 }
 
 /*
@@ -90,9 +78,9 @@ changed(struct vcpu *v, uint64_t at, bool its_own)
 }
 
 static bool
-map(struct vcpu *v, struct pv_grants *by, union request *r)
+map(struct vcpu *v, struct pv_grants *by, void *request)
 {
-	struct xen_gnttab_map_grant_ref *m = &r->map;
+	struct xen_gnttab_map_grant_ref *m = request;
 	bool its_own = m->flags & XEN_GNTMAP_contains_pte, was;
 	struct pv_grants *of = granter(m->dom);
 	pte_t *at = NULL;
@@ -101,26 +89,26 @@ map(struct vcpu *v, struct pv_grants *by, union request *r)
 		at = entry_at(v, m->host_addr, its_own);
 	was = at && *at & PTE_P;
 	m->status = (int16_t)(of ? pv_grant_map(by, of, at, m) : XEN_GNTST_bad_domain);
-	if (m->status && of)
+	if (m->status)
 		tell(of);
 	return was && changed(v, m->host_addr, its_own);
 }
 
-static COLD void
-undo_map(struct vcpu *v, struct pv_grants *by, union request *r)
+static COLD bool
+undo_map(struct vcpu *v, struct pv_grants *by, void *request)
 {
-	const struct xen_gnttab_map_grant_ref *m = &r->map;
+	const struct xen_gnttab_map_grant_ref *m = request;
 	struct xen_gnttab_unmap_grant_ref u = { m->host_addr, m->dev_bus_addr, m->handle, 0 };
 
 	if (!m->status)
 		pv_grant_unmap(by, &u, entry_at(v, m->host_addr, by_entry(by, m->handle)), 0);
-	v->flush = true;
+	return true;
 }
 
 static bool
-unmap(struct vcpu *v, struct pv_grants *by, union request *r)
+unmap(struct vcpu *v, struct pv_grants *by, void *request)
 {
-	struct xen_gnttab_unmap_grant_ref *u = &r->unmap;
+	struct xen_gnttab_unmap_grant_ref *u = request;
 	bool its_own = by_entry(by, u->handle);
 	pte_t *at = u->host_addr ? entry_at(v, u->host_addr, its_own) : NULL;
 
@@ -130,9 +118,9 @@ unmap(struct vcpu *v, struct pv_grants *by, union request *r)
 
 /* Its entry goes from one place to another. */
 static bool
-replace(struct vcpu *v, struct pv_grants *by, union request *r)
+replace(struct vcpu *v, struct pv_grants *by, void *request)
 {
-	struct xen_gnttab_unmap_and_replace *u = &r->replace;
+	struct xen_gnttab_unmap_and_replace *u = request;
 	struct xen_gnttab_unmap_grant_ref one = { .host_addr = u->host_addr, .handle = u->handle };
 	pte_t *at = entry_at(v, u->host_addr, false), *from = NULL;
 	unsigned budget = 0;
@@ -149,84 +137,93 @@ replace(struct vcpu *v, struct pv_grants *by, union request *r)
 }
 
 static bool
-copy(struct vcpu *v, struct pv_grants *by, union request *r)
+copy(struct vcpu *v, struct pv_grants *by, void *request)
 {
-	struct xen_gnttab_copy *c = &r->copy;
+	struct xen_gnttab_copy *c = request;
 	struct pv_grants *from = c->source.domid == XEN_DOMID_SELF ? by : granter(c->source.domid);
 	struct pv_grants *to = c->dest.domid == XEN_DOMID_SELF ? by : granter(c->dest.domid);
 
 	c->status = (int16_t)pv_grant_copy(by, from, to, c);
-	if (c->status && from)
+	if (c->status) {
 		tell(from);
-	if (c->status && to)
 		tell(to);
+	}
 	return false;
 }
 
-#define OP(request, which, cost, fn, undo_fn)                                                 \
-	[XEN_GNTTABOP_##request] = { sizeof(struct xen_gnttab_##request),                     \
-				     offsetof(struct xen_gnttab_##request, status), cost, fn, \
-				     undo_fn }
-static const struct op ops[] = {
-	OP(map_grant_ref, map, 16, map, undo_map),
-	OP(unmap_grant_ref, unmap, 16, unmap, NULL),
-	OP(unmap_and_replace, replace, 24, replace, NULL),
-	OP(copy, copy, 64, copy, NULL),
-};
-
-/* `near`: where the request is the CPU may read and write, if it remembers nothing else of it. */
-static inline int
-answer(struct vcpu *v, uint64_t to, const void *from, size_t len, bool near)
+/* 0 or -EFAULT, and then it is undone. `near`: by the CPU, as long as what it knows is true. */
+static INLINED int
+serve(struct vcpu *v, struct pv_grants *by, uint64_t at, size_t size, size_t out, one_fn *one,
+      one_fn *undo)
 {
-	return near && !v->flush ? pv_copy(to, (uint64_t)from, len) : pv_write(v, to, from, len);
-}
+	bool near = pv_cpu_may(v, pv_of(v)->kernel_root, at, size);
+	uint64_t r[5];
+	const uint8_t *answer = (uint8_t *)r + out;
+	int err = near ? pv_copy((uint64_t)r, at, size) : pv_read(v, r, at, size);
 
-static int64_t
-each(struct vcpu *v, struct pv_call *c, const struct op *op, struct pv_grants *by)
-{
-	uint32_t left = (uint32_t)c->arg[2];
-	uint64_t at = c->arg[1];
-	struct pv_types *t = pv_of(v)->types;
-	bool flush = false, near;
-	union request r;
-	int64_t err = 0;
-
-	for (; left && !err; left--, at += op->size) {
-		c->again = (pv_type_busy(t) && !pv_type_settle(t, &c->budget)) ||
-			   c->budget < op->takes;
-		if (c->again)
-			break;
-		c->budget -= op->takes;
-		near = pv_cpu_may(v, pv_of(v)->kernel_root, at, op->size);
-		err = near ? pv_copy((uint64_t)&r, at, op->size) : pv_read(v, &r, at, op->size);
-		if (err)
-			break;
-		flush |= op->one(v, by, &r);
-		err = answer(v, at + op->out, (uint8_t *)&r + op->out, op->size - op->out, near);
-		if (err && op->undo)
-			op->undo(v, by, &r);
-	}
-	v->flush |= flush;
-	c->arg[1] = at;
-	c->arg[2] = left;
-	audit_now_and_then(v);
+	if (err)
+		return err;
+	by->changed |= one(v, by, r);
+	err = near && !v->flush ? pv_copy(at + out, (uint64_t)answer, size - out)
+				: pv_write(v, at + out, answer, size - out);
+	if (err && undo)
+		by->changed |= undo(v, by, r);
 	return err;
 }
+
+/* Written back from this field on; it takes as long as so many entries of a walk of types. */
+#define OPS(OP)                                          \
+	OP(map_grant_ref, dom, 16, map, undo_map)        \
+	OP(unmap_grant_ref, status, 16, unmap, NULL)     \
+	OP(unmap_and_replace, status, 24, replace, NULL) \
+	OP(copy, status, 64, copy, NULL)
+#define OP(which, out, takes, one, undo)                                            \
+	static int serve_##which(struct vcpu *v, struct pv_grants *by, uint64_t at) \
+	{                                                                           \
+		_Static_assert(sizeof(struct xen_gnttab_##which) <= 40, "");        \
+		return serve(v, by, at, sizeof(struct xen_gnttab_##which),          \
+			     offsetof(struct xen_gnttab_##which, out), one, undo);  \
+	}
+OPS(OP)
+#undef OP
+
+static const struct op {
+	int (*serve)(struct vcpu *v, struct pv_grants *by, uint64_t at);
+	uint16_t size, takes;
+} ops[] = {
+#define OP(which, out, takes, one, undo) \
+	[XEN_GNTTABOP_##which] = { serve_##which, sizeof(struct xen_gnttab_##which), takes },
+	OPS(OP)
+};
 
 static int64_t
 grant_op(struct vcpu *v, struct pv_call *c)
 {
-	uint32_t op = (uint32_t)c->arg[0];
-	struct pv_grants *by;
+	uint32_t cmd = (uint32_t)c->arg[0];
+	const struct op *op = &ops[cmd];
+	struct pv_grants *by = pv_grants_of[v->domain->id];
+	int err = 0;
 
-	if (op >= ARRAY_LEN(ops) || !ops[op].size)
+	if (cmd >= ARRAY_LEN(ops) || !op->size)
 		return pv_call_grant_table_op(v, c); /* of the table itself */
 	if ((int32_t)c->arg[2] < 0)
 		return -EINVAL;
-	by = pv_grants_of[v->domain->id];
-	by->name = v->domain == pv_dom0() ? 0 : by->owner;
-	by->types = pv_of(v)->types;
-	return each(v, c, &ops[op], by);
+	if (!by->types) { /* its first one */
+		by->name = v->domain == pv_dom0() ? 0 : by->owner;
+		by->types = pv_of(v)->types;
+	}
+	for (; (uint32_t)c->arg[2] && !err; c->arg[2]--, c->arg[1] += op->size) {
+		c->again = (pv_type_busy(by->types) && !pv_type_settle(by->types, &c->budget)) ||
+			   c->budget < op->takes;
+		if (c->again)
+			break;
+		c->budget -= op->takes;
+		err = op->serve(v, by, c->arg[1]);
+	}
+	v->flush |= by->changed;
+	by->changed = false;
+	audit_now_and_then(v);
+	return err;
 }
 
 PV_HYPERCALL(grant_table_op, grant_op);

@@ -51,6 +51,7 @@ struct pv_grants {
 	uint16_t name;  /* ... as other guests know it, for as long as it asks: dom0's is 0 */
 	bool odd;       /* somebody has met an entry that no version 1 has ... */
 	bool told;      /* ... which its console has been told */
+	bool changed;   /* in this call: entries that the CPU may know */
 	struct pv_types *types;
 	const struct pv_grant_table *table;
 	uint32_t handles;                          /* that there are, free or not */
