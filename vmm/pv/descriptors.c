@@ -16,6 +16,7 @@
 #define PER_PAGE    (PAGE_SIZE / sizeof(uint64_t))
 #define GDT_ENTRIES (GDT_GUEST_PAGES * PER_PAGE)
 #define LDT_ENTRIES (LDT_WINDOW_PAGES * PER_PAGE)
+_Static_assert(PV_TABLE_PAGES <= 32, "has_tables");
 
 /* What of Zeno's own copy it is; false: no guest may have it. Xen discards type 0, too. */
 static bool
@@ -50,13 +51,11 @@ show_page(unsigned n, uint64_t *page)
 void
 pv_show_tables(struct vcpu *v)
 {
-	uint64_t *const none[PV_TABLE_PAGES] = { NULL };
-	uint64_t *const *from = shown ? pv_of(shown)->tables : none;
-	uint64_t *const *to = v ? pv_of(v)->tables : none;
+	uint32_t change = (shown ? pv_of(shown)->has_tables : 0) | (v ? pv_of(v)->has_tables : 0);
 
-	for (unsigned n = 0; n < PV_TABLE_PAGES; n++) /* neither has most of them */
-		if (from[n] != to[n])
-			show_page(n, to[n]);
+	for (; change && shown != v; change &= change - 1)
+		show_page((unsigned)__builtin_ctz(change),
+			  v ? pv_of(v)->tables[__builtin_ctz(change)] : NULL);
 	shown = v;
 }
 
@@ -74,6 +73,8 @@ replace(struct vcpu *v, unsigned n, uint64_t *page)
 {
 	host_page_put(pv_of(v)->tables[n]);
 	pv_of(v)->tables[n] = page;
+	pv_of(v)->has_tables &= ~(1u << n);
+	pv_of(v)->has_tables |= (uint32_t)(page != NULL) << n;
 	if (shown == v)
 		show_page(n, page);
 }

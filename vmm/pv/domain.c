@@ -9,6 +9,7 @@
 #include <vmm/pv/shared.h>
 
 SET_DECLARE(pv_parts);
+SET_DECLARE(pv_parts_run);
 
 struct vcpu *pv_running;
 
@@ -63,8 +64,8 @@ pv_domain_sched_op(struct vcpu *v, struct pv_call *c)
 static void
 tell(struct vcpu *v, bool runs)
 {
-	set_foreach (const struct pv_part *, part, pv_parts)
-		if (v && part->runs)
+	set_foreach (const struct pv_part *, part, pv_parts_run)
+		if (v)
 			part->runs(v, runs);
 }
 

@@ -63,8 +63,7 @@ read_far(struct vcpu *v, void *to, uint64_t from, uint64_t len)
 {
 	const struct pv *pv = pv_of(v);
 
-	return pv->far ? pv->far->read(v, to, from, len)
-		       : read_by(pv->kernel_root, to, from, len);
+	return pv->far ? pv->far->read(v, to, from, len) : read_by(pv->kernel_root, to, from, len);
 }
 
 int

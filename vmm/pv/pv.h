@@ -43,7 +43,8 @@ struct pv {
 	uint64_t kernel_sp;           /* for what comes while the user runs */
 	uint64_t event_callback, failsafe_callback, syscall_callback, nmi_callback;
 	uint64_t said;    /* a bit for each unknown hypercall that the log has: the first vCPU's */
-	uint64_t assists; /* ... for each of vm_assist's types that it has asked for */
+	uint32_t assists; /* ... for each of vm_assist's types that it has asked for */
+	uint32_t has_tables; /* ... of `tables` that is there: most vCPUs have none, or one */
 	/* descriptors.c: what the windows show while it runs; NULL: a page of zeros */
 	uint64_t *tables[PV_TABLE_PAGES];
 	mfn_t gdt_frames[GDT_GUEST_PAGES]; /* MFN_NONE: none */

@@ -59,7 +59,8 @@ struct pv_part {
 	/* One of sched_op's that the CPU alone does not know: -ENOSYS. */
 	int64_t (*sched_op)(struct vcpu *v, struct pv_call *c);
 };
-#define PV_PART(part) SET_ADD(pv_parts, part)
+#define PV_PART(part)      SET_ADD(pv_parts, part)
+#define PV_PART_RUNS(part) SET_ADD(pv_parts_run, part) /* it has runs(): asked at each switch */
 
 /* domain.c: before its vCPU; 0 or -ENOMEM. It goes with the domain: pv_domain_free(). */
 int pv_domain_create(struct domain *d);

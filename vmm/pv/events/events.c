@@ -245,3 +245,4 @@ static const struct pv_part events_part = {
 	.sched_op = pv_sched_op,
 };
 PV_PART(events_part);
+PV_PART_RUNS(events_part);
