@@ -31,12 +31,18 @@ tell_linear(struct vcpu *v, struct pv_types *t)
 	t->linear = false;
 }
 
+static inline void
+told(struct vcpu *v, struct pv_types *t)
+{
+	if (t->linear)
+		tell_linear(v, t);
+	audit_now_and_then(v);
+}
+
 void
 pv_types_told(struct vcpu *v)
 {
-	if (pv_of(v)->types->linear)
-		tell_linear(v, pv_of(v)->types);
-	audit_now_and_then(v);
+	told(v, pv_of(v)->types);
 }
 
 /*
@@ -80,14 +86,14 @@ each(struct vcpu *v, struct pv_call *c, size_t size, one_fn *one)
 	}
 	if (t->asked && result != -EAGAIN)
 		pv_type_forget(t);
-	pv_types_told(v);
+	told(v, t);
 	if (c->arg[2] && pv_write(v, c->arg[2], &done, sizeof(done)))
 		return -EFAULT;
-	if (result != -EAGAIN)
-		return result;
-	c->again = true;
-	c->arg[0] = at;
-	c->arg[1] = left | GOES_ON;
+	if (result == -EAGAIN) {
+		c->again = true;
+		c->arg[0] = at;
+		c->arg[1] = left | GOES_ON;
+	}
 	return result;
 }
 

@@ -106,18 +106,19 @@ pv_answer(struct pv_spot *spot)
 	struct pv *pv = pv_of(v);
 	struct pv_call *c = &spot->call;
 	struct exit *e = exit_place(v);
+	uint64_t number = c->number;
 	int64_t result;
 	bool due;
 
-	if (!is_usual(v, pv, c->number))
+	if (!is_usual(v, pv, number))
 		return PV_EXITS;
 	exit_begin(e, EXIT_HYPERCALL, NO_TRAP, 0, pv->frame.rip - PV_INSN);
 	record(v, e);
 	c->begins = RESUME;
 	c->budget = PV_BATCH;
-	if (c->number == XEN_iret)
+	if (number == XEN_iret)
 		return iret_at_once(v, pv, spot);
-	result = pv_calls[c->number](v, c);
+	result = pv_calls[number](v, c);
 	if (__builtin_expect(c->begins != RESUME, 0)) {
 		ASSERT(c->verdict == RESUME && c->again);
 		pv->frame.rip -= PV_INSN;

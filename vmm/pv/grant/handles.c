@@ -28,12 +28,13 @@ pv_handles_more(struct pv_grants *g)
 int
 pv_grant_put(struct pv_grants *by, uint16_t of, pte_t *at, pte_t entry)
 {
+	struct pv_types *t = by->types;
 	unsigned budget = 0;
 	int err;
 
-	by->types->controls = true;
-	by->types->foreign = of;
-	err = pv_type_write(by->types, PV_L1, at, entry, &budget);
-	by->types->foreign = 0;
+	t->controls = true;
+	t->foreign = of;
+	err = pv_type_write(t, PV_L1, at, entry, &budget);
+	t->foreign = 0;
 	return err;
 }
