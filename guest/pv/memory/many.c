@@ -57,12 +57,38 @@ by_many_calls(void)
 		put_in(pages[n], out[n]);
 }
 
+/*
+ * Of pages that no other part uses: seven whose frames are in a row, up or down. Which are depends
+ * on what the host has had in its memory before. Given back, they are a row of four for whoever
+ * asks next, wherever they begin.
+ */
+static unsigned
+in_a_row(void)
+{
+	unsigned first = 522, n = first + 1;
+	uint64_t step = 0;
+
+	for (; n < 599 && n - first < 7; n++) {
+		uint64_t was = step;
+
+		step = pv_page(pages[n]) - pv_page(pages[n - 1]);
+		if (step != 1 && step != ~0ul)
+			first = n;
+		else if (step != was)
+			first = n - 1;
+	}
+	check(n - first == 7, "seven in a row", first);
+	return first;
+}
+
 /* More than it may have are not done, nor is a row of which a part would be too many. */
 static void
 quota(void)
 {
+	unsigned first = in_a_row();
+
 	for (unsigned n = 0; n < 7; n++)
-		list[n] = take_out(pages[n]);
+		list[n] = take_out(pages[first + n]);
 	is(pv_reserve(LESS, list, 7, 0), 7, "seven");
 	is(pv_reserve(MORE, list, 1, 3), 0, "a row of eight");
 	is(pv_reserve(MORE, list, 1, 2), 1, "a row of four");
