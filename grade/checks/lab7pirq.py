@@ -11,7 +11,7 @@ from zeno.judging import headers
 
 from .lab4 import word
 from .lab6a import Enough, invoke, prints, watched
-from .lab7a import D_MACHINE, O_DOM, O_OTHER, O_STATE, PD_EVENTS, PE_PORTS, P_PAGE, P_SHARED, PORT_SIZE
+from .lab7a import D_PV, O_DOM, O_OTHER, O_STATE, PD_EVENTS, PE_PORTS, P_PAGE, P_SHARED, PORT_SIZE
 
 P_PIRQ, PIRQ_SIZE, PIRQS, MAPPED = headers.numbers(("vmm/pv/events/ports.h",), (
     "offsetof(struct pv_ports, pirq)", "sizeof(struct pv_pirq)", "PV_PIRQS", "offsetof(struct pv_pirq, mapped)"))
@@ -168,7 +168,7 @@ def lines(t):
     program.end()
 
     def see(client, regs):
-        at = word(client, word(client, regs["rdi"] + D_MACHINE) + PD_EVENTS) + PE_PORTS
+        at = word(client, word(client, regs["rdi"] + D_PV) + PD_EVENTS) + PE_PORTS
         by_itself(t, client, (regs["rsp"] - 0x800) & ~15, at)
         done.append(True)
         raise Enough
