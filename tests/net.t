@@ -74,6 +74,23 @@ def ours():
        "and a front end outlives `network-detach`, and dom0", text=third)
 
 
+def ruled():
+    """Rules from a file, and typed; a rate, of which there is no more than there may be."""
+    files = {"b.cfg": net("b", "ip=10.0.2.8, rules=in drop icmp from 10.0.2.0/24; in accept", extra="serve"),
+             "a.cfg": net("a", "ip=10.0.2.7", extra="ping=10.0.2.8 wait=300"),
+             "c.cfg": net("c", "ip=10.0.2.9, rules=out drop udp dport 1-7", extra="ping=10.0.2.8 wait=300"),
+             "slow.cfg": net("slow", "rate=100KB/s", extra="ip=10.0.2.11 blast=30")}
+    (said,) = booted([start(32, *shell("create b.cfg"), (READY, "create a.cfg\n"), ENDS,
+                            *shell("vif-rule b 0", "vif-rule b 0 none", "vif-rule b 0 drop tpc", "create c.cfg"), ENDS,
+                            *shell("create slow.cfg"), ENDS, *shell("shutdown b"), ENDS, *shell("halt"))], **files)
+    ok("10.0.2.8: of 5 pings 0 came back, and of 5 datagrams 5" in said and re.search(r"^ +5 in drop icmp from 10\.0\.2\.0/24\n +\d+ in accept$", said, re.M)
+       and "behind accept or drop: " in said, "a rule for what comes, which is shown", text=said)
+    ok("10.0.2.8: of 5 pings 5 came back, and of 5 datagrams 0" in said, "... and for what goes; `none` takes rules away", text=said)
+    took = re.search(r"\| 30 frames in (\d+) ms$", said, re.M)
+    ok(took and int(took[1]) >= (30 * 1514 - 5000) * 1000 // 100_000 - 1 and said.count("0 wrong; the end") == 4,
+       "a rate: 30 of the longest frames are there no sooner than they may be", text=said)
+
+
 HARM = ("frames", "chains", "any", "jump", "shake", "room", "store")
 CLOSED = ("chains", "jump", "store")
 STEPS = range(1, 8)
@@ -83,7 +100,7 @@ def harmful():
     """Front ends that lie, or end at any step: others have their network meanwhile, and dom0 goes on."""
     files = {"b.cfg": net("b", "ip=10.0.2.8", extra=f"ping={DOM0} count=40 serve"),
              "a.cfg": net("a", "ip=10.0.2.7", extra=f"ping={DOM0} and=10.0.2.8")}
-    files |= {word: net(word, "", extra=f"harm={word} ip=10.0.2.9") for word in HARM}
+    files |= {word: net(word, "ip=10.0.2.9", extra=f"harm={word}") for word in HARM}
     files |= {f"{n}": net(f"end{n}", "", extra=f"die={n}") for n in STEPS}
 
     def beside(*names):
@@ -133,6 +150,7 @@ def linux(kernel):
 
 def main():
     ours()
+    ruled()
     harmful()
     try:
         linux(xen_guest.linux_pv())

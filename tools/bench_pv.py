@@ -2,7 +2,8 @@
 """The third part of `make bench`: what a PV guest's calls cost, in instructions, beside Xen 4.17's and the aims.
 
 The guest pv-bench measures itself under QEMU's -icount shift=0. Xen's numbers were measured in the same way, on the same QEMU.
-pv-disk counts what a request to dom0's back end costs: of both domains and of Zeno between them, while the CPU is never idle.
+pv-disk counts what a request to dom0's back end costs, and pv-net what a frame does: of all domains that have to do with it and of
+Zeno between them, while the CPU is never idle.
 """
 
 import re
@@ -52,6 +53,7 @@ ROWS = {  # Xen's, the aim, and the most that it may be
 }
 
 DISK = ROOT / "build/guest/pv-disk.elf"
+NET = ROOT / "build/guest/pv-net.elf"
 DOM0 = ROOT / "build/guest/dom0.elf"
 REQUESTS = {  # the most that it may be
     "block read of 4 KiB": 12_100,
@@ -60,7 +62,15 @@ REQUESTS = {  # the most that it may be
     "... 16 in flight, write, each": 2_900,
     "block flush": 10_200,
 }
-REQUEST = re.compile(r"^d2\| (.+): \d+ (\d+) \d+\nd2\| \1, events of 100: (\d+) out, (\d+) in$", re.M)
+FRAMES = {  # the most that it may be
+    "frame to dom0": 14_900,
+    "... 16 in flight, each": 3_900,
+    "frame to dom0 and back": 18_000,
+    "... 16 of them, each": 7_300,
+    "frame to a domain and back": 31_600,
+    "... 16 to it, each": 9_100,
+}
+REQUEST = re.compile(r"^d\d\| (.+): \d+ (\d+) \d+\nd\d\| \1, events of 100: (\d+) out, (\d+) in$", re.M)
 
 
 def medians():
@@ -72,30 +82,40 @@ def medians():
     return {name: median for name, (_, median, _) in rows.items()}
 
 
-def requests():
-    """{row: (instructions, events that the front end sends for a hundred, and takes)}"""
-    config = b"name='disk'; kernel='pv-disk'; memory=8; extra='bench'; disk=['img,,xvda']\n"
-    with tempfile.NamedTemporaryFile(suffix=".cpio") as files:
-        files.write(mkfiles.archive({"disk.cfg": config, "img": bytes(1 << 17), "pv-disk": DISK.read_bytes()}))
-        files.flush()
-        run = machine.boot(kernel=HOST, cpu="pv", icount=True, limits=LIMIT, modules=[(DOM0, ""), (Path(files.name), "")],
-                           cmdline=f"panic=off -- start dom0 mem=24 module={Path(files.name).stem} -- "
-                                   "input=0#~|create~disk.cfg_|0#~||0#~|halt_; off")
+def rows_of(typed, **files):
+    """{row: (instructions, events that the front end sends for a hundred, and takes)} of the domain that prints them."""
+    with tempfile.NamedTemporaryFile(suffix=".cpio") as disk:
+        disk.write(mkfiles.archive(files))
+        disk.flush()
+        run = machine.boot(kernel=HOST, cpu="pv", icount=True, limits=LIMIT, modules=[(DOM0, ""), (Path(disk.name), "")],
+                           cmdline=f"panic=off -- start dom0 mem=24 module={Path(disk.name).stem} -- input={typed}; off")
     text = run.text().replace("\r", "")
     run.cleanup()
     return {name: tuple(map(int, numbers)) for name, *numbers in REQUEST.findall(text)}
 
 
-def of_disks():
-    """The rows of requests are printed; those that are dearer than they may be."""
-    rows = requests()
-    if set(rows) != set(REQUESTS):
-        return ["pv-disk did not print its rows"]
-    print("\nA request to dom0's disk, in instructions of both domains and Zeno; and events of a hundred of them\n")
+def requests():
+    """Those of a disk."""
+    config = b"name='disk'; kernel='pv-disk'; memory=8; extra='bench'; disk=['img,,xvda']\n"
+    return rows_of("0#~|create~disk.cfg_|0#~||0#~|halt_", **{"disk.cfg": config, "img": bytes(1 << 17), "pv-disk": DISK.read_bytes()})
+
+
+def frames():
+    """Those of a network: the longest frames, to dom0 and to another domain."""
+    config = "name='{0}'; kernel='pv-net'; memory=8; extra='{1}'; vif=['ip={2}']\n"
+    return rows_of("0#~|create~b_|y>~|create~a_|0#~||0#~|halt_", a=config.format("a", "bench=10.0.2.8", "10.0.2.7").encode(),
+                   b=config.format("b", "serve", "10.0.2.8").encode(), **{"pv-net": NET.read_bytes()})
+
+
+def shown(title, who, rows, most):
+    """The rows are printed; those that are dearer than they may be."""
+    if set(rows) != set(most):
+        return [f"{who} did not print its rows"]
+    print(f"\n{title}, in instructions of all domains and Zeno; and events of a hundred of them\n")
     print(f"  {'':34}{'pv':>6}{'out':>7}{'in':>7}")
     for name, (median, sent, came) in rows.items():
         print(f"  {name:34}{median:>6}{sent:>7}{came:>7}")
-    return [f"{name} takes {row[0]}, and may take {REQUESTS[name]}" for name, row in rows.items() if row[0] > REQUESTS[name]]
+    return [f"{name} takes {row[0]}, and may take {most[name]}" for name, row in rows.items() if row[0] > most[name]]
 
 
 def main():
@@ -108,7 +128,8 @@ def main():
     for name, median in rows.items():
         xen, aim, _ = ROWS[name]
         print(f"  {name:34}{median:>6}{xen or '':>7}{aim or '':>7}{'  over it' if aim and median > aim else ''}")
-    more = of_disks()
+    more = shown("A request to dom0's disk", "pv-disk", requests(), REQUESTS)
+    more += shown("A frame of 1,514 bytes", "pv-net", frames(), FRAMES)
     more += [f"{name} takes {median}, and may take {ROWS[name][2]}" for name, median in rows.items() if median > ROWS[name][2]]
     print("".join(f"bench: {words}\n" for words in more), end="", file=sys.stderr)
     return 1 if more else 0

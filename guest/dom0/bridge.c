@@ -80,3 +80,18 @@ bridge_receive(struct port *from, const void *frame, size_t len)
 	while ((p = bridge_next(from, frame, p)))
 		p->send(p, frame, len);
 }
+
+bool
+bridge_return(struct port *p, const void *frame, size_t len)
+{
+	static uint8_t answer[FRAME_MAX];
+	const uint8_t *asked = frame;
+
+	if (asked[12] != FRAME_LOOP >> 8 || asked[13] || !has(p, asked))
+		return false;
+	memcpy(answer, asked, len);
+	memcpy(answer, asked + MAC_SIZE, MAC_SIZE);
+	memcpy(answer + MAC_SIZE, p->mac, MAC_SIZE);
+	bridge_receive(p, answer, len);
+	return true;
+}

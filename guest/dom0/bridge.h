@@ -41,3 +41,10 @@ void bridge_receive(struct port *from, const void *frame, size_t len);
 struct port *bridge_next(const struct port *from, const uint8_t *head, const struct port *after);
 /* Whether the port may send under the address that is there. Once for each frame. */
 bool bridge_takes(struct port *from, const uint8_t *head);
+
+/*
+ * What a port does that answers: a frame of type 9000, for its own address, goes back to whom it is
+ * from. Whether it was one.
+ */
+#define FRAME_LOOP 0x9000u
+bool bridge_return(struct port *p, const void *frame, size_t len);

@@ -103,7 +103,7 @@ void daemon_hears(void); /* in each round */
 void shell_init(void);
 bool shell_serve(void);
 void shell_prompt(void);            /* it has the console again */
-const char *shell_word(unsigned n); /* of the command: 0 is the one behind its name */
+const char *shell_word(unsigned n); /* of the command: 0 is behind its name; NULL: no more */
 /* things.c: commands. */
 void run_disks(const char *word);
 void run_nic(const char *word);
@@ -112,6 +112,11 @@ void run_crc(const char *word);
 void run_ls(const char *word);
 void run_truncate(const char *word);
 void run_rm(const char *word);
+/* netshell.c: more of them. */
+void run_network_attach(const char *word);
+void run_network_detach(const char *word);
+void run_network_list(const char *word);
+void run_vif_rule(const char *word);
 
 /* vbds.c: disks for domains. Why one can't have it; NULL: it can, or has. */
 struct config;
@@ -133,6 +138,10 @@ void vifs_begin(struct domu *u, const struct config *c);
 void vifs_end(struct domu *u);
 bool vifs_serve(struct domu *u);
 void vifs_list(const struct domu *u);
+uint64_t vifs_until(void);
+/* One more for what goes and comes, or "none" any more. NULL, or what is wrong, in words. */
+const char *vif_rule(const struct domu *u, unsigned number, const char *words);
+void vif_rules(const struct domu *u, unsigned number);
 uint32_t vif_address(const uint8_t *mac); /* whose card that is; 0: nobody's */
 
 /* own.c: dom0's own address on the bridge. */

@@ -41,6 +41,17 @@ take_ports(void)
 	}
 }
 
+/* Until something comes, or somebody may send more. */
+static void
+sleep(void)
+{
+	uint64_t until = vifs_until();
+
+	if (until)
+		pv_timer(until);
+	pv_block();
+}
+
 /* Each round serves everybody a little, so that who talks for ever keeps nobody waiting. */
 static void
 loop(void)
@@ -55,7 +66,7 @@ loop(void)
 		any |= shell_serve();
 		out_flush();
 		if (!any)
-			pv_block();
+			sleep();
 	}
 }
 
@@ -71,6 +82,9 @@ begin(void)
 	if (pv_event_op(XEN_EVTCHNOP_bind_virq, &virq))
 		say("dom0: nobody tells of domains that have ended\n");
 	exception_port = virq.port;
+	virq = (struct xen_evtchn_bind_virq){ .virq = XEN_VIRQ_TIMER };
+	if (pv_event_op(XEN_EVTCHNOP_bind_virq, &virq))
+		say("dom0: nobody says what time it is\n");
 	daemon_init();
 	own_begin();
 	domains_init();

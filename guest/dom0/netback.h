@@ -6,6 +6,7 @@
  * is looked at. Of a frame dom0 copies the head, once, and decides by that; to another VIF the head
  * goes out of this copy, and the rest from grant to grant: dom0 never has it.
  *
+ *   rules.c    which may go, or come      share.c  how much may go
  *   vifs.c     who has which, and what the store says of it    netback.c   the handshake, the rings
  *   netserve.c frames from a domain                            netdeliver.c  ... and to one
  */
@@ -13,6 +14,7 @@
 
 #include <guest/dom0/bridge.h>
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/share.h>
 #include <guest/dom0/vifspec.h>
 #include <guest/pv/drivers/ring.h>
 #include <guest/pv/drivers/states.h>
@@ -37,6 +39,8 @@ struct vif {
 	bool takes_blank; /* frames whose checksum is still to be made */
 	bool lies;        /* what its rings say can't be: it is closed in its turn */
 	bool served;      /* there are responses that it has not been told of */
+	struct share share;
+	uint64_t until; /* ns: when it may send more, if its rate holds it back; 0: it does not */
 	uint64_t sent, got, lost, refused, rung; /* frames; events */
 };
 extern struct vif vifs[VIFS];

@@ -25,6 +25,15 @@ do_copies(struct copies *c)
 	return true;
 }
 
+static bool
+is_let(struct vif *v, const uint8_t *head, unsigned here, unsigned len)
+{
+	bool good = rules_let(&v->spec.rules, WAY_IN, head, here, len);
+
+	v->refused += !good;
+	return good;
+}
+
 /* The next place of the ring, which is its answer's, too. */
 static bool
 next_page(struct vif *v, struct xen_netif_rx_request *r)
@@ -64,7 +73,7 @@ net_deliver_whole(struct port *p, const void *frame, size_t len)
 	struct copies c = { .count = 0 };
 	struct xen_netif_rx_request r;
 
-	if (!next_page(v, &r))
+	if (!is_let(v, frame, (unsigned)len, (unsigned)len) || !next_page(v, &r))
 		return;
 	for (size_t done = 0; done < len; c.count++) {
 		size_t left = PAGE - (uint64_t)(at + done) % PAGE;
@@ -116,7 +125,7 @@ net_deliver(struct vif *to, const struct net_frame *f)
 	struct copies c = { .count = 1 };
 	struct xen_netif_rx_request r;
 
-	if (!next_page(to, &r))
+	if (!is_let(to, f->head, f->head_len, f->len) || !next_page(to, &r))
 		return;
 	c.of[0] = (struct xen_gnttab_copy){ .source = pv_own(f->head),
 					    .dest = pv_granted((uint16_t)to->of->id, r.gref, 0),

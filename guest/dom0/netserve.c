@@ -4,8 +4,8 @@
 #include <guest/dom0/netback.h>
 #include <guest/pv/inet/sum.h>
 
-#define PAGE  4096u
-#define ROUND 16u /* frames, before others have their turn */
+#define PAGE     4096u
+#define WIRE_MIN 60u /* bytes that any frame has there */
 
 /* ---- the ring ---- */
 
@@ -16,8 +16,8 @@ request(const struct vif *v, uint32_t at)
 }
 
 /*
- * A frame's entries from req_cons on, of which so many are there. False: they are not all there, or
- * too many, so that nobody can tell where the next frame begins.
+ * A frame's entries from req_cons on, of which so many are there; req_cons stays. False: they are
+ * not all there, or too many, so that nobody can tell where the next frame begins.
  */
 static bool
 take(struct vif *v, struct net_frame *f, uint32_t count)
@@ -41,7 +41,6 @@ take(struct vif *v, struct net_frame *f, uint32_t count)
 		r = request(v, at++);
 		f->piece[f->pieces++] = r;
 	}
-	v->tx_ring.req_cons = at;
 	return true;
 }
 
@@ -120,14 +119,31 @@ pass_on(const struct net_frame *f)
 static enum xen_netif_rsp
 serve_one(struct net_frame *f)
 {
+	struct vif *v = f->from;
+
 	if (!measure(f))
 		return XEN_NETIF_RSP_ERROR;
 	f->head_len = f->len < NET_HEAD ? f->len : NET_HEAD;
 	if (!net_gather(f, 0, f->head_len, f->head))
 		return XEN_NETIF_RSP_ERROR;
-	if (!bridge_takes(&f->from->port, f->head))
+	if (!bridge_takes(&v->port, f->head) || !rules_own(v->spec.ip, f->head, f->head_len) ||
+	    !rules_let(&v->spec.rules, WAY_OUT, f->head, f->head_len, f->len))
 		return XEN_NETIF_RSP_DROPPED;
 	return pass_on(f);
+}
+
+/* Whether it may go in this turn: what it takes of a wire, whatever it says of itself. */
+static bool
+may_go(struct vif *v, const struct net_frame *f)
+{
+	unsigned len = f->piece[0].size < WIRE_MIN    ? WIRE_MIN
+		       : f->piece[0].size > FRAME_MAX ? FRAME_MAX
+						      : f->piece[0].size;
+
+	if (share_takes(&v->share, len))
+		return true;
+	v->until = share_until(&v->share, len);
+	return false;
 }
 
 bool
@@ -135,20 +151,25 @@ netserve(struct vif *v)
 {
 	static struct net_frame f;
 	uint32_t count = ring_last_requests(&v->tx_ring);
-	bool any = count != 0;
+	bool any = false;
 
-	for (unsigned n = 0; n < ROUND && count && !v->lies; n++) {
+	v->until = 0;
+	share_turn(&v->share, pv_now());
+	for (; count; count -= f.pieces + f.extras) {
 		enum xen_netif_rsp status;
 
-		if (count == RING_LIES || !take(v, &f, count)) {
-			v->lies = true;
-			break;
-		}
-		count -= f.pieces + f.extras;
+		v->lies = count == RING_LIES || !take(v, &f, count);
+		if (v->lies)
+			return true;
+		if (!may_go(v, &f))
+			return any || !v->until;
+		v->tx_ring.req_cons += f.pieces + f.extras;
 		status = serve_one(&f);
 		answer_all(v, &f, status);
 		v->sent += status == XEN_NETIF_RSP_OKAY;
 		v->refused += status != XEN_NETIF_RSP_OKAY;
+		any = true;
 	}
+	share_idle(&v->share);
 	return any;
 }

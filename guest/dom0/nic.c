@@ -22,19 +22,10 @@ send(struct port *p, const void *frame, size_t len)
 static void echo(struct port *p, const void *frame, size_t len);
 static struct port uplink = { .uplink = true, .send = send }, own = { .send = echo };
 
-/* Of type 9000: it goes back to whom it is from. */
 static void
 echo(struct port *p, const void *frame, size_t len)
 {
-	static uint8_t answer[FRAME_MAX];
-	const uint8_t *asked = frame;
-
-	if (asked[12] != 0x90 || asked[13] != 0 || memcmp(asked, p->mac, MAC_SIZE))
-		return;
-	memcpy(answer, asked, len);
-	memcpy(answer, asked + MAC_SIZE, MAC_SIZE);
-	memcpy(answer + MAC_SIZE, p->mac, MAC_SIZE);
-	bridge_receive(p, answer, len);
+	bridge_return(p, frame, len);
 }
 
 const char *

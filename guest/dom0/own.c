@@ -19,7 +19,8 @@ static struct inet stack = { .mac = { 0, 0x16, 0x3e },
 static void
 from_bridge(struct port *p, const void *frame, size_t len)
 {
-	inet_receive(&stack, frame, len);
+	if (!bridge_return(p, frame, len))
+		inet_receive(&stack, frame, len);
 }
 
 static void

@@ -3,10 +3,9 @@
  */
 #include <guest/dom0/disk.h>
 #include <guest/dom0/dom0.h>
-#include <guest/dom0/vifspec.h>
 
 #define LINE  120u
-#define WORDS 6u
+#define WORDS 16u
 
 static char line[LINE];
 static unsigned len;
@@ -254,38 +253,6 @@ block_list(const char *word)
 }
 
 static void
-network_attach(const char *word)
-{
-	struct domu *u = domu_find(word);
-	struct vif_spec s;
-	const char *wrong = u ? vif_read(&s, argument[1] ? argument[1] : "") : NULL;
-
-	if (u && !wrong)
-		wrong = vif_attach(u, &s);
-	if (wrong)
-		say("%s gets no vif: %s\n", word, wrong);
-}
-
-static void
-network_detach(const char *word)
-{
-	struct domu *u = domu_find(word);
-	uint64_t number;
-
-	if (u && (!parse(argument[1], &number) || !vif_detach(u, (unsigned)number)))
-		say("%s has no vif %s\n", u->name, argument[1]);
-}
-
-static void
-network_list(const char *word)
-{
-	struct domu *u = domu_find(word);
-
-	if (u)
-		vifs_list(u);
-}
-
-static void
 xenstore_ls(const char *word)
 {
 	daemon_show(*word ? word : "/");
@@ -323,9 +290,11 @@ static const struct command {
 	{ "block-list", "DOMAIN", "its disks", block_list },
 	{ "disks", "", "drives of the machine, and their partitions, for phy:", run_disks },
 	{ "nic", "", "the machine's network card, which is on from then on", run_nic },
-	{ "network-attach", "DOMAIN [VIF]", "it gets a card: ip=10.0.2.7", network_attach },
-	{ "network-detach", "DOMAIN NUMBER", "it is asked to let go of one", network_detach },
-	{ "network-list", "DOMAIN", "its cards", network_list },
+	{ "network-attach", "DOMAIN [VIF]", "it gets a card: ip=10.0.2.7", run_network_attach },
+	{ "network-detach", "DOMAIN NUMBER", "it is asked to let go of one", run_network_detach },
+	{ "network-list", "DOMAIN", "its cards", run_network_list },
+	{ "vif-rule", "DOMAIN NUMBER [RULE...]",
+	  "what its card lets through: one more, none, or all", run_vif_rule },
 	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", run_crc },
 	{ "ls", "", "files of the ramdisk, and others", run_ls },
 	{ "truncate", "SIZE FILE",
@@ -356,13 +325,14 @@ arguments(const char *from, const char *to)
 	return count;
 }
 
-/* Those in brackets are there all, or none. */
+/* Those in brackets are there all, or none; with dots, any number of them. */
 static void
 run(int words, char *const word[])
 {
 	for (const struct command *c = commands; c < commands + COMMANDS; c++) {
 		const char *end = c->argument + strlen(c->argument), *bracket = c->argument;
 		int most = arguments(c->argument, end), least;
+		bool any = end > c->argument + 1 && end[-2] == '.';
 
 		while (*bracket && *bracket != '[')
 			bracket++;
@@ -370,7 +340,7 @@ run(int words, char *const word[])
 		if (strcmp(c->name, word[0]))
 			continue;
 		argument = word + 1;
-		if (words - 1 != least && words - 1 != most)
+		if (any ? words - 1 < least : words - 1 != least && words - 1 != most)
 			say("%s %s\n", c->name, c->argument);
 		else
 			c->run(words > 1 ? word[1] : "");

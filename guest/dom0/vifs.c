@@ -10,6 +10,7 @@
 #include <guest/pv/inet/inet.h>
 
 struct vif vifs[VIFS];
+static struct vif *behind = vifs; /* ... the last of those that are somebody's: each round asks */
 
 void
 vif_path(const struct vif *v, bool back, const char *key, char *path, size_t size)
@@ -145,6 +146,8 @@ vif_attach(struct domu *u, const struct vif_spec *s)
 			   .mine = XEN_XENBUS_Initialising,
 			   .port.send = net_deliver_whole };
 	v->of = u;
+	behind = v < behind ? behind : v + 1;
+	share_begin(&v->share, s->rate, pv_now());
 	choose_mac(v);
 	fill(v);
 	vif_path(v, false, "state", path, sizeof(path));
@@ -165,25 +168,36 @@ vif_free(struct vif *v)
 		daemon_remove(path);
 	}
 	v->of = NULL;
+	while (behind > vifs && !behind[-1].of)
+		behind--;
+}
+
+static struct vif *
+find(const struct domu *u, unsigned number)
+{
+	for (struct vif *v = vifs; v < vifs + VIFS; v++)
+		if (v->of == u && v->number == number)
+			return v;
+	return NULL;
 }
 
 /* It is asked to let go of it; when it has, all is removed. */
 bool
 vif_detach(const struct domu *u, unsigned number)
 {
-	for (struct vif *v = vifs; v < vifs + VIFS; v++)
-		if (v->of == u && v->number == number) {
-			put(v, true, "online", "0");
-			v->leaving = v->look = true;
-			if (v->mine == XEN_XENBUS_Connected) {
-				v->mine = XEN_XENBUS_Closing;
-				put_number(v, true, "state", v->mine);
-			} else {
-				v->mine = XEN_XENBUS_Closed;
-			}
-			return true;
-		}
-	return false;
+	struct vif *v = find(u, number);
+
+	if (!v)
+		return false;
+	put(v, true, "online", "0");
+	v->leaving = v->look = true;
+	if (v->mine == XEN_XENBUS_Connected) {
+		v->mine = XEN_XENBUS_Closing;
+		put_number(v, true, "state", v->mine);
+	} else {
+		v->mine = XEN_XENBUS_Closed;
+	}
+	return true;
 }
 
 /* ---- a domain's ---- */
@@ -205,10 +219,22 @@ vifs_serve(struct domu *u)
 {
 	bool any = false;
 
-	for (struct vif *v = vifs; v < vifs + VIFS; v++)
+	for (struct vif *v = vifs; v < behind; v++)
 		if (v->of == u)
 			any |= netback_serve(v);
 	return any;
+}
+
+/* ns: when somebody may send more whom his rate holds back now; 0: nobody is. */
+uint64_t
+vifs_until(void)
+{
+	uint64_t until = 0;
+
+	for (const struct vif *v = vifs; v < behind; v++)
+		if (v->of && v->tx && v->until && (!until || v->until < until))
+			until = v->until;
+	return until;
 }
 
 void
@@ -234,4 +260,35 @@ vifs_list(const struct domu *u)
 			say("%-3u %s %5u %8lu %8lu %8lu %8lu %6lu\n", v->number,
 			    mac_text(v->port.mac, mac), v->mine, v->sent, v->got, v->lost,
 			    v->refused, v->rung);
+}
+
+/* ---- rules ---- */
+
+const char *
+vif_rule(const struct domu *u, unsigned number, const char *words)
+{
+	struct vif *v = find(u, number);
+	struct rule rule;
+	const char *wrong;
+
+	if (!v)
+		return "it has no such card";
+	if (!strcmp(words, "none ")) {
+		v->spec.rules.count = 0;
+		return NULL;
+	}
+	wrong = rule_read(&rule, words);
+	return wrong ? wrong : rules_add(&v->spec.rules, &rule);
+}
+
+void
+vif_rules(const struct domu *u, unsigned number)
+{
+	const struct vif *v = find(u, number);
+	char words[RULE_WORDS];
+
+	for (unsigned n = 0; v && n < v->spec.rules.count; n++) {
+		rule_write(&v->spec.rules.of[n], words, sizeof(words));
+		say("%8lu %s\n", v->spec.rules.of[n].fits, words);
+	}
 }

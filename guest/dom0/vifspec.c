@@ -19,12 +19,57 @@ read_ip(struct vif_spec *s, const char *word)
 	return ip_parse(word, &s->ip) && s->ip ? NULL : "ip is an address: 10.0.2.7";
 }
 
+#define RATE_MAX 100000000000u /* bytes a second: no machine has more */
+
+/* A number, and its unit: xl's, but for the interval, which is share.h's. */
+static const char *
+read_rate(struct vif_spec *s, const char *word)
+{
+	uint64_t n = 0, factor;
+
+	for (; *word >= '0' && *word <= '9' && n <= RATE_MAX; word++)
+		n = n * 10 + (uint64_t)(*word - '0');
+	factor = *word == 'K' ? 1000 : *word == 'M' ? 1000000 : *word == 'G' ? 1000000000 : 1;
+	word += factor != 1;
+	n = n > RATE_MAX / factor ? 0 : n * factor / (*word == 'b' ? 8 : 1);
+	s->rate = n;
+	return n && (!strcmp(word, "B/s") || !strcmp(word, "b/s"))
+		       ? NULL
+		       : "rate is bytes or bits in a second: 500KB/s, 10Mb/s";
+}
+
+static const char *
+read_rules(struct vif_spec *s, const char *words)
+{
+	const char *wrong = NULL;
+
+	while (!wrong && *words) {
+		char word[RULE_WORDS];
+		struct rule rule;
+		size_t len = 0;
+
+		while (words[len] && words[len] != ';')
+			len++;
+		if (len >= sizeof(word))
+			return "a rule is too long";
+		memcpy(word, words, len);
+		word[len] = 0;
+		wrong = rule_read(&rule, word);
+		if (!wrong)
+			wrong = rules_add(&s->rules, &rule);
+		words += len + (words[len] == ';');
+	}
+	return wrong;
+}
+
 static const struct {
 	const char *name;
 	const char *(*read)(struct vif_spec *s, const char *word);
 } keys[] = {
 	{ "mac=", read_mac },
 	{ "ip=", read_ip },
+	{ "rate=", read_rate },
+	{ "rules=", read_rules },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -37,7 +82,7 @@ read_one(struct vif_spec *s, const char *word)
 		if (strlen(word) >= len && !memcmp(word, keys[k].name, len))
 			return keys[k].read(s, word + len);
 	}
-	return "a card's parameters are mac= and ip=";
+	return "a card's parameters are mac=, ip=, rate= and rules=";
 }
 
 const char *

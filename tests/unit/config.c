@@ -1,4 +1,7 @@
-/* BUILD: guest/dom0/config.c guest/dom0/disk.c guest/dom0/vifspec.c guest/pv/drivers/address.c */
+/*
+ * BUILD: guest/dom0/config.c guest/dom0/disk.c guest/dom0/vifspec.c guest/pv/drivers/address.c
+ * guest/dom0/rulewords.c
+ */
 /*
  * A domain's configuration file: what is read, where what is wrong is said to be, files that were
  * drawn and read back, and files of any bytes.
@@ -9,6 +12,19 @@
 
 #include "draw.h"
 #include "tap.h"
+
+static void
+show_vif(char *to, const struct vif_spec *v)
+{
+	char mac[MAC_TEXT], ip[IP_TEXT];
+
+	to += sprintf(to, "|vif");
+	to += v->has_mac ? sprintf(to, " %s", mac_text(v->mac, mac)) : 0;
+	to += v->ip ? sprintf(to, " %s", ip_text(v->ip, ip)) : 0;
+	to += v->rate ? sprintf(to, " %lu B/s", v->rate) : 0;
+	if (v->rules.count)
+		sprintf(to, ", %u rules", v->rules.count);
+}
 
 /* "name|kernel|ramdisk|extra|memory|vcpus", or "line:column: words". */
 static const char *
@@ -29,6 +45,8 @@ read_it(const char *text, size_t len)
 		sprintf(got + strlen(got), "|%s%s %s %u %c", c.disk[n].target,
 			c.disk[n].device ? "*" : "", c.disk[n].name, c.disk[n].number,
 			c.disk[n].readonly ? 'r' : 'w');
+	for (unsigned n = 0; *got > '9' && n < c.vifs; n++)
+		show_vif(got + strlen(got), &c.vif[n]);
 	if (*got > '9' && c.cpu_weight)
 		sprintf(got + strlen(got), "|weight %lu", c.cpu_weight);
 	if (*got > '9' && (c.on_poweroff || c.on_reboot != CONFIG_RESTART || c.on_crash))
@@ -78,6 +96,31 @@ static const struct {
 	  "n|k|||8|1|hda* xvda 51712 w|dev/hda xvdb 51728 w|phy:x xvdc 51744 r" },
 	{ WHOLE "disk=['format=raw,a,xvda']", "4:7: the one format here is raw" },
 	{ WHOLE "disk=[ ]", "n|k|||8|1" },
+	{ WHOLE "vif=['']", "n|k|||8|1|vif" },
+	{ WHOLE "vif=['mac=00:16:3e:0a:0B:0c , ip=10.0.2.7', 'rate=10Mb/s']",
+	  "n|k|||8|1|vif 00:16:3e:0a:0b:0c 10.0.2.7|vif 1250000 B/s" },
+	{ WHOLE "vif=['rate=7B/s']", "n|k|||8|1|vif 7 B/s" },
+	{ WHOLE "vif=['rate=2GB/s, rules=out drop arp; accept']",
+	  "n|k|||8|1|vif 2000000000 B/s, 2 rules" },
+	{ WHOLE "vif=['rate=10']", "4:6: rate is bytes or bits in a second: 500KB/s, 10Mb/s" },
+	{ WHOLE "vif=['rate=0B/s']", "4:6: rate is bytes or bits in a second: 500KB/s, 10Mb/s" },
+	{ WHOLE "vif=['rate=4b/s']", "4:6: rate is bytes or bits in a second: 500KB/s, 10Mb/s" },
+	{ WHOLE "vif=['rate=101GB/s']", "4:6: rate is bytes or bits in a second: 500KB/s, 10Mb/s" },
+	{ WHOLE "vif=['rate=1Mb/s@20ms']",
+	  "4:6: rate is bytes or bits in a second: 500KB/s, 10Mb/s" },
+	{ WHOLE "vif=['rules=drop;drop it']",
+	  "4:6: behind accept or drop: arp ip icmp tcp udp, from, to, sport, dport" },
+	{ WHOLE "vif=['rules=drop;']", "n|k|||8|1|vif, 1 rules" },
+	{ WHOLE "vif=['rules=drop;;drop']", "4:6: a rule is: [out | in] accept | drop ..." },
+	{ WHOLE "vif=['rules=drop;drop;drop;drop;drop;drop;drop;drop;drop']",
+	  "4:6: it has as many rules as there is room" },
+	{ WHOLE "vif=['mac=00:16:3e:01:02:03:04']",
+	  "4:6: mac is the address of one: 00:16:3e:01:02:03" },
+	{ WHOLE "vif=['ip=10.0.2']", "4:6: ip is an address: 10.0.2.7" },
+	{ WHOLE "vif=['ip=0.0.0.0']", "4:6: ip is an address: 10.0.2.7" },
+	{ WHOLE "vif=['bridge=x']", "4:6: a card's parameters are mac=, ip=, rate= and rules=" },
+	{ WHOLE "vif=['','','','','']", "4:18: vif's list is longer than a domain has room for" },
+	{ WHOLE "vif='ip=10.0.2.7'", "4:5: vif takes a list: [ 'ip=10.0.2.7' ]" },
 	{ WHOLE "disk='a,raw,xvda'", "4:6: disk takes a list: [ 'FILE, raw, xvda, rw' ]" },
 	{ WHOLE "disk=['a,,xvda' 'b,,xvdb']", "4:17: disk's list has no comma here, and no end" },
 	{ WHOLE "disk=['a,,xvda'", "4:16: disk's list has no comma here, and no end" },

@@ -54,6 +54,15 @@ take_sent(struct netfront *f)
 	}
 }
 
+/* Until there is no answer more: only then does the next one ring. */
+bool
+net_sent_all(struct netfront *f)
+{
+	while (ring_last_responses(&f->tx) && !f->lies)
+		take_sent(f);
+	return f->lies || f->tx.rsp_cons == f->tx.req_prod;
+}
+
 uint8_t *
 net_page(struct netfront *f)
 {

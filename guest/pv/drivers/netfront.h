@@ -57,7 +57,8 @@ void net_end(struct netfront *f);
 uint8_t *net_page(struct netfront *f);
 /* ... and so many bytes of it are one. -ENODEV: there is no other end; -EAGAIN: no grant is. */
 int net_send(struct netfront *f, size_t len);
-void net_push(struct netfront *f); /* what was sent up to now goes out */
+void net_push(struct netfront *f);     /* what was sent up to now goes out */
+bool net_sent_all(struct netfront *f); /* ... and has been taken; else one is rung when it is */
 /* A frame that has come, NULL: none. It is there until the next call. */
 const uint8_t *net_take(struct netfront *f, size_t *len);
 /* Rings that nobody else looks at yet; and all pages are its own again. */

@@ -135,8 +135,14 @@ bad_frames(void)
 		status = answer_to(&e, 1);
 		check(status == rows[n].status, rows[n].what, (uint64_t)(int64_t)status);
 	}
-	page[11] ^= 1;
+	memcpy(page + 12, "\x8\x6", 2); /* ARP: who it is */
+	put32(page + 28, INET_IP(10, 0, 2, 9));
 	e = good(ref);
+	check(answer_to(&e, 1) == XEN_NETIF_RSP_OKAY, "under its own IP address", 0);
+	put32(page + 28, INET_IP(10, 0, 2, 8));
+	check(answer_to(&e, 1) == XEN_NETIF_RSP_DROPPED, "under somebody else's", 0);
+	page[11] ^= 1;
+	put32(page + 28, INET_IP(10, 0, 2, 9));
 	check(answer_to(&e, 1) == XEN_NETIF_RSP_DROPPED, "under somebody else's address", 0);
 	check(refs_end(&refs, ref), "the page is its own again", ref);
 	check(answer_to(&e, 1) == XEN_NETIF_RSP_ERROR, "a page that was granted once", 0);

@@ -4,6 +4,9 @@
  *   ip=10.0.2.7       its address, unless its card's back end says one
  *   ping=10.0.2.1     ... so many times, count=5, and as much by UDP to port 7, which returns it
  *   and=10.0.2.8      the same behind that
+ *   wait=100          ms for an answer; else 2 s
+ *   blast=30          it sends so many of the longest frames to dom0, and says how long that took
+ *   bench=10.0.2.8    what frames cost: bench.c
  *   serve             it goes on until it is asked to end: control/shutdown; each time that it
  *                     has been connected it says "ready> " to who has its console
  */
@@ -16,9 +19,8 @@ int guest_main(const struct xen_start_info *info);
 
 #define STACK 16384u
 #define ECHO  7u
-#define LOG   514u         /* syslog: what is said there is shown */
-#define TRIES 20u          /* until a neighbour is known */
-#define WAIT  2000000000ul /* ns for an answer: only a lost one takes that long */
+#define LOG   514u /* syslog: what is said there is shown */
+#define TRIES 20u  /* until a neighbour is known */
 
 static uint8_t stack_of_ours[STACK] __attribute__((aligned(16)));
 struct xenbus bus;
@@ -42,6 +44,21 @@ send(struct inet *n, const void *frame, size_t len)
 	}
 }
 
+/* One that goes to nobody else. */
+static bool
+send_back(const uint8_t *frame, size_t len)
+{
+	uint8_t *page;
+
+	if (len < 14 || get16(frame + 12) != ETH_LOOP || !(page = net_page(&card)))
+		return false;
+	memcpy(page, frame + MAC_SIZE, MAC_SIZE);
+	memcpy(page + MAC_SIZE, card.mac, MAC_SIZE);
+	put16(page + 12, ETH_LOOP);
+	net_send(&card, len);
+	return true;
+}
+
 /* Whether there was something to do. */
 static bool
 look_for_end(void)
@@ -63,7 +80,8 @@ serve(uint64_t until)
 
 	net_serve(&card);
 	while ((frame = net_take(&card, &len))) {
-		inet_receive(&stack, frame, len);
+		if (!send_back(frame, len))
+			inet_receive(&stack, frame, len);
 		any = true;
 	}
 	net_push(&card);
@@ -73,6 +91,13 @@ serve(uint64_t until)
 }
 
 /* ---- what it asks ---- */
+
+/* ns for an answer: only a lost one takes that long. */
+static uint64_t
+patience(void)
+{
+	return (pv_number("wait=") ? pv_number("wait=") : 2000) * 1000000ul;
+}
 
 static uint8_t bytes[INET_BODY];
 static uint16_t answered;  /* the last ping's number, from 1 on */
@@ -105,7 +130,7 @@ ask(uint32_t to, bool ping, uint16_t number, size_t len)
 	do {
 		err = ping ? inet_ping(&stack, to, 1, number, len)
 			   : inet_udp(&stack, to, 1000, ECHO, bytes, len);
-		until = pv_now() + (err ? WAIT / TRIES : WAIT);
+		until = pv_now() + (err ? patience() / TRIES : patience());
 		if (err)
 			serve(until);
 	} while (err == -EAGAIN && ++tries < TRIES);
@@ -133,6 +158,29 @@ ask_all(uint32_t to, unsigned count)
 	}
 	pv_printf("%s: of %u pings %u came back, and of %u datagrams %u\n", ip_text(to, text),
 		  count, pings, count, datagrams);
+}
+
+static void
+blast(unsigned count)
+{
+	static const uint8_t head[] = { 0, 0x16, 0x3e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0xb5 };
+	uint64_t from = pv_now();
+
+	for (unsigned n = 0; n < count;) {
+		uint8_t *page = net_page(&card);
+
+		if (page) {
+			memcpy(page, head, sizeof(head));
+			memcpy(page + MAC_SIZE, card.mac, MAC_SIZE);
+			n += !net_send(&card, NET_FRAME);
+		} else if (net_push(&card), !net_sent_all(&card)) {
+			net_sleep(&card, UINT64_MAX);
+		}
+	}
+	net_push(&card);
+	while (!net_sent_all(&card))
+		net_sleep(&card, UINT64_MAX);
+	pv_printf("%u frames in %lu ms\n", count, (pv_now() - from) / 1000000);
 }
 
 /* ---- what it answers ---- */
@@ -204,6 +252,15 @@ use(void)
 		ask_all(word_ip("ping="), count);
 	if (word_ip("and="))
 		ask_all(word_ip("and="), count);
+	if (pv_number("blast="))
+		blast(pv_number("blast="));
+	if (word_ip("bench=")) {
+		uint8_t mac[MAC_SIZE];
+
+		ask(word_ip("bench="), true, 1, 0);
+		if (!arp_find(&stack, word_ip("bench="), mac))
+			bench(mac);
+	}
 	while (has_word("serve") && !stopped) {
 		serve(UINT64_MAX);
 		if (said < card.times) {
