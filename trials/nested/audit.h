@@ -1,5 +1,5 @@
 /*
- * The auditor of nested tables (audit.c), and the one who tries it out (damage.c).
+ * The auditor of nested tables (audit.c), and the one who tries it out (inject.c).
  */
 #pragma once
 
