@@ -85,15 +85,18 @@ run_of(unsigned n, unsigned length, unsigned order, bool up)
 
 /*
  * The allocator knows of single frames alone, and has them in rows as a rule: of twice as many as
- * are wanted, one row begins where it should.
+ * are wanted, one row begins where it should. What others have given back comes first, one by one:
+ * so a short row is looked for among some dozens.
  */
+#define AT_LEAST 64u
 mfn_t
 pv_frames_take(uint16_t owner, unsigned order, unsigned bits)
 {
+	unsigned most = 2u << order < AT_LEAST ? AT_LEAST : 2u << order;
 	unsigned up = 0, down = 0, n;
 	mfn_t first = MFN_NONE;
 
-	for (n = 0; n < 2u << order && !mfn_ok(first) && take_one(owner, n); n++) {
+	for (n = 0; n < most && !mfn_ok(first) && take_one(owner, n); n++) {
 		up = n && taken[n] == taken[n - 1] + 1 ? up + 1 : 1;
 		down = n && taken[n] == taken[n - 1] - 1 ? down + 1 : 1;
 		first = run_of(n, up, order, true);
