@@ -2,8 +2,8 @@
 """Guests with a CPU of their own and Xen's services (xen=1), entered by their PVH note.
 
 `pvh-calls` finds its monitor and calls it, also where it may not; `pvh-events` has ports and an upcall that is an interrupt, moves the page
-that it shares with Zeno about, and, with `harm`, pulls it away under itself. No frame is lost. On QEMU by AMD-V, and on Bochs by VT-x; three
-boots, some 4 s of CPU.
+that it shares with Zeno about, and, with `harm`, pulls it away under itself; `pvh-grants` grants to itself, and to `pv-grants`, which maps
+and outlives it. No frame is lost. On QEMU by AMD-V, and on Bochs by VT-x; three boots, some 4 s of CPU.
 """
 
 import re
@@ -21,6 +21,10 @@ ALL = Engine("all", "svm")
 XEN = "engine=svm platform=pc-apic boot=pvh xen=1"
 CALLS = ["a kernel with a CPU of its own: 12 ", "4 leaves behind 40000000", "version 4.17", "extraversion -zeno, features 305",
          "ring 3: -1, 32 bits: -38"]
+GRANTS = {1: ["it has written: hello from who maps", "revoked: not while it is in use", "revoked: yes", "it has written: copied",
+              "0 wrong; the end"],
+          2: ["map: hello from who grants", "unmap: nothing is there", "copy: hello from who grants", "copy of eight: bcdefghi, 0 of them refused",
+              "who granted has ended: bBc", "0 wrong; the end"]}
 EVENTS = ["to itself: 500 of 500, none lost, none twice", "timer: 4 times, by block and by hlt", "a line by the console's ring"]
 REFUSED = {"engine=te boot=multiboot platform=pc": "is for engine=svm and engine=vmx", "engine=svm mmu=shadow platform=pc": "is for mmu=nested",
            "engine=svm mmu=flat platform=pc": "is for mmu=nested", "engine=svm platform=user": "is for platform=pc",
@@ -50,10 +54,17 @@ def main():
     built = run("make", "-s", "-C", ROOT, "LAB=all", "SOLUTION=1", "build")
     ok(built.status == 0, "the reference of all labs builds", out=built.out)
     starts = [f"start pvh-calls {XEN} -- 12", f"start pvh-events {XEN}"]
-    text = ALL.host([starts[0], "frames", *starts, f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
-                     *(f"start pvh-calls {words} xen=1" for words in REFUSED), starts[0], "frames"], ["pvh-calls", "pvh-events"])
-    _, calls, events, harm, plain, *refused, _ = each(text) if len(each(text)) == 6 + len(REFUSED) else [""] * (6 + len(REFUSED))
+    once = "start pv-grants -- me=1"  # the first PV guest has tables made that stay
+    text = ALL.host([once, starts[0], "frames", *starts, f"start pvh-grants {XEN} -- me=1", f"start pvh-grants {XEN} & -- me=1 peer=2",
+                     "start pv-grants -- me=2 peer=1", f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
+                     *(f"start pvh-calls {words} xen=1" for words in REFUSED), starts[0], "frames"], ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants"])
+    _, _, calls, events, own, granter, user, harm, plain, *refused, _ = (
+        each(text) if len(each(text)) == 10 + len(REFUSED) else [""] * (10 + len(REFUSED)))
     both([calls, events], "pc-apic")
+    ok(said(own) == ["0 wrong; the end"], "grants to itself: what it names so, and what it may not lend", text=own)
+    for domain, lines in GRANTS.items():
+        ok(re.findall(rf"^d{domain}\| (.*)$", granter + user, re.M) == lines,
+           f"to a PV domain, which {'has asked' if domain == 1 else 'maps, copies, and outlives it'}", text=granter + user)
     ok("wrong: 0" in harm and "not reached" not in harm and re.search(r"pvh-events: (stopped|ended): ", harm),
        "a page of nonsense, and one that is pulled away, are its own affair", text=harm)
     ok(not said(plain) and "dead halt" in plain, "without xen=1 CPUID says nothing of a monitor", text=plain)

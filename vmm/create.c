@@ -141,7 +141,7 @@ static int
 open_services(struct domain *d)
 {
 	set_foreach (const struct domain_service *, s, domain_services)
-		return s->open(d);
+		return d->service = s, s->open(d);
 	printf("xen=1: this build has no hypercalls for guests with a CPU of their own\n");
 	return -ENODEV;
 }
@@ -215,6 +215,8 @@ domain_create(struct domain **out, const struct domain_config *config)
 void
 domain_free(struct domain *d)
 {
+	if (d->service)
+		d->service->close(d);
 	for_each_vcpu(v, d)
 	{
 		if (d->mmu)

@@ -14,6 +14,7 @@ struct module;
 struct nested_format;
 struct p2m_entry;
 struct platform;
+struct domain_service;
 
 #define DOMAIN_MAX 16
 
@@ -64,8 +65,9 @@ struct domain {
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */
 	void *pv;                        /* Xen's services (vmm/pv/shared.h); NULL: it has none */
-	uint8_t changed;                 /* enum changed: by this access to a device */
-	const struct module *disk;       /* of which it may change the bytes; NULL: none */
+	const struct domain_service *service; /* NULL: it has none */
+	uint8_t changed;                      /* enum changed: by this access to a device */
+	const struct module *disk;            /* of which it may change the bytes; NULL: none */
 	bool keyboard;      /* what is typed for it goes to its keyboard, not to its COM1 */
 	const char *input;  /* what will be typed; NUL-terminated, in `words` */
 	bool input_any;     /* there are such words */
@@ -127,6 +129,7 @@ struct domain_config {
 struct domain_service {
 	/* Its vCPUs are there, its image is not. 0; -ENOMEM; -EINVAL after a line. */
 	int (*open)(struct domain *d);
+	void (*close)(struct domain *d); /* ... are there still; open() may have failed */
 };
 
 /* create.c. The caller owns it up to domain_free(). -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */

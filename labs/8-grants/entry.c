@@ -116,8 +116,8 @@ pv_grant_claim(struct pv_grants *of, uint32_t ref, const struct pv_grants *user,
 	 * Beware: of an entry in use only what Zeno itself has written down is true: its frame and
 	 *  its user are no longer the granter's to say. A count has eight bits.
 	 * Manual: grant_table.h "struct grant_entry_v1"; struct pv_active.
-	 * Tools: mark(), pv_active_at(), pv_frame_fits(), pv_grant_find(), pv_grant_unmark(),
-	 *  PV_GRANT_USES
+	 * Tools: mark(), pv_active_at(), pv_frame_fits(), pv_frame_granted(), pv_grant_find(),
+	 *  pv_grant_unmark(), PV_GRANT_USES
 	 */
 	exercise_todo("8.2", "handouts/lab8.md#ex-8-2");
 	(void)of; (void)ref; (void)user; (void)writes; (void)mark; *m = MFN_NONE;
@@ -156,7 +156,8 @@ pv_grant_look(struct pv_grants *of, uint32_t ref, const struct pv_grants *user, 
 	 * Beware: of an entry in use another frame is meant than it may say by now, and it may
 	 *  change between two reads. To write what is only read so far it has to allow that.
 	 * Manual: grant_table.h "GNTTABOP_copy", of Debian's libxen-dev.
-	 * Tools: entry_at(), pv_active_at(), pv_frame_fits(), pv_grant_allows(), pv_grant_find()
+	 * Tools: entry_at(), pv_active_at(), pv_frame_fits(), pv_frame_granted(),
+	 *  pv_grant_allows(), pv_grant_find()
 	 */
 	exercise_todo("8.4", "handouts/lab8.md#ex-8-4");
 	(void)of; (void)ref; (void)user; (void)writes; *m = MFN_NONE;

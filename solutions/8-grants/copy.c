@@ -18,7 +18,7 @@ look(const struct pv_grants *by, struct pv_grants *of, bool granted, uint64_t wh
 		return XEN_GNTST_bad_domain;
 	if (granted)
 		return pv_grant_look(of, (uint32_t)what, by, writes, m);
-	*m = mfn(what);
+	*m = pv_frame_granted(by, what);
 	return pv_frame_fits(by->owner, *m, writes) ? XEN_GNTST_okay : XEN_GNTST_bad_page;
 }
 

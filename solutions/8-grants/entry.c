@@ -147,8 +147,8 @@ pv_grant_claim(struct pv_grants *of, uint32_t ref, const struct pv_grants *user,
 	 * Beware: of an entry in use only what Zeno itself has written down is true: its frame and
 	 *  its user are no longer the granter's to say. A count has eight bits.
 	 * Manual: grant_table.h "struct grant_entry_v1"; struct pv_active.
-	 * Tools: mark(), pv_active_at(), pv_frame_fits(), pv_grant_find(), pv_grant_unmark(),
-	 *  PV_GRANT_USES
+	 * Tools: mark(), pv_active_at(), pv_frame_fits(), pv_frame_granted(), pv_grant_find(),
+	 *  pv_grant_unmark(), PV_GRANT_USES
 	 * Hint: when must the entry be asked: for the first use, the second, the first to write?
 	 * Hint: a library card is checked when you come in, not at each shelf.
 	 * Hint: an inode stays what it was for whoever has opened it, whatever its name leads to
@@ -172,7 +172,7 @@ pv_grant_claim(struct pv_grants *of, uint32_t ref, const struct pv_grants *user,
 		if (status)
 			return status;
 	}
-	*m = mfn(used ? a->mfn : frame);
+	*m = used ? mfn(a->mfn) : pv_frame_granted(of, frame);
 	if (!pv_frame_fits(of->owner, *m, writes)) {
 		pv_grant_unmark(of, ref, a);
 		return XEN_GNTST_bad_page;
@@ -224,7 +224,8 @@ pv_grant_look(struct pv_grants *of, uint32_t ref, const struct pv_grants *user, 
 	 * Beware: of an entry in use another frame is meant than it may say by now, and it may
 	 *  change between two reads. To write what is only read so far it has to allow that.
 	 * Manual: grant_table.h "GNTTABOP_copy", of Debian's libxen-dev.
-	 * Tools: entry_at(), pv_active_at(), pv_frame_fits(), pv_grant_allows(), pv_grant_find()
+	 * Tools: entry_at(), pv_active_at(), pv_frame_fits(), pv_frame_granted(),
+	 *  pv_grant_allows(), pv_grant_find()
 	 * Hint: no guest runs before the copy is over. What of a claim is then not needed?
 	 * Hint: whoever looks over your shoulder for a moment takes no chair.
 	 * Hint: stat() says what open() would meet, and opens nothing.
@@ -234,22 +235,23 @@ pv_grant_look(struct pv_grants *of, uint32_t ref, const struct pv_grants *user, 
 	uint32_t n = ref / PV_FRAME_GRANTS;
 	const struct pv_active *a = NULL;
 	union entry is;
+	bool used;
 
 	if (n >= of->table->frames)
 		return XEN_GNTST_bad_gntref;
 	if (of->active[n])
 		a = pv_active_at(of, ref);
 	is.word = *entry_at(of, ref);
-	if (a && (a->readers || a->writers)) {
+	used = a && (a->readers || a->writers);
+	if (used) {
 		if (a->user != user->name)
 			return XEN_GNTST_general_error;
 		if (!writes || a->writers)
 			is.e = (struct xen_grant_entry){ XEN_GTF_permit_access, a->user, 0 };
-		is.e.frame = a->mfn;
 	}
 	if (!pv_grant_allows(of, is.e, user->name, writes))
 		return XEN_GNTST_general_error;
-	*m = mfn(is.e.frame);
+	*m = used ? mfn(a->mfn) : pv_frame_granted(of, is.e.frame);
 	return pv_frame_fits(of->owner, *m, writes) ? XEN_GNTST_okay : XEN_GNTST_bad_page;
 	/* END EXERCISE 8.4a */
 }

@@ -13,9 +13,8 @@ status_of(const struct domain *d, uint16_t dom)
 	return dom == XEN_DOMID_SELF || dom == d->id ? XEN_GNTST_okay : XEN_GNTST_bad_domain;
 }
 
-/* So many frames at least. */
-static int
-grow(struct domain *d, uint32_t frames)
+int
+pv_grants_grow(struct domain *d, uint32_t frames)
 {
 	struct pv_grant_table *t = &pv_domain_of(d)->grants;
 
@@ -49,7 +48,7 @@ setup_table(struct vcpu *v, uint64_t at)
 		return -EFAULT;
 	s.status = (int16_t)status_of(v->domain, s.dom);
 	if (!s.status)
-		s.status = (int16_t)grow(v->domain, s.nr_frames);
+		s.status = (int16_t)pv_grants_grow(v->domain, s.nr_frames);
 	for (uint32_t n = 0; n < s.nr_frames && !s.status; n++) {
 		uint64_t mfn = ptr_mfn((void *)pd->grants.frame[n]).v;
 

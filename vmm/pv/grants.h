@@ -15,3 +15,6 @@ struct pv_grant_table {
 };
 
 void pv_grants_free(struct pv_grant_table *t);
+/* So many frames at least: an enum xen_gntst. */
+struct domain;
+int pv_grants_grow(struct domain *d, uint32_t frames);

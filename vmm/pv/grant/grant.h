@@ -54,6 +54,8 @@ struct pv_grants {
 	bool changed;   /* in this call: entries that the CPU may know */
 	struct pv_types *types;
 	const struct pv_grant_table *table;
+	/* a frame by the number that its domain has for it; NULL: that is the machine's */
+	mfn_t (*frame)(uint16_t owner, uint64_t number);
 	uint32_t handles;                          /* that there are, free or not */
 	uint32_t free_handle;                      /* PV_NO_HANDLE: all are in use */
 	struct pv_active *active[PV_GRANT_FRAMES]; /* NULL: none of those entries has been used */
@@ -98,6 +100,13 @@ pv_frame_fits(uint16_t owner, mfn_t m, bool writes)
 
 	return m.v < frame_count && f->owner == owner && f->type == FRAME_GUEST &&
 	       !(writes && pv_is_table(f));
+}
+
+/* The frame that a domain means by this number, if any. */
+static inline mfn_t
+pv_frame_granted(const struct pv_grants *of, uint64_t number)
+{
+	return of->frame ? of->frame(of->owner, number) : mfn(number);
 }
 
 /* ---- handles.c, which is given ---- */

@@ -121,6 +121,18 @@ vcpu_op(struct vcpu *v, struct pv_call *c)
 	return pv_call(v, c);
 }
 
+/* Its table comes by add_to_physmap; and others' memory it may copy, but not map. */
+static int64_t
+grant_table_op(struct vcpu *v, struct pv_call *c)
+{
+	uint32_t op = (uint32_t)c->arg[0];
+
+	if (op != XEN_GNTTABOP_copy && op != XEN_GNTTABOP_query_size &&
+	    op != XEN_GNTTABOP_set_version && op != XEN_GNTTABOP_get_version)
+		return -ENOSYS;
+	return pv_call(v, c);
+}
+
 static int64_t
 call(struct vcpu *v, struct pv_call *c)
 {
@@ -133,6 +145,8 @@ call(struct vcpu *v, struct pv_call *c)
 		return sched_op(v, c);
 	case XEN_vcpu_op:
 		return vcpu_op(v, c);
+	case XEN_grant_table_op:
+		return grant_table_op(v, c);
 	case XEN_xen_version:
 		if ((uint32_t)c->arg[0] == XEN_XENVER_get_features)
 			return features(v, c->arg[1]);

@@ -5,6 +5,7 @@
 #include <kern/frame.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
+#include <vmm/pv/grant/grant.h>
 #include <vmm/pv/hvm/hvm.h>
 
 /* ---- its interrupt ---- */
@@ -80,13 +81,22 @@ deadline(struct domain *d)
 
 /* ---- made and freed ---- */
 
+/* Its vCPU and its memory are there still: what others use of it becomes the host's. */
+static void
+close(struct domain *d)
+{
+	if (!d->pv)
+		return;
+	pv_let_go(d);
+	pv_domain_unmapped(d);
+}
+
 static void
 free_services(struct domain *d)
 {
 	struct hvm *h = hvm_of(d);
 
 	h->base->free(d);
-	pv_let_go(d);
 	host_page_put(h->types);
 	host_page_put(h->pv);
 	pv_domain_free(d);
@@ -190,6 +200,8 @@ open(struct domain *d)
 		return -ENOMEM;
 	h->base = base;
 	h->shared_at = HVM_NOWHERE;
+	for (unsigned n = 0; n < PV_GRANT_FRAMES; n++)
+		h->grants_at[n] = HVM_NOWHERE;
 	err = pv_domain_create(d); /* another platform, for a while */
 	d->platform = base;
 	if (!pv_domain_of(d)) {
@@ -201,8 +213,10 @@ open(struct domain *d)
 	d->platform = &h->platform;
 	if (!err)
 		err = make_pv(d, h);
+	if (!err)
+		pv_grants_of[d->id]->frame = hvm_frame_granted;
 	return err ? err : make_pages(d, h);
 }
 
-static const struct domain_service service = { open };
+static const struct domain_service service = { open, close };
 SET_ADD(domain_services, service);

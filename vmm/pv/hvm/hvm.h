@@ -25,10 +25,11 @@ struct hvm {
 	struct pv_types *types;
 	uint32_t port[HVM_PAGES];
 	uint64_t shared_at; /* the guest frame that shows the shared page; HVM_NOWHERE: none */
-	uint64_t turn;      /* 1 + sched_turns when it was last shown the time */
-	uint64_t said;      /* that it calls from code that is not 64 bits wide */
-	uint8_t vector;     /* of its upcall; 0: none yet */
-	bool told;          /* ... and it has had that, and nobody has looked since */
+	uint64_t grants_at[PV_GRANT_FRAMES]; /* ... each of its grant table's */
+	uint64_t turn;                       /* 1 + sched_turns when it was last shown the time */
+	uint64_t said;                       /* that it calls from code that is not 64 bits wide */
+	uint8_t vector;                      /* of its upcall; 0: none yet */
+	bool told; /* ... and it has had that, and nobody has looked since */
 };
 _Static_assert(sizeof(struct hvm) <= PAGE_SIZE, "one frame");
 #define HVM_NOWHERE ~0ul
@@ -48,6 +49,7 @@ hvm_page_gfn(const struct domain *d, enum hvm_page page)
 /* memory.c: how Zeno reaches what its pointers and its frames' numbers say. */
 extern const struct pv_far hvm_far;
 int64_t hvm_memory_op(struct vcpu *v, struct pv_call *c);
+mfn_t hvm_frame_granted(uint16_t owner, uint64_t number); /* struct pv_grants */
 
 /* calls.c */
 enum verdict hvm_exit_hypercall(struct vcpu *v, struct exit *e);

@@ -14,7 +14,7 @@
 
 #define GFN_MAX (1ul << 40)
 /* So many frames behind its RAM may show something: each may take Zeno two frames for tables. */
-#define BEHIND (64ul << 20 >> PAGE_SHIFT)
+#define BEHIND (512ul << 20 >> PAGE_SHIFT)
 
 /* ---- pointers ---- */
 
@@ -56,13 +56,26 @@ write(struct vcpu *v, uint64_t to, const void *from, uint64_t len)
 
 /* ---- frames ---- */
 
+/* Of its RAM alone: what Zeno has added is none that it may lend, or have written. */
+static mfn_t
+frame_at(struct domain *d, uint64_t g)
+{
+	size_t one = 1;
+	void *at = g < d->ram >> PAGE_SHIFT ? gpa_ptr(d, gfn_to_gpa(gfn(g)), &one) : NULL;
+
+	return at ? ptr_mfn(at) : MFN_NONE;
+}
+
 static mfn_t
 frame(struct vcpu *v, uint64_t g)
 {
-	size_t one = 1;
-	void *at = g < GFN_MAX ? gpa_ptr(v->domain, gfn_to_gpa(gfn(g)), &one) : NULL;
+	return frame_at(v->domain, g);
+}
 
-	return at ? ptr_mfn(at) : MFN_NONE;
+mfn_t
+hvm_frame_granted(uint16_t owner, uint64_t number)
+{
+	return frame_at(domain_find(owner), number);
 }
 
 const struct pv_far hvm_far = { .read = read, .write = write, .frame = frame, .hears = hvm_hears };
@@ -101,16 +114,25 @@ may_show(const struct domain *d, uint64_t g)
 	return ram_is(d, gfn(g)) || (g >= end + HVM_PAGES && g < end + BEHIND);
 }
 
+/* Behind g is this page; another one of Zeno's may have taken its place there. */
+static bool
+is_at(struct domain *d, const void *page, uint64_t g)
+{
+	const struct p2m_entry *e = g == HVM_NOWHERE ? NULL : p2m_entry(d, gfn(g));
+
+	return e && e->type == P2M_RAM && e->mfn == ptr_mfn(page).v;
+}
+
 /* A page of Zeno's that is the guest's, too, at g and nowhere else any more. */
 static int
 show(struct domain *d, void *page, uint64_t g, uint64_t *at)
 {
 	int err = may_show(d, g) ? 0 : -EINVAL;
 
-	if (err || *at == g)
+	if (err || is_at(d, page, g))
 		return err;
 	err = take_away(d, gfn(g));
-	if (!err && *at != HVM_NOWHERE)
+	if (!err && is_at(d, page, *at))
 		err = take_away(d, gfn(*at));
 	if (err)
 		return err;
@@ -134,11 +156,15 @@ add_to_physmap(struct vcpu *v, uint64_t from)
 		return -EFAULT;
 	if (a.domid != XEN_DOMID_SELF)
 		return -EPERM;
-	if (a.space != XEN_XENMAPSPACE_shared_info)
+	if (a.space > XEN_XENMAPSPACE_grant_table)
 		return -ENOSYS;
-	if (a.idx)
+	if (a.space == XEN_XENMAPSPACE_shared_info)
+		return a.idx ? -EINVAL : show(v->domain, pd->shared, a.gpfn, &pd->hvm->shared_at);
+	if (a.idx >= PV_GRANT_FRAMES)
 		return -EINVAL;
-	return show(v->domain, pd->shared, a.gpfn, &pd->hvm->shared_at);
+	if (pv_grants_grow(v->domain, (uint32_t)a.idx + 1))
+		return -ENOMEM;
+	return show(v->domain, (void *)pd->grants.frame[a.idx], a.gpfn, &pd->hvm->grants_at[a.idx]);
 }
 
 /* Its memory, as its loader has told it (vmm/load/pvh). */

@@ -1,0 +1,182 @@
+/*
+ * A guest with a CPU of its own grants: `me=N peer=M`, what guest/pv/grants does as `serve`, by
+ * frames' numbers of its own; its peer is that one. `me=N`: to itself, and what must be refused.
+ */
+#include <guest/pv/lib/check.h>
+#include <guest/pv/lib/grants.h>
+#include <guest/pv/lib/text.h>
+#include <guest/pvh/lib/pvh.h>
+
+#define EBUSY  (-16)
+#define EINVAL (-22)
+#define ENOSYS (-38)
+#define PAGE   4096u
+#define MS     1000000ul
+
+/* guest/pv/grants/main.c */
+enum { WORDS = 8, TEXT, TABLE, MANY = 16 };
+enum { NOTHING, SAY, REVOKE, HOLD, END };
+
+typedef uint8_t page_t[PAGE] __attribute__((aligned(4096)));
+static page_t words, text, bytes, others, many[16];
+
+int guest_main(const struct xen_start_info *info);
+
+static void
+handler(struct pv_frame *f)
+{
+	pv_printf("exception %lu, error code %lx, at %lx\n", f->vector, f->error, f->rip);
+	pv_exit(1);
+}
+
+static uint64_t
+gfn_of(volatile const void *page)
+{
+	return (uint64_t)page >> 12;
+}
+
+static void
+grant(uint32_t ref, uint16_t to, uint64_t frame, bool readonly)
+{
+	pv_grants[ref].domid = to;
+	pv_grants[ref].frame = (uint32_t)frame;
+	__asm__ volatile("" : : : "memory");
+	pv_grants[ref].flags =
+		(uint16_t)(XEN_GTF_permit_access | (readonly ? XEN_GTF_readonly : 0));
+}
+
+static void
+say(void *to, const char *words_of_it)
+{
+	char *at = to;
+
+	while ((*at++ = *words_of_it++))
+		;
+}
+
+static bool
+same(const void *page, const char *words_of_it)
+{
+	const char *at = page;
+
+	while (*at && *at == *words_of_it)
+		at++, words_of_it++;
+	return *at == *words_of_it;
+}
+
+/* Until its peer has said END, and then it ends, whatever is mapped. */
+static void
+serve(uint16_t peer)
+{
+	volatile uint32_t *word = (volatile uint32_t *)words;
+	uint32_t done = 0, asked = NOTHING;
+
+	say(text, "hello from who grants");
+	for (unsigned n = 0; n < 16; n++)
+		memset(many[n], 'a' + (int)n, PAGE);
+	grant(WORDS, peer, gfn_of(words), false);
+	grant(TEXT, peer, gfn_of(text), true);
+	grant(TABLE, peer, gfn_of(pv_shared), false); /* Zeno's own, which nobody may have */
+	for (unsigned n = 0; n < 16; n++)
+		grant(MANY + n, peer, gfn_of(many[n]), false);
+	while (asked != END) {
+		for (done++; word[0] != done;)
+			pv_poll(0, 0);
+		asked = word[1];
+		if (asked == SAY)
+			pv_printf("it has written: %s\n", (char *)words + 16);
+		if (asked == REVOKE) {
+			bool free = pv_revoke(MANY);
+
+			check(pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of(many[0])) ==
+				      (free ? 0 : EBUSY),
+			      "what is in use stays where it is", free);
+			pv_printf("revoked: %s\n", free ? "yes" : "not while it is in use");
+		}
+		word[2] = done;
+	}
+}
+
+/* A copy between a grant and a page by its number; its status. */
+static int
+copy(uint32_t ref, uint16_t of, uint64_t frame, bool to_grant)
+{
+	struct xen_gnttab_copy_ptr granted = { ref, of, 0 }, own = { frame, XEN_DOMID_SELF, 0 };
+
+	return to_grant ? pv_copy_grant(own, granted, 64, XEN_GNTCOPY_dest_gref)
+			: pv_copy_grant(granted, own, 64, XEN_GNTCOPY_source_gref);
+}
+
+/* It grants to itself, frames that are none, Zeno's, and one that comes to be another's. */
+static void
+own(uint16_t me)
+{
+	uint64_t console = 0;
+	struct xen_gnttab_map_grant_ref m = {
+		.host_addr = (uint64_t)bytes, .flags = XEN_GNTMAP_host_map, .ref = MANY, .dom = me
+	};
+
+	pvh_param(XEN_HVM_PARAM_CONSOLE_PFN, &console);
+	const uint64_t bad[] = { gfn_of(pv_shared), gfn_of(pv_grants), 0xa0,     0xfee00,
+				 0xfec00,           console,           1u << 20, ~0u };
+
+	say(many[0], "by a grant");
+	grant(MANY, me, gfn_of(many[0]), false);
+	check(copy(MANY, me, gfn_of(bytes), false) == 0 && same(bytes, "by a grant"),
+	      "from a grant of its own", bytes[0]);
+	say(bytes, "and back");
+	check(copy(MANY, me, gfn_of(bytes), true) == 0 && same(many[0], "and back"), "to it",
+	      many[0][0]);
+	for (unsigned n = 0; n < sizeof(bad) / sizeof(bad[0]); n++) {
+		grant(MANY + 1, me, bad[n], false);
+		check(copy(MANY + 1, me, gfn_of(bytes), false) == XEN_GNTST_bad_page,
+		      "a grant of that", bad[n]);
+		check(copy(MANY, me, bad[n], false) == XEN_GNTST_bad_page, "to that", bad[n]);
+		check(copy(MANY, me, bad[n], true) == XEN_GNTST_bad_page, "from that", bad[n]);
+	}
+	check(pv_grant_op(XEN_GNTTABOP_map_grant_ref, &m, 1) == ENOSYS, "it maps nothing", 0);
+	check(pvh_show(XEN_XENMAPSPACE_grant_table, 32, gfn_of(others)) == EINVAL, "no such frame",
+	      0);
+	/* its memory is another one by then: that is meant */
+	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of(many[0])) &&
+		      copy(MANY, me, gfn_of(bytes), false) == XEN_GNTST_bad_page &&
+		      !pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of(pv_shared)) &&
+		      !copy(MANY, me, gfn_of(bytes), false) && !bytes[0],
+	      "what is behind the number now", bytes[0]);
+	/* one page of Zeno's in the place of another one, and back */
+	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of(others)) &&
+		      !pvh_show(XEN_XENMAPSPACE_grant_table, 1, gfn_of(others)) && !others[3072],
+	      "over the other", others[3072]);
+	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of(others)) &&
+		      ((volatile struct xen_shared_info *)others)->wc_sec,
+	      "and back", 0);
+	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of(pv_shared)) && pv_shared->wc_sec,
+	      "where it was", 0);
+	/* the second frame of the table */
+	check(!pvh_show(XEN_XENMAPSPACE_grant_table, 1, gfn_of(others)), "one frame more", 0);
+	say(text, "far");
+	((volatile struct xen_grant_entry *)others)[3] = (struct xen_grant_entry){
+		.flags = XEN_GTF_permit_access, .domid = me, .frame = (uint32_t)gfn_of(text)
+	};
+	check(!copy(PV_GRANTS + 3, me, gfn_of(bytes), false) && same(bytes, "far"),
+	      "an entry of that one", bytes[0]);
+}
+
+int
+guest_main(const struct xen_start_info *info)
+{
+	unsigned me, peer;
+
+	(void)info;
+	pv_handler = handler;
+	pvh_events_init();
+	me = pv_number("me=");
+	peer = pv_number("peer=");
+	check(!pvh_show(XEN_XENMAPSPACE_grant_table, 0, gfn_of(pv_grants)), "a table", 0);
+	if (peer)
+		serve((uint16_t)peer);
+	else
+		own((uint16_t)me);
+	pv_printf("%u wrong; the end\n", wrong);
+	return (int)wrong;
+}
