@@ -77,8 +77,8 @@ def ours():
 def ruled():
     """Rules from a file, and typed; a rate, of which there is no more than there may be."""
     files = {"b.cfg": net("b", "ip=10.0.2.8, rules=in drop icmp from 10.0.2.0/24; in accept", extra="serve"),
-             "a.cfg": net("a", "ip=10.0.2.7", extra="ping=10.0.2.8 wait=300"),
-             "c.cfg": net("c", "ip=10.0.2.9, rules=out drop udp dport 1-7", extra="ping=10.0.2.8 wait=300"),
+             "a.cfg": net("a", "ip=10.0.2.7", extra="ping=10.0.2.8 lost-pings=200"),
+             "c.cfg": net("c", "ip=10.0.2.9, rules=out drop udp dport 1-7", extra="ping=10.0.2.8 lost-datagrams=200"),
              "slow.cfg": net("slow", "rate=100KB/s", extra="ip=10.0.2.11 blast=30")}
     (said,) = booted([start(32, *shell("create b.cfg"), (READY, "create a.cfg\n"), ENDS,
                             *shell("vif-rule b 0", "vif-rule b 0 none", "vif-rule b 0 drop tpc", "create c.cfg"), ENDS,
@@ -127,7 +127,7 @@ def linux(kernel):
                "echo '[ $1 != bound ] || ifconfig $interface $ip netmask $subnet' > /bin/u; sed -i '1i#!/bin/sh' /bin/u; chmod 755 /bin/u": "",
                "udhcpc -q -n -f -i eth0 -s /bin/u 2> /tmp/u; grep -o 'lease of [0-9.]*' /tmp/u": f"lease of {mine}",
                f"ping -q -c 3 -s {size} {DOM0} | grep rec": all_back, f"ping -q -c 3 {ours} | grep rec": all_back,
-               f"syslogd -R {ours}; sleep 1; logger {nonce}; sleep 1": ""}
+               f"syslogd -R {ours}; for n in 1 2 3; do sleep 1; logger {nonce}; done; sleep 1": ""}
     typed = "".join(f"{line}\n" for line in session).encode()
     initrd = linux_guest.make_initrd(linux_guest.LINUX_64, typed, folder() / "initrd64", "xen-net")
     files = archive(**{"l": config("linux", kernel="linux-pv", ramdisk="initrd64", memory=192, extra=WORDS,

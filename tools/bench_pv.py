@@ -63,12 +63,12 @@ REQUESTS = {  # the most that it may be
     "block flush": 10_200,
 }
 FRAMES = {  # the most that it may be
-    "frame to dom0": 14_900,
-    "... 16 in flight, each": 3_900,
-    "frame to dom0 and back": 18_000,
-    "... 16 of them, each": 7_300,
-    "frame to a domain and back": 31_600,
-    "... 16 to it, each": 9_100,
+    "frame to dom0": 13_400,
+    "... 16 in flight, each": 3_650,
+    "frame to dom0 and back": 16_400,
+    "... 16 of them, each": 6_950,
+    "frame to a domain and back": 28_600,
+    "... 16 to it, each": 8_500,
 }
 REQUEST = re.compile(r"^d\d\| (.+): \d+ (\d+) \d+\nd\d\| \1, events of 100: (\d+) out, (\d+) in$", re.M)
 

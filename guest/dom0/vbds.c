@@ -9,6 +9,7 @@
 #include <guest/dom0/sparse.h>
 
 struct vbd vbds[VBDS];
+static struct vbd *behind = vbds; /* ... the last of those that are somebody's: each round asks */
 
 void
 vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size)
@@ -165,6 +166,7 @@ vbd_attach(struct domu *u, const struct disk *d)
 	if (v == vbds + VBDS)
 		return "dom0 has no place for more disks";
 	*v = new;
+	behind = v < behind ? behind : v + 1;
 	fill(v);
 	vbd_path(v, false, "state", path, sizeof(path));
 	daemon_watch(path, &v->look);
@@ -183,6 +185,8 @@ vbd_free(struct vbd *v)
 		daemon_remove(path);
 	}
 	v->of = NULL;
+	while (behind > vbds && !behind[-1].of)
+		behind--;
 }
 
 /* It is asked to let go of it; when it has, all is removed. */
@@ -223,7 +227,7 @@ vbds_serve(struct domu *u)
 {
 	bool any = false;
 
-	for (struct vbd *v = vbds; v < vbds + VBDS; v++)
+	for (struct vbd *v = vbds; v < behind; v++)
 		if (v->of == u)
 			any |= blkback_serve(v);
 	return any;

@@ -321,7 +321,7 @@ shakes(void)
 static bool
 answer_is_lost(void)
 {
-	uint64_t until = pv_now() + 50 * PATIENCE;
+	uint64_t until = pv_now() + 100 * PATIENCE;
 	uint32_t at = memory.rx.ring.rsp_prod;
 
 	while (pv_now() < until) {

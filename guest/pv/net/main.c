@@ -4,7 +4,8 @@
  *   ip=10.0.2.7       its address, unless its card's back end says one
  *   ping=10.0.2.1     ... so many times, count=5, and as much by UDP to port 7, which returns it
  *   and=10.0.2.8      the same behind that
- *   wait=100          ms for an answer; else 2 s
+ *   lost-pings=100    ms for an answer, else 4 s: for who knows that none comes
+ *   lost-datagrams=100
  *   blast=30          it sends so many of the longest frames to dom0, and says how long that took
  *   bench=10.0.2.8    what frames cost: bench.c
  *   serve             it goes on until it is asked to end: control/shutdown; each time that it
@@ -94,9 +95,11 @@ serve(uint64_t until)
 
 /* ns for an answer: only a lost one takes that long. */
 static uint64_t
-patience(void)
+patience(bool ping)
 {
-	return (pv_number("wait=") ? pv_number("wait=") : 2000) * 1000000ul;
+	unsigned ms = ping ? pv_number("lost-pings=") : pv_number("lost-datagrams=");
+
+	return (ms ? ms : 4000) * 1000000ul;
 }
 
 static uint8_t bytes[INET_BODY];
@@ -130,7 +133,7 @@ ask(uint32_t to, bool ping, uint16_t number, size_t len)
 	do {
 		err = ping ? inet_ping(&stack, to, 1, number, len)
 			   : inet_udp(&stack, to, 1000, ECHO, bytes, len);
-		until = pv_now() + (err ? patience() / TRIES : patience());
+		until = pv_now() + (err ? patience(ping) / TRIES : patience(ping));
 		if (err)
 			serve(until);
 	} while (err == -EAGAIN && ++tries < TRIES);
