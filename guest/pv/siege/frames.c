@@ -6,6 +6,7 @@
 
 #define ENTRIES 512u
 #define PERIOD  1000000ul
+#define ENOUGH  10000u
 
 void do_iret(const uint64_t *words), do_iretq(const uint64_t *words);
 void do_selectors(uint64_t selectors);
@@ -16,6 +17,8 @@ static uint8_t kernel_stack[4 * PAGE] __attribute__((aligned(16)));
 static uint64_t room[1024], *const words = room + 1000; /* an event may come while rsp is there */
 static unsigned came[32], refused;
 static volatile bool trying;
+static uint64_t where; /* the last exception was ... */
+static unsigned again; /* ... so often in a row */
 
 static void
 handler(struct pv_frame *f)
@@ -26,6 +29,10 @@ handler(struct pv_frame *f)
 		return;
 	}
 	came[f->vector % 32]++;
+	again = f->rip == where ? again + 1 : 0;
+	where = f->rip;
+	if (again > ENOUGH) /* it has gone where nothing can go on */
+		pv_exit(0);
 	if (!trying || (f->rip >= (uint64_t)try && f->rip < (uint64_t)try_back + 32) ||
 	    (f->rsp > try_rsp && f->rsp < try_rsp + 512))
 		return; /* a selector can't be loaded any more, in a new turn: it is null */
