@@ -57,6 +57,16 @@ struct xen_blkif_request {
 	uint64_t sector_number;
 	struct xen_blkif_segment seg[XEN_BLKIF_SEGMENTS];
 };
+/* Its segments lie in pages of their own, behind each other. */
+#define XEN_BLKIF_INDIRECT_PAGES 8u
+struct xen_blkif_indirect {
+	uint8_t operation, indirect_op;
+	uint16_t nr_segments;
+	uint64_t id;
+	uint64_t sector_number;
+	uint16_t handle;
+	uint32_t grefs[XEN_BLKIF_INDIRECT_PAGES];
+};
 struct xen_blkif_discard {
 	uint8_t operation, flag;
 	uint16_t handle;

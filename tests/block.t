@@ -150,7 +150,7 @@ def linux(kernel):
     fs, raw = ext2("2M", motd=f"{draw.getrandbits(64):x}\n".encode()), draw.randbytes(1 << 20)
     want = numbers[:4096 * 40] + raw[4096 * 40:]
     thin = numbers[:40960] + bytes(81920) + numbers[122880:4096 * 40] + bytes((1 << 20) - 4096 * 40)
-    session = {linux_guest.INSERT: None, "mount -t devtmpfs d /dev; mkdir /mnt; mount -t ext2 /dev/xvda /mnt": None,
+    session = {linux_guest.INSERT: None, "dmesg | grep -c 'indirect descriptors: enabled'": "4", "mount -t devtmpfs d /dev; mkdir /mnt; mount -t ext2 /dev/xvda /mnt": None,
                f"seq {first} {first + count - 1} > /mnt/n; md5sum < /mnt/n": hashlib.md5(numbers).hexdigest() + "  -",
                "dd if=/mnt/n of=/dev/xvdb bs=4096 count=40 conv=notrunc 2> /tmp/e; tail -n 1 /tmp/e": "40+0 records out",
                "dd if=/mnt/n of=/dev/xvdd bs=4096 count=40 conv=notrunc,fsync 2> /tmp/e; blkdiscard -o 40960 -l 81920 /dev/xvdd; echo 3 > "
@@ -158,13 +158,15 @@ def linux(kernel):
                "umount /mnt; sync; echo 3 > /proc/sys/vm/drop_caches; crc32 < /dev/xvdb": f"{zlib.crc32(want):08x}",
                "mount -t ext2 /dev/xvda /mnt; md5sum < /mnt/n; umount /mnt": hashlib.md5(numbers).hexdigest() + "  -",
                "(echo no > /dev/xvdc) 2>&1": "sh: write error: Operation not permitted", "crc32 < /dev/xvda": ""}
+    image = folder() / "hda"
+    image.write_bytes(raw)
     initrd = linux_guest.make_initrd(LINUX, "".join(f"{line}\n" for line in session).encode(), folder() / "initrd64", "xen")
-    files = archive(**{"linux.cfg": config("linux", ["fs,raw,xvda,rw", "file:raw,xvdb,w", "fs2,,xvdc,r", "thin,,xvdd"], kernel="linux-pv", ramdisk="initrd64",
+    files = archive(**{"linux.cfg": config("linux", ["fs,raw,xvda,rw", "phy:hda,xvdb,w", "fs2,,xvdc,r", "thin,,xvdd"], kernel="linux-pv", ramdisk="initrd64",
                                            memory=192, extra=WORDS), "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes(),
-                       "fs": fs, "raw": raw, "fs2": fs})
-    typed = start(96, *shell("truncate 1M thin", "create linux.cfg"), ENDS, *shell("crc32 fs", "crc32 raw", "crc32 fs2", "crc32 thin", "ls", "halt"))
+                       "fs": fs, "fs2": fs})
+    typed = start(96, *shell("truncate 1M thin", "create linux.cfg"), ENDS, *shell("crc32 fs", "crc32 fs2", "crc32 thin", "ls", "halt"))
     result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False,
-                          cmdline=f"panic=off -- {typed}; audit; off")
+                          extra=("-drive", f"file={image},format=raw,if=ide,index=0"), cmdline=f"panic=off -- {typed}; audit; off")
     console = result.text()
     result.cleanup()
     text = re.sub(r"^d1\| (linux\| )?", "", console, flags=re.M)
@@ -173,7 +175,7 @@ def linux(kernel):
             ok(f"zeno# {line}\n{answer}\n" in text, f"Linux: {line[:60]}", got=text[-4000:], want=answer)
     at = re.search(r"zeno# crc32 < /dev/xvda\n(\w+)\n", text)
     ok(at and f"{int(at[1], 16):x} fs\n" in text and int(at[1], 16) != zlib.crc32(fs), "what Linux has on its file system is in dom0's file", text=text[-3000:])
-    ok(f"{zlib.crc32(want):x} raw\n" in text, "... and what it wrote is there to the byte", text=text[-3000:])
+    ok(image.read_bytes() == want, "... and what it wrote on a drive of the machine's is in the image outside, to the byte", text=text[-3000:])
     ok(f"{zlib.crc32(fs):x} fs2\n" in text, "... and nothing on the disk that it may read alone", text=text[-3000:])
     ok(f"{zlib.crc32(thin):x} thin\n" in text and " 1048576 thin, sparse, 80 KiB of memory" in text,
        "what it discards of a sparse file takes no memory any more", text=text[-3000:])

@@ -2,6 +2,7 @@
  * The back end of a disk: the handshake, and the ring.
  */
 #include <guest/dom0/blkback.h>
+#include <guest/dom0/blkparts.h>
 #include <guest/pv/lib/grants.h>
 
 #define PAGE  4096u
@@ -125,11 +126,15 @@ shake_hands(struct vbd *v)
 
 /* ---- requests ---- */
 
+/* Of an indirect one its own operation is answered: Linux takes no other answer. */
 static void
 put_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status)
 {
+	const struct xen_blkif_indirect *i = (const void *)r;
 	struct xen_blkif_response answer = { .id = r->id,
-					     .operation = r->operation,
+					     .operation = r->operation == XEN_BLKIF_OP_INDIRECT
+								  ? i->indirect_op
+								  : r->operation,
 					     .status = (int16_t)status };
 
 	v->page->entry[v->ring.rsp_prod++ % XEN_BLKIF_RING].response = answer;
@@ -164,7 +169,7 @@ serve_one(struct vbd *v)
 	if (v->medium.there)
 		medium_begin(v, &r);
 	else
-		put_answer(v, &r, blkserve(v, &r));
+		put_answer(v, &r, blk_serve_parts(v, &r, blkserve));
 	return true;
 }
 

@@ -6,14 +6,16 @@
  * copied, and how it is refused, is the same as for a file: the buffer is one for that while.
  */
 #include <guest/dom0/blkback.h>
+#include <guest/dom0/blkparts.h>
 #include <guest/dom0/ide.h>
 #include <guest/dom0/partition.h>
 #include <guest/dom0/sparse.h>
 
 static struct {
-	struct vbd *v; /* NULL: nobody wants to know */
-	struct xen_blkif_request r;
-	unsigned sectors;
+	struct vbd *v;                    /* NULL: nobody wants to know */
+	struct xen_blkif_request r, part; /* as it was asked; what the drive does of it now */
+	struct blk_parts rest;
+	unsigned sectors; /* of the part */
 } job;
 static bool on_its_way;
 static unsigned turn; /* whose the last one was */
@@ -84,29 +86,50 @@ medium_busy(const struct vbd *v)
 	return on_its_way && !v->medium.sparse;
 }
 
+/* The drive has the next part; false: there is none, or it can't be done, as *status says. */
+static bool
+begin_part(enum xen_blkif_rsp *status)
+{
+	const struct medium *m = &job.v->medium;
+
+	*status = XEN_BLKIF_RSP_OKAY;
+	if (!blk_part(&job.rest, &job.part))
+		return false;
+	*status = why_not(job.v, &job.part, &job.sectors);
+	if (*status != XEN_BLKIF_RSP_OKAY)
+		return false;
+	on_its_way = true;
+	ide_begin(m->drive,
+		  job.part.operation == XEN_BLKIF_OP_READ    ? IDE_READ
+		  : job.part.operation == XEN_BLKIF_OP_WRITE ? IDE_WRITE
+							     : IDE_FLUSH,
+		  m->first + job.part.sector_number, job.sectors);
+	return true;
+}
+
+static enum xen_blkif_rsp
+serve_sparse(const struct vbd *v, const struct xen_blkif_request *r)
+{
+	unsigned sectors;
+	enum xen_blkif_rsp status = why_not(v, r, &sectors);
+
+	return status == XEN_BLKIF_RSP_OKAY ? sparse_serve(v, r) : status;
+}
+
 void
 medium_begin(struct vbd *v, const struct xen_blkif_request *r)
 {
-	enum xen_blkif_rsp status;
-	unsigned sectors;
+	enum xen_blkif_rsp status = XEN_BLKIF_RSP_ERROR;
 
-	status = why_not(v, r, &sectors);
-	if (status == XEN_BLKIF_RSP_OKAY && v->medium.sparse)
-		status = sparse_serve(v, r);
-	if (status != XEN_BLKIF_RSP_OKAY || v->medium.sparse) {
-		blkback_answer(v, r, status);
+	if (v->medium.sparse) {
+		blkback_answer(v, r, blk_serve_parts(v, r, serve_sparse));
 		return;
 	}
 	job.v = v;
-	turn = (unsigned)(v - vbds);
 	job.r = *r;
-	job.sectors = sectors;
-	on_its_way = true;
-	ide_begin(v->medium.drive,
-		  r->operation == XEN_BLKIF_OP_READ    ? IDE_READ
-		  : r->operation == XEN_BLKIF_OP_WRITE ? IDE_WRITE
-						       : IDE_FLUSH,
-		  v->medium.first + r->sector_number, sectors);
+	turn = (unsigned)(v - vbds);
+	if (!blk_divide(&job.rest, v, r) || !begin_part(&status))
+		blkback_answer(v, r, status);
 }
 
 static void
@@ -117,9 +140,10 @@ is_done(bool good)
 	on_its_way = false;
 	if (!job.v)
 		return;
-	if (good && job.r.operation == XEN_BLKIF_OP_READ)
-		status = copy(job.v, &job.r, job.sectors);
-	blkback_answer(job.v, &job.r, status);
+	if (good && job.part.operation == XEN_BLKIF_OP_READ)
+		status = copy(job.v, &job.part, job.sectors);
+	if (status != XEN_BLKIF_RSP_OKAY || !begin_part(&status))
+		blkback_answer(job.v, &job.r, status);
 }
 
 bool
@@ -152,7 +176,7 @@ medium_forget(const struct vbd *v)
 static bool
 read_first(unsigned drive)
 {
-	if (on_its_way)
+	while (on_its_way)
 		is_done(ide_wait() == IDE_GOOD);
 	ide_begin(drive, IDE_READ, 0, 1);
 	return ide_wait() == IDE_GOOD;

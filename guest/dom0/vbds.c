@@ -5,6 +5,7 @@
  *   /local/domain/DOMAIN/device/vbd/NUMBER     that domain's own
  */
 #include <guest/dom0/blkback.h>
+#include <guest/dom0/blkparts.h>
 #include <guest/dom0/config.h>
 #include <guest/dom0/sparse.h>
 
@@ -66,6 +67,7 @@ fill(const struct vbd *v)
 	put_number(v, true, "sector-size", XEN_BLKIF_SECTOR);
 	put_number(v, true, "info", v->disk.readonly ? XEN_VDISK_READONLY : 0);
 	put(v, true, "feature-flush-cache", "1");
+	put_number(v, true, "feature-max-indirect-segments", BLK_MOST);
 	if (v->medium.sparse) {
 		put(v, true, "feature-discard", "1");
 		put_number(v, true, "discard-granularity", XEN_BLKIF_SECTOR);

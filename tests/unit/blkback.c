@@ -1,4 +1,4 @@
-/* BUILD: guest/dom0/blkback.c guest/dom0/blkserve.c guest/pv/drivers/states.c
+/* BUILD: guest/dom0/blkback.c guest/dom0/blkserve.c guest/dom0/blkparts.c guest/pv/drivers/states.c
  * guest/pv/drivers/ring.c guest/pv/drivers/words.c */
 /*
  * dom0's back end of a disk: requests of any bytes, which somebody changes while they are served.
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <guest/dom0/blkback.h>
+#include <guest/dom0/blkparts.h>
 #include <guest/pv/lib/grants.h>
 
 #include "draw.h"
@@ -137,33 +138,100 @@ pv_own(const void *va)
 /* ---- the other end ---- */
 
 static struct xen_blkif_request asked; /* as it was when it was pushed */
-static unsigned batches;
+static unsigned batches, longs;
 
-/* How many bytes it may copy; 0: it may not. */
+static struct xen_blkif_segment listed[BLK_MOST]; /* in the page of an indirect one */
+static bool unfolded;
+static uint64_t copied; /* bytes */
+
+static const struct xen_blkif_indirect *
+indirect(void)
+{
+	return asked.operation == XEN_BLKIF_OP_INDIRECT ? (const void *)&asked : NULL;
+}
+
+/* Bytes of so many segments from a sector on; 0: they may not be. */
 static uint64_t
-allowed(void)
+allowed(uint64_t sector, unsigned count, const struct xen_blkif_segment *seg)
 {
 	uint64_t all = 0;
 
-	if (asked.operation > XEN_BLKIF_OP_WRITE || asked.nr_segments > XEN_BLKIF_SEGMENTS)
-		return 0;
-	for (unsigned n = 0; n < asked.nr_segments; n++) {
-		if (asked.seg[n].first_sect > asked.seg[n].last_sect || asked.seg[n].last_sect > 7)
+	for (unsigned n = 0; n < count; n++) {
+		if (seg[n].first_sect > seg[n].last_sect || seg[n].last_sect > 7)
 			return 0;
-		all += asked.seg[n].last_sect - asked.seg[n].first_sect + 1u;
+		all += seg[n].last_sect - seg[n].first_sect + 1u;
 	}
-	return asked.sector_number <= SECTORS && all <= SECTORS - asked.sector_number ? all * 512
-										      : 0;
+	return sector <= SECTORS && all <= SECTORS - sector ? all * 512 : 0;
+}
+
+/* What an answer is to say, and how much is to be copied: an indirect one goes by elevens. */
+static int
+expected(bool readonly, uint64_t *bytes)
+{
+	const struct xen_blkif_indirect *i = indirect();
+	unsigned op = i ? i->indirect_op : asked.operation, left = asked.nr_segments, some;
+	const struct xen_blkif_segment *seg = i ? listed : asked.seg;
+
+	*bytes = 0;
+	if (i && (!i->nr_segments || i->nr_segments > BLK_MOST || op > XEN_BLKIF_OP_WRITE))
+		return -1;
+	if (op == XEN_BLKIF_OP_FLUSH_DISKCACHE)
+		return left ? -1 : 0;
+	if (op > XEN_BLKIF_OP_WRITE)
+		return -2;
+	if ((op == XEN_BLKIF_OP_WRITE && readonly) || (!i && left > XEN_BLKIF_SEGMENTS))
+		return -1;
+	if (i)
+		left = i->nr_segments;
+	do {
+		uint64_t part;
+
+		some = left < XEN_BLKIF_SEGMENTS ? left : XEN_BLKIF_SEGMENTS;
+		part = allowed(asked.sector_number + *bytes / 512, some, seg);
+		if (!part)
+			return -1;
+		*bytes += part;
+		seg += some;
+		left -= some;
+	} while (left);
+	return 0;
 }
 
 /* While dom0 is here, the ring is other bytes. */
+static void
+shake(void)
+{
+	for (unsigned n = 0; n < sizeof(vbds[0].page->entry); n += 1 + draw(40))
+		((volatile uint8_t *)vbds[0].page->entry)[n] = (uint8_t)draw(256);
+}
+
+static void
+unfold(struct xen_gnttab_copy *c, uint64_t count)
+{
+	const struct xen_blkif_indirect *i = indirect();
+
+	unfolded = true;
+	bad += count != 1 || c->source.what != i->grefs[0] || c->source.domid != them.id;
+	bad += c->source.offset || c->dest.domid != XEN_DOMID_SELF ||
+	       c->dest.offset + c->len > 4096 || c->len != i->nr_segments * sizeof(listed[0]) ||
+	       c->len > sizeof(listed);
+	memcpy((uint8_t *)(c->dest.what << 12) + c->dest.offset, listed, c->len);
+	c->status = 0;
+	shake();
+}
+
 int64_t
 pv_grant_op(enum xen_gnttabop op, void *requests, uint64_t count)
 {
 	struct xen_gnttab_copy *c = requests;
-	uint64_t from = (uint64_t)file + asked.sector_number * 512, all = 0;
-	bool write = asked.operation == XEN_BLKIF_OP_WRITE;
+	const struct xen_blkif_indirect *i = indirect();
+	uint64_t from = (uint64_t)file + asked.sector_number * 512;
+	bool write = (i ? i->indirect_op : asked.operation) == XEN_BLKIF_OP_WRITE;
 
+	if (i && !unfolded) {
+		unfold(c, count);
+		return 0;
+	}
 	batches++;
 	bad += !count || count > 2 * XEN_BLKIF_SEGMENTS;
 	for (uint64_t n = 0; n < count; n++, c++) {
@@ -171,17 +239,24 @@ pv_grant_op(enum xen_gnttabop op, void *requests, uint64_t count)
 		struct xen_gnttab_copy_ptr ours = write ? c->dest : c->source;
 
 		bad += ours.domid != XEN_DOMID_SELF || theirs.domid != them.id;
-		bad += (ours.what << 12 | ours.offset) != from + all;
+		bad += (ours.what << 12 | ours.offset) != from + copied;
 		bad += c->len > 4096 || theirs.offset + c->len > 4096 ||
 		       ours.offset + c->len > 4096;
 		bad += c->flags != (write ? XEN_GNTCOPY_source_gref : XEN_GNTCOPY_dest_gref);
-		all += c->len;
+		copied += c->len;
 		c->status = 0;
 	}
-	bad += !all || all != allowed();
-	for (unsigned n = 0; n < sizeof(vbds[0].page->entry); n += 1 + draw(40))
-		((volatile uint8_t *)vbds[0].page->entry)[n] = (uint8_t)draw(256);
+	shake();
 	return 0;
+}
+
+static void
+some_segments(struct xen_blkif_segment *seg, unsigned count, unsigned short_ones)
+{
+	for (unsigned n = 0; n < count && draw(40); n++) {
+		seg[n].first_sect = (uint8_t)draw(8);
+		seg[n].last_sect = (uint8_t)(seg[n].first_sect + draw(draw(20) ? short_ones : 9));
+	}
 }
 
 static struct xen_blkif_request
@@ -197,9 +272,14 @@ any_request(void)
 		r.nr_segments = (uint8_t)draw(13);
 	if (draw(8))
 		r.sector_number = draw(SECTORS + 2);
-	for (unsigned n = 0; n < XEN_BLKIF_SEGMENTS && draw(40); n++) {
-		r.seg[n].first_sect = (uint8_t)draw(8);
-		r.seg[n].last_sect = (uint8_t)(r.seg[n].first_sect + draw(draw(20) ? 2 : 9));
+	for (unsigned n = 0; n < sizeof(listed); n++)
+		((uint8_t *)listed)[n] = (uint8_t)draw(256);
+	some_segments(listed, BLK_MOST, 1);
+	if (r.operation == XEN_BLKIF_OP_INDIRECT && draw(8)) {
+		r.nr_segments = (uint8_t)draw(3); /* which is indirect_op */
+		r.handle = (uint16_t)draw(35);    /* ... and nr_segments */
+	} else {
+		some_segments(r.seg, XEN_BLKIF_SEGMENTS, 2);
 	}
 	return r;
 }
@@ -209,23 +289,23 @@ static void
 round_of(struct vbd *v, struct ring_front *f)
 {
 	struct xen_blkif_response answer;
-	unsigned before = batches;
+	uint64_t bytes;
 	int status;
 
 	asked = any_request();
+	status = expected(v->disk.readonly, &bytes);
+	unfolded = false;
+	copied = 0;
 	v->page->entry[f->req_prod++ % XEN_BLKIF_RING].request = asked;
 	ring_push_requests(f);
 	while (blkback_serve(v))
 		;
 	bad += ring_responses(f) != 1;
 	answer = v->page->entry[f->rsp_cons++ % XEN_BLKIF_RING].response;
-	bad += answer.id != asked.id || answer.operation != asked.operation;
-	status = asked.operation == XEN_BLKIF_OP_FLUSH_DISKCACHE ? (asked.nr_segments ? -1 : 0)
-		 : asked.operation > XEN_BLKIF_OP_WRITE          ? -2
-		 : asked.operation == XEN_BLKIF_OP_WRITE && v->disk.readonly ? -1
-		 : allowed()                                                 ? 0
-									     : -1;
-	bad += answer.status != status || (batches != before) != (status == 0 && allowed());
+	bad += answer.id != asked.id ||
+	       answer.operation != (indirect() ? indirect()->indirect_op : asked.operation);
+	bad += answer.status != status || copied != bytes;
+	longs += asked.operation == XEN_BLKIF_OP_INDIRECT && bytes > XEN_BLKIF_SEGMENTS * 512;
 }
 
 static void
@@ -249,7 +329,7 @@ requests(bool readonly)
 	ring_begin(&f, &page->ring, XEN_BLKIF_RING);
 	for (unsigned n = 0; n < ROUNDS / 2; n++)
 		round_of(v, &f);
-	ok(v->mine == XEN_XENBUS_Connected && !bad && batches > 1000,
+	ok(v->mine == XEN_XENBUS_Connected && !bad && batches > 1000 && longs > 100,
 	   "%u requests of any bytes, %s: %u are copied, and all answered by what they were",
 	   ROUNDS / 2, readonly ? "to read" : "to read and write", batches);
 	v->page->ring.req_prod = f.req_prod + 33;

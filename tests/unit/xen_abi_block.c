@@ -51,6 +51,16 @@ layouts(void)
 	FIELD(blkif_request, sector_number, sector_number);
 	FIELD(blkif_request, seg, seg);
 	SIZE(blkif_request);
+	SAME(offsetof(struct xen_blkif_indirect, indirect_op),
+	     offsetof(struct blkif_request_indirect, indirect_op));
+	SAME(offsetof(struct xen_blkif_indirect, nr_segments),
+	     offsetof(struct blkif_request_indirect, nr_segments));
+	SAME(offsetof(struct xen_blkif_indirect, sector_number),
+	     offsetof(struct blkif_request_indirect, sector_number));
+	SAME(offsetof(struct xen_blkif_indirect, grefs),
+	     offsetof(struct blkif_request_indirect, indirect_grefs));
+	SAME(XEN_BLKIF_INDIRECT_PAGES, BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST);
+	SAME(sizeof(struct xen_blkif_segment), sizeof(struct blkif_request_segment));
 	SAME(offsetof(struct xen_blkif_discard, nr_sectors),
 	     offsetof(struct blkif_request_discard, nr_sectors));
 	FIELD(blkif_response, id, id);

@@ -52,7 +52,12 @@ answer_to(const struct xen_blkif_request *r)
 	answer = ((volatile union xen_blkif_entry *)
 			  ring_page.entry)[disk.ring.rsp_cons++ % XEN_BLKIF_RING]
 			 .response;
-	return answer.id == r->id && answer.operation == r->operation ? answer.status : 99;
+	/* an indirect one has its own operation there, and is answered by that */
+	return answer.id == r->id && answer.operation == (r->operation == XEN_BLKIF_OP_INDIRECT
+								  ? r->nr_segments
+								  : r->operation)
+		       ? answer.status
+		       : 99;
 }
 
 /* ---- requests ---- */
@@ -90,7 +95,7 @@ static const struct {
 	{ "2^55, which is 2^64 bytes", 1ul << 55, XEN_BLKIF_OP_WRITE, 1, 0, 7, 0, -1 },
 	{ "a barrier", 0, XEN_BLKIF_OP_WRITE_BARRIER, 0, 0, 0, 0, -2 },
 	{ "to discard", 0, XEN_BLKIF_OP_DISCARD, 0, 0, 0, 0, -2 },
-	{ "indirect", 0, XEN_BLKIF_OP_INDIRECT, 255, 0, 0, 0, -2 },
+	{ "indirect", 0, XEN_BLKIF_OP_INDIRECT, 255, 0, 0, 0, -1 },
 	{ "no operation", 0, 255, 255, 255, 255, ~0u, -2 },
 	{ "to flush", ~0ul, XEN_BLKIF_OP_FLUSH_DISKCACHE, 0, 0, 0, 0, 0 },
 	{ "to flush a segment", 0, XEN_BLKIF_OP_FLUSH_DISKCACHE, 1, 0, 0, 0, -1 },

@@ -1,0 +1,74 @@
+/*
+ * A request in parts: blkparts.h.
+ */
+#include <guest/dom0/blkback.h>
+#include <guest/dom0/blkparts.h>
+#include <guest/pv/lib/grants.h>
+
+_Static_assert(BLK_MOST * sizeof(struct xen_blkif_segment) <= 256, "they lie in one page");
+
+static bool
+unfold(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_indirect *i)
+{
+	struct xen_gnttab_copy c = {
+		.source = pv_granted((uint16_t)v->of->id, i->grefs[0], 0),
+		.dest = pv_own(p->seg),
+		.len = (uint16_t)(i->nr_segments * sizeof(p->seg[0])),
+		.flags = XEN_GNTCOPY_source_gref,
+	};
+
+	if (!i->nr_segments || i->nr_segments > BLK_MOST ||
+	    (i->indirect_op != XEN_BLKIF_OP_READ && i->indirect_op != XEN_BLKIF_OP_WRITE) ||
+	    pv_grant_op(XEN_GNTTABOP_copy, &c, 1) || c.status)
+		return false;
+	p->count = i->nr_segments;
+	p->next.operation = i->indirect_op;
+	return true;
+}
+
+bool
+blk_divide(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_request *r)
+{
+	p->next = *r;
+	p->count = p->done = 0;
+	p->over = false;
+	return r->operation != XEN_BLKIF_OP_INDIRECT || unfold(p, v, (const void *)r);
+}
+
+bool
+blk_part(struct blk_parts *p, struct xen_blkif_request *part)
+{
+	unsigned n = 0;
+
+	if (p->over)
+		return false;
+	*part = p->next;
+	if (!p->count) { /* all of it stands in the entry */
+		p->over = true;
+		return true;
+	}
+	for (; n < XEN_BLKIF_SEGMENTS && p->done < p->count; n++, p->done++) {
+		part->seg[n] = p->seg[p->done];
+		p->next.sector_number += part->seg[n].last_sect - part->seg[n].first_sect + 1u;
+	}
+	part->nr_segments = (uint8_t)n;
+	p->over = p->done == p->count;
+	return true;
+}
+
+enum xen_blkif_rsp
+blk_serve_parts(const struct vbd *v, const struct xen_blkif_request *r, blk_serve_fn *serve)
+{
+	static struct blk_parts parts;
+	struct xen_blkif_request part;
+	enum xen_blkif_rsp status = XEN_BLKIF_RSP_ERROR;
+
+	if (!blk_divide(&parts, v, r))
+		return status;
+	while (blk_part(&parts, &part)) {
+		status = serve(v, &part);
+		if (status != XEN_BLKIF_RSP_OKAY)
+			break;
+	}
+	return status;
+}
