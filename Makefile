@@ -293,7 +293,7 @@ hint: ## EX=0.5: open the exercise's next hint, if you have tried since the last
 skeletons: ## write labs/ from solutions/ (FORCE=1 overwrites work in labs/)
 	@$(PYTHON) tools/skeletons.py $(if $(FORCE),--force)
 
-student: ## OUT=dir: export a tree for students, without solutions
+student: $(if $(wildcard solutions),$(PV_DRIVE:%=$(GO)/ends/%.elf)) ## OUT=dir: export a tree for students, without solutions
 	@$(PYTHON) tools/student.py $(call quote,$(OUT))
 
 catchup: ## LAB=n OUT=dir: compile the reference for students who missed the lab

@@ -3,11 +3,18 @@
 GUESTS := $(filter-out lib dom0,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/*/*.c guest/*/*.asm))))))
 GO := build/guest$(if $(CLANG),-clang)
 PV_GUESTS := $(filter-out lib drivers inet,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
-DOM0 := $(if $(wildcard guest/dom0/main.c),$(GO)/dom0.elf)
 PVH_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pvh/*/*.c))))))
-GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_GUESTS:%=$(GO)/pv-%.elf) $(PVH_GUESTS:%=$(GO)/pvh-%.elf) $(DOM0)
+# Those that have drivers for others' devices, and those that have a network. A lab that has files in the drivers (GUEST_LAB)
+# has such guests of its own, in its variant's folder; all others have them with the reference's files, or, where that is not
+# here, with labs/'.
+PV_DRIVE := dom0 pv-disk pv-net
+PV_INET := dom0 pv-net
+OWN := $(if $(GUEST_LAB),$(O)/guest,$(GO))
+DOM0 := $(if $(wildcard guest/dom0/main.c),$(OWN)/dom0.elf)
+PV_ELFS := $(foreach g,$(PV_GUESTS:%=pv-%),$(if $(filter $g,$(PV_DRIVE)),$(OWN),$(GO))/$g.elf)
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_ELFS) $(PVH_GUESTS:%=$(GO)/pvh-%.elf) $(DOM0)
 # Its ramdisk: what domains are to be, and kernels for them.
-DOM0_FILES := $(if $(DOM0),$(GO)/$(if $(LINUX),linux/)files.cpio)
+DOM0_FILES := $(if $(DOM0),$(OWN)/$(if $(LINUX),linux/)files.cpio)
 DOM0_LINUX := $(if $(LINUX),build/linux64/linux-pv build/linux64/initrd64)
 DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub) $(if $(DOM0),$(GO)/disk.img) $(DOM0_LINUX)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
@@ -42,20 +49,44 @@ $(GO)/$1.elf: $(call guest_objects,lib) $(call guest_objects,$1) $(or $(wildcard
 endef
 $(foreach g,$(GUESTS),$(eval $(call guest_rule,$g)))
 
-# Those that have drivers for others' devices; and those that have a network.
-PV_DRIVE := dom0 pv-disk pv-net
-PV_INET := dom0 pv-net
 # PV guests: 64-bit kernels in ring 3, with a library of their own. guest/pv/hello is pv-hello.
-PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
-	$(if $(CLANG),--target=x86_64-linux-gnu)
 $(GO)/obj/pv/% $(GO)/obj/pvh/% $(GO)/obj/dom0/%: private GUEST_CFLAGS = $(PV_CFLAGS)
 $(GO)/obj/pv/% $(GO)/obj/pvh/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
+pv_link = $(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none $(PV_LDFLAGS) \
+	-T guest/pv/lib/pv.ld -o $@ $(filter %.o,$^)
 define pv_rule
-$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers)) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
+$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(LAB_OBJECTS)) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
-	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
-		$$(PV_LDFLAGS) -T guest/pv/lib/pv.ld -o $$@ $$(filter %.o,$$^)
+	@$$(pv_link)
 endef
+# What labs have in guests, as one of them, or as all.
+LAB_CFLAGS := $(PV_CFLAGS) -include guest/pv/drivers/poison.h
+LAB_FILES := $(foreach lab,9-block,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
+LAB_OBJECTS := $(LAB_FILES:%=$(GO)/lab/%.o)
+$(GO)/lab/%.c.o: %.c $(GO)/flags
+	@mkdir -p $(@D)
+	@echo "cc   $<"
+	@$(call in_place,$(CC) $(LAB_CFLAGS) -MMD -MP)
+ifneq ($(GUEST_LAB),)
+# Their objects lie in the store, as the kernel's do.
+OWN_STAMP := $(if $(GUEST_CATCHUP),$(O)/guest-catchup.o)
+own_objects = $(patsubst %,$(STORE)/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
+OWN_LIBRARY := $(call own_objects,pv/lib) $(call own_objects,pv/drivers) $(GUEST_SOURCES:%=$(STORE)/%.o)
+OWN_OBJECTS := $(OWN_LIBRARY) $(foreach place,pv/inet dom0 pv/disk pv/net,$(call own_objects,$(place)))
+$(STORE)/guest/%: private CFLAGS = $(PV_CFLAGS)
+$(GUEST_SOURCES:%=$(STORE)/%.o): private CFLAGS = $(LAB_CFLAGS)
+$(OWN_OBJECTS): | $(OWN_STAMP)
+define own_rule
+$(O)/guest/$1.elf: $(OWN_LIBRARY) $(if $(filter $1,$(PV_INET)),$(call own_objects,pv/inet)) $(call own_objects,$2) $(GUEST_CATCHUP) $(OWN_STAMP) guest/pv/lib/pv.ld
+	@mkdir -p $$(@D)
+	@echo "ld   $$@"
+	@$$(pv_link)
+endef
+$(eval $(call own_rule,dom0,dom0))
+$(foreach g,$(filter pv-%,$(PV_DRIVE)),$(eval $(call own_rule,$g,pv/$(g:pv-%=%))))
+shared: $(filter-out $(STORE)/labs/% $(STORE)/solutions/% $(STORE)/build/%,$(OWN_OBJECTS))
+-include $(OWN_OBJECTS:.o=.d)
+endif
 $(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
 # Kernels with a CPU of their own and the same library: guest/pvh/calls is pvh-calls.
 define pvh_rule
@@ -65,6 +96,10 @@ $(GO)/pvh-$1.elf: $(filter-out %/start.asm.o,$(call guest_objects,pv/lib)) $(cal
 		-T guest/pvh/lib/pvh.ld -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach g,$(PVH_GUESTS),$(eval $(call pvh_rule,$g)))
+# For an export: with the reference's files, and no line of them.
+$(GO)/ends/%.elf: $(GO)/%.elf
+	@mkdir -p $(@D)
+	@$(OBJCOPY) --strip-debug $< $@
 # One that lies across a multiple of 1 GiB.
 $(GO)/pv-machine.elf: private PV_LDFLAGS = --defsym=virt_base=0xffffffffbfe80000
 $(if $(wildcard guest/dom0/main.c),$(eval $(call pv_rule,dom0,dom0)))
@@ -75,10 +110,10 @@ $(GO)/%/dom0.elf: $(GO)/pv-%.elf
 
 build/linux64/linux-pv build/linux64/initrd64 &:
 	@$(PYTHON) tools/xen_guest.py linux
-$(DOM0_FILES): tools/mkfiles.py $(PV_GUESTS:%=$(GO)/pv-%.elf) $(DOM0_HAS)
+$(DOM0_FILES): tools/mkfiles.py $(PV_ELFS) $(DOM0_HAS)
 	@mkdir -p $(@D)
 	@echo "disk $@"
-	@$(BARE_PYTHON) tools/mkfiles.py -o $@ $(foreach f,$(filter %.cfg,$(DOM0_HAS)),$(notdir $f)=$f) $(PV_GUESTS:%=$(GO)/pv-%.elf) \
+	@$(BARE_PYTHON) tools/mkfiles.py -o $@ $(foreach f,$(filter %.cfg,$(DOM0_HAS)),$(notdir $f)=$f) $(PV_ELFS) \
 		$(patsubst %.img,disk.img=%.img,$(filter-out %.cfg,$(DOM0_HAS)))
 # A disk that begins with a text.
 $(GO)/disk.img: guest/dom0/files/motd
@@ -109,7 +144,7 @@ build/zcount.so: grade/plugin/zcount.c
 	@echo "cc   $<"
 	@$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
--include $(foreach g,lib pv/lib pv/drivers pv/inet dom0 $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) \
+-include $(foreach g,lib pv/lib pv/drivers pv/inet dom0 $(GUESTS) $(PV_GUESTS:%=pv/%),$(patsubst %.o,%.d,$(call guest_objects,$g))) $(LAB_OBJECTS:.o=.d) \
 	$(OS_PROGRAMS:$(GO)/os/bin/%=$(GO)/obj/os/user/%.c.d) $(OS_LIBC:.o=.d) \
 	$(wildcard build/boot/*.d)
 -include $(foreach g,lib $(PVH_GUESTS),$(patsubst %.o,%.d,$(call guest_objects,pvh/$g)))

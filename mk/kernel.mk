@@ -12,12 +12,15 @@ COMMON := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-omit-frame-
 CFLAGS := $(COMMON) -fPIC -fvisibility=hidden -include kern/hidden.h -mno-red-zone \
 	-mgeneral-regs-only $(if $(CLANG),--target=x86_64-linux-gnu)
 NASMFLAGS := -f elf64 -g -F dwarf -I .
+# PV guests are 64-bit kernels in ring 3; some of them are compiled for each lab: mk/guests.mk.
+PV_CFLAGS := $(COMMON) -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-unwind-tables \
+	$(if $(CLANG),--target=x86_64-linux-gnu)
 LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack \
 	--orphan-handling=error --build-id=none
 
 # One store of objects for all labs. An object lies below a name that is made of the commands that compile it, at its
 # source's path: kern/ and vmm/ are compiled once for all labs, solutions and skeletons, and again when flags change.
-THIS_STORE = build/obj/$(call key,$(CC) $(CFLAGS) / $(NASM) $(NASMFLAGS))
+THIS_STORE = build/obj/$(call key,$(CC) $(CFLAGS) / $(PV_CFLAGS) / $(NASM) $(NASMFLAGS))
 ifndef STORE
 STORE := $(if $(SOURCES),$(THIS_STORE))
 endif
@@ -26,14 +29,14 @@ OBJECTS := $(SOURCES:%=$(STORE)/%.o)
 # Compiled reference objects of labs that this one needs (catchup/N-topic), and what defines their symbols.
 STAMP := $(if $(CATCHUP),$(O)/catchup.o)
 TOOLCHAIN = --objcopy $(call quote,$(OBJCOPY)) --cc $(call quote,$(CC)) --cflags $(call quote,$(CFLAGS)) --nasm $(call quote,$(NASM)) \
-	--nasmflags $(call quote,$(NASMFLAGS))
+	--nasmflags $(call quote,$(NASMFLAGS)) --guest-cflags $(call quote,$(LAB_CFLAGS))
 
 # Objects that don't fit are refused before anything is compiled.
 $(OBJECTS): | $(STAMP)
-$(O)/catchup.asm: always
+$(O)/catchup.asm $(O)/guest-catchup.asm: always
 	@mkdir -p $(@D)
-	@$(BARE_PYTHON) tools/catchup.py stamp $(TOOLCHAIN) --out $@ --folders $(sort $(dir $(CATCHUP)))
-$(O)/catchup.o: $(O)/catchup.asm
+	@$(BARE_PYTHON) tools/catchup.py stamp $(TOOLCHAIN) --out $@ --folders $(sort $(dir $(if $(findstring guest-,$@),$(GUEST_CATCHUP),$(CATCHUP))))
+$(O)/catchup.o $(O)/guest-catchup.o: %.o: %.asm
 	@$(NASM) $(NASMFLAGS) -o $@ $<
 
 # Two makes may compile the same file for two labs at the same time: each writes files of its own, and renames them.

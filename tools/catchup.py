@@ -57,6 +57,13 @@ def plain(flags):
                     if not word.startswith(("-W", "-w+", "-ffile-prefix-map=")))
 
 
+def for_lab(args, lab):
+    """The commands for a lab's files: what is a part of guests is compiled as those are."""
+    if lab.guests:
+        args = argparse.Namespace(**vars(args) | {"cflags": args.guest_cflags})
+    return args
+
+
 def toolchain(args):
     """The compiler and the assembler, by what matters."""
     nasm = subprocess.run([args.nasm, "-v"], capture_output=True, text=True, check=False).stdout.split()
@@ -137,7 +144,7 @@ def pack(args):
     out = Path(args.out).absolute() / folder_of(lab, lab.half)
     if os.path.lexists(out) and not (out / FACTS).is_file():
         raise CatchupError(f"{str(out)!r} is there already and holds no catch-up objects")
-    sources = [f"solutions/{lab.dir}/{name}" for name in sources_of(lab, lab.half)]
+    sources, args = [f"solutions/{lab.dir}/{name}" for name in sources_of(lab, lab.half)], for_lab(args, lab)
     facts = {"format": FORMAT, "lab": lab.number, "version": lab.version, "tools": toolchain(args),
              "headers": sums(headers(args, sources))}
     name = symbol(lab.number, facts)
@@ -196,7 +203,7 @@ def check(args, place):
     """The symbol to define for the objects in a folder; CatchupError if they don't fit."""
     facts = read_facts(place)
     lab = load_lab(facts["lab"])
-    here = {"tools": toolchain(args), "headers": sums(facts["headers"])}
+    here = {"tools": toolchain(for_lab(args, lab)), "headers": sums(facts["headers"])}
     name = symbol(lab.number, here)
     for path in sorted(place.glob("*.o")):
         if asked(path) != name:
@@ -220,6 +227,7 @@ def main():
     parser.add_argument("command", choices=["pack", "stamp"])
     for name in ("--cc", "--cflags", "--nasm", "--nasmflags"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--guest-cflags", default="")
     parser.add_argument("--objcopy", default="objcopy")
     parser.add_argument("--lab", default="")
     parser.add_argument("--out", default="")

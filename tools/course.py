@@ -68,6 +68,8 @@ class Lab:
     half: str = ""
     cpu: str = "te"
     """The CPU model of grade/machines.toml that it runs on where nobody names one."""
+    guests: tuple = ()
+    """The guests that its files are parts of, and not of the kernel: dom0, pv-disk."""
     flavours: tuple = ()
     """Those of which the lab that it needs is here: the first one decides where, and on what, its tests run."""
 
@@ -252,7 +254,7 @@ def lab_of(table, root, half, where):
             raise CourseError(f"{where}: {name!r} is no name for a file")
     return Lab(table["lab"], table["title"], table["version"], table["dir"], tuple(map(str, table["needs"])),
                tuple(table["sources"]), tuple(table["files"]), table["handout"], halves, half_of, Path(root),
-               half, table.get("cpu", "te"), _flavours(table, root, where))
+               half, table.get("cpu", "te"), tuple(table.get("guests", [])), _flavours(table, root, where))
 
 
 def there_are(root=ROOT):

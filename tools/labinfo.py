@@ -73,6 +73,7 @@ ROOMS = {
     "trials of grants": ("trials/grants", 192, 200),
     "trials of reservations": ("trials/reservation", 79, 80),
     "peers": ("trials/peers", 700, 700),
+    "the block driver's lab, in guests": ("@9", 400, 400),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 11592
@@ -312,9 +313,11 @@ def make_variables(args):
     wish.check(chosen)
     kept = [one for one in chosen if one not in left_out(chosen)]
     sources = common_sources([one.part for one in kept])
+    guests = [one for one in kept if one.lab.guests]
     for one in kept:
-        sources += own[one.lab.number]
-    bad = [s for s in sources if not all(SAFE_NAME.match(part) for part in s.split("/"))]
+        sources += own[one.lab.number] * (one not in guests)
+    in_guests = [name for one in guests for name in own[one.lab.number]]
+    bad = [s for s in sources + in_guests if not all(SAFE_NAME.match(part) for part in s.split("/"))]
     if bad:
         raise CourseError(f"{bad[0]!r} is no name for a source file")
     for one in kept:
@@ -322,7 +325,10 @@ def make_variables(args):
     text = f"NAME := {name}\nVARIANT := {variant}\nSOURCES := {' '.join(sources)}\n"
     for where, word in (("qemu", "LAB_CPU"), ("bochs", "LAB_CPU_BOCHS")):
         text += f"{word} := {labs[0].cpu_on(where) if len(labs) == 1 else 'te'}\n"
-    text += f"CATCHUP := {' '.join(name for one in kept for name in one.compiled)}\n"
+    text += f"CATCHUP := {' '.join(name for one in kept if one not in guests for name in one.compiled)}\n"
+    if guests:
+        text += f"GUEST_LAB := {' '.join(one.lab.name for one in guests)}\nGUEST_SOURCES := {' '.join(in_guests)}\n"
+        text += f"GUEST_CATCHUP := {' '.join(name for one in guests for name in one.compiled)}\n"
     path = Path("build") / variant / "lab.mk"
     write_if_new(ROOT / path, text.encode())
     return path

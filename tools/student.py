@@ -85,6 +85,16 @@ def hints(root, lab):
     return "\n".join(lines)
 
 
+def put_end(root, out, name):
+    """A guest with the reference's files, compiled: what the grader sets at the other end of a student's."""
+    made = root / "build" / "guest" / "ends" / f"{name}.elf"
+    if not made.is_file():
+        raise CourseError(f"{made.relative_to(root)} is not there: `make student` makes it")
+    target = out / "guest" / "ends" / made.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(made, target)
+
+
 def copy(root, out):
     """Fill `out` with what students get."""
     patterns = ALWAYS_OUT + patterns_of(root) + (["grade/rules.toml"] if hints_setting(root) == "none" else [])
@@ -107,6 +117,8 @@ def copy(root, out):
             raise CourseError(f"solutions/{lab.dir} is not here: lab {number} can't be handed out")
         for name, text in generate(lab).items():
             put(out / "labs" / lab.dir / name, text)
+        for name in lab.guests:
+            put_end(root, out, name)
         if mutants.load_all(root, number) or hint.of_lab(root, lab):
             put(out / "grade" / "hints" / f"lab{number}.toml", hints(root, lab))
 

@@ -60,6 +60,7 @@ MASKS = [
     (re.compile(r"\b(0x)?0*ffff8[0-9a-f]{11}\b"), "ADDRESS"),
     (re.compile(r"\b0x0*10[0-9a-f]{4}\b|^ *0010[0-9a-f]{4}\b|(?<=^#\d )0010[0-9a-f]{4}\b"
                 r"|(?<= to )0010[0-9a-f]{4}\b|(?<=^block )0010[0-9a-f]{4}\b"), "GUEST"),
+    (re.compile(r"\b0xffffffff8[0-9a-f]{7}\b"), "GUEST"),
     (re.compile(r"\bffff8[0-9a-f]{3}_[0-9a-f]{8}\b"), "ADDRESS"),
     (re.compile(r"\bffd[0-9a-f]{5} (68|e8|e9|cde0|658f|658b|9c65)?[0-9a-f+]+"), "TRANSLATION"),
     (re.compile(r" -\d{12,}"), "DECIMAL"),
@@ -71,7 +72,8 @@ MASKS = [
     (re.compile(r"^(tr:0xe040, .* dl=0x)[0-9a-f]{8}"), r"\1BASE"),  # where the kernel's data are moves with its size
     (re.compile(r"\b(IOPM_BASE_PA = )[0-9a-f]+"), r"\1ADDRESS"),
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
-    (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0): ended: guest powered off after )\d+"), r"\1N"),  # ... for those that give up turns, or sleep
+    (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0|disk): ended: guest powered off after |d1\| disk has ended: guest powered off after )\d+"),
+     r"\1N"),  # ... for those that give up turns, or sleep
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
     (re.compile(r"^(  d\d.* \d+ +\d+ %) +\d+ % +-?\d+ us .*"), r"\1 TIMES"),  # what each has had of a real machine's time
@@ -154,11 +156,12 @@ def run(command, must=False):
 
 
 def guests(build):
-    """The guests that the Makefile makes modules of, in its order; those of pv where the kernel can run them."""
+    """The guests that the Makefile makes modules of, in its order; those of pv where the kernel can run them, with the lab's own files."""
     known = {path.name for path in (ROOT / "guest").iterdir()}
     if "vmm/pv/" in (build.path / "lab.mk").read_text():
         known |= {f"pv-{path.name}" for path in (ROOT / "guest/pv").iterdir()}
-    return [path for path in sorted((ROOT / "build/guest").glob("*.elf")) if path.stem in known]
+    paths = {path.name: path for place in (ROOT / "build/guest", build.path / "guest") for path in place.glob("*.elf")}
+    return [path for _, path in sorted(paths.items()) if path.stem in known]
 
 
 def modules(build, dom0=""):
@@ -166,8 +169,16 @@ def modules(build, dom0=""):
     here = "kern/env/" in (build.path / "lab.mk").read_text()
     if dom0:
         run(["make", "-s", dom0], must=True)
+    files = build.path / "guest/files.cpio"
     return [ROOT / dom0 if dom0 and path.stem == "dom0" else path for path in guests(build)] + [
-        ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here]
+        ROOT / f"build/user/{name}.elf" for name in ("dm", "mini") if here] + [files] * files.is_file()
+
+
+def words_of(build, path, dom0=""):
+    """What stands behind a module's name: dom0 that is a lab's own has its files."""
+    if path.stem != "dom0" or not dom0 and build.path not in path.parents:
+        return ""
+    return "mem=32 --" if dom0 else "mem=32 module=files --"
 
 
 def tidy(text):
@@ -193,7 +204,7 @@ def boot(where, build, append, cpu="te", dom0=""):
             result = machine.boot(machine="bochs", disk=disk(folder, build, cmdline), cpu=cpu, limits=LIMITS)
         else:
             result = machine.boot(machine="qemu", kernel=str(build.path / "zeno.mb"), cmdline=cmdline,
-                                  cpu=cpu, modules=[(str(path), "mem=32 --" if dom0 and path.stem == "dom0" else "") for path in modules(build, dom0)],
+                                  cpu=cpu, modules=[(str(path), words_of(build, path, dom0)) for path in modules(build, dom0)],
                               limits=LIMITS)
     text, how = result.text(), result.end
     result.cleanup()
@@ -213,7 +224,7 @@ def debug(build, append, commands, more=()):
                    "--kernel", str(build.path / "zeno.mb"), "--elf", str(build.path / "zeno.elf"),
                    "--append", append]
         for path in modules(build):
-            command += ["--elf", str(path)] * (path in guests(build)) + ["--module", str(path)]
+            command += ["--elf", str(path)] * (path in guests(build)) + ["--module", f"{path} {words_of(build, path)}".rstrip()]
         text = run(command)
     parts = re.split(r"^@@(?:\d+|end)\n", text, flags=re.M)
     if len(parts) != len(commands) + 2:

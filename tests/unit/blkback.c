@@ -1,5 +1,7 @@
-/* BUILD: guest/dom0/blkback.c guest/dom0/blkserve.c guest/dom0/blkparts.c guest/pv/drivers/states.c
- * guest/pv/drivers/ring.c guest/pv/drivers/words.c */
+/*
+ * BUILD: guest/dom0/blkback.c guest/dom0/blkserve.c guest/dom0/blkparts.c
+ * solutions/9-block/states.c solutions/9-block/ring.c guest/pv/drivers/words.c
+ */
 /*
  * dom0's back end of a disk: requests of any bytes, which somebody changes while they are served.
  * Each is answered once, by what it was when it was taken; no copy leaves the file, nor a page of

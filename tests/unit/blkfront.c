@@ -1,5 +1,5 @@
-/* BUILD: guest/pv/drivers/blkfront.c guest/pv/drivers/blkask.c guest/pv/drivers/refs.c
- * guest/pv/drivers/states.c guest/pv/drivers/ring.c guest/pv/drivers/words.c */
+/* BUILD: guest/pv/drivers/blkfront.c solutions/9-block/blkask.c guest/pv/drivers/refs.c
+ * solutions/9-block/states.c solutions/9-block/ring.c guest/pv/drivers/words.c */
 /*
  * The front end of a disk (guest/pv/drivers/blkfront.h) with a back end that answers in any order,
  * and with one that lies: what was asked is answered once, what was not answers nothing, and all

@@ -1,4 +1,4 @@
-/* BUILD: guest/pv/drivers/ring.c -D__XEN_INTERFACE_VERSION__=0x00040d00 */
+/* BUILD: solutions/9-block/ring.c -D__XEN_INTERFACE_VERSION__=0x00040d00 */
 /*
  * A ring (guest/pv/drivers/ring.h) between two ends that each may stop between any two of their
  * steps, on CPUs whose stores wait in a buffer: all orders are played. Each end does what there is,

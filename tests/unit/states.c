@@ -1,4 +1,4 @@
-/* BUILD: guest/pv/drivers/states.c */
+/* BUILD: solutions/9-block/states.c */
 /*
  * The handshake (guest/pv/drivers/states.h) of two ends, from all states, whoever is first at any
  * time: it comes to 4/4 and stays there, or stands still for a reason. Either end may be another

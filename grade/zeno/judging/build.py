@@ -22,6 +22,8 @@ LEFT_OUT = {".git", ".ci", "build", "labs", "solutions", "tests", "handouts", "_
 GRADE_KEPT = {"machines.toml", "zeno/machines/elf.py"}
 """What of grade/ a build reads."""
 VARIANT = "graded"
+ENDS = Path("guest", "ends")
+"""Where an export has guests with the reference's files, compiled (tools/student.py)."""
 SOURCE_CAP = 512 << 10
 IMAGE_CAP = 64 << 20
 LOG_CAP = 24 << 10
@@ -46,6 +48,8 @@ class Image:
     mb: Path | None = None
     guests: Path | None = None
     """The folder of the tree's own guests."""
+    own: Path | None = None
+    """The folder of those guests that the lab has files in, with the submission's; in `guests` they have the reference's."""
     root: Path = ROOT
     files: dict = field(default_factory=dict)
     """The submission as taken: {name: bytes}, answers.txt included."""
@@ -213,11 +217,12 @@ class Tree:
         """
         self.put(files)
         self.store.lay(self.path, self.walls)
+        command = self._command(*(f"build/{VARIANT}/{name}" for name in ("zeno.mb", *self._own())), alone=alone)
         if self.walls:
             self.walls.own(self.path)
-            done = self.walls.run(self._command(f"build/{VARIANT}/zeno.mb", alone), self.path)
+            done = self.walls.run(command, self.path)
         else:
-            done = self._make(self._command(f"build/{VARIANT}/zeno.mb", alone))
+            done = self._make(command)
             self.store.keep(self.path)
         if done.trouble:
             raise BuildTrouble(done.trouble)
@@ -230,9 +235,13 @@ class Tree:
             self._take_images(image, Path(out))
         return image
 
-    def _command(self, goal, alone=""):
+    def _own(self):
+        """The guests that the lab has files in, below the variant's folder."""
+        return [f"guest/{name}.elf" for name in self.lab.guests]
+
+    def _command(self, *goals, alone=""):
         command = ["make", "--no-print-directory", "-j2", f"LAB={self.lab.name}", f"VARIANT={VARIANT}",
-                   f"STORE={objects.OBJECTS}", goal]
+                   f"STORE={objects.OBJECTS}", *goals]
         return command + [f"REF={self.ref}"] * bool(self.ref) + [f"ALONE={alone}"] * bool(alone)
 
     def _make(self, command):
@@ -247,12 +256,23 @@ class Tree:
     def build_guests(self, out):
         """Build what is nobody's exercise: guests and boot sectors. Their folder below `out`.
 
-        Done by the grader itself, never behind the walls, so that no submission has a hand in it.
+        Done by the grader itself, never behind the walls, so that no submission has a hand in it. Guests that the lab has
+        files in come from a tree with the reference's; where that is not here, the export has them, compiled.
         """
-        self.store.guests(self.path, Path(out), self._make_guests)
+        if self.lab.guests and (self.root / "solutions" / self.lab.dir).is_dir():
+            whole = Tree(self.lab, None, self.root, str(self.lab.number), environment=self.environment)
+            try:
+                whole.store.guests(whole.path, Path(out), whole.make_guests)
+            finally:
+                whole.remove()
+        else:
+            self.store.guests(self.path, Path(out), self.make_guests)
+        for path in (self.root / ENDS).glob("*.elf"):
+            shutil.copy2(path, Path(out) / "guest" / path.name)
         return Path(out) / "guest"
 
-    def _make_guests(self):
+    def make_guests(self):
+        """All guests and boot sectors, in this tree."""
         done = self._make(["make", "--no-print-directory", "-j2", "guests", "boot"])
         if done.trouble or done.status:
             raise BuildTrouble(done.trouble or "the guests do not build:\n" + done.output)
@@ -260,12 +280,15 @@ class Tree:
     def _take_images(self, image, out):
         out.mkdir(parents=True, exist_ok=True)
         made = self.path / "build" / VARIANT
-        for name in ("zeno.elf", "zeno.mb"):
+        for name in ("zeno.elf", "zeno.mb", *self._own()):
             try:
                 data = sandbox.take_file(made / name, IMAGE_CAP, name)
             except ValueError as error:
                 image.ok = False
                 image.log += f"\nThe build ended well, but {error}.\n"
                 return
-            (out / name).write_bytes(data)
+            target = out / name.replace("guest/", "own/")
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(data)
         image.elf, image.mb = out / "zeno.elf", out / "zeno.mb"
+        image.own = out / "own" if self.lab.guests else None

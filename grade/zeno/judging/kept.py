@@ -66,6 +66,8 @@ class Kept:
             hashes = Hashes(image.guests.parent)
             self.guests[image.guests] = hashes.all(hashes.below("guest", "boot"))
         total.update(self.guests[image.guests].encode())
+        for path in sorted(image.own.glob("*.elf")) if image.own else ():
+            total.update(path.read_bytes())
         for name, data in sorted(image.files.items()):
             if not name.endswith((".c", ".asm", ".h")):  # answers.txt: nothing of it is in the kernel
                 total.update(name.encode() + b"\0" + data)

@@ -11,6 +11,7 @@ objects of kern/, vmm/ and trials/ alone, as copies; nothing comes back from it.
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -153,7 +154,7 @@ class Store:
     def guests(self, tree, out, build):
         """Guests and boot sectors below `out`: the kept ones, or what build() leaves in the scratch tree."""
         hashes = Hashes(tree)
-        digest = hashes.all(hashes.below("guest", "boot", "inc", "tools/mkramdisk.py"), self.key)
+        digest = hashes.all(hashes.below("guest", "boot", "inc", "tools/mkramdisk.py", *in_guests(tree)), self.key)
         kept = self.place / f"guests-{digest}"
         if kept.is_dir():
             with contextlib.suppress(OSError):
@@ -168,6 +169,13 @@ class Store:
             with tempfile.TemporaryDirectory(dir=self.place, prefix=".new-") as new:
                 take_guests(tree / "build", Path(new, "set"))
                 Path(new, "set").rename(kept)
+
+
+def in_guests(tree):
+    """The folders of labs whose files are parts of guests (mk/guests.mk): the reference's, or where that is not, the students'."""
+    places = re.findall(r"^dir = \"(.+)\"$", "\n".join(text for path in sorted((tree / "grade" / "labs").glob("*.toml"))
+                                                      if re.search("^guests = ", text := path.read_text(), re.M)), re.M)
+    return [f"{'solutions' if (tree / 'solutions' / name).is_dir() else 'labs'}/{name}" for name in places]
 
 
 def fresh(made, hashes, names):

@@ -2,7 +2,7 @@
  * A domain that has a disk: it writes what it has drawn, several requests at a time, and reads it
  * back; of what it then reads of the whole disk it says the CRC. `cat`: the text that the disk
  * begins with. `times=N`: it goes on until it has been connected so often, and says "ready> " each
- * time, to who has its console.
+ * time, to who has its console. `turn=N`: stretches of N sectors at both ends change places.
  */
 #include <guest/pv/disk/disk.h>
 #include <guest/pv/drivers/crc.h>
@@ -171,16 +171,41 @@ outlive(unsigned times)
 	pv_printf("vbd %lu: %u back ends, all is answered\n", disk.vdev, said);
 }
 
+/* From both ends to the middle: two are read at a time, and then two are written. */
+static void
+turn(unsigned step)
+{
+	for (uint64_t low = 0, high = disk.sectors; low + 2 * step <= high;
+	     low += step, high -= step) {
+		uint64_t at[2] = { low, high - step };
+		int request[2];
+
+		for (unsigned op = 0; op < 2; op++) {
+			for (unsigned n = 0; n < 2; n++)
+				request[n] =
+					blk_ask(&disk, op ? XEN_BLKIF_OP_WRITE : XEN_BLKIF_OP_READ,
+						at[n ^ op], buffers[n] + 1024, step);
+			for (unsigned n = 2; n--;)
+				check(request[n] >= 0 && !blk_wait(&disk, request[n]), "turned",
+				      low);
+		}
+	}
+}
+
 static void
 use(void)
 {
+	unsigned step = pv_number("turn=");
+
+	if (step && step <= BLK_SECTORS - 8)
+		turn(step);
 	if (has_word("cat"))
 		cat();
 	if (has_word("bench"))
 		bench();
 	if (pv_number("times="))
 		outlive(pv_number("times="));
-	if (pv_number("rounds=")) {
+	if (pv_number("rounds=") && !wrong) {
 		write_and_read(pv_number("rounds="));
 		refused();
 		tell_crc();

@@ -73,6 +73,8 @@ int blk_do(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void
 void blk_let_go(struct blkfront *b, const struct xen_blkif_request *r);
 /* What is in the slot goes to the ring's next place. */
 void blk_put(struct blkfront *b, const struct blk_slot *s);
+/* r, which has no segment yet, gets a buffer's. 0; -EAGAIN: there are not enough grants. */
+int blk_grant(struct blkfront *b, struct xen_blkif_request *r, const void *at, unsigned sectors);
 /* The answers that there are: whether there were some. */
 bool blk_take(struct blkfront *b);
 /* On a new ring: what was asked, and not answered, is put there. */

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include <inc/xen_block.h>
 
 enum end { FRONT, BACK };
