@@ -63,6 +63,8 @@ blk_serve_parts(const struct vbd *v, const struct xen_blkif_request *r, blk_serv
 	struct xen_blkif_request part;
 	enum xen_blkif_rsp status = XEN_BLKIF_RSP_ERROR;
 
+	if (r->operation != XEN_BLKIF_OP_INDIRECT) /* as most are: the entry is not copied */
+		return serve(v, r);
 	if (!blk_divide(&parts, v, r))
 		return status;
 	while (blk_part(&parts, &part)) {
