@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The layout of our C, and habits of all our text that no compiler checks."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -135,6 +136,8 @@ def main():
     bad = [room for room in (*exported_rooms(), *(p.name for p in ROOT.glob("[a-z]*") if p.is_dir() and any(p.rglob("*.c"))))
            if room not in (*mapped_rooms(), *unsaid)]
     ok(not bad, "the guide's map has each room that is exported", got=bad)
+    bad = [str(p.relative_to(ROOT)) for p in files if p.suffix == ".t" and not os.access(p, os.X_OK)]
+    ok(not bad, "tests can be executed: prove does so", got=bad)
     done = run("python3", TOOLS / "comments.py", "--check", cwd=ROOT)
     ok(done.status == 0, "comments have 100 columns at most, and tools/comments.py would change none", out=done.out)
     made = folder() / "made.c"
