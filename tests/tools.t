@@ -80,7 +80,7 @@ def environment():
     status, text = make("help", LAB="1")
     ok(status == 0 and "the environment says LAB=1; make takes" in text, "an exported LAB is no lab that was named", text=text)
     status, text = make("-n", "LAB=4", "qemu", "MACHINE=kvm")
-    ok(status == 0 and re.search("run.py .*--cpu 'vmx' --machine 'kvm'$", text, re.M), "MACHINE=kvm is QEMU with the machine's own VT-x",
+    ok(status == 0 and re.search("run.py .*--cpu 'vmx' +--machine 'kvm'$", text, re.M), "MACHINE=kvm is QEMU with the machine's own VT-x",
        text=text[-600:])
     begins = {words: re.search("--append '(.*?)'", make("-n", *words.split(), "qemu")[1]) for words in (
         "LAB=7 SOLUTION=1", "LAB=8 SOLUTION=1 LINUX=1", "LAB=7 SOLUTION=1 APPEND=", "LAB=7", "LAB=6 SOLUTION=1", "LAB=all SOLUTION=1")}
