@@ -53,17 +53,18 @@ def clang_variants():
     for lab, solution in VARIANTS:
         words = ["CC=clang", "WERROR=1", f"LAB={lab}", f"SOLUTION={solution}"]
         for command, made, source in COMPILES.findall(run("make", "-n", *words, cwd=there).out):
-            kinds.setdefault(command, {})[source] = made
+            kinds.setdefault(command, {}).setdefault(source, set()).add(made)  # a guest's for a lab lies in the kernel's store, too
     run("make", *words, *flags, cwd=there)  # what is compiled here is newer
-    ok(len(kinds) == 4 and sum(map(len, kinds.values())) > 300, "clang compiles the kernel, two kinds of guests, and ring 3",
+    ok(len(kinds) == 5 and sum(map(len, kinds.values())) > 300, "clang compiles the kernel, two kinds of guests, labs' files in them, and ring 3",
        got=kinds)
     for command, files in kinds.items():
         done = run(*front_end(f"{command} -Werror"), *files, cwd=there)
         ok(done.status == 0, f"clang -Werror: {next(iter(files))} and all that is compiled like it", out=done.out[-3000:])
-        for source, made in files.items():
-            (there / made).parent.mkdir(parents=True, exist_ok=True)
-            if (there / source).with_suffix(".o").is_file():
-                (there / source).with_suffix(".o").rename(there / made)
+        for source, places in files.items():
+            for made in places:
+                (there / made).parent.mkdir(parents=True, exist_ok=True)
+                if (there / source).with_suffix(".o").is_file():
+                    shutil.copy((there / source).with_suffix(".o"), there / made)
     for solution in SOLUTIONS:
         for lab in [*lab_numbers(), "all"] if os.environ.get("ZENO_ALL") else ["all"]:
             done = run("make", "-j2", "CC=clang", "WERROR=1", f"LAB={lab}", f"SOLUTION={solution}", cwd=there)
