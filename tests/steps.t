@@ -70,12 +70,19 @@ def around_the_frame():
     host = Stopped("te_arm_breakpoints", variant="lab3-solution", lab=3, cpu="te", cmdline="panic=off -- start steps; off",
                    modules=[(GUEST, "")])
     frame, = host.words(host.at("tss_rsp0"))
-    page = frame - 1 & ~0xfff  # struct te begins with the frame, and has a machine frame of its own
+    page = frame - 1 & ~0xfff  # struct te has a machine frame of its own
     before = host.words(page - 64, 8)
     host.run_to(host.at("te_take_dr6"))
     guest = host.words(page, (frame - page) // 8)
     ok(host.words(page - 64, 8) == before and any(guest), "a breakpoint of the guest writes into the frame of its exit, and nowhere in front of it",
        before=[hex(w) for w in before], after=[hex(w) for w in host.words(page - 64, 8)])
+    vector = None
+    while vector != 1:  # the timer's interrupts come there, too
+        host.run_to(host.at("trap_host"))
+        late = host.gdb.regs()["rdi"]
+        vector = host.words(late + 15 * 8, 1)[0]  # struct trap_frame's, behind 15 registers
+    ok(page + 128 <= late < frame, "one that comes late, in a stub, has its own frame on that page, with room for its handler",
+       late=hex(late), page=hex(page), rsp0=hex(frame))
     host.end()
 
 

@@ -178,6 +178,7 @@ put_right(struct vcpu *v)
 		write_cr3(mfn_to_hpa(host_root).v);
 	if (!trap_debug_late)
 		return;
+	ASSERT(!te_of(v)->late[0]); /* that stack has not run over */
 	trap_debug_late = false;
 	if (te_of(v)->frame.vector != VEC_DB)
 		te_take_step(v);

@@ -85,6 +85,11 @@ struct te_shadow {
 #define TE_RAM_MAX (1024ul << 20) /* the window lies above, wherever it moves to */
 
 struct te {
+	/*
+	 * The stack of a #DB that comes late, at the first instruction of a stub (kern/trap.c):
+	 * RSP is within the frame then. The frame of that #DB and trap_host() take less than half.
+	 */
+	uint64_t late[64];
 	struct ring_frame frame; /* TSS.RSP0 is its end: a trap pushes into it */
 	const struct insn *insn; /* the instruction of this exit, after te_fetch() */
 	/*
