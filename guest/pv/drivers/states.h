@@ -20,7 +20,12 @@ enum step {
 	STEP_CLOSE,   /* what there was is let go of: Closed */
 };
 
-/* `other` is Unknown where it is not there. */
+/*
+ * `other` is Unknown where it is not there. A front end that is Closed begins again when somebody
+ * begins; a back end only with one who is at the very beginning. Who has a ring and finds nobody
+ * there, or one who parts, closes; who has none to let go of waits. Of two in Closing the front end
+ * closes, and the back end after it.
+ */
 enum step state_step(enum end end, enum xen_xenbus_state mine, enum xen_xenbus_state other);
 /* What an end writes behind a step. */
 enum xen_xenbus_state state_after(enum end end, enum step step, enum xen_xenbus_state mine);
