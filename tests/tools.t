@@ -13,6 +13,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
+sys.path[:0] = [str(ROOT / "grade"), str(ROOT / "tools")]
+from run_gdb import sits_at_prompt  # noqa: E402
+
 LAB = ["LAB=1", "SOLUTION=1"]
 PATIENCE = 300
 """Seconds after which a program that should have ended is taken for one that never does."""
@@ -151,8 +154,17 @@ def unbuilt():
     ok("IndexError" in done.out, "and another error is shown as ever", out=done.out)
 
 
+def prompts():
+    """A prompt whose command is yet to come is not one at which the host sits: Bochs writes its console in pieces."""
+    words, told = "gdb=wait -- frames; start hello", b"Zeno\r\nK> frames\r\n9 free\r\nK> "
+    ok(not sits_at_prompt(b"Zeno\r\nK> ", words) and not sits_at_prompt(told, words), "two commands are still to come, and one")
+    ok(sits_at_prompt(told + b"start hello\r\nno module hello\r\nK> ", words) and sits_at_prompt(b"Zeno\r\nK> ", "gdb=wait"),
+       "the host sits at the prompt behind its last command")
+
+
 def main():
     """All of it."""
+    prompts()
     unbuilt()
     if not (ROOT / "solutions").is_dir():
         LAB[1] = "SOLUTION="

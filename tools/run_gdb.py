@@ -207,13 +207,19 @@ def qemu_for_gdb(setup, options, console, socket_path):
     return guest.process, end
 
 
-def wait_for_guest(process, console):
+def sits_at_prompt(text, words):
+    """Whether all commands of these words of the kernel's are done: each stands behind a prompt, and another one follows."""
+    commands = [command for command in words.partition("-- ")[2].split(";") if command.strip()]
+    return text.endswith(b"K> ") and len(re.findall(rb"^K> ", text, re.M)) > len(commands)
+
+
+def wait_for_guest(process, console, words):
     """Until the first guest is held. Ends us where none comes: the host has stopped or sits at K>."""
     while process.poll() is None:
         text = console.read_bytes() if console.exists() else b""
         if HELD in text:
             return
-        if text.endswith(b"K> ") or b"\npanic:" in text:
+        if sits_at_prompt(text, words) or b"\npanic:" in text:
             break
         select.select([], [], [], 0.05)
     print(text.decode("utf-8", "backslashreplace"), file=sys.stderr)
@@ -232,7 +238,7 @@ def run_gdb_guests(setup, options):
         else:
             process, end = qemu_for_gdb(setup, options, console, socket_path)
         try:
-            wait_for_guest(process, console)
+            wait_for_guest(process, console, options.append)
             say(f"the guest's console, in another terminal: tail -f {console}")
             say("inferior N is domain N; the host itself: make gdb without STUB=zeno; help zeno")
             init = directory / "gdbinit"
