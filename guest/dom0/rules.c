@@ -4,16 +4,33 @@
 #include <guest/dom0/rules.h>
 #include <guest/pv/inet/wire.h>
 
-#define ETH 14u /* bytes of the Ethernet's head */
+#define TYPE \
+	12u /* where a frame says what is in it; a tag has two bytes, and says it behind them */
+#define TAG 4u
 
 /* What of a frame is decided by. */
 struct look {
 	uint16_t type, from_port, to_port;
 	uint8_t protocol;
-	bool broken;    /* it says that it is IP, and is not */
+	bool broken;    /* it says that it is IP, and is not; or nobody can tell what it is */
 	bool has_ports; /* that are here to be seen */
 	uint32_t from, to;
 };
+
+/*
+ * What it is, and where that begins: behind tags, for who gets it looks there (Linux does, whatever
+ * its interfaces are, for the number 0). 0: what is here has nothing but tags.
+ */
+static size_t
+look_behind_tags(const uint8_t *head, size_t here, uint16_t *type)
+{
+	for (size_t at = TYPE; at + 2 <= here; at += TAG) {
+		*type = get16(head + at);
+		if (*type != ETH_TAG && *type != ETH_TAG2)
+			return at + 2;
+	}
+	return 0;
+}
 
 static bool
 may_have_ports(uint8_t protocol)
@@ -22,27 +39,27 @@ may_have_ports(uint8_t protocol)
 }
 
 static void
-look_at_ip(struct look *l, const uint8_t *head, size_t here, size_t len)
+look_at_ip(struct look *l, const uint8_t *packet, size_t here, size_t len)
 {
-	const struct ip_head *ip = (const void *)(head + ETH);
+	const struct ip_head *ip = (const void *)packet;
 	size_t size, all;
 
 	l->broken = true;
-	if (here < ETH + sizeof(*ip))
+	if (here < sizeof(*ip))
 		return;
 	size = (ip->version_size & 15u) * 4;
 	all = get16(ip->len);
-	if (ip->version_size >> 4 != 4 || size < sizeof(*ip) || all < size || ETH + all > len)
+	if (ip->version_size >> 4 != 4 || size < sizeof(*ip) || all < size || all > len)
 		return;
 	l->broken = false;
 	l->protocol = ip->protocol;
 	l->from = get32(ip->from);
 	l->to = get32(ip->to);
 	l->has_ports = may_have_ports(ip->protocol) && !(get16(ip->frag) & IP_AT) &&
-		       all >= size + 4 && here >= ETH + size + 4;
+		       all >= size + 4 && here >= size + 4;
 	if (l->has_ports) {
-		l->from_port = get16(head + ETH + size);
-		l->to_port = get16(head + ETH + size + 2);
+		l->from_port = get16(packet + size);
+		l->to_port = get16(packet + size + 2);
 	}
 }
 
@@ -76,12 +93,14 @@ fits(const struct rule *r, const struct look *l)
 bool
 rules_let(struct rules *r, enum way way, const uint8_t *head, size_t here, size_t len)
 {
-	struct look l = { .type = get16(head + 12) };
+	struct look l = { .type = 0 };
+	size_t at = look_behind_tags(head, here, &l.type);
 
 	if (!r->count)
 		return true;
-	if (l.type == ETH_IP)
-		look_at_ip(&l, head, here, len);
+	l.broken = !at;
+	if (at && l.type == ETH_IP)
+		look_at_ip(&l, head + at, here - at, len - at);
 	if (l.broken)
 		return false;
 	for (struct rule *rule = r->of; rule < r->of + r->count; rule++)
@@ -95,14 +114,16 @@ rules_let(struct rules *r, enum way way, const uint8_t *head, size_t here, size_
 bool
 rules_own(uint32_t ip, const uint8_t *head, size_t here)
 {
-	const struct arp_body *arp = (const void *)(head + ETH);
-	const struct ip_head *p = (const void *)(head + ETH);
+	uint16_t type = 0;
+	size_t at = look_behind_tags(head, here, &type);
+	const struct arp_body *arp = (const void *)(head + at);
+	const struct ip_head *p = (const void *)(head + at);
 	uint32_t says;
 
-	if (!ip || (get16(head + 12) != ETH_IP && get16(head + 12) != ETH_ARP))
+	if (!ip || (at && type != ETH_IP && type != ETH_ARP))
 		return true;
-	if (here < ETH + (get16(head + 12) == ETH_IP ? sizeof(*p) : sizeof(*arp)))
+	if (!at || here < at + (type == ETH_IP ? sizeof(*p) : sizeof(*arp)))
 		return false;
-	says = get32(get16(head + 12) == ETH_IP ? p->from : arp->from_ip);
+	says = get32(type == ETH_IP ? p->from : arp->from_ip);
 	return !says || says == ip;
 }

@@ -11,7 +11,7 @@
  * Decided is by the beginning of a frame. Of a packet in fragments only the first one has ports:
  * a rule with ports fits the others if it drops, and not if it accepts; and so it is where a
  * fragment is cut before its ports. What says that it is IP and has no head of it goes nowhere if
- * there is a rule.
+ * there is a rule; and what has more tags of VLANs than are looked behind.
  */
 #pragma once
 
@@ -50,6 +50,6 @@ bool rules_let(struct rules *r, enum way way, const uint8_t *head, size_t here, 
 
 /*
  * Whether who sends it may have the address that it says is his: 0 is for one who does not know it
- * yet. In ARP, too; what is neither IP nor ARP says none.
+ * yet. In ARP, too; what is neither, behind its tags, says none.
  */
 bool rules_own(uint32_t ip, const uint8_t *head, size_t here);

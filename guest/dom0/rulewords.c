@@ -84,11 +84,15 @@ read_ports(const char *word, uint16_t *range)
 static const char *
 read_field(struct rule *r, const char *word, char *value)
 {
-	if (!strcmp(word, "from") || !strcmp(word, "to"))
+	if (!strcmp(word, "from") || !strcmp(word, "to")) {
+		if (r->type == ETH_ARP)
+			return "a rule with addresses is for IP";
+		r->type = ETH_IP; /* from anywhere, too: 0.0.0.0/0 */
 		return (*word == 'f' ? read_net(value, &r->from, &r->from_mask)
 				     : read_net(value, &r->to, &r->to_mask))
 			       ? NULL
 			       : "from and to take a net: 10.0.2.0/24, or an address";
+	}
 	if (!strcmp(word, "sport") || !strcmp(word, "dport"))
 		return read_ports(value, *word == 's' ? r->from_port : r->to_port)
 			       ? NULL
@@ -116,10 +120,6 @@ check(struct rule *r)
 
 	if (ports && r->protocol != IP_TCP && r->protocol != IP_UDP)
 		return "ports are tcp's or udp's";
-	if ((r->from_mask || r->to_mask) && r->type == ETH_ARP)
-		return "a rule with addresses is for IP";
-	if (r->from_mask || r->to_mask)
-		r->type = ETH_IP;
 	return NULL;
 }
 

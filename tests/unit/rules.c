@@ -24,7 +24,8 @@ static const struct {
 	{ "accept ip", "accept ip" },
 	{ "drop icmp from 10.0.2.0/24", "drop icmp from 10.0.2.0/24" },
 	{ "drop to 10.0.2.7", "drop ip to 10.0.2.7/32" },
-	{ "drop from 0.0.0.0/0", "drop" },
+	{ "drop from 0.0.0.0/0", "drop ip" },
+	{ "accept icmp to 0.0.0.0/0", "accept icmp" },
 	{ "accept tcp dport 80", "accept tcp dport 80-80" },
 	{ "drop udp sport 1024-65535 dport 53 from 10.0.0.0/8 to 10.0.2.1",
 	  "drop udp from 10.0.0.0/8 to 10.0.2.1/32 sport 1024-65535 dport 53-53" },
@@ -38,6 +39,7 @@ static const struct {
 	{ "drop from 10.0.2.0/", "from and to take a net: 10.0.2.0/24, or an address" },
 	{ "drop to 10.0.2", "from and to take a net: 10.0.2.0/24, or an address" },
 	{ "drop arp from 10.0.2.7", "a rule with addresses is for IP" },
+	{ "drop arp to 0.0.0.0/0", "a rule with addresses is for IP" },
 	{ "drop tcp dport", "sport and dport take a number, or two: 1024-65535" },
 	{ "drop tcp dport 65536", "sport and dport take a number, or two: 1024-65535" },
 	{ "drop tcp dport 0", "sport and dport take a number, or two: 1024-65535" },
@@ -119,6 +121,7 @@ lets(const char *text, enum way way, size_t here, size_t len)
 	bool good;
 
 	memcpy(exactly, frame, here);
+	rules_own(0x0a000207, exactly, here);
 	good = rules_let(&all, way, exactly, here, len);
 	free(exactly);
 	return good;
@@ -209,6 +212,44 @@ own(void)
 	ok(rules_own(0x0a000207, frame, 14), "others say nothing");
 }
 
+/* The frame that is there gets so many tags; its length then. */
+static size_t
+tag(size_t len, unsigned count, uint32_t type)
+{
+	for (; count; count--, len += 4) {
+		memmove(frame + 16, frame + 12, len - 12);
+		put32(frame + 12, type << 16);
+	}
+	return len;
+}
+
+static void
+tags(void)
+{
+	size_t len = tag(make(IP_TCP, 0, 0, 20), 1, ETH_TAG);
+
+	ok(!lets("drop tcp dport 80", WAY_OUT, len, len) && lets("drop udp", WAY_OUT, len, len) &&
+		   !lets("accept udp;drop", WAY_IN, len, len),
+	   "behind a tag is what is in it");
+	ok(rules_own(0x0a000207, frame, len) && !rules_own(0x0a000209, frame, len), "... and who");
+	len = tag(len, 1, ETH_TAG2);
+	ok(!lets("drop tcp dport 80", WAY_OUT, len, len) && !rules_own(0x0a000209, frame, len),
+	   "behind two");
+	ok(!lets("drop arp", WAY_OUT, 41, 41) && !rules_own(0x0a000207, frame, 41), "... or not");
+	tag(len, 21, ETH_TAG);
+	ok(!lets("drop arp", WAY_OUT, 96, 138) && !rules_own(0x0a000207, frame, 96) &&
+		   rules_own(0, frame, 96) && lets("", WAY_OUT, 96, 138),
+	   "more than anybody looks behind");
+	ok(!lets("drop arp", WAY_OUT, 14, 14), "nothing but a tag");
+	make(IP_TCP, 0, 0, 20);
+	put16(frame + 12, ETH_ARP);
+	put32(frame + 28, 0x0a000207);
+	len = tag(42, 1, ETH_TAG);
+	ok(!lets("drop arp", WAY_OUT, len, len) && rules_own(0x0a000207, frame, len) &&
+		   !rules_own(0x0a000209, frame, len),
+	   "ARP behind a tag");
+}
+
 /* Whatever it is, no byte that is not there is looked at; and a drop for all drops it. */
 static void
 any_bytes(void)
@@ -222,6 +263,8 @@ any_bytes(void)
 		     draw(40));
 		for (unsigned k = (unsigned)draw(4); k; k--)
 			frame[12 + draw(84)] = (uint8_t)draw(256);
+		if (!draw(8))
+			tag(100, (unsigned)draw(4), ETH_TAG);
 		through +=
 			lets("drop tcp dport 80;accept udp from 10.0.2.0/24", WAY_OUT, here, len);
 		if (lets("drop", WAY_IN, here, len))
@@ -237,6 +280,7 @@ main(void)
 	decide();
 	broken();
 	own();
+	tags();
 	any_bytes();
 	return done_testing();
 }

@@ -6,8 +6,10 @@
 
 #include <stdint.h>
 
-#define ETH_IP  0x0800u
-#define ETH_ARP 0x0806u
+#define ETH_IP   0x0800u
+#define ETH_ARP  0x0806u
+#define ETH_TAG  0x8100u /* a network's number, and the type that it was: IEEE 802.1Q */
+#define ETH_TAG2 0x88a8u /* ... around such a one */
 struct eth_head {
 	uint8_t to[6], from[6], type[2];
 };

@@ -141,6 +141,10 @@ bad_frames(void)
 	check(answer_to(&e, 1) == XEN_NETIF_RSP_OKAY, "under its own IP address", 0);
 	put32(page + 28, INET_IP(10, 0, 2, 8));
 	check(answer_to(&e, 1) == XEN_NETIF_RSP_DROPPED, "under somebody else's", 0);
+	memmove(page + 16, page + 12, 44);
+	put32(page + 12, ETH_TAG << 16); /* of no VLAN: whoever gets it looks behind it */
+	check(answer_to(&e, 1) == XEN_NETIF_RSP_DROPPED, "... behind a tag", 0);
+	memmove(page + 12, page + 16, 44);
 	page[11] ^= 1;
 	put32(page + 28, INET_IP(10, 0, 2, 9));
 	check(answer_to(&e, 1) == XEN_NETIF_RSP_DROPPED, "under somebody else's address", 0);
