@@ -199,6 +199,43 @@ wrong_bytes(void)
 	ok(b.answered == 1, "one with padding is");
 }
 
+/* What is asked in the name of all, of a group, of a host itself or of nobody has no answer. */
+static void
+asked_by_nobody(void)
+{
+	static const uint32_t from[] = { INET_ALL,
+					 INET_IP(10, 0, 2, 255),
+					 INET_IP(224, 0, 0, 1),
+					 INET_IP(255, 0, 0, 1),
+					 INET_IP(127, 0, 0, 1),
+					 INET_IP(10, 0, 2, 8),
+					 0 };
+	uint8_t frame[2][60];
+
+	begin();
+	inet_ping(&a, b.ip, 77, 5, 0);
+	cut = true;
+	inet_ping(&a, b.ip, 77, 5, 18);
+	memcpy(frame[0], last, sizeof(frame[0]));
+	inet_udp(&a, b.ip, 1000, 7, "abcdefghijklmnopqr", 18);
+	memcpy(frame[1], last, sizeof(frame[1]));
+	put16(frame[1] + 40, 0); /* no sum, which has the address in it */
+	give(&b, frame[0], 60);
+	give(&b, frame[1], 60);
+	ok(last[23] == IP_UDP && b.answered == 1 && datagrams == 1, "somebody asks, twice");
+	for (unsigned n = 0; n < 2 * sizeof(from) / sizeof(from[0]); n++) {
+		uint8_t *f = frame[n % 2];
+
+		put32(f + 26, from[n / 2]);
+		put16(f + 24, 0);
+		put16(f + 24, sum_end(sum_add(0, f + 14, 20)));
+		memset(last, 0, sizeof(last));
+		give(&b, f, 60);
+		ok(!last[23] && !get16(last + 12), "%s from %08x", n % 2 ? "UDP" : "a ping",
+		   from[n / 2]);
+	}
+}
+
 /* ---- any bytes ---- */
 
 /* Parts of them are such as are looked at further. */
@@ -249,6 +286,7 @@ main(void)
 	gateway();
 	sums();
 	wrong_bytes();
+	asked_by_nobody();
 	any_bytes();
 	return done_testing();
 }

@@ -52,7 +52,7 @@ struct inet {
 /* Zeroed but for mac, ip, mask, gateway, send and pong. */
 void inet_receive(struct inet *n, const void *frame, size_t len);
 
-/* 0; -EAGAIN: nobody knows yet where that is, and it has been asked; -EINVAL: it is too long. */
+/* 0; -EAGAIN: nobody knows yet where that is, and it was asked; -EINVAL: too long, or to nobody. */
 int inet_ping(struct inet *n, uint32_t to, uint16_t id, uint16_t number, size_t len);
 int inet_udp(struct inet *n, uint32_t to, uint16_t from_port, uint16_t to_port, const void *bytes,
 	     size_t len);

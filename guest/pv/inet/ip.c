@@ -8,6 +8,18 @@
 
 #define TTL 64u
 
+/*
+ * Whether somebody can be who it says it is from: what is answered goes there, and must not go to
+ * all, whoever asks. 0 is who has no address yet (DHCP).
+ */
+static bool
+is_somebody(const struct inet *n, uint32_t ip)
+{
+	bool near = !((ip ^ n->ip) & n->mask);
+
+	return ip != n->ip && ip >> 28 < 14 && ip >> 24 != 127 && !(near && !(~ip & ~n->mask));
+}
+
 /* Padding behind the packet is none of it. */
 void
 ip_receive(struct inet *n, const uint8_t *frame, size_t len)
@@ -24,6 +36,7 @@ ip_receive(struct inet *n, const uint8_t *frame, size_t len)
 	all = get16(ip->len);
 	if (ip->version_size >> 4 != 4 || head < sizeof(*ip) || all < head || all > len ||
 	    get16(ip->frag) & (IP_MORE | IP_AT) || sum_end(sum_add(0, ip, head)) || !n->ip ||
+	    !is_somebody(n, get32(ip->from)) ||
 	    (get32(ip->to) != n->ip && get32(ip->to) != INET_ALL)) {
 		n->dropped++;
 		return;
@@ -42,7 +55,7 @@ ip_out(struct inet *n, uint32_t to, uint8_t protocol, size_t len)
 	uint8_t mac[MAC_SIZE], saved[sizeof(struct arp_body)];
 	int err;
 
-	if (len > INET_BODY)
+	if (len > INET_BODY || !to)
 		return -EINVAL;
 	memcpy(saved, ip, sizeof(saved)); /* a question is made where the packet is */
 	err = arp_find(n, near ? to : n->gateway, mac);
