@@ -69,6 +69,11 @@ bursts(void)
 	share_turn(&s, 0);
 	ok(share_takes(&s, SHARE_FRAME) && share_takes(&s, SHARE_FRAME) && !share_takes(&s, 14),
 	   "two frames have room, however slow it is");
+	share_begin(&s, 100000000000, 0); /* vifspec.c takes no more */
+	s.bytes = 0;
+	share_turn(&s, 184467441); /* bytes times ns are a little more than 2^64 */
+	ok(s.bytes == 5000000000, "... and 50 ms have room, however fast it is: %llu",
+	   (unsigned long long)s.bytes);
 	share_begin(&s, 0, 0);
 	share_turn(&s, 0);
 	ok(share_takes(&s, SHARE_FRAME) && !share_until(&s, SHARE_FRAME), "no rate, no bucket");
