@@ -55,7 +55,7 @@ $(GO)/obj/pv/% $(GO)/obj/pvh/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -
 pv_link = $(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none $(PV_LDFLAGS) \
 	-T guest/pv/lib/pv.ld -o $@ $(filter %.o,$^)
 define pv_rule
-$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(LAB_OBJECTS)) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
+$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
 	@$$(pv_link)
 endef
@@ -63,6 +63,9 @@ endef
 LAB_CFLAGS := $(PV_CFLAGS) -include guest/pv/drivers/poison.h
 LAB_FILES := $(foreach lab,9-block,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
 LAB_OBJECTS := $(LAB_FILES:%=$(GO)/lab/%.o)
+# Of these dom0 alone has those that need what no other guest has.
+LAB_DOM0 :=
+lab_objects = $(if $(filter dom0,$1),$2,$(filter-out $(foreach file,$(LAB_DOM0),%/$(file).o),$2))
 $(GO)/lab/%.c.o: %.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
@@ -71,13 +74,16 @@ ifneq ($(GUEST_LAB),)
 # Their objects lie in the store, as the kernel's do.
 OWN_STAMP := $(if $(GUEST_CATCHUP),$(O)/guest-catchup.o)
 own_objects = $(patsubst %,$(STORE)/%.o,$(sort $(wildcard guest/$1/*.c guest/$1/*.asm)))
-OWN_LIBRARY := $(call own_objects,pv/lib) $(call own_objects,pv/drivers) $(GUEST_SOURCES:%=$(STORE)/%.o)
-OWN_OBJECTS := $(OWN_LIBRARY) $(foreach place,pv/inet dom0 pv/disk pv/net,$(call own_objects,$(place)))
+OWN_LIBRARY := $(call own_objects,pv/lib) $(call own_objects,pv/drivers)
+# Its labs' files, and those of others that nobody has named: of a half that is not asked for, or of a later lab.
+OWN_FILES := $(GUEST_SOURCES) $(filter-out $(foreach file,$(notdir $(GUEST_SOURCES) $(GUEST_CATCHUP:.o=)),%/$(file)),$(LAB_FILES))
+OWN_LABS := $(OWN_FILES:%=$(STORE)/%.o)
+OWN_OBJECTS := $(OWN_LIBRARY) $(OWN_LABS) $(foreach place,pv/inet dom0 pv/disk pv/net,$(call own_objects,$(place)))
 $(STORE)/guest/%: private CFLAGS = $(PV_CFLAGS)
-$(GUEST_SOURCES:%=$(STORE)/%.o): private CFLAGS = $(LAB_CFLAGS)
+$(OWN_LABS): private CFLAGS = $(LAB_CFLAGS)
 $(OWN_OBJECTS): | $(OWN_STAMP)
 define own_rule
-$(O)/guest/$1.elf: $(OWN_LIBRARY) $(if $(filter $1,$(PV_INET)),$(call own_objects,pv/inet)) $(call own_objects,$2) $(GUEST_CATCHUP) $(OWN_STAMP) guest/pv/lib/pv.ld
+$(O)/guest/$1.elf: $(OWN_LIBRARY) $(call lab_objects,$1,$(OWN_LABS) $(GUEST_CATCHUP)) $(if $(filter $1,$(PV_INET)),$(call own_objects,pv/inet)) $(call own_objects,$2) $(OWN_STAMP) guest/pv/lib/pv.ld
 	@mkdir -p $$(@D)
 	@echo "ld   $$@"
 	@$$(pv_link)
