@@ -56,7 +56,7 @@ struct zeno_said {
 	char text[500];
 };
 
-enum zeno_state { ZENO_RUNS, ZENO_PAUSED, ZENO_ENDED };
+enum zeno_state { ZENO_RUNS, ZENO_PAUSED, ZENO_ENDED, ZENO_WAITS };
 /* How: as sched.h's SHUTDOWN_ reasons, from 1 on; its own fault is a crash, too. */
 enum zeno_why {
 	ZENO_NOT_YET,
@@ -75,6 +75,7 @@ struct zeno_look {
 	uint64_t console_pfn, store_pfn;
 	uint64_t ram, most; /* bytes that it has; that it may have */
 	uint64_t exits, ns; /* its own clock */
+	uint64_t used;      /* ns of the CPU, all vCPUs of it */
 	uint64_t weight;
 	uint32_t vcpus;
 	char name[24];

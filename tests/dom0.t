@@ -81,7 +81,7 @@ def works(nonce):
        and not any("caught 1" in line for line in log), "dmesg: what the monitor has said, and no guest", text=first)
     ok("\n".join(STORE) + "\ndomu> " in second, "a domain's store answers, refuses, and tells of a change", text=second)
     ok(f"domu> you said {nonce}\ndomu> \ndom0# " in second, "its console has the keys, and gives them back", text=second)
-    ok(re.findall(LISTED, second, re.M) == ["running", "paused", "running", "running"], "list: it is paused, and goes on", text=second)
+    ok(re.findall(LISTED, second, re.M) == ["running", "paused", "running", "blocked"], "list: it is paused, and waits again", text=second)
     ok(" MiB, 1 vCPUs, " in second and "2: a number of vCPUs, up to the 1 that domu was made with" in second, "vcpu-set: no more than there are", text=second)
     ok("domu was here before" in third and f"you said {nonce}" in third, "the next dom0 has what the last one made", text=third)
     ok("domu has ended: by dom0" in third and re.findall(LISTED, third, re.M) == ["running"], "destroy", text=third)
@@ -110,7 +110,7 @@ def ends(nonce):
        and re.search(rf"domu> r\nyou said r\n.*domu> {nonce}\nyou said {nonce}\n", again, re.S) is None
        and f"you said {nonce}" in again and again.count("again has ended") == 2 and "again has ended: by dom0" in again,
        "reboot: a domain is made anew, and its console stays", text=again)
-    ok(re.findall(LISTED.replace("d[o0mu]", "[adginom0]"), again, re.M) == ["running", "running", "running"], "... and is not behind `destroy`", text=again)
+    ok(re.findall(LISTED.replace("d[o0mu]", "[adginom0]"), again, re.M) == ["running", "blocked", "running"], "... and is not behind `destroy`", text=again)
     ok(storm.count("storm starts again") >= 5 and "storm has come back 5 times by now: no more" in storm and "dom0: ended: guest powered off" in storm,
        "one that reboots at once does not come back for ever", text=storm[-3000:])
     ok("kept has ended: " in crash and crash.count("... and is kept") == 2 and re.search(r"^kept +\d+ +\d+  ended ", crash, re.M)

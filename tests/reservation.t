@@ -75,7 +75,7 @@ def balloon():
     ok(re.findall(r"to have (\d+) KiB, and has (\d+)", text) == [("16384",) * 2, ("9216",) * 2, ("1024", "4096"), ("16384",) * 2],
        "a balloon: less, as little as it can, and all again", text=text)
     ok("it says itself" not in text, "how much is dom0's to say: the store lets it read that alone", text=text)
-    ok(re.search(r"^d1\| b +2 +4  running", text, re.M), "list shows what it has", text=text)
+    ok(re.search(r"^d1\| b +2 +4  (running|blocked)", text, re.M), "list shows what it has", text=text)
     ok("17: a number of MiB, up to the 16 that b was made with" in text, "more than it may have is no number", text=text)
     ok("b: ended: guest powered off" in text and "audit: 0 differences" in text, "and it ends", text=text)
 

@@ -36,14 +36,14 @@ shell_word(unsigned n)
 static void
 list(const char *word)
 {
-	static const char *const states[] = { "running", "paused", "ended" };
+	static const char *const states[] = { "running", "paused", "ended", "blocked" };
 	struct zeno_look l;
 	int64_t id = 0;
 
 	say("Name                       ID     Mem  State    Time(s)\n");
 	while ((id = control(ZENO_LOOK, (uint64_t)id + 1, (uint64_t)&l, 0)) > 0)
 		say("%-24s %4u %7lu  %-8s %lu.%lu%s\n", l.name, l.domid, l.ram >> 20,
-		    states[l.state], l.ns / 1000000000, l.ns / 100000000 % 10,
+		    states[l.state], l.used / 1000000000, l.used / 100000000 % 10,
 		    l.made || !l.domid ? "" : "  the monitor's");
 }
 

@@ -221,6 +221,20 @@ wait_for_end(uint64_t id)
 		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
 }
 
+/* There is one CPU: what two had of it is no more than the clock of the one that was first. */
+static void
+one_cpu(uint64_t id)
+{
+	uint64_t used;
+
+	control(ZENO_LOOK, id, (uint64_t)&l, 0);
+	used = l.used;
+	check(used && l.ns, "it has had the CPU", used);
+	control(ZENO_LOOK, 0, (uint64_t)&l, 0);
+	check(l.used && used + l.used <= l.ns, "both together, not longer than that",
+	      used + l.used);
+}
+
 /* ---- anything ---- */
 
 static uint8_t windows[16][PAGE] __attribute__((aligned(4096)));
@@ -345,6 +359,7 @@ ends(uint64_t id)
 	REFUSES(0, "destroy", control(ZENO_DESTROY, id, 0, 0));
 	REFUSES(0, "... and again", control(ZENO_DESTROY, id, 0, 0));
 	wait_for_end(id);
+	one_cpu(id);
 	REFUSES(EBUSY, "letting go of what is mapped", control(ZENO_RELEASE, id, 0, 0));
 	window[0][8] = 1;
 	REFUSES(ENODATA, "pause, behind its end", control(ZENO_PAUSE, id, 0, 0));

@@ -143,6 +143,13 @@ why(const struct domain *d, bool pv)
 	return !strncmp(d->end_reason, "by ", 3) ? ZENO_KILLED : ZENO_CRASH;
 }
 
+static bool
+waits(const struct domain *d)
+{
+	for_each_vcpu(v, d) if (v->thread.state != THREAD_BLOCKED) return false;
+	return true;
+}
+
 static void
 look_at(const struct domain *d, struct zeno_look *l)
 {
@@ -156,6 +163,7 @@ look_at(const struct domain *d, struct zeno_look *l)
 		.domid = d == dom0 ? 0 : d->id,
 		.state = over        ? ZENO_ENDED
 			 : d->paused ? ZENO_PAUSED
+			 : waits(d)  ? ZENO_WAITS
 				     : ZENO_RUNS,
 		.made = pe && pe->made,
 		.why = why(d, pv),
@@ -167,6 +175,7 @@ look_at(const struct domain *d, struct zeno_look *l)
 		.most = d->ram,
 		.exits = domain_exits(d),
 		.ns = domain_now(d),
+		.used = d->vcpu->thread.account->used,
 		.weight = d->vcpu->thread.account->weight,
 		.vcpus = d->vcpu->thread.account->threads,
 	};
