@@ -120,6 +120,33 @@ ACCESSES equ 0xf
 	nop
 	ret
 
+; The #DB waits for the end of the next instruction: on a real CPU that is in the first one of its exception's handler.
+%macro HELD 1+
+	mov	dword [resume_at], %%on
+	mov	ss, [watched]
+	%1
+%%on:
+%endmacro
+
+	SEQUENCE user_held, 0x103, "ring 3: held, then a trap"
+	mov	[watched], ss
+	HELD	db 0xf1
+	HELD	int3
+	HELD	int 0x40
+	mov	al, 0x7f
+	add	al, 1
+	HELD	into
+	HELD	ud2
+	xor	ecx, ecx
+	HELD	div ecx
+	HELD	cli
+	HELD	in al, 0x21
+	HELD	hlt
+	HELD	sysenter
+	HELD	syscall
+	HELD	mov ss, ecx
+	BACK
+
 	SEQUENCE break_window, 0, "breakpoints where Zeno may be"
 	BREAKPOINT 0xffc00000, ACCESSES
 	nop

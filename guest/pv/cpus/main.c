@@ -162,6 +162,8 @@ begins(void)
 	g->regs.ss = 24;
 	g->fs_base = (uint64_t)&fs_word;
 	g->gs_base_kernel = (uint64_t)&gs_word;
+	g->debugreg[0] = (uint64_t)begins; /* which it may not watch as data, or it has none */
+	g->debugreg[7] = 0xf0401;
 	g->ctrlreg[3] = pv_page(root) << 12; /* which nobody has pinned, nor looked at */
 	check(!vcpu_op(XEN_VCPUOP_initialise, 1, g), "initialise", 0);
 	check(vcpu_op(XEN_VCPUOP_initialise, 1, g) == -EEXIST, "... but once", 0);
@@ -178,7 +180,7 @@ begins(void)
 	check(found_cr4 & 0x20 && found_cs == (16 | 3), "CR4, by its own code segment", found_cr4);
 }
 
-static uint64_t fs_seen, gs_seen;
+static uint64_t fs_seen, gs_seen, dr0_seen, dr7_seen;
 static uint32_t limit_seen;
 
 static void
@@ -186,6 +188,8 @@ look(void)
 {
 	__asm__ volatile("mov %%fs:0, %0; mov %%gs:0, %1" : "=r"(fs_seen), "=r"(gs_seen));
 	__asm__ volatile("lsl %1, %0" : "=r"(limit_seen) : "r"(8 | 3));
+	dr0_seen = (uint64_t)pv_call(XEN_get_debugreg, 0, 0, 0, 0);
+	dr7_seen = (uint64_t)pv_call(XEN_get_debugreg, 7, 0, 0, 0);
 }
 
 static void
@@ -198,6 +202,7 @@ its_own(void)
 	tell(look);
 	__asm__ volatile("lsl %1, %0" : "=r"(limit) : "r"(8 | 3));
 	check(fs_seen == 0xf5 && gs_seen == 0x65, "FS and GS", fs_seen);
+	check(dr0_seen == (uint64_t)begins && !(dr7_seen & 0xf00ff), "its breakpoints", dr7_seen);
 	check(limit_seen == GDT_LIMIT + 1 && limit == GDT_LIMIT, "each has its own GDT", limit);
 	first = pv_page(gdt[1]) << 12 | 8;
 	check(!pv_call(XEN_update_descriptor, first, other, 0, 0), "update_descriptor", 0);

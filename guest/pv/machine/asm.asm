@@ -146,6 +146,28 @@ FN int_3			; of two bytes
 	db	0xcd, 3
 	ret
 
+; With TF, whose #DB `mov ss` holds back for one instruction: the one that is asked for.
+%macro HELD 2+
+FN held_%1
+	mov	eax, 17			; XEN_xen_version: its version
+	pushfq
+	or	qword [rsp], 0x100
+	mov	edx, ss
+	popfq
+	mov	ss, edx
+	%2
+	nop
+	ret
+%endmacro
+	HELD	int1, db 0xf1
+	HELD	int3, int3
+	HELD	int_80, int 0x80
+	HELD	ud2, ud2
+	HELD	read, mov al, [rdi + 0x3000]
+	HELD	call, syscall
+	HELD	cli, cli
+	HELD	nop, nop
+
 ; A hypercall, by number and arguments as they stand at rdi; each other register has its own number. Behind it: what
 ; they hold, in rsp's place what rcx must, and its flags.
 FN registers

@@ -24,9 +24,6 @@ DO(from_cr4)
 DO(to_cr4)
 DO(from_cr8)
 DO(to_cr8)
-DO(from_dr0)
-DO(to_dr0)
-DO(to_dr7)
 DO(clts)
 DO(cli)
 DO(sti)
@@ -50,16 +47,12 @@ DO(from_gs)
 DO(lar)
 DO(far)
 DO(watched)
-DO(int3)
-DO(int_3)
 extern uint8_t user_code[];
 extern uint64_t far_cs;
 uint64_t failsafe_words[11];
 
 #define PAGE   4096ul
-#define EPERM  (-1)
 #define EFAULT (-14)
-#define ENODEV (-19)
 #define EINVAL (-22)
 #define ENOSYS (-38)
 #define GP     13
@@ -84,7 +77,7 @@ with(void *fn, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 	return !try(fn, (uint64_t)four);
 }
 
-static uint64_t
+uint64_t
 value(void *fn)
 {
 	four[0] = 0x5555;
@@ -92,14 +85,14 @@ value(void *fn)
 	return four[0];
 }
 
-static bool
+bool
 does(void *fn, uint64_t operand)
 {
 	return !try(fn, operand);
 }
 
 /* Others have their turns; then its registers are loaded anew. */
-static void
+void
 do_yield(uint64_t operand)
 {
 	pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0);
@@ -439,42 +432,6 @@ user(void)
 	check(!does(do_iret, (uint64_t)words), "its user", 0);
 	pv_handler = caught;
 	do_to_cr4(four[1] & ~4ul);
-}
-
-/* ---- breakpoints ---- */
-
-static int64_t
-set_dr(uint64_t n, uint64_t to)
-{
-	return pv_call(XEN_set_debugreg, n, to, 0, 0);
-}
-
-static void
-breakpoints(void)
-{
-	const uint64_t at = (uint64_t)do_watched;
-	uint64_t bad[] = { HOLE, 0xffff828000120000, 0xffff87fffffffff8, 0x800000000000, HOLE - 4 };
-
-	check(!set_dr(0, at) && pv_call(XEN_get_debugreg, 0, 0, 0, 0) == (int64_t)at, "DR0", 0);
-	check(!set_dr(7, 0x401) && !does(do_watched, 0) && last.vector == 1 && last.rip == at,
-	      "a breakpoint", last.vector);
-	check((pv_call(XEN_get_debugreg, 6, 0, 0, 0) & 0xf) == 1, "DR6", 0);
-	check(does(do_yield, 0) && !does(do_watched, 0), "... behind others' turns", 0);
-	for (unsigned n = 0; n < sizeof(bad) / sizeof(bad[0]); n++)
-		check(set_dr(n % 4, bad[n]) == EPERM, "a breakpoint on Zeno's", bad[n]);
-	check(set_dr(7, 0x10401) == EPERM && set_dr(7, 0x30401) == EPERM, "on data", 0);
-	check(set_dr(7, 0x20401) == EPERM && set_dr(7, 0x2401) == EPERM, "on ports; any move", 0);
-	check(set_dr(4, 0) == ENODEV && set_dr(8, 0) == ENODEV && set_dr(~0ul, 0) == ENODEV &&
-		      pv_call(XEN_get_debugreg, 5, 0, 0, 0) == ENODEV,
-	      "no such register", 0);
-	check(set_dr(7, 1ul << 32) == EINVAL && set_dr(6, ~0ul) == EINVAL, "too wide", 0);
-	check(!does(do_int3, 0) && last.vector == 3 && last.rip == (uint64_t)do_int3 + 1, "int3",
-	      last.rip);
-	check(!does(do_int_3, 0) && last.vector == 3 && last.rip == (uint64_t)do_int_3 + 2, "int 3",
-	      last.rip);
-	check(does(do_to_dr7, 0x400) && does(do_watched, 0), "off by mov", last.vector);
-	check(does(do_to_dr0, at + 1) && value(do_from_dr0) == at + 1 && !does(do_to_dr0, HOLE),
-	      "mov to DR0", value(do_from_dr0));
 }
 
 int
