@@ -54,6 +54,7 @@ class Guest:
     name: str
     words: str
     mem: int
+    vcpus: int
     departures: tuple = ()
 
 
@@ -102,11 +103,11 @@ def bring():
     return plain
 
 
-def boot(guest, words, dom0_mem, more=(), **setup):
+def boot(guest, words, dom0_mem, more=(), vcpus=1, **setup):
     """Xen with this guest as its dom0, and more modules: the machine's Run, which ends when dom0 does."""
     usual = {"cpu": "pv", "mem": MEMORY, "limits": LIMIT, "idle": False, "until": [end.encode() for end in ENDS]}
     return machine.boot(kernel=bring(), modules=[(guest, words), *more],
-                        cmdline=f"console=com1 com1=115200,8n1 noreboot dom0_mem={dom0_mem}M,max:{dom0_mem}M", **{**usual, **setup})
+                        cmdline=f"console=com1 com1=115200,8n1 noreboot dom0_mem={dom0_mem}M,max:{dom0_mem}M dom0_max_vcpus={vcpus}", **{**usual, **setup})
 
 
 def ended(text, ends):
@@ -115,7 +116,8 @@ def ended(text, ends):
 
 def on_xen(guest):
     """What it prints there, and how it ends."""
-    run = boot(ROOT / f"build/guest/pv-{guest.name}.elf", guest.words.format(domain=0), guest.mem, icount=True, shift=SHIFT)
+    run = boot(ROOT / f"build/guest/pv-{guest.name}.elf", guest.words.format(domain=0), guest.mem, vcpus=guest.vcpus, icount=True,
+               shift=SHIFT)
     text = run.text().replace("\r", "")
     run.cleanup()
     lines = text.partition("init memory\n")[2].splitlines()
@@ -126,7 +128,7 @@ def on_zeno(guests):
     """{guest: what it prints there, and how it ends}, of one boot."""
     run = machine.boot(kernel=ZENO, cpu="pv", icount=True, limits=LIMIT, mem=256,
                        modules=[(ROOT / f"build/guest/pv-{guest.name}.elf", "") for guest in guests],
-                       cmdline="panic=off -- " + "".join(f"start pv-{guest.name} mem={guest.mem} -- {guest.words.format(domain=DOMAIN)}; "
+                       cmdline="panic=off -- " + "".join(f"start pv-{guest.name} mem={guest.mem} vcpus={guest.vcpus} -- {guest.words.format(domain=DOMAIN)}; "
                                                          for guest in guests) + "off")
     text = run.text().replace("\r", "")
     run.cleanup()
@@ -140,7 +142,7 @@ def listed():
     data = tomllib.loads(DEPARTURES.read_text(encoding="utf-8"))
     made = {name: [Departure(one["why"], tuple(one.get("zeno", ())), tuple(one.get("xen", ()))) for one in guest.get("departure", ())]
             for name, guest in data.items()}
-    return [Guest(name, guest.get("words", ""), guest.get("mem", 8), tuple(made[name])) for name, guest in data.items()]
+    return [Guest(name, guest.get("words", ""), guest.get("mem", 8), guest.get("vcpus", 1), tuple(made[name])) for name, guest in data.items()]
 
 
 def differences(ours, peers):
