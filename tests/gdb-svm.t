@@ -67,7 +67,7 @@ def long_mode(engine):
     """A guest in 64-bit code: its registers, steps into its handlers, by each way there is."""
     at = symbols("long")
     over = f"({at['line']},)"
-    many, some, vectors = (66, 22, (6, 3, 14)) if engine.startswith("svm") else (12, 20, (6,))  # Bochs' line is a slow one
+    many, some, vectors = (66, 22, (6, 3, 14)) if engine.startswith("svm") else (12, 20, (6,))  # Bochs is slower
     text, console = session(engine, f"start long engine={engine}", f"""
 break there
 continue
@@ -217,7 +217,7 @@ python attempt('vmcs bogus')
 def system(engine):
     """guest/os: from its kernel to a process, into the kernel by int 80, and what a VMCB or VMCS says.
 
-    On Bochs a step takes the line a second: a few of them, and the last goes back to the int 80 that the process has done.
+    On Bochs a step takes a tenth of a second: a few of them, and the last goes back to the int 80 that the process has done.
     """
     at = symbols("os")
     inside, outside, back = (70, 54, "") if engine.startswith("svm") else (6, 2, "set var $pc = $back - 2\npython steps(1)\n")

@@ -139,9 +139,15 @@ class Bridge(threading.Thread):
 
 
 def receive(end):
-    """What has come; nothing where the other side is gone."""
+    """What has come; nothing where the other side is gone.
+
+    Bochs sends a byte at a time, and each waits for the one before to be acknowledged: the kernel would do that 40 ms later.
+    """
     try:
-        return end.recv(65536)
+        data = end.recv(65536)
+        if end.family == socket.AF_INET:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
     except OSError:
         return b""
 
@@ -152,14 +158,17 @@ def bochs_for_gdb(setup, options, directory, console, socket_path):
 
     def accept():
         with listener:  # nobody else may come
-            return listener.accept()[0]
+            emulator = listener.accept()[0]
+        emulator.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return emulator
 
     Bridge(socket_path, accept).start()
     port = listener.getsockname()[1]
     setup.extra += (f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{port}"',)
     faults = Faults(bochs_log=True, cpu=setup.cpu)
-    # In most of a session the kernel's stub waits for GDB, and asks its UART all the time.
-    rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain, sync="slowdown")
+    # In most of a session the kernel's stub waits for somebody who types, and asks its UART all the time: Bochs sleeps there.
+    # It looks for GDB's next byte each 100 ms of its own clock, so a script, which thinks for a millisecond, has it run on.
+    rc = bochs.bochsrc(setup, directory, faults.path(), console, options.explain, sync="none" if options.batch else "slowdown")
     commands = directory / "commands"
     commands.write_text("c\nq\n", encoding="ascii")
     with open(directory / "out", "wb") as out:

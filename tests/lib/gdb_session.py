@@ -69,7 +69,7 @@ def bare(name):
 
 
 def at_once(tests):
-    """Make tests, [(machine, function)]: those on Bochs, which sleeps for most of a session, beside the others."""
+    """Make tests, [(machine, function)]: those on Bochs, whose line waits for GDB and GDB for it, beside the others."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         beside = [pool.submit(test) for where, test in tests if where == "bochs"]
         for where, test in tests:
