@@ -127,7 +127,7 @@ def linux(kernel):
                "echo '[ $1 != bound ] || ifconfig $interface $ip netmask $subnet' > /bin/u; sed -i '1i#!/bin/sh' /bin/u; chmod 755 /bin/u": "",
                "udhcpc -q -n -f -i eth0 -s /bin/u 2> /tmp/u; grep -o 'lease of [0-9.]*' /tmp/u": f"lease of {mine}",
                f"ping -q -c 3 -s {size} {DOM0} | grep rec": all_back, f"ping -q -c 3 {ours} | grep rec": all_back,
-               f"syslogd -R {ours}; for n in 1 2 3; do sleep 1; logger {nonce}; done; sleep 1": ""}
+               f"syslogd -R {ours}; for n in 1 2 3; do sleep 1; logger {nonce}; done; sleep 1": "", linux_guest.LOUD: ""}
     typed = "".join(f"{line}\n" for line in session).encode()
     initrd = linux_guest.make_initrd(linux_guest.LINUX_64, typed, folder() / "initrd64", "xen-net")
     files = archive(**{"l": config("linux", kernel="linux-pv", ramdisk="initrd64", memory=192, extra=WORDS,
@@ -146,6 +146,7 @@ def linux(kernel):
     ok(re.search(rf"\| {mine} says: .*{nonce}", text), "... and what it says by UDP comes with the checksum that it left to others", text=text[-3000:])
     ok("linux has ended: guest powered off" in text and "0 wrong; the end" in text and "audit: 0 differences" in console, "and it halts",
        text=text[-2000:])
+    ok("timeout closing" not in text, "... and nobody keeps it waiting there", text=text[-2000:])
 
 
 def main():

@@ -72,6 +72,7 @@ LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linu
                    "xen-net": ("xen_netfront",)})
 MEMTEST = "mem=16 platform=pc-apic vcpus=2 boot=linux -- nopause"
 INSERT = "for m in /lib/*.ko; do insmod $m; done"  # their names begin with numbers, in their order
+LOUD = "echo 7 > /proc/sys/kernel/printk"  # what Linux waits for from here on is to be read
 
 
 def modules():

@@ -1,6 +1,7 @@
 /*
  * The back end of a disk: the handshake, and the ring.
  */
+#include <guest/dom0/back.h>
 #include <guest/dom0/blkback.h>
 #include <guest/dom0/blkparts.h>
 #include <guest/pv/lib/grants.h>
@@ -100,17 +101,22 @@ show_state(const struct vbd *v)
 	daemon_write(path, number);
 }
 
+static enum xen_xenbus_state
+front_state(const struct vbd *v)
+{
+	uint64_t state = 0;
+
+	front_number(v, "state", &state);
+	return state > XEN_XENBUS_Reconfigured ? XEN_XENBUS_Unknown : (enum xen_xenbus_state)state;
+}
+
 static bool
 shake_hands(struct vbd *v)
 {
-	uint64_t other = 0;
+	enum xen_xenbus_state other = front_state(v);
+	enum step step = state_step(BACK, v->mine, other);
 	const char *why = NULL;
-	enum step step;
 
-	front_number(v, "state", &other);
-	step = state_step(BACK, v->mine,
-			  other > XEN_XENBUS_Reconfigured ? XEN_XENBUS_Unknown
-							  : (enum xen_xenbus_state)other);
 	if (step == STEP_WAIT || (v->leaving && v->mine == XEN_XENBUS_Closed))
 		return false;
 	if (step == STEP_CONNECT)
@@ -119,7 +125,7 @@ shake_hands(struct vbd *v)
 		tell(v, why);
 	if (why || step != STEP_CONNECT)
 		blkback_drop(v);
-	v->mine = why ? XEN_XENBUS_Closed : state_after(BACK, step, v->mine);
+	v->mine = why ? XEN_XENBUS_Closed : back_after(step, v->mine, other);
 	show_state(v);
 	return true;
 }

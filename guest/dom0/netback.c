@@ -1,6 +1,7 @@
 /*
  * The back end of a network card: the handshake, and the rings.
  */
+#include <guest/dom0/back.h>
 #include <guest/dom0/netback.h>
 #include <guest/pv/lib/grants.h>
 
@@ -137,7 +138,8 @@ front_state(const struct vif *v)
 static bool
 shake_hands(struct vif *v)
 {
-	enum step step = state_step(BACK, v->mine, front_state(v));
+	enum xen_xenbus_state other = front_state(v);
+	enum step step = state_step(BACK, v->mine, other);
 	const char *why = NULL;
 
 	if (step == STEP_WAIT || (v->leaving && v->mine == XEN_XENBUS_Closed))
@@ -148,7 +150,7 @@ shake_hands(struct vif *v)
 		tell(v, why);
 	if (why || step != STEP_CONNECT)
 		netback_drop(v);
-	v->mine = why ? XEN_XENBUS_Closed : state_after(BACK, step, v->mine);
+	v->mine = why ? XEN_XENBUS_Closed : back_after(step, v->mine, other);
 	show_state(v);
 	return true;
 }
