@@ -52,7 +52,7 @@ ROOMS = {
     "the bus of dom0": ("vmm/pv/bus", 252, 250),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1068, 800),
     "reservations of PV": ("vmm/pv/reservation", 480, 400),
-    "PV for guests with a CPU of their own": ("vmm/pv/hvm", 669, 600),
+    "PV for guests with a CPU of their own": ("vmm/pv/hvm", 682, 600),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 2012, 1200),
     "flat and window": ("vmm/mmu", 320, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1574, 1600),

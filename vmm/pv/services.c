@@ -93,19 +93,18 @@ pv_call_xen_version(struct vcpu *v, struct pv_call *c)
 	}
 }
 
-/* Its memory, as a BIOS would tell it: one piece. */
-static int64_t
-memory_map(struct vcpu *v, uint64_t at)
+int64_t
+pv_tell_map(struct vcpu *v, uint64_t at, const struct xen_e820 all[], uint32_t count)
 {
-	const struct xen_e820 all = { .size = v->domain->ram, .type = XEN_E820_RAM };
 	struct xen_memory_map map;
 
 	if (pv_read(v, &map, at, sizeof(map)))
 		return -EFAULT;
-	if (map.nr_entries < 1)
+	if (map.nr_entries < count)
 		return -EINVAL;
-	map.nr_entries = 1;
-	if (pv_write(v, map.buffer, &all, sizeof(all)) || pv_write(v, at, &map, sizeof(map)))
+	map.nr_entries = count;
+	if (pv_write(v, map.buffer, all, count * sizeof(*all)) ||
+	    pv_write(v, at, &map, sizeof(map)))
 		return -EFAULT;
 	return 0;
 }
@@ -118,6 +117,8 @@ pv_call_memory_op(struct vcpu *v, struct pv_call *c)
 		.v_end = XEN_VIRT_START + frame_count * sizeof(uint64_t),
 		.max_mfn = frame_count - 1,
 	};
+	const struct xen_e820 all = { .size = v->domain->ram,
+				      .type = XEN_E820_RAM }; /* one piece */
 	uint16_t domid;
 
 	switch ((uint32_t)c->arg[0]) {
@@ -127,7 +128,7 @@ pv_call_memory_op(struct vcpu *v, struct pv_call *c)
 			return -EFAULT;
 		return domid == XEN_DOMID_SELF ? (int64_t)(v->domain->ram >> PAGE_SHIFT) : -EPERM;
 	case XEN_XENMEM_memory_map:
-		return memory_map(v, c->arg[1]);
+		return pv_tell_map(v, c->arg[1], &all, 1);
 	case XEN_XENMEM_machphys_mapping:
 		return pv_write(v, c->arg[1], &m2p, sizeof(m2p));
 	default:

@@ -6,6 +6,7 @@
 #include <guest/pv/lib/text.h>
 #include <guest/pvh/lib/pvh.h>
 #include <inc/xen_rings.h>
+#include <inc/xen_vcpu.h>
 
 #define EBUSY  (-16)
 #define EINVAL (-22)
@@ -87,6 +88,19 @@ to_itself(uint32_t port)
 	pv_printf("to itself: %u of %u, none lost, none twice\n", seen[port] - 3, ROUNDS);
 }
 
+/* Without IF until it sleeps: what comes before that is not slept over. */
+static void
+sleep(bool halts)
+{
+	if (halts) {
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+		return;
+	}
+	pv_block();
+	interrupts(true);
+	interrupts(false);
+}
+
 /* It waits by block, and by hlt. */
 static void
 timer(void)
@@ -98,13 +112,8 @@ timer(void)
 	for (unsigned n = 1; n <= 4; n++) {
 		interrupts(false);
 		check(!pv_timer(pv_now() + 2 * MS), "a timer", n);
-		if (n % 2) {
-			interrupts(true);
-			while (seen[b.port] < n)
-				pv_block();
-		}
 		while (seen[b.port] < n)
-			__asm__ volatile("sti; hlt; cli" : : : "memory");
+			sleep(n % 2);
 	}
 	check(pv_now() - before >= 8 * MS, "the time", pv_now() - before);
 	check(pv_shared->wc_sec, "the date", pv_shared->wc_sec);
@@ -112,12 +121,35 @@ timer(void)
 	interrupts(true);
 }
 
+/* Where it wants to see them: to sleep is to be blocked, by either way, and behind that it runs. */
+static void
+runstates(void)
+{
+	static volatile struct xen_vcpu_runstate_info state;
+	uint64_t at = (uint64_t)&state, slept;
+	unsigned n;
+
+	check(!pv_call(XEN_vcpu_op, XEN_VCPUOP_register_runstate_memory_area, 0, (uint64_t)&at, 0),
+	      "register_runstate_memory_area", 0);
+	for (unsigned halts = 0; halts < 2; halts++) {
+		slept = state.time[XEN_RUNSTATE_blocked];
+		for (n = 0; n < 1000 && state.time[XEN_RUNSTATE_blocked] == slept; n++) {
+			interrupts(false);
+			pv_timer(pv_now() + MS);
+			sleep(halts);
+			interrupts(true);
+		}
+		check(n < 1000, halts ? "blocked by hlt" : "blocked by block", n);
+		check(state.state == XEN_RUNSTATE_running, "awake", (uint64_t)state.state);
+	}
+}
+
 /* What libxl's special pages are: rings, and ports that lead to who serves them. */
 static void
 rings(void)
 {
 	static const char text[] = "a line by the console's ring\n";
-	struct xen_console_ring *r;
+	volatile struct xen_console_ring *r;
 	uint64_t console = 0, store = 0, port = 0;
 
 	check(!pvh_param(XEN_HVM_PARAM_CONSOLE_PFN, &console) &&
@@ -128,6 +160,8 @@ rings(void)
 	for (unsigned n = 0; n < sizeof(text) - 1; n++)
 		r->out[r->out_prod++] = text[n];
 	pv_send((uint32_t)port);
+	for (unsigned n = 0; n < 100000 && r->out_cons != r->out_prod; n++)
+		pv_call(XEN_sched_op, XEN_SCHEDOP_yield, 0, 0, 0); /* dom0 may have that end */
 	check(r->out_cons == r->out_prod, "all of it is taken", r->out_cons);
 	check(((struct xen_store_ring *)(store << 12))->server_features, "the store's words", 0);
 	check(pvh_param(XEN_HVM_PARAM_STORE_EVTCHN, &port) == 0 && port, "a port", port);
@@ -173,6 +207,7 @@ moved(uint32_t port)
 		at->mask[7] = n;
 	}
 	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of((void *)at)), "where it is", 0);
+	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, 0x107fff), "beyond 4 GiB", 0);
 	check(!pvh_show(XEN_XENMAPSPACE_shared_info, 0, gfn_of((void *)pv_shared)), "back", 0);
 	check(pv_shared->mask[7] == ROUNDS - 1, "it is the same one", pv_shared->mask[7]);
 	pv_send(port);
@@ -186,7 +221,7 @@ refused(void)
 
 	pvh_param(XEN_HVM_PARAM_CONSOLE_PFN, &console);
 	const uint64_t bad[] = { 0xa0,     0xff,     0xfee00,   0xfec00,   console, console + 1,
-				 1u << 20, 1u << 28, 1ul << 40, 1ul << 52, ~0ul,    0xfffff };
+				 0x120000, 1u << 28, 1ul << 40, 1ul << 52, ~0ul,    0xfffff };
 
 	for (unsigned n = 0; n < sizeof(bad) / sizeof(bad[0]); n++) {
 		struct xen_vcpu_register_vcpu_info place = { bad[n], 0, 0 };
@@ -241,6 +276,7 @@ guest_main(const struct xen_start_info *info)
 	port = ipi();
 	to_itself(port);
 	timer();
+	runstates();
 	rings();
 	refused();
 	placed(port);

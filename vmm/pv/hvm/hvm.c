@@ -57,6 +57,17 @@ exit_window(struct vcpu *v, struct exit *e)
 	return hvm_of(v->domain)->engine[EXIT_WINDOW_IRQ](v, e);
 }
 
+/* It sleeps, unless an interrupt is there already. */
+static enum verdict
+exit_hlt(struct vcpu *v, struct exit *e)
+{
+	enum verdict verdict = hvm_of(v->domain)->engine[EXIT_HLT](v, e);
+
+	if (verdict == BLOCK)
+		pv_waits(v);
+	return verdict;
+}
+
 /* A device's access comes by here, too: the time is shown once in a turn, or when one is due. */
 static void
 lines(struct domain *d)
@@ -71,11 +82,17 @@ lines(struct domain *d)
 	pv_events_lines(d);
 }
 
+/*
+ * Asked of a vCPU that sleeps, and at the beginning of each turn of one that runs: then it has the
+ * CPU, as a PV engine's load() says it (runstate.c).
+ */
 static uint64_t
 deadline(struct domain *d)
 {
 	uint64_t base = hvm_of(d)->base->deadline(d), own = pv_events_deadline(d);
 
+	if (d->vcpu->thread.state != THREAD_BLOCKED)
+		pv_runs(d->vcpu);
 	return base < own ? base : own;
 }
 
@@ -87,6 +104,8 @@ close(struct domain *d)
 {
 	if (!d->pv)
 		return;
+	if (pv_running == d->vcpu)
+		pv_running = NULL;
 	pv_let_go(d);
 	pv_domain_unmapped(d);
 }
@@ -121,6 +140,7 @@ wrap(struct domain *d, struct hvm *h)
 	h->handlers[EXIT_HYPERCALL] = hvm_exit_hypercall;
 	h->handlers[EXIT_CPUID] = hvm_exit_cpuid;
 	h->handlers[EXIT_WINDOW_IRQ] = exit_window;
+	h->handlers[EXIT_HLT] = exit_hlt;
 	v->handlers = h->handlers;
 }
 

@@ -13,8 +13,12 @@
 #include <vmm/pv/hvm/hvm.h>
 
 #define GFN_MAX (1ul << 40)
-/* So many frames behind its RAM may show something: each may take Zeno two frames for tables. */
+/*
+ * So many frames behind its RAM, and from 4 GiB on, may show something: each may take Zeno two
+ * frames for tables. A Linux that has PCI's host bridge finds nothing below 4 GiB that is free.
+ */
 #define BEHIND (512ul << 20 >> PAGE_SHIFT)
+#define HIGH   (1ul << 32 >> PAGE_SHIFT)
 
 /* ---- pointers ---- */
 
@@ -111,7 +115,7 @@ may_show(const struct domain *d, uint64_t g)
 {
 	uint64_t end = ram_end(d);
 
-	return ram_is(d, gfn(g)) || (g >= end + HVM_PAGES && g < end + BEHIND);
+	return ram_is(d, gfn(g)) || (g >= end + HVM_PAGES && g < end + BEHIND) || g - HIGH < BEHIND;
 }
 
 /* Behind g is this page; another one of Zeno's may have taken its place there. */
@@ -175,29 +179,17 @@ memory_map(struct vcpu *v, uint64_t at)
 		{ .size = LOW_RAM_END, .type = XEN_E820_RAM },
 		{ .base = HIGH_RAM, .size = v->domain->ram - HIGH_RAM, .type = XEN_E820_RAM },
 	};
-	struct xen_memory_map map;
 
-	if (pv_read(v, &map, at, sizeof(map)))
-		return -EFAULT;
-	if (map.nr_entries < ARRAY_LEN(all))
-		return -EINVAL;
-	map.nr_entries = ARRAY_LEN(all);
-	if (pv_write(v, map.buffer, all, sizeof(all)) || pv_write(v, at, &map, sizeof(map)))
-		return -EFAULT;
-	return 0;
+	return pv_tell_map(v, at, all, ARRAY_LEN(all));
 }
 
 int64_t
 hvm_memory_op(struct vcpu *v, struct pv_call *c)
 {
-	uint16_t domid;
-
 	switch ((uint32_t)c->arg[0]) {
 	case XEN_XENMEM_current_reservation:
 	case XEN_XENMEM_maximum_reservation:
-		if (pv_read(v, &domid, c->arg[1], sizeof(domid)))
-			return -EFAULT;
-		return domid == XEN_DOMID_SELF ? (int64_t)(v->domain->ram >> PAGE_SHIFT) : -EPERM;
+		return pv_call_memory_op(v, c);
 	case XEN_XENMEM_add_to_physmap:
 		return add_to_physmap(v, c->arg[1]);
 	case XEN_XENMEM_memory_map:
