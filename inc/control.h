@@ -39,12 +39,18 @@ enum zeno_control {
 #define ZENO_MAP_WRITE 1u
 #define ZENO_VCPUS     4u
 
+enum zeno_type {
+	ZENO_PV,
+	ZENO_PVH, /* with a CPU of its own, entered by its PVH note */
+};
+
 /* All of it is read before anything is done. */
 struct zeno_create {
 	char name[24];                                       /* NUL-terminated, as `words` are */
 	uint64_t kernel, kernel_size, ramdisk, ramdisk_size; /* linear, bytes; size 0: none */
 	uint64_t mib;
-	uint32_t vcpus; /* 1 to ZENO_VCPUS */
+	uint32_t vcpus; /* 1 to ZENO_VCPUS; of ZENO_PVH: 1 */
+	uint32_t type;  /* enum zeno_type */
 	char words[512];
 	char note[64]; /* dom0's own: LOOK has it, also for the dom0 that comes next */
 };
@@ -78,6 +84,7 @@ struct zeno_look {
 	uint64_t used;      /* ns of the CPU, all vCPUs of it */
 	uint64_t weight;
 	uint32_t vcpus;
+	uint32_t type; /* enum zeno_type, of one that dom0 has made */
 	char name[24];
 	char end[240]; /* why it has ended, in words */
 	char note[64];

@@ -120,9 +120,9 @@ void monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks);
 
 /* boot modules (bootinfo.c) */
 struct module {
-	const char *words;    /* module command line */
-	char name[24];        /* first word's basename without extension */
-	uint64_t paddr, size; /* hpa, bytes */
+	const char *words, *view; /* module command line; where it lies, NULL: at paddr */
+	char name[24];            /* first word's basename without extension */
+	uint64_t paddr, size;     /* hpa, bytes */
 };
 extern struct module modules[];
 extern unsigned module_count;

@@ -92,6 +92,8 @@ BAD = {"key.cfg": (b"name = 'x'\nmemroy = 8\n", "key.cfg:2:1: no such key"), "no
        "vcpus.cfg": (config("x", vcpus=5), "vcpus.cfg:4:9: a PV domain has at most 4 CPUs here"),
        "disk.cfg": (config("x", ramdisk="0"), "disk.cfg:4:11: there is no file 0"),
        "big.cfg": (config("x", memory=4000), "x: there is no memory for it"), "cfg.cfg": (config("x", kernel="domu.cfg"), "x: that is no kernel")}
+NOT_HERE = {"pvh.cfg": (config("x", type="pvh"), "x: its type wants AMD-V or VT-x of the machine, and LAB=all of Zeno"),
+            "two.cfg": (config("x", type="pvh", vcpus=2), "two.cfg:5:9: a PVH domain has one CPU here")}
 HARM = {"console": "d2| still here", "store": "d2| the store is closed to me: 2", "any": "d2| nothing has come of it"}
 
 
@@ -127,7 +129,7 @@ def bears():
         shell(*(f"create {name}" for name in BAD), "list", "halt"),
         [*shell("create console.cfg"), ENDS, *shell("create store.cfg"), ENDS, *shell("create any.cfg"), ENDS, *shell("halt")],
         [*shell("create talk.cfg"), ("A", "destroy talk\n"), ENDS, *shell("halt")],
-        [*shell("create deaf.cfg", "console deaf"), ("deaf> ", f"abc{LEAVE}"), *shell("destroy deaf"), ENDS, *shell("halt")],
+        [*shell(*(f"create {name}" for name in NOT_HERE), "create deaf.cfg", "console deaf"), ("deaf> ", f"abc{LEAVE}"), *shell("destroy deaf"), ENDS, *shell("halt")],
         [*shell("create hoard.cfg"), ("mine> ", "create domu.cfg\n"), *shell("console domu"), ("domu> ", LEAVE),
          *shell("destroy hoard"), ENDS, *shell("destroy domu"), ENDS, *shell("halt")])
     ok(all(line in wrong for _, line in BAD.values()) and not re.search(r"^x ", wrong, re.M), "what is wrong in a file is said", text=wrong)
@@ -135,6 +137,7 @@ def bears():
     ok("talk| AAA" in talk and "talk has ended: by dom0" in talk and "dom0: ended: guest powered off" in talk,
        "who talks for ever lets others be heard", text=talk[-2000:])
     ok("dom0# destroy talk" in re.sub(r"talk\| A*", "", talk.replace("\n", "")), "... and has its name before all that it says", text=talk[-2000:])
+    ok(all(line in deaf for _, line in NOT_HERE.values()), "what a file wants, and there is not here", text=deaf)
     ok("deaf has ended: by dom0" in deaf and "dom0: ended: guest powered off" in deaf, "who does not listen keeps nobody", text=deaf)
     ok("\n".join(STORE) + "\ndomu> " in hoard, "who hoards takes from nobody else's store", text=hoard)
 
@@ -238,7 +241,7 @@ def main():
         parts.append(grub(nonce))
     except linux_guest.NoGuest as why:
         skip("Debian's PvGrub in a domain of dom0's", f"it could not be fetched: {why}")
-    files = archive(**{name: data for name, (data, _) in BAD.items()}, **more,
+    files = archive(**{name: data for name, (data, _) in {**BAD, **NOT_HERE}.items()}, **more,
                     **{f"{word}.cfg": config(word, extra=f"harm={word}") for word in (*HARM, "talk", "deaf", "hoard")},
                     **{"again.cfg": config("again"), "storm.cfg": config("storm", extra="harm=reboot"),
                        "w.cfg": config("w", cpu_weight=512), "obey.cfg": config("obey", extra="obey"), "half.cfg": config("half", extra="harm=half"),

@@ -3,7 +3,8 @@
 
 `pvh-calls` finds its monitor and calls it, also where it may not; `pvh-events` has ports and an upcall that is an interrupt, moves the page
 that it shares with Zeno about, and, with `harm`, pulls it away under itself; `pvh-grants` grants to itself, and to `pv-grants`, which maps
-and outlives it. No frame is lost. On QEMU by AMD-V, and on Bochs by VT-x; three boots, some 4 s of CPU.
+and outlives it. dom0 makes both of the first two, and has their consoles. No frame is lost. On QEMU by AMD-V, and on Bochs by VT-x; three
+boots, some 4 s of CPU.
 """
 
 import re
@@ -11,7 +12,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from engine import Engine, each  # noqa: E402
+from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "grade"))
@@ -50,16 +52,37 @@ def both(parts, title):
        f"{title}: events, time and rings by the code of PV kernels", text=events)
 
 
+def of_dom0():
+    """dom0, which makes them: what is typed there, and its files."""
+    names = ("pvh-calls", "pvh-events")
+    files = archive(**{name: guest(name).read_bytes() for name in names},
+                    **{f"{name[4]}.cfg": config(name, kernel=name, type="pvh", memory=16, extra="12") for name in names})
+    return start(24, *shell("create c.cfg"), ENDS, *shell("create e.cfg", "pause pvh-events", "list", "mem-set pvh-events 8", "unpause pvh-events"),
+                 ENDS, *shell("create e.cfg", "destroy pvh-events"), ENDS, *shell("halt")), files
+
+
+def look_at_dom0(title, part):
+    calls, events, killed = (re.split(r"^d2 pvh-\w+: made by dom0 with 16 MiB$", part, flags=re.M)[1:] + [""] * 3)[:3]
+    ok(said(calls)[:1] == CALLS[:1] and "wrong: 0" in calls and "| pvh-calls has ended: guest powered off" in calls,
+       f"{title}: dom0 makes one by its file", text=part)
+    ok(re.search(r"^d1\| pvh-events +2 +16 +paused", events, re.M) and "pvh-events: a PVH domain keeps its memory here" in events
+       and re.search(r"^d1\| (dom0# )?pvh-events\| a line by the console's ring$", events, re.M) and "wrong: 0" in events
+       and "| pvh-events has ended: guest powered off" in events, f"{title}: which it lists, holds, lets go on, and whose console it has", text=part)
+    ok("| pvh-events has ended: by dom0" in killed and "dom0: ended: guest powered off" in killed, f"{title}: ... and ends", text=part)
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=all", "SOLUTION=1", "build")
     ok(built.status == 0, "the reference of all labs builds", out=built.out)
     starts = [f"start pvh-calls {XEN} -- 12", f"start pvh-events {XEN}"]
+    dom0, files = of_dom0()
     once = "start pv-grants -- me=1"  # the first PV guest has tables made that stay
     text = ALL.host([once, starts[0], "frames", *starts, f"start pvh-grants {XEN} -- me=1", f"start pvh-grants {XEN} & -- me=1 peer=2",
                      "start pv-grants -- me=2 peer=1", f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
-                     *(f"start pvh-calls {words} xen=1" for words in REFUSED), starts[0], "frames"], ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants"])
-    _, _, calls, events, own, granter, user, harm, plain, *refused, _ = (
-        each(text) if len(each(text)) == 10 + len(REFUSED) else [""] * (10 + len(REFUSED)))
+                     *(f"start pvh-calls {words} xen=1" for words in REFUSED), dom0, "audit", starts[0], "frames"],
+                    ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants", guest("dom0"), files])
+    _, _, calls, events, own, granter, user, harm, plain, *refused, made, _ = (
+        each(text) if len(each(text)) == 11 + len(REFUSED) else [""] * (11 + len(REFUSED)))
     both([calls, events], "pc-apic")
     ok(said(own) == ["0 wrong; the end"], "grants to itself: what it names so, and what it may not lend", text=own)
     for domain, lines in GRANTS.items():
@@ -69,15 +92,20 @@ def main():
        "a page of nonsense, and one that is pulled away, are its own affair", text=harm)
     ok(not said(plain) and "dead halt" in plain, "without xen=1 CPUID says nothing of a monitor", text=plain)
     ok(all(f"xen=1 {why}" in part for why, part in zip(REFUSED.values(), refused)), "what it is not for is told in words", text="".join(refused))
-    ok(len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text))
+    look_at_dom0("dom0", made)
+    ok("audit: 0 differences" in text and len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text), text=text[-2500:])
     text = ALL.host([start.replace("pc-apic", "pc") for start in starts], ["pvh-calls", "pvh-events"], options="poison=1")
     both(each(text) if len(each(text)) == 2 else ["", ""], "pc, and nobody uses what he has not asked for")
     missing = machine.missing("bochs")
     if missing:
         skip("the same by VT-x", missing)
         finish()
-    text = Engine("all", "vmx").host([start.replace("svm", "vmx") for start in starts], ["pvh-calls", "pvh-events"], "bochs")
-    both(each(text) if len(each(text)) == 2 else ["", ""], "bochs, by vmcall")
+    text = Engine("all", "vmx").host([*(start.replace("svm", "vmx") for start in starts), dom0, "audit"],
+                                    ["pvh-calls", "pvh-events", guest("dom0"), files], "bochs")
+    parts = each(text) if len(each(text)) == 3 else [""] * 3
+    both(parts[:2], "bochs, by vmcall")
+    look_at_dom0("bochs", parts[2])
+    ok("audit: 0 differences" in text, "bochs: and nothing of theirs is left", text=text[-2000:])
     finish()
 
 

@@ -48,7 +48,7 @@ ROOMS = {
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 5020, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 2148, 1000),
-    "domain control of PV": ("vmm/pv/control", 695, 550),
+    "domain control of PV": ("vmm/pv/control", 725, 550),
     "the bus of dom0": ("vmm/pv/bus", 252, 250),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1068, 800),
     "reservations of PV": ("vmm/pv/reservation", 480, 400),
@@ -66,7 +66,7 @@ ROOMS = {
     "user": ("user/lib user/dm user/mini user/shell", 860, 1000),
     "firmware": ("vmm/dev/firmware", 282, 280),
     "PVH and flat": ("vmm/load/pvh", 250, 250),
-    "load": ("vmm/load", 944, 900),
+    "load": ("vmm/load", 946, 900),
     "debug": ("vmm/debug", 1104, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/first trials/guests trials/nested trials/poison trials/pv trials/rules "
                "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 6031, 1000),

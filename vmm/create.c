@@ -138,10 +138,10 @@ check_config(const struct domain_config *c)
 SET_DECLARE(domain_services);
 
 static int
-open_services(struct domain *d)
+open_services(struct domain *d, bool by_dom0)
 {
 	set_foreach (const struct domain_service *, s, domain_services)
-		return d->service = s, s->open(d);
+		return d->service = s, s->open(d, by_dom0);
 	printf("xen=1: this build has no hypercalls for guests with a CPU of their own\n");
 	return -ENODEV;
 }
@@ -158,7 +158,7 @@ furnish(struct domain *d, const struct domain_config *c)
 	for (unsigned i = 0; i < c->vcpus && !err; i++)
 		err = vcpu_create(d, c->engine);
 	if (!err && c->xen)
-		err = open_services(d);
+		err = open_services(d, c->by_dom0);
 	if (!err)
 		err = load_guest(d, c);
 	for (struct vcpu *v = d->vcpu; v && !err; v = v->next)

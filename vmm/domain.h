@@ -113,7 +113,7 @@ struct domain_config {
 	const char *loader;   /* its name; NULL: the guest's words or its image say which */
 	uint32_t page_frames; /* for struct domain; 0: 1 */
 	bool keyboard;        /* for struct domain */
-	bool xen;             /* it has Xen's services, beside its platform */
+	bool xen, by_dom0;    /* it has Xen's services; dom0 has the other end of its rings */
 	bool logs_writes;     /* from the loader's first byte on; of RAM that is given on demand */
 	uint64_t ram;         /* bytes, whole pages, 2 MiB to what the engine takes */
 	unsigned vcpus;       /* up to what the engine has */
@@ -128,7 +128,7 @@ struct domain_config {
 /* What a domain has beside its platform, of a part of Zeno that a lab joins: config.xen. */
 struct domain_service {
 	/* Its vCPUs are there, its image is not. 0; -ENOMEM; -EINVAL after a line. */
-	int (*open)(struct domain *d);
+	int (*open)(struct domain *d, bool by_dom0);
 	void (*close)(struct domain *d); /* ... are there still; open() may have failed */
 };
 

@@ -7,7 +7,7 @@
 #include <guest/pv/lib/text.h>
 #include <inc/errno.h>
 
-#define ACTION_MAX 8u   /* characters of such a word */
+#define CHOICE_MAX 8u   /* characters of such a word */
 #define NOTHING    (-1) /* behind the last character */
 
 struct reader {
@@ -17,7 +17,7 @@ struct reader {
 };
 
 /* A key: its place in the struct, and the room or the bounds of its value. */
-enum value { NUMBER, TEXT, WORD, ACTION, DISKS, VIFS };
+enum value { NUMBER, TEXT, WORD, ACTION, TYPE, DISKS, VIFS };
 static const struct key {
 	const char *name;
 	size_t at, place;
@@ -31,6 +31,7 @@ static const struct key {
 	{ KEY(kernel), TEXT, true, 1, ROOM(kernel) },
 	{ KEY(ramdisk), TEXT, false, 1, ROOM(ramdisk) },
 	{ KEY(extra), TEXT, false, 0, ROOM(extra) },
+	{ KEY(type), TYPE, false, 1, CHOICE_MAX },
 	{ KEY(memory), NUMBER, true, CONFIG_MIB_MIN, CONFIG_MIB_MAX },
 	{ KEY(vcpus), NUMBER, false, 1, CONFIG_VCPU_MAX },
 	{ KEY(cpu_weight), NUMBER, false, 1, WEIGHT_MAX },
@@ -38,14 +39,14 @@ static const struct key {
 	  1, DISK_WORDS - 1 },
 	{ "vif", offsetof(struct config, vifs), offsetof(struct config, vifs_at), VIFS, false, 0,
 	  VIF_WORDS - 1 },
-	{ KEY(on_poweroff), ACTION, false, 1, ACTION_MAX },
-	{ KEY(on_reboot), ACTION, false, 1, ACTION_MAX },
-	{ KEY(on_crash), ACTION, false, 1, ACTION_MAX },
+	{ KEY(on_poweroff), ACTION, false, 1, CHOICE_MAX },
+	{ KEY(on_reboot), ACTION, false, 1, CHOICE_MAX },
+	{ KEY(on_crash), ACTION, false, 1, CHOICE_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-#define NO_SUCH_KEY                                                                            \
-	"no such key: name kernel ramdisk extra memory vcpus cpu_weight disk vif on_poweroff " \
-	"on_reboot on_crash"
+#define NO_SUCH_KEY                                                                     \
+	"no such key: name kernel ramdisk extra type memory vcpus cpu_weight disk vif " \
+	"on_poweroff on_reboot on_crash"
 
 static int
 next(const struct reader *r)
@@ -183,20 +184,24 @@ read_number(struct reader *r, uint64_t *to, const struct key *key)
 	return wrong_at(r, begin, words, key->name);
 }
 
-/* By enum config_action. */
+/* By enum config_action, or enum config_type. */
 static int
-read_action(struct reader *r, uint64_t *to, const struct key *key)
+read_choice(struct reader *r, uint64_t *to, const struct key *key)
 {
-	static const char *const words[] = { "destroy", "restart", "preserve" };
-	const char *begin = r->at;
-	char word[ACTION_MAX + 1];
+	static const char *const actions[] = { "destroy", "restart", "preserve", NULL };
+	static const char *const types[] = { "pv", "pvh", NULL };
+	const char *const *words = key->value == TYPE ? types : actions, *begin = r->at;
+	char word[CHOICE_MAX + 1];
 	int err = read_text(r, word, key);
 
-	for (*to = 0; !err && *to < sizeof(words) / sizeof(words[0]); ++*to)
+	for (*to = 0; !err && words[*to]; ++*to)
 		if (!strcmp(word, words[*to]))
 			return 0;
 	return err ? err
-		   : wrong_at(r, begin, " is \"destroy\", \"restart\" or \"preserve\"", key->name);
+		   : wrong_at(r, begin,
+			      key->value == TYPE ? " is \"pv\" or \"pvh\""
+						 : " is \"destroy\", \"restart\" or \"preserve\"",
+			      key->name);
 }
 
 /* A text that says what a disk or a card is to be. */
@@ -291,10 +296,10 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	skip_blanks(r);
 	to = (char *)c + key->at;
 	*(struct config_place *)((char *)c + key->place) = place_of(r, r->at);
-	err = key->value == NUMBER                        ? read_number(r, to, key)
-	      : key->value == ACTION                      ? read_action(r, to, key)
-	      : key->value == DISKS || key->value == VIFS ? read_list(r, c, key)
-							  : read_text(r, to, key);
+	err = key->value == NUMBER                         ? read_number(r, to, key)
+	      : key->value == ACTION || key->value == TYPE ? read_choice(r, to, key)
+	      : key->value == DISKS || key->value == VIFS  ? read_list(r, c, key)
+							   : read_text(r, to, key);
 	if (err)
 		return err;
 	skip_blanks(r);

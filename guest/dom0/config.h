@@ -25,6 +25,9 @@
 #define CONFIG_DISKS    4u
 #define CONFIG_VIFS     4u
 
+/* What kind of kernel it is: enum zeno_type's numbers. */
+enum config_type { CONFIG_PV, CONFIG_PVH };
+
 /* What is to become of a domain that has ended: so, it is let go of; made anew; kept as it is. */
 enum config_action { CONFIG_DESTROY, CONFIG_RESTART, CONFIG_PRESERVE };
 
@@ -37,6 +40,7 @@ struct config {
 	char name[24];                /* must be there, and so must */
 	char kernel[64], ramdisk[64]; /* names of files; ramdisk: empty for none */
 	char extra[512];              /* the kernel's command line */
+	uint64_t type;                /* enum config_type */
 	uint64_t memory;              /* MiB */
 	uint64_t vcpus;
 	uint64_t cpu_weight; /* 0: as any */
@@ -48,7 +52,7 @@ struct config {
 	uint64_t vifs;
 	uint64_t on_poweroff, on_reboot, on_crash; /* enum config_action */
 	/* of each value, for whoever finds it wrong for other reasons */
-	struct config_place name_at, kernel_at, ramdisk_at, extra_at, memory_at, vcpus_at,
+	struct config_place name_at, kernel_at, ramdisk_at, extra_at, type_at, memory_at, vcpus_at,
 		cpu_weight_at, disks_at, vifs_at, on_poweroff_at, on_reboot_at, on_crash_at;
 };
 

@@ -9,6 +9,7 @@
 #define PAGE 4096u
 
 struct domu domus[DOMUS];
+_Static_assert((int)CONFIG_PVH == (int)ZENO_PVH, "by the same numbers");
 static uint8_t windows[DOMUS][2][PAGE] __attribute__((aligned(4096)));
 
 int64_t
@@ -74,6 +75,7 @@ serve(const struct zeno_look *l)
 	u->since = pv_now();
 	u->most = l->most;
 	u->vcpus = l->vcpus;
+	u->pvh = l->type == ZENO_PVH;
 	u->console = map(u, 0, l->console_pfn);
 	u->store = map(u, 1, l->store_pfn);
 	u->console_port = bind(u->id, l->console_port);
@@ -168,6 +170,8 @@ read_config(const char *name, struct config *c, struct file *kernel, struct file
 		wrong(name, &c->ramdisk_at, "there is no file ", c->ramdisk);
 	else if (!disks_are_there(name, c) || !vifs_are_free(name, c))
 		return false;
+	else if (c->type == CONFIG_PVH && c->vcpus > 1)
+		wrong(name, &c->vcpus_at, "a PVH domain has one CPU here", "");
 	else if (c->vcpus > ZENO_VCPUS)
 		wrong(name, &c->vcpus_at, "a PV domain has at most 4 CPUs here", "");
 	else
@@ -181,6 +185,8 @@ why(int64_t err)
 	switch (-err) {
 	case ENOMEM:
 		return "there is no memory for it, or no number";
+	case ENODEV:
+		return "its type wants AMD-V or VT-x of the machine, and LAB=all of Zeno";
 	case ENOEXEC:
 		return "that is no kernel that can be started";
 	case EINVAL:
@@ -211,6 +217,7 @@ domain_create(const char *name)
 	make.ramdisk_size = ramdisk.bytes ? ramdisk.size : 0;
 	make.mib = c.memory;
 	make.vcpus = (uint32_t)c.vcpus;
+	make.type = (uint32_t)c.type;
 	out_flush(); /* the monitor says a line, too */
 	id = control(ZENO_CREATE, (uint64_t)&make, 0, 0);
 	if (id < 0) {

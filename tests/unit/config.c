@@ -47,6 +47,8 @@ read_it(const char *text, size_t len)
 			c.disk[n].readonly ? 'r' : 'w');
 	for (unsigned n = 0; *got > '9' && n < c.vifs; n++)
 		show_vif(got + strlen(got), &c.vif[n]);
+	if (*got > '9' && c.type)
+		strcat(got, c.type == CONFIG_PVH ? "|pvh" : "|?");
 	if (*got > '9' && c.cpu_weight)
 		sprintf(got + strlen(got), "|weight %lu", c.cpu_weight);
 	if (*got > '9' && (c.on_poweroff || c.on_reboot != CONFIG_RESTART || c.on_crash))
@@ -73,6 +75,10 @@ static const struct {
 	{ WHOLE "cpu_weight=65536", "4:12: cpu_weight is a number from 1 to 65535" },
 	{ WHOLE "on_reboot='destroy'; on_crash = \"preserve\"; on_poweroff='restart'",
 	  "n|k|||8|1|102" },
+	{ WHOLE "type='pv'", "n|k|||8|1" },
+	{ WHOLE "type=\"pvh\"", "n|k|||8|1|pvh" },
+	{ WHOLE "type='hvm'", "4:6: type is \"pv\" or \"pvh\"" },
+	{ WHOLE "type=1", "4:6: type takes a text in quotes" },
 	{ WHOLE "on_crash='destory'",
 	  "4:10: on_crash is \"destroy\", \"restart\" or \"preserve\"" },
 	{ WHOLE "on_crash='destroyed'", "4:10: on_crash's text is too long" },
@@ -84,7 +90,7 @@ static const struct {
 	{ "name='n'", "1:9: kernel is missing" },
 	{ "name='n'\nkernel='k'\n", "3:1: memory is missing" },
 	{ WHOLE "disks=['x']",
-	  "4:1: no such key: name kernel ramdisk extra memory vcpus cpu_weight " ON },
+	  "4:1: no such key: name kernel ramdisk extra type memory vcpus cpu_weight " ON },
 	{ WHOLE "disk=['a,raw,xvda,rw']", "n|k|||8|1|a xvda 51712 w" },
 	{ WHOLE "disk = [ 'a , , xvdb' , # c\n\"file:b,xvda2,r\",\n]\nvcpus=2",
 	  "n|k|||8|2|a xvdb 51728 w|b xvda2 51714 r" },
@@ -140,9 +146,9 @@ static const struct {
 	{ WHOLE "disk=['vdev=xvda']", "4:7: it names no file" },
 	{ WHOLE "disk=['']", "4:7: disk's text is empty" },
 	{ WHOLE "Name='x'",
-	  "4:1: no such key: name kernel ramdisk extra memory vcpus cpu_weight " ON },
+	  "4:1: no such key: name kernel ramdisk extra type memory vcpus cpu_weight " ON },
 	{ WHOLE "  nam='x'",
-	  "4:3: no such key: name kernel ramdisk extra memory vcpus cpu_weight " ON },
+	  "4:3: no such key: name kernel ramdisk extra type memory vcpus cpu_weight " ON },
 	{ WHOLE "='x'", "4:1: here a key is to begin" },
 	{ WHOLE "vcpus=1; name='x'", "4:10: name is there twice" },
 	{ WHOLE "vcpus 2", "4:7: vcpus wants a = behind it" },

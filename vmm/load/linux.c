@@ -6,7 +6,6 @@
  * loader knows; nothing of the real-mode part runs, so Linux asks no BIOS.
  */
 #include <inc/errno.h>
-#include <kern/map.h>
 #include <vmm/dev/apic/acpi.h>
 #include <vmm/dev/platform.h>
 #include <vmm/engine.h>

@@ -5,8 +5,6 @@
  * The image comes from outside and is checked as such: every offset and size before it is used.
  */
 #include <inc/errno.h>
-#include <kern/map.h>
-#include <kern/multiboot.h>
 #include <vmm/dev/platform.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>

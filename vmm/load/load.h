@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <kern/map.h>
 #include <kern/multiboot.h>
 #include <kern/paging.h>
 #include <vmm/domain.h>
@@ -26,6 +27,12 @@ struct boot_page {
 _Static_assert(sizeof(struct boot_page) <= PAGE_SIZE, "one page");
 
 #define LOAD_STEP (1ul << 20) /* bytes that are copied between two preemption points */
+
+static inline const uint8_t *
+module_bytes(const struct module *m)
+{
+	return m->view ? (const uint8_t *)m->view : hpa_ptr(hpa(m->paddr));
+}
 
 /* What is wrong, of a guest that has memory on demand. */
 #define LOAD_NO_MEMORY "the machine has no frame left for its memory"

@@ -3,7 +3,6 @@
  * Specification 0.6.96, section 3.3 "mods_addr"). `start NAME module=A module=B` names boot modules
  * of Zeno's; each keeps the words that it was given there.
  */
-#include <kern/map.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 
@@ -27,7 +26,7 @@ load_modules(struct domain *d, const struct domain_config *c, uint64_t from, str
 		from = (from + PAGE_SIZE - 1) & ~(uint64_t)PAGE_MASK;
 		if (from + m->size > d->ram)
 			return "there is no room for its modules: give it more with mem=";
-		if (load_bytes(d, from, hpa_ptr(hpa(m->paddr)), m->size))
+		if (load_bytes(d, from, module_bytes(m), m->size))
 			return "a module lies where the guest has no memory";
 		snprintf(p->module_words[n], sizeof(p->module_words[n]), "%s", m->words);
 		p->mods[n] = (struct multiboot_module){

@@ -101,6 +101,8 @@ wrong_ones(void)
 	REFUSES(EINVAL, "no vCPU", create(&c));
 	c = good, c.vcpus = ZENO_VCPUS + 1;
 	REFUSES(EINVAL, "a vCPU too many", create(&c));
+	c = good, c.type = ZENO_PVH + 1;
+	REFUSES(EINVAL, "a type that there is not", create(&c));
 	c = good, c.mib = 1ul << 45;
 	REFUSES(EINVAL, "more memory than there are addresses", create(&c));
 	c = good, c.mib = 4096;

@@ -9,7 +9,6 @@
  */
 #include <inc/elf64.h>
 #include <inc/errno.h>
-#include <kern/map.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
 
@@ -70,7 +69,7 @@ number(const uint8_t *bytes, unsigned size)
 static const char *
 open_image(struct image *i, const struct module *m)
 {
-	const uint8_t *b = hpa_ptr(hpa(m->paddr));
+	const uint8_t *b = module_bytes(m);
 	unsigned entry_size;
 
 	*i = (struct image){ .bytes = b, .size = m->size };
@@ -258,7 +257,7 @@ flat_load(struct domain *d, const struct domain_config *c)
 		return load_refuse(
 			m, "it is empty, or larger than its memory: give it more with mem=");
 	own_and_given(c, words, sizeof(words));
-	if (load_bytes(d, HIGH_RAM, hpa_ptr(hpa(m->paddr)), m->size) ||
+	if (load_bytes(d, HIGH_RAM, module_bytes(m), m->size) ||
 	    gpa_write(d, gpa(INFO_GPA), words, strlen(words) + 1))
 		return load_refuse(m, LOAD_NO_MEMORY);
 	start_registers(&d->vcpu->state, BOOT_CS, BOOT_DS);

@@ -132,14 +132,21 @@ create(struct vcpu *v, uint64_t from)
 	return id;
 }
 
-/* Who ends a domain says so: "by dom0", "by the monitor's stop command". */
+/*
+ * Who ends a domain says so: "by dom0", "by the monitor's stop command". One with a machine of its
+ * own may use that to end.
+ */
 static enum zeno_why
-why(const struct domain *d, bool pv)
+why(const struct domain *d)
 {
+	const struct pv_domain *pd = d->pv;
+
 	if (d->state != DOMAIN_ENDED)
 		return ZENO_NOT_YET;
-	if (pv && pv_domain_of(d)->shutdown)
-		return pv_domain_of(d)->shutdown;
+	if (pd && pd->shutdown)
+		return pd->shutdown;
+	if (!d->stopped || d->reset)
+		return d->reset ? ZENO_REBOOT : ZENO_POWEROFF;
 	return !strncmp(d->end_reason, "by ", 3) ? ZENO_KILLED : ZENO_CRASH;
 }
 
@@ -153,8 +160,8 @@ waits(const struct domain *d)
 static void
 look_at(const struct domain *d, struct zeno_look *l)
 {
-	bool pv = !strcmp(d->vcpu->engine->name, "pv");
-	const struct pv_events *pe = pv ? pv_events_of(d) : NULL;
+	const struct pv_domain *pd = d->pv; /* NULL: it knows of no monitor */
+	const struct pv_events *pe = pd ? pd->events : NULL;
 	const struct pv_ends none = { 0 }, *ends = pe ? &pe->ends : &none;
 	/* one of dom0's has a last turn to come before it can be let go of */
 	bool over = d->state == DOMAIN_ENDED && (!pe || !pe->made || pe->over);
@@ -166,18 +173,19 @@ look_at(const struct domain *d, struct zeno_look *l)
 			 : waits(d)  ? ZENO_WAITS
 				     : ZENO_RUNS,
 		.made = pe && pe->made,
-		.why = why(d, pv),
+		.why = why(d),
 		.console_pfn = ends->console_pfn,
 		.store_pfn = ends->store_pfn,
 		.console_port = ends->console_port,
 		.store_port = ends->store_port,
-		.ram = d->ram - (pv ? (uint64_t)pv_domain_of(d)->away << PAGE_SHIFT : 0),
+		.ram = d->ram - (pd ? (uint64_t)pd->away << PAGE_SHIFT : 0),
 		.most = d->ram,
 		.exits = domain_exits(d),
 		.ns = domain_now(d),
 		.used = d->vcpu->thread.account->used,
 		.weight = d->vcpu->thread.account->weight,
 		.vcpus = d->vcpu->thread.account->threads,
+		.type = pd && pd->hvm ? ZENO_PVH : ZENO_PV,
 	};
 	snprintf(l->name, sizeof(l->name), "%s", d->name);
 	snprintf(l->end, sizeof(l->end), "%s", d->end_reason);

@@ -14,7 +14,7 @@ int
 pv_foreign_map(struct vcpu *v, struct domain *d, uint64_t pfn, uint64_t va, unsigned *budget)
 {
 	struct pv_types *t = pv_of(v)->types;
-	const struct p2m_entry *e = pfn < d->ram >> PAGE_SHIFT ? p2m_entry(d, gfn(pfn)) : NULL;
+	const struct p2m_entry *e = p2m_entry(d, gfn(pfn));
 	pte_t *at = pv_entry(v->root, va & ~(uint64_t)PAGE_MASK);
 	pte_t flags = PTE_P | PTE_U | PTE_A | PTE_NX | (va & ZENO_MAP_WRITE ? PTE_W | PTE_D : 0);
 	int err;

@@ -1,6 +1,6 @@
 /*
- * A domain that dom0 makes: out of a kernel and a ramdisk in dom0's own memory, by the builder that
- * the monitor's `start` has (loader.c).
+ * A domain that dom0 makes: out of a kernel and a ramdisk in dom0's own memory, by the loaders that
+ * the monitor's `start` has (loader.c; vmm/load/pvh of one with a CPU of its own).
  *
  * The builder wants a file in one piece, and dom0's frames lie anywhere. So its pages are mapped
  * one behind the other, read-only, in a root that lives for this call. All of dom0's vCPUs wait
@@ -8,6 +8,7 @@
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
+#include <vmm/dev/platform.h>
 #include <vmm/engine.h>
 #include <vmm/load/load.h>
 #include <vmm/pv/control/control.h>
@@ -18,12 +19,18 @@
 #define MIB_MAX  4096u
 _Static_assert(ZENO_VCPUS == PV_VCPUS, "as dom0 is told");
 
-static const struct pv_files *asked; /* by the call that is being done */
-
 static int
 load(struct domain *d, const struct domain_config *c)
 {
-	return pv_load_files(d, asked);
+	const struct module *ramdisk = c->modules[0];
+	const struct pv_files files = { .kernel = module_bytes(c->module),
+					.kernel_size = c->module->size,
+					.ramdisk = ramdisk ? module_bytes(ramdisk) : NULL,
+					.ramdisk_size = ramdisk ? ramdisk->size : 0,
+					.words = module_own_words(c->module),
+					.by_dom0 = true };
+
+	return pv_load_files(d, &files);
 }
 
 static bool
@@ -39,7 +46,7 @@ SET_ADD(loaders, dom0_loader);
 
 /* A file of the guest's from `*next` on, which moves behind it. 0, -EFAULT, -ENOMEM, -E2BIG. */
 static int
-show(struct vcpu *v, mfn_t root, uint64_t va, uint64_t size, const uint8_t **bytes, uint64_t *next)
+show(struct vcpu *v, mfn_t root, uint64_t va, uint64_t size, const char **bytes, uint64_t *next)
 {
 	uint64_t page = va & ~(uint64_t)PAGE_MASK, end = va + size;
 	int err = 0;
@@ -48,7 +55,7 @@ show(struct vcpu *v, mfn_t root, uint64_t va, uint64_t size, const uint8_t **byt
 		return -E2BIG;
 	if (!pv_is_guests(va, size))
 		return -EFAULT;
-	*bytes = size ? (const uint8_t *)(*next + (va & PAGE_MASK)) : NULL;
+	*bytes = size ? (const char *)(*next + (va & PAGE_MASK)) : NULL;
 	for (; size && page < end && !err; page += PAGE_SIZE, *next += PAGE_SIZE) {
 		const pte_t *entry = pv_entry(pv_of(v)->kernel_root, page);
 
@@ -61,12 +68,31 @@ show(struct vcpu *v, mfn_t root, uint64_t va, uint64_t size, const uint8_t **byt
 	return err;
 }
 
+/* A CPU of its own, by what this machine has, and a PC's devices. 0, or -ENODEV. */
+static int
+choose_machine(struct domain_config *config)
+{
+	static const char *const names[] = { "svm", "vmx" };
+
+	config->engine = NULL;
+	for (unsigned n = 0; n < ARRAY_LEN(names) && !config->engine; n++) {
+		const struct engine *e = engine_find(names[n]);
+
+		config->engine = e && !e->probe() ? e : NULL;
+	}
+	config->platform = platform_find("pc-apic");
+	config->loader = load_find("pvh");
+	config->xen = config->by_dom0 = true;
+	return config->engine && config->platform && config->loader ? 0 : -ENODEV;
+}
+
 static int64_t
 make(struct vcpu *v, const struct zeno_create *c, mfn_t root)
 {
-	struct module m = { .words = "" };
-	struct pv_files files = { .words = c->words, .by_dom0 = true };
-	struct domain_config config = { .module = &m,
+	char words[sizeof(c->words) + 8];
+	struct module kernel = { .words = words, .size = c->kernel_size };
+	struct module ramdisk = { .words = "", .size = c->ramdisk_size };
+	struct domain_config config = { .module = &kernel,
 					.engine = v->engine,
 					.loader = dom0_loader.name,
 					.ram = c->mib << 20,
@@ -74,19 +100,19 @@ make(struct vcpu *v, const struct zeno_create *c, mfn_t root)
 					.words = "" };
 	uint64_t next = VIEW;
 	struct domain *d;
-	int err;
+	int err = c->type == ZENO_PVH ? choose_machine(&config) : 0;
 
-	err = show(v, root, c->kernel, files.kernel_size = c->kernel_size, &files.kernel, &next);
 	if (!err)
-		err = show(v, root, c->ramdisk, files.ramdisk_size = c->ramdisk_size,
-			   &files.ramdisk, &next);
+		err = show(v, root, c->kernel, kernel.size, &kernel.view, &next);
+	if (!err)
+		err = show(v, root, c->ramdisk, ramdisk.size, &ramdisk.view, &next);
 	if (err)
 		return err;
-	snprintf(m.name, sizeof(m.name), "%s", c->name);
+	config.modules[0] = ramdisk.size ? &ramdisk : NULL;
+	snprintf(kernel.name, sizeof(kernel.name), "%s", c->name);
+	snprintf(words, sizeof(words), "x -- %s", c->words); /* as behind its path, all its own */
 	write_cr3(mfn_to_hpa(root).v);
-	asked = &files;
 	err = domain_create(&d, &config);
-	asked = NULL;
 	write_cr3(mfn_to_hpa(host_root).v);
 	return err ? err : (int64_t)d->id;
 }
@@ -109,7 +135,8 @@ pv_make(struct vcpu *v, const struct zeno_create *c)
 	int64_t id;
 
 	if (!is_name(c->name, sizeof(c->name)) || c->words[sizeof(c->words) - 1] ||
-	    c->note[sizeof(c->note) - 1] || c->mib > MIB_MAX || !c->vcpus || c->vcpus > PV_VCPUS)
+	    c->note[sizeof(c->note) - 1] || c->mib > MIB_MAX || !c->vcpus || c->vcpus > PV_VCPUS ||
+	    c->type > ZENO_PVH)
 		return -EINVAL;
 	domain_forget(NULL); /* which loads another root, and comes first in domain_create() */
 	write_cr3(mfn_to_hpa(host_root).v);

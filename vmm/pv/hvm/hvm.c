@@ -167,7 +167,7 @@ make_pv(struct domain *d, struct hvm *h)
 
 /* Its console and its store, in frames of its own. 0, -ENOMEM. */
 static int
-make_pages(struct domain *d, struct hvm *h)
+make_pages(struct domain *d, struct hvm *h, bool by_dom0)
 {
 	struct pv_plan plan = { .console_pfn = hvm_page_gfn(d, HVM_CONSOLE),
 				.store_pfn = hvm_page_gfn(d, HVM_STORE) };
@@ -183,7 +183,7 @@ make_pages(struct domain *d, struct hvm *h)
 			return -ENOMEM;
 		}
 	}
-	if (pv_domain_open(d, &plan, false))
+	if (pv_domain_open(d, &plan, by_dom0))
 		return -ENOMEM;
 	h->port[HVM_CONSOLE] = plan.console_port;
 	h->port[HVM_STORE] = plan.store_port;
@@ -200,11 +200,13 @@ wrong(const struct domain *d)
 		return "is for platform=pc and platform=pc-apic";
 	if (!d->mmu || !d->mmu->gone || d->logs_writes)
 		return "is for mmu=nested, without log=1";
+	if (ram_end(d) != d->ram >> PAGE_SHIFT) /* what comes behind its RAM would be devices */
+		return "is for 3 GiB of RAM at most";
 	return d->vcpu->next ? "is for one vCPU" : NULL;
 }
 
 static int
-open(struct domain *d)
+open(struct domain *d, bool by_dom0)
 {
 	const struct platform *base = d->platform;
 	const char *why = wrong(d);
@@ -235,7 +237,7 @@ open(struct domain *d)
 		err = make_pv(d, h);
 	if (!err)
 		pv_grants_of[d->id]->frame = hvm_frame_granted;
-	return err ? err : make_pages(d, h);
+	return err ? err : make_pages(d, h, by_dom0);
 }
 
 static const struct domain_service service = { open, close };
