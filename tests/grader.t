@@ -297,6 +297,8 @@ def beside_undone():
     found = explain.gaps([said[0] + "\nd1| a line" * 9 + "\nexercise 7.3 is not done yet: see y\nexercise 8.1 is not done yet: see z"], "7.3")
     ok(found == ["on the way it came to exercise 7.1, which is not done: what fails may be that (see x)"],
        "one that it went on behind is told, too", got=found)
+    found = explain.gaps(["d2| exercise 9.1 is not done yet: see x\nd1| pv-disk| exercise 9.2 is not done yet: see y\nit says exercise 9.4 is not done yet: see z"], "9.3")
+    ok([one.partition("exercise ")[2][:3] for one in found] == ["9.1", "9.2"], "and one that a guest came to", got=found)
 
     work.alone = Others()
 

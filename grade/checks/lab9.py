@@ -55,9 +55,9 @@ class Guest:
         except evidence.Ambiguous as error:
             self.t.fail(str(error))
 
-    def call(self, name, *args, instead=None):
+    def call(self, name, *args, instead=None, seen=None):
         """What it gives back, in rax. `instead`: {another function: what is done here at a call of it, by the registers: its result, or
-        None for 0}."""
+        None for 0}. `seen`: is called where it has touched what is watched."""
         client, stands_in = self.client, {self.at(other): done for other, done in (instead or {}).items()}
         client.write(self.stack - 8, struct.pack("<Q", self.back))
         for register, value in zip(("rsp", "rip", *REGISTERS), (self.stack - 8, self.at(name), *args)):
@@ -69,8 +69,13 @@ class Guest:
             for _ in range(STOPS):
                 client.cont()
                 regs = client.regs()
-                if regs["rip"] not in stands_in:
+                if regs["rip"] == self.back:
                     break
+                if regs["rip"] not in stands_in:
+                    if not seen:
+                        break
+                    seen()
+                    continue
                 return_with(client, regs, (stands_in[regs["rip"]](regs) or 0) & (1 << 64) - 1)
                 regs = client.regs()
                 if regs["rip"] == self.back:
@@ -181,10 +186,9 @@ def played(t):
             board.must((INITIALISING, other), {(CONNECTED, CONNECTED)}, "a front end that begins anew")
             if other != CLOSING:
                 board.must((other, INITIALISING), {(CONNECTED, CONNECTED)}, "a back end that begins anew")
-        for mine in (INITIALISED, CONNECTED, CLOSING):
-            board.does(FRONT, mine, UNKNOWN, [CLOSE], "its other end has gone, and nobody else lets go of what it has")
-            if mine != INITIALISED:
-                board.does(BACK, mine, UNKNOWN, [CLOSE], "its other end has gone, and nobody else lets go of what it has")
+        for end, mine in ((FRONT, INITIALISED), (FRONT, CONNECTED), (FRONT, CLOSING), (BACK, CONNECTED), (BACK, CLOSING)):
+            steps = [CLOSE] if mine == CLOSING else [CLOSE, BEGIN]
+            board.does(end, mine, UNKNOWN, steps, "its other end has gone, and nobody else lets go of what it has")
         for front, back in ((CLOSING, CONNECTED), (CONNECTED, CLOSING), (CLOSING, CLOSING)):
             board.must((front, back), {(CLOSED, CLOSED)}, "two ends of which one wants to part")
         for other in (CONNECTED, CLOSING):
@@ -236,35 +240,68 @@ def with_dom0(t, starts, files, own):
 
 
 def life_of(t, run, lives, number):
-    """What a domain has printed, by the number of its start."""
-    if number >= len(lives):
+    """What a dom0 has printed, by the number of its start."""
+    dom0s = [life for life in lives if life.name == "dom0"]
+    if number >= len(dom0s):
         t.orderly(run)
-        t.fail("a domain is not started: whoever was before it gets no further", f"{number + 1} domains", f"{len(lives)}")
-    return lives[number].output.decode("ascii", "replace")
+        t.fail("a domain is not started: whoever was before it gets no further", f"{number + 1} of them", f"{len(dom0s)}")
+    return dom0s[number].output.decode("ascii", "replace")
+
+
+HARM = ("jump",)
+"""What the reference's front end does to its back end, and begins anew each time."""
 
 
 def met(t):
     """Each end with the reference's other one, which goes and comes again."""
     image = t.rng.randbytes(64 * 512)
-    files = {"img": image, "again.cfg": config("again", "img,,xvda", "times=99")}
-    run, lives = with_dom0(t, [typed("create again.cfg", ("y> ", "block-detach again xvda\n"), ENDS, "block-attach again img,,xvda",
-                                     ("y> ", "block-list again\n"), "halt"), typed(("y> ", "block-list again\n"), "destroy again", ENDS, "halt")],
+    meets_front(t, image)
+    meets_back(t, image)
+
+
+def meets_front(t, image):
+    """The student's pv-disk: its back end is said to be in other states, lets go of the disk, and is another one."""
+    def ready(line):
+        """Behind its next connection."""
+        return "y> ", line + "\n"
+
+    to = "xenstore-write /local/domain/0/backend/vbd/2/51712/state"
+    shows, a_while = ready("block-list again"), ("create while.cfg", ENDS)
+    files = {"img": image, "other": image, "again.cfg": config("again", "img,,xvda", "times=99"), "while.cfg": config("while", "other,,xvda", "cat")}
+    run, lives = with_dom0(t, [typed("create again.cfg", ready(f"{to} {INITIALISING}"), ready(f"{to} {INIT_WAIT}"), shows, "halt"),
+                               typed(ready(f"{to} {UNKNOWN}"), *a_while, f"{to} {INITIALISING}", shows, "halt"),
+                               typed(ready(f"{to} {CLOSING}"), *a_while, f"{to} {INIT_WAIT}", shows, "halt"),
+                               typed(ready("block-detach again xvda"), ENDS, "block-attach again img,,xvda", shows, "destroy again", ENDS, "halt")],
                            files, "pv-disk")
-    first = life_of(t, run, lives, 0)
     connected = re.compile(r"^51712 xvda +4 w ", re.M)
     what = "a front end of yours, with the reference's dom0"
-    t.check("again has let go of xvda" in first, f"{what}, is asked to let go of its disk, and does not", "again has let go of xvda", first[-400:])
-    t.check(connected.search(first), f"{what}, is not connected to the disk that it gets then", "51712 xvda 4 w", first[-400:])
-    second = life_of(t, run, lives, 2)
-    t.check(connected.search(second), f"{what}, has not found the next dom0, when the first one has ended", "51712 xvda 4 w", second[-400:])
+    said = life_of(t, run, lives, 0)
+    t.check(connected.search(said), f"{what}, finds its back end at the begin again, and is not connected to the disk behind that", "51712 xvda 4 w", said[-400:])
+    said = life_of(t, run, lives, 1)
+    t.check(connected.search(said), f"{what}, has not found the next dom0, when the first one has ended, or nobody in its place, and then one", "51712 xvda 4 w", said[-400:])
+    said = life_of(t, run, lives, 2)
+    t.check(connected.search(said), f"{what}, finds one who parts, and then one who waits for a ring, and is not connected to the disk behind that", "51712 xvda 4 w", said[-400:])
+    said = life_of(t, run, lives, 3)
+    t.check("again has let go of xvda" in said, f"{what}, is asked to let go of its disk, and does not", "again has let go of xvda", said[-400:])
+    t.check(connected.search(said), f"{what}, is not connected to the disk that it gets then", "51712 xvda 4 w", said[-400:])
     t.orderly(run)
+
+
+def meets_back(t, image):
+    """The student's dom0: front ends that end at each step, that break the rules and begin anew, and a good one."""
     steps = range(1, 10)
     files = {"img": image, "good.cfg": config("good", "img,,xvda", f"rounds=2 seed={t.rng.randrange(1, 1000)}")}
     files |= {f"{n}.cfg": config(f"end{n}", "img,,xvda", f"die={n}") for n in steps}
-    line = [step for n in [*steps, "good"] for step in (f"create {n}.cfg", ENDS)]
+    files |= {f"{word}.cfg": config(word, "img,,xvda", f"harm={word}") for word in HARM}
+    names = [*steps, *HARM, "good"]
+    line = [step for n in names for step in (f"create {n}.cfg", ENDS)]
     starts = [typed(*line[at:at + 10], "halt") for at in range(0, len(line), 10)]  # a command has 255 characters at most
     run, lives = with_dom0(t, starts, files, "dom0")
-    said = life_of(t, run, lives, len(starts) + len(steps))
-    t.check("4/4" in said, "a back end of yours, whose front ends have ended at each step, does not come together with the reference's", "4/4", said[-400:])
-    t.check("0 wrong; the end" in said, "a back end of yours, whose front ends have ended at each step, does not serve the reference's", "0 wrong; the end", said[-400:])
+    what = "a back end of yours, whose front ends have ended at each step,"
+    said = [life.output.decode("ascii", "replace") for life in lives if life.name != "dom0"]
+    t.check(len(said) == len(names), f"{what} gets no further", f"{len(names)} front ends", f"{len(said)}: {said[-1][-200:] if said else ''}")
+    for word, text in zip(HARM, said[len(steps):]):
+        t.check("0 wrong; nothing has come of it" in text, f"{what} does not come together with one that begins anew ({word})", "0 wrong", text[-400:])
+    t.check("4/4" in said[-1], f"{what} does not come together with the reference's", "4/4", said[-1][-400:])
+    t.check("0 wrong; the end" in said[-1], f"{what} does not serve the reference's", "0 wrong; the end", said[-1][-400:])
     t.orderly(run)

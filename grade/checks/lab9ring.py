@@ -143,6 +143,15 @@ def drawn(t, name, size):
     return (size, one, two), words, later
 
 
+def otherwise(name, got, right):
+    """What a function says that is wrong, in words."""
+    if "push" in name:
+        return "it does not ring who waits for it" if right else "it rings who has not asked for it"
+    if right == LIES:
+        return "it believes what can't be"
+    return "it calls a lie what is true" if got == LIES else "it counts others than there are"
+
+
 def indices(t):
     """The six functions with indices and words of all kinds."""
     def look(guest):
@@ -171,9 +180,10 @@ def indices(t):
             t.check(len(looks) <= may, f"{who}: it loads {WORDS[prod]} once too often: it may be another one each time", may, len(looks))
             if "last" in name and len(looks) == 2:
                 who += f", and {later:x} when it looks once more"
-            t.check(got == result, f"{who}: it says something else", "RING_LIES" if result == LIES else result, "RING_LIES" if got == LIES else got)
+            t.check(got == result, f"{who}: {otherwise(name, got, result)}", "RING_LIES" if result == LIES else result, "RING_LIES" if got == LIES else got)
             for word, value, right in zip(WORDS, now, wanted):
-                t.check(value == right or len(looks) < 2 and word == WORDS[prod] and "last" in name, f"{who}: {word} is something else behind it",
+                words_of = "it asks to be rung by another one" if "event" in word else "the other end sees another number of them"
+                t.check(value == right or len(looks) < 2 and word == WORDS[prod] and "last" in name, f"{who}: {words_of}, for {word} is another one",
                         f"{right:x}", f"{value:x}")
             t.check(after == tuple(value & MASK for value in fields), f"{who}: an index of its own has changed", fields, after)
 

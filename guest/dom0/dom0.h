@@ -109,6 +109,7 @@ const char *shell_word(unsigned n); /* of the command: 0 is behind its name; NUL
 void run_disks(const char *word);
 void run_nic(const char *word);
 void run_dmesg(const char *word);
+void run_xenstore_write(const char *word);
 void run_crc(const char *word);
 void run_ls(const char *word);
 void run_truncate(const char *word);

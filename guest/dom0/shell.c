@@ -304,6 +304,7 @@ static const struct command {
 	{ "rm", "FILE", "... and it is gone", run_rm },
 	{ "dmesg", "", "what the monitor has said", run_dmesg },
 	{ "xenstore-ls", "[PATH]", "what the store has", xenstore_ls },
+	{ "xenstore-write", "PATH VALUE", "... has that there from now on", run_xenstore_write },
 	{ "halt", "", "end dom0; its domains go on, and the next dom0 has them", halt },
 	{ "help", "", "this", help },
 };

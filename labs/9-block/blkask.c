@@ -45,8 +45,7 @@ blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *a
 	 * Beware: the ring's page is the other end's, too: what must be known later is not kept
 	 *  there. Where there is no back end now, it is asked when one comes.
 	 * Manual: blkif.h "struct blkif_request", of Debian's libxen-dev; blkfront.h.
-	 * Tools: blk_grant(), blk_let_go(), blk_push(), blk_put(), blk_slot, ring_room(),
-	 *  XEN_BLKIF_RING
+	 * Tools: blk_grant(), blk_put(), blk_slot, ring_fence(), ring_room(), XEN_BLKIF_RING
 	 */
 	exercise_todo("9.3", "handouts/lab9a.md#ex-9-3");
 	(void)op;
@@ -62,7 +61,7 @@ blk_take(struct blkfront *b)
 	 * EXERCISE 9.3c: to be answered
 	 * Holds: each response is in its slot, which is done, and its grants are ended. One to what
 	 *  was not asked, or was answered, answers nothing, and b->lies from then on. Whether there
-	 *  were any.
+	 *  were any; if not, and no lie, the next one rings.
 	 * Beware: the other end answers in any order, and writes into a response while you read it.
 	 *  Behind a lie nothing of the ring is looked at.
 	 * Manual: blkif.h "struct blkif_response", of Debian's libxen-dev.

@@ -59,7 +59,7 @@ ring_responses(const struct ring_front *f)
 	 *  with room for 32 is no reason to believe in 32.
 	 * Manual: ring.h "RING_HAS_UNCONSUMED_RESPONSES", of Debian's libxen-dev; ring.h of
 	 *  guest/pv/drivers.
-	 * Tools: ring_fence(), ring_front, RING_LIES, ring_load()
+	 * Tools: RING_LIES, ring_load(), ring_room()
 	 */
 	exercise_todo("9.2", "handouts/lab9a.md#ex-9-2");
 	(void)f;
@@ -77,7 +77,7 @@ ring_last_responses(struct ring_front *f)
 	 *  sleeps then is woken by nobody. Who asks to be rung while there is work is rung for
 	 *  nothing.
 	 * Manual: ring.h "RING_FINAL_CHECK_FOR_RESPONSES", of Debian's libxen-dev.
-	 * Tools: ring_fence(), RING_LIES, ring_responses(), ring_room(), ring_store()
+	 * Tools: ring_fence(), ring_responses(), ring_room(), ring_store()
 	 */
 	exercise_todo("9.2", "handouts/lab9a.md#ex-9-2");
 	(void)f;
@@ -113,7 +113,7 @@ ring_last_requests(struct ring_back *b)
 	 *  all, if you are awake.
 	 * Manual: ring.h "RING_FINAL_CHECK_FOR_REQUESTS", of Debian's libxen-dev; SDM volume 3,
 	 *  "Memory Ordering".
-	 * Tools: ring_fence(), RING_LIES, ring_requests(), ring_room(), ring_store()
+	 * Tools: ring_fence(), ring_requests(), ring_room(), ring_store()
 	 */
 	exercise_todo("9.2", "handouts/lab9a.md#ex-9-2");
 	(void)b;

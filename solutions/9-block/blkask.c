@@ -33,7 +33,7 @@ blk_grant(struct blkfront *b, struct xen_blkif_request *r, const void *at, unsig
 		unsigned first = (unsigned)(va % PAGE / XEN_BLKIF_SECTOR);
 		unsigned count = PAGE_SECTORS - first < sectors ? PAGE_SECTORS - first : sectors;
 		uint32_t ref = refs_grant(b->refs, (uint16_t)b->peer, (const void *)va,
-					  r->operation == XEN_BLKIF_OP_WRITE);
+					  r->operation != XEN_BLKIF_OP_READ);
 
 		if (!ref) {
 			blk_let_go(b, r);
@@ -63,8 +63,7 @@ blk_ask(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *a
 	 * Beware: the ring's page is the other end's, too: what must be known later is not kept
 	 *  there. Where there is no back end now, it is asked when one comes.
 	 * Manual: blkif.h "struct blkif_request", of Debian's libxen-dev; blkfront.h.
-	 * Tools: blk_grant(), blk_let_go(), blk_push(), blk_put(), blk_slot, ring_room(),
-	 *  XEN_BLKIF_RING
+	 * Tools: blk_grant(), blk_put(), blk_slot, ring_fence(), ring_room(), XEN_BLKIF_RING
 	 * Hint: which two things can there be too few of, besides grants?
 	 * Hint: a cloakroom: a hook is free, and the ticket has the hook's number.
 	 * Hint: a file descriptor is the lowest free place of a table, and open() that fails later
@@ -99,7 +98,7 @@ blk_take(struct blkfront *b)
 	 * EXERCISE 9.3c: to be answered
 	 * Holds: each response is in its slot, which is done, and its grants are ended. One to what
 	 *  was not asked, or was answered, answers nothing, and b->lies from then on. Whether there
-	 *  were any.
+	 *  were any; if not, and no lie, the next one rings.
 	 * Beware: the other end answers in any order, and writes into a response while you read it.
 	 *  Behind a lie nothing of the ring is looked at.
 	 * Manual: blkif.h "struct blkif_response", of Debian's libxen-dev.

@@ -64,7 +64,7 @@ ring_responses(const struct ring_front *f)
 	 *  with room for 32 is no reason to believe in 32.
 	 * Manual: ring.h "RING_HAS_UNCONSUMED_RESPONSES", of Debian's libxen-dev; ring.h of
 	 *  guest/pv/drivers.
-	 * Tools: ring_fence(), ring_front, RING_LIES, ring_load()
+	 * Tools: RING_LIES, ring_load(), ring_room()
 	 * Hint: how many answers can there be to three questions?
 	 * Hint: four indices on one circle, in an order that never changes: which are yours?
 	 * Hint: a waiter who brings five plates to a table that ordered three has not miscounted
@@ -87,7 +87,7 @@ ring_last_responses(struct ring_front *f)
 	 *  sleeps then is woken by nobody. Who asks to be rung while there is work is rung for
 	 *  nothing.
 	 * Manual: ring.h "RING_FINAL_CHECK_FOR_RESPONSES", of Debian's libxen-dev.
-	 * Tools: ring_fence(), RING_LIES, ring_responses(), ring_room(), ring_store()
+	 * Tools: ring_fence(), ring_responses(), ring_room(), ring_store()
 	 * Hint: when you have said that you want to be rung, what has come before that?
 	 * Hint: you set the alarm and lie down. The post came while you set it.
 	 * Hint: pthread_cond_wait() takes a mutex for the same reason: between the test and the
@@ -137,7 +137,7 @@ ring_last_requests(struct ring_back *b)
 	 *  all, if you are awake.
 	 * Manual: ring.h "RING_FINAL_CHECK_FOR_REQUESTS", of Debian's libxen-dev; SDM volume 3,
 	 *  "Memory Ordering".
-	 * Tools: ring_fence(), RING_LIES, ring_requests(), ring_room(), ring_store()
+	 * Tools: ring_fence(), ring_requests(), ring_room(), ring_store()
 	 * Hint: of which index do you speak: of the last that you had, or of the next?
 	 * Hint: play it with two cups for the stores that nobody has seen yet.
 	 * Hint: Dekker's two doors: each raises his flag, and then looks at the other's. On x86

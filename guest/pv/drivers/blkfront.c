@@ -129,14 +129,16 @@ shake_hands(struct blkfront *b)
 	return true;
 }
 
-/* The store may be another one, which knows nothing of this end: then it begins anew. */
+/*
+ * The store may be another one, which knows nothing of this end: then it begins anew. Its watch is
+ * none there, whatever its state: who was at the begin, too, would never hear of anything.
+ */
 static void
 look_around(struct blkfront *b)
 {
-	if (state_of(b, b->here) == b->mine)
-		return;
-	b->mine = XEN_XENBUS_Unknown;
-	xenbus_watch(b->bus, b->there, b->token);
+	xenbus_watch(b->bus, b->there, b->token); /* refused where there is one */
+	if (state_of(b, b->here) != b->mine)
+		b->mine = XEN_XENBUS_Unknown;
 }
 
 int

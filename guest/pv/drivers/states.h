@@ -23,8 +23,8 @@ enum step {
 /*
  * `other` is Unknown where it is not there. A front end that is Closed begins again when somebody
  * begins; a back end only with one who is at the very beginning. Who has a ring and finds nobody
- * there, or one who parts, closes; who has none to let go of waits. Of two in Closing the front end
- * closes, and the back end after it.
+ * there lets go of it, and is Closed, or begins anew; one that finds one who parts is Closed. Who
+ * has none to let go of waits. Of two in Closing the front end closes, and the back end after it.
  */
 enum step state_step(enum end end, enum xen_xenbus_state mine, enum xen_xenbus_state other);
 /* What an end writes behind a step. */
