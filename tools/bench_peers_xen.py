@@ -22,12 +22,6 @@ from bench import measured
 from zeno.machines import machine
 
 CHANGES = {  # what would bring a row down that misses its aim; numbers are of one, stepped through from outside
-    "update_va_mapping, W on and off": "134 are what every call is answered by on the spot, 56 the two types that are given back and "
-    "taken, 40 the walk to the entry: without its last entry kept from call to call there is no less.",
-    "mmu_update of 1": "A batch has 215 once: the way in and out, the count of what is done. Nothing of it can be left out for one.",
-    "mmu_update of 32, each": "Request and entry are looked at one by one, and the types that an entry gives back and takes.",
-    "write to a page table": "The instruction is fetched, decoded and emulated as any is, which takes 330, in an exit, which takes 290: a "
-    "mov with its operand in a register could be known by its first bytes, in a second way beside the one that is taught.",
     "#PF to its handler, and iret": "60 are the guest's own. The frame is 150, the way to the handler 150, and the iret behind it a "
     "call of 250: all of it in C, with the state that the lab's functions know, put there before and fetched behind.",
     "event to itself, upcall, iret": "150 are the guest's own. It is two calls of 290 and 250, and the frame of an upcall: see #PF.",

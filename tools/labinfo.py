@@ -46,7 +46,7 @@ ROOMS = {
     "bt and its lab": ("vmm/bt @3", 3830, 3200),
     "svm and its lab": ("vmm/svm @4s", 2490, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
-    "pv and its lab": ("vmm/pv @6", 5020, 3200),
+    "pv and its lab": ("vmm/pv @6", 5092, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 2148, 1000),
     "domain control of PV": ("vmm/pv/control", 725, 550),
     "the bus of dom0": ("vmm/pv/bus", 252, 250),

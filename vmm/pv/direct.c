@@ -10,25 +10,6 @@
 #include <vmm/pv/pv.h>
 #include <vmm/pv/shared.h>
 
-/* Below a root of the guest's, and beside the hole, there are tables of the guest's alone. */
-pte_t *
-pv_entry(mfn_t root, uint64_t va)
-{
-	pte_t *table = mfn_ptr(root);
-
-	if (!pv_is_guests(va, 1))
-		return NULL;
-#pragma GCC unroll 3
-	for (unsigned shift = PAGE_SHIFT + 27; shift > PAGE_SHIFT; shift -= 9) {
-		pte_t entry = table[va >> shift & (PV_ENTRIES - 1)];
-
-		if (!(entry & PTE_P))
-			return NULL;
-		table = hpa_ptr(hpa(PTE_ADDR(entry)));
-	}
-	return &table[va >> PAGE_SHIFT & (PV_ENTRIES - 1)];
-}
-
 static int
 load(struct vcpu *v)
 {

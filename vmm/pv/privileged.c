@@ -36,26 +36,46 @@ is_code64(uint32_t selector)
 	return rights >> 21 & 1;
 }
 
+static COLD void
+decode_anew(struct known *k, const uint64_t word[2], size_t n)
+{
+	k->word[0] = word[0];
+	k->word[1] = decode(&k->insn, (const uint8_t *)word, n, MODE64) ? 0 : word[1];
+}
+
+/* Of n bytes, and n behind them. */
+static inline const struct insn *
+known_insn(struct vcpu *v, struct known *k, const uint64_t word[2], size_t n)
+{
+	if (k->word[0] != word[0] || k->word[1] != word[1])
+		decode_anew(k, word, n);
+	return k->word[1] && is_code64(v->state.seg[SEG_CS].sel) ? &k->insn : NULL;
+}
+
+/* The guest's next page can't be read, or the instruction lies across both. */
+static COLD const struct insn *
+fetch_by_bytes(struct vcpu *v, struct known *k)
+{
+	uint64_t word[2] = { 0 };
+	size_t n = PAGE_SIZE - (v->state.rip & PAGE_MASK);
+
+	if (n > EXIT_INSN_MAX || pv_fetch(v, word, n))
+		return NULL;
+	((uint8_t *)word)[EXIT_INSN_MAX] = (uint8_t)n;
+	return known_insn(v, k, word, n);
+}
+
 const struct insn *
 pv_fetch_insn(struct vcpu *v)
 {
 	struct known *k = &known[v->state.rip % ARRAY_LEN(known)];
-	uint64_t word[2] = { 0 };
-	uint8_t *bytes = (uint8_t *)word;
-	size_t n = EXIT_INSN_MAX;
+	uint64_t word[2];
 
 	_Static_assert(EXIT_INSN_MAX == sizeof(word) - 1, "");
-	if (pv_fetch(v, bytes, sizeof(word))) { /* in whole words, that is soon done */
-		n = PAGE_SIZE - (v->state.rip & PAGE_MASK);
-		if (n > EXIT_INSN_MAX || pv_fetch(v, bytes, n))
-			return NULL;
-	}
-	bytes[EXIT_INSN_MAX] = (uint8_t)n;
-	if (k->word[0] != word[0] || k->word[1] != word[1]) {
-		k->word[0] = word[0];
-		k->word[1] = decode(&k->insn, bytes, n, MODE64) ? 0 : word[1];
-	}
-	return k->word[1] && is_code64(v->state.seg[SEG_CS].sel) ? &k->insn : NULL;
+	if (pv_fetch(v, word, sizeof(word))) /* in whole words, that is soon done */
+		return fetch_by_bytes(v, k);
+	((uint8_t *)word)[EXIT_INSN_MAX] = EXIT_INSN_MAX;
+	return known_insn(v, k, word, EXIT_INSN_MAX);
 }
 
 static void

@@ -156,8 +156,28 @@ pv_set_place(struct frame *f, uint64_t place)
 
 /* direct.c: of a domain that has ended no frame is pinned any more, nor loose. */
 void pv_unpin_all(struct domain *d);
-/* direct.c: a root's entry of level 1 for an address; NULL: none, or it is not the guest's. */
-pte_t *pv_entry(mfn_t root, uint64_t va);
+/*
+ * A root's entry of level 1 for an address; NULL: none, or it is not the guest's. Below a root of
+ * the guest's, and beside the hole, there are tables of the guest's alone.
+ */
+static inline pte_t *
+pv_entry(mfn_t root, uint64_t va)
+{
+	pte_t *table = mfn_ptr(root);
+
+	if (!pv_is_guests(va, 1))
+		return NULL;
+#pragma GCC unroll 3
+	for (unsigned shift = PAGE_SHIFT + 27; shift > PAGE_SHIFT; shift -= 9) {
+		pte_t entry = table[va >> shift & (PV_ENTRIES - 1)];
+
+		if (!(entry & PTE_P))
+			return NULL;
+		table = hpa_ptr(hpa(PTE_ADDR(entry)));
+	}
+	return &table[va >> PAGE_SHIFT & (PV_ENTRIES - 1)];
+}
+
 /*
  * mmu_calls.c: what a call about types has met is told, and the auditor may look; and a domain that
  * begins has the root that its builder has made. 0 or -EINVAL.

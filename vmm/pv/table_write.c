@@ -67,26 +67,36 @@ op_read(void *ctx, enum seg_reg seg, uint64_t offset, void *buf, size_t size,
 	return pv_read(ctx, buf, at, size) ? refuse(fault, at, 0) : 0;
 }
 
-/* A part of an entry, or all of it: Zeno writes all of it. Most often to where the fault was. */
+/* A part of an entry: Zeno writes all of it. Or what is beside the table, or no table at all. */
+static APART int
+write_other(struct vcpu *v, uint64_t at, const void *buf, size_t size, struct emu_fault *fault)
+{
+	unsigned within = at % sizeof(pte_t), budget = 0;
+	pte_t *to = entry_at(v, at), entry;
+
+	if (!to)
+		return pv_write(v, at, buf, size) ? refuse(fault, at, PF_W) : 0;
+	if (within + size > sizeof(entry))
+		return refuse(fault, at, PF_P | PF_W);
+	entry = *to;
+	memcpy((uint8_t *)&entry + within, buf, size);
+	if (pv_type_write(pv_of(v)->types, PV_L1, to, entry, &budget))
+		return refuse(fault, at, PF_P | PF_W);
+	return 0;
+}
+
+/* Most often it is an entry, where the fault was. */
 static int
 op_write(void *ctx, enum seg_reg seg, uint64_t offset, const void *buf, size_t size,
 	 struct emu_fault *fault)
 {
 	uint64_t at = linear(ctx, seg, offset);
-	unsigned within = at % sizeof(pte_t), budget = 0;
-	pte_t *to = at == faulted.at ? faulted.entry : entry_at(ctx, at), entry;
+	unsigned budget = 0;
 
-	if (!to)
-		return pv_write(ctx, at, buf, size) ? refuse(fault, at, PF_W) : 0;
-	if (within + size > sizeof(entry))
-		return refuse(fault, at, PF_P | PF_W);
-	entry = *to;
-	if (size == sizeof(entry))
-		entry = *(const pte_t *)buf;
-	else
-		memcpy((uint8_t *)&entry + within, buf, size);
-	if (pv_type_write(pv_of(ctx)->types, PV_L1, to, entry, &budget))
-		return refuse(fault, at, PF_P | PF_W);
+	if (at != faulted.at || size != sizeof(pte_t) || at % sizeof(pte_t))
+		return write_other(ctx, at, buf, size, fault);
+	if (pv_type_write(pv_of(ctx)->types, PV_L1, faulted.entry, *(const pte_t *)buf, &budget))
+		return refuse(fault, faulted.at, PF_P | PF_W);
 	return 0;
 }
 
