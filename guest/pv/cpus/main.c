@@ -172,7 +172,7 @@ begins(void)
 	check(!vcpu_op(XEN_VCPUOP_up, 1, NULL), "up", 0);
 	check(!vcpu_op(XEN_VCPUOP_up, 1, NULL), "... again", 0);
 	check(vcpu_op(XEN_VCPUOP_is_up, 1, NULL) == 1, "it is up", 0);
-	while (!found[4])
+	while (!found_cs) /* which it writes last */
 		give_up_turn();
 	for (unsigned n = 0; n < 16; n++)
 		check(found[n] == value[n], "a register", n);
