@@ -14,11 +14,15 @@
  *   control(MAP, number, pfn, va)           its page is at va, where a page is mapped now; va |
  *                                           ZENO_MAP_WRITE: for writing, too
  *   control(SAID, from, struct zeno_said *) what the monitor's console was told, from that byte on
+ *   control(PORTS, number, first, last)     it has these ports of dom0's from now on, until it ends
+ *   control(LINE, number, irq)              ... and this line of the machine's
  *
  * -EPERM: who asks is not dom0, or dom0 has not made that domain. -ESRCH: there is none such.
  * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. What LOOK
  * tells as ended is: behind DESTROY one has a last turn to come. -EBUSY of RELEASE: it has not
- * ended yet, or pages of it are still mapped.
+ * ended yet, or pages of it are still mapped. PORTS and LINE give what one device has, as a whole:
+ * -EPERM: dom0 has no such device, or one that it can't give; -EBUSY: another domain has it, or
+ * dom0 itself has mapped the line.
  */
 #pragma once
 
@@ -35,6 +39,8 @@ enum zeno_control {
 	ZENO_MAP,
 	ZENO_WEIGHT,
 	ZENO_SAID,
+	ZENO_PORTS,
+	ZENO_LINE,
 };
 #define ZENO_MAP_WRITE 1u
 #define ZENO_VCPUS     4u

@@ -7,7 +7,7 @@ PVH_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard 
 # Those that have drivers for others' devices, and those that have a network. A lab that has files in the drivers (GUEST_LAB)
 # has such guests of its own, in its variant's folder; all others have them with the reference's files, or, where that is not
 # here, with labs/'.
-PV_DRIVE := dom0 pv-disk pv-net
+PV_DRIVE := dom0 pv-disk pv-driver pv-net
 PV_INET := dom0 pv-net
 OWN := $(if $(GUEST_LAB),$(O)/guest,$(GO))
 DOM0 := $(if $(wildcard guest/dom0/main.c),$(OWN)/dom0.elf)
@@ -54,8 +54,11 @@ $(GO)/obj/pv/% $(GO)/obj/pvh/% $(GO)/obj/dom0/%: private GUEST_CFLAGS = $(PV_CFL
 $(GO)/obj/pv/% $(GO)/obj/pvh/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -I .
 pv_link = $(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none $(PV_LDFLAGS) \
 	-T guest/pv/lib/pv.ld -o $@ $(filter %.o,$^)
+# A driver domain has dom0's own back end of a disk.
+DRIVER := $(filter $(addprefix guest/dom0/,$(addsuffix .c,blkback blkbelow blkparts blkserve blksparse files ide media pages partition pci sparse)),\
+	$(wildcard guest/dom0/*.c))
 define pv_rule
-$(GO)/$1.elf: $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
+$(GO)/$1.elf: $(if $(filter pv-driver,$1),$(DRIVER:guest/%=$(GO)/obj/%.o)) $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
 	@echo "ld   $$@"
 	@$$(pv_link)
 endef
@@ -63,9 +66,10 @@ endef
 LAB_CFLAGS := $(PV_CFLAGS) -include guest/pv/drivers/poison.h
 LAB_FILES := $(foreach lab,9-block,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
 LAB_OBJECTS := $(LAB_FILES:%=$(GO)/lab/%.o)
-# Of these dom0 alone has those that need what no other guest has.
+# Of these dom0 alone has those that need what no other guest has; a driver domain, those of the back end that it has.
 LAB_DOM0 :=
-lab_objects = $(if $(filter dom0,$1),$2,$(filter-out $(foreach file,$(LAB_DOM0),%/$(file).o),$2))
+LAB_DRIVER := blkserve.c
+lab_objects = $(if $(filter dom0,$1),$2,$(filter-out $(foreach file,$(filter-out $(if $(filter pv-driver,$1),$(LAB_DRIVER)),$(LAB_DOM0)),%/$(file).o),$2))
 $(GO)/lab/%.c.o: %.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
@@ -78,12 +82,12 @@ OWN_LIBRARY := $(call own_objects,pv/lib) $(call own_objects,pv/drivers)
 # Its labs' files, and those of others that nobody has named: of a half that is not asked for, or of a later lab.
 OWN_FILES := $(GUEST_SOURCES) $(filter-out $(foreach file,$(notdir $(GUEST_SOURCES) $(GUEST_CATCHUP:.o=)),%/$(file)),$(LAB_FILES))
 OWN_LABS := $(OWN_FILES:%=$(STORE)/%.o)
-OWN_OBJECTS := $(OWN_LIBRARY) $(OWN_LABS) $(foreach place,pv/inet dom0 pv/disk pv/net,$(call own_objects,$(place)))
+OWN_OBJECTS := $(OWN_LIBRARY) $(OWN_LABS) $(foreach place,pv/inet dom0 pv/disk pv/driver pv/net,$(call own_objects,$(place)))
 $(STORE)/guest/%: private CFLAGS = $(PV_CFLAGS)
 $(OWN_LABS): private CFLAGS = $(LAB_CFLAGS)
 $(OWN_OBJECTS): | $(OWN_STAMP)
 define own_rule
-$(O)/guest/$1.elf: $(OWN_LIBRARY) $(call lab_objects,$1,$(OWN_LABS) $(GUEST_CATCHUP)) $(if $(filter $1,$(PV_INET)),$(call own_objects,pv/inet)) $(call own_objects,$2) $(OWN_STAMP) guest/pv/lib/pv.ld
+$(O)/guest/$1.elf: $(if $(filter pv-driver,$1),$(DRIVER:%=$(STORE)/%.o)) $(OWN_LIBRARY) $(call lab_objects,$1,$(OWN_LABS) $(GUEST_CATCHUP)) $(if $(filter $1,$(PV_INET)),$(call own_objects,pv/inet)) $(call own_objects,$2) $(OWN_STAMP) guest/pv/lib/pv.ld
 	@mkdir -p $$(@D)
 	@echo "ld   $$@"
 	@$$(pv_link)

@@ -48,7 +48,7 @@ ROOMS = {
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 5092, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 2148, 1000),
-    "domain control of PV": ("vmm/pv/control", 725, 550),
+    "domain control of PV": ("vmm/pv/control", 796, 600),
     "the bus of dom0": ("vmm/pv/bus", 252, 250),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1068, 800),
     "reservations of PV": ("vmm/pv/reservation", 480, 400),

@@ -41,6 +41,18 @@ void blkback_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_b
 /* blkserve.c: what its response says. */
 enum xen_blkif_rsp blkserve(const struct vbd *v, const struct xen_blkif_request *r);
 
+/* blkbelow.c. What is below it is known; or why there is nothing. Two have some of the same. */
+const char *vbd_below(struct vbd *v);
+bool vbd_is_shared(const struct vbd *a, const struct vbd *b);
+
+/* driven.c: disks that another domain serves. As those of vbds.c. */
+const char *driven_attach(struct domu *u, const struct disk *d);
+bool driven_detach(const struct domu *u, unsigned number);
+bool driven_has(const struct domu *u, unsigned number);
+bool driven_serve(void);
+void driven_end(const struct domu *u);
+void driven_list(const struct domu *u);
+
 /* vbds.c */
 void vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size);
 void vbd_free(struct vbd *v); /* with all that the store has of it */

@@ -17,7 +17,7 @@ struct reader {
 };
 
 /* A key: its place in the struct, and the room or the bounds of its value. */
-enum value { NUMBER, TEXT, WORD, ACTION, TYPE, DISKS, VIFS };
+enum value { NUMBER, TEXT, WORD, ACTION, TYPE, LISTS, DISKS = LISTS, VIFS, PORTS, LINES };
 static const struct key {
 	const char *name;
 	size_t at, place;
@@ -39,13 +39,15 @@ static const struct key {
 	  1, DISK_WORDS - 1 },
 	{ "vif", offsetof(struct config, vifs), offsetof(struct config, vifs_at), VIFS, false, 0,
 	  VIF_WORDS - 1 },
+	{ KEY(ioports), PORTS, false, 1, 9 },
+	{ KEY(irqs), LINES, false, 0, 15 },
 	{ KEY(on_poweroff), ACTION, false, 1, CHOICE_MAX },
 	{ KEY(on_reboot), ACTION, false, 1, CHOICE_MAX },
 	{ KEY(on_crash), ACTION, false, 1, CHOICE_MAX },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-#define NO_SUCH_KEY                                                                     \
-	"no such key: name kernel ramdisk extra type memory vcpus cpu_weight disk vif " \
+#define NO_SUCH_KEY                                                                                  \
+	"no such key: name kernel ramdisk extra type memory vcpus cpu_weight disk vif ioports irqs " \
 	"on_poweroff on_reboot on_crash"
 
 static int
@@ -231,6 +233,65 @@ read_device(struct reader *r, struct config *c, const struct key *key)
 	return 0;
 }
 
+/* "1f0-1f7", "3f6" */
+static int
+read_ports(struct reader *r, struct config *c, const struct key *key)
+{
+	const char *begin = r->at;
+	uint64_t n[2] = { 0, 0 };
+	unsigned which = 0, digits = 0;
+	char words[16];
+	int err =
+		c->ioports == CONFIG_PORTS
+			? wrong_at(r, begin, "'s list is longer than there is room for", key->name)
+			: read_text(r, words, key);
+
+	if (err)
+		return err;
+	for (const char *w = words; *w; w++) {
+		if (*w == '-' && digits && !which) {
+			which++;
+			digits = 0;
+		} else if (digit(*w, 16) != NOTHING && digits < 4) {
+			n[which] = n[which] * 16 + (unsigned)digit(*w, 16);
+			digits++;
+		} else {
+			return wrong_at(r, begin, " are hexadecimal: '3f6', '1f0-1f7'", key->name);
+		}
+	}
+	if (!which)
+		n[1] = n[0];
+	if (!digits || n[1] < n[0])
+		return wrong_at(r, begin, " are hexadecimal: '3f6', '1f0-1f7'", key->name);
+	c->ioport[c->ioports++] = (struct config_ports){ (uint16_t)n[0], (uint16_t)n[1] };
+	return 0;
+}
+
+static int
+read_line(struct reader *r, struct config *c, const struct key *key)
+{
+	if (c->irqs == CONFIG_LINES)
+		return wrong_at(r, r->at, "'s list is longer than there is room for", key->name);
+	return read_number(r, &c->irq[c->irqs++], key);
+}
+
+static int
+read_element(struct reader *r, struct config *c, const struct key *key)
+{
+	return key->value == PORTS   ? read_ports(r, c, key)
+	       : key->value == LINES ? read_line(r, c, key)
+				     : read_device(r, c, key);
+}
+
+static const char *
+example(enum value list)
+{
+	return list == DISKS   ? " takes a list: [ 'FILE, raw, xvda, rw' ]"
+	       : list == VIFS  ? " takes a list: [ 'ip=10.0.2.7' ]"
+	       : list == PORTS ? " takes a list: [ '1f0-1f7', '3f6' ]"
+			       : " takes a list: [ 14 ]";
+}
+
 /* Texts between [ and ], with commas between them; one behind the last is let be. */
 static int
 read_list(struct reader *r, struct config *c, const struct key *key)
@@ -238,17 +299,14 @@ read_list(struct reader *r, struct config *c, const struct key *key)
 	int err = 0;
 
 	if (next(r) != '[')
-		return wrong_at(r, r->at,
-				key->value == DISKS ? " takes a list: [ 'FILE, raw, xvda, rw' ]"
-						    : " takes a list: [ 'ip=10.0.2.7' ]",
-				key->name);
+		return wrong_at(r, r->at, example(key->value), key->name);
 	for (r->at++; !err; r->at++) {
 		skip_space(r);
 		if (next(r) == ']') {
 			r->at++;
 			return 0;
 		}
-		err = read_device(r, c, key);
+		err = read_element(r, c, key);
 		skip_space(r);
 		if (!err && next(r) == ']') {
 			r->at++;
@@ -298,7 +356,7 @@ read_one(struct reader *r, struct config *c, unsigned *seen)
 	*(struct config_place *)((char *)c + key->place) = place_of(r, r->at);
 	err = key->value == NUMBER                         ? read_number(r, to, key)
 	      : key->value == ACTION || key->value == TYPE ? read_choice(r, to, key)
-	      : key->value == DISKS || key->value == VIFS  ? read_list(r, c, key)
+	      : key->value >= LISTS                        ? read_list(r, c, key)
 							   : read_text(r, to, key);
 	if (err)
 		return err;

@@ -8,7 +8,8 @@
  * One assignment a line, or several with `;` between. A text is in quotes of either kind, with \\,
  * \" and \' in it; a number is decimal, 0x hexadecimal or 0 octal, in quotes or not. `disk` is a
  * list, of any number of lines: [ 'NAME, raw, xvda, rw', 'file:OTHER,xvdb,r' ], as disk.h has it;
- * `vif` is one, too: [ 'ip=10.0.2.7', '' ], as vifspec.h has it. Pure.
+ * `vif` is one, too: [ 'ip=10.0.2.7', '' ], as vifspec.h has it. `ioports` is one of port numbers
+ * and ranges of them, hexadecimal: [ '1f0-1f7', '3f6' ]; `irqs` of numbers: [ 14 ]. Pure.
  */
 #pragma once
 
@@ -24,6 +25,8 @@
 #define WEIGHT_MAX      65535u
 #define CONFIG_DISKS    4u
 #define CONFIG_VIFS     4u
+#define CONFIG_PORTS    4u
+#define CONFIG_LINES    4u
 
 /* What kind of kernel it is: enum zeno_type's numbers. */
 enum config_type { CONFIG_PV, CONFIG_PVH };
@@ -50,10 +53,15 @@ struct config {
 	struct vif_spec vif[CONFIG_VIFS];
 	struct config_place vif_at[CONFIG_VIFS];
 	uint64_t vifs;
+	struct config_ports {
+		uint16_t first, last;
+	} ioport[CONFIG_PORTS];
+	uint64_t irq[CONFIG_LINES], ioports, irqs;
 	uint64_t on_poweroff, on_reboot, on_crash; /* enum config_action */
 	/* of each value, for whoever finds it wrong for other reasons */
 	struct config_place name_at, kernel_at, ramdisk_at, extra_at, type_at, memory_at, vcpus_at,
-		cpu_weight_at, disks_at, vifs_at, on_poweroff_at, on_reboot_at, on_crash_at;
+		cpu_weight_at, disks_at, vifs_at, ioports_at, irqs_at, on_poweroff_at, on_reboot_at,
+		on_crash_at;
 };
 
 /* Where it is wrong, and how. */

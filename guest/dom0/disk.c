@@ -32,8 +32,8 @@ disk_number(const char *name)
 }
 
 /* By place, and by these names. */
-enum place { TARGET, FORMAT, VDEV, ACCESS, PLACES };
-static const char *const names[PLACES] = { "target=", "format=", "vdev=", "access=" };
+enum place { TARGET, FORMAT, VDEV, ACCESS, BY_PLACE, BACKEND = BY_PLACE, PLACES };
+static const char *const names[PLACES] = { "target=", "format=", "vdev=", "access=", "backend=" };
 
 /* What is in front of the next comma, without blanks around it; where that ends. */
 static const char *
@@ -70,6 +70,11 @@ fill(struct disk *d, enum place place, const char *word)
 		d->number = strlen(word) < sizeof(d->name) ? disk_number(word) : 0;
 		snprintf(d->name, sizeof(d->name), "%s", word);
 		return d->number ? NULL : "vdev is xvda to xvdp, or a part of one: xvda1";
+	case BACKEND:
+		if (strlen(word) >= sizeof(d->backend))
+			return "the back end's name is too long";
+		snprintf(d->backend, sizeof(d->backend), "%s", strcmp(word, "dom0") ? word : "");
+		return NULL;
 	default:
 		d->readonly = !strcmp(word, "r") || !strcmp(word, "ro");
 		return d->readonly || !*word || !strcmp(word, "w") || !strcmp(word, "rw")
@@ -102,7 +107,7 @@ disk_read(struct disk *d, const char *words)
 			rest = cut(words, word, sizeof(word), true);
 		if (place < PLACES)
 			wrong = fill(d, place, word + strlen(names[place]));
-		else if (next == PLACES)
+		else if (next == BY_PLACE)
 			wrong = "there are more parameters than target, format, vdev, access";
 		else
 			wrong = fill(d, next, word);

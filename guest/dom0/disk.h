@@ -5,6 +5,7 @@
  *   format=raw, vdev=xvda, access=ro, target=NAME
  *   file:NAME,xvda,w
  *   phy:hda1,xvda,w          or /dev/hda1, raw, xvda, rw
+ *   /dev/hda, raw, xvda, rw, backend=NAME   that domain has it, and serves it
  *
  * By place they are target, format, vdev, access; behind a prefix there is no format. `target=` is
  * the last, and has all that is behind it. Pure.
@@ -18,9 +19,10 @@
 #define DISK_WORDS 96u /* bytes of what says it, its NUL, too */
 
 struct disk {
-	char target[64]; /* a file's name, or a device's, without /dev/ */
-	char name[8];    /* xvda */
-	unsigned number; /* as the other end knows it: 51712 */
+	char target[64];  /* a file's name, or a device's, without /dev/ */
+	char name[8];     /* xvda */
+	char backend[24]; /* a domain's name; empty: dom0 */
+	unsigned number;  /* as the other end knows it: 51712 */
 	bool readonly;
 	bool device;
 };

@@ -130,6 +130,7 @@ void vbds_begin(struct domu *u, const struct config *c);
 void vbds_end(struct domu *u);
 bool vbds_serve(struct domu *u);
 void vbds_list(const struct domu *u);
+void driven_begin(struct domu *back); /* driven.c: it may be the back end that disks wait for */
 
 /* vifs.c: network cards for domains. As those of disks. */
 struct vif_spec;

@@ -3,6 +3,7 @@
  */
 #include <guest/dom0/config.h>
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/ide.h>
 #include <guest/dom0/media.h>
 #include <guest/dom0/nic.h>
 
@@ -196,6 +197,24 @@ why(int64_t err)
 	}
 }
 
+/* Of the machine's devices, those that dom0 does without itself. */
+static void
+give_machine(const struct domu *u, const struct config *c)
+{
+	int64_t err = 0;
+
+	if ((c->ioports || c->irqs) && !media_used())
+		ide_let_go();
+	for (unsigned n = 0; n < c->ioports && !err; n++)
+		err = control(ZENO_PORTS, u->id, c->ioport[n].first, c->ioport[n].last);
+	for (unsigned n = 0; n < c->irqs && !err; n++)
+		err = control(ZENO_LINE, u->id, c->irq[n], 0);
+	if (err)
+		say("%s gets no device: %s (error %ld)\n", u->name,
+		    err == -EBUSY ? "dom0 or another one has it" : "it is none that dom0 can give",
+		    -err);
+}
+
 struct domu *
 domain_create(const char *name)
 {
@@ -226,8 +245,10 @@ domain_create(const char *name)
 	}
 	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
 	u = serve(&l);
+	give_machine(u, &c);
 	vbds_begin(u, &c);
 	vifs_begin(u, &c);
+	driven_begin(u);
 	if (c.cpu_weight)
 		control(ZENO_WEIGHT, (uint64_t)id, c.cpu_weight, 0);
 	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
@@ -262,6 +283,7 @@ domains_init(void)
 
 			say("%s was here before\n", u->name);
 			give_devices(u);
+			driven_begin(u);
 		}
 	somebody_ended = true;
 }

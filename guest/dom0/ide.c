@@ -4,6 +4,7 @@
 #include <guest/dom0/ide.h>
 #include <guest/dom0/pci.h>
 #include <guest/pv/lib/events.h>
+#include <guest/pv/lib/text.h>
 
 #define PAGE 4096u
 #define LINE 14u
@@ -17,6 +18,7 @@
 #define STATUS  0x1f7u /* read: the interrupt is over; written: a command */
 #define CONTROL 0x3f6u /* read: the status, and the interrupt stays */
 #define NIEN    2u     /* CONTROL: no interrupts */
+#define SRST    4u     /* ... whatever it does, it stops */
 #define BSY     0x80u
 #define DF      0x20u
 #define DRQ     0x08u
@@ -30,6 +32,7 @@
 #define WORD_SETS 83u /* what it can */
 #define HAS_48    (1u << 10)
 #define PATIENCE  1000000000ul /* ns that a drive may take to say what it is */
+#define SRST_HELD 5000ul       /* ns */
 
 /* The bus master's ports: 82371SB 2.7. */
 #define BM_COMMAND 0u
@@ -51,7 +54,12 @@ static unsigned master; /* its first port; 0: there is none, or nobody has looke
 static uint64_t size[IDE_DRIVES];
 static bool big[IDE_DRIVES]; /* it takes numbers of 48 bits */
 static enum ide_state state;
-static bool came, by_dma;
+static bool came, by_dma, found;
+static struct {
+	uint8_t *at;
+	unsigned left; /* sectors to move; 0: none, or by DMA */
+	bool to_drive;
+} pio;
 
 /* ---- what is there ---- */
 
@@ -62,10 +70,23 @@ settled(void)
 	uint64_t until = pv_now() + PATIENCE;
 	uint8_t status;
 
-	while ((status = in8(CONTROL)) & BSY)
+	while ((status = in8(CONTROL)) & BSY && status != 0xff)
 		if (pv_now() > until)
 			return 0xff;
 	return status;
+}
+
+/* Who had it before may have ended with a command half told. ATA "Software reset protocol". */
+static void
+calm_down(void)
+{
+	if (!(settled() & (BSY | DRQ)))
+		return;
+	out8(CONTROL, SRST | NIEN);
+	for (uint64_t until = pv_now() + SRST_HELD; pv_now() < until;)
+		;
+	out8(CONTROL, NIEN);
+	settled();
 }
 
 static void
@@ -92,25 +113,25 @@ identify(unsigned drive)
 			      (uint64_t)word[WORD_48 + 2] << 32;
 }
 
-/* Once. */
+/* dom0 alone has the PCI bus; the channel has whoever may map its line. */
 static void
 find(void)
 {
-	static bool found;
 	int function;
 
 	if (found)
 		return;
-	found = true;
-	function = pci_find(IDE);
-	if (function < 0 || !(pci_read(function, PCI_BASE(4)) & 1))
-		return;
-	pci_command(function, PCI_PORTS | PCI_MASTER);
+	function = pv_is_dom0() ? pci_find(IDE) : -1;
 	ide_port = line_bind(LINE, false);
 	if (!ide_port)
 		return;
-	master = pci_read(function, PCI_BASE(4)) & 0xfff0;
+	found = true;
+	if (function >= 0 && pci_read(function, PCI_BASE(4)) & 1) {
+		pci_command(function, PCI_PORTS | PCI_MASTER);
+		master = pci_read(function, PCI_BASE(4)) & 0xfff0;
+	}
 	out8(CONTROL, NIEN);
+	calm_down();
 	for (unsigned drive = 0; drive < IDE_DRIVES; drive++)
 		identify(drive);
 	out8(DEVICE, BY_LBA);
@@ -122,7 +143,18 @@ uint64_t
 ide_sectors(unsigned drive)
 {
 	find();
-	return master ? size[drive] : 0;
+	return found ? size[drive] : 0;
+}
+
+void
+ide_let_go(void)
+{
+	if (!found)
+		return;
+	line_let_go(LINE, ide_port);
+	found = false;
+	ide_port = master = 0;
+	memset(size, 0, sizeof(size));
 }
 
 /* ---- commands ---- */
@@ -133,8 +165,24 @@ command_of(enum ide_op op, bool wide)
 	static const uint8_t commands[][2] = { [IDE_READ] = { 0xc8, 0x25 },
 					       [IDE_WRITE] = { 0xca, 0x35 },
 					       [IDE_FLUSH] = { 0xe7, 0xea } };
+	static const uint8_t pio_commands[][2] = {
+		[IDE_READ] = { 0x20, 0x24 }, [IDE_WRITE] = { 0x30, 0x34 }
+	};
 
-	return commands[op][wide];
+	return op == IDE_FLUSH || by_dma ? commands[op][wide] : pio_commands[op][wide];
+}
+
+/* A sector, through the data register. */
+static void
+move_sector(void)
+{
+	uint64_t count = IDE_SECTOR / 4; /* each is an exit: by two words at a time */
+
+	if (pio.to_drive)
+		__asm__ volatile("rep outsl" : "+S"(pio.at), "+c"(count) : "d"(DATA) : "memory");
+	else
+		__asm__ volatile("rep insl" : "+D"(pio.at), "+c"(count) : "d"(DATA) : "memory");
+	pio.left--;
 }
 
 static void
@@ -172,7 +220,10 @@ ide_begin(unsigned drive, enum ide_op op, uint64_t sector, unsigned sectors)
 
 	state = IDE_BUSY;
 	came = false;
-	by_dma = op != IDE_FLUSH;
+	by_dma = op != IDE_FLUSH && master;
+	pio.at = ide_buffer;
+	pio.left = op != IDE_FLUSH && !master ? sectors : 0;
+	pio.to_drive = op == IDE_WRITE;
 	tell(drive, sector, sectors, wide);
 	if (by_dma) {
 		fill_table(sectors * IDE_SECTOR);
@@ -183,6 +234,8 @@ ide_begin(unsigned drive, enum ide_op op, uint64_t sector, unsigned sectors)
 	out8(STATUS, command_of(op, wide));
 	if (by_dma)
 		out8(master + BM_COMMAND, way | BM_START);
+	else if (pio.to_drive && settled() & DRQ) /* ATA "PIO data-out": the first comes unasked */
+		move_sector();
 }
 
 /* It may also be the end of what nobody waits for. */
@@ -196,6 +249,14 @@ static bool
 is_over(uint8_t *how)
 {
 	*how = in8(CONTROL);
+	if (!(*how & (BSY | ERR)) && *how & DRQ && pio.left) {
+		move_sector();
+		if (pio.left || pio.to_drive) /* another interrupt comes */
+			return false;
+		*how = 0; /* the last that was read: none does */
+	}
+	if (pio.left && !(*how & (ERR | DF)))
+		return false;
 	if (*how & (BSY | DRQ))
 		return false;
 	if (!by_dma)

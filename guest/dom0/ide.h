@@ -1,6 +1,8 @@
 /*
  * The disks of the first IDE channel, by DMA: PIIX's bus master (Intel 82371SB, order no.
- * 290550-002), which QEMU and Bochs have. One command at a time.
+ * 290550-002), which QEMU and Bochs have. A domain that has the channel's own ports and line, and
+ * no bus master, moves each word itself (PIO): so nobody has to trust it with memory that is not
+ * its. One command at a time.
  *
  * ATA = AT Attachment with Packet Interface - 6, T13/1410D revision 3b.
  */
@@ -29,6 +31,9 @@ void ide_begin(unsigned drive, enum ide_op op, uint64_t sector, unsigned sectors
 enum ide_state ide_look(void);
 /* Until it is no more busy; what ide_look() would say. */
 enum ide_state ide_wait(void);
+
+/* What is idle is not ours any more, until we look for it again: another domain may have it. */
+void ide_let_go(void);
 
 extern uint32_t ide_port;   /* of its interrupts; 0: none yet */
 void ide_interrupted(void); /* one has come */

@@ -193,7 +193,7 @@ medium_find(const char *name, struct medium *m)
 		return "a device is hda or hdb, or a part of one: hda1";
 	*m = (struct medium){ .there = true, .drive = drive, .sectors = ide_sectors(drive) };
 	if (!m->sectors)
-		return "the machine has no such drive";
+		return "dom0 has no such drive";
 	if (!number)
 		return NULL;
 	if (!read_first(drive))

@@ -22,6 +22,7 @@ struct medium {
 /* "hda", "hdb2": NULL, or why there is none such. May wait for the drive. */
 const char *medium_find(const char *name, struct medium *m);
 void media_list(void);
+bool media_used(void); /* somebody has a drive, or a part of one: vbds.c */
 
 /*
  * Where its medium is not busy, a request of a disk that has one is begun. It is answered by

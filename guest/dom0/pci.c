@@ -56,11 +56,22 @@ line_bind(unsigned line, bool by_level)
 	struct xen_physdev_setup_gsi s = { (int32_t)line, by_level, 0 };
 	struct xen_evtchn_bind_pirq b = { .pirq = line };
 
+	let_us();
 	if (pv_call(XEN_physdev_op, XEN_PHYSDEVOP_map_pirq, (uint64_t)&m, 0, 0) ||
 	    pv_call(XEN_physdev_op, XEN_PHYSDEVOP_setup_gsi, (uint64_t)&s, 0, 0) ||
 	    pv_event_op(XEN_EVTCHNOP_bind_pirq, &b))
 		return 0;
 	return b.port;
+}
+
+void
+line_let_go(unsigned line, uint32_t port)
+{
+	struct xen_physdev_unmap_pirq u = { .domid = XEN_DOMID_SELF, .pirq = (int32_t)line };
+	struct xen_evtchn_close c = { port };
+
+	pv_event_op(XEN_EVTCHNOP_close, &c);
+	pv_call(XEN_physdev_op, XEN_PHYSDEVOP_unmap_pirq, (uint64_t)&u, 0, 0);
 }
 
 void

@@ -64,3 +64,4 @@ out32(unsigned port, uint32_t value)
 /* A line of the machine's interrupt controllers: its port; 0: it is not to be had. */
 uint32_t line_bind(unsigned line, bool by_level);
 void line_done(unsigned line);
+void line_let_go(unsigned line, uint32_t port); /* it is another's, if it likes */

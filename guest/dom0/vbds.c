@@ -81,59 +81,34 @@ fill(const struct vbd *v)
 	put_number(v, false, "state", XEN_XENBUS_Initialising);
 }
 
-/* What is below it; or why there is nothing. */
-static const char *
-below(struct vbd *v)
-{
-	struct sparse *s = sparse_find(v->disk.target);
-	const char *wrong = NULL;
-
-	if (v->disk.device) {
-		wrong = medium_find(v->disk.target, &v->medium);
-		v->sectors = v->medium.sectors;
-	} else if (s) {
-		v->medium = (struct medium){ .there = true, .sparse = s };
-		v->sectors = s->size / XEN_BLKIF_SECTOR;
-	} else if (!file_find(v->disk.target, &v->file)) {
-		wrong = "there is no such file";
-	} else {
-		v->sectors = v->file.size / XEN_BLKIF_SECTOR;
-	}
-	return wrong || v->sectors ? wrong : "the file has not one sector";
-}
-
-/* Two have some of the same bytes. */
-static bool
-is_shared(const struct vbd *a, const struct vbd *b)
-{
-	if (a->medium.there != b->medium.there)
-		return false;
-	if (a->medium.sparse || b->medium.sparse)
-		return a->medium.sparse == b->medium.sparse;
-	if (!a->medium.there)
-		return a->file.bytes == b->file.bytes;
-	return a->medium.drive == b->medium.drive &&
-	       a->medium.first < b->medium.first + b->sectors &&
-	       b->medium.first < a->medium.first + a->sectors;
-}
-
 /* Why this one can't have this disk; NULL: it can, and what is below it is known. */
 static const char *
 wrong_with(const struct domu *u, struct vbd *new)
 {
-	const char *wrong = below(new);
+	const char *wrong = vbd_below(new);
 
 	if (wrong)
 		return wrong;
+	if (driven_has(u, new->disk.number))
+		return "it has a disk of this vdev";
 	for (const struct vbd *v = vbds; v < vbds + VBDS; v++) {
 		if (!v->of)
 			continue;
 		if (v->of == u && v->disk.number == new->disk.number)
 			return "it has a disk of this vdev";
-		if (is_shared(v, new) && !(v->disk.readonly && new->disk.readonly))
+		if (vbd_is_shared(v, new) && !(v->disk.readonly && new->disk.readonly))
 			return "another one has what is there, and one of them writes";
 	}
 	return NULL;
+}
+
+bool
+media_used(void)
+{
+	for (const struct vbd *v = vbds; v < vbds + VBDS; v++)
+		if (v->of && v->medium.there && !v->medium.sparse)
+			return true;
+	return false;
 }
 
 bool
@@ -150,18 +125,18 @@ vbd_wrong(const struct domu *u, const struct disk *d)
 {
 	struct vbd new = { .disk = *d };
 
-	return wrong_with(u, &new);
+	return *d->backend ? NULL : wrong_with(u, &new);
 }
 
 const char *
 vbd_attach(struct domu *u, const struct disk *d)
 {
 	struct vbd new = { .of = u, .disk = *d, .look = true, .mine = XEN_XENBUS_Initialising };
-	const char *wrong = wrong_with(u, &new);
+	const char *wrong = *d->backend ? driven_attach(u, d) : wrong_with(u, &new);
 	char path[PATH_SIZE];
 	struct vbd *v = vbds;
 
-	if (wrong)
+	if (wrong || *d->backend)
 		return wrong;
 	while (v < vbds + VBDS && v->of)
 		v++;
@@ -207,7 +182,7 @@ vbd_detach(const struct domu *u, const char *name)
 			}
 			return true;
 		}
-	return false;
+	return driven_detach(u, disk_number(name));
 }
 
 /* ---- a domain's ---- */
@@ -232,7 +207,7 @@ vbds_serve(struct domu *u)
 	for (struct vbd *v = vbds; v < behind; v++)
 		if (v->of == u)
 			any |= blkback_serve(v);
-	return any;
+	return driven_serve() || any;
 }
 
 void
@@ -245,6 +220,7 @@ vbds_end(struct domu *u)
 			vbd_free(v);
 	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u", u->id);
 	daemon_remove(path);
+	driven_end(u);
 }
 
 void
@@ -256,4 +232,5 @@ vbds_list(const struct domu *u)
 			say("%-5u %-5s %5u %-4s %9lu %9lu %6lu %s\n", v->disk.number, v->disk.name,
 			    v->mine, v->disk.readonly ? "r" : "w", v->sectors, v->asked, v->rung,
 			    v->disk.target);
+	driven_list(u);
 }

@@ -21,22 +21,25 @@ static struct refs refs;
 static struct blkfront front;
 static struct xen_blkif_page page __attribute__((aligned(4096)));
 static uint8_t buffer[12 * 4096] __attribute__((aligned(4096)));
-static bool granted[PV_GRANTS];
+static struct xen_grant_entry table[PV_GRANTS];
+volatile struct xen_grant_entry *const pv_grants = table;
+static const char *other_end = "there"; /* what the store has as `backend` */
+static uint64_t other_domain;
 static uint64_t states[2]; /* the front end's, and the back end's */
 static unsigned bad;
 
 void
 pv_grant(uint32_t ref, uint16_t to, const void *va, bool readonly)
 {
-	bad += granted[ref];
-	granted[ref] = true;
+	bad += table[ref].flags != 0;
+	table[ref] = (struct xen_grant_entry){ .flags = XEN_GTF_permit_access, .domid = to };
 }
 
 bool
 pv_revoke(uint32_t ref)
 {
-	bad += !granted[ref];
-	granted[ref] = false;
+	bad += !table[ref].flags;
+	table[ref].flags = 0;
 	return true;
 }
 
@@ -54,16 +57,17 @@ pv_send(uint32_t port)
 	return 0;
 }
 
+static uint64_t now;
 uint64_t
 pv_now(void)
 {
-	return 0;
+	return now;
 }
 
 int
 xenbus_read(struct xenbus *x, uint32_t tx, const char *dir, const char *key)
 {
-	strcpy(x->answer, "there");
+	strcpy(x->answer, other_end);
 	return 0;
 }
 
@@ -78,8 +82,8 @@ int
 xenbus_read_number(struct xenbus *x, uint32_t tx, const char *dir, const char *key,
 		   uint64_t *number)
 {
-	*number = !strcmp(key, "state")        ? states[!strcmp(dir, "there")]
-		  : !strcmp(key, "backend-id") ? 0
+	*number = !strcmp(key, "state")        ? states[!strcmp(dir, other_end)]
+		  : !strcmp(key, "backend-id") ? other_domain
 					       : 1000;
 	return 0;
 }
@@ -133,8 +137,9 @@ xenbus_heard(struct xenbus *x, const char *token)
 
 static struct ring_back back;
 static struct xen_blkif_request held[XEN_BLKIF_RING];
-static unsigned holds;
-static enum { FAIR, STRANGER, AGAIN, JUMP } way;
+static unsigned holds, asked_refs;
+static uint16_t asked_of[64]; /* whose each grant was that another domain was shown */
+static enum { FAIR, STRANGER, AGAIN, JUMP, SILENT } way;
 
 static void
 answer(uint64_t id)
@@ -148,6 +153,15 @@ answer(uint64_t id)
 void
 pv_wait(const uint32_t *ports, unsigned count, uint64_t until)
 {
+	if (way == SILENT) { /* nobody is there: for longer than it has patience */
+		now += 2000000000;
+		way = FAIR;
+		states[1] = XEN_XENBUS_Unknown;
+		states[0] = XEN_XENBUS_Initialising;
+		other_end = "elsewhere";
+		other_domain = 7;
+		return;
+	}
 	if (states[0] == XEN_XENBUS_Unknown || states[0] == XEN_XENBUS_Initialising) {
 		states[1] = XEN_XENBUS_InitWait;
 		return;
@@ -161,8 +175,13 @@ pv_wait(const uint32_t *ports, unsigned count, uint64_t until)
 		states[1] = XEN_XENBUS_Closed;
 		return;
 	}
-	while (ring_requests(&back))
+	while (ring_requests(&back)) {
+		const struct xen_blkif_request *r = &held[holds];
+
 		held[holds++] = page.entry[back.req_cons++ % XEN_BLKIF_RING].request;
+		for (unsigned n = 0; other_domain && n < r->nr_segments; n++)
+			asked_of[asked_refs++] = table[r->seg[n].gref].domid;
+	}
 	if (way == JUMP) {
 		page.ring.rsp_prod += 33;
 	} else if (holds) {
@@ -182,7 +201,7 @@ begin(void)
 	memset(states, 0, sizeof(states));
 	holds = 0;
 	way = FAIR;
-	memset(granted, 0, sizeof(granted));
+	memset(table, 0, sizeof(table));
 	refs_begin(&refs);
 	bad += blk_begin(&front, &bus, &refs, &page, NULL) != 0;
 	bad += blk_connect(&front) != 0;
@@ -245,10 +264,37 @@ lies(void)
 	}
 }
 
+/* Its disk is another domain's affair, while it waits for answers of the first one. */
+static void
+moves(void)
+{
+	int request[4];
+
+	bad = 0;
+	begin();
+	for (unsigned n = 0; n < 4; n++)
+		request[n] = blk_ask(&front, XEN_BLKIF_OP_WRITE, n * 100, buffer, 80);
+	way = SILENT;
+	for (unsigned n = 0; n < 4; n++)
+		bad += blk_wait(&front, request[n]) != 0;
+	ok(!bad && front.peer == 7 && !strcmp(front.there, "elsewhere"),
+	   "another domain's back end answers what the first one has not");
+	for (unsigned ref = REFS_FIRST; ref < PV_GRANTS; ref++)
+		bad += table[ref].flags && table[ref].domid != 7;
+	for (unsigned n = 0; n < asked_refs; n++)
+		bad += asked_of[n] != 7;
+	ok(!bad && asked_refs == 4 * 10, "... and has grants of its own for all of it");
+	blk_end(&front);
+	ok(refs.free == PV_GRANTS - REFS_FIRST && !bad, "... which come back");
+	other_end = "there";
+	other_domain = 0;
+}
+
 int
 main(void)
 {
 	fair();
+	moves();
 	lies();
 	return done_testing();
 }

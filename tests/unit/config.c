@@ -45,6 +45,13 @@ read_it(const char *text, size_t len)
 		sprintf(got + strlen(got), "|%s%s %s %u %c", c.disk[n].target,
 			c.disk[n].device ? "*" : "", c.disk[n].name, c.disk[n].number,
 			c.disk[n].readonly ? 'r' : 'w');
+	for (unsigned n = 0; *got > '9' && n < c.disks; n++)
+		if (*c.disk[n].backend)
+			sprintf(got + strlen(got), " of %s", c.disk[n].backend);
+	for (unsigned n = 0; *got > '9' && n < c.ioports; n++)
+		sprintf(got + strlen(got), "|%x-%x", c.ioport[n].first, c.ioport[n].last);
+	for (unsigned n = 0; *got > '9' && n < c.irqs; n++)
+		sprintf(got + strlen(got), "|irq %lu", c.irq[n]);
 	for (unsigned n = 0; *got > '9' && n < c.vifs; n++)
 		show_vif(got + strlen(got), &c.vif[n]);
 	if (*got > '9' && c.type)
@@ -57,7 +64,7 @@ read_it(const char *text, size_t len)
 	return got;
 }
 
-#define ON    "disk vif on_poweroff on_reboot on_crash"
+#define ON    "disk vif ioports irqs on_poweroff on_reboot on_crash"
 #define WHOLE "name='n'\nkernel='k'\nmemory=8\n"
 
 static const struct {
@@ -102,6 +109,27 @@ static const struct {
 	  "n|k|||8|1|hda* xvda 51712 w|dev/hda xvdb 51728 w|phy:x xvdc 51744 r" },
 	{ WHOLE "disk=['format=raw,a,xvda']", "4:7: the one format here is raw" },
 	{ WHOLE "disk=[ ]", "n|k|||8|1" },
+	{ WHOLE "disk=['a,,xvda,w,backend=drv']", "n|k|||8|1|a xvda 51712 w of drv" },
+	{ WHOLE "disk=['backend=dom0,vdev=xvda,target=/dev/hda,backend=x']",
+	  "n|k|||8|1|hda,backend=x* xvda 51712 w" },
+	{ WHOLE "disk=['a,,xvda,,backend=a23456789012345678901234']",
+	  "4:7: the back end's name is too long" },
+	{ WHOLE "ioports=['1f0-1F7' , \"3f6\"]; irqs = [ 14, 0xf ]",
+	  "n|k|||8|1|1f0-1f7|3f6-3f6|irq 14|irq 15" },
+	{ WHOLE "ioports=[]; irqs=[]", "n|k|||8|1" },
+	{ WHOLE "ioports=['1f7-1f0']", "4:10: ioports are hexadecimal: '3f6', '1f0-1f7'" },
+	{ WHOLE "ioports=['1f0-']", "4:10: ioports are hexadecimal: '3f6', '1f0-1f7'" },
+	{ WHOLE "ioports=['1-2-3']", "4:10: ioports are hexadecimal: '3f6', '1f0-1f7'" },
+	{ WHOLE "ioports=['0x3f6']", "4:10: ioports are hexadecimal: '3f6', '1f0-1f7'" },
+	{ WHOLE "ioports=['10000']", "4:10: ioports are hexadecimal: '3f6', '1f0-1f7'" },
+	{ WHOLE "ioports=['0000-ffff0']", "4:10: ioports's text is too long" },
+	{ WHOLE "ioports=[1]", "4:10: ioports takes a text in quotes" },
+	{ WHOLE "ioports='1'", "4:9: ioports takes a list: [ '1f0-1f7', '3f6' ]" },
+	{ WHOLE "ioports=['1','2','3','4','5']",
+	  "4:26: ioports's list is longer than there is room for" },
+	{ WHOLE "irqs=[16]", "4:7: irqs is a number from 0 to 15" },
+	{ WHOLE "irqs=14", "4:6: irqs takes a list: [ 14 ]" },
+	{ WHOLE "irqs=[1,2,3,4,5]", "4:15: irqs's list is longer than there is room for" },
 	{ WHOLE "vif=['']", "n|k|||8|1|vif" },
 	{ WHOLE "vif=['mac=00:16:3e:0a:0B:0c , ip=10.0.2.7', 'rate=10Mb/s']",
 	  "n|k|||8|1|vif 00:16:3e:0a:0b:0c 10.0.2.7|vif 1250000 B/s" },

@@ -4,11 +4,9 @@
  * with another's pages mapped; `idle`: it is there.
  * Under any other name nothing is its to ask. Its ramdisk is the kernel of whom it makes.
  */
-#include <guest/pv/lib/check.h>
+#include <guest/pv/control/control.h>
 #include <guest/pv/lib/events.h>
-#include <inc/control.h>
 #include <guest/pv/lib/text.h>
-#include <inc/errno.h>
 
 #define PAGE   4096u
 #define DIRECT 0xffff830000000000ul
@@ -19,7 +17,7 @@ static uint8_t window[2][PAGE] __attribute__((aligned(4096)));
 static struct zeno_create good;
 static struct zeno_look l;
 
-static int64_t
+int64_t
 control(unsigned op, uint64_t a, uint64_t b, uint64_t c)
 {
 	return pv_call(ZENO_CONTROL, op, a, b, c);
@@ -31,18 +29,12 @@ create(const struct zeno_create *c)
 	return control(ZENO_CREATE, (uint64_t)c, 0, 0);
 }
 
-#define REFUSES(err, what, call)                           \
-	do {                                               \
-		int64_t got = call;                        \
-		check(got == -(err), what, (uint64_t)got); \
-	} while (0)
-
 /* ---- who is not dom0 ---- */
 
 static int
 nobody(void)
 {
-	for (unsigned op = 0; op < 10; op++)
+	for (unsigned op = 0; op <= ZENO_LINE; op++)
 		for (uint64_t id = 0; id < 20; id++)
 			REFUSES(EPERM, "an operation", control(op, id, 0, (uint64_t)window));
 	pv_printf("%u wrong; nothing is mine to ask\n", wrong);
@@ -56,7 +48,7 @@ numbers(void)
 {
 	static const uint64_t ids[] = { 0, 2, 16, 17, 0x7ff0, 0x10001, ~0ul, 1ul << 63 };
 
-	for (unsigned op = ZENO_PAUSE; op < 10; op++) {
+	for (unsigned op = ZENO_PAUSE; op <= ZENO_LINE; op++) {
 		if (op == ZENO_SAID)
 			continue;
 		for (unsigned n = op == ZENO_WEIGHT; n < sizeof(ids) / sizeof(ids[0]); n++)
@@ -422,7 +414,7 @@ die(void)
 int
 guest_main(const struct xen_start_info *info)
 {
-	int64_t id;
+	int64_t id, other;
 
 	pv_init(info);
 	pv_events_init();
@@ -444,9 +436,15 @@ guest_main(const struct xen_start_info *info)
 	in_a_multicall();
 	id = create(&good);
 	check(id == 2, "one that is as it should be", (uint64_t)id);
+	other = create(&good);
+	devices((uint64_t)id, (uint64_t)other);
 	frames((uint64_t)id);
 	in_a_table((uint64_t)id);
 	ends((uint64_t)id);
+	control(ZENO_DESTROY, (uint64_t)other, 0, 0);
+	wait_for_end((uint64_t)other);
+	REFUSES(0, "the other one, too", control(ZENO_RELEASE, (uint64_t)other, 0, 0));
+	devices_are_back();
 	for (unsigned n = 0; n < (has_word("long") ? 20 : 1); n++)
 		many();
 	anything(has_word("long") ? 40000 : 2000);

@@ -3,6 +3,7 @@
  * back; of what it then reads of the whole disk it says the CRC. `cat`: the text that the disk
  * begins with. `times=N`: it goes on until it has been connected so often, and says "ready> " each
  * time, to who has its console. `turn=N`: stretches of N sectors at both ends change places.
+ * `log=N`: log.c.
  */
 #include <guest/pv/disk/disk.h>
 #include <guest/pv/drivers/crc.h>
@@ -203,6 +204,8 @@ use(void)
 		cat();
 	if (has_word("bench"))
 		bench();
+	if (pv_number("log="))
+		write_log(pv_number("log="), pv_number("lives="));
 	if (pv_number("times="))
 		outlive(pv_number("times="));
 	if (pv_number("rounds=") && !wrong) {

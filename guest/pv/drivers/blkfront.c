@@ -129,16 +129,58 @@ shake_hands(struct blkfront *b)
 	return true;
 }
 
+/* Who has the back end, and where that is. 0, or why it is not known. */
+static int
+find_other(struct blkfront *b)
+{
+	uint64_t peer;
+	int err = xenbus_read_number(b->bus, 0, b->here, "backend-id", &peer);
+
+	if (!err)
+		err = xenbus_read(b->bus, 0, b->here, "backend");
+	if (!err && strlen(b->bus->answer) >= sizeof(b->there))
+		err = -EINVAL;
+	if (err)
+		return err;
+	memcpy(b->there, b->bus->answer, strlen(b->bus->answer) + 1);
+	b->peer = peer;
+	return xenbus_watch(b->bus, b->there, b->token);
+}
+
+/* What is asked and not answered is another domain's to see. */
+static void
+grant_anew(struct blkfront *b)
+{
+	for (struct blk_slot *s = b->slot; s < b->slot + XEN_BLKIF_RING; s++)
+		for (unsigned n = 0; s->used && !s->done && n < s->request.nr_segments; n++)
+			if (!refs_move(b->refs, s->request.seg[n].gref, (uint16_t)b->peer)) {
+				s->done = true; /* the old one still has it */
+				s->status = XEN_BLKIF_RSP_ERROR;
+			}
+}
+
 /*
  * The store may be another one, which knows nothing of this end: then it begins anew. Its watch is
- * none there, whatever its state: who was at the begin, too, would never hear of anything.
+ * none there, whatever its state: who was at the begin, too, would never hear of anything. Or its
+ * disk is another domain's affair now.
  */
 static void
 look_around(struct blkfront *b)
 {
+	uint64_t was = b->peer;
+	bool same =
+		!xenbus_read(b->bus, 0, b->here, "backend") && !strcmp(b->bus->answer, b->there);
+
 	xenbus_watch(b->bus, b->there, b->token); /* refused where there is one */
-	if (state_of(b, b->here) != b->mine)
-		b->mine = XEN_XENBUS_Unknown;
+	if (same && state_of(b, b->here) == b->mine)
+		return;
+	drop(b);
+	xenbus_unwatch(b->bus, b->there, b->token);
+	if (find_other(b))
+		return; /* nobody has it now */
+	b->mine = XEN_XENBUS_Unknown;
+	if (b->peer != was)
+		grant_anew(b);
 }
 
 int
@@ -163,16 +205,7 @@ blk_begin(struct blkfront *b, struct xenbus *bus, struct refs *refs, struct xen_
 	memcpy(b->token, name, strlen(name) + 1);
 	snprintf(b->here, sizeof(b->here), "device/vbd/%.*s", (int)sizeof(b->token), b->token);
 	err = xenbus_read_number(bus, 0, b->here, "virtual-device", &b->vdev);
-	if (!err)
-		err = xenbus_read_number(bus, 0, b->here, "backend-id", &b->peer);
-	if (!err)
-		err = xenbus_read(bus, 0, b->here, "backend");
-	if (err)
-		return err;
-	if (strlen(bus->answer) >= sizeof(b->there))
-		return -EINVAL;
-	memcpy(b->there, bus->answer, strlen(bus->answer) + 1);
-	return xenbus_watch(bus, b->there, b->token);
+	return err ? err : find_other(b);
 }
 
 bool

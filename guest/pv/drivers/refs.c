@@ -28,6 +28,18 @@ refs_grant(struct refs *r, uint16_t domain, const void *va, bool readonly)
 }
 
 bool
+refs_move(struct refs *r, uint32_t ref, uint16_t domain)
+{
+	uint16_t flags = pv_grants[ref].flags;
+
+	if (!pv_revoke(ref))
+		return false;
+	pv_grants[ref].domid = domain;
+	pv_grants[ref].flags = flags;
+	return true;
+}
+
+bool
 refs_end(struct refs *r, uint32_t ref)
 {
 	if (!pv_revoke(ref))

@@ -17,5 +17,7 @@ struct refs {
 void refs_begin(struct refs *r);
 /* The domain may use that page of its own from now on; 0: no entry is free. */
 uint32_t refs_grant(struct refs *r, uint16_t domain, const void *va, bool readonly);
+/* Another domain may in place of whoever could; false: that one still does. */
+bool refs_move(struct refs *r, uint32_t ref, uint16_t domain);
 /* Nobody may any more; false: somebody still does, and the entry stays. */
 bool refs_end(struct refs *r, uint32_t ref);

@@ -48,6 +48,8 @@ made_ended(struct thread *t)
 {
 	if (!is_over(domain_in(t)))
 		return;
+	pv_pirq_unmap_all(&pv_events_of(domain_in(t))->ports);
+	pv_devices_return(domain_in(t));
 	pv_events_of(domain_in(t))->over = true;
 	if (dom0)
 		pv_virq_raise(&pv_events_of(dom0)->ports, 0, XEN_VIRQ_DOM_EXC);
@@ -105,6 +107,7 @@ forget(struct domain *d)
 {
 	if (d == dom0)
 		dom0 = NULL;
+	pv_devices_return(d);
 }
 
 static const struct pv_part control_part = { .begin = begin, .free = forget };
@@ -264,6 +267,10 @@ of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 		return release(v, d);
 	case ZENO_WEIGHT:
 		return weigh(d, c->arg[2]);
+	case ZENO_PORTS:
+		return runs ? pv_give_ports(d, c->arg[2], c->arg[3]) : -ENODATA;
+	case ZENO_LINE:
+		return runs ? pv_give_line(d, c->arg[2]) : -ENODATA;
 	case ZENO_MAP:
 		result = pv_foreign_map(v, d, c->arg[2], c->arg[3], &c->budget);
 		c->again = result == -EAGAIN;

@@ -36,3 +36,7 @@ void pv_said(struct zeno_said *s, uint64_t from);
 extern struct io_range pv_dom0_ports[];
 extern uint8_t pv_dom0_claims[];
 void pv_dom0_devices_begin(struct pv_types *t);
+/* PORTS, LINE: dom0's device is this domain's (0, -EPERM, -EBUSY); all that it has are dom0's. */
+int pv_give_ports(const struct domain *d, uint64_t first, uint64_t last);
+int pv_give_line(const struct domain *d, uint64_t irq);
+void pv_devices_return(const struct domain *d);

@@ -1,6 +1,8 @@
 /*
  * The machine's devices, as far as a domain has any: dom0 may have the first IDE channel, and what
- * bus.h names, with their interrupt lines and their ports. Nobody else has anything.
+ * bus.h names, with their interrupt lines and their ports. The channel's command and control blocks
+ * and its line it can give to a domain that it has made, which has a disk by that; its bus master,
+ * by which all of memory can be written, it can't. Nobody else has anything.
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
@@ -14,18 +16,78 @@
 #define IDE_IRQ 14u
 #define LEVEL   1u
 
+enum { IDE, IDE_CONTROL, GIVEN, ADDRESS = GIVEN, DATA, MASTER, RANGES };
+
+/* To whom dom0 has given them; NULL: they are its own. */
+static const struct domain *given_ports[GIVEN], *given_line;
+
+static const struct domain *
+line_owner(unsigned irq)
+{
+	return irq == IDE_IRQ && given_line ? given_line : pv_dom0();
+}
+
+static const struct domain *
+port_owner(uint16_t port)
+{
+	for (unsigned n = 0; n < GIVEN; n++)
+		if (given_ports[n] &&
+		    (uint16_t)(port - pv_dom0_ports[n].base) < pv_dom0_ports[n].count)
+			return given_ports[n];
+	return pv_dom0();
+}
+
+/* A device's own, all of them: by a part nobody could use it. */
+int
+pv_give_ports(const struct domain *d, uint64_t first, uint64_t last)
+{
+	for (unsigned n = 0; n < GIVEN; n++) {
+		const struct io_range *r = &pv_dom0_ports[n];
+
+		if (first != r->base || last != r->base + r->count - 1u)
+			continue;
+		if (given_ports[n] && given_ports[n] != d)
+			return -EBUSY;
+		given_ports[n] = d;
+		return 0;
+	}
+	return -EPERM;
+}
+
+int
+pv_give_line(const struct domain *d, uint64_t irq)
+{
+	if (irq != IDE_IRQ)
+		return -EPERM;
+	if (given_line ? given_line != d : pv_events_of(pv_dom0())->ports.pirq[irq].mapped)
+		return -EBUSY;
+	given_line = d;
+	return 0;
+}
+
+void
+pv_devices_return(const struct domain *d)
+{
+	for (unsigned n = 0; n < GIVEN; n++)
+		if (given_ports[n] == d)
+			given_ports[n] = NULL;
+	if (given_line == d)
+		given_line = NULL;
+}
+
 void
 pv_line_open(unsigned irq, bool open)
 {
 	irq_open(irq, open);
 }
 
-/* On the host's side. dom0's turn comes soon: a disk waits for it. */
+/* On the host's side. Its owner's turn comes soon: a disk waits for it. */
 static void
 came(void *arg)
 {
 	unsigned irq = (unsigned)(uintptr_t)arg;
-	struct pv_ports *p = pv_ports_of(0);
+	const struct domain *d = line_owner(irq);
+	struct pv_ports *p = d ? pv_ports_of(d == pv_dom0() ? 0 : (uint16_t)d->id) : NULL;
 
 	if (p && p->pirq[irq].port)
 		pv_pirq_came(p, irq);
@@ -40,10 +102,12 @@ came(void *arg)
 static int
 may_have(const struct vcpu *v, uint64_t irq)
 {
-	if (v->domain != pv_dom0())
+	if (v->domain != pv_dom0() && v->domain != given_line)
 		return -EPERM;
 	if (irq >= PV_PIRQS)
 		return -EINVAL;
+	if (v->domain != line_owner((unsigned)irq))
+		return -EPERM;
 	return irq == IDE_IRQ || pv_bus_has_line((unsigned)irq) ? 0 : -EPERM;
 }
 
@@ -157,7 +221,7 @@ PV_HYPERCALL(physdev_op, physdev_op);
 static uint32_t
 port_read(struct domain *d, uint16_t port, unsigned size)
 {
-	if (d != pv_dom0())
+	if (d != port_owner(port))
 		return io_nobody(d, port, size);
 	return size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
 }
@@ -165,7 +229,7 @@ port_read(struct domain *d, uint16_t port, unsigned size)
 static void
 port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 {
-	if (d != pv_dom0())
+	if (d != port_owner(port))
 		io_nobody(d, port, size);
 	else if (size == 1)
 		outb(port, (uint8_t)value);
@@ -176,7 +240,6 @@ port_write(struct domain *d, uint16_t port, unsigned size, uint32_t value)
 }
 
 /* Where the last ones lie is the firmware's to say: pv_dom0_devices_begin(). */
-enum { IDE, IDE_CONTROL, ADDRESS, DATA, MASTER, RANGES };
 struct io_range pv_dom0_ports[RANGES + 1] = {
 	[IDE] = { 0x1f0, 8, 4, "dom0's IDE", port_read, port_write },
 	[IDE_CONTROL] = { 0x3f6, 1, 1, "dom0's IDE", port_read, port_write },

@@ -1,0 +1,242 @@
+/*
+ * Disks that a domain has from another one, a driver domain: `backend=NAME`. dom0 brings both
+ * together in the store, and no request passes it.
+ *
+ *   /local/domain/BACK/backend/vbd/DOMAIN/NUMBER  the back end's: that domain may read it
+ *   /local/domain/DOMAIN/device/vbd/NUMBER        that domain's own: the back end may read it
+ *
+ * The back end's domain may end, and another one of its name come: then both places are made anew,
+ * and the front end finds another `backend`. Until then a disk waits; what is below it, only its
+ * back end knows.
+ */
+#include <guest/dom0/blkback.h>
+
+#define DRIVEN 16u
+
+static struct driven {
+	struct domu *of;   /* NULL: none */
+	struct domu *back; /* NULL: none of this name is there */
+	struct disk disk;
+	bool leaving, look; /* when its back end has closed, it is gone; that may be so */
+} driven[DRIVEN];
+static unsigned leaving;
+
+static struct domu *
+find(const char *name)
+{
+	for (struct domu *u = domus; u < domus + DOMUS; u++)
+		if (u->id && !strcmp(u->name, name))
+			return u;
+	return NULL;
+}
+
+/* ---- in the store ---- */
+
+static void
+path_of(const struct driven *d, bool back, const char *key, char *path)
+{
+	const char *slash = *key ? "/" : "";
+
+	if (back)
+		snprintf(path, PATH_SIZE, "/local/domain/%u/backend/vbd/%u/%u%s%s", d->back->id,
+			 d->of->id, d->disk.number, slash, key);
+	else
+		snprintf(path, PATH_SIZE, "/local/domain/%u/device/vbd/%u%s%s", d->of->id,
+			 d->disk.number, slash, key);
+}
+
+static void
+put(const struct driven *d, bool back, const char *key, const char *value)
+{
+	char path[PATH_SIZE];
+
+	path_of(d, back, key, path);
+	if (!daemon_write(path, value))
+		say("dom0: the store takes no %s\n", path);
+}
+
+static void
+put_number(const struct driven *d, bool back, const char *key, unsigned n)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%u", n);
+	put(d, back, key, number);
+}
+
+/*
+ * What both ends read. The front end's place comes first, and the back end's is whole before
+ * anybody else runs. What a front end has told another back end is not there any more.
+ */
+static void
+join(const struct driven *d)
+{
+	char path[PATH_SIZE], other[PATH_SIZE];
+
+	path_of(d, true, "", other);
+	path_of(d, false, "", path);
+	daemon_remove(path);
+	daemon_directory(path, d->of->id, d->back->id);
+	daemon_directory(other, d->back->id, d->of->id);
+	put(d, false, "backend", other);
+	put_number(d, false, "backend-id", d->back->id);
+	put_number(d, false, "virtual-device", d->disk.number);
+	put(d, false, "device-type", "disk");
+	put_number(d, false, "state", XEN_XENBUS_Initialising);
+	put(d, true, "frontend", path);
+	put_number(d, true, "frontend-id", d->of->id);
+	put(d, true, "online", "1");
+	put(d, true, "dev", d->disk.name);
+	put(d, true, "type", d->disk.device ? "phy" : "file");
+	put(d, true, "params", d->disk.target);
+	put(d, true, "mode", d->disk.readonly ? "r" : "w");
+	put(d, true, "device-type", "disk");
+	put_number(d, true, "state", XEN_XENBUS_Initialising);
+}
+
+static void
+part(struct driven *d)
+{
+	char path[PATH_SIZE];
+
+	if (d->leaving) {
+		daemon_unwatch(&d->look);
+		leaving--;
+	}
+	if (d->back) {
+		path_of(d, true, "", path);
+		daemon_remove(path);
+	}
+	path_of(d, false, "", path);
+	daemon_remove(path);
+	d->of = NULL;
+}
+
+/* ---- they come and go ---- */
+
+bool
+driven_has(const struct domu *u, unsigned number)
+{
+	for (const struct driven *d = driven; d < driven + DRIVEN; d++)
+		if (d->of && d->of == u && d->disk.number == number)
+			return true;
+	return false;
+}
+
+const char *
+driven_attach(struct domu *u, const struct disk *disk)
+{
+	struct driven *d = driven;
+
+	for (const struct vbd *v = vbds; v < vbds + VBDS; v++)
+		if (v->of == u && v->disk.number == disk->number)
+			return "it has a disk of this vdev";
+	if (driven_has(u, disk->number))
+		return "it has a disk of this vdev";
+	if (!strcmp(u->name, disk->backend))
+		return "nobody is his own back end";
+	while (d < driven + DRIVEN && d->of)
+		d++;
+	if (d == driven + DRIVEN)
+		return "dom0 has no place for more disks";
+	*d = (struct driven){ .of = u, .disk = *disk, .back = find(disk->backend) };
+	if (d->back)
+		join(d);
+	else
+		say("%s's %s comes with the domain %s\n", u->name, disk->name, disk->backend);
+	return NULL;
+}
+
+bool
+driven_detach(const struct domu *u, unsigned number)
+{
+	char path[PATH_SIZE];
+
+	for (struct driven *d = driven; d < driven + DRIVEN; d++) {
+		if (!d->of || d->of != u || d->disk.number != number)
+			continue;
+		if (!d->back || d->leaving) { /* who asks again waits for nobody */
+			part(d);
+		} else {
+			put(d, true, "online", "0");
+			put_number(d, true, "state", XEN_XENBUS_Closing);
+			d->leaving = true;
+			leaving++;
+			path_of(d, true, "state", path);
+			daemon_watch(path, &d->look);
+		}
+		return true;
+	}
+	return false;
+}
+
+bool
+driven_serve(void)
+{
+	uint64_t state = XEN_XENBUS_Unknown;
+	char path[PATH_SIZE];
+	bool any = false;
+
+	if (!leaving)
+		return false;
+	for (struct driven *d = driven; d < driven + DRIVEN; d++) {
+		if (!d->of || !d->leaving || !d->look)
+			continue;
+		d->look = false;
+		path_of(d, true, "state", path);
+		if (daemon_read_number(path, &state) && state != XEN_XENBUS_Closed)
+			continue;
+		say("\n%s has let go of %s\n", d->of->name, d->disk.name);
+		part(d);
+		if (!attached)
+			shell_prompt();
+		any = true;
+	}
+	return any;
+}
+
+void
+driven_begin(struct domu *back)
+{
+	for (struct driven *d = driven; d < driven + DRIVEN; d++)
+		if (d->of && !d->back && !strcmp(d->disk.backend, back->name)) {
+			d->back = back;
+			join(d);
+		}
+}
+
+/* What the store has of a domain goes with it. */
+void
+driven_end(const struct domu *u)
+{
+	for (struct driven *d = driven; d < driven + DRIVEN; d++) {
+		if (!d->of)
+			continue;
+		if (d->of == u || (d->back == u && d->leaving))
+			part(d);
+		else if (d->back == u)
+			d->back = NULL;
+	}
+}
+
+void
+driven_list(const struct domu *u)
+{
+	uint64_t state, sectors;
+	char path[PATH_SIZE];
+
+	for (const struct driven *d = driven; d < driven + DRIVEN; d++) {
+		if (!d->of || d->of != u)
+			continue;
+		state = sectors = 0;
+		if (d->back) {
+			path_of(d, true, "state", path);
+			daemon_read_number(path, &state);
+			path_of(d, true, "sectors", path);
+			daemon_read_number(path, &sectors);
+		}
+		say("%-5u %-5s %5lu %-4s %9lu %9s %6s %s of %s\n", d->disk.number, d->disk.name,
+		    state, d->disk.readonly ? "r" : "w", sectors, "-", "-", d->disk.target,
+		    d->disk.backend);
+	}
+}
