@@ -9,9 +9,12 @@
 #define PAGE    4096u
 #define SECTOR  512u
 #define FANOUT  (PAGE / sizeof(void *))
+#define STRETCH (PAGE * FANOUT) /* bytes of a file that one leaf has */
 #define SPARSES 8u
 
 static struct sparse files[SPARSES];
+static uint16_t used[SPARSES][FANOUT]; /* pages of each leaf; without any there is no leaf */
+_Static_assert(SPARSE_MAX / STRETCH <= FANOUT, "a page of leaves");
 static uint8_t zeros[PAGE] __attribute__((aligned(4096)));
 
 struct sparse *
@@ -65,58 +68,86 @@ sparse_remove(const char *name)
 	if (sparse_is_used(s))
 		return "a domain has it";
 	sparse_discard(s, 0, s->size);
-	for (unsigned n = 0; n < FANOUT; n++)
-		if (s->leaf[n])
-			page_give(s->leaf[n]);
 	page_give(s->leaf);
 	*s->name = '\0';
 	return NULL;
 }
 
-/* Where the page's address is kept; NULL: nowhere, and no memory. */
-static void **
-place(struct sparse *s, uint64_t at, bool make)
+static uint16_t *
+used_of(const struct sparse *s, uint64_t at)
 {
-	void ***leaf = &s->leaf[at / PAGE / FANOUT];
+	return &used[s - files][at / STRETCH];
+}
 
-	if (!*leaf && make)
+/* Where the page's address is kept; NULL: nowhere. */
+static void **
+place(const struct sparse *s, uint64_t at)
+{
+	void **leaf = s->leaf[at / STRETCH];
+
+	return leaf ? &leaf[at / PAGE % FANOUT] : NULL;
+}
+
+/* A new page, and a leaf for it; NULL: no memory, and nothing has changed. */
+static void *
+add(struct sparse *s, uint64_t at)
+{
+	void ***leaf = &s->leaf[at / STRETCH], *page = page_take();
+
+	if (page && !*leaf)
 		*leaf = page_take();
-	return *leaf ? &(*leaf)[at / PAGE % FANOUT] : NULL;
+	if (page && !*leaf) {
+		page_give(page);
+		return NULL;
+	}
+	if (!page)
+		return NULL;
+	s->pages++;
+	++*used_of(s, at);
+	return (*leaf)[at / PAGE % FANOUT] = page;
 }
 
 uint8_t *
 sparse_page(struct sparse *s, uint64_t at, bool write)
 {
-	void **page = place(s, at, write);
+	void **page = place(s, at);
 
-	if (!write)
-		return page && *page ? *page : zeros;
-	if (page && !*page) {
-		*page = page_take();
-		s->pages += *page != NULL;
-	}
-	return page ? *page : NULL;
+	if (page && *page)
+		return *page;
+	return write ? add(s, at) : zeros;
 }
 
-void
+/* This page is nobody's any more, and so is its leaf behind the last one. */
+static void
+drop(struct sparse *s, uint64_t at, void **page)
+{
+	page_give(*page);
+	*page = NULL;
+	s->pages--;
+	if (--*used_of(s, at))
+		return;
+	page_give(s->leaf[at / STRETCH]);
+	s->leaf[at / STRETCH] = NULL;
+}
+
+/* Where there is no leaf it goes on behind that: what takes long is what somebody has written. */
+uint64_t
 sparse_discard(struct sparse *s, uint64_t at, uint64_t len)
 {
-	uint64_t end = at + len, next;
+	uint64_t end = at + len, next, steps = 0;
 
-	for (; at < end; at = next) {
-		void **page = place(s, at, false);
+	for (; at < end; at = next, steps++) {
+		void **page = place(s, at);
 
-		next = (at / PAGE + 1) * PAGE;
+		next = page ? (at / PAGE + 1) * PAGE : (at / STRETCH + 1) * STRETCH;
 		if (!page || !*page)
 			continue;
-		if (at % PAGE || (next > end && end != s->size)) {
+		if (at % PAGE || (next > end && end != s->size))
 			memset((uint8_t *)*page + at % PAGE, 0, (next < end ? next : end) - at);
-			continue;
-		}
-		page_give(*page);
-		*page = NULL;
-		s->pages--;
+		else
+			drop(s, at, page);
 	}
+	return steps;
 }
 
 uint32_t

@@ -16,7 +16,7 @@ struct sparse {
 	char name[64]; /* empty: there is none */
 	uint64_t size; /* bytes, a multiple of 512 */
 	uint64_t pages;
-	void ***leaf; /* 512 tables of 512 pages: one page of pointers to pages of them */
+	void ***leaf; /* tables of 512 pages, where one is written: one page of pointers to them */
 };
 
 bool sparse_is_used(const struct sparse *s); /* as a disk: vbds.c */
@@ -34,5 +34,8 @@ enum xen_blkif_rsp sparse_serve(const struct vbd *v, const struct xen_blkif_requ
 
 /* The page of a byte of the file's, or one of zeros. NULL: it is to be written, without memory. */
 uint8_t *sparse_page(struct sparse *s, uint64_t at, bool write);
-/* These bytes are zeros again, and whole pages of them nobody's. */
-void sparse_discard(struct sparse *s, uint64_t at, uint64_t len);
+/*
+ * These bytes are zeros again, and whole pages of them nobody's: in so many steps, no more than
+ * there were pages and may be leaves.
+ */
+uint64_t sparse_discard(struct sparse *s, uint64_t at, uint64_t len);
