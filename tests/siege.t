@@ -2,11 +2,11 @@
 """PV guests that lay siege to the host, to dom0 and to whoever is beside them (guest/pv/siege).
 
 Calls of all kinds with words of all kinds, by numbers that are drawn here; descriptors and selectors of all kinds, and
-frames of an iret that lead anywhere with them; frames that are given back, got and changed for others while they are tables,
-grants, or descriptors; types that are walked without end, while events come whose handler asks
-for more, and an end in the middle of it, by itself or by dom0; pages that others look at, scribbled over; a storm of
-events to dom0. The auditor counts meanwhile; behind all of it no frame is lost, and a guest beside them has had its part
-of the CPU. `make check-all` has more lives.
+frames of an iret that lead anywhere with them; frames that are given back, got and changed for others while they are
+tables, grants, or descriptors; types that are walked without end, while events come whose handler asks for more, or
+other vCPUs ask, start and stop each other, and an end in the middle of it, by itself or by dom0; pages that others look
+at, scribbled over; a storm of events to dom0. The auditor counts meanwhile; behind all of it no frame is lost, and a
+guest beside them has had its part of the CPU. `make check-all` has more lives.
 """
 
 import os
@@ -61,10 +61,13 @@ def walks(seed):
     commands = []
     for n in range(WALKS):
         commands += [f"start pv-siege & -- walk seed={seed + n}", "start pv-hello", f"sleep {1 + n % 3}", "stop d1",
+                     f"start pv-siege vcpus=4 -- walk several die={40 + 20 * n} seed={seed + n}" if n % 2 else
                      f"start pv-siege -- walk die={8 + 5 * n} seed={seed + n}", "audit"]
     text = PV.host(["start pv-hello", "frames", *commands, "start pv-hello", "frames"], ["pv-siege", "pv-hello"], options="audit=50", icount=True)
     ok(text.count("pv-siege: stopped: by the monitor's stop command") == WALKS and text.count("pv-siege: ended: guest powered off") == WALKS
        and text.count("caught 1; the end") == WALKS + 2, "walks: each comes to its end, and leaves others their turns", text=text[-4000:])
+    turns = [int(n) for n in re.findall(r"^d\d\| (\d+) turns of others beside it$", text, re.M)]
+    ok(len(turns) == WALKS // 2 and all(turns), "other vCPUs change it meanwhile, and start and stop each other", turns=turns)
     whole(text, WALKS, "walks")
 
 

@@ -3,7 +3,8 @@
  *
  *   any        calls of all kinds with words of all kinds (seed=N, calls=N)
  *   walk       types are walked without end, and events come in the middle, whose handler asks for
- *              more of the same (die=N: the N-th is its end)
+ *              more of the same (die=N: the N-th is its end; several: vCPUs beside it do so, too,
+ *              and start and stop each other)
  *   ports      all that there are (stay: at its end, too)
  *   scribble   over all pages that somebody else looks at
  *   frames     it goes anywhere by iret, with descriptors and selectors of all kinds (seed=N,

@@ -11,7 +11,7 @@
 typedef uint64_t table_t[512] __attribute__((aligned(4096)));
 
 static table_t l1[L1S], l2[2], l3, page;
-static unsigned events, lives;
+static unsigned events, lives, turns;
 
 static uint64_t
 mfn(const table_t *t)
@@ -88,6 +88,22 @@ change(void)
 	}
 }
 
+uint64_t
+walked(void)
+{
+	return mfn(one());
+}
+
+void
+others_turn(void)
+{
+	turns++;
+	if (any(3))
+		change();
+	else
+		to_another();
+}
+
 static void
 event(struct pv_frame *f)
 {
@@ -100,8 +116,11 @@ event(struct pv_frame *f)
 	events++;
 	for (uint64_t n = any(9); n; n--)
 		change();
-	if (lives && events >= lives)
-		pv_exit(0);
+	if (!lives || events < lives)
+		return;
+	if (turns)
+		pv_printf("%u turns of others beside it\n", turns);
+	pv_exit(0);
 }
 
 /* As a whole again, for what has been changed may have made it none. */
@@ -122,8 +141,10 @@ walk(void)
 					{ .cmd = XEN_MMUEXT_PIN_L3_TABLE },
 					{ .cmd = XEN_MMUEXT_UNPIN_TABLE } };
 	struct xen_multicall_entry many[2];
+	bool several;
 
 	begin();
+	several = has_word("several");
 	lives = pv_number("die=");
 	build();
 	pv_printf("I walk\n");
@@ -135,7 +156,11 @@ walk(void)
 	pv_handler = event;
 	pv_event_op(XEN_EVTCHNOP_bind_virq, &timer);
 	pv_call(XEN_vcpu_op, XEN_VCPUOP_set_periodic_timer, 0, (uint64_t)&period, 0);
+	if (several)
+		others_begin();
 	for (unsigned round = 0;; round++) {
+		if (several && any(4) == 0)
+			to_another();
 		pv_call(XEN_mmuext_op, (uint64_t)ops, 3, 0, XEN_DOMID_SELF);
 		if (round % 8 == 0)
 			anew();
