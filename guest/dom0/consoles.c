@@ -51,6 +51,14 @@ console_serve(struct domu *u)
 	return true;
 }
 
+/* As much as a ring holds: its page may be another one's, too, who lives, and writes on. */
+void
+console_rest(struct domu *u)
+{
+	for (unsigned n = 0; n < sizeof(u->console->out) / ROUND && console_serve(u); n++)
+		;
+}
+
 void
 console_attach(struct domu *u)
 {

@@ -1,13 +1,15 @@
 /*
  * The store's daemon: who asks by which ring, and what dom0 itself writes about a domain.
  */
+#include <guest/dom0/blkback.h>
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/netback.h>
 
 static struct store store;
 static struct store_client *us;
 
 /* Paths that parts of dom0 watch; the token is the place here, as a number. */
-#define WATCHES 48u
+#define WATCHES (VBDS + VIFS)
 static struct watched {
 	bool *seen; /* NULL: free */
 	char path[PATH_SIZE];

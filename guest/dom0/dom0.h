@@ -76,6 +76,7 @@ void ends_destroy(struct domu *u);
 #define ESCAPE 0x14 /* Ctrl-T */
 extern struct domu *attached;
 bool console_serve(struct domu *u);
+void console_rest(struct domu *u);   /* what it has said to its end */
 void console_attach(struct domu *u); /* NULL: dom0's own has the keys again */
 bool console_type(char key);         /* to whom they go; false: there is no room */
 

@@ -260,21 +260,19 @@ give_back(void)
 const void *
 e1000_receive(size_t *len)
 {
+	volatile struct descriptor *d;
+	bool good;
+
 	if (held)
 		give_back();
-	while (rx[rx_next].status & DONE) {
-		volatile struct descriptor *d = &rx[rx_next];
-		bool whole = d->status & LAST && !d->errors;
-
-		settle();
-		*len = d->len;
-		if (whole && *len >= FRAME_MIN && *len <= FRAME_MAX) {
-			held = true;
-			e1000_counts.received++;
-			return in_buffer[rx_next];
-		}
-		e1000_counts.dropped++;
-		give_back();
-	}
-	return NULL;
+	d = &rx[rx_next];
+	if (!(d->status & DONE))
+		return NULL;
+	settle();
+	held = true;
+	good = d->status & LAST && !d->errors && d->len >= FRAME_MIN && d->len <= FRAME_MAX;
+	*len = good ? d->len : 0;
+	e1000_counts.received += good;
+	e1000_counts.dropped += !good;
+	return in_buffer[rx_next];
 }

@@ -27,5 +27,8 @@ void e1000_quiet(void);
 
 /* False: there is no room, or it is no frame's length. Its bytes are the caller's behind that. */
 bool e1000_send(const void *frame, size_t len);
-/* The next one that has come, without its check sequence, until the next call; NULL: none. */
+/*
+ * The next one that has come, without its check sequence, until the next call; NULL: none. 0 bytes:
+ * it was none, or not whole. So who sends such keeps nobody longer than who sends good ones.
+ */
 const void *e1000_receive(size_t *len);

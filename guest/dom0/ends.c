@@ -65,8 +65,7 @@ end(struct domu *u, const struct zeno_look *l)
 	bool attach = attached == u;
 	struct domu old;
 
-	while (console_serve(u))
-		;
+	console_rest(u);
 	say("\n%s has ended: %s\n", u->name, l->end);
 	if (attach)
 		attached = NULL;
