@@ -10,12 +10,12 @@ connects to it anew. A boot of Linux takes 8 s of CPU, the others 2 each.
 import hashlib
 import random
 import re
-import subprocess
 import sys
 import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from dom0 import ext2  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -53,18 +53,6 @@ def archive(**files):
     to = folder() / "files.cpio"
     to.write_bytes(mkfiles.archive(files))
     return to
-
-
-def ext2(size, **files):
-    """An image with these files."""
-    tree, image = folder() / "tree", folder() / "ext2"
-    for name, data in files.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(data)
-    done = subprocess.run(["mke2fs", "-q", "-F", "-t", "ext2", "-d", tree, image, size], capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.decode())
-    return image.read_bytes()
 
 
 BAD = {"none.cfg": (["nothing,,xvda"], "none.cfg:4:9: nothing: there is no such file"),

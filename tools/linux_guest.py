@@ -238,11 +238,11 @@ def bring(system=LINUX_32, again=False):
     shutil.rmtree(place / "apt")
 
 
-def make_initrd(system=LINUX_32, session=None, to=None, folder="modules"):
-    """The RAM disk with these bytes as its session, and a folder's modules; where it is."""
+def make_initrd(system=LINUX_32, session=None, to=None, *folders):
+    """The RAM disk with these bytes as its session, and the modules of these folders, or of "modules"; where it is."""
     to = to or system.place / system.initrd
     data = initrd((system.place / "busybox").read_bytes(), system.session if session is None else session,
-                  sorted((system.place / folder).glob("*.ko")) if system.modules else ())
+                  [path for folder in folders or ("modules",) for path in sorted((system.place / folder).glob("*.ko"))] if system.modules else ())
     if not to.is_file() or to.read_bytes() != data:
         to.write_bytes(data)
     return to

@@ -1,5 +1,6 @@
 """dom0's shell, as tests type to it: configuration files, and what is typed behind which prompt."""
 
+import subprocess
 import sys
 
 from harness import TOOLS, folder
@@ -31,3 +32,15 @@ def archive(**files):
     to = folder() / "files.cpio"
     to.write_bytes(mkfiles.archive(files))
     return to
+
+
+def ext2(size, **files):
+    """An image with these files."""
+    tree, image = folder() / "tree", folder() / "ext2"
+    for name, data in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(data)
+    done = subprocess.run(["mke2fs", "-q", "-F", "-t", "ext2", "-d", tree, image, size], capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return image.read_bytes()
