@@ -220,7 +220,7 @@ endif
 BEGINS := $(if $(filter undefined,$(origin APPEND)),$(if $(and $(SOLUTION),$(DOM0),$(filter pv,$(LAB_CPU)),$(filter \
 	vmm/pv/control/%,$(SOURCES))),-- start dom0),$(APPEND))
 RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--elf %) \
-	$(patsubst %,--module %,$(filter-out $(DOM0),$(GUEST_ELFS)) $(USER_ELFS)) $(LINUX_MODULES) $(PVGRUB) $(DOM0_MODULES) \
+	$(patsubst %,--module %,$(filter-out $(DOM0) $(FOR_DOM0),$(GUEST_ELFS)) $(USER_ELFS)) $(LINUX_MODULES) $(PVGRUB) $(DOM0_MODULES) \
 	--append $(call quote,$(BEGINS)) \
 	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs kvm,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.

@@ -4,6 +4,9 @@ GUESTS := $(filter-out lib dom0,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard
 GO := build/guest$(if $(CLANG),-clang)
 PV_GUESTS := $(filter-out lib drivers inet,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pv/*/*.c))))))
 PVH_GUESTS := $(filter-out lib,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard guest/pvh/*/*.c))))))
+PVH_AGAIN := $(if $(PVH_GUESTS),$(filter disk net,$(PV_GUESTS)))
+# ... which only a dom0 can start: they are no modules of `make qemu`, which are 64 at most.
+FOR_DOM0 = $(PVH_AGAIN:%=$(GO)/pvh-%.elf)
 # Those that have drivers for others' devices, and those that have a network. A lab that has files in the drivers (GUEST_LAB)
 # has such guests of its own, in its variant's folder; all others have them with the reference's files, or, where that is not
 # here, with labs/'.
@@ -12,7 +15,7 @@ PV_INET := dom0 pv-net
 OWN := $(if $(GUEST_LAB),$(O)/guest,$(GO))
 DOM0 := $(if $(wildcard guest/dom0/main.c),$(OWN)/dom0.elf)
 PV_ELFS := $(foreach g,$(PV_GUESTS:%=pv-%),$(if $(filter $g,$(PV_DRIVE)),$(OWN),$(GO))/$g.elf)
-GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_ELFS) $(PVH_GUESTS:%=$(GO)/pvh-%.elf) $(DOM0)
+GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_ELFS) $(patsubst %,$(GO)/pvh-%.elf,$(PVH_GUESTS) $(PVH_AGAIN)) $(DOM0)
 # Its ramdisk: what domains are to be, and kernels for them.
 DOM0_FILES := $(if $(DOM0),$(OWN)/$(if $(LINUX),linux/)files.cpio)
 DOM0_LINUX := $(if $(LINUX),build/linux64/linux-pv build/linux64/initrd64)
@@ -98,14 +101,17 @@ shared: $(filter-out $(STORE)/labs/% $(STORE)/solutions/% $(STORE)/build/%,$(OWN
 -include $(OWN_OBJECTS:.o=.d)
 endif
 $(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
-# Kernels with a CPU of their own and the same library: guest/pvh/calls is pvh-calls.
+# Kernels with a CPU of their own and the same library, but for what a PV kernel has of Zeno: guest/pvh/calls is pvh-calls. And of
+# the PV guests one more time those that are front ends.
+PVH_LIBRARY := $(filter-out %/start.asm.o %/own.c.o,$(call guest_objects,pv/lib)) $(call guest_objects,pvh/lib)
 define pvh_rule
-$(GO)/pvh-$1.elf: $(filter-out %/start.asm.o,$(call guest_objects,pv/lib)) $(call guest_objects,pvh/lib) $(call guest_objects,pvh/$1) guest/pvh/lib/pvh.ld
+$(GO)/pvh-$1.elf: $(PVH_LIBRARY) $(if $(filter pv/%,$2),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter pv-$1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pvh/lib/pvh.ld
 	@echo "ld   $$@"
 	@$$(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 		-T guest/pvh/lib/pvh.ld -o $$@ $$(filter %.o,$$^)
 endef
-$(foreach g,$(PVH_GUESTS),$(eval $(call pvh_rule,$g)))
+$(foreach g,$(PVH_GUESTS),$(eval $(call pvh_rule,$g,pvh/$g)))
+$(foreach g,$(PVH_AGAIN),$(eval $(call pvh_rule,$g,pv/$g)))
 # For an export: with the reference's files, and no line of them.
 $(GO)/ends/%.elf: $(GO)/%.elf
 	@mkdir -p $(@D)

@@ -3,10 +3,12 @@
 
 `pvh-calls` finds its monitor and calls it, also where it may not; `pvh-events` has ports and an upcall that is an interrupt, moves the page
 that it shares with Zeno about, and, with `harm`, pulls it away under itself; `pvh-grants` grants to itself, and to `pv-grants`, which maps
-and outlives it. dom0 makes both of the first two, and has their consoles. No frame is lost. On QEMU by AMD-V, and on Bochs by VT-x; three
-boots, some 4 s of CPU.
+and outlives it. dom0 makes both of the first two, and has their consoles; it makes `pvh-disk` and `pvh-net`, too, which are our PV guests'
+front ends again: with a disk and a network, and as those that lie or end at any step. No frame is lost. On QEMU by AMD-V, and on Bochs by
+VT-x; four boots, some 6 s of CPU.
 """
 
+import random
 import re
 import sys
 from pathlib import Path
@@ -55,8 +57,8 @@ def both(parts, title):
 def of_dom0():
     """dom0, which makes them: what is typed there, and its files."""
     names = ("pvh-calls", "pvh-events")
-    files = archive(**{name: guest(name).read_bytes() for name in names},
-                    **{f"{name[4]}.cfg": config(name, kernel=name, type="pvh", memory=16, extra="12") for name in names})
+    files = {name: guest(name).read_bytes() for name in names}
+    files |= {f"{name[4]}.cfg": config(name, kernel=name, type="pvh", memory=16, extra="12") for name in names}
     return start(24, *shell("create c.cfg"), ENDS, *shell("create e.cfg", "pause pvh-events", "list", "mem-set pvh-events 8", "unpause pvh-events"),
                  ENDS, *shell("create e.cfg", "destroy pvh-events"), ENDS, *shell("halt")), files
 
@@ -71,6 +73,44 @@ def look_at_dom0(title, part):
     ok("| pvh-events has ended: by dom0" in killed and "dom0: ended: guest powered off" in killed, f"{title}: ... and ends", text=part)
 
 
+HARM = ("requests", "any", "jump", "shake", "store")
+STEPS = range(1, 10)
+
+
+def of_fronts(draw):
+    """Front ends in domains of dom0's: what is typed there, and its files. The disk is not larger than what is written of it."""
+    files = {name: guest(name).read_bytes() for name in ("pvh-disk", "pvh-net")} | {"img": draw.randbytes(draw.randrange(60, 130) * 512)}
+    disk = {"kernel": "pvh-disk", "type": "pvh", "memory": 16, "disk": ["img,,xvda"]}
+    files |= {"d.cfg": config("d", **disk, extra=f"rounds=20 seed={draw.randrange(1, 1000)}"),
+              "n.cfg": config("n", kernel="pvh-net", type="pvh", memory=16, vif=["ip=10.0.2.7"], extra="ping=10.0.2.1")}
+    files |= {f"{word}.cfg": config(word, **disk, extra=f"harm={word}") for word in HARM}
+    files |= {f"{n}.cfg": config(f"end{n}", **disk, extra=f"die={n}") for n in STEPS}
+
+    def session(names, *behind):
+        return start(24, *(step for name in names for step in (*shell(f"create {name}.cfg"), ENDS)), *shell(*behind, "halt"))
+
+    return [session("dn", "crc32 img"), session(HARM), session(STEPS[:6]), session(STEPS[6:], "list")], files
+
+
+def look_at_fronts(title, part):
+    crc = re.search(r"^d2\| vbd 51712: crc32 (\w+)\nd2\| 0 wrong; the end$", part, re.M)
+    ok(crc and f"| {crc[1]} img" in part, f"{title}: what it writes on its disk, by grants of its own frames, is in dom0's file", text=part)
+    ok("10.0.2.1: of 5 pings 5 came back, and of 5 datagrams 5\nd2| 0 wrong; the end" in part, f"{title}: it has a network", text=part)
+
+
+def fronts(starts, files):
+    calls, hello = f"start pvh-calls {XEN}", "start pv-hello"
+    text = ALL.host([calls, hello, "frames", *starts, "audit", hello, "frames"], [guest("dom0"), archive(**files), "pv-hello", "pvh-calls"])
+    works, lies, *ends = each(text)[2:-1] if len(each(text)) == 7 else [""] * 4
+    look_at_fronts("pvh-disk, pvh-net", works)
+    ok(lies.count("0 wrong; nothing has come of it") == len(HARM)
+       and all(lies.count(f"{name}'s xvda is closed to it: ") == 1 for name in ("jump", "store")),
+       "those that lie have their own disk closed to them, and no more", text=lies)
+    ok(all(f"end{n} has ended: " in "".join(ends) for n in STEPS), "... and that end at any step let dom0 go on", text="".join(ends))
+    ok("audit: 0 differences" in text and len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame of theirs is lost", free=free(text),
+       text=text[-1500:])
+
+
 def main():
     built = run("make", "-s", "-C", ROOT, "LAB=all", "SOLUTION=1", "build")
     ok(built.status == 0, "the reference of all labs builds", out=built.out)
@@ -80,7 +120,7 @@ def main():
     text = ALL.host([once, starts[0], "frames", *starts, f"start pvh-grants {XEN} -- me=1", f"start pvh-grants {XEN} & -- me=1 peer=2",
                      "start pv-grants -- me=2 peer=1", f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
                      *(f"start pvh-calls {words} xen=1" for words in REFUSED), dom0, "audit", starts[0], "frames"],
-                    ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants", guest("dom0"), files])
+                    ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants", guest("dom0"), archive(**files)])
     _, _, calls, events, own, granter, user, harm, plain, *refused, made, _ = (
         each(text) if len(each(text)) == 11 + len(REFUSED) else [""] * (11 + len(REFUSED)))
     both([calls, events], "pc-apic")
@@ -96,15 +136,18 @@ def main():
     ok("audit: 0 differences" in text and len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text), text=text[-2500:])
     text = ALL.host([start.replace("pc-apic", "pc") for start in starts], ["pvh-calls", "pvh-events"], options="poison=1")
     both(each(text) if len(each(text)) == 2 else ["", ""], "pc, and nobody uses what he has not asked for")
+    of_drivers = of_fronts(random.Random())
+    fronts(*of_drivers)
     missing = machine.missing("bochs")
     if missing:
         skip("the same by VT-x", missing)
         finish()
-    text = Engine("all", "vmx").host([*(start.replace("svm", "vmx") for start in starts), dom0, "audit"],
-                                    ["pvh-calls", "pvh-events", guest("dom0"), files], "bochs")
-    parts = each(text) if len(each(text)) == 3 else [""] * 3
+    text = Engine("all", "vmx").host([*(start.replace("svm", "vmx") for start in starts), dom0, of_drivers[0][0], "audit"],
+                                    ["pvh-calls", "pvh-events", guest("dom0"), archive(**files, **of_drivers[1])], "bochs")
+    parts = each(text) if len(each(text)) == 4 else [""] * 4
     both(parts[:2], "bochs, by vmcall")
     look_at_dom0("bochs", parts[2])
+    look_at_fronts("bochs", parts[3])
     ok("audit: 0 differences" in text, "bochs: and nothing of theirs is left", text=text[-2000:])
     finish()
 

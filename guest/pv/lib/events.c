@@ -3,18 +3,9 @@
  */
 #include <guest/pv/lib/events.h>
 
-extern const uint64_t pv_event_entry; /* start.asm */
-
 static uint8_t page[4096] __attribute__((aligned(4096)));
 volatile struct xen_shared_info *const pv_shared = (void *)page;
 volatile struct xen_vcpu_info *pv_vcpu = (void *)page;
-
-void
-pv_events_init(void)
-{
-	pv_map(page, pv_info->shared_info | PTE_P | PTE_W | PTE_U);
-	pv_call(XEN_set_callbacks, pv_event_entry, 0, 0, 0);
-}
 
 int64_t
 pv_event_op(enum xen_evtchnop op, void *arg)
@@ -112,13 +103,4 @@ pv_timer(uint64_t at)
 	struct xen_vcpu_set_singleshot_timer set = { .timeout_abs_ns = at };
 
 	return pv_call(XEN_vcpu_op, XEN_VCPUOP_set_singleshot_timer, 0, (uint64_t)&set, 0);
-}
-
-void *
-pv_machine_page(uint64_t mfn)
-{
-	for (uint64_t pfn = 0; pfn < pv_info->nr_pages; pfn++)
-		if (((const uint64_t *)pv_info->mfn_list)[pfn] == mfn)
-			return virt_base + (pfn << 12);
-	return NULL;
 }

@@ -12,18 +12,6 @@ pv_grant_op(enum xen_gnttabop op, void *requests, uint64_t count)
 	return pv_call(XEN_grant_table_op, op, (uint64_t)requests, count, 0);
 }
 
-int
-pv_grants_init(void)
-{
-	uint64_t frame = 0;
-	struct xen_gnttab_setup_table setup = { XEN_DOMID_SELF, 1, 0, (uint64_t)&frame };
-	int64_t err = pv_grant_op(XEN_GNTTABOP_setup_table, &setup, 1);
-
-	if (err || setup.status)
-		return err ? (int)err : setup.status;
-	return (int)pv_map(page, frame << 12 | PTE_P | PTE_W | PTE_U);
-}
-
 /* The flags come last: from then on it is one. */
 void
 pv_grant(uint32_t ref, uint16_t to, const void *va, bool readonly)

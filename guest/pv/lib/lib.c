@@ -165,24 +165,6 @@ pv_number(const char *name)
 	return 0;
 }
 
-uint64_t
-pv_page(const void *va)
-{
-	return ((const uint64_t *)pv_info->mfn_list)[((uint64_t)va - (uint64_t)virt_base) >> 12];
-}
-
-int64_t
-pv_map(void *va, uint64_t entry)
-{
-	return pv_call(XEN_update_va_mapping, (uint64_t)va, entry, XEN_UVMF_INVLPG, 0);
-}
-
-int64_t
-pv_read_only(const void *page)
-{
-	return pv_map((void *)page, pv_page(page) << 12 | PTE_P | PTE_U);
-}
-
 void
 pv_trapped(struct pv_frame *f)
 {

@@ -32,17 +32,14 @@ handler(struct pv_frame *f)
 static uint64_t
 gfn_of(volatile const void *page)
 {
-	return (uint64_t)page >> 12;
+	return pv_page((const void *)page);
 }
 
+/* What may be no memory of its own. */
 static void
-grant(uint32_t ref, uint16_t to, uint64_t frame, bool readonly)
+grant(uint32_t ref, uint16_t to, uint64_t frame)
 {
-	pv_grants[ref].domid = to;
-	pv_grants[ref].frame = (uint32_t)frame;
-	__asm__ volatile("" : : : "memory");
-	pv_grants[ref].flags =
-		(uint16_t)(XEN_GTF_permit_access | (readonly ? XEN_GTF_readonly : 0));
+	pv_grant(ref, to, (const void *)(frame << 12), false);
 }
 
 static void
@@ -74,11 +71,11 @@ serve(uint16_t peer)
 	say(text, "hello from who grants");
 	for (unsigned n = 0; n < 16; n++)
 		memset(many[n], 'a' + (int)n, PAGE);
-	grant(WORDS, peer, gfn_of(words), false);
-	grant(TEXT, peer, gfn_of(text), true);
-	grant(TABLE, peer, gfn_of(pv_shared), false); /* Zeno's own, which nobody may have */
+	pv_grant(WORDS, peer, words, false);
+	pv_grant(TEXT, peer, text, true);
+	grant(TABLE, peer, gfn_of(pv_shared)); /* Zeno's own, which nobody may have */
 	for (unsigned n = 0; n < 16; n++)
-		grant(MANY + n, peer, gfn_of(many[n]), false);
+		pv_grant(MANY + n, peer, many[n], false);
 	while (asked != END) {
 		for (done++; word[0] != done;)
 			pv_poll(0, 0);
@@ -121,14 +118,14 @@ own(uint16_t me)
 				 0xfec00,           console,           1u << 20, ~0u };
 
 	say(many[0], "by a grant");
-	grant(MANY, me, gfn_of(many[0]), false);
+	pv_grant(MANY, me, many[0], false);
 	check(copy(MANY, me, gfn_of(bytes), false) == 0 && same(bytes, "by a grant"),
 	      "from a grant of its own", bytes[0]);
 	say(bytes, "and back");
 	check(copy(MANY, me, gfn_of(bytes), true) == 0 && same(many[0], "and back"), "to it",
 	      many[0][0]);
 	for (unsigned n = 0; n < sizeof(bad) / sizeof(bad[0]); n++) {
-		grant(MANY + 1, me, bad[n], false);
+		grant(MANY + 1, me, bad[n]);
 		check(copy(MANY + 1, me, gfn_of(bytes), false) == XEN_GNTST_bad_page,
 		      "a grant of that", bad[n]);
 		check(copy(MANY, me, bad[n], false) == XEN_GNTST_bad_page, "to that", bad[n]);
@@ -172,7 +169,7 @@ guest_main(const struct xen_start_info *info)
 	pvh_events_init();
 	me = pv_number("me=");
 	peer = pv_number("peer=");
-	check(!pvh_show(XEN_XENMAPSPACE_grant_table, 0, gfn_of(pv_grants)), "a table", 0);
+	check(!pv_grants_init(), "a table", 0);
 	if (peer)
 		serve((uint16_t)peer);
 	else

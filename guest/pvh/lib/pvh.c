@@ -4,6 +4,7 @@
  *
  * PVH = xen/include/public/arch-x86/hvm/start_info.h.
  */
+#include <guest/pv/lib/grants.h>
 #include <guest/pvh/lib/pvh.h>
 
 struct hvm_start_info {
@@ -28,6 +29,7 @@ pvh_main(const struct hvm_start_info *start)
 {
 	static struct xen_start_info info = { .magic = "xen-3.0-x86_64" };
 	const char *words = (const char *)start->words;
+	uint64_t console = 0, store = 0;
 	uint32_t r[4];
 
 	pvh_cpuid(XEN_CPUID_BASE, 0, r);
@@ -39,6 +41,12 @@ pvh_main(const struct hvm_start_info *start)
 	__asm__ volatile("wrmsr" : : "c"(r[1]), "a"(hypercall_page), "d"(0) : "memory");
 	for (unsigned n = 0; n < XEN_CMDLINE - 1 && words[n]; n++)
 		info.cmd_line[n] = words[n];
+	pvh_param(XEN_HVM_PARAM_CONSOLE_PFN, &info.console_mfn);
+	pvh_param(XEN_HVM_PARAM_STORE_PFN, &info.store_mfn);
+	pvh_param(XEN_HVM_PARAM_CONSOLE_EVTCHN, &console);
+	pvh_param(XEN_HVM_PARAM_STORE_EVTCHN, &store);
+	info.console_evtchn = (uint32_t)console;
+	info.store_evtchn = (uint32_t)store;
 	pv_init(&info);
 	return guest_main(&info);
 }
@@ -79,10 +87,47 @@ pvh_set_callback(uint64_t value)
 	return pv_call(XEN_hvm_op, XEN_HVMOP_set_param, (uint64_t)&p, 0, 0);
 }
 
+/* ---- what guest/pv/lib/own.c is for a PV kernel ---- */
+
+/* Its number is the guest's own, and its address, too. */
+uint64_t
+pv_page(const void *va)
+{
+	return (uint64_t)va >> 12;
+}
+
+void *
+pv_machine_page(uint64_t frame)
+{
+	return (void *)(frame << 12);
+}
+
+/* Its tables are its own affair, and stay as they are. */
+int64_t
+pv_map(void *va, uint64_t entry)
+{
+	(void)va;
+	(void)entry;
+	return -1;
+}
+
+/* Ports without upcalls: pv_poll() waits for them. */
+void
+pv_events_init(void)
+{
+	pvh_show(XEN_XENMAPSPACE_shared_info, 0, pv_page((const void *)pv_shared));
+}
+
+int
+pv_grants_init(void)
+{
+	return (int)pvh_show(XEN_XENMAPSPACE_grant_table, 0, pv_page((const void *)pv_grants));
+}
+
 void
 pvh_events_init(void)
 {
-	pvh_show(XEN_XENMAPSPACE_shared_info, 0, (uint64_t)pv_shared >> 12);
+	pv_events_init();
 	pvh_set_callback((uint64_t)XEN_HVM_CALLBACK_VECTOR << XEN_HVM_CALLBACK_TYPE_SHIFT |
 			 PVH_UPCALL);
 }

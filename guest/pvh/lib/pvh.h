@@ -19,5 +19,5 @@ int64_t pvh_memory_op(unsigned op, const void *arg);
 int64_t pvh_show(enum xen_mapspace space, uint64_t idx, uint64_t gfn);
 int64_t pvh_param(unsigned index, uint64_t *value); /* hvm_op get_param */
 int64_t pvh_set_callback(uint64_t value);
-/* Events as pv_events_init() has them for PV kernels: by the shared page and the vector above. */
+/* As pv_events_init(), and upcalls by the vector above: pv_handler gets them. */
 void pvh_events_init(void);
