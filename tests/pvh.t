@@ -29,6 +29,7 @@ GRANTS = {1: ["it has written: hello from who maps", "revoked: not while it is i
               "0 wrong; the end"],
           2: ["map: hello from who grants", "unmap: nothing is there", "copy: hello from who grants", "copy of eight: bcdefghi, 0 of them refused",
               "who granted has ended: bBc", "0 wrong; the end"]}
+MAPS = {1: [*GRANTS[1][:3], "0 wrong; the end"], 2: [*GRANTS[2][:2], *GRANTS[2][-2:]]}
 EVENTS = ["to itself: 500 of 500, none lost, none twice", "timer: 4 times, by block and by hlt", "a line by the console's ring"]
 REFUSED = {"engine=te boot=multiboot platform=pc": "is for engine=svm and engine=vmx", "engine=svm mmu=shadow platform=pc": "is for mmu=nested",
            "engine=svm mmu=flat platform=pc": "is for mmu=nested", "engine=svm platform=user": "is for platform=pc",
@@ -52,6 +53,12 @@ def both(parts, title):
        f"{title}: what is a PV kernel's is told once", text=calls)
     ok(said(events)[:len(EVENTS)] == EVENTS and "wrong: 0" in events and "pvh-events: ended: guest powered off" in events,
        f"{title}: events, time and rings by the code of PV kernels", text=events)
+
+
+def mapped(title, part):
+    for domain, lines in MAPS.items():
+        ok(re.findall(rf"^d{domain}\| (.*)$", part, re.M) == lines,
+           f"{title}by a PV domain, {'whose pages it maps' if domain == 1 else 'which it outlives'}", text=part)
 
 
 def of_dom0():
@@ -116,38 +123,46 @@ def main():
     ok(built.status == 0, "the reference of all labs builds", out=built.out)
     starts = [f"start pvh-calls {XEN} -- 12", f"start pvh-events {XEN}"]
     dom0, files = of_dom0()
+    other_maps = ["start pv-grants & -- me=1 peer=2 serve=1", f"start pvh-grants {XEN} -- me=2 of=1"]
     once = "start pv-grants -- me=1"  # the first PV guest has tables made that stay
-    text = ALL.host([once, starts[0], "frames", *starts, f"start pvh-grants {XEN} -- me=1", f"start pvh-grants {XEN} & -- me=1 peer=2",
-                     "start pv-grants -- me=2 peer=1", f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
+    text = ALL.host([once, starts[0], "frames", *starts, f"start pvh-grants {XEN} -- me=1", f"start pvh-grants {XEN} & -- me=1 peer=2", "start pv-hello", "audit",
+                     "start pv-grants -- me=2 peer=1", *other_maps,
+                     f"start pvh-events {XEN} -- harm", f"start pvh-calls {XEN.replace('xen=1', '')}",
                      *(f"start pvh-calls {words} xen=1" for words in REFUSED), dom0, "audit", starts[0], "frames"],
-                    ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants", guest("dom0"), archive(**files)])
-    _, _, calls, events, own, granter, user, harm, plain, *refused, made, _ = (
-        each(text) if len(each(text)) == 11 + len(REFUSED) else [""] * (11 + len(REFUSED)))
+                    ["pvh-calls", "pvh-events", "pvh-grants", "pv-grants", "pv-hello", guest("dom0"), archive(**files)])
+    _, _, calls, events, own, granter, _, user, serves, maps, harm, plain, *refused, made, _ = (
+        each(text) if len(each(text)) == 14 + len(REFUSED) else [""] * (14 + len(REFUSED)))
     both([calls, events], "pc-apic")
     ok(said(own) == ["0 wrong; the end"], "grants to itself: what it names so, and what it may not lend", text=own)
     for domain, lines in GRANTS.items():
         ok(re.findall(rf"^d{domain}\| (.*)$", granter + user, re.M) == lines,
            f"to a PV domain, which {'has asked' if domain == 1 else 'maps, copies, and outlives it'}", text=granter + user)
+    mapped("", serves + maps)
     ok("wrong: 0" in harm and "not reached" not in harm and re.search(r"pvh-events: (stopped|ended): ", harm),
        "a page of nonsense, and one that is pulled away, are its own affair", text=harm)
     ok(not said(plain) and "dead halt" in plain, "without xen=1 CPUID says nothing of a monitor", text=plain)
     ok(all(f"xen=1 {why}" in part for why, part in zip(REFUSED.values(), refused)), "what it is not for is told in words", text="".join(refused))
     look_at_dom0("dom0", made)
-    ok("audit: 0 differences" in text and len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text), text=text[-2500:])
-    text = ALL.host([start.replace("pc-apic", "pc") for start in starts], ["pvh-calls", "pvh-events"], options="poison=1")
-    both(each(text) if len(each(text)) == 2 else ["", ""], "pc, and nobody uses what he has not asked for")
+    ok(text.count("audit: 0 differences") == 2 and len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text), text=text[-2500:])
+    text = ALL.host([start.replace("pc-apic", "pc") for start in (*starts, *other_maps)], ["pvh-calls", "pvh-events", "pv-grants", "pvh-grants"],
+                    options="poison=1 audit=16")
+    parts = each(text) if len(each(text)) == 4 else [""] * 4
+    both(parts[:2], "pc, and nobody uses what he has not asked for")
+    mapped("pc, ", "".join(parts[2:]))
+    ok("audit: " not in text, "and at no moment tables are wrong", text=text)
     of_drivers = of_fronts(random.Random())
     fronts(*of_drivers)
     missing = machine.missing("bochs")
     if missing:
         skip("the same by VT-x", missing)
         finish()
-    text = Engine("all", "vmx").host([*(start.replace("svm", "vmx") for start in starts), dom0, of_drivers[0][0], "audit"],
-                                    ["pvh-calls", "pvh-events", guest("dom0"), archive(**files, **of_drivers[1])], "bochs")
-    parts = each(text) if len(each(text)) == 4 else [""] * 4
+    text = Engine("all", "vmx").host([*(start.replace("svm", "vmx") for start in (*starts, *other_maps)), dom0, of_drivers[0][0], "audit"],
+                                    ["pvh-calls", "pvh-events", "pv-grants", "pvh-grants", guest("dom0"), archive(**files, **of_drivers[1])], "bochs")
+    parts = each(text) if len(each(text)) == 6 else [""] * 6
     both(parts[:2], "bochs, by vmcall")
-    look_at_dom0("bochs", parts[2])
-    look_at_fronts("bochs", parts[3])
+    mapped("bochs, ", "".join(parts[2:4]))
+    look_at_dom0("bochs", parts[4])
+    look_at_fronts("bochs", parts[5])
     ok("audit: 0 differences" in text, "bochs: and nothing of theirs is left", text=text[-2000:])
     finish()
 

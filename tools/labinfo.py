@@ -52,7 +52,7 @@ ROOMS = {
     "the bus of dom0": ("vmm/pv/bus", 252, 250),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1068, 800),
     "reservations of PV": ("vmm/pv/reservation", 480, 400),
-    "PV for guests with a CPU of their own": ("vmm/pv/hvm", 682, 600),
+    "PV for guests with a CPU of their own": ("vmm/pv/hvm", 850, 700),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 2012, 1200),
     "flat and window": ("vmm/mmu", 320, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1574, 1600),
@@ -69,9 +69,9 @@ ROOMS = {
     "load": ("vmm/load", 946, 900),
     "debug": ("vmm/debug", 1104, 1500),
     "trials": ("trials/audit trials/boot trials/diagnosis trials/diagnosis/broken trials/first trials/guests trials/nested trials/poison trials/pv trials/rules "
-               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 6031, 1000),
+               "trials/shadow trials/svm trials/svm/broken trials/vmx trials/vmx/broken", 6042, 1000),
     "trials of grants": ("trials/grants", 192, 200),
-    "trials of reservations": ("trials/reservation", 79, 80),
+    "trials of reservations": ("trials/reservation", 80, 80),
     "peers": ("trials/peers", 700, 700),
     "the block driver's lab, in guests": ("@9", 400, 400),
 }

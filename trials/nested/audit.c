@@ -37,6 +37,17 @@ is_right(const struct audit *a, uint64_t entry, unsigned level, bool page)
 	return ((entry ^ wanted) & ~(ADDRESS | marks)) == 0;
 }
 
+/* Of a guest with Xen's services: a page that it shares with Zeno, or another's, used so. */
+static bool
+is_shown(const struct audit *a, const struct frame *f, bool writes)
+{
+	if (!a->d->pv)
+		return false;
+	if (f->type != FRAME_GUEST)
+		return f->owner == a->d->id && f->type_refs;
+	return writes ? f->type_refs : f->refs;
+}
+
 /*
  * Frame m, for what the p2m has at p: the guest's own RAM, of which PAM protects some, or what
  * nobody has and may be read.
@@ -50,8 +61,9 @@ may_map(const struct audit *a, const struct p2m_entry *p, uint64_t m, bool write
 		return false;
 	if (p->type == P2M_ONES && (writes || f->type != FRAME_GUEST))
 		return !writes;
-	return (p->type == P2M_RAM || p->type == P2M_ONES) && f->type == FRAME_GUEST &&
-	       f->owner == a->d->id;
+	if (p->type != P2M_RAM && p->type != P2M_ONES)
+		return false;
+	return (f->type == FRAME_GUEST && f->owner == a->d->id) || is_shown(a, f, writes);
 }
 
 static void

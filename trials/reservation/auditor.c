@@ -74,10 +74,11 @@ audit(struct vcpu *v, struct audit_report *report)
 			      d->id, n.frames, n.loose, may - pd->away, pd->loose);
 }
 
+/* Others' places are in their p2m alone. */
 static bool
 is_pv(struct vcpu *v)
 {
-	return pv_grants_of[v->domain->id] != NULL;
+	return pv_grants_of[v->domain->id] && !pv_domain_of(v->domain)->hvm;
 }
 
 static const struct auditor reservation_auditor = { .what = "frames",

@@ -234,7 +234,24 @@ refused(void)
 			      "vcpu_info there", bad[n]);
 	}
 	check(pvh_show(XEN_XENMAPSPACE_shared_info, 1, gfn_of(pages[3])) == EINVAL, "no second", 0);
-	check(pvh_show(9, 0, gfn_of(pages[3])) < 0, "no such space", 0);
+	for (unsigned space = 2; space < 16; space++)
+		check(pvh_show(space, 0, gfn_of(pages[3])) < 0, "no such space", space);
+	for (unsigned domid = 0; domid < 20; domid++) {
+		const struct xen_add_to_physmap of = { .domid = (uint16_t)domid,
+						       .gpfn = gfn_of(pages[3]) };
+		struct xen_hvm_param p = { .domid = (uint16_t)domid,
+					   .index = XEN_HVM_PARAM_STORE_PFN };
+
+		check(pvh_memory_op(XEN_XENMEM_add_to_physmap, &of) < 0, "another's", domid);
+		check(pv_call(XEN_hvm_op, XEN_HVMOP_get_param, (uint64_t)&p, 0, 0) < 0,
+		      "another's parameter", domid);
+	}
+	for (unsigned n = 1; n < 64; n++) {
+		struct xen_hvm_param p = { .domid = XEN_DOMID_SELF, .index = n, .value = ~0ul };
+
+		check(pv_call(XEN_hvm_op, XEN_HVMOP_set_param, (uint64_t)&p, 0, 0) < 0,
+		      "a parameter that is not its to set", n);
+	}
 	check(pvh_set_callback(5) == EINVAL, "a line", 0);
 	check(pvh_set_callback((uint64_t)XEN_HVM_CALLBACK_VECTOR << XEN_HVM_CALLBACK_TYPE_SHIFT |
 			       13) == EINVAL,

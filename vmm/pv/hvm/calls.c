@@ -121,12 +121,14 @@ vcpu_op(struct vcpu *v, struct pv_call *c)
 	return pv_call(v, c);
 }
 
-/* Its table comes by add_to_physmap; and others' memory it may copy, but not map. */
+/* Its table comes by add_to_physmap. */
 static int64_t
 grant_table_op(struct vcpu *v, struct pv_call *c)
 {
 	uint32_t op = (uint32_t)c->arg[0];
 
+	if (op == XEN_GNTTABOP_map_grant_ref || op == XEN_GNTTABOP_unmap_grant_ref)
+		return hvm_grant_op(v, c);
 	if (op != XEN_GNTTABOP_copy && op != XEN_GNTTABOP_query_size &&
 	    op != XEN_GNTTABOP_set_version && op != XEN_GNTTABOP_get_version)
 		return -ENOSYS;

@@ -106,6 +106,7 @@ close(struct domain *d)
 		return;
 	if (pv_running == d->vcpu)
 		pv_running = NULL;
+	hvm_grants_forget(d);
 	pv_let_go(d);
 	pv_domain_unmapped(d);
 }
@@ -190,6 +191,14 @@ make_pages(struct domain *d, struct hvm *h, bool by_dom0)
 	return 0;
 }
 
+static void
+make_grants(struct pv_grants *g, struct hvm *h)
+{
+	g->frame = hvm_frame_granted;
+	g->name = g->owner;
+	g->types = h->types;
+}
+
 /* NULL, or what such a domain has not. */
 static const char *
 wrong(const struct domain *d)
@@ -236,7 +245,7 @@ open(struct domain *d, bool by_dom0)
 	if (!err)
 		err = make_pv(d, h);
 	if (!err)
-		pv_grants_of[d->id]->frame = hvm_frame_granted;
+		make_grants(pv_grants_of[d->id], h);
 	return err ? err : make_pages(d, h, by_dom0);
 }
 

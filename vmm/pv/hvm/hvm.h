@@ -46,6 +46,21 @@ hvm_page_gfn(const struct domain *d, enum hvm_page page)
 	return (d->ram >> PAGE_SHIFT) + page;
 }
 
+/*
+ * So many frames behind its RAM, and from 4 GiB on, may show something: each may take Zeno two
+ * frames for tables. A Linux that has PCI's host bridge finds nothing below 4 GiB that is free.
+ */
+#define HVM_BEHIND (512ul << 20 >> PAGE_SHIFT)
+#define HVM_HIGH   (1ul << 32 >> PAGE_SHIFT)
+/* memory.c: where something of others' may be shown: RAM, or behind it where no device is. */
+bool hvm_may_show(const struct domain *d, uint64_t g);
+/* Another frame, or none, comes behind g. 0; -EBUSY: what is there is used; -ENOMEM. */
+int hvm_take_away(struct domain *d, gfn_t g);
+
+/* grants.c: map and unmap what others grant; and all of that is none of the p2m's any more. */
+int64_t hvm_grant_op(struct vcpu *v, struct pv_call *c);
+void hvm_grants_forget(struct domain *d);
+
 /* memory.c: how Zeno reaches what its pointers and its frames' numbers say. */
 extern const struct pv_far hvm_far;
 int64_t hvm_memory_op(struct vcpu *v, struct pv_call *c);

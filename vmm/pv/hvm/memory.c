@@ -13,12 +13,6 @@
 #include <vmm/pv/hvm/hvm.h>
 
 #define GFN_MAX (1ul << 40)
-/*
- * So many frames behind its RAM, and from 4 GiB on, may show something: each may take Zeno two
- * frames for tables. A Linux that has PCI's host bridge finds nothing below 4 GiB that is free.
- */
-#define BEHIND (512ul << 20 >> PAGE_SHIFT)
-#define HIGH   (1ul << 32 >> PAGE_SHIFT)
 
 /* ---- pointers ---- */
 
@@ -84,9 +78,8 @@ hvm_frame_granted(uint16_t owner, uint64_t number)
 
 const struct pv_far hvm_far = { .read = read, .write = write, .frame = frame, .hears = hvm_hears };
 
-/* Another frame, or none, comes behind g. 0; -EBUSY: what is there is used; -ENOMEM. */
-static int
-take_away(struct domain *d, gfn_t g)
+int
+hvm_take_away(struct domain *d, gfn_t g)
 {
 	struct p2m_entry *e = p2m_entry(d, g);
 	struct frame *f;
@@ -109,13 +102,13 @@ take_away(struct domain *d, gfn_t g)
 	return 0;
 }
 
-/* Where something of Zeno's may be shown: RAM, or behind it where no device is. */
-static bool
-may_show(const struct domain *d, uint64_t g)
+bool
+hvm_may_show(const struct domain *d, uint64_t g)
 {
 	uint64_t end = ram_end(d);
 
-	return ram_is(d, gfn(g)) || (g >= end + HVM_PAGES && g < end + BEHIND) || g - HIGH < BEHIND;
+	return ram_is(d, gfn(g)) || (g >= end + HVM_PAGES && g < end + HVM_BEHIND) ||
+	       g - HVM_HIGH < HVM_BEHIND;
 }
 
 /* Behind g is this page; another one of Zeno's may have taken its place there. */
@@ -131,13 +124,13 @@ is_at(struct domain *d, const void *page, uint64_t g)
 static int
 show(struct domain *d, void *page, uint64_t g, uint64_t *at)
 {
-	int err = may_show(d, g) ? 0 : -EINVAL;
+	int err = hvm_may_show(d, g) ? 0 : -EINVAL;
 
 	if (err || is_at(d, page, g))
 		return err;
-	err = take_away(d, gfn(g));
+	err = hvm_take_away(d, gfn(g));
 	if (!err && is_at(d, page, *at))
-		err = take_away(d, gfn(*at));
+		err = hvm_take_away(d, gfn(*at));
 	if (err)
 		return err;
 	*at = HVM_NOWHERE;
