@@ -67,10 +67,10 @@ $(GO)/$1.elf: $(if $(filter pv-driver,$1),$(DRIVER:guest/%=$(GO)/obj/%.o)) $(cal
 endef
 # What labs have in guests, as one of them, or as all.
 LAB_CFLAGS := $(PV_CFLAGS) -include guest/pv/drivers/poison.h
-LAB_FILES := $(foreach lab,9-block,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
+LAB_FILES := $(foreach lab,9-block 10-net,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
 LAB_OBJECTS := $(LAB_FILES:%=$(GO)/lab/%.o)
 # Of these dom0 alone has those that need what no other guest has; a driver domain, those of the back end that it has.
-LAB_DOM0 :=
+LAB_DOM0 := netdeliver.c netserve.c
 LAB_DRIVER := blkserve.c
 lab_objects = $(if $(filter dom0,$1),$2,$(filter-out $(foreach file,$(filter-out $(if $(filter pv-driver,$1),$(LAB_DRIVER)),$(LAB_DOM0)),%/$(file).o),$2))
 $(GO)/lab/%.c.o: %.c $(GO)/flags

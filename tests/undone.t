@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Labs 2, 3, 4, 4s, 5, 6, 7, 8 and 9 with something not done: the grader must see it.
+"""Labs 2, 3, 4, 4s, 5, 6, 7, 8, 9 and 10 with something not done: the grader must see it.
 
 A whole exercise as handed out earns nothing for itself. A lettered part of one, whose call of
 exercise_todo() was taken out and nothing put in, fails a test of its exercise. And the first half of
@@ -25,7 +25,7 @@ import turn  # noqa: E402
 from zeno.judging import attempt, build, course, grader, kept, trial  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
-LABS = (2, 3, 4, "4s", 5, 6, 7, 8, 9)
+LABS = (2, 3, 4, "4s", 5, 6, 7, 8, 9, 10)
 ALWAYS = ("2.4", "2B", "3B", "3.8", "4B", "4sB")
 """What is tried where nobody says which: every third one, the others after the next commits, and those of a lab whose
 solutions a commit changes."""

@@ -48,8 +48,9 @@ def address(images, where, number, name):
         return images[number].address(name)
     except KeyError:
         guests = tool("labinfo").load_lab(number).guests
+        found = [guest for guest in guests if guest_symbols(number, guest).has(name)]
         if guests:
-            return guest_symbols(number, guests[-1]).address(name)
+            return guest_symbols(number, (found or guests)[0]).address(name)
         if where != SHARED:
             raise
         return images["4s"].address(name)

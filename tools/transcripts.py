@@ -72,7 +72,7 @@ MASKS = [
     (re.compile(r"^(tr:0xe040, .* dl=0x)[0-9a-f]{8}"), r"\1BASE"),  # where the kernel's data are moves with its size
     (re.compile(r"\b(IOPM_BASE_PA = )[0-9a-f]+"), r"\1ADDRESS"),
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
-    (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0|disk): ended: guest powered off after |d1\| disk has ended: guest powered off after )\d+"),
+    (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0|disk|net): ended: guest powered off after |d1\| (?:disk|net) has ended: guest powered off after )\d+"),
      r"\1N"),  # ... for those that give up turns, or sleep
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),

@@ -1,4 +1,4 @@
-"""Lab 9: domains that a student's dom0 makes, and that are judged by what they say.
+"""Labs 9 and 10: domains that a student's dom0 makes, and that are judged by what they say.
 
 dom0 makes a domain of any bytes and with any words, and may map its memory: one that says all that is wanted is soon made. So the
 kernel, which is the reference's, is looked at where it does that for dom0: what is built must be the reference's guest with the words
@@ -24,8 +24,8 @@ PIECE = 8192
 class Made:
     """What of the domains that dom0's files name; `kernel` is the one that all of them have."""
 
-    def __init__(self, t, files, kernel):
-        self.t, self.kernel, self.names = t, kernel, []
+    def __init__(self, t, files, kernel, called="pv-disk"):
+        self.t, self.kernel, self.called, self.names = t, kernel, called, []
         self.words = {}
         for name, data in files.items():
             if name.endswith(".cfg"):
@@ -54,7 +54,7 @@ class Made:
         for at in range(0, size if same else 0, PIECE):
             piece = self.kernel[at:at + PIECE]
             same = same and client.read(word(client, files + KERNEL) + at, len(piece)) == piece
-        t.check(same, f"your dom0 makes {name} of another kernel than its file says, or with a RAM disk", "pv-disk, as dom0's archive has it", f"{size} other bytes")
+        t.check(same, f"your dom0 makes {name} of another kernel than its file says, or with a RAM disk", f"{self.called}, as dom0's archive has it", f"{size} other bytes")
         said = self.text(client, word(client, files + WORDS), WORDS_MAX)
         t.check(said == self.words[name], f"your dom0 gives {name} other words than its file says", self.words[name], said)
         return False

@@ -8,7 +8,7 @@
  *
  *   rules.c    which may go, or come      share.c  how much may go
  *   vifs.c     who has which, and what the store says of it    netback.c   the handshake, the rings
- *   netserve.c frames from a domain                            netdeliver.c  ... and to one
+ *   of Lab 10: netserve.c  frames from a domain                netdeliver.c  ... and to one
  */
 #pragma once
 

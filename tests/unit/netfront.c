@@ -1,5 +1,5 @@
 /*
- * BUILD: guest/pv/drivers/netfront.c guest/pv/drivers/netlink.c guest/pv/drivers/refs.c
+ * BUILD: solutions/10-net/netfront.c guest/pv/drivers/netlink.c guest/pv/drivers/refs.c
  * guest/pv/drivers/address.c solutions/9-block/states.c solutions/9-block/ring.c
  * guest/pv/drivers/words.c
  */

@@ -6,7 +6,8 @@
  * The other end is not trusted. If it goes and another one comes, what was on its way is lost, as
  * frames may be.
  *
- *   netfront.c  both rings     netlink.c  how it comes together with its back end, and parts
+ *   netfront.c, of Lab 10  both rings
+ *   netlink.c              how it comes together with its back end, and parts
  */
 #pragma once
 

@@ -8,6 +8,7 @@
  *   lost-datagrams=100
  *   blast=30          it sends so many of the longest frames to dom0, and says how long that took
  *   bench=10.0.2.8    what frames cost: bench.c
+ *   whole             what it sends back is what has come, and not as many bytes of any kind
  *   serve             it goes on until it is asked to end: control/shutdown; each time that it
  *                     has been connected it says "ready> " to who has its console
  */
@@ -29,7 +30,7 @@ struct refs refs;
 struct netfront card;
 struct net_memory memory;
 struct inet stack;
-static bool stopped;
+static bool stopped, whole;
 static unsigned asked; /* card.stores, when one was last asked to tell of that */
 
 /* ---- the card ---- */
@@ -53,6 +54,8 @@ send_back(const uint8_t *frame, size_t len)
 
 	if (len < 14 || get16(frame + 12) != ETH_LOOP || !(page = net_page(&card)))
 		return false;
+	if (whole)
+		memcpy(page, frame, len);
 	memcpy(page, frame + MAC_SIZE, MAC_SIZE);
 	memcpy(page + MAC_SIZE, card.mac, MAC_SIZE);
 	put16(page + 12, ETH_LOOP);
@@ -294,6 +297,7 @@ begin(void)
 		pv_exit(1);
 	}
 	begin_stack();
+	whole = has_word("whole");
 	pv_printf("vif %s: 4/4, %s is %s\n", card.dev.token, mac_text(card.mac, mac),
 		  ip_text(stack.ip, ip));
 	use();

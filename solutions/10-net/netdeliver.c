@@ -1,11 +1,15 @@
 /*
- * A frame for a domain: into the next page that it has given. Where there is none it is lost, and
- * nobody waits for it.
+ * A frame for a domain (exercise 10.2): into the next page that it has given. Where there is none
+ * it is lost, and nobody waits for it.
  */
 #include <guest/dom0/netback.h>
+#include <guest/pv/drivers/exercise.h>
 #include <guest/pv/lib/grants.h>
 
 #define PAGE 4096u
+
+/* EXERCISE 10.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 10.0 */
 
 /* Pieces, and what is here already. */
 #define COPIES (XEN_NETIF_SLOTS + 1u)
@@ -98,6 +102,20 @@ static void
 add_pieces(struct copies *c, const struct net_frame *f, unsigned from, unsigned len,
 	   struct xen_gnttab_copy_ptr to, unsigned flags)
 {
+	/*
+	 * EXERCISE 10.2d: copies
+	 * Holds: behind those that are there, c has the copies that bring these bytes of the frame
+	 *  to `to`, in their order; none is of no bytes. `flags` says what `to` is.
+	 * Beware: pieces lie in pages of their own, each from its own offset on. A stretch begins
+	 *  and ends in any of them. What is not asked for is not touched.
+	 * Manual: grant_table.h "GNTTABOP_copy", of libxen-dev; xen_grants.h.
+	 * Tools: pv_granted(), pv_own(), XEN_GNTCOPY_source_gref
+	 * Hint: in which piece does the first byte lie, and how far behind its begin?
+	 * Hint: pieces of 10, 0, 20 and 30 bytes: where are the bytes 5 to 40?
+	 * Hint: readv() at an offset of a file that lies in three extents: it skips what lies in
+	 *  front, takes the rest of that extent, then whole ones, then a part of the last.
+	 * until then: (void)c; (void)f; (void)from; (void)len; (void)to; (void)flags;
+	 */
 	for (unsigned n = 0; n < f->pieces && len; n++) {
 		const struct xen_netif_tx_request *p = &f->piece[n];
 		unsigned some;
@@ -117,6 +135,7 @@ add_pieces(struct copies *c, const struct net_frame *f, unsigned from, unsigned 
 		len -= some;
 		from = 0;
 	}
+	/* END EXERCISE 10.2d */
 }
 
 void
