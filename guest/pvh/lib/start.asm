@@ -186,13 +186,13 @@ __?SECT?__
 	HANDLER	256			; PV_EVENT
 
 %define REGISTERS rax, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15
-%macro PUSH_ALL 1-*
+%macro PUSH_ALL 1-*.nolist
 %rep %0
 	push	%1
 %rotate 1
 %endrep
 %endmacro
-%macro POP_ALL 1-*
+%macro POP_ALL 1-*.nolist
 %rep %0
 %rotate -1
 	pop	%1
