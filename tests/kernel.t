@@ -294,7 +294,7 @@ def typing():
              (b"sleep 4000000000; echo never\recho later\r\x03", b"^C\nK> "),
              (b"echo after\r", b"echo after\nafter\n"), (b"sleep 50\recho ahead\r", b"\nahead\n"),
              (b"\r", b"K> "),
-             (b"echo " + b"y" * 600 + b"\r", b"\n" + b"y" * 250 + b"\n")]
+             (b"echo " + b"y" * 600 + b"\r", b"\n" + b"y" * 506 + b"\n")]
     for send, expected in steps:
         if send:
             live.send(send)

@@ -75,7 +75,7 @@ struct domain {
 	bool input_waits;   /* ... first for what *input begins with, up to a `|` */
 	char heard[32];     /* its last characters, a ring */
 	unsigned heard_count;
-	char words[256];
+	char words[512];
 	/* accesses to ports that no device claims; and by port, the first ones */
 	uint64_t unclaimed;
 	uint64_t dropped; /* writes to what is neither RAM nor a device's */

@@ -10,7 +10,7 @@
 #include <kern/sched/sched.h>
 #include <kern/thread.h>
 
-#define LINE_MAX       256
+#define LINE_MAX       512
 #define ARGS_MAX       16
 #define HISTORY        8
 #define AHEAD_MAX      64
