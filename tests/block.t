@@ -153,7 +153,7 @@ def linux(kernel):
                                            memory=192, extra=WORDS), "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes(),
                        "fs": fs, "fs2": fs})
     typed = start(96, *shell("truncate 1M thin", "create linux.cfg"), ENDS, *shell("crc32 fs", "crc32 fs2", "crc32 thin", "ls", "halt"))
-    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False,
+    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False, icount=True,
                           extra=("-drive", f"file={image},format=raw,if=ide,index=0"), cmdline=f"panic=off -- {typed}; audit; off")
     console = result.text()
     result.cleanup()

@@ -135,7 +135,7 @@ def linux(kernel):
                        "b": net("b", f"ip={ours}", extra="serve"), "pv-net": guest("pv-net").read_bytes(), "linux-pv": kernel.read_bytes(),
                        "initrd64": initrd.read_bytes()})
     steps = start(96, *shell("create b", "create l"), ENDS, *shell("network-list b", "shutdown b"), ENDS, *shell("halt"))
-    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False,
+    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False, icount=True,
                           cmdline=f"panic=off -- {steps}; audit; off")
     console = result.text()
     result.cleanup()
