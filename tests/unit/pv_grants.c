@@ -338,7 +338,7 @@ at_random(void)
 			diag("step %u: %s", step, told);
 	}
 	for (unsigned n = 0; n < 6; n++)
-		kinds += counts[n] > 400;
+		kinds += counts[n] > 200;
 	diag("maps %u, refused %u; unmaps %u, refused %u; copies %u, refused %u; ends %u",
 	     counts[1], counts[0], counts[3], counts[2], counts[5], counts[4], counts[15]);
 	is_u64(wrong, 0, "%u steps: the model and the auditors agree", STEPS);
