@@ -27,10 +27,10 @@ shadow_load_root(struct shadow_mmu *m)
 	}
 	for (unsigned i = 0; i < PDPT_ENTRIES; i++)
 		shadow_clear(m, ROOT_SLOT, i);
-	/* EXERCISE 2.7a: That would do, for faults fill the root like any other table. But the shadows of this
-	 * CR3 may still be there from the last time: shadow_find() the page directory's for each GiB (level 2, quadrant i,
-	 * the paging_format's id) and shadow_set() the entry, with all rights. To be found is no use yet: `writes` stays. (SDM 3A
-	 * 4.10.4 tells what a load of CR3 must make the CPU forget)
+	/* EXERCISE 2.7a: That would do, for faults fill the root like any other table. But shadows of
+	 * this CR3 may be there from the last time: shadow_find() the page directory's for each GiB
+	 * (level 2, quadrant i, the paging_format's id) and shadow_set() the entry, with all rights.
+	 * To be found is no use yet: `writes` stays. (SDM 3A 4.10.4: what the CPU must forget)
 	 * until then: (void)p, shadow_free_all(m);
 	 */
 	for (unsigned i = 0; i < PDPT_ENTRIES; i++) {
@@ -57,8 +57,8 @@ shadow_reclaim(struct shadow_mmu *m, unsigned n)
 {
 	if (shadow_room(m, n))
 		return true;
-	/* EXERCISE 2.7b: The pool is used up. The simplest thing that is right: give all shadows up (shadow_free_all())
-	 * and ask again; what is in use comes back by faults.
+	/* EXERCISE 2.7b: The pool is used up. The simplest thing that is right: give all shadows up
+	 * (shadow_free_all()) and ask again; what is in use comes back by faults.
 	 * until then: return false;
 	 */
 	shadow_free_all(m);
