@@ -17,6 +17,17 @@
  *   control(PORTS, number, first, last)     it has these ports of dom0's from now on, until it ends
  *   control(LINE, number, irq)              ... and this line of the machine's
  *
+ * To put a domain away, and to bring it back (below, `words` is uint64_t[512], `context` a struct
+ * xen_guest_context *):
+ *   control(FRAMES, number, pfn, words)     ZENO_FRAME_ words of its frames from there on: how many
+ *   control(CONTEXT, number, vcpu, context) what it goes on with: one that has suspended, or -EBUSY
+ *   control(PIN, number, pfn, level)        of one that CREATE has made empty: as it would itself
+ *   control(BEGIN, number, vcpu, context)   ... and that vCPU begins, as by VCPUOP_initialise
+ *
+ * One suspends by SCHEDOP_shutdown: it is paused, LOOK says why, and VIRQ_DOM_EXC that there is
+ * one. If it is let go again its call answers 1, that nobody has put it away; in CONTEXT the answer
+ * is 0.
+ *
  * -EPERM: who asks is not dom0, or dom0 has not made that domain. -ESRCH: there is none such.
  * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. What LOOK
  * tells as ended is: behind DESTROY one has a last turn to come. -EBUSY of RELEASE: it has not
@@ -41,9 +52,17 @@ enum zeno_control {
 	ZENO_SAID,
 	ZENO_PORTS,
 	ZENO_LINE,
+	ZENO_FRAMES,
+	ZENO_CONTEXT,
+	ZENO_PIN,
+	ZENO_BEGIN,
 };
-#define ZENO_MAP_WRITE 1u
-#define ZENO_VCPUS     4u
+#define ZENO_FRAME_NONE    (~0ul) /* it has none there */
+#define ZENO_FRAME_MFN(w)  ((w)&0xffffffffffffful)
+#define ZENO_FRAME_TYPE(w) ((w) >> 52 & 7) /* 1 to 4: a page table of this level; 0: memory */
+#define ZENO_FRAME_PINNED  (1ul << 55)
+#define ZENO_MAP_WRITE     1u
+#define ZENO_VCPUS         4u
 
 enum zeno_type {
 	ZENO_PV,
@@ -59,6 +78,10 @@ struct zeno_create {
 	uint32_t type;  /* enum zeno_type */
 	char words[512];
 	char note[64]; /* dom0's own: LOOK has it, also for the dom0 that comes next */
+	/* It is to be brought back: no kernel is loaded, and no vCPU begins before BEGIN. */
+	uint32_t empty;
+	uint64_t console_pfn, store_pfn; /* where its rings are; and what its clock says: ns */
+	uint64_t ns;
 };
 
 /* The last 8 KiB are kept. len 0: that was all. */
@@ -83,7 +106,7 @@ struct zeno_look {
 	uint8_t state;                     /* enum zeno_state */
 	uint8_t made;                      /* by dom0 */
 	uint32_t console_port, store_port; /* of its own */
-	uint32_t why;                      /* enum zeno_why, of one that has ended */
+	uint32_t why;                      /* enum zeno_why: of one that has ended, or suspended */
 	uint64_t console_pfn, store_pfn;
 	uint64_t ram, most; /* bytes that it has; that it may have */
 	uint64_t exits, ns; /* its own clock */
@@ -91,6 +114,8 @@ struct zeno_look {
 	uint64_t weight;
 	uint32_t vcpus;
 	uint32_t type; /* enum zeno_type, of one that dom0 has made */
+	uint64_t shared;             /* machine frame of the page that it shares with Zeno ... */
+	uint64_t p2m_cr3, p2m_vaddr; /* ... where it says these (arch-x86/xen.h) */
 	char name[24];
 	char end[240]; /* why it has ended, in words */
 	char note[64];

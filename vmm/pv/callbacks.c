@@ -6,10 +6,6 @@
 #include <inc/errno.h>
 #include <vmm/pv/pv.h>
 
-#define ASSISTS                                                                                 \
-	(1ul << XEN_VMASST_TYPE_writable_pagetables | 1ul << XEN_VMASST_TYPE_pae_extended_cr3 | \
-	 1ul << XEN_VMASST_TYPE_runstate_update_flag)
-
 /* NULL: there is no such call here. An NMI is never sent, so nobody looks where it goes to. */
 static uint64_t *
 callback_of(struct pv *pv, unsigned type)
@@ -93,7 +89,7 @@ pv_call_vm_assist(struct vcpu *v, struct pv_call *c)
 {
 	uint64_t type = c->arg[1], assists = pv_of(v)->assists;
 
-	if (type > 63 || !(ASSISTS >> type & 1))
+	if (type > 63 || !(PV_ASSISTS >> type & 1))
 		return -EINVAL;
 	switch ((uint32_t)c->arg[0]) {
 	case XEN_VMASST_CMD_enable:

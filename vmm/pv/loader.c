@@ -59,7 +59,7 @@ registers(struct cpu_state *s, const struct pv_start *start, mfn_t root)
 
 /* The hole is in each root: Zeno's own tables, and the M2P as guests see it. */
 static int
-take_root(struct vcpu *v, mfn_t root)
+know_hole(struct vcpu *v)
 {
 	pte_t *hole = pv_of(v)->types->hole;
 	mfn_t m2p = pv_m2p_table();
@@ -68,26 +68,58 @@ take_root(struct vcpu *v, mfn_t root)
 		return -ENOMEM;
 	memcpy(hole, root_slot(host_root, HOLE_FIRST_SLOT), sizeof(pv_of(v)->types->hole));
 	hole[0] = mfn_to_hpa(m2p).v | PTE_P | PTE_U | PTE_A | PTE_NX;
-	return pv_types_begin(v, root);
+	return 0;
+}
+
+/* What is to be in its memory, and where. 0, or -ENOEXEC after a line. */
+static int
+make_plan(struct pv_plan *plan, struct pv_image *image, const struct domain *d,
+	  const struct pv_files *f)
+{
+	uint64_t pages = d->ram >> PAGE_SHIFT;
+	const char *wrong;
+
+	*plan = (struct pv_plan){ .console_pfn = f->console_pfn, .store_pfn = f->store_pfn };
+	if (f->empty)
+		return f->console_pfn < pages && f->store_pfn < pages ? 0 : -EINVAL;
+	wrong = pv_read_image(image, f->kernel, f->kernel_size);
+	if (!wrong)
+		wrong = pv_make_plan(plan, image, pages, f->ramdisk, f->ramdisk_size);
+	if (wrong)
+		printf("%s: not a guest that can be started: %s\n", d->name, wrong);
+	return wrong ? -ENOEXEC : 0;
+}
+
+/* Whoever has had an empty one made says what it begins with, of its first vCPU, too. */
+static int
+begin(struct domain *d, const struct pv_files *f, const struct pv_plan *plan)
+{
+	struct vcpu *v = d->vcpu;
+	int err = know_hole(v);
+	struct pv_start start;
+
+	if (f->empty) {
+		pv_of(v)->initialised = false;
+		v->state.activity = ACTIVITY_WAITS_FOR_SIPI;
+		return err;
+	}
+	start = pv_build(plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->shared)).v, f->words);
+	if (!err)
+		err = pv_types_begin(v, mfn(frame_number(d, start.root_pfn)));
+	registers(&v->state, &start, v->root);
+	return err;
 }
 
 int
 pv_load_files(struct domain *d, const struct pv_files *f)
 {
 	struct vcpu *v = d->vcpu;
-	struct pv_start start;
 	struct pv_image image;
 	struct pv_plan plan;
-	const char *wrong = pv_read_image(&image, f->kernel, f->kernel_size);
-	int err;
+	int err = make_plan(&plan, &image, d, f);
 
-	if (!wrong)
-		wrong = pv_make_plan(&plan, &image, d->ram >> PAGE_SHIFT, f->ramdisk,
-				     f->ramdisk_size);
-	if (wrong) {
-		printf("%s: not a guest that can be started: %s\n", d->name, wrong);
-		return -ENOEXEC;
-	}
+	if (err)
+		return err;
 	err = pv_domain_create(d);
 	if (!err && v->next && !pv_domain_of(d)->events) {
 		printf("%s: to start a second vCPU is one of Lab 7's calls: vcpus=1\n", d->name);
@@ -97,12 +129,7 @@ pv_load_files(struct domain *d, const struct pv_files *f)
 		err = pv_create(each);
 	if (!err)
 		err = pv_domain_open(d, &plan, f->by_dom0);
-	if (err)
-		return err;
-	start = pv_build(&plan, &ops, d, mfn_to_hpa(ptr_mfn(pv_domain_of(d)->shared)).v, f->words);
-	err = take_root(v, mfn(frame_number(d, start.root_pfn)));
-	registers(&v->state, &start, v->root);
-	return err;
+	return err ? err : begin(d, f, &plan);
 }
 
 static int

@@ -20,6 +20,11 @@
 #include <vmm/pv/vcpus.h>
 #include <vmm/vcpu.h>
 
+/* vm_assist's types that a domain may ask for. */
+#define PV_ASSISTS                                                                              \
+	(1ul << XEN_VMASST_TYPE_writable_pagetables | 1ul << XEN_VMASST_TYPE_pae_extended_cr3 | \
+	 1ul << XEN_VMASST_TYPE_runstate_update_flag)
+
 #define PV_TABLE_PAGES (GDT_GUEST_PAGES + LDT_WINDOW_PAGES)
 
 /*

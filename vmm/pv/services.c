@@ -144,7 +144,7 @@ shut_down(struct vcpu *v, struct pv_call *c)
 	static const char *const words[] = {
 		[XEN_SHUTDOWN_poweroff] = "powered off",
 		[XEN_SHUTDOWN_reboot] = "has asked for a reboot",
-		[XEN_SHUTDOWN_suspend] = "it asks to be put away, which Zeno does not do yet",
+		[XEN_SHUTDOWN_suspend] = "it asks to be put away, and nobody is there who does it",
 		[XEN_SHUTDOWN_crash] = "it says that it has crashed",
 	};
 	uint32_t reason;
@@ -153,6 +153,12 @@ shut_down(struct vcpu *v, struct pv_call *c)
 		return -EFAULT;
 	if (reason >= ARRAY_LEN(words))
 		return -EINVAL;
+	if (reason == XEN_SHUTDOWN_suspend) {
+		int64_t result = pv_domain_sched_op(v, c);
+
+		if (result != -ENOSYS)
+			return result;
+	}
 	c->verdict = STOP;
 	pv_domain_of(v->domain)->shutdown = (uint8_t)(reason + 1);
 	if (reason <= XEN_SHUTDOWN_reboot)

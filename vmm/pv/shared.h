@@ -23,9 +23,10 @@ struct pv_domain {
 	mfn_t held[PV_HELD];      /* of the guest's own memory */
 	unsigned held_count;
 	uint16_t key; /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
-	uint8_t shutdown; /* 1 + the reason that it gave for its end; 0: none */
-	uint32_t away;    /* frames that it has not, of those that it may have */
-	uint32_t loose;   /* ... that it has, and no guest frame leads there: pv_place() */
+	uint8_t shutdown;  /* 1 + the reason that it gave for its end; 0: none */
+	uint8_t suspended; /* 1 + the vCPU that has said so; 0: it goes on, or may */
+	uint32_t away;     /* frames that it has not, of those that it may have */
+	uint32_t loose;    /* ... that it has, and no guest frame leads there: pv_place() */
 	struct pv_grant_table grants;
 };
 
@@ -87,5 +88,7 @@ struct pv_files {
 	uint64_t kernel_size, ramdisk_size;
 	const char *words;
 	bool by_dom0;
+	bool empty; /* to be brought back: no kernel, and its rings are here */
+	uint64_t console_pfn, store_pfn;
 };
 int pv_load_files(struct domain *d, const struct pv_files *f);

@@ -5,36 +5,19 @@
  * Under any other name nothing is its to ask. Its ramdisk is the kernel of whom it makes.
  */
 #include <guest/pv/control/control.h>
-#include <guest/pv/lib/events.h>
-#include <guest/pv/lib/text.h>
-
-#define PAGE   4096u
-#define DIRECT 0xffff830000000000ul
 
 int guest_main(const struct xen_start_info *info);
 
 static uint8_t window[2][PAGE] __attribute__((aligned(4096)));
-static struct zeno_create good;
+struct zeno_create good;
 static struct zeno_look l;
-
-int64_t
-control(unsigned op, uint64_t a, uint64_t b, uint64_t c)
-{
-	return pv_call(ZENO_CONTROL, op, a, b, c);
-}
-
-static int64_t
-create(const struct zeno_create *c)
-{
-	return control(ZENO_CREATE, (uint64_t)c, 0, 0);
-}
 
 /* ---- who is not dom0 ---- */
 
 static int
 nobody(void)
 {
-	for (unsigned op = 0; op <= ZENO_LINE; op++)
+	for (unsigned op = 0; op <= ZENO_BEGIN; op++)
 		for (uint64_t id = 0; id < 20; id++)
 			REFUSES(EPERM, "an operation", control(op, id, 0, (uint64_t)window));
 	pv_printf("%u wrong; nothing is mine to ask\n", wrong);
@@ -48,7 +31,7 @@ numbers(void)
 {
 	static const uint64_t ids[] = { 0, 2, 16, 17, 0x7ff0, 0x10001, ~0ul, 1ul << 63 };
 
-	for (unsigned op = ZENO_PAUSE; op <= ZENO_LINE; op++) {
+	for (unsigned op = ZENO_PAUSE; op <= ZENO_BEGIN; op++) {
 		if (op == ZENO_SAID)
 			continue;
 		for (unsigned n = op == ZENO_WEIGHT; n < sizeof(ids) / sizeof(ids[0]); n++)
@@ -208,7 +191,7 @@ in_a_table(uint64_t id)
 }
 
 /* What is told as ended can be let go of. */
-static void
+void
 wait_for_end(uint64_t id)
 {
 	while (control(ZENO_LOOK, id, (uint64_t)&l, 0) == (int64_t)id && l.state != ZENO_ENDED)
@@ -438,6 +421,7 @@ guest_main(const struct xen_start_info *info)
 	check(id == 2, "one that is as it should be", (uint64_t)id);
 	other = create(&good);
 	devices((uint64_t)id, (uint64_t)other);
+	built_ones((uint64_t)id);
 	frames((uint64_t)id);
 	in_a_table((uint64_t)id);
 	ends((uint64_t)id);
@@ -447,6 +431,7 @@ guest_main(const struct xen_start_info *info)
 	devices_are_back();
 	for (unsigned n = 0; n < (has_word("long") ? 20 : 1); n++)
 		many();
+	empty_ones(has_word("long") ? 400 : 20);
 	anything(has_word("long") ? 40000 : 2000);
 	pv_printf("%u wrong; the end\n", wrong);
 	return 0;

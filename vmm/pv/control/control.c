@@ -6,6 +6,7 @@
 #include <vmm/engine.h>
 #include <vmm/pv/bus/bus.h>
 #include <vmm/pv/control/control.h>
+#include <vmm/pv/control/save/save.h>
 #include <vmm/pv/pv.h>
 
 static struct domain *dom0;              /* NULL: there is none */
@@ -131,6 +132,8 @@ create(struct vcpu *v, uint64_t from)
 	for_each_vcpu(v, d) v->thread.class = &made_class;
 	memcpy(pv_events_of(d)->ends.note, c.note, sizeof(c.note));
 	domain_pause(d);
+	if (c.empty)
+		d->clock_offset = d->paused_at - c.ns;
 	printf("d%u %s: made by dom0 with %lu MiB\n", d->id, d->name, d->ram >> 20);
 	return id;
 }
@@ -145,7 +148,7 @@ why(const struct domain *d)
 	const struct pv_domain *pd = d->pv;
 
 	if (d->state != DOMAIN_ENDED)
-		return ZENO_NOT_YET;
+		return pd && pd->suspended ? ZENO_SUSPEND : ZENO_NOT_YET;
 	if (pd && pd->shutdown)
 		return pd->shutdown;
 	if (!d->stopped || d->reset)
@@ -190,6 +193,8 @@ look_at(const struct domain *d, struct zeno_look *l)
 		.vcpus = d->vcpu->thread.account->threads,
 		.type = pd && pd->hvm ? ZENO_PVH : ZENO_PV,
 	};
+	if (pd && !pd->hvm)
+		pv_save_look(d, l);
 	snprintf(l->name, sizeof(l->name), "%s", d->name);
 	snprintf(l->end, sizeof(l->end), "%s", d->end_reason);
 	snprintf(l->note, sizeof(l->note), "%s", ends->note);
@@ -255,13 +260,16 @@ of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 	case ZENO_UNPAUSE:
 		if (!runs)
 			return -ENODATA;
-		if ((uint32_t)c->arg[0] == ZENO_PAUSE)
+		if ((uint32_t)c->arg[0] == ZENO_PAUSE) {
 			domain_pause(d);
-		else
-			domain_resume(d);
+			return 0;
+		}
+		pv_domain_of(d)->suspended = 0;
+		domain_resume(d);
 		return 0;
 	case ZENO_DESTROY:
-		domain_stop(d, "by dom0");
+		if (!pv_save_destroy(d))
+			domain_stop(d, "by dom0");
 		return 0;
 	case ZENO_RELEASE:
 		return release(v, d);
@@ -277,7 +285,7 @@ of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 		pv_types_told(v);
 		return result;
 	default:
-		return -ENOSYS;
+		return pv_domain_of(d)->hvm ? -EINVAL : pv_save_op(v, c, d);
 	}
 }
 

@@ -19,6 +19,8 @@
 #define MIB_MAX  4096u
 _Static_assert(ZENO_VCPUS == PV_VCPUS, "as dom0 is told");
 
+static const struct zeno_create *asked; /* by the call that is being done */
+
 static int
 load(struct domain *d, const struct domain_config *c)
 {
@@ -28,7 +30,10 @@ load(struct domain *d, const struct domain_config *c)
 					.ramdisk = ramdisk ? module_bytes(ramdisk) : NULL,
 					.ramdisk_size = ramdisk ? ramdisk->size : 0,
 					.words = module_own_words(c->module),
-					.by_dom0 = true };
+					.by_dom0 = true,
+					.empty = asked->empty,
+					.console_pfn = asked->console_pfn,
+					.store_pfn = asked->store_pfn };
 
 	return pv_load_files(d, &files);
 }
@@ -112,6 +117,7 @@ make(struct vcpu *v, const struct zeno_create *c, mfn_t root)
 	snprintf(kernel.name, sizeof(kernel.name), "%s", c->name);
 	snprintf(words, sizeof(words), "x -- %s", c->words); /* as behind its path, all its own */
 	write_cr3(mfn_to_hpa(root).v);
+	asked = c;
 	err = domain_create(&d, &config);
 	write_cr3(mfn_to_hpa(host_root).v);
 	return err ? err : (int64_t)d->id;
@@ -136,7 +142,7 @@ pv_make(struct vcpu *v, const struct zeno_create *c)
 
 	if (!is_name(c->name, sizeof(c->name)) || c->words[sizeof(c->words) - 1] ||
 	    c->note[sizeof(c->note) - 1] || c->mib > MIB_MAX || !c->vcpus || c->vcpus > PV_VCPUS ||
-	    c->type > ZENO_PVH)
+	    c->type > ZENO_PVH || (c->empty && c->type != ZENO_PV))
 		return -EINVAL;
 	domain_forget(NULL); /* which loads another root, and comes first in domain_create() */
 	write_cr3(mfn_to_hpa(host_root).v);

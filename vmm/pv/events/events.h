@@ -74,7 +74,7 @@ void pv_rests(struct vcpu *v, enum xen_runstate state);
 void pv_waits(struct vcpu *v);
 void pv_show_time_area(struct vcpu *v);
 
-/* start.c: VCPUOP_initialise, _up, _down: by one vCPU, of any of its domain. */
+/* start.c: VCPUOP_initialise, _up, _down: by one vCPU, of any of its domain; by dom0's. */
 int64_t pv_vcpu_initialise(struct vcpu *v, struct vcpu *of, struct pv_call *c);
 int64_t pv_vcpu_up(struct vcpu *of);
 int64_t pv_vcpu_down(struct vcpu *v, struct vcpu *of, struct pv_call *c);

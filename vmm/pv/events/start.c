@@ -164,6 +164,8 @@ begin(struct vcpu *of, const struct xen_guest_context *g)
 	of->root = pv->user ? pv->user_root : pv->kernel_root;
 	of->state.cr3 = mfn_to_hpa(pv->kernel_root).v;
 	pv->initialised = true;
+	if (!of->number) /* whose assists are the domain's */
+		for_each_vcpu(each, of->domain) pv_of(each)->assists = g->vm_assist & PV_ASSISTS;
 }
 
 /* -EFAULT, -EEXIST: it has been; -EINVAL, -ENOMEM; a walk's preemption: the same call once more. */
@@ -183,8 +185,8 @@ pv_vcpu_initialise(struct vcpu *v, struct vcpu *of, struct pv_call *c)
 	err = take_memory(of, &g, &c->budget);
 	c->again = err == -EAGAIN;
 	if (!c->again)
-		pv_type_forget(pv_of(v)->types);
-	pv_types_told(v);
+		pv_type_forget(pv_of(of)->types);
+	pv_types_told(of);
 	if (err)
 		return err;
 	begin(of, &g);
