@@ -113,7 +113,7 @@ struct zeno_look {
 	uint64_t used;      /* ns of the CPU, all vCPUs of it */
 	uint64_t weight;
 	uint32_t vcpus;
-	uint32_t type; /* enum zeno_type, of one that dom0 has made */
+	uint32_t type;               /* enum zeno_type, of one that dom0 has made */
 	uint64_t shared;             /* machine frame of the page that it shares with Zeno ... */
 	uint64_t p2m_cr3, p2m_vaddr; /* ... where it says these (arch-x86/xen.h) */
 	char name[24];

@@ -10,7 +10,7 @@ FOR_DOM0 = $(PVH_AGAIN:%=$(GO)/pvh-%.elf)
 # Those that have drivers for others' devices, and those that have a network. A lab that has files in the drivers (GUEST_LAB)
 # has such guests of its own, in its variant's folder; all others have them with the reference's files, or, where that is not
 # here, with labs/'.
-PV_DRIVE := dom0 pv-disk pv-driver pv-net
+PV_DRIVE := dom0 pv-disk pv-driver pv-net pv-suspend
 PV_INET := dom0 pv-net
 OWN := $(if $(GUEST_LAB),$(O)/guest,$(GO))
 DOM0 := $(if $(wildcard guest/dom0/main.c),$(OWN)/dom0.elf)
@@ -85,7 +85,7 @@ OWN_LIBRARY := $(call own_objects,pv/lib) $(call own_objects,pv/drivers)
 # Its labs' files, and those of others that nobody has named: of a half that is not asked for, or of a later lab.
 OWN_FILES := $(GUEST_SOURCES) $(filter-out $(foreach file,$(notdir $(GUEST_SOURCES) $(GUEST_CATCHUP:.o=)),%/$(file)),$(LAB_FILES))
 OWN_LABS := $(OWN_FILES:%=$(STORE)/%.o)
-OWN_OBJECTS := $(OWN_LIBRARY) $(OWN_LABS) $(foreach place,pv/inet dom0 pv/disk pv/driver pv/net,$(call own_objects,$(place)))
+OWN_OBJECTS := $(OWN_LIBRARY) $(OWN_LABS) $(foreach place,pv/inet dom0 pv/disk pv/driver pv/net pv/suspend,$(call own_objects,$(place)))
 $(STORE)/guest/%: private CFLAGS = $(PV_CFLAGS)
 $(OWN_LABS): private CFLAGS = $(LAB_CFLAGS)
 $(OWN_OBJECTS): | $(OWN_STAMP)
@@ -103,7 +103,7 @@ endif
 $(foreach g,$(PV_GUESTS),$(eval $(call pv_rule,pv-$g,pv/$g)))
 # Kernels with a CPU of their own and the same library, but for what a PV kernel has of Zeno: guest/pvh/calls is pvh-calls. And of
 # the PV guests one more time those that are front ends.
-PVH_LIBRARY := $(filter-out %/start.asm.o %/own.c.o,$(call guest_objects,pv/lib)) $(call guest_objects,pvh/lib)
+PVH_LIBRARY := $(filter-out %/start.asm.o %/own.c.o %/suspend.c.o,$(call guest_objects,pv/lib)) $(call guest_objects,pvh/lib)
 define pvh_rule
 $(GO)/pvh-$1.elf: $(PVH_LIBRARY) $(if $(filter pv/%,$2),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter pv-$1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pvh/lib/pvh.ld
 	@echo "ld   $$@"

@@ -65,6 +65,11 @@ int64_t control(enum zeno_control op, uint64_t a, uint64_t b, uint64_t c);
 void domains_init(void);
 struct domu *domain_create(const char *file); /* NULL, after a line: it is not made */
 void domain_let_go(struct domu *u);
+struct config;
+bool domain_is_free(const char *name);
+bool domain_devices(const char *file, struct config *c); /* false, after a line: not to be had */
+/* One that Zeno has made, and that is paused: it is served, and begins. */
+struct domu *domain_start(unsigned id, const struct config *c);
 struct domu *domu_find(const char *word); /* by name or number; NULL, after a line */
 bool domains_serve(void); /* rings, and who has ended. Whether there was something to do */
 
@@ -121,10 +126,20 @@ void run_network_detach(const char *word);
 void run_network_list(const char *word);
 void run_vif_rule(const char *word);
 
+/* job.c, save.c, restore.c: putting away. Whether there was something to do; the shell waits. */
+bool job_serve(void);
+bool job_busy(void);
+uint64_t job_until(void); /* when it is to be asked again; 0: whenever something comes */
+bool save_takes(const struct domu *u);
+void run_save(const char *word);
+void run_restore(const char *word);
+
 /* vbds.c: disks for domains. Why one can't have it; NULL: it can, or has. */
-struct config;
 struct disk;
 const char *vbd_wrong(const struct domu *u, const struct disk *d);
+/* ... for dom0 itself, and what is below it. */
+struct medium;
+const char *vbd_medium(const struct disk *d, struct medium *m);
 const char *vbd_attach(struct domu *u, const struct disk *d);
 bool vbd_detach(const struct domu *u, const char *name); /* false: it has no such */
 void vbds_begin(struct domu *u, const struct config *c);

@@ -114,8 +114,8 @@ wrong(const char *file, const struct config_place *at, const char *words, const 
 	say("%s:%u:%u: %s%s\n", file, at->line, at->column, words, of);
 }
 
-static bool
-is_free(const char *name)
+bool
+domain_is_free(const char *name)
 {
 	for (const struct domu *u = domus; u < domus + DOMUS; u++)
 		if (u->id && !strcmp(u->name, name))
@@ -152,18 +152,36 @@ vifs_are_free(const char *file, const struct config *c)
 	return true;
 }
 
-/* What the file says, and the files that it names; false, after a line. */
+/* What the file says of it; false, after a line. */
 static bool
-read_config(const char *name, struct config *c, struct file *kernel, struct file *ramdisk)
+read_file(const char *name, struct config *c)
 {
 	struct config_wrong w;
 	struct file f;
+	bool there = file_find(name, &f);
 
-	if (!file_find(name, &f))
+	if (!there)
 		say("there is no file %s; `ls` shows those that there are\n", name);
 	else if (config_read(c, (const char *)f.bytes, f.size, &w))
 		wrong(name, &w.at, w.words, "");
-	else if (!is_free(c->name))
+	else
+		return true;
+	return false;
+}
+
+bool
+domain_devices(const char *name, struct config *c)
+{
+	return read_file(name, c) && disks_are_there(name, c) && vifs_are_free(name, c);
+}
+
+/* ... and the files that it names. */
+static bool
+read_config(const char *name, struct config *c, struct file *kernel, struct file *ramdisk)
+{
+	if (!read_file(name, c))
+		return false;
+	if (!domain_is_free(c->name))
 		wrong(name, &c->name_at, "there is a domain of this name, ", c->name);
 	else if (!file_find(c->kernel, kernel))
 		wrong(name, &c->kernel_at, "there is no file ", c->kernel);
@@ -216,13 +234,29 @@ give_machine(const struct domu *u, const struct config *c)
 }
 
 struct domu *
+domain_start(unsigned id, const struct config *c)
+{
+	struct zeno_look l;
+	struct domu *u;
+
+	control(ZENO_LOOK, id, (uint64_t)&l, 0);
+	u = serve(&l);
+	give_machine(u, c);
+	vbds_begin(u, c);
+	vifs_begin(u, c);
+	driven_begin(u);
+	if (c->cpu_weight)
+		control(ZENO_WEIGHT, id, c->cpu_weight, 0);
+	control(ZENO_UNPAUSE, id, 0, 0);
+	return u;
+}
+
+struct domu *
 domain_create(const char *name)
 {
 	struct file kernel, ramdisk = { .bytes = NULL };
 	struct zeno_create make = { .mib = 0 };
-	struct zeno_look l;
 	struct config c;
-	struct domu *u;
 	int64_t id;
 
 	if (!read_config(name, &c, &kernel, &ramdisk))
@@ -243,16 +277,7 @@ domain_create(const char *name)
 		say("%s: %s (error %ld)\n", c.name, why(id), -id);
 		return NULL;
 	}
-	control(ZENO_LOOK, (uint64_t)id, (uint64_t)&l, 0);
-	u = serve(&l);
-	give_machine(u, &c);
-	vbds_begin(u, &c);
-	vifs_begin(u, &c);
-	driven_begin(u);
-	if (c.cpu_weight)
-		control(ZENO_WEIGHT, (uint64_t)id, c.cpu_weight, 0);
-	control(ZENO_UNPAUSE, (uint64_t)id, 0, 0);
-	return u;
+	return domain_start((unsigned)id, &c);
 }
 
 /* What one has that a dom0 has made that was here before, as its file says now. */
@@ -298,6 +323,7 @@ domains_serve(void)
 	daemon_hears();
 	any |= media_serve();
 	any |= nic_serve();
+	any |= job_serve();
 	for (struct domu *u = domus; u < domus + DOMUS; u++) {
 		if (!u->id)
 			continue;

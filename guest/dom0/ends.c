@@ -19,7 +19,7 @@ action_of(const struct domu *u, enum zeno_why why)
 	struct config c;
 	struct file f;
 
-	if (why == ZENO_KILLED || !*u->file || !file_find(u->file, &f) ||
+	if (why == ZENO_KILLED || why == ZENO_SUSPEND || !*u->file || !file_find(u->file, &f) ||
 	    config_read(&c, (const char *)f.bytes, f.size, &wrong))
 		return CONFIG_DESTROY;
 	return why == ZENO_POWEROFF ? c.on_poweroff : why == ZENO_REBOOT ? c.on_reboot : c.on_crash;
@@ -84,6 +84,16 @@ end(struct domu *u, const struct zeno_look *l)
 		shell_prompt();
 }
 
+/* Nobody has asked it to suspend, or whoever has is not there any more. */
+static void
+wake(struct domu *u)
+{
+	say("\n%s wants to be put away, which nobody has asked for: it goes on\n", u->name);
+	control(ZENO_UNPAUSE, u->id, 0, 0);
+	if (!attached)
+		shell_prompt();
+}
+
 void
 ends_destroy(struct domu *u)
 {
@@ -103,11 +113,16 @@ ends_serve(void)
 	if (!somebody_ended)
 		return false;
 	somebody_ended = false;
-	for (struct domu *u = domus; u < domus + DOMUS; u++)
-		if (u->id && !u->kept && control(ZENO_LOOK, u->id, (uint64_t)&l, 0) == u->id &&
-		    l.state == ZENO_ENDED) {
+	for (struct domu *u = domus; u < domus + DOMUS; u++) {
+		if (!u->id || u->kept || control(ZENO_LOOK, u->id, (uint64_t)&l, 0) != u->id)
+			continue;
+		if (l.state == ZENO_ENDED)
 			end(u, &l);
-			any = true;
-		}
+		else if (l.state == ZENO_PAUSED && l.why == ZENO_SUSPEND && !save_takes(u))
+			wake(u);
+		else
+			continue;
+		any = true;
+	}
 	return any;
 }

@@ -45,8 +45,10 @@ take_ports(void)
 static void
 sleep(void)
 {
-	uint64_t until = vifs_until();
+	uint64_t until = vifs_until(), job = job_until();
 
+	if (job && (!until || job < until))
+		until = job;
 	if (until)
 		pv_timer(until);
 	pv_block();

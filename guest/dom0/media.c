@@ -172,14 +172,48 @@ medium_forget(const struct vbd *v)
 
 /* ---- which there are ---- */
 
-/* A drive's first sector, into the buffer, for nobody else is at it then. */
+/* For dom0 itself, and into the buffer, for nobody else is at it then. */
 static bool
-read_first(unsigned drive)
+do_now(unsigned drive, enum ide_op op, uint64_t sector, unsigned sectors)
 {
 	while (on_its_way)
 		is_done(ide_wait() == IDE_GOOD);
-	ide_begin(drive, IDE_READ, 0, 1);
+	ide_begin(drive, op, sector, sectors);
 	return ide_wait() == IDE_GOOD;
+}
+
+static bool
+move_sparse(struct sparse *s, enum ide_op op, uint64_t sector, uint8_t *bytes, unsigned sectors)
+{
+	for (; sectors--; sector++, bytes += IDE_SECTOR) {
+		uint64_t at = sector * IDE_SECTOR;
+		uint8_t *page = sparse_page(s, at, op == IDE_WRITE);
+
+		if (!page)
+			return false;
+		page += at % 4096;
+		memcpy(op == IDE_WRITE ? page : bytes, op == IDE_WRITE ? bytes : page, IDE_SECTOR);
+	}
+	return true;
+}
+
+bool
+medium_move(const struct medium *m, enum ide_op op, uint64_t sector, void *bytes, unsigned sectors)
+{
+	bool good;
+
+	if (sector + sectors > m->sectors)
+		return false;
+	if (m->sparse)
+		return move_sparse(m->sparse, op, sector, bytes, sectors);
+	while (on_its_way)
+		is_done(ide_wait() == IDE_GOOD);
+	if (op == IDE_WRITE)
+		memcpy(ide_buffer, bytes, sectors * IDE_SECTOR);
+	good = do_now(m->drive, op, m->first + sector, sectors);
+	if (good && op == IDE_READ)
+		memcpy(bytes, ide_buffer, sectors * IDE_SECTOR);
+	return good;
 }
 
 const char *
@@ -196,7 +230,7 @@ medium_find(const char *name, struct medium *m)
 		return "dom0 has no such drive";
 	if (!number)
 		return NULL;
-	if (!read_first(drive))
+	if (!do_now(drive, IDE_READ, 0, 1))
 		return "its drive can't be read";
 	return partition_find(ide_buffer, m->sectors, number, &m->first, &m->sectors)
 		       ? NULL

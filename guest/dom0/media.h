@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <guest/dom0/disk.h>
+#include <guest/dom0/ide.h>
 #include <inc/xen_block.h>
 
 struct vbd;
@@ -23,6 +24,9 @@ struct medium {
 const char *medium_find(const char *name, struct medium *m);
 void media_list(void);
 bool media_used(void); /* somebody has a drive, or a part of one: vbds.c */
+/* For dom0 itself, which waits for it: at most IDE_SECTORS. False: it could not be done. */
+bool medium_move(const struct medium *m, enum ide_op op, uint64_t sector, void *bytes,
+		 unsigned sectors);
 
 /*
  * Where its medium is not busy, a request of a disk that has one is begun. It is answered by

@@ -280,6 +280,8 @@ static const struct command {
 	{ "shutdown", "DOMAIN", "ask it, by the store, to end", shutdown },
 	{ "reboot", "DOMAIN", "... and to start again", reboot },
 	{ "destroy", "DOMAIN", "end it", destroy },
+	{ "save", "DOMAIN FILE", "put it away: in a new file, or phy:hda2", run_save },
+	{ "restore", "FILE", "... and it goes on", run_restore },
 	{ "mem-set", "DOMAIN MIB", "ask it, by the store, to have so much memory", mem_set },
 	{ "vcpu-set", "DOMAIN COUNT", "... to use so many of its vCPUs", vcpu_set },
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
@@ -374,7 +376,7 @@ split_and_run(void)
 	len = 0;
 	if (words)
 		run(words, word);
-	if (!attached)
+	if (!attached && !job_busy())
 		shell_prompt();
 }
 
@@ -400,7 +402,7 @@ shell_serve(void)
 	bool any = false;
 	int key;
 
-	while ((key = held >= 0 ? held : key_next()) >= 0) {
+	while (!job_busy() && (key = held >= 0 ? held : key_next()) >= 0) {
 		held = -1;
 		if (!attached) {
 			edit((char)key);

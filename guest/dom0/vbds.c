@@ -129,6 +129,17 @@ vbd_wrong(const struct domu *u, const struct disk *d)
 }
 
 const char *
+vbd_medium(const struct disk *d, struct medium *m)
+{
+	struct vbd new = { .disk = *d };
+	const char *wrong = wrong_with(NULL, &new);
+
+	*m = new.medium;
+	m->sectors = new.sectors;
+	return wrong || m->there ? wrong : "it is a file of the ramdisk";
+}
+
+const char *
 vbd_attach(struct domu *u, const struct disk *d)
 {
 	struct vbd new = { .of = u, .disk = *d, .look = true, .mine = XEN_XENBUS_Initialising };

@@ -11,6 +11,7 @@
 extern volatile struct xen_grant_entry *const pv_grants;
 /* The table is there, and mapped: what setup_table says. */
 int pv_grants_init(void);
+void pv_grants_end(void);
 /* An entry for a page of its own; or none any more: false, somebody uses it. */
 void pv_grant(uint32_t ref, uint16_t to, const void *va, bool readonly);
 bool pv_revoke(uint32_t ref);

@@ -52,3 +52,10 @@ pv_grants_init(void)
 		return err ? (int)err : setup.status;
 	return (int)pv_map((void *)pv_grants, frame << 12 | PTE_P | PTE_W | PTE_U);
 }
+
+/* The page that it is in is one of its own again. */
+void
+pv_grants_end(void)
+{
+	pv_map((void *)pv_grants, pv_page((void *)pv_grants) << 12 | PTE_P | PTE_W | PTE_U);
+}

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""`save` and `restore`: a domain of ours is put away on a drive and in a file, and goes on where it was.
+
+`pv-suspend` counts in its memory, on its disk and in its store, and looks at all that a CPU has; what is on the drive outside
+of the machine must be what it says that it counted to. Images are then altered here, with right sums, too: each is refused in
+one line, and leaves no domain and no frame. A boot takes a second of CPU.
+"""
+
+import os
+import random
+import re
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from booting import boot_from  # noqa: E402
+from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from engine import BUILD, guest  # noqa: E402
+from harness import ROOT, finish, folder, ok  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.machines import machine  # noqa: E402
+
+KERNEL = BUILD / "lab8-solution/zeno.mb"
+LIMIT = machine.Limits(instructions=6_000_000_000, cpu_seconds=60)
+SECTOR, PAGE = 512, 4096
+CYLINDERS, HEADS, TRACK = 6, 16, 63
+DISK, SMALL = (64, 64), (130, 20)
+ROOM = 700  # sectors of an image: it has some 400
+FIRST = [(200 + n * ROOM, ROOM) for n in range(7)]
+LEAVE = "\x14"
+COUNTS = [("count> ", LEAVE)]
+
+
+def drive(*partitions):
+    """Of zeros, with these: (first, sectors)."""
+    data = bytearray(CYLINDERS * HEADS * TRACK * SECTOR)
+    data[510:512] = b"\x55\xaa"
+    for n, (first, count) in enumerate(partitions):
+        data[446 + 16 * n:462 + 16 * n] = struct.pack("<4xB3xII", 0x83, first, count)
+    return data
+
+
+def at(data, where, new=None):
+    """What is in a partition; or something new."""
+    first, count = where
+    if new is not None:
+        data[first * SECTOR:first * SECTOR + len(new)] = new
+    return bytes(data[first * SECTOR:(first + count) * SECTOR])
+
+
+def suspended(name="s", **keys):
+    return config(name, kernel="pv-suspend", disk=["phy:hdb1,xvda,w"], **keys)
+
+
+FILES = {"s.cfg": suspended(), **{f"{word}.cfg": suspended(extra=f"keep={word}") for word in ("page", "p2m")}, "alone.cfg": suspended(extra="alone"),
+         "deaf.cfg": suspended(extra="deaf")}
+
+
+def boot(where, sessions, drives):
+    """The console of a boot in which dom0 is started so often, with these drives, which it may change: hdb, and hda, where Bochs boots from."""
+    files, images, extra = archive(**{"pv-suspend": guest("pv-suspend").read_bytes()}, **FILES), [], []
+    for n, data in enumerate(drives):
+        images.append(folder() / f"drive{n}.img")
+        images[-1].write_bytes(data)
+        extra += (["-drive", f"file={images[-1]},format=raw,if=ide,index={1 - n}"] if where == "qemu" else
+                  [f'ata0-slave: type=disk, mode=flat, path="{images[-1]}", cylinders={CYLINDERS}, heads={HEADS}, spt={TRACK}'])
+    commands = ["start pv-hello", "frames", *(start(24, *steps) for steps in sessions), "audit", "start pv-hello", "frames"]
+    result = machine.boot(**boot_from(where, KERNEL, f"panic=off -- {'; '.join(commands)}; off", [guest("dom0"), guest("pv-hello"), files]), cpu="pv",
+                          mem=128, limits=LIMIT, extra=extra)
+    text = result.console.decode("ascii", "replace").replace("\r", "")
+    result.cleanup()
+    before, after = (re.findall(r"^  free +(\d+) frames", text, re.M) + [None, ""])[:2]
+    ok("audit: 0 differences" in text and before == after, f"{where}: no frame is lost, and no page is more than it was", text=text)
+    for image, data in zip(images, drives):
+        data[:] = image.read_bytes()
+    return text, re.sub(r"^d1\| ", "", text, flags=re.M)
+
+
+def counted(where, data, text, lives):
+    """What the last one of so many lives says that it counted to is on the disk, and each life begins where the last one ended."""
+    told = re.findall(r"put away at (\d+)$(?:(?!nobody has put me away|put away at).)*?: back at (\d+)$", text, re.M | re.S)
+    ok(len(told) == lives and all(a == b for a, b in told), f"{where}: it goes on where it was, {lives} times", text=text)
+    end = re.search(r"^d\d+\| domain \d+: counted to (\d+); (\d+) wrong$", text, re.M)
+    ok(end and end[2] == "0", f"{where}: it has all that it had", text=text)
+    count = int(end[1]) if end else 0
+    want = b"".join(struct.pack("<64Q", *(n * k for k in range(1, 65))) for n in
+                    (max((n for n in range(1, count + 1) if n % 64 == slot), default=0) for slot in range(64)))
+    ok(count > 16 and at(data, DISK) == want, f"{where}: its disk has each number that it counted", count=count)
+
+
+def works(where):
+    """There and back, by a drive, by a file, and by the drive for the next dom0. What it leaves is an image."""
+    data = drive(DISK, FIRST[0], SMALL)
+    kept = [[*shell(f"create {word}.cfg", "console s"), *COUNTS, *shell("save s no", "ls", "console s"), *COUNTS, *shell("destroy s"), ENDS, *shell("halt")] for word in ("page", "p2m")]
+    text, said = boot(where, [
+        [*shell("create alone.cfg", "console s"), *COUNTS, *shell("destroy s"), ENDS, *shell("halt")], *kept,
+        [*shell("create s.cfg", "console s"), *COUNTS, *shell("save s phy:hdb3", "save s phy:hdb1", "sched-credit -d s -w 300", "save s phy:hdb2", "halt")],
+        [*shell("restore phy:hdb2", "console s"), *COUNTS, *shell("save s a", "ls", "restore a", "rm a", "console s"), *COUNTS, *shell("save s phy:hdb2", "halt")],
+        [*shell("restore phy:hdb2", "restore phy:hdb2", "sched-credit", "console s"), *COUNTS, *shell("shutdown s"), ENDS, *shell("halt")]], [data])
+    counted(where, data, text.partition("create s.cfg")[2], 3)
+    ok("s wants to be put away, which nobody has asked for: it goes on" in said and text.count("nobody has put me away") == 5,
+       f"{where}: who was not put away is told so", text=text)
+    ok("s is not saved: a page table of its leads to what is not its own" in said and "s is not saved: its p2m does not say what it has" in said
+       and not re.search(r"^ +\d+ no, sparse", said, re.M), f"{where}: what can't be put away goes on, and leaves no file", text=text)
+    ok("s is not saved: it can't be written, or there is no room" in said and "s is not saved: another one has what is there" in said,
+       f"{where}: nor does it without room, or on a disk of somebody's", text=text)
+    ok(said.count("phy:hdb2: there is a domain of its name") == 1 and re.findall(r"^s +2 +(\d+)$", said, re.M) == ["300"],
+       f"{where}: it comes back once, with its weight", text=text)
+    ok(re.search(r"^ +\d+ a, sparse, \d+ KiB", said, re.M) and said.count("s is saved in ") == 3 and said.count("s is back") == 3,
+       f"{where}: a file has it, too", text=text)
+    return data
+
+
+# ---- images that are altered ----
+
+HEAD = struct.Struct("<8sIIQIIQQQQQII24s64s")
+FIELDS = "magic version crc data crc_tables crc_data frames console store info ns vcpus weight name file".split()
+DATA, PINNED, TYPE = 16, 8, 7
+NUMBER = 0x000FFFFFFFFFF000
+RIP, CONTEXT = 512 + 8 + 16 * 8, 2 * PAGE
+
+
+class Image:
+    """Its parts, to be changed; bytes() has right sums."""
+
+    def __init__(self, data):
+        self.head = dict(zip(FIELDS, HEAD.unpack_from(data)))
+        kinds = -(-self.head["frames"] // PAGE)
+        tables = 1 + kinds + 1 + 2 * self.head["vcpus"]
+        self.kinds = bytearray(data[PAGE:(1 + kinds) * PAGE])
+        self.p2m = bytearray(data[(1 + kinds) * PAGE:(2 + kinds) * PAGE])
+        self.contexts = bytearray(data[(2 + kinds) * PAGE:tables * PAGE])
+        self.pages = {}
+        for pfn in (pfn for pfn in range(self.head["frames"]) if self.kinds[pfn] & DATA):
+            where = (tables + len(self.pages)) * PAGE
+            self.pages[pfn] = bytearray(data[where:where + PAGE])
+
+    def __bytes__(self):
+        tables, data = bytes(self.kinds + self.p2m + self.contexts), b"".join(self.pages[pfn] for pfn in sorted(self.pages))
+        self.head |= {"crc": 0, "data": len(self.pages), "crc_tables": zlib.crc32(tables), "crc_data": zlib.crc32(data)}
+        self.head["crc"] = zlib.crc32(self.page())
+        return self.page() + tables + data
+
+    def page(self):
+        return HEAD.pack(*(self.head[field] for field in FIELDS)).ljust(PAGE, b"\0")
+
+    def tables(self, level):
+        return [pfn for pfn in self.pages if self.kinds[pfn] & TYPE == level]
+
+    def entry(self, level, change):
+        """A present one of a table of this level becomes another one."""
+        page = self.pages[random.choice(self.tables(level))]
+        there = [n for n in range(512) if struct.unpack_from("<Q", page, 8 * n)[0] & 1]
+        n = random.choice(there)
+        struct.pack_into("<Q", page, 8 * n, change(struct.unpack_from("<Q", page, 8 * n)[0]))
+
+
+def lead_to(pfn):
+    return lambda entry: entry & ~NUMBER | pfn << 12
+
+
+NO_TABLES, NO_CPU = "what it says are page tables are none", "what its vCPUs were doing none can do"
+
+
+def a_byte(first, last):
+    """A byte between these pages is another one."""
+    def change(image):
+        data = bytearray(bytes(image))
+        data[random.randrange(first(image) * PAGE, last(image) * PAGE)] ^= random.randrange(1, 256)
+        return bytes(data)
+    return change
+
+
+def changed(what):
+    """A part of an image is another one, and its sums are right."""
+    def change(image):
+        what(image)
+        return bytes(image)
+    return change
+
+
+def tables_end(image):
+    return 1 + (len(image.kinds) + len(image.p2m) + len(image.contexts)) // PAGE
+
+
+def cut(image):
+    """It says that it has more pages than there is room for."""
+    extra = [pfn for pfn in range(image.head["frames"]) if pfn not in image.pages][:ROOM // 8]
+    for pfn in extra:
+        image.pages[pfn] = bytearray(PAGE)
+        image.kinds[pfn] |= DATA
+    return bytes(image)[:ROOM * SECTOR]
+
+
+ALTERED = {
+    "a byte of its head": (a_byte(lambda i: 0, lambda i: 1), "altered: its head|there is no domain in it|another version"),
+    "a byte of its tables": (a_byte(lambda i: 1, tables_end), "it has been altered: its tables have another sum"),
+    "a byte of its memory": (a_byte(tables_end, lambda i: tables_end(i) + len(i.pages)),
+                             f"altered: its memory has another sum|leads to memory that it has not|{NO_TABLES}"),
+    "an end that is missing": (cut, "it has been cut short"),
+    "a page beyond its memory": (changed(lambda i: i.entry(1, lead_to(i.head["frames"]))), "leads to memory that it has not"),
+    "a page table that it may write": (changed(lambda i: i.entry(1, lambda e: lead_to(i.tables(2)[0])(e) | 2)), NO_TABLES),
+    "a table that leads to itself": (changed(lambda i: i.entry(2, lead_to(i.tables(2)[0]))), NO_TABLES),
+    "a large page": (changed(lambda i: i.entry(2, lambda e: e | 0x80)), NO_TABLES),
+    "a p2m in a page table": (changed(lambda i: i.p2m.__setitem__(slice(0, 4), struct.pack("<I", i.tables(3)[0]))), NO_TABLES),
+    "a p2m beyond its memory": (changed(lambda i: i.p2m.__setitem__(slice(0, 4), b"\xff" * 4)), "its p2m is in memory that it has not"),
+    "a start_info in a page table": (changed(lambda i: i.head.__setitem__("info", i.tables(4)[0])), NO_TABLES),
+    "a root that is memory": (changed(lambda i: [i.kinds.__setitem__(pfn, DATA) for pfn in i.tables(4)]), f"{NO_CPU}|{NO_TABLES}"),
+    "an address that is none": (changed(lambda i: struct.pack_into("<Q", i.contexts, RIP, 1 << 47)), NO_CPU),
+    "devices that nobody knows": (changed(lambda i: i.head.__setitem__("file", b"none.cfg")), "its devices are not to be had"),
+    "more vCPUs than there are": (changed(lambda i: i.head.__setitem__("vcpus", 5)), "its head says what no domain is like"),
+}
+
+
+def altered(where, left):
+    """Images with one thing that is wrong, and behind them the one that they were made from."""
+    good = at(left, FIRST[0])
+    places = ["hdb3", "hdb4"] + ["hda1", "hda2", "hda3", "hda4"] * (where == "qemu")
+    names = random.sample(list(ALTERED), len(ALTERED) if os.environ.get("ZENO_ALL") and where == "qemu" else len(places))
+    for some in (names[n:n + len(places)] for n in range(0, len(names), len(places))):
+        drives = [drive(DISK, *FIRST[:3]), drive(*FIRST[3:7])][:len(places) // 2]
+        at(drives[0], DISK, at(left, DISK))
+        at(drives[0], FIRST[0], good)
+        for n, name in enumerate(some):
+            at(drives[n > 1], FIRST[n + 1], ALTERED[name][0](Image(good)))
+        steps = [step for place in places[:len(some)] for step in shell(f"restore phy:{place}")]
+        text, said = boot(where, [[*steps, *shell("list", "halt")],
+                                  [*shell("restore phy:hdb2", "console s"), *COUNTS, *shell("shutdown s"), ENDS, *shell("halt")]], drives)
+        for place, name in zip(places, some):
+            why = re.findall(rf"^phy:{place}: (.*)$", said, re.M)
+            ok(len(why) == 1 and re.search(ALTERED[name][1], why[0]), f"{where}: {name} is refused in a line", why=why, text=text)
+        ok(not re.search(r"^s +\d", said, re.M) and said.count("s is back") == 1 and "; 0 wrong" in said,
+           f"{where}: nothing is left of any, and a good one goes on", text=text)
+
+
+def deaf():
+    """One that does not obey goes on."""
+    text, said = boot("qemu", [[*shell("create deaf.cfg", "console s"), *COUNTS, *shell("save s away", "shutdown s"), ENDS, *shell("halt")]], [drive(DISK)])
+    ok("s is not saved: it does not answer" in said and "; 0 wrong" in text, "who does not answer is not put away", text=text)
+
+
+def main():
+    wheres = ["qemu"]
+    if os.environ.get("ZENO_ALL"):
+        deaf()
+        wheres += ["bochs"] if not machine.missing("bochs") else []
+    for where in wheres:
+        left = works(where)
+        if ok(at(left, FIRST[0])[:8] == b"ZenoSave", f"{where}: there is an image"):
+            altered(where, left)
+    finish()
+
+
+main()
