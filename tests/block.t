@@ -15,13 +15,12 @@ import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from dom0 import ext2  # noqa: E402
+from dom0 import ENDS, archive, config, ext2, shell, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
 sys.path[:0] = [str(ROOT / "grade"), str(TOOLS)]
 import linux_guest  # noqa: E402
-import mkfiles  # noqa: E402
 import xen_guest  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
@@ -30,29 +29,10 @@ LIMIT = machine.Limits(instructions=60_000_000_000, cpu_seconds=40)
 LINUX = linux_guest.LINUX_64
 WORDS = "console=hvc0 mitigations=off nokaslr panic=-1 loglevel=4"
 CURSOR = re.compile(r"\\x1b\n?(?:d1\| )?\[[0-9;?]*[A-Za-z]")
-PROMPT = "0# "
-ENDS = (PROMPT, "")  # behind a command that makes a domain: the prompt of its end
 
 
-def shell(*lines):
-    return [(PROMPT, line + "\n") for line in lines]
-
-
-def start(mem, *steps):
-    """dom0, and what is typed there: behind each prompt a text."""
-    words = "|".join(f"{prompt}|{text}" for prompt, text in steps)
-    return f"start dom0 mem={mem} module=files -- input=" + words.replace(" ", "~").replace("\n", "_")
-
-
-def config(name, disk=(), **keys):
-    keys = {"name": name, "kernel": "pv-disk", "memory": 8} | keys
-    return ("".join(f"{key} = {value!r}\n" for key, value in keys.items()) + f"disk = {list(disk)}\n").encode()
-
-
-def archive(**files):
-    to = folder() / "files.cpio"
-    to.write_bytes(mkfiles.archive(files))
-    return to
+def disks(name, disk=(), **keys):
+    return config(name, **{"kernel": "pv-disk"} | keys, disk=list(disk))
 
 
 BAD = {"none.cfg": (["nothing,,xvda"], "none.cfg:4:9: nothing: there is no such file"),
@@ -65,15 +45,15 @@ def ours(grub):
     draw = random.Random()
     image, text, seed = draw.randbytes(draw.randrange(100, 700) * 512), f"{draw.getrandbits(64):x}", draw.randrange(1, 1000)
     files = {"img": image, "motd": f"motd {text}\n".encode().ljust(1024, b"\0"), "pv-disk": guest("pv-disk").read_bytes(),
-             "disk.cfg": config("disk", ["img, raw, xvda, rw"], extra=f"rounds=20 seed={seed}"),
-             "motd.cfg": config("motd", ["file:motd,xvdb,r"], extra="cat rounds=2")}
-    files |= {name: config(name.removesuffix(".cfg"), disk) for name, (disk, _) in BAD.items()}
+             "disk.cfg": disks("disk", ["img, raw, xvda, rw"], extra=f"rounds=20 seed={seed}"),
+             "motd.cfg": disks("motd", ["file:motd,xvdb,r"], extra="cat rounds=2")}
+    files |= {name: disks(name.removesuffix(".cfg"), disk) for name, (disk, _) in BAD.items()}
     starts = [start(24, *shell("create motd.cfg"), ENDS, *shell("create disk.cfg"), ENDS, *shell("crc32 img", "crc32 motd", "halt")),
               start(24, *shell(*(f"create {name}" for name in BAD)), ENDS, *shell("halt"))]
     if grub:
         nonce = f"zeno {text}\n".encode()
         disk = ext2("1M", motd=nonce, **{"boot/kernel": files["pv-disk"]})
-        files |= {"pvgrub": grub, "disk": nonce.ljust(1024, b"\0") + disk[1024:], "grub.cfg": config("grub", ["disk,,xvda"], kernel="pvgrub", memory=32)}
+        files |= {"pvgrub": grub, "disk": nonce.ljust(1024, b"\0") + disk[1024:], "grub.cfg": disks("grub", ["disk,,xvda"], kernel="pvgrub", memory=32)}
         starts.append(start(24, *shell("create grub.cfg", "console grub"), *(("b> ", f"{line}\n") for line in (
             "ls", "cat (xen/xvda)/motd", "linux (xen/xvda)/boot/kernel cat", "boot")), *shell("halt")))
     said = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), archive(**files), "pv-hello"])
@@ -104,9 +84,9 @@ def harmful():
     draw = random.Random()
     image = draw.randbytes(128 * 512)
     files = {"img": image, "other": bytes(256 * 512), "pv-disk": guest("pv-disk").read_bytes(),
-             "other.cfg": config("other", ["other,,xvda"], extra="times=99"), "again.cfg": config("again", ["img,,xvda"], extra="times=3")}
-    files |= {f"{word}.cfg": config(word, ["img,,xvda"], extra=f"harm={word}") for word in HARM}
-    files |= {f"{n}.cfg": config(f"end{n}", ["img,,xvda"], extra=f"die={n}") for n in STEPS}
+             "other.cfg": disks("other", ["other,,xvda"], extra="times=99"), "again.cfg": disks("again", ["img,,xvda"], extra="times=3")}
+    files |= {f"{word}.cfg": disks(word, ["img,,xvda"], extra=f"harm={word}") for word in HARM}
+    files |= {f"{n}.cfg": disks(f"end{n}", ["img,,xvda"], extra=f"die={n}") for n in STEPS}
 
     def each_of(names):
         return [step for name in names for step in (*shell(f"create {name}.cfg"), ENDS)]
@@ -149,7 +129,7 @@ def linux(kernel):
     image = folder() / "hda"
     image.write_bytes(raw)
     initrd = linux_guest.make_initrd(LINUX, "".join(f"{line}\n" for line in session).encode(), folder() / "initrd64", "xen")
-    files = archive(**{"linux.cfg": config("linux", ["fs,raw,xvda,rw", "phy:hda,xvdb,w", "fs2,,xvdc,r", "thin,,xvdd"], kernel="linux-pv", ramdisk="initrd64",
+    files = archive(**{"linux.cfg": disks("linux", ["fs,raw,xvda,rw", "phy:hda,xvdb,w", "fs2,,xvdc,r", "thin,,xvdd"], kernel="linux-pv", ramdisk="initrd64",
                                            memory=192, extra=WORDS), "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes(),
                        "fs": fs, "fs2": fs})
     typed = start(96, *shell("truncate 1M thin", "create linux.cfg"), ENDS, *shell("crc32 fs", "crc32 fs2", "crc32 thin", "ls", "halt"))
