@@ -227,7 +227,7 @@ RUN = $(PYTHON) tools/run.py --kernel $(IMAGE) --elf $(KERNEL) $(GUEST_ELFS:%=--
 	--cpu $(call quote,$(or $(CPU),$(if $(filter bochs kvm,$(GOALS) $(MACHINE)),$(LAB_CPU_BOCHS),$(LAB_CPU)),te))
 # LINUX=1 adds Debian's Linux to the guests, and memory for it. Words are tools/linux_guest.py's.
 ifdef LINUX
-LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) --mem $(if $(filter pv,$(LAB_CPU))$(filter all,$(LAB)),512,320)
+LINUX_MODULES := $(shell $(PYTHON) tools/linux_guest.py --modules) $(if $(filter vmm/pv/%,$(SOURCES)),--module build/linux64/linux-pv --mem 512,--mem 320)
 endif
 # Debian's PvGrub, once `make pvgrub` has fetched it.
 PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")

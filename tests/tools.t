@@ -89,6 +89,9 @@ def environment():
         "LAB=7 SOLUTION=1", "LAB=8 SOLUTION=1 LINUX=1", "LAB=7 SOLUTION=1 APPEND=", "LAB=7", "LAB=6 SOLUTION=1", "LAB=all SOLUTION=1")}
     ok([found and found[1] for found in begins.values()] == ["-- start dom0"] * 2 + [""] * 4,
        "a reference that has dom0 begins with it, where APPEND says nothing else", begins=begins)
+    linux = {words: "--module build/linux64/linux-pv --mem 512" in make("-n", f"LAB={words}", "SOLUTION=1", "LINUX=1", "qemu")[1]
+             for words in ("all", "8", "6", "5")}
+    ok([*linux.values()] == [True] * 3 + [False], "where there is PV, Linux is there as a PV kernel, too", linux=linux)
     status, text = make("-n", "-e", "LAB=0", "gdb", TEST="boots")
     ok(status == 0 and "grade/grade" not in text and "run.py" in text, "nor with make -e", text=text[-600:])
     status, text = make("-n", "LAB=0", "gdb", "TEST=boots", TEST="other")
