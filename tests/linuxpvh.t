@@ -26,9 +26,12 @@ import linux_guest  # noqa: E402
 import xen_guest  # noqa: E402
 from zeno.machines import machine  # noqa: E402
 
+LEAVE = "\x14"  # Ctrl-T: the console's
 KNOWS = ("Booting kernel on Xen PVH", "Xen HVM callback vector for event delivery is enabled", "Switched to clocksource xen",
          "installing Xen timer for CPU 0", "Grant tables using version 1 layout")
 MINE, DOM0 = "10.0.2.77", "10.0.2.1"
+WAIT = 'until grep -q "l: *$1" /proc/meminfo; do sleep 1; done; sleep 1; grep MemT /proc/meminfo; echo -n k$1; sleep 1'
+"""MemTotal begins so, also a second later; and a prompt for who types."""
 
 
 def session(draw):
@@ -50,7 +53,8 @@ def drivers(draw):
             "cmp /mnt/big /dev/xvdb && umount /mnt && echo same": "same",
             "echo '[ $1 != bound ] || ifconfig $interface $ip netmask $subnet' > /bin/u; sed -i '1i#!/bin/sh' /bin/u; chmod 755 /bin/u": None,
             "ifconfig eth0 up; udhcpc -q -n -f -i eth0 -s /bin/u 2> /tmp/u; grep -o 'lease of [0-9.]*' /tmp/u": f"lease of {MINE}",
-            f"ping -q -c 3 -s {size} {DOM0} | grep rec": "3 packets transmitted, 3 packets received, 0% packet loss"}
+            f"ping -q -c 3 -s {size} {DOM0} | grep rec": "3 packets transmitted, 3 packets received, 0% packet loss",
+            f"echo '{WAIT}' > /bin/m; chmod 755 /bin/m; echo m": "m"}
 
 
 def of_dom0(where, cpu, kernel):
@@ -62,7 +66,8 @@ def of_dom0(where, cpu, kernel):
     files = archive(**{"l": config("linux", kernel="linux-pv", ramdisk="initrd64", type="pvh", memory=192, extra=xenlinux.WORDS,
                                    disk=["fs,,xvda", "big,,xvdb,r"], vif=[f"ip={MINE}"]),
                        "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes(), "fs": fs, "big": big})
-    dom0 = start(96, *shell("create l", f"console 2\necho $(({first}*{second})) typed\nexit", "crc32 fs", "halt"))
+    dom0 = start(96, *shell("create l", f"console 2\nm 1\n"), ("k1", LEAVE), *shell("mem-set 2 128", "console 2\nm [89]\n"), ("k[89]", LEAVE),
+                 *shell("list", f"console 2\necho $(({first}*{second})) typed\nexit", "crc32 fs", "halt"))
     hello = "start pv-hello"
     console, text = xenlinux.booted(where, "all", cpu, [hello, dom0, "audit", hello, "frames", dom0.split(" input=")[0] + " input=0#~|create~l_|0#~|"
                                                         "destroy~linux_|0#~||0#~|halt_", hello, "frames"],
@@ -72,6 +77,9 @@ def of_dom0(where, cpu, kernel):
     at = re.search(r"zeno# crc32 < /dev/xvda\n(\w+)\n", text)
     ok(at and f"\n{int(at[1], 16):x} fs\n" in text and int(at[1], 16) != zlib.crc32(fs), f"{where}: what it has written is in dom0's file",
        got=text[-3000:])
+    before, less = (int(n) for n in (*re.findall(r"^MemTotal: +(\d+) kB", text, re.M), 0, 0)[:2])
+    ok(before - less == 64 << 10 and re.findall(r"^linux +2 +(\d+) ", text, re.M) == ["128"], f"{where}: its balloon gives back what mem-set wants",
+       got=(before, less), text=text[-2000:])
     ok("d2 linux: ended: guest powered off" in console and "linux has ended: guest powered off" in text,
        f"{where}: it halts, which ends the domain, and dom0 is told", console=console[-2000:])
     free = re.findall(r"^ *free +(\d+) frames", console, re.M)

@@ -33,7 +33,6 @@ struct domu {
 	uint64_t since; /* ... and since when: ends.c */
 	uint64_t most;  /* bytes of memory that it may have */
 	unsigned vcpus; /* that it was made with */
-	bool pvh;       /* it has a CPU of its own */
 };
 #define LIVES 5u
 extern struct domu domus[DOMUS];

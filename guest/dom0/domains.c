@@ -76,7 +76,6 @@ serve(const struct zeno_look *l)
 	u->since = pv_now();
 	u->most = l->most;
 	u->vcpus = l->vcpus;
-	u->pvh = l->type == ZENO_PVH;
 	u->console = map(u, 0, l->console_pfn);
 	u->store = map(u, 1, l->store_pfn);
 	u->console_port = bind(u->id, l->console_port);

@@ -169,8 +169,6 @@ mem_set(const char *word)
 	if (u && (!parse(argument[1], &mib) || !mib || mib > u->most >> 20))
 		say("%s: a number of MiB, up to the %lu that %s was made with\n", argument[1],
 		    u->most >> 20, u->name);
-	else if (u && u->pvh)
-		say("%s: a PVH domain keeps its memory here\n", u->name);
 	else if (u)
 		daemon_wants(u, mib << 20);
 }

@@ -36,6 +36,9 @@ struct pv_far {
 	int (*write)(struct vcpu *v, uint64_t to, const void *from, uint64_t len);
 	mfn_t (*frame)(struct vcpu *v, uint64_t number);
 	bool (*hears)(struct vcpu *v); /* an event has come: whether it has an upcall to come */
+	/* Its frame of that number has gone; is there again, of zeros. False: it is not done. */
+	bool (*leave)(struct vcpu *v, uint64_t number);
+	bool (*enter)(struct vcpu *v, uint64_t number);
 };
 
 /* A vCPU's: one frame. Its registers are v->state's: GS's other base is the user's, or kernel's. */

@@ -2,6 +2,7 @@
  * A guest with a CPU of its own finds its monitor, calls it, and is told where it may not.
  */
 #include <guest/pv/lib/check.h>
+#include <guest/pv/lib/memory.h>
 #include <guest/pvh/lib/pvh.h>
 
 #define EPERM  (-1)
@@ -91,6 +92,38 @@ pointers(void)
 	      "across two pages", page[4000]);
 }
 
+/* What it gives back, and gets again: by its own frames' numbers. */
+static void
+memory(void)
+{
+	static uint8_t page[4096] __attribute__((aligned(4096)));
+	const uint64_t g = pv_page(page), console = pv_info->console_mfn;
+	const uint64_t none[] = { 0xa0, 0xff, 0xfee00, console, 1u << 20, 1ul << 40, ~0ul };
+	int64_t all = pv_reserved(XEN_XENMEM_current_reservation);
+	volatile uint8_t *at = page;
+
+	*at = 1;
+	check(pv_reserve(XEN_XENMEM_decrease_reservation, &g, 1, 0) == 1 && *at == 0xff,
+	      "given back", *at);
+	*at = 1;
+	check(*at == 0xff, "nothing can be written there", *at);
+	check(pv_call(XEN_xen_version, XEN_XENVER_extraversion, (uint64_t)page, 0, 0) == EFAULT,
+	      "nor by the monitor", 0);
+	check(pv_reserved(XEN_XENMEM_current_reservation) == all - 1 &&
+		      pv_reserved(XEN_XENMEM_maximum_reservation) == all,
+	      "one less", (uint64_t)all);
+	check(!pv_reserve(XEN_XENMEM_decrease_reservation, &g, 1, 0), "once alone", g);
+	check(pv_reserve(XEN_XENMEM_populate_physmap, &g, 1, 0) == 1 && !*at, "as new", *at);
+	check(!pv_reserve(XEN_XENMEM_populate_physmap, &g, 1, 0), "more than it was made with", g);
+	for (unsigned n = 0; n < sizeof(none) / sizeof(none[0]); n++)
+		check(!pv_reserve(XEN_XENMEM_decrease_reservation, &none[n], 1, 0), "no memory",
+		      none[n]);
+	check(pv_reserve(XEN_XENMEM_decrease_reservation, &g, 1, 0) == 1 &&
+		      !pvh_show(XEN_XENMAPSPACE_shared_info, 0, g) &&
+		      pv_reserved(XEN_XENMEM_current_reservation) == all,
+	      "a page of Zeno's comes in its place", *at);
+}
+
 int
 guest_main(const struct xen_start_info *info)
 {
@@ -105,6 +138,7 @@ guest_main(const struct xen_start_info *info)
 	pv_printf("extraversion %s, features %x\n", extra, f.submap);
 	refused();
 	pointers();
+	memory();
 	pv_printf("ring 3: %ld, 32 bits: %ld\n", pvh_user_call(XEN_xen_version),
 		  pvh_call32(XEN_xen_version));
 	pv_printf("wrong: %u\n", wrong);

@@ -76,8 +76,6 @@ hvm_frame_granted(uint16_t owner, uint64_t number)
 	return frame_at(domain_find(owner), number);
 }
 
-const struct pv_far hvm_far = { .read = read, .write = write, .frame = frame, .hears = hvm_hears };
-
 int
 hvm_take_away(struct domain *d, gfn_t g)
 {
@@ -87,6 +85,11 @@ hvm_take_away(struct domain *d, gfn_t g)
 
 	if (!e || e->type == P2M_NONE)
 		return 0;
+	if (e->type == P2M_BALLOONED) { /* it was none, and what comes is one */
+		e->type = P2M_NONE;
+		pv_domain_of(d)->away--;
+		return 0;
+	}
 	if (e->type != P2M_RAM || e->track)
 		return -EBUSY;
 	f = &frames[e->mfn];
@@ -176,13 +179,51 @@ memory_map(struct vcpu *v, uint64_t at)
 	return pv_tell_map(v, at, all, ARRAY_LEN(all));
 }
 
+/* ---- its reservation: as many as are RAM, but for those that it has given back ---- */
+
+static bool
+leave(struct vcpu *v, uint64_t g)
+{
+	struct domain *d = v->domain;
+	const struct p2m_entry *e = p2m_entry(d, gfn(g));
+
+	if (!ram_is(d, gfn(g)) || (e && e->type == P2M_BALLOONED) || hvm_take_away(d, gfn(g)) ||
+	    p2m_set(d, gfn(g), mfn(0), P2M_BALLOONED))
+		return false;
+	pv_domain_of(d)->away++;
+	return true;
+}
+
+/* It has it, and not only when it looks there. */
+static bool
+enter(struct vcpu *v, uint64_t g)
+{
+	struct domain *d = v->domain;
+	struct p2m_entry *e = p2m_entry(d, gfn(g));
+	size_t one = 1;
+
+	if (!e || e->type != P2M_BALLOONED)
+		return ram_is(d, gfn(g)); /* it has one */
+	e->type = P2M_NONE;
+	if (!gpa_ptr(d, gfn_to_gpa(gfn(g)), &one)) {
+		e->type = P2M_BALLOONED;
+		return false;
+	}
+	pv_domain_of(d)->away--;
+	return true;
+}
+
+const struct pv_far hvm_far = { read, write, frame, hvm_hears, leave, enter };
+
 int64_t
 hvm_memory_op(struct vcpu *v, struct pv_call *c)
 {
-	switch ((uint32_t)c->arg[0]) {
-	case XEN_XENMEM_current_reservation:
-	case XEN_XENMEM_maximum_reservation:
-		return pv_call_memory_op(v, c);
+	uint64_t op = c->arg[0] & XEN_MEMOP_CMD_MASK;
+
+	if (op == XEN_XENMEM_current_reservation || op == XEN_XENMEM_maximum_reservation ||
+	    op == XEN_XENMEM_decrease_reservation || op == XEN_XENMEM_populate_physmap)
+		return pv_call(v, c);
+	switch (c->arg[0]) {
 	case XEN_XENMEM_add_to_physmap:
 		return add_to_physmap(v, c->arg[1]);
 	case XEN_XENMEM_memory_map:

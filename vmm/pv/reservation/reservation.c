@@ -41,6 +41,17 @@ may_have(const struct vcpu *v, unsigned order)
 	return pv_domain_of(v->domain)->away >> order;
 }
 
+/* Frames have the numbers that it knows them by, and there are no others. */
+static bool
+each_far(struct vcpu *v, const struct xen_memory_reservation *r, uint64_t first,
+	 bool (*one)(struct vcpu *v, uint64_t number))
+{
+	for (unsigned i = 0; i < 1u << r->extent_order; i++)
+		if (!one(v, first + i))
+			return false;
+	return true;
+}
+
 static bool
 give_back(struct vcpu *v, const struct xen_memory_reservation *r, uint64_t at)
 {
@@ -49,6 +60,8 @@ give_back(struct vcpu *v, const struct xen_memory_reservation *r, uint64_t at)
 
 	if (pv_read(v, &first, at, sizeof(first)))
 		return false;
+	if (pv_of(v)->far)
+		return each_far(v, r, first, pv_of(v)->far->leave);
 	for (unsigned i = 0; i < 1u << r->extent_order; i++)
 		if (!pv_frame_idle(t, mfn(first + i)))
 			return false;
@@ -66,6 +79,8 @@ get(struct vcpu *v, const struct xen_memory_reservation *r, uint64_t at, uint64_
 
 	if (!may_have(v, r->extent_order))
 		return false;
+	if (pv_of(v)->far)
+		return pfn != M2P_INVALID && each_far(v, r, pfn, pv_of(v)->far->enter);
 	m = pv_frames_take(v->domain->id, r->extent_order, r->mem_flags & XEN_MEMF_address_bits);
 	if (!mfn_ok(m))
 		return false;
