@@ -58,7 +58,7 @@ $(GO)/obj/pv/% $(GO)/obj/pvh/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -
 pv_link = $(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none $(PV_LDFLAGS) \
 	-T guest/pv/lib/pv.ld -o $@ $(filter %.o,$^)
 # A driver domain has dom0's own back end of a disk.
-DRIVER := $(filter $(addprefix guest/dom0/,$(addsuffix .c,blkback blkbelow blkparts blkserve blksparse files ide media pages partition pci sparse)),\
+DRIVER := $(filter $(addprefix guest/dom0/,$(addsuffix .c,blkback blkbelow blkparts blksparse files ide media pages partition pci sparse)),\
 	$(wildcard guest/dom0/*.c))
 define pv_rule
 $(GO)/$1.elf: $(if $(filter pv-driver,$1),$(DRIVER:guest/%=$(GO)/obj/%.o)) $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld
@@ -70,9 +70,11 @@ LAB_CFLAGS := $(PV_CFLAGS) -include guest/pv/drivers/poison.h
 LAB_FILES := $(foreach lab,9-block 10-net,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
 LAB_OBJECTS := $(LAB_FILES:%=$(GO)/lab/%.o)
 # Of these dom0 alone has those that need what no other guest has; a driver domain, those of the back end that it has.
-LAB_DOM0 := netdeliver.c netserve.c
-LAB_DRIVER := blkserve.c
-lab_objects = $(if $(filter dom0,$1),$2,$(filter-out $(foreach file,$(filter-out $(if $(filter pv-driver,$1),$(LAB_DRIVER)),$(LAB_DOM0)),%/$(file).o),$2))
+LAB_DOM0 := blkserve.c blktake.c netdeliver.c netserve.c
+LAB_DRIVER := blkserve.c blktake.c
+# They stand behind the others, which lie at the same addresses in all guests then.
+lab_own = $(foreach file,$(if $(filter dom0,$1),$(LAB_DOM0),$(if $(filter pv-driver,$1),$(LAB_DRIVER))),%/$(file).o)
+lab_objects = $(filter-out $(foreach file,$(LAB_DOM0),%/$(file).o),$2) $(filter $(lab_own),$2)
 $(GO)/lab/%.c.o: %.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"

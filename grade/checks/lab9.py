@@ -5,6 +5,7 @@ the store, the grants and the other end there. And guests with the student's end
 the reference's has seen counts: nobody believes what a guest says that has a line of the student's in it.
 """
 
+import dataclasses
 import re
 import struct
 
@@ -19,12 +20,16 @@ from .lab6a import Enough
 LIMITS = machine.Limits(instructions=6_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20, cpu_seconds=60)
 NEAR = machine.Limits(instructions=800_000_000, console_bytes=1 << 20, side_bytes=16 << 20, cpu_seconds=40)
 """Of a guest whose functions are called at its first line: most of it is Zeno's boot."""
+AWAKE = dataclasses.replace(LIMITS, halts=1500)
+"""For a dom0 of the student's, at whose debugger nothing ends a machine that only waits: such a run sleeps 170 times at most."""
 STATES = ("Unknown", "Initialising", "InitWait", "Initialised", "Connected", "Closing", "Closed", "Reconfiguring", "Reconfigured")
 UNKNOWN, INITIALISING, INIT_WAIT, INITIALISED, CONNECTED, CLOSING, CLOSED = range(7)
 (FRONT, BACK, WAIT, BEGIN, PUBLISH, CONNECT, CLOSE) = headers.numbers(("guest/pv/drivers/states.h",), (
     "FRONT", "BACK", "STEP_WAIT", "STEP_BEGIN", "STEP_PUBLISH", "STEP_CONNECT", "STEP_CLOSE"))
 STEPS = {WAIT: "waits", BEGIN: "begins", PUBLISH: "publishes a ring", CONNECT: "connects", CLOSE: "closes"}
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+UNUSED = {"pv-disk": "kept", "dom0": "heap"}
+"""What is large in a guest, and not in use at its first line."""
 STOPS = 4000
 """At what is done here, in one call: behind so many it is one that does not come back."""
 
@@ -35,9 +40,9 @@ STOPS = 4000
 class Guest:
     """The student's functions in pv-disk, or in dom0, that stands at its first line. Nothing in it has run."""
 
-    def __init__(self, t, client, symbols):
+    def __init__(self, t, client, symbols, name):
         self.t, self.client, self.symbols = t, client, symbols
-        self.back, room = self.at("guest_main"), self.at("kept")
+        self.back, room = self.at("guest_main"), self.at(UNUSED[name])
         self.stack, self.room = room + 0x8000, room + 0x8000
         """Memory of the guest's that is nobody's: the stack goes down from there, and other things go up."""
         self.points = set()
@@ -98,12 +103,12 @@ def within(t, look, name="pv-disk"):
         for port in (0x21, 0xA1):
             client.monitor(f"o /b {port:#x} 0xff")
         seen.append("begun")
-        look(Guest(t, client, symbols))
+        look(Guest(t, client, symbols, name))
         seen.append("done")
         raise Enough
 
     try:
-        t.witness(f"panic=off -- start {name}; off", {symbols.address("guest_main"): see}, modules=[(elf, "")], elf=[elf], limits=NEAR)
+        t.witness(f"panic=off -- start {name} mem=24; off", {symbols.address("guest_main"): see}, modules=[(elf, "")], elf=[elf], limits=NEAR)
     except Enough:
         pass
     t.check(seen, f"{name} does not start", "it comes to its first line", "it does not")
@@ -237,7 +242,7 @@ def with_dom0(t, starts, files, own):
         run = t.boot(line, **machine_of)
         return run, evidence.lives(run)
     made = lab9made.Made(t, files, ends["pv-disk"].read_bytes())
-    run, _ = t.witness(line, made.points, **machine_of)
+    run, _ = t.witness(line, made.points, **machine_of | {"limits": AWAKE})
     lives = evidence.lives(run)
     made.are(lives)
     return run, lives

@@ -1,9 +1,8 @@
 /*
- * The back end of a disk: the handshake, and the ring.
+ * The back end of a disk: the handshake, and who is told. What is asked is Lab 9B's.
  */
 #include <guest/dom0/back.h>
 #include <guest/dom0/blkback.h>
-#include <guest/dom0/blkparts.h>
 #include <guest/pv/lib/grants.h>
 
 #define PAGE  4096u
@@ -132,21 +131,6 @@ shake_hands(struct vbd *v)
 
 /* ---- requests ---- */
 
-/* Of an indirect one its own operation is answered: Linux takes no other answer. */
-static void
-put_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status)
-{
-	const struct xen_blkif_indirect *i = (const void *)r;
-	struct xen_blkif_response answer = { .id = r->id,
-					     .operation = r->operation == XEN_BLKIF_OP_INDIRECT
-								  ? i->indirect_op
-								  : r->operation,
-					     .status = (int16_t)status };
-
-	v->page->entry[v->ring.rsp_prod++ % XEN_BLKIF_RING].response = answer;
-	v->asked++;
-}
-
 static void
 push(struct vbd *v)
 {
@@ -159,43 +143,24 @@ push(struct vbd *v)
 void
 blkback_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status)
 {
-	put_answer(v, r, status);
+	blk_put_answer(v, r, status);
 	push(v);
-}
-
-/* The request's place is its response's, too; who is at the other end can write it at any time. */
-static bool
-serve_one(struct vbd *v)
-{
-	struct xen_blkif_request r;
-
-	if (v->medium.there && medium_busy(v))
-		return false;
-	r = v->page->entry[v->ring.req_cons++ % XEN_BLKIF_RING].request;
-	if (v->medium.there)
-		medium_begin(v, &r);
-	else
-		put_answer(v, &r, blk_serve_parts(v, &r, blkserve));
-	return true;
 }
 
 static bool
 serve_ring(struct vbd *v)
 {
-	uint32_t count = ring_last_requests(&v->ring), done;
+	uint32_t done = blk_serve_requests(v, ROUND);
 
-	if (count == RING_LIES) {
+	if (done == RING_LIES) {
 		tell(v, "it says that its ring has more than there is room");
 		blkback_drop(v);
 		v->mine = XEN_XENBUS_Closed;
 		show_state(v);
 		return true;
 	}
-	if (!count)
-		return false;
-	for (done = 0; done < count && done < ROUND && serve_one(v); done++)
-		;
-	if (!v->medium.there)
+	v->asked += done;
+	if (done && !v->medium.there)
 		push(v);
 	return done;
 }

@@ -3,28 +3,8 @@
  */
 #include <guest/dom0/blkback.h>
 #include <guest/dom0/blkparts.h>
-#include <guest/pv/lib/grants.h>
 
 _Static_assert(BLK_MOST * sizeof(struct xen_blkif_segment) <= 256, "they lie in one page");
-
-static bool
-unfold(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_indirect *i)
-{
-	struct xen_gnttab_copy c = {
-		.source = pv_granted((uint16_t)v->of->id, i->grefs[0], 0),
-		.dest = pv_own(p->seg),
-		.len = (uint16_t)(i->nr_segments * sizeof(p->seg[0])),
-		.flags = XEN_GNTCOPY_source_gref,
-	};
-
-	if (!i->nr_segments || i->nr_segments > BLK_MOST ||
-	    (i->indirect_op != XEN_BLKIF_OP_READ && i->indirect_op != XEN_BLKIF_OP_WRITE) ||
-	    pv_grant_op(XEN_GNTTABOP_copy, &c, 1) || c.status)
-		return false;
-	p->count = i->nr_segments;
-	p->next.operation = i->indirect_op;
-	return true;
-}
 
 bool
 blk_divide(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_request *r)
@@ -32,7 +12,7 @@ blk_divide(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_requ
 	p->next = *r;
 	p->count = p->done = 0;
 	p->over = false;
-	return r->operation != XEN_BLKIF_OP_INDIRECT || unfold(p, v, (const void *)r);
+	return r->operation != XEN_BLKIF_OP_INDIRECT || blk_unfold(p, v, (const void *)r);
 }
 
 bool

@@ -18,6 +18,8 @@ struct blk_parts {
 	struct xen_blkif_segment seg[BLK_MOST] __attribute__((aligned(256))); /* in one page */
 };
 
+/* blktake.c (Lab 9B). p->next is the request, and p->count 0; false: there are no such segments. */
+bool blk_unfold(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_indirect *i);
 /* False: it is indirect, and its segments can't be had. Each is read once. */
 bool blk_divide(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_request *r);
 /* The next part; false: there is none. What is wrong with one is for whoever serves it to see. */

@@ -22,24 +22,6 @@ static unsigned turn; /* whose the last one was */
 
 /* ---- requests ---- */
 
-/* How many sectors are asked for; 0: it is no request that this disk can do. */
-static unsigned
-sectors_of(const struct vbd *v, const struct xen_blkif_request *r)
-{
-	unsigned all = 0;
-
-	for (unsigned n = 0; n < r->nr_segments && n < XEN_BLKIF_SEGMENTS; n++) {
-		unsigned first = r->seg[n].first_sect, last = r->seg[n].last_sect;
-
-		if (first > last || last >= 4096 / XEN_BLKIF_SECTOR)
-			return 0;
-		all += last - first + 1;
-	}
-	if (r->nr_segments > XEN_BLKIF_SEGMENTS || r->sector_number > v->sectors)
-		return 0;
-	return all > v->sectors - r->sector_number ? 0 : all;
-}
-
 /* Between the buffer and the other end's pages. */
 static enum xen_blkif_rsp
 copy(const struct vbd *v, const struct xen_blkif_request *r, unsigned sectors)
@@ -56,28 +38,20 @@ copy(const struct vbd *v, const struct xen_blkif_request *r, unsigned sectors)
 static enum xen_blkif_rsp
 why_not(const struct vbd *v, const struct xen_blkif_request *r, unsigned *sectors)
 {
+	enum xen_blkif_rsp status;
+
 	*sectors = 0;
-	switch (r->operation) {
-	case XEN_BLKIF_OP_WRITE:
-		if (v->disk.readonly)
-			return XEN_BLKIF_RSP_ERROR;
-		/* fall through */
-	case XEN_BLKIF_OP_READ:
-		*sectors = sectors_of(v, r);
-		if (!*sectors)
-			return XEN_BLKIF_RSP_ERROR;
-		return r->operation == XEN_BLKIF_OP_WRITE && !v->medium.sparse
-			       ? copy(v, r, *sectors)
-			       : XEN_BLKIF_RSP_OKAY;
-	case XEN_BLKIF_OP_DISCARD:
+	if (r->operation == XEN_BLKIF_OP_DISCARD) {
 		if (!v->medium.sparse)
 			return XEN_BLKIF_RSP_EOPNOTSUPP;
 		return v->disk.readonly ? XEN_BLKIF_RSP_ERROR : XEN_BLKIF_RSP_OKAY;
-	case XEN_BLKIF_OP_FLUSH_DISKCACHE:
-		return r->nr_segments ? XEN_BLKIF_RSP_ERROR : XEN_BLKIF_RSP_OKAY;
-	default:
-		return XEN_BLKIF_RSP_EOPNOTSUPP;
 	}
+	status = blk_may(v, r);
+	if (status != XEN_BLKIF_RSP_OKAY || r->operation == XEN_BLKIF_OP_FLUSH_DISKCACHE)
+		return status;
+	*sectors = (unsigned)blk_sectors(v, r);
+	return r->operation == XEN_BLKIF_OP_WRITE && !v->medium.sparse ? copy(v, r, *sectors)
+								       : XEN_BLKIF_RSP_OKAY;
 }
 
 bool

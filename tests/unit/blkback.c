@@ -1,5 +1,6 @@
 /*
- * BUILD: guest/dom0/blkback.c guest/dom0/blkserve.c guest/dom0/blkparts.c
+ * BUILD: guest/dom0/blkback.c guest/dom0/blkparts.c
+ * solutions/9-block/blkserve.c solutions/9-block/blktake.c
  * solutions/9-block/states.c solutions/9-block/ring.c guest/pv/drivers/words.c
  */
 /*
@@ -250,6 +251,17 @@ pv_grant_op(enum xen_gnttabop op, void *requests, uint64_t count)
 	}
 	shake();
 	return 0;
+}
+
+int
+pv_copy_grant(struct xen_gnttab_copy_ptr from, struct xen_gnttab_copy_ptr to, unsigned len,
+	      unsigned flags)
+{
+	struct xen_gnttab_copy c = {
+		.source = from, .dest = to, .len = (uint16_t)len, .flags = (uint16_t)flags
+	};
+
+	return pv_grant_op(XEN_GNTTABOP_copy, &c, 1) || c.status;
 }
 
 static void
