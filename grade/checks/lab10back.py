@@ -344,11 +344,11 @@ def passed(t):
     files |= {f"{word}.cfg": config(word, mac_of(t.rng), "10.0.2.9", f"harm={word}") for word in HARM}
     lines = [step for name in (*HARM, "a") for step in (f"create {name}.cfg", lab9.ENDS)]
     run, lives = with_dom0(t, [lab9.typed("create b.cfg", *lines, "shutdown b", lab9.ENDS, "halt")], files)
-    for number, word in enumerate(HARM):
-        said = lab9.life_of(t, run, lives, 2 + number)
+    for word in HARM:
+        said = said_by(t, run, lives, word)
         t.check("0 wrong; nothing has come of it" in said, f"a domain that breaks the rules (harm={word}) sees something that should not be",
                 "0 wrong; nothing has come of it", said[-400:])
-    said = lab9.life_of(t, run, lives, 2 + len(HARM))
+    said = said_by(t, run, lives, "a")
     t.check(PINGS in said, "one domain pings another one, behind some that have broken the rules, and not all comes back", PINGS, said[-400:])
     t.orderly(run)
 
@@ -362,3 +362,12 @@ def with_dom0(t, starts, files):
     lives = evidence.lives(run)
     made.are(lives)
     return run, lives
+
+
+def said_by(t, run, lives, name):
+    """What the one domain of that name has printed."""
+    found = [life for life in lives if life.name == name]
+    if len(found) != 1:
+        t.orderly(run)
+        t.fail("a domain is not started: whoever was before it gets no further", f"one that is called {name}", f"{len(found)} of them")
+    return found[0].output.decode("ascii", "replace")
