@@ -71,7 +71,7 @@ def of_dom0(where, cpu, kernel):
     hello = "start pv-hello"
     console, text = xenlinux.booted(where, "all", cpu, [hello, dom0, "audit", hello, "frames", dom0.split(" input=")[0] + " input=0#~|create~l_|0#~|"
                                                         "destroy~linux_|0#~||0#~|halt_", hello, "frames"],
-                                    [guest("dom0"), files, guest("pv-hello")], 512)
+                                    [guest("dom0"), files, guest("pv-hello")], 512, icount=True)
     where = f"{where}, by dom0"
     xenlinux.check(where, console, text, said, first * second)
     at = re.search(r"zeno# crc32 < /dev/xvda\n(\w+)\n", text)

@@ -32,10 +32,10 @@ def typed(said):
     return "".join(f"{line}\n" for line in said).encode()
 
 
-def booted(where, lab, cpu, commands, modules, mem):
+def booted(where, lab, cpu, commands, modules, mem, icount=False):
     """(console, what guests said, without the kernel's lines) of Zeno with these commands."""
     setup = boot_from(where, ROOT / f"build/lab{lab}-solution/zeno.mb", f"panic=off -- {'; '.join(commands)}; start nothing; off", modules)
-    result = machine.boot(**setup, cpu=cpu, mem=mem, limits=LIMITS[where], idle=False)
+    result = machine.boot(**setup, cpu=cpu, mem=mem, limits=LIMITS[where], idle=False, icount=icount and where == "qemu")
     console, output = result.text(), b"".join(bytes.fromhex(line.split()[1]) for _, line in result.tagged("out"))
     result.cleanup()
     return console, re.sub(r"^\[ *\d+\.\d+\] .*\n?", "", (output.decode("utf-8", "replace") or console).replace("\r", ""), flags=re.M)
