@@ -99,7 +99,7 @@ def events(where):
 
 CPUS = ["refused: contexts of 25 kinds; it is not up: 0", "begun: registers, FPU, bases, GDT", "IPIs: 500 there, 500 back",
         "times: its timer, its period", "ports: polled by one, moved to the other", "flushed: of both, of all", "roots: each has its own",
-        "down and up: by another, by itself", "0 wrong; the end"]
+        "NMIs: 1, 3, two of them behind each other", "down and up: by another, by itself", "0 wrong; the end"]
 
 
 def cpus(where):

@@ -259,7 +259,7 @@ vcpu_turn(struct thread *t)
 		return turn_ended(v);
 	if (v->domain->paused)
 		return debug_park(v);
-	if (v->signals)
+	if (v->signals & ~SIGNAL_NMI)
 		v->domain->platform->signals(v);
 	if (v->state.activity == ACTIVITY_WAITS_FOR_SIPI)
 		return TURN_BLOCKED;

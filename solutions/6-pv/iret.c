@@ -49,6 +49,7 @@ pv_call_iret(struct vcpu *v, struct pv_call *c)
 	if (c->inner)
 		return -EINVAL; /* the calls behind it would be another context's */
 	c->jumped = true;
+	s->nmi_blocked = false;
 	if (pv_read(v, &frame, s->gpr[RSP], sizeof(frame))) {
 		c->verdict = exit_stop(v, v->exit, "pv.md#ends", "iret with no frame at %lx",
 				       s->gpr[RSP]);

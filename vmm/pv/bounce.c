@@ -24,6 +24,32 @@ upcall(struct vcpu *v)
 	return ENDED;
 }
 
+/*
+ * Where it has said by callback_op or, as another vCPU's context does, by its handlers; without
+ * either nobody hears it. The next one comes behind its iret.
+ */
+static COLD enum injection
+nmi(struct vcpu *v)
+{
+	const struct pv *pv = pv_of(v);
+	const struct xen_trap_info *t = &pv->traps[VEC_NMI];
+	bool called = pv->nmi_callback, masks = called || t->flags & XEN_TRAP_MASKS;
+	uint64_t to = called ? pv->nmi_callback : t->address;
+
+	if (v->state.nmi_blocked)
+		return REFUSED;
+	if (!to)
+		return INJECTED;
+	v->state.nmi_blocked = true;
+	if (pv_is_guests(to, 1) && pv_frame(v, PV_EVENT, NULL, to, masks))
+		return INJECTED;
+	domain_stop(v->domain,
+		    "an NMI, and there is no memory for its handler's frame below %lx, or none to "
+		    "run at %lx; see handouts/pv.md#ends",
+		    pv->user ? pv->kernel_sp : v->state.gpr[RSP], to);
+	return ENDED;
+}
+
 enum injection
 pv_bounce(struct vcpu *v, const struct event *event)
 {
@@ -34,7 +60,7 @@ pv_bounce(struct vcpu *v, const struct event *event)
 	if (event->kind == EVENT_INTERRUPT)
 		return upcall(v);
 	if (event->kind == EVENT_NMI)
-		return REFUSED;
+		return nmi(v);
 	if (event->vector == VEC_PF)
 		pv->info->cr2 = v->state.cr2;
 	v->state.rip += event->insn_len;                 /* of int n: it has been done */

@@ -6,7 +6,7 @@
 #include <inc/errno.h>
 #include <vmm/pv/pv.h>
 
-/* NULL: there is no such call here. An NMI is never sent, so nobody looks where it goes to. */
+/* NULL: there is no such call here. */
 static uint64_t *
 callback_of(struct pv *pv, unsigned type)
 {

@@ -40,12 +40,29 @@ who(const void *stack)
 	return n < CPUS ? (unsigned)n : 0;
 }
 
+/* One that it sends itself meanwhile comes when the handler is over, and not within. */
+static volatile unsigned nmis[CPUS], deep, deepest;
+
+static void
+nmi(unsigned me)
+{
+	deep++;
+	deepest = deep > deepest ? deep : deepest;
+	if (!nmis[me]++ && me)
+		vcpu_op(XEN_VCPUOP_send_nmi, me, NULL);
+	deep--;
+}
+
 static void
 take(struct pv_frame *f)
 {
 	unsigned me = who(f);
 	int port;
 
+	if (f->vector == 2) {
+		nmi(me);
+		return;
+	}
 	if (f->vector != PV_EVENT) {
 		pv_printf("exception %lu at %lx, of vCPU %u\n", f->vector, f->rip, me);
 		pv_exit(1);
@@ -354,6 +371,41 @@ roots(void)
 	pv_printf("roots: each has its own\n");
 }
 
+/* ---- NMIs ---- */
+
+static void
+deaf(void)
+{
+	infos[1]->upcall_mask = 1;
+	while (nmis[1] < 2)
+		;
+	infos[1]->upcall_mask = 0;
+}
+
+static void
+asleep(void)
+{
+	while (nmis[1] < 3)
+		pv_block();
+}
+
+static void
+called(void)
+{
+	check(vcpu_op(XEN_VCPUOP_send_nmi, 1, stacks) == -EINVAL, "an NMI with words", 0);
+	check(vcpu_op(XEN_VCPUOP_send_nmi, 9, NULL) == -ENOENT, "to nobody", 0);
+	check(!vcpu_op(XEN_VCPUOP_send_nmi, 0, NULL) && nmis[0] == 1, "to itself", nmis[0]);
+	order(deaf);
+	check(!vcpu_op(XEN_VCPUOP_send_nmi, 1, NULL), "to the other", 0);
+	obeyed();
+	check(nmis[0] == 1 && nmis[1] == 2 && deepest == 1, "one behind the other", deepest);
+	order(asleep);
+	sleep_until(pv_now() + MS);
+	check(!vcpu_op(XEN_VCPUOP_send_nmi, 1, NULL), "to one that sleeps", 0);
+	obeyed();
+	pv_printf("NMIs: %u, %u, two of them behind each other\n", nmis[0], nmis[1]);
+}
+
 /* ---- down and up ---- */
 
 static volatile unsigned spins;
@@ -438,6 +490,7 @@ guest_main(const struct xen_start_info *info)
 	moves();
 	remote();
 	roots();
+	called();
 	downs();
 	order(end); /* of the domain: by one for all */
 	for (;;)

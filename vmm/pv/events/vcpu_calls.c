@@ -125,6 +125,19 @@ place_time(struct vcpu *v, struct vcpu *of, uint64_t at)
 	return 0;
 }
 
+/* Not by an event: it comes with upcalls masked, too. One that is down hears none. */
+static int
+send_nmi(struct vcpu *of, uint64_t arg)
+{
+	if (arg)
+		return -EINVAL;
+	if (pv_vcpu_is_up(of)) {
+		of->signals |= SIGNAL_NMI;
+		thread_due(&of->thread);
+	}
+	return 0;
+}
+
 static struct vcpu *
 vcpu_numbered(struct domain *d, uint64_t number)
 {
@@ -167,6 +180,8 @@ vcpu_op(struct vcpu *v, struct pv_call *c)
 		return timer_changed(v, set_single(v, of, c->arg[2]));
 	case XEN_VCPUOP_stop_singleshot_timer:
 		return stop_single(v, of);
+	case XEN_VCPUOP_send_nmi:
+		return send_nmi(of, c->arg[2]);
 	default:
 		return -ENOSYS;
 	}
