@@ -113,7 +113,7 @@ identify(unsigned drive)
 			      (uint64_t)word[WORD_48 + 2] << 32;
 }
 
-/* dom0 alone has the PCI bus; the channel has whoever may map its line. */
+/* The channel has whoever may map its line; who has not the PCI bus, too, finds nobody there. */
 static void
 find(void)
 {
@@ -121,7 +121,7 @@ find(void)
 
 	if (found)
 		return;
-	function = pv_is_dom0() ? pci_find(IDE) : -1;
+	function = pci_find(IDE);
 	ide_port = line_bind(LINE, false);
 	if (!ide_port)
 		return;
