@@ -47,7 +47,7 @@ map(struct domain *d, struct pv_grants *by, struct xen_gnttab_map_grant_ref *m)
 		granter && granter->state == DOMAIN_RUNNING ? pv_grants_of[granter->id] : NULL;
 	bool writes = !(m->flags & XEN_GNTMAP_readonly);
 	uint64_t g = m->host_addr >> PAGE_SHIFT;
-	uint32_t handle;
+	uint32_t held;
 	mfn_t frame;
 	int status;
 
@@ -57,8 +57,8 @@ map(struct domain *d, struct pv_grants *by, struct xen_gnttab_map_grant_ref *m)
 		return XEN_GNTST_general_error;
 	if (!g || m->host_addr & PAGE_MASK || !hvm_may_show(d, g) || foreign_at(d, g))
 		return XEN_GNTST_bad_virt_addr;
-	handle = pv_handle_new(by);
-	if (handle == PV_NO_HANDLE)
+	held = pv_handle_new(by);
+	if (held == PV_NO_HANDLE)
 		return XEN_GNTST_no_space;
 	status = pv_grant_claim(of, m->ref, by, writes, &frame);
 	if (!status && put(d, g, frame, writes)) {
@@ -66,12 +66,12 @@ map(struct domain *d, struct pv_grants *by, struct xen_gnttab_map_grant_ref *m)
 		status = XEN_GNTST_general_error;
 	}
 	if (status) {
-		pv_handle_free(by, handle);
+		pv_handle_free(by, held);
 		return status;
 	}
-	*pv_handle_at(by, handle) =
+	*pv_handle_at(by, held) =
 		(struct pv_handle){ m->flags, m->ref, (uint32_t)frame.v, of->owner, 0 };
-	m->handle = handle;
+	m->handle = held;
 	m->dev_bus_addr = 0;
 	return XEN_GNTST_okay;
 }
