@@ -209,10 +209,17 @@ driven_begin(struct domu *back)
 void
 driven_end(const struct domu *u)
 {
+	char path[PATH_SIZE];
+
 	for (struct driven *d = driven; d < driven + DRIVEN; d++) {
 		if (!d->of)
 			continue;
-		if (d->of == u || (d->back == u && d->leaving))
+		if (d->of == u && d->back) {
+			snprintf(path, sizeof(path), "/local/domain/%u/backend/vbd/%u", d->back->id,
+				 u->id);
+			part(d);
+			daemon_remove(path);
+		} else if (d->of == u || (d->back == u && d->leaving))
 			part(d);
 		else if (d->back == u)
 			d->back = NULL;

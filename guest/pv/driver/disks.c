@@ -133,18 +133,33 @@ next_number(const char **name, const char *end, unsigned *number)
 	return true;
 }
 
+static bool
+has(const struct vbd *v, const char *key)
+{
+	char path[PATH_SIZE];
+	uint64_t n;
+
+	vbd_path(v, true, key, path, sizeof(path));
+	return daemon_read_number(path, &n);
+}
+
 static void
 see(bool seen[VBDS], unsigned domain, unsigned number)
 {
 	struct vbd *free = NULL;
 
 	for (struct vbd *v = vbds; v < vbds + VBDS; v++) {
-		if (!v->of) {
-			free = free ? free : v;
-		} else if (v->of->id == domain && v->disk.number == number) {
-			seen[v - vbds] = true;
+		if (v->of && v->of->id == domain && v->disk.number == number) {
+			seen[v - vbds] = has(v, "frontend-id");
+			/* another one came under its number, unseen: it has no offer */
+			if (seen[v - vbds] && v->sectors && !has(v, "sectors")) {
+				vbd_free(v);
+				begin(v, domain, number);
+			}
 			return;
 		}
+		if (!v->of && !free)
+			free = v;
 	}
 	if (!free)
 		return;

@@ -27,12 +27,15 @@ daemon_init(void)
 void
 daemon_hears(void)
 {
-	if (xenbus_heard(&bus, BACKS))
-		disks_changed = true;
+	if (bus.ring->rsp_prod != bus.ring->rsp_cons) /* of a message there may be a part yet */
+		store_waited = true;
 	if (xenbus_heard(&bus, FRONTS))
 		for (unsigned n = 0; n < VBDS; n++)
 			if (watched[n].seen)
 				*watched[n].seen = true;
+	/* behind that: of whose front end something was heard, its place is known as it is */
+	if (xenbus_heard(&bus, BACKS))
+		disks_changed = true;
 }
 
 bool
