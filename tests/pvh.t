@@ -121,13 +121,14 @@ def fronts(starts, files):
 
 
 def siege():
-    """Calls with words of all kinds, and Zeno's pages shown anywhere: each life ends, and is as its tables say."""
+    """Calls with words of all kinds, Zeno's pages and another's shown anywhere: each life ends, and is as its tables say."""
     seed = random.randrange(1, 1 << 20)
-    start = f"start pvh-calls {XEN}"
-    lives = [word for n in range(LIVES) for word in (f"start pvh-siege {XEN} mem=16 -- seed={seed + n} calls=2000", "audit")]
-    text = ALL.host([start, "frames", *lives, start, "frames"], ["pvh-calls", "pvh-siege"], cpu="svm")
-    ok(text.count(" refused; the end\n") + len(re.findall(r"exception \d+ at .*; the end", text)) == LIVES
-       and text.count("audit: 0 differences") == LIVES and len(free(text)) == 2 and free(text)[0] == free(text)[1],
+    others = ["start pv-grants -- me=1", f"start pvh-calls {XEN}", "start pv-hello"]
+    lives = [word for n in range(LIVES) for word in ("start pv-grants & -- me=1 peer=2 serve=1", "sleep 20",
+             f"start pvh-siege {XEN} mem=16 -- peer=1 seed={seed + n} calls=2000", "audit", "stop d1", "audit", "start pv-hello")]
+    text = ALL.host([*others, "frames", *lives, "frames"], ["pvh-calls", "pvh-siege", "pv-grants", "pv-hello"])
+    ok(len(re.findall(r"\d mapped still, .* refused; the end$|exception \d+ at .*; the end$", text, re.M)) == LIVES
+       and text.count("audit: 0 differences") == 2 * LIVES and len(free(text)) == 2 and free(text)[0] == free(text)[1],
        f"a siege of the services: each comes to its end, and nothing is lost (seed={seed})", text=text[-3000:])
 
 

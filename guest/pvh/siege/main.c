@@ -17,7 +17,7 @@
 static uint8_t pool[POOL][PAGE] __attribute__((aligned(4096)));
 static uint64_t block[64];
 static uint64_t seed, done;
-static unsigned shown, refused, maps, me;
+static unsigned shown, refused, maps, peer;
 static uint64_t mapped_at[8];
 static bool trying;
 
@@ -140,8 +140,8 @@ map(void)
 	struct xen_gnttab_map_grant_ref m = {
 		.host_addr = any_frame() << 12 | (any(9) ? 0 : any(PAGE)),
 		.flags = any(2) ? XEN_GNTMAP_host_map : (uint32_t)any(64),
-		.ref = (uint32_t)any(14),
-		.dom = (uint16_t)(any(2) ? me : any(4))
+		.ref = (uint32_t)any(28),
+		.dom = (uint16_t)(any(4) ? peer : any(4))
 	};
 	struct xen_gnttab_unmap_grant_ref u = { .host_addr = any(2) ? any_frame() << 12
 								    : mapped_at[any(8)],
@@ -248,14 +248,12 @@ int
 guest_main(const struct xen_start_info *info)
 {
 	unsigned calls = pv_number("calls=");
-	uint32_t r[4];
 
 	(void)info;
 	seed = pv_number("seed=") * 2654435761u + 1;
 	pv_handler = handler;
 	pvh_events_init();
-	pvh_cpuid(XEN_CPUID_BASE + 4, 0, r);
-	me = r[2];
+	peer = pv_number("peer=");
 	pvh_show(XEN_XENMAPSPACE_grant_table, 0, (uint64_t)pv_grants >> 12);
 	for (done = 0; done < calls; done++)
 		step();
