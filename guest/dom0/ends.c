@@ -84,13 +84,17 @@ end(struct domu *u, const struct zeno_look *l)
 		shell_prompt();
 }
 
-/* Nobody has asked it to suspend, or whoever has is not there any more. */
+/* Nobody has asked it to suspend, or whoever has is not there any more. Said once. */
 static void
 wake(struct domu *u)
 {
-	say("\n%s wants to be put away, which nobody has asked for: it goes on\n", u->name);
+	bool news = !u->unasked;
+
+	u->unasked = true;
+	if (news)
+		say("\n%s wants to be put away, which nobody has asked for: it goes on\n", u->name);
 	control(ZENO_UNPAUSE, u->id, 0, 0);
-	if (!attached)
+	if (news && !attached)
 		shell_prompt();
 }
 

@@ -19,6 +19,17 @@ image_sum(const void *page)
 		     IMAGE_PAGE - sizeof(*h));
 }
 
+/* It is shown, and so has nothing that a terminal would obey; a NUL is behind it. */
+static bool
+is_text(const char *text, size_t room)
+{
+	size_t n = 0;
+
+	while (n < room && text[n] >= ' ' && text[n] <= '~')
+		n++;
+	return n < room && !text[n];
+}
+
 const char *
 image_wrong(const void *page, uint64_t size)
 {
@@ -33,7 +44,8 @@ image_wrong(const void *page, uint64_t size)
 	if (!h->frames || h->frames % 256 || h->frames > IMAGE_MOST || !h->vcpus ||
 	    h->vcpus > ZENO_VCPUS || h->data > h->frames || h->console_pfn >= h->frames ||
 	    h->store_pfn >= h->frames || h->info_pfn >= h->frames || !*h->name ||
-	    h->name[sizeof(h->name) - 1] || h->file[sizeof(h->file) - 1])
+	    !is_text(h->name, sizeof(h->name)) || !is_text(h->file, sizeof(h->file)) ||
+	    h->ns >> 62) /* its clock has centuries before it wraps */
 		return "its head says what no domain is like";
 	if (size / IMAGE_PAGE < image_tables(h) + h->data)
 		return "it has been cut short";

@@ -193,7 +193,7 @@ begin(void)
 	connect();
 	furnish();
 	look();
-	if (has_word("alone"))
+	for (unsigned n = 0; has_word("alone") && n < 3; n++)
 		put_away();
 	while (obey()) {
 		step();
