@@ -149,6 +149,18 @@ give_tables(struct pv *pv, struct xen_guest_context *g)
 		g->ctrlreg[1] = pv->user_root.v << PAGE_SHIFT;
 }
 
+/* The context has no place for a callback of its own: where it has one, its handler is there. */
+static void
+give_handlers(const struct pv *pv, struct xen_guest_context *g)
+{
+	memcpy(g->traps, pv->traps, sizeof(g->traps));
+	if (pv->nmi_callback)
+		g->traps[VEC_NMI] = (struct xen_trap_info){ .vector = VEC_NMI,
+							    .flags = XEN_TRAP_MASKS,
+							    .cs = XEN_FLAT_CS64,
+							    .address = pv->nmi_callback };
+}
+
 /* As start.c takes it. */
 static void
 give(struct vcpu *of, struct xen_guest_context *g)
@@ -163,7 +175,7 @@ give(struct vcpu *of, struct xen_guest_context *g)
 	if (pv_domain_of(of->domain)->suspended == of->number + 1)
 		g->regs.rax = 0;
 	g->regs.rflags = (s->rflags & ~(uint64_t)FLAG_IOPL) | (uint64_t)pv->iopl << 12;
-	memcpy(g->traps, pv->traps, sizeof(g->traps));
+	give_handlers(pv, g);
 	give_tables(pv, g);
 	g->kernel_ss = XEN_FLAT_SS64;
 	g->kernel_sp = pv->kernel_sp;
