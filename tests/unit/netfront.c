@@ -27,6 +27,8 @@ static const uint8_t *granted[PV_GRANTS]; /* pages; NULL: none */
 static bool held[PV_GRANTS];              /* the back end has it mapped, and keeps it */
 static bool readonly[PV_GRANTS];
 static unsigned grants;
+static struct xen_grant_entry table[PV_GRANTS]; /* no card moves a grant to somebody else */
+volatile struct xen_grant_entry *const pv_grants = table;
 static enum xen_xenbus_state states[2]; /* the front end's, and the back end's */
 static bool news;                       /* the store has something to say */
 static unsigned bad;
