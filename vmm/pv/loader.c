@@ -98,7 +98,8 @@ begin(struct domain *d, const struct pv_files *f, const struct pv_plan *plan)
 	int err = know_hole(v);
 	struct pv_start start;
 
-	if (f->empty) {
+	if (f->empty) { /* all ports masked, as Xen's tools have it: which are not its kernel says */
+		memset(pv_domain_of(d)->shared->mask, 0xff, sizeof(pv_domain_of(d)->shared->mask));
 		pv_of(v)->initialised = false;
 		v->state.activity = ACTIVITY_WAITS_FOR_SIPI;
 		return err;

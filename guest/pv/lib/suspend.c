@@ -59,5 +59,7 @@ pv_suspend(void)
 		info->console_mfn = mfn_of(info->console_mfn);
 	}
 	share(true);
+	for (unsigned n = 0; n < XEN_PORTS / 64 && back; n++) /* who brings it back masks all */
+		pv_shared->mask[n] = 0;
 	return back;
 }
