@@ -49,7 +49,7 @@ ROOMS = {
     "pv and its lab": ("vmm/pv @6", 5146, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 2164, 1000),
     "domain control of PV": ("vmm/pv/control", 810, 600),
-    "what puts PV domains away": ("vmm/pv/control/save", 254, 250),
+    "what puts PV domains away": ("vmm/pv/control/save", 263, 250),
     "the bus of dom0": ("vmm/pv/bus", 252, 250),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1068, 800),
     "reservations of PV": ("vmm/pv/reservation", 493, 400),
