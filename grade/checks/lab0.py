@@ -13,6 +13,7 @@ from zeno.judging.trial import Trouble
 from zeno.machines import machine
 
 KB, FRAME_TABLE, DIRECT_MAP = headers.numbers(("kern/map.h",), ("KB", "FRAME_TABLE", "DIRECT_MAP"))
+MODULE_PADDR, MODULE_SIZE = headers.numbers(("kern/kern.h",), ("offsetof(struct module, paddr)", "offsetof(struct module, size)"))
 PAGE = 4096
 MIB = 1 << 20
 RAM_MIB = 128
@@ -160,8 +161,8 @@ def xp_module(t):
     places = []
 
     def look(client, _regs):
-        table = client.read(t.symbol("modules"), 48)
-        places.append(struct.unpack_from("<QQ", table, 32))
+        where, size = (client.read(t.symbol("modules") + at, 8) for at in (MODULE_PADDR, MODULE_SIZE))
+        places.append(struct.unpack("<QQ", where + size))
         return True
 
     witness(t, [], {t.symbol("monitor_run"): look}, modules=modules)

@@ -57,7 +57,7 @@ def undone_other(texts, exercise):
 def gaps(texts, exercise):
     """What a kernel, or a guest of it, said of other exercises of the lab that it came to, and that are not done: what fails may be one of them."""
     lab = re.escape(exercise.rpartition(".")[0])
-    found = {one for text in texts for one in re.findall(rf"^(?:[a-z]\w*\| )*exercise ({lab}\.\d+) is not done yet: (see \S+)", text, re.M)}
+    found = {one for text in texts for one in re.findall(rf"^(?:[a-z][\w-]*\| )*exercise ({lab}\.\d+) is not done yet: (see \S+)", text, re.M)}
     return [f"on the way it came to exercise {other}, which is not done: what fails may be that ({where})"
             for other, where in sorted(found) if other != exercise and len(where) < WHERE][:GAPS]
 
