@@ -44,8 +44,8 @@ take_sent(struct netfront *f)
 	/*
 	 * EXERCISE 10.1b: pages that come back
 	 * Holds: the page of each frame that is answered is this end's alone again; f->failed
-	 *  counts those that could not be sent. From the first answer on that can't be: f->lies,
-	 *  and nothing more is looked at.
+	 *  counts those whose answer is anything but OKAY. From the first one on that is to no
+	 *  frame on its way: f->lies, and nothing more is looked at.
 	 * Beware: answers come in any order, and are written while you read. The other end may
 	 *  keep a page.
 	 * Manual: netif.h "netif_tx_response", of libxen-dev; netfront.h.
@@ -104,7 +104,7 @@ give_room(struct netfront *f)
 	/*
 	 * EXERCISE 10.1c: room
 	 * Holds: the other end has all pages as room, in their order, each in a request of its
-	 *  own; or as many as there are grants for.
+	 *  own, whose id is the page's number; or as many as there are grants for.
 	 * Beware: a page is there for one frame, until its reader asks for the next. What an
 	 *  earlier other end keeps is given to nobody: f->lies.
 	 * Manual: netif.h "netif_rx_request", of libxen-dev; netfront.h.
@@ -141,7 +141,7 @@ net_take(struct netfront *f, size_t *len)
 	 * EXERCISE 10.1d: a frame that comes
 	 * Holds: the next frame, in its page, which only this end has then, and *len; f->got
 	 *  counts it. NULL: none is there, and the next one rings; or an answer can't be, and
-	 *  f->lies. Room that was not used is no frame.
+	 *  f->lies. Unused room (status 0 or less) is none.
 	 * Beware: frames in pieces, with extras or without a checksum were not offered. Answers
 	 *  stand in their requests' order, and are written while you read.
 	 * Manual: netif.h "netif_rx_response", of libxen-dev; netfront.h.

@@ -15,9 +15,9 @@ blk_serve_requests(struct vbd *v, uint32_t most)
 {
 	/*
 	 * EXERCISE 9.5a: what is taken
-	 * Holds: the oldest requests that are there, `most` at most, are served in order, and how
-	 *  many is returned; those of a file are answered by then, not pushed. RING_LIES: nothing
-	 *  is looked at. After 0, unless the medium is busy, the next request rings.
+	 * Holds: the oldest requests there, `most` at most, are taken whole and served in order,
+	 *  and how many is returned; those of a file are answered by then, not pushed.
+	 *  RING_LIES: nothing is looked at. After 0, unless the medium is busy, the next one rings.
 	 * Beware: the front end writes into a request while you read it, while you serve it, and
 	 *  when you answer it.
 	 * Manual: ring.h of guest/pv/drivers; blkback.h, media.h, blkparts.h.
@@ -57,7 +57,7 @@ blk_unfold(struct blk_parts *p, const struct vbd *v, const struct xen_blkif_indi
 	/*
 	 * EXERCISE 9.5c: segments that lie elsewhere
 	 * Holds: p has the segments of an indirect request, as many as it says, and the operation
-	 *  that is to be done with them; or false, and no more was read than there is room for.
+	 *  that is to be done with them; or false. No more is read than it names.
 	 * Beware: they lie in a page of the front end's, which it grants, and writes into.
 	 * Manual: blkif.h "struct blkif_request_indirect", of Debian's libxen-dev; blkparts.h.
 	 * Tools: BLK_MOST, pv_copy_grant(), pv_granted(), pv_map_grant(), pv_own(),

@@ -29,7 +29,7 @@ take(struct vif *v, struct net_frame *f, uint32_t count)
 {
 	/*
 	 * EXERCISE 10.2a: a frame's entries
-	 * Holds: f has the requests of the frame that begins there, in order, how many entries
+	 * Holds: f has whose frame it is that begins there, its requests in order, how many entries
 	 *  behind the first are none, and whether its checksum is to be made. Or false: nobody can
 	 *  tell where it ends.
 	 * Beware: entries are written while you look. Those that you were not told of are nothing.
@@ -108,7 +108,7 @@ measure(struct net_frame *f)
 	 * Holds: f->len is the frame's length, and each piece says what lies in its own page; or
 	 *  false: this is no frame that the bridge takes.
 	 * Beware: the sizes are somebody else's words, and need not agree with each other, nor
-	 *  with a page. Dom0 has offered nothing that goes by extras.
+	 *  with a page; a piece may be empty. Dom0 has offered nothing that goes by extras.
 	 * Manual: netif.h "netif_tx_request", of libxen-dev; bridge.h.
 	 * Tools: FRAME_MAX, FRAME_MIN, PAGE, WIRE_MIN
 	 * Hint: whose size is in the first request?

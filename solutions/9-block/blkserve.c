@@ -104,8 +104,8 @@ blk_may(const struct vbd *v, const struct xen_blkif_request *r)
 	 * EXERCISE 9.4c: what is answered
 	 * Holds: the answer to a request that goes well, if it may be done; and otherwise one that
 	 *  says which it is: it can't be done as it is asked, or there is no such operation here.
-	 * Beware: some disks are to be read alone. A flush has no segments. Who knows an operation
-	 *  that you don't goes by your answer, and asks otherwise then.
+	 * Beware: some disks are to be read alone. A flush has no segments, or can't be done. Who
+	 *  knows an operation that you don't goes by your answer, and asks otherwise then.
 	 * Manual: blkif.h "REQUEST CODES", "STATUS RETURN CODES", of Debian's libxen-dev.
 	 * Tools: blk_sectors(), pv_copy_grant(), xen_blkif_rsp
 	 * Hint: three answers, and eight bits of operations: who gets which?
