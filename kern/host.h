@@ -23,7 +23,7 @@ void host_pic_init(void);
 uint64_t clock_tsc_hz(void);
 void clock_tick(void); /* from now on an interrupt each 10 ms; or clock_alarm() */
 
-/* watchdog.c: called by each tick. */
+/* words/watchdog.c: called by each tick. */
 void watchdog_start(void);
 bool watchdog_fired(void);
 

@@ -55,7 +55,7 @@ int strncmp(const char *a, const char *b, size_t n);
 /* Parses 0x-hex or decimal; 0 or -EINVAL. */
 int parse_u64(const char *s, uint64_t *out);
 
-/* panic.c: the host's own bug. Prints where, a symbolised backtrace, and stops the machine. */
+/* words/panic.c: the host's own bug. Prints where, a symbolised backtrace, and stops it. */
 void panic(const char *fmt, ...) PRINTF_LIKE(1, 2) NORETURN;
 /* The same for a trap: the backtrace starts at the trapped rip and rbp. */
 void panic_at(uint64_t rip, uint64_t rbp, const char *fmt, ...) PRINTF_LIKE(3, 4) NORETURN;
@@ -70,7 +70,7 @@ bool exercise_missing(const char *id); /* it has said so */
 /* Ends the machine: QEMU's debug exit with `code`, Bochs' shutdown, else a dead halt. */
 void machine_off(unsigned code) NORETURN;
 
-/* symbols.c: the kernel's own symbol table, linked in by tools/ksyms.py. */
+/* words/symbols.c: the kernel's own symbol table, linked in by tools/ksyms.py. */
 const char *symbol_find(uint64_t addr, uint64_t *offset); /* "?" if none */
 
 /* Lab 0.3, backtrace.c: prints the return addresses from frame pointer rbp upwards. */

@@ -18,5 +18,5 @@ extern const char trap_text_start[], trap_text_end[];
 /* trap.c: a trap from an outer ring before anyone runs code there. */
 void trap_nobody(struct trap_frame *f) __attribute__((noreturn));
 
-/* trap_words.c: the error code in words, "" if the vector has none or it is 0. */
+/* words/trap_words.c: the error code in words, "" if the vector has none or it is 0. */
 void error_code_words(unsigned vector, uint64_t error, char *buf, size_t size);

@@ -6,7 +6,7 @@
 
 The link has two stages:
 
-    1. link all objects: kern/symbols.c brings an empty, weak table
+    1. link all objects: kern/words/symbols.c brings an empty, weak table
     2. ksyms.py zeno.stage1.elf > ksyms.asm; nasm -f elf64 ksyms.asm -o ksyms.o
     3. link all objects and ksyms.o: its strong symbols take over
     4. ksyms.py --verify zeno.stage1.elf zeno.elf
@@ -48,7 +48,7 @@ def functions(path):
 
 
 def table_asm(symbols):
-    """The table as NASM source; struct ksym of kern/symbols.c is its layout."""
+    """The table as NASM source; struct ksym of kern/words/symbols.c is its layout."""
     lines = ["; Made by tools/ksyms.py from the first link.",
              "section .ksyms progbits alloc noexec nowrite align=16",
              "global ksyms_count:data hidden, ksyms:data hidden, ksyms_names:data hidden",

@@ -26,7 +26,7 @@ VERDICTS = ("pass", "skip", "fail", "error")
 REASON_CAP = 3000
 """Characters of why a test fails."""
 PANIC = re.compile(r"^panic: (.*?)\r?$", re.M)
-"""What kern/panic.c prints, at a line's begin."""
+"""What kern/words/panic.c prints, at a line's begin."""
 
 
 @dataclass

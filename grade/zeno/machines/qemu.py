@@ -99,7 +99,7 @@ def boot_argv(setup):
     argv = [PROGRAM, "-M", "pc", "-accel", "kvm" if setup.machine == "kvm" else "tcg", "-cpu", cpu,
             "-m", str(setup.mem), "-nodefaults", "-vga", "std", "-display", "none",
             "-no-reboot", "-device", f"isa-debug-exit,iobase={DEBUG_EXIT:#x},iosize=4",
-            "-device", "ib700", "-watchdog-action", "inject-nmi"]  # kern/watchdog.c
+            "-device", "ib700", "-watchdog-action", "inject-nmi"]  # kern/words/watchdog.c
     if setup.icount:
         argv += ["-icount", f"shift={setup.shift},sleep=off", "-rtc", "base=2000-01-01,clock=vm"]
     if setup.kernel is not None:
