@@ -113,70 +113,6 @@ resume(struct trap_frame *f)
 	return false;
 }
 
-static const char *
-ring0_flags(uint64_t rflags, char *buf)
-{
-	static const struct {
-		unsigned bit;
-		char name[3];
-	} flags[] = { { 0, "CF" },  { 2, "PF" },  { 4, "AF" },  { 6, "ZF" },  { 7, "SF" },
-		      { 8, "TF" },  { 9, "IF" },  { 10, "DF" }, { 11, "OF" }, { 14, "NT" },
-		      { 16, "RF" }, { 17, "VM" }, { 18, "AC" } };
-	char *p = buf;
-
-	for (unsigned i = 0; i < ARRAY_LEN(flags); i++)
-		if (rflags >> flags[i].bit & 1) {
-			*p++ = ' ';
-			*p++ = flags[i].name[0];
-			*p++ = flags[i].name[1];
-		}
-	*p = '\0';
-	return buf;
-}
-
-static void
-print_frame(const struct trap_frame *f)
-{
-	char flags[64], words[96];
-
-	error_code_words((unsigned)f->vector, f->error, words, sizeof(words));
-	printf("\ntrap %lu, %s, error code %lx%s%s\n", f->vector, vector_name((unsigned)f->vector),
-	       f->error, *words ? ": " : "", words);
-	printf("rip %04lx:%016lx  rsp %04lx:%016lx\n", f->cs, f->rip, f->ss, f->rsp);
-	printf("rflags %08lx%s  cr2 %016lx\n", f->rflags, ring0_flags(f->rflags, flags),
-	       read_cr2());
-	printf("rax %016lx  rbx %016lx  rcx %016lx\n", f->rax, f->rbx, f->rcx);
-	printf("rdx %016lx  rsi %016lx  rdi %016lx\n", f->rdx, f->rsi, f->rdi);
-	printf("rbp %016lx  r8  %016lx  r9  %016lx\n", f->rbp, f->r8, f->r9);
-	printf("r10 %016lx  r11 %016lx  r12 %016lx\n", f->r10, f->r11, f->r12);
-	printf("r13 %016lx  r14 %016lx  r15 %016lx\n", f->r13, f->r14, f->r15);
-}
-
-/* The host's own bug. A second one while the first is printed gets no print of its own. */
-static NORETURN void
-die(const struct trap_frame *f)
-{
-	static bool printing;
-	const char *name = vector_name((unsigned)f->vector), *stack;
-	uint64_t cr2 = read_cr2();
-	char words[96];
-
-	if (!printing) {
-		printing = true;
-		print_frame(f);
-	}
-	/* A push onto a guard page is a #PF that can't push either: SDM 3A 6.15 "#DF". CR2 is still
-	 * the #PF's. */
-	stack = f->vector == VEC_PF || f->vector == VEC_DF ? stack_guard_name(cr2) : NULL;
-	if (stack)
-		panic_at(f->rip, f->rbp,
-			 "stack overflow: %016lx is in the guard page of %s's stack", cr2, stack);
-	error_code_words((unsigned)f->vector, f->error, words, sizeof(words));
-	if (f->vector == VEC_PF)
-		panic_at(f->rip, f->rbp, "%s at %016lx: %s", name, cr2, words);
-	panic_at(f->rip, f->rbp, "%s%s%s", name, *words ? ": " : "", words);
-}
-
 /*
  * A #DB in ring 0 that is the guest's: `mov ss` with a data breakpoint on it, then int3
  * (CVE-2018-8897). The breakpoint waits for the end of the next instruction (SDM 3A 6.8.3), and
@@ -207,12 +143,5 @@ trap_host(struct trap_frame *f)
 	else if (f->vector == VEC_NMI)
 		printf("NMI at %016lx\n", f->rip);
 	else if (!late_debug_trap(f) && !resume(f))
-		die(f);
-}
-
-void
-trap_nobody(struct trap_frame *f)
-{
-	print_frame(f);
-	panic("a trap from ring %lu, but nothing runs there", f->cs & 3);
+		trap_die(f);
 }

@@ -15,8 +15,8 @@ void gdt_init(void);
 extern void (*const trap_stubs[256])(void);
 extern const char trap_text_start[], trap_text_end[];
 
-/* trap.c: a trap from an outer ring before anyone runs code there. */
-void trap_nobody(struct trap_frame *f) __attribute__((noreturn));
-
 /* words/trap_words.c: the error code in words, "" if the vector has none or it is 0. */
 void error_code_words(unsigned vector, uint64_t error, char *buf, size_t size);
+/* The host's own bug; and a trap from a ring in which nobody runs code yet. */
+void trap_die(const struct trap_frame *f) __attribute__((noreturn));
+void trap_nobody(struct trap_frame *f) __attribute__((noreturn));

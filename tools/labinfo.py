@@ -32,10 +32,10 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
     # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern @0A", 3460, 3800),
-    "words of the host about itself": ("kern/words", 249, 250),
+    "kern": ("kern @0A", 3391, 3800),
+    "words of the host about itself": ("kern/words", 419, 420),
     "its monitor": ("kern/monitor", 498, 500),
-    "its scheduler": ("kern/sched", 509, 500),
+    "its scheduler": ("kern/sched", 418, 500),
     "its GDB stub": ("kern/gdb", 922, 900),
     "the bridge, Lab 0B": ("@0B", 289, 320),
     "vmm core and mem": ("vmm vmm/mem", 2657, 2400),

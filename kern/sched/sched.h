@@ -60,5 +60,19 @@ void sched_turns_to(struct thread *t, enum runs state, uint64_t now);
 void sched_charge(struct thread *t, enum turn how);
 void sched_charge_host(void);
 void sched_charge_idle(void);
-/* All threads, by `next`. */
-extern struct thread *threads;
+/* All threads, by `next`; the one whose FPU and debug registers the CPU holds. */
+extern struct thread *threads, *thread_loaded;
+
+/* What words/sched.c shows: the policy, the last turns, ns beside what accounts have used. */
+#define SCHED_TRACE 32u
+struct turned {
+	char name[12];
+	uint8_t how, cut;  /* enum turn, enum cut */
+	uint64_t at, took; /* ns */
+};
+extern struct turned sched_trace[SCHED_TRACE];
+extern uint64_t sched_host, sched_slept;
+extern const struct policy *sched_policy;
+const struct policy *sched_policy_named(const char *name); /* NULL: not in this build */
+/* Accounts begin anew with it: what they owe each other is the old policy's matter. */
+void sched_use(const struct policy *p);

@@ -17,9 +17,8 @@ SET_DECLARE(between_turns);
 
 volatile bool need_resched;
 
-struct thread *threads;
+struct thread *threads, *thread_loaded;
 static struct thread *last;    /* had the last turn */
-static struct thread *loaded;  /* whose FPU and DRs the CPU holds */
 static struct thread *running; /* whose turn it is; NULL: nobody's */
 static uint64_t began;         /* its turn, in ns */
 static uint64_t lets_in;       /* another one, at that time: CLOCK_NEVER */
@@ -91,11 +90,11 @@ thread_remove(struct thread *t)
 	sched_leave(t);
 	if (last == t)
 		last = NULL;
-	if (loaded == t) {
+	if (thread_loaded == t) {
 		/* Its breakpoints must not outlive it; its registers are replaced before anyone
 		 * else runs. */
 		debug_registers_clear();
-		loaded = NULL;
+		thread_loaded = NULL;
 	}
 }
 
@@ -124,15 +123,15 @@ next_deadline(bool (*counts)(const struct thread *t))
 static void
 switch_to(struct thread *t)
 {
-	if (t == loaded)
+	if (t == thread_loaded)
 		return;
-	if (loaded) {
-		fpu_save(loaded->fpu);
-		debug_registers_save(loaded->dr);
+	if (thread_loaded) {
+		fpu_save(thread_loaded->fpu);
+		debug_registers_save(thread_loaded->dr);
 	}
 	fpu_restore(t->fpu);
 	debug_registers_restore(t->dr);
-	loaded = t;
+	thread_loaded = t;
 }
 
 /*
@@ -231,17 +230,3 @@ sched_loop(void)
 			sched_sleep();
 	}
 }
-
-static int
-command_threads(int argc, char **argv)
-{
-	static const char *const states[] = { "new", "ready", "blocked", "ended" };
-
-	if (!threads)
-		printf("no threads: the host is idle\n");
-	for (const struct thread *t = threads; t; t = t->next)
-		printf("%-20s %-8s %-8s %8lu turns%s\n", t->name, t->class->name, states[t->state],
-		       t->turns, t == loaded ? ", its FPU is loaded" : "");
-	return 0;
-}
-MONITOR_COMMAND(command_threads, "threads", "", "what the scheduler runs");
