@@ -8,7 +8,7 @@
  * its stretch is the list's; if it gives none, the list is never asked again, and the boot
  * allocator goes on.
  */
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/frame.h>
 #include <kern/kern.h>
 #include <kern/map.h>

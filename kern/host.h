@@ -27,10 +27,10 @@ void clock_tick(void); /* from now on an interrupt each 10 ms; or clock_alarm() 
 void watchdog_start(void);
 bool watchdog_fired(void);
 
-/* cmdline.c: takes the loader's command line apart. */
+/* boot/cmdline.c: takes the loader's command line apart. */
 void cmdline_init(const char *line);
 
-/* console.c: what is typed wakes the CPU, which has no ticks while it sleeps. */
+/* console/console.c: what is typed wakes the CPU, which has no ticks while it sleeps. */
 void console_interrupts(void);
 
 /* thread.c: waits for an interrupt; without ticks, when no thread is ready. */

@@ -30,7 +30,7 @@
 	     var##_p++)                                                                  \
 		for (type var = (type)*var##_p; var; var = NULL)
 
-/* console.c: COM1 and VGA out, COM1 and keyboard in; the side channel on port 0xE9. */
+/* console/console.c: COM1 and VGA out, COM1 and keyboard in; the side channel on port 0xE9. */
 void console_init(void);
 void console_putc(int c);
 int console_getc(void); /* -1: nothing there */
@@ -89,7 +89,7 @@ void clock_sooner(uint64_t until); /* ... unless there is one before */
 extern volatile uint64_t ticks;
 #define CLOCK_NEVER UINT64_MAX
 
-/* cmdline.c: the boot command line, `key=value ... -- command; command`. */
+/* boot/cmdline.c: the boot command line, `key=value ... -- command; command`. */
 const char *cmdline_get(const char *key, const char *fallback); /* value of key=, kept for ever */
 const char *cmdline_commands(void);                             /* what follows `--`, or "" */
 
@@ -118,7 +118,7 @@ void monitor_run_for(char *command, void (*put)(char c));
 extern int (*monitor_getc)(void); /* what it gets of the console meanwhile: all */
 void monitor_wait(bool (*done)(void *), void *arg, bool wants_ticks);
 
-/* boot modules (bootinfo.c) */
+/* boot modules (boot/bootinfo.c) */
 struct module {
 	const char *words, *view; /* module command line; where it lies, NULL: at paddr */
 	char name[24];            /* first word's basename without extension */

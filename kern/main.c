@@ -1,7 +1,7 @@
 /*
  * From entry.asm to the main loop: the order in which the host comes to life.
  */
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/frame.h>
 #include <kern/host.h>
 #include <kern/kern.h>

@@ -19,7 +19,7 @@
  * SDM = Intel SDM order no. 325462-080, June 2023.
  */
 #include <inc/errno.h>
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/kern.h>

@@ -3,7 +3,7 @@
  * person, and for whoever follows pointers in a kernel that has just gone wrong.
  */
 #include <inc/errno.h>
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/kern.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The way from the BIOS to a kernel: boot sector, loader, mkimage, kern/entry.asm.
+"""The way from the BIOS to a kernel: boot sector, loader, mkimage, kern/boot/entry.asm.
 
 A small kernel (tests/boot/probe.asm) tells what it found; it must find the same under QEMU's
 -kernel, from a disk on QEMU and from a disk on Bochs. Then everything is damaged, one thing at a

@@ -100,7 +100,7 @@ def habits():
     with open(there / "kern/kern.h", "a", encoding="ascii") as file:
         file.write("#define SOMETHING_NEW\n")
     done = run("make", "LAB=0", image, cwd=there)
-    ok("cc   kern/printf.c" in done.out and "nasm kern/entry.asm" not in done.out,
+    ok("cc   kern/printf.c" in done.out and "nasm kern/boot/entry.asm" not in done.out,
        "a changed header builds again what includes it, and nothing else", out=done.out)
     commands = there / "labs/0-boot/commands.c"
     text = commands.read_text()

@@ -65,7 +65,7 @@ def at_home(root, lab, files):
     ok(image == first and not compiled(log), "the edit taken back: the image from before", log=log)
     change(root / "kern" / "kern.h", "#pragma once", "#pragma once\n#define OBJECTS_TEST 1")
     image, log = built(root, lab, files)
-    ok(image and {"kern/printf.c", "labs/0-boot/commands.c"} <= compiled(log) and "kern/entry.asm" not in compiled(log),
+    ok(image and {"kern/printf.c", "labs/0-boot/commands.c"} <= compiled(log) and "kern/boot/entry.asm" not in compiled(log),
        "a changed header builds again what includes it, and nothing else, however old it looks", log=log)
     change(root / "mk" / "kernel.mk", "-mno-red-zone", "-mno-red-zone -DOBJECTS_TEST_FLAG")
     image, log = built(root, lab, files)
@@ -88,7 +88,7 @@ def from_make(root, lab, files):
     (tree.path / "kern" / "kern.h").touch()
     log = tree.build(files, folder() / "image").log
     tree.remove()
-    ok({"kern/printf.c", "labs/0-boot/commands.c"} <= compiled(log) and "kern/entry.asm" not in compiled(log),
+    ok({"kern/printf.c", "labs/0-boot/commands.c"} <= compiled(log) and "kern/boot/entry.asm" not in compiled(log),
        "and a header that changes in the scratch tree is seen there", log=log)
 
 

@@ -32,10 +32,12 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
     # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern @0A", 3391, 3800),
-    "words of the host about itself": ("kern/words", 419, 420),
+    "kern": ("kern @0A", 2652, 3800),
+    "its way from the loader": ("kern/boot", 499, 500),
+    "its console": ("kern/console", 277, 260),
+    "words of the host about itself": ("kern/words", 418, 420),
     "its monitor": ("kern/monitor", 498, 500),
-    "its scheduler": ("kern/sched", 418, 500),
+    "its scheduler": ("kern/sched", 417, 500),
     "its GDB stub": ("kern/gdb", 922, 900),
     "the bridge, Lab 0B": ("@0B", 289, 320),
     "vmm core and mem": ("vmm vmm/mem", 2657, 2400),
@@ -79,7 +81,7 @@ ROOMS = {
     "the network driver's lab, in guests": ("@10", 560, 560),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 11347
+PATH_CAP = 10447
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
 join it by registered tables, or are asked one question."""
 

@@ -1,7 +1,7 @@
 /*
  * Monitor commands about memory: mem, frames.
  */
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/frame.h>
 #include <kern/kern.h>
 #include <kern/map.h>

@@ -5,7 +5,7 @@
 #include <kern/cpu.h>
 #include <kern/kern.h>
 #include <kern/map.h>
-#include <kern/multiboot.h>
+#include <kern/boot/multiboot.h>
 
 extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[];
 extern char __data_start[], __bss_start[], __bss_end[], __kernel_end[];

@@ -65,7 +65,7 @@ class Parts:
     def link_high(self):
         """Compiles and links the 64-bit probe, tests/boot/high.c, as the kernel is."""
         entry, high, elf, out = (self.folder / f"high{x}" for x in (".e.o", ".o", ".elf", ".mb"))
-        run(*NASM, "-f", "elf64", "-I", ".", "-o", entry, "kern/entry.asm")
+        run(*NASM, "-f", "elf64", "-I", ".", "-o", entry, "kern/boot/entry.asm")
         run("gcc", *CFLAGS, "-c", "-o", high, "tests/boot/high.c")
         run("ld", *LDFLAGS, "-o", elf, entry, high)
         run("objcopy", "-O", "elf32-i386", elf, out)

@@ -24,7 +24,7 @@
 #define strncmp   z_strncmp
 #include "../../kern/printf.c"
 #include "../../kern/string.c"
-#include "../../kern/cmdline.c"
+#include "../../kern/boot/cmdline.c"
 #undef printf
 #undef vprintf
 #undef snprintf

@@ -1,7 +1,7 @@
 /*
  * BUILD: vmm/load/load.c vmm/load/linux.c vmm/load/linux_entry.c vmm/load/linux_plan.c
  * vmm/load/coreboot.c vmm/load/firmware.c vmm/load/modules.c vmm/load/words.c vmm/load/pvh/pvh.c
- * kern/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf
+ * kern/boot/bootinfo.c -DDIRECT_MAP=0x200000000000ul -fno-builtin -Wl,--wrap=printf
  */
 /*
  * The loaders against images of which some bytes are wrong: ELF by multiboot and by coreboot,
@@ -17,9 +17,9 @@
 #include <sys/mman.h>
 
 #include <inc/errno.h>
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/map.h>
-#include <kern/multiboot.h>
+#include <kern/boot/multiboot.h>
 #include <vmm/engine.h>
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <kern/map.h>
-#include <kern/multiboot.h>
+#include <kern/boot/multiboot.h>
 #include <kern/paging.h>
 #include <vmm/domain.h>
 #include <vmm/vcpu.h>

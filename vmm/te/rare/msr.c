@@ -47,8 +47,8 @@ fixed_msr(uint32_t n)
 
 /*
  * EFER is the guest's own. NXE it may have, for every CPU that Zeno runs on has NX
- * (kern/entry.asm): the shadows carry the bit. The other features are what a classic guest can't
- * have.
+ * (kern/boot/entry.asm): the shadows carry the bit. The other features are what a classic guest
+ * can't have.
  */
 static enum verdict
 write_efer(struct vcpu *v, struct exit *e, uint64_t value)

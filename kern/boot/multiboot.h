@@ -1,8 +1,8 @@
 /*
  * What a multiboot loader hands over, as it lies in memory.
  *
- * Filled by boot/loader.asm and by QEMU's -kernel; read by kern/bootinfo.c alone. All addresses are
- * physical and below 4 GiB.
+ * Filled by boot/loader.asm and by QEMU's -kernel; read by kern/boot/bootinfo.c alone. All
+ * addresses are physical and below 4 GiB.
  *
  * MB = Multiboot Specification version 0.6.96.
  */

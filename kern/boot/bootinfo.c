@@ -4,10 +4,10 @@
  *
  * MB = Multiboot Specification version 0.6.96.
  */
-#include <kern/bootinfo.h>
+#include <kern/boot/bootinfo.h>
 #include <kern/kern.h>
 #include <kern/map.h>
-#include <kern/multiboot.h>
+#include <kern/boot/multiboot.h>
 
 #define BOOT_MAPPED  (1ul << 30) /* entry.asm's direct map */
 #define STRINGS_SIZE 16384
