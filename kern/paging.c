@@ -297,30 +297,13 @@ map_windows(void)
 /*
  * The bits of SDM 3A 2.5 that the host runs with, all others off: ring 1 is supervisor to the
  * pager, so SMEP and SMAP would hit guests; UMIP would make sgdt & co. fault, which te wants to
- * show that they don't, unless umip=1 asks for the experiment. PCIDE, PGE: see above.
+ * show that they don't (te/rare/sensitive.c). PCIDE, PGE: see above.
  */
-static uint64_t
-cr4_umip(void)
-{
-	uint32_t r[4];
-
-	if (strcmp(cmdline_get("umip", "0"), "1"))
-		return 0;
-	cpuid(0, 0, r);
-	if (r[0] >= 7) {
-		cpuid(7, 0, r);
-		if (r[2] & 1 << 2)
-			return CR4_UMIP;
-	}
-	printf("umip=1: this CPU has no UMIP\n");
-	return 0;
-}
-
 static void
 set_control_registers(void)
 {
 	write_cr0(CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE);
-	write_cr4(CR4_PAE | CR4_MCE | cr4_umip());
+	write_cr4(CR4_PAE | CR4_MCE);
 	wrmsr(MSR_EFER, (rdmsr(MSR_EFER) & ~(uint64_t)EFER_SCE) | EFER_NXE);
 }
 

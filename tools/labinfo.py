@@ -32,7 +32,7 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
     # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern @0A", 2652, 3800),
+    "kern": ("kern @0A", 2637, 3800),
     "its way from the loader": ("kern/boot", 499, 500),
     "its console": ("kern/console", 277, 260),
     "words of the host about itself": ("kern/words", 418, 420),
@@ -45,8 +45,8 @@ ROOMS = {
     "handlers for any engine": ("vmm/exits", 858, 500),
     "x86": ("vmm/x86", 3349, 3000),
     "te and its lab": ("vmm/te @1", 3147, 3200),
-    "what te does rarely": ("vmm/te/rare", 1242, 800),
-    "bt and its lab": ("vmm/bt @3", 3830, 3200),
+    "what te does rarely": ("vmm/te/rare", 1253, 800),
+    "bt and its lab": ("vmm/bt @3", 3854, 3200),
     "svm and its lab": ("vmm/svm @4s", 2490, 1300),
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 5146, 3200),
@@ -59,7 +59,7 @@ ROOMS = {
     "PV for guests with a CPU of their own": ("vmm/pv/hvm", 885, 700),
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 2012, 1200),
     "flat and window": ("vmm/mmu", 320, 300),
-    "shadow and its lab": ("vmm/mmu/shadow @2", 1574, 1600),
+    "shadow and its lab": ("vmm/mmu/shadow @2", 1542, 1600),
     "devices": ("vmm/dev", 3250, 1500),
     "x2APIC": ("vmm/dev/x2apic", 170, 170),
     "platform": ("vmm/dev/apic", 2755, 2500),
@@ -81,7 +81,7 @@ ROOMS = {
     "the network driver's lab, in guests": ("@10", 560, 560),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 10447
+PATH_CAP = 10400
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
 join it by registered tables, or are asked one question."""
 

@@ -6,7 +6,6 @@
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
 
-#define ROOT_SLOT    0u
 #define PDPT_ENTRIES 4u
 
 /* EXERCISE 2.0: free region for helpers of your own. */

@@ -18,7 +18,8 @@
 #include <vmm/mmu/shadow/shadow.h>
 
 #define REGION_SHIFT 21
-#define DIRECTORY    2u /* the level whose entries cover a region, or two */
+#define NO_TABLE     0xfffffffu /* a frame number beyond all RAM: PAE's register says "not present" */
+#define DIRECTORY    2u         /* the level whose entries cover a region, or two */
 
 static bool
 paging(const struct vcpu *v)
@@ -293,6 +294,31 @@ bt_space_written(struct vcpu *v, uint32_t g, uint32_t from, uint32_t to)
 }
 
 /*
+ * bt runs from the VMM window, so its part of the root may not wait for a fault. False: there is no
+ * memory for it.
+ */
+static bool
+reach_window(struct shadow_mmu *m)
+{
+	const struct paging *p = &m->paging;
+	unsigned i = m->domain->window / level_span(3), slot;
+	const struct shadow_kind kind = { .format = p->format->id, .level = 2, .quadrant = i };
+	gfn_t g;
+
+	if (shadow_at_slot(m, ROOT_SLOT)->table[i] & PTE_P)
+		return true;
+	if (!shadow_reclaim(m, 1))
+		return false;
+	slot = shadow_get(m, directory_of(p, i, &g) ? g : gfn(NO_TABLE), kind);
+	shadow_set(m, ROOT_SLOT, i,
+		   mfn_to_hpa(ptr_mfn(shadow_at_slot(m, slot)->table)).v | PTE_P | PTE_W | PTE_U |
+			   PTE_A | PTE_D,
+		   LIST_OF_SHADOW(slot));
+	tlb_flush(m->vcpu);
+	return true;
+}
+
+/*
  * Linear addresses may mean something else than they did, and the cache may be out of the CPU's
  * reach; false: no memory.
  */
@@ -309,7 +335,7 @@ bt_space_look(struct vcpu *v)
 	bt->tlb_generation = v->tlb.generation;
 	bt->paging_format = p->format;
 	bt->nx = p->nx;
-	return !paging(v) || shadow_reach_window(shadow_of(v));
+	return !paging(v) || reach_window(shadow_of(v));
 }
 
 /*

@@ -9,8 +9,7 @@
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
 
-#define ROOT_SLOT 0u
-#define TABLES    3u /* shadows that a fill may have to make */
+#define TABLES 3u /* shadows that a fill may have to make */
 
 /*
  * The next level's table, or frame; what the entry says is added to all and any. 0: it says

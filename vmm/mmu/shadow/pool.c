@@ -11,7 +11,6 @@
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
 
-#define ROOT_SLOT    0u
 #define PDPT_ENTRIES 4u /* of the root's: the guest's 4 GiB */
 
 static unsigned

@@ -12,8 +12,6 @@
 #include <vmm/mmu/window.h>
 #include <trials/shadow/audit.h>
 
-#define ROOT_SLOT 0u
-
 /* An entry lies within a page; NULL: there is no memory. */
 static inline void *
 entry_ptr(struct shadow_mmu *m, gpa_t at, const struct p2m_entry **frame)

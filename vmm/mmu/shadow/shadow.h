@@ -154,6 +154,7 @@ struct shadow_kind {
 #define SHADOW_MIN 256u
 #define TABLE_SIZE 512u
 #define NO_SHADOW  0xffffu
+#define ROOT_SLOT  0u /* the slot of the root's PDPT */
 
 /*
  * A present entry is in one list: that of its guest frame (level 1), or that of the shadow it
@@ -269,9 +270,6 @@ void shadow_free(struct shadow_mmu *m, unsigned slot);
 unsigned shadow_of_frame(struct shadow_mmu *m, gfn_t g, unsigned after);
 void shadow_free_all(struct shadow_mmu *m);
 void shadow_window(struct vcpu *v);
-
-/* reach.c */
-bool shadow_reach_window(struct shadow_mmu *m);
 
 /* lookup.c */
 bool shadow_lookup(struct shadow_mmu *m, gva_t a, unsigned how, gpa_t *out);

@@ -6,6 +6,7 @@
  * Run natively they show the real machine (Lab 1B makes a list of that); done here they show the
  * guest's own.
  */
+#include <kern/cpu.h>
 #include <vmm/te/rare/rare.h>
 #include <vmm/te/te.h>
 
@@ -136,7 +137,17 @@ bool te_umip; /* boot option umip=1 */
 static void
 umip_init(void)
 {
+	uint32_t most[4], r[4];
+
 	te_umip = !strcmp(cmdline_get("umip", "0"), "1");
+	if (!te_umip)
+		return;
+	cpuid(0, 0, most);
+	cpuid(7, 0, r);
+	if (most[0] >= 7 && r[2] & 1 << 2)
+		write_cr4(read_cr4() | CR4_UMIP);
+	else
+		printf("umip=1: this CPU has no UMIP\n");
 }
 INITCALL(50, umip_init);
 
