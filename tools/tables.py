@@ -126,11 +126,11 @@ def ends_in_words(places):
 
 
 def made_limits(which):
-    """What a guest is refused, or has without effect: the lists of vmm/limits.h; and what ends a kernel, but no program."""
+    """What a guest is refused, or has without effect: the lists of vmm/words/limits.h; and what ends a kernel, but no program."""
     if which.startswith("ends "):
         lines = [row("the line that ends a kernel", "what a program gets"), rule(80, 20)]
         return lines + [row(f"`{words}`", f"#{fault}") for fault, words in ends_in_words(which.split()[1:])]
-    text = (ROOT / "vmm/limits.h").read_text().replace("\\\n", " ")
+    text = (ROOT / "vmm/words/limits.h").read_text().replace("\\\n", " ")
     if which == "refused":
         lines = [row("the guest", "the line that ends it"), rule(40, 60)]
         return lines + [row(does, f"`{words}`") for _, does, words in

@@ -1,5 +1,5 @@
 /*
- * Exit handlers, and what an exit means that ends the guest (dispatch.c).
+ * Exit handlers (dispatch.c), and the end of a guest (words/end.c).
  */
 #pragma once
 

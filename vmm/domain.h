@@ -132,24 +132,25 @@ struct domain_service {
 	void (*close)(struct domain *d); /* ... are there still; open() may have failed */
 };
 
-/* create.c. The caller owns it up to domain_free(). -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */
+/* create/create.c. The caller owns it up to domain_free(). -ENOMEM, -ENOENT, -ENOEXEC, -EINVAL. */
 int domain_create(struct domain **out, const struct domain_config *config);
 void domain_free(struct domain *d);
 /* Frees the one that ended last, which is kept to be looked at. False: none is, `but` apart. */
 bool domain_forget(const struct domain *but);
 struct domain *domain_find(unsigned id);
 
-/* domain.c. Ends it, once, with a line: what it did, where, and which handout explains it. */
+/* words/end.c. Ends it, once, with a line: what it did, where, and which handout explains it. */
 void domain_stop(struct domain *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Orderly end: the guest wrote `code` to the debug exit port. */
 void domain_exit(struct domain *d, unsigned code);
-/* The machine had no frame for a touch of the domain's RAM: its next turn ends it. */
-void domain_starves(struct domain *d);
 void domain_off(struct domain *d, const char *how); /* the guest has "powered off", say */
-uint64_t domain_exits(const struct domain *d);      /* of all its vCPUs */
-uint64_t domain_now(const struct domain *d);        /* ns of the domain's own clock */
 
-/* console.c */
+/* domain.c. The machine had no frame for a touch of its RAM: its next turn ends it. */
+void domain_starves(struct domain *d);
+uint64_t domain_exits(const struct domain *d); /* of all its vCPUs */
+uint64_t domain_now(const struct domain *d);   /* ns of the domain's own clock */
+
+/* words/console.c */
 void domain_putc(struct domain *d, uint8_t byte);
 void domain_flush(struct domain *d);
 void domain_quiet(struct domain *d);

@@ -86,12 +86,12 @@ struct engine {
 /* Each whose frame would have the debugger's TF; int3 and into have no TF, for debug_landing(). */
 #define STEP_EXCEPTIONS (~0u & ~(1u << VEC_BP | 1u << VEC_OF))
 
-/* dispatch.c, by SET_ADD(engines, te_engine). NULL: no such engine in this build. */
+/* create/engines.c, by SET_ADD(engines, te_engine). NULL: no such engine in this build. */
 const struct engine *engine_find(const char *name);
 /* te, where it is in this build, else the first that this CPU has, else the first. */
 const struct engine *engine_default(void);
 
-/* mem/modes.c: the first of the engine's MMU modes that is in this build; NULL: none is. */
+/* The first of the engine's MMU modes that is in this build; NULL: none is. */
 const struct mmu_mode *engine_mode(const struct engine *engine);
 /*
  * The bits of CR4 that a guest may set: the engine's, as far as its MMU mode (or NULL) goes along.

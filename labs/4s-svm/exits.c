@@ -6,7 +6,7 @@
 #include <kern/trap.h>
 #include <vmm/dispatch.h>
 #include <vmm/event.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/svm/svm.h>
 #include <vmm/x86/insn.h>
 

@@ -10,7 +10,7 @@
 #include <vmm/dev/io.h>
 #include <vmm/dispatch.h>
 #include <vmm/exitlog.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>

@@ -37,8 +37,8 @@ startup_reset(struct cpu_state *s)
 	 * Hint: what can the first instruction behind INIT find out about the time before?
 	 * Hint: a hotel room for the next guest: what is made anew, what is taken away, and what
 	 *  belongs to the house and stays? Write the last list first; it is the shortest.
-	 * Hint: new_vcpu() of vmm/create.c makes the first CPU's state, with paging off but in
-	 *  protected mode, as a loader leaves it: the same fields have other values there.
+	 * Hint: start_registers() of vmm/load/load.c makes the first CPU's state, with paging off
+	 *  but in protected mode, as a loader leaves it: the same fields have other values there.
 	 * until then: (void)s; (void)real_mode;
 	 */
 	const struct cpu_state old = *s;

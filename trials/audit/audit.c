@@ -2,9 +2,9 @@
  * What auditors have in common: the monitor's commands, and the boot option.
  */
 #include <inc/errno.h>
-#include <vmm/domain.h>
-#include <vmm/monitor.h>
 #include <trials/audit/audit.h>
+#include <vmm/domain.h>
+#include <vmm/words/monitor.h>
 
 #define SHOWN    5u /* differences that are printed */
 #define AUDITORS 5u

@@ -10,7 +10,7 @@
 #include <kern/frame.h>
 #include <trials/guests/one.h>
 #include <vmm/engine.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define FUZZ_RAM_MIB 6
 #define FUZZ_REPORT  0x5ff000 /* guest/fuzz/fuzz.h: how many rounds are over */

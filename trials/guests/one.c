@@ -5,8 +5,8 @@
 #include <trials/guests/one.h>
 #include <vmm/dev/platform.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/monitor.h>
 
 struct watched {
 	const struct one_guest *guest;

@@ -10,8 +10,8 @@
 #include <kern/frame.h>
 #include <trials/guests/one.h>
 #include <vmm/engine.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/monitor.h>
 
 #define SOAK_RAM_MIB  2 /* the least that a guest can have: its RAM is zeroed each time */
 #define SOAK_TURNS    3 /* of real time: an honest guest needs more where the machine stood still */

@@ -4,10 +4,10 @@
  */
 #include <inc/errno.h>
 #include <kern/kern.h>
+#include <trials/rules/vmcheck.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
-#include <vmm/monitor.h>
-#include <trials/rules/vmcheck.h>
+#include <vmm/words/monitor.h>
 
 #define CASES_DEFAULT 20
 

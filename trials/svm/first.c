@@ -12,10 +12,10 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/thread.h>
-#include <vmm/monitor.h>
-#include <vmm/svm/svm.h>
 #include <trials/first/memory.h>
 #include <trials/svm/first.h>
+#include <vmm/svm/svm.h>
+#include <vmm/words/monitor.h>
 
 #define CPUID_BYTES 2u
 #define NPT_ALL     7u /* present, writable, the user's: to nested tables every guest is that */

@@ -3,8 +3,8 @@
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
-#include <vmm/monitor.h>
 #include <trials/svm/first.h>
+#include <vmm/words/monitor.h>
 
 #define ROUNDS 1000
 

@@ -14,7 +14,7 @@
 #include <kern/thread.h>
 #include <trials/diagnosis/patient.h>
 #include <trials/svm/ill.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define NPT_ALL      7u  /* present, writable, the user's: to nested tables every guest is that */
 #define TURNS_MAX    50u /* ticks of the host's in a row: it goes round and round */

@@ -17,10 +17,10 @@
 #include <kern/map.h>
 #include <kern/thread.h>
 #include <kern/trap.h>
-#include <vmm/cpu_setup.h>
-#include <vmm/monitor.h>
-#include <vmm/vmx/vmx.h>
 #include <trials/vmx/first.h>
+#include <vmm/cpu_setup.h>
+#include <vmm/vmx/vmx.h>
+#include <vmm/words/monitor.h>
 
 #define CPUID_BYTES    2u
 #define EPT_ALL        7u         /* SDM 3C 29.3.2: read, write, execute */

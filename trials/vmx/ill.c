@@ -13,7 +13,7 @@
 #include <kern/thread.h>
 #include <trials/vmx/first.h>
 #include <trials/vmx/ill.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define EPT_ALL          7u         /* SDM 3C 29.3.2: read, write, execute */
 #define EPT_WRITE_BACK   (6ul << 3) /* the memory type, in the entry of a page */

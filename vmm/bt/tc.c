@@ -4,7 +4,7 @@
  */
 #include <inc/errno.h>
 #include <vmm/bt/bt.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define BYTES_SHOWN 18u
 

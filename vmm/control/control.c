@@ -12,7 +12,7 @@
 #include <vmm/dev/typed.h>
 #include <vmm/domain.h>
 #include <vmm/engine.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define WORDS_MAX 16
 

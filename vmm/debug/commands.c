@@ -12,7 +12,7 @@
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 #include <vmm/mmu/window.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 #include <vmm/x86/emulate.h>
 #include <vmm/x86/insn.h>
 

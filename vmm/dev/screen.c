@@ -16,7 +16,7 @@
 #include <vmm/dev/platform.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define TEXT       0xb8000u
 #define TEXT_CELLS 0x4000u /* of 16 bits: to bffff */

@@ -13,8 +13,8 @@
 #include <kern/host.h>
 #include <vmm/dev/typed.h>
 #include <vmm/domain.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/monitor.h>
 
 #define CTRL(c)   ((c)&0x1f)
 #define ESCAPE    CTRL(']')

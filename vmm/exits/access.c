@@ -7,9 +7,10 @@
 #include <vmm/dev/io.h>
 #include <vmm/domain.h>
 #include <vmm/event.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/vcpu.h>
+#include <vmm/x86/descriptor.h>
 
 /* In 64-bit code segments have no limits, and bases for FS and GS alone (SDM 3A 3.4.4). */
 static bool

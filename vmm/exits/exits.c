@@ -16,12 +16,12 @@
 #include <vmm/domain.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
-#include <vmm/limits.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/limits.h>
 
 /*
  * One element of ins or outs. The write of ins is tried first: a port must not be read for a write

@@ -11,10 +11,10 @@
 #include <vmm/engine.h>
 #include <vmm/event.h>
 #include <vmm/exitlog.h>
-#include <vmm/limits.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/limits.h>
 #include <vmm/x86/emulate.h>
 
 #define CR0_KNOWN                                                                          \

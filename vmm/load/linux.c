@@ -12,7 +12,7 @@
 #include <vmm/load/linux.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define LOADER_UNDEFINED 0xff /* type_of_loader: without an id of its own */
 #define E820_RAM         1

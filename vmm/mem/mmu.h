@@ -106,5 +106,5 @@ struct mmu_mode {
 	uint64_t cr4_not; /* bits of CR4 that a guest has not under it, though the engine has */
 };
 
-/* modes.c: NULL: no such mode in this build. */
+/* create/engines.c: NULL: no such mode in this build. */
 const struct mmu_mode *mmu_find(const char *name);

@@ -1,5 +1,5 @@
 /*
- * What a domain has of RAM, and where its frames come from (ram.c).
+ * What a domain has of RAM, and where its frames come from (create/ram.c).
  */
 #pragma once
 

@@ -9,7 +9,7 @@
  */
 #include <kern/trap.h>
 #include <vmm/domain.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/svm/svm.h>
 #include <vmm/x86/insn.h>
 

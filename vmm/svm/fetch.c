@@ -8,7 +8,7 @@
  * that is known, is in svm.h.
  */
 #include <vmm/domain.h>
-#include <vmm/mem/access.h>
+#include <vmm/exits/access.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/svm/svm.h>
 

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include <vmm/rules.h>
+#include <vmm/exits/rules.h>
 #include <vmm/svm/vmcb.h>
 
 /* What this CPU has, as far as rules ask for it. */

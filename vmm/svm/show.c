@@ -4,8 +4,8 @@
  * APM = AMD64 Architecture Programmer's Manual, volume 2, revision 3.40: appendix B "VMCB Layout".
  */
 #include <vmm/domain.h>
-#include <vmm/monitor.h>
 #include <vmm/svm/svm.h>
+#include <vmm/words/monitor.h>
 
 static const struct field {
 	char name[20];

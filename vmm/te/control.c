@@ -3,8 +3,8 @@
  * them.
  */
 #include <inc/errno.h>
-#include <vmm/limits.h>
 #include <vmm/te/te.h>
+#include <vmm/words/limits.h>
 
 #define OR_BIT(name, why) | name
 #define CR0_KNOWN                                                                 \

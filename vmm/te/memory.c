@@ -5,7 +5,6 @@
 #include <inc/errno.h>
 #include <vmm/dev/io.h>
 #include <vmm/dev/platform.h>
-#include <vmm/mem/access.h>
 #include <vmm/te/rare/rare.h>
 #include <vmm/te/te.h>
 

@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include <vmm/rules.h>
+#include <vmm/exits/rules.h>
 #include <vmm/vmx/vmcs.h>
 
 /* What a capability MSR says of a control: bits that must be 1, and those that may be. */

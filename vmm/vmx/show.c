@@ -5,8 +5,8 @@
  * "Field Encoding in VMCS".
  */
 #include <vmm/domain.h>
-#include <vmm/monitor.h>
 #include <vmm/vmx/vmx.h>
+#include <vmm/words/monitor.h>
 
 /* How wide a field is its number says (SDM 3C table 25-21). */
 static const struct field {

@@ -3,8 +3,8 @@
  */
 #include <vmm/dispatch.h>
 #include <vmm/engine.h>
-#include <vmm/limits.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/limits.h>
 
 static const char *const words_of[] = {
 #define LIMIT(name, does, words) [LIMIT_##name] = words,

@@ -4,15 +4,15 @@
 #include <inc/errno.h>
 #include <kern/gdb/gdb.h>
 #include <vmm/debug/gdb.h>
-#include <vmm/domain.h>
 #include <vmm/dev/platform.h>
 #include <vmm/dev/typed.h>
+#include <vmm/domain.h>
 #include <vmm/engine.h>
 #include <vmm/exitlog.h>
 #include <vmm/load/load.h>
 #include <vmm/mem/mmu.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/monitor.h>
 
 #define DEFAULT_RAM_MIB 8
 #define RAM_MIB_MAX     (512u << 10) /* what a p2m covers */

@@ -132,3 +132,20 @@ desc_of_segment(const struct segment *s)
 		return d | (s->limit >> 12 & 0xffff) | (uint64_t)(s->limit >> 28) << 48;
 	return d | (s->limit & 0xffff) | (uint64_t)(s->limit >> 16 & 0xf) << 48;
 }
+
+/*
+ * SDM 3A 5.3 "Limit checking" and 5.5: whether a segment lets itself be accessed at [offset, offset
+ * + size).
+ */
+static inline bool
+segment_allows(const struct segment *s, uint64_t offset, size_t size, bool write)
+{
+	uint16_t need = ATTR_P | ATTR_S | (write || s->attr & ATTR_CODE ? ATTR_RW : 0);
+	uint64_t last = offset + size - 1;
+
+	if ((s->attr & need) != need || (write && s->attr & ATTR_CODE))
+		return false;
+	if ((s->attr & (ATTR_CODE | ATTR_EC)) == ATTR_EC)
+		return offset > s->limit && last <= (s->attr & ATTR_DB ? 0xffffffff : 0xffff);
+	return last <= s->limit;
+}

@@ -6,10 +6,10 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/map.h>
-#include <vmm/domain.h>
-#include <vmm/monitor.h>
 #include <trials/svm/broken/spoil.h>
 #include <trials/svm/vmcheck.h>
+#include <vmm/domain.h>
+#include <vmm/words/monitor.h>
 
 #define CASES_DEFAULT 200
 

@@ -3,10 +3,10 @@
  * This folder is not handed out: what breaks a rule tells the rule (exercise 4.7).
  */
 #include <inc/errno.h>
-#include <vmm/domain.h>
-#include <vmm/monitor.h>
 #include <trials/vmx/broken/spoil.h>
 #include <trials/vmx/copy.h>
+#include <vmm/domain.h>
+#include <vmm/words/monitor.h>
 
 #define CASES_DEFAULT 200
 

@@ -13,7 +13,7 @@
 #include <vmm/dev/io.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define BMIBA     0xc000u /* where firmware puts the IDE controller's ports */
 #define PCI_PORTS 0x1000u

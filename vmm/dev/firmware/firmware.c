@@ -20,7 +20,7 @@
 #include <vmm/domain.h>
 #include <vmm/mem/mmu.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define ROM_UNIT        0x10000u
 #define ROM_MAX         0x100000u

@@ -7,9 +7,9 @@
 #include <vmm/dev/platform.h>
 #include <vmm/dev/user/user.h>
 #include <vmm/exitlog.h>
-#include <vmm/mem/access.h>
-#include <vmm/monitor.h>
+#include <vmm/exits/access.h>
 #include <vmm/vcpu.h>
+#include <vmm/words/monitor.h>
 
 static const struct module *model_module; /* NULL: user/dm's */
 static char model_word[RUN_WORDS];

@@ -5,14 +5,14 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/thread.h>
+#include <trials/audit/audit.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 #include <vmm/mem/ram.h>
 #include <vmm/mem/tlb.h>
 #include <vmm/mmu/demand/demand.h>
-#include <vmm/monitor.h>
 #include <vmm/vcpu.h>
-#include <trials/audit/audit.h>
+#include <vmm/words/monitor.h>
 
 /* The loader comes before the tables: they are empty, and what it needs is touched. */
 static int

@@ -14,7 +14,7 @@
 #include <vmm/mem/page_track.h>
 #include <vmm/mem/ram.h>
 #include <vmm/mmu/demand/demand.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define LOGGED (1u << TRACK_LOG)
 

@@ -7,7 +7,7 @@
 #include <kern/thread.h>
 #include <vmm/domain.h>
 #include <vmm/mmu/nested/nested.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define ENTRIES 512u
 #define LEVELS  4

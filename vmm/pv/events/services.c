@@ -6,10 +6,10 @@
 #include <inc/errno.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
-#include <vmm/monitor.h>
 #include <vmm/pv/control/control.h>
 #include <vmm/pv/events/events.h>
 #include <vmm/pv/pv.h>
+#include <vmm/words/monitor.h>
 
 static void
 say(void *ctx, uint8_t byte)

@@ -8,8 +8,8 @@
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
 #include <kern/fpu.h>
-#include <vmm/limits.h>
 #include <vmm/te/rare/rare.h>
+#include <vmm/words/limits.h>
 
 /* SDM 3B 17.2.4 "Debug Control Register (DR7)" */
 #define DR7_LEN(dr7, n) ((dr7) >> (18 + 4 * (n)) & 3)

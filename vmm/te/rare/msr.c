@@ -10,8 +10,8 @@
  * AMD NPT Family 0Fh, no. 32559, 3.08.
  */
 #include <kern/cpu.h>
-#include <vmm/limits.h>
 #include <vmm/te/te.h>
+#include <vmm/words/limits.h>
 
 #define MSR_EFER_NUMBER 0xc0000080
 #define MSR_TSC         0x10

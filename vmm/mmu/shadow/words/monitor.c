@@ -3,7 +3,7 @@
  */
 #include <kern/map.h>
 #include <vmm/mmu/shadow/shadow.h>
-#include <vmm/monitor.h>
+#include <vmm/words/monitor.h>
 
 #define WALK_LINES 6u /* what it is, levels 4 to 1, and where it ends */
 

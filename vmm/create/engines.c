@@ -1,11 +1,34 @@
 /*
- * MMU modes by name: those that labs have brought, and which of them an engine takes.
+ * Engines and MMU modes by name: those that labs have brought, and which go together.
  */
 #include <kern/kern.h>
 #include <vmm/engine.h>
 #include <vmm/mem/mmu.h>
 
+SET_DECLARE(engines);
 SET_DECLARE(mmu_modes);
+
+const struct engine *
+engine_find(const char *name)
+{
+	set_foreach (const struct engine *, engine, engines)
+		if (!strcmp(engine->name, name))
+			return engine;
+	return NULL;
+}
+
+const struct engine *
+engine_default(void)
+{
+	const struct engine *first = engine_find("te");
+
+	set_foreach (const struct engine *, engine, engines)
+		if (!first && (!engine->probe || !engine->probe()))
+			first = engine;
+	set_foreach (const struct engine *, engine, engines)
+		first = first ? first : engine;
+	return first;
+}
 
 const struct mmu_mode *
 mmu_find(const char *name)

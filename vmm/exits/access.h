@@ -1,6 +1,6 @@
 /*
  * The emulator's view of a guest: its memory by segment and offset, devices behind it, its
- * instruction (exits/access.c).
+ * instruction (access.c).
  *
  * For any engine and mode. te has a faster one of its own, for 32-bit guests (te/memory.c).
  */
@@ -20,20 +20,3 @@ bool access_decode(struct vcpu *v, struct insn *insn);
 
 /* What one of access_ops gave back as *f becomes the guest's fault. */
 enum verdict access_fault(struct vcpu *v, const struct emu_fault *f);
-
-/*
- * SDM 3A 5.3 "Limit checking" and 5.5: whether a segment lets itself be accessed at [offset, offset
- * + size).
- */
-static inline bool
-segment_allows(const struct segment *s, uint64_t offset, size_t size, bool write)
-{
-	uint16_t need = ATTR_P | ATTR_S | (write || s->attr & ATTR_CODE ? ATTR_RW : 0);
-	uint64_t last = offset + size - 1;
-
-	if ((s->attr & need) != need || (write && s->attr & ATTR_CODE))
-		return false;
-	if ((s->attr & (ATTR_CODE | ATTR_EC)) == ATTR_EC)
-		return offset > s->limit && last <= (s->attr & ATTR_DB ? 0xffffffff : 0xffff);
-	return last <= s->limit;
-}
