@@ -3,7 +3,7 @@
  *
  * SDM = Intel 64 and IA-32 Architectures Software Developer's Manual, June 2023.
  */
-#include <vmm/mmu/shadow/shadow.h>
+#include <vmm/mem/paging.h>
 
 /* SDM 3A 4.2, table 4-2 "Paging Structures in the Different Paging Modes". */
 const struct paging_format paging_formats[PAGING_FORMATS] = {

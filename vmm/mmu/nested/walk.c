@@ -9,8 +9,8 @@
 #include <kern/paging.h>
 #include <vmm/domain.h>
 #include <vmm/mem/p2m.h>
+#include <vmm/mem/paging.h>
 #include <vmm/mmu/nested/nested.h>
-#include <vmm/mmu/shadow/shadow.h>
 #include <vmm/vcpu.h>
 
 /* SDM 3A 4.1.1: which mode CR4 and EFER select. */
