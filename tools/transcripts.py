@@ -65,11 +65,12 @@ MASKS = [
     (re.compile(r"\bffd[0-9a-f]{5} (68|e8|e9|cde0|658f|658b|9c65)?[0-9a-f+]+"), "TRANSLATION"),
     (re.compile(r" -\d{12,}"), "DECIMAL"),
     (re.compile(r"\b10[45]\d{4}\b"), "DECIMAL"),
-    (re.compile(r"(\.(?:c|asm)(?::|, line ))\d+"), r"\1LINE"),
+    (re.compile(r"(\.(?:[ch]|asm)(?::|, line ))\d+"), r"\1LINE"),
     (re.compile(r"^\d+\t"), "LINE\t"),
     (re.compile(r"^\d+ of \d+ frames|\b\d+ MiB free of \d+ MiB"), "FREE"),
     (re.compile(r"^(  \w+ +)\d+ frames +\d+ KiB"), r"\1FRAMES"),
-    (re.compile(r"^(tr:0xe040, .* dl=0x)[0-9a-f]{8}"), r"\1BASE"),  # where the kernel's data are moves with its size
+    (re.compile(r"^(tr:0xe040, dh=0x[0-9a-f]{6})[0-9a-f]{2}, dl=0x[0-9a-f]{8}"),
+     r"\1BASE"),  # the kernel's data move with its size
     (re.compile(r"\b(IOPM_BASE_PA = )[0-9a-f]+"), r"\1ADDRESS"),
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
     (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0|disk|net): ended: guest powered off after |d1\| (?:disk|net) has ended: guest powered off after )\d+"),
