@@ -115,6 +115,13 @@ clock_tick(void)
 	watchdog_start();
 }
 
+void
+clock_runs(void)
+{
+	if (!alarmed)
+		clock_tick();
+}
+
 /*
  * While nothing runs nobody needs ticks, and a guest's timer may want one sooner. The 8254 counts
  * 55 ms at most; whoever waits for longer is woken between. A control word without a count behind
@@ -150,6 +157,7 @@ tick(void *arg)
 {
 	need_resched = true;
 	sched_cut = ticking ? CUT_TICK : CUT_ALARM;
+	alarmed = false;
 	if (!ticking)
 		return;
 	ticks++;

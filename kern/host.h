@@ -22,6 +22,7 @@ void host_pic_init(void);
 /* clock.c */
 uint64_t clock_tsc_hz(void);
 void clock_tick(void); /* from now on an interrupt each 10 ms; or clock_alarm() */
+void clock_runs(void); /* ... unless an alarm is to come: so that there is one interrupt at least */
 
 /* words/watchdog.c: called by each tick. */
 void watchdog_start(void);

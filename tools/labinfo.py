@@ -32,17 +32,17 @@ READS_MAX = 1500
 ROOMS = {
     # room: (folders, cap, aim) in non-blank lines of C and assembly; @N is Lab N's solutions, @NA its half's. No room grows
     # beyond its cap, which is at most 1 % above what it has. One that is above its aim is to shrink.
-    "kern": ("kern @0A", 2637, 3800),
+    "kern": ("kern @0A", 2645, 3800),
     "its way from the loader": ("kern/boot", 499, 500),
     "its console": ("kern/console", 277, 260),
     "words of the host about itself": ("kern/words", 418, 420),
     "its monitor": ("kern/monitor", 498, 500),
-    "its scheduler": ("kern/sched", 417, 500),
+    "its scheduler": ("kern/sched", 423, 500),
     "its GDB stub": ("kern/gdb", 922, 900),
     "the bridge, Lab 0B": ("@0B", 289, 320),
-    "vmm core and mem": ("vmm vmm/mem", 2184, 2400),
+    "vmm core and mem": ("vmm vmm/mem", 2192, 2400),
     "how domains come and go": ("vmm/create", 359, 360),
-    "words about guests": ("vmm/words vmm/mmu/shadow/words", 831, 600),
+    "words about guests": ("vmm/words vmm/mmu/shadow/words", 843, 600),
     "handlers for any engine": ("vmm/exits", 906, 500),
     "x86": ("vmm/x86", 3364, 3000),
     "te and its lab": ("vmm/te @1", 3146, 3200),
@@ -52,7 +52,7 @@ ROOMS = {
     "vmx and its lab": ("vmm/vmx @4", 3698, 1300),
     "pv and its lab": ("vmm/pv @6", 5146, 3200),
     "events of PV and their lab": ("vmm/pv/events @7", 2164, 1000),
-    "domain control of PV": ("vmm/pv/control", 810, 600),
+    "domain control of PV": ("vmm/pv/control", 803, 600),
     "what puts PV domains away": ("vmm/pv/control/save", 263, 250),
     "the bus of dom0": ("vmm/pv/bus", 252, 250),
     "grants of PV and their lab": ("vmm/pv/grant @8", 1068, 800),
@@ -82,7 +82,7 @@ ROOMS = {
     "the network driver's lab, in guests": ("@10", 560, 560),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
-PATH_CAP = 9828
+PATH_CAP = 9850
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
 join it by registered tables, or are asked one question."""
 

@@ -154,7 +154,7 @@ open(struct env *e)
 		take_cpu(e);
 	GDT_AT(USER_CS) = USER_CODE64;
 	GDT_AT(USER_SS) = USER_DATA;
-	clock_tick(); /* whoever runs can be interrupted */
+	clock_runs(); /* whoever runs can be interrupted: an alarm may have come before */
 }
 
 /* A guest in ring 1 could take these for itself. */

@@ -41,22 +41,23 @@ thread_add(struct thread *t)
 }
 
 /* Not before it has run for SCHED_RATE is a thread's turn over for one that wakes at that time. */
-static void
-let_in(uint64_t at)
+static uint64_t
+not_at_once(uint64_t at)
 {
-	lets_in = at > began + SCHED_RATE ? at : began + SCHED_RATE;
-	if (clock_ns() >= lets_in)
-		need_resched = true;
-	else
-		clock_sooner(lets_in);
+	return at > began + SCHED_RATE ? at : began + SCHED_RATE;
 }
 
 void
 thread_woken(struct thread *t)
 {
 	t->deadline = 0;
-	if (running && running != t && sched_wakes(t))
-		let_in(0);
+	if (!running || running == t || !sched_wakes(t))
+		return;
+	lets_in = not_at_once(0);
+	if (clock_ns() >= lets_in)
+		need_resched = true;
+	else
+		clock_sooner(lets_in);
 }
 
 static void
@@ -145,20 +146,25 @@ preempt_point(void)
 	__asm__ volatile("sti; nop; cli" : : : "memory");
 }
 
+/*
+ * What may end the turn is set behind the preemption point, with interrupts off up to the guest's
+ * entry: an alarm that came there would be forgotten with need_resched, and behind it none comes.
+ */
 static enum turn
 turn_of(struct thread *t, uint64_t now)
 {
-	uint64_t until = next_deadline(sched_wakes);
 	enum turn how;
 
 	began = now;
-	lets_in = CLOCK_NEVER;
-	if (until < began + 1000000000 / TICK_HZ)
-		let_in(until);
 	sched_turns_to(t, RUNS, began);
 	preempt_point();
 	need_resched = false;
 	sched_cut = CUT_NONE;
+	lets_in = next_deadline(sched_wakes);
+	if (lets_in < began + 1000000000 / TICK_HZ)
+		clock_sooner(lets_in = not_at_once(lets_in));
+	else
+		lets_in = CLOCK_NEVER;
 	running = t;
 	t->woken = false;
 	t->turns++;

@@ -80,7 +80,7 @@ platform_alarm(struct domain *d)
 	at = platform_deadline(d);
 	now = clock_ns();
 	if (at < now + 1000000000 / TICK_HZ)
-		clock_alarm((at > now + ALARM_MIN ? at : now + ALARM_MIN) + ALARM_SLACK);
+		clock_sooner((at > now + ALARM_MIN ? at : now + ALARM_MIN) + ALARM_SLACK);
 }
 
 void
