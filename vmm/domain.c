@@ -12,6 +12,13 @@ domain_starves(struct domain *d)
 	need_resched = true;
 }
 
+bool
+domain_is_over(const struct domain *d)
+{
+	for_each_vcpu(v, d) if (v->thread.state != THREAD_ENDED) return false;
+	return true;
+}
+
 uint64_t
 domain_exits(const struct domain *d)
 {

@@ -147,6 +147,8 @@ void domain_off(struct domain *d, const char *how); /* the guest has "powered of
 
 /* domain.c. The machine had no frame for a touch of its RAM: its next turn ends it. */
 void domain_starves(struct domain *d);
+/* Each of its vCPUs has had its last turn. */
+bool domain_is_over(const struct domain *d);
 uint64_t domain_exits(const struct domain *d); /* of all its vCPUs */
 uint64_t domain_now(const struct domain *d);   /* ns of the domain's own clock */
 

@@ -121,7 +121,7 @@ ended(void *arg)
 {
 	struct domain *d = domain_find(person.id);
 
-	return !d || (d->state == DOMAIN_ENDED && !d->vcpu->debug.held && !domain_restarts(d));
+	return !d || (domain_is_over(d) && !domain_restarts(d));
 }
 
 /* What she has typed for a guest before she left it is still its. */

@@ -264,6 +264,19 @@ monitor_vcpu(int argc, char **argv)
 	return v;
 }
 
+/* Or a debugger holds one of its vCPUs, or another domain has its number by now. */
+static bool
+is_over(void *id)
+{
+	const struct domain *d = domain_find((unsigned)(uintptr_t)id);
+
+	if (!d || d->state != DOMAIN_ENDED)
+		return true;
+	for_each_vcpu(v, d) if (v->debug.held) return true;
+	return domain_is_over(d);
+}
+
+/* The next command finds its number free, and its frames. */
 static int
 stop(int argc, char **argv)
 {
@@ -272,6 +285,7 @@ stop(int argc, char **argv)
 	if (!d)
 		return MONITOR_SAID;
 	domain_stop(d, "by the monitor's stop command");
+	monitor_wait(is_over, (void *)(uintptr_t)d->id, false);
 	return 0;
 }
 MONITOR_COMMAND(stop, "stop", "[ID]", "end a guest");

@@ -35,19 +35,11 @@ domain_in(struct thread *t)
 	return ((struct vcpu *)((char *)t - offsetof(struct vcpu, thread)))->domain;
 }
 
-/* It was the last turn of the last of its vCPUs. */
-static bool
-is_over(const struct domain *d)
-{
-	for_each_vcpu(v, d) if (v->thread.state != THREAD_ENDED) return false;
-	return true;
-}
-
 /* dom0 is told, and lets go of it. Without one it is the monitor's, as others are. */
 static void
 made_ended(struct thread *t)
 {
-	if (!is_over(domain_in(t)))
+	if (!domain_is_over(domain_in(t)))
 		return;
 	pv_pirq_unmap_all(&pv_events_of(domain_in(t))->ports);
 	pv_devices_return(domain_in(t));
@@ -65,7 +57,7 @@ static const struct thread_class made_class = {
 static void
 dom0_ended(struct thread *t)
 {
-	if (!is_over(dom0))
+	if (!domain_is_over(dom0))
 		return;
 	pv_bus_end();
 	pv_foreign_drop(dom0->vcpu);
