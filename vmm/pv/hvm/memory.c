@@ -99,8 +99,7 @@ hvm_take_away(struct domain *d, gfn_t g)
 	if (err)
 		return err;
 	e->type = P2M_NONE;
-	if (f->type == FRAME_GUEST)
-		m2p_set(frame_mfn(f), M2P_INVALID);
+	m2p_set(frame_mfn(f), M2P_INVALID);
 	frame_put(frame_mfn(f));
 	return 0;
 }
