@@ -173,7 +173,7 @@ to_vcpu(void)
 
 	block[0] = op == XEN_VCPUOP_register_vcpu_info     ? any_frame()
 		   : op == XEN_VCPUOP_set_periodic_timer   ? 1000000
-		   : op == XEN_VCPUOP_set_singleshot_timer ? pv_now() + any(1000000)
+		   : op == XEN_VCPUOP_set_singleshot_timer ? any(10000000000)
 							   : word();
 	block[1] = any(2) ? any(64) * 64 : 0;
 	if (!pv_call(XEN_vcpu_op, op, any(9) ? 0 : any(5), (uint64_t)block, 0) &&
