@@ -5,20 +5,17 @@ the other end, who gives grants, and who makes copies. And the grader is the net
 the grader has the other end, and what comes there counts.
 """
 
-import contextlib
 import shutil
 import socket
 import struct
 import tempfile
 from pathlib import Path
 
-from zeno.judging import evidence
 from zeno.judging.tools import tool
 from zeno.machines import machine
 
 from . import lab9
 from .lab4 import return_with
-from .lab6a import Enough
 
 LIMITS = machine.Limits(instructions=20_000_000_000, console_bytes=1 << 20, side_bytes=16 << 20, cpu_seconds=60)
 PAGE = 4096
@@ -75,21 +72,7 @@ class Guest(lab9.Guest):
 
 def within(t, look, name):
     """look(guest) where a guest of the student's stands at its first line."""
-    elf, seen = t.image.own / f"{name}.elf", []
-    symbols = evidence.Symbols(elf)
-
-    def see(client, _regs):
-        for port in (0x21, 0xA1):
-            client.monitor(f"o /b {port:#x} 0xff")
-        seen.append("begun")
-        look(Guest(t, client, symbols, name))
-        seen.append("done")
-        raise Enough
-
-    with contextlib.suppress(Enough):
-        t.witness(f"panic=off -- start {name} mem=24; off", {symbols.address("guest_main"): see}, modules=[(elf, "")], elf=[elf], limits=lab9.NEAR)
-    t.check(seen, f"{name} does not start", "it comes to its first line", "it does not")
-    t.check("done" in seen, f"a function of {name}'s does not come back: it gets no further", "it returns", "it runs on and on")
+    lab9.within(t, look, name, Guest)
 
 
 # -- the network -------------------------------------------------------------------------------------------
