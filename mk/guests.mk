@@ -58,7 +58,7 @@ $(GO)/obj/pv/% $(GO)/obj/pvh/%: private GUEST_NASMFLAGS = -f elf64 -g -F dwarf -
 pv_link = $(LD) -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none $(PV_LDFLAGS) \
 	-T guest/pv/lib/pv.ld -o $@ $(filter %.o,$^)
 # A driver domain has dom0's own back end of a disk.
-DRIVER := $(filter $(addprefix guest/dom0/,$(addsuffix .c,blkback blkbelow blkparts blksparse files ide media pages partition pci sparse)),\
+DRIVER := $(filter $(addprefix guest/dom0/,$(addsuffix .c,backend blkback blkbelow blkparts blksparse files ide media pages partition pci sparse)),\
 	$(wildcard guest/dom0/*.c))
 define pv_rule
 $(GO)/$1.elf: $(if $(filter pv-driver,$1),$(DRIVER:guest/%=$(GO)/obj/%.o)) $(call guest_objects,pv/lib) $(if $(filter $1,$(PV_DRIVE)),$(call guest_objects,pv/drivers) $$(call lab_objects,$1,$$(LAB_OBJECTS))) $(if $(filter $1,$(PV_INET)),$(call guest_objects,pv/inet)) $(call guest_objects,$2) guest/pv/lib/pv.ld

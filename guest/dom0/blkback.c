@@ -1,9 +1,7 @@
 /*
  * The back end of a disk: the handshake, and who is told. What is asked is Lab 9B's.
  */
-#include <guest/dom0/back.h>
 #include <guest/dom0/blkback.h>
-#include <guest/pv/lib/grants.h>
 
 #define PAGE  4096u
 #define ROUND 16u /* requests, before others have their turn */
@@ -12,122 +10,47 @@ static uint8_t windows[VBDS][PAGE] __attribute__((aligned(4096)));
 
 /* ---- the ring ---- */
 
-/* Why there is no ring; NULL: it is there. */
-static const char *
-map(struct vbd *v, uint64_t ref, uint64_t port)
+static struct vbd *
+of_back(struct backend *b)
 {
-	struct xen_evtchn_bind_interdomain b = { .remote_dom = (uint16_t)v->of->id,
-						 .remote_port = (uint32_t)port };
-	uint8_t *at = windows[v - vbds];
-	int err = pv_map_grant(at, (uint16_t)v->of->id, (uint32_t)ref, XEN_GNTMAP_host_map,
-			       &v->handle);
+	return (struct vbd *)((char *)b - offsetof(struct vbd, back));
+}
 
-	if (err == -ENOSYS)
-		return "this Zeno has no grants";
-	if (err)
-		return "its ring is not granted";
-	v->page = (volatile struct xen_blkif_page *)at;
-	if (pv_event_op(XEN_EVTCHNOP_bind_interdomain, &b))
-		return "its port is not for dom0";
-	v->port = b.local_port;
+static const char *
+connect(struct backend *b)
+{
+	char path[PATH_SIZE], protocol[16] = "";
+	struct vbd *v = of_back(b);
+	uint64_t ref, port;
+
+	back_path(b, false, "protocol", path);
+	if (daemon_read(path, protocol, sizeof(protocol)) && strcmp(protocol, "x86_64-abi"))
+		return "its ring is not one of x86_64-abi";
+	if (!front_number(b, "ring-ref", &ref) || !front_number(b, "event-channel", &port))
+		return "it says not where its ring is";
+	v->page = back_map(b, windows[v - vbds], ref, &v->handle);
+	if (!v->page)
+		return "its ring is not granted, or this Zeno has no grants";
+	v->port = back_bind(b, port);
+	if (!v->port)
+		return "its port is not for us";
 	v->ring = (struct ring_back){ .shared = &v->page->ring, .size = XEN_BLKIF_RING };
 	return NULL;
 }
 
-/* Our own page is there again. */
-void
-blkback_drop(struct vbd *v)
+static void
+drop(struct backend *b)
 {
-	struct xen_evtchn_close c = { v->port };
-	uint8_t *at = windows[v - vbds];
+	struct vbd *v = of_back(b);
 
-	if (v->port)
-		pv_event_op(XEN_EVTCHNOP_close, &c);
-	if (v->page) {
-		pv_unmap_grant(at, 0, v->handle);
-		pv_map(at, pv_page(at) << 12 | PTE_P | PTE_W | PTE_U | PTE_NX);
-	}
+	back_unbind(&v->port);
+	if (v->page)
+		back_unmap(windows[v - vbds], v->handle);
 	medium_forget(v);
-	v->port = 0;
 	v->page = NULL;
 }
 
-/* ---- the handshake ---- */
-
-/* Once: who breaks rules without end fills nobody's screen. */
-static void
-tell(struct vbd *v, const char *why)
-{
-	if (v->told)
-		return;
-	v->told = true;
-	say("%s%s's %s is closed to it: %s\n", speaker ? "\n" : "", v->of->name, v->disk.name, why);
-}
-
-static bool
-front_number(const struct vbd *v, const char *key, uint64_t *number)
-{
-	char path[PATH_SIZE];
-
-	vbd_path(v, false, key, path, sizeof(path));
-	return daemon_read_number(path, number);
-}
-
-/* By what the front end has written; or why not. */
-static const char *
-connect(struct vbd *v)
-{
-	char path[PATH_SIZE], protocol[16] = "";
-	uint64_t ref, port;
-
-	vbd_path(v, false, "protocol", path, sizeof(path));
-	if (daemon_read(path, protocol, sizeof(protocol)) && strcmp(protocol, "x86_64-abi"))
-		return "its ring is not one of x86_64-abi";
-	if (!front_number(v, "ring-ref", &ref) || !front_number(v, "event-channel", &port))
-		return "it says not where its ring is";
-	if (ref > UINT32_MAX || port > UINT32_MAX)
-		return "there is no such ring";
-	return map(v, ref, port);
-}
-
-static void
-show_state(const struct vbd *v)
-{
-	char path[PATH_SIZE], number[4];
-
-	vbd_path(v, true, "state", path, sizeof(path));
-	snprintf(number, sizeof(number), "%u", v->mine);
-	daemon_write(path, number);
-}
-
-static enum xen_xenbus_state
-front_state(const struct vbd *v)
-{
-	uint64_t state = 0;
-
-	front_number(v, "state", &state);
-	return state > XEN_XENBUS_Reconfigured ? XEN_XENBUS_Unknown : (enum xen_xenbus_state)state;
-}
-
-static bool
-shake_hands(struct vbd *v)
-{
-	enum xen_xenbus_state other = front_state(v);
-	enum step step = state_step(BACK, v->mine, other);
-	const char *why = NULL;
-
-	if (step == STEP_WAIT || (v->leaving && v->mine == XEN_XENBUS_Closed))
-		return false;
-	if (step == STEP_CONNECT)
-		why = connect(v);
-	if (why)
-		tell(v, why);
-	if (why || step != STEP_CONNECT)
-		blkback_drop(v);
-	v->mine = why ? XEN_XENBUS_Closed : back_after(step, v->mine, other);
-	show_state(v);
-	return true;
-}
+const struct backend_kind blkback = { .type = "vbd", .connect = connect, .drop = drop };
 
 /* ---- requests ---- */
 
@@ -153,10 +76,7 @@ serve_ring(struct vbd *v)
 	uint32_t done = blk_serve_requests(v, ROUND);
 
 	if (done == RING_LIES) {
-		tell(v, "it says that its ring has more than there is room");
-		blkback_drop(v);
-		v->mine = XEN_XENBUS_Closed;
-		show_state(v);
+		back_close(&v->back, "it says that its ring has more than there is room");
 		return true;
 	}
 	v->asked += done;
@@ -168,20 +88,11 @@ serve_ring(struct vbd *v)
 bool
 blkback_serve(struct vbd *v)
 {
-	bool any = false;
+	bool any = back_shake(&v->back);
 
-	if (v->look) {
-		v->look = false;
-		while (shake_hands(v))
-			any = true;
-	}
 	if (v->page)
 		any |= serve_ring(v);
-	if (v->leaving && v->mine == XEN_XENBUS_Closed) {
-		say("\n%s has let go of %s\n", v->of->name, v->disk.name);
+	if (back_left(&v->back))
 		vbd_free(v);
-		if (!attached)
-			shell_prompt();
-	}
 	return any;
 }

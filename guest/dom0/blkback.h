@@ -8,24 +8,22 @@
  */
 #pragma once
 
+#include <guest/dom0/backend.h>
 #include <guest/dom0/disk.h>
-#include <guest/dom0/dom0.h>
 #include <guest/dom0/media.h>
 #include <guest/pv/drivers/ring.h>
-#include <guest/pv/drivers/states.h>
 
 #define VBDS 32u
 
 struct vbd {
-	struct domu *of; /* NULL: none */
+	union {
+		struct backend back;
+		struct domu *of; /* its first: whose; NULL: none */
+	};
 	struct disk disk;
 	struct file file;
 	struct medium medium; /* in place of the file, if it is there */
 	uint64_t sectors;
-	enum xen_xenbus_state mine;
-	bool look;                            /* the front end's state may be another one */
-	bool leaving;                         /* when it is closed, it is gone */
-	bool told;                            /* why it was closed */
 	volatile struct xen_blkif_page *page; /* NULL: no ring is mapped */
 	uint32_t handle, port;
 	struct ring_back ring;
@@ -34,8 +32,8 @@ struct vbd {
 extern struct vbd vbds[VBDS];
 
 /* blkback.c. Whether there was something to do. */
+extern const struct backend_kind blkback;
 bool blkback_serve(struct vbd *v);
-void blkback_drop(struct vbd *v);
 void blkback_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_rsp status);
 
 /*
@@ -77,5 +75,4 @@ void driven_end(const struct domu *u);
 void driven_list(const struct domu *u);
 
 /* vbds.c */
-void vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size);
 void vbd_free(struct vbd *v); /* with all that the store has of it */

@@ -12,12 +12,11 @@
  */
 #pragma once
 
+#include <guest/dom0/backend.h>
 #include <guest/dom0/bridge.h>
-#include <guest/dom0/dom0.h>
 #include <guest/dom0/share.h>
 #include <guest/dom0/vifspec.h>
 #include <guest/pv/drivers/ring.h>
-#include <guest/pv/drivers/states.h>
 #include <inc/xen_net.h>
 
 #define VIFS     32u
@@ -25,13 +24,11 @@
 
 struct vif {
 	struct port port; /* of the bridge; and so it is a struct vif */
-	struct domu *of;  /* NULL: none */
-	unsigned number;  /* of the domain's: 0, 1 ... */
+	union {
+		struct backend back;
+		struct domu *of; /* its first: whose; NULL: none */
+	};
 	struct vif_spec spec;
-	enum xen_xenbus_state mine;
-	bool look;                             /* the front end's state may be another one */
-	bool leaving;                          /* when it is closed, it is gone */
-	bool told;                             /* why it was closed */
 	volatile struct xen_netif_tx_page *tx; /* NULL: no rings are mapped */
 	volatile struct xen_netif_rx_page *rx;
 	uint32_t tx_handle, rx_handle, local_port;
@@ -56,8 +53,8 @@ struct net_frame {
 };
 
 /* netback.c. Whether there was something to do. */
+extern const struct backend_kind netback;
 bool netback_serve(struct vif *v);
-void netback_drop(struct vif *v);
 
 /* netserve.c: frames from its ring, as many as it may send in a turn. Whether there was one. */
 bool netserve(struct vif *v);
@@ -69,5 +66,4 @@ void net_deliver(struct vif *to, const struct net_frame *f);
 bool net_gather(const struct net_frame *f, unsigned from, unsigned len, void *at);
 
 /* vifs.c */
-void vif_path(const struct vif *v, bool back, const char *key, char *path, size_t size);
 void vif_free(struct vif *v); /* with all that the store has of it */

@@ -1,8 +1,5 @@
 /*
- * Which domain has which disk, and what the store says of it.
- *
- *   /local/domain/0/backend/vbd/DOMAIN/NUMBER  dom0's: that domain may read it
- *   /local/domain/DOMAIN/device/vbd/NUMBER     that domain's own
+ * Which domain has which disk, and what the store says of it (backend.h).
  */
 #include <guest/dom0/blkback.h>
 #include <guest/dom0/blkparts.h>
@@ -12,73 +9,33 @@
 struct vbd vbds[VBDS];
 static struct vbd *behind = vbds; /* ... the last of those that are somebody's: each round asks */
 
-void
-vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size)
-{
-	const char *slash = *key ? "/" : "";
-
-	if (back)
-		snprintf(path, size, "/local/domain/0/backend/vbd/%u/%u%s%s", v->of->id,
-			 v->disk.number, slash, key);
-	else
-		snprintf(path, size, "/local/domain/%u/device/vbd/%u%s%s", v->of->id,
-			 v->disk.number, slash, key);
-}
-
-static void
-put(const struct vbd *v, bool back, const char *key, const char *value)
-{
-	char path[PATH_SIZE];
-
-	vbd_path(v, back, key, path, sizeof(path));
-	if (!daemon_write(path, value))
-		say("dom0: the store takes no %s\n", path);
-}
-
-static void
-put_number(const struct vbd *v, bool back, const char *key, uint64_t n)
-{
-	char number[24];
-
-	snprintf(number, sizeof(number), "%lu", n);
-	put(v, back, key, number);
-}
+const char backends_at[] = "/local/domain/0/";
 
 /* The keys that xen-blkfront and GRUB read. */
 static void
-fill(const struct vbd *v)
+fill(struct vbd *v)
 {
-	char path[PATH_SIZE];
+	struct backend *b = &v->back;
 
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u", v->of->id);
-	daemon_directory(path, 0, v->of->id);
-	vbd_path(v, true, "", path, sizeof(path));
-	daemon_directory(path, 0, v->of->id);
-	vbd_path(v, false, "", path, sizeof(path));
-	put(v, true, "frontend", path);
-	put_number(v, true, "frontend-id", v->of->id);
-	put(v, true, "online", "1");
-	put(v, true, "dev", v->disk.name);
-	put(v, true, "type", v->disk.device ? "phy" : "file");
-	put(v, true, "params", v->disk.target);
-	put(v, true, "mode", v->disk.readonly ? "r" : "w");
-	put(v, true, "device-type", "disk");
-	put_number(v, true, "sectors", v->sectors);
-	put_number(v, true, "sector-size", XEN_BLKIF_SECTOR);
-	put_number(v, true, "info", v->disk.readonly ? XEN_VDISK_READONLY : 0);
-	put(v, true, "feature-flush-cache", "1");
-	put_number(v, true, "feature-max-indirect-segments", BLK_MOST);
+	back_begin(b);
+	back_put(b, true, "dev", v->disk.name);
+	back_put(b, true, "type", v->disk.device ? "phy" : "file");
+	back_put(b, true, "params", v->disk.target);
+	back_put(b, true, "mode", v->disk.readonly ? "r" : "w");
+	back_put(b, true, "device-type", "disk");
+	back_put_number(b, true, "sectors", v->sectors);
+	back_put_number(b, true, "sector-size", XEN_BLKIF_SECTOR);
+	back_put_number(b, true, "info", v->disk.readonly ? XEN_VDISK_READONLY : 0);
+	back_put(b, true, "feature-flush-cache", "1");
+	back_put_number(b, true, "feature-max-indirect-segments", BLK_MOST);
 	if (v->medium.sparse) {
-		put(v, true, "feature-discard", "1");
-		put_number(v, true, "discard-granularity", XEN_BLKIF_SECTOR);
+		back_put(b, true, "feature-discard", "1");
+		back_put_number(b, true, "discard-granularity", XEN_BLKIF_SECTOR);
 	}
-	put_number(v, true, "state", XEN_XENBUS_Initialising);
-	vbd_path(v, true, "", path, sizeof(path));
-	put(v, false, "backend", path);
-	put(v, false, "backend-id", "0");
-	put_number(v, false, "virtual-device", v->disk.number);
-	put(v, false, "device-type", "disk");
-	put_number(v, false, "state", XEN_XENBUS_Initialising);
+	back_offer(b);
+	back_put_number(b, false, "virtual-device", b->number);
+	back_put(b, false, "device-type", "disk");
+	back_wait(b);
 }
 
 /* Why this one can't have this disk; NULL: it can, and what is below it is known. */
@@ -142,9 +99,13 @@ vbd_medium(const struct disk *d, struct medium *m)
 const char *
 vbd_attach(struct domu *u, const struct disk *d)
 {
-	struct vbd new = { .of = u, .disk = *d, .look = true, .mine = XEN_XENBUS_Initialising };
+	struct vbd new = { .disk = *d,
+			   .back = { .of = u,
+				     .kind = &blkback,
+				     .number = d->number,
+				     .look = true,
+				     .mine = XEN_XENBUS_Initialising } };
 	const char *wrong = *d->backend ? driven_attach(u, d) : wrong_with(u, &new);
-	char path[PATH_SIZE];
 	struct vbd *v = vbds;
 
 	if (wrong || *d->backend)
@@ -154,25 +115,17 @@ vbd_attach(struct domu *u, const struct disk *d)
 	if (v == vbds + VBDS)
 		return "dom0 has no place for more disks";
 	*v = new;
+	snprintf(v->back.name, sizeof(v->back.name), "%s", d->name);
 	behind = v < behind ? behind : v + 1;
 	fill(v);
-	vbd_path(v, false, "state", path, sizeof(path));
-	daemon_watch(path, &v->look);
 	return NULL;
 }
 
 void
 vbd_free(struct vbd *v)
 {
-	char path[PATH_SIZE];
-
-	blkback_drop(v);
-	daemon_unwatch(&v->look);
-	for (unsigned back = 0; back < 2; back++) {
-		vbd_path(v, back, "", path, sizeof(path));
-		daemon_remove(path);
-	}
-	v->of = NULL;
+	blkback.drop(&v->back);
+	back_remove(&v->back);
 	while (behind > vbds && !behind[-1].of)
 		behind--;
 }
@@ -182,15 +135,8 @@ bool
 vbd_detach(const struct domu *u, const char *name)
 {
 	for (struct vbd *v = vbds; v < vbds + VBDS; v++)
-		if (v->of == u && (disk_number(name) == v->disk.number)) {
-			put(v, true, "online", "0");
-			v->leaving = v->look = true;
-			if (v->mine == XEN_XENBUS_Connected) {
-				v->mine = XEN_XENBUS_Closing;
-				put_number(v, true, "state", v->mine);
-			} else {
-				v->mine = XEN_XENBUS_Closed;
-			}
+		if (v->of == u && disk_number(name) == v->disk.number) {
+			back_leave(&v->back);
 			return true;
 		}
 	return driven_detach(u, disk_number(name));
@@ -224,13 +170,10 @@ vbds_serve(struct domu *u)
 void
 vbds_end(struct domu *u)
 {
-	char path[PATH_SIZE];
-
 	for (struct vbd *v = vbds; v < vbds + VBDS; v++)
 		if (v->of == u)
 			vbd_free(v);
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u", u->id);
-	daemon_remove(path);
+	backs_remove(&blkback, u);
 	driven_end(u);
 }
 
@@ -241,7 +184,7 @@ vbds_list(const struct domu *u)
 	for (const struct vbd *v = vbds; v < vbds + VBDS; v++)
 		if (v->of == u)
 			say("%-5u %-5s %5u %-4s %9lu %9lu %6lu %s\n", v->disk.number, v->disk.name,
-			    v->mine, v->disk.readonly ? "r" : "w", v->sectors, v->asked, v->rung,
-			    v->disk.target);
+			    v->back.mine, v->disk.readonly ? "r" : "w", v->sectors, v->asked,
+			    v->rung, v->disk.target);
 	driven_list(u);
 }

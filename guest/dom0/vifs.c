@@ -1,8 +1,5 @@
 /*
- * Which domain has which network card, and what the store says of it.
- *
- *   /local/domain/0/backend/vif/DOMAIN/NUMBER  dom0's: that domain may read it
- *   /local/domain/DOMAIN/device/vif/NUMBER     that domain's own
+ * Which domain has which network card, and what the store says of it (backend.h).
  */
 #include <guest/dom0/config.h>
 #include <guest/dom0/netback.h>
@@ -11,38 +8,6 @@
 
 struct vif vifs[VIFS];
 static struct vif *behind = vifs; /* ... the last of those that are somebody's: each round asks */
-
-void
-vif_path(const struct vif *v, bool back, const char *key, char *path, size_t size)
-{
-	const char *slash = *key ? "/" : "";
-
-	if (back)
-		snprintf(path, size, "/local/domain/0/backend/vif/%u/%u%s%s", v->of->id, v->number,
-			 slash, key);
-	else
-		snprintf(path, size, "/local/domain/%u/device/vif/%u%s%s", v->of->id, v->number,
-			 slash, key);
-}
-
-static void
-put(const struct vif *v, bool back, const char *key, const char *value)
-{
-	char path[PATH_SIZE];
-
-	vif_path(v, back, key, path, sizeof(path));
-	if (!daemon_write(path, value))
-		say("dom0: the store takes no %s\n", path);
-}
-
-static void
-put_number(const struct vif *v, bool back, const char *key, uint64_t n)
-{
-	char number[24];
-
-	snprintf(number, sizeof(number), "%lu", n);
-	put(v, back, key, number);
-}
 
 /* What its file says, or one by its place here. */
 uint32_t
@@ -57,32 +22,23 @@ vif_address(const uint8_t *mac)
 
 /* The keys that xen-netfront reads. What is not there is not offered. */
 static void
-fill(const struct vif *v)
+fill(struct vif *v)
 {
-	char path[PATH_SIZE], mac[MAC_TEXT], ip[IP_TEXT];
+	char mac[MAC_TEXT], ip[IP_TEXT];
+	struct backend *b = &v->back;
 
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vif/%u", v->of->id);
-	daemon_directory(path, 0, v->of->id);
-	vif_path(v, true, "", path, sizeof(path));
-	daemon_directory(path, 0, v->of->id);
-	vif_path(v, false, "", path, sizeof(path));
-	put(v, true, "frontend", path);
-	put_number(v, true, "frontend-id", v->of->id);
-	put(v, true, "online", "1");
-	put_number(v, true, "handle", v->number);
-	put(v, true, "mac", mac_text(v->port.mac, mac));
+	back_begin(b);
+	back_put_number(b, true, "handle", b->number);
+	back_put(b, true, "mac", mac_text(v->port.mac, mac));
 	if (v->spec.ip)
-		put(v, true, "ip", ip_text(v->spec.ip, ip));
-	put(v, true, "feature-rx-copy", "1");
-	put(v, true, "feature-rx-flip", "0");
-	put(v, true, "feature-sg", "1");
-	put_number(v, true, "state", XEN_XENBUS_Initialising);
-	vif_path(v, true, "", path, sizeof(path));
-	put(v, false, "backend", path);
-	put(v, false, "backend-id", "0");
-	put_number(v, false, "handle", v->number);
-	put(v, false, "mac", mac_text(v->port.mac, mac));
-	put_number(v, false, "state", XEN_XENBUS_Initialising);
+		back_put(b, true, "ip", ip_text(v->spec.ip, ip));
+	back_put(b, true, "feature-rx-copy", "1");
+	back_put(b, true, "feature-rx-flip", "0");
+	back_put(b, true, "feature-sg", "1");
+	back_offer(b);
+	back_put_number(b, false, "handle", b->number);
+	back_put(b, false, "mac", mac_text(v->port.mac, mac));
+	back_wait(b);
 }
 
 /* ---- they come and go ---- */
@@ -109,7 +65,7 @@ free_number(const struct domu *u)
 	unsigned number = 0;
 
 	for (const struct vif *v = vifs; v < vifs + VIFS; v++)
-		if (v->of == u && v->number == number) {
+		if (v->of == u && v->back.number == number) {
 			number++;
 			v = vifs - 1;
 		}
@@ -120,9 +76,12 @@ free_number(const struct domu *u)
 static void
 choose_mac(struct vif *v)
 {
-	const uint8_t mac[MAC_SIZE] = {
-		0, 0x16, 0x3e, (uint8_t)(v->of->id >> 8), (uint8_t)v->of->id, (uint8_t)v->number
-	};
+	const uint8_t mac[MAC_SIZE] = { 0,
+					0x16,
+					0x3e,
+					(uint8_t)(v->of->id >> 8),
+					(uint8_t)v->of->id,
+					(uint8_t)v->back.number };
 
 	memcpy(v->port.mac, v->spec.has_mac ? v->spec.mac : mac, MAC_SIZE);
 }
@@ -131,7 +90,6 @@ const char *
 vif_attach(struct domu *u, const struct vif_spec *s)
 {
 	const char *wrong = vif_wrong(s);
-	char path[PATH_SIZE];
 	struct vif *v = vifs;
 
 	if (wrong)
@@ -140,18 +98,18 @@ vif_attach(struct domu *u, const struct vif_spec *s)
 		v++;
 	if (v == vifs + VIFS)
 		return "dom0 has no place for more cards";
-	*v = (struct vif){ .number = free_number(u),
+	*v = (struct vif){ .back = { .kind = &netback,
+				     .number = free_number(u),
+				     .look = true,
+				     .mine = XEN_XENBUS_Initialising },
 			   .spec = *s,
-			   .look = true,
-			   .mine = XEN_XENBUS_Initialising,
 			   .port.send = net_deliver_whole };
 	v->of = u;
+	snprintf(v->back.name, sizeof(v->back.name), "vif %u", v->back.number);
 	behind = v < behind ? behind : v + 1;
 	share_begin(&v->share, s->rate, pv_now());
 	choose_mac(v);
 	fill(v);
-	vif_path(v, false, "state", path, sizeof(path));
-	daemon_watch(path, &v->look);
 	nic_begin(); /* without one there is nobody outside */
 	return NULL;
 }
@@ -159,15 +117,8 @@ vif_attach(struct domu *u, const struct vif_spec *s)
 void
 vif_free(struct vif *v)
 {
-	char path[PATH_SIZE];
-
-	netback_drop(v);
-	daemon_unwatch(&v->look);
-	for (unsigned back = 0; back < 2; back++) {
-		vif_path(v, back, "", path, sizeof(path));
-		daemon_remove(path);
-	}
-	v->of = NULL;
+	netback.drop(&v->back);
+	back_remove(&v->back);
 	while (behind > vifs && !behind[-1].of)
 		behind--;
 }
@@ -176,7 +127,7 @@ static struct vif *
 find(const struct domu *u, unsigned number)
 {
 	for (struct vif *v = vifs; v < vifs + VIFS; v++)
-		if (v->of == u && v->number == number)
+		if (v->of == u && v->back.number == number)
 			return v;
 	return NULL;
 }
@@ -187,17 +138,9 @@ vif_detach(const struct domu *u, unsigned number)
 {
 	struct vif *v = find(u, number);
 
-	if (!v)
-		return false;
-	put(v, true, "online", "0");
-	v->leaving = v->look = true;
-	if (v->mine == XEN_XENBUS_Connected) {
-		v->mine = XEN_XENBUS_Closing;
-		put_number(v, true, "state", v->mine);
-	} else {
-		v->mine = XEN_XENBUS_Closed;
-	}
-	return true;
+	if (v)
+		back_leave(&v->back);
+	return v;
 }
 
 /* ---- a domain's ---- */
@@ -240,13 +183,10 @@ vifs_until(void)
 void
 vifs_end(struct domu *u)
 {
-	char path[PATH_SIZE];
-
 	for (struct vif *v = vifs; v < vifs + VIFS; v++)
 		if (v->of == u)
 			vif_free(v);
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vif/%u", u->id);
-	daemon_remove(path);
+	backs_remove(&netback, u);
 }
 
 void
@@ -257,8 +197,8 @@ vifs_list(const struct domu *u)
 	say("Idx Mac               State     Sent      Got     Lost  Refused Events\n");
 	for (const struct vif *v = vifs; v < vifs + VIFS; v++)
 		if (v->of == u)
-			say("%-3u %s %5u %8lu %8lu %8lu %8lu %6lu\n", v->number,
-			    mac_text(v->port.mac, mac), v->mine, v->sent, v->got, v->lost,
+			say("%-3u %s %5u %8lu %8lu %8lu %8lu %6lu\n", v->back.number,
+			    mac_text(v->port.mac, mac), v->back.mine, v->sent, v->got, v->lost,
 			    v->refused, v->rung);
 }
 

@@ -1,5 +1,5 @@
 /*
- * BUILD: guest/dom0/blkback.c guest/dom0/blkparts.c
+ * BUILD: guest/dom0/backend.c guest/dom0/blkback.c guest/dom0/blkparts.c
  * solutions/9-block/blkserve.c solutions/9-block/blktake.c
  * solutions/9-block/states.c solutions/9-block/ring.c guest/pv/drivers/words.c
  */
@@ -30,11 +30,7 @@ static uint8_t file[SECTORS * 512 + 8192];
 static uint64_t front_state = 3;
 static unsigned closed, bad;
 
-void
-vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size)
-{
-	snprintf(path, size, "%s", key);
-}
+const char backends_at[] = "";
 
 void
 vbd_free(struct vbd *v)
@@ -44,7 +40,7 @@ vbd_free(struct vbd *v)
 bool
 daemon_read_number(const char *path, uint64_t *number)
 {
-	*number = !strcmp(path, "state") ? front_state : 8;
+	*number = strstr(path, "/state") ? front_state : 8;
 	return true;
 }
 
@@ -104,6 +100,8 @@ pv_unmap_grant(const void *va, uint64_t bus, uint32_t handle)
 int64_t
 pv_event_op(enum xen_evtchnop op, void *arg)
 {
+	if (op == XEN_EVTCHNOP_bind_interdomain)
+		((struct xen_evtchn_bind_interdomain *)arg)->local_port = 9;
 	return 0;
 }
 
@@ -331,24 +329,25 @@ requests(bool readonly)
 
 	if (page)
 		ring_begin(&f, &page->ring, XEN_BLKIF_RING);
-	*v = (struct vbd){ .of = &them,
+	*v = (struct vbd){ .back = { .of = &them,
+				     .kind = &blkback,
+				     .look = true,
+				     .mine = XEN_XENBUS_InitWait },
 			   .disk.readonly = readonly,
 			   .file.bytes = file,
-			   .sectors = SECTORS,
-			   .look = true,
-			   .mine = XEN_XENBUS_InitWait };
+			   .sectors = SECTORS };
 	bad = batches = 0;
 	blkback_serve(v);
 	page = v->page;
 	ring_begin(&f, &page->ring, XEN_BLKIF_RING);
 	for (unsigned n = 0; n < ROUNDS / 2; n++)
 		round_of(v, &f);
-	ok(v->mine == XEN_XENBUS_Connected && !bad && batches > 1000 && longs > 100,
+	ok(v->back.mine == XEN_XENBUS_Connected && !bad && batches > 1000 && longs > 100,
 	   "%u requests of any bytes, %s: %u are copied, and all answered by what they were",
 	   ROUNDS / 2, readonly ? "to read" : "to read and write", batches);
 	v->page->ring.req_prod = f.req_prod + 33;
 	blkback_serve(v);
-	ok(v->mine == XEN_XENBUS_Closed && !v->page && closed == 1,
+	ok(v->back.mine == XEN_XENBUS_Closed && !v->page && closed == 1,
 	   "more requests than there is room: it is closed");
 	closed = 0;
 }

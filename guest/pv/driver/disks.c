@@ -12,23 +12,13 @@
 struct vbd vbds[VBDS];
 static struct domu fronts[VBDS]; /* each disk's own */
 
-void
-vbd_path(const struct vbd *v, bool back, const char *key, char *path, size_t size)
-{
-	const char *slash = *key ? "/" : "";
-
-	if (back)
-		snprintf(path, size, BACK "/%u/%u%s%s", v->of->id, v->disk.number, slash, key);
-	else
-		snprintf(path, size, "/local/domain/%u/device/vbd/%u%s%s", v->of->id,
-			 v->disk.number, slash, key);
-}
+const char backends_at[] = "";
 
 void
 vbd_free(struct vbd *v)
 {
-	blkback_drop(v);
-	daemon_unwatch(&v->look);
+	blkback.drop(&v->back);
+	daemon_unwatch(&v->back.look);
 	v->of = NULL;
 }
 
@@ -45,18 +35,8 @@ get(const struct vbd *v, const char *key, char *to, size_t size)
 {
 	char path[PATH_SIZE];
 
-	vbd_path(v, true, key, path, sizeof(path));
+	back_path(&v->back, true, key, path);
 	return daemon_read(path, to, size);
-}
-
-static void
-put_number(const struct vbd *v, const char *key, uint64_t n)
-{
-	char path[PATH_SIZE], number[24];
-
-	vbd_path(v, true, key, path, sizeof(path));
-	snprintf(number, sizeof(number), "%lu", n);
-	daemon_write(path, number);
 }
 
 /* By the words that dom0 has for it; why it can't be had. */
@@ -82,11 +62,11 @@ find_below(struct vbd *v)
 static void
 offer(struct vbd *v)
 {
-	put_number(v, "sectors", v->sectors);
-	put_number(v, "sector-size", XEN_BLKIF_SECTOR);
-	put_number(v, "info", v->disk.readonly ? XEN_VDISK_READONLY : 0);
-	put_number(v, "feature-flush-cache", 1);
-	put_number(v, "feature-max-indirect-segments", BLK_MOST);
+	back_put_number(&v->back, true, "sectors", v->sectors);
+	back_put_number(&v->back, true, "sector-size", XEN_BLKIF_SECTOR);
+	back_put_number(&v->back, true, "info", v->disk.readonly ? XEN_VDISK_READONLY : 0);
+	back_put_number(&v->back, true, "feature-flush-cache", 1);
+	back_put_number(&v->back, true, "feature-max-indirect-segments", BLK_MOST);
 }
 
 static void
@@ -97,23 +77,25 @@ begin(struct vbd *v, unsigned domain, unsigned number)
 
 	fronts[v - vbds] = (struct domu){ .id = domain };
 	snprintf(fronts[v - vbds].name, sizeof(fronts[0].name), "domain %u", domain);
-	*v = (struct vbd){ .of = &fronts[v - vbds],
-			   .disk.number = number,
-			   .look = true,
-			   .mine = XEN_XENBUS_Initialising };
+	*v = (struct vbd){ .back = { .of = &fronts[v - vbds],
+				     .kind = &blkback,
+				     .number = number,
+				     .look = true,
+				     .mine = XEN_XENBUS_Initialising } };
 	if (!get(v, "dev", v->disk.name, sizeof(v->disk.name)))
 		snprintf(v->disk.name, sizeof(v->disk.name), "%u", number);
+	snprintf(v->back.name, sizeof(v->back.name), "%s", v->disk.name);
 	wrong = find_below(v);
 	if (wrong) {
 		say("%s gets no %s: %s\n", v->of->name, v->disk.name, wrong);
-		v->mine = XEN_XENBUS_Closed;
-		put_number(v, "state", v->mine);
-		v->look = false; /* it stays so, until dom0 removes it */
+		v->back.mine = XEN_XENBUS_Closed;
+		back_put_number(&v->back, true, "state", v->back.mine);
+		v->back.look = false; /* it stays so, until dom0 removes it */
 		return;
 	}
 	offer(v);
-	vbd_path(v, false, "state", path, sizeof(path));
-	daemon_watch(path, &v->look);
+	back_path(&v->back, false, "state", path);
+	daemon_watch(path, &v->back.look);
 }
 
 /* ---- what the store has ---- */
@@ -139,7 +121,7 @@ has(const struct vbd *v, const char *key)
 	char path[PATH_SIZE];
 	uint64_t n;
 
-	vbd_path(v, true, key, path, sizeof(path));
+	back_path(&v->back, true, key, path);
 	return daemon_read_number(path, &n);
 }
 
@@ -149,7 +131,7 @@ see(bool seen[VBDS], unsigned domain, unsigned number)
 	struct vbd *free = NULL;
 
 	for (struct vbd *v = vbds; v < vbds + VBDS; v++) {
-		if (v->of && v->of->id == domain && v->disk.number == number) {
+		if (v->of && v->of->id == domain && v->back.number == number) {
 			seen[v - vbds] = has(v, "frontend-id");
 			/* another one came under its number, unseen: it has no offer */
 			if (seen[v - vbds] && v->sectors && !has(v, "sectors")) {

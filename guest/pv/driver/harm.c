@@ -41,11 +41,11 @@ take_ring(struct vbd *v)
 			break;
 		pv_wait(&pv_info->store_evtchn, 1, 0);
 	}
-	vbd_path(v, false, "ring-ref", path, sizeof(path));
+	back_path(&v->back, false, "ring-ref", path);
 	if (daemon_read_number(path, &ref))
 		pv_map_grant(window, (uint16_t)v->of->id, (uint32_t)ref, XEN_GNTMAP_host_map,
 			     &v->handle);
-	vbd_path(v, false, "event-channel", path, sizeof(path));
+	back_path(&v->back, false, "event-channel", path);
 	if (daemon_read_number(path, &port)) {
 		b.remote_dom = (uint16_t)v->of->id;
 		b.remote_port = (uint32_t)port;
@@ -110,7 +110,7 @@ any_word(const struct vbd *v)
 	static const char *const keys[] = { "state", "sectors", "online", "info", "frontend" };
 	char path[PATH_SIZE], number[24];
 
-	vbd_path(v, draw(4), keys[draw(sizeof(keys) / sizeof(keys[0]))], path, sizeof(path));
+	back_path(&v->back, draw(4), keys[draw(sizeof(keys) / sizeof(keys[0]))], path);
 	snprintf(number, sizeof(number), "%lu", draw(9));
 	daemon_write(path, number);
 }
