@@ -38,7 +38,7 @@ $(GO)/obj/%.c.o: guest/%.c $(GO)/flags
 	@mkdir -p $(@D)
 	@echo "cc   $<"
 	@$(call in_place,$(CC) $(GUEST_CFLAGS) -MMD -MP)
-$(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags $(wildcard inc/*.inc guest/*/*.inc)
+$(GO)/obj/%.asm.o: guest/%.asm $(GO)/flags $(wildcard inc/*.inc guest/*/*.inc guest/*/*/*.inc)
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(call in_place,$(NASM) $(GUEST_NASMFLAGS) -MP)

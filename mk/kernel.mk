@@ -45,7 +45,7 @@ $(STORE)/%.c.o: %.c
 	@echo "cc   $<"
 	@$(call in_place,$(CC) $(CFLAGS) -MMD -MP)
 # NASM 2.16 leaves what is included out of the list that -MD makes.
-$(STORE)/%.asm.o: %.asm $(wildcard inc/*.inc kern/*.inc vmm/*/*.inc trials/*.inc)
+$(STORE)/%.asm.o: %.asm $(wildcard inc/*.inc kern/*.inc vmm/*/*.inc trials/*.inc guest/pv/lib/*.inc)
 	@mkdir -p $(@D)
 	@echo "nasm $<"
 	@$(call in_place,$(NASM) $(NASMFLAGS) -MP)

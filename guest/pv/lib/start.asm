@@ -19,7 +19,7 @@ default rel
 %%end:	align	4, db 0
 %endmacro
 
-extern guest_main, pv_trapped, virt_base
+extern guest_main, virt_base
 
 section .note.Xen note alloc noexec nowrite align=4
 	NOTE	1, _start		; ENTRY
@@ -57,7 +57,7 @@ pv_call:
 	syscall
 	ret
 
-; Handlers of exceptions: all registers to a struct pv_frame, and C.
+; What a handler finds, and what it makes of that:
 ;
 ;   | ss rsp rflags mask:cs rip |
 ;   | error code, or 0          |
@@ -80,45 +80,10 @@ handler_%1:
 __?SECT?__
 %endmacro
 
-[section .rodata]
-global pv_handlers
-pv_handlers:
-__?SECT?__
-%assign vector 0
-%rep 20
-	HANDLER	vector
-%assign vector vector + 1
-%endrep
-	HANDLER	128
-[section .rodata]
-global pv_event_entry
-pv_event_entry:
-__?SECT?__
-	HANDLER	256			; an event's upcall comes so, too
+%include "guest/pv/lib/handlers.inc"
 
-%define REGISTERS rax, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15
-%macro PUSH_ALL 1-*.nolist
-%rep %0
-	push	%1
-%rotate 1
-%endrep
-%endmacro
-%macro POP_ALL 1-*.nolist
-%rep %0
-%rotate -1
-	pop	%1
-%endrep
-%endmacro
 trapped:
-	PUSH_ALL REGISTERS
-	mov	rdi, rsp
-	mov	rbp, rsp		; the frame is aligned or not: C wants it so
-	and	rsp, -16
-	cld
-	call	pv_trapped
-	mov	rsp, rbp
-	POP_ALL	REGISTERS
-	add	rsp, 8			; vector
+	TRAPPED
 	mov	rcx, [rsp]
 	mov	r11, [rsp + 8]
 	add	rsp, 24			; rcx, r11, error code

@@ -8,7 +8,7 @@
 
 default rel
 
-extern pvh_main, pv_trapped, pv_exit
+extern pvh_main, pv_exit
 
 CODE64		equ 0x08
 DATA		equ 0x10
@@ -169,45 +169,10 @@ handler_%1:
 __?SECT?__
 %endmacro
 
-[section .rodata]
-global pv_handlers
-pv_handlers:
-__?SECT?__
-%assign vector 0
-%rep 20
-	HANDLER	vector
-%assign vector vector + 1
-%endrep
-	HANDLER	128
-[section .rodata]
-global pv_event_entry
-pv_event_entry:
-__?SECT?__
-	HANDLER	256			; PV_EVENT
+%include "guest/pv/lib/handlers.inc"
 
-%define REGISTERS rax, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r12, r13, r14, r15
-%macro PUSH_ALL 1-*.nolist
-%rep %0
-	push	%1
-%rotate 1
-%endrep
-%endmacro
-%macro POP_ALL 1-*.nolist
-%rep %0
-%rotate -1
-	pop	%1
-%endrep
-%endmacro
 trapped:
-	PUSH_ALL REGISTERS
-	mov	rdi, rsp
-	mov	rbp, rsp
-	and	rsp, -16
-	cld
-	call	pv_trapped
-	mov	rsp, rbp
-	POP_ALL	REGISTERS
-	add	rsp, 8			; vector
+	TRAPPED
 	pop	rcx
 	pop	r11
 	add	rsp, 8			; error code
