@@ -33,8 +33,9 @@ ram_end(const struct domain *d)
 	return d->map[3].to > d->map[3].from ? d->map[3].to : d->map[2].to;
 }
 
-static int
-give_range(struct domain *d, const struct ram_range *r)
+int
+ram_give_range(struct domain *d, const struct ram_range *r,
+	       void (*begin)(struct frame *f, uint64_t gfn))
 {
 	for (uint64_t g = r->from; g < r->to; g++) {
 		mfn_t m;
@@ -44,6 +45,8 @@ give_range(struct domain *d, const struct ram_range *r)
 		m = frame_alloc(FRAME_GUEST, d->id);
 		if (!mfn_ok(m))
 			return -ENOMEM;
+		if (begin)
+			begin(frame_of(m), g);
 		if (p2m_set(d, gfn(g), m, P2M_RAM)) {
 			frame_put(m);
 			return -ENOMEM;
@@ -69,6 +72,6 @@ ram_give(struct domain *d)
 	if (d->mmu && d->mmu->give_ram)
 		return d->mmu->give_ram(d, d->map);
 	for (unsigned i = 0; i < RAM_RANGES && !err; i++)
-		err = give_range(d, &d->map[i]);
+		err = ram_give_range(d, &d->map[i], NULL);
 	return err;
 }

@@ -5,23 +5,30 @@
 #include <vmm/exitlog.h>
 #include <vmm/pv/pv.h>
 
+/* Into its code at `to`, which has to be there, and room for a frame. */
+static INLINED enum injection
+to_callback(struct vcpu *v, uint64_t to, bool masks, const char *what)
+{
+	const struct pv *pv = pv_of(v);
+
+	if (to && pv_is_guests(to, 1) && pv_frame(v, PV_EVENT, NULL, to, masks))
+		return INJECTED;
+	domain_stop(v->domain, "%s below %lx, or none to run at %lx; see handouts/pv.md#ends", what,
+		    pv->user ? pv->kernel_sp : v->state.gpr[RSP], to);
+	return ENDED;
+}
+
 /* The interrupt of this machine, if it still is one: its kernel may have masked it meanwhile. */
 static enum injection
 upcall(struct vcpu *v)
 {
 	const struct pv *pv = pv_of(v);
-	uint64_t to = pv->event_callback;
 
 	v->irq_pending = false;
 	if (!pv_upcall_is_due(pv))
 		return INJECTED;
-	if (to && pv_is_guests(to, 1) && pv_frame(v, PV_EVENT, NULL, to, true))
-		return INJECTED;
-	domain_stop(v->domain,
-		    "an event, and there is no memory for its callback's frame below %lx, or none "
-		    "to run at %lx; see handouts/pv.md#ends",
-		    pv->user ? pv->kernel_sp : v->state.gpr[RSP], to);
-	return ENDED;
+	return to_callback(v, pv->event_callback, true,
+			   "an event, and there is no memory for its callback's frame");
 }
 
 /*
@@ -41,13 +48,7 @@ nmi(struct vcpu *v)
 	if (!to)
 		return INJECTED;
 	v->state.nmi_blocked = true;
-	if (pv_is_guests(to, 1) && pv_frame(v, PV_EVENT, NULL, to, masks))
-		return INJECTED;
-	domain_stop(v->domain,
-		    "an NMI, and there is no memory for its handler's frame below %lx, or none to "
-		    "run at %lx; see handouts/pv.md#ends",
-		    pv->user ? pv->kernel_sp : v->state.gpr[RSP], to);
-	return ENDED;
+	return to_callback(v, to, masks, "an NMI, and there is no memory for its handler's frame");
 }
 
 enum injection

@@ -138,6 +138,13 @@ show(struct vcpu *v, gva_t a, unsigned line, char *buf, size_t size)
 	return !line;
 }
 
+static void
+begin_frame(struct frame *f, uint64_t pfn)
+{
+	f->next = NULL; /* which is type_refs, page_type and pinned */
+	pv_set_place(f, pfn);
+}
+
 /* A PV guest has no video memory: its frames have numbers from 0 on. */
 static int
 give_ram(struct domain *d, const struct ram_range *map)
@@ -146,24 +153,7 @@ give_ram(struct domain *d, const struct ram_range *map)
 
 	memset(d->map, 0, sizeof(d->map));
 	d->map[0] = (struct ram_range){ 0, frames };
-	if (frames >= PV_LOOSE)
-		return -ENOMEM;
-	for (uint64_t g = 0; g < frames; g++) {
-		mfn_t m;
-
-		if (g % PREEMPT_WORK == 0)
-			preempt_point();
-		m = frame_alloc(FRAME_GUEST, d->id);
-		if (!mfn_ok(m))
-			return -ENOMEM;
-		frame_of(m)->next = NULL; /* which is type_refs, page_type and pinned */
-		pv_set_place(frame_of(m), g);
-		if (p2m_set(d, gfn(g), m, P2M_RAM)) {
-			frame_put(m);
-			return -ENOMEM;
-		}
-	}
-	return 0;
+	return frames < PV_LOOSE ? ram_give_range(d, &d->map[0], begin_frame) : -ENOMEM;
 }
 
 static const struct mmu_mode direct_mode = {

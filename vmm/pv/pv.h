@@ -197,8 +197,9 @@ int64_t pv_update_one(struct vcpu *v, const void *request, unsigned *budget);
 int pv_new_root(struct vcpu *v, mfn_t m, bool user, unsigned *budget);
 int pv_types_begin(struct vcpu *v, mfn_t root);
 
-/* services.c: the memory map that a guest asks for, to where it wants it: 0, -EFAULT, -EINVAL. */
+/* services.c: features, the memory map, to where the guest wants them: 0, -EFAULT, -EINVAL. */
 struct xen_e820;
+int64_t pv_features(struct vcpu *v, uint64_t at, uint32_t submap);
 int64_t pv_tell_map(struct vcpu *v, uint64_t at, const struct xen_e820 all[], uint32_t count);
 
 /*

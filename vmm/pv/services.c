@@ -57,9 +57,12 @@ pv_call_console_io(struct vcpu *v, struct pv_call *c)
 	return 0;
 }
 
-/* There is one submap of them. Apart, so that those that answer by a number need no frame. */
-static APART int64_t
-features(struct vcpu *v, uint64_t at)
+/* Linux starts with neither missing. */
+#define FEATURES (1u << XEN_FEAT_mmu_pt_update_preserve_ad | 1u << XEN_FEAT_gnttab_map_avail_bits)
+
+/* Apart, so that those that answer by a number need no frame. */
+APART int64_t
+pv_features(struct vcpu *v, uint64_t at, uint32_t submap)
 {
 	struct xen_feature_info info;
 
@@ -67,8 +70,7 @@ features(struct vcpu *v, uint64_t at)
 		return -EFAULT;
 	if (info.submap_idx)
 		return -EINVAL;
-	info.submap = 1u << XEN_FEAT_mmu_pt_update_preserve_ad |
-		      1u << XEN_FEAT_gnttab_map_avail_bits; /* Linux starts with neither missing */
+	info.submap = submap;
 	return pv_write(v, at, &info, sizeof(info));
 }
 
@@ -85,7 +87,7 @@ pv_call_xen_version(struct vcpu *v, struct pv_call *c)
 	case XEN_XENVER_capabilities:
 		return pv_write(v, c->arg[1], capabilities, sizeof(capabilities));
 	case XEN_XENVER_get_features:
-		return features(v, c->arg[1]);
+		return pv_features(v, c->arg[1], FEATURES);
 	case XEN_XENVER_pagesize:
 		return PAGE_SIZE;
 	default:

@@ -24,19 +24,9 @@
 	 BIT(event_channel_op))
 
 /* What it need not do as on Xen without page tables of its monitor's, and what it has. */
-static int64_t
-features(struct vcpu *v, uint64_t at)
-{
-	struct xen_feature_info info;
-
-	if (pv_read(v, &info, at, sizeof(info)))
-		return -EFAULT;
-	if (info.submap_idx)
-		return -EINVAL;
-	info.submap = 1u << XEN_FEAT_writable_page_tables | 1u << XEN_FEAT_auto_translated_physmap |
-		      1u << XEN_FEAT_hvm_callback_vector | 1u << XEN_FEAT_hvm_safe_pvclock;
-	return pv_write(v, at, &info, sizeof(info));
-}
+#define FEATURES                                                                        \
+	(1u << XEN_FEAT_writable_page_tables | 1u << XEN_FEAT_auto_translated_physmap | \
+	 1u << XEN_FEAT_hvm_callback_vector | 1u << XEN_FEAT_hvm_safe_pvclock)
 
 /* The type is in the highest byte: a vector is the only one. 0: none any more. */
 static int64_t
@@ -151,7 +141,7 @@ call(struct vcpu *v, struct pv_call *c)
 		return grant_table_op(v, c);
 	case XEN_xen_version:
 		if ((uint32_t)c->arg[0] == XEN_XENVER_get_features)
-			return features(v, c->arg[1]);
+			return pv_features(v, c->arg[1], FEATURES);
 	}
 	if (c->number < XEN_HYPERCALL_COUNT && AS_FOR_ANY >> c->number & 1)
 		return pv_call(v, c);
