@@ -26,11 +26,13 @@ keep(struct cpu_state *s, const struct ring_frame *f, const struct pv_spot *spot
 static inline enum pv_way
 give(const struct cpu_state *s, struct pv *pv, bool due)
 {
-	pv_give_frame(s, &pv->frame);
-	if (s->seg[SEG_CS].sel == XEN_FLAT_CS64 && s->seg[SEG_SS].sel == XEN_FLAT_SS64 &&
-	    pv_is_canonical(s->rip) && !due && !need_resched)
+	struct ring_frame *f = &pv->frame;
+
+	pv_give_frame(s, f);
+	if (f->cs == XEN_FLAT_CS64 && f->ss == XEN_FLAT_SS64 && pv_is_canonical(f->rip) &&
+	    !(due | need_resched))
 		return PV_IRETQ;
-	pv->frame.vector = VEC_NMI;
+	f->vector = VEC_NMI;
 	return PV_EXITS;
 }
 

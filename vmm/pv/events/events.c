@@ -60,7 +60,7 @@ polls_are_over(struct pv_events *pe, unsigned port)
 void
 pv_port_tells(struct pv_ports *p, unsigned vcpu, unsigned port)
 {
-	struct pv_events *pe = pv_events_of(p->of);
+	struct pv_events *pe = (struct pv_events *)p; /* which begins with them */
 	struct vcpu *v = vcpu < PV_VCPUS ? pe->vcpu[vcpu].v : NULL;
 
 	if (pe->pollers)
