@@ -10,7 +10,7 @@ volatile struct xen_vcpu_info *infos[CPUS];
 unsigned came[CPUS][64];
 static uint32_t ipi[2], timer, loop[2];
 static uint8_t placed[4096] __attribute__((aligned(4096)));
-static struct xen_vcpu_runstate_info runstate;
+static volatile struct xen_vcpu_runstate_info runstate; /* the second one's */
 static struct xen_vcpu_time_info time_area;
 
 int64_t
@@ -400,7 +400,9 @@ called(void)
 	obeyed();
 	check(nmis[0] == 1 && nmis[1] == 2 && deepest == 1, "one behind the other", deepest);
 	order(asleep);
-	sleep_until(pv_now() + MS);
+	for (unsigned n = 0; n < 100 && (!n || runstate.state != XEN_RUNSTATE_blocked); n++)
+		sleep_until(pv_now() + MS); /* it may be slow to come to its sleep */
+	check(runstate.state == XEN_RUNSTATE_blocked, "seen asleep", runstate.state);
 	check(!vcpu_op(XEN_VCPUOP_send_nmi, 1, NULL), "to one that sleeps", 0);
 	obeyed();
 	pv_printf("NMIs: %u, %u, two of them behind each other\n", nmis[0], nmis[1]);
@@ -432,7 +434,7 @@ downs(void)
 
 	spinning = true;
 	order(spin);
-	while (!spins)
+	while (!spins || runstate.state != XEN_RUNSTATE_runnable) /* as it is seen to be */
 		give_up_turn();
 	check(!vcpu_op(XEN_VCPUOP_down, 1, NULL), "down, by another", 0);
 	before = spins;
@@ -449,7 +451,7 @@ downs(void)
 	while (vcpu_op(XEN_VCPUOP_is_up, 1, NULL))
 		give_up_turn();
 	check(!vcpu_op(XEN_VCPUOP_get_runstate_info, 1, &state) &&
-		      state.state == XEN_RUNSTATE_offline &&
+		      state.state == XEN_RUNSTATE_offline && runstate.state == state.state &&
 		      state.time[XEN_RUNSTATE_offline] > 15 * MS &&
 		      state.time[XEN_RUNSTATE_running],
 	      "its runstate", state.state);

@@ -5,38 +5,36 @@
 #include <vmm/pv/pv.h>
 #include <vmm/pv/events/events.h>
 
+/* While it waits others look, whom what it holds may keep waiting (Linux: vcpu_is_preempted()). */
 static void
 enter(struct vcpu *v, enum xen_runstate state)
 {
 	struct xen_vcpu_runstate_info *r = &pv_vcpu_of(v)->runstate;
-	uint64_t now = domain_now(v->domain);
+	uint64_t now = domain_now(v->domain), at = pv_vcpu_of(v)->runstate_at;
+	bool others = v->domain->vcpu->next && v->domain->state == DOMAIN_RUNNING;
 
 	r->time[r->state] += now - r->state_entry_time;
 	r->state_entry_time = now;
 	r->state = state;
+	if (at && (state == XEN_RUNSTATE_running || others))
+		pv_write(v, at, r, sizeof(*r));
 }
 
 /* Of the vCPU that has the CPU. Where it is not mapped just now, it does not look. */
 void
 pv_show_time_area(struct vcpu *v)
 {
-	const struct pv_vcpu *own = pv_vcpu_of(v);
-
-	if (own->time_at)
-		pv_write(v, own->time_at, &pv_of(v)->info->time, sizeof(pv_of(v)->info->time));
+	if (pv_vcpu_of(v)->time_at)
+		pv_write(v, pv_vcpu_of(v)->time_at, &pv_of(v)->info->time,
+			 sizeof(pv_of(v)->info->time));
 }
 
 void
 pv_runstate(struct vcpu *v, bool runs)
 {
-	struct pv_vcpu *own = pv_vcpu_of(v);
-
 	enter(v, runs ? XEN_RUNSTATE_running : XEN_RUNSTATE_runnable);
-	if (!runs)
-		return;
-	if (own->runstate_at)
-		pv_write(v, own->runstate_at, &own->runstate, sizeof(own->runstate));
-	pv_show_time_area(v);
+	if (runs)
+		pv_show_time_area(v);
 }
 
 void
