@@ -84,7 +84,8 @@ ROOMS = {
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 9854
 """A path through the host: kernel, core, one engine, one MMU mode; the aim is 10,000. Who follows it needs no other room: those
-join it by registered tables, or are asked one question."""
+join it by registered tables, or are asked one question. So the way from the loader, the console's devices, the making of domains and
+all words for people are rooms beside it: no exit leads there but the one that ends its guest."""
 
 
 def code_lines(paths):
