@@ -26,7 +26,7 @@ fill(struct share *s, uint64_t now)
 {
 	uint64_t ns = now - s->since, made;
 
-	if (ns >= SECOND || ns > UINT64_MAX / s->rate) { /* far more than it holds */
+	if (ns > UINT64_MAX / s->rate) { /* far more than it holds */
 		s->bytes = most(s);
 		s->since = now;
 		return;

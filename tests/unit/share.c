@@ -48,7 +48,7 @@ rates(void)
 static void
 bursts(void)
 {
-	uint64_t sent = 0;
+	uint64_t sent = 0, want, got;
 	struct share s;
 
 	share_begin(&s, 1000000, 0);
@@ -58,6 +58,10 @@ bursts(void)
 			sent += 500;
 		share_turn(&s, 3600ull * 1000 * MS);
 	}
+	want = 60000; /* a minute's */
+	got = flows(1000, 60000 * MS, 3000 * MS, 1000);
+	ok(got <= want, "a slow one that is asked each second or so has no more: %llu of %llu",
+	   (unsigned long long)got, (unsigned long long)want);
 	ok(sent == 50000, "who was silent for an hour has 50 ms of it: %llu",
 	   (unsigned long long)sent);
 	ok(share_until(&s, 1000) == 3600ull * 1000 * MS + MS, "and the next in a millisecond");
