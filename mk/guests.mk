@@ -71,7 +71,7 @@ LAB_CFLAGS := $(PV_CFLAGS) -include guest/pv/drivers/poison.h
 LAB_FILES := $(foreach lab,9-block 10-net,$(sort $(wildcard $(firstword $(wildcard solutions/$(lab) labs/$(lab)))/*.c)))
 LAB_OBJECTS := $(LAB_FILES:%=$(GO)/lab/%.o)
 # Of these dom0 alone has those that need what no other guest has; a driver domain, those of the back end that it has.
-LAB_DOM0 := blkserve.c blktake.c netdeliver.c netserve.c
+LAB_DOM0 := blkserve.c blktake.c netdeliver.c netrules.c netserve.c netshare.c
 LAB_DRIVER := blkserve.c blktake.c
 # They stand behind the others, which lie at the same addresses in all guests then.
 lab_own = $(foreach file,$(if $(filter dom0,$1),$(LAB_DOM0),$(if $(filter pv-driver,$1),$(LAB_DRIVER))),%/$(file).o)

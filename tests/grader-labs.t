@@ -34,7 +34,7 @@ from zeno.machines import machine  # noqa: E402
 ALSO = {0: ["bt-walk", "frames-order"], 1: ["ring1", "shadow-rules"], 2: ["rights-table", "fill-kinds"],
         3: ["translated", "straight", "callouts"], 4: ["turned-on", "rounds", "probe", "exit-native", "exit-ports", "event-frames"],
         5: ["protects", "way-down", "filled"], 6: ["rootless", "calls", "frames"], 7: ["unmask-path", "recounted", "ports", "due", "between", "prompt"],
-        8: ["long-table", "entries", "claims"], 9: ["indices", "played", "answered"], 10: ["sent", "returned", "taken", "carried"],
+        8: ["long-table", "entries", "claims"], 9: ["indices", "played", "answered"], 10: ["sent", "returned", "taken", "carried", "decided", "counted"],
         "4s": ["turned-on", "rounds", "probe", "exit-native", "exit-ports", "event-frames"]}
 """Tests of which a mutant that fails all of its own exercise's must pass one."""
 SEED = int(os.environ.get("SEED", "0")) or None

@@ -79,7 +79,7 @@ ROOMS = {
     "trials of reservations": ("trials/reservation", 80, 80),
     "peers": ("trials/peers", 700, 700),
     "the block driver's lab, in guests": ("@9", 650, 600),
-    "the network driver's lab, in guests": ("@10", 560, 560),
+    "the network driver's lab, in guests": ("@10", 860, 860),
 }
 PATH_ROOMS = ("kern", "its scheduler", "vmm core and mem", "te and its lab", "shadow and its lab")
 PATH_CAP = 9854

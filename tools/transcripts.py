@@ -73,8 +73,9 @@ MASKS = [
      r"\1BASE"),  # the kernel's data move with its size
     (re.compile(r"\b(IOPM_BASE_PA = )[0-9a-f]+"), r"\1ADDRESS"),
     (re.compile(r"\b\d+ exits, held by"), "N exits, held by"),  # the scheduler's affair
-    (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0|disk|net): ended: guest powered off after |d1\| (?:disk|net) has ended: guest powered off after )\d+"),
+    (re.compile(r"^(d\d (?:pv-bell|pv-events|dom0|disk|net|walled): ended: guest powered off after |d1\| (?:disk|net|walled) has ended: guest powered off after )\d+"),
      r"\1N"),  # ... for those that give up turns, or sleep
+    (re.compile(r"\b(\d+ frames in )\d+ ms"), r"\1N ms"),  # of a real machine's time
     (re.compile(r"cr3 [0-9a-f]{8}"), "cr3 ROOT"),
     (re.compile(r"\b\d+ modules"), "MODULES"),
     (re.compile(r"^(  d\d.* \d+ +\d+ %) +\d+ % +-?\d+ us .*"), r"\1 TIMES"),  # what each has had of a real machine's time

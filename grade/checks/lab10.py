@@ -131,10 +131,10 @@ class Cable:
         """One from here, of bytes that are drawn."""
         return to + self.mac + kind + self.t.rng.randbytes((size or self.t.rng.randrange(60, 1515)) - 14)
 
-    def ask(self, frames, patience=400):
-        """What comes back of these until as many have come, or nothing comes any more."""
+    def ask(self, frames, patience=400, until=None):
+        """What comes back of these until as many have come, or nothing comes any more. `until`: all that comes, up to that frame."""
         got, todo, empty = [], list(frames), 0
-        while len(got) < len(frames) and empty < patience:
+        while (until not in got if until else len(got) < len(frames)) and empty < patience:
             try:
                 if todo:  # its queue may be full
                     self.end.sendto(todo[0], socket.MSG_DONTWAIT, str(self.place / "theirs"))
@@ -148,8 +148,14 @@ class Cable:
                 if not self.live.pump(.01 if todo else 0):
                     break
                 continue
-            if one[12:14] == LOOP:
+            if until or one[12:14] == LOOP:
                 got.append(one)
+        return got
+
+    def answers(self, frames, last, patience=400):
+        """What comes of these until the last one has come back, which goes through for certain; or nothing comes any more."""
+        got = self.ask([*frames, last], patience, until=self.back(last))
+        self.t.check(self.back(last) in got, "behind other frames one does not come back that no rule is for: the network has waited in vain", "it does", f"{len(got)} others do")
         return got
 
     def returned(self, frames, who):

@@ -353,12 +353,12 @@ def passed(t):
     t.orderly(run)
 
 
-def with_dom0(t, starts, files):
+def with_dom0(t, starts, files, **more):
     """dom0 of the student's, and domains of the reference's: the run, and their lives."""
     kernel, archive = (t.image.guests / "pv-net.elf").read_bytes(), t.path("files.cpio")
     archive.write_bytes(tool("mkfiles").archive({"pv-net": kernel, **files}))
     made = lab9made.Made(t, files, kernel, "pv-net")
-    run, _ = t.witness("panic=off -- " + "; ".join([*starts, "off"]), made.points, modules=[(t.image.own / "dom0.elf", ""), (archive, "")], mem=256, limits=LIMITS)
+    run, _ = t.witness("panic=off -- " + "; ".join([*starts, "off"]), made.points, modules=[(t.image.own / "dom0.elf", ""), (archive, "")], mem=256, limits=LIMITS, **more)
     lives = evidence.lives(run)
     made.are(lives)
     return run, lives

@@ -6,9 +6,9 @@
  * is looked at. Of a frame dom0 copies the head, once, and decides by that; to another VIF the head
  * goes out of this copy, and the rest from grant to grant: dom0 never has it.
  *
- *   rules.c    which may go, or come      share.c  how much may go
  *   vifs.c     who has which, and what the store says of it    netback.c   the handshake, the rings
  *   of Lab 10: netserve.c  frames from a domain                netdeliver.c  ... and to one
+ *              netrules.c  which may go, or come               netshare.c    how much may go
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * BUILD: guest/dom0/rules.c guest/dom0/rulewords.c guest/pv/drivers/address.c
+ * BUILD: solutions/10-net/netrules.c guest/dom0/rulewords.c guest/pv/drivers/address.c
  */
 /*
  * A network card's rules: how they are read and written; which frames go through; fragments, short

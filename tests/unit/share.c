@@ -1,4 +1,4 @@
-/* BUILD: guest/dom0/share.c */
+/* BUILD: solutions/10-net/netshare.c */
 /*
  * Rates and turns: what comes through in so much time, however it is asked for, and what a burst
  * is; who sends small frames beside who sends large ones.

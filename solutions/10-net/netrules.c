@@ -1,8 +1,12 @@
 /*
- * Rules: which frame fits which.
+ * Rules (exercise 10.3): what of a frame is to be believed, and which rule decides about it.
  */
 #include <guest/dom0/rules.h>
+#include <guest/pv/drivers/exercise.h>
 #include <guest/pv/inet/wire.h>
+
+/* EXERCISE 10.0: room for helpers of your own. Nothing has to stand here. */
+/* END EXERCISE 10.0 */
 
 #define TYPE \
 	12u /* where a frame says what is in it; a tag has two bytes, and says it behind them */
@@ -38,9 +42,26 @@ may_have_ports(uint8_t protocol)
 	return protocol == IP_TCP || protocol == IP_UDP;
 }
 
+/* A packet of so many bytes, padding among them, of which `here` are there to be read. */
 static void
 look_at_ip(struct look *l, const uint8_t *packet, size_t here, size_t len)
 {
+	/*
+	 * EXERCISE 10.3a: a packet
+	 * Holds: l has from whom and to whom the packet is, its protocol, and its ports, if it has
+	 *  some that are here. Or l->broken: it is none of IPv4, its head is not here, or its
+	 *  lengths can't be.
+	 * Beware: both lengths in it are its sender's words; behind it may be padding. Ports stand
+	 *  in one fragment alone, and options in front of them.
+	 * Manual: RFC 791 3.1 "Internet Header Format"; wire.h.
+	 * Tools: get16(), get32(), IP_AT, IP_MORE, may_have_ports()
+	 * Hint: three numbers say how long something is: whose are they, and which may be larger
+	 *  than which?
+	 * Hint: of a packet of 26 bytes with a head of 24 all is here. What of its ports?
+	 * Hint: a novel in three envelopes: only on the first page of the first one stands to
+	 *  which room it goes, and behind a foreword of any length.
+	 * until then: (void)packet; (void)here; (void)len; (void)may_have_ports; l->broken = true;
+	 */
 	const struct ip_head *ip = (const void *)packet;
 	size_t size, all;
 
@@ -61,6 +82,7 @@ look_at_ip(struct look *l, const uint8_t *packet, size_t here, size_t len)
 		l->from_port = get16(packet + size);
 		l->to_port = get16(packet + size + 2);
 	}
+	/* END EXERCISE 10.3a */
 }
 
 static bool
@@ -72,6 +94,20 @@ port_fits(const uint16_t *range, uint16_t port)
 static bool
 fits(const struct rule *r, const struct look *l)
 {
+	/*
+	 * EXERCISE 10.3b: a rule
+	 * Holds: whether it is for such a frame. What a rule leaves open is for any.
+	 * Beware: of some packets nobody can see the ports. A rule that drops is for each that may
+	 *  be meant, one that accepts for those alone that are meant.
+	 * Manual: rules.h; RFC 1858 3 "Filtering IP Fragments".
+	 * Tools: may_have_ports(), port_fits(), rules_own()
+	 * Hint: of eight words of a rule, how many must fit?
+	 * Hint: "accept tcp dport 80; drop tcp dport 1-100; accept": what becomes of a packet's
+	 *  second fragment?
+	 * Hint: a guard with two lists, who may come in and who may not, before somebody under a
+	 *  hat: on which of both lists does he look for him?
+	 * until then: (void)r; (void)l; (void)port_fits; return false;
+	 */
 	bool ports = r->from_port[1] || r->to_port[1];
 
 	if (r->type && r->type != l->type)
@@ -82,12 +118,11 @@ fits(const struct rule *r, const struct look *l)
 		return false;
 	if (!ports)
 		return true;
-	if (!may_have_ports(l->protocol))
-		return false;
 	if (!l->has_ports)
 		return r->drop;
 	return (!r->from_port[1] || port_fits(r->from_port, l->from_port)) &&
 	       (!r->to_port[1] || port_fits(r->to_port, l->to_port));
+	/* END EXERCISE 10.3b */
 }
 
 bool
@@ -101,6 +136,21 @@ rules_let(struct rules *r, enum way way, const uint8_t *head, size_t here, size_
 	l.broken = !at;
 	if (at && l.type == ETH_IP)
 		look_at_ip(&l, head + at, here - at, len - at);
+	/*
+	 * EXERCISE 10.3c: who decides
+	 * Holds: whether the frame goes through, by the first rule of its way that is for it; that
+	 *  one has counted it, and no other. What is broken goes nowhere.
+	 * Beware: a rule may be for one way or for both. Where none is for a frame, somebody has
+	 *  said nothing against it.
+	 * Manual: rules.h.
+	 * Tools: fits(), RULES
+	 * Hint: what do two rules do that are both for a frame?
+	 * Hint: "in drop icmp; out accept; drop": a ping comes, its answer goes, ARP comes. Which
+	 *  rule counts what?
+	 * Hint: a list of exceptions that is read from the top, with one line at its end that is
+	 *  not written there.
+	 * until then: (void)way; (void)fits; return false;
+	 */
 	if (l.broken)
 		return false;
 	for (struct rule *rule = r->of; rule < r->of + r->count; rule++)
@@ -109,6 +159,7 @@ rules_let(struct rules *r, enum way way, const uint8_t *head, size_t here, size_
 			return !rule->drop;
 		}
 	return true;
+	/* END EXERCISE 10.3c */
 }
 
 bool
