@@ -34,12 +34,14 @@ take_ring(struct vbd *v)
 	uint64_t ref, port;
 
 	for (;;) {
+		store_waited = false; /* who waited for an answer has taken others' events, too */
 		daemon_hears();
 		disks_look();
 		disks_serve();
 		if (vbds[0].of && vbds[0].page)
 			break;
-		pv_wait(&pv_info->store_evtchn, 1, 0);
+		if (!disks_changed && !store_waited)
+			pv_wait(&pv_info->store_evtchn, 1, 0);
 	}
 	back_path(&v->back, false, "ring-ref", path);
 	if (daemon_read_number(path, &ref))
