@@ -13,21 +13,9 @@
 #include <stdint.h>
 
 #include <vmm/exit.h>
+#include <vmm/x86/event.h>
 
 struct vcpu;
-
-/* A software interrupt is one that an instruction asks for: int n, int3, into. */
-enum event_kind { EVENT_NONE, EVENT_FAULT, EVENT_SOFTWARE, EVENT_INTERRUPT, EVENT_NMI };
-
-/* Fixed layout: a part of struct cpu_state. */
-struct event {
-	uint8_t kind; /* enum event_kind */
-	uint8_t vector;
-	uint8_t has_error;
-	uint8_t insn_len; /* EVENT_SOFTWARE, int1: the handler returns so many bytes behind rip */
-	uint32_t error;
-};
-_Static_assert(sizeof(struct event) == 8, "layout is fixed");
 
 /* What an engine does with an event. */
 enum injection {
@@ -54,11 +42,5 @@ enum verdict event_page_fault(struct vcpu *v);
 /* Offers what waits to the engine: RESUME, though it may wait on, or STOP: the domain has ended. */
 enum verdict event_inject(struct vcpu *v);
 
-/* SDM 3A 6.13: the vectors that push an error code. */
-static inline bool
-event_has_error(unsigned vector)
-{
-	return vector < 32 && 0x00227d00u >> vector & 1;
-}
 /* SDM 3A table 6-5: a fault with this vector, met on the way of a first event, makes both a #DF. */
 bool event_is_double(enum event_kind kind, unsigned first, unsigned second);

@@ -3,6 +3,7 @@
  */
 #include <inc/errno.h>
 #include <trials/audit/audit.h>
+#include <vmm/audit.h>
 #include <vmm/domain.h>
 #include <vmm/words/monitor.h>
 
@@ -68,16 +69,10 @@ audit_finds(struct vcpu *v)
 	return report.found;
 }
 
-uint64_t audit_every;
+static uint64_t every;
 
+/* Vmm asks, each time that it has changed a table. */
 static void
-audit_init(void)
-{
-	parse_u64(cmdline_get("audit", "0"), &audit_every);
-}
-INITCALL(40, audit_init);
-
-void
 audit_at_last(struct vcpu *v)
 {
 	static uint64_t times;
@@ -85,7 +80,7 @@ audit_at_last(struct vcpu *v)
 	const struct auditor *a;
 	unsigned i = 0;
 
-	if (++times % audit_every)
+	if (++times % every)
 		return;
 	while ((a = auditor_of(v, &i))) {
 		a->audit(v, &report);
@@ -93,6 +88,15 @@ audit_at_last(struct vcpu *v)
 			panic("the %s of d%u are wrong", a->what, v->domain->id);
 	}
 }
+
+static void
+audit_init(void)
+{
+	parse_u64(cmdline_get("audit", "0"), &every);
+	if (every)
+		audit_answers = audit_at_last;
+}
+INITCALL(40, audit_init);
 
 static int
 audit(int argc, char **argv)

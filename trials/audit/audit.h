@@ -33,12 +33,3 @@ void auditor_add(const struct auditor *a);
 void PRINTF_LIKE(2, 3) audit_differs(struct audit_report *report, const char *fmt, ...);
 /* Whether there is any. */
 bool audit_finds(struct vcpu *v);
-/* Called where tables change; the boot option audit=N makes every Nth time an audit. */
-extern uint64_t audit_every;
-void audit_at_last(struct vcpu *v);
-static inline void
-audit_now_and_then(struct vcpu *v)
-{
-	if (audit_every)
-		audit_at_last(v);
-}

@@ -7,8 +7,8 @@
  */
 #include <inc/errno.h>
 #include <kern/cpu.h>
+#include <vmm/audit.h>
 #include <vmm/pv/pv.h>
-#include <trials/audit/audit.h>
 
 #define GOES_ON (1u << 31) /* in a count: what is in *done has been done before */
 #define A_WHILE 8u         /* a request takes about as long as so many entries of a walk */

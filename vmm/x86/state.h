@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include <inc/x86.h>
-#include <vmm/event.h>
+#include <vmm/x86/event.h>
 
 #define CPU_STATE_VERSION 3
 

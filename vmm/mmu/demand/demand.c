@@ -5,7 +5,7 @@
 #include <kern/frame.h>
 #include <kern/map.h>
 #include <kern/thread.h>
-#include <trials/audit/audit.h>
+#include <vmm/audit.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/page_track.h>
 #include <vmm/mem/ram.h>

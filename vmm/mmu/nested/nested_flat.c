@@ -9,13 +9,13 @@
 #include <kern/map.h>
 #include <kern/paging.h>
 #include <kern/thread.h>
+#include <vmm/audit.h>
 #include <vmm/domain.h>
 #include <vmm/mem/guestmem.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/mem/ram.h>
 #include <vmm/mem/tlb.h>
 #include <vmm/mmu/nested/nested.h>
-#include <trials/audit/audit.h>
 
 #define ENTRIES   512u
 #define ROM_FIRST 0xff000u /* gfn: firmware's ends at 4 GiB */

@@ -8,9 +8,10 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/map.h>
+#include <vmm/audit.h>
 #include <vmm/mem/tlb.h>
+#include <vmm/mmu/shadow/shadow.h>
 #include <vmm/mmu/window.h>
-#include <trials/shadow/audit.h>
 
 /* An entry lies within a page; NULL: there is no memory. */
 static inline void *

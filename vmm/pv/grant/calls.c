@@ -8,12 +8,12 @@
 #include <kern/cpu.h>
 #include <kern/frame.h>
 #include <kern/host.h>
+#include <vmm/audit.h>
 #include <vmm/mem/p2m.h>
 #include <vmm/pv/control/control.h>
 #include <vmm/pv/grant/grant.h>
 #include <vmm/pv/memory.h>
 #include <vmm/pv/shared.h>
-#include <trials/audit/audit.h>
 
 /* Of a request that has been read. True: the CPU is to forget what it knows of page tables. */
 typedef bool one_fn(struct vcpu *v, struct pv_grants *by, void *request);

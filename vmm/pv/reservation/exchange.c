@@ -3,8 +3,8 @@
  * larger kind. Of a chunk all are exchanged, or none.
  */
 #include <inc/errno.h>
+#include <vmm/audit.h>
 #include <vmm/pv/reservation/reservation.h>
-#include <trials/audit/audit.h>
 
 /* A chunk's: frames that go, and the first ones of extents that come. No guest runs meanwhile. */
 static uint32_t going[PV_RUN_MAX], coming[PV_RUN_MAX];

@@ -5,10 +5,10 @@
  * is done, and nothing of it is looked at twice.
  */
 #include <inc/errno.h>
+#include <vmm/audit.h>
 #include <vmm/pv/control/control.h>
 #include <vmm/pv/reservation/reservation.h>
 #include <vmm/pv/shared.h>
-#include <trials/audit/audit.h>
 
 bool
 pv_has_time(struct pv_call *c, unsigned takes, unsigned order)
