@@ -80,6 +80,12 @@ def behind_words():
        and "os: stopped: by the monitor's stop" in text, "a person goes on behind the words, when she types", text=text)
 
 
+def at_once():
+    """A prompt that is said is heard: also twice before the guest looks for a key, with more behind it."""
+    text = session(Qemu([assembled("typed/burst.asm")]), [("K> ", b"start burst -- input=p>~||p>~|x\r"), ("burst: ended", b"off\r")])
+    ok("d1| p> p> and more\nd1| x\nd1 burst: ended: exit code 5" in text, "two prompts at once are two", text=text)
+
+
 def not_heard():
     """Keys that no guest asks for are the monitor's; of too many some are lost, and never the one that leads back."""
     text = session(Qemu([assembled("typed/deaf.asm"), assembled("typed/wild.asm"), guest("hello")]), [
@@ -99,6 +105,7 @@ def main():
     shell("te", Qemu([guest("os")]), "te")
     shell("bt", Qemu([guest("os")]), "bt")
     behind_words()
+    at_once()
     not_heard()
     if shutil.which("bochs"):
         shell("te on Bochs", on_bochs([guest("os")]), "te")

@@ -219,23 +219,46 @@ meant(char c)
 	return c == '_' ? '\r' : c == '~' ? ' ' : c;
 }
 
-/* Whether what the guest has said ends with what stands at d->input, which is taken then. */
-static bool
-prompted(struct domain *d)
+/* The words that come are typed, or, where a `|` comes, a prompt is waited for. */
+static void
+go_on(struct domain *d)
 {
-	unsigned n = 0;
+	d->input_waits = *d->input == '|';
+	if (!d->input_waits)
+		return;
+	d->input++;
+	d->heard_count = 0; /* the next prompt is another one */
+}
 
-	while (d->input[n] && d->input[n] != '|' && d->input[n] != ' ')
-		n++;
+/* Whether what the guest has said ends with the first n characters at d->input. */
+static bool
+says(const struct domain *d, unsigned n)
+{
 	if (n > sizeof(d->heard) || n > d->heard_count)
 		return false;
 	for (unsigned i = 0; i < n; i++)
 		if (d->heard[(d->heard_count - n + i) % sizeof(d->heard)] != meant(d->input[i]))
 			return false;
-	d->input += d->input[n] == '|' ? n + 1 : n;
-	d->input_waits = false;
-	d->heard_count = 0; /* the next prompt is another one */
 	return true;
+}
+
+/*
+ * A prompt is taken when it is said, not when the guest listens: two that it says at once are two.
+ */
+void
+typed_hears(struct domain *d, uint8_t byte)
+{
+	unsigned n = 0;
+
+	d->heard[d->heard_count++ % sizeof(d->heard)] = (char)byte;
+	if (!d->input_waits)
+		return;
+	while (d->input[n] && d->input[n] != '|' && d->input[n] != ' ')
+		n++;
+	if (!says(d, n))
+		return;
+	d->input += d->input[n] == '|' ? n + 1 : n;
+	go_on(d);
 }
 
 /* Nothing is typed: who waits for it sits down at once, unless words were typed up to here. */
@@ -257,18 +280,17 @@ silence(struct domain *d)
 static int
 typed(struct domain *d)
 {
+	char c;
+
 	if (person.id == d->id && person.first != person.next)
 		return (uint8_t)person.keys[person.first++ % KEYS];
-	if (!d->input || (d->input_waits && !prompted(d)))
+	if (!d->input || d->input_waits)
 		return -1;
-	if (*d->input == '|') {
-		d->input++;
-		d->input_waits = true;
-		return -1;
-	}
 	if (!*d->input || *d->input == ' ')
 		return silence(d);
-	return meant(*d->input++);
+	c = meant(*d->input++);
+	go_on(d);
+	return c;
 }
 
 int

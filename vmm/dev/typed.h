@@ -10,6 +10,8 @@ struct domain;
 
 /* Waits in the foreground for its end, or until the person leaves it. */
 void typed_wait(struct domain *d);
+/* The guest has said this byte: a prompt that its words wait for may end with it. */
+void typed_hears(struct domain *d, uint8_t byte);
 /* Whether a person sits at it, who has been shown this byte. */
 bool typed_shows(struct domain *d, uint8_t byte);
 /* The control shell brings the keys of who sits at it now; NULL: nobody does any more. */

@@ -35,7 +35,7 @@ domain_putc(struct domain *d, uint8_t byte)
 {
 	bool raw = typed_shows(d, byte);
 
-	d->heard[d->heard_count++ % sizeof(d->heard)] = (char)byte;
+	typed_hears(d, byte);
 	d->side[d->side_len++] = (char)byte;
 	if (raw)
 		; /* shown */
