@@ -61,7 +61,7 @@ ROOMS = {
     "nested and its lab": ("vmm/mmu/nested vmm/mmu/demand @5", 2012, 1200),
     "flat and window": ("vmm/mmu", 320, 300),
     "shadow and its lab": ("vmm/mmu/shadow @2", 1445, 1600),
-    "devices": ("vmm/dev", 3269, 1500),
+    "devices": ("vmm/dev", 3271, 1500),
     "x2APIC": ("vmm/dev/x2apic", 170, 170),
     "platform": ("vmm/dev/apic", 2755, 2500),
     "envs": ("kern/env", 665, 500),
