@@ -48,7 +48,8 @@ def ours(grub):
              "disk.cfg": disks("disk", ["img, raw, xvda, rw"], extra=f"rounds=20 seed={seed}"),
              "motd.cfg": disks("motd", ["file:motd,xvdb,r"], extra="cat rounds=2")}
     files |= {name: disks(name.removesuffix(".cfg"), disk) for name, (disk, _) in BAD.items()}
-    starts = [start(24, *shell("create motd.cfg"), ENDS, *shell("create disk.cfg"), ENDS, *shell("crc32 img", "crc32 motd", "halt")),
+    starts = [start(24, *shell("create motd.cfg"), ENDS, *shell("create disk.cfg"), ENDS, *shell("crc32 img", "crc32 motd", "truncate 4K new",
+                    "cat img", "cat new", "cat nothing", "cat motd", "halt")),
               start(24, *shell(*(f"create {name}" for name in BAD)), ENDS, *shell("halt"))]
     if grub:
         nonce = f"zeno {text}\n".encode()
@@ -65,6 +66,10 @@ def ours(grub):
     crc = re.search(rf"{re.escape(wrote)}\nd2\| vbd 51712: crc32 (\w+)\nd2\| 0 wrong; the end\n", first)
     ok(crc and f"{crc[1]} img" in first and int(crc[1], 16) != zlib.crc32(image), "... and to write: what is written is in dom0's file",
        text=first)
+    img, new, none, motd = [part.partition("dom0# ")[0] for part in first.split("dom0# cat ")[1:]]
+    ok(motd == f"motd\nmotd {text}\n" and new == "new\n" and "there is no file nothing" in none and re.fullmatch(
+        rf"img\n[\n -~]{{3000,4400}}\n\.\.\. of {len(image)} bytes the first 4096\n", img), "dom0 reads a file, and of bytes that are none shows no text",
+       img=img, new=new, none=none, motd=motd)
     ok(all(words in second for _, words in BAD.values()) and "twice has ended" in second, "what is wrong with a disk is said", text=second)
     free = re.findall(r"^ *free +(\d+) frames", said, re.M)
     ok("audit: 0 differences" in said and len(free) == 2 and free[0] == free[1], "and no frame is lost", text=said[-2000:])

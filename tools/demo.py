@@ -4,7 +4,7 @@
 Shows, on QEMU and where it is there on Bochs, with the reference solutions: the monitor; one guest on
 the bare machine beside the same guest under each engine; where its instructions went; a 64-bit guest
 on AMD-V and VT-x; Debian's 64-bit Linux with two CPUs, if it can be fetched; dom0, and PvGrub and Linux in domains that it
-makes; a guest whose devices are a process in ring 3;
+makes, with a line that Linux writes on its disk and dom0 reads there; a guest whose devices are a process in ring 3;
 Zeno in Zeno; a hostile guest that is stopped, and the guest that runs after it. Fails (status 1) if one of these is not so.
 """
 
@@ -38,7 +38,10 @@ LINUX_SESSION = {"uname -sm": "Linux x86_64", "grep -c processor /proc/cpuinfo":
 """Lines for Debian's Linux, and what each prints."""
 PV_LINUX = "console=hvc0 mitigations=off nokaslr panic=-1 loglevel=4"
 DOM0_TYPES = ("dom0#~|create~grub.cfg_|dom0#~|console~grub_|grub>~|echo~this~is~ring~3_|grub>~|\x14|dom0#~|destroy~grub_|dom0#~||"
-              "dom0#~|create~linux.cfg_|dom0#~||dom0#~|list_|dom0#~|halt_")
+              "dom0#~|truncate~64K~disk_|dom0#~|create~linux.cfg_|dom0#~||dom0#~|list_|dom0#~|cat~disk_|dom0#~|halt_")
+WRITES = "echo $(uname -sr) has written this on its disk: $((65 * 4)) > /dev/xvda"
+WRITTEN = re.compile(r"^Linux [\d.]+\S* has written this on its disk: 260$", re.M)
+"""What Linux' shell says, by xen-blkfront and our back end, to a file of dom0's, and how dom0 reads it there."""
 ATTACKS = ["call-gate", "window-write", "spin"]
 
 SEABIOS = Path("/usr/share/seabios/bios.bin")
@@ -261,7 +264,7 @@ def linux():
 
 def dom0():
     """A small Xen: one domain of ours makes the others, and has the other ends of their consoles and stores."""
-    title("dom0, a PV domain, makes two: of Debian's PvGrub and of Debian's Linux (K> start dom0)")
+    title("dom0, a PV domain, makes two: of Debian's PvGrub and of Debian's Linux, which has a disk (K> start dom0)")
     try:
         linux_guest.bring(xen_guest.PVGRUB)
         kernel = xen_guest.linux_pv()
@@ -270,23 +273,26 @@ def dom0():
         return
     session = {line: answer for line, answer in LINUX_SESSION.items() if "processor" not in line}
     with tempfile.TemporaryDirectory() as folder:
-        initrd = linux_guest.make_initrd(linux_guest.LINUX_64, "".join(line + "\n" for line in session).encode(), Path(folder) / "initrd64")
-        config = f'name="linux"; kernel="linux-pv"; ramdisk="initrd64"; memory=128; extra="{PV_LINUX}"\n'
+        lines = "".join(line + "\n" for line in (*session, linux_guest.INSERT, "mount -t devtmpfs d /dev", WRITES, "sync")).encode()
+        initrd = linux_guest.make_initrd(linux_guest.LINUX_64, lines, Path(folder) / "initrd64", "xen")
+        config = f'name="linux"; kernel="linux-pv"; ramdisk="initrd64"; memory=128; disk=["file:disk,xvda,w"]; extra="{PV_LINUX}"\n'
         files = Path(folder) / "files.cpio"
         files.write_bytes(mkfiles.archive({
             "grub.cfg": (ROOT / "guest/dom0/files/grub.cfg").read_bytes(), "pvgrub": (xen_guest.PVGRUB.place / "pvgrub").read_bytes(),
             "linux.cfg": config.encode(), "linux-pv": kernel.read_bytes(), "initrd64": initrd.read_bytes()}))
-        run = machine.boot(kernel=str(BUILD / "lab7-solution/zeno.mb"), cpu="pv", mem=512, idle=False,
+        run = machine.boot(kernel=str(BUILD / "lab8-solution/zeno.mb"), cpu="pv", mem=512, idle=False,
                            limits=machine.Limits(instructions=60_000_000_000, cpu_seconds=120),
                            modules=[(guest("dom0"), ""), (str(files), "")],
                            cmdline=f"panic=off trace=0 -- start dom0 mem=96 module=files -- input={DOM0_TYPES}; off")
         raw = b"".join(bytes.fromhex(words.split()[1]) for _, words in run.tagged("out")).decode("ascii", "replace")
         run.cleanup()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|^linux\| ", "", raw.replace("\r", ""), flags=re.M)
-    show(line.rstrip() for line in text.splitlines() if re.match(r"dom0# |zeno|this is|\w+ has ended|\w+ +\d+ +\d+ |Linux|\d+$", line))
+    show(line.rstrip() for line in text.splitlines() if re.match(r"dom0# |zeno|this is|\w+ has ended|\w+ +\d+ +\d+ |Linux|\d+$|\.\.\. ", line))
     check("\nthis is ring 3\n" in text and "grub has ended: by dom0" in text, "PvGrub came to its prompt, and did what was typed")
     check(all(f"zeno# {line}\n{answer}\n" in text for line, answer in session.items()) and "linux has ended: guest powered off" in text,
           "Linux did what was typed, and switched its domain off")
+    read = WRITTEN.search(text.partition("dom0# cat disk\n")[2])
+    check(read, "dom0 reads what Linux has written by its split driver")
 
 
 def user_devices():

@@ -117,6 +117,7 @@ void run_nic(const char *word);
 void run_dmesg(const char *word);
 void run_xenstore_write(const char *word);
 void run_crc(const char *word);
+void run_cat(const char *word);
 void run_ls(const char *word);
 void run_truncate(const char *word);
 void run_rm(const char *word);

@@ -297,6 +297,7 @@ static const struct command {
 	{ "network-list", "DOMAIN", "its cards", run_network_list },
 	{ "vif-rule", "DOMAIN NUMBER [RULE...]",
 	  "what its card lets through: one more, none, or all", run_vif_rule },
+	{ "cat", "FILE", "the text at its beginning, a disk's too", run_cat },
 	{ "crc32", "FILE", "of a file of the ramdisk, and so of a disk", run_crc },
 	{ "ls", "", "files of the ramdisk, and others", run_ls },
 	{ "truncate", "SIZE FILE",
