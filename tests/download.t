@@ -96,20 +96,38 @@ def transfer(kernel, at):
                     **{"linux-pv": kernel.read_bytes()})
     steps = start(96, *shell("create l", "create m"), ("now!", "vif-rule l 0 in drop tcp\n"), ("bac0k", "vif-rule l 0\n"),
                   *shell("vif-rule l 0 none"), ENDS, *shell("nic", "halt"))
-    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False,
-                          extra=("-netdev", "user,id=n", "-device", "e1000,netdev=n"), cmdline=f"panic=off -- {steps}; audit; off")
-    console = result.text()
-    result.cleanup()
+    console = booted([steps], files)
     text = re.sub(r"^d1\| ", "", console, flags=re.M)
     for name, session in (("l", one), ("m", two)):
-        mine = "".join(re.findall(rf"^{name}\| (.*\n)", text, re.M))
+        mine = "".join(re.findall(rf"^{name}\| (.*)\n", text, re.M))  # a line of the one may have one of the other's in it
         for line, answer in session.items():
             if answer:
-                ok(f"zeno# {line}\n" in mine and f"\n{answer}\n" in mine, f"{name}: {line[:60]}", got=mine[-3000:], want=answer)
+                ok(f"zeno# {line}" in mine and f"{answer}zeno# " in mine, f"{name}: {line[:60]}", got=mine[-3000:], want=answer)
     ok(base64.b64decode(Server.got.get("/back", b"")) == Server.files["/f"], "what it sends back arrives")
     dropped = re.search(r"^ +(\d+) in drop tcp$", text, re.M)
     ok(dropped and int(dropped[1]) > 0, "the rule has had frames of the second transfer, which came through nevertheless", text=text[-4000:])
     ok(text.count("has ended: guest powered off") == 2 and "audit: 0 differences" in console, "and both halt", text=text[-2000:])
+
+
+def by_hand(at):
+    """What somebody types who has made the guest with LINUX=1: the file that dom0 has for it, and its RAM disk."""
+    initrd = linux_guest.make_initrd(LINUX, xen_guest.DRIVERS.read_bytes(), folder() / "initrd64", "xen", "xen-net")
+    files = archive(**{"linuxio.cfg": (ROOT / "guest/dom0/files/linuxio.cfg").read_bytes(), "initrd64": initrd.read_bytes(),
+                       "linux-pv": xen_guest.linux_pv().read_bytes()})
+    steps = start(96, *shell("truncate 16M lindisk", "create linuxio.cfg", "console linuxio"),
+                  ("commands.", f"wget -qO /dev/xvda {at}/motd\n"), ("zeno# ", "exit\n"), *shell("cat lindisk", "halt"))
+    text = booted([steps], files)
+    ok("lease of 10.0.2.15 obtained" in text and "linuxio has ended: guest powered off" in text
+       and re.search(rf"dom0# cat lindisk\n(d1\| )?{Server.files['/motd'].decode()}", text), "as it is done by hand: linuxio.cfg", text=text[-4000:])
+
+
+def booted(starts, files):
+    """The console of a machine whose card is on QEMU's user network."""
+    result = machine.boot(kernel=PV.kernel, cpu="pv", mem=512, limits=LIMIT, modules=[(guest("dom0"), ""), (files, "")], idle=False,
+                          extra=("-netdev", "user,id=n", "-device", "e1000,netdev=n"), cmdline=f"panic=off -- {'; '.join(starts)}; audit; off")
+    console = result.text()
+    result.cleanup()
+    return console
 
 
 def main():
@@ -118,10 +136,12 @@ def main():
     except linux_guest.NoGuest as why:
         skip("a file comes to Debian's Linux", f"it could not be fetched: {why}")
         return finish()
-    Server.files = {"/f": random.randbytes(4 * MIB), "/halves": random.randbytes(MIB // 2), "/cut": b"now!\n"}
+    Server.files = {"/f": random.randbytes(4 * MIB), "/halves": random.randbytes(MIB // 2), "/cut": b"now!\n", "/motd": f"motd {random.getrandbits(64):x}\n".encode()}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        transfer(kernel, f"http://{SERVER}:{server.server_address[1]}")
+        at = f"http://{SERVER}:{server.server_address[1]}"
+        transfer(kernel, at)
+        by_hand(at)
         server.shutdown()
     return finish()
 

@@ -5,7 +5,8 @@ It comes as tools/linux_guest.py brings Linux: nothing is installed. Then
 
     make qemu LAB=7 SOLUTION=1 APPEND="-- start pvgrub"
 
-`xen_guest.py linux` makes Debian's Linux as dom0 wants it, an ELF file and its RAM disk: build/linux64/linux-pv, initrd64.
+`xen_guest.py linux` makes Debian's Linux as dom0 wants it, an ELF file and its RAM disk, which has Xen's drivers and types
+guest/linux/drivers: build/linux64/linux-pv, pv/initrd64.
 The status is 1, after one line, if the network or the package is missing.
 """
 
@@ -19,6 +20,9 @@ import vmlinux
 
 PVGRUB = linux_guest.System("amd64", linux_guest.PLACE.with_name("xen"), {},
                             {"pvgrub": ("grub-xen-host", "usr/lib/grub-xen/grub-x86_64-xen.bin")}, "", b"")
+
+DRIVERS = linux_guest.ROOT / "guest/linux/drivers"
+RAM_DISK = linux_guest.LINUX_64.place / "pv/initrd64"
 
 
 def linux_pv():
@@ -35,7 +39,8 @@ def main():
     try:
         if sys.argv[1:] == ["linux"]:
             linux_pv()
-            linux_guest.make_initrd(linux_guest.LINUX_64)
+            RAM_DISK.parent.mkdir(exist_ok=True)
+            linux_guest.make_initrd(linux_guest.LINUX_64, DRIVERS.read_bytes(), RAM_DISK, "xen", "xen-net")
             return 0
         linux_guest.bring(PVGRUB)
     except (linux_guest.NoGuest, OSError, subprocess.SubprocessError) as error:
