@@ -7,7 +7,8 @@
  *
  *   control(CREATE, struct zeno_create *)   a domain's number; it is built, and paused
  *   control(LOOK, from, struct zeno_look *) the first domain that has this number or a higher one
- *   control(PAUSE or UNPAUSE, number)
+ *   control(PAUSE, number)
+ *   control(UNPAUSE, number, kept)          it goes on; `kept` not 0: unless PAUSE has stopped it
  *   control(DESTROY, number)                it ends, as by a fault of its own
  *   control(RELEASE, number)                it has ended, and nothing is left of it
  *   control(WEIGHT, number, weight)         its part of the CPU, 1 to 65535; 0: dom0's own
@@ -25,8 +26,8 @@
  *   control(BEGIN, number, vcpu, context)   ... and that vCPU begins, as by VCPUOP_initialise
  *
  * One suspends by SCHEDOP_shutdown: it is paused, LOOK says why, and VIRQ_DOM_EXC that there is
- * one. If it is let go again its call answers 1, that nobody has put it away; in CONTEXT the answer
- * is 0.
+ * one. If UNPAUSE lets it go again its call answers 1, that nobody has put it away; in CONTEXT the
+ * answer is 0.
  *
  * -EPERM: who asks is not dom0, or dom0 has not made that domain. -ESRCH: there is none such.
  * Domains that have ended wait for RELEASE, and VIRQ_DOM_EXC says that there are some. What LOOK

@@ -67,7 +67,7 @@ ROOMS = {
     "envs": ("kern/env", 665, 500),
     "devices in ring 3": ("vmm/dev/user", 555, 300),
     "guests of programs": ("vmm/dev/vm", 261, 250),
-    "domain control": ("vmm/control vmm/control/pause", 237, 250),
+    "domain control": ("vmm/control vmm/control/pause", 247, 250),
     "user": ("user/lib user/dm user/mini user/shell", 860, 1000),
     "firmware": ("vmm/dev/firmware", 282, 280),
     "PVH and flat": ("vmm/load/pvh", 250, 250),

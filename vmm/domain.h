@@ -60,7 +60,7 @@ struct domain {
 	struct vcpu *ran;  /* had the last turn; NULL: none has */
 
 	uint64_t clock_offset, paused_at; /* its time is clock_ns() - clock_offset, in ns */
-	bool paused;                      /* ... and its CPUs with it (vmm/control/) */
+	uint8_t paused; /* ... and its CPUs with it: a bit for each enum pauser who wants it so */
 
 	const struct platform *platform; /* what kind of machine it is; NULL: none */
 	void *machine;                   /* ... and the platform's own: its devices */

@@ -153,12 +153,14 @@ def paused(t):
     program = pvclocks.clocks(t.rng)
     elf = program.assemble(t.directory, "clocks")
 
+    here = 1  # PAUSED_HERE of vmm/control/pause/pause.h
+
     def at_command(function):
         def see(client, regs):
             stack = (regs["rsp"] - 0x800) & ~15
             domain = invoke(t, client, stack, "domain_find", 1)["rax"]
             t.check(domain, "the guest is not there any more", "it looks at its clocks", "it has ended")
-            invoke(t, client, stack, function, domain)
+            invoke(t, client, stack, function, domain, here)
             restore(client, regs)
             return False
         return see

@@ -93,7 +93,7 @@ wake(struct domu *u)
 	u->unasked = true;
 	if (news)
 		say("\n%s wants to be put away, which nobody has asked for: it goes on\n", u->name);
-	control(ZENO_UNPAUSE, u->id, 0, 0);
+	control(ZENO_UNPAUSE, u->id, true, 0); /* a person may have paused it meanwhile */
 	if (news && !attached)
 		shell_prompt();
 }

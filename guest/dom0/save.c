@@ -17,7 +17,7 @@ fail(const char *words)
 		stream_undo(&job.stream);
 	job_hide();
 	if (job.state == JOB_SAVES)
-		control(ZENO_UNPAUSE, job.id, 0, 0);
+		control(ZENO_UNPAUSE, job.id, true, 0);
 	else
 		daemon_asks(job.u, "");
 	job_over();

@@ -123,11 +123,11 @@ of_guest(const struct env *e, struct domain *d)
 		return look(e, d, e->regs[ENV_RSI]);
 	case USER_PAUSE:
 		if (runs(d))
-			domain_pause(d);
+			domain_pause(d, PAUSED_HERE);
 		return runs(d) ? 0 : -ENODATA;
 	case USER_RESUME:
 		if (runs(d))
-			domain_resume(d);
+			domain_resume(d, PAUSED_HERE);
 		return runs(d) ? 0 : -ENODATA;
 	case USER_KILL:
 		domain_stop(d, "by the control shell");

@@ -242,6 +242,66 @@ any_context(void)
 			draw(2) ? 1ul << draw(64) : draw(~0ul);
 }
 
+/* ---- what suspends ---- */
+
+/* Or all the time that it needs for that has gone by. */
+static bool
+is_suspended(void)
+{
+	uint64_t until = pv_now() + 1000000000;
+	struct zeno_look l = { .state = ZENO_RUNS };
+
+	while (l.state != ZENO_PAUSED && pv_now() < until) {
+		pv_poll(0, pv_now() + 100000);
+		control(ZENO_LOOK, it, (uint64_t)&l, 0);
+	}
+	return l.state == ZENO_PAUSED && l.why == ZENO_SUSPEND;
+}
+
+/* Not by having suspended: it stands still, and its exits are what they were. */
+static bool
+is_paused(void)
+{
+	struct zeno_look l, later;
+
+	control(ZENO_LOOK, it, (uint64_t)&l, 0);
+	pv_poll(0, pv_now() + 3000000);
+	control(ZENO_LOOK, it, (uint64_t)&later, 0);
+	return later.state == ZENO_PAUSED && later.why == ZENO_NOT_YET && l.exits == later.exits;
+}
+
+/* One that does nothing else is paused none the less, if it is let go only of what it has asked. */
+static void
+pauses(void)
+{
+	static const uint8_t code[] = {
+		0xb8, 29,   0,    0,   0,                  /* mov eax, XEN_sched_op */
+		0xbf, 2,    0,    0,   0,                  /* mov edi, XEN_SCHEDOP_shutdown */
+		0x48, 0xc7, 0xc6, 0,   8, CODE / 16, 0x80, /* mov rsi, VA + CODE * PAGE + 0x800 */
+		0x0f, 0x05, 0xeb, 0xeb                     /* syscall, and anew */
+	};
+
+	make();
+	REFUSES(0, "code", show(CODE));
+	memcpy(window, code, sizeof(code));
+	window[0x800 / 8] = XEN_SHUTDOWN_suspend;
+	hide();
+	g = fine;
+	REFUSES(0, "one that suspends", begin());
+	control(ZENO_UNPAUSE, it, 0, 0);
+	check(is_suspended(), "it suspends", 0);
+	REFUSES(0, "... and goes on", control(ZENO_UNPAUSE, it, true, 0));
+	check(is_suspended(), "... and again", 0);
+	REFUSES(0, "a pause meanwhile", control(ZENO_PAUSE, it, 0, 0));
+	REFUSES(0, "... which stays", control(ZENO_UNPAUSE, it, true, 0));
+	check(is_paused(), "it stands still", 0);
+	REFUSES(EBUSY, "what it goes on with", control(ZENO_CONTEXT, it, 0, (uint64_t)&g));
+	REFUSES(0, "its end of both", control(ZENO_UNPAUSE, it, 0, 0));
+	check(is_suspended(), "... behind which it runs", 0);
+	REFUSES(0, "what it goes on with", control(ZENO_CONTEXT, it, 0, (uint64_t)&g));
+	drop();
+}
+
 static void
 any_one(void)
 {
@@ -289,6 +349,7 @@ empty_ones(unsigned rounds)
 	       l.exits < 10);
 	check(l.state != ZENO_ENDED, "it runs", l.exits);
 	drop();
+	pauses();
 	while (rounds--)
 		any_one();
 }

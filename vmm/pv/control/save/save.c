@@ -39,7 +39,7 @@ suspend(struct vcpu *v, struct pv_call *c)
 	if (c->inner)
 		return -EINVAL; /* the calls behind it would come first */
 	pv_domain_of(v->domain)->suspended = (uint8_t)(v->number + 1);
-	domain_pause(v->domain);
+	domain_pause(v->domain, PAUSED_ITSELF);
 	need_resched = true;
 	pv_virq_raise(&pv_events_of(by)->ports, 0, XEN_VIRQ_DOM_EXC);
 	return 1;
@@ -53,7 +53,7 @@ pv_save_destroy(struct domain *d)
 {
 	struct pv_domain *pd = pv_domain_of(d);
 
-	if (d->state == DOMAIN_ENDED || !pd->suspended)
+	if (d->state == DOMAIN_ENDED || !(d->paused & PAUSED_ITSELF))
 		return false;
 	pd->shutdown = XEN_SHUTDOWN_suspend + 1;
 	domain_off(d, "was put away");
@@ -204,7 +204,7 @@ tell_context(struct vcpu *v, struct pv_call *c, struct vcpu *of)
 	static struct xen_guest_context g; /* too large for a stack, and nobody else is here */
 
 	pv_charge(&c->budget, LONG);
-	if (!of->domain->paused || !pv_domain_of(of->domain)->suspended)
+	if (!(of->domain->paused & PAUSED_ITSELF))
 		return -EBUSY;
 	if (!pv_of(of)->initialised)
 		return -ENOENT;
