@@ -99,7 +99,7 @@ def transfer(kernel, at):
     console = booted([steps], files)
     text = re.sub(r"^d1\| ", "", console, flags=re.M)
     for name, session in (("l", one), ("m", two)):
-        mine = "".join(re.findall(rf"^{name}\| (.*)\n", text, re.M))  # a line of the one may have one of the other's in it
+        mine = "".join(re.findall(rf"^(?:dom0# )?{name}\| (.*)\n", text, re.M))  # a line of the one may have one of the other's in it
         for line, answer in session.items():
             if answer:
                 ok(f"zeno# {line}" in mine and f"{answer}zeno# " in mine, f"{name}: {line[:60]}", got=mine[-3000:], want=answer)
