@@ -182,6 +182,7 @@ def shapes(back):
                 Frame(rng, [0, 0, 90])], "frames whose pieces say more than the whole")
     some(back, [Frame(rng, [50, *[3856] * 16, 3890], whole=100), fine()], "a frame whose pieces say 65,536 bytes more than the whole")
     some(back, [fine(extras=1), fine(), fine(2, extras=3), fine(3)], "frames with extras, which nobody has offered")
+    some(back, [fine(SLOTS, extras=2), fine(), fine(3, extras=SLOTS + 9), fine()], f"frames with extras: of {SLOTS} pieces, and with {SLOTS + 9} extras")
     for _ in range(3):
         some(back, [fine(rng.randrange(1, 6), extras=rng.choice((0, 0, 0, 2)), whole=rng.choice((None, None, 100))) for _ in range(rng.randrange(1, 9))], "frames that are drawn")
     long = Frame(rng, cut(rng, 1500, SLOTS + 1))

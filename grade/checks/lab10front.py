@@ -112,6 +112,12 @@ class Front:
         """A function of the front end."""
         return self.guest.call(name, self.at, *args, instead={"refs_grant": self.grant, "refs_end": self.end, "pv_send": self.ring})
 
+    def pages_of(self, ended, refs):
+        """Whose grants these are, in words. refs: {page: grant}"""
+        named = {ref: n for n, ref in refs.items()}
+        strangers = sum(ref not in named for ref in ended)
+        return f"of the pages {[named[ref] for ref in ended if ref in named]}" + f", and {strangers} that no page had" * bool(strangers)
+
     def refs(self, pages):
         """Grants of pages, which nobody has yet."""
         return dict(zip(pages, self.rng.sample(range(1000, 1 << 20), len(pages))))
@@ -225,11 +231,12 @@ def sent(t):
 
 
 def one_answered(front, out, answers, who, keeps=None, bad=None, count=None):
-    """net_sent_all(). out: how many frames have no answer; answers: [(number, status)], of which the first `bad` are believed."""
+    """net_sent_all(). out: how many frames have no answer; answers: [(number, status)], of which the first `bad` are believed. A number is
+    the n-th frame's; or in a tuple: as it is, or so much more than the n-th frame's."""
     t, base = front.t, some_base(front.rng)
     numbers = [(base - 1 - n) % SENT for n in range(out)][::-1]
     refs = front.refs(numbers)
-    answers = [(numbers[n] if isinstance(n, int) else n[0], status) for n, status in answers]
+    answers = [(numbers[n] if isinstance(n, int) else n[0] + (numbers[n[1]] if n[1:] else 0), status) for n, status in answers]
     front.put((base, base - out, len(answers) if count is None else count), (0, 0, 0), refs, dict.fromkeys(range(ROOM), 77))
     front.keeps = {refs[numbers[keeps]]} if keeps is not None else set()
     for n, (ident, status) in enumerate(answers):
@@ -238,7 +245,8 @@ def one_answered(front, out, answers, who, keeps=None, bad=None, count=None):
     who = f"{who}, to {out} frames that are on their way"
     good = answers[:bad] if bad is not None else answers
     lies, now = bad is not None, front.now("sent_ref")
-    t.check(sorted(front.ended) == sorted(refs[n] for n, _ in good), f"{who}: other grants have ended", f"those of the pages {[n for n, _ in good]}", front.ended)
+    t.check(sorted(front.ended) == sorted(refs[n] for n, _ in good), f"{who}: the grants of other pages have ended (refs_end())",
+            f"of the pages {[n for n, _ in good]}", front.pages_of(front.ended, refs))
     t.check(now == {n: ref for n, ref in refs.items() if n not in dict(good)}, f"{who}: other pages are with the other end then",
             sorted(n for n in refs if n not in dict(good)), sorted(now))
     t.check(front.now("lies") == lies, f"{who}: f->lies is something else", lies, front.now("lies"))
@@ -259,6 +267,8 @@ def some_answers(front):
         one_answered(front, out, [(n, rng.choice((0, 0, -1, -2, 1))) for n in some], f"{len(some)} answers")
     for ident, words in ((SENT, "32, which is no page"), (40, "40"), (65535, "65535"), (SENT + ROOM + 40, "far behind all pages")):
         one_answered(front, 9, [(2, 0), ((ident,), 0), (4, 0)], f"an answer to page {words}, between two good ones", bad=1)
+    for more in (SENT, 2 * SENT, ROOM + SENT, 256, 1 << 15):
+        one_answered(front, 9, [(2, 0), ((more, 5), 0), (4, 0)], f"an answer to a page whose number is {more} more than that of a frame on its way, between two good ones", bad=1)
     one_answered(front, 9, [(2, -1), (2, 0), (4, 0)], "two answers to one frame, and one to another one", bad=1)
     one_answered(front, 9, [(5, 0), (3, 0), (4, 0)], "an answer to a frame whose page the other end keeps, between two good ones", keeps=3, bad=1)
     one_answered(front, 3, [(0, 0)], "more answers than frames", bad=0, count=4)
@@ -294,8 +304,13 @@ def one_came(front, answers, who, keeps=None, lies=False, count=None):
     t.check(front.now("lies") == lies, f"{who}: f->lies is something else", lies, front.now("lies"))
     done = {room[(first + n) % ROOM] for n in range(len(answers) - lies)}
     last = {room[(first + len(answers) - 1) % ROOM]} if lies and answers else set()
-    t.check(done <= set(front.ended) <= done | last, f"{who}: other grants have ended", f"{len(done)} of those that were answered", len(front.ended))
+    t.check(done <= set(front.ended) <= done | last, f"{who}: the grants of other pages have ended (refs_end())", front.pages_of(sorted(done), room),
+            front.pages_of(front.ended, room))
     t.check(front.now("got") == len(good), f"{who}: f->got counts otherwise", len(good), front.now("got"))
+    if not lies:
+        event, = struct.unpack("<I", front.client.read(front.memory + AT["memory.rx"] + AT["rsp_event"], 4))
+        wanted = first + len(answers) + 1 & MASK
+        t.check(event == wanted, f"{who}, and there is none more: the next one does not ring", f"rsp_event {wanted:x}", f"{event:x}")
 
 
 def some_frames(front):

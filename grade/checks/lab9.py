@@ -30,6 +30,8 @@ STEPS = {WAIT: "waits", BEGIN: "begins", PUBLISH: "publishes a ring", CONNECT: "
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 UNUSED = {"pv-disk": "kept", "dom0": "heap"}
 """What is large in a guest, and not in use at its first line."""
+STAINED = 0x1000
+"""Bytes of stack."""
 STOPS = 4000
 """At what is done here, in one call: behind so many it is one that does not come back."""
 
@@ -40,12 +42,19 @@ STOPS = 4000
 class Guest:
     """The student's functions in pv-disk, or in dom0, that stands at its first line. Nothing in it has run."""
 
+    doing = ""
+    """What a function is called with, in words, for one that does not come back."""
+
     def __init__(self, t, client, symbols, name):
         self.t, self.client, self.symbols = t, client, symbols
         self.back, room = self.at("guest_main"), self.at(UNUSED[name])
         self.stack, self.room = room + 0x8000, room + 0x8000
         """Memory of the guest's that is nobody's: the stack goes down from there, and other things go up."""
         self.points = set()
+
+    def stain(self):
+        """What a function of the student's leaves unwritten has these bytes, not zeros that nobody has put there."""
+        self.client.write(self.stack - STAINED, self.t.rng.randbytes(STAINED - 8))
 
     def keep(self, *names):
         """Stop at these functions in all calls: they are always among `instead` then."""
@@ -90,7 +99,8 @@ class Guest:
         finally:
             for point in new:
                 client.remove(point)
-        self.t.check(regs["rip"] == self.back, f"{name}() does not come back: it gets no further", "it returns", f"rip {regs['rip']:x}")
+        what = f" ({self.doing})" * bool(self.doing)
+        self.t.check(regs["rip"] == self.back, f"{name}(){what} does not come back: it gets no further, or returns to where nobody called it", "it returns", f"rip {regs['rip']:x}")
         return regs["rax"]
 
 

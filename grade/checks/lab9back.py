@@ -47,7 +47,7 @@ class Back:
         self.t, self.guest, self.client = t, guest, guest.client
         self.v, self.of, self.r, self.parts, self.page = (guest.room + at for at in (0, 0x800, 0x1000, 0x2000, 0x4000))
         self.file = guest.room + 0x6000 + t.rng.choice((0, 1, 512, t.rng.randrange(PAGE)))
-        self.id, self.sectors = t.rng.randrange(2, 300), t.rng.randrange(60, 90)
+        self.id, self.sectors = t.rng.randrange(2, 300), t.rng.randrange(SEGMENTS * PER_PAGE, 120)
         self.copies, self.calls, self.fails = [], 0, {}
         """What was asked of Zeno; and {number of a copy: its status}, or {"call": what the call gives back}."""
 
@@ -139,6 +139,7 @@ def one_judged(back, op, count, sector, segments, what, readonly):
     t, wanted = back.t, answer_to(back, op, count, sector, segments, readonly)
     who = (f"blkserve() of a request to {OPS.get(op, f'do operation {op}')}, {what} (sector {sector:#x}, {count} segments: "
            + " ".join(f"{first}..{last}" for _, first, last in segments[:min(count, 4)]) + f") of a disk of {back.sectors} sectors" + ", to be read alone" * readonly)
+    back.guest.doing = who
     got = back.serve(op, count, sector, segments, readonly)
     t.check(wanted == OKAY or not back.copies, f"{who}: it can't be, and bytes are copied all the same", "no copy", f"{len(back.copies)} copies")
     t.check(got == wanted, f"{who}: the answer is another one", ANSWERS[wanted], ANSWERS.get(got, got))
@@ -184,17 +185,20 @@ def moved(t):
     """blkserve() of what can be: each byte's way; and what fails."""
     def look(guest):
         back, rng = Back(t, guest), t.rng
-        shapes = [[(9, 0, 7)], [(9, 7, 7), (10, 0, 0)], [(n + 1, 0, 4) for n in range(11)], [(9, 2, 3), (9, 2, 3), (8, 0, 7)]]
+        anywhere, most = (0, 512, 1, rng.randrange(PAGE), rng.randrange(PAGE)), [(n + 1, 0, PER_PAGE - 1) for n in range(SEGMENTS)]
+        shapes = [(one, anywhere) for one in ([(9, 0, 7)], [(9, 7, 7), (10, 0, 0)], [(n + 1, 0, 4) for n in range(11)], [(9, 2, 3), (9, 2, 3), (8, 0, 7)])]
+        shapes += [(most, (0,)), (most, (1,)), (most, (PAGE - 1,)), (most, (512, 1024, 3584))]
         for _ in range(20):
-            shapes.append([(grant, *sorted((rng.randrange(8), rng.randrange(8)))) for grant in rng.sample(range(1, 500), rng.randrange(1, 12))])
-        for segments in shapes:
-            back.file = guest.room + 0x6000 + rng.choice((0, 512, 1, rng.randrange(PAGE), rng.randrange(PAGE)))
+            shapes.append(([(grant, *sorted((rng.randrange(8), rng.randrange(8)))) for grant in rng.sample(range(1, 500), rng.randrange(1, 12))], anywhere))
+        for segments, begins in shapes:
+            back.file = guest.room + 0x6000 + rng.choice(begins)
             all_of_them = sum(last - first + 1 for _, first, last in segments)
             op, sector = rng.choice((READ, WRITE)), rng.randrange(max(1, back.sectors - all_of_them + 1))
             if all_of_them > back.sectors:
                 continue
             who = (f"blkserve() to {OPS[op]} {all_of_them} sectors, by {len(segments)} segments (" + " ".join(f"{first}..{last}" for _, first, last in segments)
                    + f"), from sector {sector} on, of a file that begins {back.file % PAGE} bytes behind a page's begin")
+            guest.doing = who
             got = back.serve(op, len(segments), sector, segments)
             t.check(got == OKAY, f"{who}: the answer is another one", "OKAY", ANSWERS.get(got, got))
             ways(back, who, op == WRITE, sector, segments)

@@ -16,6 +16,11 @@ from .lab9front import LIES, P_EACH, P_ENTRY, RESPONSE, RING
 I_COUNT, I_OP, I_GRANTS, I_ID, EACH = headers.numbers(("inc/xen_block.h",), (
     *(f"offsetof(struct xen_blkif_indirect, {name})" for name in ("nr_segments", "indirect_op", "grefs", "id")), "sizeof(struct xen_blkif_segment)"))
 
+HOLES = (9, 12, 13, 14, 15)
+"""Bytes of a struct blkif_response that no field has."""
+PARTS = ((0, 1), (1, 1), (I_OP, 1), (I_ID, 8))
+"""What is looked at of a request: (byte, bytes)."""
+
 
 def said_by(raw):
     """(id, operation) that a request's answer has."""
@@ -30,7 +35,7 @@ class Ring:
         self.back, self.t, rng = back, back.t, back.t.rng
         self.base = rng.choice((0, MASK - 3, rng.getrandbits(32)))
         back.put(medium=medium, req=self.base, rsp=self.base)
-        self.served, self.statuses, self.busy = [], [], busy
+        self.served, self.statuses, self.busy, self.medium = [], [], busy, medium
         self.entries = [self.some() for _ in range(RING)]
         back.client.write(back.page + P_ENTRY, b"".join(self.entries[(n - self.base) % RING] for n in range(RING)))
         self.words = [self.base + (count if lies is None else lies) & MASK, self.base & MASK, self.base & MASK, self.base + 1 & MASK]
@@ -57,6 +62,7 @@ class Ring:
 
     def is_busy(self, _regs):
         """medium_busy()"""
+        self.t.check(self.medium, "medium_busy() is asked of a disk that is a file: no drive is below it, and it would wait for another one's", "it is not", "medium_busy()")
         return len(self.served) >= self.busy
 
     def serve(self, most, seen=None, meanwhile=None):
@@ -67,6 +73,7 @@ class Ring:
                 meanwhile()
             return status
 
+        self.back.guest.stain()
         return self.back.guest.call("blk_serve_requests", self.back.v, most, seen=seen, instead=self.back.instead(
             blk_serve_parts=take, blkserve=lambda regs: self.take(regs, False), medium_busy=self.is_busy, medium_begin=take,
             pv_send=lambda regs: self.t.fail("blk_serve_requests() rings the front end: what is answered is pushed by others", "it does not", "pv_send()"))) & MASK
@@ -78,6 +85,13 @@ class Ring:
     def answer(self, n):
         """(id, operation, status)"""
         return RESPONSE.unpack(self.back.client.read(self.place(n), RESPONSE.size))
+
+    def look_between(self, n, old, who):
+        """Of the bytes of an answer between its fields the front end gets no other than zeros, or what it has written there itself."""
+        raw = self.back.client.read(self.place(n), RESPONSE.size)
+        leaked = [at for at in HOLES if raw[at] not in (0, old[at])]
+        self.t.check(not leaked, f"{who}: the answer has bytes that belong to no field of it, and are neither what the front end had there nor zero: it reads dom0's memory",
+                     f"bytes {HOLES} as they were, or 0", {at: f"{raw[at]:02x}" for at in leaked})
 
     def judge(self, got, wanted, who, answered):
         """So many were taken, in order; and answered, if they are of a file."""
@@ -92,6 +106,7 @@ class Ring:
         for n in range(wanted * answered):
             right = (*said_by(self.entries[n]), self.statuses[n])
             t.check(self.answer(n) == right, f"{who}: the answer says something else (id, operation, status)", right, self.answer(n))
+            self.look_between(n, self.entries[n], who)
         words = list(struct.unpack("<IIII", self.back.client.read(self.back.page, 16)))
         t.check(words[2] == self.words[2], f"{who}: the front end sees answers already", f"rsp_prod {self.words[2]:x}", f"{words[2]:x}")
         t.check(got or self.busy == 0 or words[1] == (self.base + 1 & MASK), f"{who}: nobody is rung for the next request", f"req_event {self.base + 1 & MASK:x}", f"{words[1]:x}")
@@ -111,6 +126,9 @@ def taken(t):
             nonsense(back, lies)
         for behind in (0, 1, 2, 3, 6):
             changed(back, behind, rng.randrange(2))
+        for part in PARTS:
+            for kind in range(2):
+                changed(back, 1, kind, part)
         for behind in (0, 3, 31):
             late(back, behind)
 
@@ -123,11 +141,13 @@ def late(back, behind):
     back.put(req=ring.base + behind + 1, rsp=ring.base)
     raw, status = ring.some(), rng.choice((OKAY, ERROR, NONE))
     back.client.write(back.r, raw)
+    back.guest.stain()
     back.guest.call("blk_put_answer", back.v, back.r, status, instead=back.instead())
     who = f"blk_put_answer() of a request, {behind} others being on their way"
     t.check(ring.indices()[1] == (ring.base + 1 & MASK), f"{who}: rsp_prod is another one", f"{ring.base + 1 & MASK:x}", f"{ring.indices()[1]:x}")
     right = (*said_by(raw), status)
     t.check(ring.answer(0) == right, f"{who}: the ring's next answer says something else (id, operation, status)", right, ring.answer(0))
+    ring.look_between(0, ring.entries[0], who)
 
 
 def nonsense(back, lies):
@@ -142,10 +162,13 @@ def nonsense(back, lies):
     t.check(ring.indices() == (ring.base & MASK, ring.base & MASK), f"{who}: the ring's own indices have changed", f"{ring.base & MASK:x}", " ".join(f"{one:x}" for one in ring.indices()))
 
 
-def changed(back, behind, kind):
-    """A request that is another one behind an access to it; 0: while it is served."""
+def changed(back, behind, kind, part=(0, REQUEST)):
+    """A request that is another one behind an access to it, or to a part of it, (byte, bytes); 0: while it is served. kind: whether it
+    becomes an indirect one, and was none, or the other way round."""
     t, ring, seen = back.t, Ring(back, 1), []
     other = bytes([(READ, INDIRECT)[kind], (WRITE, 3)[kind]]) + t.rng.randbytes(REQUEST - 2)
+    if part != (0, REQUEST):
+        back.client.write(ring.place(0), bytes([(INDIRECT, READ)[kind]]))
 
     def change():
         back.client.write(ring.place(0), other)
@@ -156,11 +179,11 @@ def changed(back, behind, kind):
             change()
 
     if behind:
-        back.client.watch(ring.place(0), REQUEST, "access")
+        back.client.watch(ring.place(0) + part[0], part[1], "access")
     got = ring.serve(16, look, None if behind else change)
     if behind:
         back.client.unwatch()
-    who = "blk_serve_requests() of a request that is another one " + (f"behind access {behind} to it" if behind else "while it is served")
+    who = "blk_serve_requests() of a request that is another one " + (f"behind access {behind} to {'it' if part == (0, REQUEST) else f'its bytes from {part[0]} on'}" if behind else "while it is served")
     t.check(got == 1 and len(ring.served) == 1, f"{who}: another number is served", 1, got)
     right = (*said_by(ring.served[0]), ring.statuses[0])
     t.check(ring.answer(0) == right, f"{who}: the answer is not to what was served (id, operation, status)", right, ring.answer(0))

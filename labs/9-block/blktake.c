@@ -38,11 +38,12 @@ blk_put_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_
 	 * EXERCISE 9.5b: the answer
 	 * Holds: the ring's next place for a response says whose it is, and how it went; nobody is
 	 *  told yet. An indirect request's says the operation that was done by it.
-	 * Beware: the place may be one where a request was. Answers come in the order in which
-	 *  things are done, which a drive may change.
+	 * Beware: the place may be one where a request was. The front end reads all bytes of it,
+	 *  not the fields alone. Answers come in the order in which things are done, which a drive
+	 *  may change.
 	 * Manual: blkif.h "struct blkif_response", of Debian's libxen-dev; inc/xen_block.h.
-	 * Tools: blkback_answer(), xen_blkif_indirect, XEN_BLKIF_OP_INDIRECT, xen_blkif_response,
-	 *  XEN_BLKIF_RING
+	 * Tools: blkback_answer(), memcpy(), xen_blkif_indirect, XEN_BLKIF_OP_INDIRECT,
+	 *  xen_blkif_response, XEN_BLKIF_RING
 	 */
 	exercise_todo("9.5", "handouts/lab9b.md#ex-9-5");
 	(void)v;

@@ -55,24 +55,25 @@ blk_put_answer(struct vbd *v, const struct xen_blkif_request *r, enum xen_blkif_
 	 * EXERCISE 9.5b: the answer
 	 * Holds: the ring's next place for a response says whose it is, and how it went; nobody is
 	 *  told yet. An indirect request's says the operation that was done by it.
-	 * Beware: the place may be one where a request was. Answers come in the order in which
-	 *  things are done, which a drive may change.
+	 * Beware: the place may be one where a request was. The front end reads all bytes of it,
+	 *  not the fields alone. Answers come in the order in which things are done, which a drive
+	 *  may change.
 	 * Manual: blkif.h "struct blkif_response", of Debian's libxen-dev; inc/xen_block.h.
-	 * Tools: blkback_answer(), xen_blkif_indirect, XEN_BLKIF_OP_INDIRECT, xen_blkif_response,
-	 *  XEN_BLKIF_RING
+	 * Tools: blkback_answer(), memcpy(), xen_blkif_indirect, XEN_BLKIF_OP_INDIRECT,
+	 *  xen_blkif_response, XEN_BLKIF_RING
 	 * Hint: which index says where, and whose word is the id?
 	 * Hint: of a parcel that was opened the label says still who sent it.
 	 * Hint: a reply to a mail has the mail's Message-ID, and not the number of the mailbox.
 	 * until then: (void)v; (void)r; (void)status;
 	 */
 	const struct xen_blkif_indirect *i = (const void *)r;
-	struct xen_blkif_response answer = { .id = r->id,
-					     .operation = r->operation == XEN_BLKIF_OP_INDIRECT
-								  ? i->indirect_op
-								  : r->operation,
-					     .status = (int16_t)status };
+	volatile struct xen_blkif_response *answer =
+		&v->page->entry[v->ring.rsp_prod++ % XEN_BLKIF_RING].response;
 
-	v->page->entry[v->ring.rsp_prod++ % XEN_BLKIF_RING].response = answer;
+	/* By fields: what lies between them is not ours to show (XSA-216). */
+	answer->id = r->id;
+	answer->operation = r->operation == XEN_BLKIF_OP_INDIRECT ? i->indirect_op : r->operation;
+	answer->status = (int16_t)status;
 	/* END EXERCISE 9.5b */
 }
 

@@ -53,7 +53,7 @@ WHOLE_PERCENT = 15
 REWARD = "reward"
 """What stands for the exercise of a reward, which rests on all of them."""
 REWARD_MOST = 5
-WHOLE_TITLE = "the tests once more, with no other code than your own"
+WHOLE_TITLE = "the tests once more, with all exercises yours at once"
 
 
 @dataclass
