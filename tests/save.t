@@ -3,7 +3,8 @@
 
 `pv-suspend` counts in its memory, on its disk and in its store, and looks at all that a CPU has; what is on the drive outside
 of the machine must be what it says that it counted to. Images are then altered here, with right sums, too: each is refused in
-one line, and leaves no domain and no frame. A boot takes a second of CPU.
+one line, and leaves no domain and no frame; of others any part is another one (SEED=n ROUNDS=n), and what is not refused runs.
+A boot takes a second of CPU.
 """
 
 import os
@@ -11,6 +12,7 @@ import random
 import re
 import struct
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def suspended(name="s", **keys):
 
 
 FILES = {"s.cfg": suspended(), **{f"{word}.cfg": suspended(extra=f"keep={word}") for word in ("page", "p2m")}, "alone.cfg": suspended(extra="alone"),
-         "deaf.cfg": suspended(extra="deaf")}
+         "deaf.cfg": suspended(extra="deaf"), "machine.cfg": config("machine", kernel="pv-suspend", ioports=["1f0-1f7"], irqs=[14])}
 
 
 def boot(where, sessions, drives):
@@ -97,7 +99,7 @@ def works(where):
     kept = [[*shell(f"create {word}.cfg", "console s"), *COUNTS, *shell("save s no", "ls", "console s"), *COUNTS, *shell("destroy s"), ENDS, *shell("halt")] for word in ("page", "p2m")]
     text, said = boot(where, [
         [*shell("create alone.cfg", "console s"), *COUNTS, *shell("destroy s"), ENDS, *shell("halt")], *kept,
-        [*shell("create s.cfg", "console s"), *COUNTS, *shell("save s phy:hdb3", "save s phy:hdb1", "sched-credit -d s -w 300", "save s phy:hdb2", "halt")],
+        [*shell("create s.cfg", "console s"), *COUNTS, *shell("save s phy:hdb3", "save s phy:hdb1", "sched-credit -d s -w 200", "save s phy:hdb2", "halt")],
         [*shell("restore phy:hdb2", "console s"), *COUNTS, *shell("save s a", "ls", "restore a", "rm a", "console s"), *COUNTS, *shell("save s phy:hdb2", "halt")],
         [*shell("restore phy:hdb2", "restore phy:hdb2", "sched-credit", "console s"), *COUNTS, *shell("shutdown s"), ENDS, *shell("halt")]], [data])
     counted(where, data, text.partition("create s.cfg")[2], 3)
@@ -107,7 +109,7 @@ def works(where):
        and not re.search(r"^ +\d+ no, sparse", said, re.M), f"{where}: what can't be put away goes on, and leaves no file", text=text)
     ok("s is not saved: it can't be written, or there is no room" in said and "s is not saved: another one has what is there" in said,
        f"{where}: nor does it without room, or on a disk of somebody's", text=text)
-    ok(said.count("phy:hdb2: there is a domain of its name") == 1 and re.findall(r"^s +2 +(\d+)$", said, re.M) == ["300"],
+    ok(said.count("phy:hdb2: there is a domain of its name") == 1 and re.findall(r"^s +2 +(\d+)$", said, re.M) == ["200"],
        f"{where}: it comes back once, with its weight", text=text)
     ok(re.search(r"^ +\d+ a, sparse, \d+ KiB", said, re.M) and said.count("s is saved in ") == 3 and said.count("s is back") == 3,
        f"{where}: a file has it, too", text=text)
@@ -195,6 +197,19 @@ def cut(image):
     return bytes(image)[:ROOM * SECTOR]
 
 
+def more(image, frames):
+    """It has so many frames more, of zeros."""
+    image.head["frames"] += frames
+    image.kinds += bytes(-(-image.head["frames"] // PAGE) * PAGE - len(image.kinds))
+
+
+def heavy(data):
+    """It would have all of the CPU."""
+    image = Image(data)
+    image.head["weight"] = 65535
+    return bytes(image)
+
+
 ALTERED = {
     "a byte of its head": (a_byte(lambda i: 0, lambda i: 1), "altered: its head|there is no domain in it|another version"),
     "a byte of its tables": (a_byte(lambda i: 1, tables_end), "it has been altered: its tables have another sum"),
@@ -210,6 +225,13 @@ ALTERED = {
     "a start_info in a page table": (changed(lambda i: i.head.__setitem__("info", i.tables(4)[0])), NO_TABLES),
     "a root that is memory": (changed(lambda i: [i.kinds.__setitem__(pfn, DATA) for pfn in i.tables(4)]), f"{NO_CPU}|{NO_TABLES}"),
     "an address that is none": (changed(lambda i: struct.pack_into("<Q", i.contexts, RIP, 1 << 47)), NO_CPU),
+    "another one's file": (changed(lambda i: i.head.__setitem__("file", b"machine.cfg")), "its file is another domain's"),
+    "a device of the machine's": (changed(lambda i: i.head.update(name=b"machine", file=b"machine.cfg")),
+                                  "its file gives it a device of the machine's"),
+    "memory that its file does not give": (changed(lambda i: more(i, 256)), "its file says another memory, or other CPUs"),
+    "CPUs that its file does not give": (changed(lambda i: i.head.__setitem__("vcpus", 2) or i.contexts.extend(bytes(2 * PAGE))),
+                                         "its file says another memory, or other CPUs"),
+    "no weight": (changed(lambda i: i.head.__setitem__("weight", 0)), "its head says what no domain is like"),
     "devices that nobody knows": (changed(lambda i: i.head.__setitem__("file", b"none.cfg")), "its devices are not to be had"),
     "a name that a terminal obeys": (changed(lambda i: i.head.__setitem__("name", b"\x1b[2J")), "its head says what no domain is like"),
     "a file that a terminal obeys": (changed(lambda i: i.head.__setitem__("file", b"\x9b2J")), "its head says what no domain is like"),
@@ -220,7 +242,7 @@ ALTERED = {
 
 def altered(where, left):
     """Images with one thing that is wrong, and behind them the one that they were made from."""
-    good = at(left, FIRST[0])
+    good = heavy(at(left, FIRST[0]))
     places = ["hdb3", "hdb4"] + ["hda1", "hda2", "hda3", "hda4"] * (where == "qemu")
     names = random.sample(list(ALTERED), len(ALTERED) if os.environ.get("ZENO_ALL") and where == "qemu" else len(places))
     for some in (names[n:n + len(places)] for n in range(0, len(names), len(places))):
@@ -231,12 +253,104 @@ def altered(where, left):
             at(drives[n > 1], FIRST[n + 1], ALTERED[name][0](Image(good)))
         steps = [step for place in places[:len(some)] for step in shell(f"restore phy:{place}")]
         text, said = boot(where, [[*steps, *shell("list", "halt")],
-                                  [*shell("restore phy:hdb2", "console s"), *COUNTS, *shell("shutdown s"), ENDS, *shell("halt")]], drives)
+                                  [*shell("restore phy:hdb2", "sched-credit", "console s"), *COUNTS, *shell("shutdown s"), ENDS, *shell("halt")]], drives)
         for place, name in zip(places, some):
             why = re.findall(rf"^phy:{place}: (.*)$", said, re.M)
             ok(len(why) == 1 and re.search(ALTERED[name][1], why[0]), f"{where}: {name} is refused in a line", why=why, text=text)
-        ok(not re.search(r"^s +\d", said, re.M) and said.count("s is back") == 1 and "; 0 wrong" in said,
+        ok(not re.search(r"^s +\d+ +\d+ +[a-z]", said, re.M) and said.count("s is back") == 1 and "; 0 wrong" in said,
            f"{where}: nothing is left of any, and a good one goes on", text=text)
+        ok("its weight was 65535: sched-credit gives it more than 256" in said and re.findall(r"^s +2 +(\d+)$", said, re.M) == ["256"],
+           f"{where}: with no weight of its own choice", text=text)
+
+
+# ---- images of any kind ----
+
+EDGES = [0, 1, 2, 3, 0x7ff, 0x800, 0xfff, 0x1000, 1 << 31, (1 << 32) - 1, 0x7fffffffffff, 1 << 47, 0xffff800000000000, 0xffff830000000000,
+         0xffff87fffffffff8, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 9, (1 << 64) - 1, 0xe008, 0xe010, 0xe02b, 0xe033]
+
+
+def any_word(rng, part, words):
+    """A word of a part becomes a value at an edge, or has a bit more or less. `words`: how many of its first ones are more likely."""
+    n = 8 * rng.randrange(min(words, len(part) // 8) if rng.random() < 0.7 else len(part) // 8)
+    was, = struct.unpack_from("<Q", part, n)
+    struct.pack_into("<Q", part, n, rng.choice(EDGES) if rng.random() < 0.5 else was ^ 1 << rng.randrange(64))
+
+
+def any_entry(rng, image):
+    """An entry of a page table leads elsewhere, or has another bit; one more is there."""
+    page = image.pages[rng.choice([pfn for pfn in image.pages if image.kinds[pfn] & TYPE])]
+    n = 8 * rng.choice([n for n in range(512) if page[8 * n] & 1] if rng.random() < 0.8 else range(512))
+    was, = struct.unpack_from("<Q", page, n)
+    entry = was ^ 1 << rng.randrange(64) if rng.random() < 0.5 else lead_to(rng.randrange(image.head["frames"]))(was or 7)
+    struct.pack_into("<Q", page, n, entry)
+
+
+def any_head(rng, image):
+    """A number of its head is another one; most are refused, so that it is one of those that need not be."""
+    image.head[rng.choice(["console", "store", "info", "ns", "weight"])] = rng.choice([*range(0, 2050, 41), *image.pages, *EDGES]) % (1 << 32)
+
+
+def any_kind(rng, image):
+    """A frame is a page table, or none; pinned, or not."""
+    pfn = rng.choice(list(image.pages))
+    image.kinds[pfn] = image.kinds[pfn] & DATA | rng.randrange(16)
+
+
+OTHERS = re.compile(r"d2(?:\|| s:) [^\n]*\n(?:  exit [^\n]*\n)*")
+CONTEXT_WORDS = 64 + 8 + 26  # fpu, flags, registers
+ANY = [any_head, any_entry, any_kind, lambda rng, image: any_word(rng, image.p2m, 8), *2 * [lambda rng, image: any_word(rng, image.contexts, CONTEXT_WORDS)],
+       lambda rng, image: any_word(rng, image.pages[rng.choice(list(image.pages))], 512)]
+
+
+def fuzzed(left, rounds, seed):
+    """Each has one to four things that are another one, and right sums. It is refused in a line, or is back and has its turns."""
+    rng, lines, data = random.Random(seed), [], drive(DISK, *FIRST[:1])
+    where, image, good = FIRST[0][0] * SECTOR, folder() / "fuzzed.img", at(left, FIRST[0])
+    at(data, DISK, at(left, DISK))
+    image.write_bytes(data)
+    files = archive(**{"pv-suspend": guest("pv-suspend").read_bytes()}, **FILES)
+    with open(image, "r+b", buffering=0) as disk, machine.start(
+            **boot_from("qemu", KERNEL, "panic=off -- start pv-hello; frames; start dom0 mem=24 module=files; audit; start pv-hello; frames; off",
+                        [guest("dom0"), guest("pv-hello"), files]),
+            cpu="pv", mem=128, limits=machine.Limits(instructions=None, cpu_seconds=60 + rounds),
+            extra=["-drive", f"file={image},format=raw,if=ide,index=1"], interactive=True) as live:
+        def do(line, mark):
+            """A command, and what is said until one behind it is answered; without lines of the monitor's and of others, which may come in the
+            midst of dom0's."""
+            if live.end is not None:
+                return ""
+            before, asked, said = len(live.console()), 0, ""
+            live.send(f"{line}\r".encode())
+            while live.end is None and f"/{mark}: the store has nothing there" not in said:
+                if time.monotonic() > asked + 2:
+                    asked = time.monotonic()
+                    live.send(f"xenstore-ls /{mark}\r".encode())
+                if live.pump(0.002):
+                    said = OTHERS.sub("", live.console()[before:].decode("ascii", "replace").replace("\r", ""))
+            return said
+
+        live.wait_for(b"0# ")
+        for n in range(rounds):
+            now = Image(good)
+            for _ in range(rng.randint(1, 4)):
+                rng.choice(ANY)(rng, now)
+            disk.seek(where)
+            disk.write(bytes(now).ljust(ROOM * SECTOR, b"\0")[:ROOM * SECTOR])
+            said = do("restore phy:hdb2", f"r{n}")
+            lines += re.findall(r"^(?:phy:hdb2: .*|s is back)$", said, re.M)
+            if "s is back" in said:
+                time.sleep(0.01)  # in which it does what it does
+            while "s is back" in said and live.end is None and not re.search(r"^s has ended|made no domain s", said, re.M):
+                said += do("destroy s", f"d{n}")
+        live.send(b"halt\r")
+        done = live.wait()
+    ok(done.end == machine.End.SHUTDOWN, "images of any kind: the host goes on", seed=seed, end=f"{done.end} {done.detail}", text=done.text()[-3000:])
+    text, after = done.text().replace("\r", ""), len(lines)
+    done.cleanup()
+    back, free = lines.count("s is back"), re.findall(r"^  free +(\d+) frames", text, re.M)
+    print(f"# {back} of {rounds} came back")
+    ok(after == rounds and back > rounds // 10, "images of any kind: each is refused in a line, or comes back", seed=seed, lines=lines, text=text[-5000:])
+    ok("audit: 0 differences" in text and free[:1] == free[1:], "... and no frame is lost by any", seed=seed, text=text[-3000:])
 
 
 def deaf():
@@ -254,6 +368,8 @@ def main():
         left = works(where)
         if ok(at(left, FIRST[0])[:8] == b"ZenoSave", f"{where}: there is an image"):
             altered(where, left)
+            if where == "qemu":
+                fuzzed(left, int(os.environ.get("ROUNDS", 1000 if os.environ.get("ZENO_ALL") else 100)), int(os.environ.get("SEED", 0)) or random.getrandbits(32))
     finish()
 
 

@@ -23,6 +23,7 @@
 #define CONFIG_MIB_MAX  4096u
 #define CONFIG_VCPU_MAX 32u
 #define WEIGHT_MAX      65535u
+#define WEIGHT_DEFAULT  256u
 #define CONFIG_DISKS    4u
 #define CONFIG_VIFS     4u
 #define CONFIG_PORTS    4u

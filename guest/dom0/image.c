@@ -1,6 +1,7 @@
 /*
  * What an image's head says: image.h.
  */
+#include <guest/dom0/config.h>
 #include <guest/dom0/image.h>
 #include <guest/pv/drivers/crc.h>
 #include <guest/pv/lib/text.h>
@@ -45,6 +46,7 @@ image_wrong(const void *page, uint64_t size)
 	    h->vcpus > ZENO_VCPUS || h->data > h->frames || h->console_pfn >= h->frames ||
 	    h->store_pfn >= h->frames || h->info_pfn >= h->frames || !*h->name ||
 	    !is_text(h->name, sizeof(h->name)) || !is_text(h->file, sizeof(h->file)) ||
+	    !h->weight || h->weight > WEIGHT_MAX ||
 	    h->ns >> 62) /* its clock has centuries before it wraps */
 		return "its head says what no domain is like";
 	if (size / IMAGE_PAGE < image_tables(h) + h->data)

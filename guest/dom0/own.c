@@ -16,9 +16,12 @@ static struct inet stack = { .mac = { 0, 0x16, 0x3e },
 			     .ip = INET_IP(10, 0, 2, 1),
 			     .mask = INET_IP(255, 255, 255, 0) };
 
+static const uint8_t *sender; /* of the frame that has come: the bridge knows that he is that one */
+
 static void
 from_bridge(struct port *p, const void *frame, size_t len)
 {
+	sender = (const uint8_t *)frame + MAC_SIZE;
 	if (!bridge_return(p, frame, len))
 		inet_receive(&stack, frame, len);
 }
@@ -36,11 +39,18 @@ echo(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *bytes, si
 		inet_udp(n, from, ECHO, from_port, bytes, len);
 }
 
+/* Who asks in somebody else's name would have that one told what it has not asked for. */
+static uint32_t
+address_of(const uint8_t *mac)
+{
+	return memcmp(mac, sender, MAC_SIZE) ? 0 : vif_address(mac);
+}
+
 /* To all, since who asks has no address yet. */
 static void
 dhcp(struct inet *n, uint32_t from, uint16_t from_port, const uint8_t *bytes, size_t len)
 {
-	const struct dhcp d = { .ip = n->ip, .mask = n->mask, .find = vif_address };
+	const struct dhcp d = { .ip = n->ip, .mask = n->mask, .find = address_of };
 	uint8_t answer[DHCP_ANSWER];
 
 	if (dhcp_answer(&d, bytes, len, answer))

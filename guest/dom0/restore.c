@@ -31,6 +31,22 @@ end(const char *wrong)
 
 /* ---- before there is a domain ---- */
 
+/*
+ * An image may name any file of dom0's: it has what that one gives if it is the domain that the
+ * file is about. What a device of the machine's knew of it is in no image.
+ */
+static const char *
+file_wrong(void)
+{
+	if (strcmp(config.name, job.head.name) || config.type != CONFIG_PV)
+		return "its file is another domain's";
+	if (config.memory != job.head.frames >> 8 || config.vcpus != job.head.vcpus)
+		return "its file says another memory, or other CPUs";
+	if (config.ioports || config.irqs)
+		return "its file gives it a device of the machine's";
+	return NULL;
+}
+
 static bool
 get_table(void *to)
 {
@@ -55,7 +71,7 @@ read_head(void)
 		wrong = "there is a domain of its name";
 	if (!wrong && !domain_devices(job.head.file, &config))
 		wrong = "its devices are not to be had";
-	return wrong;
+	return wrong ? wrong : file_wrong();
 }
 
 /* Each kind is one, and there is as much memory as the head says. */
@@ -198,6 +214,19 @@ finish(void)
 	return wrong ? wrong : begin_vcpus();
 }
 
+/* More than its file gives it, or anybody has, is a person's to give. */
+static void
+give_weight(void)
+{
+	uint64_t most = config.cpu_weight ? config.cpu_weight : WEIGHT_DEFAULT;
+
+	if (job.head.weight <= most)
+		control(ZENO_WEIGHT, job.id, job.head.weight, 0);
+	else
+		say("its weight was %u: sched-credit gives it more than %lu\n", job.head.weight,
+		    most);
+}
+
 void
 restore_step(void)
 {
@@ -211,8 +240,8 @@ restore_step(void)
 		wrong = finish();
 	if (!wrong) {
 		say("%s is back\n", job.head.name);
-		control(ZENO_WEIGHT, job.id, job.head.weight, 0);
 		domain_start(job.id, &config);
+		give_weight();
 	}
 	end(wrong);
 }
