@@ -278,8 +278,8 @@ def any_word(rng, part, words):
 
 def any_entry(rng, image):
     """An entry of a page table leads elsewhere, or has another bit; one more is there."""
-    page = image.pages[rng.choice([pfn for pfn in image.pages if image.kinds[pfn] & TYPE])]
-    n = 8 * rng.choice([n for n in range(512) if page[8 * n] & 1] if rng.random() < 0.8 else range(512))
+    page = image.pages[rng.choice([pfn for pfn in image.pages if image.kinds[pfn] & TYPE] or list(image.pages))]
+    n = 8 * rng.choice([n for n in range(512) if page[8 * n] & 1 and rng.random() < 0.8] or range(512))
     was, = struct.unpack_from("<Q", page, n)
     entry = was ^ 1 << rng.randrange(64) if rng.random() < 0.5 else lead_to(rng.randrange(image.head["frames"]))(was or 7)
     struct.pack_into("<Q", page, n, entry)

@@ -10,6 +10,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from harness import ROOT, TOOLS, Tree, finish, folder, ok, run  # noqa: E402
 
+sys.path.insert(0, str(ROOT / "grade"))
+from zeno.judging import build, course  # noqa: E402
+
 C = """\
 int
 first(int x)
@@ -170,6 +173,11 @@ def the_real_one():
     ok(not bad, "it holds no solutions, mutants, keys, cheats", got=bad)
     done = run("python3", TOOLS / "leaks.py", out, cwd=ROOT)
     ok(done.status == 0, "no line from inside of a region occurs in it", out=done.out)
+    tree = build.Tree(course.load("9A", out), root=out)
+    ends = [end.name for end in (out / build.ENDS).iterdir()]
+    ok(sorted(ends) == ["dom0.elf", "pv-disk.elf", "pv-net.elf"] and not (tree.path / build.ENDS).exists(),
+       "it has the reference's ends, compiled, and what is graded is not built beside them", got=ends)
+    tree.remove()
     for lab in (0, 1):
         done = run("make", "-j2", f"LAB={lab}", cwd=out)
         ok(done.status == 0 and (out / f"build/lab{lab}/zeno.mb").is_file(),

@@ -3,7 +3,7 @@
 The tree holds what the build reads and nothing else: the kernel, the hypervisor, the tools, the
 upper part of grade/labs/*.toml, the labs that this one needs, and of the graded lab's folder the
 pristine skeleton with just the manifest's files replaced by the student's. It holds no solution of
-the graded lab, no test, no mutant, no answer. Only images leave it.
+the graded lab, compiled or not, no test, no mutant, no answer. Only images leave it.
 """
 
 import functools
@@ -142,6 +142,7 @@ class Tree:
             if entry.name in LEFT_OUT or entry.name == "grade" or entry.is_symlink():
                 continue
             self._copy_entry(entry, self.path / entry.name)
+        shutil.rmtree(self.path / ENDS, ignore_errors=True)  # an .incbin would have the reference's functions, and jump there
         (self.path / "grade" / "labs").mkdir(parents=True)
         for name in GRADE_KEPT:
             if (self.root / "grade" / name).is_file():
