@@ -14,6 +14,7 @@ static uint64_t window[512] __attribute__((aligned(4096)));
 static uint64_t words[512] __attribute__((aligned(4096)));
 static struct xen_guest_context fine, g;
 static uint64_t it; /* its number */
+static uint32_t vcpus = 1;
 
 static uint64_t
 its(uint64_t pfn)
@@ -48,9 +49,15 @@ pin(uint64_t pfn, unsigned level)
 }
 
 static int64_t
+begin_one(uint64_t vcpu)
+{
+	return control(ZENO_BEGIN, it, vcpu, (uint64_t)&g);
+}
+
+static int64_t
 begin(void)
 {
-	return control(ZENO_BEGIN, it, 0, (uint64_t)&g);
+	return begin_one(0);
 }
 
 /* ---- one that could run ---- */
@@ -64,6 +71,7 @@ make(void)
 
 	c.empty = 1;
 	c.mib = 2;
+	c.vcpus = vcpus;
 	c.console_pfn = 1;
 	c.store_pfn = 2;
 	it = (uint64_t)create(&c);
@@ -302,9 +310,11 @@ pauses(void)
 	drop();
 }
 
+/* Of several vCPUs any may be the first to begin, and others never do. */
 static void
 any_one(void)
 {
+	vcpus = 1 + (uint32_t)draw(ZENO_VCPUS);
 	make();
 	if (draw(2)) { /* a table has an entry more */
 		uint64_t to = draw(2) ? its(draw(64)) : draw(1ul << 20);
@@ -313,13 +323,20 @@ any_one(void)
 	}
 	for (uint64_t n = draw(3); n; n--)
 		pin(TABLES + draw(8), (unsigned)draw(5));
-	any_context();
-	if (begin() && draw(2)) {
-		g = fine;
-		begin();
+	for (uint64_t n = draw(vcpus) + 1; n; n--) {
+		uint64_t vcpu = draw(4) ? draw(vcpus) : draw(ZENO_VCPUS);
+
+		any_context();
+		if (begin_one(vcpu) && draw(2)) {
+			g = fine;
+			begin_one(vcpu);
+		}
+		if (!draw(4))
+			let_run();
 	}
 	let_run();
 	drop();
+	vcpus = 1;
 }
 
 void
