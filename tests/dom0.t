@@ -173,7 +173,8 @@ def refused():
     start = "start dom0 module=pv-domu"
     text = PV.host(["start pv-control", "start pv-hello", "frames", start, "audit", "start pv-hello", "frames",
                     f"{start} -- die=crash", "audit d1", "audit d2", "audit d4", "list", "stop d2", "stop d4", "start pv-hello", "frames",
-                    f"{start} -- die=late", "stop d2", "stop d4", "start dom0 & -- idle", "start dom0", "stop d1", "start pv-hello", "frames"],
+                    f"{start} -- die=late", "stop d2", "stop d4", "start dom0 & -- idle", "start dom0", "stop d1", "start pv-hello", "frames",
+                    f"{start} -- die=midway", "vcpu d2", "gwalk 0x1000 d2", "audit d2", "vcpu d3.1", "audit d3", "stop d2", "stop d3", "start pv-hello", "frames"],
                    [bad, "pv-control", "pv-domu", "pv-hello"])
     parts = each(text)
     before, *after = frames(text)
@@ -182,9 +183,11 @@ def refused():
     ok("dom0 ends with 2 3 4" in text and "dom0: stopped: it says that it has crashed" in text
        and re.findall(r"^d(.) +made .* (\w+)$", text, re.M) == [("2", "paused"), ("4", "running")],
        "dom0 ends, and what it has made goes on", text=text)
-    ok(text.count("audit: 0 differences") == 4, "with nothing mapped that is another's", text=text)
+    ok("dom0 ends with 2 3" in text and "vCPU 0 on pv, guest ring 0, real mode" in text and "vCPU 1 on pv, guest ring 3, 64-bit code" in text,
+       "so does one that was not back yet, and the monitor looks at it", text=text[-5000:])
+    ok(text.count("audit: 0 differences") == 6, "with nothing mapped that is another's", text=text)
     ok("dom0: there is one, d1" in text, "there is one dom0", text=text[-2000:])
-    ok(after == [before] * 3, "and no frame is lost", text=text)
+    ok(after == [before] * 4, "and no frame is lost", text=text)
 
 
 def weighs(files):

@@ -40,3 +40,4 @@ void wait_for_end(uint64_t id);
 /* empty.c: those that are to be brought back, and what harm that could do; `rounds` of any such. */
 void built_ones(uint64_t id); /* of one that the builder has made, and that has not run */
 void empty_ones(unsigned rounds);
+int leave_empty(void);

@@ -339,6 +339,19 @@ any_one(void)
 	vcpus = 1;
 }
 
+/* dom0 ends before one is back: nobody has begun, or, of a second one, its second vCPU alone. */
+int
+leave_empty(void)
+{
+	vcpus = 2;
+	make();
+	pv_printf("dom0 ends with %lu", it);
+	make();
+	REFUSES(0, "its second vCPU, before its first", begin_one(1));
+	pv_printf(" %lu\n", it);
+	return 0;
+}
+
 void
 empty_ones(unsigned rounds)
 {

@@ -412,6 +412,8 @@ guest_main(const struct xen_start_info *info)
 		pv_poll(0, 0);
 	if (has_word("die=any"))
 		anything(3000);
+	if (has_word("die=midway"))
+		return leave_empty();
 	if (has_word("die="))
 		return die();
 	numbers();
