@@ -76,8 +76,8 @@ stream_put(struct stream *s, const void *page)
 {
 	if ((s->at + s->held + 1) * PAGE > stream_bytes(s))
 		return false;
-	memcpy(room[s->held++], page, PAGE);
-	s->crc = crc32(s->crc, page, PAGE);
+	memcpy(room[s->held], page, PAGE);
+	s->crc = crc32(s->crc, room[s->held++], PAGE); /* somebody may write to the page still */
 	return s->held < STREAM_ROOM || empty(s);
 }
 

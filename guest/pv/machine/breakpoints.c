@@ -31,9 +31,23 @@ set_dr(uint64_t n, uint64_t to)
 	return pv_call(XEN_set_debugreg, n, to, 0, 0);
 }
 
-/* A #DB that waits may do so until the host's first instruction: there it is no end of the host. */
+/* Where the instruction is that comes behind such a function's `mov ss, edx`. */
+static uint64_t
+behind_mov_ss(void (*fn)(uint64_t))
+{
+	const uint8_t *at = (const uint8_t *)fn;
+
+	while (at[0] != 0x8e || at[1] != 0xd2)
+		at++;
+	return (uint64_t)(at + 2);
+}
+
+/*
+ * A #DB that waits may do so until the host's first instruction: there it is no end of the host. A
+ * breakpoint on the next instruction waits as well, or comes, as the machine has it.
+ */
 static void
-held(void)
+held(bool watched)
 {
 	const struct {
 		void (*fn)(uint64_t);
@@ -44,10 +58,17 @@ held(void)
 		     { do_held_call, 1, 1 }, { do_held_cli, 1, 1 },
 		     { do_held_nop, 1, 1 } };
 
-	for (unsigned n = 0; n < sizeof(what) / sizeof(what[0]); n++)
+	for (unsigned n = 0; n < sizeof(what) / sizeof(what[0]); n++) {
+		set_dr(0, behind_mov_ss(what[n].fn));
+		check(!set_dr(7, watched ? 0x401 : 0x400), "DR7", n);
 		check(!does(what[n].fn, 0) &&
-			      (last.vector == what[n].vector || last.vector == what[n].other),
-		      "behind a mov ss under TF", n << 8 | last.vector);
+			      (last.vector == what[n].vector || last.vector == what[n].other ||
+			       (watched && last.vector == 1)),
+		      watched ? "behind a mov ss under TF, and a breakpoint"
+			      : "behind a mov ss under TF",
+		      n << 8 | last.vector);
+	}
+	set_dr(7, 0x400);
 }
 
 void
@@ -76,5 +97,6 @@ breakpoints(void)
 	check(does(do_to_dr7, 0x400) && does(do_watched, 0), "off by mov", last.vector);
 	check(does(do_to_dr0, at + 1) && value(do_from_dr0) == at + 1 && !does(do_to_dr0, HOLE),
 	      "mov to DR0", value(do_from_dr0));
-	held();
+	held(false);
+	held(true);
 }
