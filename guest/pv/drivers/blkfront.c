@@ -270,6 +270,22 @@ blk_do(struct blkfront *b, enum xen_blkif_op op, uint64_t sector, const void *at
 	return request < 0 ? request : blk_wait(b, request);
 }
 
+/*
+ * Of two that part a back end may have the ring until its front end is Closed: Linux' does
+ * (drivers/block/xen-blkback/xenbus.c, frontend_changed()), and is Closed behind that.
+ */
+static void
+take_back(struct blkfront *b)
+{
+	enum xen_xenbus_state state = state_of(b, b->there);
+
+	while (b->page_ref && (state == XEN_XENBUS_Connected || state == XEN_XENBUS_Closing)) {
+		pv_wait(&pv_info->store_evtchn, 1, pv_now() + PATIENCE);
+		state = state_of(b, b->there);
+	}
+	drop(b);
+}
+
 void
 blk_end(struct blkfront *b)
 {
@@ -278,6 +294,7 @@ blk_end(struct blkfront *b)
 	while (b->mine != XEN_XENBUS_Closed)
 		if (!blk_serve(b))
 			sleep(b);
+	take_back(b);
 	xenbus_unwatch(b->bus, b->there, b->token);
 	for (struct blk_slot *s = b->slot; s < b->slot + XEN_BLKIF_RING; s++)
 		if (s->used && !s->done)
