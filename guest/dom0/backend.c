@@ -14,7 +14,7 @@ back_path(const struct backend *b, bool back, const char *key, char path[PATH_SI
 
 	if (back)
 		snprintf(path, PATH_SIZE, "%sbackend/%s/%u/%u%s%s", backends_at, b->kind->type,
-			 b->of->id, b->number, slash, key);
+			 b->of->id, b->number + b->beyond, slash, key);
 	else
 		snprintf(path, PATH_SIZE, "/local/domain/%u/device/%s/%u%s%s", b->of->id,
 			 b->kind->type, b->number, slash, key);

@@ -23,6 +23,7 @@ struct backend {
 	struct domu *of; /* whose; NULL: nobody's */
 	const struct backend_kind *kind;
 	unsigned number; /* as the other end knows it */
+	unsigned beyond; /* ... and what is more in the name of our own place */
 	char name[16];   /* as a person does: xvda, vif 0 */
 	enum xen_xenbus_state mine;
 	bool look;    /* the front end's state may be another one */

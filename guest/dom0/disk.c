@@ -31,6 +31,29 @@ disk_number(const char *name)
 	return MAJOR << 8 | (unsigned)(name[3] - 'a') << 4 | part;
 }
 
+/* The number that these digits are; where they end. NULL: none, or more than `most`. */
+static const char *
+decimal(const char *c, unsigned most, unsigned *number)
+{
+	const char *first = c;
+
+	for (*number = 0; *c >= '0' && *c <= '9' && *number <= most; c++)
+		*number = *number * 10 + (unsigned)(*c - '0');
+	return c > first && *number <= most ? c : NULL;
+}
+
+/* Linux has 12 bits for the one, and 20 for the other (include/linux/kdev_t.h). */
+bool
+disk_numbers(const struct disk *d, unsigned *major, unsigned *minor)
+{
+	const char *end = d->device ? decimal(d->target, (1u << 12) - 1, major) : NULL;
+
+	if (!end || *end != ':')
+		return false;
+	end = decimal(end + 1, (1u << 20) - 1, minor);
+	return end && !*end;
+}
+
 /* By place, and by these names. */
 enum place { TARGET, FORMAT, VDEV, ACCESS, BY_PLACE, BACKEND = BY_PLACE, PLACES };
 static const char *const names[PLACES] = { "target=", "format=", "vdev=", "access=", "backend=" };

@@ -6,6 +6,7 @@
  *   file:NAME,xvda,w
  *   phy:hda1,xvda,w          or /dev/hda1, raw, xvda, rw
  *   /dev/hda, raw, xvda, rw, backend=NAME   that domain has it, and serves it
+ *   phy:1:0,xvda,w,backend=NAME   ... and is a Linux, which knows it by these numbers: /dev/ram0
  *
  * By place they are target, format, vdev, access; behind a prefix there is no format. `target=` is
  * the last, and has all that is behind it. Pure.
@@ -31,3 +32,5 @@ struct disk {
 const char *disk_read(struct disk *d, const char *words);
 /* The number of xvda, xvdb3; 0: it is none. */
 unsigned disk_number(const char *name);
+/* A device by a Linux' numbers for it, in decimal, as ls -l shows them. */
+bool disk_numbers(const struct disk *d, unsigned *major, unsigned *minor);

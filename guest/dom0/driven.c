@@ -2,8 +2,13 @@
  * Disks that a domain has from another one, a driver domain: `backend=NAME`. dom0 brings both
  * together in the store, and no request passes it.
  *
- *   /local/domain/BACK/backend/vbd/DOMAIN/NUMBER  the back end's: that domain may read it
- *   /local/domain/DOMAIN/device/vbd/NUMBER        that domain's own: the back end may read it
+ *   /local/domain/BACK/backend/vbd/DOMAIN/PLACE  the back end's: that domain may read it
+ *   /local/domain/DOMAIN/device/vbd/NUMBER       that domain's own: the back end may read it
+ *
+ * A domain ends, and another one comes under its number. A back end that looks behind both finds
+ * what it knows, and Linux' keeps what it has opened for the one that has ended (drivers/xen/
+ * xenbus/xenbus_probe.c, xenbus_dev_changed()). So the place is NUMBER for a domain's number's
+ * first bearer alone: each later one's is another one.
  *
  * The back end's domain may end, and another one of its name come: then both places are made anew,
  * and the front end finds another `backend`. Until then a disk waits; what is below it, only its
@@ -11,15 +16,19 @@
  */
 #include <guest/dom0/blkback.h>
 
-#define DRIVEN 16u
+#define DRIVEN  16u
+#define BEARERS 100000u /* what is more in a later one's place: more than any NUMBER ... */
+#define SOME    9u      /* ... and all of them have six digits at most */
 
 static struct driven {
 	struct domu *of;   /* NULL: none */
 	struct domu *back; /* NULL: none of this name is there */
 	struct disk disk;
+	unsigned place;
 	bool leaving, look; /* when its back end has closed, it is gone; that may be so */
 } driven[DRIVEN];
 static unsigned leaving;
+static unsigned ended[DOMUS + 1]; /* of each number: domains that have ended */
 
 static struct domu *
 find(const char *name)
@@ -39,7 +48,7 @@ path_of(const struct driven *d, bool back, const char *key, char *path)
 
 	if (back)
 		snprintf(path, PATH_SIZE, "/local/domain/%u/backend/vbd/%u/%u%s%s", d->back->id,
-			 d->of->id, d->disk.number, slash, key);
+			 d->of->id, d->place, slash, key);
 	else
 		snprintf(path, PATH_SIZE, "/local/domain/%u/device/vbd/%u%s%s", d->of->id,
 			 d->disk.number, slash, key);
@@ -65,14 +74,33 @@ put_number(const struct driven *d, bool back, const char *key, unsigned n)
 }
 
 /*
+ * Linux opens what this key names, and nothing else; without it, it waits. On Xen a script in the
+ * back end's domain finds a path's numbers and writes them, both hexadecimal (drivers/block/
+ * xen-blkback/xenbus.c, backend_changed()). dom0 looks into nobody's /dev: whoever makes the file
+ * says them.
+ */
+static void
+offer_numbers(const struct driven *d)
+{
+	unsigned major, minor;
+	char numbers[24];
+
+	if (!disk_numbers(&d->disk, &major, &minor))
+		return;
+	snprintf(numbers, sizeof(numbers), "%x:%x", major, minor);
+	put(d, true, "physical-device", numbers);
+}
+
+/*
  * What both ends read. The front end's place comes first, and the back end's is whole before
  * anybody else runs. What a front end has told another back end is not there any more.
  */
 static void
-join(const struct driven *d)
+join(struct driven *d)
 {
 	char path[PATH_SIZE], other[PATH_SIZE];
 
+	d->place = d->disk.number + BEARERS * (ended[d->of->id % (DOMUS + 1)] % SOME);
 	path_of(d, true, "", other);
 	path_of(d, false, "", path);
 	daemon_remove(path);
@@ -91,6 +119,7 @@ join(const struct driven *d)
 	put(d, true, "params", d->disk.target);
 	put(d, true, "mode", d->disk.readonly ? "r" : "w");
 	put(d, true, "device-type", "disk");
+	offer_numbers(d);
 	put_number(d, true, "state", XEN_XENBUS_Initialising);
 }
 
@@ -224,6 +253,7 @@ driven_end(const struct domu *u)
 		else if (d->back == u)
 			d->back = NULL;
 	}
+	ended[u->id % (DOMUS + 1)]++;
 }
 
 void

@@ -45,9 +45,14 @@ read_it(const char *text, size_t len)
 		sprintf(got + strlen(got), "|%s%s %s %u %c", c.disk[n].target,
 			c.disk[n].device ? "*" : "", c.disk[n].name, c.disk[n].number,
 			c.disk[n].readonly ? 'r' : 'w');
-	for (unsigned n = 0; *got > '9' && n < c.disks; n++)
+	for (unsigned n = 0; *got > '9' && n < c.disks; n++) {
+		unsigned major, minor;
+
 		if (*c.disk[n].backend)
 			sprintf(got + strlen(got), " of %s", c.disk[n].backend);
+		if (disk_numbers(&c.disk[n], &major, &minor))
+			sprintf(got + strlen(got), " by %x, %x", major, minor);
+	}
 	for (unsigned n = 0; *got > '9' && n < c.ioports; n++)
 		sprintf(got + strlen(got), "|%x-%x", c.ioport[n].first, c.ioport[n].last);
 	for (unsigned n = 0; *got > '9' && n < c.irqs; n++)
@@ -110,6 +115,13 @@ static const struct {
 	{ WHOLE "disk=['format=raw,a,xvda']", "4:7: the one format here is raw" },
 	{ WHOLE "disk=[ ]", "n|k|||8|1" },
 	{ WHOLE "disk=['a,,xvda,w,backend=drv']", "n|k|||8|1|a xvda 51712 w of drv" },
+	{ WHOLE "disk=['phy:1:0,xvda,w,backend=l', '/dev/4095:1048575,,xvdb']",
+	  "n|k|||8|1|1:0* xvda 51712 w|4095:1048575* xvdb 51728 w of l by 1, 0 by fff, fffff" },
+	{ WHOLE "disk=['1:0,,xvda', 'phy:4096:0,xvdb', 'phy:1:1048576,xvdc', 'phy:1:,xvdd']",
+	  "n|k|||8|1|1:0 xvda 51712 w|4096:0* xvdb 51728 w|1:1048576* xvdc 51744 w|"
+	  "1:* xvdd 51760 w" },
+	{ WHOLE "disk=['phy::0,xvda', 'phy:1:0x,xvdb', 'phy:99999999999:0,xvdc']",
+	  "n|k|||8|1|:0* xvda 51712 w|1:0x* xvdb 51728 w|99999999999:0* xvdc 51744 w" },
 	{ WHOLE "disk=['backend=dom0,vdev=xvda,target=/dev/hda,backend=x']",
 	  "n|k|||8|1|hda,backend=x* xvda 51712 w" },
 	{ WHOLE "disk=['a,,xvda,,backend=a23456789012345678901234']",

@@ -9,6 +9,8 @@
 #include <guest/pv/driver/driver.h>
 #include <guest/pv/lib/text.h>
 
+#define NUMBERS 1000000u /* one with seven digits is none */
+
 struct vbd vbds[VBDS];
 static struct domu fronts[VBDS]; /* each disk's own */
 
@@ -69,9 +71,29 @@ offer(struct vbd *v)
 	back_put_number(&v->back, true, "feature-max-indirect-segments", BLK_MOST);
 }
 
-static void
-begin(struct vbd *v, unsigned domain, unsigned number)
+/* The front end's number is its own place's, as dom0 names that; ours may be another one's. */
+static unsigned
+number_of(unsigned domain, unsigned place)
 {
+	char path[PATH_SIZE];
+	const char *end = path;
+	unsigned number = 0;
+
+	snprintf(path, sizeof(path), BACK "/%u/%u/frontend", domain, place);
+	if (!daemon_read(path, path, sizeof(path)))
+		return place;
+	for (const char *c = path; *c; c++)
+		if (*c == '/')
+			end = c + 1;
+	for (; *end >= '0' && *end <= '9' && number < NUMBERS; end++)
+		number = number * 10 + (unsigned)(*end - '0');
+	return number;
+}
+
+static void
+begin(struct vbd *v, unsigned domain, unsigned place)
+{
+	unsigned number = number_of(domain, place);
 	char path[PATH_SIZE];
 	const char *wrong;
 
@@ -80,6 +102,7 @@ begin(struct vbd *v, unsigned domain, unsigned number)
 	*v = (struct vbd){ .back = { .of = &fronts[v - vbds],
 				     .kind = &blkback,
 				     .number = number,
+				     .beyond = place - number,
 				     .look = true,
 				     .mine = XEN_XENBUS_Initialising } };
 	if (!get(v, "dev", v->disk.name, sizeof(v->disk.name)))
@@ -107,7 +130,7 @@ next_number(const char **name, const char *end, unsigned *number)
 	const char *c = *name;
 
 	*number = 0;
-	for (; c < end && *c >= '0' && *c <= '9' && *number < 1000000; c++)
+	for (; c < end && *c >= '0' && *c <= '9' && *number < NUMBERS; c++)
 		*number = *number * 10 + (unsigned)(*c - '0');
 	if (c == *name || c >= end || *c)
 		return false;
@@ -126,17 +149,17 @@ has(const struct vbd *v, const char *key)
 }
 
 static void
-see(bool seen[VBDS], unsigned domain, unsigned number)
+see(bool seen[VBDS], unsigned domain, unsigned place)
 {
 	struct vbd *free = NULL;
 
 	for (struct vbd *v = vbds; v < vbds + VBDS; v++) {
-		if (v->of && v->of->id == domain && v->back.number == number) {
+		if (v->of && v->of->id == domain && v->back.number + v->back.beyond == place) {
 			seen[v - vbds] = has(v, "frontend-id");
 			/* another one came under its number, unseen: it has no offer */
 			if (seen[v - vbds] && v->sectors && !has(v, "sectors")) {
 				vbd_free(v);
-				begin(v, domain, number);
+				begin(v, domain, place);
 			}
 			return;
 		}
@@ -145,7 +168,7 @@ see(bool seen[VBDS], unsigned domain, unsigned number)
 	}
 	if (!free)
 		return;
-	begin(free, domain, number);
+	begin(free, domain, place);
 	seen[free - vbds] = true;
 }
 
