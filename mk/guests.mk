@@ -19,7 +19,7 @@ GUEST_ELFS := $(GUESTS:%=$(GO)/%.elf) $(PV_ELFS) $(patsubst %,$(GO)/pvh-%.elf,$(
 # Its ramdisk: what domains are to be, and kernels for them. Its disk stands in front, and so at the same place in a page whatever
 # the others are: Lab 9B's walk looks at copies of it.
 DOM0_FILES := $(if $(DOM0),$(OWN)/$(if $(LINUX),linux/)files.cpio)
-DOM0_LINUX := $(if $(LINUX),build/linux64/linux-pv build/linux64/pv/initrd64)
+DOM0_LINUX := $(if $(LINUX),build/linux64/linux-pv build/linux64/pv/initrd64 build/linux64/pv/initrdback)
 DOM0_HAS := $(wildcard guest/dom0/files/*.cfg build/xen/pvgrub) $(if $(DOM0),$(GO)/disk.img) $(DOM0_LINUX)
 BOOT_BINS := $(patsubst boot/%.asm,build/boot/%.bin,$(wildcard boot/mbr.asm boot/loader.asm))
 PLUGIN := $(if $(wildcard grade/plugin/zcount.c),build/zcount.so)
@@ -127,7 +127,7 @@ $(GO)/%/dom0.elf: $(GO)/pv-%.elf
 	@mkdir -p $(@D)
 	@cp $< $@
 
-build/linux64/linux-pv build/linux64/pv/initrd64 &: guest/linux/drivers tools/xen_guest.py
+build/linux64/linux-pv build/linux64/pv/initrd64 build/linux64/pv/initrdback &: guest/linux/drivers guest/linux/back tools/xen_guest.py
 	@$(PYTHON) tools/xen_guest.py linux
 $(DOM0_FILES): tools/mkfiles.py mk/guests.mk $(PV_ELFS) $(DOM0_HAS)
 	@mkdir -p $(@D)

@@ -32,7 +32,7 @@ struct start {
 	struct domain_config config;
 	uint64_t mib, vcpus;
 	bool background;
-	char words[256]; /* for the guest's own command line */
+	char words[512]; /* for the guest's own command line: as many as a domain has */
 };
 
 static int

@@ -3,7 +3,7 @@
  * back; of what it then reads of the whole disk it says the CRC. `cat`: the text that the disk
  * begins with. `times=N`: it goes on until it has been connected so often, and says "ready> " each
  * time, to who has its console. `turn=N`: stretches of N sectors at both ends change places.
- * `log=N`: log.c.
+ * `log=N`: log.c. `flushes`: its back end has a cache.
  */
 #include <guest/pv/disk/disk.h>
 #include <guest/pv/drivers/crc.h>
@@ -200,6 +200,8 @@ use(void)
 
 	if (step && step <= BLK_SECTORS - 8)
 		turn(step);
+	if (has_word("flushes"))
+		check(disk.can_flush, "it flushes", 0);
 	if (has_word("cat"))
 		cat();
 	if (has_word("bench"))
