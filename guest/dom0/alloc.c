@@ -1,39 +1,78 @@
 /*
  * The store's memory: an arena for each domain that asks, so that none takes another's, whatever it
- * does. In each are pieces whose sizes are powers of two, and a list of the free ones of each: any
- * piece is found and given back at once; what it costs is half of it, at worst.
+ * does. In each are blocks whose sizes are powers of two (buddies, as in Knuth, TAOCP 1 2.5): one
+ * is cut in halves until a piece fits, and two free halves are one again at once. So what a domain
+ * has cut to bits is whole for the next one that has its number.
  */
 #include <guest/dom0/dom0.h>
 
-#define CLASSES 11u
-#define OURS    (1ul << 20)
-#define THEIRS  (384ul << 10) /* STORE_NODES small ones, and as much again */
+#define CLASSES  11u
+#define SMALLEST 32u
+#define LARGEST  ((size_t)SMALLEST << (CLASSES - 1))
+#define OURS     (1ul << 20)
+#define THEIRS   (384ul << 10) /* STORE_NODES small ones, and as much again */
+_Static_assert(OURS % LARGEST == 0 && THEIRS % LARGEST == 0, "a block lies by its size");
+
+/*
+ * In front of each block lies which it is; a free one has its neighbours in the list behind that.
+ */
+struct block {
+	uint16_t arena, class;
+	bool is_free;
+	uint8_t room[11];
+	struct block *next, *before;
+};
+#define HEAD offsetof(struct block, next)
+_Static_assert(HEAD == 16 && sizeof(struct block) == SMALLEST, "what is given is aligned");
 
 static struct arena {
-	size_t used, end; /* of the heap */
-	union piece *free_ones[CLASSES];
+	bool begun;
+	size_t left;
+	struct block *free_ones[CLASSES];
 } arenas[STORE_DOMAINS];
-static uint8_t heap[OURS + (STORE_DOMAINS - 1) * THEIRS] __attribute__((aligned(4096)));
+static struct block heap[(OURS + (STORE_DOMAINS - 1) * THEIRS) / SMALLEST]
+	__attribute__((aligned(4096)));
 static uint16_t payer;
 
-/* In front of each piece lies of which class it is, and whose. */
-union piece {
-	union piece *next;
-	struct {
-		uint32_t class, arena;
-	} of;
-	uint8_t room[16];
-};
+static size_t
+size_of(unsigned class)
+{
+	return (size_t)SMALLEST << class;
+}
+
+static void
+put(struct block *b, uint16_t arena, unsigned class)
+{
+	struct block **list = &arenas[arena].free_ones[class];
+
+	*b = (struct block){ .arena = arena, .class = (uint16_t) class, .is_free = true };
+	b->next = *list;
+	if (b->next)
+		b->next->before = b;
+	*list = b;
+}
+
+static void
+take(struct block *b)
+{
+	*(b->before ? &b->before->next : &arenas[b->arena].free_ones[b->class]) = b->next;
+	if (b->next)
+		b->next->before = b->before;
+	b->is_free = false;
+}
 
 static struct arena *
 arena_of(uint16_t domid)
 {
+	size_t at = domid ? OURS + (domid - 1) * THEIRS : 0;
 	struct arena *a = &arenas[domid];
 
-	if (!a->end) {
-		a->used = domid ? OURS + (domid - 1) * THEIRS : 0;
-		a->end = a->used + (domid ? THEIRS : OURS);
-	}
+	if (a->begun)
+		return a;
+	a->begun = true;
+	a->left = domid ? THEIRS : OURS;
+	for (size_t n = 0; n < a->left; n += LARGEST)
+		put(&heap[(at + n) / SMALLEST], domid, CLASSES - 1);
 	return a;
 }
 
@@ -46,56 +85,58 @@ store_pays(uint16_t domid)
 	return before;
 }
 
-/* Where no new one fits any more, a larger one that is free will do. */
-static union piece *
-free_one(struct arena *a, unsigned class)
-{
-	union piece *p;
-
-	while (class < CLASSES && !a->free_ones[class])
-		class ++;
-	if (class == CLASSES)
-		return NULL;
-	p = a->free_ones[class];
-	a->free_ones[class] = p->next;
-	return p;
-}
-
 void *
 store_alloc(size_t size)
 {
 	struct arena *a = arena_of(payer);
-	unsigned class = 0;
-	union piece *p;
+	unsigned class = 0, from;
+	struct block *b;
 
-	while (class < CLASSES && (16ul << class) < size)
+	while (class < CLASSES && size_of(class) - HEAD < size)
 		class ++;
-	if (class == CLASSES)
+	for (from = class; from < CLASSES && !a->free_ones[from];)
+		from++;
+	if (from >= CLASSES)
 		return NULL;
-	if (!a->free_ones[class] && a->end - a->used >= (16ul << class) + sizeof(*p)) {
-		p = (union piece *)(heap + a->used) + 1;
-		a->used += (16ul << class) + sizeof(*p);
-		(p - 1)->of.class = class;
-		(p - 1)->of.arena = payer;
-		return p;
-	}
-	return free_one(a, class);
+	b = a->free_ones[from];
+	take(b);
+	while (from-- > class) /* its second half is a free one of its own */
+		put(b + (1u << from), payer, from);
+	b->class = (uint16_t) class;
+	a->left -= size_of(class);
+	return &b->next;
+}
+
+/* The other half of what this one is a half of. */
+static struct block *
+buddy_of(const struct block *b)
+{
+	return &heap[(size_t)(b - heap) ^ 1u << b->class];
 }
 
 void
 store_free(void *piece)
 {
-	union piece *p = piece, **list;
+	struct block *b, *other;
+	unsigned class;
 
-	if (!p)
+	if (!piece)
 		return;
-	list = &arenas[(p - 1)->of.arena].free_ones[(p - 1)->of.class];
-	p->next = *list;
-	*list = p;
+	b = &heap[(size_t)((uint8_t *)piece - (uint8_t *)heap) / SMALLEST];
+	arenas[b->arena].left += size_of(b->class);
+	for (class = b->class; class < CLASSES - 1; class ++) {
+		b->class = (uint16_t) class;
+		other = buddy_of(b);
+		if (!other->is_free || other->class != class)
+			break;
+		take(other);
+		b = other < b ? other : b;
+	}
+	put(b, b->arena, class);
 }
 
 size_t
 alloc_left(uint16_t domid)
 {
-	return arena_of(domid)->end - arena_of(domid)->used;
+	return arena_of(domid)->left;
 }
