@@ -24,6 +24,7 @@
  *   control(CONTEXT, number, vcpu, context) what it goes on with: one that has suspended, or -EBUSY
  *   control(PIN, number, pfn, level)        of one that CREATE has made empty: as it would itself
  *   control(BEGIN, number, vcpu, context)   ... and that vCPU begins, as by VCPUOP_initialise
+ * The last two are over with UNPAUSE: -EEXIST. What runs is its kernel's affair.
  *
  * One suspends by SCHEDOP_shutdown: it is paused, LOOK says why, and VIRQ_DOM_EXC that there is
  * one. If UNPAUSE lets it go again its call answers 1, that nobody has put it away; in CONTEXT the

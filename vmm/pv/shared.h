@@ -25,6 +25,7 @@ struct pv_domain {
 	uint16_t key; /* 1 + what was typed, and looked at before it was asked for; 0: nothing */
 	uint8_t shutdown;  /* 1 + the reason that it gave for its end; 0: none */
 	uint8_t suspended; /* 1 + the vCPU that has said so last; 0: none has */
+	bool returns;      /* it was made empty, and nobody has let it go yet */
 	uint32_t away;     /* frames that it has not, of those that it may have */
 	uint32_t loose;    /* ... that it has, and no guest frame leads there: pv_place() */
 	struct pv_grant_table grants;

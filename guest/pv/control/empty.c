@@ -106,6 +106,27 @@ drop(void)
 
 /* ---- what is refused ---- */
 
+/* A second vCPU of one that the builder has made would do what dom0 likes in that one's name. */
+static void
+begins_beside(void)
+{
+	struct zeno_create c = good;
+	uint64_t pfn = 0;
+
+	c.vcpus = 2;
+	it = (uint64_t)create(&c);
+	control(ZENO_FRAMES, it, 0, (uint64_t)words);
+	while (pfn < 511 && ZENO_FRAME_TYPE(words[pfn]) != 4)
+		pfn++;
+	memset(&g, 0, sizeof(g));
+	g.flags = XEN_VGCF_IN_KERNEL | XEN_VGCF_ONLINE;
+	g.ctrlreg[3] = its(pfn) << 12;
+	REFUSES(EEXIST, "a vCPU beside a kernel's first", begin_one(1));
+	control(ZENO_UNPAUSE, it, 0, 0);
+	REFUSES(EEXIST, "... that runs", begin_one(1));
+	drop();
+}
+
 void
 built_ones(uint64_t id)
 {
@@ -115,10 +136,11 @@ built_ones(uint64_t id)
 	REFUSES(EBUSY, "what one does that has not suspended",
 		control(ZENO_CONTEXT, id, 0, (uint64_t)&g));
 	REFUSES(ENOENT, "... of no vCPU", control(ZENO_CONTEXT, id, 9, (uint64_t)&g));
-	REFUSES(ENOENT, "a vCPU that is none", control(ZENO_BEGIN, id, 1, (uint64_t)&g));
+	REFUSES(EEXIST, "a vCPU that is none", control(ZENO_BEGIN, id, 1, (uint64_t)&g));
 	REFUSES(EINVAL, "frames beyond all", control(ZENO_FRAMES, id, ~0ul, (uint64_t)words));
 	REFUSES(EFAULT, "frames, into the hole", control(ZENO_FRAMES, id, 0, DIRECT));
-	REFUSES(EFAULT, "a context in the hole", control(ZENO_BEGIN, id, 0, DIRECT));
+	REFUSES(EEXIST, "a context in the hole", control(ZENO_BEGIN, id, 0, DIRECT));
+	begins_beside();
 }
 
 /* An entry that no table may have, of each level. */
@@ -364,6 +386,11 @@ empty_ones(unsigned rounds)
 	make();
 	control(ZENO_UNPAUSE, it, 0, 0); /* nobody has begun it */
 	REFUSES(0, "it stands still", control(ZENO_PAUSE, it, 0, 0));
+	g = fine;
+	REFUSES(EEXIST, "a vCPU of one that was let go", begin());
+	REFUSES(EEXIST, "... a page table", pin(L1, 1));
+	drop();
+	make();
 	entries();
 	pins();
 	contexts();

@@ -124,6 +124,7 @@ create(struct vcpu *v, uint64_t from)
 	for_each_vcpu(v, d) v->thread.class = &made_class;
 	memcpy(pv_events_of(d)->ends.note, c.note, sizeof(c.note));
 	domain_pause(d, PAUSED_BY_DOM0);
+	pv_domain_of(d)->returns = c.empty;
 	if (c.empty)
 		d->clock_offset = d->paused_at - c.ns;
 	printf("d%u %s: made by dom0 with %lu MiB\n", d->id, d->name, d->ram >> 20);
@@ -252,10 +253,12 @@ of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 	case ZENO_UNPAUSE:
 		if (!runs)
 			return -ENODATA;
-		if ((uint32_t)c->arg[0] == ZENO_PAUSE)
+		if ((uint32_t)c->arg[0] == ZENO_PAUSE) {
 			domain_pause(d, PAUSED_BY_DOM0);
-		else
-			domain_resume(d, PAUSED_ITSELF | (c->arg[2] ? 0 : PAUSED_BY_DOM0));
+			return 0;
+		}
+		pv_domain_of(d)->returns = false;
+		domain_resume(d, PAUSED_ITSELF | (c->arg[2] ? 0 : PAUSED_BY_DOM0));
 		return 0;
 	case ZENO_DESTROY:
 		if (!pv_save_destroy(d))

@@ -214,7 +214,6 @@ tell_context(struct vcpu *v, struct pv_call *c, struct vcpu *of)
 
 /* ---- it comes back ---- */
 
-/* Before its first vCPU begins. */
 static int64_t
 pin(struct pv_call *c, struct domain *d)
 {
@@ -223,8 +222,6 @@ pin(struct pv_call *c, struct domain *d)
 	struct frame *f = e && e->type == P2M_RAM ? &frames[e->mfn] : NULL;
 	int err;
 
-	if (pv_of(d->vcpu)->initialised)
-		return -EEXIST;
 	if (!f || c->arg[2] >= d->ram >> PAGE_SHIFT || c->arg[3] < PV_L1 || c->arg[3] > PV_L4)
 		return -EINVAL;
 	if (!is_settled(d->vcpu, c))
@@ -266,10 +263,12 @@ pv_save_op(struct vcpu *v, struct pv_call *c, struct domain *d)
 		return tell_frames(v, c, d);
 	if (d->state == DOMAIN_ENDED)
 		return op <= ZENO_BEGIN ? -ENODATA : -ENOSYS;
-	if (op == ZENO_PIN)
-		return pin(c, d);
-	if (op != ZENO_CONTEXT && op != ZENO_BEGIN)
+	if (op != ZENO_PIN && op != ZENO_CONTEXT && op != ZENO_BEGIN)
 		return -ENOSYS;
+	if (op != ZENO_CONTEXT && !pv_domain_of(d)->returns)
+		return -EEXIST;
+	if (op == ZENO_PIN)
+		return pv_of(d->vcpu)->initialised ? -EEXIST : pin(c, d);
 	while (of && of->number != c->arg[2])
 		of = of->next;
 	if (!of)
