@@ -9,7 +9,8 @@
  *   control(LOOK, from, struct zeno_look *) the first domain that has this number or a higher one
  *   control(PAUSE, number)
  *   control(UNPAUSE, number, kept)          it goes on; `kept` not 0: unless PAUSE has stopped it
- *   control(DESTROY, number)                it ends, as by a fault of its own
+ *   control(DESTROY, number, away)          it ends, as by a fault of its own; `away` not 0: it has
+ *                                           suspended, and was put away
  *   control(RELEASE, number)                it has ended, and nothing is left of it
  *   control(WEIGHT, number, weight)         its part of the CPU, 1 to 65535; 0: dom0's own
  *   control(MAP, number, pfn, va)           its page is at va, where a page is mapped now; va |

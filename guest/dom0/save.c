@@ -189,7 +189,7 @@ go_on(void)
 		return;
 	}
 	job.u->kept = true; /* nobody else lets go of it */
-	control(ZENO_DESTROY, job.id, 0, 0);
+	control(ZENO_DESTROY, job.id, true, 0);
 	job.state = JOB_ENDS;
 }
 

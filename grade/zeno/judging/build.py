@@ -3,7 +3,7 @@
 The tree holds what the build reads and nothing else: the kernel, the hypervisor, the tools, the
 upper part of grade/labs/*.toml, the labs that this one needs, and of the graded lab's folder the
 pristine skeleton with just the manifest's files replaced by the student's. It holds no solution of
-the graded lab, compiled or not, no test, no mutant, no answer. Only images leave it.
+the graded lab, no test, no mutant, no answer, and of the guests with the reference's files none. Only images leave it.
 """
 
 import functools

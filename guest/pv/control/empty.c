@@ -310,6 +310,7 @@ pauses(void)
 		0x48, 0xc7, 0xc6, 0,   8, CODE / 16, 0x80, /* mov rsi, VA + CODE * PAGE + 0x800 */
 		0x0f, 0x05, 0xeb, 0xeb                     /* syscall, and anew */
 	};
+	struct zeno_look l;
 
 	make();
 	REFUSES(0, "code", show(CODE));
@@ -329,7 +330,11 @@ pauses(void)
 	REFUSES(0, "its end of both", control(ZENO_UNPAUSE, it, 0, 0));
 	check(is_suspended(), "... behind which it runs", 0);
 	REFUSES(0, "what it goes on with", control(ZENO_CONTEXT, it, 0, (uint64_t)&g));
-	drop();
+	REFUSES(0, "its end", control(ZENO_DESTROY, it, 0, 0));
+	wait_for_end(it);
+	control(ZENO_LOOK, it, (uint64_t)&l, 0);
+	check(l.why == ZENO_KILLED, "it was not put away", l.why);
+	REFUSES(0, "let go", control(ZENO_RELEASE, it, 0, 0));
 }
 
 /* Of several vCPUs any may be the first to begin, and others never do. */

@@ -261,7 +261,7 @@ of_domain(struct vcpu *v, struct pv_call *c, struct domain *d)
 		domain_resume(d, PAUSED_ITSELF | (c->arg[2] ? 0 : PAUSED_BY_DOM0));
 		return 0;
 	case ZENO_DESTROY:
-		if (!pv_save_destroy(d))
+		if (!c->arg[2] || !pv_save_destroy(d))
 			domain_stop(d, "by dom0");
 		return 0;
 	case ZENO_RELEASE:
