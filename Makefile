@@ -162,7 +162,7 @@ check-all: ## make check without what it keeps: all mutants, all undone parts, a
 # two cores: one in four of them waits for a clock that a guest or GDB waits for, too.
 LONG := $(wildcard $(patsubst %,tests/%.t,grader-labs os handouts build linux bt fuzz gdb-svm gdb-bt gdb te machines nested bench \
 	cheats bt-fuzz right vmx boot soak shadow-hw objects undone reservation user fuzz-lines catchup gdb-pv shadow firmware \
-	block svm flavours smp fuzz-same linux64 vmx-rules sequences pv kept trace seeds net linuxback linuxpv grub three mishaps student \
+	block svm flavours smp fuzz-same linux64 vmx-rules sequences pv kept trace seeds net linuxback linuxnetback linuxpv grub three mishaps student \
 	svm-rules preempt labs official diagnosis grants))
 TESTS := $(LONG) $(filter-out $(LONG),$(sort $(wildcard tests/*.t)))
 # All that tests boot is built before they start: two of them must not build the same thing at once.

@@ -65,7 +65,7 @@ def session(lines, name, folder_of_modules):
     return linux_guest.make_initrd(LINUX, "".join(f"{line}\n" for line in lines).encode(), folder() / name, folder_of_modules).read_bytes()
 
 
-def below(prompt="# "):
+def below(prompt="0# "):
     """Linux is asked what it has below its back end."""
     return [(prompt, "console b\n\n"), ("k> ", "\x14")]
 
@@ -83,7 +83,7 @@ def said(kernel):
     files = {"ib": session(BACK, "ib", "xen-back"), "il": session(FRONT, "il", "xen"), "linux-pv": kernel.read_bytes(),
              "pv-disk": guest("pv-disk").read_bytes(), "b": config("b", kernel="linux-pv", ramdisk="ib", memory=160, extra=WORDS),
              "l": config("l", kernel="linux-pv", ramdisk="il", memory=160, extra=WORDS, disk=[disk(RAM), disk(LOOP, "xvdb")])} | FILES
-    typed = start(96, *STEPS).replace("|0#~|", "|#~|")
+    typed = start(96, *STEPS)
     result = machine.boot(kernel=PV.kernel, cpu="pv", mem=640, limits=LIMIT, idle=False,
                           cmdline=f"panic=off -- start pv-hello; frames; {typed}; audit; start pv-hello; frames; off",
                           modules=[(guest("dom0"), ""), (archive(**files), ""), (guest("pv-hello"), "")])

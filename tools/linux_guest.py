@@ -69,7 +69,8 @@ LINUX_32 = System("i386", PLACE, META, {"busybox": BUSYBOX, "memtest": ("memtest
 LINUX_64 = System("amd64", PLACE.with_name(PLACE.name + "64"), {"linux64": "linux-image-cloud-amd64"},
                   {"busybox": BUSYBOX, "memtest64": ("memtest86+", "boot/memtest86+x64.bin")}, "initrd64", b"",
                   {"modules": ("ata_piix", "sd_mod"), "kvm": ("kvm_amd",), "xen": ("xen_blkfront",),
-                   "xen-net": ("xen_netfront",), "xen-back": ("brd", "loop", "xen_blkback")})
+                   "xen-net": ("xen_netfront",), "xen-back": ("brd", "loop", "xen_blkback"),
+                   "xen-netback": ("xen_netback",)})
 MEMTEST = "mem=16 platform=pc-apic vcpus=2 boot=linux -- nopause"
 INSERT = "for m in /lib/*.ko; do insmod $m; done"  # their names begin with numbers, in their order
 LOUD = "echo 7 > /proc/sys/kernel/printk"  # what Linux waits for from here on is to be read

@@ -62,3 +62,10 @@ void back_wait(struct backend *b);
 void back_leave(struct backend *b);  /* it is asked to let go of it */
 void back_remove(struct backend *b); /* with all that the store has of it */
 void backs_remove(const struct backend_kind *kind, const struct domu *u); /* the last one is gone */
+
+/* driven.c: those that another domain gives, by their kind's type. */
+bool driven_has(const struct domu *u, const char *type, unsigned number);
+bool driven_detach(const struct domu *u, const char *type, unsigned number);
+bool driven_serve(void);
+void driven_end(const struct domu *u);
+void driven_list(const struct domu *u, const char *type);

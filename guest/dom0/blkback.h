@@ -68,11 +68,6 @@ bool vbd_is_shared(const struct vbd *a, const struct vbd *b);
 
 /* driven.c: disks that another domain serves. As those of vbds.c. */
 const char *driven_attach(struct domu *u, const struct disk *d);
-bool driven_detach(const struct domu *u, unsigned number);
-bool driven_has(const struct domu *u, unsigned number);
-bool driven_serve(void);
-void driven_end(const struct domu *u);
-void driven_list(const struct domu *u);
 
 /* vbds.c */
 void vbd_free(struct vbd *v); /* with all that the store has of it */

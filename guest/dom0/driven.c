@@ -1,9 +1,9 @@
 /*
- * Disks that a domain has from another one, a driver domain: `backend=NAME`. dom0 brings both
- * together in the store, and no request passes it.
+ * Disks and cards that a domain has from another one, a driver domain: `backend=NAME`. dom0 brings
+ * both together in the store, and no request passes it.
  *
- *   /local/domain/BACK/backend/vbd/DOMAIN/PLACE  the back end's: that domain may read it
- *   /local/domain/DOMAIN/device/vbd/NUMBER       that domain's own: the back end may read it
+ *   /local/domain/BACK/backend/TYPE/DOMAIN/PLACE  the back end's: that domain may read it
+ *   /local/domain/DOMAIN/device/TYPE/NUMBER       that domain's own: the back end may read it
  *
  * A domain ends, and another one comes under its number. A back end that looks behind both finds
  * what it knows, and Linux' keeps what it has opened for the one that has ended (drivers/xen/
@@ -15,6 +15,7 @@
  * back end knows.
  */
 #include <guest/dom0/blkback.h>
+#include <guest/dom0/netback.h>
 
 #define DRIVEN  16u
 #define BEARERS 100000u /* what is more in a later one's place: more than any NUMBER ... */
@@ -23,9 +24,12 @@
 static struct driven {
 	struct domu *of;   /* NULL: none */
 	struct domu *back; /* NULL: none of this name is there */
-	struct disk disk;
-	unsigned place;
-	bool leaving, look; /* when its back end has closed, it is gone; that may be so */
+	const char *type;  /* vbd, vif */
+	unsigned number, place;
+	char name[16], backend[sizeof(((struct disk *)0)->backend)];
+	struct disk disk;      /* a vbd's */
+	uint8_t mac[MAC_SIZE]; /* a vif's */
+	bool leaving, look;    /* when its back end has closed, it is gone; that may be so */
 } driven[DRIVEN];
 static unsigned leaving;
 static unsigned ended[DOMUS + 1]; /* of each number: domains that have ended */
@@ -39,6 +43,12 @@ find(const char *name)
 	return NULL;
 }
 
+static bool
+is_disk(const struct driven *d)
+{
+	return !strcmp(d->type, blkback.type);
+}
+
 /* ---- in the store ---- */
 
 static void
@@ -47,11 +57,11 @@ path_of(const struct driven *d, bool back, const char *key, char *path)
 	const char *slash = *key ? "/" : "";
 
 	if (back)
-		snprintf(path, PATH_SIZE, "/local/domain/%u/backend/vbd/%u/%u%s%s", d->back->id,
-			 d->of->id, d->place, slash, key);
+		snprintf(path, PATH_SIZE, "/local/domain/%u/backend/%s/%u/%u%s%s", d->back->id,
+			 d->type, d->of->id, d->place, slash, key);
 	else
-		snprintf(path, PATH_SIZE, "/local/domain/%u/device/vbd/%u%s%s", d->of->id,
-			 d->disk.number, slash, key);
+		snprintf(path, PATH_SIZE, "/local/domain/%u/device/%s/%u%s%s", d->of->id, d->type,
+			 d->number, slash, key);
 }
 
 static void
@@ -91,6 +101,37 @@ offer_numbers(const struct driven *d)
 	put(d, true, "physical-device", numbers);
 }
 
+static void
+say_disk(const struct driven *d)
+{
+	put_number(d, false, "virtual-device", d->number);
+	put(d, false, "device-type", "disk");
+	put(d, true, "dev", d->name);
+	put(d, true, "type", d->disk.device ? "phy" : "file");
+	put(d, true, "params", d->disk.target);
+	put(d, true, "mode", d->disk.readonly ? "r" : "w");
+	put(d, true, "device-type", "disk");
+	offer_numbers(d);
+}
+
+/*
+ * Linux has no card for who names no script, and is not Connected before one has run and has said
+ * so (drivers/net/xen-netback/xenbus.c, netback_probe(), hotplug_status_changed()). Here that
+ * domain's own /init has the card up, and there is no script to wait for.
+ */
+static void
+say_card(const struct driven *d)
+{
+	char mac[MAC_TEXT];
+
+	for (unsigned back = 0; back < 2; back++) {
+		put_number(d, back, "handle", d->number);
+		put(d, back, "mac", mac_text(d->mac, mac));
+	}
+	put(d, true, "script", "");
+	put(d, true, "hotplug-status", "connected");
+}
+
 /*
  * What both ends read. The front end's place comes first, and the back end's is whole before
  * anybody else runs. What a front end has told another back end is not there any more.
@@ -100,7 +141,7 @@ join(struct driven *d)
 {
 	char path[PATH_SIZE], other[PATH_SIZE];
 
-	d->place = d->disk.number + BEARERS * (ended[d->of->id % (DOMUS + 1)] % SOME);
+	d->place = d->number + BEARERS * (ended[d->of->id % (DOMUS + 1)] % SOME);
 	path_of(d, true, "", other);
 	path_of(d, false, "", path);
 	daemon_remove(path);
@@ -108,18 +149,14 @@ join(struct driven *d)
 	daemon_directory(other, d->back->id, d->of->id);
 	put(d, false, "backend", other);
 	put_number(d, false, "backend-id", d->back->id);
-	put_number(d, false, "virtual-device", d->disk.number);
-	put(d, false, "device-type", "disk");
-	put_number(d, false, "state", XEN_XENBUS_Initialising);
 	put(d, true, "frontend", path);
 	put_number(d, true, "frontend-id", d->of->id);
 	put(d, true, "online", "1");
-	put(d, true, "dev", d->disk.name);
-	put(d, true, "type", d->disk.device ? "phy" : "file");
-	put(d, true, "params", d->disk.target);
-	put(d, true, "mode", d->disk.readonly ? "r" : "w");
-	put(d, true, "device-type", "disk");
-	offer_numbers(d);
+	if (is_disk(d))
+		say_disk(d);
+	else
+		say_card(d);
+	put_number(d, false, "state", XEN_XENBUS_Initialising);
 	put_number(d, true, "state", XEN_XENBUS_Initialising);
 }
 
@@ -144,45 +181,78 @@ part(struct driven *d)
 /* ---- they come and go ---- */
 
 bool
-driven_has(const struct domu *u, unsigned number)
+driven_has(const struct domu *u, const char *type, unsigned number)
 {
 	for (const struct driven *d = driven; d < driven + DRIVEN; d++)
-		if (d->of && d->of == u && d->disk.number == number)
+		if (d->of && d->of == u && !strcmp(d->type, type) && d->number == number)
 			return true;
 	return false;
+}
+
+bool
+driven_has_mac(const uint8_t *mac)
+{
+	for (const struct driven *d = driven; d < driven + DRIVEN; d++)
+		if (d->of && !is_disk(d) && !memcmp(d->mac, mac, MAC_SIZE))
+			return true;
+	return false;
+}
+
+static const char *
+attach(const struct driven *new)
+{
+	struct driven *d = driven;
+
+	if (!strcmp(new->of->name, new->backend))
+		return "nobody is his own back end";
+	while (d < driven + DRIVEN && d->of)
+		d++;
+	if (d == driven + DRIVEN)
+		return "dom0 has no place for more of other domains' disks and cards";
+	*d = *new;
+	d->back = find(d->backend);
+	if (d->back)
+		join(d);
+	else
+		say("%s's %s comes with the domain %s\n", d->of->name, d->name, d->backend);
+	return NULL;
 }
 
 const char *
 driven_attach(struct domu *u, const struct disk *disk)
 {
-	struct driven *d = driven;
+	struct driven new = {
+		.of = u, .type = blkback.type, .number = disk->number, .disk = *disk
+	};
 
 	for (const struct vbd *v = vbds; v < vbds + VBDS; v++)
 		if (v->of == u && v->disk.number == disk->number)
 			return "it has a disk of this vdev";
-	if (driven_has(u, disk->number))
+	if (driven_has(u, new.type, new.number))
 		return "it has a disk of this vdev";
-	if (!strcmp(u->name, disk->backend))
-		return "nobody is his own back end";
-	while (d < driven + DRIVEN && d->of)
-		d++;
-	if (d == driven + DRIVEN)
-		return "dom0 has no place for more disks";
-	*d = (struct driven){ .of = u, .disk = *disk, .back = find(disk->backend) };
-	if (d->back)
-		join(d);
-	else
-		say("%s's %s comes with the domain %s\n", u->name, disk->name, disk->backend);
-	return NULL;
+	snprintf(new.name, sizeof(new.name), "%s", disk->name);
+	snprintf(new.backend, sizeof(new.backend), "%s", disk->backend);
+	return attach(&new);
+}
+
+const char *
+driven_attach_card(struct domu *u, unsigned number, const uint8_t *mac, const char *backend)
+{
+	struct driven new = { .of = u, .type = netback.type, .number = number };
+
+	memcpy(new.mac, mac, MAC_SIZE);
+	snprintf(new.name, sizeof(new.name), "vif %u", number);
+	snprintf(new.backend, sizeof(new.backend), "%s", backend);
+	return attach(&new);
 }
 
 bool
-driven_detach(const struct domu *u, unsigned number)
+driven_detach(const struct domu *u, const char *type, unsigned number)
 {
 	char path[PATH_SIZE];
 
 	for (struct driven *d = driven; d < driven + DRIVEN; d++) {
-		if (!d->of || d->of != u || d->disk.number != number)
+		if (!d->of || d->of != u || strcmp(d->type, type) || d->number != number)
 			continue;
 		if (!d->back || d->leaving) { /* who asks again waits for nobody */
 			part(d);
@@ -215,7 +285,7 @@ driven_serve(void)
 		path_of(d, true, "state", path);
 		if (daemon_read_number(path, &state) && state != XEN_XENBUS_Closed)
 			continue;
-		say("\n%s has let go of %s\n", d->of->name, d->disk.name);
+		say("\n%s has let go of %s\n", d->of->name, d->name);
 		part(d);
 		if (!attached)
 			shell_prompt();
@@ -228,7 +298,7 @@ void
 driven_begin(struct domu *back)
 {
 	for (struct driven *d = driven; d < driven + DRIVEN; d++)
-		if (d->of && !d->back && !strcmp(d->disk.backend, back->name)) {
+		if (d->of && !d->back && !strcmp(d->backend, back->name)) {
 			d->back = back;
 			join(d);
 		}
@@ -244,8 +314,8 @@ driven_end(const struct domu *u)
 		if (!d->of)
 			continue;
 		if (d->of == u && d->back) {
-			snprintf(path, sizeof(path), "/local/domain/%u/backend/vbd/%u", d->back->id,
-				 u->id);
+			snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u", d->back->id,
+				 d->type, u->id);
 			part(d);
 			daemon_remove(path);
 		} else if (d->of == u || (d->back == u && d->leaving))
@@ -256,24 +326,34 @@ driven_end(const struct domu *u)
 	ended[u->id % (DOMUS + 1)]++;
 }
 
-void
-driven_list(const struct domu *u)
+static uint64_t
+shown(const struct driven *d, const char *key)
 {
-	uint64_t state, sectors;
+	uint64_t number = 0;
 	char path[PATH_SIZE];
 
+	if (!d->back)
+		return 0;
+	path_of(d, true, key, path);
+	daemon_read_number(path, &number);
+	return number;
+}
+
+void
+driven_list(const struct domu *u, const char *type)
+{
+	char mac[MAC_TEXT];
+
 	for (const struct driven *d = driven; d < driven + DRIVEN; d++) {
-		if (!d->of || d->of != u)
+		if (!d->of || d->of != u || strcmp(d->type, type))
 			continue;
-		state = sectors = 0;
-		if (d->back) {
-			path_of(d, true, "state", path);
-			daemon_read_number(path, &state);
-			path_of(d, true, "sectors", path);
-			daemon_read_number(path, &sectors);
-		}
-		say("%-5u %-5s %5lu %-4s %9lu %9s %6s %s of %s\n", d->disk.number, d->disk.name,
-		    state, d->disk.readonly ? "r" : "w", sectors, "-", "-", d->disk.target,
-		    d->disk.backend);
+		if (is_disk(d))
+			say("%-5u %-5s %5lu %-4s %9lu %9s %6s %s of %s\n", d->number, d->name,
+			    shown(d, "state"), d->disk.readonly ? "r" : "w", shown(d, "sectors"),
+			    "-", "-", d->disk.target, d->backend);
+		else
+			say("%-3u %s %5lu %8s %8s %8s %8s %6s of %s\n", d->number,
+			    mac_text(d->mac, mac), shown(d, "state"), "-", "-", "-", "-", "-",
+			    d->backend);
 	}
 }

@@ -67,3 +67,8 @@ bool net_gather(const struct net_frame *f, unsigned from, unsigned len, void *at
 
 /* vifs.c */
 void vif_free(struct vif *v); /* with all that the store has of it */
+
+/* driven.c: a card that another domain gives. */
+const char *driven_attach_card(struct domu *u, unsigned number, const uint8_t *mac,
+			       const char *backend);
+bool driven_has_mac(const uint8_t *mac);

@@ -46,7 +46,7 @@ wrong_with(const struct domu *u, struct vbd *new)
 
 	if (wrong)
 		return wrong;
-	if (driven_has(u, new->disk.number))
+	if (driven_has(u, blkback.type, new->disk.number))
 		return "it has a disk of this vdev";
 	for (const struct vbd *v = vbds; v < vbds + VBDS; v++) {
 		if (!v->of)
@@ -139,7 +139,7 @@ vbd_detach(const struct domu *u, const char *name)
 			back_leave(&v->back);
 			return true;
 		}
-	return driven_detach(u, disk_number(name));
+	return driven_detach(u, blkback.type, disk_number(name));
 }
 
 /* ---- a domain's ---- */
@@ -186,5 +186,5 @@ vbds_list(const struct domu *u)
 			say("%-5u %-5s %5u %-4s %9lu %9lu %6lu %s\n", v->disk.number, v->disk.name,
 			    v->back.mine, v->disk.readonly ? "r" : "w", v->sectors, v->asked,
 			    v->rung, v->disk.target);
-	driven_list(u);
+	driven_list(u, blkback.type);
 }

@@ -49,7 +49,7 @@ is_taken(const uint8_t *mac)
 	for (const struct vif *v = vifs; v < vifs + VIFS; v++)
 		if (v->of && !memcmp(v->port.mac, mac, MAC_SIZE))
 			return true;
-	return own_has(mac);
+	return own_has(mac) || driven_has_mac(mac);
 }
 
 const char *
@@ -58,42 +58,49 @@ vif_wrong(const struct vif_spec *s)
 	return s->has_mac && is_taken(s->mac) ? "somebody else has that mac" : NULL;
 }
 
+static struct vif *
+find(const struct domu *u, unsigned number)
+{
+	for (struct vif *v = vifs; v < vifs + VIFS; v++)
+		if (v->of == u && v->back.number == number)
+			return v;
+	return NULL;
+}
+
 /* The first number that it has no card of. */
 static unsigned
 free_number(const struct domu *u)
 {
 	unsigned number = 0;
 
-	for (const struct vif *v = vifs; v < vifs + VIFS; v++)
-		if (v->of == u && v->back.number == number) {
-			number++;
-			v = vifs - 1;
-		}
+	while (find(u, number) || driven_has(u, netback.type, number))
+		number++;
 	return number;
 }
 
 /* Xen's own prefix, whose it is, and its number. */
 static void
-choose_mac(struct vif *v)
+choose_mac(const struct domu *u, unsigned number, const struct vif_spec *s, uint8_t *to)
 {
-	const uint8_t mac[MAC_SIZE] = { 0,
-					0x16,
-					0x3e,
-					(uint8_t)(v->of->id >> 8),
-					(uint8_t)v->of->id,
-					(uint8_t)v->back.number };
+	const uint8_t mac[MAC_SIZE] = {
+		0, 0x16, 0x3e, (uint8_t)(u->id >> 8), (uint8_t)u->id, (uint8_t)number
+	};
 
-	memcpy(v->port.mac, v->spec.has_mac ? v->spec.mac : mac, MAC_SIZE);
+	memcpy(to, s->has_mac ? s->mac : mac, MAC_SIZE);
 }
 
 const char *
 vif_attach(struct domu *u, const struct vif_spec *s)
 {
 	const char *wrong = vif_wrong(s);
+	uint8_t mac[MAC_SIZE];
 	struct vif *v = vifs;
 
 	if (wrong)
 		return wrong;
+	choose_mac(u, free_number(u), s, mac);
+	if (*s->backend)
+		return driven_attach_card(u, free_number(u), mac, s->backend);
 	while (v < vifs + VIFS && v->of)
 		v++;
 	if (v == vifs + VIFS)
@@ -108,7 +115,7 @@ vif_attach(struct domu *u, const struct vif_spec *s)
 	snprintf(v->back.name, sizeof(v->back.name), "vif %u", v->back.number);
 	behind = v < behind ? behind : v + 1;
 	share_begin(&v->share, s->rate, pv_now());
-	choose_mac(v);
+	memcpy(v->port.mac, mac, MAC_SIZE);
 	fill(v);
 	nic_begin(); /* without one there is nobody outside */
 	return NULL;
@@ -123,24 +130,16 @@ vif_free(struct vif *v)
 		behind--;
 }
 
-static struct vif *
-find(const struct domu *u, unsigned number)
-{
-	for (struct vif *v = vifs; v < vifs + VIFS; v++)
-		if (v->of == u && v->back.number == number)
-			return v;
-	return NULL;
-}
-
 /* It is asked to let go of it; when it has, all is removed. */
 bool
 vif_detach(const struct domu *u, unsigned number)
 {
 	struct vif *v = find(u, number);
 
-	if (v)
-		back_leave(&v->back);
-	return v;
+	if (!v)
+		return driven_detach(u, netback.type, number);
+	back_leave(&v->back);
+	return true;
 }
 
 /* ---- a domain's ---- */
@@ -200,6 +199,7 @@ vifs_list(const struct domu *u)
 			say("%-3u %s %5u %8lu %8lu %8lu %8lu %6lu\n", v->back.number,
 			    mac_text(v->port.mac, mac), v->back.mine, v->sent, v->got, v->lost,
 			    v->refused, v->rung);
+	driven_list(u, netback.type);
 }
 
 /* ---- rules ---- */

@@ -62,14 +62,21 @@ read_rules(struct vif_spec *s, const char *words)
 	return wrong;
 }
 
+static const char *
+read_backend(struct vif_spec *s, const char *word)
+{
+	if (strlen(word) >= sizeof(s->backend))
+		return "the back end's name is too long";
+	snprintf(s->backend, sizeof(s->backend), "%s", strcmp(word, "dom0") ? word : "");
+	return NULL;
+}
+
 static const struct {
 	const char *name;
 	const char *(*read)(struct vif_spec *s, const char *word);
 } keys[] = {
-	{ "mac=", read_mac },
-	{ "ip=", read_ip },
-	{ "rate=", read_rate },
-	{ "rules=", read_rules },
+	{ "mac=", read_mac },     { "ip=", read_ip },           { "rate=", read_rate },
+	{ "rules=", read_rules }, { "backend=", read_backend },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -82,7 +89,7 @@ read_one(struct vif_spec *s, const char *word)
 		if (strlen(word) >= len && !memcmp(word, keys[k].name, len))
 			return keys[k].read(s, word + len);
 	}
-	return "a card's parameters are mac=, ip=, rate= and rules=";
+	return "a card's parameters are mac=, ip=, rate=, rules= and backend=";
 }
 
 const char *
@@ -106,5 +113,7 @@ vif_read(struct vif_spec *s, const char *words)
 			wrong = read_one(s, word);
 		words += len + (words[len] == ',');
 	}
+	if (!wrong && *s->backend && (s->ip || s->rate || s->rules.count))
+		return "ip=, rate= and rules= are for a card of dom0's";
 	return wrong;
 }

@@ -6,6 +6,8 @@
  *   ip=10.0.2.7             what it may say of itself in ARP and IPv4; else anything
  *   rate=10Mb/s             what it may send: G, M, K or nothing, B for bytes, b for bits
  *   rules=out drop arp; ... as rules.h has them, with ; between them
+ *   backend=NAME            that domain serves it, and has rules of its own: ip=, rate= and rules=
+ *                           are for dom0's cards
  *
  * Pure.
  */
@@ -22,6 +24,7 @@ struct vif_spec {
 	uint32_t ip;   /* 0: any */
 	uint64_t rate; /* bytes a second; 0: any */
 	struct rules rules;
+	char backend[24]; /* a domain's name; empty: dom0 */
 };
 
 /* NULL, or what is wrong, in words. */

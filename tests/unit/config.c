@@ -22,8 +22,9 @@ show_vif(char *to, const struct vif_spec *v)
 	to += v->has_mac ? sprintf(to, " %s", mac_text(v->mac, mac)) : 0;
 	to += v->ip ? sprintf(to, " %s", ip_text(v->ip, ip)) : 0;
 	to += v->rate ? sprintf(to, " %lu B/s", v->rate) : 0;
-	if (v->rules.count)
-		sprintf(to, ", %u rules", v->rules.count);
+	to += v->rules.count ? sprintf(to, ", %u rules", v->rules.count) : 0;
+	if (*v->backend)
+		sprintf(to, " of %s", v->backend);
 }
 
 /* "name|kernel|ramdisk|extra|memory|vcpus", or "line:column: words". */
@@ -164,7 +165,13 @@ static const struct {
 	  "4:6: mac is the address of one: 00:16:3e:01:02:03" },
 	{ WHOLE "vif=['ip=10.0.2']", "4:6: ip is an address: 10.0.2.7" },
 	{ WHOLE "vif=['ip=0.0.0.0']", "4:6: ip is an address: 10.0.2.7" },
-	{ WHOLE "vif=['bridge=x']", "4:6: a card's parameters are mac=, ip=, rate= and rules=" },
+	{ WHOLE "vif=['bridge=x']",
+	  "4:6: a card's parameters are mac=, ip=, rate=, rules= and backend=" },
+	{ WHOLE "vif=['backend=l','backend=dom0']", "n|k|||8|1|vif of l|vif" },
+	{ WHOLE "vif=['backend=l,ip=10.0.2.7']",
+	  "4:6: ip=, rate= and rules= are for a card of dom0's" },
+	{ WHOLE "vif=['backend=a23456789012345678901234']",
+	  "4:6: the back end's name is too long" },
 	{ WHOLE "vif=['','','','','']", "4:18: vif's list is longer than a domain has room for" },
 	{ WHOLE "vif='ip=10.0.2.7'", "4:5: vif takes a list: [ 'ip=10.0.2.7' ]" },
 	{ WHOLE "disk='a,raw,xvda'", "4:6: disk takes a list: [ 'FILE, raw, xvda, rw' ]" },

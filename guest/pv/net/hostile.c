@@ -1,7 +1,8 @@
 /*
  * What a front end must not be able to do: `harm=WORD`. It sends what is no frame, breaks the
  * rings' and the store's rules, or ends at any step (`die=N`); its own card is closed to it, or
- * not, and nothing else comes of it.
+ * not, and nothing else comes of it. Of these `page` and `die=` ask any back end; the others know
+ * what dom0's does.
  */
 #include <guest/pv/lib/check.h>
 #include <guest/pv/lib/text.h>
@@ -120,7 +121,7 @@ static const struct {
 static void
 bad_frames(void)
 {
-	uint32_t ref = refs_grant(&refs, 0, page, true);
+	uint32_t ref = refs_grant(&refs, (uint16_t)card.dev.peer, page, true);
 	union xen_netif_tx_entry e;
 
 	make_frame();
@@ -198,7 +199,7 @@ comes_again(void)
 static void
 chains(void)
 {
-	uint32_t ref = refs_grant(&refs, 0, page, true);
+	uint32_t ref = refs_grant(&refs, (uint16_t)card.dev.peer, page, true);
 	union xen_netif_tx_entry e[MOST];
 
 	make_frame();
@@ -232,7 +233,7 @@ chains(void)
 static void
 any_frames(void)
 {
-	uint32_t ref = refs_grant(&refs, 0, page, true);
+	uint32_t ref = refs_grant(&refs, (uint16_t)card.dev.peer, page, true);
 
 	make_frame();
 	for (unsigned n = 0; n < 400; n++) {
@@ -259,6 +260,21 @@ any_frames(void)
 	refs_end(&refs, ref);
 }
 
+/* A frame that goes beyond its page. A back end refuses it, or answers nothing any more. */
+static void
+beyond_page(void)
+{
+	union xen_netif_tx_entry e = good(refs_grant(&refs, (uint16_t)card.dev.peer, page, true));
+	int status;
+
+	make_frame();
+	e.request.offset = 4000;
+	e.request.size = 200;
+	status = answer_to(&e, 1);
+	check(status == -1 || (card.dev.peer && status == NOTHING), "it is refused",
+	      (uint64_t)(int64_t)status);
+}
+
 /* ---- indices ---- */
 
 /* The rings are nonsense: they are closed; and when this end begins anew, it has a card again. */
@@ -266,7 +282,7 @@ static void
 jumps(void)
 {
 	static const uint32_t by[] = { 257, 512, 1u << 31, ~0u, ~255u };
-	uint32_t ref = refs_grant(&refs, 0, page, true);
+	uint32_t ref = refs_grant(&refs, (uint16_t)card.dev.peer, page, true);
 
 	make_frame();
 	for (unsigned n = 0; n < sizeof(by) / sizeof(by[0]); n++) {
@@ -296,7 +312,7 @@ static void
 shakes(void)
 {
 	volatile uint8_t *const rings[] = { (void *)&memory.tx, (void *)&memory.rx };
-	uint32_t ref = refs_grant(&refs, 0, page, false);
+	uint32_t ref = refs_grant(&refs, (uint16_t)card.dev.peer, page, false);
 
 	make_frame();
 	for (unsigned n = 0; n < 300; n++) {
@@ -344,7 +360,7 @@ static void
 bad_room(void)
 {
 	uint32_t theirs = refs_grant(&refs, 1, page, false);
-	uint32_t read_only = refs_grant(&refs, 0, page, true);
+	uint32_t read_only = refs_grant(&refs, (uint16_t)card.dev.peer, page, true);
 	const uint32_t grefs[] = { 511, ~0u, theirs, read_only };
 	uint8_t before[64];
 
@@ -420,7 +436,7 @@ at_step(unsigned step)
 static void
 ends_at(void)
 {
-	uint32_t ref = refs_grant(&refs, 0, page, true);
+	uint32_t ref = refs_grant(&refs, (uint16_t)card.dev.peer, page, true);
 
 	at_step(1);
 	show(XEN_XENBUS_Initialising);
@@ -447,8 +463,8 @@ static const struct {
 	void (*run)(void);
 } harms[] = {
 	{ "harm=frames", bad_frames }, { "harm=chains", chains }, { "harm=any", any_frames },
-	{ "harm=jump", jumps },        { "harm=shake", shakes },  { "harm=room", bad_room },
-	{ "harm=store", store },
+	{ "harm=page", beyond_page },  { "harm=jump", jumps },    { "harm=shake", shakes },
+	{ "harm=room", bad_room },     { "harm=store", store },
 };
 
 void
