@@ -232,8 +232,8 @@ endif
 # Debian's PvGrub, once `make pvgrub` has fetched it.
 PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --")
 DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=$(if $(LINUX),128,32) module=files --" --module $(DOM0_FILES))
-qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line; DRIVE=FILE: a drive; NET=1: a card)
-	@$(RUN)$(if $(DRIVE), --drive $(call quote,$(DRIVE)))$(if $(NET), --net)$(if $(MACHINE), --machine $(call quote,$(MACHINE)))
+qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line; DRIVE=FILE: a drive; NET=1: a card; NET=listen:PORT, connect:PORT: a cable)
+	@$(RUN)$(if $(DRIVE), --drive $(call quote,$(DRIVE)))$(if $(NET), --net $(call quote,$(NET)))$(if $(MACHINE), --machine $(call quote,$(MACHINE)))
 bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
 	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
 # One Zeno has another one's disk: handouts/guide.md#firmware.

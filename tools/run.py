@@ -120,7 +120,8 @@ def parse():
     parser.add_argument("--kernel", help="multiboot image (zeno.mb)")
     parser.add_argument("--disk", help="raw disk image, in place of --kernel")
     parser.add_argument("--drive", metavar="FILE", help="an image that the machine has as a drive, hda; QEMU alone")
-    parser.add_argument("--net", action="store_true", help="a network card, e1000, on QEMU's user network; QEMU alone")
+    parser.add_argument("--net", metavar="WHERE", help="a network card, e1000; QEMU alone. 1: on QEMU's user network; listen:PORT, connect:PORT: a cable "
+                        "between two machines here, of which the one that listens is started first")
     parser.add_argument("--elf", action="append", default=[], help="symbols: the host kernel first")
     parser.add_argument("--module", action="append", default=[], metavar="'PATH WORDS'")
     parser.add_argument("--append", default="", help="the kernel's command line")
@@ -147,6 +148,8 @@ def parse():
         parser.error("a disk image holds its own modules and command line")
     if (options.drive or options.net) and (options.disk or options.debugger or options.machine == "bochs"):
         parser.error("--drive and --net go with --kernel and QEMU")
+    if options.net and not re.fullmatch("1|(listen|connect):[1-9][0-9]{0,4}", options.net):
+        parser.error(f"NET={options.net}: it is 1, listen:PORT or connect:PORT")
     if options.stub == "zeno":
         for_guests(parser, options)
     elif options.gdb and options.machine == "bochs":
@@ -157,6 +160,15 @@ def parse():
         if path and not Path(path).is_file():
             parser.error(f"there is no file {path}")
     return options
+
+
+def card(where):
+    """QEMU's words for a network card, with an address of its own at each end of a cable."""
+    end, _, port = where.partition(":")
+    if where == "1":
+        return "-netdev", "user,id=net", "-device", "e1000,netdev=net"
+    last = {"listen": 56, "connect": 57}[end]
+    return "-netdev", f"socket,id=net,{end}=127.0.0.1:{port}", "-device", f"e1000,netdev=net,mac=52:54:00:12:34:{last}"
 
 
 def for_guests(parser, options):
@@ -186,7 +198,7 @@ def main():
                  "modules": [(m.split()[0], m.split()[1:]) for m in options.module]}
         if options.disk or name == "bochs":
             boots = {"disk": options.disk or make_image(options, directory)}
-        boots["extra"] = ("-netdev", "user,id=user", "-device", "e1000,netdev=user") if options.net else ()
+        boots["extra"] = card(options.net) if options.net else ()
         if options.drive:
             path = str(Path(options.drive).resolve()).replace(",", ",,")
             boots["extra"] += ("-drive", f"file={path},format=raw,if=ide,index=0")

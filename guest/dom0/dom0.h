@@ -68,7 +68,7 @@ void domain_let_go(struct domu *u);
 struct config;
 bool domain_is_free(const char *name);
 bool domain_devices(const char *file, struct config *c); /* false, after a line: not to be had */
-/* One that Zeno has made, and that is paused: it is served, and begins. */
+/* One that Zeno has made, and that is paused still: it is served, and has its devices. */
 struct domu *domain_start(unsigned id, const struct config *c);
 struct domu *domu_find(const char *word); /* by name or number; NULL, after a line */
 bool domains_serve(void); /* rings, and who has ended. Whether there was something to do */
@@ -134,6 +134,12 @@ uint64_t job_until(void); /* when it is to be asked again; 0: whenever something
 bool save_takes(const struct domu *u);
 void run_save(const char *word);
 void run_restore(const char *word);
+/* migrate.c: the same by way of another machine. */
+void run_migrate(const char *word);
+void run_migrate_receive(const char *word);
+bool migrate_waits(void);    /* for one that is to come ... */
+void migrate_end_wait(void); /* ... whoever waits does not want to any more */
+void migrate_hears(const void *frame, size_t len);
 
 /* vbds.c: disks for domains. Why one can't have it; NULL: it can, or has. */
 struct disk;

@@ -246,7 +246,6 @@ domain_start(unsigned id, const struct config *c)
 	driven_begin(u);
 	if (c->cpu_weight)
 		control(ZENO_WEIGHT, id, c->cpu_weight, 0);
-	control(ZENO_UNPAUSE, id, 0, 0);
 	return u;
 }
 
@@ -256,6 +255,7 @@ domain_create(const char *name)
 	struct file kernel, ramdisk = { .bytes = NULL };
 	struct zeno_create make = { .mib = 0 };
 	struct config c;
+	struct domu *u;
 	int64_t id;
 
 	if (!read_config(name, &c, &kernel, &ramdisk))
@@ -276,7 +276,9 @@ domain_create(const char *name)
 		say("%s: %s (error %ld)\n", c.name, why(id), -id);
 		return NULL;
 	}
-	return domain_start((unsigned)id, &c);
+	u = domain_start((unsigned)id, &c);
+	control(ZENO_UNPAUSE, u->id, 0, 0);
+	return u;
 }
 
 /* What one has that a dom0 has made that was here before, as its file says now. */

@@ -2,6 +2,7 @@
  * What `save` and `restore` have in common: job.h.
  */
 #include <guest/dom0/job.h>
+#include <guest/dom0/migrate.h>
 #include <guest/dom0/pages.h>
 #include <guest/pv/lib/memory.h>
 
@@ -191,7 +192,7 @@ job_busy(void)
 uint64_t
 job_until(void)
 {
-	return job.until;
+	return job.away || job.state == JOB_HEARS ? migrate_until() : job.until;
 }
 
 bool
@@ -201,6 +202,8 @@ job_serve(void)
 		return false;
 	if (job.state == JOB_LOADS)
 		restore_step();
+	else if (job.state == JOB_HEARS || job.state == JOB_HELD)
+		receive_step();
 	else
 		save_step();
 	if (job.state == JOB_NONE && !attached)

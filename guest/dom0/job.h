@@ -18,12 +18,24 @@
 #define AT_ONCE    32u /* pages of one round */
 #define FRAME_NONE ZENO_FRAME_NONE
 
-enum job_state { JOB_NONE, JOB_ASKED, JOB_SAVES, JOB_ENDS, JOB_LOADS };
+enum job_state {
+	JOB_NONE,
+	JOB_CALLS, /* whether somebody is at the other end who would take it */
+	JOB_ASKED, /* a domain is asked to suspend */
+	JOB_SAVES,
+	JOB_SENT, /* all of it is on its way to another machine, which may refuse it */
+	JOB_ENDS,
+	JOB_LOADS,
+	JOB_HEARS, /* one is to come from another machine */
+	JOB_HELD,  /* ... has come, and is another one's still */
+};
 struct job {
 	enum job_state state;
 	struct domu *u; /* that is put away; its number says whether it is there still */
 	unsigned id;    /* ... or of the one that comes back */
-	char name[64];  /* of the file, or phy:DEVICE */
+	char name[64];  /* of the file, phy:DEVICE, or another machine's address */
+	bool away;      /* to another machine, or from there: migrate.h */
+	uint64_t since; /* when it has suspended: ns */
 	uint64_t until; /* that it answers */
 	struct stream stream;
 	bool opened;
@@ -66,3 +78,6 @@ bool job_convert_context(struct xen_guest_context *g, uint64_t (*other)(uint64_t
 void save_step(void);
 void restore_step(void);
 bool save_takes(const struct domu *u); /* that one has suspended because of it */
+/* They begin, with the shell's words: a domain's name, and where it goes; a file's name. */
+void save_begin(const char *domain, const char *to, bool away);
+void restore_begin(const char *name, bool away);

@@ -25,7 +25,20 @@ static struct port uplink = { .uplink = true, .send = send }, own = { .send = ec
 static void
 echo(struct port *p, const void *frame, size_t len)
 {
-	bridge_return(p, frame, len);
+	if (!bridge_return(p, frame, len))
+		migrate_hears(frame, len);
+}
+
+const uint8_t *
+nic_address(void)
+{
+	return own.mac;
+}
+
+void
+nic_send(const void *frame, size_t len)
+{
+	bridge_receive(&own, frame, len);
 }
 
 const char *

@@ -15,5 +15,8 @@ const char *nic_begin(void);
 bool nic_serve(void); /* whether there was something to do */
 void nic_show(void);
 
+const uint8_t *nic_address(void);             /* dom0's there */
+void nic_send(const void *frame, size_t len); /* of dom0's own, with its address */
+
 extern uint32_t nic_port;   /* of its interrupts; 0: none yet */
 void nic_interrupted(void); /* one has come */

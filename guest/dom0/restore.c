@@ -4,6 +4,7 @@
  */
 #include <guest/dom0/config.h>
 #include <guest/dom0/job.h>
+#include <guest/dom0/migrate.h>
 
 static struct config config; /* what its file says of its devices */
 
@@ -26,7 +27,10 @@ end(const char *wrong)
 		say("%s: %s\n", job.name, wrong);
 		undo();
 	}
-	job_over();
+	if (job.away)
+		migrate_ready(wrong);
+	else
+		job_over();
 }
 
 /* ---- before there is a domain ---- */
@@ -239,20 +243,24 @@ restore_step(void)
 	if (!wrong)
 		wrong = finish();
 	if (!wrong) {
-		say("%s is back\n", job.head.name);
+		if (!job.away)
+			say("%s is back\n", job.head.name);
 		domain_start(job.id, &config);
 		give_weight();
+		if (!job.away)
+			control(ZENO_UNPAUSE, job.id, 0, 0);
 	}
 	end(wrong);
 }
 
 void
-run_restore(const char *word)
+restore_begin(const char *name, bool away)
 {
 	const char *wrong;
 
-	snprintf(job.name, sizeof(job.name), "%s", word);
+	snprintf(job.name, sizeof(job.name), "%s", name);
 	job.state = JOB_LOADS;
+	job.away = away;
 	wrong = read_head();
 	if (!wrong)
 		wrong = job_tables();
@@ -264,4 +272,10 @@ run_restore(const char *word)
 		wrong = "it can't be read";
 	if (wrong)
 		end(wrong);
+}
+
+void
+run_restore(const char *word)
+{
+	restore_begin(word, false);
 }

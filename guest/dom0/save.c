@@ -3,6 +3,7 @@
  * that is written, it is there: whatever goes wrong, it goes on where it was.
  */
 #include <guest/dom0/job.h>
+#include <guest/dom0/migrate.h>
 #include <guest/pv/lib/memory.h>
 
 #define PATIENCE 30000000000ul /* ns, for its answer */
@@ -12,13 +13,15 @@
 static void
 fail(const char *words)
 {
-	say("%s is not saved: %s\n", job.u->name, words);
+	say("%s is not %s: %s\n", job.u->name, job.away ? "migrated" : "saved", words);
 	if (job.opened)
 		stream_undo(&job.stream);
+	if (job.away)
+		migrate_over();
 	job_hide();
-	if (job.state == JOB_SAVES)
+	if (job.state == JOB_SAVES || job.state == JOB_SENT)
 		control(ZENO_UNPAUSE, job.id, true, 0);
-	else
+	else if (job.state == JOB_ASKED)
 		daemon_asks(job.u, "");
 	job_over();
 }
@@ -106,7 +109,9 @@ begin(const struct zeno_look *l)
 		wrong = know_contexts();
 	if (!wrong)
 		wrong = know_p2m(l);
-	if (!wrong)
+	if (!wrong && job.away)
+		stream_open_away(&job.stream, image_tables(&job.head) + job.head.frames);
+	else if (!wrong)
 		wrong = stream_open(&job.stream, job.name, true,
 				    image_tables(&job.head) + job.head.frames);
 	job.opened = !wrong;
@@ -172,13 +177,37 @@ finish(void)
 	       stream_flush(s);
 }
 
+/* NULL, or why whoever was to take it takes it no more. Of a file: NULL. */
+static const char *
+lost(void)
+{
+	const char *text;
+	enum link_state state = job.away ? migrate_state(&text) : LINK_NONE;
+
+	return state == LINK_REFUSED || state == LINK_SILENCE ? text : NULL;
+}
+
+/* What has been put away is not here any more. */
+static void
+let_it_end(void)
+{
+	job.u->kept = true; /* nobody else lets go of it */
+	control(ZENO_DESTROY, job.id, true, 0);
+	job.state = JOB_ENDS;
+}
+
 static void
 go_on(void)
 {
 	const char *wrong = NULL;
 
-	for (unsigned n = 0; n < AT_ONCE && job.pfn < job.head.frames && !wrong; n++)
-		wrong = put_page(job.pfn++);
+	for (unsigned n = 0; n < AT_ONCE && job.pfn < job.head.frames && !wrong; n++) {
+		wrong = lost();
+		if (!wrong && job.away && !migrate_room())
+			return;
+		if (!wrong)
+			wrong = put_page(job.pfn++);
+	}
 	if (!wrong && job.pfn < job.head.frames)
 		return;
 	job_hide();
@@ -186,11 +215,59 @@ go_on(void)
 		wrong = "it can't be written, or there is no room";
 	if (wrong) {
 		fail(wrong);
-		return;
+	} else if (job.away) {
+		migrate_done();
+		job.state = JOB_SENT;
+	} else {
+		let_it_end();
 	}
-	job.u->kept = true; /* nobody else lets go of it */
-	control(ZENO_DESTROY, job.id, true, 0);
-	job.state = JOB_ENDS;
+}
+
+/* ---- to another machine ---- */
+
+static void
+wait_for_answer(void)
+{
+	const char *text, *wrong = lost();
+
+	if (wrong) {
+		fail(wrong);
+	} else if (migrate_state(&text) == LINK_READY) {
+		let_it_end();
+		migrate_let_go();
+	}
+}
+
+/* Nobody is disturbed for one that would not be taken. */
+static void
+call(void)
+{
+	const char *text, *wrong = lost();
+
+	if (wrong) {
+		fail(wrong);
+	} else if (migrate_state(&text) == LINK_TAKES) {
+		job.state = JOB_ASKED;
+		daemon_asks(job.u, "suspend");
+	}
+}
+
+/* False: it is to be waited for. */
+static bool
+has_gone(void)
+{
+	const char *text;
+	enum link_state state;
+
+	if (!job.away)
+		return true;
+	state = migrate_state(&text);
+	if (state == LINK_RUNS)
+		say("%s stood still for %lu ms\n", job.u->name, (pv_now() - job.since) / 1000000);
+	else if (state == LINK_SILENCE)
+		say("%s is there, and may wait for `unpause %s`: %s\n", job.u->name, job.u->name,
+		    text);
+	return state == LINK_RUNS || state == LINK_SILENCE;
 }
 
 /* ---- steps ---- */
@@ -200,7 +277,8 @@ let_go(void)
 {
 	uint64_t pages = image_tables(&job.head) + job.head.data;
 
-	say("%s is saved in %s: %lu KiB\n", job.u->name, job.name, pages * 4);
+	say("%s is %s %s: %lu KiB\n", job.u->name, job.away ? "at" : "saved in", job.name,
+	    pages * 4);
 	domain_let_go(job.u);
 	job_over();
 }
@@ -217,20 +295,29 @@ save_step(void)
 		say("it has ended, and is not saved\n");
 		if (job.opened)
 			stream_undo(&job.stream);
+		if (job.away)
+			migrate_over();
 		job_over();
+	} else if (job.state == JOB_CALLS) {
+		call();
 	} else if (job.state == JOB_SAVES) {
 		go_on();
+	} else if (job.state == JOB_SENT) {
+		wait_for_answer();
 	} else if (job.state == JOB_ENDS) {
-		if (l.state == ZENO_ENDED)
+		if (l.state == ZENO_ENDED && has_gone())
 			let_go();
 	} else if (l.state == ZENO_PAUSED && l.why == ZENO_SUSPEND) {
 		job.state = JOB_SAVES;
 		job.until = 0;
+		job.since = pv_now();
 		wrong = begin(&l);
 		if (wrong)
 			fail(wrong);
-	} else if (pv_now() >= job.until) {
-		fail("it does not answer");
+	} else {
+		wrong = lost();
+		if (wrong || pv_now() >= job.until)
+			fail(wrong ? wrong : "it does not answer");
 	}
 }
 
@@ -241,9 +328,9 @@ save_takes(const struct domu *u)
 }
 
 void
-run_save(const char *word)
+save_begin(const char *domain, const char *to, bool away)
 {
-	struct domu *u = domu_find(word);
+	struct domu *u = domu_find(domain);
 	struct zeno_look l;
 
 	if (!u || control(ZENO_LOOK, u->id, (uint64_t)&l, 0) != u->id)
@@ -254,8 +341,21 @@ run_save(const char *word)
 	}
 	job.u = u;
 	job.id = u->id;
-	snprintf(job.name, sizeof(job.name), "%s", shell_word(1));
+	snprintf(job.name, sizeof(job.name), "%s", to);
+	job.away = away;
 	job.until = pv_now() + PATIENCE;
-	job.state = JOB_ASKED;
-	daemon_asks(u, "suspend");
+	job.state = away ? JOB_CALLS : JOB_ASKED;
+	if (!away) {
+		daemon_asks(u, "suspend");
+		return;
+	}
+	job.head.frames = l.most >> 12;
+	job.head.vcpus = l.vcpus;
+	migrate_begin(image_tables(&job.head) + job.head.frames);
+}
+
+void
+run_save(const char *word)
+{
+	save_begin(word, shell_word(1), false);
 }

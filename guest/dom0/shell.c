@@ -280,6 +280,8 @@ static const struct command {
 	{ "destroy", "DOMAIN", "end it", destroy },
 	{ "save", "DOMAIN FILE", "put it away: in a new file, or phy:hda2", run_save },
 	{ "restore", "FILE", "... and it goes on", run_restore },
+	{ "migrate", "DOMAIN ADDRESS", "to the dom0 that waits at a card's address", run_migrate },
+	{ "migrate-receive", "ADDRESS", "wait for one from there", run_migrate_receive },
 	{ "mem-set", "DOMAIN MIB", "ask it, by the store, to have so much memory", mem_set },
 	{ "vcpu-set", "DOMAIN COUNT", "... to use so many of its vCPUs", vcpu_set },
 	{ "console", "DOMAIN", "type to it; Ctrl-T comes back", console },
@@ -401,6 +403,8 @@ shell_serve(void)
 	bool any = false;
 	int key;
 
+	if (migrate_waits() && key_skip_to(ESCAPE))
+		migrate_end_wait();
 	while (!job_busy() && (key = held >= 0 ? held : key_next()) >= 0) {
 		held = -1;
 		if (!attached) {

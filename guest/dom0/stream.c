@@ -2,6 +2,7 @@
  * Streams of pages: stream.h.
  */
 #include <guest/dom0/dom0.h>
+#include <guest/dom0/migrate.h>
 #include <guest/dom0/sparse.h>
 #include <guest/dom0/stream.h>
 #include <guest/pv/drivers/crc.h>
@@ -34,6 +35,12 @@ stream_open(struct stream *s, const char *name, bool writes, uint64_t pages)
 	if (!wrong)
 		wrong = vbd_medium(&d, &s->m);
 	return wrong;
+}
+
+void
+stream_open_away(struct stream *s, uint64_t pages)
+{
+	*s = (struct stream){ .writes = true, .away = true, .m = { .sectors = pages * SECTORS } };
 }
 
 uint64_t
@@ -76,8 +83,13 @@ stream_put(struct stream *s, const void *page)
 {
 	if ((s->at + s->held + 1) * PAGE > stream_bytes(s))
 		return false;
-	memcpy(room[s->held], page, PAGE);
-	s->crc = crc32(s->crc, room[s->held++], PAGE); /* somebody may write to the page still */
+	memcpy(room[s->held], page, PAGE); /* somebody may write to the page still */
+	s->crc = crc32(s->crc, room[s->held], PAGE);
+	if (s->away) {
+		migrate_put(s->at++, room[s->held]);
+		return true;
+	}
+	s->held++;
 	return s->held < STREAM_ROOM || empty(s);
 }
 
@@ -101,7 +113,7 @@ stream_get(struct stream *s)
 bool
 stream_flush(struct stream *s)
 {
-	return empty(s) && medium_move(&s->m, IDE_FLUSH, 0, NULL, 0);
+	return s->away || (empty(s) && medium_move(&s->m, IDE_FLUSH, 0, NULL, 0));
 }
 
 void

@@ -1,5 +1,6 @@
 /*
- * Pages that go to a file of dom0's, or a drive, one behind the other, or come from there.
+ * Pages that go to a file of dom0's, a drive, or another machine, one behind the other, or come
+ * from a file or a drive.
  */
 #pragma once
 
@@ -10,6 +11,7 @@
 struct stream {
 	struct medium m;
 	bool writes;
+	bool away;           /* to another machine (migrate.h): a page that is put has gone */
 	uint64_t at;         /* the page that is next on the medium, behind those in the room */
 	unsigned held, next; /* pages in the room; of those that were read, the next one */
 	uint32_t crc;        /* of all since stream_seek() */
@@ -20,6 +22,7 @@ struct stream {
  * or why not.
  */
 const char *stream_open(struct stream *s, const char *name, bool writes, uint64_t pages);
+void stream_open_away(struct stream *s, uint64_t pages); /* behind migrate_begin(); to write */
 /* From there on, and its sum begins anew. False: what was held could not be written. */
 bool stream_seek(struct stream *s, uint64_t page);
 bool stream_put(struct stream *s, const void *page);

@@ -2,7 +2,7 @@
  * A domain that is put away, and goes on (`save`, `restore` of dom0's): it counts, in its memory,
  * on its disk and in its store, and sees that nothing of the three is lost, nor anything that its
  * CPU has. `shutdown` ends it. `deaf`: it does not obey; `alone`: it suspends without being asked;
- * `keep=WORD`: it has something then that nobody can put away.
+ * `diskless`: it has no disk; `keep=WORD`: it has something then that nobody can put away.
  */
 #include <guest/pv/drivers/blkfront.h>
 #include <guest/pv/drivers/tell.h>
@@ -136,6 +136,8 @@ connect(void)
 	check(xenbus_begin(&bus), "a store", 0);
 	check(!xenbus_read_number(&bus, 0, "", "domid", &id), "its number", 0);
 	check(!xenbus_watch(&bus, "control/shutdown", "control"), "a watch", 0);
+	if (has_word("diskless"))
+		return;
 	err = blk_begin(&disk, &bus, &refs, &ring_page, NULL);
 	if (!err)
 		err = blk_connect(&disk);
@@ -144,9 +146,9 @@ connect(void)
 
 /* The next number goes to the next sector; in the one before is the latest one. */
 static void
-step(void)
+to_disk(void)
 {
-	uint64_t *now = (uint64_t *)sector[0], *before = (uint64_t *)sector[1], stored = 0;
+	uint64_t *now = (uint64_t *)sector[0], *before = (uint64_t *)sector[1];
 
 	for (unsigned n = 0; n < XEN_BLKIF_SECTOR / 8; n++)
 		now[n] = (count + 1) * (n + 1);
@@ -157,6 +159,15 @@ step(void)
 		      count);
 		check(before[0] == count && before[63] == count * 64, "what it was", before[0]);
 	}
+}
+
+static void
+step(void)
+{
+	uint64_t stored = 0;
+
+	if (!has_word("diskless"))
+		to_disk();
 	count++;
 	/* the store is another one behind `restore`, and has no number then */
 	if (!xenbus_read_number(&bus, 0, "", "data/count", &stored))
@@ -238,7 +249,8 @@ begin(void)
 			tell("count> ");
 		pv_wait(store, 1, pv_now() + STEP);
 	}
-	blk_end(&disk);
+	if (!has_word("diskless"))
+		blk_end(&disk);
 	look();
 	pv_printf("domain %lu: counted to %lu; %u wrong\n", id, count, wrong);
 	pv_exit(wrong != 0);
