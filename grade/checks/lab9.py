@@ -28,6 +28,8 @@ UNKNOWN, INITIALISING, INIT_WAIT, INITIALISED, CONNECTED, CLOSING, CLOSED = rang
     "FRONT", "BACK", "STEP_WAIT", "STEP_BEGIN", "STEP_PUBLISH", "STEP_CONNECT", "STEP_CLOSE"))
 STEPS = {WAIT: "waits", BEGIN: "begins", PUBLISH: "publishes a ring", CONNECT: "connects", CLOSE: "closes"}
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+KEPT = ("rbx", "rbp", "r12", "r13", "r14", "r15")
+"""Whoever calls finds these as they were (System V ABI, AMD64 supplement, 3.2.1): they lie on the stack meanwhile."""
 UNUSED = {"pv-disk": "kept", "dom0": "heap"}
 """What is large in a guest, and not in use at its first line."""
 STAINED = 0x1000
@@ -71,13 +73,16 @@ class Guest:
         except evidence.Ambiguous as error:
             self.t.fail(str(error))
 
-    def call(self, name, *args, instead=None, seen=None):
+    def call(self, name, *args, instead=None, seen=None, keeps=False):
         """What it gives back, in rax. `instead`: {another function: what is done here at a call of it, by the registers: its result, or
-        None for 0}. `seen`: is called where it has touched what is watched."""
+        None for 0}. `seen`: is called where it has touched what is watched. `keeps`: its caller's registers are looked at, too."""
         client, stands_in = self.client, {self.at(other): done for other, done in (instead or {}).items()}
         client.write(self.stack - 8, struct.pack("<Q", self.back))
         for register, value in zip(("rsp", "rip", *REGISTERS), (self.stack - 8, self.at(name), *args)):
             client.set_reg(register, value & (1 << 64) - 1)
+        kept = {register: self.t.rng.getrandbits(64) for register in KEPT if keeps}
+        for register, value in kept.items():
+            client.set_reg(register, value)
         new = [point for point in stands_in if point not in self.points]
         for point in new:
             client.insert(point)
@@ -101,6 +106,9 @@ class Guest:
                 client.remove(point)
         what = f" ({self.doing})" * bool(self.doing)
         self.t.check(regs["rip"] == self.back, f"{name}(){what} does not come back: it gets no further, or returns to where nobody called it", "it returns", f"rip {regs['rip']:x}")
+        other = [register for register, value in kept.items() if regs[register] != value]
+        self.t.check(not other, f"{name}(){what} has written over its caller's registers, which lie on the stack: is something there longer than its room?",
+                     "they are as they were", f"other ones in {', '.join(other)}")
         return regs["rax"]
 
 

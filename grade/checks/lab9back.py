@@ -89,7 +89,7 @@ class Back:
         self.fails = fails or {}
         raw = HEAD.pack(op, count & 0xFF, 0, self.t.rng.getrandbits(64), sector & (1 << 64) - 1) + b"".join(SEGMENT.pack(*one) for one in segments)
         self.client.write(self.r, raw.ljust(REQUEST, b"\0"))
-        return signed(self.guest.call("blkserve", self.v, self.r, instead=self.instead()))
+        return signed(self.guest.call("blkserve", self.v, self.r, instead=self.instead(), keeps=count == SEGMENTS))
 
 
 # -- what is answered --------------------------------------------------------------------------------------
