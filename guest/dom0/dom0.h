@@ -29,6 +29,7 @@ struct domu {
 	struct store_ring wire;
 	char file[64];  /* that says what it is to be; empty: nobody knows */
 	bool kept;      /* it has ended, and nobody has let go of it */
+	bool away;      /* it has suspended, and may run on another machine */
 	bool unasked;   /* it has suspended without being asked, which has been said */
 	unsigned lives; /* how often it may still be made anew ... */
 	uint64_t since; /* ... and since when: ends.c */

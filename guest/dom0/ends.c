@@ -122,7 +122,8 @@ ends_serve(void)
 			continue;
 		if (l.state == ZENO_ENDED)
 			end(u, &l);
-		else if (l.state == ZENO_PAUSED && l.why == ZENO_SUSPEND && !save_takes(u))
+		else if (l.state == ZENO_PAUSED && l.why == ZENO_SUSPEND && !save_takes(u) &&
+			 !u->away)
 			wake(u);
 		else
 			continue;

@@ -24,6 +24,7 @@ enum job_state {
 	JOB_ASKED, /* a domain is asked to suspend */
 	JOB_SAVES,
 	JOB_SENT, /* all of it is on its way to another machine, which may refuse it */
+	JOB_TOLD, /* ... is ready there, and is told to begin */
 	JOB_ENDS,
 	JOB_LOADS,
 	JOB_HEARS, /* one is to come from another machine */

@@ -5,12 +5,13 @@
  *   OPEN   so many pages, at most    makes room, or refuses
  *   DATA   a quarter of a page ...   keeps it at the page's place, also one that comes again
  *   DONE   that was all              does with them what they are for: it refuses, or is ready
- *   RUN    it is yours               has said nothing of its own since
+ *   RUN    it is yours               begins
  *
  * Up to the answer to DONE all is the sender's: whatever is lost, late, or refused, it has lost
  * nothing. From that answer on it is the other's, who does nothing yet, for the answer may be lost;
- * RUN says that the sender has let go. So there are never two who have it, and if RUN never comes,
- * one who can be told by hand.
+ * RUN says that the sender will never do anything with it. What it has it throws away when RUN is
+ * answered. So there are never two who use it, and if a word is lost for good there is one, or two
+ * who stand still, until somebody looks at both.
  *
  * Each frame has a number, and is taken if it is the next one; each that comes is answered with the
  * number that is wanted next, and the sender goes back to there when nothing has come for a while.

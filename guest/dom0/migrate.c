@@ -10,7 +10,6 @@
 
 #define TABLES 80u /* pages that save writes at once, at most: tables and head */
 #define FILE   "migration"
-#define MS     1000000u
 
 static struct link_frame queue[LINK_QUEUE];
 static struct link line = { .queue = queue, .send = nic_send };

@@ -7,6 +7,7 @@
 #include <guest/pv/lib/memory.h>
 
 #define PATIENCE 30000000000ul /* ns, for its answer */
+#define MS       1000000u
 #define P2M_MOST (PAGE / sizeof(uint32_t))
 
 /* It goes on, and is told that it was not put away. */
@@ -233,8 +234,28 @@ wait_for_answer(void)
 	if (wrong) {
 		fail(wrong);
 	} else if (migrate_state(&text) == LINK_READY) {
-		let_it_end();
 		migrate_let_go();
+		job.state = JOB_TOLD;
+	}
+}
+
+/* It is the other one's: here it never runs again, but for somebody who has looked there. */
+static void
+wait_for_its_end(void)
+{
+	const char *text;
+	enum link_state state = migrate_state(&text);
+
+	if (state == LINK_RUNS) {
+		say("%s stood still for %lu ms\n", job.u->name, (pv_now() - job.since) / MS);
+		let_it_end();
+	} else if (state == LINK_SILENCE) {
+		say("%s is there, but nobody says that it runs; it stands still here, too. If it has "
+		    "come: `destroy %s`; if not: `unpause %s`\n",
+		    job.u->name, job.u->name, job.u->name);
+		job.u->away = true;
+		migrate_over();
+		job_over();
 	}
 }
 
@@ -250,24 +271,6 @@ call(void)
 		job.state = JOB_ASKED;
 		daemon_asks(job.u, "suspend");
 	}
-}
-
-/* False: it is to be waited for. */
-static bool
-has_gone(void)
-{
-	const char *text;
-	enum link_state state;
-
-	if (!job.away)
-		return true;
-	state = migrate_state(&text);
-	if (state == LINK_RUNS)
-		say("%s stood still for %lu ms\n", job.u->name, (pv_now() - job.since) / 1000000);
-	else if (state == LINK_SILENCE)
-		say("%s is there, and may wait for `unpause %s`: %s\n", job.u->name, job.u->name,
-		    text);
-	return state == LINK_RUNS || state == LINK_SILENCE;
 }
 
 /* ---- steps ---- */
@@ -304,8 +307,10 @@ save_step(void)
 		go_on();
 	} else if (job.state == JOB_SENT) {
 		wait_for_answer();
+	} else if (job.state == JOB_TOLD) {
+		wait_for_its_end();
 	} else if (job.state == JOB_ENDS) {
-		if (l.state == ZENO_ENDED && has_gone())
+		if (l.state == ZENO_ENDED)
 			let_go();
 	} else if (l.state == ZENO_PAUSED && l.why == ZENO_SUSPEND) {
 		job.state = JOB_SAVES;
