@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from dom0 import ENDS, archive, config, ext2, shell, start  # noqa: E402
+from dom0 import ENDS, archive, config, ext2, shell, shown, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -58,7 +58,7 @@ def ours(grub):
         starts.append(start(24, *shell("create grub.cfg", "console grub"), *(("b> ", f"{line}\n") for line in (
             "ls", "cat (xen/xvda)/motd", "linux (xen/xvda)/boot/kernel cat", "boot")), *shell("halt")))
     said = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), archive(**files), "pv-hello"])
-    first, second, *third = [CURSOR.sub("", re.sub(r"^d1\| ", "", part, flags=re.M)) for part in each(said)[1:-1]]
+    first, second, *third = [CURSOR.sub("", shown(part)) for part in each(said)[1:-1]]
     read, wrote = (f"d2| vbd {n}: 4/4, {len(data) // 512} sectors, {may}" for n, data, may in (
         (51728, files["motd"], "to read"), (51712, image, "to read and write")))
     ok(f"{read}\nd2| motd {text}\nd2| vbd 51728: crc32 {zlib.crc32(files['motd']):x}\nd2| 0 wrong; the end\n" in first
@@ -103,7 +103,7 @@ def harmful():
                     ("y> ", "block-list again\n"), *shell("halt")),
               start(24, ("y> ", "list\n"), ENDS, *shell("halt"))]
     said = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), archive(**files), "pv-hello"])
-    parts = [re.sub(r"^d1\| ", "", part, flags=re.M) for part in each(said)[1:-1]]
+    parts = [shown(part) for part in each(said)[1:-1]]
     lies, ends, lives = "".join(parts[:2]), "".join(parts[2:4]), "".join(parts[4:])
     ok(lies.count("0 wrong; nothing has come of it") == len(HARM) and all(lies.count(f"{name}'s xvda is closed to it: ") == 1 for name in ("jump", "store"))
        and "other has ended: by dom0" in lies, "front ends that lie have their own disk closed to them, once said, and no more", text=lies)
@@ -142,7 +142,7 @@ def linux(kernel):
                           extra=("-drive", f"file={image},format=raw,if=ide,index=0"), cmdline=f"panic=off -- {typed}; audit; off")
     console = result.text()
     result.cleanup()
-    text = re.sub(r"^d1\| (linux\| )?", "", console, flags=re.M)
+    text = shown(console, "linux")
     for line, answer in session.items():
         if answer:
             ok(f"zeno# {line}\n{answer}\n" in text, f"Linux: {line[:60]}", got=text[-4000:], want=answer)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from dom0 import shown  # noqa: E402
 from engine import BUILD, Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -155,9 +156,9 @@ def one_boot(parts, files):
     wanted = [next(part) for part in parts]
     starts = [f"start dom0 {DOM0} {typed(*session)}" for sessions in wanted for session in sessions]
     text = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), files, "pv-hello"])
-    shown = [CURSOR.sub("", re.sub(r"^d1\| ", "", part, flags=re.M)) for part in each(text)[1:-1]]
+    dom0s = [CURSOR.sub("", shown(part)) for part in each(text)[1:-1]]
     for part, sessions in zip(parts, wanted):
-        mine, shown = shown[:len(sessions)], shown[len(sessions):]
+        mine, dom0s = dom0s[:len(sessions)], dom0s[len(sessions):]
         try:
             part.send(mine + [""] * (len(sessions) - len(mine)))
         except StopIteration:

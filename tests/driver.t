@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from dom0 import ENDS, archive, config, shell, shown, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -46,7 +46,7 @@ def booted(steps, image=None, **files):
                    [guest("dom0"), archive(**files), "pv-hello"], extra=("-drive", f"file={path},format=raw,if=ide,index=0"))
     free = re.findall(r"^ *free +(\d+) frames", said, re.M)
     ok("audit: 0 differences" in said and len(free) == 2 and free[0] == free[1], "no frame is lost", text=said[-2000:])
-    return [re.sub(r"^d1\| ", "", part, flags=re.M) for part in each(said)[1:-1]], path.read_bytes()
+    return [shown(part) for part in each(said)[1:-1]], path.read_bytes()
 
 
 def acknowledged(text):
@@ -130,7 +130,7 @@ def with_linux(kernel, starts, **files):
     result.cleanup()
     free = re.findall(r"^ *free +(\d+) frames", said, re.M)
     ok("audit: 0 differences" in said and len(free) == 2 and free[0] == free[1], "no frame is lost", text=said[-2000:])
-    return [re.sub(r"^d1\| (drv\| |l\| )?", "", part, flags=re.M) for part in each(said)[1:-1]], path.read_bytes()
+    return [shown(part, "drv", "l") for part in each(said)[1:-1]], path.read_bytes()
 
 
 def sums(text):

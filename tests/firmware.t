@@ -13,6 +13,7 @@ import tarfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from dom0 import says  # noqa: E402
 from engine import BUILD, LIMIT, Engine  # noqa: E402
 from harness import ROOT, finish, folder, ok, run, skip  # noqa: E402
 
@@ -45,10 +46,6 @@ def sectors(name, data, size):
     return path
 
 
-def said(text, number=1):
-    return re.findall(rf"^d{number}\| (.*)$", text, re.M)
-
-
 def pam(svm, disk):
     """On both MMU modes; nothing is lost by it, and a guest behind it runs."""
     bare = None
@@ -60,7 +57,7 @@ def pam(svm, disk):
     start = [f"start pam {START} mmu={mode} disk=sectors" for mode in ("nested", "flat")]
     text = svm.host([*start, "start hello", "frames", *start, "start hello", "frames"], [rom(1), disk, "hello"],
                     options="poison=1 audit=1", icount=True)  # who uses state without asking for it, and tables that are wrong
-    lines = " ".join(said(text)).split()
+    lines = " ".join(says(text, 1)).split()
     each = [lines[n:n + 21] for n in (0, 21)]
     ok(all(one[:13] == SEGMENTS and one[13:15] == ["rRRrr", "U"] for one in each) and text.count("pam: ended: exit code 0") == 4,
        "svm, both MMU modes: PAM is the data sheet's, and code below which it changes goes on in what is there", text=text)
@@ -71,7 +68,7 @@ def pam(svm, disk):
         return
     ok(all(one[:14] + one[15:] == bare for one in each), "all is as on bare Bochs", bare=bare, text=text)
     text = Engine("5", "vmx").host([f"start pam {START} disk=sectors"], [rom(0), disk], "bochs")
-    ok(" ".join(said(text)).split() == bare and "pam: ended: exit code 0" in text, "and on vmx", bare=bare, text=text)
+    ok(" ".join(says(text, 1)).split() == bare and "pam: ended: exit code 0" in text, "and on vmx", bare=bare, text=text)
 
 
 def refused(svm):

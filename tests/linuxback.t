@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from dom0 import ENDS, archive, config, shell, shown, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -91,7 +91,7 @@ def said(kernel):
     result.cleanup()
     free = re.findall(r"^ *free +(\d+) frames", text, re.M)
     ok("audit: 0 differences" in text and len(free) == 2 and free[0] == free[1], "no frame is lost", text=text[-2000:])
-    return re.sub(r"^d1\| ", "", each(text)[1], flags=re.M)
+    return shown(each(text)[1])
 
 
 def look(text):

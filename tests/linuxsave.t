@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 import xenlinux  # noqa: E402
-from dom0 import archive, config, ext2, start  # noqa: E402
+from dom0 import archive, config, ext2, shown, start  # noqa: E402
 from engine import guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -51,7 +51,7 @@ def saved(kernel):
                           extra=("-drive", f"file={image},format=raw,if=ide,index=0"), cmdline=f"panic=off -- {start(96, *steps)}; audit; off")
     console = result.text()
     result.cleanup()
-    text = re.sub(r"^d1\| (linux\| )?", "", console, flags=re.M)
+    text = shown(console, "linux")
     ok("linux is saved in phy:hda: " in text and "d2 linux: ended: guest was put away" in text and "linux is back" in text, "Linux is put away, and is back", text=text[-6000:])
     sums = dict((name, digest) for digest, name in re.findall(r"^(\w{32}) +(\S+)$", text, re.M))
     ok(sums.get("/mnt/n") == sums.get("/tmp/n") == hashlib.md5(numbers).hexdigest(), "it has the files that it had, on its disk, too", sums=sums, text=text[-6000:])

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from dom0 import ENDS, archive, config, shell, shown, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, TOOLS, finish, folder, ok, skip  # noqa: E402
 
@@ -40,7 +40,7 @@ def booted(starts, **files):
     said = PV.host(["start pv-hello", "frames", *starts, "audit", "start pv-hello", "frames"], [guest("dom0"), to, "pv-hello"])
     free = re.findall(r"^ *free +(\d+) frames", said, re.M)
     ok("audit: 0 differences" in said and len(free) == 2 and free[0] == free[1], "no frame is lost", text=said[-3000:])
-    return [re.sub(r"^d1\| ", "", part, flags=re.M) for part in each(said)[1:-1]]
+    return [shown(part) for part in each(said)[1:-1]]
 
 
 BAD = {"mac.cfg": ("mac=00:16:3e:01:02", "4:8: mac is the address of one: 00:16:3e:01:02:03"),
@@ -139,7 +139,7 @@ def linux(kernel):
                           cmdline=f"panic=off -- {steps}; audit; off")
     console = result.text()
     result.cleanup()
-    text = re.sub(r"^d1\| (linux\| )?", "", console, flags=re.M)
+    text = shown(console, "linux")
     for line, answer in session.items():
         if answer:
             ok(f"zeno# {line}\n{answer}\n" in text, f"Linux: {line[:60]}", got=text[-4000:], want=answer)

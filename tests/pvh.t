@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from dom0 import ENDS, archive, config, says, shell, start  # noqa: E402
 from engine import Engine, each, guest  # noqa: E402
 from harness import ROOT, finish, ok, run, skip  # noqa: E402
 
@@ -38,10 +38,6 @@ REFUSED = {"engine=te boot=multiboot platform=pc": "is for engine=svm and engine
            "engine=svm platform=pc-apic vcpus=2": "is for one vCPU", "engine=svm platform=pc log=1": "is for mmu=nested, without log=1"}
 
 
-def said(part):
-    return re.findall(r"^d\d+\| (.*)$", part, re.M)
-
-
 def free(text):
     return re.findall(r"^ *free +(\d+) frames", text, re.M)
 
@@ -49,17 +45,17 @@ def free(text):
 def both(parts, title):
     """What each of the two guests says, which has come to its end."""
     calls, events = parts
-    ok(said(calls)[:len(CALLS)] == CALLS and "wrong: 0" in calls and "pvh-calls: ended: guest powered off" in calls,
+    ok(says(calls)[:len(CALLS)] == CALLS and "wrong: 0" in calls and "pvh-calls: ended: guest powered off" in calls,
        f"{title}: who is there, what it may call, and where its pointers may lead", text=calls)
     ok(calls.count("Zeno has none such: -ENOSYS") == 15 and calls.count("(mmu_update): Zeno has none") == 1,
        f"{title}: what is a PV kernel's is told once", text=calls)
-    ok(said(events)[:len(EVENTS)] == EVENTS and "wrong: 0" in events and "pvh-events: ended: guest powered off" in events,
+    ok(says(events)[:len(EVENTS)] == EVENTS and "wrong: 0" in events and "pvh-events: ended: guest powered off" in events,
        f"{title}: events, time and rings by the code of PV kernels", text=events)
 
 
 def mapped(title, part):
     for domain, lines in MAPS.items():
-        ok(re.findall(rf"^d{domain}\| (.*)$", part, re.M) == lines,
+        ok(says(part, domain) == lines,
            f"{title}by a PV domain, {'whose pages it maps' if domain == 1 else 'which it outlives'}", text=part)
 
 
@@ -74,7 +70,7 @@ def of_dom0():
 
 def look_at_dom0(title, part):
     calls, events, killed = (re.split(r"^d2 pvh-\w+: made by dom0 with 16 MiB$", part, flags=re.M)[1:] + [""] * 3)[:3]
-    ok(said(calls)[:1] == CALLS[:1] and "wrong: 0" in calls and "| pvh-calls has ended: guest powered off" in calls,
+    ok(says(calls)[:1] == CALLS[:1] and "wrong: 0" in calls and "| pvh-calls has ended: guest powered off" in calls,
        f"{title}: dom0 makes one by its file", text=part)
     ok(re.search(r"^d1\| pvh-events +2 +16 +paused", events, re.M)
        and re.search(r"^d1\| (dom0# )?pvh-events\| a line by the console's ring$", events, re.M) and "wrong: 0" in events
@@ -147,14 +143,14 @@ def main():
     _, _, calls, events, own, granter, _, user, serves, maps, harm, plain, *refused, made, _ = (
         each(text) if len(each(text)) == 14 + len(REFUSED) else [""] * (14 + len(REFUSED)))
     both([calls, events], "pc-apic")
-    ok(said(own) == ["0 wrong; the end"], "grants to itself: what it names so, and what it may not lend", text=own)
+    ok(says(own) == ["0 wrong; the end"], "grants to itself: what it names so, and what it may not lend", text=own)
     for domain, lines in GRANTS.items():
-        ok(re.findall(rf"^d{domain}\| (.*)$", granter + user, re.M) == lines,
+        ok(says(granter + user, domain) == lines,
            f"to a PV domain, which {'has asked' if domain == 1 else 'maps, copies, and outlives it'}", text=granter + user)
     mapped("", serves + maps)
     ok("wrong: 0" in harm and "not reached" not in harm and re.search(r"pvh-events: (stopped|ended): ", harm),
        "a page of nonsense, and one that is pulled away, are its own affair", text=harm)
-    ok(not said(plain) and "dead halt" in plain, "without xen=1 CPUID says nothing of a monitor", text=plain)
+    ok(not says(plain) and "dead halt" in plain, "without xen=1 CPUID says nothing of a monitor", text=plain)
     ok(all(f"xen=1 {why}" in part for why, part in zip(REFUSED.values(), refused)), "what it is not for is told in words", text="".join(refused))
     look_at_dom0("dom0", made)
     ok(text.count("audit: 0 differences") == 2 and len(free(text)) == 2 and free(text)[0] == free(text)[1], "no frame is lost", free=free(text), text=text[-2500:])

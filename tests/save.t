@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from booting import boot_from  # noqa: E402
-from dom0 import ENDS, archive, config, shell, start  # noqa: E402
+from dom0 import ENDS, archive, config, shell, shown, start  # noqa: E402
 from engine import BUILD, guest  # noqa: E402
 from harness import ROOT, finish, folder, ok  # noqa: E402
 
@@ -78,7 +78,7 @@ def boot(where, sessions, drives):
     ok("audit: 0 differences" in text and before == after, f"{where}: no frame is lost, and no page is more than it was", text=text)
     for image, data in zip(images, drives):
         data[:] = image.read_bytes()
-    return text, re.sub(r"^d1\| ", "", text, flags=re.M)
+    return text, shown(text)
 
 
 def counted(where, data, text, lives):

@@ -1,5 +1,6 @@
 """dom0's shell, as tests type to it: configuration files, and what is typed behind which prompt."""
 
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,18 @@ def start(mem, *steps):
     """dom0, and what is typed there: behind each prompt a text."""
     words = "|".join(f"{prompt}|{text}" for prompt, text in steps)
     return f"start dom0 mem={mem} module=files -- input=" + words.replace(" ", "~").replace("\n", "_")
+
+
+def shown(text, *names):
+    """dom0's console as it shows it: without the mark that Zeno puts before dom0's lines, nor dom0's before those of the domains
+    of these names."""
+    within = f"(?:(?:{'|'.join(map(re.escape, names))})\\| )?" if names else ""
+    return re.sub(rf"^d1\| {within}", "", text, flags=re.M)
+
+
+def says(text, domain=r"\d+"):
+    """The lines that the guest of this number has said to Zeno, whoever else has a line between them; without a number, all guests'."""
+    return re.findall(rf"^d{domain}\| (.*)$", text, re.M)
 
 
 def config(name, **keys):
