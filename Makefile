@@ -234,8 +234,8 @@ PVGRUB := $(if $(wildcard build/xen/pvgrub),--module "build/xen/pvgrub mem=32 --
 DOM0_MODULES := $(if $(DOM0),--module "$(DOM0) mem=$(if $(LINUX),128,32) module=files --" --module $(DOM0_FILES))
 qemu: build $(if $(LINUX),linux) ## LAB=n: boot the lab on QEMU (APPEND="-- start hello" gives it a command line; DRIVE=FILE: a drive; NET=1: a card; NET=listen:PORT, connect:PORT: a cable)
 	@$(RUN)$(if $(DRIVE), --drive $(call quote,$(DRIVE)))$(if $(NET), --net $(call quote,$(NET)))$(if $(MACHINE), --machine $(call quote,$(MACHINE)))
-bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger)
-	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)
+bochs: build $(if $(LINUX),linux) ## LAB=n: boot it on Bochs (DEBUG=1: stopped, in its own debugger; DRIVE=FILE: a drive, hdb there; NET=1: a card)
+	@$(RUN) $(if $(DEBUG),--debugger,--machine bochs)$(if $(DRIVE), --drive $(call quote,$(DRIVE)))$(if $(NET), --net $(call quote,$(NET)))
 # One Zeno has another one's disk: handouts/guide.md#firmware.
 NEST := build/nest
 nest: ## Zeno in Zeno: a guest on svm boots Zeno's disk by SeaBIOS, and runs guests on te and bt (APPEND is the inner one's)

@@ -56,6 +56,15 @@ def console():
     if shutil.which("bochs"):
         status, text = make(*LAB, "bochs", typed="list\n")
         ok(status == 0 and "the input has ended" in text, "make bochs ends with its input, too", status=status, text=text)
+        drive = folder() / "a drive"
+        drive.write_bytes(bytes(1009 * 512))  # a prime: one head, and tracks of one sector
+        status, text = make("LAB=8", "SOLUTION=1", "bochs", f"DRIVE={drive}", "NET=1",
+                            "APPEND=-- start dom0 -- input=0#~|disks_|0#~|nic_|0#~|halt_; off")
+        ok(status == 0 and re.search(r"\bhdb +0 +1009\b", text) and re.search(r"52:54:00:12:34:56 +\d+ up\b", text),
+           "make bochs DRIVE=FILE NET=1: dom0 has a drive and a card there", status=status, text=text)
+        drive.write_bytes(bytes(1000))
+        status, text = make("LAB=8", "SOLUTION=1", "bochs", f"DRIVE={drive}")
+        ok(status and "whole sectors" in text, "... of whole sectors", status=status, text=text)
 
 
 def last_words():

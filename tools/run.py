@@ -119,8 +119,8 @@ def parse():
     parser.add_argument("--machine", choices=[*machine.machine_names(), *machine.BY_HAND], default="qemu")
     parser.add_argument("--kernel", help="multiboot image (zeno.mb)")
     parser.add_argument("--disk", help="raw disk image, in place of --kernel")
-    parser.add_argument("--drive", metavar="FILE", help="an image that the machine has as a drive, hda; QEMU alone")
-    parser.add_argument("--net", metavar="WHERE", help="a network card, e1000; QEMU alone. 1: on QEMU's user network; listen:PORT, connect:PORT: a cable "
+    parser.add_argument("--drive", metavar="FILE", help="an image that the machine has as a drive: hda, on Bochs, which boots from that, hdb")
+    parser.add_argument("--net", metavar="WHERE", help="a network card, e1000. 1: on the emulator's user network; on QEMU listen:PORT, connect:PORT: a cable "
                         "between two machines here, of which the one that listens is started first")
     parser.add_argument("--elf", action="append", default=[], help="symbols: the host kernel first")
     parser.add_argument("--module", action="append", default=[], metavar="'PATH WORDS'")
@@ -146,8 +146,10 @@ def parse():
         parser.error("give --kernel or --disk")
     if options.disk and (options.module or options.append):
         parser.error("a disk image holds its own modules and command line")
-    if (options.drive or options.net) and (options.disk or options.debugger or options.machine == "bochs"):
-        parser.error("--drive and --net go with --kernel and QEMU")
+    if (options.drive or options.net) and options.disk:
+        parser.error("--drive and --net go with --kernel")
+    if options.net not in (None, "1") and (options.debugger or options.machine == "bochs"):
+        parser.error(f"NET={options.net}: Bochs has no such cable, but NET=1")
     if options.net and not re.fullmatch("1|(listen|connect):[1-9][0-9]{0,4}", options.net):
         parser.error(f"NET={options.net}: it is 1, listen:PORT or connect:PORT")
     if options.stub == "zeno":
@@ -159,6 +161,8 @@ def parse():
     for path in [options.kernel, options.disk, options.drive, *options.elf, *(m.split()[0] for m in options.module)]:
         if path and not Path(path).is_file():
             parser.error(f"there is no file {path}")
+    if options.drive and (options.debugger or options.machine == "bochs") and not bochs.geometry(Path(options.drive).stat().st_size):
+        parser.error(f"{options.drive}: Bochs has drives of whole sectors of 512 bytes")
     return options
 
 
@@ -169,6 +173,27 @@ def card(where):
         return "-netdev", "user,id=net", "-device", "e1000,netdev=net"
     last = {"listen": 56, "connect": 57}[end]
     return "-netdev", f"socket,id=net,{end}=127.0.0.1:{port}", "-device", f"e1000,netdev=net,mac=52:54:00:12:34:{last}"
+
+
+def on_qemu(options):
+    """QEMU's words for what the machine has besides."""
+    words = card(options.net) if options.net else ()
+    if options.drive:
+        path = str(Path(options.drive).resolve()).replace(",", ",,")
+        words += ("-drive", f"file={path},format=raw,if=ide,index=0")
+    return words
+
+
+def on_bochs(options):
+    """Lines of a bochsrc for the same. Its hda is what it boots from, so the drive is hdb there."""
+    lines = ()
+    if options.net:
+        lines += ("e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp",)
+    if options.drive:
+        path = Path(options.drive).resolve()
+        cylinders, heads, track = bochs.geometry(path.stat().st_size)
+        lines += (f'ata0-slave: type=disk, mode=flat, path="{path}", cylinders={cylinders}, heads={heads}, spt={track}',)
+    return lines
 
 
 def for_guests(parser, options):
@@ -198,10 +223,7 @@ def main():
                  "modules": [(m.split()[0], m.split()[1:]) for m in options.module]}
         if options.disk or name == "bochs":
             boots = {"disk": options.disk or make_image(options, directory)}
-        boots["extra"] = card(options.net) if options.net else ()
-        if options.drive:
-            path = str(Path(options.drive).resolve()).replace(",", ",,")
-            boots["extra"] += ("-drive", f"file={path},format=raw,if=ide,index=0")
+        boots["extra"] = (on_bochs if name == "bochs" else on_qemu)(options)
         setup = machine.Setup(machine=name, cpu=options.cpu, mem=options.mem, elf=options.elf,
                               **boots)
         try:

@@ -98,6 +98,15 @@ def version():
     return f"Bochs {found[1].decode('ascii', 'replace')}" if found else "Bochs"
 
 
+def geometry(size):
+    """(cylinders, heads, sectors of a track) whose product is a drive of so many bytes, as Bochs wants of a flat image; None: it has none."""
+    sectors, rest = divmod(size, 512)
+    if not sectors or rest:
+        return None
+    heads, track = max(((h, t) for h in range(1, 17) for t in range(1, 64) if sectors % (h * t) == 0), key=lambda one: one[0] * one[1])
+    return sectors // (heads * track), heads, track
+
+
 def bochsrc(setup, directory, log, console, debug, sync="none"):
     """Write bochsrc and a copy of the disk into `directory`; the path of the bochsrc.
 
