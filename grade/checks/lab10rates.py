@@ -84,6 +84,7 @@ def fills(share):
             turned(share, rate, ns, rng.choice((0, 0, 1, full // 2)), since, rng.choice((0, 1000, TURN, 2 * TURN)))
         turned(share, rate, rng.randrange(SECOND), full, since)
         turned(share, rate, whole, full - 1, since)
+        turned(share, rate, whole - 1, full - 1, since)
     turned(share, 100_000_000_000, 184_467_441, 0, 77)  # bytes times ns are a little more than 2^64
     for deficit in (0, 1, TURN - 1, TURN, TURN + 1, 2 * TURN):
         turned(share, 0, rng.randrange(SECOND), 0, 5, deficit)

@@ -123,7 +123,7 @@ def packet(protocol=TCP, ports=(1000, 80), froms=US, to=THEM, **more):
 def drawn_frame(rng):
     """Any."""
     protocol = rng.choice((TCP, TCP, UDP, UDP, ICMP, GRE))
-    frag = rng.choice((0, 0, 0, MORE, 3, MORE | 9, 0x4000, 0x1000))
+    frag = rng.choice((0, 0, 0, MORE, 1, 3, MORE | 9, 0x4000, 0x8000, 0x1000))
     lies = rng.choice((0,) * 8 + (-1, 1, 7, -25, 65000))
     first = rng.choice((None,) * 9 + (0x44, 0x65, 0x4F, 0x40))
     options, more = rng.choice((0, 0, 0, 4, 40)), {} if first is None else {"first": first}
@@ -140,8 +140,8 @@ def drawn_frame(rng):
 
 def drawn_rule(rng):
     """Any that somebody can type."""
-    nets = ((0, 0), (0, 0), (0x0A000200, 0xFFFFFF00), (US, 0xFFFFFFFF), (THEM, 0xFFFFFFFF), (0x0A000000, 0xFF000000))
-    ranges = ((0, 0), (80, 80), (1, 79), (81, 65535), (7, 1000), (1000, 1000))
+    nets = ((0, 0), (0, 0), (0x0A000200, 0xFFFFFF00), (US, 0xFFFFFFFF), (THEM, 0xFFFFFFFF), (0x0A000000, 0xFF000000), (0, 0xFF000000))
+    ranges = ((0, 0), (80, 80), (1, 79), (0, 7), (81, 65535), (7, 1000), (1000, 1000))
     protocol = rng.choice((0, 0, ICMP, TCP, TCP, UDP))
     ports = {"from_port": rng.choice(ranges), "to_port": rng.choice(ranges)} if protocol in (TCP, UDP) else {}
     kind = rng.choice((0, IPV4, ARP))
@@ -178,17 +178,22 @@ class Judge:
 def fragments(judge):
     """What has no ports, or none that are here."""
     port80 = {"protocol": TCP, "to_port": (80, 80)}
-    first, later = packet(frag=MORE), packet(frag=MORE | 2)
+    first, later, datagram = packet(frag=MORE), packet(frag=MORE | 2), {"protocol": UDP, "to_port": (80, 80)}
     for data, here, words in ((packet(), None, "a packet to port 80"), (first, None, "the first fragment of one to port 80"), (later, None, "a second fragment"),
-                              (packet(frag=2), None, "a last fragment"), (packet(frag=0x4000), None, "a packet that is not to be cut"),
+                              (packet(frag=2), None, "a last fragment"), (packet(frag=1), None, "a last fragment, 8 bytes behind the packet's begin"),
+                              (packet(frag=0x8000), None, "a packet with the flag that is reserved"), (packet(frag=0x4000), None, "a packet that is not to be cut"),
                               (packet(body=3), None, "a packet that is cut in its ports"),
                               (packet(body=4), None, "a packet of nothing but its ports"), (packet(), 14 + 20, "a packet whose ports are not here"),
                               (packet(), 14 + 23, "a packet whose ports are not all here"), (packet(), 14 + 24, "a packet of which no more than its ports is here"),
                               (packet(options=40), None, "a packet with options"), (packet(options=40, body=400), 14 + 60, "a packet whose options are here, and its ports not"),
+                              (packet(options=40), 14 + 30, "a packet of whose head half of the options are here"), (packet(options=40), 14 + 20, "a packet of whose head no option is here"),
+                              (packet(protocol=UDP, body=4), None, "a datagram of nothing but its ports"), (packet(protocol=UDP), 14 + 24, "a datagram of which no more than its ports is here"),
+                              (packet(protocol=UDP, body=3), None, "a datagram that is cut in its ports"),
                               (packet(lies=-21), None, "a packet that says it ends in its ports"), (packet(protocol=ICMP), None, "a ping"),
                               (packet(protocol=UDP), None, "a datagram to port 80")):
         for more in ((Rule(True, **port80),), (Rule(False, **port80), Rule(True)), (Rule(False, protocol=TCP, to_port=(81, 90)), Rule(True)), (Rule(True, protocol=TCP, to_port=(81, 90)),),
-                     (Rule(False, protocol=TCP), Rule(True)), (Rule(True, protocol=TCP, from_port=(1000, 1000), to_port=(80, 80)),), (Rule(True, protocol=TCP, from_port=(80, 80)),)):
+                     (Rule(False, protocol=TCP), Rule(True)), (Rule(True, protocol=TCP, from_port=(1000, 1000), to_port=(80, 80)),), (Rule(True, protocol=TCP, from_port=(80, 80)),),
+                     (Rule(True, **datagram),), (Rule(False, **datagram), Rule(True))):
             judge.one(Frame(data, here=here), list(more), what=words)
 
 
@@ -196,7 +201,7 @@ def broken(judge):
     """What says that it is IP, and is not; and what nobody can see."""
     for frame, words in ((Frame(packet(first=0x44)), "a head of 16 bytes"), (Frame(packet(first=0x65)), "version 6 as type 0800"), (Frame(packet(first=0x4F)), "a head of 60 bytes in a packet of 44"),
                          (Frame(packet(lies=1)), "a packet longer than its frame"), (Frame(packet(lies=1), padding=1), "a packet as long as its frame"),
-                         (Frame(packet(lies=-25)), "a packet shorter than its head"), (Frame(packet(lies=-24)), "a packet of a head alone"),
+                         (Frame(packet(lies=-25)), "a packet shorter than its head"), (Frame(packet(lies=-44)), "a packet that says it has 0 bytes"), (Frame(packet(lies=-24)), "a packet of a head alone"),
                          (Frame(packet(), padding=16), "a packet with padding"), (Frame(packet()[:19]), "half a head"), (Frame(packet(body=0)), "a whole head"),
                          (Frame(packet(body=400), here=33), "a head of which 19 bytes are here"), (Frame(packet(body=400), here=34), "a head that is here"),
                          (Frame(b""), "no packet"), (Frame(packet(), ARP), "ARP"), (Frame(packet(), IPV6), "IPv6"), (Frame(packet(), tags=(TAG,)), "a packet behind a tag"),
@@ -212,7 +217,8 @@ def orders(judge):
     here = {"froms": (0x0A000200, 0xFFFFFF00)}
     for rules in ([Rule(True)], [Rule(True, OUT)], [Rule(True, IN)], [Rule(False, protocol=TCP, count=5), Rule(True)], [Rule(True), Rule(False)], [Rule(False, OUT), Rule(True)],
                   [Rule(False, IN), Rule(True, OUT), Rule(False)], [Rule(True, protocol=UDP), Rule(False, count=3), Rule(True)], [Rule(True, **here)], [Rule(True, tos=here["froms"])],
-                  [Rule(True, froms=(OTHER, 0xFFFFFFFF))], [Rule(True, tos=(US, 0xFFFFFFFF))], [Rule(True, protocol=UDP)] * (RULES - 1) + [Rule(True, protocol=TCP)]):
+                  [Rule(True, froms=(0, 0xFF000000))], [Rule(True, tos=(0, 0xFFFFFFFF))], [Rule(True, protocol=TCP, to_port=(0, 7))],
+                  [Rule(False, protocol=TCP, from_port=(0, 7)), Rule(True)], [Rule(True, froms=(OTHER, 0xFFFFFFFF))], [Rule(True, tos=(US, 0xFFFFFFFF))], [Rule(True, protocol=UDP)] * (RULES - 1) + [Rule(True, protocol=TCP)]):
         for way in (OUT, IN):
             for one, words in ((frame, "a packet of TCP"), (other, "a datagram from elsewhere")):
                 judge.one(one, rules, way, words)

@@ -129,6 +129,8 @@ def taken(t):
         for part in PARTS:
             for kind in range(2):
                 changed(back, 1, kind, part)
+        for op in (*range(8), 77, 255):
+            changed(back, 1, 1, PARTS[0], op)
         for behind in (0, 3, 31):
             late(back, behind)
 
@@ -162,11 +164,12 @@ def nonsense(back, lies):
     t.check(ring.indices() == (ring.base & MASK, ring.base & MASK), f"{who}: the ring's own indices have changed", f"{ring.base & MASK:x}", " ".join(f"{one:x}" for one in ring.indices()))
 
 
-def changed(back, behind, kind, part=(0, REQUEST)):
+def changed(back, behind, kind, part=(0, REQUEST), op=None):
     """A request that is another one behind an access to it, or to a part of it, (byte, bytes); 0: while it is served. kind: whether it
-    becomes an indirect one, and was none, or the other way round."""
+    becomes an indirect one, and was none, or the other way round; op: or what else it becomes."""
     t, ring, seen = back.t, Ring(back, 1), []
     other = bytes([(READ, INDIRECT)[kind], (WRITE, 3)[kind]]) + t.rng.randbytes(REQUEST - 2)
+    other = other if op is None else bytes([op]) + other[1:]
     if part != (0, REQUEST):
         back.client.write(ring.place(0), bytes([(INDIRECT, READ)[kind]]))
 

@@ -49,8 +49,8 @@ look_at_ip(struct look *l, const uint8_t *packet, size_t here, size_t len)
 	/*
 	 * EXERCISE 10.3a: a packet
 	 * Holds: l has from whom and to whom the packet is, its protocol, and its ports, if it has
-	 *  some that are here. Or l->broken: it is none of IPv4, its head is not here, or its
-	 *  lengths can't be.
+	 *  some that are here. Or l->broken: it is none of IPv4, its struct ip_head is not here, or
+	 *  its lengths can't be.
 	 * Beware: both lengths in it are its sender's words; behind it may be padding. Ports stand
 	 *  in one fragment alone, and options in front of them.
 	 * Manual: RFC 791 3.1 "Internet Header Format"; wire.h.
